@@ -1,0 +1,1 @@
+"""OpenTelemetry instrumentation that shows what LLM prompt caching really does."""
