@@ -303,7 +303,7 @@ HISTOGRAMS: Final[tuple[Metric, ...]] = (
 )  # fmt: skip
 
 BORN_TOGETHER: Final[tuple[str, ...]] = ("promptcache.input.tokens", "promptcache.read.tokens", "promptcache.calls")
-"""Counters whose series start at 0 for every outcome of a model at once: a ratio needs both its sides from the start."""
+"""Counters whose series start at 0 for every outcome of a model at once: a ratio needs both its sides."""
 
 BIRTH: Final[tuple[Mapping[str, Any], ...]] = tuple({OUTCOME: outcome, BATCH: False} for outcome in OUTCOMES)
 

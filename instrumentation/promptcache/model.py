@@ -1,7 +1,8 @@
 """The vocabulary: what a call is, from the request on the wire to the verdict. No logic, no imports of ours.
 
-Every stage of the way of the data adds one of these, and none changes what came before it:
-Request -> Prompt -> digests; events -> Facts -> Usage -> Cost -> Verdict; all of them together are a Call.
+All are final, so a value is never falsy and `call.usage and call.usage.input` says what it seems to say. Every stage
+of the way of the data adds one of these, and none changes what came before it: Request -> Prompt -> digests;
+events -> Facts -> Usage -> Cost -> Verdict; all of them together are a Call.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, final
 
 Section = Literal["tools", "system", "messages"]
 """Where a block stands, in the order in which every provider reads them."""
@@ -50,6 +51,7 @@ Unknown = Literal["model", "price", "usage", "tier"]
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Request:
     """One call as the application asked for it, after the SDK prepared it.
@@ -71,6 +73,7 @@ class Request:
     started: float
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Block:
     """The smallest piece of a prompt that a provider caches or drops as a whole.
@@ -87,6 +90,7 @@ class Block:
     mark: str | None = None
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Param:
     """A request parameter that decides whether a cached prefix may be used, without being text of it."""
@@ -96,14 +100,15 @@ class Param:
     level: Level
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """A request as the provider's cache sees it.
 
     `complete` is False where the server holds an earlier part (`state` then identifies that part, in the process
     only). `mode` says how caching is asked for: `automatic` (the provider caches by itself), `implicit` (it places
-    a breakpoint by itself), `explicit` (only marked blocks) or `none` (on request, which was not made). `lifetime` is the TTL that
-    the whole request asks for. `prewarm` marks a call made only to fill the cache.
+    a breakpoint by itself), `explicit` (only marked blocks) or `none` (on request, which was not made). `lifetime` is
+    the TTL that the whole request asks for. `prewarm` marks a call made only to fill the cache.
     """
 
     blocks: tuple[Block, ...]
@@ -115,6 +120,7 @@ class Prompt:
     prewarm: bool = False
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What one response, or one stream event, reported. Merging two: the later non-null value wins.
@@ -138,6 +144,7 @@ class Facts:
     batch: bool = False
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Tokens in disjoint classes: `uncached + (read or 0) + (write or 0) == input`, all of them >= 0.
@@ -160,6 +167,7 @@ class Usage:
     issues: tuple[str, ...] = ()
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What a call cost, in USD. `amount` is None where it is not known, and `unknown` then says why.
@@ -180,6 +188,7 @@ class Cost:
     unknown: Unknown | None = None
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """How the cache did on one call, and why.
@@ -203,6 +212,7 @@ class Verdict:
     family: str | None = None
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Prefix:
     """The exported shape of a prompt: hashes that read `p1:<16 hex>` or `k1:<16 hex>`, None where not exported."""
@@ -218,6 +228,7 @@ class Prefix:
     chain_start: int | None = None
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Site:
     """The application's own line that made the call."""
@@ -227,6 +238,7 @@ class Site:
     line: int
 
 
+@final
 @dataclass(frozen=True, slots=True)
 class Call:
     """Everything that is known of one call, as attributes and metrics read it.
