@@ -87,7 +87,8 @@ def _count(text: str) -> int:
 
 
 def _setting(variable: str, read: Callable[[str], Any], default: Any) -> Any:
-    return field(default=default, metadata={"variable": variable, "read": read})
+    # By a factory, since Python 3.11 takes a mapping for a mutable default, read-only or not.
+    return field(default_factory=lambda: default, metadata={"variable": variable, "read": read})
 
 
 _NO_PAIRS: Final[Mapping[str, str]] = MappingProxyType({})
