@@ -126,8 +126,9 @@ class Facts:
     """What one response, or one stream event, reported. Merging two: the later non-null value wins.
 
     `counts` holds the provider's own counters by their dotted wire names, unchecked. `verdict` is the provider's own
-    word on the cache, `billed` the amount in USD that it says it charged. `terminal` says that nothing more
-    is to come.
+    word on the cache, `billed` the amount in USD that it says it charged. `ttl` is the lifetime of what it wrote.
+    `content` marks an event that carried output, `terminal` one after which nothing more is to come, `failed` the
+    provider's own error code.
     """
 
     model: str | None = None
@@ -139,6 +140,8 @@ class Facts:
     counts: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
     verdict: Mapping[str, Any] | None = None
     billed: float | None = None
+    ttl: str | None = None
+    content: bool = False
     terminal: bool = False
     failed: str | None = None
     batch: bool = False

@@ -1,0 +1,95 @@
+"""The instruments of the contract, and the bounds that keep their series few."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import count
+from typing import Any, Final
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import Meter
+
+from .attributes import BIRTH, BORN_TOGETHER, COUNTERS, HISTOGRAMS, OTHER, series
+from .model import Call
+
+DISTINCT_VALUES: Final = 100
+DISTINCT_CHOSEN_VALUES: Final = 50
+
+
+class Bounded:
+    """Lets the first `limit` distinct values through, turns every later one into `_OTHER`.
+
+    Without a lock, hence safe in a forked child: each step is one operation on a dict; a race wastes a rank at
+    worst.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._ranks: dict[Any, int] = {}
+        self._next = count()
+
+    def __call__(self, value: Any) -> Any:
+        rank = self._ranks.get(value)
+        if rank is None:
+            if len(self._ranks) >= self._limit:
+                return OTHER
+            rank = self._ranks.setdefault(value, next(self._next))
+        return value if rank < self._limit else OTHER
+
+
+class Meters:
+    """Records finished calls; `chosen` are the keys of the user's that metrics carry."""
+
+    def __init__(self, meter: Meter, chosen: tuple[str, ...] = ()) -> None:
+        self._counters = [
+            (row, meter.create_counter(row.name, unit=row.unit, description=row.description)) for row in COUNTERS
+        ]
+        self._histograms = [
+            (
+                row,
+                meter.create_histogram(
+                    row.name,
+                    unit=row.unit,
+                    description=row.description,
+                    explicit_bucket_boundaries_advisory=row.buckets,
+                ),
+            )
+            for row in HISTOGRAMS
+        ]
+        self._bounds = {name: Bounded(DISTINCT_CHOSEN_VALUES) for name in chosen}
+        self._born: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+
+    def record(self, call: Call, context: Context) -> None:
+        """Adds one finished call, in its own context so that exemplars find its span."""
+        base = self._base(call, context)
+        for row, counter in self._counters:
+            for value, extra in row.points(call):
+                counter.add(value, {**base, **extra}, context)
+        for row, histogram in self._histograms:
+            for value, extra in row.points(call):
+                histogram.record(value, {**base, **extra}, context)
+
+    def _base(self, call: Call, context: Context) -> Mapping[str, Any]:
+        wanted = series(call)
+        for name in (name for name in self._bounds if name in call.ambient):
+            wanted[name] = call.ambient[name]
+        key = tuple(wanted.items())
+        known = self._born.get(key)
+        if known is not None:
+            return known
+        base = {name: self._bound(name)(value) for name, value in wanted.items()}
+        bounded = tuple(base.items())
+        if bounded not in self._born:
+            self._bear(base, context)
+        if OTHER not in base.values():
+            self._born[key] = base
+        return self._born.setdefault(bounded, base)
+
+    def _bound(self, name: str) -> Bounded:
+        return self._bounds.setdefault(name, Bounded(DISTINCT_VALUES))
+
+    def _bear(self, base: Mapping[str, Any], context: Context) -> None:
+        for row, counter in self._counters:
+            if row.name in BORN_TOGETHER:
+                for extra in BIRTH:
+                    counter.add(0, {**base, **extra}, context)

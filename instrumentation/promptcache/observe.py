@@ -1,0 +1,287 @@
+"""The life of one call: opened, fed with what the provider says, ended exactly once.
+
+A `Record` is one call. Everything of ours that runs on the application's
+path runs inside `safely`: the only broad `except` of the project, so that no failure of ours becomes the application's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
+from logging import getLogger
+from threading import Lock
+from traceback import extract_tb
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar, cast, final
+
+from opentelemetry import context as otel
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind
+
+from . import ambient, spans
+from .attributes import AT_START, read
+from .diagnose import Sighting
+from .model import Call, Cost, Facts, Prompt, Request, Usage, Verdict
+from .observer import Asked, Observer
+from .providers.wire import JSON, merge
+
+log = getLogger("promptcache")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_said: set[tuple[str, str]] = set()
+
+
+def safely(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | None:
+    """Runs a step of ours and returns what it returns; where it fails, None. Never raises an `Exception`.
+
+    The log names each kind of failure once, by its type and place: a message could hold the application's text.
+    """
+    try:
+        return step(*args, **kwargs)
+    except Exception as error:  # noqa: BLE001  # the one place: the application never notices
+        frame = extract_tb(error.__traceback__)[-1]
+        kind = (type(error).__name__, f"{frame.name}:{frame.lineno}")
+        if kind not in _said:
+            _said.add(kind)
+            log.warning("promptcache failed with %s in %s; the application is not affected", *kind)
+        return None
+
+
+@dataclass(slots=True)
+class Ended:
+    """How the application's own call ended: with a result, or with an exception."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+
+Flow = Generator[None, Ended, None]
+"""A step of ours around a call of the application's: runs to its only `yield`, is then sent how the call `Ended`."""
+
+
+@final
+class Around:
+    """Runs a flow around a block: `with Around(flow, ...) as turn: turn.result = call()`. Never raises, never hides."""
+
+    __slots__ = ("_flow", "result")
+
+    def __init__(self, flow: Callable[P, Flow], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        self.result: Any = None
+        self._flow = safely(flow, *args, **kwargs)
+
+    def __enter__(self) -> Around:
+        if self._flow is not None:
+            safely(next, self._flow, None)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._flow is not None:
+            safely(self._finish, self._flow, Ended(self.result, error))
+
+    @staticmethod
+    def _finish(flow: Flow, ended: Ended) -> None:
+        try:
+            flow.send(ended)
+        except StopIteration:
+            return
+
+
+@final
+class Record:
+    """One call, from `request` to its last event. Methods may raise: callers run them `safely`."""
+
+    __slots__ = (
+        "__weakref__",
+        "_ambient",
+        "_begun",
+        "_first_chunk",
+        "_once",
+        "_verdict",
+        "asked",
+        "context",
+        "error",
+        "facts",
+        "heard",
+        "held",
+        "observer",
+        "own",
+        "prompt",
+        "request",
+        "retries",
+        "sighting",
+        "site",
+        "span",
+        "started",
+    )
+
+    def __init__(self, observer: Observer, asked: Asked, elapsed: float = 0.0) -> None:
+        """Opens the call; `elapsed` seconds of it have passed already. Opens its span, or claims the one around it."""
+        if observer.dropped:
+            observer.sweep()
+        self.observer, self.asked = observer, asked
+        self.started = observer.clock() - elapsed
+        self._begun = time.perf_counter() - elapsed
+        self._once = Lock()
+        self._first_chunk: float | None = None
+        self._verdict: Verdict | None = None
+        self.request: Request | None = None
+        self.prompt: Prompt | None = None
+        self.sighting: Sighting | None = None
+        self.facts = Facts()
+        self.error: str | None = None
+        self.retries: int | None = None
+        self.span: Span | None = None
+        self.own = False
+        self.heard = False
+        self.held = False
+        self.context = otel.get_current()
+        around = trace.get_current_span(self.context)
+        self._ambient = ambient.inherited(self.context, around, observer.settings.baggage_keys)
+        self.site = ambient.site() if observer.settings.callsite else None
+        if not asked.fetch and not asked.defer:
+            self.enter(around)
+
+    def enter(self, around: Span) -> None:
+        """Settles which span is the call's: `around` if it is an LLM span of this very call, else a new one."""
+        if self.observer.claims.take(around):
+            self.span = around
+            return
+        start = read(AT_START, self._call(None, None, Verdict("cold")))
+        name = " ".join(part for part in (self.asked.wire.operation, self.asked.model) if part)
+        self.own = True
+        self.span = self.observer.tracer.start_span(
+            name, self.context, SpanKind.CLIENT, start, start_time=int(self.started * 1e9)
+        )
+        self.context = trace.set_span_in_context(self.span, self.context)
+
+    def sent(self, request: Request, retries: int | None) -> None:
+        """The body is known and the response begins: reads the prompt, looks it up, and settles the span."""
+        self.request, self.retries = request, retries
+        if self.asked.fetch:
+            return
+        if self.span is None:
+            self.enter(trace.get_current_span())
+        self.prompt = safely(self.asked.wire.prompt, request)
+        self.sighting = safely(self.observer.diagnosis.open, request, self.prompt)
+
+    def hear(self, data: object) -> None:
+        """The SDK parsed `data` and is about to build its model of it."""
+        self.heard = True
+        if isinstance(data, Mapping) and not self._once.locked():
+            self.saw(cast("JSON", data))
+
+    def saw(self, event: JSON) -> None:
+        """One response, or one event of a stream."""
+        wire = self.asked.wire
+        if self._first_chunk is not None and wire.dull(event):
+            return
+        facts = wire.read(event)
+        if facts is None:
+            return
+        self.facts = merge(self.facts, facts)
+        if facts.content and self._first_chunk is None:
+            self._first_chunk = time.perf_counter() - self._begun
+        if facts.counts and self.span is not None and not self.own:
+            self._publish(self._settle())
+
+    def failed(self, error: BaseException) -> None:
+        """The call raised `error`; only its type is kept."""
+        self.error = type(error).__name__
+
+    def end(self) -> None:
+        """Ends the call. The first time counts, every later one does nothing."""
+        if not self._once.acquire(blocking=False):
+            return
+        if self.asked.fetch and not self._fetched():
+            return
+        if self.span is None:
+            self.enter(trace.get_current_span(self.context))
+        try:
+            call = self._settle()
+            safely(self.observer.meters.record, call, self.context)
+            self._publish(call)
+        finally:
+            if self.own and self.span is not None:
+                self.span.end()
+
+    def drop(self) -> None:
+        """The response was garbage-collected. Ends the call, now if no lock of telemetry's can be held here."""
+        if self._once.locked():
+            return
+        if ambient.inside(("opentelemetry", "promptcache")):
+            self.observer.dropped.append(self)
+        else:
+            self.end()
+
+    def _fetched(self) -> bool:
+        """Whether a fetched response says something that was not counted yet; takes up the call that asked for it."""
+        facts = self.facts
+        if not facts.counts or not facts.id:
+            return False
+        waiting = self.observer.unfinished.take(self.asked.provider, facts.id)
+        if waiting is not None:
+            self.request, self.prompt, self.sighting = waiting
+        return self._count_once()
+
+    def _count_once(self) -> bool:
+        return self.observer.diagnosis.memory.first_time((self.asked.provider, self.facts.id))
+
+    def _settle(self) -> Call:
+        """The call as far as it is known now; the verdict is made once, with the first usage or at the end."""
+        facts = self.facts
+        usage = safely(self.asked.wire.usage, facts)
+        cost = safely(self.observer.book.cost, self._asked_for(), facts, usage) if usage or not self._failed else None
+        if self._verdict is None:
+            self._verdict = self._judge(usage, cost)
+        return self._call(usage, cost, self._verdict)
+
+    def _judge(self, usage: Usage | None, cost: Cost | None) -> Verdict:
+        facts, sighting = self.facts, self.sighting
+        if usage is not None and facts.id and not self.asked.fetch:
+            self._count_once()
+        if sighting is None:
+            return Verdict("error" if self._failed and usage is None else "unreported" if usage is None else "cold")
+        if usage is None and not self._failed and facts.id and self.asked.wire.fetched and self.request is not None:
+            self.observer.unfinished.keep(self.asked.provider, facts.id, (self.request, self.prompt, sighting))
+            return Verdict("unreported")
+        verdict = safely(
+            self.observer.diagnosis.close,
+            sighting, facts=facts, usage=usage, cost=cost, failed=self._failed, at=self.observer.clock(),
+        )  # fmt: skip
+        return verdict or Verdict("unreported")
+
+    @property
+    def _failed(self) -> bool:
+        return self.error is not None or self.facts.failed is not None
+
+    def _asked_for(self) -> Request:
+        """The request, as far as it got."""
+        asked = self.asked
+        return self.request or Request(
+            asked.wire.name, asked.provider, asked.wire.operation, asked.model, asked.host, asked.port,
+            asked.stream, {}, b"", self.started,
+        )  # fmt: skip
+
+    def _call(self, usage: Usage | None, cost: Cost | None, verdict: Verdict) -> Call:
+        return Call(
+            request=self._asked_for(),
+            facts=self.facts,
+            verdict=verdict,
+            prompt=self.prompt,
+            prefix=self.sighting and self.sighting.prefix,
+            usage=usage,
+            cost=cost,
+            site=self.site,
+            error=self.error or self.facts.failed,
+            retries=self.retries,
+            first_chunk=self._first_chunk if self.asked.stream else None,
+            duration=time.perf_counter() - self._begun,
+            ambient=self._ambient,
+        )
+
+    def _publish(self, call: Call) -> None:
+        if self.span is not None:
+            spans.publish(self.span, call, self.observer.settings, own=self.own)

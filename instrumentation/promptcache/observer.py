@@ -1,0 +1,101 @@
+"""What all calls share: settings, tracer, instruments, memory, prices."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from opentelemetry.trace import Tracer
+
+from .diagnose import Diagnosis, Sighting
+from .meters import Meters
+from .model import Prompt, Request
+from .prices import Book
+from .providers.hosts import provider
+from .providers.wire import Wire
+from .settings import Settings
+from .spans import Claims
+
+
+class Swept(Protocol):
+    """A call whose end had to wait."""
+
+    def end(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call as it is known before its body is: enough for a sampler to decide on.
+
+    `fetch` marks a call that returns an earlier response again; `defer` one whose span others will open.
+    """
+
+    wire: Wire
+    provider: str
+    model: str | None
+    host: str | None
+    port: int | None
+    stream: bool
+    fetch: bool = False
+    defer: bool = False
+
+
+class Observer:
+    """What all calls share: tracer, instruments, memory, prices. Thread-safe; holds no text of any prompt."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        tracer: Tracer,
+        meters: Meters,
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings, self.tracer, self.meters, self.clock = settings, tracer, meters, clock
+        self.diagnosis = Diagnosis(settings)
+        self.unfinished = Unfinished()
+        self.dropped: deque[Swept] = deque()
+        self.claims = Claims()
+        self._book: Book | None = None
+
+    @property
+    def book(self) -> Book:
+        """The prices, loaded when the first call needs them."""
+        if self._book is None:
+            self._book = Book.load(self.settings.prices)
+        return self._book
+
+    def sweep(self) -> None:
+        """Ends the calls whose streams were garbage-collected where nothing could be ended."""
+        while self.dropped:
+            self.dropped.popleft().end()
+
+    def provider(self, host: str | None, default: str) -> str:
+        """Whose models `host` serves; `default` is the SDK's own provider."""
+        return provider(host, default, self.settings.providers)
+
+
+Waiting = tuple[Request, Prompt | None, Sighting]
+
+
+class Unfinished:
+    """Calls whose response will be fetched later (background, resumed streams), by provider and response id.
+
+    The only place that holds a prompt longer than its call, hence few.
+    """
+
+    LIMIT: Final = 64
+
+    def __init__(self) -> None:
+        self._waiting: dict[tuple[str, str], Waiting] = {}
+
+    def keep(self, provider: str, response: str, waiting: Waiting) -> None:
+        while len(self._waiting) >= self.LIMIT:
+            self._waiting.pop(next(iter(self._waiting), ("", "")), None)
+        self._waiting[provider, response] = waiting
+
+    def take(self, provider: str, response: str) -> Waiting | None:
+        return self._waiting.pop((provider, response), None)

@@ -1,0 +1,1 @@
+"""Where to stand in each SDK."""

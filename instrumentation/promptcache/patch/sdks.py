@@ -1,0 +1,27 @@
+"""Which SDKs are instrumented: one row each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..providers import openai
+from .drive import Target
+from .stainless import SDK, Stainless
+
+AZURE: Final = frozenset({"BaseAzureClient", "AzureOpenAI", "AsyncAzureOpenAI"})
+
+
+def _openai(client: Any) -> str:
+    return "azure.ai.openai" if AZURE & {base.__name__ for base in type(client).__mro__} else "openai"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One module of one SDK, patched when the application has imported it."""
+
+    module: str
+    targets: tuple[Target, ...]
+
+
+ROWS: Final = (Row("openai._base_client", Stainless(SDK(openai.ROUTES, _openai)).targets),)

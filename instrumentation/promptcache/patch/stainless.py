@@ -1,0 +1,178 @@
+"""The choke point that every SDK of one generator shares: openai, anthropic, groq.
+
+All HTTP calls pass `{Sync,Async}APIClient.request` (one logical call, retries inside), `_process_response` (the
+response has begun, its body may be unread) and `BaseClient._process_response_data` (one parsed body or stream event).
+The parameter names are the same from openai 1.40 to 3.52 and anthropic 0.40 to 2.11 (read in November 2026).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opentelemetry import context as otel
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+
+from ..model import Request
+from ..observe import Flow, Record, safely
+from ..observer import Asked, Observer
+from ..providers.wire import JSON, Route, find, mapping, text
+from .drive import Target
+from .response import bind, parsed, recorded, watch
+
+CREDENTIALS: Final = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
+
+
+@dataclass(frozen=True, slots=True)
+class SDK:
+    """What the flows need to know of one SDK: its routes, and the provider that a client stands for."""
+
+    routes: tuple[Route, ...]
+    provider: Callable[[Any], str]
+    defer: Callable[[Any], bool] = lambda client: False
+
+
+@dataclass(slots=True)
+class _Underway:
+    """The `request` that runs in this context, and its record: None where the call is not ours to see."""
+
+    client: Any
+    record: Record | None
+
+
+_underway: ContextVar[_Underway | None] = ContextVar("promptcache.underway", default=None)
+
+
+def _address(url: Any) -> tuple[str | None, int | None]:
+    """Host and port of an httpx URL, without the rest: it may hold credentials."""
+    host = text(getattr(url, "host", None))
+    port = getattr(url, "port", None) or {"https": 443, "http": 80}.get(getattr(url, "scheme", ""))
+    return host, port if host and isinstance(port, int) else None
+
+
+def _model(body: JSON, url: str) -> str | None:
+    """The model that the body names, or the Azure deployment in the path."""
+    named = text(body.get("model"))
+    _, found, rest = url.partition("/deployments/")
+    return named or (rest.partition("/")[0] or None if found else None)
+
+
+def _ask(sdk: SDK, observer: Observer, client: Any, options: Any, url: Any, *, stream: bool) -> Asked | None:
+    if not is_instrumentation_enabled():
+        return None
+    route = find(sdk.routes, options.method, options.url)
+    if route is None:
+        return None
+    host, port = _address(url)
+    return Asked(
+        wire=route.wire,
+        provider=observer.provider(host, sdk.provider(client)),
+        model=_model(mapping(options.json_data), options.url),
+        host=host,
+        port=port,
+        stream=stream,
+        fetch=route.fetch,
+        defer=sdk.defer(client),
+    )
+
+
+def _body(options: Any, request: Any) -> JSON:
+    """The body as it was sent: the SDK's prepared data, else the bytes on the wire."""
+    prepared, extra = mapping(options.json_data), mapping(options.extra_json)
+    if prepared or extra:
+        return {**prepared, **extra} if extra else prepared
+    return parsed(request.content) if options.method.upper() == "POST" else {}
+
+
+class Stainless:
+    """The flows of one SDK."""
+
+    def __init__(self, sdk: SDK) -> None:
+        self._sdk = sdk
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """Where to stand in the SDK's `_base_client` module."""
+        asked = ("cast_to", "options")
+        answered = ("options", "response", "stream", "retries_taken")
+        return (
+            Target("SyncAPIClient", "request", asked, around=self.request),
+            Target("AsyncAPIClient", "request", asked, around=self.request),
+            Target("SyncAPIClient", "_process_response", answered, around=self.process_response),
+            Target("AsyncAPIClient", "_process_response", answered, around=self.process_response),
+            Target("BaseClient", "_process_response_data", ("data", "response"), before=self.process_data),
+        )
+
+    def request(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+        """One logical call, retries inside. Ends the record where the call fails or nobody saw its response."""
+        asked = _ask(self._sdk, observer, client, call["options"], client.base_url, stream=bool(call.get("stream")))
+        record = Record(observer, asked) if asked is not None else None
+        token = _underway.set(_Underway(client, record))
+        attached = otel.attach(record.context) if record is not None and record.own else None
+        try:
+            ended = yield
+        finally:
+            if attached is not None:
+                otel.detach(attached)
+            _underway.reset(token)
+        if record is not None and ended.error is not None:
+            record.failed(ended.error)
+        if record is not None and not (record.held and ended.error is None):
+            record.end()
+
+    def process_response(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+        """The response has begun: its record learns the body, and ends now or is watched to its end."""
+        options, response = call["options"], call["response"]
+        record = self._record(observer, client, options, response, stream=bool(call.get("stream")))
+        if record is None:
+            yield
+            return
+        safely(_sent, observer, record, options, response, call.get("retries_taken"))
+        bind(response, record)
+        record.held = True
+        ended = yield
+        if ended.error is not None:
+            record.failed(ended.error)
+        if not response.is_closed:
+            watch(response, record)
+            return
+        if not record.heard:
+            safely(record.saw, parsed(response.content))
+        record.end()
+
+    def process_data(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> None:
+        """One parsed body or stream event, before the SDK builds its model of it."""
+        record = recorded(call["response"])
+        if record is not None:
+            record.hear(call["data"])
+
+    def _record(self, observer: Observer, client: Any, options: Any, response: Any, *, stream: bool) -> Record | None:
+        underway = _underway.get()
+        if underway is not None and underway.client is client:
+            return underway.record
+        # Another instrumentation replaced `request` and bypasses ours.
+        asked = _ask(self._sdk, observer, client, options, response.request.url, stream=stream)
+        return Record(observer, asked) if asked is not None else None
+
+
+def _sent(observer: Observer, record: Record, options: Any, response: Any, retries: int | None) -> None:
+    sent = response.request
+    host, port = _address(sent.url)
+    body = _body(options, sent)
+    asked = record.asked
+    credential = next((value for name in CREDENTIALS if (value := sent.headers.get(name))), "")
+    request = Request(
+        wire=asked.wire.name,
+        provider=asked.provider,
+        operation=asked.wire.operation,
+        model=_model(body, str(sent.url.path)) or asked.model,
+        host=host or asked.host,
+        port=port or asked.port,
+        stream=asked.stream,
+        body=body,
+        tenant=observer.diagnosis.hasher.digest(credential),
+        started=record.started,
+    )
+    record.sent(request, retries)

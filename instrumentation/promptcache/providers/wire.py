@@ -1,0 +1,244 @@
+"""What a wire format has to offer, and the arithmetic that all of them share.
+
+The next provider is one file: a `Wire` of four functions, a `Counters` table that says where its counters stand, and
+rows of `Route`. Nothing here knows an SDK or OpenTelemetry.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final, cast
+
+from ..model import Block, Facts, Param, Prompt, Request, Section, Usage
+
+JSON = Mapping[str, Any]
+
+PLAUSIBLE: Final = 10**12
+"""No call has more tokens than this; what claims more is malformed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """One wire format.
+
+    `prompt` reads the body of a request (None where it cannot); `read` one response or stream event (None where it
+    says nothing); `usage` the merged facts; `dull` tells cheaply that an event in mid-stream says nothing. `fetched`
+    says that a response can be asked for again later by its id.
+    """
+
+    name: str
+    operation: str
+    prompt: Callable[[Request], Prompt | None]
+    read: Callable[[JSON], Facts | None]
+    usage: Callable[[Facts], Usage | None]
+    dull: Callable[[JSON], bool]
+    fetched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which endpoint speaks which wire: an HTTP method and the end of a path.
+
+    `fetch` marks an endpoint that returns an earlier call's response again.
+    """
+
+    method: str
+    path: re.Pattern[str]
+    wire: Wire
+    fetch: bool = False
+
+
+def route(method: str, path: str, wire: Wire, *, fetch: bool = False) -> Route:
+    """A row of routes; `path` is a regular expression for the last segments, without the query."""
+    return Route(method, re.compile(rf"(?:^|/){path}/?(?:\?.*)?$"), wire, fetch)
+
+
+def find(routes: Iterable[Route], method: str, url: str) -> Route | None:
+    """The route that serves `method` and `url` (relative or absolute), if any."""
+    method = method.upper()
+    return next((row for row in routes if row.method == method and row.path.search(url)), None)
+
+
+def merge(earlier: Facts, later: Facts) -> Facts:
+    """Both, where the later non-null value wins; counters are cumulative, finish reasons add up."""
+    values: dict[str, Any] = {}
+    for name in _FACTS:
+        before, after = getattr(earlier, name), getattr(later, name)
+        values[name] = _JOIN[name](before, after) if name in _JOIN else before if after is None else after
+    return Facts(**values)
+
+
+def _either(before: bool, after: bool) -> bool:
+    return before or after
+
+
+_FACTS: Final = tuple(item.name for item in fields(Facts))
+_JOIN: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "finish": lambda before, after: before + after,
+    "counts": lambda before, after: {**before, **after} if before else after,
+    "content": _either,
+    "terminal": _either,
+    "batch": _either,
+}
+
+
+def mapping(value: object) -> JSON:
+    """`value` if it is a mapping, else an empty one."""
+    return cast("JSON", value) if isinstance(value, Mapping) else {}
+
+
+def items(value: object) -> list[Any]:
+    """`value` as a list if it is a list or a tuple, else an empty one: a one-shot iterator is never touched."""
+    return list(cast("Iterable[Any]", value)) if isinstance(value, list | tuple) else []
+
+
+def text(value: object) -> str | None:
+    """`value` if it is a string that says something."""
+    return value if isinstance(value, str) and value else None
+
+
+def number(value: object) -> float | None:
+    """`value` as a finite, non-negative number, None where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < PLAUSIBLE:
+        return None
+    return float(value)
+
+
+def flatten(usage: object, prefix: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:
+    """The leaves of a usage object by their dotted names, nulls left out."""
+    for name, value in mapping(usage).items():
+        if isinstance(value, Mapping) and depth:
+            yield from flatten(value, f"{prefix}{name}.", depth - 1)
+        elif value is not None:
+            yield f"{prefix}{name}", value
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Where a wire's counters stand: dotted names, the first that is reported counts.
+
+    `inside` says whether `input` already holds what was read and written (OpenAI, Gemini) or stands beside it
+    (Anthropic, Bedrock). `write_by_ttl` and `modalities` map our names to theirs.
+    """
+
+    input: tuple[str, ...]
+    read: tuple[str, ...]
+    write: tuple[str, ...]
+    output: tuple[str, ...]
+    reasoning: tuple[str, ...]
+    inside: bool
+    write_by_ttl: Mapping[str, tuple[str, ...]]
+    modalities: Mapping[str, tuple[str, ...]]
+    ttl: str = "unknown"
+
+
+class _Reader:
+    """Reads counters and remembers what did not add up."""
+
+    def __init__(self, counts: JSON) -> None:
+        self.counts = counts
+        self.issues: list[str] = []
+
+    def first(self, names: tuple[str, ...]) -> int | None:
+        for name in names:
+            if name not in self.counts:
+                continue
+            value = number(self.counts[name])
+            if value is not None and value.is_integer():
+                return int(value)
+            self.issues.append(f"malformed:{name}")
+        return None
+
+    def table(self, names: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+        found = {ours: self.first(theirs) for ours, theirs in names.items()}
+        return {ours: count for ours, count in found.items() if count}
+
+    def at_most(self, count: int | None, limit: int, issue: str) -> int | None:
+        if count is None or count <= limit:
+            return count
+        self.issues.append(issue)
+        return limit
+
+
+def usage(facts: Facts, counters: Counters) -> Usage | None:
+    """The usage in disjoint classes; None where the input was not reported. Clamps and flags what does not add up."""
+    reader = _Reader(facts.counts)
+    total, read = reader.first(counters.input), reader.first(counters.read)
+    split = reader.table(counters.write_by_ttl)
+    write, output = reader.first(counters.write), reader.first(counters.output)
+    reasoning = reader.first(counters.reasoning)
+    if total is None:
+        return None
+    if write is None and split:
+        write = sum(split.values())
+    if counters.inside:
+        read = reader.at_most(read, total, "read>input")
+        write = reader.at_most(write, total - (read or 0), "read+write>input")
+    else:
+        total += (read or 0) + (write or 0)
+    return Usage(
+        input=total,
+        uncached=total - (read or 0) - (write or 0),
+        read=read,
+        write=write,
+        write_by_ttl=_by_ttl(reader, write, split, facts.ttl or counters.ttl),
+        output=output,
+        reasoning=reader.at_most(reasoning, output, "reasoning>output") if output is not None else reasoning,
+        modalities=reader.table(counters.modalities),
+        issues=tuple(reader.issues),
+    )
+
+
+def _by_ttl(reader: _Reader, write: int | None, split: Mapping[str, int], ttl: str) -> dict[str, int]:
+    """The split of `write`, made to sum to it: what no TTL claims goes to `ttl`, what is claimed too much is cut."""
+    rest, found = write or 0, dict[str, int]()
+    for name, count in split.items():
+        found[name] = min(count, rest)
+        rest -= found[name]
+    if split and sum(split.values()) != write:
+        reader.issues.append("write_split")
+    if rest:
+        found[ttl] = found.get(ttl, 0) + rest
+    return {name: count for name, count in found.items() if count}
+
+
+def unmarked(part: JSON, marker: str) -> tuple[JSON, str | None]:
+    """A content part less its cache marker, and the TTL that the marker asks for (None where there is no marker)."""
+    if marker not in part:
+        return part, None
+    mark = text(mapping(part[marker]).get("ttl")) or ""
+    return {name: value for name, value in part.items() if name != marker}, mark if part[marker] else None
+
+
+class Blocks:
+    """Collects blocks and numbers them within their sections."""
+
+    def __init__(self) -> None:
+        self._found: list[Block] = []
+        self._count: dict[str, int] = {}
+
+    def add(self, section: Section, kind: object, data: object, mark: str | None = None) -> None:
+        index = self._count.get(section, 0)
+        self._count[section] = index + 1
+        self._found.append(Block(section, index, kind if isinstance(kind, str) else "unknown", data, mark))
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self._found)
+
+    @property
+    def marked(self) -> bool:
+        return any(block.mark is not None for block in self._found)
+
+
+def params(body: JSON, rows: Iterable[tuple[str, Any]]) -> tuple[Param, ...]:
+    """The parameters of `rows` (dotted name, level) that the body sets."""
+    found: list[Param] = []
+    for name, level in rows:
+        value: Any = body
+        for step in name.split("."):
+            value = mapping(value).get(step)
+        if value is not None:
+            found.append(Param(name, value, level))
+    return tuple(found)

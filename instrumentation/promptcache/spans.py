@@ -1,0 +1,81 @@
+"""Whose span a call is, and what is written on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from opentelemetry.trace import Span, StatusCode
+
+from .attributes import (
+    LEGACY,
+    OPERATION,
+    OWN,
+    SHORTFALL_TOKENS,
+    STANDARD,
+    USAGE_WRITE,
+    USAGE_WRITE_LEGACY,
+    read,
+    shortfall,
+)
+from .model import Call
+from .settings import Settings
+
+_LLM_OPERATIONS: Final = frozenset({"chat", "generate_content", "text_completion"})
+_LLM_MARKS: Final[Mapping[str, frozenset[str]]] = {
+    OPERATION: _LLM_OPERATIONS,
+    "openinference.span.kind": frozenset({"LLM"}),
+    "llm.request.type": frozenset({"chat", "completion"}),
+    "langfuse.observation.type": frozenset({"generation"}),
+}
+"""What other instrumentations write on an LLM span and on no other."""
+_NATIVE_SCOPES: Final = ("com.anthropic.sdk.python",)
+
+
+def describes_llm_call(span: Span) -> bool:
+    """Whether another instrumentation, or the SDK itself, opened `span` for one LLM call."""
+    scope = getattr(getattr(span, "instrumentation_scope", None), "name", "")
+    if scope.startswith(_NATIVE_SCOPES):
+        return True
+    given: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+    return any(given.get(name) in values for name, values in _LLM_MARKS.items())
+
+
+class Claims:
+    """Which foreign LLM spans already stand for a call: a second call inside one is not that span's."""
+
+    def __init__(self) -> None:
+        self._taken: WeakKeyDictionary[Span, object] = WeakKeyDictionary()
+
+    def take(self, span: Span) -> bool:
+        """Whether `span` is somebody's LLM span, recording and free; it then belongs to the caller."""
+        if not span.is_recording() or not describes_llm_call(span):
+            return False
+        token = object()
+        return self._taken.setdefault(span, token) is token
+
+
+def publish(span: Span, call: Call, settings: Settings, *, own: bool) -> None:
+    """Writes what is known of `call`: all of it on our own span, on somebody's only what they lack and what is ours."""
+    if not span.is_recording():
+        return
+    standard = {**read(STANDARD, call), **call.ambient}
+    if settings.legacy_names:
+        standard |= read(LEGACY, call)
+    if not own:
+        present: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+        if present.keys() & _WRITTEN:
+            present = {**present, **dict.fromkeys(_WRITTEN)}
+        standard = {name: value for name, value in standard.items() if name not in present}
+    ours = read(OWN, call)
+    short = shortfall(call, settings.target)
+    if short is not None:
+        ours[SHORTFALL_TOKENS] = short
+    span.set_attributes(standard | ours)
+    if own and call.error is not None:
+        span.set_status(StatusCode.ERROR)
+
+
+_WRITTEN: Final = frozenset({USAGE_WRITE, USAGE_WRITE_LEGACY})
+"""Two names of one fact: where a foreign span has either, adding the other would count it twice."""
