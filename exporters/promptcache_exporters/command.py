@@ -1,0 +1,99 @@
+"""The command `promptcache report`: options in, figures rendered, exit code out."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from promptcache.exits import Exit, described
+from rich.console import Console
+
+from . import store
+from .figures import By, Report, collect
+from .html import as_html
+from .report import as_json, show
+from .wording import percent, sampling
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+EPILOG: Final = "\n\n".join((
+    "Examples:",
+    "promptcache report --by model --since 2h",
+    "promptcache report --by reason",
+    "promptcache report --json --by prefix > prefixes.json",
+    "promptcache report --fail-below 0.5 --min-tokens 100000",
+    described(Exit.OK, Exit.BELOW_TARGET, Exit.USAGE, Exit.NO_FILE, Exit.NO_CALLS, Exit.NEWER_SCHEMA,
+              Exit.NOT_A_TABLE, Exit.SAMPLED),
+))  # fmt: skip
+
+
+def since(text: str, now: float) -> float:
+    """The instant that `15m`, `2h`, `3d`, `1w` ago or an ISO time (local unless it names a zone) means.
+
+    Raises ValueError for anything else.
+    """
+    if text[-1:] in _UNITS and text[:-1].replace(".", "", 1).isdecimal():
+        return now - float(text[:-1]) * _UNITS[text[-1]]
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _since(text: str | None) -> float:
+    try:
+        return -math.inf if text is None else since(text, time.time())
+    except (ValueError, OverflowError, OSError) as error:
+        raise typer.BadParameter("allowed: 15m, 2h, 3d, 1w, or an ISO time such as 2026-11-21T14:00") from error
+
+
+def report(
+    db: Annotated[Path | None, typer.Argument(help="The table; else OTEL_PROMPTCACHE_DB, else promptcache.db.")] = None,
+    by: Annotated[By, typer.Option(help="What the lines of the table are.")] = By.SERVICE,
+    since: Annotated[str | None, typer.Option(help="Only calls since: 15m, 2h, 3d, 1w ago, or an ISO time.")] = None,
+    as_data: Annotated[bool, typer.Option("--json", help="Print JSON, a stable interface, and nothing else.")] = False,
+    html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as HTML.")] = None,
+    fail_below: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Exit with 1 where the hit rate is below this share, say 0.5.")
+    ] = None,
+    min_tokens: Annotated[int, typer.Option(min=0, help="Judge only where there are as many input tokens.")] = 0,
+    limit: Annotated[int, typer.Option(min=0, help="Lines of the table on the terminal; 0 is all.")] = 20,
+) -> None:
+    """Show hit rate, cost, savings and waste of the recorded calls."""
+    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    try:
+        found = collect(store.path_of(db), by, _since(since))
+        if html:
+            html.write_text(as_html(found), encoding="utf-8")
+    except (store.UnusableError, OSError) as trouble:
+        errors.print(str(trouble))
+        raise typer.Exit(getattr(trouble, "code", Exit.USAGE)) from None
+    notes = [] if found.totals.calls else ["There are no calls to report on."]
+    if as_data:
+        typer.echo(as_json(found))
+        notes += filter(None, [sampling(found)])
+    elif found.totals.calls:
+        show(found, Console(highlight=False, markup=False, emoji=False), limit)
+    code, verdict = judge(found, fail_below, min_tokens)
+    for note in filter(None, [*notes, verdict]):
+        errors.print(note)
+    raise typer.Exit(code)
+
+
+def judge(found: Report, target: float | None, min_tokens: int = 0) -> tuple[Exit, str]:
+    """The exit code of a report and, where a `target` (0..1) was set for its hit rate, why."""
+    rate = found.totals.hit_rate
+    if not found.totals.calls:
+        return Exit.NO_CALLS, ""
+    if target is None:
+        return Exit.OK, ""
+    if found.sampled:
+        return Exit.SAMPLED, "Not judged: a hit rate of sampled spans is an estimate. Record with sampling off."
+    if rate is None:
+        return Exit.NO_CALLS, "Not judged: no call reported cached tokens."
+    if found.judged_tokens < min_tokens:
+        return Exit.OK, f"Not judged: {found.judged_tokens:,} input tokens are fewer than --min-tokens {min_tokens:,}."
+    if rate < target:
+        return Exit.BELOW_TARGET, f"Failed: the hit rate {percent(rate)} is below {percent(target)}."
+    return Exit.OK, f"Passed: the hit rate {percent(rate)} is at least {percent(target)}."

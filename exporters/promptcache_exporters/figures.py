@@ -1,0 +1,233 @@
+"""What the table says, as plain figures. No rendering.
+
+Everything is a sum over calls, so the table is read in ranges of rows which are added up afterwards: each range fits
+SQLite's sorter, several are read at once (SQLite lets go of the interpreter meanwhile), and as rows are never changed,
+a fixed last row makes one consistent picture although other processes go on writing.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+from . import store
+
+
+class By(StrEnum):
+    """What calls can be grouped by."""
+
+    SERVICE = "service"
+    MODEL = "model"
+    PREFIX = "prefix"
+    FAMILY = "family"
+    CALLSITE = "callsite"
+    OUTCOME = "outcome"
+    REASON = "reason"
+    PROVIDER = "provider"
+
+
+_KEYS: Final = {
+    By.SERVICE: "service",
+    By.MODEL: "coalesce(request_model, response_model)",
+    By.PREFIX: "prefix_hash",
+    By.FAMILY: "prefix_family",
+    By.CALLSITE: "code_file || coalesce(':' || code_line, '') || coalesce(' ' || code_function, '')",
+    By.OUTCOME: "outcome",
+    By.REASON: "miss_reason",
+    By.PROVIDER: "provider",
+}
+
+# The hit rate speaks of calls whose cached tokens were reported, and of no batch results (DESIGN section 6).
+_JUDGED: Final = "FILTER (WHERE outcome IS NOT 'unreported' AND batch = 0)"
+# Calls in which nothing reusable can have been missed: their waste is 0 without anybody saying so.
+_BLAMELESS: Final = "outcome IN ('hit', 'cold', 'prewarm')"
+
+# A call that failed without usage costs nothing that anybody could name; it has neither an amount nor a reason.
+_NO_PRICE: Final = "cost_amount IS NULL AND (cost_unknown IS NOT NULL OR input_tokens > 0)"
+
+_SUMS: Final[dict[str, str]] = {
+    "calls": "count(*)",
+    "input_tokens": "sum(input_tokens)",
+    "read_tokens": "sum(read_tokens)",
+    "write_tokens": "sum(write_tokens)",
+    "uncached_tokens": "sum(uncached_tokens)",
+    "output_tokens": "sum(output_tokens)",
+    "judged_input": f"sum(input_tokens) {_JUDGED}",
+    "judged_read": f"sum(read_tokens) {_JUDGED}",
+    "cost_usd": "sum(cost_amount)",
+    "without_cache_usd": "sum(without_cache) FILTER (WHERE cost_amount IS NOT NULL)",
+    "saved_usd": "sum(without_cache - cost_amount)",
+    "wasted_usd": "sum(wasted_usd)",
+    "unpriced_calls": f"count(*) FILTER (WHERE {_NO_PRICE})",
+    "blameless_calls": f"count(*) FILTER (WHERE {_BLAMELESS} AND cost_amount IS NOT NULL)",
+}
+
+RANGE: Final = 200_000
+"""Rows read at a time."""
+RECENT: Final = 100_000
+"""Rows in which changes of a prefix are looked for."""
+
+Sums = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The stable interface of `promptcache report --json`: tokens, a rate in 0..1, and USD. None is unknown."""
+
+    calls: int
+    input_tokens: int | None
+    read_tokens: int | None
+    write_tokens: int | None
+    uncached_tokens: int | None
+    output_tokens: int | None
+    hit_rate: float | None
+    cost_usd: float | None
+    without_cache_usd: float | None
+    saved_usd: float | None
+    wasted_usd: float | None
+    unpriced_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The calls that share `key`, which is None where they do not say."""
+
+    key: str | None
+    figures: Figures
+
+
+@dataclass(frozen=True, slots=True)
+class Unpriced:
+    """Calls of one model without a cost, and why (`promptcache.cost.unknown`)."""
+
+    model: str | None
+    reason: str | None
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A static prefix that took the place of another at `time` (epoch seconds), and the hit rates of both."""
+
+    service: str | None
+    old: str
+    new: str
+    time: float
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All that a report shows. `judged_tokens` is what the hit rate is a share of.
+
+    `sampled` counts calls from sampled traces; `ratio` is the smallest share that was kept, None where not known.
+    `first` and `last` are the starts of the first and last call in epoch seconds.
+    """
+
+    by: By
+    totals: Figures
+    groups: tuple[Group, ...]
+    judged_tokens: int
+    unpriced: tuple[Unpriced, ...]
+    sampled: int
+    ratio: float | None
+    changes: tuple[Change, ...]
+    first: float | None
+    last: float | None
+
+
+_BOUNDS: Final = "SELECT min(time), max(time), min(id), max(id) FROM calls WHERE time >= ?"
+_SAMPLED: Final = """
+SELECT count(*), count(*) FILTER (WHERE sample_ratio IS NULL), min(sample_ratio) FROM calls
+WHERE sample_ratio IS NOT 1.0 AND +time >= ?"""
+_UNPRICED: Final = f"""
+SELECT {_KEYS[By.MODEL]}, cost_unknown, count(*) FROM calls WHERE {_NO_PRICE} AND +time >= ?
+GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"""  # noqa: S608  # SQL of our own
+_PREFIXES: Final = f"""
+SELECT service, prefix_family, prefix_hash, min(time), max(time), {_SUMS["judged_input"]}, {_SUMS["judged_read"]}
+FROM calls WHERE id >= ? AND +time >= ? AND prefix_family IS NOT NULL AND prefix_hash IS NOT NULL
+GROUP BY 1, 2, 3 HAVING count(*) > 1 ORDER BY 1, 2, 4"""  # noqa: S608  # SQL of our own
+
+
+def collect(path: Path, by: By = By.SERVICE, since: float = -math.inf) -> Report:
+    """The report on the table at `path`, calls begun at `since` (epoch seconds) or later. Raises `UnusableError`."""
+    with store.open_to_read(path) as connection:
+        first, last, low, high = connection.execute(_BOUNDS, (since,)).fetchone()
+        groups = {} if first is None else _groups(path, by, since, low, high)
+        totals = _added(list(groups.values()))
+        sampled, unknown, ratio = connection.execute(_SAMPLED, (since,)).fetchone()
+        unpriced = connection.execute(_UNPRICED, (since,)).fetchall()
+        prefixes = connection.execute(_PREFIXES, ((high or 0) - RECENT, since)).fetchall()
+    return Report(
+        by=by,
+        totals=_figures(totals),
+        groups=_ordered(groups),
+        judged_tokens=totals["judged_input"] or 0,
+        unpriced=tuple(Unpriced(*found) for found in unpriced),
+        sampled=sampled,
+        ratio=None if unknown else ratio,
+        changes=_changes(prefixes),
+        first=first,
+        last=last,
+    )
+
+
+def _groups(path: Path, by: By, since: float, low: int, high: int) -> dict[str | None, Sums]:
+    sums = ", ".join(_SUMS.values())
+    query = f"SELECT {_KEYS[by]}, {sums} FROM calls WHERE id BETWEEN ? AND ? AND +time >= ? GROUP BY 1"  # noqa: S608  # SQL of our own
+
+    def read(first: int) -> list[tuple[Any, ...]]:
+        with store.open_to_read(path) as connection:
+            return connection.execute(query, (first, min(first + RANGE - 1, high), since)).fetchall()
+
+    found: dict[str | None, list[Sums]] = {}
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for rows in pool.map(read, range(low, high + 1, RANGE)):
+            for key, *values in rows:
+                found.setdefault(key, []).append(dict(zip(_SUMS, values, strict=True)))
+    return {key: _added(parts) for key, parts in found.items()}
+
+
+def _added(parts: list[Sums]) -> Sums:
+    """The sum of sums, None where no part knows."""
+    known = {name: [part[name] for part in parts if part[name] is not None] for name in _SUMS}
+    counts = ("calls", "unpriced_calls", "blameless_calls")
+    return {name: sum(values) if values or name in counts else None for name, values in known.items()}
+
+
+def rate(read: int | None, whole: int | None) -> float | None:
+    """read / whole, the ratio of sums; None where there is nothing to divide by."""
+    return (read or 0) / whole if whole else None
+
+
+def _figures(sums: Sums) -> Figures:
+    wasted = sums["wasted_usd"]
+    if wasted is None and sums["calls"] and sums["calls"] == sums["blameless_calls"]:
+        wasted = 0.0
+    known: Sums = {name: sums[name] for name in Figures.__slots__ if name in sums}
+    known |= {"hit_rate": rate(sums["judged_read"], sums["judged_input"]), "wasted_usd": wasted}
+    return Figures(**known)
+
+
+def _ordered(groups: dict[str | None, Sums]) -> tuple[Group, ...]:
+    """The groups, most input first, so that the first lines matter most; then by name, the nameless last."""
+    found = [Group(key, _figures(sums)) for key, sums in groups.items()]
+    return tuple(sorted(found, key=lambda it: (-(it.figures.input_tokens or 0), it.key is None, it.key or "")))
+
+
+def _changes(prefixes: list[Sequence[Any]]) -> tuple[Change, ...]:
+    """The last three times that a family's prefix was replaced by another for good, newest first."""
+    found = [
+        Change(new[0], old[2], new[2], new[3], rate(old[6], old[5]), rate(new[6], new[5]))
+        for old, new in pairwise(prefixes)
+        if old[:2] == new[:2] and old[4] <= new[3]
+    ]
+    return tuple(sorted(found, key=lambda change: -change.time)[:3])

@@ -1,0 +1,82 @@
+"""The report as one HTML file: static, without a script, without anything to fetch, safe with hostile names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+from typing import Final
+
+from . import wording
+from .figures import Report
+
+_STYLE: Final = """
+:root { color-scheme: light dark; --good: #1a7f37; --fair: #9a6700; --bad: #cf222e; --line: #8884 }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem } dt { font-weight: 600 } dd { margin: 0 }
+table { border-collapse: collapse; width: 100% }
+th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line) }
+th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere }
+td { font-variant-numeric: tabular-nums; white-space: nowrap } td:first-child { white-space: normal }
+meter { width: 6rem; vertical-align: middle; margin-right: .5rem } .note { color: var(--fair) }
+"""
+
+_PAGE: Final = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>promptcache report</title>
+<style>{style}</style>
+</head>
+<body>
+<h1>What prompt caching does here</h1>
+<dl>{summary}</dl>
+{notes}
+<h2>By {heading}</h2>
+<table>
+<thead><tr>{head}</tr></thead>
+<tbody>
+{rows}
+</tbody>
+</table>
+{changes}
+</body>
+</html>
+"""
+
+
+def as_html(report: Report) -> str:
+    """The page. Everything that comes from the table is escaped, and the page's policy forbids scripts besides."""
+    note = wording.sampling(report)
+    changes = _listed(wording.change(change) for change in report.changes)
+    return _PAGE.format(
+        style=_STYLE,
+        summary="".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in wording.summary(report)),
+        notes=f'<p class="note">{escape(note)}</p>' if note else "",
+        heading=escape(wording.heading(report.by)),
+        head="".join(f"<th>{escape(name)}</th>" for name in (wording.heading(report.by), *wording.COLUMNS)),
+        rows="\n".join(_rows(report)),
+        changes=f"<h2>Changes of the static prefix</h2>{changes}" if changes else "",
+    )
+
+
+def _rows(report: Report) -> Iterable[str]:
+    for group in report.groups:
+        rate = group.figures.hit_rate
+        meter = (
+            ""
+            if rate is None
+            else f'<meter min="0" max="1" low="0.5" high="0.8" optimum="1" value="{rate:.4f}"></meter>'
+        )
+        cells = (
+            f"<td>{meter if name == 'hit rate' else ''}{escape(cell)}</td>"
+            for name, cell in zip(wording.COLUMNS, wording.cells(group.figures), strict=True)
+        )
+        yield f"<tr><td>{escape(wording.printable(group.key))}</td>{''.join(cells)}</tr>"
+
+
+def _listed(texts: Iterable[str]) -> str:
+    items = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f"<ul>{items}</ul>" if items else ""

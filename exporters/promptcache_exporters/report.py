@@ -1,0 +1,58 @@
+"""The report as JSON and on a terminal. What it says is in `figures`, how it is worded in `wording`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from . import wording
+from .figures import Report
+
+
+def as_json(report: Report) -> str:
+    """The stable interface: `totals`, `by` and `groups`, null for what is unknown."""
+    groups = [{"key": group.key} | asdict(group.figures) for group in report.groups]
+    return json.dumps({"totals": asdict(report.totals), "by": report.by, "groups": groups}, indent=2)
+
+
+def show(report: Report, console: Console, limit: int) -> None:
+    """Prints the report, at most `limit` groups of it (0 is all). Never interprets what a name contains."""
+    for title, text in wording.summary(report):
+        rate = report.totals.hit_rate if title == "Hit rate" else None
+        line = Text.assemble((f"{title:<10}", "bold"), (text, _style(rate)))
+        console.print(line)
+    if note := wording.sampling(report):
+        console.print(Text(note, "yellow"))
+    console.print(_table(report, limit))
+    hidden = len(report.groups) - limit if limit else 0
+    if hidden > 0:
+        console.print(Text(f"... and {hidden:,} more (--limit 0 shows all)", "dim"))
+    for change in report.changes:
+        console.print(Text(wording.change(change)))
+
+
+def _table(report: Report, limit: int) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    # Folded, not cut: what is piped into a file must be complete.
+    table.add_column(wording.heading(report.by), overflow="fold")
+    for name in wording.COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for group in report.groups[: limit or None]:
+        style = _style(group.figures.hit_rate)
+        cells = [
+            Text(cell, style if name == "hit rate" else "")
+            for name, cell in zip(wording.COLUMNS, wording.cells(group.figures), strict=True)
+        ]
+        table.add_row(Text(wording.printable(group.key)), *cells)
+    return table
+
+
+def _style(rate: float | None) -> str:
+    if rate is None:
+        return ""
+    return "green" if rate >= 0.8 else "yellow" if rate >= 0.5 else "red"

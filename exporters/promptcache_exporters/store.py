@@ -1,0 +1,155 @@
+"""The file that holds the local table: how it comes to be, how it grows up, and how it is opened.
+
+SQLite in WAL mode, so that several processes write while one reads. The file is ours by its application id and of a
+version by its user version; one that belongs to somebody else is never touched. Prompt text is not in it, but call
+sites, models and spending are: it is created with mode 0600, and SQLite gives its -wal and -shm files the same mode.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from promptcache.exits import Exit
+from promptcache.settings import OTEL_PROMPTCACHE_DB
+
+from . import table
+
+APPLICATION_ID: Final = 0x50436163
+"""`PCac` in ASCII: what SQLite's header says of a file of ours."""
+DEFAULT_PATH: Final = "promptcache.db"
+
+
+class Foreign(sqlite3.DatabaseError):
+    """The file is a database, but not one of ours."""
+
+
+class Newer(sqlite3.DatabaseError):
+    """The file was written by a newer promptcache, whose columns this one does not know."""
+
+
+def path_of(path: str | os.PathLike[str] | None = None) -> Path:
+    """The table's absolute path: `path`, else `OTEL_PROMPTCACHE_DB`, else `promptcache.db` in the current folder."""
+    chosen = path or os.environ.get(OTEL_PROMPTCACHE_DB, "").strip() or DEFAULT_PATH
+    return Path(os.path.abspath(os.path.expanduser(chosen)))
+
+
+def connect(path: Path, patience: float) -> sqlite3.Connection:
+    """A connection to a file that exists, waiting `patience` seconds for locks of others.
+
+    Raises OSError where it is no regular file, sqlite3.Error where SQLite cannot open it.
+    """
+    if not path.is_file():
+        raise OSError(f"{path} is no regular file" if path.exists() else f"{path} does not exist")
+    uri = f"{path.as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
+
+
+def open_to_write(path: Path, patience: float) -> sqlite3.Connection:
+    """A connection to the table, which is created or brought up to date first. Raises OSError and sqlite3.Error."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
+    connection = connect(path, patience)
+    try:
+        _migrate(connection)
+        _write_ahead(connection, time.monotonic() + patience)
+        # In WAL mode this loses nothing when the process is killed, and syncs only at checkpoints.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    """The schema's version, 0 where the file has no table yet. Raises Foreign, Newer and other sqlite3.Error."""
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    if application != APPLICATION_ID and (application or version or tables):
+        raise Foreign("it is a database of another application")
+    if version > table.VERSION:
+        raise Newer(f"its schema {version} is newer than this promptcache, which knows {table.VERSION}")
+    return int(version)
+
+
+def columns_of(connection: sqlite3.Connection) -> frozenset[str]:
+    """The columns that the file's table has."""
+    return frozenset(name for _, name, *_ in connection.execute(f"PRAGMA table_info({table.NAME})"))
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    if version_of(connection) == table.VERSION:
+        return
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if version_of(connection) == table.VERSION:  # another process was faster
+            return
+        connection.execute(table.CREATE)
+        present = columns_of(connection)
+        for column in table.COLUMNS:
+            if column.name not in present:
+                connection.execute(f"ALTER TABLE {table.NAME} ADD COLUMN {column.name} {column.type}")
+        for index in table.INDEXES:
+            connection.execute(index)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {table.VERSION}")
+
+
+def _write_ahead(connection: sqlite3.Connection, deadline: float) -> None:
+    # SQLite does not wait for others by itself here. The mode is kept in the file, so one of many succeeding is enough.
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+class UnusableError(Exception):
+    """The table cannot be read. The text says why and what to do, `code` is the command's exit code."""
+
+    def __init__(self, code: Exit, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@contextmanager
+def open_to_read(path: Path) -> Generator[sqlite3.Connection]:
+    """A connection that cannot change anything, with the view `calls`: `id` and all columns, NULL if too new.
+
+    Raises `UnusableError` for whatever is wrong with the file, also while it is being read.
+    """
+    if not path.exists():
+        raise UnusableError(Exit.NO_FILE, _MISSING.format(path=path))
+    try:
+        with closing(connect(path, _READ_PATIENCE)) as connection:
+            if not version_of(connection):
+                raise UnusableError(Exit.NO_CALLS, f"{path} has no calls yet.")
+            present = columns_of(connection)
+            columns = (it.name if it.name in present else f"NULL AS {it.name}" for it in table.COLUMNS)
+            view = f"CREATE TEMP VIEW calls AS SELECT rowid AS id, {', '.join(columns)} FROM main.{table.NAME}"  # noqa: S608  # names of our own
+            connection.execute(view)
+            connection.execute("PRAGMA query_only = ON")
+            yield connection
+    except Newer as error:
+        raise UnusableError(
+            Exit.NEWER_SCHEMA, f"{path}: {error}. Upgrade: pip install --upgrade promptcache"
+        ) from error
+    except (sqlite3.Error, OSError) as error:
+        raise UnusableError(Exit.NOT_A_TABLE, f"{path} cannot be read as a table of promptcache's: {error}.") from error
+
+
+_READ_PATIENCE: Final = 10.0
+_MISSING: Final = (
+    "{path} does not exist. Record some calls first:"
+    " OTEL_TRACES_EXPORTER=promptcache_sqlite opentelemetry-instrument python app.py"
+)

@@ -1,0 +1,120 @@
+"""Figures as people read them, the same on the terminal and in HTML."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from .figures import By, Change, Figures, Report
+
+UNKNOWN: Final = "\N{EN DASH}"
+
+COLUMNS: Final = ("calls", "input", "hit rate", "cost", "saved", "wasted")
+
+_HEADINGS: Final[dict[By, str]] = {
+    By.CALLSITE: "call site",
+    By.PREFIX: "static prefix",
+    By.REASON: "reason of the miss",
+}
+
+
+def heading(by: By) -> str:
+    """What the first column of a table shows."""
+    return _HEADINGS.get(by, by)
+
+
+def printable(text: str | None) -> str:
+    """`text` without what could steer a terminal or turn the line around: names of models are hostile input."""
+    if text is None:
+        return UNKNOWN
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
+def count(value: int | None) -> str:
+    """12,345 or a dash."""
+    return UNKNOWN if value is None else f"{value:,}"
+
+
+def percent(value: float | None) -> str:
+    """A share in 0..1 as `41.2 %`. Rounded down, so that 100 % says that nothing was missed."""
+    return UNKNOWN if value is None else f"{int(value * 1000 + 1e-9) / 10:.1f} %"
+
+
+def dollars(value: float | None) -> str:
+    """USD, with more decimals the smaller the amount is."""
+    if value is None:
+        return UNKNOWN
+    size = abs(value)
+    decimals = 2 if size >= 1 or size == 0 else 4 if size >= 0.01 else 6
+    return f"{'-' if value < 0 else ''}${size:,.{decimals}f}"
+
+
+def short(value: int | None) -> str:
+    """A count in four digits at most: 9,874, 51.2 k, 342 M."""
+    if value is None or value < 10_000:
+        return count(value)
+    size, unit = next(
+        (value / size, unit) for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= size
+    )
+    return f"{size:.1f} {unit}" if size < 99.95 else f"{size:.0f} {unit}"
+
+
+def moment(seconds: float | None) -> str:
+    """The local time of an instant in epoch seconds."""
+    return UNKNOWN if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
+
+
+def cells(it: Figures) -> tuple[str, ...]:
+    """One line of a table, in the order of `COLUMNS`."""
+    return (
+        count(it.calls), short(it.input_tokens), percent(it.hit_rate),
+        dollars(it.cost_usd), dollars(it.saved_usd), dollars(it.wasted_usd),
+    )  # fmt: skip
+
+
+def summary(report: Report) -> list[tuple[str, str]]:
+    """The totals as pairs of a title and a text."""
+    it = report.totals
+    lines = [
+        ("Calls", f"{count(it.calls)}, {moment(report.first)} to {moment(report.last)}"),
+        ("Hit rate", f"{percent(it.hit_rate)} of {count(report.judged_tokens)} input tokens read from the cache"),
+        ("Cost", f"{dollars(it.cost_usd)}, without cache {dollars(it.without_cache_usd)}"),
+        ("Saved", dollars(it.saved_usd) + _share(it.saved_usd, it.without_cache_usd)),
+        ("Wasted", dollars(it.wasted_usd) + _share(it.wasted_usd, it.cost_usd, " of the cost")),
+    ]
+    return lines + [("Unpriced", text) for text in unpriced(report)[:1]]
+
+
+def _share(part: float | None, whole: float | None, of: str = "") -> str:
+    return f" ({percent(part / whole)}{of})" if part and whole and part > 0 else ""
+
+
+def unpriced(report: Report) -> list[str]:
+    """One text that counts the calls without a cost and names their models and reasons; none where all have one."""
+    if not report.unpriced:
+        return []
+    named = [f"{count(it.calls)} {printable(it.model)} ({printable(it.reason)})" for it in report.unpriced[:5]]
+    more = sum(it.calls for it in report.unpriced[5:])
+    calls = report.totals.unpriced_calls
+    rest = f", {count(more)} of other models" if more else ""
+    return [f"{count(calls)} {'call' if calls == 1 else 'calls'} not in the cost: {', '.join(named)}{rest}"]
+
+
+def sampling(report: Report) -> str | None:
+    """What sampling does to the figures; None where every call was recorded."""
+    if not report.sampled:
+        return None
+    kept = "an unknown share" if report.ratio is None else f"as few as {report.ratio * 100:.3g} %"
+    return (
+        f"Sampled: {count(report.sampled)} of these {count(report.totals.calls)} calls come from sampled traces, which"
+        f" keep {kept}. Sums are too low and rates are estimates; the metrics promptcache.* count every call."
+    )
+
+
+def change(it: Change) -> str:
+    """A static prefix that replaced another."""
+    where = f" in {printable(it.service)}" if it.service else ""
+    return (
+        f"{moment(it.time)}{where}: prefix {printable(it.new)} replaced {printable(it.old)},"
+        f" hit rate {percent(it.before)} -> {percent(it.after)}"
+    )

@@ -1,0 +1,68 @@
+"""The commands of `promptcache`. The module of each is imported when it is asked for: a report needs no server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Annotated, Any, Final
+
+import typer
+from typer.core import TyperGroup
+
+from .exits import Exit, described
+from .version import __version__
+
+COMMANDS: Final[Mapping[str, str]] = {
+    "report": "promptcache_exporters.command:report",
+    "emulate": "promptcache.emulator.command:emulate",
+}
+"""Where each command is. A function called `register` adds it, and others, to an app by itself."""
+
+
+class Lazy(TyperGroup):
+    """A group that knows the names of its commands, and imports only the one that runs."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names, in the order of the table."""
+        return [*COMMANDS]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command called `cmd_name`, None where there is none."""
+        return _load(cmd_name, COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+
+
+def _load(name: str, where: str) -> Any:
+    path, _, function = where.partition(":")
+    module = import_module(path)
+    some = typer.Typer()
+    some.callback()(_nothing)  # a lone command would not be a member of a group
+    if function == "register":
+        module.register(some)
+    else:
+        some.command(name, epilog=getattr(module, "EPILOG", None))(getattr(module, function))
+    return typer.main.get_group(some).commands[name]
+
+
+def _nothing() -> None:
+    """Nothing happens before a command."""
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"promptcache {__version__}")
+        raise typer.Exit
+
+
+app = typer.Typer(cls=Lazy, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.callback(
+    epilog="Begin with: OTEL_TRACES_EXPORTER=promptcache_sqlite opentelemetry-instrument python app.py;"
+    " then: promptcache report. " + described(*Exit)
+)
+def promptcache(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """What LLM prompt caching really does: hit rate, cost, savings, waste, and why it missed."""

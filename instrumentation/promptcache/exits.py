@@ -1,0 +1,38 @@
+"""What the exit code of the command `promptcache` says. The only place where they are numbered."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+
+class Exit(IntEnum):
+    """Exit codes, a stable interface: scripts and CI jobs branch on them."""
+
+    OK = 0
+    BELOW_TARGET = 1
+    USAGE = 2
+    UNKNOWN_COST = 3
+    NO_FILE = 4
+    NO_CALLS = 5
+    NEWER_SCHEMA = 6
+    NOT_A_TABLE = 7
+    SAMPLED = 8
+
+
+MEANING: Final = {
+    Exit.OK: "done",
+    Exit.BELOW_TARGET: "the hit rate is below --fail-below",
+    Exit.USAGE: "the command line is not understood, or an extra is not installed",
+    Exit.UNKNOWN_COST: "the cost is not known",
+    Exit.NO_FILE: "there is no such file",
+    Exit.NO_CALLS: "the table has no calls to speak of (none at all, none that match, none with reported cache counts)",
+    Exit.NEWER_SCHEMA: "the table was written by a newer promptcache",
+    Exit.NOT_A_TABLE: "the file cannot be read as a table of promptcache's",
+    Exit.SAMPLED: "spans were sampled, so --fail-below refuses to judge",
+}
+
+
+def described(*codes: Exit) -> str:
+    """The meaning of `codes`, for the foot of a help page."""
+    return "\n\n".join(("Exit codes:", *(f"{code.value}  {MEANING[code]}" for code in codes)))
