@@ -1,0 +1,179 @@
+"""Arithmetic of one call: rates x usage -> Cost. Pure; the rules are in `docs/specs/cost.md`, sections 2 to 5."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final, final
+
+from ..model import Cost, Unknown, Usage
+
+MILLION: Final = 1e6
+TOKEN_CLASSES: Final = ("input", "read", "output")
+META: Final = frozenset({"tier", "from", "hours", "days", "except", "source", "date"})
+"""Keys of a table entry that are no prices."""
+_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+_CLASS: Final = {"input": 0, "read": 1, "output": 2}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """The prices of one model in one tier, place, moment and context band, in USD per token.
+
+    A None is a price that the vendor does not publish. `writes` is by TTL, the default TTL first. `modal` holds
+    prices such as `audio.input` that replace the class's own. `tools` is USD per use, `storage` USD per token-hour.
+    """
+
+    input: float | None
+    read: float | None
+    output: float | None
+    writes: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    modal: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    tools: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    storage: float | None = None
+    source: str = ""
+    date: str | None = None
+    since: str | None = None
+
+
+def rates(entry: Mapping[str, Any], band: int, factor: float, source: str, date: str | None) -> Rates:
+    """The rates of a table entry (spec, section 6) for its context band number `band`, tokens times `factor`."""
+
+    def at(value: float | list[float]) -> float:
+        if not isinstance(value, list):
+            return value
+        starts = len(value) // 2
+        return value[2 * min(band, starts)]
+
+    plain: dict[str, float] = {}
+    groups: dict[str, dict[str, float]] = {"write": {}, "tools": {}, "modal": {}}
+    for key, value in entry.items():
+        head, _, tail = key.partition(".")
+        if key in META:
+            continue
+        if head == "tools":
+            groups[head][tail] = at(value) / 1000
+            continue
+        # Rounded far below the last digit of any price, so that 0.2 a million is 2e-07 and not 2.0000000000000002e-07.
+        token = round(at(value) * (1.0 if key == "storage" else factor) / MILLION, 18)
+        if not tail:
+            plain[key] = token
+        elif head == "write":
+            groups[head][tail] = token
+        else:
+            groups["modal"][key] = token
+    return Rates(
+        plain.get("input"),
+        plain.get("read"),
+        plain.get("output"),
+        *(MappingProxyType(groups[name]) for name in ("write", "modal", "tools")),
+        plain.get("storage"),
+        entry.get("source", source),
+        entry.get("date", date),
+        entry.get("from"),
+    )
+
+
+def starts(entry: Mapping[str, Any]) -> tuple[int, ...]:
+    """The input sizes above which an entry's next context band holds, ascending."""
+    prices = (value for key, value in entry.items() if key not in META and isinstance(value, list))
+    found = {int(start) for value in prices for start in value[1::2]}
+    return tuple(sorted(found))
+
+
+def undated(usage: Usage) -> int:
+    """How many written tokens came without their TTL."""
+    if not usage.write:
+        return 0
+    split = usage.write_by_ttl
+    return usage.write - sum(split.values()) + split.get("unknown", 0)
+
+
+def written(usage: Usage, rates: Rates, lifetime: str | None) -> Mapping[str, int]:
+    """Written tokens by TTL; those of unknown TTL count as `lifetime`, the one TTL that the request can have meant."""
+    rest = undated(usage)
+    if not rest:
+        return usage.write_by_ttl
+    if len(set(rates.writes.values())) == 1:
+        lifetime = next(iter(rates.writes))
+    found = dict(usage.write_by_ttl) | {"unknown": 0}
+    found[lifetime or "unknown"] = found.get(lifetime or "unknown", 0) + rest
+    return found
+
+
+def doubt(rates: Rates, usage: Usage, writes: Mapping[str, int]) -> Unknown | None:
+    """Why the amount cannot be known to the last digit; None where it can (spec, section 4)."""
+    p_in = rates.input
+    first = next(iter(rates.writes.values()), None)
+    checks: Iterable[tuple[bool, Unknown]] = (
+        (bool(usage.issues), "usage"),
+        (usage.output is None and rates.output is not None, "usage"),
+        (usage.read is None and rates.read is not None and rates.read != p_in and usage.uncached > 0, "usage"),
+        (usage.write is None and first is not None and first != p_in and usage.uncached > 0, "usage"),
+        (usage.input > 0 and p_in is None, "price"),
+        (bool(usage.output) and rates.output is None, "price"),
+        (bool(usage.read) and rates.read is None, "price"),
+    )
+    for holds, reason in checks:
+        if holds:
+            return reason
+    for ttl, tokens in writes.items():
+        if tokens and ttl not in rates.writes:
+            return "usage" if ttl == "unknown" and rates.writes else "price"
+    return None
+
+
+def _modal(rates: Rates, usage: Usage, name: str, tokens: int) -> tuple[int, float, float] | Unknown:
+    """What `tokens` of a modality add to their class, and to the call without cache, beyond the class's own price."""
+    kind, _, place = name.partition(".")
+    if place not in _CLASS:
+        return "price"
+    limit = (usage.uncached, usage.read, usage.output)[_CLASS[place]] or 0
+    if not 0 <= tokens <= limit:
+        return "usage"
+    own = rates.modal.get(name)
+    plain = (rates.input, rates.read, rates.output)[_CLASS[place]] or 0.0
+    fresh = rates.modal.get(f"{kind}.input", rates.input or 0.0) - (rates.input or 0.0)
+    if own is None:
+        return "price" if place == "read" and fresh else (_CLASS[place], 0.0, 0.0)
+    extra = tokens * (own - plain)
+    return _CLASS[place], extra, extra if place == "output" else tokens * fresh
+
+
+def price(rates: Rates, usage: Usage, lifetime: str | None = None) -> Cost:
+    """The cost of `usage` at `rates`; `lifetime` is the TTL that the request asked for. Never raises."""
+    writes = written(usage, rates, lifetime) if usage.write else _EMPTY
+    reason = doubt(rates, usage, writes)
+    if reason:
+        return Cost(None, unknown=reason, date=rates.date)
+    p_in, p_read, p_out = rates.input or 0.0, rates.read or 0.0, rates.output or 0.0
+    parts = [p_in * usage.uncached, p_read * (usage.read or 0), p_out * (usage.output or 0)]
+    without = p_in * usage.input
+    modal = usage.modalities.items()
+    if usage.reasoning and "reasoning.output" in rates.modal:
+        modal = {**usage.modalities, "reasoning.output": usage.reasoning}.items()
+    for name, tokens in modal if rates.modal else ():
+        added = _modal(rates, usage, name, tokens) if tokens else None
+        if isinstance(added, str):
+            return Cost(None, unknown=added, date=rates.date)
+        if added:
+            parts[added[0]] += added[1]
+            without += added[2] if added[0] != 2 else 0.0
+    write = 0.0
+    for ttl, tokens in writes.items():
+        write += rates.writes.get(ttl, 0.0) * tokens
+    found = {"input": parts[0], "cache_read": parts[1], "cache_write": write, "output": parts[2]}
+    without += parts[2]
+    tools = 0.0
+    for name, uses in usage.tools.items():
+        if uses and name not in rates.tools:
+            return Cost(None, unknown="price", date=rates.date)
+        tools += rates.tools.get(name, 0.0) * uses
+    if tools:
+        found["tools"] = tools
+    amount = sum(found.values())
+    return Cost(
+        amount, found, without + tools, rates.input, rates.read, rates.writes, "local", rates.date
+    )

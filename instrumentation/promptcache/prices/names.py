@@ -1,0 +1,97 @@
+"""Which row of which vendor's list a model's name means. Pure; the rules are in `docs/specs/cost.md`, section 7.
+
+A name is looked up as it is, then without what only tells one snapshot or endpoint of the same model from another. It
+is never shortened to a neighbour: `gpt-6-sol-mini` is not `gpt-6-sol`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+VENDORS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai": ("openai",),
+    "azure.ai.openai": ("azure", "openai", "anthropic"),
+    "azure.ai.inference": ("azure", "openai", "anthropic"),
+    "azure.ai.foundry": ("azure", "openai", "anthropic"),
+    "anthropic": ("anthropic",),
+    "aws.bedrock": ("aws",),
+    "gcp.gemini": ("google",),
+    "gcp.gen_ai": ("google", "anthropic"),
+    "gcp.vertex_ai": ("google", "anthropic"),
+    "moonshot_ai": ("moonshotai",),
+    "mistral_ai": ("mistral",),
+    "x_ai": ("x-ai",),
+    "xai": ("x-ai",),
+}
+"""OpenTelemetry's provider name -> price lists, the vendor's own first. The others sell at the maker's list price."""
+
+_SNAPSHOT: Final = re.compile(r"(?:[-@]20\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|@default|@latest|-latest)$")
+_PREVIEW: Final = re.compile(r"-(?:preview|exp|experimental)(?:-[\d-]+)?$")
+_BEDROCK: Final = re.compile(r"(?:-v\d+)?(?::\d+)?(?::(?:\d+k|mm))?$")
+_BEDROCK_ARN: Final = re.compile(r"arn:aws[\w-]*:bedrock:[^:]*:\d*:(?:inference-profile|foundation-model)/([^/]+)$")
+_GEMINI_NUMBER: Final = re.compile(r"-\d{3}$")
+_GOOGLE_TUNED: Final = re.compile(r"(?:^|/)(?:tunedmodels|endpoints)/")
+_ROUTE: Final = re.compile(r":(?:nitro|floor|exacto)$")
+_SAME_PRICE: Final = re.compile(r":(?:thinking|beta)$")
+_ONE_SELLER: Final = ("anthropic/", "openai/", "google/", "x-ai/")
+"""Makers whose models have one price wherever OpenRouter routes them, so that a routing suffix changes nothing."""
+
+
+def vendors(provider: str) -> tuple[str, ...]:
+    """The price lists of a provider, by OpenTelemetry's name for it or by the list's own."""
+    found = VENDORS.get(provider)
+    return found or (re.sub(r"[^a-z0-9-]", "-", provider.lower()),)
+
+
+def _google(name: str) -> str:
+    return "" if _GOOGLE_TUNED.search(name) else name.rpartition("models/")[2]
+
+
+def _bedrock(name: str) -> str:
+    if name.startswith("arn:"):
+        found = _BEDROCK_ARN.match(name)
+        return found[1] if found else ""
+    return name
+
+
+def _openai(name: str) -> str:
+    return ":".join(name.split(":")[:2]) if name.startswith("ft:") else name
+
+
+def _openrouter(name: str) -> str:
+    name = name.removeprefix("openrouter/") if name.count("/") > 1 else name
+    name = _SAME_PRICE.sub("", name)
+    return _ROUTE.sub("", name) if name.startswith(_ONE_SELLER) else name
+
+
+_READ: Final[Mapping[str, Callable[[str], str]]] = {
+    "google": _google,
+    "aws": _bedrock,
+    "openai": _openai,
+    "azure": _openai,
+    "openrouter": _openrouter,
+}
+
+
+def candidates(vendor: str, model: str) -> Iterator[str]:
+    """The names under which `vendor` may list `model`, the most exact first.
+
+    A name that ends in `*` only means rows that hold for a whole family of previews.
+    """
+    name = _READ.get(vendor, str)(model.strip().lower())
+    if not name:
+        return
+    yield name
+    yield name + "*"
+    shorter = _BEDROCK.sub("", name, count=1) if vendor == "aws" else name
+    if vendor == "google":
+        shorter = _GEMINI_NUMBER.sub("", shorter)
+    for form in dict.fromkeys((shorter, _SNAPSHOT.sub("", shorter))):
+        if form != name:
+            yield form
+            yield form + "*"
+    family = _PREVIEW.sub("", _SNAPSHOT.sub("", shorter))
+    if family != shorter:
+        yield family + "*"
