@@ -1,0 +1,36 @@
+"""JSON as plain data: asking what it is, reading what may be absent, writing it down."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, TypeGuard
+
+JSON = dict[str, Any]
+
+
+def is_object(value: Any) -> TypeGuard[JSON]:
+    return isinstance(value, dict)
+
+
+def is_array(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)
+
+
+def obj(value: Any) -> JSON:
+    """`value` if it is a JSON object, else an empty one: what is absent or null has no fields."""
+    return value if is_object(value) else {}
+
+
+def rows(value: Any) -> list[JSON]:
+    """The objects of `value` if it is a JSON array, else none."""
+    return [item for item in value if is_object(item)] if is_array(value) else []
+
+
+def compact(value: Any) -> str:
+    """JSON without blanks, in the order in which the client sent it. NaN passes: malformed usage may hold it."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def dump(value: Any) -> bytes:
+    """The bytes of `compact`, lone surrogates included."""
+    return compact(value).encode("utf-8", "surrogatepass")

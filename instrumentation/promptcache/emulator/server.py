@@ -1,0 +1,144 @@
+"""The emulator on a loopback port: HTTP in, `Emulator.handle`, HTTP out, and the control paths `/_emulator/...`.
+
+`running()` serves from a thread, for tests; `serve()` from the command. Needs the extra `promptcache[emulator]`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from . import profiles
+from .engine import Clock, Emulator, summary
+from .wire import Answer
+
+_METHODS: Final = ["GET", "POST", "PATCH", "DELETE"]
+_ABORT: Final = "promptcache.abort"
+
+
+class BrokenError(RuntimeError):
+    """Raised in the middle of a response, so that the server cuts the connection: a fault on demand."""
+
+
+def app(emulator: Emulator, latency: float = 0.0) -> ASGIApp:
+    """The ASGI application. `latency` is the time to the first chunk in seconds."""
+
+    async def endpoint(request: Request) -> Response:
+        raw = await request.body()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        answer, incoming = emulator.handle(request.method, request.url.path, raw, headers, dict(request.query_params))
+        fault = incoming.fault
+        await asyncio.sleep(latency + fault.slow)
+        if fault.reset:
+            request.scope[_ABORT]()
+        if answer.events is not None or fault.drop is not None:
+            body = _stream(answer, fault.slow, fault.drop)
+            return StreamingResponse(body, answer.status, answer.headers, answer.media)
+        answer.commit()
+        return Response(answer.chunks()[0], answer.status, answer.headers, answer.media)
+
+    async def control(request: Request) -> Response:
+        return _control(emulator, request.path_params["name"], await request.body())
+
+    routes = [
+        Route("/_emulator/{name}", control, methods=["GET", "POST"]),
+        Route("/{path:path}", endpoint, methods=_METHODS),
+    ]
+    return _with_abort(Starlette(routes=routes))
+
+
+def _with_abort(inner: ASGIApp) -> ASGIApp:
+    """Lends each request the means to cut its connection before a response, which ASGI has no word for."""
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        cycle: Any = getattr(send, "__self__", None)
+        scope[_ABORT] = lambda: cycle.transport.abort()
+        await inner(scope, receive, send)
+
+    return outer
+
+
+async def _stream(answer: Answer, slow: float, drop: int | None) -> AsyncIterator[bytes]:
+    """The chunks, `slow` seconds apart; the connection breaks after `drop` of them. The first makes the entries."""
+    for index, chunk in enumerate(answer.chunks()[:drop]):
+        if index:
+            await asyncio.sleep(slow)
+        else:
+            answer.commit()
+        yield chunk
+    if drop is not None:
+        raise BrokenError
+
+
+def _control(emulator: Emulator, name: str, raw: bytes) -> Response:
+    """The control paths: `clock`, `reset`, `faults`, `rules`, `requests`."""
+    try:
+        asked: dict[str, Any] = json.loads(raw or b"{}")
+        if name == "clock" and asked:
+            _advance(emulator, float(asked["advance"]))
+        elif name == "reset":
+            emulator.reset()
+        elif name == "faults" and asked:
+            emulator.faults.add(str(asked["fault"]), int(asked.get("times", 1)), str(asked.get("path", "")))
+        elif name == "rules" and asked:
+            emulator.overrides = profiles.overrides(str(asked["rules"]))
+        elif name not in {"clock", "requests", "faults", "rules"}:
+            return JSONResponse({"error": f"no such control: {name}"}, 404)
+    except (ValueError, KeyError) as error:
+        return JSONResponse({"error": str(error)}, 400)
+    return JSONResponse(summary(emulator) if name == "requests" else {"now": emulator.clock()})
+
+
+def _advance(emulator: Emulator, seconds: float) -> None:
+    if not isinstance(emulator.clock, Clock):
+        raise ValueError("this emulator's clock cannot be moved")
+    emulator.clock.advance(seconds)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises OSError where the port is taken."""
+    sock = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    # asyncio leaves Nagle on where a socket's protocol number is 0, and each answer would wait 40 ms for an ACK.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return sock
+
+
+def _server(emulator: Emulator, latency: float) -> uvicorn.Server:
+    config = uvicorn.Config(
+        app(emulator, latency), log_config=None, log_level="critical", access_log=False, lifespan="off",
+        ws="none", timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    return uvicorn.Server(config)
+
+
+def serve(emulator: Emulator, sock: socket.socket, latency: float = 0.0) -> None:
+    """Serves until interrupted."""
+    _server(emulator, latency).run(sockets=[sock])
+
+
+@contextmanager
+def running(emulator: Emulator | None = None, latency: float = 0.0) -> Generator[str]:
+    """Serves from a thread of this process on a free port, and gives the base URL (without `/v1`)."""
+    sock = listen("127.0.0.1", 0)
+    server = _server(emulator or Emulator(), latency)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="promptcache-emulator", daemon=True)
+    thread.start()
+    try:
+        # The socket listens already: a client that connects before the loop runs waits in its backlog.
+        yield f"http://127.0.0.1:{sock.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(5)
+        sock.close()
