@@ -21,7 +21,7 @@ from .model import Site
 
 Scalar = str | bool | int | float
 
-_KEY: Final = context.create_key("promptcache.attributes")
+_KEY: Final = context.create_key("promptcache-attributes")
 INHERITED: Final = (AGENT_NAME, CONVERSATION, PROMPT_NAME, PROMPT_VERSION)
 """What an ambient span (an agent, a workflow) may say of the calls inside it."""
 
@@ -30,7 +30,7 @@ INHERITED: Final = (AGENT_NAME, CONVERSATION, PROMPT_NAME, PROMPT_VERSION)
 def attributes(values: Mapping[str, Scalar] | None = None, /, **more: Scalar) -> Iterator[None]:
     """Gives every LLM call inside the block these span attributes, across threads and tasks that carry the context.
 
-    >>> with attributes({"gen_ai.agent.name": "planner"}, team="search"):
+    >>> with attributes(team="search", experiment=7):
     ...     client.responses.create(...)  # doctest: +SKIP
 
     Keys listed in `OTEL_PROMPTCACHE_METRIC_KEYS` go to the metrics too. Blocks nest; the inner value wins.

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from functools import partial
 from typing import Any, Final
 
-from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # its module opts out of mypy
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer
 from wrapt import register_post_import_hook
@@ -21,7 +21,7 @@ from .settings import Settings
 from .version import __version__
 
 
-class PromptCacheInstrumentor(BaseInstrumentor):
+class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to mypy, as above
     """Instruments every supported SDK that the application imports, before or after; imports none itself.
 
     >>> PromptCacheInstrumentor().instrument()  # doctest: +SKIP
@@ -39,7 +39,7 @@ class PromptCacheInstrumentor(BaseInstrumentor):
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        safely(self._switch_on, **kwargs)
+        safely(partial(self._switch_on, **kwargs))
 
     def _uninstrument(self, **kwargs: Any) -> None:
         safely(self._switch_off)

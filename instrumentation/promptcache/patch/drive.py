@@ -69,7 +69,10 @@ class Patch:
             setattr(self.owner, self.name, self.original)
 
 
-def _named(original: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str, Any]], Mapping[str, Any]]:
+Named = Callable[[tuple[Any, ...], dict[str, Any]], Mapping[str, Any]]
+
+
+def _named(original: Callable[..., Any]) -> Named:
     """Names a call's positional arguments; most calls have none, and then nothing is copied."""
     names = tuple(inspect.signature(original).parameters)[1:]
 
@@ -80,19 +83,10 @@ def _named(original: Callable[..., Any]) -> Callable[[tuple[Any, ...], dict[str,
 
 
 def _shell(target: Target, original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
+    """What stands in for `original`: same name, same signature, same kind of function."""
     named = _named(original)
-
     if target.before is not None:
-        tap = target.before
-
-        @functools.wraps(original)
-        def tapped(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-            if switch.observer is not None:
-                safely(tap, switch.observer, self, named(args, kwargs))
-            return original(self, *args, **kwargs)
-
-        return tapped
-
+        return _tapped(target.before, named, original, switch)
     step = target.around
     assert step is not None, "a target has a flow around it or a tap before it"
 
@@ -120,6 +114,16 @@ def _shell(target: Target, original: Callable[..., Any], switch: Switch) -> Call
         return turn.result
 
     return called
+
+
+def _tapped(tap: Tap, named: Named, original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
+    @functools.wraps(original)
+    def tapped(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if switch.observer is not None:
+            safely(tap, switch.observer, self, named(args, kwargs))
+        return original(self, *args, **kwargs)
+
+    return tapped
 
 
 def _fits(original: object, target: Target) -> TypeGuard[Callable[..., Any]]:

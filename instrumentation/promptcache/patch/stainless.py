@@ -42,7 +42,7 @@ class _Underway:
     record: Record | None
 
 
-_underway: ContextVar[_Underway | None] = ContextVar("promptcache.underway", default=None)
+_underway: ContextVar[_Underway | None] = ContextVar("promptcache-underway", default=None)
 
 
 def _address(url: Any) -> tuple[str | None, int | None]:

@@ -1,0 +1,42 @@
+# `make demo` and `make test` are all a newcomer needs; every target makes the virtual environment that it runs in.
+PYTHON ?= python3
+VENV := .venv
+DEMO := .venv-demo
+PIP := -m pip --disable-pip-version-check install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
+
+define new-venv
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "promptcache needs Python 3.11 or newer: make PYTHON=python3.12 $@"; exit 2; }
+	@echo "installing into $(1) ..."
+	@$(PYTHON) -m venv $(1) && $(1)/bin/python $(PIP) --editable '.[$(2)]'
+	@touch $(1)/.ready
+endef
+
+$(DEMO)/.ready: pyproject.toml
+	$(call new-venv,$(DEMO),demo)
+
+$(VENV)/.ready: pyproject.toml
+	$(call new-venv,$(VENV),dev)
+
+demo: $(DEMO)/.ready ## the main job in a minute: a healthy service, a broken one, and what each costs
+	@$(DEMO)/bin/python examples/demo.py
+
+test: $(VENV)/.ready ## the whole test suite
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+check: lint types ## what the house rules can be checked by
+
+lint: $(VENV)/.ready
+	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+types: $(VENV)/.ready
+	@$(VENV)/bin/mypy && $(VENV)/bin/mypy tests examples
+	@$(VENV)/bin/pyright
+
+clean: ## removes what the other targets made
+	rm -rf $(VENV) $(DEMO) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

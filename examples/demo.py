@@ -1,0 +1,72 @@
+"""What `make demo` runs: the support agent, healthy and with a clock in its prompt, against the emulator.
+
+No key and no network: the emulator answers on loopback and caches by the rules of the real provider.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).parent
+BIN = Path(sys.executable).parent
+
+
+@contextmanager
+def emulator() -> Iterator[str]:
+    """Runs the emulator on a free port; gives its address."""
+    process = subprocess.Popen(
+        [BIN / "promptcache", "emulate", "--port", "0"], stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+    )
+    try:
+        assert process.stdout is not None
+        url = next((word for word in process.stdout.readline().split() if word.startswith("http")), None)
+        if url is None:
+            sys.exit("The emulator did not start; `promptcache emulate` says why.")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def run(service: str, url: str, database: Path, *arguments: str) -> None:
+    """Runs the support agent under `opentelemetry-instrument`, its spans going to the local table."""
+    print(f"$ opentelemetry-instrument --service_name {service} python support_agent.py {' '.join(arguments)}")
+    subprocess.run(
+        [
+            BIN / "opentelemetry-instrument",
+            *("--service_name", service),
+            *("--traces_exporter", "promptcache_sqlite"),
+            *("--metrics_exporter", "none"),
+            *("--logs_exporter", "none"),
+            sys.executable,
+            HERE / "support_agent.py",
+            *arguments,
+        ],
+        env=os.environ
+        | {
+            "OPENAI_BASE_URL": f"{url.rstrip('/')}/v1",
+            "OPENAI_API_KEY": "no-key-needed",
+            "OTEL_PROMPTCACHE_DB": str(database),
+        },
+        check=True,
+    )
+
+
+def main() -> None:
+    """Two services, one report."""
+    with tempfile.TemporaryDirectory() as folder, emulator() as url:
+        database = Path(folder) / "demo.db"
+        run("support-agent", url, database)
+        run("support-agent-with-clock", url, database, "--clock")
+        print("$ promptcache report --by service\n", flush=True)
+        subprocess.run([BIN / "promptcache", "report", database, "--by", "service"], check=True)
+
+
+if __name__ == "__main__":
+    main()

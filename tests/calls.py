@@ -1,0 +1,229 @@
+"""Every way to call an SDK, written once for its sync and its async client.
+
+A shape makes a call and uses its result, and notes what it saw (types, text, whether the response was read). The
+matrix runs each shape without and with instrumentation and asks that the notes be the same.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+import httpx2
+from pydantic import BaseModel
+
+MODEL: Final = "gpt-5.4"
+SYSTEM: Final = "You are the agent of a shop. " + " ".join(f"Rule {n}: be polite, be brief." for n in range(400))
+CHAT: Final[Mapping[str, Any]] = {
+    "model": MODEL,
+    "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Where is my tent?"}],
+}
+RESPONSES: Final[Mapping[str, Any]] = {"model": MODEL, "instructions": SYSTEM, "input": "Where is my tent?"}
+USAGE: Final = {"include_usage": True}
+
+
+class Reply(BaseModel):
+    """A structured output."""
+
+    text: str
+
+
+Notes = list[Any]
+
+
+async def done(value: Any) -> Any:
+    """The value of a sync call, or of an async one once it is awaited."""
+    return await value if inspect.isawaitable(value) else value
+
+
+async def each(stream: Any) -> AsyncIterator[Any]:
+    """The items of a sync or an async iterator."""
+    if hasattr(stream, "__aiter__"):
+        async for item in stream:
+            yield item
+    else:
+        for item in stream:
+            yield item
+
+
+@asynccontextmanager
+async def opened(manager: Any) -> AsyncIterator[Any]:
+    """A sync or an async context manager."""
+    if hasattr(manager, "__aenter__"):
+        async with manager as inside:
+            yield inside
+    else:
+        with manager as inside:
+            yield inside
+
+
+async def types(stream: Any) -> Notes:
+    return [type(stream).__name__, *[type(item).__name__ async for item in each(stream)]]
+
+
+def unread(response: httpx2.Response) -> tuple[bool, bool]:
+    return response.is_closed, response.is_stream_consumed
+
+
+@dataclass(frozen=True)
+class Shape:
+    """One way to call. `reported` says whether the application can learn the usage from it at all."""
+
+    name: str
+    use: Callable[[Any], Awaitable[Notes]]
+    reported: bool = True
+
+
+async def chat(client: Any) -> Notes:
+    made = await done(client.chat.completions.create(**CHAT))
+    return [type(made).__name__, made.choices[0].message.content]
+
+
+async def chat_stream(client: Any) -> Notes:
+    return await types(await done(client.chat.completions.create(**CHAT, stream=True, stream_options=USAGE)))
+
+
+async def chat_stream_without_usage(client: Any) -> Notes:
+    return await types(await done(client.chat.completions.create(**CHAT, stream=True)))
+
+
+async def chat_helper(client: Any) -> Notes:
+    async with opened(client.chat.completions.stream(**CHAT, stream_options=USAGE)) as stream:
+        notes = await types(stream)
+        final = await done(stream.get_final_completion())
+    return [*notes, type(final).__name__, final.usage.prompt_tokens]
+
+
+async def chat_parse(client: Any) -> Notes:
+    made = await done(client.chat.completions.parse(**CHAT, response_format=Reply))
+    return [type(made).__name__, type(made.choices[0].message.parsed).__name__]
+
+
+async def chat_beta(client: Any) -> Notes:
+    made = await done(client.beta.chat.completions.parse(**CHAT, response_format=Reply))
+    return [type(made).__name__, type(made.choices[0].message.parsed).__name__]
+
+
+async def chat_raw(client: Any) -> Notes:
+    raw = await done(client.chat.completions.with_raw_response.create(**CHAT))
+    parsed = raw.parse()
+    return [type(raw).__name__, inspect.isawaitable(parsed), type(await done(parsed)).__name__, unread(raw.http_response)]
+
+
+async def chat_raw_unparsed(client: Any) -> Notes:
+    raw = await done(client.chat.completions.with_raw_response.create(**CHAT))
+    return [type(raw).__name__, unread(raw.http_response)]
+
+
+async def chat_raw_stream(client: Any) -> Notes:
+    raw = await done(client.chat.completions.with_raw_response.create(**CHAT, stream=True, stream_options=USAGE))
+    return [unread(raw.http_response), *await types(await done(raw.parse()))]
+
+
+async def streamed_parse(client: Any) -> Notes:
+    async with opened(client.chat.completions.with_streaming_response.create(**CHAT)) as raw:
+        before = unread(raw.http_response)
+        return [type(raw).__name__, before, type(await done(raw.parse())).__name__]
+
+
+async def streamed_json(client: Any) -> Notes:
+    async with opened(client.chat.completions.with_streaming_response.create(**CHAT)) as raw:
+        before = unread(raw.http_response)
+        return [before, sorted(await done(raw.json()))]
+
+
+async def streamed_lines(client: Any) -> Notes:
+    asked = {**CHAT, "stream": True, "stream_options": USAGE}
+    async with opened(client.chat.completions.with_streaming_response.create(**asked)) as raw:
+        before = unread(raw.http_response)
+        return [before, len([line async for line in each(raw.iter_lines())])]
+
+
+async def streamed_bytes(client: Any) -> Notes:
+    async with opened(client.responses.with_streaming_response.create(**RESPONSES)) as raw:
+        return [sum([len(chunk) async for chunk in each(raw.iter_bytes(64))]) > 100]
+
+
+async def streamed_events(client: Any) -> Notes:
+    asked = {**CHAT, "stream": True, "stream_options": USAGE}
+    async with opened(client.chat.completions.with_streaming_response.create(**asked)) as raw:
+        return await types(await done(raw.parse()))
+
+
+async def streamed_unread(client: Any) -> Notes:
+    async with opened(client.chat.completions.with_streaming_response.create(**CHAT)) as raw:
+        return [type(raw).__name__, unread(raw.http_response)]
+
+
+async def responses(client: Any) -> Notes:
+    made = await done(client.responses.create(**RESPONSES))
+    return [type(made).__name__, made.output_text]
+
+
+async def responses_stream(client: Any) -> Notes:
+    return await types(await done(client.responses.create(**RESPONSES, stream=True)))
+
+
+async def responses_helper(client: Any) -> Notes:
+    async with opened(client.responses.stream(**RESPONSES)) as stream:
+        notes = await types(stream)
+        final = await done(stream.get_final_response())
+    return [*notes, type(final).__name__]
+
+
+async def responses_parse(client: Any) -> Notes:
+    made = await done(client.responses.parse(**RESPONSES, text_format=Reply))
+    return [type(made).__name__, type(made.output_parsed).__name__]
+
+
+async def responses_compact(client: Any) -> Notes:
+    return [type(await done(client.responses.compact(**RESPONSES))).__name__]
+
+
+async def responses_beta(client: Any) -> Notes:
+    return [type(await done(client.beta.responses.create(**RESPONSES))).__name__]
+
+
+async def responses_raw(client: Any) -> Notes:
+    raw = await done(client.responses.with_raw_response.create(**RESPONSES))
+    return [type(raw).__name__, type(await done(raw.parse())).__name__]
+
+
+async def client_raw(client: Any) -> Notes:
+    raw = await done(client.with_raw_response.responses.create(**RESPONSES))
+    return [type(raw).__name__]
+
+
+async def post_object(client: Any) -> Notes:
+    made = await done(client.post("/chat/completions", cast_to=object, body=dict(CHAT)))
+    return [type(made).__name__, sorted(made)]
+
+
+async def post_response(client: Any) -> Notes:
+    made = await done(client.post("/responses", cast_to=httpx2.Response, body=dict(RESPONSES)))
+    return [type(made).__name__, unread(made)]
+
+
+async def extra_body(client: Any) -> Notes:
+    asked = {**CHAT, "messages": []}
+    made = await done(client.chat.completions.create(**asked, extra_body={"messages": CHAT["messages"]}))
+    return [type(made).__name__]
+
+
+async def with_options(client: Any) -> Notes:
+    made = await done(client.with_options(timeout=20).copy().chat.completions.create(**CHAT))
+    return [type(made).__name__]
+
+
+OPENAI: Final = tuple(
+    Shape(use.__name__, use, reported=use not in {chat_stream_without_usage, streamed_unread})
+    for use in (
+        chat, chat_stream, chat_stream_without_usage, chat_helper, chat_parse, chat_beta, chat_raw, chat_raw_unparsed,
+        chat_raw_stream, streamed_parse, streamed_json, streamed_lines, streamed_bytes, streamed_events,
+        streamed_unread, responses, responses_stream, responses_helper, responses_parse, responses_compact,
+        responses_beta, responses_raw, client_raw, post_object, post_response, extra_body, with_options,
+    )
+)  # fmt: skip

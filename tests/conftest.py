@@ -1,0 +1,112 @@
+"""What the tests share: an emulator, and an instrumented process whose telemetry stays in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+
+from promptcache import PromptCacheInstrumentor, Settings
+from promptcache.emulator.engine import Emulator
+from promptcache.emulator.server import running
+
+
+@dataclass
+class Telemetry:
+    """An instrumented process. Spans and metrics are read back as an exporter would see them."""
+
+    sampler: Sampler = ALWAYS_ON
+    exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
+    reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
+
+    def __post_init__(self) -> None:
+        self.tracers = TracerProvider(sampler=self.sampler)
+        self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.meters = MeterProvider([self.reader])
+
+    def instrument(self, settings: Settings | None = None, **more: Any) -> None:
+        PromptCacheInstrumentor().instrument(
+            tracer_provider=self.tracers, meter_provider=self.meters, settings=settings or Settings(), **more
+        )
+
+    @property
+    def spans(self) -> tuple[ReadableSpan, ...]:
+        return self.exporter.get_finished_spans()
+
+    @property
+    def span(self) -> ReadableSpan:
+        """The only span there is."""
+        (only,) = self.spans
+        return only
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Those of the only span."""
+        return self.span.attributes or {}
+
+    def metric(self, name: str, **where: Any) -> float:
+        """The sum of a counter's points (the count of a histogram's) whose attributes are as `where` says."""
+        data = self.reader.get_metrics_data()
+        metrics = [
+            metric
+            for resource in (data.resource_metrics if data else [])
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+            if metric.name == name
+        ]
+        wanted = {key.replace("__", "."): value for key, value in where.items()}
+        return sum(
+            getattr(point, "value", None) if hasattr(point, "value") else point.count  # pyright: ignore[reportAttributeAccessIssue]  # a counter's point or a histogram's
+            for metric in metrics
+            for point in metric.data.data_points
+            if wanted.items() <= dict(point.attributes or {}).items()
+        )
+
+
+@pytest.fixture
+def telemetry() -> Iterator[Telemetry]:
+    """An instrumented process, from the start of the test to its end."""
+    made = Telemetry()
+    made.instrument()
+    yield made
+    PromptCacheInstrumentor().uninstrument()
+
+
+@pytest.fixture
+def instrumented() -> Iterator[Callable[..., Telemetry]]:
+    """Makes an instrumented process with the test's own settings or sampler."""
+
+    def make(settings: Settings | None = None, sampler: Sampler = ALWAYS_ON, **more: Any) -> Telemetry:
+        made = Telemetry(sampler)
+        made.instrument(settings, **more)
+        return made
+
+    yield make
+    PromptCacheInstrumentor().uninstrument()
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    """The emulator's engine; `emulator_url` says where it listens."""
+    yield Emulator()
+
+
+@pytest.fixture(scope="session")
+def served(emulator: Emulator) -> Iterator[str]:
+    with running(emulator) as url:
+        yield url
+
+
+@pytest.fixture
+def emulator_url(emulator: Emulator, served: str) -> str:
+    """The address of an emulator whose caches are empty."""
+    emulator.reset()
+    return served
