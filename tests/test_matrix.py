@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import openai
@@ -11,15 +11,17 @@ from opentelemetry.trace import SpanKind
 
 from promptcache.emulator.engine import Emulator
 
-from .calls import OPENAI, Shape
+from .calls import OPENAI, Shape, done
 from .conftest import Telemetry
 
 CLIENTS = {"sync": openai.OpenAI, "async": openai.AsyncOpenAI}
 
 
 @pytest.fixture(params=CLIENTS)
-def client(request: pytest.FixtureRequest, emulator_url: str) -> Any:
-    return CLIENTS[request.param](base_url=f"{emulator_url}/v1", api_key="secret-key", max_retries=0)
+async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Any]:
+    made = CLIENTS[request.param](base_url=f"{emulator_url}/v1", api_key="secret-key", max_retries=0)
+    yield made
+    await done(made.close())
 
 
 @pytest.mark.parametrize("shape", OPENAI, ids=lambda shape: shape.name)

@@ -243,7 +243,7 @@ class Record:
         if usage is not None and facts.id and not self.asked.fetch:
             self._count_once()
         if sighting is None:
-            return Verdict("error" if self._failed and usage is None else "unreported" if usage is None else "cold")
+            return self._plainly(usage)
         if usage is None and not self._failed and facts.id and self.asked.wire.fetched and self.request is not None:
             self.observer.unfinished.keep(self.asked.provider, facts.id, (self.request, self.prompt, sighting))
             return Verdict("unreported")
@@ -251,7 +251,15 @@ class Record:
             self.observer.diagnosis.close,
             sighting, facts=facts, usage=usage, cost=cost, failed=self._failed, at=self.observer.clock(),
         )  # fmt: skip
-        return verdict or Verdict("unreported")
+        return verdict or self._plainly(usage)
+
+    def _plainly(self, usage: Usage | None) -> Verdict:
+        """What the usage alone says, where the prompt could not be read."""
+        if usage is None and self._failed:
+            return Verdict("error")
+        if usage is None or usage.read is None:
+            return Verdict("unreported")
+        return Verdict("hit" if usage.read else "cold")
 
     @property
     def _failed(self) -> bool:

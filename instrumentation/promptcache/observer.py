@@ -13,6 +13,7 @@ from opentelemetry.trace import Tracer
 from .diagnose import Diagnosis, Sighting
 from .meters import Meters
 from .model import Prompt, Request
+from .prefix import Hasher
 from .prices import Book
 from .providers.hosts import provider
 from .providers.wire import Wire
@@ -55,7 +56,8 @@ class Observer:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings, self.tracer, self.meters, self.clock = settings, tracer, meters, clock
-        self.diagnosis = Diagnosis(settings)
+        self.hasher = Hasher()
+        self.diagnosis = Diagnosis(settings, self.hasher)
         self.unfinished = Unfinished()
         self.dropped: deque[Swept] = deque()
         self.claims = Claims()

@@ -101,6 +101,8 @@ class _Watch:
     def __init__(self, response: Any, record: Record) -> None:
         self._response = ref(response)
         self._record = record
+        self._pulling = False
+        self._closed = False
         self._listener = _Listener(record, response.headers.get("content-type", ""))
         self._replaced: dict[str, Callable[..., Any] | None] = {}
         for name, stand_in in (
@@ -120,9 +122,17 @@ class _Watch:
         error = sys.exc_info()[1]
         if error is not None and _concerns(error, response):
             self._record.failed(error)
+        if self._pulling:
+            # httpx closes at the last raw byte; a decoder or a chunk size may still hold decoded ones back.
+            self._closed = True
+        else:
+            self._finish()
+
+    def _finish(self) -> None:
         safely(self._listener.finish)
         safely(self._record.end)
-        self._put_back(response)
+        if (response := self._response()) is not None:
+            self._put_back(response)
 
     def _put_back(self, response: Any) -> None:
         for name, earlier in self._replaced.items():
@@ -133,8 +143,11 @@ class _Watch:
 
     def _reading(self) -> Flow:
         ended: Ended = yield
+        self._pulling = False
         if isinstance(ended.error, Exception):
             self._record.failed(ended.error)
+        if self._closed:
+            self._finish()
 
     def _close(self, own: Callable[[], None]) -> None:
         with Around(self._closing):
@@ -146,15 +159,21 @@ class _Watch:
 
     def _iter_bytes(self, own: Callable[..., Iterator[bytes]], *args: Any, **kwargs: Any) -> Iterator[bytes]:
         with Around(self._reading):
+            self._pulling = True
             for chunk in own(*args, **kwargs):
+                self._pulling = False
                 safely(self._listener.pass_by, chunk)
                 yield chunk
+                self._pulling = True
 
     async def _aiter_bytes(self, own: Callable[..., AsyncIterator[bytes]], *args: Any, **kwargs: Any) -> Any:
         with Around(self._reading):
+            self._pulling = True
             async for chunk in own(*args, **kwargs):
+                self._pulling = False
                 safely(self._listener.pass_by, chunk)
                 yield chunk
+                self._pulling = True
 
 
 def _call(response: ref[Any], name: str, *args: Any, **kwargs: Any) -> Any:

@@ -172,7 +172,7 @@ def _sent(observer: Observer, record: Record, options: Any, response: Any, retri
         port=port or asked.port,
         stream=asked.stream,
         body=body,
-        tenant=observer.diagnosis.hasher.digest(credential),
+        tenant=observer.hasher.digest(credential),
         started=record.started,
     )
     record.sent(request, retries)

@@ -1,0 +1,84 @@
+"""Spans as promptcache writes them, made by the SDK itself, for the tests of the local table."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from opentelemetry.trace import SpanKind
+from promptcache.attributes import (
+    COST_AMOUNT,
+    COST_WITHOUT_CACHE,
+    INPUT_TOKENS,
+    OUTCOME,
+    OUTPUT_TOKENS,
+    PROVIDER,
+    READ_TOKENS,
+    REQUEST_MODEL,
+    UNCACHED_TOKENS,
+    WRITE_TOKENS,
+)
+from promptcache_exporters import table
+from promptcache_exporters.sqlite import SQLiteSpanExporter
+
+HIT: Final[Mapping[str, Any]] = {
+    OUTCOME: "hit",
+    PROVIDER: "openai",
+    REQUEST_MODEL: "gpt-5.5",
+    INPUT_TOKENS: 1000,
+    READ_TOKENS: 800,
+    WRITE_TOKENS: 0,
+    UNCACHED_TOKENS: 200,
+    OUTPUT_TOKENS: 50,
+    COST_AMOUNT: 0.01,
+    COST_WITHOUT_CACHE: 0.03,
+}
+"""A priced call that hit. NULL-able facts are left out by passing None."""
+
+START: Final = 1_790_000_000
+"""Epoch seconds of the first call of `record`; the others follow a minute apart."""
+
+
+def tracers(exporter: SpanExporter, service: str = "shop", sampler: Sampler = ALWAYS_ON) -> TracerProvider:
+    """A provider that exports every span as it ends."""
+    provider = TracerProvider(resource=Resource({"service.name": service}), sampler=sampler, shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    return provider
+
+
+def span_of(provider: TracerProvider, attributes: Mapping[str, Any], at: float = START) -> None:
+    """Ends one span with `attributes`, less those that are None, begun at `at` and two seconds long."""
+    start = int(at * 1e9)
+    known = {name: value for name, value in attributes.items() if value is not None}
+    span = provider.get_tracer("test").start_span("chat", kind=SpanKind.CLIENT, attributes=known, start_time=start)
+    span.end(start + 2_000_000_000)
+
+
+def record(path: Path, *calls: Mapping[str, Any], service: str = "shop", at: float = START) -> None:
+    """Writes a row for each of `calls`, which are changes to `HIT`."""
+    exporter = SQLiteSpanExporter(path)
+    provider = tracers(exporter, service)
+    for number, changes in enumerate(calls):
+        span_of(provider, {**HIT, **changes}, at + 60 * number)
+    provider.shutdown()
+
+
+def rows(path: Path) -> list[dict[str, Any]]:
+    """The table, as another program reads it."""
+    connection = sqlite3.connect(path)
+    connection.row_factory = sqlite3.Row
+    try:
+        return [dict(row) for row in connection.execute(f"SELECT * FROM {table.NAME} ORDER BY rowid")]  # noqa: S608  # our name
+    finally:
+        connection.close()
+
+
+def spans(*attributes: Mapping[str, Any]) -> list[ReadableSpan]:
+    """Ended spans without a context, each with changes to `HIT`."""
+    return [ReadableSpan("chat", attributes={**HIT, **more}, start_time=1, end_time=2) for more in attributes]

@@ -1,0 +1,288 @@
+"""The emulator's own promises: it is the oracle of the other tests, so its cache must obey the vendors' pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptcache.emulator import tokens
+from promptcache.emulator.engine import Clock, Emulator, Record
+from promptcache.emulator.profiles import overrides
+from promptcache.emulator.replies import instance
+
+NOW = 1_795_132_800.0  # 2026-11-20
+CHAT = "/v1/chat/completions"
+TEXT = " ".join(f"Rule {number}: answer in {number % 7} words." for number in range(400))
+OLD, NEW = "gpt-4o", "gpt-5.6"
+
+
+@pytest.fixture
+def engine() -> Emulator:
+    return Emulator(Clock(NOW))
+
+
+def chat(engine: Emulator, *texts: str, model: str = OLD, key: str = "a", headers: Any = None, **more: Any) -> Record:
+    """Sends a system message and the rest in turns; what the emulator knows of the call."""
+    roles = ["system", *(["user", "assistant"] * len(texts))]
+    messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
+    engine.post(CHAT, {"model": model, "messages": messages} | more, key, headers)
+    return engine.ledger[-1]
+
+
+def read(record: Record) -> int:
+    return record.outcome.read
+
+
+@given(st.text(max_size=200), st.text(max_size=50))
+def test_tokens_cover_the_text_and_a_longer_text_never_has_fewer(text: str, more: str) -> None:
+    ends = tokens.ends(text)
+    assert (ends[-1] if ends else 0) == len(text)
+    assert list(ends) == sorted(set(ends))
+    assert tokens.count(text + more) >= tokens.count(text)
+
+
+def test_tokens_are_no_constant_multiple_of_bytes() -> None:
+    samples = ("a quiet harbour at noon", "0123456789" * 3, "{}[]()<>!?" * 3, "Größe und Länge", "日本語の文")
+    assert len({round(len(text.encode()) / tokens.count(text), 1) for text in samples}) == len(samples)
+
+
+TURNS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30), st.sampled_from("xy")), min_size=1, max_size=8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(TURNS, st.sampled_from([OLD, "gpt-5.4", NEW, "gpt-6.1-sol"]))
+def test_every_call_adds_up_and_old_models_read_in_steps(turns: list[tuple[str, int, str]], model: str) -> None:
+    engine = Emulator(Clock(NOW))
+    for word, times, key in turns:
+        outcome = chat(engine, TEXT, f"{word} " * times * 50, model=model, key=key).outcome
+        assert outcome.uncached + outcome.read + outcome.write == outcome.input
+        assert min(outcome.uncached, outcome.read, outcome.write) >= 0
+        assert outcome.read % (128 if model in {OLD, "gpt-5.4"} else 1) == 0
+        assert model in {NEW, "gpt-6.1-sol"} or outcome.write == 0
+
+
+@pytest.mark.parametrize("model", [OLD, NEW])
+def test_conversation_reads_what_was_there_before(engine: Emulator, model: str) -> None:
+    first = chat(engine, TEXT, "hello", model=model)
+    second = chat(engine, TEXT, "hello", "hi", "and now?", model=model)
+    assert read(first) == 0
+    assert first.outcome.input - 128 < read(second) <= first.outcome.input
+
+
+@pytest.mark.parametrize("model", [OLD, NEW])
+def test_other_keys_and_models_share_nothing(engine: Emulator, model: str) -> None:
+    chat(engine, TEXT, "hello", model=model)
+    assert read(chat(engine, TEXT, "hello", model=model, key="b")) == 0
+    assert read(chat(engine, TEXT, "hello", model=model + "-mini")) == 0
+    assert read(chat(engine, TEXT, "hello", model=model)) > 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt_cache_key": "k"}, {"service_tier": "flex"}, {"parallel_tool_calls": False}, {"verbosity": "low"},
+        {"reasoning_effort": "high"}, {"response_format": {"type": "json_object"}},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}]},
+    ],
+    ids=lambda change: next(iter(change)),
+)  # fmt: skip
+def test_parameters_that_invalidate(engine: Emulator, change: dict[str, Any]) -> None:
+    chat(engine, TEXT, "hello", model=NEW)
+    assert read(chat(engine, TEXT, "hello", model=NEW, **change)) == 0
+    assert read(chat(engine, TEXT, "hello", model=NEW, tool_choice="none", temperature=0.5)) > 0
+
+
+@pytest.mark.parametrize(("model", "kept", "lapsed"), [("grok-4", 599, 601), (OLD, 86_399, 86_401), (NEW, 1799, 1801)])
+def test_entries_expire_and_use_renews_them(engine: Emulator, model: str, kept: float, lapsed: float) -> None:
+    chat(engine, TEXT, "hello", model=model)
+    for pause, hit in ((kept, True), (kept / 2, model != OLD), (lapsed, False)):
+        assert isinstance(engine.clock, Clock)
+        engine.clock.advance(pause)
+        assert (read(chat(engine, TEXT, "hello", model=model)) > 0) is hit
+
+
+def test_below_the_minimum_nothing_is_cached(engine: Emulator) -> None:
+    for model in (OLD, NEW):
+        for _ in range(2):
+            outcome = chat(engine, TEXT[:2000], "hello", model=model).outcome
+        assert outcome.input < 1024
+        assert outcome.read == outcome.write == 0
+
+
+def test_implicit_modes_differ_where_the_sources_conflict(engine: Emulator) -> None:
+    seen: dict[str, list[tuple[int, int]]] = {}
+    for mode in ("latest", "developer", "pinned"):
+        engine.reset()
+        headers = {"x-emulator-rules": f"implicit={mode}"}
+        turns = [(TEXT, "one"), (TEXT, "two"), (TEXT, "two", "yes", "three" * 400)]
+        outcomes = [chat(engine, *turn, model=NEW, headers=headers).outcome for turn in turns]
+        seen[mode] = [(outcome.read, outcome.write) for outcome in outcomes]
+    system = seen["developer"][1][0]
+    assert [reads for reads, _ in seen["latest"]][:2] == [0, 0], "the trap: everything written, nothing read"
+    assert seen["latest"][1][1] == engine.ledger[1].outcome.input
+    assert seen["latest"][2][0] == seen["developer"][2][0] > system > 1024
+    assert [reads for reads, _ in seen["pinned"]] == [0, system, system]
+
+
+def marked(text: str, **ttl: str) -> dict[str, Any]:
+    return {"type": "text", "text": text, "prompt_cache_breakpoint": {"mode": "explicit", **ttl}}
+
+
+def test_explicit_mode_writes_at_breakpoints_only(engine: Emulator) -> None:
+    for question in ("one", "two"):
+        content = [marked(TEXT, ttl="12h"), {"type": "text", "text": question}]
+        body = {"model": NEW, "prompt_cache_options": {"mode": "explicit"}}
+        engine.post(CHAT, body | {"messages": [{"role": "user", "content": content}]})
+    first, second = (record.outcome for record in engine.ledger)
+    assert first.written == {"12h": first.write}
+    assert (second.read, second.write) == (first.write, 0)
+    assert 0 < first.uncached < 10
+    chat(engine, TEXT, "one", model=NEW, prompt_cache_options={"mode": "explicit"})
+    assert engine.ledger[-1].outcome.write == 0, "explicit mode without a breakpoint does not cache"
+
+
+def test_at_most_four_breakpoints_are_written(engine: Emulator) -> None:
+    parts = [marked(f"{TEXT} part {number}") for number in range(6)]
+    send = {
+        "model": NEW,
+        "prompt_cache_options": {"mode": "explicit"},
+        "messages": [{"role": "user", "content": parts}],
+    }
+    engine.post(CHAT, send)
+    assert len(engine.ledger[-1].plan.writes) == 4
+    shorter = send | {"messages": [{"role": "user", "content": parts[:2]}]}
+    engine.post(CHAT, shorter)
+    assert engine.ledger[-1].outcome.read == 0, "the first two were not among the latest four"
+
+
+def test_counterfactual_ignores_time_and_salts_but_not_text(engine: Emulator) -> None:
+    whole = chat(engine, TEXT, "hello", model=NEW).outcome.write
+    assert chat(engine, TEXT, "hello", model=NEW, key="b", reasoning_effort="high").outcome.reusable == whole
+    assert chat(engine, "!" + TEXT, "hello", model=NEW).outcome.reusable == 0
+
+
+def test_fork_is_independent(engine: Emulator) -> None:
+    twin = engine.fork()
+    chat(twin, TEXT, "hello")
+    assert read(chat(engine, TEXT, "hello")) == 0
+    assert read(chat(engine.fork(), TEXT, "hello")) > 0
+
+
+def test_race_of_cold_requests_writes_twice(engine: Emulator) -> None:
+    commits = [engine.cache.look("t", chat(engine.fork(), TEXT, "x", model=NEW).plan) for _ in range(2)]
+    assert all(outcome.read == 0 for outcome, _ in commits)
+    commits[0][1]()
+    assert engine.cache.look("t", chat(engine.fork(), TEXT, "x", model=NEW).plan)[0].read > 0
+
+
+def responses(engine: Emulator, **body: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = engine.post("/v1/responses", {"model": NEW, "instructions": TEXT, "input": "hi"} | body)
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"model": "gpt-6"}, "model_changed"),
+        ({"prompt_cache_key": "other"}, "prompt_cache_key_changed"),
+        ({"service_tier": "flex"}, "service_tier_changed"),
+        ({"tools": [{"type": "function", "name": "f", "parameters": {}}]}, "tools_changed"),
+        ({"text": {"format": {"type": "json_schema", "name": "x", "schema": {}}}}, "text_format_changed"),
+        ({"reasoning": {"effort": "low"}}, "reasoning_effort_changed"),
+        ({"text": {"verbosity": "low"}}, "verbosity_changed"),
+        ({"context_management": [{"type": "compaction"}]}, "context_compacted"),
+        ({"instructions": "Other. " + TEXT}, "input_changed"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_openai_diagnoses_the_first_change(engine: Emulator, change: dict[str, Any], reason: str) -> None:
+    parent = responses(engine)
+    asked = responses(engine, **change, prompt_cache_options={"comparison_response_id": parent["id"]})
+    found = asked["prompt_cache_diagnostics"]
+    assert (found["type"], found["reason"]) == ("cache_miss", reason)
+    assert 0 < found["cache_missed_tokens"] <= engine.ledger[0].outcome.input
+
+
+def test_openai_diagnosis_of_hits_expiry_and_strangers(engine: Emulator) -> None:
+    options = {"comparison_response_id": responses(engine)["id"]}
+    assert responses(engine, prompt_cache_options=options)["prompt_cache_diagnostics"] == {"type": "cache_hit"}
+    assert isinstance(engine.clock, Clock)
+    engine.clock.advance(7200)
+    assert responses(engine, prompt_cache_options=options)["prompt_cache_diagnostics"] == {"type": "unavailable"}
+    unknown = responses(engine, prompt_cache_options={"comparison_response_id": "resp_0"})
+    assert unknown["prompt_cache_diagnostics"] == {"type": "comparison_response_not_found"}
+
+
+def test_prewarm_writes_and_says_nothing(engine: Emulator) -> None:
+    warmed = responses(engine, prompt_cache_options={"prewarm": True})
+    assert (warmed["output"], warmed["usage"]["output_tokens"]) == ([], 0)
+    assert responses(engine)["usage"]["input_tokens_details"]["cached_tokens"] > 1024
+
+
+def test_held_input_is_read_again(engine: Emulator) -> None:
+    parent = responses(engine)
+    child = responses(engine, input="more", previous_response_id=parent["id"])
+    assert child["usage"]["input_tokens_details"]["cached_tokens"] == parent["usage"]["input_tokens"]
+
+
+DIALECTS = {
+    "deepseek": {"prompt_cache_hit_tokens", "prompt_cache_miss_tokens"},
+    "moonshot": {"cached_tokens"},
+    "openrouter": {"cost", "cost_details", "is_byok", "completion_tokens_details"},
+    "xai": {"cost_in_usd_ticks", "num_sources_used", "completion_tokens_details"},
+    "groq": {"queue_time", "prompt_time", "completion_time", "total_time"},
+    "vllm": set[str](),
+    "vllm-details": set[str](),
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_compatible_servers_word_their_usage(engine: Emulator, dialect: str) -> None:
+    body = {"model": "some-model", "messages": [{"role": "user", "content": TEXT}]}
+    for _ in range(2):
+        usage = engine.post(f"/{dialect}/v1/chat/completions", body)["usage"]
+    common = {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details"}
+    assert set(usage) - common == DIALECTS[dialect]
+    hit = read(engine.ledger[-1])
+    shown = usage.get("prompt_cache_hit_tokens", usage.get("cached_tokens"))
+    details = usage.get("prompt_tokens_details")
+    assert hit > 0
+    assert shown in {None, hit}
+    assert details is None or details["cached_tokens"] == hit
+
+
+def test_tools_and_schemas_are_honoured(engine: Emulator) -> None:
+    schema = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
+    tool = {"type": "function", "function": {"name": "forecast", "parameters": schema}}
+    ask = {"model": OLD, "tools": [tool], "messages": [{"role": "user", "content": "please call forecast"}]}
+    said = engine.post(CHAT, ask)["choices"][0]
+    assert said["finish_reason"] == "tool_calls"
+    assert said["message"]["tool_calls"][0]["function"] == {
+        "name": "forecast",
+        "arguments": '{"city": "text", "days": 1}',
+    }
+    assert engine.post(CHAT, ask | {"tool_choice": "none"})["choices"][0]["message"]["content"]
+
+
+def test_instances_fit_schemas_with_references() -> None:
+    schema = {
+        "$defs": {"Leaf": {"type": "array", "items": {"enum": ["red", "blue"]}}},
+        "properties": {"leaf": {"$ref": "#/$defs/Leaf"}, "any": {"anyOf": [{"type": "null"}, {"type": "string"}]},
+                       "fixed": {"const": 7}, "kind": {"type": ["boolean", "null"]}},
+    }  # fmt: skip
+    assert instance(schema, schema) == {"leaf": ["red"], "any": None, "fixed": 7, "kind": True}
+
+
+@pytest.mark.parametrize("text", ["minimum", "nonsense=1", "implicit=sideways", "minimum=many"])
+def test_overrides_refuse_what_they_do_not_know(text: str) -> None:
+    with pytest.raises(ValueError, match="allowed are|invalid literal"):
+        overrides(text)
+
+
+def test_overrides_change_the_profile_in_force(engine: Emulator) -> None:
+    engine.overrides = overrides("minimum=100000")
+    chat(engine, TEXT, "hello", model=NEW)
+    assert engine.ledger[-1].outcome.write == 0

@@ -1,0 +1,205 @@
+"""The emulator over HTTP, through the real SDKs: their helpers must not notice that no vendor is there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import openai
+import pytest
+from openai import AzureOpenAI, OpenAI
+from pydantic import BaseModel
+
+from promptcache.emulator.engine import Clock, Emulator
+from promptcache.emulator.server import running
+
+TEXT = " ".join(f"Rule {number}: answer in {number % 7} words." for number in range(400))
+CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "system", "content": TEXT}]}
+RESPONSE: dict[str, Any] = {"model": "gpt-5.6", "instructions": TEXT, "input": "hello"}
+
+
+class Weather(BaseModel):
+    city: str
+    degrees: int
+
+
+@pytest.fixture(scope="module")
+def engine() -> Emulator:
+    return Emulator(Clock())
+
+
+@pytest.fixture(scope="module")
+def url(engine: Emulator) -> Iterator[str]:
+    with running(engine) as base:
+        yield base
+
+
+@pytest.fixture
+def client(engine: Emulator, url: str) -> Iterator[OpenAI]:
+    engine.reset()
+    with OpenAI(base_url=url + "/v1", api_key="a", max_retries=2) as made:
+        yield made
+
+
+def fault(text: str) -> dict[str, str]:
+    return {"x-emulator-fault": text}
+
+
+def test_chat_plain_and_streamed_report_the_same_usage(client: OpenAI) -> None:
+    client.chat.completions.create(**CHAT)
+    plain = client.chat.completions.create(**CHAT)
+    chunks = list(client.chat.completions.create(**CHAT, stream=True, stream_options={"include_usage": True}))
+    assert chunks[-1].usage == plain.usage
+    assert plain.usage
+    assert plain.usage.prompt_tokens_details
+    assert (plain.usage.prompt_tokens_details.cached_tokens or 0) > 1024
+    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == plain.choices[0].message.content
+    assert chunks[-2].choices[0].finish_reason == "stop"
+    assert all(chunk.usage is None for chunk in client.chat.completions.create(**CHAT, stream=True))
+
+
+def test_chat_helpers_parse(client: OpenAI) -> None:
+    asked = CHAT | {"response_format": Weather}
+    assert client.chat.completions.parse(**asked).choices[0].message.parsed == Weather(city="text", degrees=1)
+    with client.chat.completions.stream(**asked) as stream:
+        stream.until_done()
+    assert stream.get_final_completion().choices[0].message.parsed == Weather(city="text", degrees=1)
+
+
+def test_responses_helpers_parse_and_call_tools(client: OpenAI) -> None:
+    assert client.responses.parse(**RESPONSE, text_format=Weather).output_parsed == Weather(city="text", degrees=1)
+    with client.responses.stream(**RESPONSE, text_format=Weather) as stream:
+        assert stream.get_final_response().output_parsed == Weather(city="text", degrees=1)
+    tool: Any = {"type": "function", "name": "forecast", "parameters": Weather.model_json_schema(), "strict": False}
+    with client.responses.stream(**RESPONSE, tools=[tool], tool_choice="required") as stream:
+        called: Any = stream.get_final_response().output[0]
+    assert (called.type, called.name) == ("function_call", "forecast")
+
+
+def test_background_response_has_its_usage_only_later(client: OpenAI) -> None:
+    queued = client.responses.create(**RESPONSE, background=True, extra_headers={"x-emulator-polls": "2"})
+    assert (queued.status, queued.usage) == ("queued", None)
+    assert client.responses.retrieve(queued.id).usage is None
+    done = client.responses.retrieve(queued.id)
+    assert done.status == "completed"
+    assert done.usage
+    events = list(client.responses.retrieve(queued.id, stream=True, starting_after=2))
+    assert events[0].sequence_number == 3
+    assert events[-1].type == "response.completed"
+    assert events[-1].response.usage == done.usage
+
+
+def test_compaction_has_a_usage_of_its_own(client: OpenAI) -> None:
+    compacted = client.responses.compact(model="gpt-5.6", input=TEXT)
+    assert compacted.usage.input_tokens > 1024
+    assert compacted.output[-1].type == "compaction"
+    follow: Any = [item.to_dict() for item in compacted.output]
+    assert client.responses.create(model="gpt-5.6", input=follow).usage
+
+
+def test_websocket_answers_each_request(client: OpenAI) -> None:
+    with client.responses.connect() as connection:
+        for _ in range(2):
+            connection.response.create(**RESPONSE)
+            events: list[Any] = []
+            while not events or events[-1].type != "response.completed":
+                events.append(connection.recv())
+    assert events[-1].response.usage.input_tokens_details.cached_tokens > 1024
+
+
+def test_azure_deployments_and_keys(client: OpenAI, engine: Emulator, url: str) -> None:
+    with AzureOpenAI(azure_endpoint=url, api_key="z", api_version="2024-10-21") as azure:
+        said = azure.chat.completions.create(**CHAT | {"model": "our-gpt-5.6"})
+        assert azure.responses.create(**RESPONSE).usage
+    assert said.model == "gpt-5.6"
+    assert engine.ledger[0].tenant == "z"
+
+
+@pytest.mark.parametrize(
+    ("spec", "raised"),
+    [
+        ("429", openai.RateLimitError), ("500", openai.InternalServerError), ("529", openai.APIStatusError),
+        ("reset", openai.APIConnectionError), ("drop=0", openai.APIConnectionError),
+    ],
+)  # fmt: skip
+def test_faults_reach_the_sdk(client: OpenAI, spec: str, raised: type[Exception]) -> None:
+    with pytest.raises(raised):
+        client.with_options(max_retries=0).chat.completions.create(**CHAT, extra_headers=fault(spec))
+    assert client.chat.completions.create(**CHAT, extra_headers=fault(f"{spec}x1")).usage
+
+
+def test_streams_break_fail_and_report_errors(client: OpenAI) -> None:
+    def kinds(spec: str) -> list[str]:
+        return [event.type for event in client.responses.create(**RESPONSE, stream=True, extra_headers=fault(spec))]
+
+    seen: list[str] = []
+    with pytest.raises(openai.APIConnectionError):
+        for event in client.responses.create(**RESPONSE, stream=True, extra_headers=fault("drop=2")):
+            seen.append(event.type)  # noqa: PERF401 -- what came before the break counts
+    assert seen == ["response.created", "response.in_progress"]
+    assert kinds("error-event=2")[-1] == "error"
+    assert kinds("failed")[-1] == "response.failed"
+    assert kinds("incomplete")[-1] == "response.incomplete"
+    with pytest.raises(openai.APIError, match="had an error"):
+        list(client.chat.completions.create(**CHAT, stream=True, extra_headers=fault("error-event=1")))
+
+
+def test_malformed_usage(client: OpenAI) -> None:
+    def usage(shape: str) -> Any:
+        sent = fault(f"malformed-usage={shape}")
+        return client.chat.completions.with_raw_response.create(**CHAT, extra_headers=sent).http_response.json()
+
+    assert "usage" not in usage("missing")
+    assert usage("null")["usage"] is None
+    assert usage("negative")["usage"]["prompt_tokens"] < 0
+    assert isinstance(usage("string")["usage"]["prompt_tokens"], str)
+    assert usage("nan")["usage"]["prompt_tokens"] != usage("nan")["usage"]["prompt_tokens"]
+
+
+def test_control_paths(client: OpenAI, engine: Emulator, url: str) -> None:
+    def control(name: str, **body: Any) -> httpx2.Response:
+        return httpx2.post(f"{url}/_emulator/{name}", json=body)
+
+    before = engine.clock()
+    control("clock", advance=3600)
+    assert engine.clock() - before > 3599
+    control("faults", fault="429", path="/responses")
+    client.chat.completions.create(**CHAT)
+    with pytest.raises(openai.RateLimitError):
+        client.with_options(max_retries=0).responses.create(**RESPONSE)
+    seen = httpx2.get(f"{url}/_emulator/requests").json()
+    assert seen["paths"] == {"POST /v1/chat/completions": 1, "POST /v1/responses": 1}
+    assert seen["totals"]["input"] == engine.ledger[0].outcome.input
+    assert control("rules", rules="minimum=9").status_code == 200
+    assert engine.overrides == {"minimum": 9}
+    assert control("rules", rules="").status_code == 200
+    assert [control("faults", fault="nonsense").status_code, control("nothing").status_code] == [400, 404]
+    control("reset")
+    assert not engine.ledger
+
+
+def test_refusals_have_the_vendor_s_shape(client: OpenAI, url: str) -> None:
+    with pytest.raises(openai.BadRequestError, match="at least one message"):
+        client.chat.completions.create(model="gpt-4o", messages=[])
+    with pytest.raises(openai.NotFoundError):
+        client.responses.retrieve("resp_unknown")
+    assert httpx2.post(url + "/v1/chat/completions", content=b"{").status_code == 400
+    assert httpx2.get(url + "/nowhere").status_code == 404
+
+
+def test_command_prints_its_url_and_stays_on_loopback() -> None:
+    script = "import typer\nfrom promptcache.emulator.command import emulate\ntyper.run(emulate)"
+    run = [sys.executable, "-c", script]
+    refused = subprocess.run([*run, "--host", "0.0.0.0"], capture_output=True, check=False)  # noqa: S104 -- is refused
+    assert refused.returncode == 2
+    assert b"not loopback" in refused.stderr
+    with subprocess.Popen([*run, "--port", "0"], stdout=subprocess.PIPE) as served:
+        assert served.stdout
+        base = served.stdout.readline().decode().strip()
+        try:
+            assert httpx2.get(base + "/_emulator/clock").status_code == 200
+        finally:
+            served.terminate()

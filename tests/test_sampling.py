@@ -1,0 +1,66 @@
+"""How the local table knows that it saw only some of the calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    SpanContext,
+    TraceFlags,
+    TraceState,
+    set_span_in_context,
+)
+from promptcache_exporters import sampling
+from promptcache_exporters.sqlite import SQLiteSpanExporter
+
+from .rows import HIT, record, rows, tracers
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.db"
+
+
+def described(sampler: Sampler) -> str:
+    return sampler.get_description()
+
+
+@pytest.mark.parametrize(
+    ("description", "share"),
+    [
+        ("AlwaysOnSampler", 1.0),
+        (described(ParentBased(ALWAYS_ON)), 1.0),
+        (described(TraceIdRatioBased(0.25)), 0.25),
+        (described(ParentBased(TraceIdRatioBased(0.5))), 0.5),
+        ("traceidratio{0.1}", 0.1),
+        ("parentbased_traceidratio{nonsense}", 1.0),
+        ("parentbased_always_on{}", 1.0),
+        ("parentbased_always_off{}", None),
+        ("jaeger_remote{}", None),
+        ("ParentBased{root:Mine,remoteParentSampled:AlwaysOnSampler}", None),
+    ],
+)
+def test_a_sampler_says_what_it_keeps(description: str, share: float | None) -> None:
+    assert sampling.share(description) == share
+
+
+def test_sampling_by_environment_is_recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.1")
+    record(path, {})
+    assert [row["sample_ratio"] for row in rows(path)] == [0.1]
+
+
+@pytest.mark.parametrize(("state", "share"), [("th:c", 0.25), ("rv:1;th:8", 0.5), ("th:0", 1.0), ("th:zz", 1.0)])
+def test_the_trace_state_of_an_earlier_service_wins(path: Path, state: str, share: float) -> None:
+    parent = SpanContext(1, 2, True, TraceFlags(TraceFlags.SAMPLED), TraceState([("ot", state)]))
+    exporter = SQLiteSpanExporter(path)
+    provider = tracers(exporter, sampler=ParentBased(ALWAYS_ON))
+    tracer = provider.get_tracer("test")
+    tracer.start_span("chat", set_span_in_context(NonRecordingSpan(parent)), attributes=dict(HIT)).end()
+    provider.shutdown()
+    (row,) = rows(path)
+    assert (row["sample_ratio"], row["parent_span_id"]) == (share, "0" * 15 + "2")

@@ -1,0 +1,187 @@
+"""The local table as it is written: rows, the file's mode and its versions."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
+from opentelemetry.trace import (
+    SpanContext,
+)
+from promptcache.attributes import (
+    CODE_FILE,
+    CODE_LINE,
+    ERROR_TYPE,
+    FINISH_REASONS,
+    MISS_CONFIDENCE,
+    OUTCOME,
+    PREFIX_BREAKPOINTS,
+    READ_TOKENS,
+    REQUEST_MODEL,
+    REQUEST_STREAM,
+    USAGE_INPUT,
+    WRITE_TOKENS_BY_TTL,
+)
+from promptcache_exporters import store, table
+from promptcache_exporters.sqlite import SQLiteSpanExporter
+
+from .rows import HIT, START, record, rows, span_of, spans, tracers
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.db"
+
+
+def test_a_call_is_one_typed_row(path: Path) -> None:
+    record(path, {
+        CODE_FILE: "app.py", CODE_LINE: 7, REQUEST_STREAM: True, FINISH_REASONS: ("stop",),
+        PREFIX_BREAKPOINTS: ("system[0] 1h",), MISS_CONFIDENCE: 1, WRITE_TOKENS_BY_TTL["1h"]: 3,
+    })  # fmt: skip
+    (row,) = rows(path)
+    expected = {
+        "time": START, "service": "shop", "provider": "openai", "request_model": "gpt-5.5", "outcome": "hit",
+        "batch": 0, "input_tokens": 1000, "read_tokens": 800, "uncached_tokens": 200, "output_tokens": 50,
+        "write_1h_tokens": 3, "write_5m_tokens": None, "cost_amount": 0.01, "code_file": "app.py", "code_line": 7,
+        "stream": 1, "finish_reasons": '["stop"]', "prefix_breakpoints": '["system[0] 1h"]', "miss_confidence": 1.0,
+        "duration": 2.0, "first_chunk": None, "sample_ratio": 1.0, "parent_span_id": None,
+    }  # fmt: skip
+    assert {name: row[name] for name in expected} == expected
+    assert (len(row["trace_id"]), len(row["span_id"])) == (32, 16)
+
+
+def test_unreported_is_null_and_reported_zero_is_zero(path: Path) -> None:
+    record(path, {READ_TOKENS: None, OUTCOME: "unreported"}, {READ_TOKENS: 0})
+    assert [row["read_tokens"] for row in rows(path)] == [None, 0]
+
+
+def test_only_judged_calls_are_rows(path: Path) -> None:
+    provider = tracers(SQLiteSpanExporter(path))
+    span_of(provider, {USAGE_INPUT: 5, REQUEST_MODEL: "an agent's span"})
+    assert not path.exists()
+    span_of(provider, {**HIT, USAGE_INPUT: 99_999})  # a foreign span may count otherwise under the standard name
+    provider.shutdown()
+    assert [row["input_tokens"] for row in rows(path)] == [1000]
+
+
+def test_a_span_exported_twice_counts_once(path: Path) -> None:
+    exporter = SQLiteSpanExporter(path)
+    context = SpanContext(trace_id=1, span_id=2, is_remote=False)
+    span = ReadableSpan("chat", context, attributes=HIT, start_time=1, end_time=2)
+    for _ in range(2):
+        assert exporter.export([span]) is SpanExportResult.SUCCESS
+    exporter.shutdown()
+    assert len(rows(path)) == 1
+
+
+HOSTILE = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.binary(), st.tuples(st.integers(), st.integers()),
+    st.text(st.sampled_from("a\u00e9\ud800\0")), st.just("x" * 100_000),
+)  # fmt: skip
+
+
+@given(st.dictionaries(st.sampled_from([*HIT, REQUEST_STREAM, FINISH_REASONS, CODE_LINE, ERROR_TYPE]), HOSTILE))
+def test_hostile_attributes_never_fail_a_batch(attributes: dict[str, Any]) -> None:
+    (span,) = spans(attributes)
+    connection = sqlite3.connect(":memory:")
+    connection.execute(table.CREATE)
+    connection.execute(table.INSERT, table.row(span))
+    connection.execute(f"SELECT sum(input_tokens), sum(cost_amount) FROM {table.NAME}").fetchone()  # noqa: S608  # our name
+    (size,) = connection.execute(f"SELECT max(length(request_model)) FROM {table.NAME}").fetchone()  # noqa: S608  # our name
+    connection.close()
+    assert (size or 0) <= table.LONGEST
+
+
+@pytest.mark.parametrize("value", [True, -1, 2**62, 1.5, "12", float("nan")])
+def test_what_is_no_count_is_not_reported(value: Any) -> None:
+    assert table.whole(value) is None
+
+
+def test_nothing_is_opened_before_the_first_call(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_PROMPTCACHE_DB", str(path))
+    exporter = SQLiteSpanExporter()
+    assert exporter.path == path
+    assert exporter.export([]) is SpanExportResult.SUCCESS
+    assert exporter.force_flush()
+    exporter.shutdown()
+    assert not path.exists()
+
+
+def test_the_path_does_not_follow_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OTEL_PROMPTCACHE_DB", raising=False)
+    monkeypatch.chdir(tmp_path)
+    exporter = SQLiteSpanExporter()
+    monkeypatch.chdir("/")
+    assert exporter.path == tmp_path / "promptcache.db"
+
+
+def test_files_are_private_from_the_first_byte(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    connect = store.connect
+
+    def watched(path: Path, patience: float) -> sqlite3.Connection:
+        seen.append(stat.S_IMODE(path.stat().st_mode))
+        return connect(path, patience)
+
+    monkeypatch.setattr(store, "connect", watched)
+    umask = os.umask(0)
+    try:
+        exporter = SQLiteSpanExporter(path)
+        exporter.export(spans({}))
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    finally:
+        os.umask(umask)
+    exporter.shutdown()
+    assert seen == [0o600]
+    assert modes == dict.fromkeys(("calls.db", "calls.db-wal", "calls.db-shm"), 0o600)
+
+
+# Versions
+
+
+def test_an_older_file_gains_the_columns_it_lacks(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(f"CREATE TABLE {table.NAME} (time REAL NOT NULL, trace_id TEXT, span_id TEXT, service TEXT)")
+    connection.execute(f"INSERT INTO {table.NAME} VALUES (1.5, 'a', 'b', 'old')")  # noqa: S608  # our name
+    connection.execute(f"PRAGMA application_id = {store.APPLICATION_ID}")
+    connection.execute("PRAGMA user_version = 4")
+    connection.commit()
+    connection.close()
+    record(path, {})
+    old, new = rows(path)
+    assert (old["time"], old["service"], old["input_tokens"]) == (1.5, "old", None)
+    assert (new["service"], new["input_tokens"]) == ("shop", 1000)
+
+
+@pytest.mark.parametrize(
+    ("pragma", "kind"), [("user_version = 100000", "newer"), ("application_id = 7", "another application")]
+)
+def test_files_of_others_are_not_touched(path: Path, caplog: pytest.LogCaptureFixture, pragma: str, kind: str) -> None:
+    record(path, {})
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA {pragma}")
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
+    before = path.read_bytes()
+    exporter = SQLiteSpanExporter(path)
+    assert [exporter.export(spans({})) for _ in range(3)] == [SpanExportResult.FAILURE] * 3
+    assert path.read_bytes() == before
+    assert [kind in record.message for record in caplog.records] == [True]
+
+
+def test_a_database_of_somebody_else_is_not_touched(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE customers (name)")
+    connection.close()
+    before = path.read_bytes()
+    assert SQLiteSpanExporter(path).export(spans({})) is SpanExportResult.FAILURE
+    assert path.read_bytes() == before
+    assert "another application" in caplog.text

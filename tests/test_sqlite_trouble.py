@@ -1,0 +1,232 @@
+"""What must never disturb the application: trouble with the file, threads, other processes, forks and kills."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+from promptcache_exporters import sqlite as exporting
+from promptcache_exporters import store
+from promptcache_exporters.sqlite import SQLiteSpanExporter
+
+from .rows import HIT, record, rows, span_of, spans, tracers
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.db"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "PATIENCE", 0.1)
+
+
+def test_a_corrupt_file_is_said_once_and_left_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path.write_bytes(b"this is no database" * 1000)
+    provider = tracers(SQLiteSpanExporter(path))
+    for _ in range(3):
+        span_of(provider, HIT)
+    provider.shutdown()
+    assert path.read_bytes() == b"this is no database" * 1000
+    (record,) = caplog.records
+    assert (record.levelno, str(path) in record.message) == (logging.WARNING, True)
+
+
+@pytest.mark.parametrize("place", ["missing/calls.db", ".", "pipe"])
+def test_a_path_that_cannot_be_written_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    exporter = SQLiteSpanExporter(tmp_path / place)
+    assert [exporter.export(spans({})) for _ in range(2)] == [SpanExportResult.FAILURE] * 2
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_locked_file_delays_little_and_recovers(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    record(path, {})
+    other = sqlite3.connect(path, isolation_level=None)
+    exporter = SQLiteSpanExporter(path)
+    other.execute("BEGIN IMMEDIATE")
+    assert [exporter.export(spans({})) for _ in range(2)] == [SpanExportResult.FAILURE] * 2
+    assert ["locked" in record.message for record in caplog.records] == [True]
+    other.execute("ROLLBACK")
+    other.close()
+    assert exporter.export(spans({}, {})) is SpanExportResult.SUCCESS
+    exporter.shutdown()
+    assert len(rows(path)) == 3
+
+
+def test_a_full_disk_loses_the_batch_and_nothing_else(path: Path) -> None:
+    record(path, {})
+    code = """
+import resource, sys, logging
+logging.basicConfig(stream=sys.stdout, format="%(message)s")
+from opentelemetry.sdk.trace import ReadableSpan
+from promptcache_exporters.sqlite import SQLiteSpanExporter
+from tests.rows import HIT
+exporter = SQLiteSpanExporter(sys.argv[1])
+batch = lambda first: [ReadableSpan("x", attributes=HIT, start_time=n, end_time=n) for n in range(first, first + 500)]
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
+print(exporter.export(batch(0)).name, exporter.export(batch(0)).name)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+print(exporter.export(batch(0)[:2]).name)
+"""
+    output = run(code, path).splitlines()
+    assert output[1:] == ["FAILURE FAILURE", "SUCCESS"]
+    assert "cannot be written" in output[0]
+    assert len(rows(path)) == 3
+
+
+def rotate(path: Path) -> None:
+    path.rename(f"{path}.1")
+
+
+@pytest.mark.parametrize("vanish", [Path.unlink, rotate])
+def test_a_file_that_was_deleted_or_rotated_is_made_anew(path: Path, vanish: Callable[[Path], None]) -> None:
+    exporter = SQLiteSpanExporter(path)
+    exporter.export(spans({}, {}))
+    vanish(path)
+    assert exporter.export(spans({})) is SpanExportResult.SUCCESS
+    exporter.shutdown()
+    assert len(rows(path)) == 1
+
+
+def test_exporting_again_after_shutdown_works(path: Path) -> None:
+    exporter = SQLiteSpanExporter(path)
+    for _ in range(2):
+        exporter.export(spans({}))
+        exporter.shutdown()
+    assert len(rows(path)) == 2
+
+
+# Threads and processes
+
+ROOT = Path(__file__).parent.parent
+WRITER = """
+import sys
+from tests.rows import HIT, span_of, tracers
+from promptcache_exporters.sqlite import SQLiteSpanExporter
+provider = tracers(SQLiteSpanExporter(sys.argv[1]), service=sys.argv[2])
+for number in range(int(sys.argv[3])):
+    span_of(provider, HIT, at=number)
+    print(number, flush=True)
+provider.shutdown()
+"""
+
+
+def start(code: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # noqa: S603  # our own interpreter and code
+        [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
+        cwd=ROOT, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def run(code: str, *arguments: object) -> str:
+    with start(code, *arguments) as process:
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    return output
+
+
+def test_several_processes_write_while_one_reads(path: Path) -> None:
+    writers = [start(WRITER, path, f"service-{number}", 150) for number in range(3)]
+    counts = [0]
+    while any(writer.poll() is None for writer in writers):
+        if path.exists() and path.stat().st_size:
+            with store.open_to_read(path) as connection:
+                counts.append(connection.execute("SELECT count(*) FROM calls").fetchone()[0])
+    for writer in writers:
+        output, _ = writer.communicate()
+        assert (writer.returncode, output.count("\n")) == (0, 150)
+    assert counts == sorted(counts)
+    assert len(rows(path)) == 450
+
+
+def test_a_killed_process_loses_only_what_it_had_not_exported(path: Path) -> None:
+    with start(WRITER, path, "doomed", 100_000) as writer:
+        assert writer.stdout
+        written = [int(writer.stdout.readline()) for _ in range(40)]
+        writer.send_signal(signal.SIGKILL)
+        writer.communicate()
+    assert len(rows(path)) > written[-1]
+    record(path, {})
+    connection = sqlite3.connect(path)
+    assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+def test_the_batch_processor_flushes_on_shutdown_from_many_threads(path: Path) -> None:
+    provider = tracers(SQLiteSpanExporter(path))
+    provider.add_span_processor(BatchSpanProcessor(SQLiteSpanExporter(path.with_name("batched.db"))))
+
+    def write() -> None:
+        for _ in range(25):
+            span_of(provider, HIT)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    provider.shutdown()
+    assert len(rows(path)) == len(rows(path.with_name("batched.db"))) == 100
+
+
+FORKER = """
+import os, sys, threading
+from promptcache.attributes import REQUEST_MODEL
+from tests.rows import HIT, span_of, tracers
+from promptcache_exporters.sqlite import SQLiteSpanExporter
+exporter = SQLiteSpanExporter(sys.argv[1])
+provider = tracers(exporter)
+stop = threading.Event()
+def write():
+    while not stop.is_set():
+        span_of(provider, HIT)
+thread = threading.Thread(target=write)
+thread.start()
+children = []
+for number in range(20):
+    child = os.fork()
+    if not child:
+        assert exporter._connection is None
+        span_of(provider, {**HIT, REQUEST_MODEL: "child"})
+        provider.shutdown()
+        os._exit(0)
+    children.append(child)
+codes = [os.waitpid(child, 0)[1] for child in children]
+stop.set()
+thread.join()
+provider.shutdown()
+print(codes)
+"""
+
+
+def test_forks_under_load_share_no_connection(path: Path) -> None:
+    assert run(FORKER, path) == f"{[0] * 20}\n"
+    assert [row["request_model"] for row in rows(path)].count("child") == 20
+
+
+def test_a_child_forked_amid_a_batch_keeps_its_hands_off(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    exporter = SQLiteSpanExporter(path)
+    exporter.export(spans({}))
+    lock = exporter._lock  # pyright: ignore[reportPrivateUsage]  # as a thread that is writing holds it
+    with lock:
+        exporter.before_fork()
+        exporter.after_fork_in_child()
+        assert exporter.export(spans({})) is SpanExportResult.FAILURE
+    assert "forked" in caplog.text
+    exporter._orphaned = False  # pyright: ignore[reportPrivateUsage]  # so that this process can close the file
+    exporter.shutdown()
+    assert len(rows(path)) == 1
