@@ -163,14 +163,14 @@ def _hex(length: int, read: Callable[[ReadableSpan], int | None]) -> Reader:
 
 COLUMNS: Final[tuple[Column, ...]] = (
     # What every report reads comes first: SQLite decodes a row only as far as it is asked to.
-    Column("time", "REAL NOT NULL", _started),  # seconds since 1970 at the start of the call
+    Column("time", "REAL", _started),  # seconds since 1970 at the start of the call
     Column("service", "TEXT", lambda span: clean(span.resource.attributes.get(SERVICE_NAME))),
     _column("provider", PROVIDER, clean),
     _column("operation", OPERATION, clean),
     _column("request_model", REQUEST_MODEL, clean),
     _column("response_model", RESPONSE_MODEL, clean),
     _column("outcome", OUTCOME, clean),
-    Column("batch", "INTEGER NOT NULL", lambda span: flag(_attribute(span, BATCH)) or 0),
+    Column("batch", "INTEGER NOT NULL DEFAULT 0", lambda span: flag(_attribute(span, BATCH)) or 0),
     _column("input_tokens", INPUT_TOKENS, whole),
     _column("read_tokens", READ_TOKENS, whole),
     _column("write_tokens", WRITE_TOKENS, whole),

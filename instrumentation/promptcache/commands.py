@@ -56,10 +56,14 @@ def _version(wanted: bool) -> None:
 app = typer.Typer(cls=Lazy, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-@app.callback(
-    epilog="Begin with: OTEL_TRACES_EXPORTER=promptcache_sqlite opentelemetry-instrument python app.py;"
-    " then: promptcache report. " + described(*Exit)
+_BEGIN: Final = (
+    "Begin with:",
+    "OTEL_TRACES_EXPORTER=promptcache_sqlite opentelemetry-instrument python app.py",
+    "promptcache report",
 )
+
+
+@app.callback(epilog="\n\n".join((*_BEGIN, described(*Exit))))
 def promptcache(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
