@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, final
@@ -48,27 +48,31 @@ def rates(entry: Mapping[str, Any], band: int, factor: float, source: str, date:
         return value[2 * min(band, starts)]
 
     plain: dict[str, float] = {}
-    groups: dict[str, dict[str, float]] = {"write": {}, "tools": {}, "modal": {}}
+    writes: dict[str, float] = {}
+    tools: dict[str, float] = {}
+    modal: dict[str, float] = {}
     for key, value in entry.items():
         head, _, tail = key.partition(".")
         if key in META:
             continue
         if head == "tools":
-            groups[head][tail] = at(value) / 1000
+            tools[tail] = at(value) / 1000
             continue
         # Rounded far below the last digit of any price, so that 0.2 a million is 2e-07 and not 2.0000000000000002e-07.
         token = round(at(value) * (1.0 if key == "storage" else factor) / MILLION, 18)
         if not tail:
             plain[key] = token
         elif head == "write":
-            groups[head][tail] = token
+            writes[tail] = token
         else:
-            groups["modal"][key] = token
+            modal[key] = token
     return Rates(
         plain.get("input"),
         plain.get("read"),
         plain.get("output"),
-        *(MappingProxyType(groups[name]) for name in ("write", "modal", "tools")),
+        MappingProxyType(writes),
+        MappingProxyType(modal),
+        MappingProxyType(tools),
         plain.get("storage"),
         entry.get("source", source),
         entry.get("date", date),
@@ -105,20 +109,16 @@ def written(usage: Usage, rates: Rates, lifetime: str | None) -> Mapping[str, in
 
 def doubt(rates: Rates, usage: Usage, writes: Mapping[str, int]) -> Unknown | None:
     """Why the amount cannot be known to the last digit; None where it can (spec, section 4)."""
-    p_in = rates.input
-    first = next(iter(rates.writes.values()), None)
-    checks: Iterable[tuple[bool, Unknown]] = (
-        (bool(usage.issues), "usage"),
-        (usage.output is None and rates.output is not None, "usage"),
-        (usage.read is None and rates.read is not None and rates.read != p_in and usage.uncached > 0, "usage"),
-        (usage.write is None and first is not None and first != p_in and usage.uncached > 0, "usage"),
-        (usage.input > 0 and p_in is None, "price"),
-        (bool(usage.output) and rates.output is None, "price"),
-        (bool(usage.read) and rates.read is None, "price"),
-    )
-    for holds, reason in checks:
-        if holds:
-            return reason
+    p_in, p_read = rates.input, rates.read
+    if usage.issues or (usage.output is None and rates.output is not None):
+        return "usage"
+    if usage.uncached:
+        if usage.read is None and p_read is not None and p_read != p_in:
+            return "usage"
+        if usage.write is None and rates.writes and next(iter(rates.writes.values())) != p_in:
+            return "usage"
+    if (usage.input and p_in is None) or (usage.read and p_read is None) or (usage.output and rates.output is None):
+        return "price"
     for ttl, tokens in writes.items():
         if tokens and ttl not in rates.writes:
             return "usage" if ttl == "unknown" and rates.writes else "price"
@@ -138,8 +138,23 @@ def _modal(rates: Rates, usage: Usage, name: str, tokens: int) -> tuple[int, flo
     fresh = rates.modal.get(f"{kind}.input", rates.input or 0.0) - (rates.input or 0.0)
     if own is None:
         return "price" if place == "read" and fresh else (_CLASS[place], 0.0, 0.0)
-    extra = tokens * (own - plain)
-    return _CLASS[place], extra, extra if place == "output" else tokens * fresh
+    return _CLASS[place], tokens * (own - plain), 0.0 if place == "output" else tokens * fresh
+
+
+def _modals(rates: Rates, usage: Usage) -> tuple[list[float], float] | Unknown:
+    """What all modalities add to input, read and output, and to the input of the call without cache."""
+    added = [0.0, 0.0, 0.0]
+    without = 0.0
+    split = dict(usage.modalities)
+    if usage.reasoning and "reasoning.output" in rates.modal:
+        split["reasoning.output"] = usage.reasoning
+    for name, tokens in split.items():
+        found = _modal(rates, usage, name, tokens) if tokens else (0, 0.0, 0.0)
+        if isinstance(found, str):
+            return found
+        added[found[0]] += found[1]
+        without += found[2]
+    return added, without
 
 
 def price(rates: Rates, usage: Usage, lifetime: str | None = None) -> Cost:
@@ -148,32 +163,27 @@ def price(rates: Rates, usage: Usage, lifetime: str | None = None) -> Cost:
     reason = doubt(rates, usage, writes)
     if reason:
         return Cost(None, unknown=reason, date=rates.date)
-    p_in, p_read, p_out = rates.input or 0.0, rates.read or 0.0, rates.output or 0.0
-    parts = [p_in * usage.uncached, p_read * (usage.read or 0), p_out * (usage.output or 0)]
+    p_in = rates.input or 0.0
+    fresh = p_in * usage.uncached
+    read = (rates.read or 0.0) * (usage.read or 0)
+    output = (rates.output or 0.0) * (usage.output or 0)
     without = p_in * usage.input
-    modal = usage.modalities.items()
-    if usage.reasoning and "reasoning.output" in rates.modal:
-        modal = {**usage.modalities, "reasoning.output": usage.reasoning}.items()
-    for name, tokens in modal if rates.modal else ():
-        added = _modal(rates, usage, name, tokens) if tokens else None
-        if isinstance(added, str):
-            return Cost(None, unknown=added, date=rates.date)
-        if added:
-            parts[added[0]] += added[1]
-            without += added[2] if added[0] != 2 else 0.0
+    if rates.modal:
+        found = _modals(rates, usage)
+        if isinstance(found, str):
+            return Cost(None, unknown=found, date=rates.date)
+        (more_fresh, more_read, more_output), more = found
+        fresh, read, output, without = fresh + more_fresh, read + more_read, output + more_output, without + more
     write = 0.0
     for ttl, tokens in writes.items():
         write += rates.writes.get(ttl, 0.0) * tokens
-    found = {"input": parts[0], "cache_read": parts[1], "cache_write": write, "output": parts[2]}
-    without += parts[2]
-    tools = 0.0
+    parts = {"input": fresh, "cache_read": read, "cache_write": write, "output": output}
+    amount = fresh + read + write + output
+    without += output
     for name, uses in usage.tools.items():
-        if uses and name not in rates.tools:
-            return Cost(None, unknown="price", date=rates.date)
-        tools += rates.tools.get(name, 0.0) * uses
-    if tools:
-        found["tools"] = tools
-    amount = sum(found.values())
-    return Cost(
-        amount, found, without + tools, rates.input, rates.read, rates.writes, "local", rates.date
-    )
+        if uses:
+            if name not in rates.tools:
+                return Cost(None, unknown="price", date=rates.date)
+            parts["tools"] = parts.get("tools", 0.0) + rates.tools[name] * uses
+    tools = parts.get("tools", 0.0)
+    return Cost(amount + tools, parts, without + tools, rates.input, rates.read, rates.writes, "local", rates.date)

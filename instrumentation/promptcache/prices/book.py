@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -39,7 +40,9 @@ _UNDECIDED: Final = frozenset({"auto", "default", "standard", "standard_only", "
 """Requested tiers that end in the standard tier where the response says nothing."""
 
 _OPENAI_REGION: Final = re.compile(r"[a-z]{2}\.api\.openai\.com")
-_VERTEX_REGION: Final = re.compile(r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com")
+_VERTEX_REGION: Final = re.compile(
+    r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com"
+)
 _WORLDWIDE: Final = frozenset({"", "global", "not_available"})
 _MARKERS: Final = frozenset({"cache_control", "cachePoint", "prompt_cache_options", "prompt_cache_breakpoint"})
 _AGREES: Final = 1e-4
@@ -162,9 +165,7 @@ class Book:
             found = self._plans[key] = self._make(request, facts, key[-1])
         return found
 
-    def storage(
-        self, model: str, tokens: int, seconds: float, at: float, provider: str = "gcp.gemini"
-    ) -> float | None:
+    def storage(self, model: str, tokens: int, seconds: float, at: float, provider: str = "gcp.gemini") -> float | None:
         """USD for keeping `tokens` in a named cache for `seconds` from `at` on (epoch seconds); None where unknown.
 
         Prorated to the second, each second at the price of its own day.
@@ -175,7 +176,7 @@ class Book:
         periods = row.periods(STANDARD, 1.0)
         edges = sorted({at, at + seconds, *(p.since for p in periods if at < p.since < at + seconds)})
         total = 0.0
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in pairwise(edges):
             held = table.in_force(periods, start)
             price = held and held.rates[0].storage
             if price is None:

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime
-from decimal import Decimal
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from ..model import TTL_SECONDS
 from . import own
-from .algebra import META
+from .overlay import Entry, Raw, apply, number
 from .table import FOLDER, STANDARD
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
-
-Entry = dict[str, Any]
-Raw = dict[str, Any]
 
 KEYS: Final[Mapping[str, str]] = {
     "input_mtok": "input",
@@ -48,12 +44,6 @@ CONTEXTS: Final[tuple[tuple[str, dict[str, str]], ...]] = (
 )
 _BORROWED: Final = ("Imported from OpenRouter", "Seen on OpenRouter before")
 _ORDER: Final = ("tier", "from", "hours", "days", "except", "input", "read", "write", "output")
-
-
-def number(value: Decimal | float) -> float | int:
-    """A price as JSON writes it: no digit that the source does not have."""
-    plain = float(round(Decimal(str(value)), 12))
-    return int(plain) if plain.is_integer() else plain
 
 
 def entry(price: ModelPrice, ttl: str) -> Entry | None:
@@ -111,7 +101,7 @@ def imported(vendor: str, model: ModelInfo) -> Raw:
         for day in days(model):
             moment = datetime(day.year, day.month, day.day, tzinfo=UTC) if day else datetime(1970, 1, 1, tzinfo=UTC)
             if context and not any(
-                variant.when == context and (variant.constraint is None or variant.constraint.active(moment))  # type: ignore[arg-type]
+                variant.when == context and (variant.constraint is None or variant.constraint.active(moment))
                 for variant in model.price_variants or ()
             ):
                 continue
@@ -123,133 +113,22 @@ def imported(vendor: str, model: ModelInfo) -> Raw:
                 prices.append(head | found)
                 last = found
     names = dict.fromkeys((model.id.lower(), *literals(model.match)))
-    return {"names": [name for name in names if not (name + "*" in names)], "prices": prices}
+    return {"names": [name for name in names if name + "*" not in names], "prices": prices}
 
 
-def named(raw: Raw, patterns: Iterable[str]) -> bool:
-    """Whether any of a row's names fits any of `patterns`."""
-    return any(fnmatchcase(name.rstrip("*"), pattern) for name in raw["names"] for pattern in patterns)
+def borrowed(model: ModelInfo) -> bool:
+    """Whether the list has a model's price from another seller's page only."""
+    note = model.price_comments or ""
+    return note.startswith(_BORROWED) and "Verified against" not in note
 
 
-def of_tier(raw: Raw, tier: str) -> list[Entry]:
-    """A row's entries of one tier, by the day from which they hold."""
-    return [found for found in raw["prices"] if found.get("tier", STANDARD) == tier]
-
-
-def between(entries: Iterable[Entry], since: str, until: str) -> Iterator[tuple[str, Entry]]:
-    """The entries that hold somewhere in [since, until), each with the first day of that."""
-    ordered = list(entries)
-    for index, found in enumerate(ordered):
-        start = max(since, found.get("from", ""))
-        end = min(until, ordered[index + 1].get("from", "")) if index + 1 < len(ordered) else until
-        if start < end:
-            yield start, found
-
-
-def scaled(value: Any, factor: float | Decimal) -> Any:
-    """A price, or a banded price, times a factor."""
-    if isinstance(value, list):
-        return [number(Decimal(str(v)) * Decimal(str(factor))) if i % 2 == 0 else v for i, v in enumerate(value)]
-    return number(Decimal(str(value)) * Decimal(str(factor)))
-
-
-def token_keys(found: Entry) -> list[str]:
-    """The keys of an entry that are prices per token."""
-    return [key for key in found if key not in META and key.partition(".")[0] not in ("tools", "storage")]
-
-
-def multiply(raw: Raw, rule: own.Multiply) -> None:
-    """Adds entries of a tier as multiples of the standard ones, up to the first entry that the list itself has."""
-    until = min((found.get("from", "") for found in of_tier(raw, rule.tier)), default="9999")
-    for start, found in list(between(of_tier(raw, STANDARD), rule.since, until)):
-        made = {"tier": rule.tier, "from": start, "source": rule.source, "date": rule.date}
-        for key in token_keys(found):
-            factor = rule.factors.get(key, rule.factors["*"])
-            made[key] = scaled(found[key], factor)
-        made |= {key: value for key, value in found.items() if key.startswith("tools.")}
-        raw["prices"].append(made)
-
-
-def backdate(raw: Raw, rule: own.Backdate) -> None:
-    """Lets the first entry of a tier hold earlier; where the standard price was another then, in the same proportion."""
-    known = of_tier(raw, rule.tier)
-    if not known or known[0].get("from", "") <= rule.since:
-        return
-    first = known[0]
-    standard = of_tier(raw, STANDARD)
-    now = [found for _, found in between(standard, first["from"], "9999")][0]
-    for start, then in list(between(standard, rule.since, first["from"])):
-        if then is now:
-            first |= {"from": start, "source": rule.source, "date": rule.date}
-            continue
-        made = {key: value for key, value in first.items() if key not in ("from", "source", "date")}
-        made |= {"from": start, "source": rule.source, "date": rule.date}
-        for key in token_keys(first):
-            if then.get(key) != now.get(key):
-                if key not in then or isinstance(now[key], list) != isinstance(then[key], list):
-                    break
-                made[key] = scaled(then[key], ratio(first[key], now[key]))
-        else:
-            raw["prices"].append(made)
-
-
-def ratio(tier: Any, standard: Any) -> Decimal:
-    """How a tier's price stands to the standard one, by their first band."""
-    first, second = (value[0] if isinstance(value, list) else value for value in (tier, standard))
-    return Decimal(str(first)) / Decimal(str(second))
-
-
-def add(raw: Raw, rule: own.Add) -> None:
-    """Puts a price into every entry that lacks it; `write.12h` only where writes are billed at all."""
-    for found in raw["prices"]:
-        absent = rule.key not in found or rule.since is not None
-        writes = not rule.key.startswith("write.12h") or "write.30m" in found
-        fits = not rule.tiers or found.get("tier", STANDARD) in rule.tiers
-        current = rule.since is None or found.get("from", "") >= rule.since
-        if not (absent and writes and fits and current):
-            continue
-        if rule.value is not None and found.get("tier", STANDARD) == STANDARD:
-            found[rule.key] = number(rule.value)
-        elif rule.of in found:
-            found[rule.key] = scaled(found[rule.of], rule.factor)
-
-
-def apply(vendor: str, rows: list[Raw]) -> list[Raw]:
-    """The rows of a vendor with our own rules over them."""
-    rules = [rule for rule in own.RULES if rule.vendor == vendor]
-    drops = [pattern for rule in rules if isinstance(rule, own.Drop) for pattern in rule.models]
-    rows = [raw for raw in rows if not any(fnmatchcase(raw["names"][0].rstrip("*"), drop) for drop in drops)]
-    for rule in rules:
-        if isinstance(rule, own.Replace):
-            mine = {name.rstrip("*") for name in rule.names}
-            rows = [raw for raw in rows if raw["names"][0].rstrip("*") not in mine]
-            prices = [dict(found) for found in rule.prices]
-            rows.append({"names": list(rule.names), "prices": prices, "source": rule.source, "date": rule.date})
-    for raw in rows:
-        for rule in rules:
-            if isinstance(rule, (own.Multiply, own.Add, own.Uplift)) and named(raw, rule.models):
-                if isinstance(rule, own.Multiply):
-                    multiply(raw, rule)
-                elif isinstance(rule, own.Add):
-                    add(raw, rule)
-                else:
-                    raw.setdefault("uplift", dict(rule.factors))
-            elif isinstance(rule, own.Backdate):
-                backdate(raw, rule)
-        raw["prices"].sort(key=lambda found: (found.get("tier", ""), found.get("from", "")))
-    return rows
-
-
-def lines(vendor: Provider | None, name: str, header: Mapping[str, str]) -> list[str]:
+def lines(vendor: Provider, header: Mapping[str, str]) -> list[str]:
     """The file of one vendor: a header, then a line a model, ordered by name."""
-    rows = []
-    for model in vendor.models if vendor else ():
-        if not (model.price_comments or "").startswith(_BORROWED) or "Verified against" in (model.price_comments or ""):
-            rows.append(imported(name, model))
-    rows = apply(name, rows)
+    rows = apply(vendor.id, [imported(vendor.id, model) for model in vendor.models if not borrowed(model)])
     taken: set[str] = set()
     for raw in rows:
-        raw["names"] = [one for one in raw["names"] if not (one in taken or taken.add(one))]  # type: ignore[func-returns-value]
+        raw["names"] = [one for one in raw["names"] if one not in taken]
+        taken.update(raw["names"])
         raw["prices"] = [tidy(found) for found in raw["prices"]]
     rows = sorted((raw for raw in rows if raw["names"]), key=lambda raw: str(raw["names"][0]))
     return [json.dumps(line, separators=(",", ":")) for line in (header, *rows)]
@@ -283,7 +162,7 @@ def build(folder: str = FOLDER, day: str | None = None) -> dict[str, list[str]]:
         before = read(os.path.join(folder, f"{vendor.id}.jsonl"))[:1]
         old = json.loads(before[0]) if before else {}
         date = old["date"] if old.get("source") == source else day or datetime.now(UTC).date().isoformat()
-        made[vendor.id] = lines(vendor, vendor.id, {"source": source, "date": date})
+        made[vendor.id] = lines(vendor, {"source": source, "date": date})
     return made
 
 

@@ -156,41 +156,48 @@ _V4_FLASH: Final = (
     *_peak("2026-09-10", 0.003, 0.15, 0.6),
 )
 
+_SNAPSHOT: Final = OPENAI_PRICING + ", snapshot"
+_RESIDENCY: Final = OPENAI_PRICING + ": regional processing +10 % for models since 2026-03-05"
+_VERTEX: Final = "cloud.google.com/vertex-ai/generative-ai/pricing: regional endpoints +10 % for Claude"
+
 RULES: Final[tuple[Multiply | Backdate | Uplift | Add | Replace | Drop, ...]] = (
     # OpenAI
-    Drop("openai", ("gpt-oss-*", "gpt-5-image*", "gpt-5.4-image-2"), "sold by others; taken from OpenRouter's list", "2026-11-20"),
+    Drop("openai", ("gpt-oss-*", "gpt-5-image*", "gpt-5.4-image-2"), "sold by others; OpenRouter's list", "2026-11-20"),
     Add("openai", ("*",), "write.12h", OPENAI_PRICING + "; gpt-6.1-terra: 12-hour retention 2.50 at 1.00 input",
         "2026-10-26", of="input", factor=2.5),
     Add("openai", ("*",), "read", "developers.openai.com prompt caching guide: no cached-input discount in batch where "
         "the batch table prints none", "2026-10-14", of="input", tiers=("batch",)),
     Backdate("openai", "batch", "2024-04-15", "OpenAI Batch API: 50 % since its launch on 2024-04-15", "2026-10-14"),
-    Backdate("openai", "flex", "2026-07-15", OPENAI_PRICING + ", snapshot", "2026-07-15"),
-    Backdate("openai", "priority", "2026-07-15", OPENAI_PRICING + ", snapshot", "2026-07-15"),
-    Uplift("openai", NEW_OPENAI, {"regional": 1.1}, OPENAI_PRICING + ": +10 % for models since 2026-03-05", "2026-07-15"),
-    Uplift("openai", ("*",), {"regional": 1.0}, OPENAI_PRICING + ": +10 % for models since 2026-03-05", "2026-07-15"),
+    Backdate("openai", "flex", "2026-07-15", _SNAPSHOT, "2026-07-15"),
+    Backdate("openai", "priority", "2026-07-15", _SNAPSHOT, "2026-07-15"),
+    Uplift("openai", NEW_OPENAI, {"regional": 1.1}, _RESIDENCY, "2026-07-15"),
+    Uplift("openai", ("*",), {"regional": 1.0}, _RESIDENCY, "2026-07-15"),
     Replace("openai", ("gpt-4o-audio-preview*",),
             ({"input": 2.5, "output": 10, "audio.input": 40, "audio.output": 80},), OPENAI_PRICING, "2026-07-15"),
     Replace("openai", ("gpt-4o-mini-audio-preview*",),
             ({"input": 0.15, "output": 0.6, "audio.input": 10, "audio.output": 20},), OPENAI_PRICING, "2026-07-15"),
     *(
-        Replace("openai", (f"ft:{model}",), ({"input": fresh, "read": fresh / 4, "output": 4 * fresh},
-                {"tier": "batch", "input": fresh / 2, "read": fresh / 2, "output": 2 * fresh}), OPENAI_PRICING, "2026-11-20")
+        Replace("openai", (f"ft:{model}",),
+                ({"input": fresh, "read": fresh / 4, "output": 4 * fresh},
+                 {"tier": "batch", "input": fresh / 2, "read": fresh / 2, "output": 2 * fresh}),
+                OPENAI_PRICING, "2026-11-20")
         for model, fresh in (("gpt-4.1", 3), ("gpt-4.1-mini", 0.8), ("gpt-4.1-nano", 0.2), ("o4-mini", 4))
     ),
     Add("openai", ("ft:gpt-4o", "ft:gpt-4o-mini"), "read", OPENAI_PRICING, "2026-11-20", of="input", factor=0.5,
         tiers=("standard",)),
     # Anthropic
-    Backdate("anthropic", "batch", "2024-10-08", "Message Batches: 50 % since the launch on 2024-10-08", "2026-10-14"),
-    Multiply("anthropic", ("claude-*",), "batch", "2024-10-08", HALF, ANTHROPIC_PRICING + "#batch-processing", "2026-10-07"),
+    Backdate("anthropic", "batch", "2024-10-08", "Message Batches: half price since 2024-10-08", "2026-10-14"),
+    Multiply("anthropic", ("claude-*",), "batch", "2024-10-08", HALF, ANTHROPIC_PRICING + ": batch",
+             "2026-10-07"),
     Uplift("anthropic", NEW_CLAUDE, {"us": 1.1}, ANTHROPIC_PRICING + ": inference_geo us, 1.1x", "2026-10-07"),
     # Google
-    Uplift("google", VERTEX_CLAUDE, {"regional": 1.1}, "cloud.google.com/vertex-ai/generative-ai/pricing: regional +10 %", "2026-09-23"),
-    Uplift("google", ("*",), {"regional": 1.0}, "cloud.google.com/vertex-ai/generative-ai/pricing", "2026-09-23"),
-    Backdate("google", "batch", "2025-07-07", "Gemini API changelog: Batch Mode at half price, 2025-07-07", "2026-10-14"),
+    Uplift("google", VERTEX_CLAUDE, {"regional": 1.1}, _VERTEX, "2026-09-23"),
+    Uplift("google", ("*",), {"regional": 1.0}, _VERTEX, "2026-09-23"),
+    Backdate("google", "batch", "2025-07-07", "Gemini API changelog: Batch Mode, 2025-07-07", "2026-10-14"),
     Multiply("google", ("gemini-3.5-flash",), "batch", "2026-09-23", HALF, GEMINI_PRICING, "2026-11-20"),
     Multiply("google", GEMINI_TIERED, "priority", "2026-09-23", {"*": 1.8}, GEMINI_PRICING, "2026-11-20"),
     Multiply("google", ("gemini-2.5-*", "gemini-3.1-pro-preview"), "flex", "2026-09-23",
-             {"*": 0.5, "read": 1.0, "audio.read": 1.0}, GEMINI_PRICING + ": context caching as standard", "2026-11-20"),
+             {"*": 0.5, "read": 1.0, "audio.read": 1.0}, GEMINI_PRICING + ": caching as standard", "2026-11-20"),
     Multiply("google", ("gemini-3.1-flash-lite", "gemini-3.7-flash", "gemini-3.8-flash", "gemini-4-argon"), "flex",
              "2026-09-23", HALF, GEMINI_PRICING, "2026-11-20"),
     Add("google", ("gemini-2.5-pro", "gemini-3.1-pro-preview"), "storage", GEMINI_PRICING, "2026-09-23", value=4.5),
@@ -208,6 +215,6 @@ RULES: Final[tuple[Multiply | Backdate | Uplift | Add | Replace | Drop, ...]] = 
     Replace("deepseek", ("deepseek-chat",), _chat(0.27, 0.07, 1.1), _DEEPSEEK, "2026-06-22"),
     Replace("deepseek", ("deepseek-reasoner",), _chat(0.55, 0.14, 2.19), _DEEPSEEK, "2026-06-22"),
     # Amazon
-    Add("aws", ("*amazon.nova*",), "write.5m", "docs.aws.amazon.com/bedrock prompt caching: Nova writes cost the input price",
+    Add("aws", ("*amazon.nova*",), "write.5m", "docs.aws.amazon.com/bedrock: Nova writes cost the input price",
         "2026-09-23", of="input"),
 )  # fmt: skip

@@ -1,0 +1,135 @@
+"""Our own rows over the imported ones: what each kind of rule in `own.py` does to a vendor's rows. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
+from fnmatch import fnmatchcase
+from typing import Any
+
+from . import own
+from .algebra import META
+from .table import STANDARD
+
+Entry = dict[str, Any]
+Raw = dict[str, Any]
+
+
+def number(value: Decimal | float) -> float | int:
+    """A price as JSON writes it: no digit that the source does not have."""
+    plain = float(round(Decimal(str(value)), 12))
+    return int(plain) if plain.is_integer() else plain
+
+
+def named(raw: Raw, patterns: Iterable[str]) -> bool:
+    """Whether any of a row's names fits any of `patterns`."""
+    return any(fnmatchcase(name.rstrip("*"), pattern) for name in raw["names"] for pattern in patterns)
+
+
+def of_tier(raw: Raw, tier: str) -> list[Entry]:
+    """A row's entries of one tier, by the day from which they hold."""
+    return [found for found in raw["prices"] if found.get("tier", STANDARD) == tier]
+
+
+def between(entries: Iterable[Entry], since: str, until: str) -> Iterator[tuple[str, Entry]]:
+    """The entries that hold somewhere in [since, until), each with the first day of that."""
+    ordered = list(entries)
+    for index, found in enumerate(ordered):
+        start = max(since, found.get("from", ""))
+        end = min(until, ordered[index + 1].get("from", "")) if index + 1 < len(ordered) else until
+        if start < end:
+            yield start, found
+
+
+def scaled(value: Any, factor: float | Decimal) -> Any:
+    """A price, or a banded price, times a factor."""
+    if isinstance(value, list):
+        return [number(Decimal(str(v)) * Decimal(str(factor))) if i % 2 == 0 else v for i, v in enumerate(value)]
+    return number(Decimal(str(value)) * Decimal(str(factor)))
+
+
+def token_keys(found: Entry) -> list[str]:
+    """The keys of an entry that are prices per token."""
+    return [key for key in found if key not in META and key.partition(".")[0] not in ("tools", "storage")]
+
+
+def multiply(raw: Raw, rule: own.Multiply) -> None:
+    """Adds entries of a tier as multiples of the standard ones, up to the first entry that the list itself has."""
+    until = min((found.get("from", "") for found in of_tier(raw, rule.tier)), default="9999")
+    for start, found in list(between(of_tier(raw, STANDARD), rule.since, until)):
+        made = {"tier": rule.tier, "from": start, "source": rule.source, "date": rule.date}
+        for key in token_keys(found):
+            factor = rule.factors.get(key, rule.factors["*"])
+            made[key] = scaled(found[key], factor)
+        made |= {key: value for key, value in found.items() if key.startswith("tools.")}
+        raw["prices"].append(made)
+
+
+def backdate(raw: Raw, rule: own.Backdate) -> None:
+    """Lets the first entry of a tier hold earlier, in the same proportion where the standard price was another."""
+    known = of_tier(raw, rule.tier)
+    if not known or known[0].get("from", "") <= rule.since:
+        return
+    first = known[0]
+    standard = of_tier(raw, STANDARD)
+    now = next(found for _, found in between(standard, first["from"], "9999"))
+    for start, then in list(between(standard, rule.since, first["from"])):
+        if then is now:
+            first |= {"from": start, "source": rule.source, "date": rule.date}
+            continue
+        made = {key: value for key, value in first.items() if key not in ("from", "source", "date")}
+        made |= {"from": start, "source": rule.source, "date": rule.date}
+        for key in token_keys(first):
+            if then.get(key) != now.get(key):
+                if key not in then or isinstance(now[key], list) != isinstance(then[key], list):
+                    break
+                made[key] = scaled(then[key], ratio(first[key], now[key]))
+        else:
+            raw["prices"].append(made)
+
+
+def ratio(tier: Any, standard: Any) -> Decimal:
+    """How a tier's price stands to the standard one, by their first band."""
+    first, second = (value[0] if isinstance(value, list) else value for value in (tier, standard))
+    return Decimal(str(first)) / Decimal(str(second))
+
+
+def add(raw: Raw, rule: own.Add) -> None:
+    """Puts a price into every entry that lacks it; `write.12h` only where writes are billed at all."""
+    for found in raw["prices"]:
+        absent = rule.key not in found or rule.since is not None
+        writes = not rule.key.startswith("write.12h") or "write.30m" in found
+        fits = not rule.tiers or found.get("tier", STANDARD) in rule.tiers
+        current = rule.since is None or found.get("from", "") >= rule.since
+        if not (absent and writes and fits and current):
+            continue
+        if rule.value is not None and found.get("tier", STANDARD) == STANDARD:
+            found[rule.key] = number(rule.value)
+        elif rule.of in found:
+            found[rule.key] = scaled(found[rule.of], rule.factor)
+
+
+def apply(vendor: str, rows: list[Raw]) -> list[Raw]:
+    """The rows of a vendor with our own rules over them."""
+    rules = [rule for rule in own.RULES if rule.vendor == vendor]
+    drops = [pattern for rule in rules if isinstance(rule, own.Drop) for pattern in rule.models]
+    rows = [raw for raw in rows if not any(fnmatchcase(raw["names"][0].rstrip("*"), drop) for drop in drops)]
+    for rule in rules:
+        if isinstance(rule, own.Replace):
+            mine = {name.rstrip("*") for name in rule.names}
+            rows = [raw for raw in rows if raw["names"][0].rstrip("*") not in mine]
+            prices = [dict(found) for found in rule.prices]
+            rows.append({"names": list(rule.names), "prices": prices, "source": rule.source, "date": rule.date})
+    for raw in rows:
+        for rule in rules:
+            if isinstance(rule, (own.Multiply, own.Add, own.Uplift)) and named(raw, rule.models):
+                if isinstance(rule, own.Multiply):
+                    multiply(raw, rule)
+                elif isinstance(rule, own.Add):
+                    add(raw, rule)
+                else:
+                    raw.setdefault("uplift", dict(rule.factors))
+            elif isinstance(rule, own.Backdate):
+                backdate(raw, rule)
+        raw["prices"].sort(key=lambda found: (found.get("tier", ""), found.get("from", "")))
+    return rows

@@ -1,0 +1,297 @@
+"""The commands `prices show`, `prices build`, `cost` and `breakeven`: the price book on the command line."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Annotated, Any, Final
+
+import typer
+
+from .exits import Exit, described
+from .model import Cost, Facts, Request, Usage
+from .prices import Book, breakeven, table
+from .prices.algebra import Rates
+from .prices.book import Plan
+from .settings import OTEL_PROMPTCACHE_PRICES
+
+GUESSES: Final = (
+    "anthropic", "openai", "gcp.gemini", "aws.bedrock", "deepseek", "x_ai", "mistral_ai", "moonshot_ai", "groq",
+    "openrouter",
+)  # fmt: skip
+"""Whose lists to look through, in this order, where no provider is named."""
+
+WHY: Final[Mapping[str, str]] = {
+    "model": "no price list names this model; give --provider, or a price file with an alias or the model itself",
+    "price": "the list has no price for some of these tokens",
+    "usage": "the counts do not say what was billed",
+    "tier": "the list has no price for this tier, speed, place or day",
+}
+
+Model = Annotated[str, typer.Argument(help="The model, by any of its names.")]
+Provider = Annotated[str | None, typer.Option(help="openai, anthropic, aws.bedrock ...; guessed where not given.")]
+At = Annotated[str | None, typer.Option(help="Day or moment of the call, UTC: 2026-11-20 or 2026-11-20T09:30.")]
+Tier = Annotated[str | None, typer.Option(help="Service tier as the response names it: flex, priority ...")]
+Speed = Annotated[str | None, typer.Option(help="Anthropic: standard or fast.")]
+Geo = Annotated[str | None, typer.Option(help="Place of inference: us, regional ...")]
+Batch = Annotated[bool, typer.Option("--batch", help="A result of a batch.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+File = Annotated[str | None, typer.Option("--prices", envvar=OTEL_PROMPTCACHE_PRICES, help="A price file.")]
+Count = Annotated[int, typer.Option(min=0, help="Tokens.")]
+Beside = Annotated[int, typer.Option(min=0, help="Tokens, beside those of text.")]
+
+
+def moment(at: str | None) -> float:
+    """Epoch seconds of an ISO day or moment (UTC unless it says otherwise), now where there is none."""
+    if at is None:
+        return datetime.now(UTC).timestamp()
+    try:
+        found = datetime.fromisoformat(at)
+    except ValueError:
+        raise typer.BadParameter(f"{at!r} is no day or moment such as 2026-11-20T09:30", param_hint="--at") from None
+    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+
+
+def guess(book: Book, model: str) -> str:
+    """The first provider whose own list names the model."""
+    return next((name for name in GUESSES if book.find(name, (model,))), "")
+
+
+def amount(value: float | None) -> float | None:
+    """USD without the noise that binary arithmetic leaves behind the last digit."""
+    return None if value is None else round(value, 15)
+
+
+def per_million(rates: Rates) -> dict[str, float]:
+    """Rates as price lists print them: USD per million tokens, tools per thousand uses, storage per hour."""
+    plain = {"input": rates.input, "read": rates.read, "output": rates.output, "storage": rates.storage}
+    found = {key: round(value * 1e6, 9) for key, value in plain.items() if value is not None}
+    found |= {f"write.{ttl}": round(value * 1e6, 9) for ttl, value in rates.writes.items()}
+    found |= {key: round(value * 1e6, 9) for key, value in rates.modal.items()}
+    return found | {f"tools.{name}": round(value * 1e3, 9) for name, value in rates.tools.items()}
+
+
+def price(plan: Plan, at: float, tokens: int) -> dict[str, Any] | None:
+    """Where a price comes from, as the JSON says it."""
+    found = table.in_force(plan.periods, at)
+    if found is None or plan.row is None:
+        return None
+    rates = found.at(tokens)
+    return {
+        "model": plan.row.id,
+        "tier": plan.tier,
+        "source": rates.source,
+        "date": rates.date,
+        "since": rates.since,
+        "above": max((start for start in found.bands if tokens > start), default=None),
+        "usd_per_million": per_million(rates),
+    }
+
+
+def asked(
+    book: Book,
+    model: str,
+    provider: str | None,
+    at: float,
+    tier: str | None = None,
+    speed: str | None = None,
+    geo: str | None = None,
+    batch: bool = False,
+) -> tuple[Request, Facts]:
+    """A call as the command line describes it."""
+    owner = provider or guess(book, model)
+    request = Request("", owner, "chat", model, None, None, False, {}, b"", at)
+    return request, Facts(model=model, tier=tier, speed=speed, geo=geo, batch=batch)
+
+
+def unknown(reason: str, as_json: bool) -> typer.Exit:
+    """Says why there is no price, and gives the exit that says the same."""
+    if as_json:
+        typer.echo(json.dumps({"amount": None, "unknown": reason, "reason": WHY[reason]}))
+    else:
+        typer.echo(f"Cost unknown ({reason}): {WHY[reason]}.", err=True)
+    return typer.Exit(Exit.UNKNOWN_COST)
+
+
+def aligned(rows: Iterable[tuple[str, str]]) -> None:
+    """Prints name and figure in two columns."""
+    rows = list(rows)
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        typer.echo(f"{name:<{width}}  {text}")
+
+
+def money(value: float) -> str:
+    """USD with every digit that counts, at least two of them after the point."""
+    whole, _, part = f"{value:.15f}".rstrip("0").partition(".")
+    return f"{whole}.{part:<02}"
+
+
+def cost(
+    model: Annotated[str, typer.Option(help="The model, by any of its names.")],
+    provider: Provider = None,
+    at: At = None,
+    uncached: Count = 0,
+    read: Count = 0,
+    write_5m: Annotated[int, typer.Option("--write-5m", min=0, help="Tokens.")] = 0,
+    write_30m: Annotated[int, typer.Option("--write-30m", min=0, help="Tokens.")] = 0,
+    write_1h: Annotated[int, typer.Option("--write-1h", min=0, help="Tokens.")] = 0,
+    write_12h: Annotated[int, typer.Option("--write-12h", min=0, help="Tokens.")] = 0,
+    output: Annotated[int, typer.Option(min=0, help="Tokens, reasoning included.")] = 0,
+    audio_input: Beside = 0,
+    audio_read: Beside = 0,
+    audio_output: Beside = 0,
+    tier: Tier = None,
+    speed: Speed = None,
+    geo: Geo = None,
+    batch: Batch = False,
+    as_json: Json = False,
+    prices: File = None,
+) -> None:
+    """What a call with these token counts costs, and what it would cost without a cache."""
+    book = Book.load(prices)
+    started = moment(at)
+    writes = {"5m": write_5m, "30m": write_30m, "1h": write_1h, "12h": write_12h}
+    audio = {"audio.input": audio_input, "audio.read": audio_read, "audio.output": audio_output}
+    plain, cached, written = uncached + audio_input, read + audio_read, sum(writes.values())
+    split = {ttl: tokens for ttl, tokens in writes.items() if tokens}
+    modal = {name: tokens for name, tokens in audio.items() if tokens}
+    usage = Usage(plain + cached + written, plain, cached, written, split, output + audio_output, modalities=modal)
+    request, facts = asked(book, model, provider, started, tier, speed, geo, batch)
+    found = book.cost(request, facts, usage)
+    if found.amount is None:
+        raise unknown(found.unknown or "price", as_json)
+    shown = price(book.plan(request, facts), started, usage.input) or {}
+    show_cost(found, {"provider": request.provider, **shown}, as_json)
+
+
+def show_cost(found: Cost, shown: Mapping[str, Any], as_json: bool) -> None:
+    """Prints a cost that is known."""
+    total, without = found.amount or 0.0, found.without_cache or 0.0
+    if as_json:
+        parts = {name: amount(value) for name, value in found.parts.items()}
+        answer = {"amount": amount(total), "currency": "USD", "parts": parts, "without_cache": amount(without),
+                  "saved": amount(without - total), "price": shown, "unknown": None}  # fmt: skip
+        typer.echo(json.dumps(answer))
+        return
+    aligned(
+        [
+            *((name, f"{money(value)} USD") for name, value in found.parts.items() if value),
+            ("amount", f"{money(total)} USD"),
+            ("without cache", f"{money(without)} USD"),
+            ("saved", f"{money(without - total)} USD"),
+            ("price", f"{shown['provider']} {shown['model']}, {shown['tier']}"),
+            ("source", f"{shown['source']} ({shown['date']})"),
+        ]
+    )
+
+
+def show(
+    model: Model,
+    provider: Provider = None,
+    at: At = None,
+    tier: Tier = None,
+    speed: Speed = None,
+    geo: Geo = None,
+    batch: Batch = False,
+    as_json: Json = False,
+    prices: File = None,
+) -> None:
+    """The price of a model on a day, with its source."""
+    book = Book.load(prices)
+    started = moment(at)
+    request, facts = asked(book, model, provider, started, tier, speed, geo, batch)
+    plan = book.plan(request, facts)
+    held = table.in_force(plan.periods, started)
+    if plan.unknown or held is None or plan.row is None:
+        raise unknown(plan.unknown or ("price" if plan.tier == table.STANDARD else "tier"), as_json)
+    bands = [price(plan, started, start + 1) for start in (-1, *held.bands)]
+    if as_json:
+        typer.echo(json.dumps({"provider": request.provider, "tiers": plan.row.tiers(), "bands": bands}))
+        return
+    for band in bands:
+        if band is None:
+            continue
+        size = f", above {band['above']:,} input tokens" if band["above"] is not None else ""
+        typer.echo(f"{request.provider} {band['model']}, {band['tier']}{size}: USD per million tokens")
+        aligned((f"  {name}", f"{value:g}") for name, value in band["usd_per_million"].items())
+    rates = held.rates[0]
+    since = f", in force since {rates.since}" if rates.since else ""
+    typer.echo(f"Source: {rates.source} ({rates.date}){since}. Tiers: {', '.join(plan.row.tiers())}.")
+
+
+def build(
+    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 where the table is stale.")] = False,
+    date: Annotated[str | None, typer.Option(help="The day of a new version of the list; today by default.")] = None,
+    folder: Annotated[str, typer.Option(help="Where the table stands.")] = table.FOLDER,
+) -> None:
+    """Compile the price table from genai-prices and our own rows, and show what changed."""
+    from .prices import build as compiler
+
+    try:
+        made = compiler.build(folder, date)
+    except ImportError:
+        typer.echo('Building needs genai-prices: pip install "promptcache[prices]"', err=True)
+        raise typer.Exit(Exit.USAGE) from None
+    changed = 0
+    for vendor, lines in sorted(made.items()):
+        before = compiler.read(os.path.join(folder, f"{vendor}.jsonl"))
+        for line in difflib.unified_diff(before, lines, f"{vendor} before", f"{vendor} now", "", "", 0, ""):
+            typer.echo(line)
+        changed += before != lines
+    if not check:
+        compiler.write(made, folder)
+    typer.echo(f"{changed} of {len(made)} lists changed.", err=True)
+    if check and changed:
+        raise typer.Exit(1)
+
+
+def breaks_even(
+    model: Model,
+    provider: Provider = None,
+    per_hour: Annotated[float, typer.Option(min=0.0, help="Requests an hour that share the prefix.")] = 12.0,
+    steady: Annotated[
+        bool, typer.Option("--steady", help="Evenly spaced requests instead of independent ones.")
+    ] = False,
+    at: At = None,
+    tier: Tier = None,
+    as_json: Json = False,
+    prices: File = None,
+) -> None:
+    """After how many requests a cache write pays, and which TTL is the cheapest for a request rate."""
+    book = Book.load(prices)
+    started = moment(at)
+    request, facts = asked(book, model, provider, started, tier)
+    plan = book.plan(request, facts)
+    held = table.in_force(plan.periods, started)
+    rates = held.rates[0] if held else None
+    if plan.unknown or rates is None or rates.input is None or rates.read is None:
+        raise unknown(plan.unknown or "price", as_json)
+    found = breakeven.choices(rates, per_hour, steady=steady)
+    stored = breakeven.storage_pays(rates.input, rates.read, rates.storage) if rates.storage is not None else None
+    if as_json:
+        rows = [{"ttl": one.ttl, "hit_rate": one.hits, "usd_per_million": round(one.cost * 1e6, 9),
+                 "pays_after": one.pays_after} for one in found]  # fmt: skip
+        answer = {"cheapest": found[0].ttl, "per_hour": per_hour, "choices": rows, "stored_pays_from_per_hour": stored}
+        typer.echo(json.dumps(answer))
+        return
+    typer.echo(f"{model} at {per_hour:g} requests an hour, USD per million prefix tokens and request:")
+    for one in found:
+        pays = f", a write pays from {one.pays_after} requests within the TTL" if one.pays_after else ""
+        typer.echo(f"  {one.ttl:<5} {one.cost * 1e6:9.4f}  hit rate {one.hits:4.0%}{pays}")
+    typer.echo(f"Cheapest: {found[0].ttl}.")
+    if stored is not None:
+        typer.echo(f"A stored cache of one hour pays from {stored} requests within it.")
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to `app`."""
+    group = typer.Typer(no_args_is_help=True, help="The prices that costs are computed from.")
+    group.command("show", epilog=described(Exit.OK, Exit.USAGE, Exit.UNKNOWN_COST))(show)
+    group.command("build")(build)
+    app.add_typer(group, name="prices")
+    app.command("cost", epilog=described(Exit.OK, Exit.USAGE, Exit.UNKNOWN_COST))(cost)
+    app.command("breakeven", epilog=described(Exit.OK, Exit.USAGE, Exit.UNKNOWN_COST))(breaks_even)
