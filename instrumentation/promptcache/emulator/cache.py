@@ -106,11 +106,15 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one request read and wrote: `uncached + read + write == input`."""
+    """What one request read and wrote: `uncached + read + write == input`.
+
+    `reusable` is what it would have read had nothing expired, and with any tenant and any salts: text alone decides.
+    """
 
     input: int
     read: int = 0
     written: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    reusable: int = 0
 
     @property
     def write(self) -> int:
@@ -163,11 +167,8 @@ class Cache:
             if at <= read and (entry := self._entries.get(key)) and entry.expires > now:
                 entry.use(now)
         written = dict(_billed(plan, read)) if plan.bills else {}
-        return Outcome(plan.prompt.total, read, MappingProxyType(written)), lambda: self._write(plan, keys)
-
-    def reusable(self, plan: Plan) -> int:
-        """What the request would read had nothing expired, and with any tenant and any salts: text alone decides."""
-        return max((at for at, _, digest in plan.prompt.prefixes(plan.reads) if digest in self._ever), default=0)
+        known = max((at for at in plan.reads if keys[at][2] in self._ever), default=0)
+        return Outcome(plan.prompt.total, read, MappingProxyType(written), known), lambda: self._write(plan, keys)
 
     def _keys(self, tenant: str, plan: Plan) -> Iterator[tuple[int, _Key]]:
         cuts = {*plan.reads, *(write.at for write in plan.writes)}

@@ -52,7 +52,7 @@ class Record:
         usage = self.outcome
         return shown | {
             "input": usage.input, "read": usage.read, "write": usage.write, "written": dict(usage.written),
-            "uncached": usage.uncached,
+            "uncached": usage.uncached, "reusable": usage.reusable,
         }  # fmt: skip
 
 
@@ -92,10 +92,6 @@ class Emulator:
         outcome, commit = self.cache.look(incoming.tenant, plan)
         self.ledger.append(Record(self.clock(), incoming.path, model, incoming.tenant, outcome, output, plan))
         return outcome, commit
-
-    def reusable(self, record: Record | None = None) -> int:
-        """Tokens that a request (the last one) would have read, had nothing expired and no salt or tenant changed."""
-        return self.cache.reusable((record or self.ledger[-1]).plan)
 
     def handle(
         self, method: str, path: str, raw: bytes, headers: Mapping[str, str], query: Mapping[str, str]

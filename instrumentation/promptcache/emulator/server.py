@@ -17,15 +17,17 @@ import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
 
 from . import profiles
 from .engine import Clock, Emulator, summary
+from .plain import compact, dump, obj
 from .wire import Answer
 
 _METHODS: Final = ["GET", "POST", "PATCH", "DELETE"]
-_ABORT: Final = "promptcache.abort"
+_ABORT: Final = "emulator.abort"
 
 
 class BrokenError(RuntimeError):
@@ -52,7 +54,11 @@ def app(emulator: Emulator, latency: float = 0.0) -> ASGIApp:
     async def control(request: Request) -> Response:
         return _control(emulator, request.path_params["name"], await request.body())
 
-    routes = [
+    async def socket_endpoint(websocket: WebSocket) -> None:
+        await _converse(emulator, websocket)
+
+    routes: list[BaseRoute] = [
+        WebSocketRoute("/{path:path}", socket_endpoint),
         Route("/_emulator/{name}", control, methods=["GET", "POST"]),
         Route("/{path:path}", endpoint, methods=_METHODS),
     ]
@@ -80,6 +86,24 @@ async def _stream(answer: Answer, slow: float, drop: int | None) -> AsyncIterato
         yield chunk
     if drop is not None:
         raise BrokenError
+
+
+async def _converse(emulator: Emulator, websocket: WebSocket) -> None:
+    """The Responses API over a WebSocket: each `response.create` is answered by the events of a stream."""
+    await websocket.accept()
+    headers = {name.lower(): value for name, value in websocket.headers.items()}
+    async for message in websocket.iter_text():
+        body = obj(json.loads(message)) | {"stream": True}
+        lane = {"stream_id": body["stream_id"]} if "stream_id" in body else {}
+        answer, incoming = emulator.handle("POST", websocket.url.path, dump(body), headers, {})
+        events = answer.events or [{"type": "error", "status": answer.status, **obj(answer.body)}]
+        answer.commit()
+        for event in events[: incoming.fault.drop]:
+            await asyncio.sleep(incoming.fault.slow)
+            await websocket.send_text(compact(event | lane))
+        if incoming.fault.drop is not None:
+            return await websocket.close(1011)
+    return None
 
 
 def _control(emulator: Emulator, name: str, raw: bytes) -> Response:
@@ -118,7 +142,7 @@ def listen(host: str, port: int) -> socket.socket:
 def _server(emulator: Emulator, latency: float) -> uvicorn.Server:
     config = uvicorn.Config(
         app(emulator, latency), log_config=None, log_level="critical", access_log=False, lifespan="off",
-        ws="none", timeout_graceful_shutdown=1,
+        ws="auto", timeout_graceful_shutdown=1,
     )  # fmt: skip
     return uvicorn.Server(config)
 
