@@ -1,9 +1,9 @@
 """Watches a response whose body the application has not read yet, without reading it and without keeping it alive.
 
-Its `close` (every normal end passes it) and its iteration over decoded bytes (for an application that lets nobody
-parse) are replaced on the instance and put back at the end. The record travels in `extensions`, which is neither
-pickled nor compared. No reference cycle is added, so a dropped stream ends, and frees its connection, as early as
-without us.
+Its byte stream gets a stand-in that sees the close and the garbage collection, and its iteration over decoded bytes one
+that listens where nobody parses; both are put back at the end. The record travels in `extensions`, which is neither
+pickled nor compared. No reference leads back to the response (httpx2 has no cycle there either), so a dropped stream
+ends, and frees its connection, as early as without us.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
 
@@ -31,27 +31,9 @@ def parsed(content: bytes) -> JSON:
         return {}
 
 
-def bind(response: Any, record: Record) -> None:
-    """Lets `recorded` find the record of this response, and its end by garbage collection end the record."""
-    response.extensions[KEY] = _Holder(record)
-
-
 def recorded(response: Any) -> Record | None:
-    """The record that `bind` gave to this response, if any."""
-    holder: _Holder | None = response.extensions.get(KEY)
-    return None if holder is None else holder.record
-
-
-class _Holder:
-    """Dies with its response: a stream that nobody closed ends then."""
-
-    __slots__ = ("record",)
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-
-    def __del__(self) -> None:
-        safely(self.record.drop)
+    """The record of this response while it is open, if any."""
+    return response.extensions.get(KEY)
 
 
 class _Listener:
@@ -95,32 +77,45 @@ class _Listener:
                 self._record.saw(parsed(data))
 
 
-class _Watch:
-    """What stands in for the response's own methods until it is closed."""
+class Watched:
+    """Stands in for a response's byte stream: the same bytes, and the call ends with it."""
 
     def __init__(self, response: Any, record: Record) -> None:
+        self._inner = response.stream
         self._response = ref(response)
+        self._request = response.request
         self._record = record
+        self._listener = _Listener(record, response.headers.get("content-type", ""))
         self._pulling = False
         self._closed = False
-        self._listener = _Listener(record, response.headers.get("content-type", ""))
-        self._replaced: dict[str, Callable[..., Any] | None] = {}
-        for name, stand_in in (
-            ("close", self._close),
-            ("aclose", self._aclose),
-            ("iter_bytes", self._iter_bytes),
-            ("aiter_bytes", self._aiter_bytes),
-        ):
-            earlier = response.__dict__.get(name)
-            self._replaced[name] = earlier
-            # Found again on the class at each call: a bound method would keep the response alive.
-            response.__dict__[name] = partial(stand_in, earlier or partial(_call, self._response, name))
+        response.stream = self
+        for name, stand_in in (("iter_bytes", self._iter_bytes), ("aiter_bytes", self._aiter_bytes)):
+            response.__dict__[name] = partial(_listen, stand_in, ref(response), name)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._inner)
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return aiter(self._inner)
+
+    def close(self) -> None:
+        with Around(self._closing):
+            self._inner.close()
+
+    async def aclose(self) -> None:
+        with Around(self._closing):
+            await self._inner.aclose()
+
+    def __del__(self) -> None:
+        safely(self._record.drop)
 
     def _closing(self) -> Flow:
-        response = self._response()
         yield
         error = sys.exc_info()[1]
-        if error is not None and _concerns(error, response):
+        if error is not None and self._concerned(error):
             self._record.failed(error)
         if self._pulling:
             # httpx closes at the last raw byte; a decoder or a chunk size may still hold decoded ones back.
@@ -128,20 +123,22 @@ class _Watch:
         else:
             self._finish()
 
+    def _concerned(self, error: BaseException) -> bool:
+        """Whether `error` is the SDK's word on this very response, and not one that the application is handling."""
+        answered = getattr(getattr(error, "response", None), "stream", None)
+        return answered is self or getattr(error, "_request", getattr(error, "request", None)) is self._request
+
     def _finish(self) -> None:
         safely(self._listener.finish)
         safely(self._record.end)
         if (response := self._response()) is not None:
-            self._put_back(response)
-
-    def _put_back(self, response: Any) -> None:
-        for name, earlier in self._replaced.items():
-            response.__dict__.pop(name, None)
-            if earlier is not None:
-                response.__dict__[name] = earlier
-        response.extensions.pop(KEY, None)
+            response.stream = self._inner
+            response.extensions.pop(KEY, None)
+            for name in ("iter_bytes", "aiter_bytes"):
+                response.__dict__.pop(name, None)
 
     def _reading(self) -> Flow:
+        self._pulling = True
         ended: Ended = yield
         self._pulling = False
         if isinstance(ended.error, Exception):
@@ -149,45 +146,35 @@ class _Watch:
         if self._closed:
             self._finish()
 
-    def _close(self, own: Callable[[], None]) -> None:
-        with Around(self._closing):
-            own()
-
-    async def _aclose(self, own: Callable[[], Any]) -> None:
-        with Around(self._closing):
-            await own()
-
-    def _iter_bytes(self, own: Callable[..., Iterator[bytes]], *args: Any, **kwargs: Any) -> Iterator[bytes]:
+    def _iter_bytes(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         with Around(self._reading):
-            self._pulling = True
-            for chunk in own(*args, **kwargs):
+            for chunk in chunks:
                 self._pulling = False
                 safely(self._listener.pass_by, chunk)
                 yield chunk
                 self._pulling = True
 
-    async def _aiter_bytes(self, own: Callable[..., AsyncIterator[bytes]], *args: Any, **kwargs: Any) -> Any:
+    async def _aiter_bytes(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         with Around(self._reading):
-            self._pulling = True
-            async for chunk in own(*args, **kwargs):
+            async for chunk in chunks:
                 self._pulling = False
                 safely(self._listener.pass_by, chunk)
                 yield chunk
                 self._pulling = True
 
 
-def _call(response: ref[Any], name: str, *args: Any, **kwargs: Any) -> Any:
+def _listen(stand_in: Callable[[Any], Any], response: ref[Any], name: str, *args: Any, **kwargs: Any) -> Any:
     alive = response()
-    return getattr(type(alive), name)(alive, *args, **kwargs)
+    return stand_in(getattr(type(alive), name)(alive, *args, **kwargs))
 
 
-def _concerns(error: BaseException, response: Any) -> bool:
-    """Whether `error` is the SDK's word on this very response, and not one that the application is handling."""
-    if response is None:
-        return False
-    return getattr(error, "response", None) is response or getattr(error, "request", None) is response.request
+@lru_cache(maxsize=16)
+def _kind(stream: type) -> type[Watched]:
+    """`Watched` as httpx accepts it: sync, async or both, as the stream that it stands in for."""
+    bases = [base for base in stream.__mro__ if base.__name__ in {"SyncByteStream", "AsyncByteStream"}]
+    return type("Watched", (Watched, *bases), {})
 
 
 def watch(response: Any, record: Record) -> None:
     """Follows `response` to its end, whichever that is: read, closed, failed or dropped."""
-    _Watch(response, record)
+    _kind(type(response.stream))(response, record)

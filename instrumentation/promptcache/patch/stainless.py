@@ -20,7 +20,7 @@ from ..observe import Flow, Record, safely
 from ..observer import Asked, Observer
 from ..providers.wire import JSON, Route, find, mapping, text
 from .drive import Target
-from .response import bind, parsed, recorded, watch
+from .response import KEY, parsed, recorded, watch
 
 CREDENTIALS: Final = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 
@@ -130,7 +130,7 @@ class Stainless:
             yield
             return
         safely(_sent, observer, record, options, response, call.get("retries_taken"))
-        bind(response, record)
+        response.extensions[KEY] = record
         record.held = True
         ended = yield
         if ended.error is not None:
@@ -140,6 +140,7 @@ class Stainless:
             return
         if not record.heard:
             safely(record.saw, parsed(response.content))
+        response.extensions.pop(KEY, None)
         record.end()
 
     def process_data(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> None:

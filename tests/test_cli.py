@@ -1,0 +1,221 @@
+"""The command line: what it prints where, its exit codes, and what it imports."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from promptcache import __version__
+from promptcache.attributes import BATCH, OUTCOME, READ_TOKENS, REQUEST_MODEL
+from promptcache.commands import COMMANDS, app
+from promptcache.exits import MEANING, Exit
+from promptcache_exporters import command, store
+from typer.testing import CliRunner, Result
+
+from .rows import record
+
+
+@pytest.fixture(autouse=True)
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OTEL_PROMPTCACHE_DB", raising=False)
+    return tmp_path / store.DEFAULT_PATH
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def pragma(path: Path, text: str) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute(f"PRAGMA {text}")
+    connection.close()
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.stdout) == (0, f"promptcache {__version__}\n")
+
+
+def test_help_teaches_and_names_every_command_and_exit_code() -> None:
+    page = run("--help").stdout
+    assert all(name in page for name in COMMANDS)
+    assert all(f"{code.value}  {MEANING[code]}"[:40] in page for code in Exit)
+    assert "opentelemetry-instrument" in page
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(name: str) -> None:
+    result = run(name, "--help")
+    assert (result.exit_code, "Usage" in result.stdout) == (0, True)
+
+
+def test_an_unknown_command_is_a_usage_error() -> None:
+    assert run("repotr").exit_code == Exit.USAGE
+
+
+def test_the_table_is_found_by_argument_variable_or_default(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = path.with_name("other.db")
+    record(path, {}, {})
+    record(other, {})
+    assert run("report").stdout.startswith("Calls     2,")
+    assert run("report", other).stdout.startswith("Calls     1,")
+    monkeypatch.setenv("OTEL_PROMPTCACHE_DB", str(other))
+    assert run("report").stdout.startswith("Calls     1,")
+
+
+def no_database(path: Path) -> None:
+    path.write_bytes(b"text, and not a little of it\n" * 100)
+
+
+def of_another(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE customers (name)")
+    connection.close()
+
+
+def newer(path: Path) -> None:
+    record(path, {})
+    pragma(path, "user_version = 100000")
+
+
+def torn(path: Path) -> None:
+    record(path, *[{}] * 50)
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (size - 4096))
+
+
+@pytest.mark.parametrize(
+    ("make", "code", "words"),
+    [
+        (lambda path: None, Exit.NO_FILE, "does not exist. Record some calls first"),  # pyright: ignore[reportUnknownLambdaType]  # of a Path
+        (Path.touch, Exit.NO_CALLS, "has no calls yet"),
+        (Path.mkdir, Exit.NOT_A_TABLE, "is no regular file"),
+        (no_database, Exit.NOT_A_TABLE, "file is not a database"),
+        (of_another, Exit.NOT_A_TABLE, "another application"),
+        (torn, Exit.NOT_A_TABLE, "malformed"),
+        (newer, Exit.NEWER_SCHEMA, "Upgrade"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_explained(path: Path, make: Any, code: Exit, words: str) -> None:
+    make(path)
+    for more in ((), ("--json",)):
+        result = run("report", *more)
+        assert (result.exit_code, result.stdout) == (code, "")
+        assert words in result.stderr
+        assert "Traceback" not in result.stderr
+
+
+def test_a_table_of_an_older_version_is_read(path: Path) -> None:
+    record(path, {})
+    connection = sqlite3.connect(path)
+    connection.execute("ALTER TABLE llm_calls DROP COLUMN miss_reason")
+    connection.execute("PRAGMA user_version = 60")
+    connection.close()
+    result = run("report", "--by", "reason", "--json")
+    assert json.loads(result.stdout)["groups"][0]["key"] is None
+
+
+def test_json_is_all_of_stdout(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    record(path, {})
+    result = run("report", "--json", "--by", "model")
+    assert (result.exit_code, list(json.loads(result.stdout))) == (0, ["totals", "by", "groups"])
+    assert "Sampled: 1" in result.stderr
+
+
+def test_no_calls_that_match_is_said_in_json_too(path: Path) -> None:
+    record(path, {})
+    result = run("report", "--json", "--since", "1s")
+    assert (result.exit_code, json.loads(result.stdout)["totals"]["calls"]) == (Exit.NO_CALLS, 0)
+    assert "no calls" in result.stderr
+    assert run("report", "--since", "1s").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("calls", "more", "code"),
+    [
+        ([{}], ["--fail-below", "0.8"], Exit.OK),
+        ([{}], ["--fail-below", "0.81"], Exit.BELOW_TARGET),
+        ([{}, {READ_TOKENS: 0}], ["--fail-below", "0.5"], Exit.BELOW_TARGET),
+        ([{READ_TOKENS: 0}], ["--fail-below", "0.5", "--min-tokens", "1001"], Exit.OK),
+        ([{READ_TOKENS: 0}], ["--fail-below", "0.5", "--min-tokens", "1000"], Exit.BELOW_TARGET),
+        ([{READ_TOKENS: 0}], [], Exit.OK),
+        ([{OUTCOME: "unreported", READ_TOKENS: None}], ["--fail-below", "0.5"], Exit.NO_CALLS),
+        ([{}, {READ_TOKENS: 0, BATCH: True}], ["--fail-below", "0.8"], Exit.OK),
+        ([{}], ["--fail-below", "1.5"], Exit.USAGE),
+        ([{}], ["--since", "yesterday"], Exit.USAGE),
+        ([{}], ["--by", "weather"], Exit.USAGE),
+        ([{}], ["--html", "no/such/folder.html"], Exit.USAGE),
+    ],
+)
+def test_exit_codes(path: Path, calls: list[dict[str, Any]], more: list[str], code: Exit) -> None:
+    record(path, *calls)
+    assert run("report", *more).exit_code == code
+
+
+def test_sampled_rows_are_not_judged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(path, {READ_TOKENS: 0})
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.1")
+    record(path, {READ_TOKENS: 0})
+    result = run("report", "--fail-below", "0.5")
+    assert (result.exit_code, "Not judged" in result.stderr) == (Exit.SAMPLED, True)
+
+
+def test_html_is_written_beside(path: Path) -> None:
+    record(path, {REQUEST_MODEL: "<b>"})
+    assert run("report", "--html", "report.html", "--by", "model").exit_code == 0
+    page = path.with_name("report.html").read_text(encoding="utf-8")
+    assert "&lt;b&gt;" in page
+    assert "80.0 %" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "instant"),
+    [("15m", 9_100), ("2h", 2_800), ("1.5h", 4_600), ("10s", 9_990), ("1970-01-01T01:00:00+00:00", 3_600)],
+)
+def test_since(text: str, instant: float) -> None:
+    assert command.since(text, 10_000) == instant
+
+
+@pytest.mark.parametrize("text", ["", "m", "-5m", "5y", "1.2.3h", "tomorrow"])
+def test_since_refuses(text: str) -> None:
+    with pytest.raises(ValueError, match=".*"):
+        command.since(text, 0)
+
+
+def python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)  # noqa: S603  # our own code
+
+
+def test_a_report_imports_no_server_and_no_sdk(path: Path) -> None:
+    record(path, {})
+    done = python(
+        "import sys; sys.argv = ['promptcache', 'report']\n"
+        "from promptcache.cli import main\n"
+        "try: main()\n"
+        "except SystemExit as end: assert not end.code\n"
+        "heavy = {'starlette', 'uvicorn', 'openai', 'opentelemetry.sdk', 'genai_prices', 'yaml'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    assert done.stdout.splitlines()[-1] == "[]", done.stderr
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_a_missing_extra_is_one_clear_line(missing: str) -> None:
+    done = python(
+        "import importlib.util as util, sys\n"
+        f"find = util.find_spec\nutil.find_spec = lambda name: None if name == '{missing}' else find(name)\n"
+        "from promptcache.cli import main\nmain()"
+    )
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert done.stderr == 'The command line needs an extra: pip install "promptcache[report]"\n'

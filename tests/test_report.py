@@ -1,0 +1,294 @@
+"""What the report says: figures against a recomputation, the stable JSON, the terminal, HTML and hostile names."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from promptcache.attributes import (
+    BATCH,
+    CODE_FILE,
+    CODE_FUNCTION,
+    CODE_LINE,
+    COST_AMOUNT,
+    COST_UNKNOWN,
+    COST_WITHOUT_CACHE,
+    INPUT_TOKENS,
+    MISS_REASON,
+    OUTCOME,
+    OUTPUT_TOKENS,
+    PREFIX_FAMILY,
+    PREFIX_HASH,
+    PROVIDER,
+    READ_TOKENS,
+    REQUEST_MODEL,
+    RESPONSE_MODEL,
+    UNCACHED_TOKENS,
+    WASTED_USD,
+    WRITE_TOKENS,
+)
+from promptcache.model import OUTCOMES
+from promptcache_exporters import figures, wording
+from promptcache_exporters.figures import By, Change, Report, Unpriced, collect
+from promptcache_exporters.html import as_html
+from promptcache_exporters.report import as_json, show
+from rich.console import Console
+
+from .rows import START, record
+
+COLD: dict[str, Any] = {OUTCOME: "cold", READ_TOKENS: 0, UNCACHED_TOKENS: 1000}
+UNPRICED: dict[str, Any] = {COST_AMOUNT: None, COST_WITHOUT_CACHE: None, COST_UNKNOWN: "model"}
+HOSTILE = "<script>alert('x')</script>[red]{boo}\x1b[31m\u202e\nend"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.db"
+
+
+def shown(report: Report, width: int = 80, limit: int = 20) -> str:
+    text = io.StringIO()
+    show(report, Console(file=text, width=width, markup=False, highlight=False), limit)
+    return text.getvalue()
+
+
+TOKENS = st.none() | st.integers(0, 10_000)
+MONEY = st.none() | st.floats(0, 10)
+CALLS = st.lists(
+    st.fixed_dictionaries(
+        {
+            OUTCOME: st.sampled_from(OUTCOMES), BATCH: st.sampled_from([None, True]), INPUT_TOKENS: TOKENS,
+            READ_TOKENS: TOKENS, WRITE_TOKENS: TOKENS, UNCACHED_TOKENS: TOKENS, OUTPUT_TOKENS: TOKENS,
+            COST_AMOUNT: MONEY, COST_WITHOUT_CACHE: MONEY, WASTED_USD: MONEY,
+            COST_UNKNOWN: st.none() | st.just("model"), PROVIDER: st.none() | st.sampled_from("ab"),
+        }
+    ),
+    min_size=1, max_size=12,
+)  # fmt: skip
+
+
+def total(values: Iterable[Any]) -> Any:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def recomputed(calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """The definitions of DESIGN section 6, call by call."""
+    judged = [call for call in calls if call[OUTCOME] != "unreported" and not call[BATCH]]
+    read, whole = (total(call[name] for call in judged) for name in (READ_TOKENS, INPUT_TOKENS))
+    priced = [call for call in calls if call[COST_AMOUNT] is not None]
+    blameless = all(call[OUTCOME] in ("hit", "cold", "prewarm") for call in calls) and len(priced) == len(calls)
+    names = {"input": INPUT_TOKENS, "read": READ_TOKENS, "write": WRITE_TOKENS, "uncached": UNCACHED_TOKENS}
+    pairs = [(it[COST_AMOUNT], it[COST_WITHOUT_CACHE]) for it in priced if it[COST_WITHOUT_CACHE] is not None]
+    wasted = total(call[WASTED_USD] for call in calls)
+    unpriced = [it for it in calls if it[COST_AMOUNT] is None and (it[COST_UNKNOWN] or it[INPUT_TOKENS])]
+    return {
+        "calls": len(calls),
+        **{f"{name}_tokens": total(call[attribute] for call in calls) for name, attribute in names.items()},
+        "output_tokens": total(call[OUTPUT_TOKENS] for call in calls),
+        "hit_rate": (read or 0) / whole if whole else None,
+        "cost_usd": total(call[COST_AMOUNT] for call in calls),
+        "without_cache_usd": total(without for _, without in pairs),
+        "saved_usd": total(without - amount for amount, without in pairs),
+        "wasted_usd": 0.0 if wasted is None and blameless else wasted,
+        "unpriced_calls": len(unpriced),
+    }
+
+
+@settings(max_examples=60, deadline=None)
+@given(CALLS, st.sampled_from([1, 5, 200_000]))
+def test_figures_are_those_of_a_plain_recomputation(calls: list[dict[str, Any]], span: int) -> None:
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(figures, "RANGE", span)
+        path = Path(folder) / "calls.db"
+        record(path, *calls)
+        report = json.loads(as_json(collect(path, By.PROVIDER)))
+    groups = {group.pop("key"): group for group in report["groups"]}
+    assert set(groups) == {call[PROVIDER] for call in calls}
+    assert report["totals"] == pytest.approx(recomputed(calls), nan_ok=False)
+    for key, group in groups.items():
+        assert group == pytest.approx(recomputed([call for call in calls if call[PROVIDER] == key]))
+
+
+def test_json_is_a_stable_interface(path: Path) -> None:
+    record(path, {}, COLD, service="shop")
+    record(path, {OUTCOME: "unreported", READ_TOKENS: None, **UNPRICED}, service="desk")
+    shop = {
+        "calls": 2, "input_tokens": 2000, "read_tokens": 800, "write_tokens": 0, "uncached_tokens": 1200,
+        "output_tokens": 100, "hit_rate": 0.4, "cost_usd": 0.02, "without_cache_usd": 0.06,
+        "saved_usd": pytest.approx(0.04), "wasted_usd": 0.0, "unpriced_calls": 0,
+    }  # fmt: skip
+    desk = dict.fromkeys(shop) | {
+        "calls": 1, "input_tokens": 1000, "write_tokens": 0, "uncached_tokens": 200, "output_tokens": 50,
+        "unpriced_calls": 1,
+    }  # fmt: skip
+    totals = shop | {
+        "calls": 3, "input_tokens": 3000, "uncached_tokens": 1400, "output_tokens": 150, "wasted_usd": None,
+        "unpriced_calls": 1,
+    }  # fmt: skip
+    report = json.loads(as_json(collect(path)))
+    assert report == {"totals": totals, "by": "service", "groups": [{"key": "shop"} | shop, {"key": "desk"} | desk]}
+    assert list(report["totals"]) == list(shop)
+
+
+def test_the_hit_rate_is_the_ratio_of_sums(path: Path) -> None:
+    record(path, {INPUT_TOKENS: 100, READ_TOKENS: 100}, {INPUT_TOKENS: 9900, READ_TOKENS: 0})
+    assert collect(path).totals.hit_rate == 0.01
+
+
+@pytest.mark.parametrize(
+    ("by", "attributes", "key"),
+    [
+        (By.SERVICE, {}, "shop"),
+        (By.MODEL, {RESPONSE_MODEL: "gpt-5.5-2026-01-01"}, "gpt-5.5"),
+        (By.MODEL, {REQUEST_MODEL: None, RESPONSE_MODEL: "gpt-5.5-2026-01-01"}, "gpt-5.5-2026-01-01"),
+        (By.PREFIX, {PREFIX_HASH: "p1:00"}, "p1:00"),
+        (By.FAMILY, {PREFIX_FAMILY: "p1:11"}, "p1:11"),
+        (By.CALLSITE, {CODE_FILE: "app.py", CODE_LINE: 3, CODE_FUNCTION: "ask"}, "app.py:3 ask"),
+        (By.CALLSITE, {CODE_FILE: "app.py"}, "app.py"),
+        (By.OUTCOME, {}, "hit"),
+        (By.REASON, {MISS_REASON: "expired"}, "expired"),
+        (By.REASON, {}, None),
+        (By.PROVIDER, {}, "openai"),
+    ],
+)
+def test_keys(path: Path, by: By, attributes: dict[str, Any], key: str | None) -> None:
+    record(path, attributes)
+    assert [group.key for group in collect(path, by).groups] == [key]
+
+
+def test_since_leaves_out_what_began_before(path: Path) -> None:
+    record(path, {}, {}, COLD)
+    report = collect(path, since=START + 60)
+    assert (report.totals.calls, report.first, report.last) == (2, START + 60, START + 120)
+    assert collect(path, since=START + 121).totals.calls == 0
+
+
+def test_unpriced_calls_are_named(path: Path) -> None:
+    usage = UNPRICED | {COST_UNKNOWN: "price", REQUEST_MODEL: "gpt-9"}
+    record(path, {}, UNPRICED, usage, usage, {COST_AMOUNT: None, COST_WITHOUT_CACHE: None, REQUEST_MODEL: "gpt-8"})
+    report = collect(path)
+    assert report.unpriced == (
+        Unpriced("gpt-9", "price", 2), Unpriced("gpt-5.5", "model", 1), Unpriced("gpt-8", None, 1),
+    )  # fmt: skip
+    assert sum(it.calls for it in report.unpriced) == report.totals.unpriced_calls == 4
+    assert "4 calls not in the cost: 2 gpt-9 (price), 1 gpt-5.5 (model)" in " ".join(shown(report).split())
+
+
+def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
+    nothing = dict.fromkeys((INPUT_TOKENS, READ_TOKENS, COST_AMOUNT, COST_WITHOUT_CACHE))
+    record(path, {OUTCOME: "error", **nothing})
+    assert collect(path).totals.unpriced_calls == 0
+
+
+def test_a_replaced_prefix_is_told(path: Path) -> None:
+    old, new = ({PREFIX_FAMILY: "p1:f", PREFIX_HASH: f"p1:{name}"} for name in ("old", "new"))
+    record(path, old, old, new | COLD, new | COLD)
+    report = collect(path)
+    assert report.changes == (Change("shop", "p1:old", "p1:new", START + 120, 0.8, 0.0),)
+    assert "prefix p1:new replaced p1:old, hit rate 80.0 % -> 0.0 %" in " ".join(shown(report).split())
+    assert "replaced p1:old" in as_html(report)
+
+
+def test_prefixes_that_take_turns_have_not_replaced_each_other(path: Path) -> None:
+    one, two = ({PREFIX_FAMILY: "p1:f", PREFIX_HASH: f"p1:{name}"} for name in ("one", "two"))
+    record(path, one, two, one, two)
+    assert collect(path).changes == ()
+
+
+def test_sampled_rows_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(path, {})
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
+    record(path, {})
+    report = collect(path)
+    assert (report.sampled, report.ratio) == (1, 0.25)
+    assert "Sampled: 1 of these 2 calls" in shown(report)
+    assert "25 %" in as_html(report)
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "of-ones-own")
+    record(path, {})
+    assert (collect(path).sampled, collect(path).ratio) == (2, None)
+    assert "an unknown share" in shown(collect(path), width=200)
+
+
+def test_the_terminal_stays_within_80_columns_and_shows_everything(path: Path) -> None:
+    record(path, *({REQUEST_MODEL: f"{'long-name-' * 8}{number}"} for number in range(25)))
+    text = shown(collect(path, By.MODEL))
+    assert max(map(len, text.splitlines())) <= 80
+    assert "and 5 more" in text
+    everything = "".join(shown(collect(path, By.MODEL), limit=0).split())
+    assert "more" not in everything
+    assert everything.count("long-name-") >= 25
+
+
+def test_names_cannot_steer_the_terminal(path: Path) -> None:
+    record(path, UNPRICED | {REQUEST_MODEL: HOSTILE})
+    text = shown(collect(path, By.MODEL), width=200)
+    assert "[red]{boo}\\x1b[31m\\x202e\\x0aend" in text
+    assert not {"\x1b", "\u202e"} & set(text)
+
+
+def test_names_cannot_leave_their_cell_in_html(path: Path) -> None:
+    family = {PREFIX_FAMILY: "p1:f", **UNPRICED, REQUEST_MODEL: HOSTILE}
+    calls = [family | {PREFIX_HASH: HOSTILE + str(number // 2)} for number in range(4)]
+    record(path, *calls, service=HOSTILE)
+    for by in By:
+        page = as_html(collect(path, by))
+        assert "<script" not in page
+        assert page.count("&lt;script&gt;") >= 3
+        assert "default-src 'none'" in page
+
+
+def test_a_name_with_sql_is_a_name(path: Path) -> None:
+    name = "x'; DROP TABLE llm_calls; --"
+    record(path, {REQUEST_MODEL: name})
+    assert [group.key for group in collect(path, By.MODEL).groups] == [name]
+    assert collect(path).totals.calls == 1
+
+
+@pytest.mark.parametrize(
+    ("amount", "text"),
+    [
+        (None, "\u2013"),
+        (0, "$0.00"),
+        (0.000_012, "$0.000012"),
+        (0.0123, "$0.0123"),
+        (-0.5, "-$0.5000"),
+        (1234.5, "$1,234.50"),
+    ],
+)
+def test_dollars(amount: float | None, text: str) -> None:
+    assert wording.dollars(amount) == text
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (None, "\u2013"),
+        (9_999, "9,999"),
+        (51_234, "51.2 k"),
+        (999_960, "1.0 M"),
+        (5_000_237_914, "5.0 G"),
+        (3e14, "300 T"),
+    ],
+)
+def test_short(number: int | None, text: str) -> None:
+    assert wording.short(number) == text
+
+
+@pytest.mark.parametrize(("share", "text"), [(None, "\u2013"), (1.0, "100.0 %"), (0.9999, "99.9 %"), (0.29, "29.0 %")])
+def test_percent_never_rounds_up_to_all(share: float | None, text: str) -> None:
+    assert wording.percent(share) == text
+
+
+def test_minus_infinity_is_the_beginning(path: Path) -> None:
+    record(path, {}, at=0)
+    assert collect(path, since=-math.inf).totals.calls == 1
