@@ -53,10 +53,11 @@ def short(value: int | None) -> str:
     """A count in four digits at most: 9,874, 51.2 k, 342 M."""
     if value is None or value < 10_000:
         return count(value)
-    size, unit = next(
-        (value / size, unit) for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")) if value >= size
-    )
+    size, unit = next((value / size, unit) for size, unit in _UNITS if value >= 0.9995 * size)
     return f"{size:.1f} {unit}" if size < 99.95 else f"{size:.0f} {unit}"
+
+
+_UNITS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def moment(seconds: float | None) -> str:

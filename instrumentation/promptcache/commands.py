@@ -14,6 +14,8 @@ from .version import __version__
 
 COMMANDS: Final[Mapping[str, str]] = {
     "report": "promptcache_exporters.command:report",
+    "prices": "promptcache.prices_command:register",
+    "cost": "promptcache.prices_command:register",
     "emulate": "promptcache.emulator.command:emulate",
 }
 """Where each command is. A function called `register` adds it, and others, to an app by itself."""
