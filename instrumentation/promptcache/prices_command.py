@@ -210,7 +210,9 @@ def show(
         raise unknown(plan.unknown or ("price" if plan.tier == table.STANDARD else "tier"), as_json)
     bands = [price(plan, started, start + 1) for start in (-1, *held.bands)]
     if as_json:
-        typer.echo(json.dumps({"provider": request.provider, "tiers": plan.row.tiers(), "bands": bands}))
+        typer.echo(
+            json.dumps({"provider": request.provider, "tiers": plan.row.tiers(), "bands": bands, "also": plan.row.also})
+        )
         return
     for band in bands:
         if band is None:
@@ -221,6 +223,8 @@ def show(
     rates = held.rates[0]
     since = f", in force since {rates.since}" if rates.since else ""
     typer.echo(f"Source: {rates.source} ({rates.date}){since}. Tiers: {', '.join(plan.row.tiers())}.")
+    for name, source in plan.row.also.items():
+        typer.echo(f"{name}: {source}.")
 
 
 def build(

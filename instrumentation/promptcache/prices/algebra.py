@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 from ..model import Cost, Unknown, Usage
 
@@ -44,8 +44,7 @@ def rates(entry: Mapping[str, Any], band: int, factor: float, source: str, date:
     def at(value: float | list[float]) -> float:
         if not isinstance(value, list):
             return value
-        starts = len(value) // 2
-        return value[2 * min(band, starts)]
+        return value[2 * min(band, len(value) // 2)]
 
     plain: dict[str, float] = {}
     writes: dict[str, float] = {}
@@ -82,8 +81,8 @@ def rates(entry: Mapping[str, Any], band: int, factor: float, source: str, date:
 
 def starts(entry: Mapping[str, Any]) -> tuple[int, ...]:
     """The input sizes above which an entry's next context band holds, ascending."""
-    prices = (value for key, value in entry.items() if key not in META and isinstance(value, list))
-    found = {int(start) for value in prices for start in value[1::2]}
+    banded = [cast("list[float]", price) for key, price in entry.items() if key not in META and isinstance(price, list)]
+    found = {int(start) for price in banded for start in price[1::2]}
     return tuple(sorted(found))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from logging import getLogger
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from ..model import Cost, Facts, Request, Unknown, Usage
 from . import algebra, names, table
@@ -82,20 +82,29 @@ def tier(facts: Facts, asked: str | None) -> str | None:
     return "fast" if facts.speed == "fast" and found == STANDARD else None
 
 
+def items(node: Any) -> Iterable[tuple[Any, Any]]:
+    """What a container holds, under its keys or under None; a scalar holds nothing."""
+    if isinstance(node, dict):
+        return cast("dict[Any, Any]", node).items()
+    return ((None, one) for one in cast("list[Any]", node)) if isinstance(node, (list, tuple)) else ()
+
+
 def lifetime(body: Mapping[str, Any], default: str | None) -> str | None:
     """The one TTL that all cache markers of a request ask for; None where they ask for several."""
-    asked: set[Any] = set()
+    asked: set[str | None] = set()
     stack: list[Any] = [body]
+    seen: set[int] = set()
     while stack:
         here = stack.pop()
-        if isinstance(here, Mapping):
-            for key, value in here.items():
-                if key in _MARKERS and isinstance(value, Mapping):
-                    asked.add(value.get("ttl") or default)
-                else:
-                    stack.append(value)
-        elif isinstance(here, (list, tuple)):
-            stack.extend(here)
+        if id(here) in seen:
+            continue
+        seen.add(id(here))
+        for key, value in items(here):
+            if key in _MARKERS and isinstance(value, dict):
+                ttl = dict(items(value)).get("ttl")
+                asked.add(str(ttl) if ttl else default)
+            else:
+                stack.append(value)
     return asked.pop() if len(asked) == 1 else None if asked else default
 
 

@@ -112,8 +112,10 @@ def imported(vendor: str, model: ModelInfo) -> Raw:
                 head: Entry = ({"tier": tier} if context else {}) | ({"from": day.isoformat()} if day else {})
                 prices.append(head | found)
                 last = found
-    names = dict.fromkeys((model.id.lower(), *literals(model.match)))
-    return {"names": [name for name in names if name + "*" not in names], "prices": prices}
+    names = [model.id.lower(), *literals(model.match)]
+    families = {name for name in names if name.endswith("*")}
+    wide = (name + "*" if name + "*" in families else name for name in names)
+    return {"names": list(dict.fromkeys(wide)), "prices": prices}
 
 
 def borrowed(model: ModelInfo) -> bool:
@@ -157,10 +159,10 @@ def build(folder: str = FOLDER, day: str | None = None) -> dict[str, list[str]]:
     from genai_prices.data import providers
 
     source = f"genai-prices {version('genai-prices')}"
-    made = {}
+    made: dict[str, list[str]] = {}
     for vendor in providers:
         before = read(os.path.join(folder, f"{vendor.id}.jsonl"))[:1]
-        old = json.loads(before[0]) if before else {}
+        old: dict[str, str] = json.loads(before[0]) if before else {}
         date = old["date"] if old.get("source") == source else day or datetime.now(UTC).date().isoformat()
         made[vendor.id] = lines(vendor, {"source": source, "date": date})
     return made

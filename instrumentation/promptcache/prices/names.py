@@ -61,7 +61,10 @@ def _openai(name: str) -> str:
 
 
 def _openrouter(name: str) -> str:
-    name = name.removeprefix("openrouter/") if name.count("/") > 1 else name
+    return name.removeprefix("openrouter/") if name.count("/") > 1 else name
+
+
+def _unrouted(name: str) -> str:
     name = _SAME_PRICE.sub("", name)
     return _ROUTE.sub("", name) if name.startswith(_ONE_SELLER) else name
 
@@ -72,6 +75,11 @@ _READ: Final[Mapping[str, Callable[[str], str]]] = {
     "openai": _openai,
     "azure": _openai,
     "openrouter": _openrouter,
+}
+_SHORTEN: Final[Mapping[str, Callable[[str], str]]] = {
+    "google": lambda name: _GEMINI_NUMBER.sub("", name),
+    "aws": lambda name: _BEDROCK.sub("", name, count=1),
+    "openrouter": _unrouted,
 }
 
 
@@ -85,9 +93,7 @@ def candidates(vendor: str, model: str) -> Iterator[str]:
         return
     yield name
     yield name + "*"
-    shorter = _BEDROCK.sub("", name, count=1) if vendor == "aws" else name
-    if vendor == "google":
-        shorter = _GEMINI_NUMBER.sub("", shorter)
+    shorter = _SHORTEN.get(vendor, str)(name)
     for form in dict.fromkeys((shorter, _SNAPSHOT.sub("", shorter))):
         if form != name:
             yield form

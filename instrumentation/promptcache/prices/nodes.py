@@ -31,13 +31,9 @@ class Node:
     line: int
     value: Any
 
-    def plain(self) -> Any:
-        """The value without lines."""
-        if isinstance(self.value, dict):
-            return {key: node.plain() for key, node in self.value.items()}
-        if isinstance(self.value, list):
-            return [node.plain() for node in self.value]
-        return self.value
+    def is_a(self, kind: type[object]) -> bool:
+        """Whether this is a mapping (`dict`), a list, or a scalar of some type."""
+        return isinstance(self.value, kind)
 
 
 def parse(text: str, *, yaml: bool) -> Node:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 from . import own
 from .algebra import META
@@ -44,7 +44,8 @@ def between(entries: Iterable[Entry], since: str, until: str) -> Iterator[tuple[
 def scaled(value: Any, factor: float | Decimal) -> Any:
     """A price, or a banded price, times a factor."""
     if isinstance(value, list):
-        return [number(Decimal(str(v)) * Decimal(str(factor))) if i % 2 == 0 else v for i, v in enumerate(value)]
+        pairs = enumerate(cast("list[float]", value))
+        return [v if place % 2 else number(Decimal(str(v)) * Decimal(str(factor))) for place, v in pairs]
     return number(Decimal(str(value)) * Decimal(str(factor)))
 
 
@@ -90,12 +91,17 @@ def backdate(raw: Raw, rule: own.Backdate) -> None:
 
 def ratio(tier: Any, standard: Any) -> Decimal:
     """How a tier's price stands to the standard one, by their first band."""
-    first, second = (value[0] if isinstance(value, list) else value for value in (tier, standard))
-    return Decimal(str(first)) / Decimal(str(second))
+    return Decimal(str(base(tier))) / Decimal(str(base(standard)))
 
 
-def add(raw: Raw, rule: own.Add) -> None:
-    """Puts a price into every entry that lacks it; `write.12h` only where writes are billed at all."""
+def base(value: float | list[float]) -> float:
+    """A price in its first context band."""
+    return value[0] if isinstance(value, list) else value
+
+
+def add(raw: Raw, rule: own.Add) -> bool:
+    """Puts a price into every entry that lacks it, `write.12h` only where writes are billed at all; whether any did."""
+    done = False
     for found in raw["prices"]:
         absent = rule.key not in found or rule.since is not None
         writes = not rule.key.startswith("write.12h") or "write.30m" in found
@@ -105,8 +111,11 @@ def add(raw: Raw, rule: own.Add) -> None:
             continue
         if rule.value is not None and found.get("tier", STANDARD) == STANDARD:
             found[rule.key] = number(rule.value)
+            done = True
         elif rule.of in found:
             found[rule.key] = scaled(found[rule.of], rule.factor)
+            done = True
+    return done
 
 
 def apply(vendor: str, rows: list[Raw]) -> list[Raw]:
@@ -122,14 +131,25 @@ def apply(vendor: str, rows: list[Raw]) -> list[Raw]:
             rows.append({"names": list(rule.names), "prices": prices, "source": rule.source, "date": rule.date})
     for raw in rows:
         for rule in rules:
-            if isinstance(rule, (own.Multiply, own.Add, own.Uplift)) and named(raw, rule.models):
-                if isinstance(rule, own.Multiply):
-                    multiply(raw, rule)
-                elif isinstance(rule, own.Add):
-                    add(raw, rule)
-                else:
-                    raw.setdefault("uplift", dict(rule.factors))
-            elif isinstance(rule, own.Backdate):
-                backdate(raw, rule)
-        raw["prices"].sort(key=lambda found: (found.get("tier", ""), found.get("from", "")))
+            lay(raw, rule)
+        raw["prices"].sort(key=place)
     return rows
+
+
+def lay(raw: Raw, rule: own.Rule) -> None:
+    """Applies one rule to one row, if it is for it."""
+    if isinstance(rule, own.Backdate):
+        backdate(raw, rule)
+    elif isinstance(rule, own.Multiply) and named(raw, rule.models):
+        multiply(raw, rule)
+    elif isinstance(rule, own.Add) and named(raw, rule.models):
+        if add(raw, rule):
+            raw.setdefault("also", {})[rule.key] = f"{rule.source} ({rule.date})"
+    elif isinstance(rule, own.Uplift) and named(raw, rule.models) and "uplift" not in raw:
+        raw["uplift"] = dict(rule.factors)
+        raw.setdefault("also", {})["uplift"] = f"{rule.source} ({rule.date})"
+
+
+def place(found: Entry) -> tuple[str, str]:
+    """Where an entry stands in its row: by tier, then by the day from which it holds."""
+    return found.get("tier", ""), found.get("from", "")

@@ -59,7 +59,7 @@ class Uplift:
 class Add:
     """A price that the list has no word for: `key` = `factor` x `of`, or plainly `value`, in every entry.
 
-    `until` ends it on a day; `tiers` limits it.
+    `since` begins it on a day, `tiers` limits it.
     """
 
     vendor: str
@@ -95,6 +95,8 @@ class Drop:
     source: str
     date: str
 
+
+Rule = Multiply | Backdate | Uplift | Add | Replace | Drop
 
 WRITE_TTL: Final[tuple[tuple[str, str, str], ...]] = (
     ("openai", "*", "30m"),  # developers.openai.com prompt caching guide, Sep-Oct 2026: 30 minutes at least
@@ -160,7 +162,7 @@ _SNAPSHOT: Final = OPENAI_PRICING + ", snapshot"
 _RESIDENCY: Final = OPENAI_PRICING + ": regional processing +10 % for models since 2026-03-05"
 _VERTEX: Final = "cloud.google.com/vertex-ai/generative-ai/pricing: regional endpoints +10 % for Claude"
 
-RULES: Final[tuple[Multiply | Backdate | Uplift | Add | Replace | Drop, ...]] = (
+RULES: Final[tuple[Rule, ...]] = (
     # OpenAI
     Drop("openai", ("gpt-oss-*", "gpt-5-image*", "gpt-5.4-image-2"), "sold by others; OpenRouter's list", "2026-11-20"),
     Add("openai", ("*",), "write.12h", OPENAI_PRICING + "; gpt-6.1-terra: 12-hour retention 2.50 at 1.00 input",
@@ -174,7 +176,7 @@ RULES: Final[tuple[Multiply | Backdate | Uplift | Add | Replace | Drop, ...]] = 
     Uplift("openai", ("*",), {"regional": 1.0}, _RESIDENCY, "2026-07-15"),
     Replace("openai", ("gpt-4o-audio-preview*",),
             ({"input": 2.5, "output": 10, "audio.input": 40, "audio.output": 80},), OPENAI_PRICING, "2026-07-15"),
-    Replace("openai", ("gpt-4o-mini-audio-preview*",),
+    Replace("openai", ("gpt-4o-mini-audio-preview*", "gpt-4o-mini-audio*"),
             ({"input": 0.15, "output": 0.6, "audio.input": 10, "audio.output": 20},), OPENAI_PRICING, "2026-07-15"),
     *(
         Replace("openai", (f"ft:{model}",),

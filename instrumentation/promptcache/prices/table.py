@@ -76,7 +76,8 @@ def period(entry: Mapping[str, Any], factor: float, source: str, date: str | Non
 @final
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model in one vendor's list. `uplift` says by how much a place (`us`, `regional`) multiplies token prices."""
+    """One model in one vendor's list. `uplift` says by how much a place (`us`, `regional`) multiplies token prices,
+    `also` where single prices come from that the row's source does not have."""
 
     vendor: str
     id: str
@@ -84,6 +85,7 @@ class Row:
     uplift: Mapping[str, float] = field(default_factory=dict[str, float])
     source: str = ""
     date: str | None = None
+    also: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def periods(self, tier: str, factor: float) -> tuple[Period, ...]:
         """The entries of one tier, later ones winning over earlier ones."""
@@ -123,6 +125,7 @@ def row(vendor: str, line: str, header: Mapping[str, Any]) -> Row:
         raw.get("uplift", {}),
         raw.get("source", header["source"]),
         raw.get("date", header["date"]),
+        raw.get("also", {}),
     )
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from fnmatch import fnmatchcase
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 from .nodes import DocumentError, Node, parse
 from .table import STANDARD, Row
@@ -38,19 +38,20 @@ class _Checker:
     def mapping(self, node: Node, what: str, keys: Iterable[str] = ()) -> dict[str, Node]:
         """The items of a mapping; keys outside `keys` (where any are given) are errors."""
         allowed = tuple(keys)
-        if not isinstance(node.value, dict):
+        if not node.is_a(dict):
             self.say(node, f"{what} is not a mapping", "a mapping" + (f" of {', '.join(allowed)}" if allowed else ""))
             return {}
-        for key, value in node.value.items():
+        items = cast("dict[str, Node]", node.value)
+        for key, value in items.items():
             if allowed and key not in allowed:
                 self.say(value, f"{what} has the unknown key {key!r}", ", ".join(allowed))
-        return node.value
+        return items
 
     def items(self, node: Node, what: str) -> list[Node]:
-        if not isinstance(node.value, list):
+        if not node.is_a(list):
             self.say(node, f"{what} is not a list", "a list")
             return []
-        return node.value
+        return cast("list[Node]", node.value)
 
     def number(self, node: Node, what: str, *, above: float | None = None) -> float:
         value = node.value
@@ -161,7 +162,7 @@ def _rate(check: _Checker, head: Mapping[str, Node], root: Node) -> float:
 
 
 def _alias(check: _Checker, node: Node) -> tuple[str | None, str]:
-    if not isinstance(node.value, dict):
+    if not node.is_a(dict):
         return None, check.word(node, "an alias")
     items = check.mapping(node, "an alias", ("model", "provider"))
     if "model" not in items:
@@ -172,7 +173,7 @@ def _alias(check: _Checker, node: Node) -> tuple[str | None, str]:
 
 
 def _patterns(check: _Checker, node: Node) -> tuple[str, ...]:
-    nodes = node.value if isinstance(node.value, list) else [node]
+    nodes = cast("list[Node]", node.value) if node.is_a(list) else [node]
     if not nodes:
         check.say(node, "match is empty", "a model's name or pattern, or a list of them")
     return tuple(check.word(one, "match").lower() for one in nodes)
@@ -221,7 +222,7 @@ def _prices(check: _Checker, items: Mapping[str, Node], rate: float) -> dict[str
             found[name] = check.number(items[key], key) * rate
     if "write" in items:
         node = items["write"]
-        split = check.mapping(node, "write", TTLS) if isinstance(node.value, dict) else dict.fromkeys(TTLS, node)
+        split = check.mapping(node, "write", TTLS) if node.is_a(dict) else dict.fromkeys(TTLS, node)
         found |= {f"write.{ttl}": check.number(split[ttl], f"write.{ttl}") * rate for ttl in TTLS if ttl in split}
     named: tuple[tuple[str, Callable[[str], str], tuple[str, ...]], ...] = (
         *((kind, (lambda name, kind=kind: f"{kind}.{name}"), ("input", "read", "output")) for kind in KINDS),
