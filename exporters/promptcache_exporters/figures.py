@@ -66,15 +66,16 @@ _SUMS: Final[dict[str, str]] = {
     "saved_usd": "sum(without_cache - cost_amount)",
     "wasted_usd": "sum(wasted_usd)",
     "unpriced_calls": f"count(*) FILTER (WHERE {_NO_PRICE})",
-    "blameless_calls": f"count(*) FILTER (WHERE {_BLAMELESS} AND cost_amount IS NOT NULL)",
+    "blameless": f"count(*) FILTER (WHERE {_BLAMELESS} AND cost_amount IS NOT NULL)",
 }
 
-RANGE: Final = 200_000
+RANGE: Final = 500_000
 """Rows read at a time."""
 RECENT: Final = 100_000
 """Rows in which changes of a prefix are looked for."""
 
-Sums = dict[str, Any]
+Sums = tuple[Any, ...]
+"""What `_SUMS` names, in its order; of no calls at all, nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +171,7 @@ def collect(path: Path, by: By = By.SERVICE, since: float = -math.inf) -> Report
         by=by,
         totals=_figures(totals),
         groups=_ordered(groups),
-        judged_tokens=totals["judged_input"] or 0,
+        judged_tokens=dict(zip(_SUMS, totals, strict=False)).get("judged_input") or 0,
         unpriced=tuple(Unpriced(*found) for found in unpriced),
         sampled=sampled,
         ratio=None if unknown else ratio,
@@ -188,19 +189,22 @@ def _groups(path: Path, by: By, since: float, low: int, high: int) -> dict[str |
         with store.open_to_read(path) as connection:
             return connection.execute(query, (first, min(first + RANGE - 1, high), since)).fetchall()
 
-    found: dict[str | None, list[Sums]] = {}
+    found: dict[str | None, list[tuple[Any, ...]]] = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         for rows in pool.map(read, range(low, high + 1, RANGE)):
-            for key, *values in rows:
-                found.setdefault(key, []).append(dict(zip(_SUMS, values, strict=True)))
+            for key, *sums_of_key in rows:
+                found.setdefault(key, []).append(tuple(sums_of_key))
     return {key: _added(parts) for key, parts in found.items()}
 
 
-def _added(parts: list[Sums]) -> Sums:
-    """The sum of sums, None where no part knows."""
-    known = {name: [part[name] for part in parts if part[name] is not None] for name in _SUMS}
-    counts = ("calls", "unpriced_calls", "blameless_calls")
-    return {name: sum(values) if values or name in counts else None for name, values in known.items()}
+def _added(parts: list[tuple[Any, ...]]) -> Sums:
+    """The sum of sums in the order of `_SUMS`, None where no part knows."""
+    if len(parts) == 1:
+        return parts[0]
+    return tuple(
+        sum(values) if (values := [value for value in column if value is not None]) else None
+        for column in zip(*parts, strict=True)
+    )
 
 
 def rate(read: int | None, whole: int | None) -> float | None:
@@ -209,12 +213,13 @@ def rate(read: int | None, whole: int | None) -> float | None:
 
 
 def _figures(sums: Sums) -> Figures:
-    wasted = sums["wasted_usd"]
-    if wasted is None and sums["calls"] and sums["calls"] == sums["blameless_calls"]:
-        wasted = 0.0
-    known: Sums = {name: sums[name] for name in Figures.__slots__ if name in sums}
-    known |= {"hit_rate": rate(sums["judged_read"], sums["judged_input"]), "wasted_usd": wasted}
-    return Figures(**known)
+    named: dict[str, Any] = (
+        dict.fromkeys(_SUMS) | {"calls": 0, "unpriced_calls": 0} | dict(zip(_SUMS, sums, strict=False))
+    )
+    judged_input, judged_read, blameless = (named.pop(name) for name in ("judged_input", "judged_read", "blameless"))
+    if named["wasted_usd"] is None and named["calls"] and named["calls"] == blameless:
+        named["wasted_usd"] = 0.0
+    return Figures(**named, hit_rate=rate(judged_read, judged_input))
 
 
 def _ordered(groups: dict[str | None, Sums]) -> tuple[Group, ...]:
