@@ -214,9 +214,7 @@ def show(
             json.dumps({"provider": request.provider, "tiers": plan.row.tiers(), "bands": bands, "also": plan.row.also})
         )
         return
-    for band in bands:
-        if band is None:
-            continue
+    for band in filter(None, bands):
         size = f", above {band['above']:,} input tokens" if band["above"] is not None else ""
         typer.echo(f"{request.provider} {band['model']}, {band['tier']}{size}: USD per million tokens")
         aligned((f"  {name}", f"{value:g}") for name, value in band["usd_per_million"].items())

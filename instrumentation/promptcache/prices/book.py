@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from logging import getLogger
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from ..model import Cost, Facts, Request, Unknown, Usage
 from . import algebra, names, table
@@ -84,9 +84,13 @@ def tier(facts: Facts, asked: str | None) -> str | None:
 
 def items(node: Any) -> Iterable[tuple[Any, Any]]:
     """What a container holds, under its keys or under None; a scalar holds nothing."""
+    held: Any = node  # narrowed types of containers are unknown to a type checker
+    pairs: Iterable[tuple[Any, Any]] = ()
     if isinstance(node, dict):
-        return cast("dict[Any, Any]", node).items()
-    return ((None, one) for one in cast("list[Any]", node)) if isinstance(node, (list, tuple)) else ()
+        pairs = held.items()
+    elif isinstance(node, (list, tuple)):
+        pairs = ((None, one) for one in held)
+    return pairs
 
 
 def lifetime(body: Mapping[str, Any], default: str | None) -> str | None:
