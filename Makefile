@@ -36,7 +36,7 @@ lint: $(VENV)/.ready
 
 types: $(VENV)/.ready
 	@$(VENV)/bin/mypy && $(VENV)/bin/mypy tests examples
-	@$(VENV)/bin/pyright
+	@$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
 clean: ## removes what the other targets made
 	rm -rf $(VENV) $(DEMO) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

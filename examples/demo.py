@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,7 +18,7 @@ BIN = Path(sys.executable).parent
 
 
 @contextmanager
-def emulator() -> Iterator[str]:
+def emulator() -> Generator[str]:
     """Runs the emulator on a free port; gives its address."""
     process = subprocess.Popen(
         [BIN / "promptcache", "emulate", "--port", "0"], stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL

@@ -7,7 +7,7 @@ matrix runs each shape without and with instrumentation and asks that the notes 
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -50,7 +50,7 @@ async def each(stream: Any) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def opened(manager: Any) -> AsyncIterator[Any]:
+async def opened(manager: Any) -> AsyncGenerator[Any]:
     """A sync or an async context manager."""
     if hasattr(manager, "__aenter__"):
         async with manager as inside:
@@ -110,7 +110,12 @@ async def chat_beta(client: Any) -> Notes:
 async def chat_raw(client: Any) -> Notes:
     raw = await done(client.chat.completions.with_raw_response.create(**CHAT))
     parsed = raw.parse()
-    return [type(raw).__name__, inspect.isawaitable(parsed), type(await done(parsed)).__name__, unread(raw.http_response)]
+    return [
+        type(raw).__name__,
+        inspect.isawaitable(parsed),
+        type(await done(parsed)).__name__,
+        unread(raw.http_response),
+    ]
 
 
 async def chat_raw_unparsed(client: Any) -> Notes:
@@ -136,7 +141,7 @@ async def streamed_json(client: Any) -> Notes:
 
 
 async def streamed_lines(client: Any) -> Notes:
-    asked = {**CHAT, "stream": True, "stream_options": USAGE}
+    asked: dict[str, Any] = {**CHAT, "stream": True, "stream_options": USAGE}
     async with opened(client.chat.completions.with_streaming_response.create(**asked)) as raw:
         before = unread(raw.http_response)
         return [before, len([line async for line in each(raw.iter_lines())])]
@@ -148,7 +153,7 @@ async def streamed_bytes(client: Any) -> Notes:
 
 
 async def streamed_events(client: Any) -> Notes:
-    asked = {**CHAT, "stream": True, "stream_options": USAGE}
+    asked: dict[str, Any] = {**CHAT, "stream": True, "stream_options": USAGE}
     async with opened(client.chat.completions.with_streaming_response.create(**asked)) as raw:
         return await types(await done(raw.parse()))
 
@@ -208,7 +213,7 @@ async def post_response(client: Any) -> Notes:
 
 
 async def extra_body(client: Any) -> Notes:
-    asked = {**CHAT, "messages": []}
+    asked: dict[str, Any] = {**CHAT, "messages": []}
     made = await done(client.chat.completions.create(**asked, extra_body={"messages": CHAT["messages"]}))
     return [type(made).__name__]
 

@@ -52,23 +52,22 @@ class Telemetry:
         """Those of the only span."""
         return self.span.attributes or {}
 
+    def _collected(self) -> Any:
+        return self.reader.get_metrics_data()
+
     def metric(self, name: str, **where: Any) -> float:
         """The sum of a counter's points (the count of a histogram's) whose attributes are as `where` says."""
-        data = self.reader.get_metrics_data()
-        metrics = [
-            metric
-            for resource in (data.resource_metrics if data else [])
+        collected = self._collected()
+        wanted = {key.replace("__", "."): value for key, value in where.items()}
+        total: float = sum(
+            point.value if hasattr(point, "value") else point.count
+            for resource in (collected.resource_metrics if collected else [])
             for scope in resource.scope_metrics
             for metric in scope.metrics
-            if metric.name == name
-        ]
-        wanted = {key.replace("__", "."): value for key, value in where.items()}
-        return sum(
-            getattr(point, "value", None) if hasattr(point, "value") else point.count  # pyright: ignore[reportAttributeAccessIssue]  # a counter's point or a histogram's
-            for metric in metrics
             for point in metric.data.data_points
-            if wanted.items() <= dict(point.attributes or {}).items()
+            if metric.name == name and wanted.items() <= dict(point.attributes or {}).items()
         )
+        return total
 
 
 @pytest.fixture
@@ -94,9 +93,9 @@ def instrumented() -> Iterator[Callable[..., Telemetry]]:
 
 
 @pytest.fixture(scope="session")
-def emulator() -> Iterator[Emulator]:
+def emulator() -> Emulator:
     """The emulator's engine; `emulator_url` says where it listens."""
-    yield Emulator()
+    return Emulator()
 
 
 @pytest.fixture(scope="session")

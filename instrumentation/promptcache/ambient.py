@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import PurePath
@@ -27,7 +27,7 @@ INHERITED: Final = (AGENT_NAME, CONVERSATION, PROMPT_NAME, PROMPT_VERSION)
 
 
 @contextmanager
-def attributes(values: Mapping[str, Scalar] | None = None, /, **more: Scalar) -> Iterator[None]:
+def attributes(values: Mapping[str, Scalar] | None = None, /, **more: Scalar) -> Generator[None]:
     """Gives every LLM call inside the block these span attributes, across threads and tasks that carry the context.
 
     >>> with attributes(team="search", experiment=7):

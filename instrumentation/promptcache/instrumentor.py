@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any, Final
 
@@ -58,7 +58,13 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
                 self._install(row)
             else:
                 self._patches[row.module] = Patches()
-                register_post_import_hook(partial(safely, self._imported, row), row.module)
+                register_post_import_hook(self._hook(row), row.module)
+
+    def _hook(self, row: Row) -> Callable[[object], None]:
+        def imported(module: object) -> None:
+            safely(self._imported, row, module)
+
+        return imported
 
     def _imported(self, row: Row, module: object) -> None:
         self._patches[row.module].module = module

@@ -33,7 +33,8 @@ def parsed(content: bytes) -> JSON:
 
 def recorded(response: Any) -> Record | None:
     """The record of this response while it is open, if any."""
-    return response.extensions.get(KEY)
+    record: Record | None = response.extensions.get(KEY)
+    return record
 
 
 class _Listener:
@@ -82,15 +83,15 @@ class Watched:
 
     def __init__(self, response: Any, record: Record) -> None:
         self._inner = response.stream
-        self._response = ref(response)
+        self._response: ref[Any] = ref(response)
         self._request = response.request
         self._record = record
         self._listener = _Listener(record, response.headers.get("content-type", ""))
         self._pulling = False
         self._closed = False
         response.stream = self
-        for name, stand_in in (("iter_bytes", self._iter_bytes), ("aiter_bytes", self._aiter_bytes)):
-            response.__dict__[name] = partial(_listen, stand_in, ref(response), name)
+        response.iter_bytes = partial(_listen, self._iter_bytes, ref(response), "iter_bytes")
+        response.aiter_bytes = partial(_listen, self._aiter_bytes, ref(response), "aiter_bytes")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -163,13 +164,13 @@ class Watched:
                 self._pulling = True
 
 
-def _listen(stand_in: Callable[[Any], Any], response: ref[Any], name: str, *args: Any, **kwargs: Any) -> Any:
-    alive = response()
+def _listen(stand_in: Callable[[Any], Any], response: ref[object], name: str, *args: Any, **kwargs: Any) -> Any:
+    alive: Any = response()
     return stand_in(getattr(type(alive), name)(alive, *args, **kwargs))
 
 
 @lru_cache(maxsize=16)
-def _kind(stream: type) -> type[Watched]:
+def _kind(stream: Any) -> type[Watched]:
     """`Watched` as httpx accepts it: sync, async or both, as the stream that it stands in for."""
     bases = [base for base in stream.__mro__ if base.__name__ in {"SyncByteStream", "AsyncByteStream"}]
     return type("Watched", (Watched, *bases), {})
@@ -177,4 +178,5 @@ def _kind(stream: type) -> type[Watched]:
 
 def watch(response: Any, record: Record) -> None:
     """Follows `response` to its end, whichever that is: read, closed, failed or dropped."""
-    _kind(type(response.stream))(response, record)
+    kind: Any = type(response.stream)
+    _kind(kind)(response, record)

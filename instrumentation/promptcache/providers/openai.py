@@ -7,7 +7,6 @@ what was read from the cache and what was written to it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from ..model import Facts, Param, Prompt, Request, Usage
@@ -88,8 +87,8 @@ def _billed(usage: JSON) -> float | None:
 
 
 def _part(blocks: Blocks, section: Literal["system", "messages"], part: object, around: JSON) -> None:
-    if isinstance(part, Mapping):
-        data, mark = unmarked(mapping(part), MARKER)
+    if fields := mapping(part):
+        data, mark = unmarked(fields, MARKER)
         blocks.add(section, data.get("type"), {**around, "content": data} if around else data, mark)
     else:
         blocks.add(section, "text", {**around, "content": part})
@@ -137,8 +136,9 @@ def _tools(body: JSON, *names: str) -> Blocks:
     blocks = Blocks()
     for name in names:
         for tool in items(body.get(name)):
-            data, mark = unmarked(mapping(tool), MARKER) if isinstance(tool, Mapping) else (tool, None)
-            blocks.add("tools", mapping(tool).get("type") or "function", data, mark)
+            fields = mapping(tool)
+            data, mark = unmarked(fields, MARKER) if fields else (tool, None)
+            blocks.add("tools", fields.get("type") or "function", data, mark)
     return blocks
 
 
@@ -169,9 +169,9 @@ def _responses_prompt(request: Request) -> Prompt | None:
 
 def _chat_read(event: JSON) -> Facts | None:
     choices = [mapping(choice) for choice in items(event.get("choices"))]
-    first = choices[0] if choices else {}
+    first = choices[0] if choices else mapping(None)
     # Groq streams its usage under `x_groq`, Moonshot inside the choice.
-    spent = event.get("usage") or mapping(event.get("x_groq")).get("usage") or first.get("usage")
+    spent = mapping(event.get("usage") or mapping(event.get("x_groq")).get("usage") or first.get("usage"))
     finish = tuple(reason for choice in choices if (reason := text(choice.get("finish_reason"))))
     return Facts(
         model=text(event.get("model")),
@@ -179,7 +179,7 @@ def _chat_read(event: JSON) -> Facts | None:
         finish=finish,
         tier=text(event.get("service_tier")),
         counts=dict(flatten(spent)),
-        billed=_billed(mapping(spent)),
+        billed=_billed(spent),
         content=any(_says(mapping(choice.get("delta"))) for choice in choices),
         terminal=bool(finish),
         failed=_failure(event),

@@ -109,8 +109,8 @@ def number(value: object) -> float | None:
 def flatten(usage: object, prefix: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:
     """The leaves of a usage object by their dotted names, nulls left out."""
     for name, value in mapping(usage).items():
-        if isinstance(value, Mapping) and depth:
-            yield from flatten(value, f"{prefix}{name}.", depth - 1)
+        if depth and (inner := mapping(value)):
+            yield from flatten(inner, f"{prefix}{name}.", depth - 1)
         elif value is not None:
             yield f"{prefix}{name}", value
 
