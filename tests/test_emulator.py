@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from promptcache.emulator import tokens
 from promptcache.emulator.engine import Clock, Emulator, Record
 from promptcache.emulator.profiles import overrides

@@ -11,9 +11,10 @@ import httpx2
 import openai
 import pytest
 from openai import AzureOpenAI, OpenAI
+from pydantic import BaseModel
+
 from promptcache.emulator.engine import Clock, Emulator
 from promptcache.emulator.server import running
-from pydantic import BaseModel
 
 TEXT = " ".join(f"Rule {number}: answer in {number % 7} words." for number in range(400))
 CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "system", "content": TEXT}]}
@@ -193,11 +194,11 @@ def test_refusals_have_the_vendor_s_shape(client: Any, url: str) -> None:
 def test_command_prints_its_url_and_stays_on_loopback() -> None:
     script = "import typer\nfrom promptcache.emulator.command import emulate\ntyper.run(emulate)"
     run = [sys.executable, "-c", script]
-    public = [*run, "--host", "0.0.0.0"]  # noqa: S104 -- to be refused
-    refused = subprocess.run(public, capture_output=True, check=False)  # noqa: S603 -- our own command
+    public = [*run, "--host", "0.0.0.0"]
+    refused = subprocess.run(public, capture_output=True, check=False)
     assert refused.returncode == 2
     assert b"not loopback" in refused.stderr
-    with subprocess.Popen([*run, "--port", "0"], stdout=subprocess.PIPE) as served:  # noqa: S603 -- our own command
+    with subprocess.Popen([*run, "--port", "0"], stdout=subprocess.PIPE) as served:
         assert served.stdout
         base = served.stdout.readline().decode().strip()
         try:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from . import compatible, openai
-from .plain import JSON, obj, rows
+from .plain import JSON, obj, rows, text_of
 from .replies import Ask, Reply, reply
 from .wire import Answer, Host, Incoming, Refused, Route, sse, unique
 
@@ -66,13 +66,6 @@ def _ask(incoming: Incoming, messages: list[JSON]) -> Ask:
         schema=schemas.get(str(form.get("type"))),
         words=int(incoming.headers.get("x-emulator-words", 8)),
     )
-
-
-def text_of(content: Any) -> str:
-    """The text of a message's content, be it a string or parts."""
-    if isinstance(content, str):
-        return content
-    return "\n".join(str(part["text"]) for part in rows(content) if part.get("text"))
 
 
 def _choice(index: int, said: Reply, finish: str) -> JSON:

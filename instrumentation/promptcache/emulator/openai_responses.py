@@ -8,8 +8,7 @@ from typing import Any, Final
 
 from . import openai
 from .cache import Plan
-from .openai_chat import text_of
-from .plain import JSON, obj, rows
+from .plain import JSON, obj, rows, text_of
 from .replies import Ask, Reply, reply
 from .wire import Answer, Host, Incoming, Refused, Route, named_sse, unique
 

@@ -26,6 +26,13 @@ def rows(value: Any) -> list[JSON]:
     return [item for item in value if is_object(item)] if is_array(value) else []
 
 
+def text_of(content: Any) -> str:
+    """The text of a message's content, be it a string or parts."""
+    if isinstance(content, str):
+        return content
+    return "\n".join(str(part["text"]) for part in rows(content) if part.get("text"))
+
+
 def compact(value: Any) -> str:
     """JSON without blanks, in the order in which the client sent it. NaN passes: malformed usage may hold it."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)

@@ -85,6 +85,33 @@ OPENAI: Final = (
     ),
 )
 
+_ANTHROPIC_DOC: Final = "Anthropic prompt caching page: "
+_LOWERED: Final = _ANTHROPIC_DOC + "minimum lowered during 2026 (extracts of July to September)"
+_CURRENT: Final = _ANTHROPIC_DOC + "minimum by model, autumn 2026"
+
+ANTHROPIC: Final = (
+    Rules(models="", source=_CURRENT),
+    Rules(models=r"claude-(3-haiku|3-5-haiku|haiku-3)", minimum=2048, source=_CURRENT),
+    Rules(models=r"claude-(opus-4-[56]|haiku-4-5)", minimum=4096, source=_CURRENT),
+    Rules(models=r"claude-opus-4-[78]", minimum=4096, source=_CURRENT),
+    Rules(models=r"claude-sonnet-4-6", minimum=2048, source=_CURRENT),
+    Rules(models=r"claude-(opus|fable|mythos)-5", minimum=512, source=_CURRENT),
+    Rules(models=r"claude-(sonnet|haiku)-5-5", minimum=512, source=_CURRENT),
+    Rules(models=r"claude-fable-5$", minimum=2048, source=_CURRENT),
+    Rules(models=r"claude-fable-5$", since="2026-07-01", minimum=512, source=_LOWERED),
+    Rules(models=r"claude-opus-4-7", since="2026-07-01", minimum=2048, source=_LOWERED),
+    Rules(models=r"claude-opus-4-8", since="2026-07-01", minimum=1024, source=_LOWERED),
+    Rules(models=r"claude-sonnet-4-6", since="2026-07-01", minimum=1024, source=_LOWERED),
+)
+
+BEDROCK: Final = (
+    *ANTHROPIC,
+    Rules(
+        models=r"claude-opus-4-7", minimum=4096, source="AWS prompt caching page; the model map of LiteLLM says 2048"
+    ),
+    Rules(models=r"nova-", minimum=1000, source="AWS prompt caching page: Nova 1,000 tokens (older copy)"),
+)
+
 IMPLICIT: Final = ("none", "latest", "developer", "pinned")
 """`latest`: written and read at message ends only; `developer`: the initial developer block too, 20 message ends back;
 `pinned`: the developer block alone is ever read (field report ax-llm/ax#573)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from . import openai_chat, openai_responses
+from . import anthropic, openai_chat, openai_responses
 from .wire import Route
 
-ROUTES: Final[tuple[Route, ...]] = (*openai_chat.ROUTES, *openai_responses.ROUTES)
+ROUTES: Final[tuple[Route, ...]] = (*openai_chat.ROUTES, *openai_responses.ROUTES, *anthropic.ROUTES)

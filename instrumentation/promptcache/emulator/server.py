@@ -40,7 +40,9 @@ def app(emulator: Emulator, latency: float = 0.0) -> ASGIApp:
     async def endpoint(request: Request) -> Response:
         raw = await request.body()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        answer, incoming = emulator.handle(request.method, request.url.path, raw, headers, dict(request.query_params))
+        answer, incoming = emulator.handle(
+            request.method, request.scope["path"], raw, headers, dict(request.query_params)
+        )
         fault = incoming.fault
         await asyncio.sleep(latency + fault.slow)
         if fault.reset:
