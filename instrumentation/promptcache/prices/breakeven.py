@@ -30,8 +30,8 @@ class Choice:
 
 
 def first_whole(above: float) -> int:
-    """The smallest whole number above `above`."""
-    return math.floor(above + _SLACK) + 1
+    """The smallest number of requests above `above`."""
+    return max(1, math.floor(above + _SLACK) + 1)
 
 
 def pays_after(p_in: float, p_read: float, p_write: float) -> int | None:

@@ -30,6 +30,8 @@ VENDORS: Final[Mapping[str, tuple[str, ...]]] = {
 _SNAPSHOT: Final = re.compile(r"(?:[-@]20\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|@default|@latest|-latest)$")
 _PREVIEW: Final = re.compile(r"-(?:preview|exp|experimental)(?:-[\d-]+)?$")
 _BEDROCK: Final = re.compile(r"(?:-v\d+)?(?::\d+)?(?::(?:\d+k|mm))?$")
+_GEOGRAPHY: Final = re.compile(r"^(?:us|eu|apac|us-gov|au|jp|in)\.")
+"""Geographies of inference profiles, whose models cost the regional price; `global.` never turns into one."""
 _BEDROCK_ARN: Final = re.compile(r"arn:aws[\w-]*:bedrock:[^:]*:\d*:(?:inference-profile|foundation-model)/([^/]+)$")
 _GEMINI_NUMBER: Final = re.compile(r"-\d{3}$")
 _GOOGLE_TUNED: Final = re.compile(r"(?:^|/)(?:tunedmodels|endpoints)/")
@@ -76,10 +78,19 @@ _READ: Final[Mapping[str, Callable[[str], str]]] = {
     "azure": _openai,
     "openrouter": _openrouter,
 }
-_SHORTEN: Final[Mapping[str, Callable[[str], str]]] = {
-    "google": lambda name: _GEMINI_NUMBER.sub("", name),
-    "aws": lambda name: _BEDROCK.sub("", name, count=1),
-    "openrouter": _unrouted,
+
+
+def _model_of_profile(name: str) -> tuple[str, ...]:
+    """A Bedrock id without its version, then without its geography, then without its maker."""
+    base = _BEDROCK.sub("", name, count=1)
+    here = _GEOGRAPHY.sub("", base)
+    return base, here, here.removeprefix("anthropic.")
+
+
+_SHORTEN: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {
+    "google": lambda name: (_GEMINI_NUMBER.sub("", name),),
+    "aws": _model_of_profile,
+    "openrouter": lambda name: (_unrouted(name),),
 }
 
 
@@ -93,11 +104,12 @@ def candidates(vendor: str, model: str) -> Iterator[str]:
         return
     yield name
     yield name + "*"
-    shorter = _SHORTEN.get(vendor, str)(name)
-    for form in dict.fromkeys((shorter, _SNAPSHOT.sub("", shorter))):
+    shorter = _SHORTEN[vendor](name) if vendor in _SHORTEN else (name,)
+    forms = dict.fromkeys(form for short in shorter for form in (short, _SNAPSHOT.sub("", short)))
+    for form in forms:
         if form != name:
             yield form
             yield form + "*"
-    family = _PREVIEW.sub("", _SNAPSHOT.sub("", shorter))
-    if family != shorter:
-        yield family + "*"
+    for form in forms:
+        if (family := _PREVIEW.sub("", form)) != form:
+            yield family + "*"

@@ -1,0 +1,139 @@
+"""What holds for every price and every usage (docs/specs/cost.md, sections 2 and 3)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import permutations
+from math import isclose
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from promptcache.model import TTL_SECONDS, Facts, Request, Usage
+from promptcache.prices import Book, algebra, table
+from promptcache.prices.algebra import Rates
+from promptcache.prices.breakeven import pays_after
+
+TTLS = tuple(TTL_SECONDS)
+counts = st.integers(0, 2_000_000)
+prices = st.floats(1e-9, 1e-3)
+
+
+@st.composite
+def rates(draw: st.DrawFn) -> Rates:
+    audio = draw(st.fixed_dictionaries({f"audio.{name}": prices for name in ("input", "read", "output")}))
+    writes = {ttl: draw(prices) for ttl in TTLS}
+    return Rates(
+        draw(prices),
+        draw(prices),
+        draw(prices),
+        writes,
+        draw(st.sampled_from([audio, {}])),
+        {"web_search": draw(prices)},
+    )
+
+
+@st.composite
+def usages(draw: st.DrawFn) -> Usage:
+    split = draw(st.dictionaries(st.sampled_from(TTLS), counts))
+    uncached, read, output = draw(counts), draw(counts), draw(counts)
+    whole = {"audio.input": uncached, "audio.read": read, "audio.output": output}
+    modal = {name: draw(st.integers(0, limit)) for name, limit in whole.items()}
+    write = sum(split.values())
+    return Usage(
+        uncached + read + write, uncached, read, write, split, output,
+        modalities=draw(st.sampled_from([modal, {}])), tools={"web_search": draw(st.integers(0, 9))},
+    )  # fmt: skip
+
+
+def plain(usage: Usage) -> Usage:
+    """The same tokens, none of them cached."""
+    audio = dict(usage.modalities)
+    audio["audio.input"] = audio.get("audio.input", 0) + audio.pop("audio.read", 0)
+    return replace(usage, uncached=usage.input, read=0, write=0, write_by_ttl={}, modalities=audio)
+
+
+@given(rates(), usages())
+def test_parts_sum_to_the_amount(prices: Rates, usage: Usage) -> None:
+    found = algebra.price(prices, usage)
+    assert found.amount is not None
+    assert isclose(sum(found.parts.values()), found.amount, rel_tol=1e-12, abs_tol=1e-15)
+    assert set(found.parts) >= {"input", "cache_read", "cache_write", "output"}
+    assert all(part >= -1e-12 for part in found.parts.values())
+
+
+@given(rates(), usages())
+def test_without_cache_is_what_the_same_tokens_cost_uncached(prices: Rates, usage: Usage) -> None:
+    found, uncached = algebra.price(prices, usage), algebra.price(prices, plain(usage))
+    assert found.without_cache is not None
+    assert uncached.amount is not None
+    assert isclose(found.without_cache, uncached.amount, rel_tol=1e-9, abs_tol=1e-12)
+    assert uncached.without_cache == uncached.amount or isclose(uncached.without_cache or 0, uncached.amount)
+
+
+@given(rates(), usages(), st.sampled_from(["uncached", "read", "output", *TTLS, "web_search"]), st.integers(1, 1000))
+def test_no_class_is_free_and_more_costs_more(prices: Rates, usage: Usage, kind: str, more: int) -> None:
+    if kind in ("uncached", "read"):
+        grown = replace(usage, **{kind: getattr(usage, kind) + more, "input": usage.input + more})
+    elif kind == "output":
+        grown = replace(usage, output=(usage.output or 0) + more)
+    elif kind == "web_search":
+        grown = replace(usage, tools={kind: usage.tools[kind] + more})
+    else:
+        split = {**usage.write_by_ttl, kind: usage.write_by_ttl.get(kind, 0) + more}
+        grown = replace(usage, write_by_ttl=split, write=(usage.write or 0) + more, input=usage.input + more)
+    assert (algebra.price(prices, grown).amount or 0) > (algebra.price(prices, usage).amount or 0)
+
+
+@given(rates(), usages())
+def test_marginal_prices_are_the_derivative(prices: Rates, usage: Usage) -> None:
+    usage = replace(usage, modalities={})
+    found = algebra.price(prices, usage)
+    fresh = replace(usage, uncached=usage.uncached + 1000, input=usage.input + 1000)
+    read = replace(usage, read=(usage.read or 0) + 1000, input=usage.input + 1000)
+    for grown, marginal in ((fresh, found.p_in), (read, found.p_read)):
+        step = (algebra.price(prices, grown).amount or 0) - (found.amount or 0)
+        assert isclose(step, 1000 * (marginal or 0), rel_tol=1e-6, abs_tol=1e-9 * (1 + (found.amount or 0)))
+
+
+BOOK = Book()
+MODELS = ("claude-opus-4-8", "claude-opus-5-5", "claude-sonnet-4-6", "claude-haiku-5-5")
+
+
+def claude(model: str, usage: Usage, **facts: Any) -> float:
+    request = Request("messages", "anthropic", "chat", model, None, None, False, {}, b"", 1_795_000_000.0)
+    found = BOOK.cost(request, Facts(model=model, **facts), usage).amount
+    assert found is not None
+    return found
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(MODELS), usages())
+def test_place_and_batch_commute(model: str, usage: Usage) -> None:
+    """Anthropic's 1.1x for inference in the US and half price for a batch: both, in either order, are 0.55x."""
+    tokens = replace(usage, modalities={}, tools={}, write=0, write_by_ttl={}, input=usage.uncached + (usage.read or 0))
+    whole = claude(model, tokens)
+    both = claude(model, tokens, geo="us", batch=True)
+    for first, second in permutations(({"geo": "us"}, {"batch": True})):
+        share = claude(model, tokens, **first) / whole if whole else 0
+        assert isclose(both, share * claude(model, tokens, **second), rel_tol=1e-9, abs_tol=1e-15)
+    assert isclose(both, 0.55 * whole, rel_tol=1e-9, abs_tol=1e-15)
+
+
+@given(st.floats(1e-7, 1e-3), st.floats(0, 0.99), st.floats(0.1, 4))
+def test_a_write_pays_exactly_from_the_break_even_on(p_in: float, read: float, write: float) -> None:
+    p_read, p_write = read * p_in, write * p_in
+    number = pays_after(p_in, p_read, p_write)
+    assert number is not None
+    slack = 1e-6 * p_in * (number + 1)
+    assert p_write + (number - 1) * p_read < number * p_in + slack
+    assert number == 1 or p_write + (number - 2) * p_read >= (number - 1) * p_in - slack
+
+
+@given(st.integers(0, 2_000_000_000), st.lists(st.integers(0, 2_000_000_000), max_size=6))
+def test_the_last_period_that_began_holds(moment: int, begins: list[int]) -> None:
+    periods = [table.Period(start, {}, (), (Rates(1, 1, 1),)) for start in sorted(begins)]
+    found = table.in_force(periods, moment)
+    begun = [start for start in sorted(begins) if start <= moment]
+    assert (found.since if found else None) == (begun[-1] if begun else None)

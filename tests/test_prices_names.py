@@ -1,0 +1,124 @@
+"""Every way to write a model's name, and the names that must not be taken for another's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from genai_prices.data import providers
+
+from promptcache.prices import names, table
+
+RESOLVED = [
+    # provider, name, row; AWS: docs.aws.amazon.com/bedrock, inference profiles and ARNs
+    ("aws.bedrock", "us.anthropic.claude-opus-4-5-20251101-v1:0", "regional.anthropic.claude-opus-4-5-v1:0"),
+    ("aws.bedrock", "global.anthropic.claude-opus-4-5-20251101-v1:0", "global.anthropic.claude-opus-4-5-v1:0"),
+    ("aws.bedrock", "anthropic.claude-opus-5-5", "regional.anthropic.claude-opus-5-5"),
+    ("aws.bedrock", "anthropic.claude-3-haiku-20240307-v1:0:200k", "regional.anthropic.claude-3-haiku-20240307-v1:0"),
+    ("aws.bedrock", "arn:aws:bedrock:us-east-1:123456789012:inference-profile/eu.anthropic.claude-opus-5-5",
+     "regional.anthropic.claude-opus-5-5"),
+    ("aws.bedrock", "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/amazon.nova-pro-v1:0",
+     "amazon.nova-pro-v1:0"),
+    ("aws.bedrock", "arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2", None),
+    ("aws.bedrock", "arn:aws:bedrock:us-east-1:1:provisioned-model/a1b2", None),
+    ("aws.bedrock", "mars.anthropic.claude-opus-5-5", None),
+    ("aws.bedrock", "us.amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0"),
+    ("aws.bedrock", "eu.anthropic.claude-3-7-sonnet-20250219-v1:0", "regional.anthropic.claude-3-7-sonnet-20250219-v1:0"),
+    ("aws.bedrock", "global.anthropic.claude-3-7-sonnet-20250219-v1:0", None),
+    ("aws.bedrock", "us.openai.gpt-6-sol", "regional.openai.gpt-6-sol"),
+    # Google: ai.google.dev and Vertex model ids
+    ("gcp.gemini", "models/gemini-2.5-pro", "gemini-2.5-pro"),
+    ("gcp.gemini", "gemini-2.5-flash-001", "gemini-2.5-flash"),
+    ("gcp.gemini", "gemini-2.5-pro-preview-06-05", "gemini-2.5-pro"),
+    ("gcp.gemini", "gemini-flash-latest", "gemini-3.8-flash"),
+    ("gcp.gemini", "gemini-3.8-flash-lite", None),
+    ("gcp.gemini", "tunedModels/mine", None),
+    ("gcp.vertex_ai", "projects/p/locations/l/publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash"),
+    ("gcp.vertex_ai", "publishers/anthropic/models/claude-opus-4-8@default", "claude-opus-4-8"),
+    ("gcp.vertex_ai", "claude-sonnet-4-5@20250929", "claude-sonnet-4-5"),
+    ("gcp.vertex_ai", "claude-sonnet-5", "claude-sonnet-5"),
+    ("gcp.vertex_ai", "projects/p/locations/l/endpoints/123", None),
+    # OpenAI and Azure
+    ("openai", "GPT-4o", "gpt-4o"),
+    ("openai", "gpt-4o-2024-05-13", "gpt-4o-2024-05-13"),
+    ("openai", "gpt-4o-2024-11-20", "gpt-4o"),
+    ("openai", "gpt-6-sol-2026-09-22", "gpt-6-sol"),
+    ("openai", "gpt-6-sol-2026-13-22", None),
+    ("openai", "gpt-6-sol-pro", None),
+    ("openai", "ft:gpt-4o-2024-08-06:acme:support:9Xy", "ft:gpt-4o"),
+    ("openai", "ft:gpt-4.1-mini-2025-04-14:acme::9Xy", "ft:gpt-4.1-mini"),
+    ("openai", "ft:gpt-9:acme::9Xy", None),
+    ("azure.ai.openai", "gpt-35-turbo", "gpt-3.5-turbo"),
+    ("azure.ai.openai", "claude-opus-5-5", "claude-opus-5-5"),
+    # Anthropic
+    ("anthropic", "claude-3-5-haiku-latest", "claude-3-5-haiku-latest"),
+    ("anthropic", "claude-opus-5-5-20260921", "claude-opus-5-5"),
+    ("anthropic", "claude-opus-5", "claude-opus-5"),
+    ("anthropic", "claude-opus-5-6", None),
+    # OpenRouter: openrouter.ai/docs, model variants
+    ("openrouter", "openrouter/anthropic/claude-sonnet-4.5", "anthropic/claude-sonnet-4.5"),
+    ("openrouter", "anthropic/claude-sonnet-4.5:nitro", "anthropic/claude-sonnet-4.5"),
+    ("openrouter", "anthropic/claude-opus-4.8:batch", "anthropic/claude-opus-4.8:batch"),
+    ("openrouter", "anthropic/claude-opus-4.8:online", None),
+    ("openrouter", "deepseek/deepseek-v4-pro:floor", None),
+    ("openrouter", "openrouter/auto", None),
+    # others
+    ("x_ai", "grok-4.3-latest", "grok-4.3"),
+    ("mistral_ai", "", None),
+    ("moonshotai", "kimi-k3", "kimi-k3"),
+    ("someone.else", "gpt-4o", None),
+]  # fmt: skip
+
+
+def row_of(provider: str, name: str) -> str | None:
+    for vendor in names.vendors(provider):
+        row = table.find(vendor, names.candidates(vendor, name))
+        if row:
+            return row.id
+    return None
+
+
+@pytest.mark.parametrize(("provider", "name", "row"), RESOLVED)
+def test_names(provider: str, name: str, row: str | None) -> None:
+    assert row_of(provider, name) == row
+
+
+def meant(match: Any) -> Iterator[str]:
+    """The names that a match clause of the imported list surely holds for, snapshots included."""
+    for part in getattr(match, "or_", ()):
+        yield from meant(part)
+    if hasattr(match, "equals"):
+        yield match.equals
+    if hasattr(match, "starts_with"):
+        yield match.starts_with.rstrip("-@.")
+        yield match.starts_with.rstrip("-@.") + "-20260101"
+    if hasattr(match, "contains"):
+        yield match.contains.strip("@")
+    if hasattr(match, "regex") and re.fullmatch(r"[\w^$.\\{}/[\]@-]+", match.regex):
+        dated = match.regex.replace(r"\d{8}", "20260101").replace(r"\d{4}-\d{2}-\d{2}", "2026-01-01")
+        yield dated.strip("^$").replace("[-@]", "-").replace(r"\d", "001").replace("\\.", ".")
+
+
+OTHERWISE = {
+    # Left out on purpose: priced from another seller's page, or sold by others.
+    "gpt-5-image", "gpt-5-image-mini", "gpt-5.4-image-2", "gpt-oss-120b", "gpt-oss-20b", "gpt-oss-safeguard-20b",
+    "gemma-2-27b-it", "minimax-01", "minimax-m1", "mistral-small-3.1-24b-instruct", "sonar-pro-search",
+    # Names that DeepSeek's own API never had.
+    "deepseek-chat-v3-0324", "deepseek-r1", "deepseek-r1-20260101", "deepseek-r1-0528",
+    # A parameter in the name.
+    *(f"{name}[fast={word}]" for name in ("composer-2.5", "grok-4.5", "grok-4.6", "grok-4.7") for word in ("true", "false")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("provider", providers, ids=lambda provider: provider.id)
+def test_every_name_of_the_list_means_what_the_list_means_by_it(provider: Any) -> None:
+    wrong: dict[str, tuple[str | None, str | None]] = {}
+    for model in provider.models:
+        for name in meant(model.match):
+            theirs = provider.find_model(name)
+            ours = table.find(provider.id, names.candidates(provider.id, name))
+            if theirs and name.replace("\\", "") not in OTHERWISE and (ours is None or ours.id != theirs.id.lower()):
+                wrong[name] = (theirs.id, ours.id if ours else None)
+    assert wrong == {}
