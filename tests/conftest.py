@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import hypothesis
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
@@ -17,6 +19,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from promptcache import PromptCacheInstrumentor, Settings
 from promptcache.emulator.engine import Emulator
 from promptcache.emulator.server import running
+
+# No timed test: a busy machine is not a failure. `make fuzz` runs the same properties for longer.
+_ANY_PACE: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("default", **_ANY_PACE)
+hypothesis.settings.register_profile("fuzz", max_examples=100_000, **_ANY_PACE)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 @dataclass
@@ -58,10 +66,12 @@ class Telemetry:
     def metric(self, name: str, **where: Any) -> float:
         """The sum of a counter's points (the count of a histogram's) whose attributes are as `where` says."""
         collected = self._collected()
+        if collected is None:
+            return 0
         wanted = {key.replace("__", "."): value for key, value in where.items()}
         total: float = sum(
             point.value if hasattr(point, "value") else point.count
-            for resource in (collected.resource_metrics if collected else [])
+            for resource in collected.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
             for point in metric.data.data_points

@@ -166,7 +166,7 @@ class Watched:
 
 def _listen(stand_in: Callable[[Any], Any], response: ref[object], name: str, *args: Any, **kwargs: Any) -> Any:
     alive: Any = response()
-    return stand_in(getattr(type(alive), name)(alive, *args, **kwargs))
+    return stand_in(getattr(alive.__class__, name)(alive, *args, **kwargs))
 
 
 @lru_cache(maxsize=16)
@@ -178,5 +178,4 @@ def _kind(stream: Any) -> type[Watched]:
 
 def watch(response: Any, record: Record) -> None:
     """Follows `response` to its end, whichever that is: read, closed, failed or dropped."""
-    kind: Any = type(response.stream)
-    _kind(kind)(response, record)
+    _kind(response.stream.__class__)(response, record)

@@ -193,8 +193,8 @@ def _says(delta: JSON) -> bool:
 def _chat_dull(event: JSON) -> bool:
     if event.get("usage") or "x_groq" in event or "error" in event:
         return False
-    choices = event.get("choices")
-    return isinstance(choices, list) and len(choices) == 1 and not choices[0].get("finish_reason")  # pyright: ignore[reportUnknownArgumentType, reportUnknownVariableType, reportUnknownMemberType]  # hot path: plain JSON
+    choices = items(event.get("choices"))
+    return len(choices) == 1 and bool(choice := mapping(choices[0])) and not choice.get("finish_reason")
 
 
 _ENDED: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
