@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from promptcache.exits import Exit, described
 from rich.console import Console
+
+from promptcache.exits import Exit, described
 
 from . import store
 from .figures import By, Report, collect
@@ -41,18 +42,24 @@ def since(text: str, now: float) -> float:
     return datetime.fromisoformat(text).timestamp()
 
 
-def _since(text: str | None) -> float:
+def instant(text: str | None) -> float:
+    """The same for an option, minus infinity where it was not given. Raises what typer shows as a usage error."""
     try:
         return -math.inf if text is None else since(text, time.time())
     except (ValueError, OverflowError, OSError) as error:
         raise typer.BadParameter("allowed: 15m, 2h, 3d, 1w, or an ISO time such as 2026-11-21T14:00") from error
 
 
+Db = Annotated[Path | None, typer.Argument(help="The table; else OTEL_PROMPTCACHE_DB, else promptcache.db.")]
+Since = Annotated[str | None, typer.Option(help="Only calls since: 15m, 2h, 3d, 1w ago, or an ISO time.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, a stable interface, and nothing else.")]
+
+
 def report(
-    db: Annotated[Path | None, typer.Argument(help="The table; else OTEL_PROMPTCACHE_DB, else promptcache.db.")] = None,
+    db: Db = None,
     by: Annotated[By, typer.Option(help="What the lines of the table are.")] = By.SERVICE,
-    since: Annotated[str | None, typer.Option(help="Only calls since: 15m, 2h, 3d, 1w ago, or an ISO time.")] = None,
-    as_data: Annotated[bool, typer.Option("--json", help="Print JSON, a stable interface, and nothing else.")] = False,
+    since: Since = None,
+    as_data: Json = False,
     html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as HTML.")] = None,
     fail_below: Annotated[
         float | None, typer.Option(min=0, max=1, help="Exit with 1 where the hit rate is below this share, say 0.5.")
@@ -63,7 +70,7 @@ def report(
     """Show hit rate, cost, savings and waste of the recorded calls."""
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
-        found = collect(store.path_of(db), by, _since(since))
+        found = collect(store.path_of(db), by, instant(since))
         if html:
             html.write_text(as_html(found), encoding="utf-8")
     except (store.UnusableError, OSError) as trouble:

@@ -41,6 +41,7 @@ _PAGE: Final = """<!doctype html>
 {rows}
 </tbody>
 </table>
+{advice}
 {changes}
 </body>
 </html>
@@ -50,6 +51,7 @@ _PAGE: Final = """<!doctype html>
 def as_html(report: Report) -> str:
     """The page. Everything that comes from the table is escaped, and the page's policy forbids scripts besides."""
     note = wording.sampling(report)
+    advice = _listed(f"{reason}: {text}" for reason, text in wording.advised(report))
     changes = _listed(wording.change(change) for change in report.changes)
     return _PAGE.format(
         style=_STYLE,
@@ -58,6 +60,7 @@ def as_html(report: Report) -> str:
         heading=escape(wording.heading(report.by)),
         head="".join(f"<th>{escape(name)}</th>" for name in (wording.heading(report.by), *wording.COLUMNS)),
         rows="\n".join(_rows(report)),
+        advice=f"<h2>What to do</h2>{advice}" if advice else "",
         changes=f"<h2>Changes of the static prefix</h2>{changes}" if changes else "",
     )
 

@@ -32,6 +32,8 @@ def show(report: Report, console: Console, limit: int) -> None:
     hidden = len(report.groups) - limit if limit else 0
     if hidden > 0:
         console.print(Text(f"... and {hidden:,} more (--limit 0 shows all)", "dim"))
+    for reason, text in wording.advised(report):
+        console.print(Text.assemble((f"{reason}: ", "bold"), text))
     for change in report.changes:
         console.print(Text(wording.change(change)))
 

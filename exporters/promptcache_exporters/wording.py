@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Final
 
+from promptcache.causes import advice
+
 from .figures import By, Change, Figures, Report
 
 UNKNOWN: Final = "\N{EN DASH}"
@@ -110,6 +112,17 @@ def sampling(report: Report) -> str | None:
         f"Sampled: {count(report.sampled)} of these {count(report.totals.calls)} calls come from sampled traces, which"
         f" keep {kept}. Sums are too low and rates are estimates; the metrics promptcache.* count every call."
     )
+
+
+def advised(report: Report) -> list[tuple[str, str]]:
+    """What to do about each reason, where that is what the calls are grouped by; most input first."""
+    reasons = [group.key for group in report.groups if report.by is By.REASON and group.key]
+    return [(printable(reason), text) for reason in reasons if (text := advice(reason))]
+
+
+def place(section: str | None, index: int | None) -> str:
+    """`system[0]`, or as much of it as is known."""
+    return printable(section) + ("" if index is None else f"[{index}]") if section else ""
 
 
 def change(it: Change) -> str:

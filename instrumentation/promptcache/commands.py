@@ -14,8 +14,10 @@ from .version import __version__
 
 COMMANDS: Final[Mapping[str, str]] = {
     "report": "promptcache_exporters.command:report",
+    "explain": "promptcache_exporters.explain_command:explain",
     "prices": "promptcache.prices_command:register",
     "cost": "promptcache.prices_command:register",
+    "alerts": "promptcache_exporters.alerts.command:alerts",
     "emulate": "promptcache.emulator.command:emulate",
 }
 """Where each command is. A function called `register` adds it, and others, to an app by itself."""

@@ -1,0 +1,65 @@
+"""The command `promptcache explain`: why these calls missed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+
+from promptcache.exits import Exit, described
+
+from . import explain as explaining
+from . import store
+from .command import Json, Since, instant
+from .explained import as_json, show
+
+EPILOG: Final = "\n\n".join((
+    "Examples:",
+    "promptcache explain 4bf92f3577b34da6a3ce929d0e0e4736",
+    "promptcache explain --worst 5 --since 1d",
+    "promptcache explain --worst 1 --json /srv/app/promptcache.db",
+    described(Exit.OK, Exit.USAGE, Exit.NO_FILE, Exit.NO_CALLS, Exit.NEWER_SCHEMA, Exit.NOT_A_TABLE),
+))  # fmt: skip
+
+_TRACE: Final = re.compile(r"[0-9a-f]{32}")
+
+
+def explain(
+    trace: Annotated[str | None, typer.Argument(metavar="[TRACE_ID]", help="32 hex digits.")] = None,
+    db: Annotated[Path | None, typer.Argument(help="The table; else OTEL_PROMPTCACHE_DB, else promptcache.db.")] = None,
+    worst: Annotated[int | None, typer.Option(min=1, help="Instead of a trace, the calls that wasted most.")] = None,
+    since: Since = None,
+    as_data: Json = False,
+) -> None:
+    """Show a call beside its relative: where the prefix broke, what that cost, what to do."""
+    if worst is not None and trace is not None:
+        if db is not None:
+            raise typer.BadParameter("give a trace id or --worst, not both")
+        db = Path(trace)  # with --worst the only argument is the table
+    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    try:
+        path = store.path_of(db)
+        if worst is not None:
+            found = explaining.worst(path, worst, instant(since))
+        else:
+            found = explaining.of_trace(path, _trace_id(trace))
+    except store.UnusableError as trouble:
+        errors.print(str(trouble))
+        raise typer.Exit(trouble.code) from None
+    if as_data:
+        typer.echo(as_json(found))
+    elif found:
+        show(found, Console(highlight=False, markup=False, emoji=False))
+    if not found:
+        errors.print(f"{path} has no such call." if worst is None else f"{path} has no call whose miss has a reason.")
+        raise typer.Exit(Exit.NO_CALLS)
+
+
+def _trace_id(text: str | None) -> str:
+    digits = (text or "").strip().lower().removeprefix("0x").replace("-", "")
+    if not _TRACE.fullmatch(digits):
+        raise typer.BadParameter("give a trace id of 32 hex digits, or --worst N")
+    return digits

@@ -1,0 +1,163 @@
+"""A call beside its relative: where it broke, how often, what to do. And the advice of the report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from promptcache.attributes import (
+    MISS_HINT,
+    MISS_INDEX,
+    MISS_OFFSET,
+    MISS_REASON,
+    MISS_SECTION,
+    MISSED_TOKENS,
+    OUTCOME,
+    PREFIX_BLOCKS,
+    PREFIX_CHAIN,
+    PREFIX_CHAIN_START,
+    PREFIX_FAMILY,
+    READ_TOKENS,
+    REQUEST_MODEL,
+    SYSTEM_HASH,
+    TOOLS_HASH,
+    WASTED_USD,
+)
+from promptcache.causes import advice
+from promptcache.commands import app
+from promptcache.exits import Exit
+from promptcache_exporters.explain import Explanation, of_trace, worst
+from promptcache_exporters.figures import By, collect
+from promptcache_exporters.html import as_html
+
+from .rows import START, record, rows
+
+WHOLE: dict[str, Any] = {
+    PREFIX_FAMILY: "p1:f", TOOLS_HASH: "p1:t", SYSTEM_HASH: "p1:s", PREFIX_BLOCKS: 4,
+    PREFIX_CHAIN: ("k1:a", "k1:b", "k1:c"), PREFIX_CHAIN_START: 1,
+}  # fmt: skip
+BROKEN: dict[str, Any] = {
+    **WHOLE, SYSTEM_HASH: "p1:other", PREFIX_CHAIN: ("k1:a", "k1:b", "k1:x"), OUTCOME: "miss", READ_TOKENS: 0,
+    MISS_REASON: "volatile_token", MISS_SECTION: "system", MISS_INDEX: 0, MISS_OFFSET: 1234, MISS_HINT: "timestamp",
+    MISSED_TOKENS: 800, WASTED_USD: 0.02,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OTEL_PROMPTCACHE_DB", raising=False)
+    return tmp_path / "promptcache.db"
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["explain", *map(str, arguments)])
+
+
+def only(found: list[Explanation]) -> Explanation:
+    (one,) = found
+    return one
+
+
+def trace(path: Path, number: int) -> str:
+    return str(rows(path)[number]["trace_id"])
+
+
+def test_a_call_stands_beside_the_previous_one_of_its_family(path: Path) -> None:
+    record(path, WHOLE, {**WHOLE, PREFIX_FAMILY: "p1:another"}, BROKEN, WHOLE)
+    it = only(of_trace(path, trace(path, 2)))
+    assert it.relative
+    assert it.relative["time"] == START
+    assert it.equal == {"model": True, "tools": True, "system": False, "parameters": None, "breakpoints": None}
+    assert it.equal_blocks == 3
+    assert it.advice == advice("volatile_token", "system", 0)
+
+
+def test_a_break_that_repeats_is_counted_and_summed(path: Path) -> None:
+    elsewhere = {**BROKEN, MISS_INDEX: 1, WASTED_USD: 5.0}
+    record(path, WHOLE, BROKEN, elsewhere, BROKEN, BROKEN)
+    record(path, BROKEN, service="another")
+    it = only(of_trace(path, trace(path, 3)))
+    assert (it.repeated, it.calls) == (2, 4)
+    assert it.wasted_usd == pytest.approx(0.04)
+
+
+def test_the_first_of_a_family_has_no_relative(path: Path) -> None:
+    record(path, {**WHOLE, OUTCOME: "cold"})
+    it = only(of_trace(path, trace(path, 0)))
+    assert (it.relative, it.equal_blocks, it.advice) == (None, None, "")
+    assert set(it.equal.values()) == {None}
+    assert "no earlier call of its family" in run(trace(path, 0)).stdout
+
+
+def test_the_worst_are_those_that_wasted_most(path: Path) -> None:
+    wastes = [0.01, 0.3, None, 0.2]
+    record(path, WHOLE, *({**BROKEN, WASTED_USD: waste} for waste in wastes))
+    assert [it.call["wasted_usd"] for it in worst(path, 2)] == [0.3, 0.2]
+    assert [it.call["wasted_usd"] for it in worst(path, 9)] == [0.3, 0.2, 0.01, None]
+    assert [it.call["wasted_usd"] for it in worst(path, 9, START + 180)] == [0.2, None]
+
+
+def test_the_page_tells_the_whole_story(path: Path) -> None:
+    record(path, WHOLE, BROKEN, BROKEN)
+    result = run(trace(path, 2).upper())
+    assert result.exit_code == Exit.OK
+    text = " ".join(result.stdout.split())
+    for words in (
+        "system p1:other p1:other same", "60.0 s earlier", "the first 4 of 4 blocks",
+        "volatile_token in system[0] at about byte 1,234, looks like timestamp", "800 tokens missed, $0.0200 wasted",
+        "2 of 3 calls of this family broke there, $0.0400 wasted in all", "Move this value out of the prefix",
+    ):  # fmt: skip
+        assert words in text
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_json_is_all_of_stdout(path: Path) -> None:
+    record(path, WHOLE, BROKEN)
+    (found,) = json.loads(run("--worst", 1, "--json").stdout)["calls"]
+    assert list(found) == ["call", "relative", "equal", "equal_blocks", "repeated", "of", "wasted_usd", "advice"]
+    assert (found["call"]["miss_hint"], found["relative"]["outcome"], found["of"]) == ("timestamp", "hit", 2)
+
+
+def test_names_cannot_steer_the_terminal(path: Path) -> None:
+    record(path, WHOLE, {**BROKEN, REQUEST_MODEL: "[red]\x1b[31m\nx", MISS_HINT: "\x07", MISS_REASON: "{where}\x1b"})
+    text = run("--worst", 1).stdout
+    assert "[red]\\x1b[31m\\x0ax" in text
+    assert not {"\x1b", "\x07"} & set(text)
+
+
+def test_where_the_table_is(path: Path) -> None:
+    other = path.with_name("other.db")
+    record(other, WHOLE, BROKEN)
+    assert run("--worst", 1, other).exit_code == Exit.OK
+    assert run(trace(other, 1), other).exit_code == Exit.OK
+    assert run("--worst", 1).exit_code == Exit.NO_FILE
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["0" * 32], Exit.NO_CALLS),
+        (["--worst", "1"], Exit.NO_CALLS),
+        (["--worst", "0"], Exit.USAGE),
+        (["nonsense"], Exit.USAGE),
+        ([], Exit.USAGE),
+        (["0" * 32, "x.db", "--worst", "1"], Exit.USAGE),
+    ],
+)
+def test_exit_codes(path: Path, arguments: list[str], code: Exit) -> None:
+    record(path, WHOLE)
+    assert run(*arguments).exit_code == code
+
+
+def test_the_report_by_reason_gives_advice(path: Path) -> None:
+    record(path, WHOLE, BROKEN, {**BROKEN, MISS_REASON: "of_a_later_version"})
+    result = CliRunner().invoke(app, ["report", "--by", "reason"])
+    assert f"volatile_token: {advice('volatile_token')}" in " ".join(result.stdout.split())
+    assert "of_a_later_version:" not in result.stdout
+    assert advice("volatile_token") in as_html(collect(path, By.REASON))
+    assert advice("volatile_token") not in as_html(collect(path, By.OUTCOME))
