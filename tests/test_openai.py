@@ -98,9 +98,11 @@ def test_whatever_is_reported_the_classes_are_disjoint(counts: dict[str, Any], s
 )
 def test_no_body_and_no_event_is_too_odd(data: Any) -> None:
     for spoken in WIRES.values():
-        for body in (data if isinstance(data, dict) else {}, {"messages": data, "input": data, "tools": data}):
+        bodies: list[Any] = [data if isinstance(data, dict) else {}, {"messages": data, "input": data, "tools": data}]
+        events: list[Any] = [{"choices": data}, {"response": data, "type": "x"}, {"usage": data}, {"error": data}]
+        for body in bodies:
             spoken.prompt(request(body))
-        for event in ({"choices": data}, {"response": data, "type": "x"}, {"usage": data}, {"error": data}):
+        for event in events:
             facts = spoken.read(event)
             if facts is not None:
                 spoken.usage(facts)
@@ -183,7 +185,7 @@ def test_how_caching_is_asked_for(options: Any, mode: str) -> None:
 
 
 def test_a_one_shot_iterator_is_never_touched() -> None:
-    messages = iter([{"role": "user", "content": "x"}])
+    messages: Any = iter([{"role": "user", "content": "x"}])
     assert CHAT.prompt(request({"messages": messages})) is None
     assert next(messages)
 

@@ -1,0 +1,261 @@
+"""Switching on and off: by hand, again and again, beside others, and never an exception."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from types import SimpleNamespace
+from typing import Any, Final
+
+import openai
+import pytest
+from openai import _base_client as base  # the choke point itself
+
+from promptcache import PromptCacheInstrumentor, Settings, settings
+from promptcache.observe import Around, Ended, Flow, safely
+from promptcache.patch.drive import Patches, Target
+
+from .calls import CHAT, RESPONSES
+from .conftest import Telemetry
+
+STANDING: Final = (
+    (base.SyncAPIClient, "request"),
+    (base.AsyncAPIClient, "request"),
+    (base.SyncAPIClient, "_process_response"),
+    (base.AsyncAPIClient, "_process_response"),
+    (base.BaseClient, "_process_response_data"),
+)
+
+
+@pytest.fixture(autouse=True)
+def off_again() -> Iterator[None]:
+    yield
+    if PromptCacheInstrumentor().is_instrumented_by_opentelemetry:
+        PromptCacheInstrumentor().uninstrument()
+
+
+@pytest.fixture
+def client(emulator_url: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="secret-key", max_retries=0) as made:
+        yield made
+
+
+def functions() -> list[Any]:
+    return [owner.__dict__[name] for owner, name in STANDING]
+
+
+def test_on_and_off_a_thousand_times_restores_the_identical_functions() -> None:
+    before = functions()
+    for _ in range(1000):
+        telemetry = PromptCacheInstrumentor()
+        telemetry.instrument()
+        telemetry.uninstrument()
+    assert all(now is then for now, then in zip(functions(), before, strict=True))
+
+
+def test_signatures_names_and_kinds_stay() -> None:
+    before = [(inspect.signature(f), f.__qualname__, inspect.iscoroutinefunction(f), f.__doc__) for f in functions()]
+    PromptCacheInstrumentor().instrument()
+    after = [(inspect.signature(f), f.__qualname__, inspect.iscoroutinefunction(f), f.__doc__) for f in functions()]
+    assert before == after
+
+
+def test_clients_can_be_subclassed_copied_and_responses_pickled(client: openai.OpenAI, telemetry: Telemetry) -> None:
+    class Mine(openai.OpenAI):
+        def request(self, *args: Any, **kwargs: Any) -> Any:
+            return super().request(*args, **kwargs)
+
+    with Mine(base_url=client.base_url, api_key="k") as mine:
+        made = copy.copy(mine).responses.create(**RESPONSES)
+    assert pickle.loads(pickle.dumps(made)) == made
+    raw = client.responses.with_raw_response.create(**RESPONSES)
+    assert pickle.loads(pickle.dumps(raw.http_response)).content == raw.content
+    assert "promptcache" not in raw.http_response.extensions
+    assert len(telemetry.spans) == 2
+
+
+def test_clients_and_methods_made_before(client: openai.OpenAI, instrumented: Callable[..., Telemetry]) -> None:
+    bound, raw = client.responses.create, client.chat.completions.with_raw_response
+    telemetry = instrumented()
+    bound(**RESPONSES)
+    raw.create(**CHAT)
+    assert len(telemetry.spans) == 2
+
+
+def test_the_module_level_client(emulator_url: str, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openai, "base_url", f"{emulator_url}/v1/")
+    monkeypatch.setattr(openai, "api_key", "k")
+    openai.responses.create(**RESPONSES)
+    assert telemetry.span.name == "chat gpt-5.4"
+    openai._module_client._reset_client()  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage, reportUnknownMemberType]  # as the SDK's own tests do
+
+
+def test_azure_is_called_by_its_name_and_its_deployment(emulator_url: str, telemetry: Telemetry) -> None:
+    with openai.AzureOpenAI(azure_endpoint=emulator_url, api_key="k", api_version="2026-01-01") as client:
+        client.chat.completions.create(**{**CHAT, "model": "my-deployment"})
+    assert telemetry.attributes["gen_ai.provider.name"] == "azure.ai.openai"
+    assert telemetry.attributes["gen_ai.request.model"] == "my-deployment"
+
+
+def test_another_instrumentation_over_ours_stays_when_we_leave(client: openai.OpenAI) -> None:
+    original = base.SyncAPIClient.__dict__["request"]
+    telemetry = Telemetry()
+    telemetry.instrument()
+    ours = base.SyncAPIClient.__dict__["request"]
+    seen: list[str] = []
+
+    @functools.wraps(ours)
+    def theirs(self: Any, *args: Any, **kwargs: Any) -> Any:
+        seen.append("theirs")
+        return ours(self, *args, **kwargs)
+
+    base.SyncAPIClient.request = theirs  # type: ignore[method-assign]
+    try:
+        PromptCacheInstrumentor().uninstrument()
+        client.responses.create(**RESPONSES)
+        assert base.SyncAPIClient.__dict__["request"] is theirs
+        assert (seen, telemetry.spans) == (["theirs"], ())
+        telemetry.instrument()
+        assert base.SyncAPIClient.__dict__["request"] is theirs, "ours still stands below theirs"
+        client.responses.create(**RESPONSES)
+        assert len(telemetry.spans) == 1
+    finally:
+        PromptCacheInstrumentor().uninstrument()
+        base.SyncAPIClient.request = original  # type: ignore[method-assign]
+
+
+def test_process_response_alone_suffices(client: openai.OpenAI, telemetry: Telemetry) -> None:
+    """An instrumentation that replaced `request` before us bypasses ours."""
+    ours = base.SyncAPIClient.__dict__["request"]
+    base.SyncAPIClient.request = ours.__wrapped__  # type: ignore[method-assign]
+    try:
+        client.responses.create(**RESPONSES)
+        list(client.responses.create(**RESPONSES, stream=True))
+    finally:
+        base.SyncAPIClient.request = ours  # type: ignore[method-assign]
+    assert [span.attributes["promptcache.outcome"] for span in telemetry.spans if span.attributes]
+    assert len(telemetry.spans) == 2
+
+
+def test_an_sdk_that_moved_is_said_once_and_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+    class Client:
+        def request(self, other: int) -> int:
+            return other
+
+    def flow(*_: Any) -> Flow:
+        yield
+
+    patches, observer = Patches(), SimpleNamespace()
+    patches.module = SimpleNamespace(Client=Client)
+    targets = (Target("Client", "request", ("options",), around=flow), Target("Gone", "request", (), around=flow))
+    patches.install(targets, observer)  # type: ignore[arg-type]  # no observer is needed
+    assert Client().request(3) == 3
+    assert [record.getMessage().split(": ")[1].split(" ")[0] for record in caplog.records] == [
+        "Client.request",
+        "Gone.request",
+    ]
+
+
+def test_the_instrumentor_never_raises(caplog: pytest.LogCaptureFixture) -> None:
+    PromptCacheInstrumentor().instrument(tracer_provider=object(), settings=object())
+    assert len(caplog.records) == 1
+
+
+def test_steps_of_ours_fail_silently_and_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> None:
+        raise LookupError("secret words")
+
+    assert safely(broken) is None
+    assert safely(broken) is None
+    assert len(caplog.records) == 1
+    assert "LookupError" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize("passing", [KeyboardInterrupt, SystemExit])
+def test_what_must_pass_passes(passing: type[BaseException]) -> None:
+    def interrupted() -> None:
+        raise passing
+
+    with pytest.raises(passing):
+        safely(interrupted)
+
+
+@pytest.mark.parametrize("where", ["before", "after", "nowhere"])
+def test_a_flow_that_breaks_leaves_the_call_alone(where: str) -> None:
+    seen: list[Ended] = []
+
+    def flow() -> Flow:
+        if where == "before":
+            raise LookupError
+        seen.append((yield))
+        if where == "after":
+            raise LookupError
+
+    with Around(flow) as turn:
+        turn.result = 7
+    assert turn.result == 7
+    assert [ended.result for ended in seen] == ([] if where == "before" else [7])
+
+
+def test_entry_points() -> None:
+    found = {
+        (group, point.name): point.value
+        for group in entry_points().groups
+        for point in entry_points(group=group)
+        if point.value.startswith("promptcache")
+    }
+    assert found == {
+        ("opentelemetry_instrumentor", "promptcache"): "promptcache.instrumentor:PromptCacheInstrumentor",
+        ("opentelemetry_traces_exporter", "promptcache_sqlite"): "promptcache_exporters.sqlite:SQLiteSpanExporter",
+        ("opentelemetry_environment_variables", "promptcache"): "promptcache.settings",
+        ("console_scripts", "promptcache"): "promptcache.cli:main",
+    }
+    for point in entry_points(group="opentelemetry_instrumentor", name="promptcache"):
+        assert point.load() is PromptCacheInstrumentor
+
+
+def test_settings_come_from_the_environment() -> None:
+    given = {
+        settings.OTEL_PROMPTCACHE_HASH_KEY: "k",
+        settings.OTEL_PROMPTCACHE_HASHES: "all",
+        settings.OTEL_PROMPTCACHE_CALLSITE: "off",
+        settings.OTEL_PROMPTCACHE_BAGGAGE_KEYS: "a, b,",
+        settings.OTEL_PROMPTCACHE_TARGET: "0.8",
+        settings.OTEL_PROMPTCACHE_PROVIDERS: "Gate.corp=groq",
+        settings.OTEL_PROMPTCACHE_MEMORY_NODES: "10",
+    }
+    assert Settings.load(given) == Settings(
+        hash_key="k", hashes="all", callsite=False, baggage_keys=("a", "b"), target=0.8,
+        providers={"gate.corp": "groq"}, memory_nodes=10,
+    )  # fmt: skip
+    assert Settings.load({}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("OTEL_PROMPTCACHE_HASHES", "some", "none, static, all"),
+        ("OTEL_PROMPTCACHE_CALLSITE", "maybe", "true, false"),
+        ("OTEL_PROMPTCACHE_TARGET", "1.5", "at most 1"),
+        ("OTEL_PROMPTCACHE_PROVIDERS", "gate.corp", "host=provider"),
+        ("OTEL_PROMPTCACHE_MEMORY_NODES", "0", "at least 1"),
+    ],
+)
+def test_a_bad_setting_is_named_and_left_out(
+    variable: str, value: str, allowed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert Settings.load({variable: value}) == Settings()
+    assert variable in caplog.text
+    assert allowed in caplog.text
+
+
+def test_every_setting_has_a_variable_and_every_variable_is_a_flag() -> None:
+    names = [name for name in dir(settings) if name.startswith("OTEL_")]
+    assert all(getattr(settings, name) == name for name in names)
+    assert logging.getLogger("promptcache").handlers == []

@@ -1,0 +1,93 @@
+"""What is installed: the wheel holds what the tree holds, light to import, and resolving beside OpenTelemetry."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README_LINE = "pip install opentelemetry-distro opentelemetry-exporter-otlp promptcache"
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    (made,) = folder.glob("*.whl")
+    return made
+
+
+def tree() -> set[str]:
+    return {
+        str(path.relative_to(root))
+        for root in (ROOT / "instrumentation", ROOT / "exporters")
+        for path in root.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+def test_the_wheel_holds_what_the_tree_holds(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
+        metadata = next(archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
+        licences = [name for name in archive.namelist() if name.endswith("/licenses/LICENSE")]
+    assert inside == tree()
+    assert {"promptcache/py.typed", "promptcache_exporters/py.typed"} <= inside
+    assert "License-Expression: Apache-2.0" in metadata
+    assert len(licences) == 1
+
+
+def test_base_dependencies_are_light(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        metadata = next(archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
+    needed = re.findall(r"^Requires-Dist: ([\w.-]+)(?!.*extra ==)", metadata, re.MULTILINE)
+    assert set(needed) == {"opentelemetry-api", "opentelemetry-instrumentation", "wrapt"}
+    assert "==" not in " ".join(re.findall(r"^Requires-Dist: (.*?)(?:;|$)", metadata, re.MULTILINE))
+
+
+def test_what_the_readmes_line_resolves_to(wheel: Path, tmp_path: Path) -> None:
+    """A trap: a wrong floor makes pip take a distro of 2024 (0.48b0) without a word."""
+    assert README_LINE in (ROOT / "README.md").read_text()
+    asked = [str(wheel) if name == "promptcache" else name for name in README_LINE.split()[2:]]
+    report = subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", *asked,
+         "--report", tmp_path / "report.json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert report.returncode == 0, report.stderr
+    found = {
+        item["metadata"]["name"]: item["metadata"]["version"]
+        for item in json.loads((tmp_path / "report.json").read_text())["install"]
+    }
+    assert found["opentelemetry-distro"] == found["opentelemetry-instrumentation"]
+    minor = int(found["opentelemetry-distro"].split(".")[1].split("b")[0])
+    assert minor >= 57
+    assert int(found["opentelemetry-api"].split(".")[1]) >= 36
+    assert "openai" not in found
+    assert "rich" not in found
+
+
+HEAVY = ("opentelemetry.sdk", "opentelemetry.exporter", "openai", "anthropic", "google.genai", "botocore", "typer",
+         "rich", "starlette", "uvicorn", "genai_prices", "yaml", "duckdb", "promptcache_exporters", "promptcache.cli",
+         "promptcache.emulator", "sqlite3", "httpx", "httpx2", "pydantic")  # fmt: skip
+
+
+def test_the_instrumentor_imports_nothing_heavy() -> None:
+    program = (
+        "import sys; from promptcache.instrumentor import PromptCacheInstrumentor as I; I().instrument();"
+        f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "COVERAGE", "COV_"))}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environ)
+    assert done.stdout.strip() == ""
+    assert done.stderr == ""
