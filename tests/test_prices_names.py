@@ -25,7 +25,8 @@ RESOLVED = [
     ("aws.bedrock", "arn:aws:bedrock:us-east-1:1:provisioned-model/a1b2", None),
     ("aws.bedrock", "mars.anthropic.claude-opus-5-5", None),
     ("aws.bedrock", "us.amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0"),
-    ("aws.bedrock", "eu.anthropic.claude-3-7-sonnet-20250219-v1:0", "regional.anthropic.claude-3-7-sonnet-20250219-v1:0"),
+    ("aws.bedrock", "eu.anthropic.claude-3-7-sonnet-20250219-v1:0",
+     "regional.anthropic.claude-3-7-sonnet-20250219-v1:0"),
     ("aws.bedrock", "global.anthropic.claude-3-7-sonnet-20250219-v1:0", None),
     ("aws.bedrock", "us.openai.gpt-6-sol", "regional.openai.gpt-6-sol"),
     # Google: ai.google.dev and Vertex model ids
@@ -108,7 +109,8 @@ OTHERWISE = {
     # Names that DeepSeek's own API never had.
     "deepseek-chat-v3-0324", "deepseek-r1", "deepseek-r1-20260101", "deepseek-r1-0528",
     # A parameter in the name.
-    *(f"{name}[fast={word}]" for name in ("composer-2.5", "grok-4.5", "grok-4.6", "grok-4.7") for word in ("true", "false")),
+    *(f"{name}[fast={word}]" for name in ("composer-2.5", "grok-4.5", "grok-4.6", "grok-4.7")
+      for word in ("true", "false")),
 }  # fmt: skip
 
 

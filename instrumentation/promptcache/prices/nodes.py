@@ -115,17 +115,15 @@ def _yaml(text: str) -> Node:
         import yaml
     except ImportError:
         raise DocumentError(1, 'YAML needs PyYAML (pip install "promptcache[prices]"); JSON needs nothing') from None
-    loader = yaml.SafeLoader(text)
     try:
+        loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
         return Node(1, None) if root is None else _from_yaml(loader, root, 0)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise DocumentError(mark.line + 1 if mark else 1, error.problem or "not YAML") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise DocumentError(1, f"not YAML: {error}") from None
-    finally:
-        loader.dispose()
 
 
 def _from_yaml(loader: Any, node: Any, depth: int) -> Node:

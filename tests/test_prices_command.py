@@ -1,0 +1,186 @@
+"""The commands `prices show`, `prices build`, `cost` and `breakeven`."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
+
+from promptcache.prices import table
+from promptcache.prices_command import money, register
+from promptcache.settings import OTEL_PROMPTCACHE_PRICES
+
+app = typer.Typer()
+register(app)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, [*arguments], env={OTEL_PROMPTCACHE_PRICES: None})
+
+
+def answer(*arguments: str) -> dict[str, Any]:
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.output)
+    return found
+
+
+def test_cost_says_every_part() -> None:
+    """platform.claude.com pricing, 2026-10-07: Opus 5.5 4 / 0.20 / 5 / 8 / 20."""
+    found = answer(
+        "cost", "--model", "claude-opus-5-5", "--at", "2026-11-20T10:00", "--uncached", "300", "--read", "5000",
+        "--write-5m", "100", "--write-1h", "50", "--output", "10",
+    )  # fmt: skip
+    assert found["amount"] == 0.0033
+    assert found["parts"] == {"input": 0.0012, "cache_read": 0.001, "cache_write": 0.0009, "output": 0.0002}
+    assert found["without_cache"] == 0.022
+    assert found["saved"] == 0.0187
+    assert found["unknown"] is None
+    assert found["currency"] == "USD"
+    price = found["price"]
+    assert (price["provider"], price["model"], price["tier"]) == ("anthropic", "claude-opus-5-5", "standard")
+    assert price["source"].startswith("genai-prices ")
+    assert price["date"]
+    assert price["usd_per_million"]["write.1h"] == 8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "usd"),
+    [
+        ("--model gpt-6-sol --write-30m 1000 --write-12h 1000", 0.0075),
+        ("--model gpt-6-sol --uncached 1000 --tier flex", 0.001),
+        ("--model gpt-6-sol --uncached 1000 --batch", 0.001),
+        ("--model gpt-6-sol --uncached 1000 --geo regional", 0.0022),
+        ("--model claude-opus-5-5 --uncached 1000 --speed fast", 0.008),
+        ("--model claude-opus-5-5 --uncached 1000 --geo us --batch", 0.0022),
+        ("--model claude-sonnet-4-6 --uncached 300000 --at 2026-03-12", 1.8),
+        ("--model deepseek-v4-pro --uncached 1000000 --at 2026-11-20T02:00+01:00", 1.32),
+        ("--provider azure.ai.openai --model gpt-4o --uncached 1000", 0.0025),
+        ("--provider aws.bedrock --model us.anthropic.claude-opus-5-5 --uncached 1000", 0.0044),
+        (
+            "--model gemini-2.5-flash --uncached 600 --audio-input 400 --read 500 --audio-read 500 --output 100",
+            0.000895,
+        ),
+        ("--model gpt-4o-audio-preview --audio-output 100", 0.008),
+    ],
+)
+def test_cost_of_every_flag(arguments: str, usd: float) -> None:
+    assert answer("cost", *arguments.split())["amount"] == usd
+
+
+def test_cost_in_words() -> None:
+    done = run("cost", "--model", "claude-opus-5-5", "--write-5m", "1000")
+    assert done.exit_code == 0
+    assert "amount         0.005 USD" in done.output
+    assert "saved          -0.001 USD" in done.output
+    assert "cache_read" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ("cost --model nope --uncached 1", "model"),
+        ("cost --model gpt-4o --uncached 1 --tier scale", "tier"),
+        ("cost --model gpt-4o --write-12h 1", "price"),
+        ("prices show nope", "model"),
+        ("prices show gpt-4o --tier flex", "tier"),
+        ("prices show deepseek-chat --at 2024-01-01", "price"),
+        ("prices show grok-4.3 --batch --at 2026-01-01", "tier"),
+        ("breakeven nope", "model"),
+        ("breakeven o1-pro", "price"),
+    ],
+)
+def test_unknown_costs_exit_with_3(arguments: str, reason: str) -> None:
+    done = run(*arguments.split())
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert f"({reason})" in done.stderr
+    machine = run(*arguments.split(), "--json")
+    assert machine.exit_code == 3
+    told = json.loads(machine.stdout)
+    assert (told["amount"], told["unknown"]) == (None, reason)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["cost", "cost --model gpt-4o --uncached -1", "cost --model gpt-4o --at yesterday", "cost --model gpt-4o --read x"],
+)
+def test_nonsense_exits_with_2(arguments: str) -> None:
+    assert run(*arguments.split()).exit_code == 2
+
+
+def test_show() -> None:
+    done = run("prices", "show", "gpt-6-sol", "--at", "2026-11-20")
+    assert done.exit_code == 0
+    assert "openai gpt-6-sol, standard: USD per million tokens" in done.output
+    assert "above 272,000 input tokens" in done.output
+    assert "  write.12h          5\n" in done.output
+    assert "Tiers: standard, batch, flex, priority." in done.output
+    assert "write.12h: developers.openai.com" in done.output
+    found = answer("prices", "show", "gpt-6-sol", "--tier", "flex", "--at", "2026-08-01")
+    assert [band["above"] for band in found["bands"]] == [None, 272_000]
+    assert [band["usd_per_million"]["input"] for band in found["bands"]] == [1, 2]
+    assert found["bands"][0]["since"] == "2026-07-15"
+    since = run("prices", "show", "claude-sonnet-4-6", "--at", "2026-11-20").output
+    assert "in force since 2026-03-13" in since
+
+
+def test_show_of_a_price_file(tmp_path: Path) -> None:
+    (tmp_path / "p.json").write_text('{"models": [{"match": "mine", "input": 1, "tools": {"web_search": 5}}]}')
+    done = run("prices", "show", "mine", "--provider", "x", "--prices", str(tmp_path / "p.json"))
+    assert done.exit_code == 0
+    assert "  tools.web_search  5" in done.output
+    assert "Source: p.json" in done.output
+
+
+def test_breakeven() -> None:
+    """S0-breakeven of the worked examples: 1.25x pays with 2 requests, 2x with 3."""
+    done = run("breakeven", "claude-sonnet-4-5", "--per-hour", "12")
+    assert done.exit_code == 0
+    assert "Cheapest: 1h." in done.output
+    found = answer("breakeven", "claude-sonnet-4-5", "--per-hour", "12", "--steady")
+    assert found["cheapest"] == "5m"
+    assert {row["ttl"]: row["pays_after"] for row in found["choices"]} == {"5m": 2, "1h": 3, "none": None}
+    assert {row["ttl"] for row in answer("breakeven", "gpt-6-sol")["choices"]} == {"30m", "12h", "none"}
+
+
+def test_breakeven_of_stored_caches() -> None:
+    """S1-gemini31pro: from 4 requests within the hour on."""
+    assert answer("breakeven", "gemini-3.1-pro-preview")["stored_pays_from_per_hour"] == 4
+    assert "pays from 4 requests" in run("breakeven", "gemini-3.1-pro-preview").output
+
+
+def test_build_shows_what_changes(tmp_path: Path) -> None:
+    folder = tmp_path / "table"
+    shutil.copytree(table.FOLDER, folder)
+    assert run("prices", "build", "--check", "--folder", str(folder)).exit_code == 0
+    file = folder / "deepseek.jsonl"
+    before = file.read_text()
+    file.write_text(before.replace('"input":0.15', '"input":0.16'))
+    stale = run("prices", "build", "--check", "--folder", str(folder))
+    assert stale.exit_code == 1
+    assert '-{"names":["deepseek-flash"]' in stale.stdout
+    assert '+{"names":["deepseek-flash"]' in stale.stdout
+    assert "1 of " in stale.stderr
+    assert run("prices", "build", "--folder", str(folder)).exit_code == 0
+    assert file.read_text() == before
+
+
+def test_build_without_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "genai_prices.data", None)
+    done = run("prices", "build", "--check")
+    assert done.exit_code == 2
+    assert "promptcache[prices]" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0.00"), (1.5, "1.50"), (0.00241, "0.00241"), (-3.0, "-3.00"), (1e-9, "0.000000001")]
+)
+def test_money(value: float, text: str) -> None:
+    assert money(value) == text

@@ -1,0 +1,177 @@
+"""The compiled table: that it is what the build makes of its sources, and that reading it costs next to nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from promptcache.prices import build, overlay, own, table
+from promptcache.prices.overlay import Raw
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, list[str]]:
+    return build.build()
+
+
+def test_the_table_is_what_the_build_makes(made: dict[str, list[str]]) -> None:
+    for vendor, lines in made.items():
+        assert build.read(f"{table.FOLDER}/{vendor}.jsonl") == lines, f"run `promptcache prices build` ({vendor})"
+    assert {path.stem for path in Path(table.FOLDER).glob("*.jsonl")} == set(made)
+
+
+def test_the_build_is_reproducible_and_keeps_the_day_of_a_version(made: dict[str, list[str]], tmp_path: Path) -> None:
+    folder = str(tmp_path / "table")
+    build.write(build.build(folder, "2026-01-02"), folder)
+    assert json.loads(build.read(f"{folder}/openai.jsonl")[0])["date"] == "2026-01-02"
+    again = build.build(folder, "2026-05-05")
+    assert again["openai"][1:] == made["openai"][1:]
+    assert json.loads(again["openai"][0])["date"] == "2026-01-02"
+    assert json.loads(build.build(str(tmp_path / "none"))["openai"][0])["source"].startswith("genai-prices ")
+
+
+def test_rows_are_well_formed(made: dict[str, list[str]]) -> None:
+    for vendor, lines in made.items():
+        names: list[str] = []
+        for line in lines[1:]:
+            raw = json.loads(line)
+            names += raw["names"]
+            row = table.row(vendor, line, json.loads(lines[0]))
+            for tier in row.tiers():
+                periods = row.periods(tier, 1.0)
+                assert [p.since for p in periods] == sorted(p.since for p in periods), row.id
+                for period in periods:
+                    assert len(period.rates) == len(period.bands) + 1
+                    assert all(rates.source and rates.date for rates in period.rates)
+        assert len(names) == len(set(names)), vendor
+
+
+def test_a_name_is_found_among_names_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A name that also stands elsewhere in a line is no hit there."""
+    header = '{"source":"s","date":"2026-01-01"}'
+    lines = ['{"names":["a"],"prices":[],"also":{"x":"b"}}', '{"names":["b"],"prices":[]}']
+    (tmp_path / "acme.jsonl").write_text("\n".join([header, *lines]), encoding="ascii")
+    monkeypatch.setattr(table, "FOLDER", str(tmp_path))
+    found = table.find("acme", ["c", "b"])
+    assert found is not None
+    assert (found.id, found.source, found.date) == ("b", "s", "2026-01-01")
+    assert table.find("acme", ["x"]) is None
+    assert table.find("nobody", ["b"]) is None
+
+
+PROBE = """
+import sys
+before = set(sys.modules)
+import promptcache.prices.{module}
+heavy = {{"genai_prices", "yaml", "pydantic", "typer", "promptcache.prices.userfile"}} & set(sys.modules) - before
+print(sorted(heavy))
+"""
+
+
+@pytest.mark.parametrize("module", ["book", "table", "names", "algebra"])
+def test_importing_prices_imports_nothing_heavy(module: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(module=module)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+# What each kind of own rule does, on rows made for it.
+
+STANDARD: dict[str, Any] = {"input": 2, "read": [1, 100, 4], "output": 8, "tools.web_search": 10, "storage": 3}
+
+
+def raw(*prices: dict[str, Any]) -> Raw:
+    return {"names": ["m*"], "prices": [dict(price) for price in prices]}
+
+
+def multiply(since: str = "2026-01-01", **factors: float) -> own.Multiply:
+    return own.Multiply("v", ("m",), "flex", since, {"*": 0.5} | factors, "page", "2026-02-02")
+
+
+def test_multiply_makes_a_tier_until_the_list_has_its_own() -> None:
+    row = raw(STANDARD, {"from": "2026-03-01", "input": 4}, {"tier": "flex", "from": "2026-06-01", "input": 9})
+    overlay.lay(row, multiply(read=1.0))
+    assert row["prices"][3:] == [
+        {"tier": "flex", "from": "2026-01-01", "source": "page", "date": "2026-02-02", "input": 1,
+         "read": [1, 100, 4], "output": 4, "tools.web_search": 10},
+        {"tier": "flex", "from": "2026-03-01", "source": "page", "date": "2026-02-02", "input": 2},
+    ]  # fmt: skip
+
+
+def test_multiply_leaves_other_models_alone() -> None:
+    row = raw(STANDARD)
+    row["names"] = ["other"]
+    overlay.lay(row, multiply())
+    assert row["prices"] == [STANDARD]
+
+
+BACK = own.Backdate("v", "flex", "2026-01-01", "page", "2026-02-02")
+
+
+def test_backdate_moves_the_first_day() -> None:
+    row = raw({"input": 2}, {"tier": "flex", "from": "2026-06-01", "input": 1})
+    overlay.lay(row, BACK)
+    assert row["prices"][1] == {
+        "tier": "flex", "from": "2026-01-01", "input": 1, "source": "page", "date": "2026-02-02",
+    }  # fmt: skip
+
+
+def test_backdate_keeps_the_proportion_where_the_standard_price_was_another() -> None:
+    row = raw(
+        {"input": [10, 5, 20]}, {"from": "2026-03-01", "input": [2, 5, 4]},
+        {"tier": "flex", "from": "2026-06-01", "input": [1, 5, 2]},
+    )  # fmt: skip
+    overlay.lay(row, BACK)
+    assert [(one.get("from"), one["input"]) for one in row["prices"] if "tier" in one] == [
+        ("2026-03-01", [1, 5, 2]), ("2026-01-01", [5, 5, 10]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("before", [{"read": 1}, {"input": [10, 5, 20]}])
+def test_backdate_does_not_guess_where_the_shapes_differ(before: dict[str, Any]) -> None:
+    row = raw(before, {"from": "2026-03-01", "input": 2}, {"tier": "flex", "from": "2026-06-01", "input": 1})
+    overlay.lay(row, BACK)
+    assert [one["from"] for one in row["prices"] if "tier" in one] == ["2026-03-01"]
+
+
+@pytest.mark.parametrize("prices", [(STANDARD,), (STANDARD, {"tier": "flex", "input": 1})])
+def test_backdate_without_need(prices: tuple[dict[str, Any], ...]) -> None:
+    row = raw(*prices)
+    overlay.lay(row, BACK)
+    assert row["prices"] == list(prices)
+
+
+def test_add_puts_a_price_where_it_is_missing_and_says_so() -> None:
+    row = raw(
+        {"input": 2, "write.30m": 2.5}, {"input": 3}, {"tier": "batch", "input": 1, "write.30m": 1, "write.12h": 7}
+    )
+    overlay.lay(row, own.Add("v", ("*",), "write.12h", "page", "2026-02-02", of="input", factor=2.5))
+    assert [one.get("write.12h") for one in row["prices"]] == [5, None, 7]
+    assert row["also"] == {"write.12h": "page (2026-02-02)"}
+    other = raw({"read": 2})
+    overlay.lay(other, own.Add("v", ("*",), "write.5m", "page", "2026-02-02", of="input"))
+    assert "also" not in other
+
+
+def test_uplift_is_the_first_that_names_the_model() -> None:
+    row = raw(STANDARD)
+    for factor in (1.1, 1.0):
+        overlay.lay(row, own.Uplift("v", ("m",), {"us": factor}, "page", "2026-02-02"))
+    assert row["uplift"] == {"us": 1.1}
+
+
+def test_numbers_keep_the_digits_of_their_source() -> None:
+    assert [overlay.number(value) for value in (0.1 + 0.2, 2.0, 1e-9)] == [0.3, 2, 1e-9]
+
+
+def test_every_own_rule_has_a_source_and_a_day(made: dict[str, list[str]]) -> None:
+    for rule in own.RULES:
+        assert rule.source
+        assert table.seconds(rule.date) > 0
+        assert rule.vendor in made
