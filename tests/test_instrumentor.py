@@ -92,7 +92,8 @@ def test_the_module_level_client(emulator_url: str, telemetry: Telemetry, monkey
     monkeypatch.setattr(openai, "api_key", "k")
     openai.responses.create(**RESPONSES)
     assert telemetry.span.name == "chat gpt-5.4"
-    openai._module_client._reset_client()  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage, reportUnknownMemberType]  # as the SDK's own tests do
+    openai._load_client().close()  # pyright: ignore[reportPrivateUsage]  # as the SDK's own tests do
+    openai._reset_client()  # pyright: ignore[reportPrivateUsage]
 
 
 def test_azure_is_called_by_its_name_and_its_deployment(emulator_url: str, telemetry: Telemetry) -> None:
