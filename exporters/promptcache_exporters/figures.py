@@ -11,13 +11,14 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from . import store
+from . import parquet, store
 
 
 class By(StrEnum):
@@ -45,7 +46,7 @@ _KEYS: Final = {
 }
 
 # The hit rate speaks of calls whose cached tokens were reported, and of no batch results (DESIGN section 6).
-_JUDGED: Final = "FILTER (WHERE outcome IS NOT 'unreported' AND batch = 0)"
+_JUDGED: Final = "FILTER (WHERE coalesce(outcome, '') <> 'unreported' AND batch = 0)"
 # Calls in which nothing reusable can have been missed: their waste is 0 without anybody saying so.
 _BLAMELESS: Final = "outcome IN ('hit', 'cold', 'prewarm')"
 
@@ -148,7 +149,7 @@ class Report:
 _BOUNDS: Final = "SELECT min(time), max(time), min(id), max(id) FROM calls WHERE time >= ?"
 _SAMPLED: Final = """
 SELECT count(*), count(*) FILTER (WHERE sample_ratio IS NULL), min(sample_ratio) FROM calls
-WHERE sample_ratio IS NOT 1.0 AND +time >= ?"""
+WHERE coalesce(sample_ratio, 0) <> 1.0 AND +time >= ?"""
 _UNPRICED: Final = f"""
 SELECT {_KEYS[By.MODEL]}, cost_unknown, count(*) FROM calls WHERE {_NO_PRICE} AND +time >= ?
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"""  # noqa: S608  # SQL of our own
@@ -160,7 +161,7 @@ GROUP BY 1, 2, 3 HAVING count(*) > 1 ORDER BY 1, 2, 4"""  # noqa: S608  # SQL of
 
 def collect(path: Path, by: By = By.SERVICE, since: float = -math.inf) -> Report:
     """The report on the table at `path`, calls begun at `since` (epoch seconds) or later. Raises `UnusableError`."""
-    with store.open_to_read(path) as connection:
+    with _opened(path) as connection:
         first, last, low, high = connection.execute(_BOUNDS, (since,)).fetchone()
         groups = {} if first is None else _groups(path, by, since, low, high)
         totals = _added(list(groups.values()))
@@ -181,17 +182,24 @@ def collect(path: Path, by: By = By.SERVICE, since: float = -math.inf) -> Report
     )
 
 
+def _opened(path: Path) -> AbstractContextManager[store.Readable]:
+    """The view `calls` of the file, a table or an export of one. The queries here are of the SQL that both speak."""
+    return parquet.open_to_read(path) if parquet.is_one(path) else store.open_to_read(path)
+
+
 def _groups(path: Path, by: By, since: float, low: int, high: int) -> dict[str | None, Sums]:
     sums = ", ".join(_SUMS.values())
     query = f"SELECT {_KEYS[by]}, {sums} FROM calls WHERE id BETWEEN ? AND ? AND +time >= ? GROUP BY 1"  # noqa: S608  # SQL of our own
 
+    step = high - low + 1 if parquet.is_one(path) else RANGE  # DuckDB divides the work by itself
+
     def read(first: int) -> list[tuple[Any, ...]]:
-        with store.open_to_read(path) as connection:
-            return connection.execute(query, (first, min(first + RANGE - 1, high), since)).fetchall()
+        with _opened(path) as connection:
+            return list(connection.execute(query, (first, min(first + step - 1, high), since)).fetchall())
 
     found: dict[str | None, list[tuple[Any, ...]]] = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for rows in pool.map(read, range(low, high + 1, RANGE)):
+        for rows in pool.map(read, range(low, high + 1, step)):
             for key, *sums_of_key in rows:
                 found.setdefault(key, []).append(tuple(sums_of_key))
     return {key: _added(parts) for key, parts in found.items()}

@@ -13,7 +13,7 @@ import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 
 from promptcache.exits import Exit
 from promptcache.settings import OTEL_PROMPTCACHE_DB
@@ -120,6 +120,14 @@ class UnusableError(Exception):
     def __init__(self, code: Exit, text: str) -> None:
         super().__init__(text)
         self.code = code
+
+
+class Readable(Protocol):
+    """What the figures need of a connection, SQLite's or DuckDB's."""
+
+    def execute(self, sql: str, parameters: Any = ..., /) -> Any:
+        """A cursor over the answer."""
+        ...
 
 
 @contextmanager

@@ -237,7 +237,7 @@ INDEXES: Final = (
     f"CREATE UNIQUE INDEX IF NOT EXISTS {NAME}_span ON {NAME} (trace_id, span_id)",
     f"CREATE INDEX IF NOT EXISTS {NAME}_time ON {NAME} (time)",
     # Both list exceptions and stay almost empty, so that the report need not read the table for them.
-    f"CREATE INDEX IF NOT EXISTS {NAME}_sampled ON {NAME} (sample_ratio) WHERE sample_ratio IS NOT 1.0",
+    f"CREATE INDEX IF NOT EXISTS {NAME}_sampled ON {NAME} (sample_ratio) WHERE coalesce(sample_ratio, 0) <> 1.0",
     f"CREATE INDEX IF NOT EXISTS {NAME}_unpriced ON {NAME} (cost_unknown) WHERE cost_amount IS NULL",
 )
 

@@ -15,6 +15,7 @@ from .version import __version__
 COMMANDS: Final[Mapping[str, str]] = {
     "report": "promptcache_exporters.command:report",
     "explain": "promptcache_exporters.explain_command:explain",
+    "export": "promptcache_exporters.export_command:export",
     "prices": "promptcache.prices_command:register",
     "cost": "promptcache.prices_command:register",
     "alerts": "promptcache_exporters.alerts.command:alerts",
