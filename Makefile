@@ -5,7 +5,7 @@ DEMO := .venv-demo
 PIP := -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types clean
+.PHONY: help demo test check lint types sdk-suite clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
@@ -38,5 +38,9 @@ types: $(VENV)/.ready
 	@$(VENV)/bin/mypy && $(VENV)/bin/mypy tests examples
 	@$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
+SDK ?= openai
+sdk-suite: $(VENV)/.ready ## an SDK's own tests, plain and instrumented (SDK=openai, anthropic, google-genai)
+	@$(VENV)/bin/python tests/sdk_suite/run.py $(SDK)
+
 clean: ## removes what the other targets made
-	rm -rf $(VENV) $(DEMO) dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,138 @@
+"""The SDKs' own tests, plain and then instrumented: what fails only with us is a difference that the application sees.
+
+    python tests/sdk_suite/run.py [openai | anthropic | google-genai]
+
+Fetches the source distribution of the installed release (it is never committed), makes a virtual environment with the
+test dependencies that it names, runs the tests that need no live mock server, warnings as errors where the SDK sets
+them so, and prints the new failures. Exits with 1 if there are any, or if a step of ours failed inside.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tarfile
+import venv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+from xml.etree import ElementTree
+
+HERE: Final = Path(__file__).resolve().parent
+ROOT: Final = HERE.parent.parent
+PIP: Final = ("-m", "pip", "--disable-pip-version-check", "--quiet")
+STAINLESS: Final = ("tests/test_client.py", "tests/test_streaming.py", "tests/test_response.py", "tests/lib")
+
+
+@dataclass(frozen=True)
+class Suite:
+    """How one SDK is tested. `control` is the side that the instrumented one is compared with."""
+
+    tests: tuple[str, ...]
+    extras: str
+    groups: tuple[str, ...] = ("dev", "pydantic-v2")
+    more: tuple[str, ...] = ()
+    control: str = "plain"
+    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+SUITES: Final = {
+    "openai": Suite(
+        (*STAINLESS, "tests/test_legacy_response.py"),
+        extras="aiohttp,realtime,bedrock,vertex,datalib,voice_helpers",
+        environment={"DEFER_PYDANTIC_BUILD": "false"},
+    ),
+    # Traces itself as soon as there is a tracer provider, which some of its tests notice.
+    "anthropic": Suite(
+        (*STAINLESS, "tests/test_tracing.py", "tests/test_open_telemetry.py", "tests/test_middleware.py"),
+        extras="aiohttp,vertex,bedrock,mcp,webhooks",
+        control="provider",
+    ),
+    "google-genai": Suite(
+        ("google/genai/tests/client", "google/genai/tests/errors", "google/genai/tests/common"),
+        extras="aiohttp",
+        groups=(),
+        more=("pytest", "pytest-asyncio", "pytest-xdist"),
+        control="provider",
+    ),
+}
+
+
+def fetch(sdk: str, folder: Path) -> Path:
+    """The unpacked source of the release that is installed here."""
+    release = version(sdk)
+    source = folder / f"{sdk.replace('-', '_')}-{release}"
+    if not source.is_dir():
+        wanted = f"{sdk}=={release}"
+        download = (*PIP, "download", "--no-deps", "--no-binary", sdk, "--dest", str(folder), wanted)
+        subprocess.run([sys.executable, *download], check=True)
+        with tarfile.open(f"{source}.tar.gz") as archive:
+            archive.extractall(folder, filter="data")
+    return source
+
+
+def environment(sdk: str, suite: Suite, source: Path, folder: Path) -> Path:
+    """The Python of a virtual environment with the SDK, what its tests need, and ourselves."""
+    python = folder / "env" / "bin" / "python"
+    if not python.exists():
+        venv.create(folder / "env", with_pip=True)
+        # The first pip that knows dependency groups is younger than some Pythons.
+        subprocess.run([python, *PIP, "install", "pip>=25.1"], check=True)
+    groups = [part for group in suite.groups for part in ("--group", f"{source / 'pyproject.toml'}:{group}")]
+    wanted = [f"{sdk}[{suite.extras}]=={version(sdk)}", *suite.more, "--editable", f"{ROOT}[sdk]"]
+    subprocess.run([python, *PIP, "install", *groups, *wanted], check=True)
+    return python
+
+
+def run(side: str, suite: Suite, source: Path, python: Path) -> Mapping[str, str | None]:
+    """Every test's failure, None where it passed or was skipped."""
+    report = source.parent / f"{side}.xml"
+    more = {**suite.environment, "SDK_SUITE": side, "PYTHONPATH": str(HERE)}
+    print(f"\n== {side}", flush=True)
+    quiet = ("-q", "--tb=no", "--show-capture=no", "--disable-warnings")
+    ended = subprocess.run(
+        [python, "-m", "pytest", "-p", "plugin", *quiet, f"--junitxml={report}", *suite.tests],
+        cwd=source,
+        env=os.environ | more,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if ended.returncode not in (0, 1):
+        sys.exit(f"pytest could not run:\n{ended.stdout[-4000:]}")
+    shown = [line for line in ended.stdout.splitlines() if line.startswith("promptcache") or " passed" in line]
+    print(*shown, sep="\n", flush=True)
+    failures: dict[str, str | None] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        bad = next((child for child in case if child.tag in {"failure", "error"}), None)
+        name = f"{case.get('classname')}::{case.get('name')}"
+        failures[name] = None if bad is None else (bad.get("message") or "failed")
+    if "promptcache said" in ended.stdout:
+        failures["promptcache"] = "a step of ours failed"
+    if side == "promptcache" and "promptcache: 0 spans" in ended.stdout:
+        failures["promptcache"] = "no test was instrumented"
+    return failures
+
+
+def main(sdk: str) -> int:
+    """Compares the two sides of one SDK."""
+    suite = SUITES[sdk]
+    folder = ROOT / f".venv-sdk-suite-{sdk}"
+    folder.mkdir(exist_ok=True)
+    source = fetch(sdk, folder)
+    python = environment(sdk, suite, source, folder)
+    print(f"{sdk} {version(sdk)}: {' '.join(suite.tests)}")
+    control, ours = (run(side, suite, source, python) for side in (suite.control, "promptcache"))
+    new = {name: error for name, error in ours.items() if error is not None and control.get(name) is None}
+    missing = control.keys() - ours.keys()
+    print(f"\n{len(control)} tests, {sum(map(bool, control.values()))} fail without us (no mock server, no network)")
+    print(f"new failures: {len(new)}, tests that did not run: {len(missing)}")
+    for name, error in new.items():
+        print(f"  {name}: {error.splitlines()[0][:160]}")
+    return 1 if new or missing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "openai"))
