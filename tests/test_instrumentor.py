@@ -17,7 +17,8 @@ import pytest
 from openai import _base_client as base  # the choke point itself
 
 from promptcache import PromptCacheInstrumentor, Settings, settings
-from promptcache.observe import Around, Ended, Flow, safely
+from promptcache.observe import safely
+from promptcache.patch.around import Around, Ended, Flow
 from promptcache.patch.drive import Patches, Target
 
 from .calls import CHAT, RESPONSES
@@ -149,7 +150,7 @@ def test_an_sdk_that_moved_is_said_once_and_left_alone(caplog: pytest.LogCapture
             return other
 
     def flow(*_: Any) -> Flow:
-        yield
+        yield None
 
     patches, observer = Patches(), SimpleNamespace()
     patches.module = SimpleNamespace(Client=Client)
@@ -194,7 +195,7 @@ def test_a_flow_that_breaks_leaves_the_call_alone(where: str) -> None:
     def flow() -> Flow:
         if where == "before":
             raise LookupError
-        seen.append((yield))
+        seen.append((yield None))
         if where == "after":
             raise LookupError
 

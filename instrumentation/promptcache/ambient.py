@@ -94,11 +94,11 @@ def site() -> Site | None:
     return None
 
 
-def inside(packages: tuple[str, ...]) -> bool:
-    """Whether code of one of these packages is on this thread's stack, below a finalizer that asks."""
-    frame: FrameType | None = sys._getframe(4)  # pyright: ignore[reportPrivateUsage]  # as above; past us, `drop`, `safely` and `__del__`
+def telemetry_runs(frame: FrameType | None) -> bool:
+    """Whether `frame`, or one below it on its stack, is telemetry's own code, which may hold a lock."""
     while frame is not None:
-        if frame.f_globals.get("__name__", "").partition(".")[0] in packages:
+        package, _, rest = frame.f_globals.get("__name__", "").partition(".")
+        if package == "promptcache" or (package == "opentelemetry" and not rest.startswith("instrumentation.")):
             return True
         frame = frame.f_back
     return False

@@ -6,14 +6,13 @@ path runs inside `safely`: the only broad `except` of the project, so that no fa
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from logging import getLogger
 from threading import Lock
 from traceback import extract_tb
-from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast, final
+from typing import ParamSpec, TypeVar, cast, final
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -48,45 +47,6 @@ def safely(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | No
             _said.add(kind)
             log.warning("promptcache failed with %s in %s; the application is not affected", *kind)
         return None
-
-
-@dataclass(slots=True)
-class Ended:
-    """How the application's own call ended: with a result, or with an exception."""
-
-    result: Any = None
-    error: BaseException | None = None
-
-
-Flow = Generator[None, Ended, None]
-"""A step of ours around a call of the application's: runs to its only `yield`, is then sent how the call `Ended`."""
-
-
-@final
-class Around:
-    """Runs a flow around a block: `with Around(flow, ...) as turn: turn.result = call()`. Never raises, never hides."""
-
-    __slots__ = ("_flow", "result")
-
-    def __init__(self, flow: Callable[P, Flow], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        self.result: Any = None
-        self._flow = safely(flow, *args, **kwargs)
-
-    def __enter__(self) -> Around:
-        if self._flow is not None:
-            safely(next, self._flow, None)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._flow is not None:
-            safely(self._finish, self._flow, Ended(self.result, error))
-
-    @staticmethod
-    def _finish(flow: Flow, ended: Ended) -> None:
-        try:
-            flow.send(ended)
-        except StopIteration:
-            return
 
 
 @final
@@ -167,6 +127,11 @@ class Record:
         self.prompt = safely(self.asked.wire.prompt, request)
         self.sighting = safely(self.observer.diagnosis.open, request, self.prompt)
 
+    @property
+    def began(self) -> bool:
+        """Whether output has been seen."""
+        return self._first_chunk is not None
+
     def hear(self, data: object) -> None:
         """The SDK parsed `data` and is about to build its model of it."""
         self.heard = True
@@ -208,10 +173,13 @@ class Record:
                 self.span.end()
 
     def drop(self) -> None:
-        """The response was garbage-collected. Ends the call, now if no lock of telemetry's can be held here."""
-        if self._once.locked():
-            return
-        if ambient.inside(("opentelemetry", "promptcache")):
+        """The response was garbage-collected: runs in its `__del__`, by `safely`."""
+        if not self._once.locked():
+            self.leave(busy=ambient.telemetry_runs(sys._getframe(3)))  # pyright: ignore[reportPrivateUsage]  # past us, `safely` and `__del__`
+
+    def leave(self, *, busy: bool) -> None:
+        """Ends the call, now if no lock of telemetry's can be held here; if `busy`, with the next call."""
+        if busy:
             self.observer.dropped.append(self)
         else:
             self.end()

@@ -15,8 +15,9 @@ from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
 
-from ..observe import Around, Ended, Flow, Record, safely
+from ..observe import Record, safely
 from ..providers.wire import JSON, mapping
+from .around import Around, Ended, Flow
 
 KEY: Final = "promptcache"
 LARGEST_BODY: Final = 32 * 2**20
@@ -114,7 +115,7 @@ class Watched:
         safely(self._record.drop)
 
     def _closing(self) -> Flow:
-        yield
+        yield None
         error = sys.exc_info()[1]
         if error is not None and self._concerned(error):
             self._record.failed(error)
@@ -140,7 +141,7 @@ class Watched:
 
     def _reading(self) -> Flow:
         self._pulling = True
-        ended: Ended = yield
+        ended: Ended = yield None
         self._pulling = False
         if isinstance(ended.error, Exception):
             self._record.failed(ended.error)

@@ -16,9 +16,10 @@ from opentelemetry import context as otel
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from ..model import Request
-from ..observe import Flow, Record, safely
+from ..observe import Record, safely
 from ..observer import Asked, Observer
 from ..providers.wire import JSON, Route, find, mapping, text
+from .around import Flow
 from .drive import Target
 from .response import KEY, parsed, recorded, watch
 
@@ -112,7 +113,7 @@ class Stainless:
         token = _underway.set(_Underway(client, record))
         attached = otel.attach(record.context) if record is not None and record.own else None
         try:
-            ended = yield
+            ended = yield None
         finally:
             if attached is not None:
                 otel.detach(attached)
@@ -127,12 +128,12 @@ class Stainless:
         options, response = call["options"], call["response"]
         record = self._record(observer, client, options, response, stream=bool(call.get("stream")))
         if record is None:
-            yield
+            yield None
             return
         safely(_sent, observer, record, options, response, call.get("retries_taken"))
         response.extensions[KEY] = record
         record.held = True
-        ended = yield
+        ended = yield None
         if ended.error is not None:
             record.failed(ended.error)
         if not response.is_closed:
