@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import aclosing
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from .calls import each
 MARK = "promptcache-test"
 
 
-async def numbers(count: int) -> AsyncIterator[object]:
+async def numbers(count: int) -> AsyncGenerator[object, None]:
     SDK.open += 1
     try:
         for number in range(count):
@@ -50,8 +51,9 @@ class SDK:
             SDK.open -= 1
 
     async def items_async(self, count: int) -> AsyncIterator[object]:
-        async for item in numbers(count):
-            yield item
+        async with aclosing(numbers(count)) as items:
+            async for item in items:
+                yield item
 
     async def opened(self, count: int) -> AsyncIterator[object]:
         return numbers(count)
