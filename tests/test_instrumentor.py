@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import openai
 import pytest
-from openai import _base_client as base  # the choke point itself
+from openai import _base_client as base  # pyright: ignore[reportPrivateUsage]  # the choke point itself
 
 from promptcache import PromptCacheInstrumentor, Settings, settings
 from promptcache.observe import safely
@@ -69,12 +69,15 @@ def test_signatures_names_and_kinds_stay() -> None:
 def test_clients_can_be_subclassed_copied_and_responses_pickled(client: openai.OpenAI, telemetry: Telemetry) -> None:
     class Mine(openai.OpenAI):
         def request(self, *args: Any, **kwargs: Any) -> Any:
-            return super().request(*args, **kwargs)
+            parent: Any = super()
+            return parent.request(*args, **kwargs)
 
     with Mine(base_url=client.base_url, api_key="k") as mine:
-        made = copy.copy(mine).responses.create(**RESPONSES)
+        copied: Any = copy.copy(mine)
+        made = copied.responses.create(**RESPONSES)
     assert pickle.loads(pickle.dumps(made)) == made
-    raw = client.responses.with_raw_response.create(**RESPONSES)
+    unparsed: Any = client.responses.with_raw_response
+    raw = unparsed.create(**RESPONSES)
     assert pickle.loads(pickle.dumps(raw.http_response)).content == raw.content
     assert "promptcache" not in raw.http_response.extensions
     assert len(telemetry.spans) == 2
@@ -99,7 +102,8 @@ def test_the_module_level_client(emulator_url: str, telemetry: Telemetry, monkey
 
 def test_azure_is_called_by_its_name_and_its_deployment(emulator_url: str, telemetry: Telemetry) -> None:
     with openai.AzureOpenAI(azure_endpoint=emulator_url, api_key="k", api_version="2026-01-01") as client:
-        client.chat.completions.create(**{**CHAT, "model": "my-deployment"})
+        create: Any = client.chat.completions.create
+        create(**{**CHAT, "model": "my-deployment"})
     assert telemetry.attributes["gen_ai.provider.name"] == "azure.ai.openai"
     assert telemetry.attributes["gen_ai.request.model"] == "my-deployment"
 

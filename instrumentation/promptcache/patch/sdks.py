@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from ..providers import openai
 from .drive import Target
+from .socket import SENDING, receiving
 from .stainless import SDK, Stainless
 
 AZURE: Final = frozenset({"BaseAzureClient", "AzureOpenAI", "AsyncAzureOpenAI"})
@@ -24,4 +25,9 @@ class Row:
     targets: tuple[Target, ...]
 
 
-ROWS: Final = (Row("openai._base_client", Stainless(SDK(openai.ROUTES, _openai)).targets),)
+ROWS: Final = (
+    Row("openai._base_client", Stainless(SDK(openai.ROUTES, _openai)).targets),
+    Row("openai._websocket_connection", SENDING),
+    Row("openai.resources.responses.responses", receiving("ResponsesConnection", "AsyncResponsesConnection")),
+    Row("openai.resources.realtime.realtime", receiving("RealtimeConnection", "AsyncRealtimeConnection")),
+)

@@ -59,7 +59,8 @@ CHAT_COUNTERS: Final = Counters(
 )
 RESPONSES_COUNTERS: Final = Counters(
     input=("input_tokens",),
-    read=("input_tokens_details.cached_tokens",),
+    # Realtime reports in the singular.
+    read=("input_tokens_details.cached_tokens", "input_token_details.cached_tokens"),
     write=("input_tokens_details.cache_write_tokens",),
     output=("output_tokens",),
     reasoning=("output_tokens_details.reasoning_tokens",),
@@ -68,7 +69,13 @@ RESPONSES_COUNTERS: Final = Counters(
         "30m": ("input_tokens_details.cache_write_tokens_details.ttl_30m_tokens",),
         "12h": ("input_tokens_details.cache_write_tokens_details.ttl_12h_tokens",),
     },
-    modalities={},
+    modalities={
+        "audio.input": ("input_token_details.audio_tokens",),
+        "audio.read": ("input_token_details.cached_tokens_details.audio_tokens",),
+        "image.input": ("input_token_details.image_tokens",),
+        "image.read": ("input_token_details.cached_tokens_details.image_tokens",),
+        "audio.output": ("output_token_details.audio_tokens",),
+    },
     ttl="30m",
 )
 

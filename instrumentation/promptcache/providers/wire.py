@@ -178,17 +178,27 @@ def usage(facts: Facts, counters: Counters) -> Usage | None:
         write = reader.at_most(write, total - (read or 0), "read+write>input")
     else:
         total += (read or 0) + (write or 0)
+    uncached = total - (read or 0) - (write or 0)
     return Usage(
         input=total,
-        uncached=total - (read or 0) - (write or 0),
+        uncached=uncached,
         read=read,
         write=write,
         write_by_ttl=_by_ttl(reader, write, split, facts.ttl or counters.ttl),
         output=output,
         reasoning=reader.at_most(reasoning, output, "reasoning>output") if output is not None else reasoning,
-        modalities=reader.table(counters.modalities),
+        modalities=_modalities(reader, counters, uncached),
         issues=tuple(reader.issues),
     )
+
+
+def _modalities(reader: _Reader, counters: Counters, uncached: int) -> dict[str, int]:
+    """What is known of the modalities within the classes: `.input` is the uncached part alone, where theirs is all."""
+    found = reader.table(counters.modalities)
+    for name in [name for name in found if name.endswith(".input")]:
+        cached = found.get(f"{name.removesuffix('.input')}.read", 0) if counters.inside else 0
+        found[name] = max(0, min(found[name] - cached, uncached))
+    return {name: count for name, count in found.items() if count}
 
 
 def _by_ttl(reader: _Reader, write: int | None, split: Mapping[str, int], ttl: str) -> dict[str, int]:
