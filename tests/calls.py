@@ -10,10 +10,16 @@ import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from operator import attrgetter
 from typing import Any, Final
 
-import httpx2
+import openai
 from pydantic import BaseModel
+
+HTTP: Final = import_module("httpx2" if find_spec("httpx2") else "httpx")
+"""The HTTP library under the SDK: releases before openai 2.54 stand on the older one."""
 
 MODEL: Final = "gpt-5.4"
 SYSTEM: Final = "You are the agent of a shop. " + " ".join(f"Rule {n}: be polite, be brief." for n in range(400))
@@ -64,7 +70,7 @@ async def types(stream: Any) -> Notes:
     return [type(stream).__name__, *[type(item).__name__ async for item in each(stream)]]
 
 
-def unread(response: httpx2.Response) -> tuple[bool, bool]:
+def unread(response: Any) -> tuple[bool, bool]:
     return response.is_closed, response.is_stream_consumed
 
 
@@ -208,7 +214,7 @@ async def post_object(client: Any) -> Notes:
 
 
 async def post_response(client: Any) -> Notes:
-    made = await done(client.post("/responses", cast_to=httpx2.Response, body=dict(RESPONSES)))
+    made = await done(client.post("/responses", cast_to=HTTP.Response, body=dict(RESPONSES)))
     return [type(made).__name__, unread(made)]
 
 
@@ -223,12 +229,35 @@ async def with_options(client: Any) -> Notes:
     return [type(made).__name__]
 
 
+WAYS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
+    "chat.completions.create": (
+        chat, chat_stream, chat_stream_without_usage, chat_raw, chat_raw_unparsed, chat_raw_stream, streamed_parse,
+        streamed_json, streamed_lines, streamed_events, streamed_unread, post_object, extra_body, with_options,
+    ),
+    "chat.completions.stream": (chat_helper,),
+    "chat.completions.parse": (chat_parse,),
+    "beta.chat.completions.parse": (chat_beta,),
+    "responses.create": (responses, responses_stream, responses_raw, streamed_bytes, client_raw, post_response),
+    "responses.stream": (responses_helper,),
+    "responses.parse": (responses_parse,),
+    "responses.compact": (responses_compact,),
+    "beta.responses.create": (responses_beta,),
+}  # fmt: skip
+"""What an SDK must offer for a shape to be possible."""
+
+
+def offered(path: str) -> bool:
+    """Whether this release of the SDK has `path`."""
+    try:
+        attrgetter(path)(openai.OpenAI(api_key="none"))
+    except AttributeError:
+        return False
+    return True
+
+
 OPENAI: Final = tuple(
     Shape(use.__name__, use, reported=use not in {chat_stream_without_usage, streamed_unread})
-    for use in (
-        chat, chat_stream, chat_stream_without_usage, chat_helper, chat_parse, chat_beta, chat_raw, chat_raw_unparsed,
-        chat_raw_stream, streamed_parse, streamed_json, streamed_lines, streamed_bytes, streamed_events,
-        streamed_unread, responses, responses_stream, responses_helper, responses_parse, responses_compact,
-        responses_beta, responses_raw, client_raw, post_object, post_response, extra_body, with_options,
-    )
-)  # fmt: skip
+    for path, uses in WAYS.items()
+    if offered(path)
+    for use in uses
+)
