@@ -233,6 +233,22 @@ class Prefix:
 
 @final
 @dataclass(frozen=True, slots=True)
+class NamedCache:
+    """A cache that the application made and named, as the provider describes it; times in epoch seconds.
+
+    `expire_time` is the provider's own wording of `expires`.
+    """
+
+    name: str | None = None
+    model: str | None = None
+    tokens: int | None = None
+    created: float | None = None
+    expires: float | None = None
+    expire_time: str | None = None
+
+
+@final
+@dataclass(frozen=True, slots=True)
 class Site:
     """The application's own line that made the call."""
 
