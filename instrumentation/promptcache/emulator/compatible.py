@@ -66,5 +66,16 @@ DIALECTS: Final[Mapping[str, Callable[[JSON, Outcome], JSON]]] = {
 
 def usage(incoming: Incoming, plain: JSON, outcome: Outcome) -> JSON:
     """`plain` (OpenAI's usage) in the words of the server that the request names, if it names one."""
-    dialect = incoming.headers.get("x-emulator-usage") or incoming.params.get("dialect") or ""
+    dialect = _dialect(incoming)
     return DIALECTS[dialect](plain, outcome) if dialect in DIALECTS else plain
+
+
+def _dialect(incoming: Incoming) -> str:
+    return incoming.headers.get("x-emulator-usage") or incoming.params.get("dialect") or ""
+
+
+def unasked(incoming: Incoming, events: list[JSON | str], usage: JSON) -> None:
+    """Groq puts the usage of a stream into its last chunk under `x_groq`, asked or not (groq-python 1.7.0)."""
+    if _dialect(incoming) == "groq":
+        last = [event for event in events if isinstance(event, dict)][-1]
+        last["x_groq"] = {"id": "req_emulated", "usage": usage}

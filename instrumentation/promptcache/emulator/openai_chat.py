@@ -42,6 +42,7 @@ def complete(host: Host, incoming: Incoming) -> Answer:
         events = list(
             _chunks(frame | {"object": "chat.completion.chunk"}, said, finish, choices, usage if wanted else None)
         )
+        compatible.unasked(incoming, events, usage)
         broken = {"error": {"message": "The server had an error", "type": "server_error", "param": None, "code": None}}
         return Answer(events=events, frame=sse, media="text/event-stream", commit=commit, breaks=broken)
     shown = [_choice(index, said, finish) for index in range(choices)]

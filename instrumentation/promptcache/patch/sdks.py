@@ -27,6 +27,7 @@ class Row:
 
 ROWS: Final = (
     Row("openai._base_client", Stainless(SDK(openai.ROUTES, _openai)).targets),
+    Row("groq._base_client", Stainless(SDK(openai.ROUTES, lambda client: "groq")).targets),
     Row("openai._websocket_connection", SENDING),
     Row("openai.resources.responses.responses", receiving("ResponsesConnection", "AsyncResponsesConnection")),
     Row("openai.resources.realtime.realtime", receiving("RealtimeConnection", "AsyncRealtimeConnection")),
