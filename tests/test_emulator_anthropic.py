@@ -47,7 +47,7 @@ def send(engine: Emulator, key: str = "a", **body: Any) -> Outcome:
     return engine.ledger[-1].outcome
 
 
-def status(engine: Emulator, **body: Any) -> tuple[int, str]:
+def status(engine: Emulator, **body: Any) -> tuple[str, str]:
     base = {"model": MODEL, "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}]}
     answer = engine.post("/v1/messages", base | body)
     return answer.get("error", {}).get("type"), answer.get("error", {}).get("message")

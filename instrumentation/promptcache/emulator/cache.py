@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Final
 
 from . import tokens
+from .profiles import Rules
 
 TOOLS, SYSTEM, MESSAGES = 0, 1, 2
 _LIMIT: Final = 1 << 20
@@ -102,6 +103,14 @@ class Plan:
     reads: tuple[int, ...] = ()
     writes: tuple[Write, ...] = ()
     bills: bool = True
+
+
+def stepped(prompt: Prompt, rules: Rules) -> Plan:
+    """The plan of a provider that caches by itself: every multiple of `step` from `minimum` on; writes are free."""
+    first = -(-rules.minimum // rules.step) * rules.step
+    cuts = tuple(range(first, prompt.total + 1, rules.step))
+    seconds, age = rules.seconds(rules.ttl), rules.age * rules.stretch
+    return Plan(prompt, cuts, tuple(Write(cut, rules.ttl, seconds, age) for cut in cuts), bills=False)
 
 
 @dataclass(frozen=True, slots=True)

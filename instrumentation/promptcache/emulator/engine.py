@@ -90,8 +90,12 @@ class Emulator:
     def settle(self, incoming: Incoming, model: str, plan: Plan, output: int) -> tuple[Outcome, Callable[[], None]]:
         """Asks the cache, keeps the record. Returns what was read and written, and the commit of what is written."""
         outcome, commit = self.cache.look(incoming.tenant, plan)
-        self.ledger.append(Record(self.clock(), incoming.path, model, incoming.tenant, outcome, output, plan))
+        self.note(incoming, model, plan, output, outcome)
         return outcome, commit
+
+    def note(self, incoming: Incoming, model: str, plan: Plan, output: int, outcome: Outcome) -> None:
+        """Keeps the record of a request that did not ask the cache: what it names is there."""
+        self.ledger.append(Record(self.clock(), incoming.path, model, incoming.tenant, outcome, output, plan))
 
     def handle(
         self, method: str, path: str, raw: bytes, headers: Mapping[str, str], query: Mapping[str, str]

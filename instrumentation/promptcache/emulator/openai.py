@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 from . import tokens
-from .cache import MESSAGES, SYSTEM, TOOLS, Outcome, Piece, Plan, Prompt, Write
+from .cache import MESSAGES, SYSTEM, TOOLS, Outcome, Piece, Plan, Prompt, Write, stepped
 from .plain import JSON, compact, is_array, obj, rows
 from .profiles import OPENAI, Rules
 from .wire import Host, Incoming, Refused
@@ -137,16 +138,10 @@ def _flat(value: Any) -> str:
 def plan(host: Host, incoming: Incoming, model: str, prompt: Prompt) -> tuple[Plan, Rules]:
     """Where this request looks and writes, by the profile in force."""
     rules = host.rules(OPENAI, model, incoming)
-    return (_breakpoints if rules.implicit != "none" else _automatic)(prompt, rules, incoming.body), rules
-
-
-def _automatic(prompt: Prompt, rules: Rules, body: JSON) -> Plan:
-    """Every multiple of `step` from `minimum` on is written and read; nothing is billed for writing."""
-    first = -(-rules.minimum // rules.step) * rules.step
-    cuts = tuple(range(first, prompt.total + 1, rules.step))
-    ttl, age = ("10m", 3600.0) if body.get("prompt_cache_retention") == "in_memory" else (rules.ttl, rules.age)
-    seconds = rules.seconds(ttl)
-    return Plan(prompt, cuts, tuple(Write(cut, ttl, seconds, age * rules.stretch) for cut in cuts), bills=False)
+    if rules.implicit != "none":
+        return _breakpoints(prompt, rules, incoming.body), rules
+    brief = incoming.body.get("prompt_cache_retention") == "in_memory"
+    return stepped(prompt, replace(rules, ttl="10m", age=3600.0) if brief else rules), rules
 
 
 def _breakpoints(prompt: Prompt, rules: Rules, body: JSON) -> Plan:

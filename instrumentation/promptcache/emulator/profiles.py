@@ -112,6 +112,23 @@ BEDROCK: Final = (
     Rules(models=r"nova-", minimum=1000, source="AWS prompt caching page: Nova 1,000 tokens (older copy)"),
 )
 
+_GEMINI_DOC: Final = (
+    "Gemini API context caching page of 2026-09: minimum; lifetime and step of implicit caching are unpublished"
+)
+_VERTEX_DOC: Final = "Vertex AI context cache overview, autumn 2026: minimum by generation"
+
+GEMINI: Final = (
+    Rules(models="", minimum=2048, step=256, ttl="10m", bills=False, source=_GEMINI_DOC),
+    Rules(models=r"gemini-3", minimum=4096, step=256, ttl="10m", bills=False, source=_GEMINI_DOC),
+)
+
+VERTEX: Final = (
+    Rules(models="", minimum=2048, step=256, ttl="10m", bills=False, source=_VERTEX_DOC),
+    Rules(models=r"gemini-3", minimum=4096, step=256, ttl="10m", bills=False, source=_VERTEX_DOC),
+    Rules(models=r"gemini-3(\.[078])?-(flash|pro)", minimum=6144, step=256, ttl="10m", bills=False, source=_VERTEX_DOC),
+    Rules(models=r"gemini-3\.1-pro", minimum=6144, step=256, ttl="10m", bills=False, source=_VERTEX_DOC),
+)
+
 IMPLICIT: Final = ("none", "latest", "developer", "pinned")
 """`latest`: written and read at message ends only; `developer`: the initial developer block too, 20 message ends back;
 `pinned`: the developer block alone is ever read (field report ax-llm/ax#573)."""

@@ -62,7 +62,7 @@ class Ask:
 def reply(ask: Ask) -> Reply:
     """The reply. With `auto`, a tool is called if the newest user text names it."""
     if name := _called(ask):
-        return Reply(calls=(Call(name, instance(ask.tools[name], ask.tools[name])),))
+        return Reply(calls=(Call(name, obj(instance(ask.tools[name], ask.tools[name]))),))
     if ask.schema is not None:
         return Reply(json.dumps(instance(ask.schema, ask.schema)))
     seed = int.from_bytes(blake2b(ask.last.encode("utf-8", "surrogatepass"), digest_size=2).digest())

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Final
 
-from . import anthropic, openai_chat, openai_responses
+from . import anthropic, bedrock, gemini, gemini_interactions, openai_chat, openai_responses
 from .wire import Route
 
-ROUTES: Final[tuple[Route, ...]] = (*openai_chat.ROUTES, *openai_responses.ROUTES, *anthropic.ROUTES)
+_PROVIDERS: Final = (openai_chat, openai_responses, anthropic, gemini, gemini_interactions, bedrock)
+ROUTES: Final[tuple[Route, ...]] = tuple(chain.from_iterable(provider.ROUTES for provider in _PROVIDERS))

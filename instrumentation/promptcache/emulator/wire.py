@@ -81,6 +81,10 @@ class Host(Protocol):
         """What the request read and writes, and the commit of what it writes."""
         ...
 
+    def note(self, incoming: Incoming, model: str, plan: Plan, output: int, outcome: Outcome) -> None:
+        """Keeps the record of a request that did not ask the cache."""
+        ...
+
 
 Handler = Callable[[Host, Incoming], Answer]
 

@@ -1,0 +1,28 @@
+"""The binary framing of AWS event streams (application/vnd.amazon.eventstream): lengths, headers, payload, two CRCs."""
+
+from __future__ import annotations
+
+import struct
+from typing import Final
+from zlib import crc32
+
+from .plain import JSON, dump
+
+MEDIA: Final = "application/vnd.amazon.eventstream"
+_STRING: Final = 7
+
+
+def frame(event: JSON) -> bytes:
+    """One message of the event `{name: payload}`; a name that ends in `Exception` makes an exception of it."""
+    ((name, payload),) = event.items()
+    kind = "exception" if name.endswith("Exception") else "event"
+    headers = {f":{kind}-type": name, ":content-type": "application/json", ":message-type": kind}
+    packed = b"".join(_header(key, value) for key, value in headers.items())
+    body = dump(payload)
+    prelude = struct.pack("!II", len(packed) + len(body) + 16, len(packed))
+    message = prelude + struct.pack("!I", crc32(prelude)) + packed + body
+    return message + struct.pack("!I", crc32(message))
+
+
+def _header(name: str, value: str) -> bytes:
+    return struct.pack("!B", len(name)) + name.encode() + struct.pack("!BH", _STRING, len(value)) + value.encode()
