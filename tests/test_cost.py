@@ -47,7 +47,7 @@ def cost(
     host: str | None = None, body: Mapping[str, Any] | None = None, **facts: Any,
 ) -> Cost:  # fmt: skip
     """The cost of a call whose response repeats the request's model, unless `facts` say otherwise."""
-    return book.cost(request(provider, model, moment, host, body), Facts(**{"model": model} | facts), usage)
+    return book.cost(request(provider, model, moment, host, body), Facts(**dict[str, Any](model=model) | facts), usage)
 
 
 def digits(value: float | None) -> str:
@@ -121,7 +121,7 @@ def test_worked_gemini_cache_of_an_hour(model: str, moment: str, total: str, pla
     assert digits(10 * (asked.without_cache or 0)) == plain
 
 
-PRICED = [
+PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     # provider, model, usage, moment, what the response said, USD, source of the expectation
     ("anthropic", "claude-opus-4-5-20251101", used(1000, 2000, {"5m": 3000, "1h": 4000}, 500), "2026-11-20T00:00", {},
      "0.07725", "platform.claude.com pricing, 2026-10-07: Opus 4.5 5/6.25/10/0.50/25"),
@@ -244,7 +244,7 @@ def test_regional_hosts(provider: str, model: str, host: str, usd: str) -> None:
     assert digits(cost(provider, model, used(1000), host=host).amount) == usd
 
 
-UNKNOWN = [
+UNKNOWN: list[tuple[str, str, str | None, Usage | None, dict[str, Any]]] = [
     ("model", "openai", "gpt-9", used(1), {}),
     ("model", "openai", "gpt-6-sol-mini", used(1), {}),
     ("model", "openai", None, used(1), {}),

@@ -115,7 +115,8 @@ def test_place_and_batch_commute(model: str, usage: Usage) -> None:
     tokens = replace(usage, modalities={}, tools={}, write=0, write_by_ttl={}, input=usage.uncached + (usage.read or 0))
     whole = claude(model, tokens)
     both = claude(model, tokens, geo="us", batch=True)
-    for first, second in permutations(({"geo": "us"}, {"batch": True})):
+    modifiers: tuple[dict[str, Any], ...] = ({"geo": "us"}, {"batch": True})
+    for first, second in permutations(modifiers):
         share = claude(model, tokens, **first) / whole if whole else 0
         assert isclose(both, share * claude(model, tokens, **second), rel_tol=1e-9, abs_tol=1e-15)
     assert isclose(both, 0.55 * whole, rel_tol=1e-9, abs_tol=1e-15)

@@ -16,6 +16,7 @@ from .model import Cost, Facts, Request, Usage
 from .prices import Book, breakeven, table
 from .prices.algebra import Rates
 from .prices.book import Plan
+from .prices.table import Period
 from .settings import OTEL_PROMPTCACHE_PRICES
 
 GUESSES: Final = (
@@ -74,14 +75,11 @@ def per_million(rates: Rates) -> dict[str, float]:
     return found | {f"tools.{name}": round(value * 1e3, 9) for name, value in rates.tools.items()}
 
 
-def price(plan: Plan, at: float, tokens: int) -> dict[str, Any] | None:
+def price(plan: Plan, found: Period, tokens: int) -> dict[str, Any]:
     """Where a price comes from, as the JSON says it."""
-    found = table.in_force(plan.periods, at)
-    if found is None or plan.row is None:
-        return None
     rates = found.at(tokens)
     return {
-        "model": plan.row.id,
+        "model": plan.row.id if plan.row else None,
         "tier": plan.tier,
         "source": rates.source,
         "date": rates.date,
@@ -164,7 +162,9 @@ def cost(
     found = book.cost(request, facts, usage)
     if found.amount is None:
         raise unknown(found.unknown or "price", as_json)
-    shown = price(book.plan(request, facts), started, usage.input) or {}
+    plan = book.plan(request, facts)
+    held = table.in_force(plan.periods, started)
+    shown = price(plan, held, usage.input) if held else {}
     show_cost(found, {"provider": request.provider, **shown}, as_json)
 
 
@@ -208,13 +208,13 @@ def show(
     held = table.in_force(plan.periods, started)
     if plan.unknown or held is None or plan.row is None:
         raise unknown(plan.unknown or ("price" if plan.tier == table.STANDARD else "tier"), as_json)
-    bands = [price(plan, started, start + 1) for start in (-1, *held.bands)]
+    bands = [price(plan, held, start + 1) for start in (-1, *held.bands)]
     if as_json:
         typer.echo(
             json.dumps({"provider": request.provider, "tiers": plan.row.tiers(), "bands": bands, "also": plan.row.also})
         )
         return
-    for band in filter(None, bands):
+    for band in bands:
         size = f", above {band['above']:,} input tokens" if band["above"] is not None else ""
         typer.echo(f"{request.provider} {band['model']}, {band['tier']}{size}: USD per million tokens")
         aligned((f"  {name}", f"{value:g}") for name, value in band["usd_per_million"].items())

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, cast, final
+from typing import Any, Final, NamedTuple, cast
 
 from ..model import Cost, Unknown, Usage
 
@@ -17,9 +16,7 @@ _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 _CLASS: Final = {"input": 0, "read": 1, "output": 2}
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Rates:
+class Rates(NamedTuple):
     """The prices of one model in one tier, place, moment and context band, in USD per token.
 
     A None is a price that the vendor does not publish. `writes` is by TTL, the default TTL first. `modal` holds
@@ -29,9 +26,9 @@ class Rates:
     input: float | None
     read: float | None
     output: float | None
-    writes: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
-    modal: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
-    tools: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    writes: Mapping[str, float] = _EMPTY
+    modal: Mapping[str, float] = _EMPTY
+    tools: Mapping[str, float] = _EMPTY
     storage: float | None = None
     source: str = ""
     date: str | None = None
@@ -127,32 +124,35 @@ def doubt(rates: Rates, usage: Usage, writes: Mapping[str, int]) -> Unknown | No
 def _modal(rates: Rates, usage: Usage, name: str, tokens: int) -> tuple[int, float, float] | Unknown:
     """What `tokens` of a modality add to their class, and to the call without cache, beyond the class's own price."""
     kind, _, place = name.partition(".")
-    if place not in _CLASS:
+    index = _CLASS.get(place)
+    if index is None:
         return "price"
-    limit = (usage.uncached, usage.read, usage.output)[_CLASS[place]] or 0
-    if not 0 <= tokens <= limit:
+    if not 0 <= tokens <= ((usage.uncached, usage.read, usage.output)[index] or 0):
         return "usage"
+    plain = rates.input or 0.0
     own = rates.modal.get(name)
-    plain = (rates.input, rates.read, rates.output)[_CLASS[place]] or 0.0
-    fresh = rates.modal.get(f"{kind}.input", rates.input or 0.0) - (rates.input or 0.0)
+    fresh = rates.modal.get(f"{kind}.input", plain) - plain if place == "read" else (own or plain) - plain
     if own is None:
-        return "price" if place == "read" and fresh else (_CLASS[place], 0.0, 0.0)
-    return _CLASS[place], tokens * (own - plain), 0.0 if place == "output" else tokens * fresh
+        return "price" if place == "read" and fresh else (index, 0.0, 0.0)
+    if place == "output":
+        return index, tokens * (own - (rates.output or 0.0)), 0.0
+    return index, tokens * (own - (plain if place == "input" else rates.read or 0.0)), tokens * fresh
 
 
 def _modals(rates: Rates, usage: Usage) -> tuple[list[float], float] | Unknown:
     """What all modalities add to input, read and output, and to the input of the call without cache."""
     added = [0.0, 0.0, 0.0]
     without = 0.0
-    split = dict(usage.modalities)
+    split = usage.modalities
     if usage.reasoning and "reasoning.output" in rates.modal:
-        split["reasoning.output"] = usage.reasoning
+        split = {**split, "reasoning.output": usage.reasoning}
     for name, tokens in split.items():
-        found = _modal(rates, usage, name, tokens) if tokens else (0, 0.0, 0.0)
-        if isinstance(found, str):
-            return found
-        added[found[0]] += found[1]
-        without += found[2]
+        if tokens:
+            found = _modal(rates, usage, name, tokens)
+            if isinstance(found, str):
+                return found
+            added[found[0]] += found[1]
+            without += found[2]
     return added, without
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from logging import getLogger
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..model import Cost, Facts, Request, Unknown, Usage
 from . import algebra, names, table
@@ -39,19 +39,15 @@ price per token and is not here."""
 _UNDECIDED: Final = frozenset({"auto", "default", "standard", "standard_only", "on_demand", "unspecified"})
 """Requested tiers that end in the standard tier where the response says nothing."""
 
-_OPENAI_REGION: Final = re.compile(r"[a-z]{2}\.api\.openai\.com")
-_VERTEX_REGION: Final = re.compile(
-    r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com"
-)
+_OPENAI_REGION: Final = r"[a-z]{2}\.api\.openai\.com"
+_VERTEX_REGION: Final = r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com"
 _WORLDWIDE: Final = frozenset({"", "global", "not_available"})
 _MARKERS: Final = frozenset({"cache_control", "cachePoint", "prompt_cache_options", "prompt_cache_breakpoint"})
 _AGREES: Final = 1e-4
 """A list price within this share of what the provider billed is the price that was billed."""
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """How a kind of call is priced: the periods of its tier, or why there are none."""
 
     periods: tuple[Period, ...] = ()
@@ -64,7 +60,9 @@ def place(provider: str, host: str | None, geo: str | None) -> str:
     """`""` for worldwide, `regional` for a regional endpoint, else the provider's own word."""
     if geo and geo.lower() not in _WORLDWIDE:
         return geo.lower()
-    if host and (_OPENAI_REGION.fullmatch(host) or (provider.startswith("gcp.") and _VERTEX_REGION.fullmatch(host))):
+    if host and (
+        re.fullmatch(_OPENAI_REGION, host) or (provider.startswith("gcp.") and re.fullmatch(_VERTEX_REGION, host))
+    ):
         return "regional"
     return ""
 

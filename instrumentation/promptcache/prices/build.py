@@ -50,8 +50,6 @@ def entry(price: ModelPrice, ttl: str) -> Entry | None:
     """One imported price in our words; None where it bills by something that is not tokens or tool uses."""
     found: Entry = {}
     for key, value in vars(price).items():
-        if value is None or key.startswith("_"):
-            continue
         ours = f"write.{ttl}" if key == "cache_write_mtok" else KEYS.get(key)
         if ours is None:
             return None

@@ -27,16 +27,17 @@ VENDORS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """OpenTelemetry's provider name -> price lists, the vendor's own first. The others sell at the maker's list price."""
 
-_SNAPSHOT: Final = re.compile(r"(?:[-@]20\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|@default|@latest|-latest)$")
-_PREVIEW: Final = re.compile(r"-(?:preview|exp|experimental)(?:-[\d-]+)?$")
-_BEDROCK: Final = re.compile(r"(?:-v\d+)?(?::\d+)?(?::(?:\d+k|mm))?$")
-_GEOGRAPHY: Final = re.compile(r"^(?:us|eu|apac|us-gov|au|jp|in)\.")
+# Patterns are plain texts: `re` compiles and keeps those that are used, and an import compiles none.
+_SNAPSHOT: Final = r"(?:[-@]20\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|@default|@latest|-latest)$"
+_PREVIEW: Final = r"-(?:preview|exp|experimental)(?:-[\d-]+)?$"
+_BEDROCK: Final = r"(?:-v\d+)?(?::\d+)?(?::(?:\d+k|mm))?$"
+_GEOGRAPHY: Final = r"^(?:us|eu|apac|us-gov|au|jp|in)\."
 """Geographies of inference profiles, whose models cost the regional price; `global.` never turns into one."""
-_BEDROCK_ARN: Final = re.compile(r"arn:aws[\w-]*:bedrock:[^:]*:\d*:(?:inference-profile|foundation-model)/([^/]+)$")
-_GEMINI_NUMBER: Final = re.compile(r"-\d{3}$")
-_GOOGLE_TUNED: Final = re.compile(r"(?:^|/)(?:tunedmodels|endpoints)/")
-_ROUTE: Final = re.compile(r":(?:nitro|floor|exacto)$")
-_SAME_PRICE: Final = re.compile(r":(?:thinking|beta)$")
+_BEDROCK_ARN: Final = r"arn:aws[\w-]*:bedrock:[^:]*:\d*:(?:inference-profile|foundation-model)/([^/]+)$"
+_GEMINI_NUMBER: Final = r"-\d{3}$"
+_GOOGLE_TUNED: Final = r"(?:^|/)(?:tunedmodels|endpoints)/"
+_ROUTE: Final = r":(?:nitro|floor|exacto)$"
+_SAME_PRICE: Final = r":(?:thinking|beta)$"
 _ONE_SELLER: Final = ("anthropic/", "openai/", "google/", "x-ai/")
 """Makers whose models have one price wherever OpenRouter routes them, so that a routing suffix changes nothing."""
 
@@ -48,12 +49,12 @@ def vendors(provider: str) -> tuple[str, ...]:
 
 
 def _google(name: str) -> str:
-    return "" if _GOOGLE_TUNED.search(name) else name.rpartition("models/")[2]
+    return "" if re.search(_GOOGLE_TUNED, name) else name.rpartition("models/")[2]
 
 
 def _bedrock(name: str) -> str:
     if name.startswith("arn:"):
-        found = _BEDROCK_ARN.match(name)
+        found = re.match(_BEDROCK_ARN, name)
         return found[1] if found else ""
     return name
 
@@ -67,8 +68,8 @@ def _openrouter(name: str) -> str:
 
 
 def _unrouted(name: str) -> str:
-    name = _SAME_PRICE.sub("", name)
-    return _ROUTE.sub("", name) if name.startswith(_ONE_SELLER) else name
+    name = re.sub(_SAME_PRICE, "", name)
+    return re.sub(_ROUTE, "", name) if name.startswith(_ONE_SELLER) else name
 
 
 _READ: Final[Mapping[str, Callable[[str], str]]] = {
@@ -82,13 +83,13 @@ _READ: Final[Mapping[str, Callable[[str], str]]] = {
 
 def _model_of_profile(name: str) -> tuple[str, ...]:
     """A Bedrock id without its version, then without its geography, then without its maker."""
-    base = _BEDROCK.sub("", name, count=1)
-    here = _GEOGRAPHY.sub("", base)
+    base = re.sub(_BEDROCK, "", name, count=1)
+    here = re.sub(_GEOGRAPHY, "", base)
     return base, here, here.removeprefix("anthropic.")
 
 
 _SHORTEN: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {
-    "google": lambda name: (_GEMINI_NUMBER.sub("", name),),
+    "google": lambda name: (re.sub(_GEMINI_NUMBER, "", name),),
     "aws": _model_of_profile,
     "openrouter": lambda name: (_unrouted(name),),
 }
@@ -105,11 +106,11 @@ def candidates(vendor: str, model: str) -> Iterator[str]:
     yield name
     yield name + "*"
     shorter = _SHORTEN[vendor](name) if vendor in _SHORTEN else (name,)
-    forms = dict.fromkeys(form for short in shorter for form in (short, _SNAPSHOT.sub("", short)))
+    forms = dict.fromkeys(form for short in shorter for form in (short, re.sub(_SNAPSHOT, "", short)))
     for form in forms:
         if form != name:
             yield form
             yield form + "*"
     for form in forms:
-        if (family := _PREVIEW.sub("", form)) != form:
+        if (family := re.sub(_PREVIEW, "", form)) != form:
             yield family + "*"

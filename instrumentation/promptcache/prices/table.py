@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import json
 import os
-from calendar import timegm
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from time import strptime
-from typing import Any, Final, final
+from datetime import date
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from . import algebra
 from .algebra import Rates
 
 FOLDER: Final = os.path.join(os.path.dirname(__file__), "table")
 STANDARD: Final = "standard"
+_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+_EPOCH: Final = 719_163
+"""The ordinal of 1970-01-01."""
 
 
 def seconds(moment: str) -> int:
     """Epoch seconds of an ISO day or minute in UTC (`2026-10-14`, `2026-08-16T16:00`)."""
-    return timegm(strptime(moment, "%Y-%m-%dT%H:%M" if "T" in moment else "%Y-%m-%d"))
+    day, _, clock = moment.partition("T")
+    hours, _, minutes = (clock or "00:00").partition(":")
+    return (date.fromisoformat(day).toordinal() - _EPOCH) * 86_400 + int(hours) * 3600 + int(minutes) * 60
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(NamedTuple):
     """One entry of a row: what holds from a moment on, and in which hours, if only in some."""
 
     since: int
@@ -53,10 +55,10 @@ class Period:
 
     def at(self, tokens: int) -> Rates:
         """The rates of the context band that an input of `tokens` falls into."""
-        for index in range(len(self.bands) - 1, -1, -1):
-            if tokens > self.bands[index]:
-                return self.rates[index + 1]
-        return self.rates[0]
+        found = 0
+        for start in self.bands:
+            found += tokens > start
+        return self.rates[found]
 
 
 def period(entry: Mapping[str, Any], factor: float, source: str, date: str | None) -> Period:
@@ -73,19 +75,17 @@ def period(entry: Mapping[str, Any], factor: float, source: str, date: str | Non
     )
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One model in one vendor's list. `uplift` says by how much a place (`us`, `regional`) multiplies token prices,
     `also` where single prices come from that the row's source does not have."""
 
     vendor: str
     id: str
     prices: Sequence[Mapping[str, Any]]
-    uplift: Mapping[str, float] = field(default_factory=dict[str, float])
+    uplift: Mapping[str, float] = _EMPTY
     source: str = ""
     date: str | None = None
-    also: Mapping[str, str] = field(default_factory=dict[str, str])
+    also: Mapping[str, str] = _EMPTY
 
     def periods(self, tier: str, factor: float) -> tuple[Period, ...]:
         """The entries of one tier, later ones winning over earlier ones."""
@@ -97,13 +97,12 @@ class Row:
         return tuple(dict.fromkeys(entry.get("tier", STANDARD) for entry in self.prices))
 
 
-def in_force(periods: Iterable[Period], at: float) -> Period | None:
+def in_force(periods: Sequence[Period], at: float) -> Period | None:
     """The last of `periods` that holds at `at`."""
-    found = None
-    for candidate in periods:
-        if candidate.holds(at):
-            found = candidate
-    return found
+    for found in reversed(periods):
+        if found.holds(at):
+            return found
+    return None
 
 
 def text(vendor: str) -> str:
