@@ -16,7 +16,7 @@ SOURCES = sorted([*PACKAGE.rglob("*.py"), *EXPORTERS.rglob("*.py")])
 
 LAYERS = (
     {"model", "version", "settings", "plain", "generations", "causes", "exits"},
-    {"providers", "prefix", "rules", "memory", "prices"},
+    {"providers", "prefix", "grain", "rules", "memory", "prices", "storage"},
     {"diagnose", "attributes"},
     {"spans", "meters", "ambient"},
     {"observer"},

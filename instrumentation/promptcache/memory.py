@@ -10,28 +10,27 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, final
 
 from .generations import Generations
-from .model import Block, Level
-from .prefix import Chain
+from .grain import Deep, Grain
+from .model import Level
 
 _SCOPES: Final = 4
 """How many calls of different scopes a node names."""
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scope:
-    """What decides whether a prefix may be reused without being text: `digest` over all of it, then each part.
+    """What decides whether a prefix may be reused without being text; the memory holds one object for equal ones.
 
     `params` holds name, digest of the value and the level that a change of it invalidates.
     """
 
-    digest: int
     model: str | None
     params: tuple[tuple[str, int, Level], ...]
 
@@ -41,9 +40,11 @@ class Scope:
 class Trace:
     """One remembered call. Times in epoch seconds; `at` is None while it runs.
 
-    `leaf` is the link of its last block, `depth` the number of its blocks, `static` of those before the messages.
-    `marks` holds the depths at which it asked for caching, each with the TTL. `input`, `read` and `write` are the
-    tokens that the provider reported. `family` is the exported hash of the first relative.
+    `links` are those of its blocks while it runs; later `leaf`, the last of them, leads to all. `depth` counts its
+    blocks, `static` those before the messages. `marks` holds the depths at which it asked for caching, `ttl` the
+    lifetime in seconds of what it left there. `input`, `read` and `write` are the tokens that the provider reported,
+    `served` the model that it named. `family` is the exported hash of the first relative; `place` and `streak` say
+    where the prefix broke and how many times in a row it did so there.
     """
 
     root: int
@@ -52,42 +53,59 @@ class Trace:
     depth: int
     static: int
     started: float
-    links: tuple[int, ...] | None
-    marks: tuple[tuple[int, str], ...] = ()
+    links: tuple[int, ...]
+    marks: tuple[int, ...] = ()
+    images: bool = False
+    ttl: float = 0.0
     at: float | None = None
-    model: str | None = None
+    served: str | None = None
     input: int = 0
-    read: int | None = None
+    read: int = 0
     write: int | None = None
     family: str | None = None
+    place: tuple[str, int] | None = None
+    streak: int = 0
 
 
 @final
 @dataclass(slots=True, eq=False)
 class Node:
-    """One block at its place. `end` is the prompt's size in bytes up to its end; `tokens` in tokens, where known.
+    """One block at its place: `end` is the size of the prompt up to its end, in bytes; `tokens` in tokens, if known.
 
     `traces` are keys of `Memory.traces`, the most recent first.
     """
 
+    link: int
     parent: int
     own: int
     section: str
     index: int
     kind: str
+    size: int
     end: int
+    grain: Grain
     tokens: int | None = None
     traces: tuple[int, ...] = ()
 
 
 @final
 class Memory:
-    """Bounded record of prefixes, calls and responses already counted. Use it under `with memory:`."""
+    """Bounded record of prefixes, calls and responses already counted. Use it under `with memory:`.
+
+    `nodes` are the blocks at their places; `deep` the finer fingerprints of those that ought to stay the same; `where`
+    and `sketches` lead from a block alone and from a sentence to the last place where it stood; `named` leads from a
+    response id or a conversation's head to a call; `rates` counts calls by minute.
+    """
 
     def __init__(self, nodes: int = 65_536, calls: int = 4_096) -> None:
         self.nodes: Generations[int, Node] = Generations(nodes)
+        self.where: Generations[int, int] = Generations(nodes)
+        self.deep: Generations[int, Deep] = Generations(calls)
+        self.sketches: Generations[int, int] = Generations(4 * calls)
         self.traces: Generations[int, Trace] = Generations(calls)
-        self.scopes: Generations[int, Scope] = Generations(calls)
+        self.scopes: Generations[object, Scope] = Generations(calls)
+        self.named: Generations[object, int] = Generations(2 * calls)
+        self.rates: Generations[int, tuple[int, int]] = Generations(calls)
         self.pending: dict[int, Trace] = {}
         self._counted: Generations[Hashable, bool] = Generations(2 * calls)
         self._next = 0
@@ -102,10 +120,10 @@ class Memory:
         self._lock.release()
 
     def renew(self) -> None:
-        """A new lock for a forked child; what another thread was changing at the fork is forgotten."""
+        """A new lock for a forked child; if another thread was at work at the fork, all is forgotten."""
         if self._lock.locked():
-            self.nodes.clear()
-            self.traces.clear()
+            for held in (self.nodes, self.where, self.deep, self.sketches, self.traces, self.named, self.rates):
+                held.clear()
         self.pending = {}
         self._lock = Lock()
 
@@ -117,8 +135,14 @@ class Memory:
             self._counted[key] = True
             return True
 
+    def scope(self, model: str | None, params: tuple[tuple[str, int, Level], ...]) -> Scope:
+        """The one object for this scope."""
+        if (known := self.scopes.get((model, params))) is None:
+            known = self.scopes[model, params] = Scope(model, params)
+        return known
+
     def start(self, trace: Trace) -> int:
-        """Register a running call; the number names it until `stop`."""
+        """Register a running call; the number names it until `stop` and, once learned, for good."""
         self._next += 1
         self.pending[self._next] = trace
         return self._next
@@ -130,38 +154,54 @@ class Memory:
                 return depth
         return 0
 
-    def at(self, link: int) -> Iterator[Trace]:
-        """The calls that went through the block `link`, the most recent first."""
-        node = self.nodes.get(link)
+    def through(self, node: Node | None) -> Iterator[tuple[int, Trace]]:
+        """The calls that went through `node` and their numbers, the most recent first."""
         for number in node.traces if node else ():
             if (trace := self.traces.get(number)) is not None:
-                yield trace
+                yield number, trace
 
-    def learn(self, number: int, trace: Trace, blocks: Sequence[Block], chain: Chain) -> None:
-        """Remember a finished call and every block that it went through."""
+    def path(self, trace: Trace) -> list[Node]:
+        """The nodes of a finished call from its first block on; those before a forgotten one are left out."""
+        path: list[Node] = []
+        link = trace.leaf
+        while (node := self.nodes.get(link)) is not None:
+            path.append(node)
+            link = node.parent
+        return path[::-1]
+
+    def learn(self, number: int, trace: Trace, new: Iterable[Node], deep: Iterable[tuple[int, Deep]]) -> None:
+        """Remember a finished call and the blocks that it brought."""
         self.traces[number] = trace
-        parent = trace.root
-        for block, own, link, end in zip(blocks, chain.own, chain.links, chain.ends, strict=True):
-            node = self.nodes.get(link)
-            if node is None:
-                node = Node(parent, own, block.section, block.index, block.kind, end)
-                self.nodes[link] = node
-            node.traces = self._through(node.traces, number, trace.scope)
-            parent = link
+        for node in new:
+            if self.nodes.get(node.link) is None:
+                self.nodes[node.link] = node
+            self.where[node.own] = node.link
+        for link, fingerprints in deep:
+            self.deep[link] = fingerprints
+            for part in fingerprints.sketch:
+                self.sketches[part] = link
+        for depth, link in enumerate(trace.links):
+            if (held := self.nodes.get(link)) is not None:
+                held.traces = self._with(held.traces, number, trace.scope)
+                if depth < trace.static:
+                    self.deep.get(link)
 
-    def _through(self, traces: tuple[int, ...], number: int, scope: Scope) -> tuple[int, ...]:
-        """`traces` with `number` before all, which replaces the one of the same scope."""
+    def _with(self, traces: tuple[int, ...], number: int, scope: Scope) -> tuple[int, ...]:
+        """`traces` with `number` before all, in place of the one of the same scope."""
+        if traces and (last := self.traces.get(traces[0])) and last.scope is scope and len(traces) == 1:
+            return (number,)
         others = [other for other in traces if (seen := self.traces.get(other)) and seen.scope is not scope]
         return (number, *others[: _SCOPES - 1])
 
 
 def _renew_in_children(memory: Memory) -> None:
-    if hasattr(os, "register_at_fork"):
-        weak = weakref.ref(memory)
+    if not hasattr(os, "register_at_fork"):
+        return
+    weak = weakref.ref(memory)
 
-        def renew() -> None:
-            alive = weak()
-            if alive is not None:
-                alive.renew()
+    def renew() -> None:
+        alive = weak()
+        if alive is not None:
+            alive.renew()
 
-        os.register_at_fork(after_in_child=renew)
+    os.register_at_fork(after_in_child=renew)

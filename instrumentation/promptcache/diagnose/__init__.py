@@ -1,0 +1,274 @@
+"""chain x usage x memory x rules -> Verdict. What this process knows of a call's prefix, from `open` to `close`.
+
+The rules stand in docs/specs/diagnosis.md. A verdict needs the usage to show a miss and the structure to explain it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field, replace
+from typing import Final, final
+
+from ..generations import Generations
+from ..grain import Deep
+from ..memory import Memory, Node, Trace
+from ..model import Cost, Facts, Level, Outcome, Prefix, Prompt, Request, Usage, Verdict
+from ..prefix import Chain, Exporter, Hasher
+from ..rules import Rule, lifetime, rule
+from ..settings import Settings
+from .compare import Difference
+from .judge import LAPSED, Case, Finding, Relative, agreed, find, left, provider_reason, waste
+from .recall import grown, relatives, rivals
+
+__all__ = ["Diagnosis", "Sighting"]
+
+_MINUTE: Final = 60.0
+_ASKED_IN_VAIN: Final = 4
+"""A request for caching that wrote nothing was too short, up to so many times the documented minimum."""
+
+
+@final
+@dataclass(slots=True, eq=False)
+class Sighting:
+    """One call between `open` and `close`. Everything but `prefix` is for `Diagnosis` alone."""
+
+    request: Request
+    prompt: Prompt | None
+    prefix: Prefix | None = None
+    chain: Chain | None = None
+    trace: Trace | None = None
+    number: int = 0
+    new: list[Node] = field(default_factory=list[Node])
+    deep: dict[int, Deep] = field(default_factory=dict[int, Deep])
+    relatives: list[Relative] = field(default_factory=list[Relative])
+    rivals: list[tuple[Trace, int]] = field(default_factory=list[tuple[Trace, int]])
+    elsewhere: Trace | None = None
+
+
+@final
+class Diagnosis:
+    """Opens and closes calls. Thread-safe and fork-safe; the only clock are the calls' own times."""
+
+    def __init__(self, settings: Settings, hasher: Hasher | None = None, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory(settings.memory_nodes, settings.memory_calls)
+        self._hasher = hasher or Hasher()
+        self._exporter = Exporter(settings.hash_key, settings.hashes)
+        self._least: Generations[Hashable, int] = Generations(512)
+
+    def open(self, request: Request, prompt: Prompt | None) -> Sighting:
+        """Hash the prompt, look for its relatives and register the call as running."""
+        if prompt is None:
+            return Sighting(request, None)
+        cache = hash((request.provider, request.host, request.port, request.tenant))
+        root = hash((cache, prompt.state)) if prompt.state else cache
+        chain = self._hasher.chain(prompt, root)
+        prefix = self._exporter.export(prompt, chain, request.model)
+        trace = self._trace(request, prompt, chain, root)
+        trace.family = prefix.hash
+        sighting = Sighting(request, prompt, prefix, chain, trace)
+        blocks, memory = prompt.blocks, self.memory
+        with memory:
+            known = memory.known(chain.links)
+            sighting.new, sighting.deep = grown(memory, chain, blocks, known, root)
+            sighting.rivals = rivals(memory, trace) if memory.pending else []
+            sighting.relatives = self._parent(prompt.state, cache) or relatives(
+                memory, trace, known, sighting.new, sighting.deep, blocks
+            )
+            if not known:
+                sighting.elsewhere = self._elsewhere(trace, chain)
+            sighting.number = memory.start(trace)
+        return sighting
+
+    def _trace(self, request: Request, prompt: Prompt, chain: Chain, root: int) -> Trace:
+        own, blocks, links = self._hasher.own, prompt.blocks, chain.links
+        params: tuple[tuple[str, int, Level], ...] = tuple((p.name, own(p.value), p.level) for p in prompt.params)
+        with self.memory as memory:
+            scope = memory.scope(request.model, params)
+        return Trace(
+            root,
+            scope,
+            links[-1] if links else root,
+            len(links),
+            sum(block.section != "messages" for block in blocks),
+            request.started,
+            links,
+            tuple(depth for depth, block in enumerate(blocks, 1) if block.mark is not None),
+            any("image" in block.kind for block in blocks),
+        )
+
+    def _parent(self, state: str | None, cache: int) -> list[Relative]:
+        """The call that left the state that the server holds, where this process made it."""
+        number = self.memory.named.get((cache, state)) if state else None
+        trace = self.memory.traces.get(number) if number is not None else None
+        return [Relative(trace, Difference("extends", 0), trace.input, 0)] if trace else []
+
+    def _elsewhere(self, trace: Trace, chain: Chain) -> Trace | None:
+        """A call of the same conversation to another cache."""
+        if trace.depth <= trace.static:
+            return None
+        number = self.memory.named.get(chain.own[: trace.static + 1])
+        other = self.memory.traces.get(number) if number is not None else None
+        return other if other is not None and other.root != trace.root else None
+
+    def close(
+        self, sighting: Sighting, *, facts: Facts, usage: Usage | None, cost: Cost | None, failed: bool, at: float
+    ) -> Verdict:
+        """The verdict of a call that ended at `at` (epoch seconds), learned from for later ones. Call it once."""
+        trace, prompt = sighting.trace, sighting.prompt
+        if trace is None or prompt is None:
+            return Verdict(_plain_outcome(usage, prompt, failed) or ("hit" if usage and usage.read else "cold"))
+        with self.memory as memory:
+            memory.pending.pop(sighting.number, None)
+            known = rule(sighting.request.provider, sighting.request.model)
+            trace.at, trace.served = at, facts.model
+            finding = None
+            if usage is not None:
+                known = self._observed(sighting.request, known, usage)
+                finding = self._find(sighting, trace, prompt, usage, known)
+                self._settle(sighting, trace, prompt, usage, known, facts, finding)
+            trace.links = ()
+        verdict = self._verdict(prompt, trace, usage, known, failed, finding)
+        return _priced(verdict, finding, usage, cost, facts)
+
+    def _observed(self, request: Request, known: Rule, usage: Usage) -> Rule:
+        """The rule, with the minimum lowered to what was seen to be cached."""
+        key = (request.provider, request.model)
+        cached, least = (usage.read or 0) + (usage.write or 0), self._least.get(key) or known.minimum
+        if 0 < cached < least:
+            self._least[key] = least = cached
+        return replace(known, minimum=least) if least < known.minimum else known
+
+    def _find(self, sighting: Sighting, trace: Trace, prompt: Prompt, usage: Usage, known: Rule) -> Finding | None:
+        """What was missed and why; with the lock held."""
+        memory, chain = self.memory, sighting.chain
+        ends = [node.end for node in sighting.new]
+        before = trace.depth - len(ends)
+        size = ends[-1] if ends else 0
+        racing: list[Relative] = []
+        for other, shared in sighting.rivals:
+            part = ends[shared - before - 1] / max(size, 1) if shared > before and ends else 1.0
+            racing.append(Relative(other, Difference("branch", shared), round(part * usage.input), 0))
+        start = chain.links[trace.static - 1] if chain and trace.static else trace.root
+        minute, count = memory.rates.get(hash((start, id(trace.scope)))) or (0, 0)
+        now = int(trace.started // _MINUTE)
+        count = count + 1 if minute == now else 1
+        memory.rates[hash((start, id(trace.scope)))] = (now, count)
+        messages = sum(block.section == "messages" for block in prompt.blocks[before:])
+        implicit = known.writes and prompt.mode in ("automatic", "implicit")
+        case = Case(trace, known, usage, implicit, sighting.relatives, racing, count, messages)
+        return find(case) or _moved(sighting, usage, known)
+
+    def _settle(
+        self,
+        sighting: Sighting,
+        trace: Trace,
+        prompt: Prompt,
+        usage: Usage,
+        known: Rule,
+        facts: Facts,
+        finding: Finding | None,
+    ) -> None:
+        """Learn from the call; with the lock held."""
+        memory, chain = self.memory, sighting.chain
+        trace.input, trace.read, trace.write = usage.input, usage.read or 0, usage.write
+        asked = min((lifetime(known, ttl) for ttl in usage.write_by_ttl), default=None)
+        marked = next((block.mark for block in reversed(prompt.blocks) if block.mark), prompt.lifetime)
+        trace.ttl = asked or lifetime(known, marked)
+        relative = _closest(sighting.relatives, finding)
+        if relative is not None:
+            trace.family = relative.trace.family
+            _count(trace, relative, _place(finding, relative))
+        if sighting.new:
+            sighting.new[-1].tokens = usage.input
+        memory.learn(sighting.number, trace, sighting.new, sighting.deep.items())
+        request = sighting.request
+        cache = hash((request.provider, request.host, request.port, request.tenant))
+        for name in (facts.id, prompt.state):
+            if name:
+                memory.named[cache, name] = sighting.number
+        if chain and trace.depth > trace.static:
+            memory.named[chain.own[: trace.static + 1]] = sighting.number
+
+    def _verdict(
+        self, prompt: Prompt, trace: Trace, usage: Usage | None, known: Rule, failed: bool, finding: Finding | None
+    ) -> Verdict:
+        plain = _plain_outcome(usage, prompt, failed)
+        if plain is not None or usage is None:
+            many = plain == "error" and len(trace.marks) > known.marks
+            return Verdict(plain or "error", "too_many_breakpoints" if many else None, family=trace.family)
+        outcome, reason = _outcome(prompt, usage, known, finding)
+        if finding is None or outcome in ("not_requested", "below_minimum"):
+            sure = {"not_requested": 0.95, "below_minimum": 0.8, "cold": 0.5}.get(outcome)
+            return Verdict(outcome, reason, confidence=sure, source="local" if reason else None, family=trace.family)
+        place = finding.place or Difference("extends", 0)
+        return Verdict(
+            outcome, reason, place.section, place.index, place.offset, place.hint, finding.missed,
+            confidence=finding.confidence, source="local", family=trace.family,
+        )  # fmt: skip
+
+
+def _plain_outcome(usage: Usage | None, prompt: Prompt | None, failed: bool) -> Outcome | None:
+    """The outcomes that need no diagnosis."""
+    if usage is None and failed:
+        return "error"
+    if usage is None or usage.read is None:
+        return "unreported"
+    return "prewarm" if prompt is not None and prompt.prewarm else None
+
+
+def _outcome(prompt: Prompt, usage: Usage, known: Rule, finding: Finding | None) -> tuple[Outcome, str | None]:
+    if usage.read:
+        return ("partial", finding.reason) if finding else ("hit", None)
+    if not usage.write:
+        if prompt.mode == "none":
+            return "not_requested", "caching_not_requested"
+        refused = known.writes and usage.write == 0
+        if usage.input < known.minimum * (_ASKED_IN_VAIN if refused else 1):
+            return "below_minimum", "below_minimum"
+    return ("miss", finding.reason) if finding else ("cold", "cold_start")
+
+
+def _priced(verdict: Verdict, finding: Finding | None, usage: Usage | None, cost: Cost | None, facts: Facts) -> Verdict:
+    """The verdict with the waste, and with the provider's own word where it gave one."""
+    if usage is not None and verdict.tokens:
+        verdict = replace(verdict, waste=waste(usage, cost, verdict.tokens))
+    theirs = provider_reason(facts.verdict)
+    if theirs is None or verdict.outcome not in ("partial", "miss", "cold"):
+        return verdict
+    reason = agreed(theirs, verdict.reason)
+    return replace(verdict, reason=reason, confidence=0.98, source="provider", provider_reason=theirs)
+
+
+def _moved(sighting: Sighting, usage: Usage, known: Rule) -> Finding | None:
+    """The conversation went on under another credential, host or provider."""
+    other = sighting.elsewhere
+    if other is None or usage.read or sighting.request.started - other.started > other.ttl:
+        return None
+    missed = min(left(other, known), usage.input)
+    return Finding("scope_changed", missed, 0.8, None, Difference("extends", 0, section="params")) if missed else None
+
+
+def _closest(found: list[Relative], finding: Finding | None) -> Relative | None:
+    """The relative that explains the miss, else the one that shares most; another program's is none."""
+    if finding is not None and finding.relative is not None:
+        return finding.relative
+    kin = [item for item in found if item.difference.kind != "branch" or item.difference.shared >= item.trace.static]
+    return max(kin, key=lambda item: (item.difference.kind != "branch", item.difference.shared), default=None)
+
+
+def _count(trace: Trace, relative: Relative, place: tuple[str, int] | None) -> None:
+    """How often in a row the family broke at one place; a call that broke nowhere hands the count on."""
+    before = relative.trace
+    if place is None and before.place != LAPSED:
+        trace.place, trace.streak = before.place, before.streak
+    elif place is not None:
+        trace.place, trace.streak = place, before.streak + 1 if before.place == place else 1
+
+
+def _place(finding: Finding | None, relative: Relative) -> tuple[str, int] | None:
+    difference = relative.difference
+    if finding is not None and finding.reason in ("ttl_expired", "low_volume"):
+        return LAPSED
+    if finding is not None and finding.reason == "breakpoint_missing_on_static":
+        return "breakpoint", 0
+    return (difference.section or "", difference.index or 0) if difference.kind == "break" else None

@@ -1,0 +1,248 @@
+"""Two prompts side by side: where the later one departs from the earlier one, and what that looks like.
+
+The earlier one is known by fingerprints alone. What is found is about structure only; whether it cost anything, the
+usage decides elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal, final
+
+from ..grain import Deep, body, boxed, encoded, parted, similarity
+from ..memory import Node
+from .hints import WEAK, look
+
+ORDER: Final = {"tools": 0, "system": 1, "messages": 2}
+_RELATED: Final = 0.5
+"""How much of the static part two prompts must share to be versions of one program."""
+_SPEAKING: Final = 192
+"""A history counts as the same one from this many common bytes on, or from two common blocks on."""
+_SLIGHT: Final = 32
+"""How many bytes a value that merely changes may grow or shrink by."""
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """How a prompt relates to an earlier one.
+
+    `kind`: it `extends` it, was `shortened` to a part of it, is another `branch` from a common beginning, or there is
+    a `break`: content that both have stands behind something that changed. `shared` counts the common leading
+    blocks, `lost` the bytes that only the earlier prompt has. `continues` says that both are one conversation, `weak`
+    that the change alone does not tell an accident from another program.
+    """
+
+    kind: Literal["extends", "shortened", "branch", "break"]
+    shared: int
+    cause: str | None = None
+    section: str | None = None
+    index: int | None = None
+    offset: int | None = None
+    hint: str | None = None
+    lost: int = 0
+    continues: bool = True
+    weak: bool = False
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What comparing needs beyond nodes: the present call's data by link, and the finer fingerprints by link."""
+
+    data: Callable[[int], object]
+    deep: Callable[[int], Deep | None]
+
+
+def compare(new: Sequence[Node], old: Sequence[Node], reader: Reader) -> Difference:
+    """How the prompt `new` relates to the earlier `old`; nodes of a common beginning are the same objects."""
+    shared = 0
+    for here, there in zip(new, old, strict=False):
+        if here is not there:
+            break
+        shared += 1
+    now, then = new[shared:], old[shared:]
+    if not then:
+        return Difference("extends", shared)
+    if not now:
+        return Difference("shortened", shared)
+    section = min(now[0].section, then[0].section, key=ORDER.__getitem__)
+    sides = (now, then) if section == "messages" else (new, old)
+    found = (_history if section == "messages" else _static)(*sides, shared, reader)
+    place = now[0] if now[0].section == section else then[0]
+    return replace(found, section=section, index=place.index)
+
+
+# Tools and system
+
+
+def _static(new: Sequence[Node], old: Sequence[Node], shared: int, reader: Reader) -> Difference:
+    branch = Difference("branch", shared, continues=False)
+    if not _related(new, old, reader):
+        return branch
+    section = min(new[shared].section, old[shared].section, key=ORDER.__getitem__)
+    continues = _continues(new, old)
+    here = [node for node in new[shared:] if node.section == section]
+    there = [node for node in old[shared:] if node.section == section]
+    found = replace(branch, kind="break", cause=f"{section}_changed", continues=continues, weak=True)
+    both = {n.own for n in here} & {n.own for n in there}
+    fresh, gone = ([n for n in side if n.own not in both] for side in (here, there))
+    lost = _lost(fresh, gone, new, [n for n in old if n.section != section])
+    if Counter(n.own for n in here) == Counter(n.own for n in there):
+        cause = "tools_reordered" if section == "tools" else found.cause
+        return replace(found, cause=cause, hint="reordered", weak=False, lost=lost)
+    if section == "tools" and _forms(here, reader) == _forms(there, reader):
+        return replace(found, cause="serialization_nondeterminism", hint="key_order", weak=False, offset=0, lost=lost)
+    if len(here) != len(there):
+        hint = "added" if len(here) > len(there) else "removed"
+        return replace(found, hint=hint, lost=lost)
+    return replace(_inside(found, here[0], there[0], reader), lost=lost)
+
+
+def _forms(nodes: Sequence[Node], reader: Reader) -> Counter[object]:
+    known = ((node, reader.deep(node.link)) for node in nodes)
+    return Counter(node.own if deep is None else deep.canonical for node, deep in known)
+
+
+def _related(new: Sequence[Node], old: Sequence[Node], reader: Reader) -> bool:
+    """Whether the static parts are two versions of one: at least half of the larger one is in both."""
+    here = [node for node in new if node.section != "messages"]
+    there = [node for node in old if node.section != "messages"]
+    owns = {node.own for node in there}
+    places = {(node.section, node.index): node for node in there}
+    common = 0.0
+    for node in here:
+        if node.own in owns:
+            common += node.size
+        elif (other := places.get((node.section, node.index))) is not None:
+            common += node.size * _alike(node, other, reader)
+    larger = max(sum(n.size for n in here), sum(n.size for n in there))
+    return larger > 0 and common >= _RELATED * larger
+
+
+def _alike(node: Node, other: Node, reader: Reader) -> float:
+    new, old = reader.deep(node.link), reader.deep(other.link)
+    if new is None or old is None:
+        start, _ = parted(node.grain, other.grain)
+        return start / max(node.size, 1)
+    if new.loose == old.loose:
+        return 1.0
+    return similarity(new, old, node.grain.size)
+
+
+def _continues(new: Sequence[Node], old: Sequence[Node]) -> bool:
+    """Whether the messages of both belong to one conversation."""
+    owns = {node.own for node in old if node.section == "messages"}
+    both = [node for node in new if node.section == "messages" and node.own in owns]
+    return bool(both) and (len(both) > 1 or both[0].index == 0)
+
+
+# Messages
+
+
+def _history(now: Sequence[Node], then: Sequence[Node], shared: int, reader: Reader) -> Difference:
+    inserted, removed = _meet(now, then)
+    branch = Difference("branch", shared, continues=False)
+    rewritten = Difference("break", shared, "history_rewritten")
+    if inserted is None:
+        if not _resembles(now[0], then[0]):
+            return branch
+        found = replace(_inside(rewritten, now[0], then[0], reader), lost=_lost(now[:1], then[:1], now, then[1:]))
+        early = 2 * (found.offset or 0) < now[0].size and found.cause == "volatile_token"
+        return found if early or len(now) > len(then) else branch
+    both = {node.own for node in now} & {node.own for node in then}
+    kept = [node for node in then if node.own in both]
+    if len(kept) < 2 and sum(node.size for node in kept) < _SPEAKING:
+        return branch
+    found = replace(rewritten, lost=_lost(now[:inserted], then[:removed], now, then[removed:]))
+    change = _images(now[:inserted]) - _images(then[:removed])
+    if change or (_images(now[:inserted]) and inserted == removed):
+        hint = {1: "image_added", -1: "image_removed"}.get((change > 0) - (change < 0), "image_replaced")
+        return replace(found, cause="image_changed", hint=hint)
+    if inserted == removed:
+        return _inside(found, now[0], then[0], reader)
+    if not inserted:
+        return replace(found, hint="truncated")
+    return replace(found, hint="compacted" if inserted < removed else "inserted")
+
+
+def _meet(now: Sequence[Node], then: Sequence[Node]) -> tuple[int | None, int]:
+    """How many blocks of both stand before the first common one; None where there is none."""
+    first: dict[int, int] = {}
+    for position, node in enumerate(then):
+        first.setdefault(node.own, position)
+    best: tuple[int, int] | None = None
+    for position, node in enumerate(now):
+        if best is not None and position >= sum(best):
+            break
+        if node.own in first and (best is None or position + first[node.own] < sum(best)):
+            best = position, first[node.own]
+    return best or (None, 0)
+
+
+def _images(nodes: Sequence[Node]) -> int:
+    return sum("image" in node.kind for node in nodes)
+
+
+def _resembles(node: Node, other: Node) -> bool:
+    """Whether a message is the earlier one changed: they begin or end alike."""
+    start, _ = parted(node.grain, other.grain)
+    alike = start >= _RELATED * min(node.size, other.size) and start > 0
+    return node.kind == other.kind and (alike or node.grain.tail == other.grain.tail != 0)
+
+
+# One block
+
+
+def _inside(found: Difference, node: Node, other: Node, reader: Reader) -> Difference:
+    """`found`, with what the change inside one block shows."""
+    data = reader.data(node.link)
+    text = body(data)
+    new, old = reader.deep(node.link), reader.deep(other.link)
+    start, end = parted(node.grain, other.grain)
+    step = end - start
+    if new is not None and old is not None:
+        form = _form(new, old)
+        start, end = boxed(new, old, node.grain.size)
+        step = min(new.step, node.grain.size - start)
+        if form is not None:
+            where = None if form == "key_order" else start + step // 2
+            return replace(found, cause="serialization_nondeterminism", hint=form, weak=False, offset=where)
+    found = replace(found, offset=start + step // 2)
+    raw = encoded(text)
+    first, last = _characters(raw, start), _characters(raw, min(end, start + 2 * step))
+    value = look(text, first, last, old.words if old else ())
+    if value is None:
+        return found
+    hint, position = value
+    slight = end - start <= 3 * step and abs(node.size - other.size) <= _SLIGHT and old is not None
+    if hint in WEAK and not slight:
+        return found
+    offset = max(start, len(encoded(text[:position])))
+    return replace(found, cause="volatile_token", hint=hint, offset=offset, weak=hint in WEAK)
+
+
+def _form(new: Deep, old: Deep) -> str | None:
+    """What only the form of a block changed in, if it is only that."""
+    if new.canonical == old.canonical:
+        return "key_order"
+    if new.bare == old.bare:
+        return "whitespace"
+    return "unicode" if new.loose == old.loose else None
+
+
+def _characters(raw: bytes, end: int) -> int:
+    return len(raw[:end].decode("utf-8", "ignore"))
+
+
+def _lost(fresh: Sequence[Node], gone: Sequence[Node], now: Sequence[Node], then: Sequence[Node]) -> int:
+    """The bytes that only the earlier prompt has: `gone`, for which `fresh` came, and what else of `then` is missing.
+
+    A block that was changed in place still counts as had by both.
+    """
+    bytes_gone, bytes_fresh = sum(node.size for node in gone), sum(node.size for node in fresh)
+    owns = {node.own for node in now}
+    missing = sum(node.size for node in then if node.own not in owns)
+    return missing + (bytes_gone if len(gone) > len(fresh) else max(0, bytes_gone - bytes_fresh))

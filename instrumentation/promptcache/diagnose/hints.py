@@ -1,0 +1,55 @@
+"""What a piece of text looks like: kinds of values that change from call to call, found by their form.
+
+Only the kind and the place leave this module, never the text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Container
+from typing import Final
+
+from ..grain import telling
+
+_MONTH: Final = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
+_DAY: Final = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
+_TIME: Final = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:\s?[APap]\.?[Mm]\b)?"
+_DATE: Final = (
+    r"(?:\b\d{4}[-/]\d{1,2}[-/]\d{1,2}|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}"
+    rf"|{_MONTH}\.? \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}|\b\d{{1,2}}\.? {_MONTH},? \d{{4}})"
+)
+_EPOCH: Final = r"\b1[5-9]\d{8}(?:\d{3}|\.\d+)?\b"
+PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+    ("uuid", re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")),
+    ("timestamp", re.compile(rf"{_DATE}(?:[T ,]| at ){{1,3}}{_TIME}|{_EPOCH}|\b{_TIME}")),
+    ("date", re.compile(rf"{_DATE}|\b{_DAY}\b")),
+    ("hex_id", re.compile(r"\b(?=[a-fA-F]*\d)(?=\d*[a-fA-F])[0-9a-fA-F]{8,}\b")),
+    ("hex_id", re.compile(r"\b[a-z]{2,8}[_-](?=[A-Za-z]*\d)[A-Za-z0-9]{8,}\b")),
+    ("counter", re.compile(r"\b\d+\b")),
+    ("name_like", re.compile(r"(?<=[a-z,:] )[A-Z][a-z]{1,15}(?:[ '-][A-Z][a-z]{1,15}){0,2}\b")),
+)
+"""In the order of their precedence: what is more special comes first."""
+
+WEAK: Final = frozenset({"counter", "name_like"})
+"""Kinds that an ordinary edit has too: believed only of a small change in place, or when they keep changing."""
+_AROUND: Final = 48
+
+
+def look(text: str, start: int, end: int, known: Container[int]) -> tuple[str, int] | None:
+    """The kind and position of a volatile value of `text` that touches `start:end`, by precedence.
+
+    `known` holds the hashes (32 bits) of words that stood in the earlier text: a value made of them did not change.
+    """
+    low, high = max(0, start - _AROUND), min(len(text), end + _AROUND)
+    for name, pattern in PATTERNS:
+        for match in pattern.finditer(text, low, high):
+            if match.start() < end and match.end() > start and not _stood(text, match.start(), match.end(), known):
+                return name, match.start()
+    return None
+
+
+def _stood(text: str, start: int, end: int, known: Container[int]) -> bool:
+    """Whether all words of `text` that `start:end` touches are `known`."""
+    start = text.rfind(" ", 0, start) + 1
+    end = end if (after := text.find(" ", end)) < 0 else after
+    return all(hash(word) & 0xFFFFFFFF in known for word in text[start:end].split() if telling(word))

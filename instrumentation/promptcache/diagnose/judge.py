@@ -1,0 +1,288 @@
+"""Usage x structure x rules -> what was missed and why. Evidence first: without missing tokens there is no reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from ..causes import CAUSES, PARAMS, THEIRS
+from ..memory import Scope, Trace
+from ..model import Cost, Usage
+from ..rules import Rule
+from .compare import ORDER, Difference
+
+_SLACK: Final = 0.25
+"""How far an estimate of tokens may be off before it is believed to show a miss."""
+_OFTEN: Final = 3
+"""After so many breaks in a row at one place, a change that proves nothing by itself does."""
+_RARE: Final = 5
+"""After so many lapses in a row the prefix is simply used too rarely."""
+LAPSED: Final = ("ttl", 0)
+"""The place of a break in time."""
+_LEVELS: Final[Mapping[str, int]] = {**ORDER, "none": len(ORDER)}
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Relative:
+    """An earlier call beside the present one.
+
+    `shared` is the size of the common prefix in tokens, as estimated, `lost` the earlier call's tokens that the present
+    one does not have. `keys` counts the different cache keys seen at the end of the common prefix.
+    """
+
+    trace: Trace
+    difference: Difference
+    shared: int
+    lost: int
+    keys: int = 1
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Case:
+    """The present call and all that is known about it.
+
+    `implicit` says that the provider sets breakpoints by itself; `rivals` are calls with the same beginning that had
+    not answered when this one was sent; `busy` counts the requests of the minute, `messages` the new message blocks.
+    """
+
+    trace: Trace
+    rule: Rule
+    usage: Usage
+    implicit: bool
+    relatives: Sequence[Relative] = ()
+    rivals: Sequence[Relative] = ()
+    busy: int = 0
+    messages: int = 0
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Why tokens were missed. `missed` is their number, `difference` gives the place where there is one."""
+
+    reason: str
+    missed: int
+    confidence: float
+    relative: Relative | None = None
+    place: Difference | None = None
+
+
+def find(case: Case) -> Finding | None:
+    """The best explanation of what was not read; None where nothing was missed."""
+    best: Finding | None = None
+    for relative in case.relatives:
+        missed = _missed(case, relative)
+        if missed > _tolerance(case, relative) and (best is None or missed > best.missed):
+            best = _explain(case, relative, missed) or best
+    return best or _race(case)
+
+
+def left(trace: Trace, rule: Rule) -> int:
+    """The tokens that a call left in the provider's cache: as reported, or its input rounded down."""
+    reported = trace.read + (trace.write or 0)
+    if rule.writes or trace.write:
+        return reported
+    whole = trace.input // rule.step * rule.step
+    return max(trace.read, whole if whole >= rule.minimum else 0)
+
+
+def _missed(case: Case, relative: Relative) -> int:
+    trace, difference = relative.trace, relative.difference
+    if difference.kind in ("branch", "shortened"):
+        reusable = min(relative.shared, left(trace, case.rule) or relative.shared)
+        reusable -= reusable % case.rule.step
+    else:
+        reusable = left(trace, case.rule) - relative.lost
+    return min(reusable, case.usage.input) - (case.usage.read or 0)
+
+
+def _tolerance(case: Case, relative: Relative) -> float:
+    """How many tokens may be missing without a meaning: rounding, and the error of an estimate."""
+    rounding = case.rule.step if case.rule.step > 1 else 0
+    if relative.difference.kind in ("branch", "shortened"):
+        return rounding + max(_SLACK * relative.shared, 1.3 * case.rule.minimum - (case.usage.read or 0) - 1)
+    return rounding + (0 if relative.difference.kind == "extends" else _SLACK * relative.lost)
+
+
+def _explain(case: Case, relative: Relative, missed: int) -> Finding | None:
+    difference = relative.difference
+    explained = _lapsed(case, relative, missed) or _scope(case, relative, missed)
+    if difference.kind == "break":
+        return _sure(case, relative, missed, explained)
+    if explained or difference.kind == "shortened":
+        return explained
+    if _other_scope(case, relative):
+        return None
+    return _breakpoints(case, relative, missed) or _rest(case, relative, missed)
+
+
+def _sure(case: Case, relative: Relative, missed: int, explained: Finding | None) -> Finding | None:
+    """A structural break, unless something before it explains more or another program explains it as well."""
+    difference = relative.difference
+    if explained is not None and (explained.reason not in ("ttl_expired", "low_volume") or not case.usage.read):
+        return explained
+    often = relative.trace.streak if relative.trace.place == (difference.section, difference.index) else 0
+    if difference.weak and not difference.continues and often + 1 < _OFTEN:
+        return None
+    confidence = 0.9 if often else 0.7 if difference.cause == "volatile_token" else 0.95
+    return Finding(difference.cause or "unknown", missed, confidence, relative, difference)
+
+
+def _lapsed(case: Case, relative: Relative, missed: int) -> Finding | None:
+    idle = case.trace.started - relative.trace.started
+    if idle <= relative.trace.ttl or _other_scope(case, relative):
+        return None
+    rare = relative.trace.place == LAPSED and relative.trace.streak + 1 >= _RARE
+    return Finding("low_volume" if rare else "ttl_expired", missed, case.rule.lapse, relative)
+
+
+def changes(new: Scope, old: Scope) -> list[tuple[str, str]]:
+    """The parameters that differ between two scopes, each with the level that it invalidates; the strongest first."""
+    found: list[tuple[str, str]] = [("model", "tools")] if new.model != old.model else []
+    here, there = ({param[0]: param for param in scope.params} for scope in (new, old))
+    names = [name for name in {**there, **here} if here.get(name) != there.get(name)]
+    found += [(name, (here.get(name) or there[name])[2]) for name in names]
+    return sorted((item for item in found if item[1] != "none"), key=lambda item: _LEVELS[item[1]])
+
+
+def _other_scope(case: Case, relative: Relative) -> bool:
+    return bool(changes(case.trace.scope, relative.trace.scope))
+
+
+def _scope(case: Case, relative: Relative, missed: int) -> Finding | None:
+    """The parameter that took the prefix out of the cache, if it did so before the structure could."""
+    found = changes(case.trace.scope, relative.trace.scope)
+    difference = relative.difference
+    if not found:
+        here, there = case.trace.served, relative.trace.served
+        if difference.kind == "extends" and here and there and here != there:
+            return Finding("model_changed", missed, 0.7, relative, _at(difference, "model"))
+        return None
+    name, level = found[0]
+    reason = "model_changed" if name == "model" else PARAMS.get(name, "param_changed")
+    if difference.kind == "branch":
+        shared_by_users = reason == "cache_key_changed" and len(found) == 1 and relative.keys >= _OFTEN
+        return (
+            Finding("per_user_key_or_prefix", missed, 0.85, relative, _at(difference, "params"))
+            if shared_by_users
+            else None
+        )
+    if difference.kind == "break" and ORDER[difference.section or "messages"] < _LEVELS[level]:
+        return None
+    return Finding(reason, missed, 0.95 if name == "model" else 0.9, relative,
+                   _at(difference, "model" if name == "model" else "params"))  # fmt: skip
+
+
+def _at(difference: Difference, section: str) -> Difference:
+    return Difference(difference.kind, difference.shared, section=section)
+
+
+def _breakpoints(case: Case, relative: Relative, missed: int) -> Finding | None:
+    """Nothing changed: did the request ask for what was there?"""
+    rule, usage, trace = case.rule, case.usage, relative.trace
+    difference = relative.difference
+    if not rule.writes or usage.write is None:
+        return None
+    if rule.images and difference.kind == "extends" and case.trace.images != trace.images:
+        hint = "image_added" if case.trace.images else "image_removed"
+        return Finding(
+            "image_changed",
+            missed,
+            0.9,
+            relative,
+            Difference("extends", difference.shared, section="messages", hint=hint),
+        )
+    if len(case.trace.marks) > rule.marks:
+        return Finding("too_many_breakpoints", missed, 0.9, relative)
+    if difference.kind == "branch":
+        return _static_unmarked(case, relative, missed)
+    written = trace.depth if case.implicit or not trace.marks else trace.marks[-1]
+    place = Difference("extends", difference.shared, section="messages")
+    if case.implicit and not case.trace.marks:
+        if case.messages > rule.endings:
+            return Finding("lookback_exceeded", missed, 0.8, relative, place)
+        pinned = usage.read and usage.read == trace.read
+        return Finding("breakpoint_missing_on_static", missed, 0.7, relative, place) if pinned else None
+    reach = [mark - written for mark in case.trace.marks if mark >= written]
+    if not reach or (rule.lookback is None and min(reach)):
+        return Finding("breakpoint_missing_on_static", missed, 0.9, relative, place)
+    if rule.lookback is not None and min(reach) >= rule.lookback:
+        return Finding("lookback_exceeded", missed, 0.95, relative, place)
+    return None
+
+
+def _static_unmarked(case: Case, relative: Relative, missed: int) -> Finding | None:
+    """The trap: a static prefix without a breakpoint, so that a varying tail writes everything and reads nothing."""
+    shared = relative.difference.shared
+    ended = [m for m in (*case.trace.marks, *relative.trace.marks) if m <= shared and m >= case.trace.static]
+    if ended or not case.usage.write or (case.usage.read or 0) * 2 > relative.shared:
+        return None
+    confidence = 0.95 if relative.trace.read == 0 and relative.trace.streak else 0.7
+    return Finding("breakpoint_missing_on_static", missed, confidence, relative, relative.difference)
+
+
+def _rest(case: Case, relative: Relative, missed: int) -> Finding | None:
+    if case.usage.read and relative.difference.kind == "branch":
+        return None
+    if case.rule.busy is not None and case.busy > case.rule.busy:
+        return Finding("routing_overflow", missed, 0.6, relative)
+    return _race(case) or Finding("unknown", missed, 0.3, relative)
+
+
+def _race(case: Case) -> Finding | None:
+    """Calls with the same prefix that had not answered when this one was sent, and none that had."""
+    best: Finding | None = None
+    for rival in case.rivals:
+        missed = rival.shared // case.rule.step * case.rule.step - max(case.usage.read or 0, rival.trace.read)
+        if (
+            rival.trace.scope is case.trace.scope
+            and missed > _tolerance(case, rival)
+            and (not best or missed > best.missed)
+        ):
+            best = Finding("concurrent_cold_race", missed, 0.9, rival)
+    return best
+
+
+# Money
+
+
+def waste(usage: Usage, cost: Cost | None, missed: int) -> float | None:
+    """What the missed tokens cost too much: what was written again at its price, the rest at the plain one.
+
+    Never more than the call's input cost; None where a price is not known.
+    """
+    if cost is None or cost.p_in is None or cost.p_read is None:
+        return None
+    rest, total, spent = missed, 0.0, usage.uncached * cost.p_in + (usage.read or 0) * cost.p_read
+    for ttl, count in usage.write_by_ttl.items():
+        price = cost.p_write.get(ttl, cost.p_in)
+        again = min(rest, count)
+        total += again * (price - cost.p_read)
+        spent += count * price
+        rest -= again
+    return max(0.0, min(total + rest * (cost.p_in - cost.p_read), spent))
+
+
+# The provider's own word
+
+
+def provider_reason(verdict: Mapping[str, Any] | None) -> str | None:
+    """The reason in a provider's diagnosis, None where it gives none.
+
+    OpenAI: `prompt_cache_diagnostics.reason`; Anthropic: `diagnostics.cache_miss_reason.type`.
+    """
+    inner: Any = (verdict or {}).get("cache_miss_reason") or verdict
+    for name in ("reason", "type", "cache_miss_reason"):
+        word = inner.get(name) if isinstance(inner, Mapping) else inner  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # a provider's own JSON
+        if isinstance(word, str) and word in THEIRS:
+            return word
+    return None
+
+
+def agreed(theirs: str, ours: str | None) -> str:
+    """The reason to give when the provider says `theirs`: ours where it says the same more exactly."""
+    cause = THEIRS[theirs]
+    return ours if ours is not None and ours in cause.finer and ours in CAUSES else cause.name

@@ -1,0 +1,181 @@
+"""Sends a mutated conversation to the emulator in-process and holds the verdict on every answer against the truth."""
+
+from __future__ import annotations
+
+import json
+import random
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from promptcache import Settings
+from promptcache.diagnose import Diagnosis
+from promptcache.emulator.engine import Clock, Emulator
+from promptcache.model import Cost, Facts, Request, Usage, Verdict
+from promptcache.prices import Book
+
+from .apis import Api
+from .more_mutators import mutators
+from .mutators import Label, Step
+
+START = 1_795_000_000.0
+"""The emulator's clock at the start: November 2026, when the rules and profiles of this repository were written."""
+STEP = 128
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One call: what was expected, what was said, and what the emulator knows.
+
+    `missed` is None where nothing was missed. `coincides`: what could have been read ends where an earlier call
+    reported its read and write to end. `excuse` is a reason that is true of this call though no mutation brought it.
+    """
+
+    mutator: str
+    api: str
+    label: Label | None
+    said: Verdict
+    usage: Usage
+    missed: int | None
+    waste: float | None
+    coincides: bool
+    size: int
+    naive: str | None
+    excuse: str | None
+
+
+class World:
+    """An application, its provider and its diagnosis. `rules` perturbs the emulator against what `rules.py` says."""
+
+    def __init__(self, api: Api, rules: str = "") -> None:
+        self.api = api
+        self.clock = Clock(START)
+        self.emulator = Emulator(self.clock, rules)
+        self.diagnosis = Diagnosis(Settings())
+        self.prices = Book.load(None)
+        self.better = Emulator(self.clock, rules)
+        self.left: list[int] = []
+
+    def request(self, step: Step) -> Request:
+        body = self.api.body(step.state)
+        return Request(self.api.wire.name, self.api.provider, self.api.wire.operation, body["model"], "host", 443,
+                       False, body, step.key.encode(), self.clock())  # fmt: skip
+
+    def reply(self, step: Step, emulator: Emulator | None = None) -> tuple[Any, Callable[[], None]]:
+        """The JSON of the answer, and what makes its cache entries."""
+        raw = json.dumps(self.api.body(step.state)).encode()
+        headers = {"authorization": f"Bearer {step.key}"}
+        answer, _ = (emulator or self.emulator).handle("POST", self.api.path, raw, headers, {})
+        assert answer.status == 200, answer.body
+        return answer.body, answer.commit
+
+    def usage(self, reply: Any) -> tuple[Facts, Usage]:
+        facts = self.api.wire.read(reply)
+        assert facts is not None
+        usage = self.api.wire.usage(facts)
+        assert usage is not None
+        return facts, usage
+
+    def truth(self, step: Step, usage: Usage, before: Emulator) -> tuple[int, bool]:
+        """How many tokens the call could have read more, by the emulator's own counterfactual, and whether that ends at
+        a boundary that an earlier call reported."""
+        could = self.left[-1] if self.left else 0
+        if step.label is not None and step.label.reason == "model_changed":
+            could = before.ledger[-1].outcome.reusable if before.ledger else 0
+        if step.instead is not None:
+            better = Step(step.instead, key=step.key)
+            reply, commit = self.reply(better, self.better)
+            commit()
+            could = self.usage(reply)[1].read or 0
+        if step.twin is not None:
+            twin = self.usage(self.reply(Step(step.twin, key=step.key), before)[0])[1]
+            could = twin.read or 0
+            # What is new in the twin would have been new here too: a prompt that shrank had less to read.
+            fresh = twin.input - could
+            could = min(could, usage.input - fresh)
+        return min(could, usage.input) - (usage.read or 0), could in (self.left if self.api.writes else self.left[-1:])
+
+    def excuse(self, usage: Usage) -> str | None:
+        """A short auxiliary prompt is below the minimum; where no history is ever read, the breakpoint is at fault."""
+        if usage.input < (self.emulator.overrides.get("minimum") or 1024):
+            return "below_minimum"
+        return "breakpoint_missing_on_static" if self.emulator.overrides.get("implicit") == "pinned" else None
+
+    def remember(self, usage: Usage) -> None:
+        cached = (usage.read or 0) + (usage.write or 0) if self.api.writes else usage.input // STEP * STEP
+        self.left.append(cached)
+
+
+def play(name: str, api: Api, seed: int, rules: str = "") -> Iterator[Judged]:
+    """All calls of one mutated conversation."""
+    dice = random.Random(zlib.crc32(f"{name} {api.name} {seed}".encode()))
+    world, last = World(api, rules), None
+    for group in _groups(mutators()[name](dice, api)):
+        world.clock.advance(group[0].wait)
+        before = world.emulator.fork()
+        running = [(step, world.request(step)) for step in group]
+        seen = [world.diagnosis.open(request, api.wire.prompt(request)) for _, request in running]
+        replies = [world.reply(step) for step in group]
+        world.clock.advance(2.0)
+        for (step, request), sighting, (reply, commit) in zip(running, seen, replies, strict=True):
+            commit()
+            facts, usage = world.usage(reply)
+            cost = world.prices.cost(request, facts, usage)
+            said = world.diagnosis.close(sighting, facts=facts, usage=usage, cost=cost, failed=False, at=world.clock())
+            missed, coincides = world.truth(step, usage, before)
+            world.remember(usage)
+            shown = missed if step.label and missed > (0 if api.writes else STEP) else None
+            yield Judged(name, api.name, step.label, said, usage, shown, paid(usage, cost, missed), coincides,
+                         len(step.state.system.encode()), naive(request, last, usage), world.excuse(usage))  # fmt: skip
+            last = request
+
+
+def _groups(steps: Iterator[Step]) -> Iterator[list[Step]]:
+    group: list[Step] = []
+    for step in steps:
+        if group and not step.together:
+            yield group
+            group = []
+        group.append(step)
+    if group:
+        yield group
+
+
+def paid(usage: Usage, cost: Cost, missed: int) -> float | None:
+    """What `missed` tokens cost too much, from the prices alone."""
+    if cost.p_in is None or cost.p_read is None:
+        return None
+    again = min(missed, usage.write or 0)
+    price = next(iter(cost.p_write.values()), cost.p_in) if again else cost.p_in
+    return again * (price - cost.p_read) + (missed - again) * (cost.p_in - cost.p_read)
+
+
+def naive(request: Request, last: Request | None, usage: Usage) -> str | None:
+    """The simple baseline: nothing read means a miss, explained by the first difference from the call before."""
+    if usage.read:
+        return None
+    if last is None:
+        return "cold_start"
+    new, old = request.body, last.body
+    checks = (
+        ("model_changed", request.model, last.model),
+        ("tools_changed", new.get("tools"), old.get("tools")),
+        ("system_changed", _first(new), _first(old)),
+        ("param_changed", _params(new), _params(old)),
+    )
+    for reason, here, there in checks:
+        if here != there:
+            return reason
+    here, there = (list(body.get("messages") or body.get("input") or ()) for body in (new, old))
+    return "unknown" if here[: len(there)] == there else "history_rewritten"
+
+
+def _first(body: Any) -> Any:
+    return body.get("instructions") or body.get("system") or (body.get("messages") or [None])[0]
+
+
+def _params(body: Any) -> Any:
+    return {
+        key: body[key] for key in body if key not in ("messages", "input", "tools", "instructions", "system", "model")
+    }
