@@ -90,6 +90,11 @@ BATCH: Final = "promptcache.batch"
 INCONSISTENT: Final = "promptcache.usage.inconsistent"
 STREAM_COMPLETED: Final = "promptcache.stream.completed"
 TTL: Final = "promptcache.ttl"
+CACHE_NAME: Final = "promptcache.cache.name"
+CACHE_TOKENS: Final = "promptcache.cache.tokens"
+CACHE_EXPIRES: Final = "promptcache.cache.expires"
+CACHE_COMMITTED: Final = "promptcache.cache.committed_usd"
+CACHE_STORED: Final = "promptcache.cache.stored_usd"
 WRITE_TOKENS_BY_TTL: Final[Mapping[str, str]] = {
     ttl: f"promptcache.write_tokens.{ttl}" for ttl in ("5m", "30m", "1h", "12h")
 }
@@ -273,6 +278,10 @@ def _missed(value: Callable[[Call], float | None]) -> Callable[[Call], Points]:
 SECONDS: Final = tuple(0.01 * 2**step for step in range(14))
 """The standard buckets of `gen_ai.client.operation.duration`: 0.01 s to 81.92 s."""
 
+COST_USD: Final = "promptcache.cost.usd"
+STORAGE_USD: Final = "promptcache.storage.usd"
+"""Observable: what the named caches of this process have cost by now in rent."""
+
 COUNTERS: Final[tuple[Metric, ...]] = (
     Metric("promptcache.input.tokens", "{token}", "Input tokens, cached ones included.",
            lambda call: _one(call.usage and call.usage.input, _outcome_batch(call))),
@@ -286,7 +295,7 @@ COUNTERS: Final[tuple[Metric, ...]] = (
            _missed(lambda call: call.verdict.tokens)),
     Metric("promptcache.wasted.usd", "{USD}", "What missed tokens cost too much.",
            _missed(lambda call: call.verdict.waste)),
-    Metric("promptcache.cost.usd", "{USD}", "Cost of the priced calls.",
+    Metric(COST_USD, "{USD}", "Cost of the priced calls.",
            lambda call: _one(call.cost and call.cost.amount)),
     Metric("promptcache.cost_without_cache.usd", "{USD}", "What the priced calls would have cost without a cache.",
            lambda call: _one(call.cost and call.cost.without_cache)),

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
 from typing import Any, Final
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import Meter
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from .attributes import BIRTH, BORN_TOGETHER, COUNTERS, HISTOGRAMS, OTHER, series
+from .attributes import (
+    BIRTH,
+    BORN_TOGETHER,
+    COST_USD,
+    COUNTERS,
+    HISTOGRAMS,
+    OTHER,
+    PROVIDER,
+    REQUEST_MODEL,
+    STORAGE_USD,
+    series,
+)
 from .model import Call
 
 DISTINCT_VALUES: Final = 100
@@ -41,6 +52,7 @@ class Meters:
     """Records finished calls; `chosen` are the keys of the user's that metrics carry."""
 
     def __init__(self, meter: Meter, chosen: tuple[str, ...] = ()) -> None:
+        self._meter = meter
         self._counters = [
             (row, meter.create_counter(row.name, unit=row.unit, description=row.description)) for row in COUNTERS
         ]
@@ -58,6 +70,23 @@ class Meters:
         ]
         self._bounds = {name: Bounded(DISTINCT_CHOSEN_VALUES) for name in chosen}
         self._born: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+
+    def rent(self, accrued: Callable[[], Iterable[tuple[float, tuple[str, str]]]]) -> None:
+        """Watches what named caches cost in rent, by provider and model: asked at every collection."""
+
+        def observe(options: CallbackOptions) -> Iterator[Observation]:
+            for total, (provider, model) in accrued():
+                base = {PROVIDER: provider, REQUEST_MODEL: self._bound(REQUEST_MODEL)(model)}
+                yield Observation(total, base)
+
+        self._meter.create_observable_counter(
+            STORAGE_USD, [observe], unit="{USD}", description="Rent of named caches, by token-hours."
+        )
+
+    def pay(self, usd: float, provider: str, model: str, context: Context) -> None:
+        """Adds what filling a named cache cost, which is no call."""
+        counter = next(counter for row, counter in self._counters if row.name == COST_USD)
+        counter.add(usd, {PROVIDER: provider, REQUEST_MODEL: self._bound(REQUEST_MODEL)(model)}, context)
 
     def record(self, call: Call, context: Context) -> None:
         """Adds one finished call, in its own context so that exemplars find its span."""

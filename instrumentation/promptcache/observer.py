@@ -13,12 +13,13 @@ from opentelemetry.trace import Tracer
 from .diagnose import Diagnosis, Sighting
 from .meters import Meters
 from .model import Prompt, Request
-from .prefix import Hasher
+from .prefix import Exporter, Hasher
 from .prices import Book
 from .providers.hosts import provider
 from .providers.wire import Wire
 from .settings import Settings
 from .spans import Claims
+from .storage import Storage
 
 
 class Swept(Protocol):
@@ -62,6 +63,9 @@ class Observer:
         self.dropped: deque[Swept] = deque()
         self.claims = Claims()
         self._book: Book | None = None
+        self.exporter = Exporter(settings.hash_key, settings.hashes, remember=64)
+        self.storage = Storage(lambda *rent: self.book.storage(*rent), clock)
+        meters.rent(self.storage.accrued)
 
     @property
     def book(self) -> Book:

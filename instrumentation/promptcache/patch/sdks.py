@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..providers import openai
+from ..providers import gemini, openai
+from . import google
 from .drive import Target
 from .socket import SENDING, receiving
 from .stainless import SDK, Stainless
@@ -31,4 +32,7 @@ ROWS: Final = (
     Row("openai._websocket_connection", SENDING),
     Row("openai.resources.responses.responses", receiving("ResponsesConnection", "AsyncResponsesConnection")),
     Row("openai.resources.realtime.realtime", receiving("RealtimeConnection", "AsyncRealtimeConnection")),
+    Row("google.genai._api_client", google.CLIENT),
+    Row("google.genai._gaos.basesdk", google.INTERACTIONS),
+    Row("google.genai._interactions._base_client", Stainless(SDK(gemini.INTERACTION_ROUTES, google.provider)).targets),
 )

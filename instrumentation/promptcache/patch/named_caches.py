@@ -1,0 +1,123 @@
+"""What is done to Gemini's named caches: one span each, and the rent that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, final
+
+from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
+
+from ..attributes import (
+    CACHE_COMMITTED,
+    CACHE_EXPIRES,
+    CACHE_NAME,
+    CACHE_STORED,
+    CACHE_TOKENS,
+    COST_AMOUNT,
+    COST_CURRENCY,
+    ERROR_TYPE,
+    OPERATION,
+    PREFIX_HASH,
+    PROVIDER,
+    REQUEST_MODEL,
+    SERVER_ADDRESS,
+    SERVER_PORT,
+)
+from ..model import Facts, NamedCache, Prefix, Request, Usage
+from ..observe import safely
+from ..observer import Observer
+from ..providers import gemini, gemini_caches
+from ..providers.wire import JSON, items, mapping, text
+from .around import Flow
+from .response import parsed
+
+
+@final
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Who serves a request."""
+
+    provider: str
+    host: str | None
+    port: int | None
+
+
+def managed(observer: Observer, operation: str, where: Where, path: str, body: JSON) -> Flow:
+    """One request about a named cache, or all of them."""
+    named = text(body.get("model"))
+    model = gemini.model(named) if named else None
+    span = observer.tracer.start_span(
+        f"{operation} {model}" if model else operation,
+        kind=SpanKind.CLIENT,
+        attributes=_said({
+            OPERATION: operation, PROVIDER: where.provider, REQUEST_MODEL: model, SERVER_ADDRESS: where.host,
+            SERVER_PORT: where.port, CACHE_NAME: gemini_caches.cache_name(path),
+        }),
+    )  # fmt: skip
+    try:
+        ended = yield set_span_in_context(span)
+        if ended.error is not None:
+            span.set_attribute(ERROR_TYPE, type(ended.error).__name__)
+            span.set_status(StatusCode.ERROR)
+        else:
+            answer = parsed((text(getattr(ended.result, "body", None)) or "{}").encode())
+            safely(_learn, observer, operation, where, path, body, answer, span)
+    finally:
+        span.end()
+
+
+def _said(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _learn(observer: Observer, operation: str, where: Where, path: str, body: JSON, answer: JSON, span: Span) -> None:
+    """Takes up what an answer says of caches, and writes on the span what it and the rent of it are."""
+    storage, cache = observer.storage, gemini_caches.named_cache(answer)
+    if operation == "list_caches":
+        for resource in items(answer.get("cachedContents")):
+            storage.seen(where.provider, gemini_caches.named_cache(mapping(resource)))
+        return
+    if operation == "delete_cache":
+        span.set_attributes(_said({CACHE_STORED: storage.deleted(gemini_caches.cache_name(path) or "")}))
+        return
+    more: dict[str, Any] = {}
+    if operation == "create_cache":
+        prefix = _prefix(observer, where, cache, body)
+        storage.created(where.provider, cache, prefix)
+        more = {PREFIX_HASH: prefix and prefix.hash} | _filled(observer, where, cache, span)
+    else:
+        storage.seen(where.provider, cache)
+    committed = storage.committed(cache.name or "") if operation != "get_cache" else None
+    known = {CACHE_NAME: cache.name, CACHE_TOKENS: cache.tokens, CACHE_EXPIRES: cache.expire_time}
+    span.set_attributes(_said(known | {REQUEST_MODEL: cache.model, CACHE_COMMITTED: committed} | more))
+
+
+def _request(observer: Observer, where: Where, cache: NamedCache, body: JSON) -> Request:
+    wire, now = gemini.CONTENT, observer.clock()
+    return Request(
+        wire.name, where.provider, wire.operation, cache.model, where.host, where.port, False, body, b"", now
+    )
+
+
+def _prefix(observer: Observer, where: Where, cache: NamedCache, body: JSON) -> Prefix | None:
+    """The hashes of what was put into a cache: all of it is static, its contents too."""
+    prompt = gemini.CONTENT.prompt(_request(observer, where, cache, body))
+    if prompt is None:
+        return None
+    prompt = replace(prompt, blocks=tuple(
+        replace(block, section="system") if block.section == "messages" else block for block in prompt.blocks
+    ))  # fmt: skip
+    return observer.exporter.export(prompt, observer.hasher.chain(prompt), cache.model)
+
+
+def _filled(observer: Observer, where: Where, cache: NamedCache, span: Span) -> dict[str, Any]:
+    """What filling the cache cost: its tokens at the plain input price. Counted, though it is no call."""
+    if cache.tokens is None or cache.model is None:
+        return {}
+    usage = Usage(input=cache.tokens, uncached=cache.tokens, read=0, write=None, output=0)
+    amount = observer.book.cost(_request(observer, where, cache, {}), Facts(), usage).amount
+    if amount is None:
+        return {}
+    observer.meters.pay(amount, where.provider, cache.model, set_span_in_context(span))
+    return {COST_AMOUNT: amount, COST_CURRENCY: "USD"}
