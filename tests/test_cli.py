@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
+
 from promptcache import __version__
 from promptcache.attributes import BATCH, OUTCOME, READ_TOKENS, REQUEST_MODEL
 from promptcache.commands import COMMANDS, app
 from promptcache.exits import MEANING, Exit
 from promptcache_exporters import command, store
-from typer.testing import CliRunner, Result
 
 from .rows import record
 
@@ -195,7 +196,9 @@ def test_since_refuses(text: str) -> None:
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)  # noqa: S603  # our own code
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30
+    )  # our own code
 
 
 def test_a_report_imports_no_server_and_no_sdk(path: Path) -> None:

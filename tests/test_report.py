@@ -11,8 +11,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
+
 from promptcache.attributes import (
     BATCH,
     CODE_FILE,
@@ -40,7 +42,6 @@ from promptcache_exporters import figures, wording
 from promptcache_exporters.figures import By, Change, Report, Unpriced, collect
 from promptcache_exporters.html import as_html
 from promptcache_exporters.report import as_json, show
-from rich.console import Console
 
 from .rows import START, record
 
@@ -103,7 +104,7 @@ def recomputed(calls: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CALLS, st.sampled_from([1, 5, 200_000]))
 def test_figures_are_those_of_a_plain_recomputation(calls: list[dict[str, Any]], span: int) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
@@ -163,6 +164,11 @@ def test_the_hit_rate_is_the_ratio_of_sums(path: Path) -> None:
 def test_keys(path: Path, by: By, attributes: dict[str, Any], key: str | None) -> None:
     record(path, attributes)
     assert [group.key for group in collect(path, by).groups] == [key]
+
+
+def test_groups_come_by_input_then_by_name_the_nameless_last(path: Path) -> None:
+    record(path, *({MISS_REASON: reason} for reason in (None, "b", "a", "c", "c")))
+    assert [group.key for group in collect(path, By.REASON).groups] == ["c", "a", "b", None]
 
 
 def test_since_leaves_out_what_began_before(path: Path) -> None:

@@ -13,6 +13,7 @@ from opentelemetry.trace import (
     TraceState,
     set_span_in_context,
 )
+
 from promptcache_exporters import sampling
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 
@@ -35,6 +36,7 @@ def described(sampler: Sampler) -> str:
         (described(ParentBased(ALWAYS_ON)), 1.0),
         (described(TraceIdRatioBased(0.25)), 0.25),
         (described(ParentBased(TraceIdRatioBased(0.5))), 0.5),
+        ("ParentBased{root:TraceIdRatioBased{0.5},remoteParentSampled:TraceIdRatioBased{0.1}}", 0.1),
         ("traceidratio{0.1}", 0.1),
         ("parentbased_traceidratio{nonsense}", 1.0),
         ("parentbased_always_on{}", 1.0),

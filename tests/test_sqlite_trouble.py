@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
+
 from promptcache_exporters import sqlite as exporting
-from promptcache_exporters import store
+from promptcache_exporters import store, table
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 
 from .rows import HIT, record, rows, span_of, spans, tracers
@@ -65,6 +66,20 @@ def test_a_locked_file_delays_little_and_recovers(path: Path, caplog: pytest.Log
     assert exporter.export(spans({}, {})) is SpanExportResult.SUCCESS
     exporter.shutdown()
     assert len(rows(path)) == 3
+
+
+def test_the_first_opening_waits_for_a_reader(path: Path) -> None:
+    record(path, {})
+    reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    reader.execute("PRAGMA journal_mode = DELETE")
+    reader.execute("BEGIN")
+    reader.execute(f"SELECT * FROM {table.NAME}").fetchall()  # our name
+    timer = threading.Timer(0.1, reader.execute, ["COMMIT"])
+    timer.start()
+    record(path, {})
+    timer.join()
+    reader.close()
+    assert len(rows(path)) == 2
 
 
 def test_a_full_disk_loses_the_batch_and_nothing_else(path: Path) -> None:
@@ -126,7 +141,7 @@ provider.shutdown()
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # noqa: S603  # our own interpreter and code
+    return subprocess.Popen(  # our own interpreter and code
         [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
         cwd=ROOT, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip

@@ -88,8 +88,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
         return
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        if version_of(connection) == table.VERSION:  # another process was faster
-            return
+        version_of(connection)  # once more, now that nobody else can change it
         connection.execute(table.CREATE)
         present = columns_of(connection)
         for column in table.COLUMNS:

@@ -11,7 +11,6 @@ and ranges and answer None to what a column of theirs cannot hold.
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -121,7 +120,7 @@ def whole(value: Any) -> int | None:
 
 def finite(value: Any) -> float | None:
     """A number that can be added up."""
-    return float(value) if type(value) in (int, float) and math.isfinite(value) and abs(value) <= LARGEST else None
+    return float(value) if type(value) in (int, float) and abs(value) <= LARGEST else None
 
 
 def flag(value: Any) -> int | None:
