@@ -39,13 +39,17 @@ class Switch:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One function to stand at: attribute `name` of class `owner`; `parameters` are those that the flow reads."""
+    """One function to stand at: attribute `name` of class `owner`; `parameters` are those that the flow reads.
+
+    An `optional` one is not in every release, and is not missed where it is not.
+    """
 
     owner: str
     name: str
     parameters: tuple[str, ...]
     around: Step | None = None
     before: Tap | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,10 +255,11 @@ class Patches:
     def _stand(self, owner: type | None, target: Target) -> None:
         original = owner.__dict__.get(target.name) if owner is not None else None
         if owner is None or not _fits(original, target):
-            log.warning(
-                "promptcache does not know this release: %s.%s has moved; calls there are not seen",
-                target.owner, target.name,
-            )  # fmt: skip
+            if not target.optional:
+                log.warning(
+                    "promptcache does not know this release: %s.%s has moved; calls there are not seen",
+                    target.owner, target.name,
+                )  # fmt: skip
             return
         shell = _shell(target, original, self._switch)
         self._standing.append(Patch(owner, target.name, original, shell, self._switch))

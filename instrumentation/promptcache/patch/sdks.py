@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ..providers import gemini, openai
-from . import google
+from . import bedrock, google
 from .drive import Target
 from .socket import SENDING, receiving
 from .stainless import SDK, Stainless
@@ -35,4 +35,5 @@ ROWS: Final = (
     Row("google.genai._api_client", google.CLIENT),
     Row("google.genai._gaos.basesdk", google.INTERACTIONS),
     Row("google.genai._interactions._base_client", Stainless(SDK(gemini.INTERACTION_ROUTES, google.provider)).targets),
+    *(Row(module, targets) for module, targets in bedrock.TARGETS.items()),
 )

@@ -1,0 +1,228 @@
+"""Amazon Bedrock through botocore and aiobotocore: one logical call, the request inside it, and what it leaves to read.
+
+`_make_api_call` is the call, with the application's own parameters; `_make_request` runs inside it, inside every other
+instrumentation's span too, with the retries inside. The streams it leaves to read (`EventStream`, `StreamingBody`)
+are listened to on their classes, and carry their record, which ends with them. Names read in botocore 1.35 to 1.43 and
+aiobotocore 2.16 to 3.10, November 2026.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from opentelemetry import context as otel
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+
+from ..model import Request
+from ..observe import Record, safely
+from ..observer import Asked, Observer
+from ..providers import bedrock
+from ..providers.wire import JSON, Wire, mapping, text
+from .around import Ended, Flow
+from .drive import Target
+from .response import LARGEST_BODY, parsed
+
+SERVICE: Final = "bedrock-runtime"
+_CALL: Final = otel.create_key("promptcache-bedrock")
+_HELD: Final = "_self_promptcache"
+"""Where a stream carries its record; the prefix keeps it on a wrapt proxy instead of what that proxies."""
+
+
+@dataclass(slots=True)
+class _Call:
+    """One logical call while it runs."""
+
+    client: Any
+    operation: str
+    body: JSON
+    asked: Asked
+    record: Record | None = None
+    left_to_read: bool = False
+
+
+class _Held:
+    """The record of a stream that is yet to be read; ends with that stream."""
+
+    def __init__(self, record: Record, operation: str) -> None:
+        self.record, self.operation = record, operation
+        self.kept = bytearray()
+
+    def keep(self, chunk: bytes) -> None:
+        """Some of a body that nobody parses but the application."""
+        if len(self.kept) + len(chunk) <= LARGEST_BODY:
+            self.kept += chunk
+
+    def listen(self) -> None:
+        if self.kept:
+            self.record.saw(parsed(bytes(self.kept)))
+            self.kept.clear()
+
+    def end(self) -> None:
+        safely(self.listen)
+        self.record.end()
+
+    def __del__(self) -> None:
+        safely(self.listen)
+        safely(self.record.drop)
+
+
+def _asked(observer: Observer, client: Any, operation: str, params: JSON, wire: Wire) -> Asked:
+    url = urlsplit(text(client.meta.endpoint_url) or "")
+    return Asked(
+        wire=wire,
+        provider=observer.provider(url.hostname, "aws.bedrock"),
+        model=text(params.get("modelId")),
+        host=url.hostname,
+        port=url.port or {"https": 443, "http": 80}.get(url.scheme),
+        stream=bedrock.OPERATIONS[operation],
+    )
+
+
+def _body(operation: str, params: JSON) -> JSON:
+    """The body as plain data; one given as an open file stays unread."""
+    if operation.startswith("Converse"):
+        return params
+    body = params.get("body")
+    if isinstance(body, str):
+        return parsed(body.encode())
+    return parsed(bytes(body)) if isinstance(body, bytes | bytearray) else {}
+
+
+def call(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+    """One logical call: its parameters wait here for its request, and what fails after the request fails here."""
+    operation, params = call["operation_name"], mapping(call["api_params"])
+    ours = client.meta.service_model.service_name == SERVICE and operation in bedrock.OPERATIONS
+    wire = bedrock.wire(operation, text(params.get("modelId"))) if ours and is_instrumentation_enabled() else None
+    if wire is None:
+        yield None
+        return
+    asked = _asked(observer, client, operation, params, wire)
+    underway = _Call(client, operation, _body(operation, params), asked)
+    ended = yield otel.set_value(_CALL, underway)
+    record = underway.record
+    if record is None:
+        return
+    if ended.error is not None:
+        record.failed(ended.error)
+    if ended.error is not None or not underway.left_to_read:
+        record.end()
+
+
+def send(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+    """The request of a call, retries inside: every span around it is open here, and its answer has just begun."""
+    underway = cast("_Call | None", otel.get_value(_CALL))
+    if underway is None or underway.client is not client:
+        yield None
+        return
+    asked = underway.asked
+    record = underway.record = Record(observer, asked)
+    request = Request(
+        asked.wire.name, asked.provider, asked.wire.operation, asked.model, asked.host, asked.port,
+        asked.stream, underway.body, observer.hasher.digest(_tenant(client)), record.started,
+    )  # fmt: skip
+    safely(record.sent, request, None)
+    ended = yield record.context
+    if ended.error is None:
+        safely(_answered, underway, record, *ended.result)
+
+
+def _tenant(client: Any) -> str:
+    """Whose cache it is, as far as it shows without asking for credentials, which may go to the network."""
+    credentials: Any = getattr(getattr(client, "_request_signer", None), "_credentials", None)
+    lasting = text(vars(credentials).get("access_key")) if hasattr(credentials, "__dict__") else None
+    return lasting or str(getattr(credentials, "method", ""))
+
+
+def _answered(underway: _Call, record: Record, http: Any, answer: JSON) -> None:
+    told = mapping(answer.get("ResponseMetadata"))
+    record.retries = cast("int | None", told.get("RetryAttempts"))
+    if http.status_code >= 300:
+        return
+    name = "stream" if underway.operation == "ConverseStream" else "body"
+    if underway.operation == "Converse":
+        record.saw(answer)
+    elif name in answer:
+        setattr(answer[name], _HELD, _Held(record, underway.operation))
+        underway.left_to_read = True
+
+
+def _held(stream: Any) -> _Held | None:
+    return getattr(stream, _HELD, None)
+
+
+def events(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
+    """The events of a stream. Whoever stops iterating may go on later: only the stream's own end is the call's."""
+    held, ended = _held(stream), Ended(last=False)
+    while not ended.last:
+        ended = yield None
+        if held is None:
+            return
+        if ended.error is not None:
+            held.record.failed(ended.error)
+        elif ended.result is not None:
+            event = bedrock.event_of(held.operation, ended.result)
+            safely(held.record.saw, parsed(event) if isinstance(event, bytes) else event)
+    if held is not None and not ended.left:
+        held.end()
+
+
+def read(observer: Observer, body: Any, call: Mapping[str, Any]) -> Flow:
+    """Some bytes of a body, or all that are left."""
+    ended = yield None
+    held = _held(body)
+    if held is None:
+        return
+    if ended.error is not None:
+        held.record.failed(ended.error)
+        held.end()
+        return
+    into, wanted = call.get("b"), call.get("amt")
+    got = ended.result if into is None else bytes(into[: ended.result])
+    held.keep(got)
+    everything = into is None and (wanted is None or wanted < 0)
+    if everything or (not got and wanted != 0):
+        held.end()
+
+
+def close(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
+    """The application wants no more."""
+    yield None
+    held = _held(stream)
+    if held is not None:
+        held.end()
+
+
+def _client(owner: str) -> tuple[Target, ...]:
+    return (
+        Target(owner, "_make_api_call", ("operation_name", "api_params"), call),
+        Target(owner, "_make_request", ("operation_model", "request_dict", "request_context"), send),
+    )
+
+
+def _reading(owner: str) -> tuple[Target, ...]:
+    return (
+        Target(owner, "read", ("amt",), read),
+        Target(owner, "readinto", ("b",), read, optional=True),
+        Target(owner, "close", (), close, optional=True),
+    )
+
+
+TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
+    "botocore.client": _client("BaseClient"),
+    "botocore.eventstream": (
+        Target("EventStream", "__iter__", (), events),
+        Target("EventStream", "close", (), close),
+    ),
+    "botocore.response": (*_reading("StreamingBody"), Target("StreamingBody", "__exit__", (), close)),
+    "aiobotocore.client": _client("AioBaseClient"),
+    "aiobotocore.eventstream": (Target("AioEventStream", "__anext__", (), events),),
+    "aiobotocore.response": (
+        *_reading("StreamingBody"),
+        *(Target("HttpxStreamingBody", target.name, target.parameters, target.around, optional=True)
+          for target in _reading("StreamingBody")),
+    ),
+}  # fmt: skip
+"""Where to stand, by module."""
