@@ -154,6 +154,20 @@ def run(code: str, *arguments: object) -> str:
     return output
 
 
+def test_many_open_the_same_new_file_at_once(tmp_path: Path) -> None:
+    for attempt in range(20):
+        path = tmp_path / f"{attempt}.db"
+        exporters = [SQLiteSpanExporter(path) for _ in range(6)]
+        threads = [threading.Thread(target=exporter.export, args=[spans({})]) for exporter in exporters]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for exporter in exporters:
+            exporter.shutdown()
+        assert len(rows(path)) == 6
+
+
 def test_several_processes_write_while_one_reads(path: Path) -> None:
     writers = [start(WRITER, path, f"service-{number}", 150) for number in range(3)]
     counts = [0]

@@ -68,9 +68,12 @@ def open_to_write(path: Path, patience: float) -> sqlite3.Connection:
 
 def version_of(connection: sqlite3.Connection) -> int:
     """The schema's version, 0 where the file has no table yet. Raises Foreign, Newer and other sqlite3.Error."""
+    # One snapshot, or a file that another process is just creating would look like somebody else's.
+    connection.execute("SAVEPOINT looking")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    connection.execute("RELEASE looking")
     if application != APPLICATION_ID and (application or version or tables):
         raise Foreign("it is a database of another application")
     if version > table.VERSION:
