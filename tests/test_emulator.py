@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -226,6 +227,49 @@ def test_held_input_is_read_again(engine: Emulator) -> None:
     parent = responses(engine)
     child = responses(engine, input="more", previous_response_id=parent["id"])
     assert child["usage"]["input_tokens_details"]["cached_tokens"] == parent["usage"]["input_tokens"]
+
+
+def test_conversation_holds_what_was_said(engine: Emulator) -> None:
+    first = responses(engine, conversation="conv_1")
+    second = responses(engine, input="more", conversation={"id": "conv_1"})
+    assert second["usage"]["input_tokens_details"]["cached_tokens"] == first["usage"]["input_tokens"]
+
+
+def test_eviction_is_no_expiry(engine: Emulator) -> None:
+    whole = chat(engine, TEXT, "hello", model=NEW).outcome.write
+    engine.cache.evict()
+    outcome = chat(engine, TEXT, "hello", model=NEW).outcome
+    assert (outcome.read, outcome.reusable) == (0, whole)
+
+
+def test_responses_are_forgotten_one_day(engine: Emulator) -> None:
+    for number in range(5000):
+        engine.keep(f"resp_{number}", number)
+    assert (engine.kept("resp_0"), engine.kept("resp_4999")) == (None, 4999)
+
+
+PATHS = (
+    CHAT, "/v1/responses", "/v1/responses/compact", "/v1/messages", "/v1/messages/count_tokens", "/v1/messages/batches",
+    "/v1beta/models/gemini-3:generateContent", "/v1beta/cachedContents", "/v1beta/interactions",
+    "/model/amazon.nova-pro/converse", "/model/anthropic.claude-3/invoke-with-response-stream",
+)  # fmt: skip
+FIELDS = (
+    "model", "messages", "input", "contents", "content", "parts", "text", "role", "system", "tools", "tool_choice",
+    "toolConfig", "cache_control", "max_tokens", "stream", "response_format", "reasoning", "n", "requests", "type",
+)  # fmt: skip
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers(-1, 3) | st.sampled_from(["", "text", "gpt-5.6", "user", "json_schema"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(PATHS), st.dictionaries(st.sampled_from(FIELDS), JUNK, max_size=8))
+def test_no_request_can_make_it_fail(path: str, body: dict[str, Any]) -> None:
+    answer, _ = Emulator(Clock(NOW)).handle("POST", path, json.dumps(body).encode(), {}, {})
+    assert answer.status in {200, 400, 403, 404}
+    assert answer.chunks()
 
 
 DIALECTS = {

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx2
@@ -148,6 +150,25 @@ def test_streams_break_fail_and_report_errors(client: Any) -> None:
         list(client.chat.completions.create(**CHAT, stream=True, extra_headers=fault("error-event=1")))
 
 
+def test_cold_race_writes_twice_and_slow_streams_are_slow(url: str, engine: Emulator) -> None:
+    engine.reset()
+    with running(engine, latency=0.2) as slow, ThreadPoolExecutor(2) as pool:
+        body = RESPONSE | {"stream": True}
+        sent = [pool.submit(httpx2.post, slow + "/v1/responses", json=body) for _ in range(2)]
+    assert [answer.result().status_code for answer in sent] == [200, 200]
+    assert [record.outcome.read for record in engine.ledger] == [0, 0]
+    begun = time.monotonic()
+    httpx2.post(url + "/v1/chat/completions", json=CHAT | {"stream": True}, headers=fault("slow=0.01"))
+    assert time.monotonic() - begun > 0.1
+
+
+def test_unknown_faults_and_rules_are_refused(url: str) -> None:
+    for headers in (fault("nonsense"), {"x-emulator-rules": "nonsense=1"}):
+        refused = httpx2.post(url + "/v1/chat/completions", json=CHAT, headers=headers)
+        assert refused.status_code == 400
+        assert "allowed are" in refused.json()["error"]["message"]
+
+
 def test_malformed_usage(client: Any) -> None:
     def usage(shape: str) -> Any:
         sent = fault(f"malformed-usage={shape}")
@@ -178,6 +199,7 @@ def test_control_paths(client: Any, engine: Emulator, url: str) -> None:
     assert engine.overrides == {"minimum": 9}
     assert control("rules", rules="").status_code == 200
     assert [control("faults", fault="nonsense").status_code, control("nothing").status_code] == [400, 404]
+    assert control("evict").status_code == 200
     control("reset")
     assert not engine.ledger
 

@@ -66,7 +66,7 @@ def respond(
     }
     print_ = Print(f"{model} {body.get('speed')}", seen, outcome.read + outcome.write)
     message |= _diagnostics(host, body, print_)
-    host.store[str(message["id"])] = print_
+    host.keep(str(message["id"]), print_)
     return message, commit
 
 
@@ -75,7 +75,7 @@ def _diagnostics(host: Host, body: JSON, now: Print) -> JSON:
     if body.get("diagnostics") is None:
         return {}
     previous = obj(body["diagnostics"]).get("previous_message_id")
-    reason = diagnose(host.store.get(str(previous)), now) if previous else None
+    reason = diagnose(host.kept(str(previous)), now) if previous else None
     return {"diagnostics": {"cache_miss_reason": reason} if reason else None}
 
 
@@ -167,7 +167,7 @@ def create_batch(host: Host, incoming: Incoming) -> Answer:
         "created_at": now, "expires_at": now, "ended_at": None, "archived_at": None, "cancel_initiated_at": None,
         "results_url": None,
     }  # fmt: skip
-    host.store[str(batch["id"])] = (batch, results)
+    host.named[str(batch["id"])] = (batch, results)
     return Answer(batch)
 
 
@@ -182,7 +182,7 @@ def _result(host: Host, incoming: Incoming, row: JSON) -> JSON:
 
 
 def _held(host: Host, incoming: Incoming) -> tuple[JSON, list[JSON]]:
-    held: tuple[JSON, list[JSON]] | None = host.store.get(incoming.params["id"])
+    held: tuple[JSON, list[JSON]] | None = host.named.get(incoming.params["id"])
     if held is None:
         raise Refused(404, f"no such batch: {incoming.params['id']}")
     return held

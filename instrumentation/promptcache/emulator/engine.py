@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any, Final
 
 from . import profiles
 from .cache import Cache, Outcome, Plan
-from .faults import Faults, malform
+from .faults import NONE, Fault, Faults, malform
 from .plain import JSON, is_object
 from .profiles import Rules
 from .routes import ROUTES
 from .wire import Answer, Incoming, Refused, Route
 
+_KEPT: Final = 4096
 USAGE: Final = frozenset({"usage", "usageMetadata", "amazon-bedrock-invocationMetrics"})
 
 
@@ -47,8 +49,9 @@ class Record:
     plan: Plan
 
     def summary(self) -> JSON:
-        """The record as JSON, without the prompt."""
-        shown = {"at": self.at, "path": self.path, "model": self.model, "tenant": self.tenant, "output": self.output}
+        """The record as JSON, without the prompt, and with a digest for the credential."""
+        who = blake2b(self.tenant.encode(), digest_size=4).hexdigest()
+        shown = {"at": self.at, "path": self.path, "model": self.model, "tenant": who, "output": self.output}
         usage = self.outcome
         return shown | {
             "input": usage.input, "read": usage.read, "write": usage.write, "written": dict(usage.written),
@@ -64,23 +67,35 @@ class Emulator:
         self.cache = Cache(self.clock)
         self.faults = Faults()
         self.overrides = profiles.overrides(rules)
-        self.ledger: deque[Record] = deque(maxlen=10_000)
-        self.paths: dict[str, int] = {}
-        self.store: dict[str, Any] = {}
-        """What the providers hold by name: responses, cached contents, batches."""
+        self.ledger: deque[Record] = deque(maxlen=1000)
+        self.totals: Counter[str] = Counter()
+        self.paths: Counter[str] = Counter()
+        self.named: dict[str, Any] = {}
+        self._kept: dict[str, Any] = {}
 
     def fork(self) -> Emulator:
-        """An independent copy of cache and store: what would have happened had another request been sent."""
+        """An independent copy of all that is held: what would have happened had another request been sent."""
         twin = Emulator(self.clock)
-        twin.cache, twin.overrides, twin.store = self.cache.fork(), self.overrides, dict(self.store)
+        twin.cache, twin.overrides = self.cache.fork(), self.overrides
+        twin.named, twin._kept = dict(self.named), dict(self._kept)
         return twin
 
     def reset(self) -> None:
         """Forgets everything but the clock and the rules."""
         self.cache.clear()
         self.faults.clear()
-        for held in (self.ledger, self.paths, self.store):
+        for held in (self.ledger, self.totals, self.paths, self.named, self._kept):
             held.clear()
+
+    def keep(self, name: str, value: Any) -> None:
+        """Remembers a response under its id; the oldest are forgotten."""
+        self._kept[name] = value
+        if len(self._kept) > _KEPT:
+            del self._kept[next(iter(self._kept))]
+
+    def kept(self, name: str) -> Any:
+        """What `keep` was given under this name, None where it is not known."""
+        return self._kept.get(name)
 
     def rules(self, table: tuple[Rules, ...], model: str, incoming: Incoming) -> Rules:
         """The profile in force for this request: dated row, then overrides, then those of its own header."""
@@ -96,25 +111,38 @@ class Emulator:
     def note(self, incoming: Incoming, model: str, plan: Plan, output: int, outcome: Outcome) -> None:
         """Keeps the record of a request that did not ask the cache: what it names is there."""
         self.ledger.append(Record(self.clock(), incoming.path, model, incoming.tenant, outcome, output, plan))
+        counts = {"input": outcome.input, "read": outcome.read, "write": outcome.write, "uncached": outcome.uncached}
+        self.totals.update(counts, settled=1, output=output)
 
     def handle(
         self, method: str, path: str, raw: bytes, headers: Mapping[str, str], query: Mapping[str, str]
     ) -> tuple[Answer, Incoming]:
         """Answers one request. `headers` have lower-case names. Never raises on a request that a provider refuses."""
-        self.paths[f"{method} {path}"] = self.paths.get(f"{method} {path}", 0) + 1
-        fault = self.faults.take(path, headers, raw)
-        incoming = Incoming(method, path, {}, headers, query, tenant(headers, query), fault, raw)
+        self.paths[f"{method} {path}"] += 1
+        incoming = Incoming(method, path, {}, headers, query, tenant(headers, query), NONE)
         route, params = _route(method, path)
         if route is None:
             return Answer({"error": {"message": f"no such path: {method} {path}"}}, status=404), incoming
         try:
-            incoming = replace(incoming, body=_body(raw), params=params)
-            if fault.status:
-                raise Refused(fault.status, "a fault on demand", _KINDS.get(fault.status, "api_error"))
-            answer = route.handler(self, incoming)
+            incoming = replace(incoming, fault=self._fault(path, headers, raw), params=params, body=_body(raw))
+            return _disturb(self._answer(route, incoming), incoming), incoming
         except Refused as refused:
             return Answer(route.refuse(refused), status=refused.status, headers=_retry(refused.status)), incoming
-        return _disturb(answer, incoming), incoming
+
+    def _fault(self, path: str, headers: Mapping[str, str], raw: bytes) -> Fault:
+        try:
+            return self.faults.take(path, headers, raw)
+        except ValueError as error:
+            raise Refused(400, f"x-emulator-fault: {error}") from error
+
+    def _answer(self, route: Route, incoming: Incoming) -> Answer:
+        """The provider's answer. What no handler could make sense of is refused, as a provider's validation would."""
+        if status := incoming.fault.status:
+            raise Refused(status, "a fault on demand", _KINDS.get(status, "api_error"))
+        try:
+            return route.handler(self, incoming)
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise Refused(400, f"malformed request: {error!r}") from error
 
     def post(self, path: str, body: JSON, key: str = "key", headers: Mapping[str, str] | None = None) -> Any:
         """In-process: the JSON of the answer, or the list of its stream's events. Cache entries are made at once."""
@@ -168,8 +196,8 @@ def _disturb(answer: Answer, incoming: Incoming) -> Answer:
 
 
 def summary(emulator: Emulator) -> JSON:
-    """The counters of `GET /_emulator/requests`: requests by path, sums over the ledger, the last hundred records."""
-    records = [record.summary() for record in emulator.ledger]
-    sums = {name: sum(record[name] for record in records) for name in ("input", "read", "write", "uncached", "output")}
-    return {"requests": sum(emulator.paths.values()), "paths": emulator.paths, "settled": len(records), "totals": sums,
-            "last": records[-100:]}  # fmt: skip
+    """The counters of `GET /_emulator/requests`: requests by path, sums over all of them, the last hundred records."""
+    last = [record.summary() for record in list(emulator.ledger)[-100:]]
+    names = ("settled", "input", "read", "write", "uncached", "output")
+    totals = {name: emulator.totals[name] for name in names}
+    return {"requests": emulator.paths.total(), "paths": dict(emulator.paths), "totals": totals, "last": last}

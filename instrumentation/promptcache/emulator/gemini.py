@@ -82,7 +82,7 @@ def settle(
 
 def lookup(host: Host, incoming: Incoming, name: str) -> Named:
     """The named cache, while it lives and for its owner only. Raises Refused."""
-    held: Named | None = host.store.get(f"cachedContents/{name.rpartition('/')[2]}")
+    held: Named | None = host.named.get(f"cachedContents/{name.rpartition('/')[2]}")
     if held is None or held.tenant != incoming.tenant or held.expires <= host.clock():
         raise Refused(403, "CachedContent not found (or permission denied)")
     return held
@@ -185,7 +185,7 @@ def create_cache(host: Host, incoming: Incoming) -> Answer:
     resource |= {"displayName": body["displayName"]} if body.get("displayName") else {}
     resource["usageMetadata"] = {"totalTokenCount": total}
     held = Named(resource, incoming.tenant, kept, host.clock() + 3600)
-    host.store[f"cachedContents/{name.rpartition('/')[2]}"] = held
+    host.named[f"cachedContents/{name.rpartition('/')[2]}"] = held
     return _alive(held, incoming, host)
 
 
@@ -212,7 +212,7 @@ def get_cache(host: Host, incoming: Incoming) -> Answer:
 
 def list_caches(host: Host, incoming: Incoming) -> Answer:
     """`GET cachedContents`: those of this credential that live."""
-    mine = [held for held in host.store.values() if isinstance(held, Named) and held.tenant == incoming.tenant]
+    mine = [held for held in host.named.values() if isinstance(held, Named) and held.tenant == incoming.tenant]
     alive = [held for held in mine if held.expires > host.clock()]
     return Answer({"cachedContents": [held.resource | {"expireTime": _stamp(held.expires)} for held in alive]})
 
@@ -220,7 +220,7 @@ def list_caches(host: Host, incoming: Incoming) -> Answer:
 def delete_cache(host: Host, incoming: Incoming) -> Answer:
     """`DELETE cachedContents/{name}`."""
     lookup(host, incoming, incoming.params["name"])
-    del host.store[f"cachedContents/{incoming.params['name']}"]
+    del host.named[f"cachedContents/{incoming.params['name']}"]
     return Answer({})
 
 

@@ -12,8 +12,6 @@ from .plain import JSON, compact, dump, is_array, obj, rows, text_of
 from .replies import Ask, Reply, reply
 from .wire import Answer, Host, Incoming, Refused, Route, unique
 
-_KEPT: Final = "interaction/"
-
 
 def create(host: Host, incoming: Incoming) -> Answer:
     """`POST interactions`."""
@@ -28,7 +26,7 @@ def create(host: Host, incoming: Incoming) -> Answer:
     said = reply(_ask(incoming, steps))
     outcome, commit = settle(host, incoming, model, own, said.tokens + 16)
     interaction = _interaction(host, incoming, model, said, outcome)
-    host.store[_KEPT + str(interaction["id"])] = (steps, interaction)
+    host.keep(str(interaction["id"]), (steps, interaction))
     if not body.get("stream"):
         return Answer(interaction, commit=commit)
     breaks = {"event_type": "error", "error": {"code": "unavailable", "message": "The model is overloaded."}}
@@ -44,7 +42,7 @@ def _steps(host: Host, body: JSON) -> list[JSON]:
              for item in brought]  # fmt: skip
     if not (parent := body.get("previous_interaction_id")):
         return steps
-    held: tuple[list[JSON], JSON] | None = host.store.get(_KEPT + str(parent))
+    held: tuple[list[JSON], JSON] | None = host.kept(str(parent))
     if held is None:
         raise Refused(404, f"interaction {parent} not found")
     return [*held[0], *rows(held[1]["steps"]), *steps]
@@ -114,7 +112,7 @@ def _sse(event: JSON) -> bytes:
 
 def retrieve(host: Host, incoming: Incoming) -> Answer:
     """`GET interactions/{id}`: the same usage again."""
-    held: tuple[list[JSON], JSON] | None = host.store.get(_KEPT + incoming.params["id"])
+    held: tuple[list[JSON], JSON] | None = host.kept(incoming.params["id"])
     if held is None:
         raise Refused(404, f"interaction {incoming.params['id']} not found")
     return Answer(held[1])

@@ -76,7 +76,9 @@ def respond(host: Host, incoming: Incoming) -> tuple[Held, Any]:
     if rules.bills:
         final |= _options(host, body, Held(items, final, [], plan, salts), outcome.read, rules.ttl)
     held = Held(items, final, list(_events(final, bool(body.get("background")))), plan, salts)
-    host.store[str(final["id"])] = held
+    host.keep(str(final["id"]), held)
+    if talk := _conversation(body):
+        host.keep(talk, [*items, *final["output"]])
     return held, commit
 
 
@@ -84,12 +86,20 @@ def _items(host: Host, body: JSON) -> list[Any]:
     """The whole input: what the server holds of earlier responses, then what the request brings."""
     given = body.get("input")
     new: list[Any] = [{"role": "user", "content": given}] if isinstance(given, str) else list(rows(given))
-    if parent := body.get("previous_response_id"):
-        if parent not in host.store:
-            raise Refused(400, f"Previous response with id '{parent}' not found.")
-        earlier: Held = host.store[parent]
-        return [*earlier.items, *earlier.final["output"], *new]
-    return new
+    if talk := _conversation(body):
+        return [*(host.kept(talk) or ()), *new]
+    if not (parent := body.get("previous_response_id")):
+        return new
+    earlier: Held | None = host.kept(str(parent))
+    if earlier is None:
+        raise Refused(400, f"Previous response with id '{parent}' not found.")
+    return [*earlier.items, *earlier.final["output"], *new]
+
+
+def _conversation(body: JSON) -> str | None:
+    """Where the items of the request's conversation are kept."""
+    given = body.get("conversation")
+    return f"conversation/{obj(given).get('id', given)}" if given else None
 
 
 def _ask(incoming: Incoming, items: list[Any]) -> Ask:
@@ -150,7 +160,7 @@ def _options(host: Host, body: JSON, held: Held, read: int, ttl: str) -> JSON:
     if not (other := asked.get("comparison_response_id")):
         return {"prompt_cache_options": applied}
     applied["comparison_response_id"] = other
-    return {"prompt_cache_options": applied, "prompt_cache_diagnostics": diagnose(host.store.get(other), held, read)}
+    return {"prompt_cache_options": applied, "prompt_cache_diagnostics": diagnose(host.kept(str(other)), held, read)}
 
 
 def diagnose(earlier: Held | None, held: Held, read: int) -> JSON:
@@ -219,7 +229,7 @@ def _item(index: int, item: JSON) -> Iterator[JSON]:
 
 def retrieve(host: Host, incoming: Incoming) -> Answer:
     """`GET /responses/{id}`: the same usage again; of a background response, for the first time."""
-    held: Held | None = host.store.get(incoming.params["id"])
+    held: Held | None = host.kept(incoming.params["id"])
     if held is None:
         raise Refused(404, f"Response with id '{incoming.params['id']}' not found.")
     if incoming.query.get("stream") == "true":

@@ -109,13 +109,15 @@ async def _converse(emulator: Emulator, websocket: WebSocket) -> None:
 
 
 def _control(emulator: Emulator, name: str, raw: bytes) -> Response:
-    """The control paths: `clock`, `reset`, `faults`, `rules`, `requests`."""
+    """The control paths: `clock`, `reset`, `evict`, `faults`, `rules`, `requests`."""
     try:
         asked: dict[str, Any] = json.loads(raw or b"{}")
         if name == "clock" and asked:
             _advance(emulator, float(asked["advance"]))
         elif name == "reset":
             emulator.reset()
+        elif name == "evict":
+            emulator.cache.evict()
         elif name == "faults" and asked:
             emulator.faults.add(str(asked["fault"]), int(asked.get("times", 1)), str(asked.get("path", "")))
         elif name == "rules" and asked:

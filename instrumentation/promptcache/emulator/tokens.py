@@ -7,6 +7,8 @@ change moves no token before it, and that nobody can guess the count from the le
 from __future__ import annotations
 
 import re
+from array import array
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
 from typing import Final
@@ -14,10 +16,10 @@ from typing import Final
 _TOKEN: Final = re.compile(r" ?[A-Za-z]{1,7}|\d{1,3}|\s+|[^\W\d_A-Za-z]{1,2}|[^\w\s]{1,2}|_|.", re.DOTALL)
 
 
-@lru_cache(maxsize=2048)
-def ends(text: str) -> tuple[int, ...]:
-    """Where each token of `text` ends, in characters; the last is `len(text)`."""
-    return tuple(accumulate(map(len, _TOKEN.findall(text))))
+@lru_cache(maxsize=1024)
+def ends(text: str) -> Sequence[int]:
+    """Where each token of `text` ends, in characters; the last is `len(text)`. Four bytes a token, as many are kept."""
+    return array("I", accumulate(map(len, _TOKEN.findall(text))))
 
 
 def count(text: str) -> int:

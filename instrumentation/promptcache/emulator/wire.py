@@ -24,7 +24,7 @@ class Refused(Exception):  # noqa: N818 -- the provider says no; it is an answer
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One request. Header names are lower case; `tenant` is the credential; `path` has no query; `raw` is the body."""
+    """One request. Header names are lower case; `tenant` is the credential; `path` has no query."""
 
     method: str
     path: str
@@ -33,7 +33,6 @@ class Incoming:
     query: Mapping[str, str]
     tenant: str
     fault: Fault
-    raw: bytes = b""
     params: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -68,10 +67,19 @@ class Answer:
 class Host(Protocol):
     """What a provider's file needs of the emulator: time, rules, the cache, and a place to keep things by name."""
 
-    store: dict[str, Any]
+    named: dict[str, Any]
+    """What stays until it is deleted: named caches and batches."""
 
     @property
     def clock(self) -> Callable[[], float]: ...
+
+    def keep(self, name: str, value: Any) -> None:
+        """Remembers a response under its id; the oldest are forgotten."""
+        ...
+
+    def kept(self, name: str) -> Any:
+        """What `keep` was given under this name, None where it is not known."""
+        ...
 
     def rules(self, table: tuple[Rules, ...], model: str, incoming: Incoming) -> Rules:
         """The profile in force for this request."""
