@@ -16,14 +16,15 @@ V = TypeVar("V")
 
 @final
 class Generations(Generic[K, V]):
-    """At most `capacity` entries (at least 2)."""
+    """At most `capacity` entries (at least 2). `turns` counts how often the young grew old."""
 
-    __slots__ = ("_half", "_old", "_young")
+    __slots__ = ("_half", "_old", "_young", "turns")
 
     def __init__(self, capacity: int) -> None:
         self._half = max(1, capacity // 2)
         self._young: dict[K, V] = {}
         self._old: dict[K, V] = {}
+        self.turns = 0
 
     def __len__(self) -> int:
         return len(self._young) + len(self._old)
@@ -40,6 +41,7 @@ class Generations(Generic[K, V]):
             self._old.pop(key, None)
             if len(self._young) >= self._half:
                 self._old, self._young = self._young, {}
+                self.turns += 1
         self._young[key] = value
 
     def get(self, key: K) -> V | None:
@@ -49,6 +51,10 @@ class Generations(Generic[K, V]):
         if (value := self._old.pop(key, None)) is not None:
             self[key] = value
         return value
+
+    def young(self, key: K) -> bool:
+        """Whether `key` was used since the young ones last grew old."""
+        return key in self._young
 
     def clear(self) -> None:
         """Forget everything."""

@@ -44,7 +44,8 @@ class Trace:
     blocks, `static` those before the messages. `marks` holds the depths at which it asked for caching, `ttl` the
     lifetime in seconds of what it left there. `input`, `read` and `write` are the tokens that the provider reported,
     `served` the model that it named. `family` is the exported hash of the first relative; `place` and `streak` say
-    where the prefix broke and how many times in a row it did so there.
+    where the prefix broke and how many times in a row it did so there. `later` is the number of the last call that
+    extended this one.
     """
 
     root: int
@@ -65,6 +66,7 @@ class Trace:
     family: str | None = None
     place: tuple[str, int] | None = None
     streak: int = 0
+    later: int | None = None
 
 
 @final
@@ -72,7 +74,8 @@ class Trace:
 class Node:
     """One block at its place: `end` is the size of the prompt up to its end, in bytes; `tokens` in tokens, if known.
 
-    `traces` are keys of `Memory.traces`, the most recent first.
+    `traces` are keys of `Memory.traces`: the calls that brought the block, departed behind it or ended with it, the
+    most recent first; those that went on from them are found through `Trace.later`.
     """
 
     link: int
@@ -135,12 +138,6 @@ class Memory:
             self._counted[key] = True
             return True
 
-    def scope(self, model: str | None, params: tuple[tuple[str, int, Level], ...]) -> Scope:
-        """The one object for this scope."""
-        if (known := self.scopes.get((model, params))) is None:
-            known = self.scopes[model, params] = Scope(model, params)
-        return known
-
     def start(self, trace: Trace) -> int:
         """Register a running call; the number names it until `stop` and, once learned, for good."""
         self._next += 1
@@ -149,16 +146,29 @@ class Memory:
 
     def known(self, links: Sequence[int]) -> int:
         """How many leading blocks are known: the new ones are looked at, and one known."""
+        nodes = self.nodes
         for depth in range(len(links), 0, -1):
-            if self.nodes.get(links[depth - 1]) is not None:
+            if links[depth - 1] in nodes:
+                if not nodes.young(links[depth - 1]):
+                    self._keep(links[:depth])
                 return depth
         return 0
 
+    def _keep(self, links: Iterable[int]) -> None:
+        """Make a whole path young, so that no block is forgotten before those that stand on it."""
+        for link in links:
+            self.nodes.get(link)
+
     def through(self, node: Node | None) -> Iterator[tuple[int, Trace]]:
-        """The calls that went through `node` and their numbers, the most recent first."""
-        for number in node.traces if node else ():
-            if (trace := self.traces.get(number)) is not None:
-                yield number, trace
+        """The calls through `node`, with their numbers: first the last ones that went on from those that it names."""
+        named = [(n, trace) for n in (node.traces if node else ()) if (trace := self.traces.get(n)) is not None]
+        for number, trace in named:
+            end, last = number, trace
+            while last.later is not None and (later := self.traces.get(last.later)) is not None:
+                end, last = last.later, later
+            if last is not trace:
+                yield end, last
+        yield from named
 
     def path(self, trace: Trace) -> list[Node]:
         """The nodes of a finished call from its first block on; those before a forgotten one are left out."""
@@ -169,27 +179,41 @@ class Memory:
             link = node.parent
         return path[::-1]
 
-    def learn(self, number: int, trace: Trace, new: Iterable[Node], deep: Iterable[tuple[int, Deep]]) -> None:
+    def learn(self, number: int, trace: Trace, new: Sequence[Node], deep: Iterable[tuple[int, Deep]]) -> None:
         """Remember a finished call and the blocks that it brought."""
         self.traces[number] = trace
+        turns = self.nodes.turns
         for node in new:
             if self.nodes.get(node.link) is None:
                 self.nodes[node.link] = node
+                node.traces = (number,)
             self.where[node.own] = node.link
         for link, fingerprints in deep:
             self.deep[link] = fingerprints
             for part in fingerprints.sketch:
                 self.sketches[part] = link
-        for depth, link in enumerate(trace.links):
-            if (held := self.nodes.get(link)) is not None:
-                held.traces = self._with(held.traces, number, trace.scope)
-                if depth < trace.static:
-                    self.deep.get(link)
+        static = trace.links[: trace.static]
+        for link in {*trace.links[: trace.depth - len(new)][-1:], *static[-1:]}:
+            self._pass(link, number, trace)
+        if self.nodes.turns != turns:
+            self._keep(trace.links)
+        if static and not self.deep.young(static[-1]):
+            for link in static:
+                self.deep.get(link)
+
+    def _pass(self, link: int, number: int, trace: Trace) -> None:
+        """Let the node `link` name the call, and the calls that ended there lead to it."""
+        node = self.nodes.get(link)
+        if node is None or number in node.traces:
+            return
+        for other in node.traces:
+            earlier = self.traces.get(other)
+            if earlier is not None and earlier.leaf == link != trace.leaf:
+                earlier.later = number
+        node.traces = self._with(node.traces, number, trace.scope)
 
     def _with(self, traces: tuple[int, ...], number: int, scope: Scope) -> tuple[int, ...]:
         """`traces` with `number` before all, in place of the one of the same scope."""
-        if traces and (last := self.traces.get(traces[0])) and last.scope is scope and len(traces) == 1:
-            return (number,)
         others = [other for other in traces if (seen := self.traces.get(other)) and seen.scope is not scope]
         return (number, *others[: _SCOPES - 1])
 

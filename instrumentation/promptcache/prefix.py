@@ -31,15 +31,18 @@ _FREE_TEXT: Final = frozenset({"prompt_cache_key", "user", "safety_identifier", 
 @final
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """The in-memory digests of one prompt, one entry a block.
+    """The in-memory digests of one prompt.
 
-    `own` is the block alone, wherever it stands; `links` is everything up to and with the block; `ends` is the size in
-    bytes up to the block's end.
+    `own` is each block alone, wherever it stands; `links` is everything up to and with the block. `static` counts the
+    blocks before the messages, `marks` holds the numbers (from 1) of those that ask for caching, `params` is the digest
+    of all parameters.
     """
 
     own: tuple[int, ...]
     links: tuple[int, ...]
-    ends: tuple[int, ...]
+    static: int = 0
+    marks: tuple[int, ...] = ()
+    params: int = 0
 
 
 @final
@@ -64,14 +67,18 @@ class Hasher:
         """The digests of all blocks in their order; `root` keeps the chains of different caches apart."""
         own: list[int] = []
         links: list[int] = []
-        ends: list[int] = []
-        seed, link, end = self._seed, root, 0
-        for block in prompt.blocks:
-            raw = _dump((seed, block.data))
-            own.append(digest := hash(raw))
+        seed, link, blocks, dumps = self._seed, root, prompt.blocks, marshal.dumps
+        for block in blocks:
+            try:
+                digest = hash(dumps((seed, block.data), _MARSHAL))
+            except ValueError:
+                digest = hash(_dump((seed, block.data)))
+            own.append(digest)
             links.append(link := hash((link, block.section, digest)))
-            ends.append(end := end + len(raw))
-        return Chain(tuple(own), tuple(links), tuple(ends))
+        static = next((at for at, block in enumerate(blocks) if block.section == "messages"), len(blocks))
+        marks = tuple([depth for depth, block in enumerate(blocks, 1) if block.mark is not None])
+        params = self.own([(p.name, p.value, p.level) for p in prompt.params])
+        return Chain(tuple(own), tuple(links), static, marks, params)
 
 
 def _dump(data: Any) -> bytes:
@@ -101,15 +108,17 @@ class Exporter:
     def export(self, prompt: Prompt, chain: Chain, model: str | None) -> Prefix:
         """The shape of `prompt` with as many hashes as the settings allow."""
         blocks = prompt.blocks
-        marks = tuple(f"{b.section}[{b.index}] {b.mark}".rstrip() for b in blocks if b.mark is not None)
+        marked = (blocks[depth - 1] for depth in chain.marks)
+        marks = tuple([f"{b.section}[{b.index}] {b.mark}".rstrip() for b in marked])
         if self._off:
             return Prefix(None, None, None, None, len(blocks), marks, prompt.complete)
-        static = sum(block.section != "messages" for block in blocks)
+        static = chain.static
         seen = (model, chain.links[static - 1] if static else 0)
         if (hashes := self._known.get(seen)) is None:
             hashes = self._known[seen] = self._static(blocks[:static], model)
         prefix, tools, system = hashes
-        scope = self._scope(prompt.params, model)
+        if (scope := self._known.get((model, "scope", chain.params))) is None:
+            scope = self._known[model, "scope", chain.params] = self._scope(prompt.params, model)
         ends, start = self._ends(blocks, chain) if self._all else ((), None)
         return Prefix(prefix, tools, system, scope, len(blocks), marks, prompt.complete, ends, start)
 
@@ -120,10 +129,7 @@ class Exporter:
 
     def _scope(self, params: Iterable[Param], model: str | None) -> str:
         shown = [(p.name, p.value) for p in params if self._all or p.name not in _FREE_TEXT]
-        seen = _dump((model, shown))
-        if (known := self._known.get(seen)) is None:
-            known = self._known[seen] = self._read("scope", model, shown)
-        return known
+        return self._read("scope", model, shown)
 
     def _ends(self, blocks: Sequence[Block], chain: Chain) -> tuple[tuple[str, ...], int]:
         """The exported chain at the last 64 block ends, and the index of the first of them."""

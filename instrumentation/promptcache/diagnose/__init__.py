@@ -11,7 +11,7 @@ from typing import Final, final
 
 from ..generations import Generations
 from ..grain import Deep
-from ..memory import Memory, Node, Trace
+from ..memory import Memory, Node, Scope, Trace
 from ..model import Cost, Facts, Level, Outcome, Prefix, Prompt, Request, Usage, Verdict
 from ..prefix import Chain, Exporter, Hasher
 from ..rules import Rule, lifetime, rule
@@ -63,11 +63,11 @@ class Diagnosis:
         root = hash((cache, prompt.state)) if prompt.state else cache
         chain = self._hasher.chain(prompt, root)
         prefix = self._exporter.export(prompt, chain, request.model)
-        trace = self._trace(request, prompt, chain, root)
-        trace.family = prefix.hash
-        sighting = Sighting(request, prompt, prefix, chain, trace)
         blocks, memory = prompt.blocks, self.memory
         with memory:
+            trace = self._trace(request, prompt, chain, root)
+            trace.family = prefix.hash
+            sighting = Sighting(request, prompt, prefix, chain, trace)
             known = memory.known(chain.links)
             sighting.new, sighting.deep = grown(memory, chain, blocks, known, root)
             sighting.rivals = rivals(memory, trace) if memory.pending else []
@@ -80,21 +80,19 @@ class Diagnosis:
         return sighting
 
     def _trace(self, request: Request, prompt: Prompt, chain: Chain, root: int) -> Trace:
-        own, blocks, links = self._hasher.own, prompt.blocks, chain.links
-        params: tuple[tuple[str, int, Level], ...] = tuple((p.name, own(p.value), p.level) for p in prompt.params)
-        with self.memory as memory:
-            scope = memory.scope(request.model, params)
-        return Trace(
-            root,
-            scope,
-            links[-1] if links else root,
-            len(links),
-            sum(block.section != "messages" for block in blocks),
-            request.started,
-            links,
-            tuple(depth for depth, block in enumerate(blocks, 1) if block.mark is not None),
-            any("image" in block.kind for block in blocks),
-        )
+        links = chain.links
+        images = rule(request.provider, request.model).images and any("image" in block.kind for block in prompt.blocks)
+        leaf, scope = links[-1] if links else root, self._scope(request, prompt, chain)
+        return Trace(root, scope, leaf, len(links), chain.static, request.started, links, chain.marks, images)
+
+    def _scope(self, request: Request, prompt: Prompt, chain: Chain) -> Scope:
+        """The one object for this scope; its parts are hashed when it is new."""
+        scopes, key = self.memory.scopes, (request.model, chain.params)
+        if (known := scopes.get(key)) is None:
+            own = self._hasher.own
+            params: tuple[tuple[str, int, Level], ...] = tuple((p.name, own(p.value), p.level) for p in prompt.params)
+            known = scopes[key] = Scope(request.model, params)
+        return known
 
     def _parent(self, state: str | None, cache: int) -> list[Relative]:
         """The call that left the state that the server holds, where this process made it."""
@@ -140,23 +138,25 @@ class Diagnosis:
 
     def _find(self, sighting: Sighting, trace: Trace, prompt: Prompt, usage: Usage, known: Rule) -> Finding | None:
         """What was missed and why; with the lock held."""
-        memory, chain = self.memory, sighting.chain
-        ends = [node.end for node in sighting.new]
-        before = trace.depth - len(ends)
-        size = ends[-1] if ends else 0
+        chain, before = sighting.chain, trace.depth - len(sighting.new)
         racing: list[Relative] = []
         for other, shared in sighting.rivals:
-            part = ends[shared - before - 1] / max(size, 1) if shared > before and ends else 1.0
+            whole = [node.end for node in sighting.new] or [1]
+            part = whole[shared - before - 1] / max(whole[-1], 1) if shared > before else 1.0
             racing.append(Relative(other, Difference("branch", shared), round(part * usage.input), 0))
-        start = chain.links[trace.static - 1] if chain and trace.static else trace.root
-        minute, count = memory.rates.get(hash((start, id(trace.scope)))) or (0, 0)
-        now = int(trace.started // _MINUTE)
-        count = count + 1 if minute == now else 1
-        memory.rates[hash((start, id(trace.scope)))] = (now, count)
-        messages = sum(block.section == "messages" for block in prompt.blocks[before:])
+        messages = trace.depth - max(before, trace.static)
         implicit = known.writes and prompt.mode in ("automatic", "implicit")
-        case = Case(trace, known, usage, implicit, sighting.relatives, racing, count, messages)
+        busy = self._busy(trace, chain) if chain and known.busy else 0
+        case = Case(trace, known, usage, implicit, sighting.relatives, racing, busy, messages)
         return find(case) or _moved(sighting, usage, known)
+
+    def _busy(self, trace: Trace, chain: Chain) -> int:
+        """How many requests with this static prefix and scope the present minute has seen."""
+        key = hash((chain.links[trace.static - 1] if trace.static else trace.root, id(trace.scope)))
+        minute, count = self.memory.rates.get(key) or (0, 0)
+        now = int(trace.started // _MINUTE)
+        self.memory.rates[key] = found = (now, count + 1 if minute == now else 1)
+        return found[1]
 
     def _settle(
         self,

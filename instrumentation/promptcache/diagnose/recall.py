@@ -52,7 +52,7 @@ def relatives(
     """The earlier calls that shared most with this one; the one that it extends in the same scope suffices alone."""
     if known:
         node = memory.nodes.get(trace.links[known - 1])
-        for _, other in memory.through(node):
+        for other in filter(None, map(memory.traces.get, node.traces if node else ())):
             if node and other.leaf == node.link and other.scope is trace.scope and _finished(other, trace):
                 return [Relative(other, Difference("extends", known), other.input, 0)]
     whole = [*filter(None, map(memory.nodes.get, trace.links[:known])), *new]

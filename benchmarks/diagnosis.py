@@ -1,0 +1,146 @@
+"""What the diagnosis adds to a call: `python benchmarks/diagnosis.py`. CPU time in microseconds, best of several runs.
+
+Goals: 25 us for an unbroken call of 20 messages, 100 us for a broken one, linear in new blocks; hashing at most 0.3 of
+one `json.dumps` of a megabyte; less than 10 MB more after a million unique prompts once the memory has filled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from promptcache import Settings
+from promptcache.diagnose import Diagnosis
+from promptcache.memory import Memory
+from promptcache.model import Block, Facts, Param, Prompt, Request, Usage
+from promptcache.prefix import Hasher
+
+TEXT = "The customer asks whether the parcel may be left with a neighbour, and the carrier confirms it. "
+KEYS = ("prompt_cache_key", "service_tier", "tool_choice", "reasoning_effort")
+FACTS = Facts()
+
+
+def prompt(system: str, messages: int, last: str = "") -> Prompt:
+    """A system prompt and messages of about 300 bytes, the last of them ending in `last`."""
+    blocks = [Block("system", 0, "text", {"role": "system", "content": system})]
+    for index in range(messages):
+        role = "assistant" if index % 2 else "user"
+        tail = last if index == messages - 1 else ""
+        blocks.append(Block("messages", index, "text", {"role": role, "content": f"{index} {TEXT * 3}{tail}"}))
+    return Prompt(tuple(blocks), tuple(Param(name, "auto", "tools") for name in KEYS))
+
+
+class Driver:
+    """One application: calls in a row, a second apart."""
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.diagnosis = Diagnosis(Settings(), memory=memory)
+        self.now = 1e9
+
+    def call(self, given: Prompt, tokens: int, read: int) -> float:
+        """Microseconds that one call cost."""
+        self.now += 1.0
+        request = Request("openai.chat", "openai", "chat", "gpt-4.1", "h", 443, False, {}, b"t", self.now)
+        usage = Usage(tokens, tokens - read, read, None)
+        start = time.thread_time()
+        sighting = self.diagnosis.open(request, given)
+        self.diagnosis.close(sighting, facts=FACTS, usage=usage, cost=None, failed=False, at=self.now)
+        return (time.thread_time() - start) * 1e6
+
+
+def handbook(sentences: int) -> str:
+    dice = random.Random(1)
+    words = ("the", "agent", "checks", "an", "order", "before", "a", "refund", "and", "logs", "why", "politely")
+    return " ".join(" ".join(dice.choices(words, k=14)).capitalize() + "." for _ in range(sentences))
+
+
+def best(run: Callable[[int], float], rounds: int = 300) -> float:
+    """The first decile: what the call costs when the machine is not busy with something else."""
+    return sorted(run(number) for number in range(rounds))[rounds // 10]
+
+
+def unbroken(messages: int, new: int = 2) -> float:
+    """A conversation that grew by `new` messages since the call before."""
+    driver = Driver()
+
+    def run(number: int) -> float:
+        system = handbook(30) + f" {number}"
+        driver.call(prompt(system, messages - new), 3000, 2944 if number else 0)
+        return driver.call(prompt(system, messages), 3200, 3200)
+
+    return best(run, 120)
+
+
+def broken(messages: int, sentences: int = 30) -> float:
+    """A time of day at the head of the system prompt."""
+    driver, body = Driver(), handbook(sentences)
+
+    def run(number: int) -> float:
+        clock = f"{10 + number // 3600:02d}:{number // 60 % 60:02d}:{number % 60:02d}"
+        return driver.call(prompt(f"Now: {clock}. {body}", messages, str(number)), 3200, 0)
+
+    return best(run)
+
+
+def megabyte() -> tuple[float, float]:
+    """Hashing 200 messages of 5 KB, and one `json.dumps` of them."""
+    given = prompt("x" * 5000, 0)
+    blocks = [Block("messages", n, "text", {"role": "user", "content": f"{n}" + "word " * 1050}) for n in range(200)]
+    given = Prompt((*given.blocks, *blocks))
+    body = {"messages": [block.data for block in given.blocks]}
+    hasher = Hasher()
+
+    def timed(run: Callable[[], Any]) -> float:
+        start = time.thread_time()
+        run()
+        return (time.thread_time() - start) * 1e6
+
+    return best(lambda _: timed(lambda: hasher.chain(given)), 40), best(lambda _: timed(lambda: json.dumps(body)), 40)
+
+
+def resident() -> float:
+    """Resident memory in MB (Linux)."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 1e6
+
+
+def unique(count: int) -> tuple[float, float, float]:
+    """RSS in MB that the filled memory takes, its growth over `count` unique prompts after that, and calls a second."""
+    driver, before, filled = Driver(), resident(), 0.0
+    warm = 70_000
+    start = time.thread_time()
+    for number in range(warm + count):
+        text = f"{number} {TEXT}"
+        driver.call(Prompt((Block("messages", 0, "text", {"role": "user", "content": text}),)), 40, 0)
+        if number == warm:
+            filled, start = resident(), time.thread_time()
+    return filled - before, resident() - filled, count / (time.thread_time() - start)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--unique", type=int, default=1_000_000, help="unique prompts for the memory test")
+    chosen = parser.parse_args(arguments)
+    write = sys.stdout.write
+    write(f"unbroken, 20 messages, 2 new     {unbroken(20):8.1f} us   goal 25\n")
+    write(f"unbroken, 100 messages, 2 new    {unbroken(100):8.1f} us\n")
+    for new in (10, 50):
+        write(f"unbroken, 100 messages, {new:2} new   {unbroken(100, new):8.1f} us\n")
+    write(f"broken,   20 messages            {broken(20):8.1f} us   goal 100\n")
+    write(f"broken,   100 messages           {broken(100):8.1f} us\n")
+    hashing, dumping = megabyte()
+    write(
+        f"1 MB in 200 messages: hashing {hashing:.0f} us, json.dumps {dumping:.0f} us, ratio {hashing / dumping:.2f}\n"
+    )
+    filled, growth, rate = unique(chosen.unique)
+    write(f"{chosen.unique} unique prompts: {filled:.1f} MB when filled, {growth:+.1f} MB after, {rate:.0f} calls/s\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
