@@ -238,6 +238,9 @@ def test_published_prices(
         ("gcp.vertex_ai", "claude-opus-4-8", "aiplatform.eu.rep.googleapis.com", "0.0055"),
         ("gcp.vertex_ai", "gemini-2.5-pro", "us-east5-aiplatform.googleapis.com", "0.00125"),
         ("openai", "gpt-6-sol", "us-east5-aiplatform.googleapis.com", "0.002"),  # not a host of OpenAI's
+        ("aws.bedrock", "amazon.nova-pro-v1:0", "bedrock-runtime.us-west-2.amazonaws.com", "0.0008"),
+        ("aws.bedrock", "eu.anthropic.claude-opus-5-5", "bedrock-runtime.eu-west-1.amazonaws.com", "0.0044"),
+        ("aws.bedrock", "global.anthropic.claude-opus-5-5", "bedrock-runtime.ap-southeast-2.amazonaws.com", "0.004"),
     ],
 )
 def test_regional_hosts(provider: str, model: str, host: str, usd: str) -> None:
@@ -283,6 +286,17 @@ def test_unknown_is_unknown(
 ) -> None:
     found = cost(provider, model, usage, **facts)
     assert (found.amount, found.unknown, dict(found.parts), found.without_cache) == (None, reason, {}, None)
+
+
+@pytest.mark.parametrize(
+    ("model", "host"),
+    [
+        ("amazon.nova-pro-v1:0", "bedrock-runtime.eu-west-1.amazonaws.com"),  # dearer there, and not in the list
+        ("anthropic.claude-opus-5-5", "bedrock-runtime.us-gov-west-1.amazonaws.com"),
+    ],
+)
+def test_places_without_a_price(model: str, host: str) -> None:
+    assert cost("aws.bedrock", model, used(1), host=host).unknown == "tier"
 
 
 def test_prices_are_not_guessed_before_their_day() -> None:

@@ -166,6 +166,13 @@ def test_uplift_is_the_first_that_names_the_model() -> None:
     assert row["uplift"] == {"us": 1.1}
 
 
+def test_denied_names_and_dropped_models_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules = (own.Forget("v", ("a*", "gone"), "page", "2026-02-02"), own.Drop("v", ("other",), "page", "2026-02-02"))
+    monkeypatch.setattr(own, "RULES", rules)
+    rows: list[Raw] = [{"names": [*names], "prices": []} for names in (["m", "alias"], ["gone"], ["other"])]
+    assert [row["names"] for row in overlay.apply("v", rows)] == [["m"]]
+
+
 def test_numbers_keep_the_digits_of_their_source() -> None:
     assert [overlay.number(value) for value in (0.1 + 0.2, 2.0, 1e-9)] == [0.3, 2, 1e-9]
 

@@ -39,8 +39,13 @@ price per token and is not here."""
 _UNDECIDED: Final = frozenset({"auto", "default", "standard", "standard_only", "on_demand", "unspecified"})
 """Requested tiers that end in the standard tier where the response says nothing."""
 
-_OPENAI_REGION: Final = r"[a-z]{2}\.api\.openai\.com"
-_VERTEX_REGION: Final = r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com"
+_HOSTS: Final = (
+    ("openai", r"[a-z]{2}\.api\.openai\.com", "regional"),
+    ("gcp.", r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com", "regional"),
+    ("aws.", r".*\.us-gov-[a-z0-9-]+\.amazonaws\.com", "government"),
+    ("aws.", r".*\.(?!us-)[a-z]{2}-[a-z0-9-]+\.amazonaws\.com", "abroad"),
+)
+"""Provider, pattern of its host -> the place, where it is not the one that the vendor's list is of."""
 _WORLDWIDE: Final = frozenset({"", "global", "not_available"})
 _MARKERS: Final = frozenset({"cache_control", "cachePoint", "prompt_cache_options", "prompt_cache_breakpoint"})
 _AGREES: Final = 1e-4
@@ -57,13 +62,12 @@ class Plan(NamedTuple):
 
 
 def place(provider: str, host: str | None, geo: str | None) -> str:
-    """`""` for worldwide, `regional` for a regional endpoint, else the provider's own word."""
+    """`""` for the place that the list is of, `regional`, `abroad` or `government` by the host, else what was told."""
     if geo and geo.lower() not in _WORLDWIDE:
         return geo.lower()
-    if host and (
-        re.fullmatch(_OPENAI_REGION, host) or (provider.startswith("gcp.") and re.fullmatch(_VERTEX_REGION, host))
-    ):
-        return "regional"
+    for start, pattern, found in _HOSTS if host else ():
+        if provider.startswith(start) and re.fullmatch(pattern, host or ""):
+            return found
     return ""
 
 

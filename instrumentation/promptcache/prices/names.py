@@ -28,11 +28,14 @@ VENDORS: Final[Mapping[str, tuple[str, ...]]] = {
 """OpenTelemetry's provider name -> price lists, the vendor's own first. The others sell at the maker's list price."""
 
 # Patterns are plain texts: `re` compiles and keeps those that are used, and an import compiles none.
-_SNAPSHOT: Final = r"(?:[-@]20\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|@default|@latest|-latest)$"
+_SNAPSHOT: Final = r"(?:[-@]20\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|@default|@latest)$"
+_LATEST: Final = r"-latest$"
+_MOVING: Final = frozenset({"mistral"})
+"""Vendors whose `-latest` moves on to models of another price, and which is therefore only what a list says it is."""
 _PREVIEW: Final = r"-(?:preview|exp|experimental)(?:-[\d-]+)?$"
 _BEDROCK: Final = r"(?:-v\d+)?(?::\d+)?(?::(?:\d+k|mm))?$"
-_GEOGRAPHY: Final = r"^(?:us|eu|apac|us-gov|au|jp|in)\."
-"""Geographies of inference profiles, whose models cost the regional price; `global.` never turns into one."""
+_GEOGRAPHY: Final = r"^(?:us|(?:eu|apac|au|jp|in)(?=\.anthropic\.))\."
+"""Geographies of inference profiles that cost what their row says: the US, and all commercial ones for Claude."""
 _BEDROCK_ARN: Final = r"arn:aws[\w-]*:bedrock:[^:]*:\d*:(?:inference-profile|foundation-model)/([^/]+)$"
 _GEMINI_NUMBER: Final = r"-\d{3}$"
 _GOOGLE_TUNED: Final = r"(?:^|/)(?:tunedmodels|endpoints)/"
@@ -106,7 +109,8 @@ def candidates(vendor: str, model: str) -> Iterator[str]:
     yield name
     yield name + "*"
     shorter = _SHORTEN[vendor](name) if vendor in _SHORTEN else (name,)
-    forms = dict.fromkeys(form for short in shorter for form in (short, re.sub(_SNAPSHOT, "", short)))
+    cuts = (_SNAPSHOT,) if vendor in _MOVING else (_SNAPSHOT, _LATEST)
+    forms = dict.fromkeys(form for short in shorter for form in (short, *(re.sub(cut, "", short) for cut in cuts)))
     for form in forms:
         if form != name:
             yield form

@@ -21,6 +21,11 @@ def number(value: Decimal | float) -> float | int:
     return int(plain) if plain.is_integer() else plain
 
 
+def row_id(raw: Raw) -> str:
+    """A row's own name, `""` where all its names were denied."""
+    return raw["names"][0].rstrip("*") if raw["names"] else ""
+
+
 def named(raw: Raw, patterns: Iterable[str]) -> bool:
     """Whether any of a row's names fits any of `patterns`."""
     return any(fnmatchcase(name.rstrip("*"), pattern) for name in raw["names"] for pattern in patterns)
@@ -122,18 +127,21 @@ def apply(vendor: str, rows: list[Raw]) -> list[Raw]:
     """The rows of a vendor with our own rules over them."""
     rules = [rule for rule in own.RULES if rule.vendor == vendor]
     drops = [pattern for rule in rules if isinstance(rule, own.Drop) for pattern in rule.models]
-    rows = [raw for raw in rows if not any(fnmatchcase(raw["names"][0].rstrip("*"), drop) for drop in drops)]
+    rows = [raw for raw in rows if not any(fnmatchcase(row_id(raw), drop) for drop in drops)]
+    denied = [pattern for rule in rules if isinstance(rule, own.Forget) for pattern in rule.names]
+    for raw in rows:
+        raw["names"] = [name for name in raw["names"] if not any(fnmatchcase(name, pattern) for pattern in denied)]
     for rule in rules:
         if isinstance(rule, own.Replace):
             mine = {name.rstrip("*") for name in rule.names}
-            rows = [raw for raw in rows if raw["names"][0].rstrip("*") not in mine]
+            rows = [raw for raw in rows if row_id(raw) not in mine]
             prices = [dict(found) for found in rule.prices]
             rows.append({"names": list(rule.names), "prices": prices, "source": rule.source, "date": rule.date})
     for raw in rows:
         for rule in rules:
             lay(raw, rule)
         raw["prices"].sort(key=place)
-    return rows
+    return [raw for raw in rows if raw["names"]]
 
 
 def lay(raw: Raw, rule: own.Rule) -> None:

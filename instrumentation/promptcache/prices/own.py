@@ -96,7 +96,17 @@ class Drop:
     date: str
 
 
-Rule = Multiply | Backdate | Uplift | Add | Replace | Drop
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Names (glob patterns) that the list gives a price which other sources deny: better unknown than wrong."""
+
+    vendor: str
+    names: tuple[str, ...]
+    source: str
+    date: str
+
+
+Rule = Multiply | Backdate | Uplift | Add | Replace | Drop | Forget
 
 WRITE_TTL: Final[tuple[tuple[str, str, str], ...]] = (
     ("openai", "*", "30m"),  # developers.openai.com prompt caching guide, Sep-Oct 2026: 30 minutes at least
@@ -216,7 +226,16 @@ RULES: Final[tuple[Rule, ...]] = (
             _DEEPSEEK, "2026-10-01"),
     Replace("deepseek", ("deepseek-chat",), _chat(0.27, 0.07, 1.1), _DEEPSEEK, "2026-06-22"),
     Replace("deepseek", ("deepseek-reasoner",), _chat(0.55, 0.14, 2.19), _DEEPSEEK, "2026-06-22"),
+    Drop("deepseek", ("deepseek-v3*",), "names of other sellers; DeepSeek's own API has none of them", "2026-11-20"),
+    # Others
+    Forget("mistral", ("mistral-large", "mistral-large-latest", "mistral-medium", "magistral-*-latest",
+                       "ministral-3b-latest", "open-mistral-nemo"),
+           "moving aliases at the price of an older model; docs.mistral.ai/models says otherwise", "2026-11-20"),
+    Forget("x-ai", ("grok-code-fast*",), "served by grok-build-0.1 now, by LiteLLM's map at its price", "2026-11-20"),
     # Amazon
+    Forget("aws", ("us-gov.*", "eu.amazon.*", "jp.amazon.*"), "AWS price list: prices of their own", "2026-11-20"),
+    Uplift("aws", ("*claude*", "*openai.gpt-[56]*", "global.*"), {"abroad": 1.0},
+           "aws.amazon.com/bedrock/pricing: one price for all commercial regions", "2026-11-20"),
     Add("aws", ("*amazon.nova*",), "write.5m", "docs.aws.amazon.com/bedrock: Nova writes cost the input price",
         "2026-09-23", of="input"),
 )  # fmt: skip
