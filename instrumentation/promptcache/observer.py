@@ -64,7 +64,7 @@ class Observer:
         self.claims = Claims()
         self._book: Book | None = None
         self.exporter = Exporter(settings.hash_key, settings.hashes, remember=64)
-        self.storage = Storage(lambda *rent: self.book.storage(*rent), clock)
+        self.storage = Storage(self._rent, clock)
         meters.rent(self.storage.accrued)
 
     @property
@@ -73,6 +73,9 @@ class Observer:
         if self._book is None:
             self._book = Book.load(self.settings.prices)
         return self._book
+
+    def _rent(self, model: str, tokens: int, seconds: float, at: float, provider: str) -> float | None:
+        return self.book.storage(model, tokens, seconds, at, provider)
 
     def sweep(self) -> None:
         """Ends the calls whose streams were garbage-collected where nothing could be ended."""

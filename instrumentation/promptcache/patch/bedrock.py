@@ -132,7 +132,8 @@ def send(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
 def _tenant(client: Any) -> str:
     """Whose cache it is, as far as it shows without asking for credentials, which may go to the network."""
     credentials: Any = getattr(getattr(client, "_request_signer", None), "_credentials", None)
-    lasting = text(vars(credentials).get("access_key")) if hasattr(credentials, "__dict__") else None
+    known: JSON = getattr(credentials, "__dict__", {})
+    lasting = text(known.get("access_key"))
     return lasting or str(getattr(credentials, "method", ""))
 
 

@@ -150,7 +150,7 @@ def interact(observer: Observer, sdk: Any, call: Mapping[str, Any]) -> Flow:
         return
     default = VERTEX if "aiplatform" in sent.url.host else GEMINI
     tenant = next((value for name in _CREDENTIALS if (value := sent.headers.get(name))), "")
-    body = parsed(sent.content) if sent.method == "POST" else {}
+    body: JSON = parsed(sent.content) if sent.method == "POST" else {}
     record = _open(observer, _where(observer, str(sent.url), default), route, "", body, tenant)
     ended = yield record.context
     response = ended.result

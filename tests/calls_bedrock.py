@@ -1,0 +1,115 @@
+"""Every way to call Bedrock through boto3 and aiobotocore, as in `calls`."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, Final
+
+from .calls import SYSTEM, Notes, Shape, done, each, types
+
+boto3: Final[Any] = import_module("boto3")  # neither of them is typed
+aiobotocore: Final[Any] = import_module("aiobotocore.session")
+
+CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+NOVA: Final = "amazon.nova-pro-v1:0"
+POINT: Final = {"cachePoint": {"type": "default"}}
+BODY: Final[Mapping[str, Any]] = {
+    "system": [{"text": SYSTEM}, POINT],
+    "messages": [{"role": "user", "content": [{"text": "Where is my tent?"}]}],
+}
+CALL: Final[Mapping[str, Any]] = {"modelId": CLAUDE, **BODY}
+NOVA_CALL: Final[Mapping[str, Any]] = {"modelId": NOVA, "body": json.dumps({"schemaVersion": "messages-v1", **BODY})}
+CREDENTIALS: Final = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+
+
+@lru_cache(maxsize=1)
+def _session() -> Any:
+    return boto3.Session(**CREDENTIALS)
+
+
+@asynccontextmanager
+async def sync_client(url: str) -> AsyncGenerator[Any]:
+    client = _session().client("bedrock-runtime", endpoint_url=url)
+    yield client
+    client.close()
+
+
+@lru_cache(maxsize=1)
+def _async_session() -> Any:
+    return aiobotocore.get_session()
+
+
+@asynccontextmanager
+async def async_client(url: str) -> AsyncGenerator[Any]:
+    async with _async_session().create_client("bedrock-runtime", endpoint_url=url, **CREDENTIALS) as client:
+        yield client
+
+
+CLIENTS: Final[Mapping[str, Callable[[str], Any]]] = {"sync": sync_client, "async": async_client}
+
+
+async def converse(client: Any) -> Notes:
+    made = await done(client.converse(**CALL))
+    return [type(made).__name__, made["output"]]
+
+
+async def converse_stream(client: Any) -> Notes:
+    made = await done(client.converse_stream(**CALL))
+    return [list(event) async for event in each(made["stream"])] + [type(made["stream"]).__name__]
+
+
+async def some(stream: Any, count: int) -> AsyncGenerator[Any]:
+    """The first items of a stream, which stays open."""
+    async for item in each(stream):
+        yield item
+        if not (count := count - 1):
+            return
+
+
+async def converse_stream_in_two_goes(client: Any) -> Notes:
+    stream = (await done(client.converse_stream(**CALL)))["stream"]
+    first = [list(event) async for event in some(stream, 1)]
+    return [*first, *[list(event) async for event in each(stream)]]
+
+
+async def invoke(client: Any) -> Notes:
+    body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
+    unread = body._amount_read
+    return [type(body).__name__, unread, sorted(json.loads(await done(body.read())))]
+
+
+async def invoke_in_chunks(client: Any) -> Notes:
+    body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
+    return [type(body).__name__, sorted(json.loads(b"".join([chunk async for chunk in each(body.iter_chunks(64))])))]
+
+
+async def invoke_into(client: Any) -> Notes:
+    body, whole, buffer = (await done(client.invoke_model(**NOVA_CALL)))["body"], b"", bytearray(100)
+    while count := await done(body.readinto(buffer)):
+        whole += buffer[:count]
+    return sorted(json.loads(whole))
+
+
+async def invoke_unread(client: Any) -> Notes:
+    body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
+    closed = body.close()
+    return [await closed] if inspect.isawaitable(closed) else [closed]
+
+
+async def invoke_stream(client: Any) -> Notes:
+    made = await done(client.invoke_model_with_response_stream(**NOVA_CALL))
+    return await types(made["body"])
+
+
+SHAPES: Final = tuple(
+    Shape(use.__name__, use, reported=use is not invoke_unread)
+    for use in (
+        converse, converse_stream, converse_stream_in_two_goes, invoke, invoke_in_chunks, invoke_into, invoke_unread,
+        invoke_stream,
+    )
+)  # fmt: skip

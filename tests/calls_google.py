@@ -1,0 +1,101 @@
+"""Every way to call google-genai, as in `calls`: through one client for both kinds."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from importlib.util import find_spec
+from typing import Any, Final
+
+from google import genai
+
+from .calls import SYSTEM, Notes, Reply, Shape, done, types
+
+GEMINI: Final = "gemini-2.5-flash"
+LONG: Final = SYSTEM * 3
+ASK: Final = "Where is my tent?"
+CONFIG: Final[Mapping[str, Any]] = {"system_instruction": LONG}
+CALL: Final[Mapping[str, Any]] = {"model": GEMINI, "contents": ASK, "config": CONFIG}
+
+
+def options(url: str) -> dict[str, Any]:
+    """A client of the Gemini API on loopback."""
+    return {"api_key": "secret-key", "http_options": {"base_url": url}}
+
+
+@asynccontextmanager
+async def sync_client(url: str) -> AsyncGenerator[Any]:
+    client = genai.Client(**options(url))
+    yield client
+    if hasattr(client, "close"):
+        client.close()
+
+
+@asynccontextmanager
+async def async_client(url: str) -> AsyncGenerator[Any]:
+    client = genai.Client(**options(url)).aio
+    yield client
+    if hasattr(client, "aclose"):
+        await client.aclose()
+
+
+CLIENTS: Final[Mapping[str, Callable[[str], Any]]] = {"sync": sync_client, "async": async_client}
+
+
+async def generate(client: Any) -> Notes:
+    made = await done(client.models.generate_content(**CALL))
+    return [type(made).__name__, made.text]
+
+
+async def generate_stream(client: Any) -> Notes:
+    return await types(await done(client.models.generate_content_stream(**CALL)))
+
+
+async def generate_next(client: Any) -> Notes:
+    stream = await done(client.models.generate_content_stream(**CALL))
+    first = await anext(stream) if hasattr(stream, "__anext__") else next(stream)
+    return [type(first).__name__, *await types(stream)]
+
+
+async def generate_parsed(client: Any) -> Notes:
+    config = {**CONFIG, "response_schema": Reply, "response_mime_type": "application/json"}
+    made = await done(client.models.generate_content(**{**CALL, "config": config}))
+    return [type(made).__name__, type(made.parsed).__name__]
+
+
+async def chat_message(client: Any) -> Notes:
+    made = await done(client.chats.create(model=GEMINI, config=CONFIG).send_message(ASK))
+    return [type(made).__name__, made.text]
+
+
+async def chat_message_stream(client: Any) -> Notes:
+    return await types(await done(client.chats.create(model=GEMINI, config=CONFIG).send_message_stream(ASK)))
+
+
+def stock(item: str) -> str:
+    """Says how many of an item there are."""
+    return f"4 of {item}"
+
+
+async def function_calling(client: Any) -> Notes:
+    made = await done(client.models.generate_content(**{**CALL, "config": {**CONFIG, "tools": [stock]}}))
+    return [type(made).__name__, len(made.automatic_function_calling_history)]
+
+
+async def interaction(client: Any) -> Notes:
+    made = await done(client.interactions.create(model=GEMINI, input=ASK, system_instruction=LONG))
+    return [type(made).__name__, made.status]
+
+
+async def interaction_stream(client: Any) -> Notes:
+    made = await done(client.interactions.create(model=GEMINI, input=ASK, system_instruction=LONG, stream=True))
+    return await types(made)
+
+
+SHAPES: Final = tuple(
+    Shape(use.__name__, use)
+    for use in (
+        generate, generate_stream, generate_next, generate_parsed, chat_message, chat_message_stream, function_calling,
+        *((interaction, interaction_stream) if find_spec("google.genai.interactions") else ()),
+    )
+)  # fmt: skip

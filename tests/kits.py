@@ -1,0 +1,51 @@
+"""The SDKs of the matrix: one row each. A row whose SDK is not installed is left out."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, Final
+
+import openai
+
+from .calls import OPENAI, Shape, done
+
+Client = Callable[[str], AbstractAsyncContextManager[Any]]
+"""Makes a client for the emulator at an address, and closes it."""
+
+
+@dataclass(frozen=True)
+class Kit:
+    """One SDK: its call shapes, and its sync and async clients."""
+
+    name: str
+    shapes: tuple[Shape, ...]
+    clients: Mapping[str, Client]
+
+
+def _openai(kind: Callable[..., Any]) -> Client:
+    @asynccontextmanager
+    async def client(url: str) -> AsyncGenerator[Any]:
+        made = kind(base_url=f"{url}/v1", api_key="secret-key", max_retries=0)
+        yield made
+        await done(made.close())
+
+    return client
+
+
+def _calls(name: str, *modules: str) -> tuple[Kit, ...]:
+    """The row that stands in `calls_<name>`, if what it needs is installed."""
+    if not all(find_spec(module.partition(".")[0]) and find_spec(module) for module in modules):
+        return ()
+    calls = import_module(f".calls_{name}", __package__)
+    return (Kit(name, calls.SHAPES, calls.CLIENTS),)
+
+
+KITS: Final = (
+    Kit("openai", OPENAI, {"sync": _openai(openai.OpenAI), "async": _openai(openai.AsyncOpenAI)}),
+    *_calls("google", "google.genai"),
+    *_calls("bedrock", "boto3", "aiobotocore"),
+)
