@@ -5,7 +5,7 @@ DEMO := .venv-demo
 PIP := -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types sdk-suite clean
+.PHONY: help demo test check lint types sdk-suite compat clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
@@ -41,6 +41,9 @@ types: $(VENV)/.ready
 SDK ?= openai
 sdk-suite: $(VENV)/.ready ## an SDK's own tests, plain and instrumented (SDK=openai, anthropic, google-genai)
 	@$(VENV)/bin/python tests/sdk_suite/run.py $(SDK)
+
+compat: ## the call-shape matrix against older releases of the SDKs (RELEASES="openai==2.0.0 ...")
+	@$(PYTHON) tests/compat/run.py '$(RELEASES)'
 
 clean: ## removes what the other targets made
 	rm -rf .venv* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

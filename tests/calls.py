@@ -11,15 +11,16 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.metadata import requires
 from operator import attrgetter
 from typing import Any, Final
 
 import openai
 from pydantic import BaseModel
 
-HTTP: Final = import_module("httpx2" if find_spec("httpx2") else "httpx")
-"""The HTTP library under the SDK: releases before openai 2.54 stand on the older one."""
+NEWER: Final = any(need.startswith("httpx2") and "extra" not in need for need in requires("openai") or ())
+HTTP: Final = import_module("httpx2" if NEWER else "httpx")
+"""The HTTP library under the SDK: releases before openai 3 stand on the older one."""
 
 MODEL: Final = "gpt-5.4"
 SYSTEM: Final = "You are the agent of a shop. " + " ".join(f"Rule {n}: be polite, be brief." for n in range(400))

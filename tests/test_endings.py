@@ -13,7 +13,7 @@ import pytest
 
 from promptcache.emulator.engine import Emulator
 
-from .calls import CHAT, RESPONSES, USAGE, done, each, offered, opened
+from .calls import CHAT, HTTP, RESPONSES, USAGE, done, each, offered, opened
 from .conftest import Telemetry
 
 CLIENTS: Final = {"sync": openai.OpenAI, "async": openai.AsyncOpenAI}
@@ -135,17 +135,18 @@ async def test_an_abandoned_stream_ends_with_the_garbage(
 @pytest.mark.parametrize(
     ("fault", "raises", "error"),
     [
-        ("error-event=3", openai.APIError, "APIError"),
-        ("drop=3", openai.APIConnectionError, "RemoteProtocolError"),
+        ("error-event=3", openai.APIError, {"APIError", "server_error"}),
+        ("drop=3", (openai.APIConnectionError, HTTP.RemoteProtocolError), {"RemoteProtocolError"}),
     ],
 )
 async def test_a_server_that_fails_in_mid_stream(
-    fault: str, raises: type[Exception], error: str, client: Any, telemetry: Telemetry
+    fault: str, raises: type[Exception], error: set[str], client: Any, telemetry: Telemetry
 ) -> None:
     stream = await done(chat(client, extra_headers={FAULT: fault}))
     with pytest.raises(raises):
         await exhausted(stream)
-    assert telemetry.attributes["error.type"] == error
+    await done(stream.close())  # before openai 3 the SDK leaves that to the application
+    assert telemetry.attributes["error.type"] in error
     assert telemetry.attributes["promptcache.outcome"] == "error"
     assert not telemetry.span.status.is_ok
     assert telemetry.span.status.description is None

@@ -53,7 +53,7 @@ class _Listener:
     def pass_by(self, chunk: bytes) -> None:
         """`chunk` is about to be read; what came before it has been."""
         if self._record.heard:
-            self._kept.clear()
+            self._kept[:] = chunk
             return
         if self._lines:
             self._read_events()
@@ -63,20 +63,32 @@ class _Listener:
     def finish(self) -> None:
         """Nothing more will be read."""
         if self._record.heard:
-            return
-        if self._lines:
+            self.look_back()
+        elif self._lines:
             self._kept += b"\n\n"
             self._read_events()
         else:
             self._record.saw(parsed(bytes(self._kept)))
 
+    def look_back(self) -> None:
+        """Finds the server's own error in the last bytes: the SDK raises it instead of letting us hear it."""
+        record = self._record
+        if record.heard and self._lines and not record.facts.terminal and b'"error"' in self._kept:
+            for event in self._events():
+                if event.get("error"):
+                    record.saw(event)
+
     def _read_events(self) -> None:
+        for event in self._events():
+            self._record.saw(event)
+
+    def _events(self) -> Iterator[JSON]:
         *events, rest = bytes(self._kept).replace(b"\r\n", b"\n").split(b"\n\n")
         self._kept = bytearray(rest)
         for event in events:
             data = b"\n".join(line[5:] for line in event.split(b"\n") if line.startswith(b"data:"))
             if data:
-                self._record.saw(parsed(data))
+                yield parsed(data)
 
 
 class Watched:
@@ -112,6 +124,7 @@ class Watched:
             await self._inner.aclose()
 
     def __del__(self) -> None:
+        safely(self._listener.look_back)
         safely(self._record.drop)
 
     def _closing(self) -> Flow:
@@ -145,6 +158,7 @@ class Watched:
         self._pulling = False
         if isinstance(ended.error, Exception):
             self._record.failed(ended.error)
+            self._closed = True
         if self._closed:
             self._finish()
 
