@@ -107,7 +107,7 @@ class Watched:
         response.aiter_bytes = partial(_listen, self._aiter_bytes, ref(response), "aiter_bytes")
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+        return getattr(self.__dict__["_inner"], name)
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._inner)
@@ -124,8 +124,9 @@ class Watched:
             await self._inner.aclose()
 
     def __del__(self) -> None:
-        safely(self._listener.look_back)
-        safely(self._record.drop)
+        if "_listener" in self.__dict__:
+            safely(self._listener.look_back)
+            safely(self._record.drop)
 
     def _closing(self) -> Flow:
         yield None
