@@ -7,9 +7,11 @@ import gc
 import inspect
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import aclosing
+from types import FunctionType
 from typing import Any
 
 import pytest
+import wrapt
 from opentelemetry import context as otel
 
 from promptcache.observer import Observer
@@ -185,3 +187,35 @@ async def test_a_flow_that_wants_one_step_gets_one(heard: Heard) -> None:
     patches.install((Target("Other", "opened", ("count",), flow),), object())  # type: ignore[arg-type]  # as above
     assert [item async for item in await Other().opened(2)] == [(0, None), (1, None)]
     patches.restore()
+
+
+@pytest.mark.parametrize("name", ["plain", "coroutine", "items", "opened"])
+async def test_a_wrapper_that_was_there_first_keeps_its_instance(name: str) -> None:
+    class Wrapped(SDK):
+        """A class that somebody else has instrumented before."""
+
+        def plain(self, count: int) -> int:
+            return count
+
+        coroutine, items, opened = (
+            FunctionType(getattr(SDK, name).__code__, globals()) for name in ("coroutine", "items", "opened")
+        )
+
+    instances: list[object] = []
+
+    def theirs(wrapped: Any, instance: object, args: Any, kwargs: Any) -> Any:
+        instances.append(instance)
+        return wrapped(*args, **kwargs)
+
+    def flow(observer: Observer, sdk: Any, call: Any) -> Flow:
+        yield None
+
+    wrapt.wrap_function_wrapper(Wrapped, name, theirs)
+    patches = Patches()
+    patches.module = type("module", (), {"Wrapped": Wrapped})
+    patches.install((Target("Wrapped", name, ("count",), flow),), object())  # type: ignore[arg-type]  # as above
+    sdk = Wrapped()
+    made = getattr(sdk, name)(1)
+    made = await made if inspect.isawaitable(made) else made
+    assert made == 1 or [item async for item in each(made)] == [(0, None)]
+    assert instances == [sdk]

@@ -31,7 +31,7 @@ _HELD: Final = "_self_promptcache"
 """Where a stream carries its record; the prefix keeps it on a wrapt proxy instead of what that proxies."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Call:
     """One logical call while it runs."""
 
@@ -39,8 +39,6 @@ class _Call:
     operation: str
     body: JSON
     asked: Asked
-    record: Record | None = None
-    left_to_read: bool = False
 
 
 class _Held:
@@ -92,7 +90,7 @@ def _body(operation: str, params: JSON) -> JSON:
 
 
 def call(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
-    """One logical call: its parameters wait here for its request, and what fails after the request fails here."""
+    """One logical call: its parameters wait here for its request."""
     operation, params = call["operation_name"], mapping(call["api_params"])
     ours = client.meta.service_model.service_name == SERVICE and operation in bedrock.OPERATIONS
     wire = bedrock.wire(operation, text(params.get("modelId"))) if ours and is_instrumentation_enabled() else None
@@ -100,15 +98,7 @@ def call(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
         yield None
         return
     asked = _asked(observer, client, operation, params, wire)
-    underway = _Call(client, operation, _body(operation, params), asked)
-    ended = yield otel.set_value(_CALL, underway)
-    record = underway.record
-    if record is None:
-        return
-    if ended.error is not None:
-        record.failed(ended.error)
-    if ended.error is not None or not underway.left_to_read:
-        record.end()
+    yield otel.set_value(_CALL, _Call(client, operation, _body(operation, params), asked))
 
 
 def send(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
@@ -118,15 +108,18 @@ def send(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
         yield None
         return
     asked = underway.asked
-    record = underway.record = Record(observer, asked)
+    record = Record(observer, asked)
     request = Request(
         asked.wire.name, asked.provider, asked.wire.operation, asked.model, asked.host, asked.port,
         asked.stream, underway.body, observer.hasher.digest(_tenant(client)), record.started,
     )  # fmt: skip
     safely(record.sent, request, None)
     ended = yield record.context
-    if ended.error is None:
-        safely(_answered, underway, record, *ended.result)
+    if ended.error is not None:
+        record.failed(ended.error)
+    elif safely(_answered, underway, record, *ended.result):
+        return
+    record.end()
 
 
 def _tenant(client: Any) -> str:
@@ -137,17 +130,19 @@ def _tenant(client: Any) -> str:
     return lasting or str(getattr(credentials, "method", ""))
 
 
-def _answered(underway: _Call, record: Record, http: Any, answer: JSON) -> None:
-    told = mapping(answer.get("ResponseMetadata"))
-    record.retries = cast("int | None", told.get("RetryAttempts"))
+def _answered(underway: _Call, record: Record, http: Any, answer: JSON) -> bool:
+    """Takes up an answer; says whether a stream of it is left to read, with which the record will end."""
+    record.retries = cast("int | None", mapping(answer.get("ResponseMetadata")).get("RetryAttempts"))
     if http.status_code >= 300:
-        return
-    name = "stream" if underway.operation == "ConverseStream" else "body"
-    if underway.operation == "Converse":
+        code = text(mapping(answer.get("Error")).get("Code"))
+        record.error = underway.client.exceptions.from_code(code).__name__
+        return False
+    stream = answer.get("stream" if underway.operation == "ConverseStream" else "body")
+    if stream is None:
         record.saw(answer)
-    elif name in answer:
-        setattr(answer[name], _HELD, _Held(record, underway.operation))
-        underway.left_to_read = True
+        return False
+    setattr(stream, _HELD, _Held(record, underway.operation))
+    return True
 
 
 def _held(stream: Any) -> _Held | None:

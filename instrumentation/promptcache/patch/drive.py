@@ -261,7 +261,8 @@ class Patches:
                     target.owner, target.name,
                 )  # fmt: skip
             return
-        shell = _shell(target, original, self._switch)
+        # A wrapt wrapper must be asked through its class, else it does not know whose method it is; a function is itself.
+        shell = _shell(target, original.__get__(None, owner), self._switch)
         self._standing.append(Patch(owner, target.name, original, shell, self._switch))
         setattr(owner, target.name, shell)
 
