@@ -150,7 +150,7 @@ def parted(new: Grain, old: Grain) -> tuple[int, int]:
 
 
 def boxed(new: Deep, old: Deep, size: int) -> tuple[int, int]:
-    """The bytes of the new block, of `size`, in which it departs from the old one, from both sides."""
+    """The bytes of the new block, of `size`, in which it departs from the old one: all, if the steps differ."""
     if new.step != old.step:
         return 0, size
     start = _equal(new.front, old.front) * new.step

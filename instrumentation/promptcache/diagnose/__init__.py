@@ -74,7 +74,7 @@ class Diagnosis:
             sighting.relatives = self._parent(prompt.state, cache) or relatives(
                 memory, trace, known, sighting.new, sighting.deep, blocks
             )
-            if not known:
+            if not known and prompt.state is None:
                 sighting.elsewhere = self._elsewhere(trace, chain)
             sighting.number = memory.start(trace)
         return sighting

@@ -205,8 +205,9 @@ def _inside(found: Difference, node: Node, other: Node, reader: Reader) -> Diffe
     step = end - start
     if new is not None and old is not None:
         form = _form(new, old)
-        start, end = boxed(new, old, node.grain.size)
-        step = min(new.step, node.grain.size - start)
+        if new.step == old.step:
+            start, end = boxed(new, old, node.grain.size)
+            step = min(new.step, node.grain.size - start)
         if form is not None:
             where = None if form == "key_order" else start + step // 2
             return replace(found, cause="serialization_nondeterminism", hint=form, weak=False, offset=where)

@@ -186,15 +186,9 @@ def _breakpoints(case: Case, relative: Relative, missed: int) -> Finding | None:
     difference = relative.difference
     if not rule.writes or usage.write is None:
         return None
-    if rule.images and difference.kind == "extends" and case.trace.images != trace.images:
-        hint = "image_added" if case.trace.images else "image_removed"
-        return Finding(
-            "image_changed",
-            missed,
-            0.9,
-            relative,
-            Difference("extends", difference.shared, section="messages", hint=hint),
-        )
+    if difference.kind == "extends" and case.trace.images and not trace.images:
+        place = Difference("extends", difference.shared, section="messages", hint="image_added")
+        return Finding("image_changed", missed, 0.9, relative, place)
     if len(case.trace.marks) > rule.marks:
         return Finding("too_many_breakpoints", missed, 0.9, relative)
     if difference.kind == "branch":

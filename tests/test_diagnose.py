@@ -1,0 +1,629 @@
+"""Verdicts on hand-made calls: each rule of docs/specs/diagnosis.md once, and what must never be blamed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from promptcache import Settings
+from promptcache.causes import CAUSES, PARAMS, THEIRS, advice
+from promptcache.diagnose import Diagnosis, Sighting
+from promptcache.diagnose.hints import look
+from promptcache.diagnose.judge import agreed, provider_reason, waste
+from promptcache.grain import body, boxed, deep, grain, parted, similarity, words
+from promptcache.model import Block, Cost, Facts, Param, Prompt, Request, Usage, Verdict
+from promptcache.rules import RULES, lifetime, rule
+
+FILLER = "The agent reads the order, checks the policy and answers in plain words. " * 40
+COST = Cost(1.0, p_in=10.0, p_read=1.0, p_write={"5m": 12.5, "30m": 12.5})
+
+
+def text(section: Any, index: int, words: str, mark: str | None = None, kind: str = "text") -> Block:
+    role = "system" if section == "system" else "user"
+    return Block(section, index, kind, {"role": role, "content": words}, mark)
+
+
+def tool(index: int, name: str, **more: Any) -> Block:
+    return Block("tools", index, "function", {"name": name, "description": FILLER[:300] + name, **more})
+
+
+def talk(
+    *messages: str, system: str = FILLER, tools: tuple[Block, ...] = (), marks: tuple[int, ...] = (), **more: Any
+) -> Prompt:
+    said = [text("messages", at, words, "" if at in marks else None) for at, words in enumerate(messages)]
+    return Prompt((*tools, text("system", 0, system, "" if -1 in marks else None), *said), **more)
+
+
+@dataclass
+class Lab:
+    """One application and what its provider is made to report. Four bytes are a token."""
+
+    provider: str = "openai"
+    model: str = "gpt-4.1"
+    now: float = 1e9
+    key: bytes = b"one"
+    diagnosis: Diagnosis = field(default_factory=lambda: Diagnosis(Settings()))
+
+    def size(self, prompt: Prompt) -> int:
+        return sum(len(body(block.data)) for block in prompt.blocks) // 4
+
+    def open(self, prompt: Prompt | None, **more: Any) -> Sighting:
+        request = Request("w", self.provider, "chat", more.get("model", self.model), "h", 443, False, {},
+                          more.get("key", self.key), self.now)  # fmt: skip
+        return self.diagnosis.open(request, prompt)
+
+    def close(self, sighting: Sighting, read: int | None = 0, write: int | None = None, **more: Any) -> Verdict:
+        total = more.get("input") or (self.size(sighting.prompt) if sighting.prompt else 2000)
+        split = {more.get("ttl", "5m"): write} if write else {}
+        usage = Usage(total, total - (read or 0) - (write or 0), read, write, split)
+        facts = more.get("facts", Facts(id=more.get("id"), model=more.get("served")))
+        return self.diagnosis.close(sighting, facts=facts, usage=usage, cost=COST, failed=False, at=self.now + 1)
+
+    def call(
+        self, prompt: Prompt | None, read: int | None = 0, write: int | None = None, wait: float = 5.0, **more: Any
+    ) -> Verdict:
+        self.now += wait
+        return self.close(self.open(prompt, **more), read, write, **more)
+
+
+def claude(**more: Any) -> Lab:
+    return Lab("anthropic", "claude-sonnet-4-5", **more)
+
+
+def latest() -> Lab:
+    return Lab("openai", "gpt-5.6")
+
+
+# Outcomes
+
+
+@pytest.mark.parametrize(
+    ("usage", "failed", "outcome"),
+    [
+        (None, True, "error"),
+        (None, False, "unreported"),
+        (Usage(5, 5, None, None), False, "unreported"),
+        (Usage(5, 2, 3, None), False, "hit"),
+        (Usage(5, 5, 0, None), False, "cold"),
+    ],
+)
+def test_a_call_without_a_readable_prompt_has_an_outcome(usage: Usage | None, failed: bool, outcome: str) -> None:
+    lab = Lab()
+    sighting = lab.open(None)
+    assert sighting.prefix is None
+    said = lab.diagnosis.close(sighting, facts=Facts(), usage=usage, cost=None, failed=failed, at=lab.now)
+    assert said == Verdict(outcome)  # type: ignore[arg-type]  # parametrised
+
+
+def test_failed_calls_are_errors_and_teach_nothing() -> None:
+    lab = claude()
+    for marks in ((0,), (0, 1, 2, 3, 4)):
+        sighting = lab.open(talk("a", "b", "c", "d", "e", marks=marks))
+        said = lab.diagnosis.close(sighting, facts=Facts(), usage=None, cost=None, failed=True, at=lab.now)
+        assert (said.outcome, said.reason) == ("error", "too_many_breakpoints" if len(marks) > 4 else None)
+    assert lab.call(talk("a"), 0, 700).reason == "cold_start"
+
+
+def test_outcomes_by_precedence() -> None:
+    lab = Lab()
+    assert lab.call(talk("a", prewarm=True)).outcome == "prewarm"
+    assert lab.call(talk("b"), None).outcome == "unreported"
+    assert lab.call(talk("short", system="x")).outcome == "below_minimum"
+    assert claude().call(talk("c", mode="none"), 0, 0).reason == "caching_not_requested"
+    assert claude().call(talk("c", marks=(0,), mode="explicit"), 0, 0, input=1500).outcome == "below_minimum"
+    assert Lab().call(talk("d"), input=3000).outcome == "cold"
+
+
+def test_what_was_cached_below_the_documented_minimum_lowers_it() -> None:
+    lab = Lab()
+    assert lab.call(talk("a"), input=600).outcome == "below_minimum"
+    assert lab.call(talk("a"), 512, input=600).outcome == "hit"
+    assert lab.call(talk("other", system="Another program. " * 60), input=600).outcome == "cold"
+
+
+def test_a_prompt_without_blocks_is_survived() -> None:
+    assert Lab().call(Prompt(()), input=2000).outcome == "cold"
+
+
+# What is no break
+
+
+def test_a_growing_conversation_hits() -> None:
+    lab = Lab()
+    lab.call(talk("one"), input=2000)
+    said = lab.call(talk("one", "two", "three"), 1920, input=2300)
+    assert (said.outcome, said.reason, said.tokens) == ("hit", None, None)
+    assert said.family == lab.call(talk("one", "two", "three", "four"), 2176, input=2400).family
+
+
+def test_rounding_is_no_miss() -> None:
+    lab = Lab()
+    lab.call(talk("one"), input=2047)
+    assert lab.call(talk("one", "two"), 1792, input=2300).outcome == "hit"
+
+
+def test_auxiliary_calls_branches_and_shortening_are_no_breaks() -> None:
+    lab = Lab()
+    lab.call(talk("one", "two" * 50, "three" * 50), input=3000)
+    assert lab.call(talk("one", system="Give a title."), input=1100).reason in ("cold_start", "below_minimum")
+    assert lab.call(talk("one", "something else"), 2560, input=2900).reason is None
+    assert lab.call(talk("one"), 2560, input=2700).reason is None
+    assert lab.call(talk("one", "two" * 50, "three" * 50, "four"), 2944, input=3100).outcome == "hit"
+
+
+def test_another_model_on_a_new_conversation_is_cold() -> None:
+    lab = Lab()
+    lab.call(talk("one"), input=3000)
+    assert lab.call(talk("two"), model="gpt-4o", input=3000).outcome == "cold"
+
+
+def test_a_read_that_was_not_expected_is_a_hit() -> None:
+    assert Lab().call(talk("one"), 2944, input=3000).outcome == "hit"
+
+
+# Breaks
+
+
+def broken(old: Prompt, new: Prompt, lab: Lab | None = None, read: int = 0) -> Verdict:
+    lab = lab or Lab()
+    lab.call(old, input=3000)
+    return lab.call(new, read, input=3100)
+
+
+def test_a_time_in_the_system_prompt() -> None:
+    said = broken(talk("one", system=f"Now 10:31:07. {FILLER}"), talk("one", "two", system=f"Now 10:32:59. {FILLER}"))
+    assert (said.outcome, said.reason, said.section, said.index) == ("miss", "volatile_token", "system", 0)
+    assert (said.hint, said.offset, said.tokens, said.source) == ("timestamp", 4, 2944, "local")
+    assert said.waste == pytest.approx(2944 * 9.0)
+
+
+def test_a_partial_read_names_only_what_was_missed() -> None:
+    said = broken(talk("one", system=FILLER + "10:31"), talk("one", "two", system=FILLER + "11:32"), read=2048)
+    assert (said.outcome, said.reason, said.tokens) == ("partial", "volatile_token", 2944 - 2048)
+
+
+A, B, C = tool(0, "alpha"), tool(1, "beta"), tool(2, "gamma")
+
+
+def moved(*tools: Block) -> tuple[Block, ...]:
+    return tuple(Block("tools", at, block.kind, block.data) for at, block in enumerate(tools))
+
+
+@pytest.mark.parametrize(
+    ("tools", "reason", "index", "hint"),
+    [
+        (moved(A, C, B), "tools_reordered", 1, "reordered"),
+        (moved(A, B, C, tool(3, "delta")), "tools_changed", 3, "added"),
+        (moved(A, C), "tools_changed", 1, "removed"),
+        ((A, tool(1, "beta", strict=True), C), "tools_changed", 1, None),
+        (
+            (A, Block("tools", 1, "function", dict(reversed(B.data.items()))), C),
+            "serialization_nondeterminism",
+            1,
+            "key_order",
+        ),
+    ],
+)
+def test_tools(tools: tuple[Block, ...], reason: str, index: int, hint: str | None) -> None:
+    said = broken(talk("one", tools=(A, B, C)), talk("one", "two", tools=tools))
+    assert (said.reason, said.section, said.index, said.hint) == (reason, "tools", index, hint)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason", "hint"),
+    [
+        (FILLER, FILLER.replace(". ", ".  ", 1), "serialization_nondeterminism", "whitespace"),
+        ("caf\u00e9 " + FILLER, "cafe\u0301 " + FILLER, "serialization_nondeterminism", "unicode"),
+        (FILLER, FILLER.replace("the policy", "every single rule", 1), "system_changed", None),
+        (FILLER + "Ask Ann.", FILLER + "Ask Bob.", "volatile_token", "name_like"),
+        ("Call 1041 today. " + FILLER, "Call 1042 today. " + FILLER, "volatile_token", "counter"),
+        (
+            FILLER,
+            FILLER + "Never mention 3 other shops by their Name or number, not even once. " * 9,
+            "system_changed",
+            None,
+        ),
+    ],
+)
+def test_system(old: str, new: str, reason: str, hint: str | None) -> None:
+    said = broken(talk("one", system=old), talk("one", "two", system=new))
+    assert (said.reason, said.section, said.hint) == (reason, "system", hint)
+
+
+def test_a_system_block_that_comes_or_goes() -> None:
+    more = Prompt((text("system", 0, FILLER), text("system", 1, "Be brief."), text("messages", 0, "one")))
+    assert broken(talk("one"), more).hint == "added"
+    assert broken(more, talk("one")).hint == "removed"
+
+
+def test_another_program_with_another_prompt_is_cold() -> None:
+    said = broken(talk("one", system=FILLER), talk("one", system="Another agent writes poems about the sea. " * 70))
+    assert (said.outcome, said.reason) == ("cold", "cold_start")
+
+
+def test_a_weak_change_is_named_when_it_keeps_happening() -> None:
+    lab, said = Lab(), list[str | None]()
+    for name in ("Ann", "Bob", "Cid", "Dan", "Eve"):
+        said.append(lab.call(talk(f"I am {name}", system=f"You serve {name} now. {FILLER}"), input=3000).reason)
+    assert said == ["cold_start", "cold_start", "cold_start", "volatile_token", "volatile_token"]
+
+
+LONG = [f"Message number {n}: " + FILLER[n * 10 : n * 10 + 400] for n in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("messages", "index", "hint"),
+    [
+        (LONG[3:], 0, "truncated"),
+        (["In short: all is well.", *LONG[7:]], 0, "compacted"),
+        ([*LONG[:4], "An aside.", *LONG[4:]], 4, "inserted"),
+        ([*LONG[:4], "quite another thing", *LONG[5:]], 4, None),
+    ],
+)
+def test_history(messages: list[str], index: int, hint: str | None) -> None:
+    said = broken(talk(*LONG), talk(*messages, "next"), read=1024)
+    assert (said.reason, said.section, said.index, said.hint) == ("history_rewritten", "messages", index, hint)
+    assert said.tokens is not None
+    assert 0 < said.tokens <= 2944 - 1024
+
+
+def test_a_message_that_is_rendered_anew() -> None:
+    def stamped(at: str) -> str:
+        return f"It is {at}. {FILLER[:900]}"
+
+    said = broken(talk(stamped("10:31:07"), system="x"), talk(stamped("11:59:58"), "two", system="x"))
+    assert (said.reason, said.section, said.hint) == ("volatile_token", "messages", "timestamp")
+    single = broken(talk(stamped("10:31:07"), system="x"), talk(stamped("11:59:58"), system="x"))
+    assert single.reason == "volatile_token"
+    longer = broken(talk(FILLER[:900] + "end", system="x"), talk(FILLER[:900] + "more of it", "two", system="x"))
+    assert longer.reason == "history_rewritten"
+
+
+def pictured(*kinds: str) -> Prompt:
+    said = [
+        Block("messages", at, kind, {"type": kind, "text": FILLER[at * 9 : at * 9 + 300]})
+        for at, kind in enumerate(kinds)
+    ]
+    return Prompt((text("system", 0, FILLER), *said))
+
+
+def test_images_come_and_go() -> None:
+    shown = Block("messages", 1, "image_url", {"url": "data:" + "A" * 900})
+    other = Block("messages", 1, "image_url", {"url": "data:" + "B" * 900})
+    first, rest = pictured("text").blocks, tuple(text("messages", at, LONG[at]) for at in range(2, 6))
+    with_image, without, replaced = (Prompt((*first, *one, *rest)) for one in ((shown,), (), (other,)))
+    assert broken(with_image, without, read=1024).hint == "image_removed"
+    assert broken(without, with_image, read=1024).hint == "image_added"
+    assert broken(with_image, replaced, read=1024).hint == "image_replaced"
+
+
+def test_a_word_in_common_is_no_common_history() -> None:
+    said = broken(talk("tell me of parcels", "ok", LONG[1]), talk("tell me of refunds", "ok", LONG[2]), read=2560)
+    assert said.reason is None
+
+
+def test_without_the_finer_fingerprints_less_is_known() -> None:
+    lab = Lab()
+    lab.call(talk("one", system=FILLER), input=3000)
+    lab.diagnosis.memory.deep.clear()
+    said = lab.call(talk("one", system=FILLER[:2900] + "10:31:07 " + FILLER[2900:]), input=3000)
+    assert (said.reason, said.section) == ("volatile_token", "system")
+    lab.diagnosis.memory.deep.clear()
+    assert lab.call(talk("one", system="10:31:07 " + FILLER), input=3000).reason == "cold_start"
+
+
+def test_a_call_whose_blocks_were_forgotten_is_no_relative() -> None:
+    lab = Lab(diagnosis=Diagnosis(Settings(memory_nodes=8)))
+    for turn in range(12):
+        said = lab.call(talk(*LONG[: turn + 1]), 2944 if turn else 0, input=3000)
+        assert said.reason in (None, "cold_start")
+
+
+# Scope and time
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "reason"),
+    [
+        ("reasoning_effort", "tools", "param_changed"),
+        ("prompt_cache_key", "tools", "cache_key_changed"),
+        ("service_tier", "tools", "batch_or_tier"),
+        ("context_management", "tools", "context_compacted"),
+        ("tool_choice", "none", "unknown"),
+    ],
+)
+def test_parameters(name: str, level: Any, reason: str) -> None:
+    old, new = (talk("one", params=(Param(name, value, level),)) for value in ("a", "b"))
+    said = broken(old, Prompt((*new.blocks, text("messages", 1, "two")), new.params))
+    assert said.reason == reason
+    assert said.section == (None if reason == "unknown" else "params")
+
+
+def test_the_earlier_level_explains() -> None:
+    thinking = [
+        talk("one", "two" * 90, system=s, params=(Param("thinking", v, "messages"),))
+        for s, v in ((FILLER, 1), (FILLER + "Why.", 2))
+    ]
+    assert broken(*thinking).reason == "system_changed"
+
+
+def test_models() -> None:
+    lab = Lab()
+    lab.call(talk("one"), input=3000, served="gpt-4.1-2025")
+    assert lab.call(talk("one", "two"), input=3100, model="gpt-4o").reason == "model_changed"
+    assert lab.call(talk("one", "two"), 2944, input=3100, served="gpt-4.1-2025").outcome == "hit"
+    assert lab.call(talk("one", "two", "three"), input=3200, served="gpt-4.1-2026").reason == "model_changed"
+
+
+def test_a_key_per_user_is_seen_at_the_third() -> None:
+    lab, said = Lab(), list[str | None]()
+    for user in range(4):
+        prompt = talk(f"hello {user}", params=(Param("prompt_cache_key", user, "tools"),))
+        said.append(lab.call(prompt, input=3000).reason)
+    assert said == ["cold_start", "cold_start", "per_user_key_or_prefix", "per_user_key_or_prefix"]
+
+
+def test_another_credential() -> None:
+    lab = Lab()
+    lab.call(talk("one"), input=3000)
+    said = lab.call(talk("one", "two"), input=3100, key=b"two")
+    assert (said.reason, said.section, said.tokens) == ("scope_changed", "params", 2944)
+    assert lab.call(talk("one", "two"), input=3100, key=b"three", wait=1e6).reason == "cold_start"
+    assert lab.call(Prompt((text("system", 0, FILLER),)), input=3100, key=b"four").reason == "cold_start"
+
+
+def test_lapses_and_low_volume() -> None:
+    lab, said = claude(), list[str | None]()
+    for turn in range(7):
+        said.append(lab.call(talk(*LONG[: turn + 1], marks=(-1, turn)), 0, 3000, wait=400, input=3100).reason)
+    assert said == ["cold_start", *["ttl_expired"] * 4, "low_volume", "low_volume"]
+
+
+def test_inside_the_lifetime_with_nothing_changed_it_is_unknown() -> None:
+    assert broken(talk("one"), talk("one", "two")).reason == "unknown"
+    lab = claude()
+    lab.call(talk("one", marks=(0,)), 0, 3000, input=3100, ttl="1h")
+    assert lab.call(talk("one", "two", marks=(0, 1)), 0, 3050, wait=3000, input=3150).reason == "unknown"
+    assert lab.call(talk("one", "two", "three", marks=(0, 2)), 0, 3050, wait=4000, input=3150).reason == "ttl_expired"
+
+
+def test_a_read_behind_a_lapse_shows_that_it_was_none() -> None:
+    lab = Lab()
+    lab.call(talk(*LONG), input=3000)
+    said = lab.call(talk(*LONG[:4], "other", *LONG[5:]), 1024, input=3000, wait=4000)
+    assert said.reason == "history_rewritten"
+
+
+def test_held_state() -> None:
+    lab = Lab()
+    lab.call(talk("one"), input=3000, id="r1")
+    known = talk("two", complete=False, state="r1")
+    assert lab.call(known, 2944, input=3300, id="r2").outcome == "hit"
+    assert lab.call(known, 0, input=3300).reason == "unknown"
+    assert lab.call(talk("two", complete=False, state="elsewhere"), 0, input=3300).outcome == "cold"
+
+
+# Breakpoints
+
+
+def test_the_trap_of_a_varying_tail() -> None:
+    lab = latest()
+    said = [lab.call(talk(f"question {n}"), 0, 3000, input=3000, ttl="30m") for n in range(4)]
+    assert [v.reason for v in said] == ["cold_start", *["breakpoint_missing_on_static"] * 3]
+    assert (said[1].section, said[1].index, said[1].confidence, said[3].confidence) == ("messages", 0, 0.7, 0.95)
+    assert said[1].waste == pytest.approx((said[1].tokens or 0) * 11.5)
+    marked = latest()
+    marked.call(talk("one", marks=(-1,)), 0, 3000, input=3000)
+    assert marked.call(talk("two", marks=(-1,)), 0, 3000, input=3000).reason == "unknown"
+
+
+def test_reads_that_stay_pinned() -> None:
+    lab = latest()
+    lab.call(talk(*LONG[:2]), 0, 3000, input=3000)
+    said = [lab.call(talk(*LONG[: 2 + n]), 1500, 1500 + n, input=3000 + n).reason for n in (1, 2)]
+    assert said == ["unknown", "breakpoint_missing_on_static"]
+
+
+def test_implicit_breakpoints_look_back_so_far() -> None:
+    lab = latest()
+    lab.call(talk(*LONG[:2]), 0, 3000, input=3000)
+    assert lab.call(talk(*LONG[:2], *map(str, range(25))), 0, 3500, input=3500).reason == "lookback_exceeded"
+
+
+def test_explicit_breakpoints() -> None:
+    def case(first: tuple[int, ...], second: tuple[int, ...], more: int = 1, lab: Lab | None = None) -> str | None:
+        lab = lab or claude()
+        lab.call(talk(*LONG[:4], marks=first, mode="explicit"), 0, 3000, input=3000)
+        grown = (*LONG[:4], *map(str, range(more)))
+        return lab.call(talk(*grown, marks=second, mode="explicit"), 0, 3200, input=3200).reason
+
+    assert case((3,), (4,)) == "unknown"
+    assert case((3,), (0,)) == "breakpoint_missing_on_static"
+    assert case((3,), (23,), 20) == "lookback_exceeded"
+    assert case((3,), (22,), 20) == "unknown"
+    assert case((3,), (0, 1, 2, 3, 4)) == "too_many_breakpoints"
+    assert case((3,), (4,), lab=latest()) == "breakpoint_missing_on_static"
+    assert case((3,), (3, 4), lab=latest()) == "unknown"
+
+
+def test_a_first_image_takes_claude_s_messages_out() -> None:
+    lab = claude()
+    lab.call(talk("one", marks=(0,)), 0, 3000, input=3000)
+    grown = talk("one", "two", marks=(1,))
+    said = lab.call(Prompt((*grown.blocks, text("messages", 2, "see", kind="image"))), 1200, 1900, input=3100)
+    assert (said.reason, said.hint, said.outcome) == ("image_changed", "image_added", "partial")
+
+
+def test_a_race_is_seen_by_those_that_came_second() -> None:
+    lab = latest()
+    calls = [lab.open(talk("one")) for _ in range(3)]
+    said = [lab.close(call, 0, 3000, input=3000).reason for call in calls]
+    assert said == ["cold_start", "concurrent_cold_race", "concurrent_cold_race"]
+    other = [lab.open(talk(name, system=FILLER[::-1])) for name in ("a", "b")]
+    assert [lab.close(call, 0, 3000, input=3000).reason for call in other] == ["cold_start", "concurrent_cold_race"]
+    lab.open(talk("elsewhere"), key=b"two")
+    apart = [lab.open(talk("x", system=name * 900)) for name in ("c", "d")]
+    assert [lab.close(call, 0, 3000, input=3000).reason for call in apart] == ["cold_start", "cold_start"]
+
+
+def test_too_many_requests_a_minute() -> None:
+    lab = Lab(now=1e9 - 1e9 % 60)
+    said = [lab.call(talk("same"), 2944 if n % 5 else 0, wait=1.0, input=3000).reason for n in range(22)]
+    assert said[5] == "unknown"
+    assert said[20] == "routing_overflow"
+
+
+# Money and the provider's own word
+
+
+def test_waste_charges_each_token_once_and_never_more_than_the_input() -> None:
+    usage = Usage(1000, 200, 0, 800, {"5m": 500, "30m": 300})
+    assert waste(usage, COST, 900) == pytest.approx(800 * 11.5 + 100 * 9)
+    assert waste(usage, COST, 10**9) == pytest.approx(200 * 10 + 800 * 12.5)
+    assert waste(usage, None, 5) is None
+    assert waste(usage, Cost(None), 5) is None
+    assert waste(usage, Cost(1.0, p_in=1.0, p_read=2.0), 5) == 0.0
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**7))
+def test_waste_stays_within_the_input_cost(uncached: int, read: int, write: int, missed: int) -> None:
+    usage = Usage(uncached + read + write, uncached, read, write, {"5m": write})
+    found = waste(usage, COST, missed)
+    assert found is not None
+    assert 0 <= found <= uncached * 10 + read + write * 12.5 + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("verdict", "word"),
+    [
+        (None, None),
+        ({"type": "cache_miss", "reason": "tools_changed"}, "tools_changed"),
+        ({"cache_miss_reason": {"type": "system_changed", "cache_missed_input_tokens": 5}}, "system_changed"),
+        ({"cache_miss_reason": "model_changed"}, "model_changed"),
+        ({"cache_miss_reason": None}, None),
+        ({"type": "unavailable"}, None),
+        ({"type": 5, "reason": ["tools_changed"]}, None),
+    ],
+)
+def test_the_provider_s_own_word(verdict: Any, word: str | None) -> None:
+    assert provider_reason(verdict) == word
+
+
+def test_the_provider_wins_and_ours_may_say_it_more_exactly() -> None:
+    facts = Facts(verdict={"type": "cache_miss", "reason": "input_changed"})
+    lab = Lab()
+    lab.call(talk("one", system=f"Now 10:31. {FILLER}"), input=3000)
+    said = lab.call(talk("one", system=f"Now 11:32. {FILLER}"), input=3000, facts=facts)
+    assert (said.reason, said.provider_reason, said.source) == ("volatile_token", "input_changed", "provider")
+    assert lab.call(talk("one", system=f"Now 11:32. {FILLER}"), 2944, input=3000, facts=facts).reason is None
+    assert agreed("tools_changed", "system_changed") == "tools_changed"
+    assert agreed("tools_changed", None) == "tools_changed"
+
+
+# Tables
+
+
+def test_every_reason_has_advice_and_every_word_of_the_providers_a_reason() -> None:
+    assert all(len(cause.advice) > 20 and cause.advice.endswith(".") for cause in CAUSES.values())
+    assert {*PARAMS.values()} <= {*CAUSES}
+    assert all(set(cause.finer) <= {*CAUSES} for cause in CAUSES.values())
+    openai = "model_changed prompt_cache_key_changed service_tier_changed tools_changed text_format_changed reasoning_effort_changed verbosity_changed context_compacted input_changed"
+    anthropic = "model_changed system_changed tools_changed messages_changed"
+    assert {*openai.split(), *anthropic.split()} == {*THEIRS}
+
+
+def test_advice_names_the_place() -> None:
+    assert "(system[0])" in advice("system_changed", "system", 0)
+    assert "(tools)" in advice("tools_changed", "tools")
+    assert "{" not in advice("tools_changed")
+    assert advice("of a later version") == ""
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "minimum", "writes"),
+    [
+        ("anthropic", "claude-sonnet-4-5-20250929", 1024, True),
+        ("anthropic", "claude-opus-5-5", 512, True),
+        ("aws.bedrock", "us.anthropic.claude-opus-4-5-v1:0", 4096, True),
+        ("openai", "gpt-5.6-mini", 1024, True),
+        ("openai", "gpt-5.5", 1024, False),
+        ("azure.ai.openai", "gpt-4o", 1024, False),
+        ("nobody", None, 1024, False),
+    ],
+)
+def test_rules(provider: str, model: str | None, minimum: int, writes: bool) -> None:
+    found = rule(provider, model)
+    assert (found.minimum, found.writes) == (minimum, writes)
+
+
+def test_rules_are_dated_and_have_a_source() -> None:
+    assert all(row.date >= "2026" and row.source and 0 < row.lapse <= 1 for row in RULES)
+    assert lifetime(RULES[0], "1h") == 3600
+    assert lifetime(RULES[0], "24h") == lifetime(RULES[0], None) == RULES[0].ttl
+
+
+# Inside a block
+
+
+@pytest.mark.parametrize(
+    ("words_", "kind", "at"),
+    [
+        ("id 3f2b8c1e-1111-4abc-9def-001122334455 ok", "uuid", 3),
+        ("now 2026-11-20T10:31:07Z ok", "timestamp", 4),
+        ("now 1795000000 ok", "timestamp", 4),
+        ("at 10:31 PM ok", "timestamp", 3),
+        ("on November 20, 2026 ok", "date", 3),
+        ("on Friday ok", "date", 3),
+        ("run 9f86d081884c7d65 ok", "hex_id", 4),
+        ("run req_A1b2C3d4E5 ok", "hex_id", 4),
+        ("case 1042 ok", "counter", 5),
+        ("dear Ann Lee ok", "name_like", 5),
+        ("nothing to see", None, 0),
+    ],
+)
+def test_hints(words_: str, kind: str | None, at: int) -> None:
+    assert look(words_, at, at + 3, ()) == (None if kind is None else (kind, at))
+    assert look(words_, at, at + 3, set(words(words_))) is None
+
+
+@given(st.text(min_size=0, max_size=3000), st.integers(0, 3000), st.text(min_size=1, max_size=5))
+def test_a_change_lies_in_the_box(before: str, at: int, put: str) -> None:
+    at = min(at, len(before))
+    after = before[:at] + put + before[at:]
+    new, old = deep(after, after), deep(before, before)
+    first = next(
+        (
+            n
+            for n, (a, b) in enumerate(
+                zip(after.encode("utf-8", "surrogatepass"), before.encode("utf-8", "surrogatepass"), strict=False)
+            )
+            if a != b
+        ),
+        len(before.encode("utf-8", "surrogatepass")),
+    )
+    size = grain(after).size
+    start, end = boxed(new, old, size)
+    assert start <= first <= max(end, first)
+    low, high = parted(grain(after), grain(before))
+    assert low <= first
+    assert high - low <= max(64, size // 8 + 1)
+    assert 0 <= similarity(new, old, size) <= 1
+
+
+@pytest.mark.parametrize(
+    ("data", "text_"),
+    [
+        ("plain", "plain"),
+        ({"role": "user", "content": "words"}, "words"),
+        ({"role": "user", "content": {"type": "text", "text": "words"}}, "words"),
+        ({"type": "text"}, '{"type":"text"}'),
+        ({"name": "f", "parameters": {}}, '{"name":"f","parameters":{}}'),
+        ([1, b"x"], '[1,{"bytes":"78"}]'),
+    ],
+)
+def test_offsets_count_in_the_text_of_a_block(data: Any, text_: str) -> None:
+    assert body(data) == text_
