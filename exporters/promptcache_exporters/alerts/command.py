@@ -1,0 +1,66 @@
+"""The command `promptcache alerts`: options in, files out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from promptcache.exits import Exit, described
+
+from .definition import BY, DEFAULT, LABELS, Definition
+from .files import BACKENDS, files, write
+
+EPILOG: Final = "\n\n".join((
+    "Examples:",
+    "promptcache alerts prometheus > promptcache.rules.yaml",
+    "promptcache alerts prometheus --labels target_info --target 0.7 --out deploy",
+    "promptcache alerts honeycomb --actionable --out deploy",
+    "Backends:",
+    *(f"{name}: {what}" for name, what in BACKENDS.items()),
+    described(Exit.OK, Exit.USAGE),
+))  # fmt: skip
+
+
+def alerts(
+    backend: Annotated[str, typer.Argument(help=f"One of {', '.join(BACKENDS)}.")],
+    target: Annotated[float, typer.Option(help="The hit rate below which somebody is told, in 0..1.")] = DEFAULT.target,
+    window: Annotated[str, typer.Option(help="What the hit rate is taken over.")] = DEFAULT.window,
+    hold: Annotated[str, typer.Option("--for", help="How long it must stay below.")] = DEFAULT.hold,
+    min_tokens: Annotated[int, typer.Option(help="Input tokens in a window below which nothing is said.")] = (
+        DEFAULT.min_tokens
+    ),
+    labels: Annotated[
+        str, typer.Option(help=f"Where the service stands in Prometheus: {', '.join(LABELS)}.")
+    ] = DEFAULT.labels,
+    by: Annotated[
+        str, typer.Option(help=f"What rates are told apart by: {', '.join(BY)}, key:NAME; separated by commas.")
+    ] = ",".join(DEFAULT.by),
+    actionable: Annotated[
+        bool, typer.Option("--actionable", help="Leave out prompts too short for a cache, and prewarming.")
+    ] = DEFAULT.actionable,
+    budget: Annotated[float, typer.Option(help="Waste in USD per hour that is too much.")] = DEFAULT.budget,
+    drop: Annotated[float, typer.Option(help="How far a rate may fall below yesterday's, in 0..1.")] = DEFAULT.drop,
+    runbooks: Annotated[str, typer.Option(help="What links to runbooks begin with.")] = DEFAULT.runbooks,
+    out: Annotated[Path | None, typer.Option(help="Write the files below this folder; else print them.")] = None,
+) -> None:
+    """Make alert rules and dashboards for the backend you have, from one definition of the hit rate."""
+    dimensions = tuple(name.strip() for name in by.split(","))
+    try:
+        definition = Definition(
+            target, window, hold, min_tokens, labels, dimensions, actionable, budget, drop, runbooks
+        )  # fmt: skip
+        made = files(backend, definition)
+        if out:
+            write(out, made)
+    except KeyError:
+        raise typer.BadParameter(f"{backend}: allowed is one of {', '.join(BACKENDS)}") from None
+    except ModuleNotFoundError as missing:
+        raise typer.BadParameter(f'{backend} needs an extra: pip install "promptcache[alerts]" ({missing})') from None
+    except (ValueError, OSError) as trouble:
+        raise typer.BadParameter(str(trouble)) from None
+    for name, text in made.items():
+        if out:
+            typer.echo(out / name)
+        else:
+            typer.echo((f"==> {name} <==\n" if len(made) > 1 else "") + text, nl=False)

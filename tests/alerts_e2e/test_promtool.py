@@ -1,0 +1,106 @@
+"""Every rule against Prometheus' own rule tester; and the same cases against rules that lack one thing, which must fail."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from promptcache_exporters.alerts import prometheus
+from promptcache_exporters.alerts.definition import LABELS, Definition
+
+from .programs import program
+
+CASES = Path(__file__).parent / "cases"
+OPTIONS = {
+    "actionable": Definition(actionable=True),
+    "target_info": Definition(labels="target_info"),
+}
+"""What the rules of a case are made with, where not with the defaults."""
+
+BROKEN = [
+    ("hit_rate_low", " < 0.5\n", " < 0.05\n"),
+    ("hit_rate_low", "for: 5m", "for: 1m"),
+    ("hit_rate_low", "sum by (job, gen_ai_request_model)", "sum by (job)"),
+    ("nothing_ever_read", "or\n          0 * job_model:promptcache_input_tokens:increase5m", ""),
+    ("low_traffic", ">= 100000", ">= 0"),
+    ("low_traffic", "increase5m > 0)", "increase5m)"),
+    ("counter_reset", "increase(promptcache_read_tokens_total", "delta(promptcache_read_tokens_total"),
+    ("left_out", 'promptcache_outcome!="unreported"', 'promptcache_outcome!=""'),
+    ("left_out", 'promptcache_batch!~"(?i:true)"', 'promptcache_batch!="true"'),
+    ("left_out", 'promptcache_batch!~"(?i:true)"', 'promptcache_batch=~"(?i:false)"'),
+    ("hit_rate_low_for_long", "ratio_1h < 0.5", "ratio_5m < 0.5"),
+    ("hit_rate_low_for_long", "increase1h >= 100000", "increase5m >= 100000"),
+    ("hit_rate_dropped", "> 0.2", "> 0"),
+    ("hit_rate_dropped", "> 0.2", "> 0.4"),
+    ("hit_rate_dropped", " offset 1d - ", " offset 1h - "),
+    ("hit_rate_dropped", "increase1h >= 100000\n          and", "increase1h >= 0\n          and"),
+    ("telemetry_missing", "unless", "and"),
+    ("telemetry_missing", "for: 10m", "for: 30m"),
+    ("usage_unreported", "> 0.5", "> 0.2"),
+    ("usage_unreported", ">= 20", ">= 0"),
+    ("waste_above_budget", "> 10\n", "> 13\n"),
+    ("waste_above_budget", "> 10\n", "> 5\n"),
+    ("writes_never_read", 'promptcache_write_tokens_total{promptcache_batch!~"(?i:true)"}', "promptcache_write_tokens_total"),
+    ("writes_never_read", ">= 100000\n          unless", ">= 0\n          unless"),
+    ("writes_never_read", ">= 0.1 *", ">= 0.9 *"),
+    ("actionable", "|below_minimum|prewarm", ""),
+    ("target_info", "max by (job, instance, service_name) (target_info)", "target_info"),
+]  # fmt: skip
+"""A case, and what to take out of the rules so that it must fail."""
+
+
+def rules(case: str) -> str:
+    return prometheus.files(OPTIONS.get(case, Definition()))[prometheus.FILE]
+
+
+def promtool(case: str, text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    (folder / "rules.yaml").write_text(text)
+    shutil.copy(CASES / f"{case}.yaml", folder)
+    return run(program("promtool"), "test", "rules", str(folder / f"{case}.yaml"))
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603  # the programs under test
+
+
+@pytest.mark.parametrize("case", sorted(path.stem for path in CASES.glob("*.yaml")))
+def test_rules_do_what_their_cases_say(case: str, tmp_path: Path) -> None:
+    done = promtool(case, rules(case), tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("case", "old", "new"), BROKEN)
+def test_a_rule_that_lacks_one_thing_fails_its_case(case: str, old: str, new: str, tmp_path: Path) -> None:
+    whole = rules(case)
+    assert old in whole
+    broken = whole.replace(old, new)
+    (tmp_path / "broken.yaml").write_text(broken)
+    assert run(program("promtool"), "check", "rules", str(tmp_path / "broken.yaml")).returncode == 0, "it must be a rule"
+    assert "FAILED" in promtool(case, broken, tmp_path).stderr
+
+
+def test_every_alert_has_a_case_that_expects_it() -> None:
+    names = [line.split()[-1] for line in rules("").splitlines() if "- alert:" in line]
+    cases = "".join(path.read_text() for path in CASES.glob("*.yaml"))
+    assert names
+    assert not [name for name in names if f"alertname: {name}\n        eval_time" not in cases]
+
+
+@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("actionable", [False, True])
+def test_every_form_is_read_by_promtool_and_vmalert(labels: str, actionable: bool, tmp_path: Path) -> None:
+    made = Definition(labels=labels, actionable=actionable, by=("service", "model", "key:tenant.id"))
+    path = tmp_path / "rules.yaml"
+    path.write_text(prometheus.files(made)[prometheus.FILE])
+    checked = run(program("promtool"), "check", "rules", str(path))
+    assert checked.returncode == 0, checked.stderr
+    checked = run(program("vmalert"), "-dryRun", "-rule", str(path))
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_vmalert_refuses_a_broken_file(tmp_path: Path) -> None:
+    path = tmp_path / "rules.yaml"
+    path.write_text(rules("").replace("sum by (job", "sum by ((job", 1))
+    assert run(program("vmalert"), "-dryRun", "-rule", str(path)).returncode != 0
