@@ -288,6 +288,14 @@ def test_unknown_is_unknown(
     assert (found.amount, found.unknown, dict(found.parts), found.without_cache) == (None, reason, {}, None)
 
 
+def test_on_bedrock_the_profile_decides() -> None:
+    """InvokeModel's response names the bare model, which does not say what was billed."""
+    found = cost("aws.bedrock", "global.anthropic.claude-opus-5-5", used(1000), model="claude-opus-5-5")
+    assert digits(found.amount) == "0.004"
+    opaque = "arn:aws:bedrock:us-east-1:1:application-inference-profile/a1"
+    assert cost("aws.bedrock", opaque, used(1000), model="claude-opus-5-5").unknown == "model"
+
+
 @pytest.mark.parametrize(
     ("model", "host"),
     [

@@ -134,7 +134,7 @@ def test_a_write_pays_exactly_from_the_break_even_on(p_in: float, read: float, w
 
 @given(st.integers(0, 2_000_000_000), st.lists(st.integers(0, 2_000_000_000), max_size=6))
 def test_the_last_period_that_began_holds(moment: int, begins: list[int]) -> None:
-    periods = [table.Period(start, {}, (), (Rates(1, 1, 1),)) for start in sorted(begins)]
+    periods = tuple(table.Period(start, {}, (), (Rates(1, 1, 1),)) for start in sorted(begins))
     found = table.in_force(periods, moment)
     begun = [start for start in sorted(begins) if start <= moment]
     assert (found.since if found else None) == (begun[-1] if begun else None)

@@ -6,7 +6,7 @@ Run by hand (Phoenix is 850 MB, so no test installs it):
     python tests/oracle/phoenix_costs.py .oracle/bin/phoenix
 
 Sends one span a case over OTLP on loopback, with the standard `gen_ai.*` attributes only, reads the costs back by
-GraphQL and compares them with ours. Exits with 1 where a difference has no explanation here, or an explanation no difference.
+GraphQL and compares them with ours. Exits with 1 where a difference is not explained here, or an explanation is stale.
 Phoenix compiles its table from LiteLLM's map, ours comes from genai-prices; both read the same vendors' pages.
 """
 
@@ -17,9 +17,8 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
@@ -114,7 +113,7 @@ def ours(book: Book, case: Case) -> float | None:
 
 
 @contextmanager
-def phoenix(binary: str) -> Iterator[None]:
+def phoenix(binary: str) -> Generator[None]:
     """A Phoenix of our own, in a folder that is deleted afterwards."""
     with TemporaryDirectory() as folder:
         around = os.environ | {

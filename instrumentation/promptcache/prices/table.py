@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -97,9 +97,10 @@ class Row(NamedTuple):
         return tuple(dict.fromkeys(entry.get("tier", STANDARD) for entry in self.prices))
 
 
-def in_force(periods: Sequence[Period], at: float) -> Period | None:
+def in_force(periods: tuple[Period, ...], at: float) -> Period | None:
     """The last of `periods` that holds at `at`."""
-    for found in reversed(periods):
+    latest_first: Iterator[Period] = reversed(periods)
+    for found in latest_first:
         if found.holds(at):
             return found
     return None
