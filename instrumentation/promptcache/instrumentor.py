@@ -51,14 +51,18 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
         meters = Meters(get_meter("promptcache", __version__, meter_provider), settings.metric_keys)
         known = {name: value for name, value in kwargs.items() if name == "clock"}
         observer = Observer(settings, get_tracer("promptcache", __version__, tracer_provider), meters, **known)
-        atexit.register(partial(safely, observer.sweep))
+        if not self._patches:
+            atexit.register(_last_sweep)
         PromptCacheInstrumentor._observer = observer
         for row in ROWS:
-            if row.module in self._patches:
-                self._install(row)
-            else:
-                self._patches[row.module] = Patches()
-                register_post_import_hook(self._hook(row), row.module)
+            safely(self._stand, row)
+
+    def _stand(self, row: Row) -> None:
+        if row.module in self._patches:
+            self._install(row)
+        else:
+            self._patches[row.module] = Patches()
+            register_post_import_hook(self._hook(row), row.module)
 
     def _hook(self, row: Row) -> Callable[[object], None]:
         def imported(module: object) -> None:
@@ -78,4 +82,14 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
     def _switch_off(self) -> None:
         PromptCacheInstrumentor._observer = None
         for patches in self._patches.values():
-            patches.restore()
+            safely(patches.restore)
+
+    @classmethod
+    def sweep(cls) -> None:
+        """Ends what a dropped stream left open. Never raises."""
+        if cls._observer is not None:
+            safely(cls._observer.sweep)
+
+
+def _last_sweep() -> None:
+    PromptCacheInstrumentor.sweep()
