@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "export": "promptcache_exporters.export_command:export",
     "prices": "promptcache.prices_command:register",
     "cost": "promptcache.prices_command:register",
+    "breakeven": "promptcache.prices_command:register",
     "alerts": "promptcache_exporters.alerts.command:alerts",
     "emulate": "promptcache.emulator.command:emulate",
 }
