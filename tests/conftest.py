@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import hypothesis
 import pytest
@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 
 from promptcache import PromptCacheInstrumentor, Settings
+from promptcache.attributes import OUTCOME
 from promptcache.emulator.engine import Emulator
 from promptcache.emulator.server import running
 
@@ -35,7 +36,11 @@ class Telemetry:
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
 
+    latest: ClassVar[Telemetry | None] = None
+    """The one that was made last."""
+
     def __post_init__(self) -> None:
+        Telemetry.latest = self
         self.tracers = TracerProvider(sampler=self.sampler)
         self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.meters = MeterProvider([self.reader])
@@ -54,6 +59,11 @@ class Telemetry:
         """The only span there is."""
         (only,) = self.spans
         return only
+
+    @property
+    def calls(self) -> tuple[ReadableSpan, ...]:
+        """Those that stand for a call to a model."""
+        return tuple(span for span in self.spans if OUTCOME in (span.attributes or {}))
 
     @property
     def attributes(self) -> Mapping[str, Any]:

@@ -46,6 +46,7 @@ def _calls(name: str, *modules: str) -> tuple[Kit, ...]:
 
 KITS: Final = (
     Kit("openai", OPENAI, {"sync": _openai(openai.OpenAI), "async": _openai(openai.AsyncOpenAI)}),
+    *_calls("anthropic", "anthropic"),
     *_calls("google", "google.genai"),
     *_calls("bedrock", "boto3", "aiobotocore"),
 )

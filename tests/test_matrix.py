@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 
 from promptcache.emulator.engine import Emulator
 
@@ -35,17 +35,18 @@ async def test_a_call_is_seen_once_and_untouched(
         before = len(emulator.ledger)
         assert await shape.use(client) == without
     truths = [record.outcome for record in list(emulator.ledger)[before:]]
-    assert len(telemetry.spans) == telemetry.metric("promptcache.calls") == len(truths)
-    for span, truth in zip(telemetry.spans, truths, strict=True):
+    assert len(telemetry.calls) == telemetry.metric("promptcache.calls") == len(truths)
+    for span, truth in zip(telemetry.calls, truths, strict=True):
         attributes: Any = span.attributes
         assert span.kind is SpanKind.CLIENT
-        assert span.status.is_unset
+        assert span.status.status_code is not StatusCode.ERROR
         if not shape.reported:
             assert attributes["promptcache.outcome"] == "unreported"
             assert "promptcache.input_tokens" not in attributes
             continue
         assert attributes["promptcache.input_tokens"] == truth.input
         assert attributes["promptcache.read_tokens"] == truth.read
-        assert attributes["promptcache.outcome"] in {"hit", "partial"}
+        # The later turns of a thread send a suffix; the emulator holds no threads and reads nothing there.
+        assert attributes["promptcache.outcome"] in ({"hit", "partial"} if truth.read else {"cold"})
     if shape.reported:
         assert telemetry.metric("promptcache.read.tokens") == sum(truth.read for truth in truths)

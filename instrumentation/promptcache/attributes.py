@@ -152,7 +152,7 @@ STANDARD: Final[tuple[Row, ...]] = (
     Row(USAGE_READ, lambda call: call.usage and call.usage.read),
     Row(USAGE_WRITE, lambda call: call.usage and call.usage.write),
     Row(USAGE_REASONING, lambda call: call.usage and call.usage.reasoning),
-    Row(SERVICE_TIER, lambda call: call.facts.tier),
+    Row(SERVICE_TIER, lambda call: call.facts.tier if call.request.wire.startswith("openai.") else None),
     Row(RESENDS, lambda call: call.retries or None),
     Row(ERROR_TYPE, lambda call: call.error),
     Row(CODE_FUNCTION, lambda call: call.site and call.site.function),
@@ -306,7 +306,7 @@ COUNTERS: Final[tuple[Metric, ...]] = (
 
 HISTOGRAMS: Final[tuple[Metric, ...]] = (
     Metric("promptcache.call.duration", "s", "From the request to the end of the response.",
-           lambda call: _one(call.duration, _outcome(call)), SECONDS),
+           lambda call: () if call.facts.batch else _one(call.duration, _outcome(call)), SECONDS),
     Metric("promptcache.time_to_first_chunk", "s", "From the request to the first content of a stream.",
            lambda call: _one(call.first_chunk, _outcome(call)), SECONDS),
 )  # fmt: skip

@@ -12,10 +12,11 @@ from collections.abc import Callable, Mapping
 from logging import getLogger
 from threading import Lock
 from traceback import extract_tb
-from typing import ParamSpec, TypeVar, cast, final
+from typing import ParamSpec, TypeVar, cast
 
 from opentelemetry import context as otel
 from opentelemetry import trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
 from . import ambient, spans
@@ -49,7 +50,6 @@ def safely(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | No
         return None
 
 
-@final
 class Record:
     """One call, from `request` to its last event. Methods may raise: callers run them `safely`."""
 
@@ -61,6 +61,7 @@ class Record:
         "_once",
         "_verdict",
         "asked",
+        "claimed",
         "context",
         "error",
         "facts",
@@ -75,6 +76,7 @@ class Record:
         "site",
         "span",
         "started",
+        "written",
     )
 
     def __init__(self, observer: Observer, asked: Asked, elapsed: float = 0.0) -> None:
@@ -94,7 +96,8 @@ class Record:
         self.error: str | None = None
         self.retries: int | None = None
         self.span: Span | None = None
-        self.own = False
+        self.own = self.claimed = False
+        self.written: frozenset[str] | None = None
         self.heard = False
         self.held = False
         self.context = otel.get_current()
@@ -102,13 +105,24 @@ class Record:
         self._ambient = ambient.inherited(self.context, around, observer.settings.baggage_keys)
         self.site = ambient.site() if observer.settings.callsite else None
         if not asked.fetch and not asked.defer:
-            self.enter(around)
+            self.enter(self.context)
 
-    def enter(self, around: Span) -> None:
-        """Settles which span is the call's: `around` if it is an LLM span of this very call, else a new one."""
+    def enter(self, context: Context) -> None:
+        """Settles which span is the call's: `context`'s if it is an LLM span of this very call, else a new one there.
+
+        A span that does not record, and was not there when the call began, is the SDK's own, which no sampler took.
+        """
+        around = trace.get_current_span(context)
+        since = around is not trace.get_current_span(self.context)
+        self.context = context
         if self.observer.claims.take(around):
+            self.span, self.claimed = around, True
+        elif since and not around.is_recording():
             self.span = around
-            return
+        else:
+            self._open()
+
+    def _open(self) -> None:
         start = read(AT_START, self._call(None, None, Verdict("cold")))
         name = " ".join(part for part in (self.asked.wire.operation, self.asked.model) if part)
         self.own = True
@@ -123,7 +137,7 @@ class Record:
         if self.asked.fetch:
             return
         if self.span is None:
-            self.enter(trace.get_current_span())
+            self.enter(otel.get_current())
         self.prompt = safely(self.asked.wire.prompt, request)
         self.sighting = safely(self.observer.diagnosis.open, request, self.prompt)
 
@@ -131,6 +145,11 @@ class Record:
     def began(self) -> bool:
         """Whether output has been seen."""
         return self._first_chunk is not None
+
+    def begun(self) -> None:
+        """The application will read a stream. A foreign span may end before the first event: it learns this much."""
+        if self.claimed and self.written is None:
+            self._publish(self._call(None, None, Verdict("unreported")))
 
     def hear(self, data: object) -> None:
         """The SDK parsed `data` and is about to build its model of it."""
@@ -149,12 +168,18 @@ class Record:
         self.facts = merge(self.facts, facts)
         if facts.content and self._first_chunk is None:
             self._first_chunk = time.perf_counter() - self._begun
-        if facts.counts and self.span is not None and not self.own:
+        if self.claimed and (facts.counts or facts.terminal or facts.failed):
             self._publish(self._settle())
 
     def failed(self, error: BaseException) -> None:
         """The call raised `error`; only its type is kept."""
         self.error = type(error).__name__
+
+    def broke(self, error: BaseException) -> None:
+        """The stream broke with `error`; a foreign span is about to end."""
+        self.failed(error)
+        if self.claimed and not self._once.locked():
+            self._publish(self._settle())
 
     def end(self) -> None:
         """Ends the call. The first time counts, every later one does nothing."""
@@ -162,10 +187,12 @@ class Record:
             return
         if self.asked.fetch and not self._fetched():
             return
-        if self.span is None:
-            self.enter(trace.get_current_span(self.context))
+        if self.span is None and not (self.asked.defer and self._failed):
+            self.enter(self.context)
         try:
             call = self._settle()
+            if self._late():
+                self._open()
             safely(self.observer.meters.record, call, self.context)
             self._publish(call)
         finally:
@@ -183,6 +210,10 @@ class Record:
             self.observer.dropped.append(self)
         else:
             self.end()
+
+    def _late(self) -> bool:
+        """Whether the SDK's span ended before anything could be written on it: a child of ours carries it all then."""
+        return self.claimed and self.written is None and self.span is not None and not self.span.is_recording()
 
     def _fetched(self) -> bool:
         """Whether a fetched response says something that was not counted yet; takes up the call that asked for it."""
@@ -259,5 +290,6 @@ class Record:
         )
 
     def _publish(self, call: Call) -> None:
-        if self.span is not None:
-            spans.publish(self.span, call, self.observer.settings, own=self.own)
+        if self.span is not None and self.span.is_recording():
+            before = self.written or frozenset()
+            self.written = spans.publish(self.span, call, self.observer.settings, own=self.own, before=before)

@@ -32,7 +32,8 @@ class Swept(Protocol):
 class Asked:
     """A call as it is known before its body is: enough for a sampler to decide on.
 
-    `fetch` marks a call that returns an earlier response again; `defer` one whose span others will open.
+    `fetch` marks a call that returns an earlier response again, `results` one that returns many; `defer` says that the
+    SDK is about to open a span of its own for the call.
     """
 
     wire: Wire
@@ -42,6 +43,7 @@ class Asked:
     port: int | None
     stream: bool
     fetch: bool = False
+    results: bool = False
     defer: bool = False
 
 
@@ -82,9 +84,9 @@ class Observer:
         while self.dropped:
             self.dropped.popleft().end()
 
-    def provider(self, host: str | None, default: str) -> str:
-        """Whose models `host` serves; `default` is the SDK's own provider."""
-        return provider(host, default, self.settings.providers)
+    def provider(self, host: str | None, default: str, *, sure: bool = False) -> str:
+        """Whose models `host` serves; `default` is the client's word, which only the user overrides if `sure`."""
+        return provider(host, default, self.settings.providers, sure=sure)
 
 
 Waiting = tuple[Request, Prompt | None, Sighting]

@@ -29,15 +29,11 @@ _LLM_MARKS: Final[Mapping[str, frozenset[str]]] = {
     "llm.request.type": frozenset({"chat", "completion"}),
     "langfuse.observation.type": frozenset({"generation"}),
 }
-"""What other instrumentations write on an LLM span and on no other."""
-_NATIVE_SCOPES: Final = ("com.anthropic.sdk.python",)
+"""What other instrumentations, and SDKs that trace themselves, write on an LLM span and on no other."""
 
 
 def describes_llm_call(span: Span) -> bool:
     """Whether another instrumentation, or the SDK itself, opened `span` for one LLM call."""
-    scope = getattr(getattr(span, "instrumentation_scope", None), "name", "")
-    if scope.startswith(_NATIVE_SCOPES):
-        return True
     given: Mapping[str, Any] = getattr(span, "attributes", None) or {}
     return any(given.get(name) in values for name, values in _LLM_MARKS.items())
 
@@ -56,15 +52,19 @@ class Claims:
         return self._taken.setdefault(span, token) is token
 
 
-def publish(span: Span, call: Call, settings: Settings, *, own: bool) -> None:
-    """Writes what is known of `call`: all of it on our own span, on somebody's only what they lack and what is ours."""
-    if not span.is_recording():
-        return
+def publish(
+    span: Span, call: Call, settings: Settings, *, own: bool, before: frozenset[str] = frozenset()
+) -> frozenset[str]:
+    """Writes what is known of `call`: all of it on our own span, on somebody's only what they lack and what is ours.
+
+    Returns the standard names that it wrote; those that it wrote `before` are written anew.
+    """
     standard = {**read(STANDARD, call), **call.ambient}
     if settings.legacy_names:
         standard |= read(LEGACY, call)
     if not own:
-        present: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+        given: Mapping[str, Any] = getattr(span, "attributes", None) or {}
+        present: Mapping[str, Any] = {name: value for name, value in given.items() if name not in before}
         if present.keys() & _WRITTEN:
             present = {**present, **dict.fromkeys(_WRITTEN)}
         standard = {name: value for name, value in standard.items() if name not in present}
@@ -75,6 +75,7 @@ def publish(span: Span, call: Call, settings: Settings, *, own: bool) -> None:
     span.set_attributes(standard | ours)
     if own and call.error is not None:
         span.set_status(StatusCode.ERROR)
+    return frozenset(standard)
 
 
 _WRITTEN: Final = frozenset({USAGE_WRITE, USAGE_WRITE_LEGACY})

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
@@ -60,15 +60,21 @@ class _Listener:
         if len(self._kept) + len(chunk) <= LARGEST_BODY:
             self._kept += chunk
 
-    def finish(self) -> None:
-        """Nothing more will be read."""
+    def flush(self) -> None:
+        """All bytes have come in: what is complete is read at once, before others end the span that it belongs to."""
         if self._record.heard:
             self.look_back()
         elif self._lines:
-            self._kept += b"\n\n"
             self._read_events()
-        else:
-            self._record.saw(parsed(bytes(self._kept)))
+        elif event := parsed(bytes(self._kept)):
+            self._kept.clear()
+            self._record.saw(event)
+
+    def finish(self) -> None:
+        """Nothing more will be read."""
+        if self._lines and not self._record.heard:
+            self._kept += b"\n\n"
+        self.flush()
 
     def look_back(self) -> None:
         """Finds the server's own error in the last bytes: the SDK raises it instead of letting us hear it."""
@@ -110,10 +116,32 @@ class Watched:
         return getattr(self.__dict__["_inner"], name)
 
     def __iter__(self) -> Iterator[bytes]:
-        return iter(self._inner)
+        return self._raw() if self._record.claimed else iter(self._inner)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return aiter(self._inner)
+        return self._araw() if self._record.claimed else aiter(self._inner)
+
+    def _raw(self) -> Iterator[bytes]:
+        with Around(self._coming_in):
+            yield from self._inner
+
+    async def _araw(self) -> AsyncIterator[bytes]:
+        chunks = aiter(self._inner)
+        try:
+            with Around(self._coming_in):
+                async for chunk in chunks:
+                    yield chunk
+        finally:
+            if isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
+
+    def _coming_in(self) -> Flow:
+        """Inside the SDK's own stand-in for the stream, hence before it ends its span."""
+        ended: Ended = yield None
+        if ended.error is None:
+            self._listener.flush()
+        elif isinstance(ended.error, Exception):
+            self._record.broke(ended.error)
 
     def close(self) -> None:
         with Around(self._closing):
@@ -190,6 +218,13 @@ def _kind(stream: Any) -> type[Watched]:
     """`Watched` as httpx accepts it: sync, async or both, as the stream that it stands in for."""
     bases = [base for base in stream.__mro__ if base.__name__ in {"SyncByteStream", "AsyncByteStream"}]
     return type("Watched", (Watched, *bases), {})
+
+
+def listen(response: Any, record: Record) -> None:
+    """Reads a response that is in memory already, if nobody parsed it."""
+    listener = _Listener(record, response.headers.get("content-type", ""))
+    listener.pass_by(response.content)
+    listener.finish()
 
 
 def watch(response: Any, record: Record) -> None:

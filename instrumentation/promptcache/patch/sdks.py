@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ..providers import gemini, openai
+from ..providers import anthropic, gemini, openai
 from . import bedrock, google
 from .drive import Target
 from .socket import SENDING, receiving
@@ -14,8 +14,34 @@ from .stainless import SDK, Stainless
 AZURE: Final = frozenset({"BaseAzureClient", "AzureOpenAI", "AsyncAzureOpenAI"})
 
 
-def _openai(client: Any) -> str:
-    return "azure.ai.openai" if AZURE & {base.__name__ for base in type(client).__mro__} else "openai"
+def _openai(client: Any) -> tuple[str, bool]:
+    azure = bool(AZURE & {base.__name__ for base in type(client).__mro__})
+    return "azure.ai.openai" if azure else "openai", azure
+
+
+PLATFORMS: Final = (
+    ("Bedrock", "aws.bedrock"),
+    ("Vertex", "gcp.vertex_ai"),
+    ("Foundry", "anthropic"),
+    ("AWS", "anthropic"),
+    ("GoogleCloud", "anthropic"),
+)
+"""What the names of anthropic's other client classes hold, and whose models they call, as its own spans say."""
+
+
+def _anthropic(client: Any) -> tuple[str, bool]:
+    names = " ".join(base.__name__ for base in type(client).__mro__)
+    return next(((provider, True) for word, provider in PLATFORMS if word in names), ("anthropic", False))
+
+
+def _traces_itself(client: Any, options: Any) -> bool:
+    """Whether anthropic (1.14 and later) opens a span for this call: `client.post` names none."""
+    return getattr(client, "_tracer", None) is not None and bool(getattr(options, "span_name", None))
+
+
+_OPENAI: Final = SDK(openai.ROUTES, _openai)
+_GROQ: Final = SDK(openai.ROUTES, lambda client: ("groq", False))
+_ANTHROPIC: Final = SDK(anthropic.ROUTES, _anthropic, _traces_itself, {"anthropic-beta": anthropic.BETAS})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +53,9 @@ class Row:
 
 
 ROWS: Final = (
-    Row("openai._base_client", Stainless(SDK(openai.ROUTES, _openai)).targets),
-    Row("groq._base_client", Stainless(SDK(openai.ROUTES, lambda client: "groq")).targets),
+    Row("openai._base_client", Stainless(_OPENAI).targets),
+    Row("anthropic._base_client", Stainless(_ANTHROPIC).targets),
+    Row("groq._base_client", Stainless(_GROQ).targets),
     Row("openai._websocket_connection", SENDING),
     Row("openai.resources.responses.responses", receiving("ResponsesConnection", "AsyncResponsesConnection")),
     Row("openai.resources.realtime.realtime", receiving("RealtimeConnection", "AsyncRealtimeConnection")),

@@ -7,9 +7,11 @@ The parameter names are the same from openai 1.40 to 3.52 and anthropic 0.40 to 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, Final
 
 from opentelemetry import context as otel
@@ -21,18 +23,26 @@ from ..observer import Asked, Observer
 from ..providers.wire import JSON, Route, find, mapping, text
 from .around import Flow
 from .drive import Target
-from .response import KEY, parsed, recorded, watch
+from .response import KEY, listen, parsed, recorded, watch
 
+RAW: Final = "X-Stainless-Raw-Response"
+"""The SDKs' own mark on calls whose response the application reads by itself."""
 CREDENTIALS: Final = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 
 
 @dataclass(frozen=True, slots=True)
 class SDK:
-    """What the flows need to know of one SDK: its routes, and the provider that a client stands for."""
+    """What the flows need to know of one SDK.
+
+    `provider` is what a client stands for, and whether its class alone decides that; `defer` says whether the SDK will
+    open a span of its own for a call (client, options); `headers` are those that belong to the prompt, with the names
+    under which they join its body.
+    """
 
     routes: tuple[Route, ...]
-    provider: Callable[[Any], str]
-    defer: Callable[[Any], bool] = lambda client: False
+    provider: Callable[[Any], tuple[str, bool]]
+    defer: Callable[[Any, Any], bool] | None = None
+    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(slots=True)
@@ -53,11 +63,15 @@ def _address(url: Any) -> tuple[str | None, int | None]:
     return host, port if host and isinstance(port, int) else None
 
 
+_MODEL_IN_PATH: Final = re.compile(r"/(?:deployments|models?)/([^/]+?)(?::(?:streamR|r)awPredict)?/?(?:\?|/|$)")
+"""Where Azure (the deployment), Bedrock and Vertex name the model."""
+
+
 def _model(body: JSON, url: str) -> str | None:
-    """The model that the body names, or the Azure deployment in the path."""
+    """The model that the body names, or the path."""
     named = text(body.get("model"))
-    _, found, rest = url.partition("/deployments/")
-    return named or (rest.partition("/")[0] or None if found else None)
+    found = None if named else _MODEL_IN_PATH.search(url)
+    return found[1] if found else named
 
 
 def _ask(sdk: SDK, observer: Observer, client: Any, options: Any, url: Any, *, stream: bool) -> Asked | None:
@@ -67,24 +81,29 @@ def _ask(sdk: SDK, observer: Observer, client: Any, options: Any, url: Any, *, s
     if route is None:
         return None
     host, port = _address(url)
+    name, sure = sdk.provider(client)
     return Asked(
         wire=route.wire,
-        provider=observer.provider(host, sdk.provider(client)),
+        provider=observer.provider(host, name, sure=sure),
         model=_model(mapping(options.json_data), options.url),
         host=host,
         port=port,
         stream=stream,
         fetch=route.fetch,
-        defer=sdk.defer(client),
+        results=route.results,
+        defer=sdk.defer is not None and sdk.defer(client, options),
     )
 
 
-def _body(options: Any, request: Any) -> JSON:
+def _body(sdk: SDK, options: Any, request: Any) -> JSON:
     """The body as it was sent: the SDK's prepared data, else the bytes on the wire."""
-    prepared, extra = mapping(options.json_data), mapping(options.extra_json)
-    if prepared or extra:
-        return {**prepared, **extra} if extra else prepared
-    return parsed(request.content) if options.method.upper() == "POST" else {}
+    body, extra = mapping(options.json_data), mapping(options.extra_json)
+    if extra:
+        body = {**body, **extra}
+    if not body and options.method.upper() == "POST":
+        body = parsed(request.content)
+    told = {name: value.split(",") for header, name in sdk.headers.items() if (value := request.headers.get(header))}
+    return {**told, **body} if told else body
 
 
 class Stainless:
@@ -98,7 +117,12 @@ class Stainless:
         """Where to stand in the SDK's `_base_client` module."""
         asked = ("cast_to", "options")
         answered = ("options", "response", "stream", "retries_taken")
+        traced = tuple(
+            Target(owner, "_request", asked, around=self.traced, optional=True)
+            for owner in ("SyncAPIClient", "AsyncAPIClient")
+        )
         return (
+            *(traced if self._sdk.defer else ()),
             Target("SyncAPIClient", "request", asked, around=self.request),
             Target("AsyncAPIClient", "request", asked, around=self.request),
             Target("SyncAPIClient", "_process_response", answered, around=self.process_response),
@@ -111,16 +135,26 @@ class Stainless:
         asked = _ask(self._sdk, observer, client, call["options"], client.base_url, stream=bool(call.get("stream")))
         record = Record(observer, asked) if asked is not None else None
         token = _underway.set(_Underway(client, record))
-        attached = otel.attach(record.context) if record is not None and record.own else None
         try:
-            ended = yield None
+            ended = yield record.context if record is not None and record.own else None
         finally:
-            if attached is not None:
-                otel.detach(attached)
             _underway.reset(token)
         if record is not None and ended.error is not None:
             record.failed(ended.error)
         if record is not None and not (record.held and ended.error is None):
+            record.end()
+
+    def traced(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+        """The part of `request` in which the SDK's own span is current, and still open where the call fails."""
+        underway = _underway.get()
+        record = underway.record if underway is not None and underway.client is client else None
+        if record is None or record.span is not None or not record.asked.defer:
+            yield None
+            return
+        record.enter(otel.get_current())
+        ended = yield record.context if record.own else None
+        if ended.error is not None:
+            record.failed(ended.error)
             record.end()
 
     def process_response(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
@@ -130,17 +164,18 @@ class Stainless:
         if record is None:
             yield None
             return
-        safely(_sent, observer, record, options, response, call.get("retries_taken"))
+        safely(_sent, self._sdk, observer, record, options, response, call.get("retries_taken"))
         response.extensions[KEY] = record
         record.held = True
         ended = yield None
         if ended.error is not None:
             record.failed(ended.error)
         if not response.is_closed:
+            if response.request.headers.get(RAW) is None:
+                safely(record.begun)
             watch(response, record)
             return
-        if not record.heard:
-            safely(record.saw, parsed(response.content))
+        safely(listen, response, record)
         response.extensions.pop(KEY, None)
         record.end()
 
@@ -153,23 +188,26 @@ class Stainless:
     def _record(self, observer: Observer, client: Any, options: Any, response: Any, *, stream: bool) -> Record | None:
         underway = _underway.get()
         if underway is not None and underway.client is client:
-            return underway.record
-        # Another instrumentation replaced `request` and bypasses ours.
+            record = underway.record
+            if record is None or not record.held:
+                return record
+            # A middleware sent a second request inside the call: another model's, and billed.
+        # Else another instrumentation replaced `request` and bypasses ours.
         asked = _ask(self._sdk, observer, client, options, response.request.url, stream=stream)
         return Record(observer, asked) if asked is not None else None
 
 
-def _sent(observer: Observer, record: Record, options: Any, response: Any, retries: int | None) -> None:
+def _sent(sdk: SDK, observer: Observer, record: Record, options: Any, response: Any, retries: int | None) -> None:
     sent = response.request
     host, port = _address(sent.url)
-    body = _body(options, sent)
+    body = _body(sdk, options, sent)
     asked = record.asked
     credential = next((value for name in CREDENTIALS if (value := sent.headers.get(name))), "")
     request = Request(
         wire=asked.wire.name,
         provider=asked.provider,
         operation=asked.wire.operation,
-        model=_model(body, str(sent.url.path)) or asked.model,
+        model=asked.model or _model(body, str(sent.url.path)),
         host=host or asked.host,
         port=port or asked.port,
         stream=asked.stream,

@@ -34,12 +34,12 @@ SUFFIXES: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
-def provider(host: str | None, default: str, own: Mapping[str, str]) -> str:
-    """The provider that serves `host`, by the user's table, then by the rows above, else `default`."""
+def provider(host: str | None, default: str, own: Mapping[str, str], *, sure: bool = False) -> str:
+    """The provider that serves `host`, by the user's table, then by the rows above (unless `sure`), else `default`."""
     if host is None:
         return default
     host = host.lower()
-    for suffix, name in (*own.items(), *SUFFIXES):
+    for suffix, name in (*own.items(), *(() if sure else SUFFIXES)):
         if host == suffix.lstrip(".") or host.endswith(suffix if suffix.startswith(".") else f".{suffix}"):
             return name
     return default

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from types import MappingProxyType
 from typing import Any, Final, cast
 
 from ..model import Block, Facts, Param, Prompt, Request, Section, Usage
 
 JSON = Mapping[str, Any]
+_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 PLAUSIBLE: Final = 10**12
 """No call has more tokens than this; what claims more is malformed."""
@@ -41,18 +43,20 @@ class Wire:
 class Route:
     """Which endpoint speaks which wire: an HTTP method and the end of a path.
 
-    `fetch` marks an endpoint that returns an earlier call's response again.
+    `fetch` marks an endpoint that returns an earlier call's response again, `results` one that returns those of many
+    calls, one JSON object a line.
     """
 
     method: str
     path: re.Pattern[str]
     wire: Wire
     fetch: bool = False
+    results: bool = False
 
 
-def route(method: str, path: str, wire: Wire, *, fetch: bool = False) -> Route:
+def route(method: str, path: str, wire: Wire, *, fetch: bool = False, results: bool = False) -> Route:
     """A row of routes; `path` is a regular expression for the last segments, without the query."""
-    return Route(method, re.compile(rf"(?:^|/){path}/?(?:\?.*)?$"), wire, fetch)
+    return Route(method, re.compile(rf"(?:^|/){path}/?(?:\?.*)?$"), wire, fetch, results)
 
 
 def find(routes: Iterable[Route], method: str, url: str) -> Route | None:
@@ -120,7 +124,7 @@ class Counters:
     """Where a wire's counters stand: dotted names, the first that is reported counts.
 
     `inside` says whether `input` already holds what was read and written (OpenAI, Gemini) or stands beside it
-    (Anthropic, Bedrock). `write_by_ttl` and `modalities` map our names to theirs.
+    (Anthropic, Bedrock). `write_by_ttl`, `modalities` and `tools` map our names to theirs.
     """
 
     input: tuple[str, ...]
@@ -132,6 +136,7 @@ class Counters:
     write_by_ttl: Mapping[str, tuple[str, ...]]
     modalities: Mapping[str, tuple[str, ...]]
     ttl: str = "unknown"
+    tools: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _EMPTY)
 
 
 class _Reader:
@@ -188,6 +193,7 @@ def usage(facts: Facts, counters: Counters) -> Usage | None:
         output=output,
         reasoning=reader.at_most(reasoning, output, "reasoning>output") if output is not None else reasoning,
         modalities=_modalities(reader, counters, uncached),
+        tools=reader.table(counters.tools),
         issues=tuple(reader.issues),
     )
 

@@ -1,0 +1,228 @@
+"""Every way to call anthropic's SDK, as `calls` has them for OpenAI's."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Final
+
+import anthropic
+from opentelemetry import trace
+
+from .calls import HTTP, Notes, Reply, Shape, done, each, opened, types, unread
+from .conftest import Telemetry
+
+MODEL: Final = "claude-sonnet-5"
+SYSTEM: Final = "You are the agent of a shop. " + " ".join(f"Rule {n}: be polite, be brief." for n in range(400))
+ASKED: Final[Mapping[str, Any]] = {
+    "model": MODEL,
+    "max_tokens": 99,
+    "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
+    "messages": [{"role": "user", "content": "Where is my tent?"}],
+}
+
+
+def _tool(client: Any) -> Any:
+    """A tool for the runner, sync or async as the client."""
+    if isinstance(client, anthropic.AsyncAnthropic):
+
+        @anthropic.beta_async_tool
+        async def find(order: str) -> str:
+            """Finds an order.
+
+            Args:
+                order: its number
+            """
+            return f"{order} is on its way"
+
+        return find
+
+    @anthropic.beta_tool
+    def look(order: str) -> str:
+        """Finds an order.
+
+        Args:
+            order: its number
+        """
+        return f"{order} is on its way"
+
+    return look
+
+
+async def create(client: Any) -> Notes:
+    made = await done(client.messages.create(**ASKED))
+    return [type(made).__name__, made.content[0].text]
+
+
+async def create_from_iterators(client: Any) -> Notes:
+    asked = {**ASKED, "messages": iter(ASKED["messages"]), "system": iter(ASKED["system"])}
+    return [type(await done(client.messages.create(**asked))).__name__]
+
+
+async def stream(client: Any) -> Notes:
+    return await types(await done(client.messages.create(**ASKED, stream=True)))
+
+
+async def helper_text(client: Any) -> Notes:
+    async with opened(client.messages.stream(**ASKED)) as helped:
+        return [type(helped).__name__, "".join([text async for text in each(helped.text_stream)])]
+
+
+async def helper_events(client: Any) -> Notes:
+    async with opened(client.messages.stream(**ASKED)) as helped:
+        return await types(helped)
+
+
+async def helper_final(client: Any) -> Notes:
+    async with opened(client.messages.stream(**ASKED)) as helped:
+        made = await done(helped.get_final_message())
+    return [type(made).__name__, made.usage.input_tokens]
+
+
+async def parse(client: Any) -> Notes:
+    made = await done(client.messages.parse(**ASKED, output_format=Reply))
+    return [type(made).__name__, type(made.parsed_output).__name__]
+
+
+async def beta(client: Any) -> Notes:
+    made = await done(client.beta.messages.create(**ASKED, betas=["interleaved-thinking-2025-05-14"]))
+    return [type(made).__name__]
+
+
+async def beta_stream(client: Any) -> Notes:
+    return await types(await done(client.beta.messages.create(**ASKED, stream=True)))
+
+
+async def beta_helper(client: Any) -> Notes:
+    async with opened(client.beta.messages.stream(**ASKED)) as helped:
+        return await types(helped)
+
+
+async def tool_runner(client: Any) -> Notes:
+    asked = {**ASKED, "tool_choice": {"type": "any"}}
+    return await types(client.beta.messages.tool_runner(**asked, tools=[_tool(client)]))
+
+
+async def thread(client: Any) -> Notes:
+    made = await done(client.beta.messages.thread(**ASKED).send())
+    return [type(made).__name__]
+
+
+async def raw(client: Any) -> Notes:
+    made = await done(client.messages.with_raw_response.create(**ASKED))
+    parsed = made.parse()
+    return [type(made).__name__, inspect.isawaitable(parsed), type(await done(parsed)).__name__, unread(made.http_response)]
+
+
+async def raw_unparsed(client: Any) -> Notes:
+    made = await done(client.messages.with_raw_response.create(**ASKED))
+    return [type(made).__name__, unread(made.http_response)]
+
+
+async def raw_stream(client: Any) -> Notes:
+    made = await done(client.messages.with_raw_response.create(**ASKED, stream=True))
+    return [unread(made.http_response), *await types(await done(made.parse()))]
+
+
+async def streamed_parse(client: Any) -> Notes:
+    async with opened(client.messages.with_streaming_response.create(**ASKED)) as made:
+        before = unread(made.http_response)
+        return [type(made).__name__, before, type(await done(made.parse())).__name__]
+
+
+async def streamed_json(client: Any) -> Notes:
+    async with opened(client.messages.with_streaming_response.create(**ASKED)) as made:
+        return [unread(made.http_response), sorted(await done(made.json()))]
+
+
+async def streamed_lines(client: Any) -> Notes:
+    async with opened(client.messages.with_streaming_response.create(**ASKED, stream=True)) as made:
+        return [unread(made.http_response), len([line async for line in each(made.iter_lines())])]
+
+
+async def streamed_bytes(client: Any) -> Notes:
+    async with opened(client.messages.with_streaming_response.create(**ASKED)) as made:
+        return [sum([len(chunk) async for chunk in each(made.iter_bytes(64))]) > 100]
+
+
+async def streamed_events(client: Any) -> Notes:
+    async with opened(client.messages.with_streaming_response.create(**ASKED, stream=True)) as made:
+        return await types(await done(made.parse()))
+
+
+async def streamed_unread(client: Any) -> Notes:
+    async with opened(client.messages.with_streaming_response.create(**ASKED)) as made:
+        return [type(made).__name__, unread(made.http_response)]
+
+
+async def post_object(client: Any) -> Notes:
+    made = await done(client.post("/v1/messages", cast_to=object, body=dict(ASKED)))
+    return [type(made).__name__, sorted(made)]
+
+
+async def post_response(client: Any) -> Notes:
+    made = await done(client.post("/v1/messages", cast_to=HTTP.Response, body=dict(ASKED)))
+    return [type(made).__name__, unread(made)]
+
+
+async def extra_body(client: Any) -> Notes:
+    asked = {**ASKED, "messages": []}
+    made = await done(client.messages.create(**asked, extra_body={"messages": ASKED["messages"]}))
+    return [type(made).__name__]
+
+
+async def with_options(client: Any) -> Notes:
+    made = await done(client.with_options(timeout=20).copy().messages.create(**ASKED))
+    return [type(made).__name__]
+
+
+SHAPES: Final = tuple(
+    Shape(use.__name__, use, reported=use is not streamed_unread)
+    for use in (
+        create, create_from_iterators, stream, helper_text, helper_events, helper_final, parse, beta, beta_stream,
+        beta_helper, tool_runner, thread, raw, raw_unparsed, raw_stream, streamed_parse, streamed_json, streamed_lines,
+        streamed_bytes, streamed_events, streamed_unread, post_object, post_response, extra_body, with_options,
+    )
+)  # fmt: skip
+
+
+class _Theirs(trace.TracerProvider, trace.Tracer):
+    """Where the SDK's own spans go: to whatever process is being instrumented, if one is."""
+
+    def __init__(self, scope: str = "") -> None:
+        self._scope = scope
+
+    @property
+    def _now(self) -> trace.Tracer:
+        return (Telemetry.latest.tracers if Telemetry.latest else trace.NoOpTracerProvider()).get_tracer(self._scope)
+
+    def get_tracer(self, instrumenting_module_name: str, *args: Any, **kwargs: Any) -> trace.Tracer:
+        return _Theirs(instrumenting_module_name)
+
+    def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
+        return self._now.start_span(*args, **kwargs)
+
+    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
+        return self._now.start_as_current_span(*args, **kwargs)
+
+
+def _client(kind: Callable[..., Any], **options: Any) -> Callable[[str], AbstractAsyncContextManager[Any]]:
+    @asynccontextmanager
+    async def client(url: str) -> AsyncGenerator[Any]:
+        made = kind(base_url=url, api_key="secret-key", max_retries=0, **options)
+        yield made
+        await done(made.close())
+
+    return client
+
+
+TRACED: Final[Mapping[str, Any]] = {"open_telemetry": {"tracer_provider": _Theirs()}}
+UNTRACED: Final[Mapping[str, Any]] = {"open_telemetry": False}
+
+CLIENTS: Final = {
+    "sync": _client(anthropic.Anthropic, **TRACED),
+    "async": _client(anthropic.AsyncAnthropic, **TRACED),
+    "untraced": _client(anthropic.Anthropic, **UNTRACED),
+    "async-untraced": _client(anthropic.AsyncAnthropic, **UNTRACED),
+}
