@@ -112,7 +112,12 @@ async def thread(client: Any) -> Notes:
 async def raw(client: Any) -> Notes:
     made = await done(client.messages.with_raw_response.create(**ASKED))
     parsed = made.parse()
-    return [type(made).__name__, inspect.isawaitable(parsed), type(await done(parsed)).__name__, unread(made.http_response)]
+    return [
+        type(made).__name__,
+        inspect.isawaitable(parsed),
+        type(await done(parsed)).__name__,
+        unread(made.http_response),
+    ]
 
 
 async def raw_unparsed(client: Any) -> Notes:
@@ -167,7 +172,7 @@ async def post_response(client: Any) -> Notes:
 
 
 async def extra_body(client: Any) -> Notes:
-    asked = {**ASKED, "messages": []}
+    asked: dict[str, Any] = {**ASKED, "messages": []}
     made = await done(client.messages.create(**asked, extra_body={"messages": ASKED["messages"]}))
     return [type(made).__name__]
 

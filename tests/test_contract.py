@@ -122,7 +122,7 @@ def test_an_unknown_model_costs_nothing_known(client: openai.OpenAI, telemetry: 
         ({"gen_ai.operation.name": "chat"}, "opentelemetry.util.genai"),
         ({"openinference.span.kind": "LLM"}, "openinference.instrumentation.openai"),
         ({"llm.request.type": "chat"}, "opentelemetry.instrumentation.openai"),
-        ({}, "com.anthropic.sdk.python"),
+        ({"gen_ai.operation.name": "chat"}, "com.anthropic.sdk.python"),
     ],
 )
 def test_a_foreign_llm_span_is_enriched_once(
@@ -144,7 +144,15 @@ def test_a_foreign_llm_span_is_enriched_once(
     assert telemetry.metric("promptcache.calls") == 2
 
 
-@pytest.mark.parametrize("attributes", [{"gen_ai.operation.name": "invoke_agent"}, {"http.request.method": "POST"}, {}])
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"gen_ai.operation.name": "invoke_agent"},
+        {"gen_ai.operation.name": "execute_tool"},
+        {"http.request.method": "POST"},
+        {},
+    ],
+)
 def test_any_other_span_is_a_parent(attributes: dict[str, str], client: openai.OpenAI, telemetry: Telemetry) -> None:
     with telemetry.tracers.get_tracer("app").start_as_current_span("around", attributes=attributes):
         ask(client)

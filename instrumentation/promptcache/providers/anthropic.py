@@ -7,7 +7,7 @@ beside what was read from the cache and what was written to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal, cast
 
@@ -177,7 +177,7 @@ def _failure(event: JSON) -> Facts:
 
 _CONTENT: Final = Facts(content=True)
 _STOP: Final = Facts(terminal=True)
-_EVENTS: Final = {
+_EVENTS: Final[Mapping[str, Callable[[JSON], Facts]]] = {
     "message": lambda event: _message(event, terminal=True),
     "message_start": lambda event: _message(mapping(event.get("message"))),
     "message_delta": _delta,
