@@ -14,9 +14,8 @@ from .stainless import SDK, Stainless
 AZURE: Final = frozenset({"BaseAzureClient", "AzureOpenAI", "AsyncAzureOpenAI"})
 
 
-def _openai(client: Any) -> tuple[str, bool]:
-    azure = bool(AZURE & {base.__name__ for base in type(client).__mro__})
-    return "azure.ai.openai" if azure else "openai", azure
+def _openai(client: Any) -> str:
+    return "azure.ai.openai" if AZURE & {base.__name__ for base in type(client).__mro__} else "openai"
 
 
 PLATFORMS: Final = (
@@ -29,9 +28,13 @@ PLATFORMS: Final = (
 """What the names of anthropic's other client classes hold, and whose models they call, as its own spans say."""
 
 
-def _anthropic(client: Any) -> tuple[str, bool]:
+def _platform(client: Any) -> str | None:
     names = " ".join(base.__name__ for base in type(client).__mro__)
-    return next(((provider, True) for word, provider in PLATFORMS if word in names), ("anthropic", False))
+    return next((provider for word, provider in PLATFORMS if word in names), None)
+
+
+def _anthropic(client: Any) -> str:
+    return _platform(client) or "anthropic"
 
 
 def _traces_itself(client: Any, options: Any) -> bool:
@@ -40,8 +43,14 @@ def _traces_itself(client: Any, options: Any) -> bool:
 
 
 _OPENAI: Final = SDK(openai.ROUTES, _openai)
-_GROQ: Final = SDK(openai.ROUTES, lambda client: ("groq", False))
-_ANTHROPIC: Final = SDK(anthropic.ROUTES, _anthropic, _traces_itself, {"anthropic-beta": anthropic.BETAS})
+_GROQ: Final = SDK(openai.ROUTES, lambda client: "groq")
+_ANTHROPIC: Final = SDK(
+    anthropic.ROUTES,
+    _anthropic,
+    sure=lambda client: _platform(client) is not None,
+    defer=_traces_itself,
+    headers={"anthropic-beta": anthropic.BETAS},
+)
 
 
 @dataclass(frozen=True, slots=True)

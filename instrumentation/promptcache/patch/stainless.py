@@ -34,13 +34,14 @@ CREDENTIALS: Final = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 class SDK:
     """What the flows need to know of one SDK.
 
-    `provider` is what a client stands for, and whether its class alone decides that; `defer` says whether the SDK will
-    open a span of its own for a call (client, options); `headers` are those that belong to the prompt, with the names
-    under which they join its body.
+    `provider` is what a client stands for, whatever its host if `sure`; `defer` says whether the SDK will open a span
+    of its own for a call (client, options); `headers` are those that belong to the prompt, with the names under which
+    they join its body.
     """
 
     routes: tuple[Route, ...]
-    provider: Callable[[Any], tuple[str, bool]]
+    provider: Callable[[Any], str]
+    sure: Callable[[Any], bool] = lambda client: False
     defer: Callable[[Any, Any], bool] | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -81,10 +82,9 @@ def _ask(sdk: SDK, observer: Observer, client: Any, options: Any, url: Any, *, s
     if route is None:
         return None
     host, port = _address(url)
-    name, sure = sdk.provider(client)
     return Asked(
         wire=route.wire,
-        provider=observer.provider(host, name, sure=sure),
+        provider=observer.provider(host, sdk.provider(client), sure=sdk.sure(client)),
         model=_model(mapping(options.json_data), options.url),
         host=host,
         port=port,

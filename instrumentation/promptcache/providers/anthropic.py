@@ -135,7 +135,8 @@ def _prompt(request: Request) -> Prompt | None:
         return None
     thread, whole = mapping(body.get("thread")), mapping(body.get(MARKER))
     state = text(thread.get("previous_message_id"))
-    mode: Literal["explicit", "implicit", "none"] = "explicit" if blocks.marked else "none"
+    # The part that a thread's server holds may be marked.
+    mode: Literal["explicit", "implicit", "none"] = "explicit" if blocks.marked or state else "none"
     return Prompt(
         blocks=tuple(blocks),
         params=(*params(body, PARAMS), *_toggles(body)),
