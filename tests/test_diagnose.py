@@ -14,7 +14,7 @@ from promptcache.causes import CAUSES, PARAMS, THEIRS, advice
 from promptcache.diagnose import Diagnosis, Sighting
 from promptcache.diagnose.hints import look
 from promptcache.diagnose.judge import agreed, provider_reason, waste
-from promptcache.grain import body, boxed, deep, grain, parted, similarity, words
+from promptcache.grain import body, boxed, deep, encoded, grain, parted, similarity, words
 from promptcache.model import Block, Cost, Facts, Param, Prompt, Request, Usage, Verdict
 from promptcache.rules import RULES, lifetime, rule
 
@@ -189,6 +189,9 @@ def test_a_partial_read_names_only_what_was_missed() -> None:
 A, B, C = tool(0, "alpha"), tool(1, "beta"), tool(2, "gamma")
 
 
+TURNED = Block("tools", 1, "function", dict(reversed(B.data.items())))
+
+
 def moved(*tools: Block) -> tuple[Block, ...]:
     return tuple(Block("tools", at, block.kind, block.data) for at, block in enumerate(tools))
 
@@ -232,6 +235,13 @@ def test_tools(tools: tuple[Block, ...], reason: str, index: int, hint: str | No
 def test_system(old: str, new: str, reason: str, hint: str | None) -> None:
     said = broken(talk("one", system=old), talk("one", "two", system=new))
     assert (said.reason, said.section, said.hint) == (reason, "system", hint)
+
+
+def test_one_tool_in_another_order_of_keys_and_another_edited() -> None:
+    turned = Block("tools", 1, "function", dict(reversed(B.data.items())))
+    edited = tool(2, "gamma", strict=True)
+    said = broken(talk("one", tools=(A, B, C)), talk("one", "two", tools=(A, turned, edited)))
+    assert (said.reason, said.index, said.hint) == ("serialization_nondeterminism", 1, "key_order")
 
 
 def test_a_system_block_that_comes_or_goes() -> None:
@@ -317,10 +327,22 @@ def test_without_the_finer_fingerprints_less_is_known() -> None:
 
 
 def test_a_call_whose_blocks_were_forgotten_is_no_relative() -> None:
-    lab = Lab(diagnosis=Diagnosis(Settings(memory_nodes=8)))
-    for turn in range(12):
-        said = lab.call(talk(*LONG[: turn + 1]), 2944 if turn else 0, input=3000)
-        assert said.reason in (None, "cold_start")
+    lab = Lab(diagnosis=Diagnosis(Settings(memory_nodes=32)))
+    lab.call(talk(*LONG[:3]), input=3000)
+    for turn in range(1, 40):
+        lab.call(talk("other", *map(str, range(turn))), 2944, input=3000, model="gpt-4o")
+    assert lab.call(talk("new"), 0, input=3000).reason == "cold_start"
+
+
+def test_a_block_that_outgrew_its_steps_is_still_placed() -> None:
+    old, new = (
+        FILLER[:2000],
+        FILLER[:1000] + "and one more sentence that was not there before. " * 3 + FILLER[1000:2000],
+    )
+    said = broken(talk("one", system=old), talk("one", "two", system=new))
+    assert said.reason == "system_changed"
+    assert said.offset is not None
+    assert abs(said.offset - 1000) <= 2200 / 16
 
 
 # Scope and time
@@ -344,11 +366,31 @@ def test_parameters(name: str, level: Any, reason: str) -> None:
 
 
 def test_the_earlier_level_explains() -> None:
-    thinking = [
-        talk("one", "two" * 90, system=s, params=(Param("thinking", v, "messages"),))
-        for s, v in ((FILLER, 1), (FILLER + "Why.", 2))
-    ]
-    assert broken(*thinking).reason == "system_changed"
+    old, new = (
+        talk("one", "two" * 90, system=system, params=(Param("thinking", value, "messages"),))
+        for system, value in ((FILLER, 1), (FILLER + "Why.", 2))
+    )
+    assert broken(old, new).reason == "system_changed"
+
+
+@pytest.mark.parametrize(("wait", "model", "reason"), [(4e3, "gpt-4.1", "ttl_expired"), (5, "gpt-4o", "model_changed")])
+def test_time_and_model_explain_before_structure(wait: float, model: str, reason: str) -> None:
+    lab = Lab()
+    lab.call(talk(*LONG), input=3000)
+    assert lab.call(talk(*LONG[2:], "next"), 0, wait=wait, input=3000, model=model).reason == reason
+
+
+def test_after_a_lapse_the_count_begins_anew() -> None:
+    lab = claude()
+    lab.call(talk("one", marks=(0,)), 0, 3000, input=3100)
+    assert lab.call(talk("one", "two", marks=(0, 1)), 0, 3050, wait=400, input=3150).reason == "ttl_expired"
+    assert lab.call(talk("one", "two", "three", marks=(0, 2)), 3050, 100, input=3200).outcome == "hit"
+
+
+def test_a_branch_that_read_less_than_estimated_is_a_hit() -> None:
+    lab = Lab()
+    lab.call(talk(*LONG), input=3000)
+    assert lab.call(talk(*LONG[:11], "other words"), 1280, input=3000).outcome == "hit"
 
 
 def test_models() -> None:
@@ -531,7 +573,10 @@ def test_every_reason_has_advice_and_every_word_of_the_providers_a_reason() -> N
     assert all(len(cause.advice) > 20 and cause.advice.endswith(".") for cause in CAUSES.values())
     assert {*PARAMS.values()} <= {*CAUSES}
     assert all(set(cause.finer) <= {*CAUSES} for cause in CAUSES.values())
-    openai = "model_changed prompt_cache_key_changed service_tier_changed tools_changed text_format_changed reasoning_effort_changed verbosity_changed context_compacted input_changed"
+    openai = (
+        "model_changed prompt_cache_key_changed service_tier_changed tools_changed text_format_changed "
+        "reasoning_effort_changed verbosity_changed context_compacted input_changed"
+    )
     anthropic = "model_changed system_changed tools_changed messages_changed"
     assert {*openai.split(), *anthropic.split()} == {*THEIRS}
 
@@ -595,16 +640,8 @@ def test_a_change_lies_in_the_box(before: str, at: int, put: str) -> None:
     at = min(at, len(before))
     after = before[:at] + put + before[at:]
     new, old = deep(after, after), deep(before, before)
-    first = next(
-        (
-            n
-            for n, (a, b) in enumerate(
-                zip(after.encode("utf-8", "surrogatepass"), before.encode("utf-8", "surrogatepass"), strict=False)
-            )
-            if a != b
-        ),
-        len(before.encode("utf-8", "surrogatepass")),
-    )
+    here, there = encoded(after), encoded(before)
+    first = next((n for n, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), len(there))
     size = grain(after).size
     start, end = boxed(new, old, size)
     assert start <= first <= max(end, first)

@@ -171,7 +171,11 @@ def test_a_platform_without_fork_needs_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_memory_that_is_gone_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     hooks: list[Any] = []
-    monkeypatch.setattr(os, "register_at_fork", lambda after_in_child: hooks.append(after_in_child))
+
+    def register(**given: Any) -> None:
+        hooks.append(given["after_in_child"])
+
+    monkeypatch.setattr(os, "register_at_fork", register)
     memory = Memory()
     memory.start(Trace(0, SCOPE, 3, 1, 0, 1.0, (3,)))
     hooks[0]()
