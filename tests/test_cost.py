@@ -168,7 +168,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     ("openai", "gpt-5.6-luna", used(100_000), "2026-07-30T00:00", {},
      "0.02", "OpenAI changelog: Luna 0.20 from 2026-07-30"),
     ("openai", "gpt-4o-audio-preview", used(100, 0, {}, 200, modalities={"audio.input": 60, "audio.output": 150}),
-     "2026-11-20T00:00", {}, "0.015", "developers.openai.com pricing, 2026-07-15: text 2.5/10, audio 40/80"),
+     "2026-11-20T00:00", {}, "0.015", "developers.openai.com pricing, by LiteLLM 2026-11-20: text 2.5/10, audio 40/80"),
     ("openai", "ft:gpt-4o-2024-08-06:acme::abc", used(1000, 1000, output=1000), "2026-11-20T00:00", {},
      "0.020625", "developers.openai.com pricing: fine-tuned gpt-4o 3.75, cached 1.875, 15"),
     ("gcp.gemini", "gemini-2.5-flash", used(1000, 1000, {}, 100, modalities={"audio.input": 400, "audio.read": 500}),

@@ -1,6 +1,8 @@
 """What we know and the imported list lacks: data rows, each with its source and that source's date.
 
-Read by `promptcache prices build` only. A page's date is the day on which it was read, or the day that it names itself.
+Read by `promptcache prices build` only. A source is the vendor's page as copies of it in our reference notes have it;
+"by LiteLLM" is that page as LiteLLM's map 1.109.1 quotes it, "well known" what we could not read again on any page. A
+page's date is that of the copy, or the day that the page names itself.
 `since` is the first day for which the source vouches; before it a call in that tier has no price rather than a guess.
 """
 
@@ -14,6 +16,8 @@ from typing import Any, Final
 OPENAI_PRICING: Final = "developers.openai.com/api/docs/pricing"
 ANTHROPIC_PRICING: Final = "platform.claude.com/docs/en/about-claude/pricing"
 GEMINI_PRICING: Final = "ai.google.dev/gemini-api/docs/pricing"
+GEMINI_TIERS: Final = GEMINI_PRICING + ", by LiteLLM"
+OPENAI_BY_LITELLM: Final = OPENAI_PRICING + ", by LiteLLM"
 _NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
 
 
@@ -179,39 +183,39 @@ RULES: Final[tuple[Rule, ...]] = (
         "2026-10-26", of="input", factor=2.5),
     Add("openai", ("*",), "read", "developers.openai.com prompt caching guide: no cached-input discount in batch where "
         "the batch table prints none", "2026-10-14", of="input", tiers=("batch",)),
-    Backdate("openai", "batch", "2024-04-15", "OpenAI Batch API: 50 % since its launch on 2024-04-15", "2026-10-14"),
+    Backdate("openai", "batch", "2024-04-15", "half price since the launch on 2024-04-15, well known", "2026-10-14"),
     Backdate("openai", "flex", "2026-07-15", _SNAPSHOT, "2026-07-15"),
     Backdate("openai", "priority", "2026-07-15", _SNAPSHOT, "2026-07-15"),
     Uplift("openai", NEW_OPENAI, {"regional": 1.1}, _RESIDENCY, "2026-07-15"),
     Uplift("openai", ("*",), {"regional": 1.0}, _RESIDENCY, "2026-07-15"),
     Replace("openai", ("gpt-4o-audio-preview*",),
-            ({"input": 2.5, "output": 10, "audio.input": 40, "audio.output": 80},), OPENAI_PRICING, "2026-07-15"),
+            ({"input": 2.5, "output": 10, "audio.input": 40, "audio.output": 80},), OPENAI_BY_LITELLM, "2026-11-20"),
     Replace("openai", ("gpt-4o-mini-audio-preview*", "gpt-4o-mini-audio*"),
-            ({"input": 0.15, "output": 0.6, "audio.input": 10, "audio.output": 20},), OPENAI_PRICING, "2026-07-15"),
+            ({"input": 0.15, "output": 0.6, "audio.input": 10, "audio.output": 20},), OPENAI_BY_LITELLM, "2026-11-20"),
     *(
         Replace("openai", (f"ft:{model}",),
                 ({"input": fresh, "read": fresh / 4, "output": 4 * fresh},
                  {"tier": "batch", "input": fresh / 2, "read": fresh / 2, "output": 2 * fresh}),
-                OPENAI_PRICING, "2026-11-20")
+                OPENAI_BY_LITELLM, "2026-11-20")
         for model, fresh in (("gpt-4.1", 3), ("gpt-4.1-mini", 0.8), ("gpt-4.1-nano", 0.2), ("o4-mini", 4))
     ),
-    Add("openai", ("ft:gpt-4o", "ft:gpt-4o-mini"), "read", OPENAI_PRICING, "2026-11-20", of="input", factor=0.5,
+    Add("openai", ("ft:gpt-4o", "ft:gpt-4o-mini"), "read", OPENAI_BY_LITELLM, "2026-11-20", of="input", factor=0.5,
         tiers=("standard",)),
     # Anthropic
-    Backdate("anthropic", "batch", "2024-10-08", "Message Batches: half price since 2024-10-08", "2026-10-14"),
+    Backdate("anthropic", "batch", "2024-10-08", "Message Batches: half price since 2024-10-08, well known", "2026-10-14"),
     Multiply("anthropic", ("claude-*",), "batch", "2024-10-08", HALF, ANTHROPIC_PRICING + ": batch",
              "2026-10-07"),
     Uplift("anthropic", NEW_CLAUDE, {"us": 1.1}, ANTHROPIC_PRICING + ": inference_geo us, 1.1x", "2026-10-07"),
     # Google
     Uplift("google", VERTEX_CLAUDE, {"regional": 1.1}, _VERTEX, "2026-09-23"),
     Uplift("google", ("*",), {"regional": 1.0}, _VERTEX, "2026-09-23"),
-    Backdate("google", "batch", "2025-07-07", "Gemini API changelog: Batch Mode, 2025-07-07", "2026-10-14"),
-    Multiply("google", ("gemini-3.5-flash",), "batch", "2026-09-23", HALF, GEMINI_PRICING, "2026-11-20"),
-    Multiply("google", GEMINI_TIERED, "priority", "2026-09-23", {"*": 1.8}, GEMINI_PRICING, "2026-11-20"),
+    Backdate("google", "batch", "2025-07-07", "Batch Mode: half price since 2025-07-07, well known", "2026-10-14"),
+    Multiply("google", ("gemini-3.5-flash",), "batch", "2026-09-23", HALF, GEMINI_TIERS, "2026-11-20"),
+    Multiply("google", GEMINI_TIERED, "priority", "2026-09-23", {"*": 1.8}, GEMINI_TIERS, "2026-11-20"),
     Multiply("google", ("gemini-2.5-*", "gemini-3.1-pro-preview"), "flex", "2026-09-23",
-             {"*": 0.5, "read": 1.0, "audio.read": 1.0}, GEMINI_PRICING + ": caching as standard", "2026-11-20"),
+             {"*": 0.5, "read": 1.0, "audio.read": 1.0}, GEMINI_TIERS + ": caching as standard", "2026-11-20"),
     Multiply("google", ("gemini-3.1-flash-lite", "gemini-3.7-flash", "gemini-3.8-flash", "gemini-4-argon"), "flex",
-             "2026-09-23", HALF, GEMINI_PRICING, "2026-11-20"),
+             "2026-09-23", HALF, GEMINI_TIERS, "2026-11-20"),
     Add("google", ("gemini-2.5-pro", "gemini-3.1-pro-preview"), "storage", GEMINI_PRICING, "2026-09-23", value=4.5),
     Add("google", ("gemini-2.5-flash",), "storage", GEMINI_PRICING, "2026-09-23", value=1.0),
     Add("google", ("gemini-3.6-flash", "gemini-3.7-flash", "gemini-3.8-flash"), "storage", GEMINI_PRICING, "2026-09-23",
@@ -224,8 +228,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Replace("deepseek", ("deepseek-v4-pro",),
             ({"input": 0.435, "read": 0.003625, "output": 0.87}, *_peak("2026-08-17", 0.022, 0.66, 1.98)),
             _DEEPSEEK, "2026-10-01"),
-    Replace("deepseek", ("deepseek-chat",), _chat(0.27, 0.07, 1.1), _DEEPSEEK, "2026-06-22"),
-    Replace("deepseek", ("deepseek-reasoner",), _chat(0.55, 0.14, 2.19), _DEEPSEEK, "2026-06-22"),
+    Replace("deepseek", ("deepseek-chat",), _chat(0.27, 0.07, 1.1), _DEEPSEEK + ", history well known", "2026-06-22"),
+    Replace("deepseek", ("deepseek-reasoner",), _chat(0.55, 0.14, 2.19), _DEEPSEEK + ", history well known", "2026-06-22"),
     Drop("deepseek", ("deepseek-v3*",), "names of other sellers; DeepSeek's own API has none of them", "2026-11-20"),
     # Others
     Forget("mistral", ("mistral-large", "mistral-large-latest", "mistral-medium", "magistral-*-latest",
