@@ -26,6 +26,9 @@ CALL: Final[Mapping[str, Any]] = {"modelId": CLAUDE, **BODY}
 NOVA_CALL: Final[Mapping[str, Any]] = {"modelId": NOVA, "body": json.dumps({"schemaVersion": "messages-v1", **BODY})}
 CREDENTIALS: Final = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
 
+ONCE: Final = import_module("botocore.config").Config(retries={"max_attempts": 0})
+ONCE_ASYNC: Final = import_module("aiobotocore.config").AioConfig(retries={"max_attempts": 0})
+
 
 @lru_cache(maxsize=1)
 def _session() -> Any:
@@ -34,7 +37,7 @@ def _session() -> Any:
 
 @asynccontextmanager
 async def sync_client(url: str) -> AsyncGenerator[Any]:
-    client = _session().client("bedrock-runtime", endpoint_url=url)
+    client = _session().client("bedrock-runtime", endpoint_url=url, config=ONCE)
     yield client
     client.close()
 
@@ -46,7 +49,9 @@ def _async_session() -> Any:
 
 @asynccontextmanager
 async def async_client(url: str) -> AsyncGenerator[Any]:
-    async with _async_session().create_client("bedrock-runtime", endpoint_url=url, **CREDENTIALS) as client:
+    async with _async_session().create_client(
+        "bedrock-runtime", endpoint_url=url, config=ONCE_ASYNC, **CREDENTIALS
+    ) as client:
         yield client
 
 
@@ -113,3 +118,14 @@ SHAPES: Final = tuple(
         invoke_stream,
     )
 )  # fmt: skip
+
+
+async def start_converse(client: Any) -> Any:
+    return (await done(client.converse_stream(**CALL)))["stream"]
+
+
+async def start_invoke(client: Any) -> Any:
+    return (await done(client.invoke_model_with_response_stream(**NOVA_CALL)))["body"]
+
+
+STREAMS: Final = (start_converse, start_invoke)

@@ -20,7 +20,7 @@ CALL: Final[Mapping[str, Any]] = {"model": GEMINI, "contents": ASK, "config": CO
 
 def options(url: str) -> dict[str, Any]:
     """A client of the Gemini API on loopback."""
-    return {"api_key": "secret-key", "http_options": {"base_url": url}}
+    return {"api_key": "secret-key", "http_options": {"base_url": url, "retry_options": {"attempts": 1}}}
 
 
 @asynccontextmanager
@@ -99,3 +99,14 @@ SHAPES: Final = tuple(
         *((interaction, interaction_stream) if find_spec("google.genai.interactions") else ()),
     )
 )  # fmt: skip
+
+
+async def start_content(client: Any) -> Any:
+    return await done(client.models.generate_content_stream(**CALL))
+
+
+async def start_interaction(client: Any) -> Any:
+    return await done(client.interactions.create(model=GEMINI, input=ASK, system_instruction=LONG, stream=True))
+
+
+STREAMS: Final = (start_content, *((start_interaction,) if find_spec("google.genai.interactions") else ()))

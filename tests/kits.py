@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -19,11 +19,12 @@ Client = Callable[[str], AbstractAsyncContextManager[Any]]
 
 @dataclass(frozen=True)
 class Kit:
-    """One SDK: its call shapes, and its sync and async clients."""
+    """One SDK: its call shapes, its sync and async clients, and what starts a stream."""
 
     name: str
     shapes: tuple[Shape, ...]
     clients: Mapping[str, Client]
+    streams: tuple[Callable[[Any], Awaitable[Any]], ...] = ()
 
 
 def _openai(kind: Callable[..., Any]) -> Client:
@@ -41,7 +42,7 @@ def _calls(name: str, *modules: str) -> tuple[Kit, ...]:
     if not all(find_spec(module.partition(".")[0]) and find_spec(module) for module in modules):
         return ()
     calls = import_module(f".calls_{name}", __package__)
-    return (Kit(name, calls.SHAPES, calls.CLIENTS),)
+    return (Kit(name, calls.SHAPES, calls.CLIENTS, calls.STREAMS),)
 
 
 KITS: Final = (

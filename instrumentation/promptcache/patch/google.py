@@ -156,6 +156,8 @@ def interact(observer: Observer, sdk: Any, call: Mapping[str, Any]) -> Flow:
     response = ended.result
     if ended.error is not None:
         record.failed(ended.error)
+    elif response.status_code >= 400:
+        record.error = str(response.status_code)  # the SDK raises later, outside
     elif not response.is_closed:
         response.extensions[KEY] = record
         watch(response, record)

@@ -1,0 +1,129 @@
+"""Every way in which a stream of generators or of events can end: one ended span, with what was known by then.
+
+The streams that openai and anthropic share are in `test_endings`: they have a response and a `close` of their own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from promptcache.emulator.engine import Emulator
+
+from .calls import done, each
+from .conftest import Telemetry
+from .kits import KITS, Kit
+
+CASES = [
+    pytest.param((kit, kind, start), id=f"{kit.name}-{kind}-{start.__name__}")
+    for kit in KITS
+    for kind in kit.clients
+    for start in kit.streams
+]
+pytestmark = [
+    # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
+    pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
+    # A stream that is dropped unread leaves its socket to the garbage collector, with us and without.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+Start = Callable[[], Awaitable[Any]]
+
+
+@pytest.fixture(params=CASES)
+async def start(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Start]:
+    kit, kind, begin = request.param
+    assert isinstance(kit, Kit)
+    async with kit.clients[kind](emulator_url) as client:
+        yield lambda: begin(client)
+
+
+async def some(stream: Any, count: int) -> None:
+    """Reads the first items of a stream."""
+    for _ in range(count):
+        items = stream if hasattr(stream, "__next__") or hasattr(stream, "__anext__") else iter(stream)
+        if hasattr(items, "__next__"):
+            next(items)
+        else:
+            async for _item in items:
+                break
+
+
+async def close(stream: Any) -> None:
+    await done((getattr(stream, "aclose", None) or stream.close)())
+
+
+async def collected() -> None:
+    """Garbage is collected, and the event loop has closed the generators that were part of it."""
+    gc.collect()
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_exhausted(start: Start, telemetry: Telemetry) -> None:
+    stream = await start()
+    assert not telemetry.spans
+    assert len([item async for item in each(stream)]) > 2
+    assert telemetry.span.status.is_unset
+    assert telemetry.attributes["promptcache.stream.completed"] is True
+    assert telemetry.attributes["promptcache.input_tokens"] > 1000
+    assert 0 < telemetry.attributes["gen_ai.response.time_to_first_chunk"] < 30
+    assert telemetry.metric("promptcache.calls") == 1
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("times", [1, 2])
+async def test_closed(count: int, times: int, start: Start, emulator: Emulator, telemetry: Telemetry) -> None:
+    stream = await start()
+    await some(stream, count)
+    assert not telemetry.spans
+    for _ in range(times):
+        await close(stream)
+    await collected()
+    assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == len(emulator.ledger)
+    for span in telemetry.spans:
+        assert span.status.is_unset
+        assert (span.attributes or {})["promptcache.stream.completed"] is False
+
+
+@pytest.mark.parametrize("count", [0, 1])
+async def test_abandoned(count: int, start: Start, emulator: Emulator, telemetry: Telemetry) -> None:
+    async def abandon() -> None:
+        await some(await start(), count)
+
+    await abandon()
+    await collected()
+    assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == len(emulator.ledger)
+
+
+@pytest.mark.parametrize("fault", ["error-event=3", "drop=3"])
+async def test_a_server_that_fails_in_mid_stream(
+    fault: str, start: Start, emulator: Emulator, telemetry: Telemetry
+) -> None:
+    emulator.faults.add(fault)
+    stream = await start()
+    failed = ""
+    try:
+        async for _ in each(stream):
+            pass
+    except Exception as error:  # noqa: BLE001  # each SDK has its own
+        failed = type(error).__name__
+    await close(stream)
+    assert telemetry.attributes["promptcache.stream.completed"] is False
+    assert telemetry.metric("promptcache.calls") == 1
+    assert telemetry.attributes.get("error.type", "") in {failed, "unavailable", "RemoteProtocolError"}
+
+
+@pytest.mark.parametrize("status", ["429", "500"])
+async def test_a_refused_stream(status: str, start: Start, emulator: Emulator, telemetry: Telemetry) -> None:
+    emulator.faults.add(status)
+    with pytest.raises(Exception) as refused:  # noqa: PT011  # each SDK has its own
+        await some(await start(), 1)
+    # The Interactions API raises its error where nothing of ours stands.
+    assert telemetry.attributes["error.type"] in {type(refused.value).__name__, status}
+    assert telemetry.attributes["promptcache.outcome"] == "error"
+    assert telemetry.span.status.description is None
