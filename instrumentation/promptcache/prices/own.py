@@ -167,6 +167,7 @@ def _chat(fresh: float, read: float, output: float) -> tuple[dict[str, Any], ...
 
 
 _DEEPSEEK: Final = "api-docs.deepseek.com/quick_start/pricing"
+_CHAT: Final = _DEEPSEEK + ", history well known"
 _V4_FLASH: Final = (
     *_peak("2026-08-17", 0.007, 0.22, 0.66),
     *_peak("2026-09-10", 0.003, 0.15, 0.6),
@@ -181,8 +182,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Drop("openai", ("gpt-oss-*", "gpt-5-image*", "gpt-5.4-image-2"), "sold by others; OpenRouter's list", "2026-11-20"),
     Add("openai", ("*",), "write.12h", OPENAI_PRICING + "; gpt-6.1-terra: 12-hour retention 2.50 at 1.00 input",
         "2026-10-26", of="input", factor=2.5),
-    Add("openai", ("*",), "read", "developers.openai.com prompt caching guide: no cached-input discount in batch where "
-        "the batch table prints none", "2026-10-14", of="input", tiers=("batch",)),
+    Add("openai", ("*",), "read", OPENAI_PRICING + ": the batch table prints no cached rate; that none means no discount "
+        "is well known", "2026-10-14", of="input", tiers=("batch",)),
     Backdate("openai", "batch", "2024-04-15", "half price since the launch on 2024-04-15, well known", "2026-10-14"),
     Backdate("openai", "flex", "2026-07-15", _SNAPSHOT, "2026-07-15"),
     Backdate("openai", "priority", "2026-07-15", _SNAPSHOT, "2026-07-15"),
@@ -228,8 +229,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Replace("deepseek", ("deepseek-v4-pro",),
             ({"input": 0.435, "read": 0.003625, "output": 0.87}, *_peak("2026-08-17", 0.022, 0.66, 1.98)),
             _DEEPSEEK, "2026-10-01"),
-    Replace("deepseek", ("deepseek-chat",), _chat(0.27, 0.07, 1.1), _DEEPSEEK + ", history well known", "2026-06-22"),
-    Replace("deepseek", ("deepseek-reasoner",), _chat(0.55, 0.14, 2.19), _DEEPSEEK + ", history well known", "2026-06-22"),
+    Replace("deepseek", ("deepseek-chat",), _chat(0.27, 0.07, 1.1), _CHAT, "2026-06-22"),
+    Replace("deepseek", ("deepseek-reasoner",), _chat(0.55, 0.14, 2.19), _CHAT, "2026-06-22"),
     Drop("deepseek", ("deepseek-v3*",), "names of other sellers; DeepSeek's own API has none of them", "2026-11-20"),
     # Others
     Forget("mistral", ("mistral-large", "mistral-large-latest", "mistral-medium", "magistral-*-latest",
