@@ -42,7 +42,7 @@ def _calls(name: str, *modules: str) -> tuple[Kit, ...]:
     if not all(find_spec(module.partition(".")[0]) and find_spec(module) for module in modules):
         return ()
     calls = import_module(f".calls_{name}", __package__)
-    return (Kit(name, calls.SHAPES, calls.CLIENTS, calls.STREAMS),)
+    return (Kit(name, calls.SHAPES, calls.CLIENTS, getattr(calls, "STREAMS", ())),)
 
 
 KITS: Final = (
