@@ -159,6 +159,23 @@ def test_at_most_four_breakpoints_are_written(engine: Emulator) -> None:
     assert engine.ledger[-1].outcome.read == 0, "the first two were not among the latest four"
 
 
+def test_the_first_two_breakpoints_are_always_looked_at(engine: Emulator) -> None:
+    parts = [marked(f"{TEXT} part {number}") for number in range(6)]
+    for count, hit in ((1, False), (6, True)):
+        body = {"model": NEW, "messages": [{"role": "user", "content": parts[:count]}]}
+        engine.post(
+            CHAT, body | {"prompt_cache_options": {"mode": "explicit"}}, headers={"x-emulator-rules": "lookback=1"}
+        )
+        assert (read(engine.ledger[-1]) > 0) is hit
+
+
+def test_responses_split_what_is_written_by_lifetime(engine: Emulator) -> None:
+    details = responses(engine, prompt_cache_options={"ttl": "12h"})["usage"]["input_tokens_details"]
+    split = {"ttl_30m_tokens": 0, "ttl_12h_tokens": details["cache_write_tokens"]}
+    assert details["cache_write_tokens_details"] == split
+    assert details["cache_write_tokens"] > 1024
+
+
 def test_counterfactual_ignores_time_and_salts_but_not_text(engine: Emulator) -> None:
     whole = chat(engine, TEXT, "hello", model=NEW).outcome.write
     assert chat(engine, TEXT, "hello", model=NEW, key="b", reasoning_effort="high").outcome.reusable == whole
@@ -301,13 +318,19 @@ def test_compatible_servers_word_their_usage(engine: Emulator, dialect: str) -> 
 def test_tools_and_schemas_are_honoured(engine: Emulator) -> None:
     schema = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
     tool = {"type": "function", "function": {"name": "forecast", "parameters": schema}}
-    ask = {"model": OLD, "tools": [tool], "messages": [{"role": "user", "content": "please call forecast"}]}
+    ask: dict[str, Any] = {
+        "model": OLD,
+        "tools": [tool],
+        "messages": [{"role": "user", "content": "please call forecast"}],
+    }
     said = engine.post(CHAT, ask)["choices"][0]
     assert said["finish_reason"] == "tool_calls"
     assert said["message"]["tool_calls"][0]["function"] == {
         "name": "forecast",
         "arguments": '{"city": "text", "days": 1}',
     }
+    result = {"role": "tool", "tool_call_id": "c", "content": "the forecast is sunny"}
+    assert engine.post(CHAT, ask | {"messages": [*ask["messages"], result]})["choices"][0]["finish_reason"] == "stop"
     assert engine.post(CHAT, ask | {"tool_choice": "none"})["choices"][0]["message"]["content"]
 
 
@@ -324,6 +347,21 @@ def test_instances_fit_schemas_with_references() -> None:
 def test_overrides_refuse_what_they_do_not_know(text: str) -> None:
     with pytest.raises(ValueError, match=r"allowed are|invalid literal"):
         overrides(text)
+
+
+def test_lifetimes_stretch(engine: Emulator) -> None:
+    engine.overrides = overrides("stretch=0.5")
+    assert isinstance(engine.clock, Clock)
+    chat(engine, TEXT, "hello", model=NEW)
+    engine.clock.advance(901)
+    assert read(chat(engine, TEXT, "hello", model=NEW)) == 0
+
+
+def test_deferred_tools_are_no_part_of_the_prefix(engine: Emulator) -> None:
+    chat(engine, TEXT, "hello", model=NEW)
+    tool = {"type": "function", "function": {"name": "f", "parameters": NOTHING}}
+    assert read(chat(engine, TEXT, "hello", model=NEW, tools=[tool | {"defer_loading": True}])) > 0
+    assert read(chat(engine, TEXT, "hello", model=NEW, tools=[tool])) == 0
 
 
 def test_overrides_change_the_profile_in_force(engine: Emulator) -> None:

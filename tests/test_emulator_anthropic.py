@@ -77,6 +77,16 @@ def test_each_use_renews_the_lifetime(engine: Emulator, ttl: str, seconds: float
         assert (send(engine, system=[block(TEXT, ttl)]).read > 0) is hit
 
 
+def test_reading_renews_what_is_not_written_again(engine: Emulator) -> None:
+    assert isinstance(engine.clock, Clock)
+    send(engine, messages=conversation(1, 1))
+    for blocks in (2, 3):
+        engine.clock.advance(200)
+        assert send(engine, messages=conversation(blocks, blocks)).read > 0
+    engine.clock.advance(200)
+    assert send(engine, messages=conversation(1, 1)).read > 0
+
+
 @pytest.mark.parametrize(
     ("model", "least"),
     [("claude-opus-5-5", 512), (MODEL, 1024), ("claude-opus-4-8", 1024), ("claude-opus-4-7", 2048),
@@ -127,7 +137,7 @@ CITED = {"type": "document", "source": {"type": "text", "media_type": "text/plai
         ({"model": "claude-sonnet-5-1"}, 0),
         ({"tools": [tool("gamma"), *TOOLS]}, 0),
         ({"tools": [{**TOOLS[0], "description": "new"}, TOOLS[1]]}, 0),
-        ({"tools": [*TOOLS, SEARCH]}, 1),
+        ({"tools": [SEARCH, *TOOLS]}, 1),
         ({"messages": [*FULL["messages"][:2], {"role": "user", "content": [CITED]}]}, 1),
         ({"speed": "fast"}, 1),
         ({"system": [block("New. " + TEXT, "1h")]}, 1),

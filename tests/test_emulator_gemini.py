@@ -120,7 +120,7 @@ def test_interactions_continue_and_stream(client: Any) -> None:
     second = client.interactions.create(**body, input="and?", previous_interaction_id=first.id)
     assert first.usage.total_cached_tokens == 0
     assert second.usage.total_cached_tokens > 4096
-    assert second.usage.total_input_tokens > first.usage.total_input_tokens
+    assert second.usage.total_input_tokens > first.usage.total_input_tokens + 40, "what was said before is read again"
     *_, last = client.interactions.create(**body, input="hi", stream=True)
     assert last.event_type == "interaction.completed"
     assert last.interaction.usage.total_cached_tokens > 4096

@@ -174,11 +174,10 @@ class Cache:
         """What the request reads and will write, and the function that makes its entries (at its first byte out)."""
         now = self._clock()
         keys = dict(self._keys(tenant, plan))
-        found = [at for at in plan.reads if (entry := self._entries.get(keys[at])) and entry.expires > now]
+        found = {at: entry for at in plan.reads if (entry := self._entries.get(keys[at])) and entry.expires > now}
+        for entry in found.values():
+            entry.use(now)
         read = max(found, default=0)
-        for at, key in keys.items():
-            if at <= read and (entry := self._entries.get(key)) and entry.expires > now:
-                entry.use(now)
         written = dict(_billed(plan, read)) if plan.bills else {}
         known = max((at for at in plan.reads if keys[at][2] in self._ever), default=0)
         return Outcome(plan.prompt.total, read, MappingProxyType(written), known), lambda: self._write(plan, keys)
