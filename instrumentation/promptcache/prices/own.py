@@ -182,8 +182,8 @@ RULES: Final[tuple[Rule, ...]] = (
     Drop("openai", ("gpt-oss-*", "gpt-5-image*", "gpt-5.4-image-2"), "sold by others; OpenRouter's list", "2026-11-20"),
     Add("openai", ("*",), "write.12h", OPENAI_PRICING + "; gpt-6.1-terra: 12-hour retention 2.50 at 1.00 input",
         "2026-10-26", of="input", factor=2.5),
-    Add("openai", ("*",), "read", OPENAI_PRICING + ": the batch table prints no cached rate; that none means no discount "
-        "is well known", "2026-10-14", of="input", tiers=("batch",)),
+    Add("openai", ("*",), "read", OPENAI_PRICING + ": no cached rate in the batch table; that it means no discount is "
+        "well known", "2026-10-14", of="input", tiers=("batch",)),
     Backdate("openai", "batch", "2024-04-15", "half price since the launch on 2024-04-15, well known", "2026-10-14"),
     Backdate("openai", "flex", "2026-07-15", _SNAPSHOT, "2026-07-15"),
     Backdate("openai", "priority", "2026-07-15", _SNAPSHOT, "2026-07-15"),
@@ -203,7 +203,7 @@ RULES: Final[tuple[Rule, ...]] = (
     Add("openai", ("ft:gpt-4o", "ft:gpt-4o-mini"), "read", OPENAI_BY_LITELLM, "2026-11-20", of="input", factor=0.5,
         tiers=("standard",)),
     # Anthropic
-    Backdate("anthropic", "batch", "2024-10-08", "Message Batches: half price since 2024-10-08, well known", "2026-10-14"),
+    Backdate("anthropic", "batch", "2024-10-08", "Message Batches: half price since then, well known", "2026-10-14"),
     Multiply("anthropic", ("claude-*",), "batch", "2024-10-08", HALF, ANTHROPIC_PRICING + ": batch",
              "2026-10-07"),
     Uplift("anthropic", NEW_CLAUDE, {"us": 1.1}, ANTHROPIC_PRICING + ": inference_geo us, 1.1x", "2026-10-07"),
