@@ -24,6 +24,15 @@ BODY: Final[Mapping[str, Any]] = {
 }
 CALL: Final[Mapping[str, Any]] = {"modelId": CLAUDE, **BODY}
 NOVA_CALL: Final[Mapping[str, Any]] = {"modelId": NOVA, "body": json.dumps({"schemaVersion": "messages-v1", **BODY})}
+CLAUDE_CALL: Final[Mapping[str, Any]] = {
+    "modelId": CLAUDE,
+    "body": json.dumps({
+        "anthropic_version": "bedrock-2023-05-31",
+        "max_tokens": 100,
+        "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
+        "messages": [{"role": "user", "content": "Where is my tent?"}],
+    }),
+}  # fmt: skip
 CREDENTIALS: Final = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
 
 ONCE: Final = import_module("botocore.config").Config(retries={"max_attempts": 0})
@@ -88,6 +97,16 @@ async def invoke(client: Any) -> Notes:
     return [type(body).__name__, unread, sorted(json.loads(await done(body.read())))]
 
 
+async def invoke_claude(client: Any) -> Notes:
+    body = (await done(client.invoke_model(**CLAUDE_CALL)))["body"]
+    return sorted(json.loads(await done(body.read())))
+
+
+async def invoke_claude_stream(client: Any) -> Notes:
+    made = await done(client.invoke_model_with_response_stream(**CLAUDE_CALL))
+    return await types(made["body"])
+
+
 async def invoke_in_chunks(client: Any) -> Notes:
     body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
     return [type(body).__name__, sorted(json.loads(b"".join([chunk async for chunk in each(body.iter_chunks(64))])))]
@@ -115,7 +134,7 @@ SHAPES: Final = tuple(
     Shape(use.__name__, use, reported=use is not invoke_unread)
     for use in (
         converse, converse_stream, converse_stream_in_two_goes, invoke, invoke_in_chunks, invoke_into, invoke_unread,
-        invoke_stream,
+        invoke_stream, invoke_claude, invoke_claude_stream,
     )
 )  # fmt: skip
 

@@ -59,9 +59,10 @@ async def close(stream: Any) -> None:
 
 async def collected() -> None:
     """Garbage is collected, and the event loop has closed the generators that were part of it."""
-    gc.collect()
-    for _ in range(20):
-        await asyncio.sleep(0)
+    for _ in range(2):
+        gc.collect()
+        for _ in range(20):
+            await asyncio.sleep(0)
 
 
 async def test_exhausted(start: Start, telemetry: Telemetry) -> None:

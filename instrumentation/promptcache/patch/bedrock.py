@@ -93,12 +93,13 @@ def call(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
     """One logical call: its parameters wait here for its request."""
     operation, params = call["operation_name"], mapping(call["api_params"])
     ours = client.meta.service_model.service_name == SERVICE and operation in bedrock.OPERATIONS
-    wire = bedrock.wire(operation, text(params.get("modelId"))) if ours and is_instrumentation_enabled() else None
-    if wire is None:
+    body = _body(operation, params) if ours and is_instrumentation_enabled() else None
+    wire = bedrock.wire(operation, text(params.get("modelId")), body) if body is not None else None
+    if body is None or wire is None:
         yield None
         return
     asked = _asked(observer, client, operation, params, wire)
-    yield otel.set_value(_CALL, _Call(client, operation, _body(operation, params), asked))
+    yield otel.set_value(_CALL, _Call(client, operation, body, asked))
 
 
 def send(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
 from ..model import Facts, Prompt, Request, Section, Usage
+from . import anthropic
 from .wire import JSON, Blocks, Counters, Wire, flatten, items, mapping, params, text, usage
 
 MARKER: Final = "cachePoint"
@@ -99,8 +100,12 @@ def _usage(facts: Facts) -> Usage | None:
 
 CONVERSE: Final = Wire("bedrock.converse", "chat", _prompt, _read, _usage, _dull)
 
-MAKERS: Final[tuple[tuple[str, Wire], ...]] = (("amazon.nova", CONVERSE),)
-"""Whose wire the body of InvokeModel is, by what the model's id says: a profile or an ARN holds the model's name."""
+MAKERS: Final[tuple[tuple[str, str, Wire], ...]] = (
+    ("anthropic.claude", "anthropic_version", anthropic.MESSAGES),
+    ("amazon.nova", "schemaVersion", CONVERSE),
+)
+"""Whose wire the body of InvokeModel is: by the model's name in an id or an ARN, or where that is an opaque profile, by
+a field that the maker's body has."""
 
 OPERATIONS: Final[Mapping[str, bool]] = {
     "Converse": False,
@@ -116,11 +121,11 @@ def is_nova(model: str | None) -> bool:
     return model is not None and "amazon.nova" in model
 
 
-def wire(operation: str, model: str | None) -> Wire | None:
+def wire(operation: str, model: str | None, body: JSON) -> Wire | None:
     """The wire of a request; None where nothing is known of the model's own body."""
     if operation.startswith("Converse"):
         return CONVERSE
-    return next((wire for maker, wire in MAKERS if maker in (model or "")), None)
+    return next((wire for maker, mark, wire in MAKERS if maker in (model or "") or mark in body), None)
 
 
 def event_of(operation: str, event: Mapping[str, Any]) -> bytes | JSON:
