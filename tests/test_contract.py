@@ -170,6 +170,8 @@ def test_a_foreign_streams_span_is_enriched_before_it_ends(client: openai.OpenAI
         if chunk.usage:
             span.end()  # as an instrumentation does that sees the last chunk outside of us
     assert telemetry.attributes["promptcache.input_tokens"] > 1024
+    assert telemetry.attributes["promptcache.outcome"] == "cold"
+    assert "promptcache.cost.unknown" not in telemetry.attributes
     assert telemetry.metric("promptcache.calls") == 1
 
 

@@ -190,7 +190,7 @@ class Record:
         if self.span is None and not (self.asked.defer and self._failed):
             self.enter(self.context)
         try:
-            call = self._settle()
+            call = self._settle(final=True)
             if self._late():
                 self._open()
             safely(self.observer.meters.record, call, self.context)
@@ -228,10 +228,12 @@ class Record:
     def _count_once(self) -> bool:
         return self.observer.diagnosis.memory.first_time((self.asked.provider, self.facts.id))
 
-    def _settle(self) -> Call:
-        """The call as far as it is known now; the verdict is made once, with the first usage or at the end."""
+    def _settle(self, *, final: bool = False) -> Call:
+        """The call as far as it is known now; the verdict is made once, with the first usage or finally without."""
         facts = self.facts
         usage = safely(self.asked.wire.usage, facts)
+        if usage is None and not final:
+            return self._call(None, None, self._plainly(None))
         cost = safely(self.observer.book.cost, self._asked_for(), facts, usage) if usage or not self._failed else None
         if self._verdict is None:
             self._verdict = self._judge(usage, cost)
