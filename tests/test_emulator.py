@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptcache.emulator import tokens
+from promptcache.emulator import cache, tokens
 from promptcache.emulator.engine import Clock, Emulator, Record
 from promptcache.emulator.profiles import overrides
 from promptcache.emulator.replies import instance
@@ -72,6 +72,35 @@ def test_conversation_reads_what_was_there_before(engine: Emulator, model: str) 
     second = chat(engine, TEXT, "hello", "hi", "and now?", model=model)
     assert read(first) == 0
     assert first.outcome.input - 128 < read(second) <= first.outcome.input
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=80), min_size=1, max_size=12), st.sampled_from([OLD, NEW]))
+def test_a_conversation_that_only_grows_never_reads_less(turns: list[str], model: str) -> None:
+    engine = Emulator(Clock(NOW))
+    seen = [read(chat(engine, TEXT, *turns[:length], model=model)) for length in range(1, len(turns) + 1)]
+    assert seen == sorted(seen)
+
+
+def test_images_count_by_detail_and_are_told_apart(engine: Emulator) -> None:
+    def send(data: str, detail: str) -> Record:
+        image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}", "detail": detail}}
+        content = [image, {"type": "text", "text": TEXT}]
+        engine.post(CHAT, {"model": OLD, "messages": [{"role": "user", "content": content}]})
+        return engine.ledger[-1]
+
+    first = send("AAAA", "high")
+    assert read(send("BBBB", "high")) == 0
+    assert read(send("AAAA", "high")) > 1024
+    assert first.outcome.input - send("AAAA", "low").outcome.input == 680
+
+
+def test_cache_is_bounded(engine: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_LIMIT", 100)
+    for number in range(50):
+        chat(engine, f"{number} {TEXT}", "hello")
+    assert read(chat(engine, f"49 {TEXT}", "hello")) > 0
+    assert read(chat(engine, f"0 {TEXT}", "hello")) == 0
 
 
 @pytest.mark.parametrize("model", [OLD, NEW])

@@ -217,6 +217,9 @@ def test_command_prints_its_url_and_stays_on_loopback() -> None:
     script = "import typer\nfrom promptcache.emulator.command import emulate\ntyper.run(emulate)"
     run = [sys.executable, "-c", script]
     public = [*run, "--host", "0.0.0.0"]
+    without = "import sys\nsys.modules['uvicorn'] = None\n" + script
+    missing = subprocess.run([sys.executable, "-c", without], capture_output=True, check=False)
+    assert b'"promptcache[emulator]"' in missing.stderr.replace(b"\n", b"")
     refused = subprocess.run(public, capture_output=True, check=False)
     assert refused.returncode == 2
     assert b"not loopback" in refused.stderr

@@ -21,7 +21,10 @@ def emulate(
 ) -> None:
     """Speak the providers' APIs on loopback, with their caches and a clock that tests can move.
 
-    The first line printed is the URL. POST /_emulator/clock {"advance": 3600} moves the clock.
+    The first line printed is the URL. POST /_emulator/clock {"advance": 3600} moves the clock; reset, evict,
+    faults {"fault": "429", "times": 2, "path": "/v1"} and rules {"rules": "ttl=1h"} stand beside it, GET
+    /_emulator/requests tells the truth. One request is changed by the headers x-emulator-fault, x-emulator-rules,
+    x-emulator-usage (deepseek, moonshot, openrouter, xai, groq, vllm) and x-emulator-words.
     """
     try:
         from . import server  # starlette and uvicorn are an extra
