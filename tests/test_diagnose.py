@@ -493,11 +493,17 @@ def test_explicit_breakpoints() -> None:
 
 
 def test_a_first_image_takes_claude_s_messages_out() -> None:
-    lab = claude()
+    lab, images = claude(), (Param("images", True, "messages"),)
     lab.call(talk("one", marks=(0,)), 0, 3000, input=3000)
-    grown = talk("one", "two", marks=(1,))
-    said = lab.call(Prompt((*grown.blocks, text("messages", 2, "see", kind="image"))), 1200, 1900, input=3100)
-    assert (said.reason, said.hint, said.outcome) == ("image_changed", "image_added", "partial")
+    shown = talk("one", "two", marks=(1,), params=images)
+    said = lab.call(shown, 1200, 1900, input=3100)
+    assert (said.reason, said.hint, said.section, said.outcome) == (
+        "image_changed",
+        "image_added",
+        "messages",
+        "partial",
+    )
+    assert lab.call(talk("one", "two", "three", marks=(2,)), 1200, 1900, input=3100).hint == "image_removed"
 
 
 def test_a_race_is_seen_by_those_that_came_second() -> None:

@@ -116,6 +116,7 @@ PARAMS: Final[Mapping[str, str]] = MappingProxyType({
     "service_tier": "batch_or_tier",
     "serviceTier": "batch_or_tier",
     "context_management": "context_compacted",
+    "images": "image_changed",
 })  # fmt: skip
 """Parameters whose change has a name of its own; every other is `param_changed`."""
 

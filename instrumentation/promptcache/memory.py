@@ -56,7 +56,6 @@ class Trace:
     started: float
     links: tuple[int, ...]
     marks: tuple[int, ...] = ()
-    images: bool = False
     ttl: float = 0.0
     at: float | None = None
     served: str | None = None

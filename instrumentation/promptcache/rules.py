@@ -30,7 +30,7 @@ class Rule:
     `writes` says that written tokens are reported and billed, so that an entry stands only where it was written;
     `lookback` counts the blocks that a breakpoint looks back (None: it must stand at the same place again), `endings`
     the message ends that an implicit one does. `marks` is how many breakpoints may be written; `busy` the
-    requests a minute above which a key overflows; `images` that a first image takes the messages out of the cache.
+    requests a minute above which a key overflows.
     """
 
     provider: str
@@ -46,7 +46,6 @@ class Rule:
     endings: int = 20
     marks: int = 4
     busy: int | None = None
-    images: bool = False
 
 
 _GUIDE: Final = "OpenAI prompt caching guide, copies of July to October 2026"
@@ -59,13 +58,13 @@ RULES: Final = (
     Rule(r"openai|azure.*", r".*gpt-5\.5", "2026-10-01", _GUIDE + "; implicit points every 2,048 tokens",
          step=2048, ttl=1800.0, lapse=0.5, busy=15),
     Rule(r"openai|azure.*|.*bedrock", r".*gpt-(5\.[6-9]|[6-9]|\d\d)", "2026-10-01", _GUIDE, ttl=1800.0, writes=True),
-    Rule(_CLAUDES, r".*claude", "2026-09-01", _CLAUDE, lapse=0.9, writes=True, lookback=20, images=True),
+    Rule(_CLAUDES, r".*claude", "2026-09-01", _CLAUDE, lapse=0.9, writes=True, lookback=20),
     Rule(_CLAUDES, r".*claude-(opus-5|sonnet-5-5|haiku-5-5|fable-5|mythos-5)", "2026-10-07", _CLAUDE,
-         minimum=512, lapse=0.9, writes=True, lookback=20, images=True),
+         minimum=512, lapse=0.9, writes=True, lookback=20),
     Rule(_CLAUDES, r".*claude-(opus-4-7|(3-5-haiku|haiku-3-5)|3-haiku)", "2026-09-01", _CLAUDE,
-         minimum=2048, lapse=0.9, writes=True, lookback=20, images=True),
+         minimum=2048, lapse=0.9, writes=True, lookback=20),
     Rule(_CLAUDES, r".*claude-(opus-4-[56]|haiku-4-5)", "2026-09-01", _CLAUDE,
-         minimum=4096, lapse=0.9, writes=True, lookback=20, images=True),
+         minimum=4096, lapse=0.9, writes=True, lookback=20),
     Rule(r".*bedrock", r".*nova", "2026-06-01", "AWS prompt caching page (older copy)",
          minimum=1000, lapse=0.8, writes=True, lookback=20),
     Rule(r"gcp.*|google.*|gemini.*|vertex.*", r".*gemini", "2026-09-01", "Gemini caching page; no implicit TTL",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptcache.providers import openai
+from promptcache.providers import anthropic, openai
 from promptcache.providers.wire import Wire
 
 from .conversations import Message, State
@@ -19,7 +20,8 @@ class Api:
     """One API under one way of caching.
 
     `models` are two that share nothing, `writes` says that written tokens are reported, `ttl` is the lifetime in
-    seconds, `explicit` says that requests mark blocks.
+    seconds. `explicit` says that requests mark blocks, `tail` that only the end of a request is written, `harmless`
+    names parameters that take nothing out of the cache, `lookback` says that a breakpoint looks back only so far.
     """
 
     name: str
@@ -32,6 +34,9 @@ class Api:
     writes: bool
     ttl: float
     explicit: bool = False
+    tail: bool = False
+    harmless: frozenset[str] = frozenset({"tool_choice"})
+    lookback: bool = False
 
     def body(self, state: State) -> JSON:
         body = self.write(self, state)
@@ -109,6 +114,43 @@ _CHAT = {"effort": "reasoning_effort", "format": "response_format", "verbosity":
 _RESPONSES = _CHAT | {"effort": "reasoning.effort", "format": "text.format", "verbosity": "text.verbosity"}
 
 DAY = 86_400.0
+
+
+def _claude_part(message: Message) -> JSON:
+    if message.call is not None:
+        name, arguments = message.call
+        return {"type": "tool_use", "id": message.id, "name": name, "input": json.loads(arguments)}
+    if message.role == "tool":
+        return {"type": "tool_result", "tool_use_id": message.id, "content": message.text}
+    return {"type": "text", "text": message.text}
+
+
+def _claude_message(message: Message, mark: JSON) -> JSON:
+    parts = [_claude_part(message)]
+    if message.image is not None:
+        source = {"type": "base64", "media_type": "image/png", "data": message.image}
+        parts.append({"type": "image", "source": source})
+    parts[-1] |= mark
+    return {"role": "assistant" if message.role == "assistant" else "user", "content": parts}
+
+
+def _claude(api: Api, state: State) -> JSON:
+    marks, mark = state.marks or (), {"cache_control": {"type": "ephemeral"}}
+    tools = [
+        {"input_schema" if name == "parameters" else name: value for name, value in tool.items()}
+        for tool in state.tools
+    ]
+    return {
+        "max_tokens": 1000,
+        "tools": tools,
+        "system": [{"type": "text", "text": state.system} | (mark if -1 in marks else {})],
+        "messages": [_claude_message(m, mark if at in marks else {}) for at, m in enumerate(state.messages)],
+        **({} if api.explicit else mark),
+    }
+
+
+_CLAUDE = {"effort": "output_config.effort", "tool_choice": "tool_choice", "thinking": "thinking"}
+CLAUDES = ("claude-sonnet-4-5", "claude-opus-4-1")
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 NEW = ("gpt-5.6", "gpt-6-sol")
 APIS = (
@@ -119,4 +161,8 @@ APIS = (
     Api("chat 5.6", CHAT, openai.CHAT, "openai", NEW, _chat, _CHAT, True, 1800.0),
     Api("responses 5.6", RESPONSES, openai.RESPONSES, "openai", NEW, _responses, _RESPONSES, True, 1800.0),
     Api("chat explicit", CHAT, openai.CHAT, "openai", NEW, _chat, _CHAT, True, 1800.0, True),
-)
+    Api("messages", "/v1/messages", anthropic.MESSAGES, "anthropic", CLAUDES, _claude, _CLAUDE, True, 300.0,
+        explicit=True, harmless=frozenset(), lookback=True),
+    Api("messages automatic", "/v1/messages", anthropic.MESSAGES, "anthropic", CLAUDES, _claude, _CLAUDE, True, 300.0,
+        tail=True, harmless=frozenset(), lookback=True),
+)  # fmt: skip

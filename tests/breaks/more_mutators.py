@@ -30,7 +30,7 @@ def _image(name: str, before: bool, after: bool, hint: str) -> None:
         at = next(n for n, message in enumerate(states[-1].messages) if message.role == "user")
         image = f"{dice.getrandbits(6000):0x}"
         old, new = (_pictured(states, at, image if shown else None) for shown in (before, after))
-        index = at + 1 if api.explicit or api.path.endswith("responses") else at
+        index = at if api.path.endswith("completions") and not api.explicit else at + 1
         label = Label("image_changed", "messages", index, hint=hint)
         cut = dice.randint(3, len(states) - 2)
         yield from plain([old(state) for state in states[:cut]])
@@ -47,19 +47,18 @@ _image("image removed", before=True, after=False, hint="image_removed")
 # Parameters
 
 
-def _param(
-    name: str, param: str, before: Any, after: Any, reason: str = "param_changed", *, harmless: bool = False
-) -> None:
+def _param(name: str, param: str, before: Any, after: Any, reason: str = "param_changed") -> None:
     def mutate(dice: random.Random, api: Api) -> Steps:
         if not api.can(param):
             return iter(())
         states = [state.having(params={param: before}) for state in talk(dice, api)]
-        label = Label("none" if harmless else reason, "params")
+        label = Label("none" if param in api.harmless else reason, "params")
         return once(dice, states, lambda s: s.having(params={param: after}), label)
 
     MUTATORS[name] = mutate
 
 
+_BUDGETS = [{"type": "enabled", "budget_tokens": tokens} for tokens in (2000, 8000)]
 _SCHEMA = {
     "type": "json_schema",
     "name": "reply",
@@ -72,7 +71,8 @@ _param("response schema", "format", {"type": "json_object"}, _SCHEMA)
 _param("parallel tool calls", "parallel", True, False)
 _param("service tier", "tier", "default", "flex", "batch_or_tier")
 _param("cache key", "cache_key", "session-a", "session-b", "cache_key_changed")
-_param("tool choice", "tool_choice", "auto", "none", harmless=True)
+_param("tool choice", "tool_choice", {"type": "auto"}, {"type": "none"})
+_param("thinking budget", "thinking", _BUDGETS[0], _BUDGETS[1])
 
 
 @mutator("model")
@@ -144,7 +144,7 @@ def static_unmarked(dice: random.Random, api: Api) -> Steps:
 @mutator("lookback")
 def lookback(dice: random.Random, api: Api) -> Steps:
     """A burst of more messages at once than an implicit breakpoint looks back."""
-    if not api.writes or api.explicit:
+    if not api.writes or (api.explicit and not api.lookback):
         return
     states = talk(dice, api, 40)
     far = next(state for state in states if len(state.messages) > len(states[3].messages) + 45)

@@ -97,10 +97,11 @@ class World:
         return min(could, usage.input) - (usage.read or 0), could in (self.left if self.api.writes else self.left[-1:])
 
     def excuse(self, usage: Usage) -> str | None:
-        """A short auxiliary prompt is below the minimum; where no history is ever read, the breakpoint is at fault."""
+        """A short auxiliary prompt is below the minimum; where only tails are written, static prefixes are lost."""
         if usage.input < (self.emulator.overrides.get("minimum") or 1024):
             return "below_minimum"
-        return "breakpoint_missing_on_static" if self.emulator.overrides.get("implicit") == "pinned" else None
+        tail = self.api.tail or self.emulator.overrides.get("implicit") in ("latest", "pinned")
+        return "breakpoint_missing_on_static" if tail else None
 
     def remember(self, usage: Usage) -> None:
         cached = (usage.read or 0) + (usage.write or 0) if self.api.writes else usage.input // STEP * STEP

@@ -81,9 +81,8 @@ class Diagnosis:
 
     def _trace(self, request: Request, prompt: Prompt, chain: Chain, root: int) -> Trace:
         links = chain.links
-        images = rule(request.provider, request.model).images and any("image" in block.kind for block in prompt.blocks)
         leaf, scope = links[-1] if links else root, self._scope(request, prompt, chain)
-        return Trace(root, scope, leaf, len(links), chain.static, request.started, links, chain.marks, images)
+        return Trace(root, scope, leaf, len(links), chain.static, request.started, links, chain.marks)
 
     def _scope(self, request: Request, prompt: Prompt, chain: Chain) -> Scope:
         """The one object for this scope; its parts are hashed when it is new."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 from ..causes import CAUSES, PARAMS, THEIRS
@@ -14,6 +14,8 @@ from .compare import ORDER, Difference
 
 _SLACK: Final = 0.25
 """How far an estimate of tokens may be off before it is believed to show a miss."""
+_DOUBT: Final = 1.3
+"""How many times the minimum an estimate must reach before the prefix is believed to be long enough."""
 _OFTEN: Final = 3
 """After so many breaks in a row at one place, a change that proves nothing by itself does."""
 _RARE: Final = 5
@@ -102,9 +104,13 @@ def _missed(case: Case, relative: Relative) -> int:
 def _tolerance(case: Case, relative: Relative) -> float:
     """How many tokens may be missing without a meaning: rounding, and the error of an estimate."""
     rounding = case.rule.step if case.rule.step > 1 else 0
-    if relative.difference.kind in ("branch", "shortened"):
-        return rounding + max(_SLACK * relative.shared, 1.3 * case.rule.minimum - (case.usage.read or 0) - 1)
-    return rounding + (0 if relative.difference.kind == "extends" else _SLACK * relative.lost)
+    if relative.difference.kind == "extends":
+        return rounding
+    if relative.difference.kind == "break":
+        return rounding + _SLACK * relative.lost
+    whole = relative.difference.shared == case.trace.depth
+    least = case.rule.minimum * (1.0 if whole else _DOUBT) - (case.usage.read or 0) - 1
+    return rounding + max(0.0 if whole else _SLACK * relative.shared, least)
 
 
 def _explain(case: Case, relative: Relative, missed: int) -> Finding | None:
@@ -170,8 +176,13 @@ def _scope(case: Case, relative: Relative, missed: int) -> Finding | None:
             if shared_by_users
             else None
         )
-    if difference.kind == "break" and ORDER[difference.section or "messages"] < _LEVELS[level]:
+    if difference.kind == "break" and (
+        ORDER[difference.section or "messages"] < _LEVELS[level] or difference.cause == reason
+    ):
         return None
+    if reason == "image_changed":
+        hint = "image_added" if any(param[0] == name for param in case.trace.scope.params) else "image_removed"
+        return Finding(reason, missed, 0.9, relative, replace(_at(difference, "messages"), hint=hint))
     return Finding(reason, missed, 0.95 if name == "model" else 0.9, relative,
                    _at(difference, "model" if name == "model" else "params"))  # fmt: skip
 
@@ -186,9 +197,6 @@ def _breakpoints(case: Case, relative: Relative, missed: int) -> Finding | None:
     difference = relative.difference
     if not rule.writes or usage.write is None:
         return None
-    if difference.kind == "extends" and case.trace.images and not trace.images:
-        place = Difference("extends", difference.shared, section="messages", hint="image_added")
-        return Finding("image_changed", missed, 0.9, relative, place)
     if len(case.trace.marks) > rule.marks:
         return Finding("too_many_breakpoints", missed, 0.9, relative)
     if difference.kind == "branch":
@@ -196,11 +204,12 @@ def _breakpoints(case: Case, relative: Relative, missed: int) -> Finding | None:
     written = trace.depth if case.implicit or not trace.marks else trace.marks[-1]
     place = Difference("extends", difference.shared, section="messages")
     if case.implicit and not case.trace.marks:
-        if case.messages > rule.endings:
+        if case.messages >= (rule.lookback or rule.endings + 1):
             return Finding("lookback_exceeded", missed, 0.8, relative, place)
         pinned = usage.read and usage.read == trace.read
         return Finding("breakpoint_missing_on_static", missed, 0.7, relative, place) if pinned else None
-    reach = [mark - written for mark in case.trace.marks if mark >= written]
+    looking = (*case.trace.marks, case.trace.depth) if case.implicit else case.trace.marks
+    reach = [mark - written for mark in looking if mark >= written]
     if not reach or (rule.lookback is None and min(reach)):
         return Finding("breakpoint_missing_on_static", missed, 0.9, relative, place)
     if rule.lookback is not None and min(reach) >= rule.lookback:

@@ -16,7 +16,7 @@ from .judge import Relative
 _RELATIVES: Final = 6
 _PROBES: Final = 4
 _RIVALS: Final = 32
-_IMAGE_BYTES: Final = 3_000
+_IMAGE_BYTES: Final = 4_000
 """What an image weighs beside text: it costs tokens by its area, not by its bytes."""
 
 
@@ -32,7 +32,7 @@ def grown(
         twin = _twin(memory, own)
         text = "" if twin else body(block.data)
         prints = twin.grain if twin else grain(text)
-        size = min(prints.size, _IMAGE_BYTES) if "image" in block.kind else prints.size
+        size = _IMAGE_BYTES if "image" in block.kind else prints.size
         end += size
         nodes.append(Node(here, link, own, block.section, block.index, block.kind, size, end, prints))
         if block.section != "messages":
