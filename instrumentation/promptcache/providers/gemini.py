@@ -235,8 +235,6 @@ def _usage(facts: Facts, names: _Names) -> Usage | None:
             _sum(counts, tuple(f"{split}.{modality}" for split in splits for modality in theirs))
             for splits in (names.input_split, (names.read_split,), (names.output_split,))
         )
-        if number(fresh) is not None and number(read) is not None:
-            fresh = max(0, fresh - read)
         ours |= {f"{kind}.input": fresh, f"{kind}.read": read, f"{kind}.output": output}
     return usage(replace(facts, counts={name: value for name, value in ours.items() if value is not None}), _COUNTERS)
 
