@@ -5,7 +5,7 @@ DEMO := .venv-demo
 PIP := -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types sdk-suite compat clean
+.PHONY: help demo test check lint types sdk-suite compat coexistence prices oracle clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
@@ -44,6 +44,23 @@ sdk-suite: $(VENV)/.ready ## an SDK's own tests, plain and instrumented (SDK=ope
 
 compat: ## the call-shape matrix against older releases of the SDKs (RELEASES="openai==2.0.0 ...")
 	@$(PYTHON) tests/compat/run.py '$(RELEASES)'
+
+COEXISTENCE := .venv-coexistence
+$(COEXISTENCE)/.ready: pyproject.toml
+	@$(PYTHON) -m venv $(COEXISTENCE) && $(COEXISTENCE)/bin/python $(PIP) --editable '.[emulator]' \
+		pytest hypothesis openai opentelemetry-sdk opentelemetry-instrumentation-openai \
+		openinference-instrumentation-openai opentelemetry-instrumentation-genai-openai
+	@touch $@
+
+coexistence: $(COEXISTENCE)/.ready ## beside other LLM instrumentations: one span a call, theirs left untouched
+	@$(COEXISTENCE)/bin/python -m tests.coexistence.check official openinference openllmetry
+
+prices: $(VENV)/.ready ## compiles the price table anew from genai-prices, and shows what changed
+	@$(VENV)/bin/promptcache prices build
+
+oracle: $(VENV)/.ready ## a real Phoenix prices the same calls from its own table
+	@test -x .venv-oracle/bin/phoenix || { $(PYTHON) -m venv .venv-oracle && .venv-oracle/bin/python $(PIP) arize-phoenix; }
+	@$(VENV)/bin/python tests/oracle/phoenix_costs.py .venv-oracle/bin/phoenix
 
 clean: ## removes what the other targets made
 	rm -rf .venv* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,8 +1,8 @@
 """Beside another LLM instrumentation: one LLM span a call, ours where theirs is missing, theirs left untouched.
 
-    python -m tests.coexistence.check openllmetry|openinference|official
+    python -m tests.coexistence.check [official] [openinference] [openllmetry]
 
-Runs in an environment where the other one is installed (`make coexistence` makes it). Prints a line a case and exits
+Runs in an environment where the others are installed (`make coexistence` makes it). Prints a line a case and exits
 with 1 where any fails.
 """
 
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from importlib import import_module
+from itertools import product
 from multiprocessing import get_context
 from typing import Any, Final
 
@@ -75,6 +76,11 @@ CASES: Final[Mapping[Callable[[openai.OpenAI], None], int]] = {
 }  # fmt: skip
 
 
+LATER: Final = "it opens its span of a response when the response is there, so both have one"
+UNREACHABLE: Final = {("openllmetry", responses): LATER, ("openllmetry", responses_streamed): LATER}
+"""What cannot be one span: theirs does not exist yet while the call runs."""
+
+
 def wrong(telemetry: Telemetry, emulator: Emulator, calls: int) -> list[str]:
     """What is not as it should be after `calls` calls."""
     spans = [dict(span.attributes or {}) for span in telemetry.spans]
@@ -108,15 +114,16 @@ def check(other: str, first: str, case: Callable[[openai.OpenAI], None]) -> list
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("other", choices=OTHERS)
+    parser.add_argument("others", choices=OTHERS, nargs="+")
     asked = parser.parse_args()
     fine = True
-    for first in ("ours", "theirs"):
-        for case in CASES:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-                problems = process.submit(check, asked.other, first, case).result()
-            fine = fine and not problems
-            print(f"{asked.other:14} {first:6} first  {case.__name__:20} {'; '.join(problems) or 'ok'}", flush=True)
+    for other, first, case in product(asked.others, ("ours", "theirs"), CASES):
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            problems = process.submit(check, other, first, case).result()
+        known = bool(problems) and (other, case) in UNREACHABLE
+        fine = fine and (known or not problems)
+        said = f"known: {UNREACHABLE[other, case]}" if known else "; ".join(problems) or "ok"
+        print(f"{other:14} {first:6} first  {case.__name__:20} {said}", flush=True)
     sys.exit(not fine)
 
 
