@@ -247,10 +247,10 @@ WAYS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
 """What an SDK must offer for a shape to be possible."""
 
 
-def offered(path: str) -> bool:
-    """Whether this release of the SDK has `path`."""
+def offered(path: str, client: Callable[..., Any] = openai.OpenAI) -> bool:
+    """Whether a client of this release of the SDK has `path`."""
     try:
-        attrgetter(path)(openai.OpenAI(api_key="none"))
+        attrgetter(path)(client(api_key="none"))
     except AttributeError:
         return False
     return True
@@ -262,3 +262,12 @@ OPENAI: Final = tuple(
     if offered(path)
     for use in uses
 )
+
+
+def chat_started(client: Any, stream: bool = True, **more: Any) -> Any:
+    usage = {"stream_options": USAGE} if stream else {}
+    return client.chat.completions.create(**{**CHAT, **usage, **more}, stream=stream)
+
+
+def responses_started(client: Any, stream: bool = True, **more: Any) -> Any:
+    return client.responses.create(**{**RESPONSES, **more}, stream=stream)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Final
 
 import anthropic
 from opentelemetry import trace
 
-from .calls import HTTP, Notes, Reply, Shape, done, each, opened, types, unread
+from .calls import HTTP, Notes, Reply, Shape, done, each, offered, opened, types, unread
 from .conftest import Telemetry
 
 MODEL: Final = "claude-sonnet-5"
@@ -182,14 +182,26 @@ async def with_options(client: Any) -> Notes:
     return [type(made).__name__]
 
 
+WAYS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
+    "messages.create": (
+        create, stream, beta, beta_stream, raw, raw_unparsed, raw_stream, streamed_parse, streamed_json, streamed_lines,
+        streamed_bytes, streamed_events, streamed_unread, post_object, post_response, extra_body, with_options,
+        helper_text, helper_events, helper_final,
+    ),
+    "messages.parse": (parse,),
+    "beta.messages.stream": (beta_helper,),
+    "beta.messages.tool_runner": (tool_runner,),
+    "beta.messages.thread": (thread,),
+    "open_telemetry": (create_from_iterators,),
+}  # fmt: skip
+"""What an SDK must offer for a shape to be possible; one-shot iterators as long as it traces itself, or longer."""
+
 SHAPES: Final = tuple(
     Shape(use.__name__, use, reported=use is not streamed_unread)
-    for use in (
-        create, create_from_iterators, stream, helper_text, helper_events, helper_final, parse, beta, beta_stream,
-        beta_helper, tool_runner, thread, raw, raw_unparsed, raw_stream, streamed_parse, streamed_json, streamed_lines,
-        streamed_bytes, streamed_events, streamed_unread, post_object, post_response, extra_body, with_options,
-    )
-)  # fmt: skip
+    for path, uses in WAYS.items()
+    if offered(path, anthropic.Anthropic)
+    for use in uses
+)
 
 
 class _Theirs(trace.TracerProvider, trace.Tracer):
@@ -222,12 +234,25 @@ def _client(kind: Callable[..., Any], **options: Any) -> Callable[[str], Abstrac
     return client
 
 
-TRACED: Final[Mapping[str, Any]] = {"open_telemetry": {"tracer_provider": _Theirs()}}
+def started(client: Any, stream: bool = True, **more: Any) -> Any:
+    return client.messages.create(**{**ASKED, **more}, stream=stream)
+
+
+TRACES: Final = "open_telemetry" in inspect.signature(anthropic.Anthropic).parameters
+"""Whether this release traces itself."""
+TRACED: Final[Mapping[str, Any]] = {"open_telemetry": {"tracer_provider": _Theirs()}} if TRACES else {}
 UNTRACED: Final[Mapping[str, Any]] = {"open_telemetry": False}
 
 CLIENTS: Final = {
     "sync": _client(anthropic.Anthropic, **TRACED),
     "async": _client(anthropic.AsyncAnthropic, **TRACED),
-    "untraced": _client(anthropic.Anthropic, **UNTRACED),
-    "async-untraced": _client(anthropic.AsyncAnthropic, **UNTRACED),
-}
+} | (
+    {
+        "untraced": _client(anthropic.Anthropic, **UNTRACED),
+        "async-untraced": _client(anthropic.AsyncAnthropic, **UNTRACED),
+    }
+    if TRACES
+    else {}
+)
+
+ENDINGS: Final[Mapping[str, Any]] = {"starts": {"messages": started}, "errors": anthropic, "early": True}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
 import openai
 
-from .calls import OPENAI, Shape, done
+from .calls import OPENAI, Shape, chat_started, done, offered, responses_started
 
 Client = Callable[[str], AbstractAsyncContextManager[Any]]
 """Makes a client for the emulator at an address, and closes it."""
@@ -19,12 +19,19 @@ Client = Callable[[str], AbstractAsyncContextManager[Any]]
 
 @dataclass(frozen=True)
 class Kit:
-    """One SDK: its call shapes, its sync and async clients, and what starts a stream."""
+    """One SDK: its call shapes, its sync and async clients, and what starts a stream.
+
+    For `test_endings`: `starts` begin a stream that can be closed (or a plain call with `stream=False`), `errors` holds
+    the SDK's exceptions, `early` says that the first event of a stream brings usage already.
+    """
 
     name: str
     shapes: tuple[Shape, ...]
     clients: Mapping[str, Client]
     streams: tuple[Callable[[Any], Awaitable[Any]], ...] = ()
+    starts: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
+    errors: Any = None
+    early: bool = False
 
 
 def _openai(kind: Callable[..., Any]) -> Client:
@@ -42,11 +49,17 @@ def _calls(name: str, *modules: str) -> tuple[Kit, ...]:
     if not all(find_spec(module.partition(".")[0]) and find_spec(module) for module in modules):
         return ()
     calls = import_module(f".calls_{name}", __package__)
-    return (Kit(name, calls.SHAPES, calls.CLIENTS, getattr(calls, "STREAMS", ())),)
+    return (Kit(name, calls.SHAPES, calls.CLIENTS, getattr(calls, "STREAMS", ()), **getattr(calls, "ENDINGS", {})),)
 
 
 KITS: Final = (
-    Kit("openai", OPENAI, {"sync": _openai(openai.OpenAI), "async": _openai(openai.AsyncOpenAI)}),
+    Kit(
+        "openai",
+        OPENAI,
+        {"sync": _openai(openai.OpenAI), "async": _openai(openai.AsyncOpenAI)},
+        starts={"chat": chat_started} | ({"responses": responses_started} if offered("responses.create") else {}),
+        errors=openai,
+    ),
     *_calls("anthropic", "anthropic"),
     *_calls("google", "google.genai"),
     *_calls("bedrock", "boto3", "aiobotocore"),

@@ -173,7 +173,7 @@ def _delta(event: JSON) -> Facts:
 
 
 def _failure(event: JSON) -> Facts:
-    return Facts(failed=text(mapping(event.get("error")).get("type")) or "error", terminal=True)
+    return Facts(failed=text(mapping(event.get("error")).get("type")) or "error")
 
 
 _CONTENT: Final = Facts(content=True)
