@@ -133,7 +133,8 @@ def _sketch(text: str) -> array[int]:
 
 def words(text: str) -> array[int]:
     """Hashes (32 bits) of the telling words."""
-    return _hashes((word for word in set(text[:_TELLING_LIMIT].split()) if telling(word)), _WORDS)
+    odd = [word for word in set(text[:_TELLING_LIMIT].split()) if not (word.isalpha() and word.islower())]
+    return _hashes(filter(telling, odd), _WORDS)
 
 
 def telling(word: str) -> bool:

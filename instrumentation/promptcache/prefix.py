@@ -65,15 +65,13 @@ class Hasher:
 
     def chain(self, prompt: Prompt, root: int = 0) -> Chain:
         """The digests of all blocks in their order; `root` keeps the chains of different caches apart."""
-        own: list[int] = []
-        links: list[int] = []
         seed, link, blocks, dumps = self._seed, root, prompt.blocks, marshal.dumps
-        for block in blocks:
-            try:
-                digest = hash(dumps((seed, block.data), _MARSHAL))
-            except ValueError:
-                digest = hash(_dump((seed, block.data)))
-            own.append(digest)
+        try:
+            own = [hash(dumps((seed, block.data), _MARSHAL)) for block in blocks]
+        except ValueError:
+            own = [self.own(block.data) for block in blocks]
+        links: list[int] = []
+        for block, digest in zip(blocks, own, strict=True):
             links.append(link := hash((link, block.section, digest)))
         static = next((at for at, block in enumerate(blocks) if block.section == "messages"), len(blocks))
         marks = tuple([depth for depth, block in enumerate(blocks, 1) if block.mark is not None])

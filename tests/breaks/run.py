@@ -16,6 +16,7 @@ from promptcache.model import Cost, Facts, Request, Usage, Verdict
 from promptcache.prices import Book
 
 from .apis import Api
+from .conversations import Message
 from .more_mutators import mutators
 from .mutators import Label, Step
 
@@ -56,6 +57,7 @@ class World:
         self.prices = Book.load(None)
         self.better = Emulator(self.clock, rules)
         self.left: list[int] = []
+        self.last: tuple[Message, ...] = ()
 
     def request(self, step: Step) -> Request:
         body = self.api.body(step.state)
@@ -94,7 +96,11 @@ class World:
             # What is new in the twin would have been new here too: a prompt that shrank had less to read.
             fresh = twin.input - could
             could = min(could, usage.input - fresh)
-        return min(could, usage.input) - (usage.read or 0), could in (self.left if self.api.writes else self.left[-1:])
+        # Without reported writes a boundary is known only from the call that this one goes on from.
+        before_it, self.last = self.last, step.state.messages
+        follows = step.state.messages[: len(before_it)] == before_it
+        known = self.left if self.api.writes else self.left[-1:] if follows else []
+        return min(could, usage.input) - (usage.read or 0), could in known
 
     def excuse(self, usage: Usage) -> str | None:
         """A short auxiliary prompt is below the minimum; where only tails are written, static prefixes are lost."""

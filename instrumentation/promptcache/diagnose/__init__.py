@@ -171,8 +171,8 @@ class Diagnosis:
         memory, chain = self.memory, sighting.chain
         trace.input, trace.read, trace.write = usage.input, usage.read or 0, usage.write
         asked = min((lifetime(known, ttl) for ttl in usage.write_by_ttl), default=None)
-        marked = next((block.mark for block in reversed(prompt.blocks) if block.mark), prompt.lifetime)
-        trace.ttl = asked or lifetime(known, marked)
+        marked = prompt.blocks[trace.marks[-1] - 1].mark if trace.marks else None
+        trace.ttl = asked or lifetime(known, marked or prompt.lifetime)
         relative = _closest(sighting.relatives, finding)
         if relative is not None:
             trace.family = relative.trace.family
