@@ -93,8 +93,7 @@ async def converse_stream_in_two_goes(client: Any) -> Notes:
 
 async def invoke(client: Any) -> Notes:
     body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
-    unread = body._amount_read
-    return [type(body).__name__, unread, sorted(json.loads(await done(body.read())))]
+    return [type(body).__name__, body.tell(), sorted(json.loads(await done(body.read())))]
 
 
 async def invoke_claude(client: Any) -> Notes:
@@ -133,7 +132,8 @@ async def invoke_stream(client: Any) -> Notes:
 SHAPES: Final = tuple(
     Shape(use.__name__, use, reported=use is not invoke_unread)
     for use in (
-        converse, converse_stream, converse_stream_in_two_goes, invoke, invoke_in_chunks, invoke_into, invoke_unread,
+        *((invoke_into,) if hasattr(import_module("botocore.response").StreamingBody, "readinto") else ()),
+        converse, converse_stream, converse_stream_in_two_goes, invoke, invoke_in_chunks, invoke_unread,
         invoke_stream, invoke_claude, invoke_claude_stream,
     )
 )  # fmt: skip
