@@ -187,7 +187,8 @@ def test_how_caching_is_asked_for(options: Any, mode: str) -> None:
 def test_a_one_shot_iterator_is_never_touched() -> None:
     messages: Any = iter([{"role": "user", "content": "x"}])
     assert CHAT.prompt(request({"messages": messages})) is None
-    assert next(messages)
+    left: Any = next(messages)
+    assert left
 
 
 def test_an_empty_responses_body_has_no_prompt() -> None:

@@ -117,7 +117,8 @@ def main() -> None:
     parser.add_argument("others", choices=OTHERS, nargs="+")
     asked = parser.parse_args()
     fine = True
-    for other, first, case in product(asked.others, ("ours", "theirs"), CASES):
+    others: list[str] = asked.others
+    for other, first, case in product(others, ("ours", "theirs"), CASES):
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
             problems = process.submit(check, other, first, case).result()
         known = bool(problems) and (other, case) in UNREACHABLE
