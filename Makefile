@@ -4,8 +4,10 @@ VENV := .venv
 DEMO := .venv-demo
 PIP := -m pip --disable-pip-version-check install --quiet
 
+BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types sdk-suite compat coexistence prices oracle clean
+.PHONY: help demo test check lint types sdk-suite compat coexistence prices oracle alerts alerts-e2e collector clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
@@ -62,5 +64,25 @@ oracle: $(VENV)/.ready ## a real Phoenix prices the same calls from its own tabl
 	@test -x .venv-oracle/bin/phoenix || { $(PYTHON) -m venv .venv-oracle && .venv-oracle/bin/python $(PIP) arize-phoenix; }
 	@$(VENV)/bin/python tests/oracle/phoenix_costs.py .venv-oracle/bin/phoenix
 
+alerts: $(VENV)/.ready ## makes the committed alerts and views anew from their definition
+	@for backend in $(BACKENDS); do $(VENV)/bin/promptcache alerts $$backend --out exporters/promptcache_exporters/alerts/made; done
+
+alerts-e2e: $(VENV)/.ready ## the alerts against a real Prometheus and Alertmanager, from a broken prompt to the page
+	@$(VENV)/bin/python -m pytest tests/alerts_e2e $(ARGS)
+
+# Pinned, as the components in deploy/collector/builder.yaml are.
+OCB := go.opentelemetry.io/collector/cmd/builder@v0.155.0
+OTELCOL := .collector/otelcol-promptcache
+$(OTELCOL): deploy/collector/builder.yaml
+	@echo "building a collector, 5 to 15 minutes ..."
+	@GOBIN=$(CURDIR)/.collector go install $(OCB)
+	@.collector/builder --config $< --skip-compilation --skip-get-modules --skip-strict-versioning
+	@cd .collector/build && go build -mod=mod -trimpath -ldflags='-s -w' -o ../otelcol-promptcache .
+
+collector: $(VENV)/.ready ## builds a real collector with our configuration, sends it spans, reads them back (needs Go)
+	@if command -v go > /dev/null; then $(MAKE) --no-print-directory $(OTELCOL) && \
+		PROMPTCACHE_COLLECTOR=$(CURDIR)/$(OTELCOL) $(VENV)/bin/python -m pytest tests/collector $(ARGS); \
+	else echo "Not run: a collector is built from source, and there is no Go toolchain here (1.25 or newer)."; fi
+
 clean: ## removes what the other targets made
-	rm -rf .venv* dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv* .collector dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

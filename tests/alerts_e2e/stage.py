@@ -27,10 +27,13 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(log: Path, *command: str | Path, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
+def started(
+    log: Path, *command: str | Path, env: Mapping[str, str] | None = None, folder: Path | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a program until the end of the block; what it says goes to `log`."""
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env={**os.environ, **(env or {})})  # noqa: S603  # the programs under test
+        around = {**os.environ, **(env or {})}
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=around, cwd=folder)  # noqa: S603  # the programs under test
         try:
             yield process
         finally:

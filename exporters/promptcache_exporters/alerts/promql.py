@@ -34,9 +34,13 @@ def series(name: str) -> str:
 @final
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Writes expressions for one definition; they differ by where the service's name stands."""
+    """Writes expressions for one definition; they differ by where the service's name stands.
+
+    `picked` is a matcher that the service's label has to fit (`=~"$service"` on a dashboard).
+    """
 
     definition: Definition
+    picked: str = ""
 
     @property
     def service(self) -> str:
@@ -60,18 +64,30 @@ class Query:
         """Selects what is no result of a batch."""
         return f'{label(BATCH)}!~"(?i:true)"'
 
-    def increase(self, name: str, window: str, where: str = "") -> str:
-        """How much a counter rose in a window, through its resets, summed to the labels of `by`."""
-        return self.sum(f"increase({series(name)}{where and f'{{{where}}}'}[{window}])", self.by)
+    @property
+    def _joins(self) -> bool:
+        return self.definition.labels == "target_info"
+
+    def increase(self, name: str, window: str, where: str = "", by: tuple[str, ...] | None = None) -> str:
+        """How much a counter rose in a window, through its resets, summed to labels (those of `by`)."""
+        return self.over("increase", series(name), window, where, self.by if by is None else by)
+
+    def over(self, function: str, name: str, window: str, where: str, by: tuple[str, ...]) -> str:
+        """`increase` or `rate` of a series over a window, summed to labels."""
+        service = f"{self.service}{self.picked}" if self.picked and not self._joins else ""
+        chosen = ", ".join(filter(None, (where, service)))
+        return self.sum(f"{function}({name}{chosen and f'{{{chosen}}}'}[{window}])", by)
 
     def sum(self, vector: str, by: tuple[str, ...], offset: str = "") -> str:
-        """`vector` summed by labels, with the service's name joined to it where it is no label yet."""
-        return f"sum by ({', '.join(by)}) ({self.joined(vector, offset)})"
+        """`vector` summed to labels, with the service's name joined to it where it is no label yet."""
+        listed = ", ".join(by)
+        return f"sum{listed and f' by ({listed})'} ({self.joined(vector, offset)})"
 
     def joined(self, vector: str, offset: str = "") -> str:
         """`vector` with the label that names the service."""
-        if self.definition.labels != "target_info":
+        if not self._joins:
             return vector
         # A restart changes target_info's instance id: without `max by` two of them would match for a moment.
-        info = f"max by (job, instance, {self.service}) (target_info{offset})"
+        picked = f"{{{self.service}{self.picked}}}" if self.picked else ""
+        info = f"max by (job, instance, {self.service}) (target_info{picked}{offset})"
         return f"{vector} * on (job, instance) group_left ({self.service}) {info}"

@@ -1,0 +1,212 @@
+"""Honeycomb: triggers on spans, a calculated field and a board, as API bodies and as Terraform.
+
+Everything reads the span attributes `promptcache.*` alone, since other instrumentations write other counts under the
+standard names. Spans have to arrive unsampled, or with a sample rate that Honeycomb knows.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from promptcache.attributes import (
+    BATCH,
+    COST_AMOUNT,
+    COST_SAVED,
+    INPUT_TOKENS,
+    MISS_REASON,
+    MISSED_TOKENS,
+    OUTCOME,
+    PREFIX_HASH,
+    READ_TOKENS,
+    SHORTFALL_TOKENS,
+    WASTED_USD,
+)
+
+from .definition import Definition, seconds
+from .apicalls import document, head, rate_name, rate_text
+
+PAGES: Final = (
+    "api-docs.honeycomb.io/api/triggers",
+    "docs.honeycomb.io/api/calculated-fields/create-a-calculated-field",
+    "docs.honeycomb.io/notify/triggers/create",
+    "github.com/honeycombio/terraform-provider-honeycombio, docs/resources (formulas need 0.47.0 or newer)",
+)
+FIELD: Final = "promptcache_shortfall"
+DATASET: Final = "__all__"
+
+
+def _out(definition: Definition) -> list[dict[str, Any]]:
+    """What the hit rate leaves out. The attribute of batches is written on their results only."""
+    outcome = {"column": OUTCOME, "op": "not-in", "value": list(definition.left_out)}
+    return [outcome, {"column": BATCH, "op": "does-not-exist"}]
+
+
+def ratio(definition: Definition) -> dict[str, Any]:
+    """The query of the hit rate: one formula over named calculations, each with its own filters.
+
+    Filters of the whole query are not allowed beside named calculations. Where traffic is low the formula says 1.
+    """
+    named = (("read", READ_TOKENS), ("input", INPUT_TOKENS))
+    return {
+        "breakdowns": list(definition.keys),
+        "time_range": _range(definition),
+        "calculations": [
+            {"op": "SUM", "column": column, "name": name, "filters": _out(definition), "filter_combination": "AND"}
+            for name, column in named
+        ],
+        "formulas": [
+            {"name": "hit_rate", "expression": f"IF(GTE($input, {definition.min_tokens}), DIV($read, $input), 1)"}
+        ],
+    }
+
+
+def shortfall(definition: Definition, column: str) -> dict[str, Any]:
+    """The query with a single SUM: tokens that are missing to the target."""
+    return {
+        "breakdowns": list(definition.keys),
+        "time_range": _range(definition),
+        "calculations": [{"op": "SUM", "column": column}],
+        "filters": _out(definition),
+        "filter_combination": "AND",
+    }
+
+
+def guard(definition: Definition) -> float:
+    """The shortfall at which a service of `min_tokens` that reads nothing is told; a better one needs more traffic."""
+    return definition.target * definition.min_tokens
+
+
+def field(definition: Definition) -> dict[str, str]:
+    """The calculated field, which follows `--target` where the attribute follows OTEL_PROMPTCACHE_TARGET."""
+    return {
+        "alias": FIELD,
+        "expression": f"SUB(MUL({definition.target:g}, ${INPUT_TOKENS}), ${READ_TOKENS})",
+        "description": f"Tokens missing to a hit rate of {definition.target:g}; negative above it; sums without bias.",
+    }
+
+
+def _frequency(definition: Definition) -> int:
+    """Seconds between evaluations: whole minutes, at least a quarter of the window as Honeycomb demands."""
+    return max(60, -(-seconds(definition.window) // 240) * 60)
+
+
+def _range(definition: Definition) -> int:
+    return max(60, seconds(definition.window))
+
+
+def triggers(definition: Definition) -> dict[str, dict[str, Any]]:
+    """The triggers by a name for each: by formula, by calculated field, by attribute. One of them suffices."""
+    frequency = _frequency(definition)
+    times = min(5, max(1, -(-seconds(definition.hold) // frequency)))
+    rate = {"op": "<", "value": definition.target, "exceeded_limit": times}
+    short = {"op": ">", "value": guard(definition), "exceeded_limit": times}
+    text = (
+        f"Fires where the sum over {definition.window} exceeds {guard(definition):g}: so many tokens fewer than the"
+        f" target were read. With nothing read that is {definition.min_tokens:,} input tokens; the nearer the rate is to the"
+        " target, the more traffic it takes. Runbook: "
+        f"{definition.runbooks.rstrip('/')}/hit-rate-low.md"
+    )
+    rows = (
+        ("hit_rate", rate_name(definition), rate_text(definition), ratio(definition), rate),
+        ("shortfall_field", "Prompt cache short of its target (field)", text, shortfall(definition, FIELD), short),
+        ("shortfall_attribute", "Prompt cache short of its target", text, shortfall(definition, SHORTFALL_TOKENS), short),
+    )
+    return {
+        key: {"name": name, "description": about, "query": query, "threshold": threshold, "frequency": frequency,
+              "alert_type": "on_change"}
+        for key, name, about, query, threshold in rows
+    }  # fmt: skip
+
+
+def panels(definition: Definition) -> dict[str, tuple[str, dict[str, Any]]]:
+    """The queries of the board, title and specification by a name for each."""
+    sums = {
+        "tokens": ("Tokens read, and all input", [INPUT_TOKENS, READ_TOKENS], list(definition.keys)),
+        "outcomes": ("Calls by outcome", [], [OUTCOME]),
+        "reasons": ("Waste by cause (USD)", [WASTED_USD], [MISS_REASON]),
+        "prefixes": ("Prefixes that miss most", [MISSED_TOKENS, WASTED_USD], [PREFIX_HASH]),
+        "money": ("Cost and savings (USD)", [COST_AMOUNT, COST_SAVED], list(definition.keys)),
+    }
+    made = {"hit_rate": ("Hit rate", ratio(definition) | {"time_range": 86400})}
+    for key, (title, columns, by) in sums.items():
+        calculations = [{"op": "SUM", "column": column} for column in columns] or [{"op": "COUNT"}]
+        only = [{"column": OUTCOME, "op": "exists"}]
+        made[key] = (title, {"breakdowns": by, "time_range": 86400, "calculations": calculations, "filters": only})
+    return made
+
+
+def _api(definition: Definition) -> str:
+    requests: list[dict[str, Any]] = [
+        {"method": "POST", "path": f"/1/derived_columns/{DATASET}", "body": field(definition)}
+    ]
+    requests += [
+        {"method": "POST", "path": f"/1/triggers/{DATASET}", "body": body} for body in triggers(definition).values()
+    ]
+    places: list[dict[str, Any]] = []
+    for key, (title, query) in panels(definition).items():
+        annotation = {"query_id": f"<id of {key}>", "name": title}
+        requests.append({"method": "POST", "path": f"/1/queries/{DATASET}", "id": key, "body": query})
+        requests.append({"method": "POST", "path": f"/1/query_annotations/{DATASET}", "id": f"{key} note", "body": annotation})
+        shown = {"query_id": f"<id of {key}>", "query_annotation_id": f"<id of {key} note>"}
+        places.append({"type": "query", "query_panel": shown})
+    board = {"name": "Prompt cache", "type": "flexible", "panels": places}
+    requests.append({"method": "POST", "path": "/1/boards", "body": board})
+    return document(head(definition, "honeycomb", PAGES, *_CHOICE), requests)
+
+
+_CHOICE: Final = (
+    "One trigger suffices: by formula (hit rate and traffic as the definition has them), by calculated field, or by the",
+    "attribute promptcache.shortfall_tokens, whose target is OTEL_PROMPTCACHE_TARGET, for plans without formulas.",
+)
+
+
+def _terraform(definition: Definition) -> str:
+    about = "\n".join(f"# {line}" for line in head(definition, "honeycomb", PAGES, *_CHOICE))
+    column = field(definition)
+    parts = [
+        about,
+        'terraform {\n  required_providers {\n    honeycombio = {\n      source  = "honeycombio/honeycombio"\n'
+        '      version = ">= 0.47.0"\n    }\n  }\n}',
+        _block("resource", "honeycombio_derived_column", FIELD, {**column}),
+    ]
+    for key, trigger in triggers(definition).items():
+        plain = {name: trigger[name] for name in ("name", "description", "frequency", "alert_type")}
+        plain |= {"dataset": DATASET, "query_json": trigger["query"], "threshold": trigger["threshold"]}
+        parts.append(_block("resource", "honeycombio_trigger", key, plain))
+    shown = ""
+    for key, (title, query) in panels(definition).items():
+        parts.append(_block("resource", "honeycombio_query", key, {"dataset": DATASET, "query_json": query}))
+        note = {"dataset": DATASET, "query_id": f"${{honeycombio_query.{key}.id}}", "name": title}
+        parts.append(_block("resource", "honeycombio_query_annotation", key, note))
+        shown += (
+            f'\n  panel {{\n    type = "query"\n    query_panel {{\n      query_id            = honeycombio_query.{key}.id\n'
+            f"      query_annotation_id = honeycombio_query_annotation.{key}.id\n    }}\n  }}\n"
+        )
+    parts.append(f'resource "honeycombio_flexible_board" "promptcache" {{\n  name = "Prompt cache"\n{shown}}}')
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(kind: str, what: str, name: str, values: dict[str, Any]) -> str:
+    lines = [f'{kind} "{what}" "{name}" {{']
+    for key, value in values.items():
+        if key == "query_json":
+            text = json.dumps(value, indent=2).replace("\n", "\n  ")
+            lines.append(f"  query_json = jsonencode({_escaped(text)})")
+        elif isinstance(value, dict):
+            inside = "\n".join(f"    {inner} = {json.dumps(it)}" for inner, it in value.items())  # pyright: ignore[reportUnknownVariableType]  # a threshold's plain values
+            lines.append(f"  {key} {{\n{inside}\n  }}")
+        else:
+            lines.append(f"  {key} = {json.dumps(value)}")
+    return "\n".join([*lines, "}"])
+
+
+def _escaped(text: str) -> str:
+    """JSON as an HCL expression: `"key":` is valid there too, `${` would be a template."""
+    return re.sub(r"\$\{", "$${", text)
+
+
+def files(definition: Definition) -> dict[str, str]:
+    """The API bodies and the Terraform module, by their paths."""
+    return {"honeycomb/api.json": _api(definition), "honeycomb/promptcache.tf": _terraform(definition)}

@@ -1,0 +1,126 @@
+"""Every query of the dashboard, run by a real Prometheus over recorded samples whose answers are known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from promptcache_exporters.alerts import grafana
+from promptcache_exporters.alerts.definition import LABELS, Definition
+
+from .programs import program
+from .stage import free_port, get, started, wait
+
+START, MINUTES = 1_790_000_000, 30
+STEP = 15
+MODEL = {"gen_ai_request_model": "gpt-5.4"}
+HIT = MODEL | {"promptcache_outcome": "hit", "promptcache_batch": "false"}
+LOST = MODEL | {"promptcache_outcome": "unreported", "promptcache_batch": "false"}
+RECORDED: list[tuple[str, dict[str, str], float]] = [
+    ("promptcache_input_tokens", HIT, 1000),
+    ("promptcache_read_tokens", HIT, 800),
+    ("promptcache_write_tokens", HIT | {"promptcache_ttl": "5m"}, 150),
+    ("promptcache_calls", HIT, 9),
+    ("promptcache_calls", LOST, 1),
+    ("promptcache_unpriced_calls", MODEL | {"promptcache_cost_unknown": "model"}, 2),
+    ("promptcache_cost_usd", MODEL, 0.3),
+    ("promptcache_cost_without_cache_usd", MODEL, 1.0),
+    ("promptcache_wasted_usd", MODEL | {"promptcache_miss_reason": "expired"}, 0.05),
+    *(("promptcache_time_to_first_chunk_seconds_bucket", MODEL | {"promptcache_outcome": outcome, "le": le}, count)
+      for outcome, low, high in (("hit", 10, 10), ("miss", 0, 10))
+      for le, count in (("0.5", low), ("1.0", high), ("+Inf", high))),
+]  # fmt: skip
+"""Counters, their labels, and how much they rise in a minute."""
+
+EXPECTED: dict[str, dict[str, float]] = {
+    "Hit rate": {"shop": 0.8},
+    "Calls by outcome": {"hit": 9, "unreported": 1},
+    "Input tokens by class": {"read": 800, "written": 150, "uncached": 50},
+    "Cost an hour": {"with cache": 18, "without cache": 60},
+    "Saved and wasted an hour": {"saved": 42, "wasted: expired": 3},
+    "Time to the first chunk": {"hit p50": 0.25, "hit p95": 0.475, "miss p50": 0.75, "miss p95": 0.975},
+    "What these figures do not see": {"unreported": 1, "unpriced": 2},
+}
+
+
+def openmetrics() -> str:
+    """The samples as OpenMetrics text: a service that reports, and a second one that nobody asks for."""
+    lines: list[str] = []
+    for name in dict.fromkeys(name for name, _, _ in RECORDED):
+        bucket = name.endswith("_bucket")
+        lines.append(f"# TYPE {name.removesuffix('_bucket')} {'histogram' if bucket else 'counter'}")
+        for _, labels, rise in (row for row in RECORDED if row[0] == name):
+            for service in ("shop", "desk"):
+                every = labels | {"job": service, "instance": "a", "service_name": service}
+                shown = ",".join(f'{key}="{value}"' for key, value in every.items())
+                series = f"{name}{'' if bucket else '_total'}{{{shown}}}"
+                lines += [f"{series} {rise * at / 60:g} {START + at}" for at in range(0, MINUTES * 60, STEP)]
+    lines.append("# TYPE target info")
+    for service in ("shop", "desk"):
+        info = f'target_info{{job="{service}",instance="a",service_name="{service}"}}'
+        lines += [f"{info} 1 {START + at}" for at in range(0, MINUTES * 60, STEP)]
+    return "\n".join([*lines, "# EOF"]) + "\n"
+
+
+@pytest.fixture(scope="module")
+def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Prometheus that holds the recorded samples."""
+    folder = tmp_path_factory.mktemp("recorded")
+    (folder / "samples.txt").write_text(openmetrics())
+    fill = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples.txt", "data"]
+    subprocess.run(fill, cwd=folder, check=True, capture_output=True, timeout=60)  # noqa: S603  # the program under test
+    (folder / "prometheus.yml").write_text("{}")
+    address = f"127.0.0.1:{free_port()}"
+    flags = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=100y"]
+    command = [program("prometheus"), *flags, f"--web.listen-address={address}"]
+    with started(folder / "prometheus.log", *command, folder=folder):
+        wait("Prometheus answers", lambda: bool(get(f"http://{address}/api/v1/status/buildinfo")), 20)
+        yield f"http://{address}"
+
+
+def panels(labels: str) -> list[dict[str, Any]]:
+    (text,) = grafana.files(Definition(labels=labels)).values()
+    return json.loads(text)["panels"]
+
+
+def legend(template: str, labels: dict[str, str]) -> str:
+    for name, value in labels.items():
+        template = template.replace(f"{{{{{name}}}}}", value)
+    return template.removesuffix(", gpt-5.4")
+
+
+def ask(url: str, target: dict[str, Any], service: str) -> dict[str, float]:
+    """The samples of a panel's query, by their legends, with Grafana's variables filled in."""
+    from urllib.parse import urlencode
+
+    filled = target["expr"].replace("$__rate_interval", "1m").replace("$service", service).replace("$model", ".*")
+    at = START + MINUTES * 60 - STEP
+    found = get(f"{url}/api/v1/query?" + urlencode({"query": filled, "time": at}))["data"]["result"]
+    return {legend(target["legendFormat"], one["metric"]): float(one["value"][1]) for one in found}
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_every_query_answers_with_the_recorded_figures(prometheus: str, labels: str) -> None:
+    asked = [panel for panel in panels(labels) if panel["datasource"]["type"] == "prometheus"]
+    assert [panel["title"] for panel in asked] == list(EXPECTED)
+    for panel in asked:
+        found: dict[str, float] = {}
+        for target in panel["targets"]:
+            found |= ask(prometheus, target, "shop")
+        assert found == pytest.approx(EXPECTED[panel["title"]], rel=1e-6), panel["title"]
+
+
+@pytest.mark.parametrize("labels", LABELS)
+def test_the_choice_of_services_is_heeded(prometheus: str, labels: str) -> None:
+    for panel in panels(labels):
+        for target in panel["targets"] if panel["datasource"]["type"] == "prometheus" else ():
+            assert not {value for value in ask(prometheus, target, "nobody").values() if value}
+
+
+def test_all_services_are_two(prometheus: str) -> None:
+    first = panels("job")[0]["targets"][0]
+    assert ask(prometheus, first, ".*") == pytest.approx({"shop": 0.8, "desk": 0.8})
