@@ -195,16 +195,16 @@ def test_an_empty_responses_body_has_no_prompt() -> None:
     assert RESPONSES.prompt(request({})) is None
 
 
-@pytest.mark.parametrize(
-    ("event", "dull"),
-    [
-        ({"choices": [{"delta": {"content": "x"}}]}, True),
-        ({"choices": [{"delta": {}, "finish_reason": "stop"}]}, False),
-        ({"choices": [], "usage": {"prompt_tokens": 1}}, False),
-        ({"choices": [{"delta": {}}], "x_groq": {}}, False),
-        ({"error": {"code": "c"}}, False),
-    ],
-)
+DULL: Final[list[Any]] = [
+    ({"choices": [{"delta": {"content": "x"}}]}, True),
+    ({"choices": [{"delta": {}, "finish_reason": "stop"}]}, False),
+    ({"choices": [], "usage": {"prompt_tokens": 1}}, False),
+    ({"choices": [{"delta": {}}], "x_groq": {}}, False),
+    ({"error": {"code": "c"}}, False),
+]
+
+
+@pytest.mark.parametrize(("event", "dull"), DULL)
 def test_dull_chat_chunks(event: dict[str, Any], dull: bool) -> None:
     assert CHAT.dull(event) is dull
 

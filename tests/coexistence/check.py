@@ -77,7 +77,10 @@ CASES: Final[Mapping[Callable[[openai.OpenAI], None], int]] = {
 
 
 LATER: Final = "it opens its span of a response when the response is there, so both have one"
-UNREACHABLE: Final = {("openllmetry", responses): LATER, ("openllmetry", responses_streamed): LATER}
+UNREACHABLE: Final[Mapping[tuple[str, Callable[[openai.OpenAI], None]], str]] = {
+    ("openllmetry", responses): LATER,
+    ("openllmetry", responses_streamed): LATER,
+}
 """What cannot be one span: theirs does not exist yet while the call runs."""
 
 
