@@ -1,0 +1,255 @@
+"""Gemini's named caches: a span for what is done to one, its hash on the calls that read it, and its rent."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any, Final
+
+import pytest
+from google.genai import errors
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanKind, StatusCode
+
+from promptcache.model import NamedCache, Prefix
+from promptcache.storage import Storage
+
+from .calls import done, each
+from .calls_google import ASK, CLIENTS, GEMINI, LONG
+from .conftest import Telemetry
+
+RENT: Final = "promptcache.storage.usd"
+USD_PER_TOKEN_HOUR: Final = 1e-6
+"""Gemini 2.5 Flash: 1 USD per million token-hours (ai.google.dev, pricing, 2026-09-23)."""
+USD_PER_TOKEN: Final = 0.3e-6
+HOUR: Final = 3600.0
+
+pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+
+
+class Clock:
+    """Our clock, which is not the provider's."""
+
+    now = 1_780_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def telemetry(clock: Clock, instrumented: Callable[..., Telemetry]) -> Telemetry:
+    return instrumented(clock=clock)
+
+
+@pytest.fixture(params=CLIENTS)
+async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Any]:
+    async with CLIENTS[request.param](emulator_url) as made:
+        yield made
+
+
+async def create(client: Any, **more: Any) -> Any:
+    config = {"system_instruction": LONG, "contents": [ASK], "ttl": "3600s", **more}
+    return await done(client.caches.create(model=GEMINI, config=config))
+
+
+def only(telemetry: Telemetry, operation: str) -> ReadableSpan:
+    (span,) = (span for span in telemetry.spans if span.name.startswith(operation))
+    return span
+
+
+async def test_creating_one(client: Any, telemetry: Telemetry, clock: Clock) -> None:
+    cache = await create(client)
+    tokens = cache.usage_metadata.total_token_count
+    span = telemetry.span
+    attributes: Any = span.attributes
+    assert (span.name, span.kind) == (f"create_cache {GEMINI}", SpanKind.CLIENT)
+    assert attributes["gen_ai.operation.name"] == "create_cache"
+    assert attributes["gen_ai.provider.name"] == "gcp.gemini"
+    assert attributes["gen_ai.request.model"] == GEMINI
+    assert attributes["server.address"] == "127.0.0.1"
+    assert attributes["promptcache.cache.name"] == cache.name
+    assert attributes["promptcache.cache.tokens"] == tokens
+    assert attributes["promptcache.cache.expires"][:19] == cache.expire_time.isoformat()[:19]
+    assert attributes["promptcache.cache.committed_usd"] == pytest.approx(tokens * USD_PER_TOKEN_HOUR, rel=1e-6)
+    assert attributes["promptcache.cost.amount"] == pytest.approx(tokens * USD_PER_TOKEN)
+    assert telemetry.metric("promptcache.cost.usd") == pytest.approx(tokens * USD_PER_TOKEN)
+    assert "promptcache.outcome" not in attributes
+    assert telemetry.metric("promptcache.calls") == 0
+
+
+async def test_a_call_shows_the_hash_of_what_was_cached(client: Any, telemetry: Telemetry) -> None:
+    first, second = await create(client), await create(client, contents=["Something else."])
+    for cache in (first, second):
+        await done(client.models.generate_content(model=GEMINI, contents=ASK, config={"cached_content": cache.name}))
+    created_first, created_second, first_call, second_call = telemetry.spans
+    for created, call in ((created_first, first_call), (created_second, second_call)):
+        assert created.attributes is not None
+        assert call.attributes is not None
+        assert call.attributes["promptcache.prefix.hash"] == created.attributes["promptcache.prefix.hash"]
+        assert call.attributes["promptcache.prefix.complete"] is False
+        assert call.attributes["promptcache.outcome"] == "hit"
+    assert len({(span.attributes or {})["promptcache.prefix.hash"] for span in telemetry.spans}) == 2
+
+
+async def test_rent_accrues_until_the_cache_expires(client: Any, telemetry: Telemetry, clock: Clock) -> None:
+    full = (await create(client)).usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
+    for hours, share in ((0.0, 0.0), (0.5, 0.5), (0.25, 0.75), (1.0, 1.0), (100.0, 1.0)):
+        clock.now += hours * HOUR
+        assert telemetry.metric(RENT, gen_ai__request__model=GEMINI) == pytest.approx(share * full, rel=1e-6)
+
+
+async def test_a_longer_life_costs_more(client: Any, telemetry: Telemetry, clock: Clock) -> None:
+    cache = await create(client)
+    full = cache.usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
+    await done(client.caches.update(name=cache.name, config={"ttl": "7200s"}))
+    attributes: Any = only(telemetry, "update_cache").attributes
+    assert attributes["promptcache.cache.committed_usd"] == pytest.approx(2 * full, rel=1e-3)
+    assert attributes["promptcache.cache.name"] == cache.name
+    clock.now += 9 * HOUR
+    assert telemetry.metric(RENT) == pytest.approx(2 * full, rel=1e-3)
+
+
+async def test_deleting_one_ends_its_rent(client: Any, telemetry: Telemetry, clock: Clock) -> None:
+    cache = await create(client)
+    full = cache.usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
+    clock.now += 0.25 * HOUR
+    await done(client.caches.delete(name=cache.name))
+    attributes: Any = only(telemetry, "delete_cache").attributes
+    assert attributes["promptcache.cache.stored_usd"] == pytest.approx(full / 4, rel=1e-6)
+    assert attributes["promptcache.cache.name"] == cache.name
+    clock.now += 5 * HOUR
+    assert telemetry.metric(RENT) == pytest.approx(full / 4, rel=1e-6)
+
+
+async def test_looking_at_them_costs_nothing(client: Any, telemetry: Telemetry) -> None:
+    cache = await create(client)
+    await done(client.caches.get(name=cache.name))
+    assert [one.name async for one in each(await done(client.caches.list()))] == [cache.name]
+    assert [span.name.split()[0] for span in telemetry.spans] == ["create_cache", "get_cache", "list_caches"]
+    attributes: Any = only(telemetry, "get_cache").attributes
+    assert attributes["promptcache.cache.tokens"] == cache.usage_metadata.total_token_count
+    assert "promptcache.cache.committed_usd" not in attributes
+
+
+async def test_others_caches_are_unknown_and_not_free(
+    client: Any, clock: Clock, instrumented: Callable[..., Telemetry]
+) -> None:
+    cache = await create(client)
+    telemetry = instrumented(clock=clock)
+    await done(client.models.generate_content(model=GEMINI, contents=ASK, config={"cached_content": cache.name}))
+    assert "promptcache.prefix.hash" not in telemetry.attributes
+    assert telemetry.attributes["promptcache.outcome"] == "hit"
+    await done(client.caches.delete(name=cache.name))
+    assert "promptcache.cache.stored_usd" not in (only(telemetry, "delete_cache").attributes or {})
+    assert telemetry.metric(RENT) == 0
+
+
+async def test_a_cache_that_was_only_looked_at_is_not_ours_to_pay_for(
+    client: Any, clock: Clock, instrumented: Callable[..., Telemetry]
+) -> None:
+    cache = await create(client)
+    clock.now = cache.create_time.timestamp() + HOUR / 2
+    telemetry = instrumented(clock=clock)
+    await done(client.caches.get(name=cache.name))
+    assert telemetry.metric(RENT) == 0
+    await done(client.caches.delete(name=cache.name))
+    full = cache.usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
+    stored = (only(telemetry, "delete_cache").attributes or {})["promptcache.cache.stored_usd"]
+    assert stored == pytest.approx(full / 2, rel=1e-6)
+    assert telemetry.metric(RENT) == 0
+
+
+async def test_one_that_is_not_there(client: Any, telemetry: Telemetry) -> None:
+    with pytest.raises(errors.ClientError):
+        await done(client.caches.get(name="cachedContents/none"))
+    assert telemetry.attributes["error.type"] == "ClientError"
+    assert telemetry.span.status.status_code is StatusCode.ERROR
+    assert telemetry.span.status.description is None
+
+
+async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
+    with suppress_instrumentation():
+        await create(client)
+    assert not telemetry.spans
+
+
+# The arithmetic
+
+PREFIX: Final = Prefix("p1:0", None, None, None, 1, (), True)
+
+
+def price(model: str, tokens: int, seconds: float, at: float, provider: str) -> float | None:
+    return None if model == "unknown" else tokens * seconds
+
+
+def held(name: str, life: float | None, tokens: int = 2, model: str = "m") -> NamedCache:
+    return NamedCache(name, model, tokens, 500.0, None if life is None else 500.0 + life)
+
+
+@given(life=st.floats(0, 100), steps=st.lists(st.floats(0, 60), max_size=6), delete=st.booleans())
+def test_rent_never_falls_and_ends_where_the_cache_does(life: float, steps: list[float], delete: bool) -> None:
+    clock = SimpleNamespace(now=1000.0)
+    storage = Storage(price, lambda: clock.now)
+    storage.created("p", held("a/x", life), PREFIX)
+    last = 0.0
+    for step in steps:
+        clock.now += step
+        (total,) = (total for total, _ in storage.accrued())
+        assert last <= total
+        assert total == pytest.approx(2 * min(life, clock.now - 1000.0))
+        last = total
+    if delete:
+        assert storage.deleted("x") == pytest.approx(last)
+        clock.now += 1000
+        assert [total for total, _ in storage.accrued()] == [pytest.approx(last)]
+        assert storage.prefix("a/x") is PREFIX
+
+
+def test_two_caches_of_one_model_are_one_series() -> None:
+    clock = SimpleNamespace(now=0.0)
+    storage = Storage(price, lambda: clock.now)
+    storage.created("p", held("a", 10.0), None)
+    storage.created("p", held("b", 30.0), None)
+    storage.created("p", held("c", 30.0, model="unknown"), None)
+    clock.now = 20.0
+    ((total, series),) = storage.accrued()
+    assert total == pytest.approx(2 * 10 + 2 * 20)
+    assert series == ("p", "m")
+
+
+@pytest.mark.parametrize(
+    "cache",
+    [NamedCache(), NamedCache("a"), NamedCache("a", "m"), NamedCache(None, "m", 3)],
+    ids=lambda cache: str(cache),
+)
+def test_what_is_not_described_is_unknown(cache: NamedCache) -> None:
+    storage = Storage(price, lambda: 0.0)
+    storage.created("p", cache, PREFIX)
+    assert (storage.prefix("a"), storage.committed("a"), storage.deleted("a")) == (None, None, None)
+    assert not list(storage.accrued())
+
+
+def test_without_an_expiry_nothing_is_committed_but_rent_runs() -> None:
+    clock = SimpleNamespace(now=0.0)
+    storage = Storage(price, lambda: clock.now)
+    storage.created("p", NamedCache("a", "m", 2), None)
+    clock.now = 9.0
+    assert storage.committed("a") is None
+    assert storage.deleted("a") == 18.0
+
+
+def test_a_forked_child_pays_for_nothing() -> None:
+    storage = Storage(price, lambda: 9.0)
+    storage.created("p", held("a", 10.0), PREFIX)
+    storage.start_anew()
+    assert not list(storage.accrued())
+    assert storage.prefix("a") is PREFIX
+    assert storage.deleted("a") is not None
