@@ -277,6 +277,14 @@ def test_sdk_tools_thinking_and_prewarm(client: Any) -> None:
     assert kinds[-2:] == ["message_delta", "message_stop"]
 
 
+def test_sdk_threads_hold_what_was_said(client: Any) -> None:
+    opened = client.beta.messages.thread(model=MODEL, max_tokens=99, system=ASK["system"])
+    first = opened.send({"role": "user", "content": "hello there"})
+    second = opened.send({"role": "user", "content": "and now?"})
+    assert second.usage.cache_read_input_tokens == first.usage.cache_creation_input_tokens > 1024
+    assert second.usage.input_tokens > first.usage.input_tokens + first.usage.output_tokens / 2
+
+
 def test_sdk_batches(client: Any) -> None:
     asked: Any = [{"custom_id": "good", "params": ASK}, {"custom_id": "bad", "params": {"model": MODEL}}]
     batch = client.messages.batches.create(requests=asked)

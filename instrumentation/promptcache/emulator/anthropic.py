@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -38,7 +39,8 @@ def respond(
     host: Host, incoming: Incoming, table: tuple[Rules, ...], tier: str = "standard"
 ) -> tuple[JSON, Callable[[], None]]:
     """Runs one request against the cache: the message, and the commit of what it writes."""
-    body = incoming.body
+    body = _threaded(host, incoming.body)
+    incoming = replace(incoming, body=body)
     model = str(body.get("model") or incoming.params.get("model") or "")
     if not model or not rows(body.get("messages")) or not isinstance(body.get("max_tokens"), int):
         raise Refused(400, "model, messages and max_tokens: Field required")
@@ -67,7 +69,20 @@ def respond(
     print_ = Print(f"{model} {body.get('speed')}", seen, outcome.read + outcome.write)
     message |= _diagnostics(host, body, print_)
     host.keep(str(message["id"]), print_)
+    if body.get("thread"):
+        said_so_far = [*body["messages"], {"role": "assistant", "content": message["content"]}]
+        host.keep(f"thread/{message['id']}", body | {"messages": said_so_far})
     return message, commit
+
+
+def _threaded(host: Host, body: JSON) -> JSON:
+    """The whole request where the server holds its beginning (beta: message threads, anthropic 2.11.0)."""
+    if not (parent := obj(body.get("thread")).get("previous_message_id")):
+        return body
+    held: JSON | None = host.kept(f"thread/{parent}")
+    if held is None:
+        raise Refused(404, f"thread: no message {parent}")
+    return held | body | {"messages": [*held["messages"], *rows(body.get("messages"))]}
 
 
 def _diagnostics(host: Host, body: JSON, now: Print) -> JSON:
