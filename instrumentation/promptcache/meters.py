@@ -69,6 +69,7 @@ class Meters:
             for row in HISTOGRAMS
         ]
         self._bounds = {name: Bounded(DISTINCT_CHOSEN_VALUES) for name in chosen}
+        self._zeros: set[tuple[Any, ...]] = set()
         self._born: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 
     def rent(self, accrued: Callable[[], Iterable[tuple[float, tuple[str, str]]]]) -> None:
@@ -93,10 +94,19 @@ class Meters:
         base = self._base(call, context)
         for row, counter in self._counters:
             for value, extra in row.points(call):
-                counter.add(value, {**base, **extra}, context)
+                if value or self._new(row.name, base, extra):
+                    counter.add(value, {**base, **extra}, context)
         for row, histogram in self._histograms:
             for value, extra in row.points(call):
                 histogram.record(value, {**base, **extra}, context)
+
+    def _new(self, name: str, base: Mapping[str, Any], extra: Mapping[str, Any]) -> bool:
+        """Whether a 0 begins a series; a later one adds nothing, and takes the SDK as long as any number."""
+        key = (name, *base.values(), *extra.values())
+        if key in self._zeros:
+            return False
+        self._zeros.add(key)
+        return True
 
     def _base(self, call: Call, context: Context) -> Mapping[str, Any]:
         wanted = series(call)

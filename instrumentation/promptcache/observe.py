@@ -22,9 +22,9 @@ from opentelemetry.trace import Span, SpanKind
 from . import ambient, spans
 from .attributes import AT_START, read
 from .diagnose import Sighting
-from .model import Call, Cost, Facts, Prompt, Request, Usage, Verdict
+from .model import Call, Cost, Prompt, Request, Usage, Verdict
 from .observer import Asked, Observer
-from .providers.wire import JSON, merge
+from .providers.wire import JSON, NOTHING, merge
 
 log = getLogger("promptcache")
 
@@ -92,7 +92,7 @@ class Record:
         self.request: Request | None = None
         self.prompt: Prompt | None = None
         self.sighting: Sighting | None = None
-        self.facts = Facts()
+        self.facts = NOTHING
         self.error: str | None = None
         self.retries: int | None = None
         self.span: Span | None = None

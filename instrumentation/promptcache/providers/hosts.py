@@ -6,7 +6,8 @@ provider, as OpenTelemetry asks for; the user's table (`OTEL_PROMPTCACHE_PROVIDE
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Final
 
 SUFFIXES: Final[tuple[tuple[str, str], ...]] = (
@@ -39,7 +40,16 @@ def provider(host: str | None, default: str, own: Mapping[str, str], *, sure: bo
     if host is None:
         return default
     host = host.lower()
-    for suffix, name in (*own.items(), *(() if sure else SUFFIXES)):
+    return (_match(host, own.items()) if own else None) or (not sure and _usual(host)) or default
+
+
+@lru_cache(maxsize=1024)
+def _usual(host: str) -> str | None:
+    return _match(host, SUFFIXES)
+
+
+def _match(host: str, rows: Iterable[tuple[str, str]]) -> str | None:
+    for suffix, name in rows:
         if host == suffix.lstrip(".") or host.endswith(suffix if suffix.startswith(".") else f".{suffix}"):
             return name
-    return default
+    return None

@@ -65,8 +65,14 @@ def find(routes: Iterable[Route], method: str, url: str) -> Route | None:
     return next((row for row in routes if row.method == method and row.path.search(url)), None)
 
 
+NOTHING: Final = Facts()
+"""What is known before the first event."""
+
+
 def merge(earlier: Facts, later: Facts) -> Facts:
     """Both, where the later non-null value wins; counters are cumulative, finish reasons add up."""
+    if earlier is NOTHING:
+        return later
     values: dict[str, Any] = {}
     for name in _FACTS:
         before, after = getattr(earlier, name), getattr(later, name)
@@ -90,7 +96,8 @@ _JOIN: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
 
 def mapping(value: object) -> JSON:
     """`value` if it is a mapping, else an empty one."""
-    return cast("JSON", value) if isinstance(value, Mapping) else {}
+    # Nearly all are plain dicts, which are recognised ten times as fast.
+    return cast("JSON", value) if type(value) is dict or isinstance(value, Mapping) else {}
 
 
 def items(value: object) -> list[Any]:
@@ -255,6 +262,8 @@ def params(body: JSON, rows: Iterable[tuple[str, Any]]) -> tuple[Param, ...]:
         value: Any = body
         for step in name.split("."):
             value = mapping(value).get(step)
-        if value is not None:
+            if value is None:
+                break
+        else:
             found.append(Param(name, value, level))
     return tuple(found)
