@@ -15,8 +15,8 @@ EXPORTERS = ROOT / "exporters" / "promptcache_exporters"
 SOURCES = sorted([*PACKAGE.rglob("*.py"), *EXPORTERS.rglob("*.py")])
 
 LAYERS = (
-    {"model", "version", "settings", "plain", "generations", "causes", "exits"},
-    {"providers", "prefix", "grain", "rules", "memory", "prices", "storage"},
+    {"model", "version", "settings", "plain", "generations", "grain", "causes", "exits"},
+    {"providers", "prefix", "rules", "memory", "prices", "storage"},
     {"diagnose", "attributes"},
     {"spans", "meters", "ambient"},
     {"observer"},
