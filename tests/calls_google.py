@@ -78,7 +78,8 @@ def stock(item: str) -> str:
 
 
 async def function_calling(client: Any) -> Notes:
-    made = await done(client.models.generate_content(**{**CALL, "config": {**CONFIG, "tools": [stock]}}))
+    asked = {"model": GEMINI, "contents": "What is the stock of tents?", "config": {**CONFIG, "tools": [stock]}}
+    made = await done(client.models.generate_content(**asked))
     return [type(made).__name__, len(made.automatic_function_calling_history)]
 
 

@@ -146,7 +146,7 @@ TOOL: Final = {"functionDeclarations": [{"name": "stock"}, {"name": "price"}]}
 
 
 def test_the_order_is_system_tools_contents() -> None:
-    body = {
+    body: dict[str, Any] = {
         "contents": [
             {
                 "role": "user",

@@ -96,7 +96,7 @@ async def test_a_call_shows_the_hash_of_what_was_cached(client: Any, telemetry: 
         assert call.attributes["promptcache.prefix.hash"] == created.attributes["promptcache.prefix.hash"]
         assert call.attributes["promptcache.prefix.complete"] is False
         assert call.attributes["promptcache.outcome"] == "hit"
-    assert len({(span.attributes or {})["promptcache.prefix.hash"] for span in telemetry.spans}) == 2
+    assert len({str((span.attributes or {})["promptcache.prefix.hash"]) for span in telemetry.spans}) == 2
 
 
 async def test_rent_accrues_until_the_cache_expires(client: Any, telemetry: Telemetry, clock: Clock) -> None:

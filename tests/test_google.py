@@ -1,0 +1,153 @@
+"""What is particular to google-genai: two services, hops, retries, spans of others around its calls."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any
+
+import pytest
+from google import genai
+from google.oauth2.credentials import Credentials
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.trace import ReadableSpan
+
+from promptcache import PromptCacheInstrumentor
+from promptcache.emulator.engine import Emulator
+
+from .calls import done, each
+from .calls_google import CALL, CLIENTS, GEMINI, function_calling, options
+from .conftest import Telemetry
+
+pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+
+
+def said(span: ReadableSpan) -> Mapping[str, Any]:
+    return span.attributes or {}
+
+
+@pytest.fixture(params=CLIENTS)
+async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Any]:
+    async with CLIENTS[request.param](emulator_url) as made:
+        yield made
+
+
+@pytest.fixture
+def vertex(emulator_url: str) -> Iterator[genai.Client]:
+    client = genai.Client(
+        vertexai=True,
+        project="p",
+        location="us-central1",
+        credentials=Credentials(token="secret-token"),  # type: ignore[no-untyped-call]  # google-auth is not typed
+        http_options={"base_url": emulator_url},
+    )
+    yield client
+    client.close()
+
+
+def test_vertex_is_another_provider(vertex: genai.Client, telemetry: Telemetry) -> None:
+    vertex.models.generate_content(**CALL)
+    assert telemetry.attributes["gen_ai.provider.name"] == "gcp.vertex_ai"
+    assert telemetry.attributes["gen_ai.request.model"] == GEMINI
+    assert telemetry.attributes["promptcache.cost.amount"] > 0
+
+
+def test_a_named_cache_on_vertex(vertex: genai.Client, telemetry: Telemetry) -> None:
+    cache = vertex.caches.create(model=GEMINI, config={**CALL["config"], "ttl": "60s"})
+    assert cache.name
+    vertex.models.generate_content(model=GEMINI, contents="Hi.", config={"cached_content": cache.name})
+    created, called = telemetry.spans
+    assert said(created)["promptcache.prefix.hash"] == said(called)["promptcache.prefix.hash"]
+    vertex.caches.delete(name=cache.name)
+    assert said(telemetry.spans[-1])["promptcache.cache.stored_usd"] >= 0
+
+
+async def test_every_hop_of_function_calling_is_a_call(client: Any, emulator: Emulator, telemetry: Telemetry) -> None:
+    await function_calling(client)
+    assert len(telemetry.spans) == len(emulator.ledger) == 2
+    assert [said(span)["promptcache.input_tokens"] for span in telemetry.spans] == [
+        record.outcome.input for record in emulator.ledger
+    ]
+
+
+@pytest.mark.parametrize("kind", CLIENTS)
+async def test_retries_are_one_call(kind: str, emulator_url: str, emulator: Emulator, telemetry: Telemetry) -> None:
+    emulator.faults.add("500")
+    asked = options(emulator_url)
+    asked["http_options"]["retry_options"] = {"attempts": 3, "initial_delay": 0.01, "max_delay": 0.02}
+    client: Any = genai.Client(**asked)
+    await done((client.aio if kind == "async" else client).models.generate_content(**CALL))
+    assert telemetry.attributes["http.request.resend_count"] == 1
+    assert telemetry.span.status.is_unset
+    await client.aio.aclose()
+    client.close()
+
+
+@pytest.mark.parametrize("operation", ["generate_content", "invoke_agent"])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_span_around_it(operation: str, streamed: bool, client: Any, telemetry: Telemetry) -> None:
+    tracer = telemetry.tracers.get_tracer("theirs")
+    with tracer.start_as_current_span("theirs", attributes={"gen_ai.operation.name": operation}):
+        if streamed:
+            _ = [item async for item in each(await done(client.models.generate_content_stream(**CALL)))]
+        else:
+            await done(client.models.generate_content(**CALL))
+    theirs = next(span for span in telemetry.spans if span.name == "theirs")
+    if operation == "generate_content":
+        assert telemetry.spans == (theirs,)
+        assert said(theirs)["promptcache.input_tokens"] > 0
+        assert said(theirs)["gen_ai.response.finish_reasons"] == ("STOP",)
+    else:
+        ours = next(span for span in telemetry.spans if span is not theirs)
+        assert ours.parent == theirs.context
+        assert "promptcache.input_tokens" not in said(theirs)
+    assert telemetry.metric("promptcache.calls") == 1
+
+
+async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
+    with suppress_instrumentation():
+        await done(client.models.generate_content(**CALL))
+        if hasattr(client, "interactions"):
+            await done(client.interactions.create(model=GEMINI, input="Hi."))
+    assert not telemetry.spans
+
+
+async def test_counting_tokens_is_no_call(client: Any, telemetry: Telemetry) -> None:
+    await done(client.models.count_tokens(model=GEMINI, contents="Hi."))
+    assert not telemetry.spans
+
+
+async def test_an_interaction_that_is_fetched_again_counts_nothing(client: Any, telemetry: Telemetry) -> None:
+    made = await done(client.interactions.create(model=GEMINI, input="Hi."))
+    await done(client.interactions.get(made.id))
+    assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == 1
+
+
+async def test_a_call_that_goes_on_from_another_is_not_complete(client: Any, telemetry: Telemetry) -> None:
+    made = await done(client.interactions.create(model=GEMINI, input="Hi."))
+    await done(client.interactions.create(model=GEMINI, input="And?", previous_interaction_id=made.id))
+    assert [said(span)["promptcache.prefix.complete"] for span in telemetry.spans] == [True, False]
+
+
+async def test_a_cancelled_call(emulator_url: str, emulator: Emulator, telemetry: Telemetry) -> None:
+    emulator.faults.add("slow=30")
+    async with CLIENTS["async"](emulator_url) as client:
+        waiting = asyncio.create_task(client.models.generate_content(**CALL))
+        await asyncio.sleep(0.2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+    assert telemetry.attributes["error.type"] == "CancelledError"
+    assert telemetry.attributes["promptcache.outcome"] == "error"
+
+
+def test_the_sdk_is_as_it_was_afterwards(telemetry: Telemetry) -> None:
+    from google.genai._api_client import BaseApiClient
+
+    assert inspect.isgeneratorfunction(BaseApiClient.request_streamed)
+    assert inspect.iscoroutinefunction(BaseApiClient.async_request_streamed)
+    assert inspect.signature(BaseApiClient.request) == inspect.signature(inspect.unwrap(BaseApiClient.request))
+    patched = BaseApiClient.request
+    PromptCacheInstrumentor().uninstrument()
+    assert BaseApiClient.request is inspect.unwrap(patched)
