@@ -10,7 +10,7 @@ BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
 .PHONY: help demo test check lint types sdk-suite compat coexistence prices oracle alerts alerts-e2e collector clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
 
 define new-venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "promptcache needs Python 3.11 or newer: make PYTHON=python3.12 $@"; exit 2; }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from promptcache_exporters.alerts import grafana
@@ -29,7 +31,8 @@ RECORDED: list[tuple[str, dict[str, str], float]] = [
     ("promptcache_unpriced_calls", MODEL | {"promptcache_cost_unknown": "model"}, 2),
     ("promptcache_cost_usd", MODEL, 0.3),
     ("promptcache_cost_without_cache_usd", MODEL, 1.0),
-    ("promptcache_wasted_usd", MODEL | {"promptcache_miss_reason": "expired"}, 0.05),
+    ("promptcache_missed_tokens", MODEL | {"promptcache_miss_reason": "ttl_expired"}, 200),
+    ("promptcache_wasted_usd", MODEL | {"promptcache_miss_reason": "ttl_expired"}, 0.05),
     *(("promptcache_time_to_first_chunk_seconds_bucket", MODEL | {"promptcache_outcome": outcome, "le": le}, count)
       for outcome, low, high in (("hit", 10, 10), ("miss", 0, 10))
       for le, count in (("0.5", low), ("1.0", high), ("+Inf", high))),
@@ -41,7 +44,7 @@ EXPECTED: dict[str, dict[str, float]] = {
     "Calls by outcome": {"hit": 9, "unreported": 1},
     "Input tokens by class": {"read": 800, "written": 150, "uncached": 50},
     "Cost an hour": {"with cache": 18, "without cache": 60},
-    "Saved and wasted an hour": {"saved": 42, "wasted: expired": 3},
+    "Saved and wasted an hour": {"saved": 42, "wasted: ttl_expired": 3},
     "Time to the first chunk": {"hit p50": 0.25, "hit p95": 0.475, "miss p50": 0.75, "miss p95": 0.975},
     "What these figures do not see": {"unreported": 1, "unpriced": 2},
 }
@@ -95,8 +98,6 @@ def legend(template: str, labels: dict[str, str]) -> str:
 
 def ask(url: str, target: dict[str, Any], service: str) -> dict[str, float]:
     """The samples of a panel's query, by their legends, with Grafana's variables filled in."""
-    from urllib.parse import urlencode
-
     filled = target["expr"].replace("$__rate_interval", "1m").replace("$service", service).replace("$model", ".*")
     at = START + MINUTES * 60 - STEP
     found = get(f"{url}/api/v1/query?" + urlencode({"query": filled, "time": at}))["data"]["result"]
@@ -124,3 +125,16 @@ def test_the_choice_of_services_is_heeded(prometheus: str, labels: str) -> None:
 def test_all_services_are_two(prometheus: str) -> None:
     first = panels("job")[0]["targets"][0]
     assert ask(prometheus, first, ".*") == pytest.approx({"shop": 0.8, "desk": 0.8})
+
+
+RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
+
+
+@pytest.mark.parametrize("path", sorted(RUNBOOKS.glob("*-*.md")), ids=lambda path: path.stem)
+def test_the_queries_of_the_runbooks_are_understood(prometheus: str, path: Path) -> None:
+    asked = re.findall(r"^```promql\n(.*?)\n```", path.read_text(), re.MULTILINE | re.DOTALL)
+    assert asked
+    for query in asked:
+        answer = get(f"{prometheus}/api/v1/query?" + urlencode({"query": query, "time": START + MINUTES * 60 - STEP}))
+        assert answer["status"] == "success"
+        assert answer["data"]["result"] or "_hit:ratio" in query or "unless" in query or "== 0" in query, query

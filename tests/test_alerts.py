@@ -1,0 +1,290 @@
+"""Alerts and views: one definition, files that are the same for the same options, and nothing that is not ours in them.
+
+What the backends' own programs say of them: tests/alerts_e2e and tests/collector, run by `make`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from promptcache.attributes import COUNTERS, HISTOGRAMS, OWN, SHORTFALL_TOKENS, shortfall
+from promptcache.causes import CAUSES
+from promptcache.commands import app
+from promptcache.exits import Exit
+from promptcache.model import Call, Facts, Request, Usage, Verdict
+from promptcache_exporters.alerts import datadog, honeycomb, newrelic, prometheus, promql, signoz
+from promptcache_exporters.alerts.definition import ALLOWED, BY, DEFAULT, LABELS, Definition, seconds
+from promptcache_exporters.alerts.files import BACKENDS, MADE, files
+from typer.testing import CliRunner, Result
+
+from .rows import record
+
+ROOT = Path(__file__).parent.parent
+OURS = {row.name for row in OWN} | {SHORTFALL_TOKENS}
+METRICS = {row.name for row in (*COUNTERS, *HISTOGRAMS)}
+UNTRIED = ("honeycomb", "datadog", "newrelic", "signoz")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["alerts", *map(str, arguments)])
+
+
+def made(backend: str, **options: Any) -> str:
+    return "\n".join(files(backend, Definition(**options)).values())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_committed_files_are_those_of_the_definition(backend: str) -> None:
+    for name, text in files(backend, DEFAULT).items():
+        assert (MADE / name).read_text(encoding="utf-8") == text, "make alerts"
+
+
+def test_nothing_else_is_committed() -> None:
+    known = {name for backend in BACKENDS for name in files(backend, DEFAULT)}
+    assert {str(path.relative_to(MADE)) for path in MADE.rglob("*") if path.is_file()} == known
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_head_says_how_to_make_it_again(backend: str, tmp_path: Path) -> None:
+    options = ["--target", "0.7", "--for", "10m", "--by", "service,key:tenant", "--actionable", "--labels", "target_info"]
+    assert run(backend, *options, "--out", tmp_path).exit_code == Exit.OK
+    (first, *_) = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    found = re.search(r"Made by: promptcache alerts ([^\"\n]*)", first.read_text())
+    assert found
+    again = tmp_path / "again"
+    assert run(*found[1].split(), "--out", again).exit_code == Exit.OK
+    assert (again / first.relative_to(tmp_path)).read_bytes() == first.read_bytes()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_every_option_that_a_backend_can_heed_changes_its_files(backend: str) -> None:
+    usual = made(backend)
+    options: dict[str, Any] = {"by": ("service",)}
+    if backend != "collector":
+        options |= {"actionable": True, "target": 0.6}
+    if backend not in {"collector", "grafana"}:
+        options |= {"window": "10m", "min_tokens": 5000, "runbooks": "https://wiki/x"}
+    for name, value in options.items():
+        assert _body(made(backend, **{name: value})) != _body(usual), name
+
+
+def _body(text: str) -> str:
+    return "\n".join(line for line in text.splitlines() if "Made by" not in line)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--target", "1.5"], "--target 1.5: allowed is a share"),
+        (["--target", "0"], "--target"),
+        (["--window", "5"], "--window 5: allowed is a duration"),
+        (["--for", "0m"], "--for 0m: allowed is a duration"),
+        (["--min-tokens", "0"], "--min-tokens 0: allowed is a whole number"),
+        (["--labels", "pod"], "job, service_name, target_info"),
+        (["--by", "service,modle"], "service, model, response_model"),
+        (["--by", "model,model"], "at most once"),
+        (["--by", ""], "--by"),
+        (["--budget", "-1"], "--budget"),
+        (["--drop", "2"], "--drop"),
+        (["--runbooks", "two words"], "--runbooks"),
+    ],
+)
+def test_a_wrong_option_says_what_is_allowed(options: list[str], words: str) -> None:
+    result = run("prometheus", *options)
+    assert (result.exit_code, result.stdout) == (Exit.USAGE, "")
+    assert words in re.sub(r"[│\s]+", " ", result.stderr)
+
+
+def test_a_wrong_backend_says_which_there_are() -> None:
+    result = run("nagios")
+    assert result.exit_code == Exit.USAGE
+    assert all(name in result.stderr for name in BACKENDS)
+
+
+def test_every_option_is_checked() -> None:
+    assert set(Definition.__dataclass_fields__) - set(ALLOWED) == {"actionable"}
+
+
+def test_prometheus_needs_no_extra_and_grafana_names_it() -> None:
+    code = (
+        "import sys\nsys.modules['grafana_foundation_sdk'] = None\nsys.modules['yaml'] = None\n"
+        "from typer.testing import CliRunner\nfrom promptcache.commands import app\n"
+        "print([CliRunner().invoke(app, ['alerts', name]).exit_code for name in ('prometheus', 'collector', 'grafana')])\n"
+        "print(CliRunner().invoke(app, ['alerts', 'grafana']).stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603  # our own code
+    assert done.stdout.startswith("[0, 0, 2]")
+    assert "promptcache[alerts]" in done.stdout
+
+
+def test_durations() -> None:
+    assert [seconds(text) for text in ("30s", "5m", "1h", "2d")] == [30, 300, 3600, 172800]
+
+
+@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("by", [("service", "model"), tuple(BY), ("model",), ("key:tenant.id",)])
+def test_rules_are_yaml_after_the_conventions(labels: str, by: tuple[str, ...]) -> None:
+    (group,) = yaml.safe_load(made("prometheus", labels=labels, by=by))["groups"]
+    records = [rule for rule in group["rules"] if "record" in rule]
+    alerts = [rule for rule in group["rules"] if "alert" in rule]
+    assert all(re.fullmatch(r"\w+:\w+:\w+", rule["record"]) for rule in records)
+    for rule in alerts:
+        assert re.fullmatch(r"PromptCache([A-Z][a-z]+)+", rule["alert"])
+        assert rule["labels"]["severity"] in {"critical", "warning"}
+        assert set(rule["annotations"]) == {"summary", "description", "runbook_url"}
+    assert len(alerts) == 7
+
+
+def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
+    (group,) = yaml.safe_load(made("prometheus"))["groups"]
+    linked = {rule["annotations"]["runbook_url"] for rule in group["rules"] if "alert" in rule}
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "runbooks").glob("*.md")}
+    assert linked == there - {"docs/runbooks/README.md"}
+
+
+@pytest.mark.parametrize("backend", ["prometheus", "grafana"])
+def test_prometheus_names_are_those_of_the_contract(backend: str) -> None:
+    known = {promql.series(name) for name in promql.METRICS}
+    found = set(re.findall(r"(?<![:\w])promptcache_\w+(?=[{\[ ])", made(backend)))
+    found = {re.sub("_bucket$", "", name) for name in found}
+    assert found
+    assert found <= known | {"promptcache_outcome", "promptcache_miss_reason"}
+
+
+def columns(query: Any) -> Iterator[str]:
+    """The columns that a Honeycomb query computes with or filters by; what it groups by is another matter."""
+    for part in (*query["calculations"], *query.get("filters", ())):
+        yield from filter(None, [part.get("column")])
+        yield from columns({"calculations": part.get("filters", [])})
+
+
+def test_span_queries_read_only_our_own_counts() -> None:
+    queries = [trigger["query"] for trigger in honeycomb.triggers(DEFAULT).values()]
+    queries += [query for _, query in honeycomb.panels(DEFAULT).values()]
+    read = {column for query in queries for column in columns(query)}
+    assert read <= OURS | {honeycomb.FIELD}
+    assert set(re.findall(r"\$([\w.]+)", honeycomb.field(DEFAULT)["expression"])) <= OURS
+    assert "gen_ai.usage" not in "".join(made(backend) for backend in BACKENDS)
+
+
+def test_a_trigger_obeys_the_limits_of_honeycomb() -> None:
+    for window in ("1m", "5m", "1h", "1d"):
+        for trigger in honeycomb.triggers(Definition(window=window, hold="1h")).values():
+            query = trigger["query"]
+            assert query["time_range"] <= 4 * trigger["frequency"]
+            assert trigger["frequency"] % 60 == 0
+            assert 1 <= trigger["threshold"]["exceeded_limit"] <= 5
+            assert len(trigger["description"]) <= 1023
+            assert not ("formulas" in query and "filters" in query), "named calculations filter each for itself"
+
+
+def test_terraform_names_only_what_it_defines() -> None:
+    text = files("honeycomb", DEFAULT)["honeycomb/promptcache.tf"]
+    defined = {".".join(pair) for pair in re.findall(r'^resource "(\w+)" "(\w+)"', text, re.MULTILINE)}
+    used = set(re.findall(r"(honeycombio_\w+\.\w+)\.id", text))
+    assert used
+    assert used <= defined
+    assert text.count("{") == text.count("}")
+
+
+def test_dotted_metric_names_are_those_of_the_contract() -> None:
+    texts = [str(datadog.monitors(DEFAULT)), str(newrelic.conditions(DEFAULT)), str(signoz.rules(DEFAULT))]
+    for text in texts:
+        found = set(re.findall(r"promptcache\.[a-z_.]+(?<!\.)", text))
+        assert found & METRICS
+        assert found <= METRICS | OURS
+
+
+@pytest.mark.parametrize("backend", UNTRIED)
+def test_what_was_never_run_says_so_with_its_page(backend: str) -> None:
+    for text in files(backend, DEFAULT).values():
+        head = text[:800]
+        assert "NOT RUN LIVE" in head
+        assert re.search(r"\w+\.(com|io)/\S+", head)
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "collector"])
+def test_left_out_outcomes_are_in_every_file(backend: str) -> None:
+    assert "below_minimum" not in made(backend)
+    assert "below_minimum" in made(backend, actionable=True)
+    assert "unreported" in made(backend)
+
+
+def call(read: int | None, tokens: int) -> Call:
+    request = Request("openai", "openai", "chat", "m", None, None, False, {}, b"", 0.0)
+    return Call(request, Facts(), Verdict("hit"), usage=Usage(tokens, tokens - (read or 0), read, None))
+
+
+@given(
+    st.lists(st.integers(0, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=1),
+    st.sampled_from([0.25, 0.5, 0.75]),
+)
+def test_the_sum_of_shortfalls_is_the_ratio_of_sums(calls: list[tuple[int, int]], target: float) -> None:
+    short = sum(shortfall(call(read, tokens), target) or 0.0 for read, tokens in calls)
+    read, tokens = (sum(column) for column in zip(*calls, strict=True))
+    assert (short > 0) == (tokens > 0 and read / tokens < target)
+
+
+def test_a_call_that_reported_nothing_is_not_short_of_anything() -> None:
+    assert shortfall(call(None, 1000), 0.5) is None
+
+
+def test_the_dashboard_is_sound() -> None:
+    board = json.loads(made("grafana"))
+    panels = board["panels"]
+    assert len({panel["id"] for panel in panels}) == len(panels)
+    names = {variable["name"] for variable in board["templating"]["list"]}
+    assert {re.sub(r"[${}]", "", panel["datasource"]["uid"]) for panel in panels} <= names
+    used = set(re.findall(r"\$(\w+)", "".join(str(panel["targets"]) for panel in panels)))
+    assert used <= names | {"__rate_interval"}
+    cells = [(x, y) for panel in panels for x, y in _cells(panel["gridPos"])]
+    assert len(set(cells)) == len(cells), "panels lie upon each other"
+
+
+def _cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
+    assert place["x"] + place["w"] <= 24
+    return ((x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"]))
+
+
+def test_the_collector_counts_before_it_samples() -> None:
+    config = yaml.safe_load(files("collector", DEFAULT)["collector/promptcache.yaml"])
+    pipes = config["service"]["pipelines"]
+    assert "signal_to_metrics" in pipes["traces"]["exporters"]
+    assert not any("sampling" in name for name in pipes["traces"]["processors"])
+    metrics = config["connectors"]["signal_to_metrics"]["spans"]
+    assert all(row["name"].startswith("promptcache.spans.") and row["sum"]["monotonic"] for row in metrics)
+    assert all("AdjustedCount()" in row["sum"]["value"] for row in metrics)
+
+
+def test_the_rules_name_no_factor_that_cannot_be_reached() -> None:
+    # At a target of 50 % the error budget cannot burn faster than twice: 14.4 and 6 would be rules that never fire.
+    assert not re.search(r"14\.4|\b6 \*", _body(made("prometheus")))
+    assert prometheus.FILE in files("prometheus", DEFAULT)
+
+
+RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*-*.md"))
+
+
+@pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
+def test_a_runbook_has_its_parts_and_names_real_causes(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = path.read_text()
+    title = "PromptCache" + "".join(word.title() for word in path.stem.split("-"))
+    assert text.startswith(f"# {title}\n")
+    assert len(re.findall(r"^```(?:promql|sh)$", text, re.MULTILINE)) == 3
+    assert "## Usual causes" in text
+    named = {word for line in text.splitlines() if "reason `" in line for word in re.findall(r"`([a-z]+_[a-z_]+)`", line)}
+    assert named <= {*CAUSES, "not_requested"}
+    record(tmp_path / "promptcache.db", {})
+    monkeypatch.chdir(tmp_path)
+    for command in re.findall(r"^promptcache (.*)$", text, re.MULTILINE):
+        assert CliRunner().invoke(app, command.split()).exit_code in {Exit.OK, Exit.NO_CALLS}, command
