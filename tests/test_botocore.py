@@ -1,0 +1,217 @@
+"""What is particular to botocore and aiobotocore: other services, other instrumentations, bodies of all kinds."""
+
+from __future__ import annotations
+
+import gc
+import io
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from importlib import import_module
+from typing import Any, Final
+
+import pytest
+import wrapt
+from opentelemetry.instrumentation.utils import suppress_instrumentation
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import StatusCode
+
+from promptcache import PromptCacheInstrumentor
+from promptcache.emulator.engine import Emulator
+
+from .calls import done, each
+from .calls_bedrock import CALL, CLAUDE_CALL, CLIENTS, CREDENTIALS, NOVA_CALL, boto3
+from .conftest import Telemetry
+
+botocore: Final[Any] = import_module("botocore.client")
+
+
+def said(span: ReadableSpan) -> Mapping[str, Any]:
+    return span.attributes or {}
+
+
+@pytest.fixture(params=CLIENTS)
+async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Any]:
+    async with CLIENTS[request.param](emulator_url) as made:
+        yield made
+
+
+async def test_a_client_that_was_there_before_us(client: Any, instrumented: Callable[..., Telemetry]) -> None:
+    telemetry = instrumented()
+    await done(client.converse(**CALL))
+    assert telemetry.attributes["gen_ai.provider.name"] == "aws.bedrock"
+    assert telemetry.attributes["gen_ai.request.model"] == CALL["modelId"]
+    assert telemetry.attributes["promptcache.cost.amount"] > 0
+    assert telemetry.attributes["promptcache.prefix.breakpoints"] == ("system[0]",)
+
+
+# Others around the same call
+
+
+async def _stream(client: Any) -> None:
+    async for _ in each((await done(client.converse_stream(**CALL)))["stream"]):
+        pass
+
+
+async def _body(client: Any) -> None:
+    await done((await done(client.invoke_model(**CLAUDE_CALL)))["body"].read())
+
+
+async def _plain(client: Any) -> None:
+    await done(client.converse(**CALL))
+
+
+@pytest.mark.parametrize("theirs_first", [False, True])
+@pytest.mark.parametrize("use", [_plain, _stream, _body])
+async def test_one_span_with_another_instrumentation(
+    use: Callable[[Any], Any], theirs_first: bool, emulator_url: str
+) -> None:
+    telemetry = Telemetry()
+    original = botocore.BaseClient._make_api_call
+
+    def theirs(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        tracer = telemetry.tracers.get_tracer("theirs")
+        span = tracer.start_span("theirs", attributes={"gen_ai.operation.name": "chat"})
+        spans.append(span)
+        with import_module("opentelemetry.trace").use_span(span):
+            result = wrapped(*args, **kwargs)
+        if use is _plain:
+            span.end()  # as they do: while their wrapper runs, which may be inside ours
+        return result
+
+    spans: list[Any] = []
+    steps = [
+        lambda: telemetry.instrument(),
+        lambda: wrapt.wrap_function_wrapper(botocore.BaseClient, "_make_api_call", theirs),
+    ]
+    for step in reversed(steps) if theirs_first else steps:
+        step()
+    try:
+        async with CLIENTS["sync"](emulator_url) as client:
+            await use(client)
+    finally:
+        PromptCacheInstrumentor().uninstrument()
+        botocore.BaseClient._make_api_call = original
+    for span in spans:
+        span.end()
+    assert [span.name for span in telemetry.spans] == ["theirs"]
+    assert said(telemetry.span)["promptcache.input_tokens"] > 1000
+    assert telemetry.metric("promptcache.calls") == 1
+
+
+async def test_an_agent_around_it_is_its_parent(client: Any, telemetry: Telemetry) -> None:
+    tracer = telemetry.tracers.get_tracer("theirs")
+    with tracer.start_as_current_span("agent", attributes={"gen_ai.operation.name": "invoke_agent"}):
+        await done(client.converse(**CALL))
+    ours, agent = telemetry.spans
+    assert ours.parent == agent.context
+
+
+async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
+    with suppress_instrumentation():
+        await done(client.converse(**CALL))
+        await done((await done(client.invoke_model(**NOVA_CALL)))["body"].read())
+    assert not telemetry.spans
+
+
+# Failures
+
+
+@pytest.mark.parametrize(("status", "error"), [("429", "ThrottlingException"), ("500", "InternalServerException")])
+async def test_a_refused_call(status: str, error: str, client: Any, emulator: Emulator, telemetry: Telemetry) -> None:
+    emulator.faults.add(status)
+    with pytest.raises(client.exceptions.ClientError):
+        await done(client.converse(**CALL))
+    assert telemetry.attributes["error.type"] == error
+    assert telemetry.attributes["promptcache.outcome"] == "error"
+    assert telemetry.span.status.status_code is StatusCode.ERROR
+    assert telemetry.span.status.description is None
+
+
+async def test_a_connection_that_breaks(client: Any, emulator: Emulator, telemetry: Telemetry) -> None:
+    emulator.faults.add("reset")
+    with pytest.raises(import_module("botocore.exceptions").HTTPClientError) as broken:
+        await done(client.converse(**CALL))
+    assert telemetry.attributes["error.type"] == type(broken.value).__name__
+
+
+async def test_invalid_arguments_are_no_call(client: Any, telemetry: Telemetry) -> None:
+    with pytest.raises(import_module("botocore.exceptions").ParamValidationError):
+        await done(client.converse(modelId=3))
+    assert not telemetry.spans
+
+
+def test_retries_are_one_call(emulator_url: str, emulator: Emulator, telemetry: Telemetry) -> None:
+    emulator.faults.add("500")
+    config = import_module("botocore.config").Config(retries={"max_attempts": 1})
+    client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, config=config, **CREDENTIALS)
+    client.converse(**CALL)
+    client.close()
+    assert telemetry.attributes["http.request.resend_count"] == 1
+    assert telemetry.span.status.is_unset
+
+
+# What is no call of ours, and bodies of all kinds
+
+
+def test_other_services_and_operations_are_no_calls(telemetry: Telemetry) -> None:
+    stubber = import_module("botocore.stub").Stubber
+    answers: tuple[tuple[str, str, dict[str, Any]], ...] = (
+        ("s3", "list_buckets", {}),
+        ("bedrock-runtime", "list_async_invokes", {"asyncInvokeSummaries": []}),
+    )
+    for service, operation, answer in answers:
+        client = boto3.client(service, **CREDENTIALS)
+        with stubber(client) as stub:
+            stub.add_response(operation, answer)
+            getattr(client, operation)()
+        client.close()
+    assert not telemetry.spans
+
+
+async def test_a_model_whose_body_is_unknown_is_left_alone(client: Any, telemetry: Telemetry) -> None:
+    body = json.dumps({"prompt": "Hi.", "messages": [{"role": "user", "content": "Hi."}]})
+    answer = await done(client.invoke_model(modelId="meta.llama3-70b-instruct-v1:0", body=body))
+    assert await done(answer["body"].read())
+    assert not telemetry.spans
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, io.BytesIO])
+async def test_a_body_may_come_in_many_kinds(
+    kind: Callable[[bytes], Any], emulator_url: str, telemetry: Telemetry
+) -> None:
+    body = kind(NOVA_CALL["body"].encode())
+    async with CLIENTS["sync"](emulator_url) as client:
+        client.invoke_model(modelId=NOVA_CALL["modelId"], body=body)["body"].read()
+    assert telemetry.attributes["promptcache.input_tokens"] > 1000
+    # An open file is not ours to read: what the prompt was stays unknown.
+    assert ("promptcache.prefix.hash" in telemetry.attributes) is not isinstance(body, io.BytesIO)
+
+
+async def test_a_body_that_is_dropped_ends_with_the_garbage(client: Any, telemetry: Telemetry) -> None:
+    async def drop() -> None:
+        body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
+        length = int(body._content_length) if hasattr(body, "_content_length") else int(body._self_content_length)
+        await done(body.read(length))
+
+    await drop()
+    gc.collect()
+    assert telemetry.attributes["promptcache.input_tokens"] > 1000
+    assert telemetry.metric("promptcache.calls") == 1
+
+
+def test_a_body_as_a_context_manager(emulator_url: str, telemetry: Telemetry) -> None:
+    client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
+    with client.invoke_model(**NOVA_CALL)["body"] as raw:
+        assert type(raw).__module__.startswith("urllib3")
+        assert not telemetry.spans
+    client.close()
+    assert telemetry.attributes["promptcache.outcome"] == "unreported"
+
+
+async def test_streams_carry_nothing_once_we_are_gone(client: Any, telemetry: Telemetry) -> None:
+    stream = (await done(client.converse_stream(**CALL)))["stream"]
+    PromptCacheInstrumentor().uninstrument()
+    assert len([event async for event in each(stream)]) > 3
+    del stream
+    gc.collect()
+    assert telemetry.metric("promptcache.calls") == 1
