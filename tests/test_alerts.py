@@ -17,7 +17,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from promptcache.attributes import COUNTERS, HISTOGRAMS, OWN, SHORTFALL_TOKENS, shortfall
+from promptcache.attributes import COUNTERS, HISTOGRAMS, OWN, SHORTFALL_TOKENS, STANDARD, shortfall
 from promptcache.causes import CAUSES
 from promptcache.commands import app
 from promptcache.exits import Exit
@@ -270,6 +270,12 @@ def test_the_rules_name_no_factor_that_cannot_be_reached() -> None:
     # At a target of 50 % the error budget cannot burn faster than twice: 14.4 and 6 would be rules that never fire.
     assert not re.search(r"14\.4|\b6 \*", _body(made("prometheus")))
     assert prometheus.FILE in files("prometheus", DEFAULT)
+
+
+def test_jaegers_searches_name_attributes_of_the_contract() -> None:
+    tags = set(re.findall(r"([a-z_]+(?:\.[a-z_]+)+)=", (ROOT / "docs" / "jaeger.md").read_text()))
+    assert len(tags) > 5
+    assert tags <= OURS | {row.name for row in STANDARD}
 
 
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*-*.md"))
