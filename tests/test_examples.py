@@ -1,0 +1,52 @@
+"""The programs of examples/ run under the zero-code launcher, against the emulator, unchanged."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from promptcache.emulator.engine import Emulator
+
+ROOT: Final = Path(__file__).parent.parent
+PROGRAMS: Final[Mapping[str, Mapping[str, str]]] = {
+    "gemini_cache": {"GOOGLE_API_KEY": "no-key-needed", "GOOGLE_GEMINI_BASE_URL": "{url}"},
+    "bedrock_converse": {
+        "AWS_ACCESS_KEY_ID": "none",
+        "AWS_SECRET_ACCESS_KEY": "none",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "{url}",
+    },
+}
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_program_is_seen_without_a_change(
+    program: str, emulator: Emulator, emulator_url: str, tmp_path: Path
+) -> None:
+    database = tmp_path / "spans.db"
+    subprocess.run(
+        [
+            Path(sys.executable).parent / "opentelemetry-instrument",
+            *("--traces_exporter", "promptcache_sqlite", "--metrics_exporter", "none", "--logs_exporter", "none"),
+            *(sys.executable, ROOT / "examples" / f"{program}.py"),
+        ],
+        env=os.environ
+        | {name: value.format(url=emulator_url) for name, value in PROGRAMS[program].items()}
+        | {"OTEL_PROMPTCACHE_DB": str(database)},
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    with sqlite3.connect(database) as table:
+        rows = table.execute("SELECT input_tokens, read_tokens FROM llm_calls ORDER BY rowid").fetchall()
+    truth = [(record.outcome.input, record.outcome.read) for record in emulator.ledger]
+    assert rows == truth
+    assert sum(read for _, read in rows) > 2000
