@@ -82,7 +82,7 @@ def test_prometheus_scrapes_the_collector_and_loads_the_rules() -> None:
 def test_grafana_finds_its_sources_and_the_dashboard() -> None:
     sources = config("grafana", "/etc/grafana/provisioning/datasources/promptcache.yaml")["datasources"]
     for source in sources:
-        url = urlsplit(source["url"])
+        url = urlsplit(str(source["url"]))
         assert url.port in listens(str(url.hostname))
     (provider,) = config("grafana", "/etc/grafana/provisioning/dashboards/promptcache.yaml")["providers"]
     board = f"{provider['options']['path']}/promptcache.json"

@@ -5,22 +5,22 @@ It knows nothing of promptcache: `opentelemetry-instrument` does all there is to
 
 from __future__ import annotations
 
+import runpy
 import sys
 import time
 from pathlib import Path
 
 from openai import OpenAI
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "examples"))
-import support_agent  # noqa: E402  # the folder of examples is no package
+AGENT = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "support_agent.py"))
 
 
 def main(broken: Path) -> None:
     """Asks the same question with the handbook before it, until the process is ended."""
     client = OpenAI()
     while True:
-        prompt = support_agent.system_prompt(clock=broken.exists())
-        support_agent.answer(
+        prompt = AGENT["system_prompt"](clock=broken.exists())
+        AGENT["answer"](
             client,
             [{"role": "system", "content": prompt}, {"role": "user", "content": "Where is my tent?"}],
             stream=False,

@@ -11,7 +11,7 @@ import threading
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,11 +29,11 @@ def free_port() -> int:
 @contextmanager
 def started(
     log: Path, *command: str | Path, env: Mapping[str, str] | None = None, folder: Path | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Generator[subprocess.Popen[bytes]]:
     """Runs a program until the end of the block; what it says goes to `log`."""
     with log.open("wb") as out:
         around = {**os.environ, **(env or {})}
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=around, cwd=folder)  # noqa: S603  # the programs under test
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=around, cwd=folder)  # the programs under test
         try:
             yield process
         finally:
@@ -42,7 +42,7 @@ def started(
 
 
 def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # loopback
+    with urllib.request.urlopen(url, timeout=5) as answer:  # loopback
         return json.load(answer)
 
 
@@ -84,7 +84,7 @@ class Webhook:
 
 
 @contextmanager
-def webhook() -> Iterator[Webhook]:
+def webhook() -> Generator[Webhook]:
     """A pager on loopback."""
     kept = Webhook()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,14 +20,14 @@ RATIO = 'service_name_model:promptcache_hit:ratio_10s{gen_ai_request_model="gpt-
 def rules(path: Path) -> None:
     """The alert as a user makes it, with short times and a guard that suits them."""
     options = ["--labels", "target_info", "--window", "10s", "--for", "3s", "--min-tokens", "20000"]
-    made = subprocess.run(  # noqa: S603  # our own command
+    made = subprocess.run(  # our own command
         [BIN / "promptcache", "alerts", "prometheus", *options], check=True, capture_output=True, text=True, timeout=30
     )
     path.write_text(made.stdout)
 
 
 @contextmanager
-def agent(folder: Path, service: str, model_url: str) -> Iterator[str]:
+def agent(folder: Path, service: str, model_url: str) -> Generator[str]:
     """The support agent under `opentelemetry-instrument`; gives the address of its metrics."""
     port = free_port()
     env = {
@@ -38,13 +38,13 @@ def agent(folder: Path, service: str, model_url: str) -> Iterator[str]:
     }
     exporters = ["--traces_exporter", "none", "--metrics_exporter", "prometheus", "--logs_exporter", "none"]
     program = [BIN / "python", Path(__file__).with_name("busy_agent.py"), folder / f"{service}-is-broken"]
-    command = [BIN / "opentelemetry-instrument", "--service_name", service, *exporters, *program]
+    command: list[str | Path] = [BIN / "opentelemetry-instrument", "--service_name", service, *exporters, *program]
     with started(folder / f"{service}.log", *command, env=env):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
-def alertmanager(folder: Path, hook: Webhook) -> Iterator[str]:
+def alertmanager(folder: Path, hook: Webhook) -> Generator[str]:
     receiver = {"name": "pager", "webhook_configs": [{"url": hook.url, "send_resolved": True}]}
     route = {"receiver": "pager", "group_wait": "1s", "group_interval": "1s", "group_by": ["alertname", "service_name"]}
     # JSON is YAML.
@@ -57,7 +57,7 @@ def alertmanager(folder: Path, hook: Webhook) -> Iterator[str]:
 
 
 @contextmanager
-def prometheus(folder: Path, targets: list[str], alerts_to: str) -> Iterator[str]:
+def prometheus(folder: Path, targets: list[str], alerts_to: str) -> Generator[str]:
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(folder / "rules.yaml")],
@@ -66,12 +66,16 @@ def prometheus(folder: Path, targets: list[str], alerts_to: str) -> Iterator[str
     }
     (folder / "prometheus.yml").write_text(json.dumps(config))
     address = f"127.0.0.1:{free_port()}"
-    flags = {"config.file": folder / "prometheus.yml", "storage.tsdb.path": folder / "tsdb", "web.listen-address": address}
+    flags = {
+        "config.file": folder / "prometheus.yml",
+        "storage.tsdb.path": folder / "tsdb",
+        "web.listen-address": address,
+    }
     with started(folder / "prometheus.log", program("prometheus"), *as_flags(flags)):
         yield f"http://{address}"
 
 
-def as_flags(values: dict[str, Path | str]) -> list[str]:
+def as_flags(values: Mapping[str, object]) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
 
 
@@ -103,5 +107,7 @@ def test_a_broken_prompt_pages_and_its_repair_ends_the_page(tmp_path: Path) -> N
     (first,) = {alert["annotations"]["runbook_url"] for alert in hook.alerts}
     assert first == "docs/runbooks/hit-rate-low.md"
     took = time.monotonic() - begun
-    print(f"seen after {ready:.1f} s, paged {page:.1f} s, over {over:.1f} s; in all {took:.1f} s")  # noqa: T201  # the figures of the run
+    print(
+        f"seen after {ready:.1f} s, paged {page:.1f} s, over {over:.1f} s; in all {took:.1f} s"
+    )  # the figures of the run
     assert took < 60

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+
 from promptcache_exporters.alerts import grafana
 from promptcache_exporters.alerts.definition import LABELS, Definition
 
@@ -75,7 +76,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("recorded")
     (folder / "samples.txt").write_text(openmetrics())
     fill = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples.txt", "data"]
-    subprocess.run(fill, cwd=folder, check=True, capture_output=True, timeout=60)  # noqa: S603  # the program under test
+    subprocess.run(fill, cwd=folder, check=True, capture_output=True, timeout=60)  # the program under test
     (folder / "prometheus.yml").write_text("{}")
     address = f"127.0.0.1:{free_port()}"
     flags = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=100y"]
@@ -87,7 +88,8 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def panels(labels: str) -> list[dict[str, Any]]:
     (text,) = grafana.files(Definition(labels=labels)).values()
-    return json.loads(text)["panels"]
+    found: list[dict[str, Any]] = json.loads(text)["panels"]
+    return found
 
 
 def legend(template: str, labels: dict[str, str]) -> str:

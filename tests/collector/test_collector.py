@@ -10,14 +10,14 @@ import re
 import subprocess
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import grpc
+import grpc  # type: ignore[import-untyped]  # it ships no types
 import pytest
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
@@ -27,6 +27,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
 from opentelemetry.trace import TraceState
+
 from promptcache.attributes import BATCH, INPUT_TOKENS, OUTCOME, PREFIX_HASH, READ_TOKENS, REQUEST_MODEL, WASTED_USD
 from promptcache_exporters.alerts import collector
 from promptcache_exporters.alerts.definition import DEFAULT
@@ -51,9 +52,9 @@ class Sink(service.TraceServiceServicer):
 
 
 @contextmanager
-def sink() -> Iterator[tuple[Sink, int]]:
+def sink() -> Generator[tuple[Sink, int]]:
     kept, server = Sink(), grpc.server(ThreadPoolExecutor(2))
-    service.add_TraceServiceServicer_to_server(kept, server)
+    service.add_TraceServiceServicer_to_server(kept, server)  # type: ignore[no-untyped-call]  # generated code  # pyright: ignore[reportUnknownMemberType]
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
@@ -66,7 +67,14 @@ class Half(Sampler):
     """Says of each span that it stands for two, as a consistent sampler of 50 % does."""
 
     def should_sample(
-        self, parent_context: Any, trace_id: int, name: str, kind: Any = None, attributes: Any = None, *more: Any
+        self,
+        parent_context: Any,
+        trace_id: int,
+        name: str,
+        kind: Any = None,
+        attributes: Any = None,
+        links: Any = None,
+        trace_state: Any = None,
     ) -> SamplingResult:
         return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, TraceState([("ot", "th:8")]))
 
@@ -76,7 +84,10 @@ class Half(Sampler):
 
 def send(endpoint: str) -> None:
     """Calls of one service: hits, misses, cold ones, hits that wasted much, a batch result, and sampled ones."""
-    spans(endpoint, [("hit", 800, 0.0, HITS), ("miss", 0, 0.001, MISSES), ("cold", 0, 0.0, COLD), ("partial", 100, 0.5, DEAR)])
+    spans(
+        endpoint,
+        [("hit", 800, 0.0, HITS), ("miss", 0, 0.001, MISSES), ("cold", 0, 0.0, COLD), ("partial", 100, 0.5, DEAR)],
+    )
     spans(endpoint, [("prewarm", 0, 0.0, HALVED)], Half())
 
 
@@ -97,7 +108,7 @@ def spans(endpoint: str, rows: list[tuple[str, int, float, int]], sampler: Sampl
 
 def samples(url: str) -> dict[tuple[str, str, str], float]:
     """Our counters as Prometheus scrapes them, by name, outcome and whether they are of a batch."""
-    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # loopback
+    with urllib.request.urlopen(url, timeout=5) as answer:  # loopback
         text = answer.read().decode()
     found: dict[tuple[str, str, str], float] = {}
     for name, labels, value in re.findall(r"^(promptcache_spans_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE):
@@ -119,7 +130,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("files", [["promptcache.yaml"], ["promptcache.yaml", "clickhouse.yaml"]])
 def test_the_configuration_is_valid(made: Path, files: list[str]) -> None:
     options = [f"--config={made / name}" for name in files]
-    done = subprocess.run([PROGRAM, "validate", *options], capture_output=True, text=True, check=False, timeout=30)  # noqa: S603  # the program under test
+    done = subprocess.run(
+        [PROGRAM, "validate", *options], capture_output=True, text=True, check=False, timeout=30
+    )  # the program under test
     assert done.returncode == 0, done.stderr
 
 
@@ -127,7 +140,11 @@ def test_counters_are_whole_and_misses_are_kept(made: Path) -> None:
     http, metrics = free_port(), free_port()
     everything = HITS + MISSES + COLD + DEAR + 1 + 2 * HALVED
     with sink() as (kept, jaeger):
-        ports = {"PROMPTCACHE_HTTP_PORT": http, "PROMPTCACHE_PROMETHEUS_PORT": metrics, "PROMPTCACHE_GRPC_PORT": free_port()}
+        ports = {
+            "PROMPTCACHE_HTTP_PORT": http,
+            "PROMPTCACHE_PROMETHEUS_PORT": metrics,
+            "PROMPTCACHE_GRPC_PORT": free_port(),
+        }
         env = {name: str(port) for name, port in ports.items()}
         env |= {"JAEGER_ENDPOINT": f"127.0.0.1:{jaeger}", "PROMPTCACHE_WAIT": "1s"}
         # The collector's own metrics have a fixed port; off, since another collector may have it.
@@ -140,7 +157,11 @@ def test_counters_are_whole_and_misses_are_kept(made: Path) -> None:
             wait("all calls are counted", lambda: calls(samples(url)) == everything, 20)
             found = samples(url)
             wait("the traces of misses arrive", lambda: outcomes(kept)["miss"] == MISSES, 20)
-            wait("cold and dear ones, too", lambda: (outcomes(kept)["cold"], outcomes(kept)["partial"]) == (COLD, DEAR), 5)
+            wait(
+                "cold and dear ones, too",
+                lambda: (outcomes(kept)["cold"], outcomes(kept)["partial"]) == (COLD, DEAR),
+                5,
+            )
     tokens = {outcome: found["promptcache_spans_input_tokens_total", outcome, "false"] for outcome in ("hit", "miss")}
     assert tokens == {"hit": HITS * 1000, "miss": MISSES * 1000}
     assert found["promptcache_spans_read_tokens_total", "hit", "false"] == HITS * 800

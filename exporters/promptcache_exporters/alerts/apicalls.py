@@ -32,8 +32,8 @@ def rate_name(definition: Definition) -> str:
 def rate_text(definition: Definition) -> str:
     """What an alert on the hit rate means, in a sentence or two."""
     return (
-        f"Over {definition.window}, fewer than {definition.target * 100:g}% of the input tokens came from the provider's"
-        f" cache, with at least {definition.min_tokens:,} input tokens. Calls with outcome"
+        f"Over {definition.window}, fewer than {definition.target * 100:g}% of the input tokens came from the"
+        f" provider's cache, with at least {definition.min_tokens:,} input tokens. Calls with outcome"
         f" {', '.join(definition.left_out)} and batch results are left out."
         f" Runbook: {definition.runbooks.rstrip('/')}/hit-rate-low.md"
     )

@@ -48,8 +48,8 @@ _MAIN: Final = Template("""\
 # sends it spans and reads counters and kept traces back. Components are named as of 0.155.
 #
 # From the environment: PROMPTCACHE_LISTEN (where OTLP and Prometheus are served, 127.0.0.1), PROMPTCACHE_KEEP_USD (a
-# call that wasted more keeps its trace, 0.01), PROMPTCACHE_KEEP_PERCENT (of all other traces, 5), PROMPTCACHE_WAIT (for a
-# trace's last span, 10s), JAEGER_ENDPOINT (OTLP over gRPC, 127.0.0.1:14317). For ClickHouse add clickhouse.yaml.
+# call that wasted more keeps its trace, 0.01), PROMPTCACHE_KEEP_PERCENT (of all other traces, 5), PROMPTCACHE_WAIT (for
+# a trace's last span, 10s), JAEGER_ENDPOINT (OTLP over gRPC, 127.0.0.1:14317). For ClickHouse add clickhouse.yaml.
 receivers:
   otlp:
     protocols:

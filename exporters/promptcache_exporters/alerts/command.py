@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
+
 from promptcache.exits import Exit, described
 
 from .definition import BY, DEFAULT, LABELS, Definition
@@ -45,22 +47,26 @@ def alerts(
     out: Annotated[Path | None, typer.Option(help="Write the files below this folder; else print them.")] = None,
 ) -> None:
     """Make alert rules and dashboards for the backend you have, from one definition of the hit rate."""
-    dimensions = tuple(name.strip() for name in by.split(","))
+    fields = (target, window, hold, min_tokens, labels, tuple(name.strip() for name in by.split(",")), actionable)
+    made = _made(backend, *fields, budget, drop, runbooks)
     try:
-        definition = Definition(
-            target, window, hold, min_tokens, labels, dimensions, actionable, budget, drop, runbooks
-        )  # fmt: skip
-        made = files(backend, definition)
         if out:
             write(out, made)
-    except KeyError:
-        raise typer.BadParameter(f"{backend}: allowed is one of {', '.join(BACKENDS)}") from None
-    except ModuleNotFoundError as missing:
-        raise typer.BadParameter(f'{backend} needs an extra: pip install "promptcache[alerts]" ({missing})') from None
-    except (ValueError, OSError) as trouble:
+    except OSError as trouble:
         raise typer.BadParameter(str(trouble)) from None
     for name, text in made.items():
         if out:
             typer.echo(out / name)
         else:
             typer.echo((f"==> {name} <==\n" if len(made) > 1 else "") + text, nl=False)
+
+
+def _made(backend: str, *fields: Any) -> Mapping[str, str]:
+    try:
+        return files(backend, Definition(*fields))
+    except KeyError:
+        raise typer.BadParameter(f"{backend}: allowed is one of {', '.join(BACKENDS)}") from None
+    except ModuleNotFoundError as missing:
+        raise typer.BadParameter(f'{backend} needs an extra: pip install "promptcache[alerts]" ({missing})') from None
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong)) from None

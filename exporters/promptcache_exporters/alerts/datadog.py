@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from promptcache.attributes import BATCH, OUTCOME, SERVICE_NAME
 
-from .definition import LONG, METRICS, Definition
 from .apicalls import document, head, rate_name, rate_text
+from .definition import LONG, METRICS, Definition
 
 PAGES: Final = (
     "docs.datadoghq.com/api/latest/monitors/#create-a-monitor",
@@ -45,7 +45,7 @@ def monitors(definition: Definition) -> dict[str, dict[str, Any]]:
     guard = target * definition.min_tokens
     name, text = rate_name(definition), rate_text(definition)
     wasted = count(definition, "wasted.usd", judged=False)
-    rows = {
+    return {
         "ratio": _monitor(f"{name} (part)", f"{over}:{read} / {tokens} < {target:g}", "Part of a composite.", target),
         "traffic": _monitor("Prompt cache traffic (part)", f"{over}:{tokens} >= {definition.min_tokens}",
                             "Part of a composite.", definition.min_tokens),
@@ -58,7 +58,6 @@ def monitors(definition: Definition) -> dict[str, dict[str, Any]]:
                           f"Runbook: {definition.runbooks.rstrip('/')}/waste-above-budget.md <@your-pager>",
                           definition.budget),
     }  # fmt: skip
-    return rows
 
 
 def files(definition: Definition) -> dict[str, str]:

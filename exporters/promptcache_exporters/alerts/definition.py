@@ -76,6 +76,10 @@ def _dimensions(value: tuple[str, ...]) -> bool:
     return bool(value) and known and len(set(value)) == len(value)
 
 
+def _link(value: str) -> bool:
+    return bool(re.fullmatch(r"[\w:/.~%@+=-]+", value))
+
+
 ALLOWED: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "target": (_share, "a share above 0 and below 1, such as 0.5"),
     "window": (_duration, "a duration such as 30s, 5m, 1h or 2d"),
@@ -85,7 +89,7 @@ ALLOWED: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "by": (_dimensions, f"{', '.join(BY)}, key:NAME for your own metric keys; each at most once, separated by commas"),
     "budget": (_positive, "an amount in USD above 0"),
     "drop": (_share, "a share above 0 and below 1, such as 0.2"),
-    "runbooks": (re.compile(r"[\w:/.~%@+=-]+").fullmatch, "a URL or a path without spaces"),
+    "runbooks": (_link, "a URL or a path without spaces"),
 }
 
 
@@ -97,9 +101,9 @@ class Definition:
     `target` is the hit rate below which somebody is told, `window` what it is taken over, `hold` how long it must
     stay there, `min_tokens` the input tokens in a window below which nothing is said. `labels` says where the service
     stands in Prometheus, `by` what rates are told apart by. `actionable` also leaves out calls that could not have
-    been read from a cache: prompts below the provider's minimum and prewarming. `budget` is the waste in USD per hour that
-    is too much, `drop` how far (in shares of 1) a rate may fall below the same hour of yesterday. `runbooks` is what
-    the links to the runbooks begin with.
+    been read from a cache: prompts below the provider's minimum and prewarming. `budget` is the waste in USD per hour
+    that is too much, `drop` how far (in shares of 1) a rate may fall below the same hour of yesterday. `runbooks` is
+    what the links to the runbooks begin with.
     """
 
     target: float = 0.5
@@ -116,8 +120,7 @@ class Definition:
     def __post_init__(self) -> None:
         for name, (fits, allowed) in ALLOWED.items():
             if not fits(value := getattr(self, name)):
-                shown = ",".join(value) if isinstance(value, tuple) else value
-                raise ValueError(f"--{flag(name)} {shown}: allowed is {allowed}")
+                raise ValueError(f"{_given(name, value)}: allowed is {allowed}")
 
     @property
     def left_out(self) -> tuple[Outcome, ...]:
@@ -144,7 +147,7 @@ def flag(name: str) -> str:
 def _given(name: str, value: Any) -> str:
     if value is True:
         return f"--{flag(name)}"
-    return f"--{flag(name)} {','.join(value) if isinstance(value, tuple) else value}"
+    return f"--{flag(name)} {','.join(value) if name == 'by' else value}"
 
 
 DEFAULT: Final = Definition()

@@ -79,8 +79,9 @@ def _first_chunk(query: Query) -> View:
     where = f'{label(OUTCOME)}=~"hit|partial|miss|cold", {MODEL}'
     rates = query.over("rate", f"{series('time_to_first_chunk')}_bucket", WINDOW, where, labels)
     shares = ((0.5, "p50"), (0.95, "p95"))
-    return View("Time to the first chunk", "What a hit is worth to those who wait: streamed calls by outcome.", "s",
-                tuple((f"{{{{{labels[1]}}}}} {name}", f"histogram_quantile({share}, {rates})") for share, name in shares))  # fmt: skip
+    queries = ((f"{{{{{labels[1]}}}}} {name}", f"histogram_quantile({share}, {rates})") for share, name in shares)
+    about = "What a hit is worth to those who wait: streamed calls by outcome."
+    return View("Time to the first chunk", about, "s", tuple(queries))
 
 
 def _blind(query: Query) -> View:
@@ -93,7 +94,8 @@ def _blind(query: Query) -> View:
 
 def prefixes() -> str:
     """The query for the prefixes that miss most, in TraceQL."""
-    return f'{{ span.{OUTCOME} =~ "miss|cold|partial" }} | sum_over_time(span.{MISSED_TOKENS}) by (span.{PREFIX_HASH}) | topk(10)'
+    missing = f'{{ span.{OUTCOME} =~ "miss|cold|partial" }}'
+    return f"{missing} | sum_over_time(span.{MISSED_TOKENS}) by (span.{PREFIX_HASH}) | topk(10)"
 
 
 def files(definition: Definition) -> dict[str, str]:

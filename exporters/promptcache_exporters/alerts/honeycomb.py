@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
+from string import Template
 from typing import Any, Final
 
 from promptcache.attributes import (
@@ -24,8 +26,8 @@ from promptcache.attributes import (
     WASTED_USD,
 )
 
-from .definition import Definition, seconds
 from .apicalls import document, head, rate_name, rate_text
+from .definition import Definition, seconds
 
 PAGES: Final = (
     "api-docs.honeycomb.io/api/triggers",
@@ -104,14 +106,20 @@ def triggers(definition: Definition) -> dict[str, dict[str, Any]]:
     short = {"op": ">", "value": guard(definition), "exceeded_limit": times}
     text = (
         f"Fires where the sum over {definition.window} exceeds {guard(definition):g}: so many tokens fewer than the"
-        f" target were read. With nothing read that is {definition.min_tokens:,} input tokens; the nearer the rate is to the"
-        " target, the more traffic it takes. Runbook: "
+        f" target were read. With nothing read that is {definition.min_tokens:,} input tokens; the nearer the rate is"
+        " to the target, the more traffic it takes. Runbook: "
         f"{definition.runbooks.rstrip('/')}/hit-rate-low.md"
     )
     rows = (
         ("hit_rate", rate_name(definition), rate_text(definition), ratio(definition), rate),
         ("shortfall_field", "Prompt cache short of its target (field)", text, shortfall(definition, FIELD), short),
-        ("shortfall_attribute", "Prompt cache short of its target", text, shortfall(definition, SHORTFALL_TOKENS), short),
+        (
+            "shortfall_attribute",
+            "Prompt cache short of its target",
+            text,
+            shortfall(definition, SHORTFALL_TOKENS),
+            short,
+        ),
     )
     return {
         key: {"name": name, "description": about, "query": query, "threshold": threshold, "frequency": frequency,
@@ -122,7 +130,7 @@ def triggers(definition: Definition) -> dict[str, dict[str, Any]]:
 
 def panels(definition: Definition) -> dict[str, tuple[str, dict[str, Any]]]:
     """The queries of the board, title and specification by a name for each."""
-    sums = {
+    sums: dict[str, tuple[str, list[str], list[str]]] = {
         "tokens": ("Tokens read, and all input", [INPUT_TOKENS, READ_TOKENS], list(definition.keys)),
         "outcomes": ("Calls by outcome", [], [OUTCOME]),
         "reasons": ("Waste by cause (USD)", [WASTED_USD], [MISS_REASON]),
@@ -148,7 +156,9 @@ def _api(definition: Definition) -> str:
     for key, (title, query) in panels(definition).items():
         annotation = {"query_id": f"<id of {key}>", "name": title}
         requests.append({"method": "POST", "path": f"/1/queries/{DATASET}", "id": key, "body": query})
-        requests.append({"method": "POST", "path": f"/1/query_annotations/{DATASET}", "id": f"{key} note", "body": annotation})
+        requests.append(
+            {"method": "POST", "path": f"/1/query_annotations/{DATASET}", "id": f"{key} note", "body": annotation}
+        )
         shown = {"query_id": f"<id of {key}>", "query_annotation_id": f"<id of {key} note>"}
         places.append({"type": "query", "query_panel": shown})
     board = {"name": "Prompt cache", "type": "flexible", "panels": places}
@@ -157,39 +167,53 @@ def _api(definition: Definition) -> str:
 
 
 _CHOICE: Final = (
-    "One trigger suffices: by formula (hit rate and traffic as the definition has them), by calculated field, or by the",
-    "attribute promptcache.shortfall_tokens, whose target is OTEL_PROMPTCACHE_TARGET, for plans without formulas.",
+    "One trigger suffices: by formula (hit rate and traffic as the definition has them), by calculated field, or by",
+    "the attribute promptcache.shortfall_tokens, whose target is OTEL_PROMPTCACHE_TARGET, for plans without formulas.",
 )
+
+
+_PROVIDER: Final = """\
+terraform {
+  required_providers {
+    honeycombio = {
+      source  = "honeycombio/honeycombio"
+      version = ">= 0.47.0"
+    }
+  }
+}"""
+
+_PANEL: Final = Template("""
+  panel {
+    type = "query"
+    query_panel {
+      query_id            = honeycombio_query.$key.id
+      query_annotation_id = honeycombio_query_annotation.$key.id
+    }
+  }
+""")
 
 
 def _terraform(definition: Definition) -> str:
     about = "\n".join(f"# {line}" for line in head(definition, "honeycomb", PAGES, *_CHOICE))
-    column = field(definition)
-    parts = [
-        about,
-        'terraform {\n  required_providers {\n    honeycombio = {\n      source  = "honeycombio/honeycombio"\n'
-        '      version = ">= 0.47.0"\n    }\n  }\n}',
-        _block("resource", "honeycombio_derived_column", FIELD, {**column}),
-    ]
+    parts = [about, _PROVIDER, _block("honeycombio_derived_column", FIELD, field(definition))]
     for key, trigger in triggers(definition).items():
         plain = {name: trigger[name] for name in ("name", "description", "frequency", "alert_type")}
         plain |= {"dataset": DATASET, "query_json": trigger["query"], "threshold": trigger["threshold"]}
-        parts.append(_block("resource", "honeycombio_trigger", key, plain))
-    shown = ""
+        parts.append(_block("honeycombio_trigger", key, plain))
+    shown: list[str] = []
     for key, (title, query) in panels(definition).items():
-        parts.append(_block("resource", "honeycombio_query", key, {"dataset": DATASET, "query_json": query}))
+        parts.append(_block("honeycombio_query", key, {"dataset": DATASET, "query_json": query}))
         note = {"dataset": DATASET, "query_id": f"${{honeycombio_query.{key}.id}}", "name": title}
-        parts.append(_block("resource", "honeycombio_query_annotation", key, note))
-        shown += (
-            f'\n  panel {{\n    type = "query"\n    query_panel {{\n      query_id            = honeycombio_query.{key}.id\n'
-            f"      query_annotation_id = honeycombio_query_annotation.{key}.id\n    }}\n  }}\n"
-        )
-    parts.append(f'resource "honeycombio_flexible_board" "promptcache" {{\n  name = "Prompt cache"\n{shown}}}')
+        parts.append(_block("honeycombio_query_annotation", key, note))
+        shown.append(_PANEL.substitute(key=key))
+    parts.append(
+        'resource "honeycombio_flexible_board" "promptcache" {\n  name = "Prompt cache"\n' + "".join(shown) + "}"
+    )
     return "\n\n".join(parts) + "\n"
 
 
-def _block(kind: str, what: str, name: str, values: dict[str, Any]) -> str:
-    lines = [f'{kind} "{what}" "{name}" {{']
+def _block(what: str, name: str, values: Mapping[str, Any]) -> str:
+    lines = [f'resource "{what}" "{name}" {{']
     for key, value in values.items():
         if key == "query_json":
             text = json.dumps(value, indent=2).replace("\n", "\n  ")

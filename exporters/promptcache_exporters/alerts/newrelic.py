@@ -6,8 +6,8 @@ from typing import Any, Final
 
 from promptcache.attributes import BATCH, OUTCOME
 
-from .definition import LONG, METRICS, Definition, seconds
 from .apicalls import document, head, rate_name, rate_text
+from .definition import LONG, METRICS, Definition, seconds
 
 PAGES: Final = (
     "docs.newrelic.com/docs/apis/nerdgraph/examples/nerdgraph-api-nrql-condition-alerts/",
@@ -37,7 +37,14 @@ def rate(definition: Definition) -> str:
 def _condition(name: str, query: str, text: str, window: int, term: dict[str, Any]) -> dict[str, Any]:
     signal = {"aggregationWindow": window, "aggregationMethod": "EVENT_FLOW", "aggregationDelay": 120}
     filled = {"priority": "CRITICAL", "thresholdOccurrences": "ALL", **term}
-    return {"name": name, "enabled": True, "description": text, "nrql": {"query": query}, "signal": signal, "terms": [filled]}
+    return {
+        "name": name,
+        "enabled": True,
+        "description": text,
+        "nrql": {"query": query},
+        "signal": signal,
+        "terms": [filled],
+    }
 
 
 def conditions(definition: Definition) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Recording and alert rules for Prometheus (2.42 or newer), and for whatever reads its rule files: vmalert, Mimir, Thanos.
+"""Recording and alert rules for Prometheus (2.42 or newer), and for what reads its rule files: vmalert, Mimir, Thanos.
 
 After the conventions of monitoring mixins: CamelCase names, severities, summary, description, runbook_url; recorded
 series read `level:metric:operation`. Nothing here is a multi-window burn rate: at a target of 50 % no burn can
@@ -119,16 +119,16 @@ def _money(query: Query) -> Iterator[Alert]:
         "PromptCacheWasteAboveBudget", "warning", "5m",
         f"{query.increase('wasted.usd', LONG)} > {it.budget:g}",
         f"Prompt cache misses of {where} waste more than {it.budget:g} USD an hour",
-        f"In the last {LONG} {where} paid {{{{ $value | printf \"%.2f\" }}}} USD too much for tokens that the provider's"
-        " cache could have served.",
+        f"In the last {LONG} {where} paid {{{{ $value | printf \"%.2f\" }}}} USD too much for tokens that the"
+        " provider's cache could have served.",
     )  # fmt: skip
     written, read = (query.increase(f"{name}.tokens", LONG, query.regular) for name in ("write", "read"))
     yield Alert(
         "PromptCacheWritesNeverRead", "warning", "15m",
         f"{written} >= {it.min_tokens}\nunless\n{read} >= {READ_SHARE:g} * {written}",
         f"What {where} writes to the prompt cache is hardly ever read",
-        f"In the last {LONG} {where} wrote {{{{ $value | humanize }}}} tokens to the provider's cache and read fewer than"
-        f" {READ_SHARE:.0%} as many. Writing costs more than not caching at all.",
+        f"In the last {LONG} {where} wrote {{{{ $value | humanize }}}} tokens to the provider's cache and read fewer"
+        f" than {READ_SHARE:.0%} as many. Writing costs more than not caching at all.",
     )  # fmt: skip
 
 

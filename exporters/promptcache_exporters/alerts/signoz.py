@@ -10,8 +10,8 @@ from typing import Any, Final
 
 from promptcache.attributes import BATCH, OUTCOME
 
-from .definition import LONG, METRICS, Definition, seconds
 from .apicalls import document, head, rate_name, rate_text
+from .definition import LONG, METRICS, Definition, seconds
 
 PAGES: Final = (
     "signoz.io/docs/alerts-management/metrics-based-alerts/",
@@ -32,7 +32,9 @@ def _side(definition: Definition, name: str, metric: str, judged: bool = True) -
     }  # fmt: skip
 
 
-def _rule(name: str, text: str, severity: str, window: str, target: float, queries: list[dict[str, Any]]) -> dict[str, Any]:
+def _rule(
+    name: str, text: str, severity: str, window: str, target: float, queries: list[dict[str, Any]]
+) -> dict[str, Any]:
     composite = {
         "queryType": "builder",
         "panelType": "graph",

@@ -4,8 +4,8 @@
 #   docs.honeycomb.io/api/calculated-fields/create-a-calculated-field
 #   docs.honeycomb.io/notify/triggers/create
 #   github.com/honeycombio/terraform-provider-honeycombio, docs/resources (formulas need 0.47.0 or newer)
-# One trigger suffices: by formula (hit rate and traffic as the definition has them), by calculated field, or by the
-# attribute promptcache.shortfall_tokens, whose target is OTEL_PROMPTCACHE_TARGET, for plans without formulas.
+# One trigger suffices: by formula (hit rate and traffic as the definition has them), by calculated field, or by
+# the attribute promptcache.shortfall_tokens, whose target is OTEL_PROMPTCACHE_TARGET, for plans without formulas.
 
 terraform {
   required_providers {
