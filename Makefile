@@ -7,7 +7,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types sdk-suite compat coexistence prices oracle alerts alerts-e2e collector clean
+.PHONY: help demo test check lint types sdk-suite compat coexistence prices oracle alerts alerts-e2e collector backends clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
@@ -70,19 +70,27 @@ alerts: $(VENV)/.ready ## makes the committed alerts and views anew from their d
 alerts-e2e: $(VENV)/.ready ## the alerts against a real Prometheus and Alertmanager, from a broken prompt to the page
 	@$(VENV)/bin/python -m pytest tests/alerts_e2e $(ARGS)
 
-# Pinned, as the components in deploy/collector/builder.yaml are.
+# Pinned, as the components in deploy/collector/ are. The modules come from there too: `go mod tidy`, which the builder
+# would run, also wants what the components' own tests need, and not every module proxy has that.
 OCB := go.opentelemetry.io/collector/cmd/builder@v0.155.0
 OTELCOL := .collector/otelcol-promptcache
-$(OTELCOL): deploy/collector/builder.yaml
+$(OTELCOL): deploy/collector/builder.yaml deploy/collector/go.mod deploy/collector/go.sum
 	@echo "building a collector, 5 to 15 minutes ..."
 	@GOBIN=$(CURDIR)/.collector go install $(OCB)
 	@.collector/builder --config $< --skip-compilation --skip-get-modules --skip-strict-versioning
-	@cd .collector/build && go build -mod=mod -trimpath -ldflags='-s -w' -o ../otelcol-promptcache .
+	@cp deploy/collector/go.mod deploy/collector/go.sum .collector/build/
+	@cd .collector/build && go build -trimpath -ldflags='-s -w' -o ../otelcol-promptcache .
 
 collector: $(VENV)/.ready ## builds a real collector with our configuration, sends it spans, reads them back (needs Go)
 	@if command -v go > /dev/null; then $(MAKE) --no-print-directory $(OTELCOL) && \
 		PROMPTCACHE_COLLECTOR=$(CURDIR)/$(OTELCOL) $(VENV)/bin/python -m pytest tests/collector $(ARGS); \
 	else echo "Not run: a collector is built from source, and there is no Go toolchain here (1.25 or newer)."; fi
+
+backends: $(VENV)/.ready ## a real Phoenix and a real MLflow hold what the support agent did (1.7 GB of packages)
+	@test -x .venv-oracle/bin/phoenix || { $(PYTHON) -m venv .venv-oracle && .venv-oracle/bin/python $(PIP) arize-phoenix; }
+	@$(VENV)/bin/python examples/otlp_phoenix/run.py .venv-oracle/bin/phoenix
+	@test -x .venv-mlflow/bin/mlflow || { $(PYTHON) -m venv .venv-mlflow && .venv-mlflow/bin/python $(PIP) 'mlflow>=3.17'; }
+	@$(VENV)/bin/python -m tests.backends.mlflow_traces .venv-mlflow/bin/mlflow
 
 clean: ## removes what the other targets made
 	rm -rf .venv* .collector dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
