@@ -21,6 +21,7 @@ LAYERS = (
     {"spans", "meters", "ambient"},
     {"observer"},
     {"observe"},
+    {"results"},
     {"patch"},
     {"instrumentor"},
 )

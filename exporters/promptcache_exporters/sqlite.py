@@ -20,7 +20,7 @@ from weakref import WeakSet
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from . import store, table
+from . import batch, store, table
 
 log = getLogger(__name__)
 
@@ -43,7 +43,7 @@ class SQLiteSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Writes the LLM calls among `spans` in one transaction. Never raises for what the file does."""
-        rows = [table.row(span) for span in spans if table.wanted(span)]
+        rows = [table.row(one) for span in spans if table.wanted(span) for one in batch.told(span)]
         if not rows:
             return SpanExportResult.SUCCESS
         with self._lock:

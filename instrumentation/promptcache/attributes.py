@@ -87,6 +87,7 @@ COST_WITHOUT_CACHE: Final = "promptcache.cost.without_cache"
 COST_SAVED: Final = "promptcache.cost.saved"
 COST_UNKNOWN: Final = "promptcache.cost.unknown"
 BATCH: Final = "promptcache.batch"
+BATCH_RESULTS: Final = "promptcache.batch.results"
 INCONSISTENT: Final = "promptcache.usage.inconsistent"
 STREAM_COMPLETED: Final = "promptcache.stream.completed"
 TTL: Final = "promptcache.ttl"
@@ -161,6 +162,13 @@ STANDARD: Final[tuple[Row, ...]] = (
 )
 
 LEGACY: Final[tuple[Row, ...]] = (Row(USAGE_WRITE_LEGACY, lambda call: call.usage and call.usage.write),)
+
+RESULT: Final[tuple[str, ...]] = (
+    RESPONSE_ID, RESPONSE_MODEL, OUTCOME, INPUT_TOKENS, READ_TOKENS, WRITE_TOKENS, UNCACHED_TOKENS, OUTPUT_TOKENS,
+    *WRITE_TOKENS_BY_TTL.values(), COST_AMOUNT, COST_WITHOUT_CACHE, COST_INPUT, COST_READ, COST_WRITE, COST_OUTPUT,
+    COST_UNKNOWN,
+)  # fmt: skip
+"""What an entry of `promptcache.batch.results` says of one result: a JSON list in this order, null for not known."""
 
 AT_START: Final[tuple[Row, ...]] = STANDARD[:6]
 """What a sampler may decide on."""

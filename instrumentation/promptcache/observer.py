@@ -32,8 +32,8 @@ class Swept(Protocol):
 class Asked:
     """A call as it is known before its body is: enough for a sampler to decide on.
 
-    `fetch` marks a call that returns an earlier response again, `results` one that returns many; `defer` says that the
-    SDK is about to open a span of its own for the call.
+    `fetch` marks a call that returns an earlier response again, `results` is the address of a batch's results where it
+    returns those; `defer` says that the SDK is about to open a span of its own for the call.
     """
 
     wire: Wire
@@ -43,7 +43,7 @@ class Asked:
     port: int | None
     stream: bool
     fetch: bool = False
-    results: bool = False
+    results: str | None = None
     defer: bool = False
 
 
@@ -62,6 +62,7 @@ class Observer:
         self.hasher = Hasher()
         self.diagnosis = Diagnosis(settings, self.hasher)
         self.unfinished = Unfinished()
+        self.batches = Batches()
         self.dropped: deque[Swept] = deque()
         self.claims = Claims()
         self._book: Book | None = None
@@ -110,3 +111,23 @@ class Unfinished:
 
     def take(self, provider: str, response: str) -> Waiting | None:
         return self._waiting.pop((provider, response), None)
+
+
+class Batches:
+    """Which results of the last batches were counted, by provider and address; their ids as hashes, for there are many.
+
+    Without a lock: whoever reads one file in two threads at once may count a result twice.
+    """
+
+    LIMIT: Final = 16
+
+    def __init__(self) -> None:
+        self._counted: dict[tuple[str, str], set[int]] = {}
+
+    def first_time(self, provider: str, address: str, result: str) -> bool:
+        seen = self._counted.setdefault((provider, address), set())
+        while len(self._counted) > self.LIMIT:
+            self._counted.pop(next(iter(self._counted)), None)
+        new = hash(result) not in seen
+        seen.add(hash(result))
+        return new

@@ -47,7 +47,8 @@ class _Listener:
 
     def __init__(self, record: Record, content_type: str) -> None:
         self._record = record
-        self._lines = "text/event-stream" in content_type
+        self._end = b"\n" if record.asked.results else b"\n\n"
+        self._lines = record.asked.results or "text/event-stream" in content_type
         self._kept = bytearray()
 
     def pass_by(self, chunk: bytes) -> None:
@@ -55,7 +56,7 @@ class _Listener:
         if self._record.heard:
             self._kept[:] = chunk
             return
-        if self._lines:
+        if self._lines and self._end in self._kept:
             self._read_events()
         if len(self._kept) + len(chunk) <= LARGEST_BODY:
             self._kept += chunk
@@ -73,7 +74,7 @@ class _Listener:
     def finish(self) -> None:
         """Nothing more will be read."""
         if self._lines and not self._record.heard:
-            self._kept += b"\n\n"
+            self._kept += self._end
         self.flush()
 
     def look_back(self) -> None:
@@ -89,10 +90,11 @@ class _Listener:
             self._record.saw(event)
 
     def _events(self) -> Iterator[JSON]:
-        *events, rest = bytes(self._kept).replace(b"\r\n", b"\n").split(b"\n\n")
+        *events, rest = bytes(self._kept).replace(b"\r\n", b"\n").split(self._end)
         self._kept = bytearray(rest)
         for event in events:
-            data = b"\n".join(line[5:] for line in event.split(b"\n") if line.startswith(b"data:"))
+            lines = event.split(b"\n")
+            data = event if self._end == b"\n" else b"\n".join(line[5:] for line in lines if line.startswith(b"data:"))
             if data:
                 yield parsed(data)
 

@@ -21,6 +21,7 @@ from ..model import Request
 from ..observe import Record, safely
 from ..observer import Asked, Observer
 from ..providers.wire import JSON, Route, find, mapping, text
+from ..results import Results
 from .around import Flow
 from .drive import Target
 from .response import KEY, listen, parsed, recorded, watch
@@ -90,9 +91,15 @@ def _ask(sdk: SDK, observer: Observer, client: Any, options: Any, url: Any, *, s
         port=port,
         stream=stream,
         fetch=route.fetch,
-        results=route.results,
+        results=options.url if route.results else None,
         defer=sdk.defer is not None and sdk.defer(client, options),
     )
+
+
+def _record(observer: Observer, asked: Asked | None) -> Record | None:
+    if asked is None:
+        return None
+    return Results(observer, asked) if asked.results else Record(observer, asked)
 
 
 def _body(sdk: SDK, options: Any, request: Any) -> JSON:
@@ -133,7 +140,7 @@ class Stainless:
     def request(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
         """One logical call, retries inside. Ends the record where the call fails or nobody saw its response."""
         asked = _ask(self._sdk, observer, client, call["options"], client.base_url, stream=bool(call.get("stream")))
-        record = Record(observer, asked) if asked is not None else None
+        record = _record(observer, asked)
         token = _underway.set(_Underway(client, record))
         try:
             ended = yield record.context if record is not None and record.own else None
@@ -167,9 +174,15 @@ class Stainless:
         safely(_sent, self._sdk, observer, record, options, response, call.get("retries_taken"))
         response.extensions[KEY] = record
         record.held = True
+        # What reads results is made in there, and would read past us.
+        early = record.asked.results is not None and not response.is_closed
+        if early:
+            watch(response, record)
         ended = yield None
         if ended.error is not None:
             record.failed(ended.error)
+        if early:
+            return
         if not response.is_closed:
             if response.request.headers.get(RAW) is None:
                 safely(record.begun)
@@ -194,7 +207,7 @@ class Stainless:
             # A middleware sent a second request inside the call: another model's, and billed.
         # Else another instrumentation replaced `request` and bypasses ours.
         asked = _ask(self._sdk, observer, client, options, response.request.url, stream=stream)
-        return Record(observer, asked) if asked is not None else None
+        return _record(observer, asked)
 
 
 def _sent(sdk: SDK, observer: Observer, record: Record, options: Any, response: Any, retries: int | None) -> None:

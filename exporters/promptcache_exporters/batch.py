@@ -1,0 +1,47 @@
+"""The results of a batch, told by one span: a row each in the local table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext
+
+from promptcache.attributes import BATCH_RESULTS, RESULT
+
+_IDS: Final = 2**64
+
+
+def told(span: ReadableSpan) -> Iterator[ReadableSpan]:
+    """`span` itself, or a child of it for every result that it tells. What cannot be read is left out."""
+    given = span.attributes or {}
+    entries: Any = given.get(BATCH_RESULTS)
+    if not isinstance(entries, tuple) or span.context is None:
+        yield span
+        return
+    common = {name: value for name, value in given.items() if name not in {BATCH_RESULTS, *RESULT}}
+    for number, entry in enumerate(cast("tuple[Any, ...]", entries), 1):
+        known = _read(entry)
+        if known:
+            yield _child(span, span.context, number, common | known)
+
+
+def _read(entry: Any) -> dict[str, Any]:
+    try:
+        values: Any = json.loads(entry)
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    pairs: Any = zip(RESULT, values, strict=False) if isinstance(values, list) else ()
+    return {name: value for name, value in pairs if value is not None}
+
+
+def _child(span: ReadableSpan, context: SpanContext, number: int, attributes: Any) -> ReadableSpan:
+    """Its id follows from the span's, so that a span that is exported twice still counts once."""
+    number = (context.span_id + number) % _IDS
+    own = SpanContext(context.trace_id, number, False, context.trace_flags, context.trace_state)
+    return ReadableSpan(
+        span.name, own, context, span.resource, attributes, kind=span.kind, start_time=span.start_time,
+        end_time=span.end_time,
+    )  # fmt: skip

@@ -1,0 +1,117 @@
+"""The results of Anthropic's batches: at the batch price, once, one span a reading, one row a result."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anthropic
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.trace import SpanContext
+
+from promptcache import results as reading
+from promptcache.attributes import BATCH_RESULTS
+from promptcache.emulator.engine import Emulator
+from promptcache_exporters.batch import told
+from promptcache_exporters.sqlite import SQLiteSpanExporter
+
+from .calls import done, each
+from .calls_anthropic import ASKED, CLIENTS
+from .conftest import Telemetry
+from .rows import rows, spans
+
+NAMES = [name for name in CLIENTS if "un" not in name]
+REFUSED: dict[str, Any] = {**ASKED, "messages": []}
+
+
+@pytest.fixture(params=NAMES)
+async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Any]:
+    async with CLIENTS[request.param](emulator_url) as made:
+        yield made
+
+
+async def batch(client: Any, *asked: Any) -> str:
+    """The id of a finished batch of these requests."""
+    requests = [{"custom_id": f"c{number}", "params": params} for number, params in enumerate(asked)]
+    made = await done(client.messages.batches.create(requests=requests))
+    assert isinstance(made.id, str)
+    return made.id
+
+
+async def read(client: Any, name: str) -> list[str]:
+    return [line.result.type async for line in each(await done(client.messages.batches.results(name)))]
+
+
+async def test_results_count_once_at_the_batch_price(client: Any, emulator: Emulator, telemetry: Telemetry) -> None:
+    name = await batch(client, ASKED, ASKED, REFUSED)
+    assert not telemetry.calls, "a batch is no call before its results are read"
+    assert await read(client, name) == ["succeeded", "succeeded", "errored"]
+    await read(client, name)
+    (span,) = telemetry.calls
+    attributes: Any = span.attributes
+    truths = [record.outcome for record in emulator.ledger]
+    assert attributes["promptcache.batch"] is True
+    assert attributes["promptcache.input_tokens"] == sum(truth.input for truth in truths)
+    assert attributes["promptcache.read_tokens"] == sum(truth.read for truth in truths) > 0
+    assert attributes["gen_ai.response.model"] == ASKED["model"]
+    assert telemetry.metric("promptcache.calls", promptcache__batch=True) == telemetry.metric("promptcache.calls") == 2
+    assert telemetry.metric("promptcache.call.duration") == 0
+    await done(client.messages.create(**{**ASKED, "messages": [{"role": "user", "content": "Where is my tent?"}]}))
+    single: Any = telemetry.calls[-1].attributes
+    halves = telemetry.metric("promptcache.cost_without_cache.usd") - single["promptcache.cost.without_cache"]
+    assert halves == pytest.approx(single["promptcache.cost.without_cache"])
+
+
+async def test_a_row_a_result(client: Any, telemetry: Telemetry, tmp_path: Path) -> None:
+    telemetry.tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(tmp_path / "calls.db")))
+    await read(client, await batch(client, ASKED, ASKED))
+    found = rows(tmp_path / "calls.db")
+    (span,) = telemetry.calls
+    attributes: Any = span.attributes
+    assert [row["batch"] for row in found] == [1, 1]
+    assert sum(row["input_tokens"] for row in found) == attributes["promptcache.input_tokens"]
+    assert sum(row["cost_amount"] for row in found) == pytest.approx(attributes["promptcache.cost.amount"])
+    assert {row["response_model"] for row in found} == {ASKED["model"]}
+    assert len({row["span_id"] for row in found}) == len({row["response_id"] for row in found}) == 2
+
+
+async def test_too_many_results_stand_in_one_row(
+    client: Any, telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "MOST", 1)
+    telemetry.tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(tmp_path / "calls.db")))
+    await read(client, await batch(client, *[ASKED] * 4))
+    found = rows(tmp_path / "calls.db")
+    assert len(found) == 2
+    assert found[1]["input_tokens"] == 3 * found[0]["input_tokens"]
+
+
+async def test_raw_results(client: Any, telemetry: Telemetry) -> None:
+    name = await batch(client, ASKED)
+    await done(client.messages.batches.with_raw_response.results(name))
+    assert telemetry.metric("promptcache.calls") in {0, 1}, "as far as the SDK read them"
+
+
+async def test_what_is_not_read_does_not_count(client: Any, telemetry: Telemetry) -> None:
+    decoder = await done(client.messages.batches.results(await batch(client, ASKED)))
+    await done(decoder.close())
+    assert not telemetry.calls
+
+
+def test_untraced_too(emulator_url: str, telemetry: Telemetry) -> None:
+    client = anthropic.Anthropic(base_url=emulator_url, api_key="k", open_telemetry=False)
+    made = client.messages.batches.create(requests=[{"custom_id": "a", "params": ASKED}])  # type: ignore[typeddict-item]  # plain
+    assert [line.custom_id for line in client.messages.batches.results(made.id)] == ["a"]
+    assert len(telemetry.spans) == 1
+
+
+@pytest.mark.parametrize("entry", ["", "{}", "[", "[]", 5])
+def test_entries_of_others_make_no_rows(entry: Any) -> None:
+    (span,) = spans({BATCH_RESULTS: (entry,)})
+    context = SpanContext(1, 2, is_remote=False)
+    theirs = ReadableSpan("chat", context, attributes=span.attributes, start_time=1, end_time=2)
+    assert list(told(theirs)) == []
+    assert list(told(span)) == [span], "a span without a context can have no children"
