@@ -52,7 +52,7 @@ class Lab:
         return sum(len(body(block.data)) for block in prompt.blocks) // 4
 
     def open(self, prompt: Prompt | None, **more: Any) -> Sighting:
-        request = Request("w", self.provider, "chat", more.get("model", self.model), "h", 443, False, {},
+        request = Request(more.get("wire", "w"), self.provider, "chat", more.get("model", self.model), "h", 443, False, {},
                           more.get("key", self.key), self.now)  # fmt: skip
         return self.diagnosis.open(request, prompt)
 
@@ -407,6 +407,25 @@ def test_a_key_per_user_is_seen_at_the_third() -> None:
         prompt = talk(f"hello {user}", params=(Param("prompt_cache_key", user, "tools"),))
         said.append(lab.call(prompt, input=3000).reason)
     assert said == ["cold_start", "cold_start", "per_user_key_or_prefix", "per_user_key_or_prefix"]
+
+
+def test_another_wire_explains_nothing() -> None:
+    """Chat Completions and Responses say the same text in other words: neither is a version of the other."""
+    lab, tools = Lab(), (tool(0, "a"), tool(1, "b"))
+    lab.call(talk("one", tools=tools), input=4000, wire="openai.chat")
+    string = Block("system", 0, "text", FILLER)
+    responses = Prompt((*tools, string, text("messages", 0, "one"), text("messages", 1, "two")))
+    said = lab.call(responses, input=4100, wire="openai.responses")
+    assert (said.outcome, said.reason, said.tokens) == ("cold", "cold_start", None)
+    again = lab.call(talk("one", "two", tools=tools), input=4100, wire="openai.chat")
+    assert (again.reason, again.tokens) == ("unknown", 3968)
+
+
+def test_the_same_words_over_another_wire_are_no_other_scope() -> None:
+    lab = Lab()
+    lab.call(talk("one"), input=3000, wire="openai.chat")
+    said = lab.call(talk("one", "two"), input=3100, wire="openai.responses")
+    assert (said.reason, said.tokens) == ("cold_start", None)
 
 
 def test_another_credential() -> None:

@@ -59,7 +59,7 @@ class Diagnosis:
         """Hash the prompt, look for its relatives and register the call as running."""
         if prompt is None:
             return Sighting(request, None)
-        cache = hash((request.provider, request.host, request.port, request.tenant))
+        cache = _cache(request)
         root = hash((cache, prompt.state)) if prompt.state else cache
         chain = self._hasher.chain(prompt, root)
         prefix = self._exporter.export(prompt, chain, request.model)
@@ -75,7 +75,7 @@ class Diagnosis:
                 memory, trace, known, sighting.new, sighting.deep, blocks
             )
             if not known and prompt.state is None:
-                sighting.elsewhere = self._elsewhere(trace, chain)
+                sighting.elsewhere = self._elsewhere(request, trace, chain)
             sighting.number = memory.start(trace)
         return sighting
 
@@ -99,11 +99,11 @@ class Diagnosis:
         trace = self.memory.traces.get(number) if number is not None else None
         return [Relative(trace, Difference("extends", 0), trace.input, 0)] if trace else []
 
-    def _elsewhere(self, trace: Trace, chain: Chain) -> Trace | None:
+    def _elsewhere(self, request: Request, trace: Trace, chain: Chain) -> Trace | None:
         """A call of the same conversation to another cache."""
         if trace.depth <= trace.static:
             return None
-        number = self.memory.named.get(chain.own[: trace.static + 1])
+        number = self.memory.named.get((request.wire, chain.own[: trace.static + 1]))
         other = self.memory.traces.get(number) if number is not None else None
         return other if other is not None and other.root != trace.root else None
 
@@ -180,13 +180,12 @@ class Diagnosis:
         if sighting.new:
             sighting.new[-1].tokens = usage.input
         memory.learn(sighting.number, trace, sighting.new, sighting.deep.items())
-        request = sighting.request
-        cache = hash((request.provider, request.host, request.port, request.tenant))
+        cache, wire = _cache(sighting.request), sighting.request.wire
         for name in (facts.id, prompt.state):
             if name:
                 memory.named[cache, name] = sighting.number
         if chain and trace.depth > trace.static:
-            memory.named[chain.own[: trace.static + 1]] = sighting.number
+            memory.named[wire, chain.own[: trace.static + 1]] = sighting.number
 
     def _verdict(
         self, prompt: Prompt, trace: Trace, usage: Usage | None, known: Rule, failed: bool, finding: Finding | None
@@ -204,6 +203,11 @@ class Diagnosis:
             outcome, reason, place.section, place.index, place.offset, place.hint, finding.missed,
             confidence=finding.confidence, source="local", family=trace.family,
         )  # fmt: skip
+
+
+def _cache(request: Request) -> int:
+    """One cache, under one wire: what another wire says in other words would look like a change of content."""
+    return hash((request.wire, request.provider, request.host, request.port, request.tenant))
 
 
 def _plain_outcome(usage: Usage | None, prompt: Prompt | None, failed: bool) -> Outcome | None:
