@@ -315,3 +315,14 @@ def test_a_runbook_has_its_parts_and_names_real_causes(
     monkeypatch.chdir(tmp_path)
     for command in re.findall(r"^promptcache (.*)$", text, re.MULTILINE):
         assert CliRunner().invoke(app, command.split()).exit_code in {Exit.OK, Exit.NO_CALLS}, command
+
+
+def test_the_recipes_of_the_page_run_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    printed = re.findall(
+        r"^promptcache (alerts .*)$|`promptcache (alerts \w+)`", (ROOT / "docs" / "alerts.md").read_text(), re.M
+    )
+    assert len(printed) > 4
+    for command in (first or second for first, second in printed):
+        assert CliRunner().invoke(app, command.split()).exit_code == Exit.OK, command
+    assert (tmp_path / "deploy" / prometheus.FILE).is_file()

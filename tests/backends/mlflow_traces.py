@@ -60,7 +60,13 @@ def work(url: str) -> None:
         }  # fmt: skip
         exporters = ["--traces_exporter", "otlp", "--metrics_exporter", "none", "--logs_exporter", "none"]
         endpoint = ["--exporter_otlp_traces_endpoint", f"{url}/v1/traces"]
-        command = [BIN / "opentelemetry-instrument", "--service_name", "support-agent", *exporters, *endpoint]
+        command: list[str | Path] = [
+            BIN / "opentelemetry-instrument",
+            "--service_name",
+            "support-agent",
+            *exporters,
+            *endpoint,
+        ]
         subprocess.run([*command, sys.executable, AGENT], env=os.environ | around, check=True)
 
 
