@@ -52,8 +52,8 @@ class Lab:
         return sum(len(body(block.data)) for block in prompt.blocks) // 4
 
     def open(self, prompt: Prompt | None, **more: Any) -> Sighting:
-        request = Request(more.get("wire", "w"), self.provider, "chat", more.get("model", self.model), "h", 443, False, {},
-                          more.get("key", self.key), self.now)  # fmt: skip
+        wire, model, key = more.get("wire", "w"), more.get("model", self.model), more.get("key", self.key)
+        request = Request(wire, self.provider, "chat", model, "h", 443, False, {}, key, self.now)
         return self.diagnosis.open(request, prompt)
 
     def close(self, sighting: Sighting, read: int | None = 0, write: int | None = None, **more: Any) -> Verdict:

@@ -2,8 +2,8 @@
 
 A prompt is a path of nodes from a root, one node a block; the root stands for one cache (provider, host, credential)
 under one wire, so that prompts of different caches never share a node while a changed model, key or parameter stays
-comparable. A node names the last calls that went through it, at most four, each with another scope. Bounded by least use; one lock, new
-in a forked child. See docs/specs/diagnosis.md.
+comparable. A node names the last calls that went through it, at most four, each with another scope. Bounded by least
+use; one lock, new in a forked child. See docs/specs/diagnosis.md.
 """
 
 from __future__ import annotations

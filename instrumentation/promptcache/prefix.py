@@ -29,7 +29,7 @@ _FREE_TEXT: Final = frozenset({"prompt_cache_key", "user", "safety_identifier", 
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Chain:
     """The in-memory digests of one prompt.
 

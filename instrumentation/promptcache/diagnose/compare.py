@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal, final
+from dataclasses import dataclass
+from typing import Any, Final, Literal, final
 
 from ..grain import Deep, body, boxed, encoded, parted, similarity
 from ..memory import Node
@@ -25,14 +25,15 @@ _SLIGHT: Final = 32
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Difference:
     """How a prompt relates to an earlier one.
 
     `kind`: it `extends` it, was `shortened` to a part of it, is another `branch` from a common beginning, or there is
     a `break`: content that both have stands behind something that changed. `shared` counts the common leading
     blocks, `lost` the bytes that only the earlier prompt has. `continues` says that both are one conversation, `weak`
-    that the change alone does not tell an accident from another program.
+    that the change alone does not tell an accident from another program. Filled in while two prompts are compared,
+    and not changed after.
     """
 
     kind: Literal["extends", "shortened", "branch", "break"]
@@ -45,6 +46,12 @@ class Difference:
     lost: int = 0
     continues: bool = True
     weak: bool = False
+
+    def but(self, **found: Any) -> Difference:
+        """Itself, with what was found; `replace` would take a third of the whole comparison."""
+        for name, value in found.items():
+            setattr(self, name, value)
+        return self
 
 
 @final
@@ -72,7 +79,7 @@ def compare(new: Sequence[Node], old: Sequence[Node], reader: Reader) -> Differe
     sides = (now, then) if section == "messages" else (new, old)
     found = (_history if section == "messages" else _static)(*sides, shared, reader)
     place = now[0] if now[0].section == section else then[0]
-    return replace(found, section=section, index=place.index)
+    return found.but(section=section, index=place.index)
 
 
 # Tools and system
@@ -86,19 +93,19 @@ def _static(new: Sequence[Node], old: Sequence[Node], shared: int, reader: Reade
     continues = _continues(new, old)
     here = [node for node in new[shared:] if node.section == section]
     there = [node for node in old[shared:] if node.section == section]
-    found = replace(branch, kind="break", cause=f"{section}_changed", continues=continues, weak=True)
+    found = branch.but(kind="break", cause=f"{section}_changed", continues=continues, weak=True)
     both = {n.own for n in here} & {n.own for n in there}
     fresh, gone = ([n for n in side if n.own not in both] for side in (here, there))
     lost = _lost(fresh, gone, new, [n for n in old if n.section != section])
     if Counter(n.own for n in here) == Counter(n.own for n in there):
         cause = "tools_reordered" if section == "tools" else found.cause
-        return replace(found, cause=cause, hint="reordered", weak=False, lost=lost)
+        return found.but(cause=cause, hint="reordered", weak=False, lost=lost)
     if section == "tools" and _forms(here, reader) == _forms(there, reader):
-        return replace(found, cause="serialization_nondeterminism", hint="key_order", weak=False, offset=0, lost=lost)
+        return found.but(cause="serialization_nondeterminism", hint="key_order", weak=False, offset=0, lost=lost)
     if len(here) != len(there):
         hint = "added" if len(here) > len(there) else "removed"
-        return replace(found, hint=hint, lost=lost)
-    return replace(_inside(found, here[0], there[0], reader), lost=lost)
+        return found.but(hint=hint, lost=lost)
+    return _inside(found, here[0], there[0], reader).but(lost=lost)
 
 
 def _forms(nodes: Sequence[Node], reader: Reader) -> Counter[object]:
@@ -149,23 +156,23 @@ def _history(now: Sequence[Node], then: Sequence[Node], shared: int, reader: Rea
     if inserted is None:
         if not _resembles(now[0], then[0]):
             return branch
-        found = replace(_inside(rewritten, now[0], then[0], reader), lost=_lost(now[:1], then[:1], now, then[1:]))
+        found = _inside(rewritten, now[0], then[0], reader).but(lost=_lost(now[:1], then[:1], now, then[1:]))
         early = 2 * (found.offset or 0) < now[0].size and found.cause == "volatile_token"
         return found if early or len(now) > len(then) else branch
     both = {node.own for node in now} & {node.own for node in then}
     kept = [node for node in then if node.own in both]
     if len(kept) < 2 and sum(node.size for node in kept) < _SPEAKING:
         return branch
-    found = replace(rewritten, lost=_lost(now[:inserted], then[:removed], now, then[removed:]))
+    found = rewritten.but(lost=_lost(now[:inserted], then[:removed], now, then[removed:]))
     change = _images(now[:inserted]) - _images(then[:removed])
     if change or (_images(now[:inserted]) and inserted == removed):
         hint = {1: "image_added", -1: "image_removed"}.get((change > 0) - (change < 0), "image_replaced")
-        return replace(found, cause="image_changed", hint=hint)
+        return found.but(cause="image_changed", hint=hint)
     if inserted == removed:
         return _inside(found, now[0], then[0], reader)
     if not inserted:
-        return replace(found, hint="truncated")
-    return replace(found, hint="compacted" if inserted < removed else "inserted")
+        return found.but(hint="truncated")
+    return found.but(hint="compacted" if inserted < removed else "inserted")
 
 
 def _meet(now: Sequence[Node], then: Sequence[Node]) -> tuple[int | None, int]:
@@ -210,8 +217,8 @@ def _inside(found: Difference, node: Node, other: Node, reader: Reader) -> Diffe
             step = min(new.step, node.grain.size - start)
         if form is not None:
             where = None if form == "key_order" else start + step // 2
-            return replace(found, cause="serialization_nondeterminism", hint=form, weak=False, offset=where)
-    found = replace(found, offset=start + step // 2)
+            return found.but(cause="serialization_nondeterminism", hint=form, weak=False, offset=where)
+    found = found.but(offset=start + step // 2)
     raw = encoded(text)
     first, last = _characters(raw, start), _characters(raw, min(end, start + 2 * step))
     value = look(text, first, last, old.words if old else ())
@@ -222,7 +229,7 @@ def _inside(found: Difference, node: Node, other: Node, reader: Reader) -> Diffe
     if hint in WEAK and not slight:
         return found
     offset = max(start, len(encoded(text[:position])))
-    return replace(found, cause="volatile_token", hint=hint, offset=offset, weak=hint in WEAK)
+    return found.but(cause="volatile_token", hint=hint, offset=offset, weak=hint in WEAK)
 
 
 def _form(new: Deep, old: Deep) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 from ..causes import CAUSES, PARAMS, THEIRS
@@ -26,7 +26,7 @@ _LEVELS: Final[Mapping[str, int]] = {**ORDER, "none": len(ORDER)}
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Relative:
     """An earlier call beside the present one.
 
@@ -42,7 +42,7 @@ class Relative:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Case:
     """The present call and all that is known about it.
 
@@ -61,7 +61,7 @@ class Case:
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finding:
     """Why tokens were missed. `missed` is their number, `difference` gives the place where there is one."""
 
@@ -182,7 +182,7 @@ def _scope(case: Case, relative: Relative, missed: int) -> Finding | None:
         return None
     if reason == "image_changed":
         hint = "image_added" if any(param[0] == name for param in case.trace.scope.params) else "image_removed"
-        return Finding(reason, missed, 0.9, relative, replace(_at(difference, "messages"), hint=hint))
+        return Finding(reason, missed, 0.9, relative, _at(difference, "messages").but(hint=hint))
     return Finding(reason, missed, 0.95 if name == "model" else 0.9, relative,
                    _at(difference, "model" if name == "model" else "params"))  # fmt: skip
 
@@ -277,7 +277,9 @@ def provider_reason(verdict: Mapping[str, Any] | None) -> str | None:
 
     OpenAI: `prompt_cache_diagnostics.reason`; Anthropic: `diagnostics.cache_miss_reason.type`.
     """
-    inner: Any = (verdict or {}).get("cache_miss_reason") or verdict
+    if not verdict:
+        return None
+    inner: Any = verdict.get("cache_miss_reason") or verdict
     for name in ("reason", "type", "cache_miss_reason"):
         word = inner.get(name) if isinstance(inner, Mapping) else inner  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # a provider's own JSON
         if isinstance(word, str) and word in THEIRS:
