@@ -2,12 +2,13 @@
 PYTHON ?= python3
 VENV := .venv
 DEMO := .venv-demo
+COMMA := ,
 PIP := -m pip --disable-pip-version-check install --quiet
 
 BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types sdk-suite compat coexistence prices oracle alerts alerts-e2e collector backends clean
+.PHONY: help demo test check lint types sdk-suite compat bench phoenix coexistence prices oracle alerts alerts-e2e collector backends clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
@@ -91,6 +92,27 @@ backends: $(VENV)/.ready ## a real Phoenix and a real MLflow hold what the suppo
 	@$(VENV)/bin/python examples/otlp_phoenix/run.py .venv-oracle/bin/phoenix
 	@test -x .venv-mlflow/bin/mlflow || { $(PYTHON) -m venv .venv-mlflow && .venv-mlflow/bin/python $(PIP) 'mlflow>=3.17'; }
 	@$(VENV)/bin/python -m tests.backends.mlflow_traces .venv-mlflow/bin/mlflow
+
+BENCH := .venv-bench
+$(BENCH)/.ready: pyproject.toml
+	$(call new-venv,$(BENCH),sdk)
+	@$(BENCH)/bin/python $(PIP) 'openai>=3' 'opentelemetry-instrumentation-genai-openai>=1.0b0' openinference-instrumentation-openai
+
+bench: $(BENCH)/.ready ## what we add to a call beside two other instrumentations, and to a start
+	@$(BENCH)/bin/python benchmarks/overhead.py
+	@$(BENCH)/bin/python benchmarks/startup.py
+
+OTLP := .venv-otlp
+PHOENIX := .venv-phoenix
+$(OTLP)/.ready: pyproject.toml
+	$(call new-venv,$(OTLP),demo$(COMMA)otlp)
+
+$(PHOENIX)/bin/phoenix:
+	@echo "installing Arize Phoenix into $(PHOENIX), 850 MB ..."
+	@$(PYTHON) -m venv $(PHOENIX) && $(PHOENIX)/bin/python $(PIP) arize-phoenix
+
+phoenix: $(OTLP)/.ready $(PHOENIX)/bin/phoenix ## the demo agent's spans in a real Arize Phoenix, read back through its API
+	@$(OTLP)/bin/python examples/otlp_phoenix/run.py $(PHOENIX)/bin/phoenix
 
 clean: ## removes what the other targets made
 	rm -rf .venv* .collector dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
