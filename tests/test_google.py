@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -151,3 +153,22 @@ def test_the_sdk_is_as_it_was_afterwards(telemetry: Telemetry) -> None:
     patched = BaseApiClient.request
     PromptCacheInstrumentor().uninstrument()
     assert BaseApiClient.request is inspect.unwrap(patched)
+
+
+def test_a_stream_that_is_left_keeps_what_its_latest_chunk_said(telemetry: Telemetry) -> None:
+    first = {"candidates": [{"content": {"parts": [{"text": "It"}]}}], "usageMetadata": {"promptTokenCount": 900}}
+    later = [
+        {**first, "usageMetadata": {"promptTokenCount": 900, "candidatesTokenCount": count}} for count in (4, 7, 9)
+    ]
+    body = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in (first, *later))
+    http: Any = import_module("google.genai._api_client").httpx
+    transport = http.MockTransport(lambda request: http.Response(200, content=body))
+    options: Any = {"httpx_client": http.Client(transport=transport)}
+    client: Any = genai.Client(api_key="k", http_options=options)
+    stream = client.models.generate_content_stream(**CALL)
+    for _ in range(3):
+        next(stream)
+    stream.close()
+    assert telemetry.attributes["promptcache.output_tokens"] == 7
+    assert telemetry.attributes["promptcache.stream.completed"] is False
+    client.close()
