@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from google import genai
+from google.genai.types import HttpOptions
 from google.oauth2.credentials import Credentials
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
@@ -172,3 +173,10 @@ def test_a_stream_that_is_left_keeps_what_its_latest_chunk_said(telemetry: Telem
     assert telemetry.attributes["promptcache.output_tokens"] == 7
     assert telemetry.attributes["promptcache.stream.completed"] is False
     client.close()
+
+
+def test_a_tier_that_no_answer_confirms_has_no_price(emulator_url: str, telemetry: Telemetry) -> None:
+    client: Any = genai.Client(api_key="k", http_options=HttpOptions(base_url=emulator_url))
+    client.models.generate_content(model=GEMINI, contents="Hi.", config={"service_tier": "flex"})
+    client.close()
+    assert telemetry.attributes["promptcache.cost.unknown"] == "tier"

@@ -161,7 +161,7 @@ class Book:
 
     def plan(self, request: Request, facts: Facts) -> Plan:
         """How a call is priced, without its usage: row, tier and periods, or why it has no price."""
-        asked = request.body.get("service_tier")
+        asked = request.body.get("service_tier") or request.body.get("serviceTier")
         key = (
             request.provider,
             request.model,
