@@ -163,8 +163,11 @@ def test_a_stream_that_is_left_keeps_what_its_latest_chunk_said(telemetry: Telem
     ]
     body = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in (first, *later))
     http: Any = import_module("google.genai._api_client").httpx
-    transport = http.MockTransport(lambda request: http.Response(200, content=body))
-    options: Any = {"httpx_client": http.Client(transport=transport)}
+
+    def respond(request: Any) -> Any:
+        return http.Response(200, content=body)
+
+    options: Any = {"httpx_client": http.Client(transport=http.MockTransport(respond))}
     client: Any = genai.Client(api_key="k", http_options=options)
     stream = client.models.generate_content_stream(**CALL)
     for _ in range(3):

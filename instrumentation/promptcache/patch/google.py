@@ -122,7 +122,8 @@ def _generated(record: Record) -> Flow:
             elif body is not None:
                 latest = body
     finally:
-        safely(record.saw, parsed(latest.encode()))
+        if latest:
+            safely(record.saw, parsed(latest.encode()))
         record.leave(busy=ended.busy)
 
 
