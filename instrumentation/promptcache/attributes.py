@@ -133,8 +133,8 @@ def hit_ratio(call: Call) -> float | None:
 
 
 def _hit_percent(call: Call) -> int | None:
-    ratio = hit_ratio(call)
-    return None if ratio is None else int(ratio * 100)
+    usage = call.usage
+    return None if usage is None or usage.read is None or not usage.input else 100 * usage.read // usage.input
 
 
 STANDARD: Final[tuple[Row, ...]] = (
@@ -287,6 +287,7 @@ SECONDS: Final = tuple(0.01 * 2**step for step in range(14))
 """The standard buckets of `gen_ai.client.operation.duration`: 0.01 s to 81.92 s."""
 
 COST_USD: Final = "promptcache.cost.usd"
+WASTED_COUNTER: Final = "promptcache.wasted.usd"
 STORAGE_USD: Final = "promptcache.storage.usd"
 """Observable: what the named caches of this process have cost by now in rent."""
 
@@ -301,7 +302,7 @@ COUNTERS: Final[tuple[Metric, ...]] = (
     Metric("promptcache.calls", "{call}", "Finished calls.", lambda call: _one(1, _outcome_batch(call))),
     Metric("promptcache.missed.tokens", "{token}", "Reusable tokens that were not read from the cache.",
            _missed(lambda call: call.verdict.tokens)),
-    Metric("promptcache.wasted.usd", "{USD}", "What missed tokens cost too much.",
+    Metric(WASTED_COUNTER, "{USD}", "What missed tokens, and writes that nobody read, cost too much.",
            _missed(lambda call: call.verdict.waste)),
     Metric(COST_USD, "{USD}", "Cost of the priced calls.",
            lambda call: _one(call.cost and call.cost.amount)),

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, final
@@ -109,6 +109,7 @@ class Memory:
         self.named: Generations[object, int] = Generations(2 * calls)
         self.rates: Generations[int, tuple[int, int]] = Generations(calls)
         self.pending: dict[int, Trace] = {}
+        self.on_fork: Callable[[], None] | None = None
         self._counted: Generations[Hashable, bool] = Generations(2 * calls)
         self._next = 0
         self._lock = Lock()
@@ -127,6 +128,8 @@ class Memory:
             for held in (self.nodes, self.where, self.deep, self.sketches, self.traces, self.named, self.rates):
                 held.clear()
         self.pending = {}
+        if self.on_fork is not None:
+            self.on_fork()
         self._lock = Lock()
 
     def first_time(self, key: Hashable) -> bool:

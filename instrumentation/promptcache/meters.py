@@ -15,12 +15,15 @@ from .attributes import (
     COST_USD,
     COUNTERS,
     HISTOGRAMS,
+    MISS_REASON,
     OTHER,
     PROVIDER,
     REQUEST_MODEL,
     STORAGE_USD,
+    WASTED_COUNTER,
     series,
 )
+from .diagnose.writes import Unread
 from .model import Call
 
 DISTINCT_VALUES: Final = 100
@@ -88,6 +91,12 @@ class Meters:
         """Adds what filling a named cache cost, which is no call."""
         counter = next(counter for row, counter in self._counters if row.name == COST_USD)
         counter.add(usd, {PROVIDER: provider, REQUEST_MODEL: self._bound(REQUEST_MODEL)(model)}, context)
+
+    def unread(self, unread: Unread) -> None:
+        """Adds what a write cost too much that expired unread: known after its call, hence without a context."""
+        counter = next(counter for row, counter in self._counters if row.name == WASTED_COUNTER)
+        base = {PROVIDER: unread.provider, REQUEST_MODEL: self._bound(REQUEST_MODEL)(unread.model or "")}
+        counter.add(unread.usd, {**base, MISS_REASON: "write_never_read"}, Context())
 
     def record(self, call: Call, context: Context) -> None:
         """Adds one finished call, in its own context so that exemplars find its span."""

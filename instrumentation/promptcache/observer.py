@@ -60,7 +60,7 @@ class Observer:
     ) -> None:
         self.settings, self.tracer, self.meters, self.clock = settings, tracer, meters, clock
         self.hasher = Hasher()
-        self.diagnosis = Diagnosis(settings, self.hasher)
+        self.diagnosis = Diagnosis(settings, self.hasher, unread=meters.unread)
         self.unfinished = Unfinished()
         self.batches = Batches()
         self.dropped: deque[Swept] = deque()

@@ -5,7 +5,7 @@ The rules stand in docs/specs/diagnosis.md. A verdict needs the usage to show a 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from typing import Final, final
 
@@ -19,6 +19,7 @@ from ..settings import Settings
 from .compare import Difference
 from .judge import LAPSED, Case, Finding, Relative, agreed, find, left, provider_reason, waste
 from .recall import grown, relatives, rivals
+from .writes import Unread, Writes, surcharge
 
 __all__ = ["Diagnosis", "Sighting"]
 
@@ -47,13 +48,24 @@ class Sighting:
 
 @final
 class Diagnosis:
-    """Opens and closes calls. Thread-safe and fork-safe; the only clock are the calls' own times."""
+    """Opens and closes calls. Thread-safe and fork-safe; the only clock are the calls' own times.
 
-    def __init__(self, settings: Settings, hasher: Hasher | None = None, memory: Memory | None = None) -> None:
+    `unread` is told of writes that expired without having been read.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        hasher: Hasher | None = None,
+        memory: Memory | None = None,
+        unread: Callable[[Unread], None] | None = None,
+    ) -> None:
         self.memory = memory or Memory(settings.memory_nodes, settings.memory_calls)
         self._hasher = hasher or Hasher()
         self._exporter = Exporter(settings.hash_key, settings.hashes)
         self._least: Generations[Hashable, int] = Generations(512)
+        self._unread, self._writes = unread, Writes(settings.memory_calls)
+        self.memory.on_fork = self._writes.clear
 
     def open(self, request: Request, prompt: Prompt | None) -> Sighting:
         """Hash the prompt, look for its relatives and register the call as running."""
@@ -125,7 +137,23 @@ class Diagnosis:
                 self._settle(sighting, trace, prompt, usage, known, facts, finding)
             trace.links = ()
         verdict = self._verdict(prompt, trace, usage, known, failed, finding)
-        return _priced(verdict, finding, usage, cost, facts)
+        verdict = _priced(verdict, finding, usage, cost, facts)
+        if usage is not None and self._unread is not None:
+            for unread in self._booked(sighting, trace, usage, surcharge(usage, cost, verdict.tokens or 0), known):
+                self._unread(unread)
+        return verdict
+
+    def park(self, sighting: Sighting) -> None:
+        """The call's usage may come later, or never: until then it is nobody's rival."""
+        with self.memory as memory:
+            memory.pending.pop(sighting.number, None)
+
+    def _booked(self, sighting: Sighting, trace: Trace, usage: Usage, extra: float, known: Rule) -> list[Unread]:
+        """What expired unread. The less sure a lapse is, the longer we wait."""
+        request, due = sighting.request, trace.started + trace.ttl / known.lapse
+        unread, kin = Unread(request.provider, request.model, extra, due), [item.trace for item in sighting.relatives]
+        with self.memory:
+            return self._writes.book(trace, unread, kin, usage.read or 0)
 
     def _observed(self, request: Request, known: Rule, usage: Usage) -> Rule:
         """The rule, with the minimum lowered to what was seen to be cached."""
