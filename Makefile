@@ -58,6 +58,12 @@ $(COEXISTENCE)/.ready: pyproject.toml
 coexistence: $(COEXISTENCE)/.ready ## beside other LLM instrumentations: one span a call, theirs left untouched
 	@$(COEXISTENCE)/bin/python -m tests.coexistence.check official openinference openllmetry
 
+diagnosis-score: $(VENV)/.ready ## labelled breaks: how often the diagnosis says where and why (ARGS="--seeds 1")
+	@$(VENV)/bin/python -m tests.breaks.score $(ARGS)
+
+trace-replay: $(VENV)/.ready ## a public trace through the memory (TRACE=mooncake_conversation_trace.jsonl)
+	@$(VENV)/bin/python benchmarks/trace_replay.py $(TRACE)
+
 prices: $(VENV)/.ready ## compiles the price table anew from genai-prices, and shows what changed
 	@$(VENV)/bin/promptcache prices build
 
