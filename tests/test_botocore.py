@@ -215,3 +215,28 @@ async def test_streams_carry_nothing_once_we_are_gone(client: Any, telemetry: Te
     del stream
     gc.collect()
     assert telemetry.metric("promptcache.calls") == 1
+
+
+async def test_a_body_ends_with_its_last_byte(client: Any, telemetry: Telemetry) -> None:
+    body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
+    assert await done(body.read(0)) == b""
+    while await done(body.read(64)):
+        assert not telemetry.spans
+    assert telemetry.attributes["promptcache.input_tokens"] > 1000
+    assert await done(body.read()) == b""
+
+
+def test_a_call_of_another_service_inside_a_call_is_none_of_ours(emulator_url: str, telemetry: Telemetry) -> None:
+    client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
+    other = boto3.client("dynamodb", endpoint_url=emulator_url, **CREDENTIALS)
+
+    def ask_another(**_: Any) -> None:
+        with pytest.raises(other.exceptions.ClientError):
+            other.list_tables()
+
+    client.meta.events.register("before-call.bedrock-runtime.Converse", ask_another)
+    client.converse(**CALL)
+    assert telemetry.span.status.is_unset
+    assert telemetry.attributes["promptcache.input_tokens"] > 1000
+    client.close()
+    other.close()
