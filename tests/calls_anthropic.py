@@ -5,13 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from importlib import import_module
 from typing import Any, Final
 
 import anthropic
+from anthropic import _base_client  # pyright: ignore[reportPrivateUsage]  # says which HTTP library it stands on
 from opentelemetry import trace
 
-from .calls import HTTP, Notes, Reply, Shape, done, each, offered, opened, types, unread
+from .calls import Notes, Reply, Shape, done, each, offered, opened, types, unread
 from .conftest import Telemetry
+
+HTTP: Final[Any] = import_module("httpx2" if hasattr(_base_client, "httpx2") else "httpx")
+"""The HTTP library under this release."""
 
 MODEL: Final = "claude-sonnet-5"
 SYSTEM: Final = "You are the agent of a shop. " + " ".join(f"Rule {n}: be polite, be brief." for n in range(400))
@@ -101,7 +106,7 @@ async def beta_helper(client: Any) -> Notes:
 
 async def tool_runner(client: Any) -> Notes:
     asked = {**ASKED, "tool_choice": {"type": "any"}}
-    return await types(client.beta.messages.tool_runner(**asked, tools=[_tool(client)]))
+    return await types(client.beta.messages.tool_runner(**asked, tools=[_tool(client)], max_iterations=2))
 
 
 async def thread(client: Any) -> Notes:
@@ -255,4 +260,4 @@ CLIENTS: Final = {
     else {}
 )
 
-ENDINGS: Final[Mapping[str, Any]] = {"starts": {"messages": started}, "errors": anthropic, "early": True}
+ENDINGS: Final[Mapping[str, Any]] = {"starts": {"messages": started}, "errors": anthropic, "http": HTTP, "early": True}

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import openai
 
-from .calls import OPENAI, Shape, chat_started, done, offered, responses_started
+from .calls import HTTP, OPENAI, Shape, chat_started, done, offered, responses_started
 
 Client = Callable[[str], AbstractAsyncContextManager[Any]]
 """Makes a client for the emulator at an address, and closes it."""
@@ -22,7 +22,7 @@ class Kit:
     """One SDK: its call shapes, its sync and async clients, and what starts a stream.
 
     For `test_endings`: `starts` begin a stream that can be closed (or a plain call with `stream=False`), `errors` holds
-    the SDK's exceptions, `early` says that the first event of a stream brings usage already.
+    the SDK's exceptions, `http` is the library under it, `early` says that a stream's first event brings usage already.
     """
 
     name: str
@@ -31,6 +31,7 @@ class Kit:
     streams: tuple[Callable[[Any], Awaitable[Any]], ...] = ()
     starts: Mapping[str, Callable[..., Any]] = field(default_factory=dict[str, Callable[..., Any]])
     errors: Any = None
+    http: Any = HTTP
     early: bool = False
 
 

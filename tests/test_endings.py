@@ -14,7 +14,7 @@ from opentelemetry.trace import StatusCode
 
 from promptcache.emulator.engine import Emulator
 
-from .calls import HTTP, done, each, opened
+from .calls import done, each, opened
 from .conftest import Telemetry
 from .kits import KITS, Kit
 
@@ -147,7 +147,7 @@ async def test_a_server_that_fails_in_mid_stream(
     fault: str, kit: Kit, start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
     stream = await done(start(client, extra_headers={FAULT: fault}))
-    with pytest.raises((kit.errors.APIError, HTTP.RemoteProtocolError)):
+    with pytest.raises((kit.errors.APIError, kit.http.RemoteProtocolError)):
         await exhausted(stream)
     await done(stream.close())  # before openai 3 the SDK leaves that to the application
     assert telemetry.attributes["error.type"]
@@ -174,7 +174,7 @@ async def test_a_response_that_says_it_failed(
     [
         ("429", "RateLimitError"),
         ("500", "InternalServerError"),
-        ("529", "InternalServerError"),
+        ("529", "APIStatusError"),
         ("reset", "APIConnectionError"),
     ],
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
 from promptcache.attributes import BATCH_RESULTS, RESULT
+from promptcache.providers.wire import items
 
 _IDS: Final = 2**64
 
@@ -17,12 +18,12 @@ _IDS: Final = 2**64
 def told(span: ReadableSpan) -> Iterator[ReadableSpan]:
     """`span` itself, or a child of it for every result that it tells. What cannot be read is left out."""
     given = span.attributes or {}
-    entries: Any = given.get(BATCH_RESULTS)
-    if not isinstance(entries, tuple) or span.context is None:
+    entries = items(given.get(BATCH_RESULTS))
+    if not entries or span.context is None:
         yield span
         return
     common = {name: value for name, value in given.items() if name not in {BATCH_RESULTS, *RESULT}}
-    for number, entry in enumerate(cast("tuple[Any, ...]", entries), 1):
+    for number, entry in enumerate(entries, 1):
         known = _read(entry)
         if known:
             yield _child(span, span.context, number, common | known)
@@ -30,11 +31,10 @@ def told(span: ReadableSpan) -> Iterator[ReadableSpan]:
 
 def _read(entry: Any) -> dict[str, Any]:
     try:
-        values: Any = json.loads(entry)
+        values = items(json.loads(entry))
     except (ValueError, TypeError, RecursionError):
         return {}
-    pairs: Any = zip(RESULT, values, strict=False) if isinstance(values, list) else ()
-    return {name: value for name, value in pairs if value is not None}
+    return {name: value for name, value in zip(RESULT, values, strict=False) if value is not None}
 
 
 def _child(span: ReadableSpan, context: SpanContext, number: int, attributes: Any) -> ReadableSpan:

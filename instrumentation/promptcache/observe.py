@@ -112,12 +112,11 @@ class Record:
 
         A span that does not record, and was not there when the call began, is the SDK's own, which no sampler took.
         """
-        around = trace.get_current_span(context)
-        since = around is not trace.get_current_span(self.context)
+        around, before = trace.get_current_span(context), trace.get_current_span(self.context)
         self.context = context
         if self.observer.claims.take(around):
             self.span, self.claimed = around, True
-        elif since and not around.is_recording():
+        elif around is not before and not around.is_recording():
             self.span = around
         else:
             self._open()
@@ -159,16 +158,21 @@ class Record:
 
     def saw(self, event: JSON) -> None:
         """One response, or one event of a stream."""
-        wire = self.asked.wire
-        if self._first_chunk is not None and wire.dull(event):
+        if self._first_chunk is not None and self.asked.wire.dull(event):
             return
-        facts = wire.read(event)
+        facts = self.asked.wire.read(event)
         if facts is None:
             return
+        more = facts.counts or facts.failed or (facts.terminal and not self.facts.terminal)
         self.facts = merge(self.facts, facts)
         if facts.content and self._first_chunk is None:
             self._first_chunk = time.perf_counter() - self._begun
-        if self.claimed and (facts.counts or facts.terminal or facts.failed):
+        if more and self.asked.stream:
+            self.tell()
+
+    def tell(self) -> None:
+        """Writes what is known on a foreign span, which may end before the call does."""
+        if self.claimed and not self._once.locked():
             self._publish(self._settle())
 
     def failed(self, error: BaseException) -> None:
@@ -178,8 +182,7 @@ class Record:
     def broke(self, error: BaseException) -> None:
         """The stream broke with `error`; a foreign span is about to end."""
         self.failed(error)
-        if self.claimed and not self._once.locked():
-            self._publish(self._settle())
+        self.tell()
 
     def end(self) -> None:
         """Ends the call. The first time counts, every later one does nothing."""

@@ -142,6 +142,8 @@ class Watched:
         ended: Ended = yield None
         if ended.error is None:
             self._listener.flush()
+            if self._record.facts.counts:
+                self._record.tell()
         elif isinstance(ended.error, Exception):
             self._record.broke(ended.error)
 

@@ -168,8 +168,9 @@ def _message(message: JSON, **more: Any) -> Facts:
 
 
 def _delta(event: JSON) -> Facts:
-    """Of a `message_delta`: `delta` is a message in part, `usage` cumulative."""
-    return _message({**mapping(event.get("delta")), "usage": event.get("usage")})
+    """Of a `message_delta`: `delta` is a message in part, `usage` cumulative. Once it stopped, nothing more is said."""
+    delta = mapping(event.get("delta"))
+    return _message({**delta, "usage": event.get("usage")}, terminal=delta.get("stop_reason") is not None)
 
 
 def _failure(event: JSON) -> Facts:

@@ -87,7 +87,7 @@ def _either(before: bool, after: bool) -> bool:
 _FACTS: Final = tuple(item.name for item in fields(Facts))
 _JOIN: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "finish": lambda before, after: before + after,
-    "counts": lambda before, after: {**before, **after} if before else after,
+    "counts": lambda before, after: {**before, **after} if before and after else before or after,
     "content": _either,
     "terminal": _either,
     "batch": _either,

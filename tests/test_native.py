@@ -1,0 +1,114 @@
+"""Beside the SDK's own span: which client is whose, what is not sampled, what a middleware sends, and failing early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import anthropic
+import httpx2
+import pytest
+from anthropic import AnthropicFoundry
+from anthropic.lib.bedrock import AnthropicBedrock, AnthropicBedrockMantle
+from anthropic.lib.vertex import AnthropicVertex
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.trace import StatusCode
+
+from promptcache import Settings
+
+from .calls_anthropic import ASKED
+from .conftest import Telemetry
+
+USAGE: Final = {
+    "input_tokens": 7,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 2000,
+    "output_tokens": 3,
+}
+MESSAGE: Final[dict[str, Any]] = {
+    "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-5", "stop_reason": "end_turn",
+    "stop_sequence": None, "content": [{"type": "text", "text": "hi"}], "usage": USAGE,
+}  # fmt: skip
+AWS: Final = {"aws_access_key": "a", "aws_secret_key": "s", "aws_region": "us-east-1"}
+PROXY: Final = {"api_key": "k", "base_url": "https://api.deepseek.com/anthropic"}
+GOOGLE: Final = {"access_token": "t", "region": "us-east5", "project_id": "p"}
+CLIENTS: Final[dict[str, tuple[Callable[..., Any], dict[str, Any], str, str]]] = {
+    "anthropic": (anthropic.Anthropic, {"api_key": "k"}, "anthropic", "api.anthropic.com"),
+    "proxy": (
+        anthropic.Anthropic,
+        {"api_key": "k", "base_url": "https://api.deepseek.com/anthropic"},
+        "deepseek",
+        "api.deepseek.com",
+    ),
+    "bedrock": (AnthropicBedrock, AWS, "aws.bedrock", "bedrock-runtime.us-east-1.amazonaws.com"),
+    "mantle": (AnthropicBedrockMantle, AWS, "aws.bedrock", "bedrock-mantle.us-east-1.api.aws"),
+    "vertex": (AnthropicVertex, GOOGLE, "gcp.vertex_ai", "us-east5-aiplatform.googleapis.com"),
+    "foundry": (AnthropicFoundry, {"api_key": "k", "resource": "r"}, "anthropic", "r.services.ai.azure.com"),
+}
+
+
+def client(kind: Callable[..., Any], telemetry: Telemetry | None, answer: Any = MESSAGE, **more: Any) -> Any:
+    def answered(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json=answer)
+
+    spans: Any = {"tracer_provider": telemetry.tracers} if telemetry else False
+    return kind(
+        http_client=httpx2.Client(transport=httpx2.MockTransport(answered)), max_retries=0, open_telemetry=spans, **more
+    )
+
+
+@pytest.mark.parametrize("traced", [True, False])
+@pytest.mark.parametrize("name", CLIENTS)
+def test_every_client_is_its_platform(name: str, traced: bool, telemetry: Telemetry) -> None:
+    kind, options, provider, host = CLIENTS[name]
+    client(kind, telemetry if traced else None, **options).messages.create(**ASKED)
+    attributes = telemetry.attributes
+    assert attributes["server.address"] == host
+    assert attributes["gen_ai.request.model"] == ASKED["model"]
+    assert attributes["promptcache.read_tokens"] == 2000
+    assert (
+        telemetry.metric("promptcache.calls", gen_ai__provider__name=provider, gen_ai__request__model=ASKED["model"])
+        == 1
+    )
+    assert traced is not telemetry.span.name.startswith("chat")
+
+
+def test_what_no_sampler_took_still_counts(instrumented: Callable[..., Telemetry]) -> None:
+    telemetry = instrumented(sampler=ALWAYS_OFF)
+    client(anthropic.Anthropic, telemetry, api_key="k").messages.create(**ASKED)
+    assert not telemetry.spans
+    assert telemetry.metric("promptcache.read.tokens") == 2000
+
+
+def test_a_call_that_fails_before_it_is_sent_has_no_second_span(telemetry: Telemetry) -> None:
+    with pytest.raises(ValueError, match="model"):
+        client(AnthropicBedrock, telemetry, **AWS).messages.create(**{**ASKED, "model": ""})
+    assert telemetry.span.status.status_code is StatusCode.ERROR
+    assert telemetry.attributes["promptcache.outcome"] == "error"
+
+
+def test_what_a_middleware_sends_again_is_a_call_of_its_own(telemetry: Telemetry) -> None:
+    def twice(request: Any, call_next: Callable[[Any], Any]) -> Any:
+        call_next(request)
+        return call_next(request)
+
+    client(anthropic.Anthropic, telemetry, api_key="k", middleware=[twice]).messages.create(**ASKED)
+    assert telemetry.metric("promptcache.calls") == 2
+    assert len(telemetry.calls) == 2
+    assert {span.name for span in telemetry.spans} == {"anthropic.messages.create", f"chat {ASKED['model']}"}
+
+
+def test_betas_join_the_scope(instrumented: Callable[..., Telemetry]) -> None:
+    telemetry = instrumented(Settings(hash_key="k"))
+    made = client(anthropic.Anthropic, telemetry, api_key="k")
+    for betas in (["a"], ["a", "b"]):
+        made.beta.messages.create(**ASKED, betas=betas)
+    first, second = ((span.attributes or {})["promptcache.prefix.scope_hash"] for span in telemetry.spans)
+    assert first != second
+
+
+def test_counting_tokens_is_no_call(telemetry: Telemetry) -> None:
+    asked = {name: value for name, value in ASKED.items() if name != "max_tokens"}
+    client(anthropic.Anthropic, telemetry, {"input_tokens": 5}, api_key="k").messages.count_tokens(**asked)
+    assert not telemetry.calls
+    assert telemetry.metric("promptcache.calls") == 0
