@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from promptcache import __version__
 from promptcache.attributes import BATCH, OUTCOME, READ_TOKENS, REQUEST_MODEL
 from promptcache.commands import COMMANDS, app
-from promptcache.exits import MEANING, Exit
+from promptcache.exits import MEANING, RECORD, Exit
 from promptcache_exporters import command, store
 
 from .rows import record
@@ -47,7 +47,7 @@ def test_help_teaches_and_names_every_command_and_exit_code() -> None:
     page = run("--help").stdout
     assert all(name in page for name in COMMANDS)
     assert all(f"{code.value}  {MEANING[code]}"[:40] in page for code in Exit)
-    assert "opentelemetry-instrument" in page
+    assert RECORD in " ".join(page.split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -58,6 +58,19 @@ def test_every_command_has_help(name: str) -> None:
 
 def test_an_unknown_command_is_a_usage_error() -> None:
     assert run("repotr").exit_code == Exit.USAGE
+
+
+def test_how_to_begin_needs_nothing_that_is_not_installed() -> None:
+    """The first steps install no exporter of metrics or logs; OpenTelemetry's default would ask for both."""
+    said = run("report").stderr
+    for words in (RECORD, "--traces_exporter promptcache_sqlite", "--metrics_exporter none", "--logs_exporter none"):
+        assert words in said
+
+
+@pytest.mark.parametrize("port", ["99999", "-1"])
+def test_a_port_that_is_none_is_a_usage_error(port: str) -> None:
+    result = run("emulate", "--port", port)
+    assert (result.exit_code, "0<=x" in result.stderr) == (Exit.USAGE, True)
 
 
 def test_the_table_is_found_by_argument_variable_or_default(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

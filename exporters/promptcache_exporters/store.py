@@ -15,7 +15,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from promptcache.exits import Exit
+from promptcache.exits import RECORD, Exit
 from promptcache.settings import OTEL_PROMPTCACHE_DB
 
 from . import table
@@ -159,7 +159,4 @@ def open_to_read(path: Path) -> Generator[sqlite3.Connection]:
 
 
 _READ_PATIENCE: Final = 10.0
-_MISSING: Final = (
-    "{path} does not exist. Record some calls first:"
-    " OTEL_TRACES_EXPORTER=promptcache_sqlite opentelemetry-instrument python app.py"
-)
+_MISSING: Final = f"{{path}} does not exist. Record some calls first: {RECORD}"

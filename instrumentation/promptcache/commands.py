@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from .exits import Exit, described
+from .exits import RECORD, Exit, described
 from .version import __version__
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -64,7 +64,7 @@ app = typer.Typer(cls=Lazy, no_args_is_help=True, add_completion=False, pretty_e
 
 _BEGIN: Final = (
     "Begin with:",
-    "OTEL_TRACES_EXPORTER=promptcache_sqlite opentelemetry-instrument python app.py",
+    RECORD,
     "promptcache report",
 )
 

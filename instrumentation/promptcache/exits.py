@@ -5,6 +5,12 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
+RECORD: Final = (
+    "opentelemetry-instrument --service_name my-app --traces_exporter promptcache_sqlite"
+    " --metrics_exporter none --logs_exporter none python app.py"
+)
+"""How a table comes to be where none is. Without the two `none` the default exporters must be installed as well."""
+
 
 class Exit(IntEnum):
     """Exit codes, a stable interface: scripts and CI jobs branch on them."""

@@ -11,7 +11,7 @@ _MISSING: Final = 'the emulator needs its extra: pip install "promptcache[emulat
 
 
 def emulate(
-    port: Annotated[int, typer.Option(help="Port to listen on; 0 takes a free one.")] = 8089,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8089,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
     beyond_loopback: Annotated[bool, typer.Option("--beyond-loopback", help="Allow an address others reach.")] = False,
     latency: Annotated[float, typer.Option(min=0.0, help="Seconds to the first chunk.")] = 0.002,
