@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import atexit
-from collections.abc import Callable, Collection
-from functools import partial
-from typing import Any, Final
+import sys
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # its module opts out of mypy
-from opentelemetry.metrics import get_meter
-from opentelemetry.trace import get_tracer
 from wrapt import register_post_import_hook
 
-from .meters import Meters
-from .observe import safely
-from .observer import Observer
-from .patch.drive import Patches
-from .patch.sdks import ROWS, Row
+from .safety import safely
 from .settings import Settings
-from .version import __version__
+
+if TYPE_CHECKING:
+    from .patch.switchboard import Switchboard
+
+SDKS: Final = ("openai", "anthropic", "groq", "google.genai", "botocore.client", "aiobotocore.client")
+"""Until one of these is imported nothing else of ours is: most processes of a machine never call a model."""
 
 
 class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to mypy, as above
@@ -31,65 +30,49 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
     `uninstrument` ever raises.
     """
 
-    _patches: Final[dict[str, Patches]] = {}
-    _observer: Observer | None = None
+    _board: Switchboard | None = None
+    _wanted: Mapping[str, Any] | None = None
+    _waiting: bool = False
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """None: each SDK is looked at by itself, when it is imported."""
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        safely(partial(self._switch_on, **kwargs))
+        safely(self._switch_on, **kwargs)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         safely(self._switch_off)
 
-    def _switch_on(
-        self, tracer_provider: Any = None, meter_provider: Any = None, settings: Settings | None = None, **kwargs: Any
-    ) -> None:
-        settings = settings or Settings.load()
-        meters = Meters(get_meter("promptcache", __version__, meter_provider), settings.metric_keys)
-        known = {name: value for name, value in kwargs.items() if name == "clock"}
-        observer = Observer(settings, get_tracer("promptcache", __version__, tracer_provider), meters, **known)
-        if not self._patches:
-            atexit.register(_last_sweep)
-        PromptCacheInstrumentor._observer = observer
-        for row in ROWS:
-            safely(self._stand, row)
-
-    def _stand(self, row: Row) -> None:
-        if row.module in self._patches:
-            self._install(row)
-        else:
-            self._patches[row.module] = Patches()
-            register_post_import_hook(self._hook(row), row.module)
-
-    def _hook(self, row: Row) -> Callable[[object], None]:
-        def imported(module: object) -> None:
-            safely(self._imported, row, module)
-
-        return imported
-
-    def _imported(self, row: Row, module: object) -> None:
-        self._patches[row.module].module = module
-        self._install(row)
-
-    def _install(self, row: Row) -> None:
-        patches = self._patches[row.module]
-        if self._observer is not None and patches.module is not None:
-            patches.install(row.targets, self._observer)
+    def _switch_on(self, settings: Settings | None = None, **kwargs: Any) -> None:
+        cls = PromptCacheInstrumentor
+        cls._wanted = {"settings": settings or Settings.load(), **kwargs}
+        if cls._board is not None:
+            cls._board.on(**cls._wanted)
+        elif any(name in sys.modules for name in SDKS):
+            cls.load()
+        elif not cls._waiting:
+            cls._waiting = True
+            for name in SDKS:
+                register_post_import_hook(_imported, name)
 
     def _switch_off(self) -> None:
-        PromptCacheInstrumentor._observer = None
-        for patches in self._patches.values():
-            safely(patches.restore)
+        cls = PromptCacheInstrumentor
+        cls._wanted = None
+        if cls._board is not None:
+            cls._board.off()
 
     @classmethod
-    def sweep(cls) -> None:
-        """Ends what a dropped stream left open. Never raises."""
-        if cls._observer is not None:
-            safely(cls._observer.sweep)
+    def load(cls) -> None:
+        """The application imported an SDK: loads the rest of us, and takes up what `instrument` was asked for."""
+        if cls._board is not None or cls._wanted is None:
+            return
+        from .patch.switchboard import Switchboard
+
+        cls._board = Switchboard()
+        cls._board.on(**cls._wanted)
+        atexit.register(safely, cls._board.sweep)
 
 
-def _last_sweep() -> None:
-    PromptCacheInstrumentor.sweep()
+def _imported(module: object) -> None:
+    safely(PromptCacheInstrumentor.load)

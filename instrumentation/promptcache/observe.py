@@ -1,18 +1,17 @@
 """The life of one call: opened, fed with what the provider says, ended exactly once.
 
-A `Record` is one call. Everything of ours that runs on the application's
-path runs inside `safely`: the only broad `except` of the project, so that no failure of ours becomes the application's.
+A `Record` is one call. Everything of ours that runs on the application's path runs inside `safely`, so that no failure
+of ours becomes the application's.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable, Mapping
-from logging import getLogger
+from collections.abc import Mapping
 from threading import Lock
-from traceback import extract_tb
-from typing import ParamSpec, TypeVar, cast
+from typing import cast
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -25,29 +24,9 @@ from .diagnose import Sighting
 from .model import Call, Cost, Prompt, Request, Usage, Verdict
 from .observer import Asked, Observer
 from .providers.wire import JSON, NOTHING, merge
+from .safety import safely
 
-log = getLogger("promptcache")
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-_said: set[tuple[str, str]] = set()
-
-
-def safely(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | None:
-    """Runs a step of ours and returns what it returns; where it fails, None. Never raises an `Exception`.
-
-    The log names each kind of failure once, by its type and place: a message could hold the application's text.
-    """
-    try:
-        return step(*args, **kwargs)
-    except Exception as error:  # noqa: BLE001  # the one place: the application never notices
-        frame = extract_tb(error.__traceback__)[-1]
-        kind = (type(error).__name__, f"{frame.name}:{frame.lineno}")
-        if kind not in _said:
-            _said.add(kind)
-            log.warning("promptcache failed with %s in %s; the application is not affected", *kind)
-        return None
+__all__ = ["Record", "safely"]
 
 
 class Record:
@@ -59,6 +38,8 @@ class Record:
         "_begun",
         "_first_chunk",
         "_once",
+        "_process",
+        "_repeats",
         "_verdict",
         "asked",
         "claimed",
@@ -87,6 +68,8 @@ class Record:
         self.started = observer.clock() - elapsed
         self._begun = time.perf_counter() - elapsed
         self._once = Lock()
+        self._process = os.getpid()
+        self._repeats = False
         self._first_chunk: float | None = None
         self._verdict: Verdict | None = None
         self.request: Request | None = None
@@ -102,7 +85,9 @@ class Record:
         self.held = False
         self.context = otel.get_current()
         around = trace.get_current_span(self.context)
-        self._ambient = ambient.inherited(self.context, around, observer.settings.baggage_keys)
+        self._ambient = ambient.inherited(
+            self.context, around, (*observer.settings.baggage_keys, *observer.settings.metric_keys)
+        )
         self.site = ambient.site() if observer.settings.callsite else None
         if not asked.fetch and not asked.defer:
             self.enter(self.context)
@@ -186,7 +171,7 @@ class Record:
 
     def end(self) -> None:
         """Ends the call. The first time counts, every later one does nothing."""
-        if not self._once.acquire(blocking=False):
+        if os.getpid() != self._process or not self._once.acquire(blocking=False):
             return
         if self.asked.fetch and not self._fetched():
             return
@@ -205,7 +190,7 @@ class Record:
     def drop(self) -> None:
         """The response was garbage-collected: runs in its `__del__`, by `safely`."""
         if not self._once.locked():
-            self.leave(busy=ambient.telemetry_runs(sys._getframe(3)))  # pyright: ignore[reportPrivateUsage]  # past us, `safely` and `__del__`
+            self.leave(busy=ambient.telemetry_runs(sys._getframe()))  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
 
     def leave(self, *, busy: bool) -> None:
         """Ends the call, now if no lock of telemetry's can be held here; if `busy`, with the next call."""
@@ -228,13 +213,21 @@ class Record:
             self.request, self.prompt, self.sighting = waiting
         return self._count_once()
 
+    def _first_time(self) -> bool:
+        """Whether this response was not counted before: a fetch may have seen the end of a stream before the stream."""
+        if self.asked.fetch or not self.facts.id:
+            return True
+        return self._count_once() or not self.asked.wire.fetched
+
     def _count_once(self) -> bool:
         return self.observer.diagnosis.memory.first_time((self.asked.provider, self.facts.id))
 
     def _settle(self, *, final: bool = False) -> Call:
         """The call as far as it is known now; the verdict is made once, with the first usage or finally without."""
         facts = self.facts
-        usage = safely(self.asked.wire.usage, facts)
+        usage = None if self._repeats else safely(self.asked.wire.usage, facts)
+        if usage is not None and self._verdict is None and not self._first_time():
+            usage, self._repeats = None, True
         if usage is None and not final:
             return self._call(None, None, self._plainly(None))
         cost = safely(self.observer.book.cost, self._asked_for(), facts, usage) if usage or not self._failed else None
@@ -244,12 +237,12 @@ class Record:
 
     def _judge(self, usage: Usage | None, cost: Cost | None) -> Verdict:
         facts, sighting = self.facts, self.sighting
-        if usage is not None and facts.id and not self.asked.fetch:
-            self._count_once()
         if sighting is None:
             return self._plainly(usage)
         if usage is None and not self._failed and facts.id and self.asked.wire.fetched and self.request is not None:
-            self.observer.unfinished.keep(self.asked.provider, facts.id, (self.request, self.prompt, sighting))
+            self.observer.diagnosis.park(sighting)
+            if not self._repeats:
+                self.observer.unfinished.keep(self.asked.provider, facts.id, (self.request, self.prompt, sighting))
             return Verdict("unreported")
         verdict = safely(
             self.observer.diagnosis.close,

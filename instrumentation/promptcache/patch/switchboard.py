@@ -1,0 +1,67 @@
+"""All patches of all SDKs, behind one observer: loaded when the application imports the first SDK that we know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from opentelemetry.metrics import get_meter
+from opentelemetry.trace import get_tracer
+from wrapt import register_post_import_hook
+
+from ..meters import Meters
+from ..observe import safely
+from ..observer import Observer
+from ..settings import Settings
+from ..version import __version__
+from .drive import Patches
+from .sdks import ROWS, Row
+
+
+class Switchboard:
+    """Stands at every module that is imported, and waits for the others."""
+
+    def __init__(self) -> None:
+        self._patches: dict[str, Patches] = {}
+        self._observer: Observer | None = None
+
+    def on(self, settings: Settings, tracer_provider: Any = None, meter_provider: Any = None, **more: Any) -> None:
+        """Stands with a new observer; of `more` only `clock` is known."""
+        meters = Meters(get_meter("promptcache", __version__, meter_provider), settings.metric_keys)
+        known = {name: value for name, value in more.items() if name == "clock"}
+        self._observer = Observer(settings, get_tracer("promptcache", __version__, tracer_provider), meters, **known)
+        for row in ROWS:
+            safely(self._stand, row)
+
+    def off(self) -> None:
+        """Leaves every function that ours is outermost at; elsewhere it passes straight through."""
+        self._observer = None
+        for patches in self._patches.values():
+            safely(patches.restore)
+
+    def sweep(self) -> None:
+        """Ends what a dropped stream left open."""
+        if self._observer is not None:
+            self._observer.sweep()
+
+    def _stand(self, row: Row) -> None:
+        if row.module in self._patches:
+            self._install(row)
+        else:
+            self._patches[row.module] = Patches()
+            register_post_import_hook(self._hook(row), row.module)
+
+    def _hook(self, row: Row) -> Callable[[object], None]:
+        def imported(module: object) -> None:
+            safely(self._imported, row, module)
+
+        return imported
+
+    def _imported(self, row: Row, module: object) -> None:
+        self._patches[row.module].module = module
+        self._install(row)
+
+    def _install(self, row: Row) -> None:
+        patches = self._patches[row.module]
+        if self._observer is not None and patches.module is not None:
+            patches.install(row.targets, self._observer)

@@ -1,0 +1,42 @@
+"""What a process pays that never calls a model: the entry point waits for an SDK with next to nothing loaded."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+START = """
+import sys
+from importlib.metadata import entry_points
+(found,) = [entry for entry in entry_points(group="opentelemetry_instrumentor") if entry.name == "promptcache"]
+instrumentor = found.load()()
+instrumentor.instrument()
+"""
+SDKS = ("openai", "anthropic", "google.genai", "botocore")
+OTHERS = ("opentelemetry.sdk", "opentelemetry.exporter", "typer", "rich", "starlette", "genai_prices")
+OURS = ("promptcache.observe", "promptcache.diagnose", "promptcache.patch.sdks", "promptcache.emulator")
+
+
+def run(program: str) -> str:
+    """What a fresh process prints."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "COV_"))}
+    done = subprocess.run([sys.executable, "-c", START + program], capture_output=True, text=True, env=environ)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+def test_the_entry_point_loads_no_sdk_and_little_of_ours() -> None:
+    assert run(f"print(*[name for name in {(*SDKS, *OTHERS, *OURS)!r} if name in sys.modules])") == ""
+
+
+def test_the_first_sdk_loads_the_rest() -> None:
+    stands = "print(hasattr(openai._base_client.SyncAPIClient.request, '__wrapped__'))"
+    assert run(f"import openai; {stands}") == "True"
+
+
+def test_an_sdk_imported_while_we_were_off_is_found_when_we_are_on_again() -> None:
+    stands = "print(hasattr(openai._base_client.SyncAPIClient.request, '__wrapped__'))"
+    assert run(f"instrumentor.uninstrument(); import openai; {stands}; instrumentor.instrument(); {stands}") == (
+        "False\nTrue"
+    )
