@@ -163,7 +163,7 @@ def test_the_order_is_system_tools_contents() -> None:
     assert prompt is not None
     assert [(block.section, block.index, block.kind) for block in prompt.blocks] == [
         ("system", 0, "text"), ("tools", 0, "function"), ("tools", 1, "function"), ("tools", 2, "googleSearch"),
-        ("messages", 0, "text"), ("messages", 1, "inlineData"), ("messages", 2, "text"),
+        ("messages", 0, "text"), ("messages", 1, "image"), ("messages", 2, "text"),
     ]  # fmt: skip
     assert prompt.blocks[4].data == {"role": "user", "parts": {"text": "What is this?"}}
     assert prompt.blocks[5].data == {"inlineData": {"mimeType": "image/png", "data": "eA=="}}
@@ -172,6 +172,21 @@ def test_the_order_is_system_tools_contents() -> None:
     }  # fmt: skip
     assert prompt.complete
     assert prompt.mode == "automatic"
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        ({"inlineData": {"mimeType": "image/png", "data": "eA=="}}, "image"),
+        ({"fileData": {"mimeType": "image/jpeg", "fileUri": "u"}}, "image"),
+        ({"inlineData": {"mimeType": "audio/wav", "data": "eA=="}}, "inlineData"),
+        ({"fileData": {"fileUri": "u"}}, "fileData"),
+    ],
+)
+def test_an_image_is_told_from_other_data(part: Any, kind: str) -> None:
+    prompt = CONTENT.prompt(asked(CONTENT, {"contents": [{"parts": [part]}]}))
+    assert prompt is not None
+    assert [block.kind for block in prompt.blocks] == [kind]
 
 
 def test_a_named_cache_is_state_that_the_server_holds() -> None:

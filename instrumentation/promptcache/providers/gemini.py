@@ -102,6 +102,13 @@ def _tools(blocks: Blocks, tools: object) -> None:
             blocks.add("tools", kind, one)
 
 
+def _kind(part: JSON) -> object:
+    """The wire's own word, except that images are told from other data by their media type."""
+    kind = part.get("type") or next(iter(part), None)
+    held = mapping(part.get("inlineData") or part.get("fileData"))
+    return "image" if (text(held.get("mimeType")) or "").startswith("image/") else kind
+
+
 def _content(blocks: Blocks, section: Section, content: object, within: str = "parts") -> None:
     """One block a part; the first also holds what is said of the whole content."""
     fields = mapping(content)
@@ -111,8 +118,7 @@ def _content(blocks: Blocks, section: Section, content: object, within: str = "p
         return
     around = {name: value for name, value in fields.items() if name != within}
     for part in parts:
-        kind = mapping(part).get("type") or next(iter(mapping(part)), None)
-        blocks.add(section, kind, {**around, within: part} if around else part)
+        blocks.add(section, _kind(mapping(part)), {**around, within: part} if around else part)
         around = {}
 
 
