@@ -183,3 +183,20 @@ def test_build_without_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_money(value: float, text: str) -> None:
     assert money(value) == text
+
+
+@pytest.mark.parametrize("command", ["cost --model gpt-4o --read 1", "prices show gpt-4o", "breakeven gpt-4o"])
+def test_a_price_file_that_cannot_be_used_is_not_passed_over(command: str, tmp_path: Path) -> None:
+    """Named on the command line it is an error; in the environment it is said, and the built-in prices hold."""
+    broken = tmp_path / "broken.json"
+    broken.write_text('{"models": [{"match": "mine", "inptu": 1}]}')
+    for path in (tmp_path / "missing.json", tmp_path, broken):
+        done = run(*command.split(), "--prices", str(path))
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert str(path) in done.stderr
+        told = CliRunner().invoke(app, command.split(), env={OTEL_PROMPTCACHE_PRICES: str(path)})
+        assert told.exit_code == 0
+        assert str(path) in told.stderr
+        assert "built-in prices stay in force" in told.stderr
+    assert "inptu" in run(*command.split(), "--prices", str(broken)).stderr
+    assert run(*command.split(), "--prices", "").exit_code == 2

@@ -6,59 +6,35 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from .exits import Exit, described
-from .model import Cost, Facts, Request, Usage
-from .prices import Book, breakeven, table
-from .prices.algebra import Rates
-from .prices.book import Plan
-from .prices.table import Period
-from .settings import OTEL_PROMPTCACHE_PRICES
-
-GUESSES: Final = (
-    "anthropic", "openai", "gcp.gemini", "aws.bedrock", "deepseek", "x_ai", "mistral_ai", "moonshot_ai", "groq",
-    "openrouter",
+from ..exits import Exit, described
+from ..model import Cost, Usage
+from ..prices import table
+from ..prices.algebra import Rates
+from ..prices.book import Plan
+from ..prices.table import Period
+from .asked import (
+    At,
+    Batch,
+    File,
+    Geo,
+    Json,
+    Model,
+    Provider,
+    Speed,
+    Tier,
+    asked,
+    moment,
+    opened,
+    unknown,
 )  # fmt: skip
-"""Whose lists to look through, in this order, where no provider is named."""
+from .breakeven import breaks_even
 
-WHY: Final[Mapping[str, str]] = {
-    "model": "no price list names this model; give --provider, or a price file with an alias or the model itself",
-    "price": "the list has no price for some of these tokens",
-    "usage": "the counts do not say what was billed",
-    "tier": "the list has no price for this tier, speed, place or day",
-}
-
-Model = Annotated[str, typer.Argument(help="The model, by any of its names.")]
-Provider = Annotated[str | None, typer.Option(help="openai, anthropic, aws.bedrock ...; guessed where not given.")]
-At = Annotated[str | None, typer.Option(help="Day or moment of the call, UTC: 2026-11-20 or 2026-11-20T09:30.")]
-Tier = Annotated[str | None, typer.Option(help="Service tier as the response names it: flex, priority ...")]
-Speed = Annotated[str | None, typer.Option(help="Anthropic: standard or fast.")]
-Geo = Annotated[str | None, typer.Option(help="Place of inference: us, regional ...")]
-Batch = Annotated[bool, typer.Option("--batch", help="A result of a batch.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-File = Annotated[str | None, typer.Option("--prices", envvar=OTEL_PROMPTCACHE_PRICES, help="A price file.")]
 Count = Annotated[int, typer.Option(min=0, help="Tokens.")]
 Beside = Annotated[int, typer.Option(min=0, help="Tokens, beside those of text.")]
-
-
-def moment(at: str | None) -> float:
-    """Epoch seconds of an ISO day or moment (UTC unless it says otherwise), now where there is none."""
-    if at is None:
-        return datetime.now(UTC).timestamp()
-    try:
-        found = datetime.fromisoformat(at)
-    except ValueError:
-        raise typer.BadParameter(f"{at!r} is no day or moment such as 2026-11-20T09:30", param_hint="--at") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
-
-
-def guess(book: Book, model: str) -> str:
-    """The first provider whose own list names the model."""
-    return next((name for name in GUESSES if book.find(name, (model,))), "")
 
 
 def amount(value: float | None) -> float | None:
@@ -87,31 +63,6 @@ def price(plan: Plan, found: Period, tokens: int) -> dict[str, Any]:
         "above": max((start for start in found.bands if tokens > start), default=None),
         "usd_per_million": per_million(rates),
     }
-
-
-def asked(
-    book: Book,
-    model: str,
-    provider: str | None,
-    at: float,
-    tier: str | None = None,
-    speed: str | None = None,
-    geo: str | None = None,
-    batch: bool = False,
-) -> tuple[Request, Facts]:
-    """A call as the command line describes it."""
-    owner = provider or guess(book, model)
-    request = Request("", owner, "chat", model, None, None, False, {}, b"", at)
-    return request, Facts(model=model, tier=tier, speed=speed, geo=geo, batch=batch)
-
-
-def unknown(reason: str, as_json: bool) -> typer.Exit:
-    """Says why there is no price, and gives the exit that says the same."""
-    if as_json:
-        typer.echo(json.dumps({"amount": None, "unknown": reason, "reason": WHY[reason]}))
-    else:
-        typer.echo(f"Cost unknown ({reason}): {WHY[reason]}.", err=True)
-    return typer.Exit(Exit.UNKNOWN_COST)
 
 
 def aligned(rows: Iterable[tuple[str, str]]) -> None:
@@ -150,7 +101,7 @@ def cost(
     prices: File = None,
 ) -> None:
     """What a call with these token counts costs, and what it would cost without a cache."""
-    book = Book.load(prices)
+    book = opened(prices)
     started = moment(at)
     writes = {"5m": write_5m, "30m": write_30m, "1h": write_1h, "12h": write_12h}
     audio = {"audio.input": audio_input, "audio.read": audio_read, "audio.output": audio_output}
@@ -201,7 +152,7 @@ def show(
     prices: File = None,
 ) -> None:
     """The price of a model on a day, with its source."""
-    book = Book.load(prices)
+    book = opened(prices)
     started = moment(at)
     request, facts = asked(book, model, provider, started, tier, speed, geo, batch)
     plan = book.plan(request, facts)
@@ -231,7 +182,7 @@ def build(
     folder: Annotated[str, typer.Option(help="Where the table stands.")] = table.FOLDER,
 ) -> None:
     """Compile the price table from genai-prices and our own rows, and show what changed."""
-    from .prices import build as compiler
+    from ..prices import build as compiler
 
     try:
         made = compiler.build(folder, date)
@@ -249,44 +200,6 @@ def build(
     typer.echo(f"{changed} of {len(made)} lists changed.", err=True)
     if check and changed:
         raise typer.Exit(1)
-
-
-def breaks_even(
-    model: Model,
-    provider: Provider = None,
-    per_hour: Annotated[float, typer.Option(min=0.0, help="Requests an hour that share the prefix.")] = 12.0,
-    steady: Annotated[
-        bool, typer.Option("--steady", help="Evenly spaced requests instead of independent ones.")
-    ] = False,
-    at: At = None,
-    tier: Tier = None,
-    as_json: Json = False,
-    prices: File = None,
-) -> None:
-    """After how many requests a cache write pays, and which TTL is the cheapest for a request rate."""
-    book = Book.load(prices)
-    started = moment(at)
-    request, facts = asked(book, model, provider, started, tier)
-    plan = book.plan(request, facts)
-    held = table.in_force(plan.periods, started)
-    rates = held.rates[0] if held else None
-    if plan.unknown or rates is None or rates.input is None or rates.read is None:
-        raise unknown(plan.unknown or "price", as_json)
-    found = breakeven.choices(rates, per_hour, steady=steady)
-    stored = breakeven.storage_pays(rates.input, rates.read, rates.storage) if rates.storage is not None else None
-    if as_json:
-        rows = [{"ttl": one.ttl, "hit_rate": one.hits, "usd_per_million": round(one.cost * 1e6, 9),
-                 "pays_after": one.pays_after} for one in found]  # fmt: skip
-        answer = {"cheapest": found[0].ttl, "per_hour": per_hour, "choices": rows, "stored_pays_from_per_hour": stored}
-        typer.echo(json.dumps(answer))
-        return
-    typer.echo(f"{model} at {per_hour:g} requests an hour, USD per million prefix tokens and request:")
-    for one in found:
-        pays = f", a write pays from {one.pays_after} requests within the TTL" if one.pays_after else ""
-        typer.echo(f"  {one.ttl:<5} {one.cost * 1e6:9.4f}  hit rate {one.hits:4.0%}{pays}")
-    typer.echo(f"Cheapest: {found[0].ttl}.")
-    if stored is not None:
-        typer.echo(f"A stored cache of one hour pays from {stored} requests within it.")
 
 
 def register(app: typer.Typer) -> None:
