@@ -17,7 +17,8 @@ from ..prefix import Chain, Exporter, Hasher
 from ..rules import Rule, lifetime, rule
 from ..settings import Settings
 from .compare import Difference
-from .judge import LAPSED, Case, Finding, Relative, agreed, find, left, provider_reason, waste
+from .family import closest, count, place
+from .judge import Case, Finding, Relative, agreed, find, left, provider_reason, waste
 from .recall import grown, relatives, rivals
 from .writes import Unread, Writes, surcharge
 
@@ -201,10 +202,10 @@ class Diagnosis:
         asked = min((lifetime(known, ttl) for ttl in usage.write_by_ttl), default=None)
         marked = prompt.blocks[trace.marks[-1] - 1].mark if trace.marks else None
         trace.ttl = asked or lifetime(known, marked or prompt.lifetime)
-        relative = _closest(sighting.relatives, finding)
+        relative = closest(sighting.relatives, finding)
         if relative is not None:
             trace.family = relative.trace.family
-            _count(trace, relative, _place(finding, relative))
+            count(trace, relative, place(finding, relative))
         if sighting.new:
             sighting.new[-1].tokens = usage.input
         memory.learn(sighting.number, trace, sighting.new, sighting.deep.items())
@@ -226,9 +227,9 @@ class Diagnosis:
         if finding is None or outcome in ("not_requested", "below_minimum"):
             sure = {"not_requested": 0.95, "below_minimum": 0.8, "cold": 0.5}.get(outcome)
             return Verdict(outcome, reason, confidence=sure, source="local" if reason else None, family=trace.family)
-        place = finding.place or Difference("extends", 0)
+        at = finding.place or Difference("extends", 0)
         return Verdict(
-            outcome, reason, place.section, place.index, place.offset, place.hint, finding.missed,
+            outcome, reason, at.section, at.index, at.offset, at.hint, finding.missed,
             confidence=finding.confidence, source="local", family=trace.family,
         )  # fmt: skip
 
@@ -277,29 +278,3 @@ def _moved(sighting: Sighting, usage: Usage, known: Rule) -> Finding | None:
         return None
     missed = min(left(other, known), usage.input)
     return Finding("scope_changed", missed, 0.8, None, Difference("extends", 0, section="params")) if missed else None
-
-
-def _closest(found: list[Relative], finding: Finding | None) -> Relative | None:
-    """The relative that explains the miss, else the one that shares most; another program's is none."""
-    if finding is not None and finding.relative is not None:
-        return finding.relative
-    kin = [item for item in found if item.difference.kind != "branch" or item.difference.shared >= item.trace.static]
-    return max(kin, key=lambda item: (item.difference.kind != "branch", item.difference.shared), default=None)
-
-
-def _count(trace: Trace, relative: Relative, place: tuple[str, int] | None) -> None:
-    """How often in a row the family broke at one place; a call that broke nowhere hands the count on."""
-    before = relative.trace
-    if place is None and before.place != LAPSED:
-        trace.place, trace.streak = before.place, before.streak
-    elif place is not None:
-        trace.place, trace.streak = place, before.streak + 1 if before.place == place else 1
-
-
-def _place(finding: Finding | None, relative: Relative) -> tuple[str, int] | None:
-    difference = relative.difference
-    if finding is not None and finding.reason in ("ttl_expired", "low_volume"):
-        return LAPSED
-    if finding is not None and finding.reason == "breakpoint_missing_on_static":
-        return "breakpoint", 0
-    return (difference.section or "", difference.index or 0) if difference.kind == "break" else None
