@@ -24,7 +24,7 @@ KERNEL: Final = frozenset(
     {
         # What the application itself calls in place of the SDK's function: it runs the SDK's code, so it cannot be
         # made to raise without breaking the call by hand. Everything below it can.
-        "promptcache.observe.safely",
+        "promptcache.safety.safely",
         "promptcache.patch.around.Around.__init__",
         "promptcache.patch.around.Around.__enter__",
         "promptcache.patch.around.Around.__exit__",

@@ -9,6 +9,7 @@ import openai
 import pytest
 
 from promptcache.emulator.engine import Emulator
+from promptcache.patch.response import recorded
 
 from .calls import RESPONSES, done, each
 from .conftest import Telemetry
@@ -67,6 +68,29 @@ async def test_a_stream_that_is_resumed_counts_once(client: Any, emulator: Emula
     assert resumed["promptcache.stream.completed"] is True
     assert resumed["promptcache.input_tokens"] == emulator.ledger[-1].outcome.input
     assert telemetry.metric("promptcache.input.tokens") == emulator.ledger[-1].outcome.input
+
+
+async def test_a_stream_that_ends_after_it_was_fetched_counts_once(
+    client: Any, emulator: Emulator, telemetry: Telemetry
+) -> None:
+    stream = await done(client.responses.create(**RESPONSES, stream=True, background=True))
+    items = each(stream)
+    begun: Any = await anext(items)
+    await finished(client, begun.response.id)
+    async for _ in items:
+        pass
+    assert telemetry.metric("promptcache.input.tokens") == emulator.ledger[-1].outcome.input
+    assert telemetry.metric("promptcache.calls") == 2
+
+
+async def test_streams_left_halfway_are_no_rivals(client: Any, telemetry: Telemetry) -> None:
+    memory: Any = None
+    for _ in range(3):
+        stream = await done(client.responses.create(**RESPONSES, stream=True))
+        memory = recorded(stream.response).observer.diagnosis.memory  # type: ignore[union-attr]  # it is open
+        assert len(memory.pending) == 1
+        await done(stream.close())
+    assert not memory.pending
 
 
 async def test_an_unknown_response_is_no_call(client: Any, telemetry: Telemetry) -> None:

@@ -44,6 +44,9 @@ def responses(socket: ServerConnection) -> None:
     for number, message in enumerate(socket):
         asked = json.loads(message)
         stream = {"stream_id": asked["stream_id"]} if "stream_id" in asked else {}
+        if asked.get("input") == "refuse":
+            socket.send(json.dumps({"type": "error", "code": "conversation_full", "message": "m", **stream}))
+            continue
         response = {"id": f"resp_{number}", "object": "response", "model": MODEL, "status": "in_progress"}
         socket.send(json.dumps({"type": "response.created", "response": response, **stream}))
         if asked.get("input") == "hang up":
@@ -138,6 +141,18 @@ def test_a_connection_that_breaks_ends_its_calls(client: openai.OpenAI, telemetr
             connection.recv()
     assert telemetry.attributes["promptcache.outcome"] == "unreported"
     assert telemetry.attributes["promptcache.stream.completed"] is False
+
+
+def test_a_refused_request_shifts_no_later_one(client: openai.OpenAI, telemetry: Telemetry) -> None:
+    with client.responses.connect() as connection:
+        ask(connection, input="refuse", model="gpt-5.5")
+        until(connection, "error")
+        ask(connection)
+        until(connection, "response.completed")
+    refused, answered = [span.attributes or {} for span in telemetry.spans]
+    assert (refused["gen_ai.request.model"], refused["error.type"]) == ("gpt-5.5", "conversation_full")
+    assert refused["promptcache.outcome"] == "error"
+    assert (answered["gen_ai.request.model"], answered["promptcache.read_tokens"]) == (MODEL, 1920)
 
 
 def test_hanging_up_ends_what_was_asked(client: openai.OpenAI, telemetry: Telemetry) -> None:

@@ -94,11 +94,22 @@ def site() -> Site | None:
     return None
 
 
+LOCKING: Final = (
+    *(f"promptcache.{part}" for part in ("diagnose", "memory", "meters", "observer", "prices", "spans")),
+    "opentelemetry.sdk",
+    "opentelemetry.exporter",
+    "promptcache_exporters",
+)
+"""Whose code may hold a lock while it runs, our own and telemetry's."""
+
+
 def telemetry_runs(frame: FrameType | None) -> bool:
-    """Whether `frame`, or one below it on its stack, is telemetry's own code, which may hold a lock."""
+    """Whether `frame`, or one below it on its stack, may hold a lock that the end of a call would take again.
+
+    A finalizer runs wherever the garbage collector happens to, also in the middle of such code.
+    """
     while frame is not None:
-        package, _, rest = frame.f_globals.get("__name__", "").partition(".")
-        if package == "promptcache" or (package == "opentelemetry" and not rest.startswith("instrumentation.")):
+        if str(frame.f_globals.get("__name__")).startswith(LOCKING):
             return True
         frame = frame.f_back
     return False

@@ -126,6 +126,11 @@ class Record:
         self.sighting = safely(self.observer.diagnosis.open, request, self.prompt)
 
     @property
+    def over(self) -> bool:
+        """Whether the call has ended."""
+        return self._once.locked()
+
+    @property
     def began(self) -> bool:
         """Whether output has been seen."""
         return self._first_chunk is not None

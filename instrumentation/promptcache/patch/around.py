@@ -63,7 +63,9 @@ class Around:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._token is not None:
-            otel.detach(self._token)
+            # A coroutine that is closed from elsewhere ends in another context, where there is nothing to take back.
+            if otel.get_current() is self._context:
+                otel.detach(self._token)
             self._token = None
         if self._flow is not None:
             self._go_on(Ended(self.result, error, self.last or error is not None))
@@ -71,7 +73,7 @@ class Around:
     def leave(self, frame: FrameType | None) -> None:
         """The application gave the stream up; `frame` is where it does, or where its finalizer runs."""
         if self._flow is not None:
-            self._go_on(Ended(left=True, busy=ambient.telemetry_runs(frame)))
+            self._go_on(Ended(left=True, busy=safely(ambient.telemetry_runs, frame) is not False))
 
     def _go_on(self, ended: Ended | None) -> None:
         flow, self._flow = self._flow, None

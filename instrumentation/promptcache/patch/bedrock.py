@@ -8,6 +8,7 @@ aiobotocore 2.16 to 3.10, November 2026.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -16,6 +17,7 @@ from urllib.parse import urlsplit
 from opentelemetry import context as otel
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
+from .. import ambient
 from ..model import Request
 from ..observe import Record, safely
 from ..observer import Asked, Observer
@@ -62,9 +64,15 @@ class _Held:
         safely(self.listen)
         self.record.end()
 
+    def leave(self) -> None:
+        """Ends with the next call, where a finalizer runs in the middle of telemetry's own code."""
+        if ambient.telemetry_runs(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
+            self.record.observer.dropped.append(self)
+        else:
+            self.end()
+
     def __del__(self) -> None:
-        safely(self.listen)
-        safely(self.record.drop)
+        safely(self.leave)
 
 
 def _asked(observer: Observer, client: Any, operation: str, params: JSON, wire: Wire) -> Asked:

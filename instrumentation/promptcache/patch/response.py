@@ -15,6 +15,7 @@ from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
 
+from .. import ambient
 from ..observe import Record, safely
 from ..providers.wire import JSON, mapping
 from .around import Around, Ended, Flow
@@ -50,14 +51,16 @@ class _Listener:
         self._end = b"\n" if record.asked.results else b"\n\n"
         self._lines = record.asked.results or "text/event-stream" in content_type
         self._kept = bytearray()
+        self._searched = 0
 
     def pass_by(self, chunk: bytes) -> None:
         """`chunk` is about to be read; what came before it has been."""
         if self._record.heard:
             self._kept[:] = chunk
             return
-        if self._lines and self._end in self._kept:
+        if self._lines and self._kept.find(self._end, max(0, self._searched - 3)) >= 0:
             self._read_events()
+        self._searched = len(self._kept)
         if len(self._kept) + len(chunk) <= LARGEST_BODY:
             self._kept += chunk
 
@@ -77,6 +80,19 @@ class _Listener:
             self._kept += self._end
         self.flush()
 
+    def leave(self) -> None:
+        """Ends the record; with the next call, where a finalizer runs in the middle of telemetry's own code."""
+        if ambient.telemetry_runs(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
+            self._record.observer.dropped.append(self)
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """As `finish`, and the record ends with it."""
+        if not self._record.over:
+            safely(self.finish)
+            self._record.end()
+
     def look_back(self) -> None:
         """Finds the server's own error in the last bytes: the SDK raises it instead of letting us hear it."""
         record = self._record
@@ -91,7 +107,7 @@ class _Listener:
 
     def _events(self) -> Iterator[JSON]:
         *events, rest = bytes(self._kept).replace(b"\r\n", b"\n").split(self._end)
-        self._kept = bytearray(rest)
+        self._kept, self._searched = bytearray(rest), 0
         for event in events:
             lines = event.split(b"\n")
             data = event if self._end == b"\n" else b"\n".join(line[5:] for line in lines if line.startswith(b"data:"))
@@ -157,8 +173,7 @@ class Watched:
 
     def __del__(self) -> None:
         if "_listener" in self.__dict__:
-            safely(self._listener.look_back)
-            safely(self._record.drop)
+            safely(self._listener.leave)
 
     def _closing(self) -> Flow:
         yield None
@@ -177,8 +192,7 @@ class Watched:
         return answered is self or getattr(error, "_request", getattr(error, "request", None)) is self._request
 
     def _finish(self) -> None:
-        safely(self._listener.finish)
-        safely(self._record.end)
+        safely(self._listener.leave)
         if (response := self._response()) is not None:
             response.stream = self._inner
             response.extensions.pop(KEY, None)

@@ -26,6 +26,7 @@ from .drive import Target
 from .response import parsed
 
 ASKS: Final = "response.create"
+TELLING: Final = (b'"response":', b'"error"')
 BEGINS: Final = "response.created"
 
 
@@ -67,9 +68,12 @@ class _Socket:
     def received(self, message: bytes | str) -> None:
         """An event arrives."""
         raw = message.encode() if isinstance(message, str) else message
-        if self._running and b'"response":' not in raw and not self._awaits_content():
+        if self._running and not any(word in raw for word in TELLING) and not self._awaits_content():
             return
         event = parsed(raw)
+        if event.get("type") == "error":
+            self._refused(event)
+            return
         response = mapping(event.get("response"))
         named = text(response.get("id")) or text(event.get("response_id"))
         if event.get("type") == BEGINS and named:
@@ -80,6 +84,16 @@ class _Socket:
         record.saw(event)
         if record.facts.terminal and named:
             self._running.pop(named).end()
+
+    def _refused(self, event: JSON) -> None:
+        """An error names no response: it answers the oldest request of its stream that has none yet."""
+        asked = self._asked.get(text(event.get("stream_id")))
+        if asked:
+            record = asked.popleft()
+            record.saw(event)
+            record.end()
+        elif self._running:
+            next(iter(self._running.values())).saw(event)
 
     def _awaits_content(self) -> bool:
         return any(not record.began for record in self._running.values())

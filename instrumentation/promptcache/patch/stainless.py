@@ -96,10 +96,10 @@ def _ask(sdk: SDK, observer: Observer, client: Any, options: Any, url: Any, *, s
     )
 
 
-def _record(observer: Observer, asked: Asked | None) -> Record | None:
+def _record(observer: Observer, asked: Asked | None, elapsed: float = 0.0) -> Record | None:
     if asked is None:
         return None
-    return Results(observer, asked) if asked.results else Record(observer, asked)
+    return Results(observer, asked) if asked.results else Record(observer, asked, elapsed)
 
 
 def _body(sdk: SDK, options: Any, request: Any) -> JSON:
@@ -141,12 +141,15 @@ class Stainless:
         """One logical call, retries inside. Ends the record where the call fails or nobody saw its response."""
         asked = _ask(self._sdk, observer, client, call["options"], client.base_url, stream=bool(call.get("stream")))
         record = _record(observer, asked)
-        token = _underway.set(_Underway(client, record))
+        before, mine = _underway.get(), _Underway(client, record)
+        _underway.set(mine)
         try:
             ended = yield record.context if record is not None and record.own else None
         finally:
-            _underway.reset(token)
+            if _underway.get() is mine:  # not so where a coroutine is closed from another context
+                _underway.set(before)
         if record is not None and ended.error is not None:
+            safely(_refused, self._sdk, observer, record, call["options"], ended.error)
             record.failed(ended.error)
         if record is not None and not (record.held and ended.error is None):
             record.end()
@@ -207,7 +210,16 @@ class Stainless:
             # A middleware sent a second request inside the call: another model's, and billed.
         # Else another instrumentation replaced `request` and bypasses ours.
         asked = _ask(self._sdk, observer, client, options, response.request.url, stream=stream)
-        return _record(observer, asked)
+        elapsed = response.elapsed.total_seconds() if response.is_closed else 0.0
+        return _record(observer, asked, elapsed)
+
+
+def _refused(sdk: SDK, observer: Observer, record: Record, options: Any, error: BaseException) -> None:
+    """The call failed before there was a response; the SDK's error knows what was sent, and how often."""
+    sent = getattr(error, "request", None)
+    if sent is not None and record.own and record.request is None:
+        resent = sent.headers.get("x-stainless-retry-count", "")
+        _sent(sdk, observer, record, options, error, int(resent) if resent.isdigit() else None)
 
 
 def _sent(sdk: SDK, observer: Observer, record: Record, options: Any, response: Any, retries: int | None) -> None:
