@@ -108,7 +108,14 @@ def test_unknown_costs_exit_with_3(arguments: str, reason: str) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    ["cost", "cost --model gpt-4o --uncached -1", "cost --model gpt-4o --at yesterday", "cost --model gpt-4o --read x"],
+    [
+        "cost",
+        "cost --model gpt-4o --uncached -1",
+        "cost --model gpt-4o --at yesterday",
+        "cost --model gpt-4o --read x",
+        "breakeven gpt-6-sol --per-hour inf",
+        "breakeven gpt-6-sol --per-hour nan",
+    ],
 )
 def test_nonsense_exits_with_2(arguments: str) -> None:
     assert run(*arguments.split()).exit_code == 2
@@ -150,9 +157,35 @@ def test_breakeven() -> None:
 
 
 def test_breakeven_of_stored_caches() -> None:
-    """S1-gemini31pro: from 4 requests within the hour on."""
-    assert answer("breakeven", "gemini-3.1-pro-preview")["stored_pays_from_per_hour"] == 4
-    assert "pays from 4 requests" in run("breakeven", "gemini-3.1-pro-preview").output
+    """S1-gemini31pro: from 4 requests within the hour on; 12 of them pay (2 + 4.5) / 12 + 0.2 each."""
+    found = answer("breakeven", "gemini-3.1-pro-preview", "--per-hour", "12")
+    assert (found["cheapest"], found["stored_pays_from_per_hour"]) == ("stored", 4)
+    assert found["choices"][0]["usd_per_million"] == pytest.approx((2 + 4.5) / 12 + 0.2)
+    text = run("breakeven", "gemini-3.1-pro-preview").output
+    assert "0.7417  hit rate 100.00%, pays from 4 requests within the hour" in text
+    assert "Cheapest: stored." in text
+    for rate, best in (("0", "none"), ("3", "none"), ("4", "stored")):
+        assert answer("breakeven", "gemini-3.1-pro-preview", "--per-hour", rate)["cheapest"] == best
+
+
+@pytest.mark.parametrize("model", ["gpt-5.4", "gpt-4o", "deepseek-flash"])
+def test_breakeven_where_writing_is_free(model: str) -> None:
+    assert "Caching is automatic and writing is free: nothing to decide." in run("breakeven", model).output
+    assert "Cheapest" not in run("breakeven", model).output
+    found = answer("breakeven", model)
+    assert (found["cheapest"], found["choices"], found["stored_pays_from_per_hour"]) == ("automatic", [], None)
+
+
+def test_breakeven_of_stored_caches_without_a_price_for_them() -> None:
+    assert "no price for keeping a stored cache" in run("breakeven", "gemini-2.5-flash-lite").output
+    assert "no price for keeping" in answer("breakeven", "gemini-2.5-flash-lite")["note"]
+
+
+def test_breakeven_says_100_per_cent_of_certainty_only() -> None:
+    """1 - exp(-12 x 0.5) = 99.75 %."""
+    assert "hit rate  99.75%" in run("breakeven", "gpt-6-sol", "--per-hour", "12").output
+    assert "hit rate  99.99%" in run("breakeven", "gpt-6-sol", "--per-hour", "30").output
+    assert "hit rate 100.00%" in run("breakeven", "gpt-6-sol", "--steady").output
 
 
 def test_build_shows_what_changes(tmp_path: Path) -> None:

@@ -17,10 +17,12 @@ _SLACK: Final = 1e-9
 @final
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What caching with one TTL costs at a request rate. `ttl` is `none` for not caching.
+    """What caching with one TTL costs at a request rate. `ttl` is `none` for not caching, `stored` for a named cache of
+    one hour, made anew each hour.
 
     `hits` is the share of requests that find the prefix; `cost` is USD per prefix token and request; `pays_after` is
-    the first number of requests within the TTL, the writing one included, that is cheaper than not caching.
+    the first number of requests within the TTL, the writing one included (but not the making of a stored cache), that
+    is cheaper than not caching.
     """
 
     ttl: str
@@ -60,14 +62,23 @@ def hit_share(per_hour: float, ttl: str, *, steady: bool) -> float:
 
 
 def choices(rates: Rates, per_hour: float, *, steady: bool = False) -> list[Choice]:
-    """Every TTL that has a price, and not caching, cheapest first; on a tie the shorter TTL."""
+    """Every TTL that has a price, a stored cache, and not caching, cheapest first; on a tie the shorter TTL."""
     p_in, p_read = rates.input or 0.0, rates.read
     found = [Choice("none", 0.0, p_in, None)]
     for ttl, p_write in _known(rates.writes).items():
         if p_read is not None:
             hits = hit_share(per_hour, ttl, steady=steady)
             found.append(Choice(ttl, hits, hits * p_read + (1 - hits) * p_write, pays_after(p_in, p_read, p_write)))
+    if rates.storage is not None and p_read is not None and per_hour > 0:
+        cost = (p_in + rates.storage) / per_hour + p_read
+        found.append(Choice("stored", 1.0, cost, storage_pays(p_in, p_read, rates.storage)))
     return sorted(found, key=lambda choice: choice.cost)
+
+
+def automatic(rates: Rates) -> bool:
+    """Whether reading is cheaper and nothing is charged for writing or keeping: the provider caches by itself."""
+    cheaper = rates.input is not None and rates.read is not None and rates.read < rates.input
+    return cheaper and not rates.writes and rates.storage is None
 
 
 def _known(writes: Mapping[str, float]) -> dict[str, float]:
