@@ -113,6 +113,7 @@ def test_unknown_costs_exit_with_3(arguments: str, reason: str) -> None:
         "cost --model gpt-4o --uncached -1",
         "cost --model gpt-4o --at yesterday",
         "cost --model gpt-4o --read x",
+        "cost --model gpt-4o",
         "breakeven gpt-6-sol --per-hour inf",
         "breakeven gpt-6-sol --per-hour nan",
     ],
@@ -124,9 +125,9 @@ def test_nonsense_exits_with_2(arguments: str) -> None:
 def test_show() -> None:
     done = run("prices", "show", "gpt-6-sol", "--at", "2026-11-20")
     assert done.exit_code == 0
-    assert "openai gpt-6-sol, standard: USD per million tokens" in done.output
+    assert "openai gpt-6-sol, standard, in USD:" in done.output
     assert "above 272,000 input tokens" in done.output
-    assert "  write.12h          5\n" in done.output
+    assert "  write.12h          5        per million tokens\n" in done.output
     assert "Tiers: standard, batch, flex, priority." in done.output
     assert "write.12h: developers.openai.com" in done.output
     found = answer("prices", "show", "gpt-6-sol", "--tier", "flex", "--at", "2026-08-01")
@@ -141,7 +142,7 @@ def test_show_of_a_price_file(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text('{"models": [{"match": "mine", "input": 1, "tools": {"web_search": 5}}]}')
     done = run("prices", "show", "mine", "--provider", "x", "--prices", str(tmp_path / "p.json"))
     assert done.exit_code == 0
-    assert "  tools.web_search  5" in done.output
+    assert "  tools.web_search  5        per 1,000 uses" in done.output
     assert "Source: p.json" in done.output
 
 
@@ -233,3 +234,26 @@ def test_a_price_file_that_cannot_be_used_is_not_passed_over(command: str, tmp_p
         assert "built-in prices stay in force" in told.stderr
     assert "inptu" in run(*command.split(), "--prices", str(broken)).stderr
     assert run(*command.split(), "--prices", "").exit_code == 2
+
+
+def test_every_price_has_its_unit() -> None:
+    shown = run("prices", "show", "gemini-3.1-pro-preview").output
+    assert "  storage           4.5      per million token-hours\n" in shown
+    assert "  tools.web_search  14       per 1,000 uses\n" in shown
+    band = answer("prices", "show", "gemini-3.1-pro-preview")["bands"][0]
+    assert band["usd_per_million"] == {"input": 2, "read": 0.2, "output": 12}
+    assert band["usd_per_million_token_hours"] == {"storage": 4.5}
+    assert band["usd_per_thousand_uses"] == {"tools.web_search": 14}
+
+
+def test_audio_at_the_price_of_text_is_said() -> None:
+    arguments = ("cost", "--model", "gpt-4o", "--audio-input", "10")
+    assert "audio.input    at the price of input: the list has none of its own" in run(*arguments).output
+    assert answer(*arguments)["price"]["priced_as"] == {"audio.input": "input"}
+    own = ("cost", "--model", "gpt-4o-audio-preview", "--audio-input", "10")
+    assert answer(*own)["price"]["priced_as"] == {}
+
+
+def test_a_long_context_is_said() -> None:
+    assert ", standard, above 272,000 tokens" in run("cost", "--model", "gpt-6-sol", "--uncached", "272001").output
+    assert "above" not in run("cost", "--model", "gpt-6-sol", "--uncached", "272000").output

@@ -6,7 +6,7 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -42,13 +42,28 @@ def amount(value: float | None) -> float | None:
     return None if value is None else round(value, 15)
 
 
-def per_million(rates: Rates) -> dict[str, float]:
-    """Rates as price lists print them: USD per million tokens, tools per thousand uses, storage per hour."""
-    plain = {"input": rates.input, "read": rates.read, "output": rates.output, "storage": rates.storage}
-    found = {key: round(value * 1e6, 9) for key, value in plain.items() if value is not None}
-    found |= {f"write.{ttl}": round(value * 1e6, 9) for ttl, value in rates.writes.items()}
-    found |= {key: round(value * 1e6, 9) for key, value in rates.modal.items()}
-    return found | {f"tools.{name}": round(value * 1e3, 9) for name, value in rates.tools.items()}
+UNITS: Final = {
+    "usd_per_million": "per million tokens",
+    "usd_per_million_token_hours": "per million token-hours",
+    "usd_per_thousand_uses": "per 1,000 uses",
+}
+"""A key of the JSON -> what its prices are for."""
+
+
+def as_printed(rates: Rates) -> dict[str, dict[str, float]]:
+    """Rates as price lists print them, by the key of UNITS that says what they are for."""
+    plain = {"input": rates.input, "read": rates.read, "output": rates.output}
+    tokens = plain | {f"write.{ttl}": value for ttl, value in rates.writes.items()} | dict(rates.modal)
+    uses = {f"tools.{name}": value for name, value in rates.tools.items()}
+    groups: tuple[tuple[Mapping[str, float | None], float], ...] = (
+        (tokens, 1e6),
+        ({"storage": rates.storage}, 1e6),
+        (uses, 1e3),
+    )
+    return {
+        unit: {key: round(value * size, 9) for key, value in group.items() if value is not None}
+        for unit, (group, size) in zip(UNITS, groups, strict=True)
+    }
 
 
 def price(plan: Plan, found: Period, tokens: int) -> dict[str, Any]:
@@ -61,7 +76,7 @@ def price(plan: Plan, found: Period, tokens: int) -> dict[str, Any]:
         "date": rates.date,
         "since": rates.since,
         "above": max((start for start in found.bands if tokens > start), default=None),
-        "usd_per_million": per_million(rates),
+        **as_printed(rates),
     }
 
 
@@ -109,14 +124,22 @@ def cost(
     split = {ttl: tokens for ttl, tokens in writes.items() if tokens}
     modal = {name: tokens for name, tokens in audio.items() if tokens}
     usage = Usage(plain + cached + written, plain, cached, written, split, output + audio_output, modalities=modal)
+    if not (usage.input or usage.output):
+        raise typer.BadParameter("a cost is one of tokens: give at least one count", param_hint="--uncached, --output")
     request, facts = asked(book, model, provider, started, tier, speed, geo, batch)
     found = book.cost(request, facts, usage)
     if found.amount is None:
         raise unknown(found.unknown or "price", as_json)
     plan = book.plan(request, facts)
     held = table.in_force(plan.periods, started)
-    shown = price(plan, held, usage.input) if held else {}
-    show_cost(found, {"provider": request.provider, **shown}, as_json)
+    show_cost(found, billed(request.provider, plan, held, usage) if held else {}, as_json)
+
+
+def billed(provider: str, plan: Plan, held: Period, usage: Usage) -> dict[str, Any]:
+    """The price of a call; `priced_as` names the class that lends its price to a modality without its own."""
+    own = held.at(usage.input).modal
+    lent = {name: name.partition(".")[2] for name in usage.modalities if name not in own}
+    return {"provider": provider, **price(plan, held, usage.input), "priced_as": lent}
 
 
 def show_cost(found: Cost, shown: Mapping[str, Any], as_json: bool) -> None:
@@ -128,13 +151,18 @@ def show_cost(found: Cost, shown: Mapping[str, Any], as_json: bool) -> None:
                   "saved": amount(without - total), "price": shown, "unknown": None}  # fmt: skip
         typer.echo(json.dumps(answer))
         return
+    above = f", above {shown['above']:,} tokens" if shown["above"] is not None else ""
     aligned(
         [
             *((name, f"{money(value)} USD") for name, value in found.parts.items() if value),
             ("amount", f"{money(total)} USD"),
             ("without cache", f"{money(without)} USD"),
             ("saved", f"{money(without - total)} USD"),
-            ("price", f"{shown['provider']} {shown['model']}, {shown['tier']}"),
+            ("price", f"{shown['provider']} {shown['model']}, {shown['tier']}{above}"),
+            *(
+                (name, f"at the price of {other}: the list has none of its own")
+                for name, other in shown["priced_as"].items()
+            ),
             ("source", f"{shown['source']} ({shown['date']})"),
         ]
     )
@@ -167,8 +195,10 @@ def show(
         return
     for band in bands:
         size = f", above {band['above']:,} input tokens" if band["above"] is not None else ""
-        typer.echo(f"{request.provider} {band['model']}, {band['tier']}{size}: USD per million tokens")
-        aligned((f"  {name}", f"{value:g}") for name, value in band["usd_per_million"].items())
+        typer.echo(f"{request.provider} {band['model']}, {band['tier']}{size}, in USD:")
+        aligned(
+            (f"  {key}", f"{value:<8g} {unit}") for group, unit in UNITS.items() for key, value in band[group].items()
+        )
     rates = held.rates[0]
     since = f", in force since {rates.since}" if rates.since else ""
     typer.echo(f"Source: {rates.source} ({rates.date}){since}. Tiers: {', '.join(plan.row.tiers())}.")

@@ -71,7 +71,8 @@ def in_json(rates: Rates, found: list[Choice], per_hour: float, note: str) -> No
     p_in, p_read, kept = rates.input or 0.0, rates.read or 0.0, rates.storage
     stored = None if kept is None else breakeven.storage_pays(p_in, p_read, kept)
     answer = {"cheapest": "automatic" if automatic else found[0].ttl, "per_hour": per_hour,
-              "choices": [] if automatic else rows, "stored_pays_from_per_hour": stored, "note": note if automatic else None}  # fmt: skip
+              "choices": [] if automatic else rows, "stored_pays_from_per_hour": stored,
+              "note": note if automatic else None}  # fmt: skip
     typer.echo(json.dumps(answer))
 
 
