@@ -44,6 +44,7 @@ class Record:
         "asked",
         "claimed",
         "context",
+        "conversation",
         "error",
         "facts",
         "heard",
@@ -78,6 +79,7 @@ class Record:
         self.facts = NOTHING
         self.error: str | None = None
         self.retries: int | None = None
+        self.conversation: bytes | None = None
         self.span: Span | None = None
         self.own = self.claimed = False
         self.written: frozenset[str] | None = None
@@ -184,6 +186,8 @@ class Record:
             self.enter(self.context)
         try:
             call = self._settle(final=True)
+            if self.conversation and self.facts.id:
+                self.observer.conversations[self.conversation] = self.facts.id
             if self._late():
                 self._open()
             safely(self.observer.meters.record, call, self.context)

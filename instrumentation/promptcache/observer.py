@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from opentelemetry.trace import Tracer
 
 from .diagnose import Diagnosis, Sighting
+from .generations import Generations
 from .meters import Meters
 from .model import Prompt, Request
 from .prefix import Exporter, Hasher
@@ -63,6 +64,7 @@ class Observer:
         self.diagnosis = Diagnosis(settings, self.hasher, unread=meters.unread)
         self.unfinished = Unfinished()
         self.batches = Batches()
+        self.conversations: Generations[bytes, str] = Generations(4096)
         self.dropped: deque[Swept] = deque()
         self.claims = Claims()
         self._book: Book | None = None

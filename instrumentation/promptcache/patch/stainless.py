@@ -135,6 +135,7 @@ class Stainless:
             Target("SyncAPIClient", "_process_response", answered, around=self.process_response),
             Target("AsyncAPIClient", "_process_response", answered, around=self.process_response),
             Target("BaseClient", "_process_response_data", ("data", "response"), before=self.process_data),
+            Target("BaseClient", "_build_request", ("options",), before=self.ask_why, optional=True),
         )
 
     def request(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
@@ -194,6 +195,21 @@ class Stainless:
         safely(listen, response, record)
         response.extensions.pop(KEY, None)
         record.end()
+
+    def ask_why(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> None:
+        """Where the user wants it, each attempt's own copy of the options asks the provider why it missed its cache."""
+        underway = _underway.get() if observer.settings.provider_diagnostics else None
+        if underway is None or underway.client is not client or underway.record is None:
+            return
+        record, options = underway.record, call["options"]
+        asked, body = record.asked, mapping(options.json_data)
+        opening = asked.wire.opening(body)
+        if opening is None:
+            return
+        record.conversation = observer.hasher.digest((asked.provider, asked.host, opening))
+        asking = asked.wire.asking(asked.provider, body, observer.conversations.get(record.conversation))
+        if asking is not None:
+            options.json_data = asking
 
     def process_data(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> None:
         """One parsed body or stream event, before the SDK builds its model of it."""

@@ -148,6 +148,19 @@ def _prompt(request: Request) -> Prompt | None:
     )
 
 
+def _opening(body: JSON) -> object:
+    """The first message, unless the server holds it: a conversation grows at its end."""
+    first = mapping(next(iter(items(body.get("messages"))), None))
+    return None if body.get("thread") else [_bare(block)[0] for block in _content(first.get("content"))] or None
+
+
+def _asking(provider: str, body: JSON, previous: str | None) -> JSON | None:
+    """Asks by `diagnostics` (cache diagnostics page, April 2026; its own API alone); null begins a conversation."""
+    if provider != "anthropic" or body.get("diagnostics") is not None:
+        return None
+    return {**body, "diagnostics": {"previous_message_id": previous}}
+
+
 # Responses
 
 
@@ -229,7 +242,7 @@ def _sums(counts: JSON, more: list[dict[str, Any]]) -> dict[str, float]:
     return {name: base + added[name] for name, base in given.items() if base is not None and added[name]}
 
 
-MESSAGES: Final = Wire("anthropic.messages", "chat", _prompt, _read, _usage, _dull)
+MESSAGES: Final = Wire("anthropic.messages", "chat", _prompt, _read, _usage, _dull, opening=_opening, asking=_asking)
 RESULTS: Final = Wire("anthropic.results", "chat", _prompt, _results, _usage, _dull)
 
 ROUTES: Final = (

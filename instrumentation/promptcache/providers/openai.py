@@ -7,6 +7,7 @@ what was read from the cache and what was written to it.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, Literal
 
 from ..model import Facts, Param, Prompt, Request, Usage
@@ -171,6 +172,23 @@ def _responses_prompt(request: Request) -> Prompt | None:
     return _prompt(body, blocks, messages, params(body, RESPONSES_PARAMS), state)
 
 
+def _opening(body: JSON) -> object:
+    """The first input item, unless the server holds it: a conversation grows at its end."""
+    return None if body.get("previous_response_id") else next(iter(items(body.get("input"))), None)
+
+
+def _asking(provider: str, body: JSON, previous: str | None) -> JSON | None:
+    """Asks by `comparison_response_id` (diagnostics page, autumn 2026: GPT-5.6 and later on OpenAI's own API)."""
+    options: JSON = mapping(body.get("prompt_cache_options"))
+    known = _DIAGNOSED.match(str(body.get("model")))
+    if previous is None or provider != "openai" or known is None or "comparison_response_id" in options:
+        return None
+    return {**body, "prompt_cache_options": {**options, "comparison_response_id": previous}}
+
+
+_DIAGNOSED: Final = re.compile(r"gpt-(5\.[6-9]|[6-9]|\d\d)")
+
+
 # Responses
 
 
@@ -249,8 +267,9 @@ def _responses_usage(facts: Facts) -> Usage | None:
 
 CHAT: Final = Wire("openai.chat", "chat", _chat_prompt, _chat_read, _chat_usage, _chat_dull)
 RESPONSES: Final = Wire(
-    "openai.responses", "chat", _responses_prompt, _responses_read, _responses_usage, _responses_dull, fetched=True
-)
+    "openai.responses", "chat", _responses_prompt, _responses_read, _responses_usage, _responses_dull,
+    fetched=True, opening=_opening, asking=_asking,
+)  # fmt: skip
 
 ROUTES: Final = (
     route("POST", r"chat/completions", CHAT),

@@ -28,6 +28,9 @@ class Wire:
     `prompt` reads the body of a request (None where it cannot); `read` one response or stream event (None where it
     says nothing); `usage` the merged facts; `dull` tells cheaply that an event in mid-stream says nothing. `fetched`
     says that a response can be asked for again later by its id.
+
+    For the provider's own diagnosis: `opening` is what a conversation begins with and keeps (None where that cannot be
+    told), `asking` adds to a body the question why the response with the given id was not reused (None: do not ask).
     """
 
     name: str
@@ -37,6 +40,8 @@ class Wire:
     usage: Callable[[Facts], Usage | None]
     dull: Callable[[JSON], bool]
     fetched: bool = False
+    opening: Callable[[JSON], object] = lambda body: None
+    asking: Callable[[str, JSON, str | None], JSON | None] = lambda provider, body, previous: None
 
 
 @dataclass(frozen=True, slots=True)
