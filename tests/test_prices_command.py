@@ -257,3 +257,20 @@ def test_audio_at_the_price_of_text_is_said() -> None:
 def test_a_long_context_is_said() -> None:
     assert ", standard, above 272,000 tokens" in run("cost", "--model", "gpt-6-sol", "--uncached", "272001").output
     assert "above" not in run("cost", "--model", "gpt-6-sol", "--uncached", "272000").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("--model claude-opus-5-5 --tier gold", "no price for --tier gold; claude-opus-5-5 has the tiers standard, "),
+        ("--model claude-opus-5-5 --geo mars --batch", "no price for --geo mars; "),
+        ("--model claude-opus-5-5 --geo mars", "; places us"),
+        ("--model gpt-4o --speed fast", "no price for --speed fast; "),
+        ("--model claude-opus-5-5 --speed fast --batch", "no price for --speed fast, --batch together; "),
+        ("--model gpt-4o --provider nobody", "there is no price list of the provider 'nobody'"),
+    ],
+)
+def test_what_has_no_price_is_named(arguments: str, said: str) -> None:
+    done = run("cost", "--uncached", "1", *arguments.split())
+    assert done.exit_code == 3
+    assert said in done.stderr

@@ -129,7 +129,7 @@ def cost(
     request, facts = asked(book, model, provider, started, tier, speed, geo, batch)
     found = book.cost(request, facts, usage)
     if found.amount is None:
-        raise unknown(found.unknown or "price", as_json)
+        raise unknown(found.unknown or "price", as_json, book, request, facts)
     plan = book.plan(request, facts)
     held = table.in_force(plan.periods, started)
     show_cost(found, billed(request.provider, plan, held, usage) if held else {}, as_json)
@@ -186,7 +186,9 @@ def show(
     plan = book.plan(request, facts)
     held = table.in_force(plan.periods, started)
     if plan.unknown or held is None or plan.row is None:
-        raise unknown(plan.unknown or ("price" if plan.tier == table.STANDARD else "tier"), as_json)
+        raise unknown(
+            plan.unknown or ("price" if plan.tier == table.STANDARD else "tier"), as_json, book, request, facts
+        )
     bands = [price(plan, held, start + 1) for start in (-1, *held.bands)]
     if as_json:
         typer.echo(

@@ -12,7 +12,7 @@ import typer
 
 from ..exits import Exit
 from ..model import Facts, Request
-from ..prices import Book
+from ..prices import Book, names, table
 from ..settings import OTEL_PROMPTCACHE_PRICES
 
 GUESSES: Final = (
@@ -91,10 +91,34 @@ def asked(
     return request, Facts(model=model, tier=tier, speed=speed, geo=geo, batch=batch)
 
 
-def unknown(reason: str, as_json: bool) -> typer.Exit:
+def why(reason: str, book: Book, request: Request, facts: Facts) -> str:
+    """What the list lacks: the provider, or which of the asked options, and what it has instead."""
+    vendors = names.vendors(request.provider) if request.provider else ()
+    if reason == "model" and vendors and not any(table.text(vendor) for vendor in vendors):
+        return f"there is no price list of the provider {request.provider!r}"
+    row = book.plan(request, facts).row
+    if reason != "tier" or row is None:
+        return WHY[reason]
+    asked_for = {"tier": facts.tier, "speed": facts.speed, "geo": facts.geo, "batch": facts.batch}
+    given = {option: value for option, value in asked_for.items() if value}
+    refused = [option for option, value in given.items() if not priced(book, request, option, value)]
+    named = [f"--{one}" + ("" if one == "batch" else f" {given[one]}") for one in refused or given]
+    together = "" if refused else " together"
+    places = f"; places {', '.join(row.uplift)}" if row.uplift else ""
+    return f"no price for {', '.join(named)}{together}; {row.id} has the tiers {', '.join(row.tiers())}{places}"
+
+
+def priced(book: Book, request: Request, option: str, value: str | bool) -> bool:
+    """Whether one option by itself has a price on the day of the call."""
+    alone = Facts(model=request.model, **{option: value})  # type: ignore[arg-type]  # the fields have several types
+    return table.in_force(book.plan(request, alone).periods, request.started) is not None
+
+
+def unknown(reason: str, as_json: bool, book: Book, request: Request, facts: Facts) -> typer.Exit:
     """Says why there is no price, and gives the exit that says the same."""
+    text = why(reason, book, request, facts)
     if as_json:
-        typer.echo(json.dumps({"amount": None, "unknown": reason, "reason": WHY[reason]}))
+        typer.echo(json.dumps({"amount": None, "unknown": reason, "reason": text}))
     else:
-        typer.echo(f"Cost unknown ({reason}): {WHY[reason]}.", err=True)
+        typer.echo(f"Cost unknown ({reason}): {text}.", err=True)
     return typer.Exit(Exit.UNKNOWN_COST)

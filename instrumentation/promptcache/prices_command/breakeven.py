@@ -54,7 +54,7 @@ def breaks_even(
     held = table.in_force(plan.periods, started)
     rates = held.rates[0] if held else None
     if plan.unknown or rates is None or rates.input is None or rates.read is None:
-        raise unknown(plan.unknown or "price", as_json)
+        raise unknown(plan.unknown or "price", as_json, book, request, facts)
     found = breakeven.choices(rates, per_hour, steady=steady)
     note = KEPT if request.provider.startswith("gcp.") else FREE
     if as_json:
