@@ -70,7 +70,7 @@ def test_how_to_begin_needs_nothing_that_is_not_installed() -> None:
 @pytest.mark.parametrize("port", ["99999", "-1"])
 def test_a_port_that_is_none_is_a_usage_error(port: str) -> None:
     result = run("emulate", "--port", port)
-    assert (result.exit_code, "0<=x" in result.stderr) == (Exit.USAGE, True)
+    assert (result.exit_code, "--port" in result.stderr) == (Exit.USAGE, True)
 
 
 def test_the_table_is_found_by_argument_variable_or_default(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
