@@ -33,7 +33,7 @@ def telemetry(request: pytest.FixtureRequest) -> Iterator[Telemetry]:
 
 def say(client: openai.OpenAI) -> None:
     """One call of each kind with a canary in every place that is not ours to tell."""
-    nothing = {"type": "object", "properties": {}}
+    nothing: dict[str, Any] = {"type": "object", "properties": {}}
     tool: dict[str, Any] = {"name": f"{CANARY}_tool", "description": CANARY, "parameters": nothing}
     asked: dict[str, Any] = {
         "model": "gpt-6-sol",

@@ -19,7 +19,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -36,7 +36,7 @@ TOTALS: Final = """{ projects { edges { node { name traceCount
 
 
 @contextmanager
-def running(command: list[str | Path], environ: Mapping[str, str], said: int) -> Iterator[subprocess.Popen[str]]:
+def running(command: list[str | Path], environ: Mapping[str, str], said: int) -> Generator[subprocess.Popen[str]]:
     """A server that is stopped with the block; `said` is where its standard output goes."""
     process = subprocess.Popen(
         command, env=os.environ | environ, stdout=said, stderr=subprocess.DEVNULL, text=True
@@ -117,8 +117,8 @@ def tell(phoenix: str) -> None:
     print(f"our cost: {sum(span['promptcache.cost.amount'] for span in stored):.4f} USD")
     for edge in ask(f"{phoenix}/graphql", {"query": TOTALS})["data"]["projects"]["edges"]:
         project = edge["node"]
-        seen = [span["node"] for span in project["spans"]["edges"]]
-        cached = sum((span["tokenPromptDetails"] or {}).get("cacheRead") or 0 for span in seen)
+        seen: list[dict[str, Any]] = [span["node"] for span in project["spans"]["edges"]]
+        cached = sum(details["cacheRead"] or 0 for span in seen if (details := span["tokenPromptDetails"]))
         total = sum(span["tokenCountPrompt"] or 0 for span in seen)
         print(f"Phoenix's own: {cached:,} of {total:,} tokens, {project['costSummary']['total']['cost']:.4f} USD")
     if len(stored) != CALLS or not read:
