@@ -224,9 +224,7 @@ class Record:
 
     def _first_time(self) -> bool:
         """Whether this response was not counted before: a fetch may have seen the end of a stream before the stream."""
-        if self.asked.fetch or not self.facts.id:
-            return True
-        return self._count_once() or not self.asked.wire.fetched
+        return self.asked.fetch or not self.facts.id or self._count_once() or not self.asked.wire.fetched
 
     def _count_once(self) -> bool:
         return self.observer.diagnosis.memory.first_time((self.asked.provider, self.facts.id))
