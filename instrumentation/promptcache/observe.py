@@ -145,15 +145,14 @@ class Record:
     def hear(self, data: object) -> None:
         """The SDK parsed `data` and is about to build its model of it."""
         self.heard = True
-        if isinstance(data, Mapping) and not self._once.locked():
+        known = self._first_chunk is not None and type(data) is dict and self.asked.wire.dull(cast("JSON", data))
+        if not known and isinstance(data, Mapping) and not self._once.locked():
             self.saw(cast("JSON", data))
 
     def saw(self, event: JSON) -> None:
         """One response, or one event of a stream."""
-        if self._first_chunk is not None and self.asked.wire.dull(event):
-            return
-        facts = self.asked.wire.read(event)
-        if facts is None:
+        dull = self._first_chunk is not None and self.asked.wire.dull(event)
+        if dull or (facts := self.asked.wire.read(event)) is None:
             return
         more = facts.counts or facts.failed or (facts.terminal and not self.facts.terminal)
         self.facts = merge(self.facts, facts)

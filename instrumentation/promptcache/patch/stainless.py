@@ -226,8 +226,15 @@ class Stainless:
             # A middleware sent a second request inside the call: another model's, and billed.
         # Else another instrumentation replaced `request` and bypasses ours.
         asked = _ask(self._sdk, observer, client, options, response.request.url, stream=stream)
-        elapsed = response.elapsed.total_seconds() if response.is_closed else 0.0
-        return _record(observer, asked, elapsed)
+        return _record(observer, asked, _elapsed(response))
+
+
+def _elapsed(response: Any) -> float:
+    """Seconds that a response took, where it is in and its transport measured that."""
+    try:
+        return response.elapsed.total_seconds() if response.is_closed else 0.0
+    except RuntimeError:
+        return 0.0
 
 
 def _refused(sdk: SDK, observer: Observer, record: Record, options: Any, error: BaseException) -> None:
