@@ -237,14 +237,6 @@ def _elapsed(response: Any) -> float:
         return 0.0
 
 
-def _elapsed(response: Any) -> float:
-    """Seconds that a response took which is there already; 0 where httpx did not time it."""
-    try:
-        return float(response.elapsed.total_seconds()) if response.is_closed else 0.0
-    except RuntimeError:
-        return 0.0
-
-
 def _refused(sdk: SDK, observer: Observer, record: Record, options: Any, error: BaseException) -> None:
     """The call failed before there was a response; the SDK's error knows what was sent, and how often."""
     sent = getattr(error, "request", None)
