@@ -261,7 +261,7 @@ class Patches:
                     target.owner, target.name,
                 )  # fmt: skip
             return
-        # A wrapt wrapper must be asked through its class, else it does not know whose method it is; a function is itself.
+        # A wrapt wrapper must be asked through its class, else it does not know whose method it is.
         shell = _shell(target, original.__get__(None, owner), self._switch)
         self._standing.append(Patch(owner, target.name, original, shell, self._switch))
         setattr(owner, target.name, shell)
