@@ -6,6 +6,7 @@ import json
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,11 @@ def test_a_table_that_cannot_be_read_is_explained(path: Path, make: Any, code: E
     make(path)
     for more in ((), ("--json",)):
         result = run("report", *more)
-        assert (result.exit_code, result.stdout) == (code, "")
+        assert result.exit_code == code
+        if more and code == Exit.NO_CALLS:
+            assert json.loads(result.stdout)["totals"]["calls"] == 0
+        else:
+            assert result.stdout == ""
         assert words in result.stderr
         assert "Traceback" not in result.stderr
 
@@ -150,8 +155,30 @@ def test_no_calls_that_match_is_said_in_json_too(path: Path) -> None:
     record(path, {})
     result = run("report", "--json", "--since", "1s")
     assert (result.exit_code, json.loads(result.stdout)["totals"]["calls"]) == (Exit.NO_CALLS, 0)
-    assert "no calls" in result.stderr
+    assert "no calls since" in result.stderr
+    assert "(--since 1s)" in result.stderr
     assert run("report", "--since", "1s").stdout == ""
+
+
+def test_a_since_that_is_none_is_named() -> None:
+    said = " ".join(run("report", "--since", "tomorrow").stderr.split())
+    assert "--since" in said
+    assert "'tomorrow'" in said
+
+
+@pytest.mark.parametrize("column", ["time", "input_tokens"])
+def test_a_table_with_text_for_numbers_is_explained(path: Path, column: str) -> None:
+    record(path, {}, {OUTCOME: "cold"})
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE llm_calls SET {column} = 'text' WHERE rowid = 1")  # a name of ours
+    for arguments in (("report", "--by", "outcome"), ("export", "--out", "calls.parquet")):
+        result = run(*arguments)
+        assert (result.exit_code, "text where a number belongs" in result.stderr) == (Exit.NOT_A_TABLE, True)
+
+
+def test_the_help_of_the_report_explains_its_words() -> None:
+    page = run("report", "--help").stdout
+    assert all(f"{word}: " in page for word in ("prefix", "family", "callsite", "reason"))
 
 
 HIT: dict[str, Any] = {}  # as `record` has it: 800 of 1,000 tokens read

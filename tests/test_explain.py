@@ -82,8 +82,21 @@ def test_a_break_that_repeats_is_counted_and_summed(path: Path) -> None:
     record(path, WHOLE, BROKEN, elsewhere, BROKEN, BROKEN)
     record(path, BROKEN, service="another")
     it = only(of_trace(path, trace(path, 3)))
-    assert (it.repeated, it.calls) == (2, 4)
-    assert it.wasted_usd == pytest.approx(0.04)
+    assert (it.repeated, it.calls) == (3, 5)
+    assert it.wasted_usd == pytest.approx(0.06)
+
+
+def test_the_blocks_of_one_output_agree_on_how_often(path: Path) -> None:
+    record(path, WHOLE, BROKEN, BROKEN, BROKEN)
+    assert {(it.repeated, it.calls) for it in worst(path, 3)} == {(3, 4)}
+    assert {(it.repeated, it.calls) for it in worst(path, 3, START + 120)} == {(2, 2)}
+
+
+def test_an_export_is_refused_in_words(path: Path) -> None:
+    out = path.with_suffix(".parquet")
+    out.write_bytes(b"PAR1")
+    for result in (run("--worst", 1, out), CliRunner().invoke(app, ["export", "--out", "x.parquet", str(out)])):
+        assert (result.exit_code, "need the SQLite table (report reads Parquet)" in result.stderr) == (7, True)
 
 
 def test_the_first_of_a_family_has_no_relative(path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,6 +26,7 @@ from promptcache.attributes import (
     COST_WITHOUT_CACHE,
     INPUT_TOKENS,
     MISS_REASON,
+    OPERATION,
     OUTCOME,
     OUTPUT_TOKENS,
     PREFIX_FAMILY,
@@ -32,7 +34,9 @@ from promptcache.attributes import (
     PROVIDER,
     READ_TOKENS,
     REQUEST_MODEL,
+    REQUEST_STREAM,
     RESPONSE_MODEL,
+    STREAM_COMPLETED,
     UNCACHED_TOKENS,
     WASTED_USD,
     WRITE_TOKENS,
@@ -76,6 +80,9 @@ CALLS = st.lists(
 )  # fmt: skip
 
 
+BLAMELESS = ("hit", "cold", "prewarm")
+
+
 def total(values: Iterable[Any]) -> Any:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
@@ -86,7 +93,9 @@ def recomputed(calls: list[dict[str, Any]]) -> dict[str, Any]:
     judged = [call for call in calls if call[OUTCOME] != "unreported" and not call[BATCH]]
     read, whole = (total(call[name] for call in judged) for name in (READ_TOKENS, INPUT_TOKENS))
     priced = [call for call in calls if call[COST_AMOUNT] is not None]
-    blameless = all(call[OUTCOME] in ("hit", "cold", "prewarm") for call in calls) and len(priced) == len(calls)
+    known = [call for call in calls if call[WASTED_USD] is not None or (call in priced and call[OUTCOME] in BLAMELESS)]
+    idle = [call for call in calls if call[OUTCOME] in ("error", "unreported") and not call[INPUT_TOKENS]]
+    complete = bool(known) and all(call in known or call in idle for call in calls)
     names = {"input": INPUT_TOKENS, "read": READ_TOKENS, "write": WRITE_TOKENS, "uncached": UNCACHED_TOKENS}
     pairs = [(it[COST_AMOUNT], it[COST_WITHOUT_CACHE]) for it in priced if it[COST_WITHOUT_CACHE] is not None]
     wasted = total(call[WASTED_USD] for call in calls)
@@ -99,7 +108,7 @@ def recomputed(calls: list[dict[str, Any]]) -> dict[str, Any]:
         "cost_usd": total(call[COST_AMOUNT] for call in calls),
         "without_cache_usd": total(without for _, without in pairs),
         "saved_usd": total(without - amount for amount, without in pairs),
-        "wasted_usd": 0.0 if wasted is None and blameless else wasted,
+        "wasted_usd": 0.0 if wasted is None and complete else wasted,
         "unpriced_calls": len(unpriced),
     }
 
@@ -193,6 +202,50 @@ def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
     nothing = dict.fromkeys((INPUT_TOKENS, READ_TOKENS, COST_AMOUNT, COST_WITHOUT_CACHE))
     record(path, {OUTCOME: "error", **nothing})
     assert collect(path).totals.unpriced_calls == 0
+
+
+NOTHING: dict[str, Any] = dict.fromkeys(
+    (INPUT_TOKENS, READ_TOKENS, WRITE_TOKENS, UNCACHED_TOKENS, OUTPUT_TOKENS, COST_AMOUNT, COST_WITHOUT_CACHE)
+)
+
+
+@pytest.mark.parametrize("outcome", ["error", "unreported"])
+def test_a_call_of_which_nothing_is_known_leaves_the_waste_known(path: Path, outcome: str) -> None:
+    record(path, {}, {}, {OUTCOME: outcome, **NOTHING})
+    report = collect(path, By.SERVICE)
+    assert [report.totals.wasted_usd, report.groups[0].figures.wasted_usd, report.waste_unknown] == [0.0, 0.0, 0]
+    assert collect(path, By.OUTCOME).groups[1].figures.wasted_usd is None
+
+
+def test_a_waste_beside_unknown_ones_is_the_least(path: Path) -> None:
+    record(path, {OUTCOME: "miss", WASTED_USD: 0.02}, {OUTCOME: "miss", **UNPRICED})
+    text = shown(collect(path), width=200)
+    assert "at least $0.0200 (200.0 % of the cost), not known of 1 call" in text
+    assert "$0.0200+" in text
+    record(path.with_name("b.db"), {}, {OUTCOME: "miss", **UNPRICED})
+    assert collect(path.with_name("b.db")).totals.wasted_usd is None
+
+
+def test_the_same_money_is_the_same_however_it_is_grouped(path: Path) -> None:
+    record(path, *({COST_AMOUNT: cent / 30, PROVIDER: "abc"[cent % 3]} for cent in range(1, 40)))
+    assert len({collect(path, by).totals for by in By}) == 1
+
+
+def test_failed_calls_and_silent_streams_are_told(path: Path) -> None:
+    silent = {OUTCOME: "unreported", OPERATION: "chat", REQUEST_STREAM: True, **NOTHING}
+    record(path, {}, {OUTCOME: "error", **NOTHING}, silent, silent | {REQUEST_STREAM: None})
+    record(path, silent | {STREAM_COMPLETED: False}, silent | {PROVIDER: "anthropic"})
+    text = shown(collect(path), width=200)
+    assert "Failed    1 of the calls" in text
+    assert "1 chat streams did not report tokens: stream_options={'include_usage': True}" in text
+    record(path.with_name("b.db"), {})
+    assert not {"Failed", "Silent"} & set(shown(collect(path.with_name("b.db"))).split())
+
+
+def test_the_report_names_its_file_and_the_zone_of_its_times(path: Path) -> None:
+    record(path, {})
+    assert str(path) in shown(collect(path), width=300)
+    assert time.strftime(" UTC%z\n", time.localtime(START)) in shown(collect(path))
 
 
 def test_a_replaced_prefix_is_told(path: Path) -> None:

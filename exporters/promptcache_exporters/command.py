@@ -14,10 +14,10 @@ from rich.console import Console
 from promptcache.exits import Exit, described
 
 from . import store
-from .figures import By, Report, collect
+from .figures import By, Report, collect, nothing
 from .html import as_html
 from .report import as_json, show
-from .wording import percent, sampling
+from .wording import moment, percent, sampling, zone
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -27,6 +27,11 @@ EPILOG: Final = "\n\n".join((
     "promptcache report --by reason",
     "promptcache report --json --by prefix > prefixes.json",
     "promptcache report --fail-below 0.5 --min-tokens 100000",
+    "What --by can name:",
+    "prefix: the hash of what stays the same at the start of a prompt; calls that share it can share a cache",
+    "family: calls whose prompts were meant to begin alike, also after the prefix changed",
+    "callsite: the line and function of your code that made the call",
+    "reason: why a call missed what it could have read",
     described(Exit.OK, Exit.BELOW_TARGET, Exit.USAGE, Exit.NO_FILE, Exit.NO_CALLS, Exit.NEWER_SCHEMA,
               Exit.NOT_A_TABLE, Exit.SAMPLED),
 ))  # fmt: skip
@@ -44,10 +49,11 @@ def since(text: str, now: float) -> float:
 
 def instant(text: str | None) -> float:
     """The same for an option, minus infinity where it was not given. Raises what typer shows as a usage error."""
+    allowed = "allowed: 15m, 2h, 3d, 1w, or an ISO time such as 2026-11-21T14:00"
     try:
         return -math.inf if text is None else since(text, time.time())
     except (ValueError, OverflowError, OSError) as error:
-        raise typer.BadParameter("allowed: 15m, 2h, 3d, 1w, or an ISO time such as 2026-11-21T14:00") from error
+        raise typer.BadParameter(f"{text!r} is no time; {allowed}", param_hint="--since") from error
 
 
 Db = Annotated[Path | None, typer.Argument(help="The table; else OTEL_PROMPTCACHE_DB, else promptcache.db.")]
@@ -74,9 +80,12 @@ def report(
         if html:
             html.write_text(as_html(found), encoding="utf-8")
     except (store.UnusableError, OSError) as trouble:
+        code = getattr(trouble, "code", Exit.USAGE)
+        if as_data and code is Exit.NO_CALLS:
+            typer.echo(as_json(nothing(store.path_of(db), by)))
         errors.print(str(trouble))
-        raise typer.Exit(getattr(trouble, "code", Exit.USAGE)) from None
-    notes = [] if found.totals.calls else ["There are no calls to report on."]
+        raise typer.Exit(code) from None
+    notes = [] if found.totals.calls else [_none(since)]
     if as_data:
         typer.echo(as_json(found))
         notes += filter(None, [sampling(found)])
@@ -86,6 +95,13 @@ def report(
     for note in filter(None, [*notes, verdict]):
         errors.print(note)
     raise typer.Exit(code)
+
+
+def _none(since: str | None) -> str:
+    if since is None:
+        return "There are no calls to report on."
+    begin = instant(since)
+    return f"There are no calls since {moment(begin)} {zone(begin)} to report on: all are older (--since {since})."
 
 
 def judge(found: Report, target: float | None, min_tokens: int = 0) -> tuple[Exit, str]:

@@ -29,9 +29,6 @@ PARTS: Final = {
 }
 """What is compared, and the column that tells."""
 
-AROUND: Final = 100_000
-"""Rows up to the call in which the same break is counted."""
-
 _TRACE: Final = "SELECT * FROM calls WHERE trace_id = ? ORDER BY time, id"
 _WORST: Final = """
 SELECT * FROM calls WHERE miss_reason IS NOT NULL AND +time >= ?
@@ -41,7 +38,7 @@ SELECT * FROM calls WHERE prefix_family = ? AND time <= ? AND id <> ? AND provid
 ORDER BY time DESC, id DESC LIMIT 1"""
 _REPEATED: Final = """
 SELECT count(*), count(*) FILTER (WHERE {same}), sum(wasted_usd) FILTER (WHERE {same}) FROM calls
-WHERE id > ? AND id <= ? AND prefix_family IS ? AND service IS ?""".format(
+WHERE +time >= ? AND prefix_family IS ? AND service IS ?""".format(
     same="miss_reason = ? AND miss_section IS ? AND miss_index IS ?"
 )
 
@@ -52,7 +49,7 @@ class Explanation:
 
     `equal` tells of each of `PARTS` whether it stayed, None where one of the two does not say. `equal_blocks` counts
     the blocks at the beginning that both share (only with a hash key). The break was the same in `repeated` of the
-    `calls` of this family and service so far, and wasted `wasted_usd` in all of them.
+    `calls` of this family and service that were asked about, and wasted `wasted_usd` in all of them.
     """
 
     call: Row
@@ -72,23 +69,21 @@ def of_trace(path: Path, trace_id: str) -> list[Explanation]:
 
 def worst(path: Path, count: int, since: float = -math.inf) -> list[Explanation]:
     """The `count` calls since `since` (epoch seconds) whose miss cost most. Raises `store.UnusableError`."""
-    return _explained(path, _WORST, (since, count))
+    return _explained(path, _WORST, (since, count), since)
 
 
-def _explained(path: Path, query: str, values: tuple[Any, ...]) -> list[Explanation]:
+def _explained(path: Path, query: str, values: tuple[Any, ...], since: float = -math.inf) -> list[Explanation]:
     with store.open_to_read(path) as connection:
         connection.row_factory = sqlite3.Row
-        return [_explain(connection, dict(row)) for row in connection.execute(query, values).fetchall()]
+        return [_explain(connection, dict(row), since) for row in connection.execute(query, values).fetchall()]
 
 
-def _explain(connection: sqlite3.Connection, call: Row) -> Explanation:
+def _explain(connection: sqlite3.Connection, call: Row, since: float) -> Explanation:
     family = call["prefix_family"]
     place = (call["miss_reason"], call["miss_section"], call["miss_index"])
     found = connection.execute(_RELATIVE, (family, call["time"], call["id"], call["provider"])).fetchone()
     relative = dict(found) if found else None
-    calls, repeated, wasted = connection.execute(
-        _REPEATED, (*place, *place, call["id"] - AROUND, call["id"], family, call["service"])
-    ).fetchone()
+    calls, repeated, wasted = connection.execute(_REPEATED, (*place, *place, since, family, call["service"])).fetchone()
     return Explanation(
         call=call,
         relative=relative,

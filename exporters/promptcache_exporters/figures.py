@@ -12,13 +12,14 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from . import parquet, store
+from .table import LARGEST
 
 
 class By(StrEnum):
@@ -49,6 +50,8 @@ _KEYS: Final = {
 _JUDGED: Final = "FILTER (WHERE coalesce(outcome, '') <> 'unreported' AND batch = 0)"
 # Calls in which nothing reusable can have been missed: their waste is 0 without anybody saying so.
 _BLAMELESS: Final = "outcome IN ('hit', 'cold', 'prewarm')"
+# Calls of which nothing is known: they neither waste anything nor leave the waste of the others open.
+_IDLE: Final = "outcome IN ('error', 'unreported') AND coalesce(input_tokens, 0) = 0"
 
 # A call that failed without usage costs nothing that anybody could name; it has neither an amount nor a reason.
 _NO_PRICE: Final = "cost_amount IS NULL AND (cost_unknown IS NOT NULL OR input_tokens > 0)"
@@ -67,7 +70,10 @@ _SUMS: Final[dict[str, str]] = {
     "saved_usd": "sum(without_cache - cost_amount)",
     "wasted_usd": "sum(wasted_usd)",
     "unpriced_calls": f"count(*) FILTER (WHERE {_NO_PRICE})",
-    "blameless": f"count(*) FILTER (WHERE {_BLAMELESS} AND cost_amount IS NOT NULL)",
+    "waste_known": f"count(*) FILTER (WHERE wasted_usd IS NOT NULL OR ({_BLAMELESS} AND cost_amount IS NOT NULL))",
+    "idle": f"count(*) FILTER (WHERE wasted_usd IS NULL AND {_IDLE})",
+    "failed": "count(*) FILTER (WHERE outcome = 'error')",
+    "unreported": "count(*) FILTER (WHERE outcome = 'unreported')",
 }
 
 RANGE: Final = 500_000
@@ -103,6 +109,8 @@ class Group:
 
     key: str | None
     figures: Figures
+    waste_unknown: int = 0
+    """Calls that may have wasted something nobody can name: the waste is at least that of the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +139,8 @@ class Report:
     """All that a report shows. `judged_tokens` is what the hit rate is a share of.
 
     `sampled` counts calls from sampled traces; `ratio` is the smallest share that was kept, None where not known.
-    `first` and `last` are the starts of the first and last call in epoch seconds.
+    `first` and `last` are the starts of the first and last call in epoch seconds. `failed` counts calls that failed,
+    `silent` chat streams that would have reported their tokens on request, and `waste_unknown` as a `Group` does.
     """
 
     by: By
@@ -144,6 +153,10 @@ class Report:
     changes: tuple[Change, ...]
     first: float | None
     last: float | None
+    path: Path | None = field(default=None, compare=False)
+    failed: int = 0
+    silent: int = 0
+    waste_unknown: int = 0
 
 
 _BOUNDS: Final = "SELECT min(time), max(time), min(id), max(id) FROM calls WHERE time >= ?"
@@ -153,6 +166,11 @@ WHERE coalesce(sample_ratio, 0) <> 1.0 AND +time >= ?"""
 _UNPRICED: Final = f"""
 SELECT {_KEYS[By.MODEL]}, cost_unknown, count(*) FROM calls WHERE {_NO_PRICE} AND +time >= ?
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"""  # noqa: S608  # SQL of our own
+# Providers with an API of their own send the usage of a stream unasked.
+_SILENT: Final = """
+SELECT count(*) FROM calls WHERE outcome = 'unreported' AND +time >= ? AND input_tokens IS NULL AND stream = 1
+AND operation = 'chat' AND coalesce(stream_completed, 1) = 1
+AND coalesce(provider, '') NOT IN ('anthropic', 'aws.bedrock', 'gcp.gemini', 'gcp.vertex_ai', 'gcp.gen_ai')"""
 _PREFIXES: Final = f"""
 SELECT service, prefix_family, prefix_hash, min(time), max(time), {_SUMS["judged_input"]}, {_SUMS["judged_read"]}
 FROM calls WHERE id >= ? AND +time >= ? AND prefix_family IS NOT NULL AND prefix_hash IS NOT NULL
@@ -164,7 +182,10 @@ def collect(path: Path, by: By = By.SERVICE, since: float = -math.inf) -> Report
     with _opened(path) as connection:
         first, last, low, high = connection.execute(_BOUNDS, (since,)).fetchone()
         groups = {} if first is None else _groups(path, by, since, low, high)
+        _check(path, groups, first, last)
         totals = _added(list(groups.values()))
+        named = dict(zip(_SUMS, totals, strict=False))
+        silent = connection.execute(_SILENT, (since,)).fetchone()[0] if named.get("unreported") else 0
         sampled, unknown, ratio = connection.execute(_SAMPLED, (since,)).fetchone()
         unpriced = connection.execute(_UNPRICED, (since,)).fetchall()
         prefixes = connection.execute(_PREFIXES, ((high or 0) - RECENT, since)).fetchall()
@@ -172,14 +193,35 @@ def collect(path: Path, by: By = By.SERVICE, since: float = -math.inf) -> Report
         by=by,
         totals=_figures(totals),
         groups=_ordered(groups),
-        judged_tokens=dict(zip(_SUMS, totals, strict=False)).get("judged_input") or 0,
+        judged_tokens=named.get("judged_input") or 0,
         unpriced=tuple(Unpriced(*found) for found in unpriced),
         sampled=sampled,
         ratio=None if unknown else ratio,
         changes=_changes(prefixes),
         first=first,
         last=last,
+        path=path,
+        failed=named.get("failed") or 0,
+        silent=silent,
+        waste_unknown=_waste_unknown(named),
     )
+
+
+def nothing(path: Path, by: By) -> Report:
+    """The report on a file without a table."""
+    return Report(by, _figures(()), (), 0, (), 0, None, (), None, None, path)
+
+
+def _check(path: Path, groups: dict[str | None, Sums], *times: Any) -> None:
+    """Raises `UnusableError` where the rows hold what no exporter writes: a sum over text is no whole number."""
+    sound = all(it is None or (isinstance(it, (int, float)) and abs(it) <= LARGEST) for it in times)
+    for key, sums in groups.items():
+        named = dict(zip(_SUMS, sums, strict=True))
+        sound &= isinstance(key, str | None)
+        sound &= all(isinstance(named[name], int | None) for name in _SUMS if not name.endswith("_usd"))
+        sound &= all(isinstance(named[name], int | float | None) for name in _SUMS if name.endswith("_usd"))
+    if not sound:
+        raise store.UnusableError(store.Exit.NOT_A_TABLE, store.EDITED.format(path=path))
 
 
 def _opened(path: Path) -> AbstractContextManager[store.Readable]:
@@ -224,15 +266,27 @@ def _figures(sums: Sums) -> Figures:
     named: dict[str, Any] = (
         dict.fromkeys(_SUMS) | {"calls": 0, "unpriced_calls": 0} | dict(zip(_SUMS, sums, strict=False))
     )
-    judged_input, judged_read, blameless = (named.pop(name) for name in ("judged_input", "judged_read", "blameless"))
-    if named["wasted_usd"] is None and named["calls"] and named["calls"] == blameless:
-        named["wasted_usd"] = 0.0
-    return Figures(**named, hit_rate=rate(judged_read, judged_input))
+    if named["waste_known"] and not _waste_unknown(named):
+        named["wasted_usd"] = named["wasted_usd"] or 0.0
+    money = {name: _rounded(named[name]) for name in named if name.endswith("_usd")}
+    known = {it.name: named.get(it.name) for it in fields(Figures)}
+    return Figures(**known | money | {"hit_rate": rate(named["judged_read"], named["judged_input"])})
+
+
+def _waste_unknown(named: dict[str, Any]) -> int:
+    return (named.get("calls") or 0) - (named.get("waste_known") or 0) - (named.get("idle") or 0)
+
+
+def _rounded(amount: float | None) -> float | None:
+    """To 12 digits, so that the order in which the same calls were added up does not show."""
+    return None if amount is None else float(f"{amount:.12g}")
 
 
 def _ordered(groups: dict[str | None, Sums]) -> tuple[Group, ...]:
     """The groups, most input first, so that the first lines matter most; then by name, the nameless last."""
-    found = [Group(key, _figures(sums)) for key, sums in groups.items()]
+    found = [
+        Group(key, _figures(sums), _waste_unknown(dict(zip(_SUMS, sums, strict=True)))) for key, sums in groups.items()
+    ]
     return tuple(sorted(found, key=lambda it: (-(it.figures.input_tokens or 0), it.key is None, it.key or "")))
 
 

@@ -75,7 +75,7 @@ def _rows(report: Report) -> Iterable[str]:
         )
         cells = (
             f"<td>{meter if name == 'hit rate' else ''}{escape(cell)}</td>"
-            for name, cell in zip(wording.COLUMNS, wording.cells(group.figures), strict=True)
+            for name, cell in zip(wording.COLUMNS, wording.cells(group), strict=True)
         )
         yield f"<tr><td>{escape(wording.printable(group.key))}</td>{''.join(cells)}</tr>"
 

@@ -38,6 +38,13 @@ def export(path: Path, out: Path) -> int:
     written.
     """
     duckdb = _duckdb()
+    try:
+        return _export(duckdb, path, out)
+    except (duckdb.ConversionException, duckdb.InvalidInputException, TypeError) as error:
+        raise store.UnusableError(Exit.NOT_A_TABLE, store.EDITED.format(path=path)) from error
+
+
+def _export(duckdb: Any, path: Path, out: Path) -> int:
     with tempfile.TemporaryDirectory(prefix=".promptcache-", dir=out.parent) as folder:
         half = Path(folder) / "calls.parquet"
         with closing(duckdb.connect(str(Path(folder) / "calls.duckdb"))) as calls:

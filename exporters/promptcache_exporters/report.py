@@ -48,7 +48,7 @@ def _table(report: Report, limit: int) -> Table:
         style = _style(group.figures.hit_rate)
         cells = [
             Text(cell, style if name == "hit rate" else "")
-            for name, cell in zip(wording.COLUMNS, wording.cells(group.figures), strict=True)
+            for name, cell in zip(wording.COLUMNS, wording.cells(group), strict=True)
         ]
         table.add_row(Text(wording.printable(group.key)), *cells)
     return table

@@ -140,6 +140,8 @@ def open_to_read(path: Path) -> Generator[sqlite3.Connection]:
     """
     if not path.exists():
         raise UnusableError(Exit.NO_FILE, _MISSING.format(path=path))
+    if path.suffix == ".parquet":
+        raise UnusableError(Exit.NOT_A_TABLE, _PARQUET.format(path=path))
     try:
         with closing(connect(path, _READ_PATIENCE)) as connection:
             if not version_of(connection):
@@ -158,5 +160,7 @@ def open_to_read(path: Path) -> Generator[sqlite3.Connection]:
         raise UnusableError(Exit.NOT_A_TABLE, f"{path} cannot be read as a table of promptcache's: {error}.") from error
 
 
+EDITED: Final = "{path} cannot be read as a table of promptcache's: a row holds text where a number belongs."
+_PARQUET: Final = "{path} is an export: explain and export need the SQLite table (report reads Parquet)."
 _READ_PATIENCE: Final = 10.0
 _MISSING: Final = f"{{path}} does not exist. Record some calls first: {RECORD}"

@@ -7,7 +7,7 @@ from typing import Final
 
 from promptcache.causes import advice
 
-from .figures import By, Change, Figures, Report
+from .figures import By, Change, Group, Report
 
 UNKNOWN: Final = "\N{EN DASH}"
 
@@ -67,11 +67,18 @@ def moment(seconds: float | None) -> str:
     return UNKNOWN if seconds is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds))
 
 
-def cells(it: Figures) -> tuple[str, ...]:
-    """One line of a table, in the order of `COLUMNS`."""
+def zone(seconds: float | None) -> str:
+    """The offset of the local time at an instant: UTC+0100."""
+    return "" if seconds is None else time.strftime("UTC%z", time.localtime(seconds))
+
+
+def cells(group: Group) -> tuple[str, ...]:
+    """One line of a table, in the order of `COLUMNS`. A plus says that the waste of some calls is not known."""
+    it = group.figures
     return (
         count(it.calls), short(it.input_tokens), percent(it.hit_rate),
-        dollars(it.cost_usd), dollars(it.saved_usd), dollars(it.wasted_usd),
+        dollars(it.cost_usd), dollars(it.saved_usd),
+        dollars(it.wasted_usd) + ("+" if group.waste_unknown and it.wasted_usd is not None else ""),
     )  # fmt: skip
 
 
@@ -79,13 +86,29 @@ def summary(report: Report) -> list[tuple[str, str]]:
     """The totals as pairs of a title and a text."""
     it = report.totals
     lines = [
-        ("Calls", f"{count(it.calls)}, {moment(report.first)} to {moment(report.last)}"),
+        ("Calls", f"{count(it.calls)}, {moment(report.first)} to {moment(report.last)} {zone(report.last)}"),
         ("Hit rate", f"{percent(it.hit_rate)} of {count(report.judged_tokens)} input tokens read from the cache"),
         ("Cost", f"{dollars(it.cost_usd)}, without cache {dollars(it.without_cache_usd)}"),
         ("Saved", dollars(it.saved_usd) + _share(it.saved_usd, it.without_cache_usd)),
-        ("Wasted", dollars(it.wasted_usd) + _share(it.wasted_usd, it.cost_usd, " of the cost")),
+        ("Wasted", _wasted(report)),
+        *(("Unpriced", text) for text in unpriced(report)[:1]),
     ]
-    return lines + [("Unpriced", text) for text in unpriced(report)[:1]]
+    if report.failed:
+        lines.append(("Failed", f"{count(report.failed)} of the calls"))
+    if report.silent:
+        lines.append(("Silent", f"{count(report.silent)} chat streams did not report tokens: {_ASK}"))
+    return [*lines, ("File", printable(str(report.path)))]
+
+
+_ASK: Final = "stream_options={'include_usage': True}"
+
+
+def _wasted(report: Report) -> str:
+    it, open_ = report.totals, report.waste_unknown
+    text = dollars(it.wasted_usd) + _share(it.wasted_usd, it.cost_usd, " of the cost")
+    if it.wasted_usd is None or not open_:
+        return text
+    return f"at least {text}, not known of {count(open_)} {'call' if open_ == 1 else 'calls'}"
 
 
 def _share(part: float | None, whole: float | None, of: str = "") -> str:
