@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace import SpanKind
+
 from promptcache.attributes import (
     COST_AMOUNT,
     COST_WITHOUT_CACHE,
@@ -74,7 +75,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
     try:
-        return [dict(row) for row in connection.execute(f"SELECT * FROM {table.NAME} ORDER BY rowid")]  # noqa: S608  # our name
+        return [dict(row) for row in connection.execute(f"SELECT * FROM {table.NAME} ORDER BY rowid")]  # our name
     finally:
         connection.close()
 

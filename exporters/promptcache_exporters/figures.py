@@ -18,6 +18,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
+from promptcache.exits import Exit
+
 from . import parquet, store
 from .table import LARGEST
 
@@ -212,7 +214,7 @@ def nothing(path: Path, by: By) -> Report:
     return Report(by, _figures(()), (), 0, (), 0, None, (), None, None, path)
 
 
-def _check(path: Path, groups: dict[str | None, Sums], *times: Any) -> None:
+def _check(path: Path, groups: dict[Any, Sums], *times: Any) -> None:
     """Raises `UnusableError` where the rows hold what no exporter writes: a sum over text is no whole number."""
     sound = all(it is None or (isinstance(it, (int, float)) and abs(it) <= LARGEST) for it in times)
     for key, sums in groups.items():
@@ -221,7 +223,7 @@ def _check(path: Path, groups: dict[str | None, Sums], *times: Any) -> None:
         sound &= all(isinstance(named[name], int | None) for name in _SUMS if not name.endswith("_usd"))
         sound &= all(isinstance(named[name], int | float | None) for name in _SUMS if name.endswith("_usd"))
     if not sound:
-        raise store.UnusableError(store.Exit.NOT_A_TABLE, store.EDITED.format(path=path))
+        raise store.UnusableError(Exit.NOT_A_TABLE, store.EDITED.format(path=path))
 
 
 def _opened(path: Path) -> AbstractContextManager[store.Readable]:
@@ -232,7 +234,6 @@ def _opened(path: Path) -> AbstractContextManager[store.Readable]:
 def _groups(path: Path, by: By, since: float, low: int, high: int) -> dict[str | None, Sums]:
     sums = ", ".join(_SUMS.values())
     query = f"SELECT {_KEYS[by]}, {sums} FROM calls WHERE id BETWEEN ? AND ? AND +time >= ? GROUP BY 1"  # noqa: S608  # SQL of our own
-
     step = high - low + 1 if parquet.is_one(path) else RANGE  # DuckDB divides the work by itself
 
     def read(first: int) -> list[tuple[Any, ...]]:
@@ -263,14 +264,14 @@ def rate(read: int | None, whole: int | None) -> float | None:
 
 
 def _figures(sums: Sums) -> Figures:
-    named: dict[str, Any] = (
-        dict.fromkeys(_SUMS) | {"calls": 0, "unpriced_calls": 0} | dict(zip(_SUMS, sums, strict=False))
-    )
+    named: dict[str, Any] = dict.fromkeys(_SUMS) | {"calls": 0, "unpriced_calls": 0}
+    named |= dict(zip(_SUMS, sums, strict=False))
     if named["waste_known"] and not _waste_unknown(named):
         named["wasted_usd"] = named["wasted_usd"] or 0.0
     money = {name: _rounded(named[name]) for name in named if name.endswith("_usd")}
-    known = {it.name: named.get(it.name) for it in fields(Figures)}
-    return Figures(**known | money | {"hit_rate": rate(named["judged_read"], named["judged_input"])})
+    known: dict[str, Any] = {it.name: named.get(it.name) for it in fields(Figures)}
+    known |= money | {"hit_rate": rate(named["judged_read"], named["judged_input"])}
+    return Figures(**known)
 
 
 def _waste_unknown(named: dict[str, Any]) -> int:
@@ -284,9 +285,7 @@ def _rounded(amount: float | None) -> float | None:
 
 def _ordered(groups: dict[str | None, Sums]) -> tuple[Group, ...]:
     """The groups, most input first, so that the first lines matter most; then by name, the nameless last."""
-    found = [
-        Group(key, _figures(sums), _waste_unknown(dict(zip(_SUMS, sums, strict=True)))) for key, sums in groups.items()
-    ]
+    found = [Group(key, _figures(it), _waste_unknown(dict(zip(_SUMS, it, strict=True)))) for key, it in groups.items()]
     return tuple(sorted(found, key=lambda it: (-(it.figures.input_tokens or 0), it.key is None, it.key or "")))
 
 
