@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,7 +25,6 @@ from promptcache.attributes import (
     COST_WITHOUT_CACHE,
     INPUT_TOKENS,
     MISS_REASON,
-    OPERATION,
     OUTCOME,
     OUTPUT_TOKENS,
     PREFIX_FAMILY,
@@ -34,9 +32,7 @@ from promptcache.attributes import (
     PROVIDER,
     READ_TOKENS,
     REQUEST_MODEL,
-    REQUEST_STREAM,
     RESPONSE_MODEL,
-    STREAM_COMPLETED,
     UNCACHED_TOKENS,
     WASTED_USD,
     WRITE_TOKENS,
@@ -196,56 +192,6 @@ def test_unpriced_calls_are_named(path: Path) -> None:
     )  # fmt: skip
     assert sum(it.calls for it in report.unpriced) == report.totals.unpriced_calls == 4
     assert "4 calls not in the cost: 2 gpt-9 (price), 1 gpt-5.5 (model)" in " ".join(shown(report).split())
-
-
-def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
-    nothing = dict.fromkeys((INPUT_TOKENS, READ_TOKENS, COST_AMOUNT, COST_WITHOUT_CACHE))
-    record(path, {OUTCOME: "error", **nothing})
-    assert collect(path).totals.unpriced_calls == 0
-
-
-NOTHING: dict[str, Any] = dict.fromkeys(
-    (INPUT_TOKENS, READ_TOKENS, WRITE_TOKENS, UNCACHED_TOKENS, OUTPUT_TOKENS, COST_AMOUNT, COST_WITHOUT_CACHE)
-)
-
-
-@pytest.mark.parametrize("outcome", ["error", "unreported"])
-def test_a_call_of_which_nothing_is_known_leaves_the_waste_known(path: Path, outcome: str) -> None:
-    record(path, {}, {}, {OUTCOME: outcome, **NOTHING})
-    report = collect(path, By.SERVICE)
-    assert [report.totals.wasted_usd, report.groups[0].figures.wasted_usd, report.waste_unknown] == [0.0, 0.0, 0]
-    assert collect(path, By.OUTCOME).groups[1].figures.wasted_usd is None
-
-
-def test_a_waste_beside_unknown_ones_is_the_least(path: Path) -> None:
-    record(path, {OUTCOME: "miss", WASTED_USD: 0.02}, {OUTCOME: "miss", **UNPRICED})
-    text = shown(collect(path), width=200)
-    assert "at least $0.0200 (200.0 % of the cost), not known of 1 call" in text
-    assert "$0.0200+" in text
-    record(path.with_name("b.db"), {}, {OUTCOME: "miss", **UNPRICED})
-    assert collect(path.with_name("b.db")).totals.wasted_usd is None
-
-
-def test_the_same_money_is_the_same_however_it_is_grouped(path: Path) -> None:
-    record(path, *({COST_AMOUNT: cent / 30, PROVIDER: "abc"[cent % 3]} for cent in range(1, 40)))
-    assert len({collect(path, by).totals for by in By}) == 1
-
-
-def test_failed_calls_and_silent_streams_are_told(path: Path) -> None:
-    silent = {OUTCOME: "unreported", OPERATION: "chat", REQUEST_STREAM: True, **NOTHING}
-    record(path, {}, {OUTCOME: "error", **NOTHING}, silent, silent | {REQUEST_STREAM: None})
-    record(path, silent | {STREAM_COMPLETED: False}, silent | {PROVIDER: "anthropic"})
-    text = shown(collect(path), width=200)
-    assert "Failed    1 of the calls" in text
-    assert "1 chat streams did not report tokens: stream_options={'include_usage': True}" in text
-    record(path.with_name("b.db"), {})
-    assert not {"Failed", "Silent"} & set(shown(collect(path.with_name("b.db"))).split())
-
-
-def test_the_report_names_its_file_and_the_zone_of_its_times(path: Path) -> None:
-    record(path, {})
-    assert str(path) in shown(collect(path), width=300)
-    assert time.strftime(" UTC%z\n", time.localtime(START)) in shown(collect(path))
 
 
 def test_a_replaced_prefix_is_told(path: Path) -> None:

@@ -220,8 +220,7 @@ def _check(path: Path, groups: dict[Any, Sums], *times: Any) -> None:
     for key, sums in groups.items():
         named = dict(zip(_SUMS, sums, strict=True))
         sound &= isinstance(key, str | None)
-        sound &= all(isinstance(named[name], int | None) for name in _SUMS if not name.endswith("_usd"))
-        sound &= all(isinstance(named[name], int | float | None) for name in _SUMS if name.endswith("_usd"))
+        sound &= all(name.endswith("_usd") or isinstance(it, int | None) for name, it in named.items())
     if not sound:
         raise store.UnusableError(Exit.NOT_A_TABLE, store.EDITED.format(path=path))
 
