@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any, Final
+from weakref import ref
 
 import pytest
 from google.genai import errors
@@ -14,6 +16,7 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
+from promptcache import PromptCacheInstrumentor
 from promptcache.model import NamedCache, Prefix
 from promptcache.storage import Storage
 
@@ -127,6 +130,37 @@ async def test_deleting_one_ends_its_rent(client: Any, telemetry: Telemetry, clo
     assert attributes["promptcache.cache.name"] == cache.name
     clock.now += 5 * HOUR
     assert telemetry.metric(RENT) == pytest.approx(full / 4, rel=1e-6)
+
+
+async def test_rent_goes_on_over_a_change_of_instrumentation(client: Any, telemetry: Telemetry, clock: Clock) -> None:
+    """One provider keeps the first callback of its counter, whatever is switched off and on again."""
+    full = (await create(client)).usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
+    clock.now += HOUR / 2
+    assert telemetry.metric(RENT) == pytest.approx(full / 2, rel=1e-6)
+    PromptCacheInstrumentor().uninstrument()
+    telemetry.instrument(clock=clock)
+    assert telemetry.metric(RENT) == pytest.approx(full / 2, rel=1e-6), "what was counted stays counted"
+    await create(client)
+    clock.now += HOUR / 4
+    assert telemetry.metric(RENT) == pytest.approx(0.75 * full, rel=1e-6)
+
+
+async def test_nothing_keeps_an_observer_that_was_switched_off(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[ref[Storage]] = []
+    start = Storage.__init__
+
+    def noted(self: Storage, *args: Any) -> None:
+        start(self, *args)
+        made.append(ref(self))
+
+    monkeypatch.setattr(Storage, "__init__", noted)
+    for _ in range(3):
+        PromptCacheInstrumentor().uninstrument()
+        telemetry.instrument()
+    gc.collect()
+    assert [storage() is None for storage in made] == [True, True, False]
 
 
 async def test_looking_at_them_costs_nothing(client: Any, telemetry: Telemetry) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
-from typing import Any, Final
+from typing import Any, ClassVar, Final
+from weakref import WeakMethod
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
@@ -51,6 +52,38 @@ class Bounded:
         return value if rank < self._limit else OTHER
 
 
+Rents = Iterable[tuple[float, tuple[str, str]]]
+"""USD by provider and model."""
+
+
+class Rent:
+    """What one meter says of rent: never falls, whoever is watched.
+
+    The SDK keeps the first callback of a name for as long as its provider lives, through every `uninstrument` and
+    `instrument`: so this asks who is `watched` now, and keeps nobody alive.
+    """
+
+    watched: ClassVar[WeakMethod[Callable[[], Rents]] | None] = None
+
+    def __init__(self) -> None:
+        self._bound = Bounded(DISTINCT_VALUES)
+        self._asked: WeakMethod[Callable[[], Rents]] | None = None
+        self._before: Mapping[tuple[str, str], float] = {}
+        self._now: dict[tuple[str, str], float] = {}
+
+    def __call__(self, options: CallbackOptions) -> Iterator[Observation]:
+        if self._asked is not Rent.watched:
+            self._asked, self._before = Rent.watched, self._now
+        accrued = None if self._asked is None else self._asked()
+        if accrued is not None:
+            self._now = dict(self._before)
+            for total, (provider, model) in accrued():
+                series = provider, self._bound(model)
+                self._now[series] = self._now.get(series, 0.0) + total
+        for (provider, model), total in self._now.items():
+            yield Observation(total, {PROVIDER: provider, REQUEST_MODEL: model})
+
+
 class Meters:
     """Records finished calls; `chosen` are the keys of the user's that metrics carry."""
 
@@ -75,16 +108,11 @@ class Meters:
         self._zeros: set[tuple[Any, ...]] = set()
         self._born: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 
-    def rent(self, accrued: Callable[[], Iterable[tuple[float, tuple[str, str]]]]) -> None:
-        """Watches what named caches cost in rent, by provider and model: asked at every collection."""
-
-        def observe(options: CallbackOptions) -> Iterator[Observation]:
-            for total, (provider, model) in accrued():
-                base = {PROVIDER: provider, REQUEST_MODEL: self._bound(REQUEST_MODEL)(model)}
-                yield Observation(total, base)
-
+    def rent(self, accrued: Callable[[], Rents]) -> None:
+        """Watches what named caches cost in rent, by provider and model: asks the method `accrued` at every collection."""
+        Rent.watched = WeakMethod(accrued)
         self._meter.create_observable_counter(
-            STORAGE_USD, [observe], unit="{USD}", description="Rent of named caches, by token-hours."
+            STORAGE_USD, [Rent()], unit="{USD}", description="Rent of named caches, by token-hours."
         )
 
     def pay(self, usd: float, provider: str, model: str, context: Context) -> None:
