@@ -109,7 +109,7 @@ class Meters:
         self._born: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 
     def rent(self, accrued: Callable[[], Rents]) -> None:
-        """Watches what named caches cost in rent, by provider and model: asks the method `accrued` at every collection."""
+        """Watches what named caches cost in rent, by provider and model, as the method `accrued` says."""
         Rent.watched = WeakMethod(accrued)
         self._meter.create_observable_counter(
             STORAGE_USD, [Rent()], unit="{USD}", description="Rent of named caches, by token-hours."
