@@ -8,7 +8,8 @@ PIP := -m pip --disable-pip-version-check install --quiet
 BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types sdk-suite compat bench phoenix coexistence prices oracle alerts alerts-e2e collector backends clean
+.PHONY: help demo test check lint types sdk-suite compat diagnosis-score trace-replay \
+	bench coexistence prices alerts alerts-e2e collector phoenix mlflow backends oracle clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
@@ -67,10 +68,6 @@ trace-replay: $(VENV)/.ready ## a public trace through the memory (TRACE=mooncak
 prices: $(VENV)/.ready ## compiles the price table anew from genai-prices, and shows what changed
 	@$(VENV)/bin/promptcache prices build
 
-oracle: $(VENV)/.ready ## a real Phoenix prices the same calls from its own table
-	@test -x .venv-oracle/bin/phoenix || { $(PYTHON) -m venv .venv-oracle && .venv-oracle/bin/python $(PIP) arize-phoenix; }
-	@$(VENV)/bin/python tests/oracle/phoenix_costs.py .venv-oracle/bin/phoenix
-
 alerts: $(VENV)/.ready ## makes the committed alerts and views anew from their definition
 	@for backend in $(BACKENDS); do $(VENV)/bin/promptcache alerts $$backend --out exporters/promptcache_exporters/alerts/made; done
 
@@ -93,12 +90,6 @@ collector: $(VENV)/.ready ## builds a real collector with our configuration, sen
 		PROMPTCACHE_COLLECTOR=$(CURDIR)/$(OTELCOL) $(VENV)/bin/python -m pytest tests/collector $(ARGS); \
 	else echo "Not run: a collector is built from source, and there is no Go toolchain here (1.25 or newer)."; fi
 
-backends: $(VENV)/.ready ## a real Phoenix and a real MLflow hold what the support agent did (1.7 GB of packages)
-	@test -x .venv-oracle/bin/phoenix || { $(PYTHON) -m venv .venv-oracle && .venv-oracle/bin/python $(PIP) arize-phoenix; }
-	@$(VENV)/bin/python examples/otlp_phoenix/run.py .venv-oracle/bin/phoenix
-	@test -x .venv-mlflow/bin/mlflow || { $(PYTHON) -m venv .venv-mlflow && .venv-mlflow/bin/python $(PIP) 'mlflow>=3.17'; }
-	@$(VENV)/bin/python -m tests.backends.mlflow_traces .venv-mlflow/bin/mlflow
-
 BENCH := .venv-bench
 $(BENCH)/.ready: pyproject.toml
 	$(call new-venv,$(BENCH),sdk)
@@ -108,8 +99,10 @@ bench: $(BENCH)/.ready ## what we add to a call beside two other instrumentation
 	@$(BENCH)/bin/python benchmarks/overhead.py
 	@$(BENCH)/bin/python benchmarks/startup.py
 
+# Big packages that only stand opposite ours, each in an environment of its own: what they depend on is not what we do.
 OTLP := .venv-otlp
 PHOENIX := .venv-phoenix
+MLFLOW := .venv-mlflow
 $(OTLP)/.ready: pyproject.toml
 	$(call new-venv,$(OTLP),demo$(COMMA)otlp)
 
@@ -117,8 +110,20 @@ $(PHOENIX)/bin/phoenix:
 	@echo "installing Arize Phoenix into $(PHOENIX), 850 MB ..."
 	@$(PYTHON) -m venv $(PHOENIX) && $(PHOENIX)/bin/python $(PIP) arize-phoenix
 
+$(MLFLOW)/bin/mlflow:
+	@echo "installing MLflow into $(MLFLOW), 850 MB ..."
+	@$(PYTHON) -m venv $(MLFLOW) && $(MLFLOW)/bin/python $(PIP) 'mlflow>=3.17'
+
 phoenix: $(OTLP)/.ready $(PHOENIX)/bin/phoenix ## the demo agent's spans in a real Arize Phoenix, read back through its API
 	@$(OTLP)/bin/python examples/otlp_phoenix/run.py $(PHOENIX)/bin/phoenix
+
+mlflow: $(OTLP)/.ready $(MLFLOW)/bin/mlflow ## the demo agent's spans in a real MLflow, read back through its API
+	@$(OTLP)/bin/python -m tests.backends.mlflow_traces $(MLFLOW)/bin/mlflow
+
+backends: phoenix mlflow ## both: a real Phoenix and a real MLflow hold what the demo agent did (1.7 GB of packages)
+
+oracle: $(OTLP)/.ready $(PHOENIX)/bin/phoenix ## a real Phoenix prices the same calls from its own table
+	@$(OTLP)/bin/python tests/oracle/phoenix_costs.py $(PHOENIX)/bin/phoenix
 
 clean: ## removes what the other targets made
 	rm -rf .venv* .collector dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -115,13 +115,15 @@ def tell(phoenix: str) -> None:
     print(f"spans in Phoenix: {len(stored)}, outcomes: {sorted({span['promptcache.outcome'] for span in stored})}")
     print(f"our attributes: {read:,} of {total:,} input tokens read from the cache, {read / total:.1%}")
     print(f"our cost: {sum(span['promptcache.cost.amount'] for span in stored):.4f} USD")
+    theirs = 0
     for edge in ask(f"{phoenix}/graphql", {"query": TOTALS})["data"]["projects"]["edges"]:
         project = edge["node"]
         seen: list[dict[str, Any]] = [span["node"] for span in project["spans"]["edges"]]
         cached = sum(details["cacheRead"] or 0 for span in seen if (details := span["tokenPromptDetails"]))
         total = sum(span["tokenCountPrompt"] or 0 for span in seen)
         print(f"Phoenix's own: {cached:,} of {total:,} tokens, {project['costSummary']['total']['cost']:.4f} USD")
-    if len(stored) != CALLS or not read:
+        theirs += cached
+    if len(stored) != CALLS or not read or theirs != read:
         sys.exit("Phoenix does not hold what the agent did.")
 
 
