@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import permutations
 from math import isclose
 from typing import Any
@@ -51,7 +50,7 @@ def plain(usage: Usage) -> Usage:
     """The same tokens, none of them cached."""
     audio = dict(usage.modalities)
     audio["audio.input"] = audio.get("audio.input", 0) + audio.pop("audio.read", 0)
-    return replace(usage, uncached=usage.input, read=0, write=0, write_by_ttl={}, modalities=audio)
+    return usage._replace(uncached=usage.input, read=0, write=0, write_by_ttl={}, modalities=audio)
 
 
 @given(rates(), usages())
@@ -75,23 +74,23 @@ def test_without_cache_is_what_the_same_tokens_cost_uncached(prices: Rates, usag
 @given(rates(), usages(), st.sampled_from(["uncached", "read", "output", *TTLS, "web_search"]), st.integers(1, 1000))
 def test_no_class_is_free_and_more_costs_more(prices: Rates, usage: Usage, kind: str, more: int) -> None:
     if kind in ("uncached", "read"):
-        grown = replace(usage, **{kind: getattr(usage, kind) + more, "input": usage.input + more})
+        grown = usage._replace(**{kind: getattr(usage, kind) + more, "input": usage.input + more})
     elif kind == "output":
-        grown = replace(usage, output=(usage.output or 0) + more)
+        grown = usage._replace(output=(usage.output or 0) + more)
     elif kind == "web_search":
-        grown = replace(usage, tools={kind: usage.tools[kind] + more})
+        grown = usage._replace(tools={kind: usage.tools[kind] + more})
     else:
         split = {**usage.write_by_ttl, kind: usage.write_by_ttl.get(kind, 0) + more}
-        grown = replace(usage, write_by_ttl=split, write=(usage.write or 0) + more, input=usage.input + more)
+        grown = usage._replace(write_by_ttl=split, write=(usage.write or 0) + more, input=usage.input + more)
     assert (algebra.price(prices, grown).amount or 0) > (algebra.price(prices, usage).amount or 0)
 
 
 @given(rates(), usages())
 def test_marginal_prices_are_the_derivative(prices: Rates, usage: Usage) -> None:
-    usage = replace(usage, modalities={})
+    usage = usage._replace(modalities={})
     found = algebra.price(prices, usage)
-    fresh = replace(usage, uncached=usage.uncached + 1000, input=usage.input + 1000)
-    read = replace(usage, read=(usage.read or 0) + 1000, input=usage.input + 1000)
+    fresh = usage._replace(uncached=usage.uncached + 1000, input=usage.input + 1000)
+    read = usage._replace(read=(usage.read or 0) + 1000, input=usage.input + 1000)
     for grown, marginal in ((fresh, found.p_in), (read, found.p_read)):
         step = (algebra.price(prices, grown).amount or 0) - (found.amount or 0)
         assert isclose(step, 1000 * (marginal or 0), rel_tol=1e-6, abs_tol=1e-9 * (1 + (found.amount or 0)))
@@ -112,7 +111,7 @@ def claude(model: str, usage: Usage, **facts: Any) -> float:
 @given(st.sampled_from(MODELS), usages())
 def test_place_and_batch_commute(model: str, usage: Usage) -> None:
     """Anthropic's 1.1x for inference in the US and half price for a batch: both, in either order, are 0.55x."""
-    tokens = replace(usage, modalities={}, tools={}, write=0, write_by_ttl={}, input=usage.uncached + (usage.read or 0))
+    tokens = usage._replace(modalities={}, tools={}, write=0, write_by_ttl={}, input=usage.uncached + (usage.read or 0))
     whole = claude(model, tokens)
     both = claude(model, tokens, geo="us", batch=True)
     modifiers: tuple[dict[str, Any], ...] = ({"geo": "us"}, {"batch": True})

@@ -7,14 +7,12 @@ anthropic 2.11.0 (`types/cache_miss_*.py`, six types). Our vocabulary is a super
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Cause:
+class Cause(NamedTuple):
     """One reason: its name, one sentence of advice (`{where}` stands for the place), and what providers call it.
 
     `finer` names reasons of ours that say the same more exactly.

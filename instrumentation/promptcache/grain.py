@@ -12,10 +12,9 @@ import json
 import unicodedata
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import takewhile
 from operator import eq
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 from zlib import crc32
 
 from .plain import plain
@@ -34,8 +33,7 @@ _ENVELOPE: Final = frozenset({"role", "type", "content", "text", "name", "id", "
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Grain:
+class Grain(NamedTuple):
     """A block of `size` bytes: cumulative checksums (4 bytes each) after every `step` bytes, one of its end."""
 
     size: int
@@ -45,8 +43,7 @@ class Grain:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Deep:
+class Deep(NamedTuple):
     """What is known beyond its `Grain` of a block that ought to stay the same.
 
     `front` and `back` are checksums of steps from the start and from the end. `canonical` ignores the order of keys,

@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from .generations import Generations
 from .grain import Deep, Grain
@@ -24,8 +24,7 @@ _SCOPES: Final = 4
 
 
 @final
-@dataclass(frozen=True, slots=True, eq=False)
-class Scope:
+class Scope(NamedTuple):
     """What decides whether a prefix may be reused without being text; the memory holds one object for equal ones.
 
     `params` holds name, digest of the value and the level that a change of it invalidates.

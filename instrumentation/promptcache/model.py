@@ -8,9 +8,9 @@ events -> Facts -> Usage -> Cost -> Verdict; all of them together are a Call.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any, Final, Literal, final
+from typing import Any, Final, Literal, NamedTuple, final
 
 Section = Literal["tools", "system", "messages"]
 """Where a block stands, in the order in which every provider reads them."""
@@ -52,8 +52,7 @@ _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One call as the application asked for it, after the SDK prepared it.
 
     `model` may come from the URL and not from the body; `body` is the wire body as plain data, never copied and
@@ -91,8 +90,7 @@ class Block:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Param:
+class Param(NamedTuple):
     """A request parameter that decides whether a cached prefix may be used, without being text of it."""
 
     name: str
@@ -101,8 +99,7 @@ class Param:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(NamedTuple):
     """A request as the provider's cache sees it.
 
     `complete` is False where the server holds an earlier part (`state` then identifies that part, in the process
@@ -121,8 +118,7 @@ class Prompt:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What one response, or one stream event, reported. Merging two: the later non-null value wins.
 
     `counts` holds the provider's own counters by their dotted wire names, unchecked. `verdict` is the provider's own
@@ -137,7 +133,7 @@ class Facts:
     tier: str | None = None
     speed: str | None = None
     geo: str | None = None
-    counts: Mapping[str, Any] = field(default_factory=lambda: _EMPTY)
+    counts: Mapping[str, Any] = _EMPTY
     verdict: Mapping[str, Any] | None = None
     billed: float | None = None
     ttl: str | None = None
@@ -148,8 +144,7 @@ class Facts:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(NamedTuple):
     """Tokens in disjoint classes: `uncached + (read or 0) + (write or 0) == input`, all of them >= 0.
 
     `read` and `write` are None where the provider did not report them, which is not 0. `write_by_ttl` sums to
@@ -162,17 +157,16 @@ class Usage:
     uncached: int
     read: int | None
     write: int | None
-    write_by_ttl: Mapping[str, int] = field(default_factory=lambda: _EMPTY)
+    write_by_ttl: Mapping[str, int] = _EMPTY
     output: int | None = None
     reasoning: int | None = None
-    modalities: Mapping[str, int] = field(default_factory=lambda: _EMPTY)
-    tools: Mapping[str, int] = field(default_factory=lambda: _EMPTY)
+    modalities: Mapping[str, int] = _EMPTY
+    tools: Mapping[str, int] = _EMPTY
     issues: tuple[str, ...] = ()
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(NamedTuple):
     """What a call cost, in USD. `amount` is None where it is not known, and `unknown` then says why.
 
     `parts` holds `input`, `cache_read`, `cache_write`, `output` and, where billed, `tools`; they sum to `amount`
@@ -181,11 +175,11 @@ class Cost:
     """
 
     amount: float | None
-    parts: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    parts: Mapping[str, float] = _EMPTY
     without_cache: float | None = None
     p_in: float | None = None
     p_read: float | None = None
-    p_write: Mapping[str, float] = field(default_factory=lambda: _EMPTY)
+    p_write: Mapping[str, float] = _EMPTY
     source: Literal["provider", "local"] = "local"
     date: str | None = None
     unknown: Unknown | None = None
@@ -216,8 +210,7 @@ class Verdict:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(NamedTuple):
     """The exported shape of a prompt: hashes that read `p1:<16 hex>` or `k1:<16 hex>`, None where not exported."""
 
     hash: str | None
@@ -232,8 +225,7 @@ class Prefix:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class NamedCache:
+class NamedCache(NamedTuple):
     """A cache that the application made and named, as the provider describes it; times in epoch seconds.
 
     `expire_time` is the provider's own wording of `expires`.
@@ -248,8 +240,7 @@ class NamedCache:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """The application's own line that made the call."""
 
     function: str
@@ -258,8 +249,7 @@ class Site:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """Everything that is known of one call, as attributes and metrics read it.
 
     `first_chunk` and `duration` are in seconds from the start; `retries` counts resends; `error` is the
@@ -278,4 +268,4 @@ class Call:
     retries: int | None = None
     first_chunk: float | None = None
     duration: float = 0.0
-    ambient: Mapping[str, str | bool | int | float] = field(default_factory=lambda: _EMPTY)
+    ambient: Mapping[str, str | bool | int | float] = _EMPTY

@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from opentelemetry.trace import Tracer
 
@@ -29,8 +28,7 @@ class Swept(Protocol):
     def end(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """A call as it is known before its body is: enough for a sampler to decide on.
 
     `fetch` marks a call that returns an earlier response again, `results` is the address of a batch's results where it

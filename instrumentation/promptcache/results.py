@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from .attributes import (
@@ -96,7 +95,7 @@ class Results(Record):
 
     def __init__(self, observer: Observer, asked: Asked) -> None:
         # Nothing is known of it before it is read, so no span is opened, as for a response that is fetched again.
-        super().__init__(observer, replace(asked, fetch=True))
+        super().__init__(observer, asked._replace(fetch=True))
         self._tally = _Tally()
 
     def sent(self, request: Request, retries: int | None) -> None:

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 DAY: Final = 86_400.0
 LIFETIMES: Final[Mapping[str, float]] = MappingProxyType(
@@ -21,8 +20,7 @@ LIFETIMES: Final[Mapping[str, float]] = MappingProxyType(
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """How one family of models caches, as documented at `date`.
 
     `minimum` and `step` are in tokens (`step`: reads are rounded down to its multiples, 1 where they are exact). `ttl`

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from threading import Lock
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from .generations import Generations
 from .model import NamedCache, Prefix
@@ -26,8 +26,7 @@ Series = tuple[str, str]
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(NamedTuple):
     """A cache as far as it is known. `since` is by our clock; `seconds` is its whole life by the provider's."""
 
     series: Series
@@ -67,7 +66,7 @@ class Storage:
         self.seen(provider, cache)
         held = self._look(cache.name or "")
         if held is not None:
-            held = replace(held, since=self._clock(), prefix=prefix)
+            held = held._replace(since=self._clock(), prefix=prefix)
             with self._rented.lock:
                 self._known[_key(cache.name or "")] = self._rented.running[_key(cache.name or "")] = held
 
@@ -82,8 +81,8 @@ class Storage:
             since = self._clock() if cache.created is None else cache.created
             held = Held((provider, cache.model), cache.tokens, since, seconds)
             if known is not None:
-                held = replace(
-                    held, since=known.since, prefix=known.prefix, seconds=known.seconds if seconds is None else seconds
+                held = held._replace(
+                    since=known.since, prefix=known.prefix, seconds=known.seconds if seconds is None else seconds
                 )
             self._known[key] = held
             if key in self._rented.running:
@@ -104,7 +103,7 @@ class Storage:
         held = self._look(name)
         if held is None:
             return None
-        held = replace(held, seconds=self._age(held))
+        held = held._replace(seconds=self._age(held))
         with self._rented.lock:
             self._known[_key(name)] = held
             if self._rented.running.pop(_key(name), None) is not None:

@@ -162,7 +162,7 @@ class Diagnosis:
         cached, least = (usage.read or 0) + (usage.write or 0), self._least.get(key) or known.minimum
         if 0 < cached < least:
             self._least[key] = least = cached
-        return replace(known, minimum=least) if least < known.minimum else known
+        return known._replace(minimum=least) if least < known.minimum else known
 
     def _find(self, sighting: Sighting, trace: Trace, prompt: Prompt, usage: Usage, known: Rule) -> Finding | None:
         """What was missed and why; with the lock held."""

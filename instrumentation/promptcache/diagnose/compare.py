@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, final
+from typing import Any, Final, Literal, NamedTuple, final
 
 from ..grain import Deep, body, boxed, encoded, parted, similarity
 from ..memory import Node
@@ -31,7 +31,8 @@ class Difference:
 
     `kind`: it `extends` it, was `shortened` to a part of it, is another `branch` from a common beginning, or there is
     a `break`: content that both have stands behind something that changed. `shared` counts the common leading
-    blocks, `lost` the bytes that only the earlier prompt has. `continues` says that both are one conversation, `weak`
+    blocks, `lost` the bytes that only the earlier prompt has, `fresh` those behind the change that only the present one
+    has. `continues` says that both are one conversation, `weak`
     that the change alone does not tell an accident from another program. Filled in while two prompts are compared,
     and not changed after.
     """
@@ -44,6 +45,7 @@ class Difference:
     offset: int | None = None
     hint: str | None = None
     lost: int = 0
+    fresh: int = 0
     continues: bool = True
     weak: bool = False
 
@@ -55,8 +57,7 @@ class Difference:
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Reader:
+class Reader(NamedTuple):
     """What comparing needs beyond nodes: the present call's data by link, and the finer fingerprints by link."""
 
     data: Callable[[int], object]
@@ -93,19 +94,21 @@ def _static(new: Sequence[Node], old: Sequence[Node], shared: int, reader: Reade
     continues = _continues(new, old)
     here = [node for node in new[shared:] if node.section == section]
     there = [node for node in old[shared:] if node.section == section]
-    found = branch.but(kind="break", cause=f"{section}_changed", continues=continues, weak=True)
     both = {n.own for n in here} & {n.own for n in there}
     fresh, gone = ([n for n in side if n.own not in both] for side in (here, there))
-    lost = _lost(fresh, gone, new, [n for n in old if n.section != section])
+    rest, past = ([n for n in side if n.section != section] for side in (new, old))
+    found = branch.but(
+        kind="break", cause=f"{section}_changed", continues=continues, weak=True,
+        lost=_only(past, new) + _shrunk(fresh, gone), fresh=_only(rest, old),
+    )  # fmt: skip
     if Counter(n.own for n in here) == Counter(n.own for n in there):
         cause = "tools_reordered" if section == "tools" else found.cause
-        return found.but(cause=cause, hint="reordered", weak=False, lost=lost)
+        return found.but(cause=cause, hint="reordered", weak=False)
     if section == "tools" and _forms(here, reader) == _forms(there, reader):
-        return found.but(cause="serialization_nondeterminism", hint="key_order", weak=False, offset=0, lost=lost)
+        return found.but(cause="serialization_nondeterminism", hint="key_order", weak=False, offset=0)
     if len(here) != len(there):
-        hint = "added" if len(here) > len(there) else "removed"
-        return found.but(hint=hint, lost=lost)
-    return _inside(found, here[0], there[0], reader).but(lost=lost)
+        return found.but(hint="added" if len(here) > len(there) else "removed")
+    return _inside(found, here[0], there[0], reader)
 
 
 def _forms(nodes: Sequence[Node], reader: Reader) -> Counter[object]:
@@ -156,14 +159,14 @@ def _history(now: Sequence[Node], then: Sequence[Node], shared: int, reader: Rea
     if inserted is None:
         if not _resembles(now[0], then[0]):
             return branch
-        found = _inside(rewritten, now[0], then[0], reader).but(lost=_lost(now[:1], then[:1], now, then[1:]))
+        found = _inside(_measured(rewritten, now, then, 1, 1), now[0], then[0], reader)
         early = 2 * (found.offset or 0) < now[0].size and found.cause == "volatile_token"
         return found if early or len(now) > len(then) else branch
     both = {node.own for node in now} & {node.own for node in then}
     kept = [node for node in then if node.own in both]
     if len(kept) < 2 and sum(node.size for node in kept) < _SPEAKING:
         return branch
-    found = rewritten.but(lost=_lost(now[:inserted], then[:removed], now, then[removed:]))
+    found = _measured(rewritten, now, then, inserted, removed)
     change = _images(now[:inserted]) - _images(then[:removed])
     if change or (_images(now[:inserted]) and inserted == removed):
         hint = {1: "image_added", -1: "image_removed"}.get((change > 0) - (change < 0), "image_replaced")
@@ -245,12 +248,19 @@ def _characters(raw: bytes, end: int) -> int:
     return len(raw[:end].decode("utf-8", "ignore"))
 
 
-def _lost(fresh: Sequence[Node], gone: Sequence[Node], now: Sequence[Node], then: Sequence[Node]) -> int:
-    """The bytes that only the earlier prompt has: `gone`, for which `fresh` came, and what else of `then` is missing.
+def _measured(found: Difference, now: Sequence[Node], then: Sequence[Node], inserted: int, removed: int) -> Difference:
+    """`found`, with what came and went beside the `inserted` blocks that stand for the `removed` ones."""
+    lost = _only(then[removed:], now) + _shrunk(now[:inserted], then[:removed])
+    return found.but(lost=lost, fresh=_only(now[inserted:], then))
 
-    A block that was changed in place still counts as had by both.
-    """
-    bytes_gone, bytes_fresh = sum(node.size for node in gone), sum(node.size for node in fresh)
-    owns = {node.own for node in now}
-    missing = sum(node.size for node in then if node.own not in owns)
-    return missing + (bytes_gone if len(gone) > len(fresh) else max(0, bytes_gone - bytes_fresh))
+
+def _only(nodes: Sequence[Node], others: Sequence[Node]) -> int:
+    """The bytes of those `nodes` that the `others` do not have."""
+    owns = {node.own for node in others}
+    return sum(node.size for node in nodes if node.own not in owns)
+
+
+def _shrunk(fresh: Sequence[Node], gone: Sequence[Node]) -> int:
+    """The bytes of `gone` that nothing stands for. A block that was changed in place still counts as had by both."""
+    before, after = sum(node.size for node in gone), sum(node.size for node in fresh)
+    return before if len(gone) > len(fresh) else max(0, before - after)

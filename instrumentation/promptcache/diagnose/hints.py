@@ -32,19 +32,26 @@ PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 
 WEAK: Final = frozenset({"counter", "name_like"})
 """Kinds that an ordinary edit has too: believed only of a small change in place, or when they keep changing."""
+_RANDOM: Final = frozenset({"uuid", "hex_id"})
+_HEAD: Final = 12
+"""Random values begin to differ before this character, those that begin with their time included."""
 _AROUND: Final = 48
 
 
 def look(text: str, start: int, end: int, known: Container[int]) -> tuple[str, int] | None:
     """The kind and position of a volatile value of `text` that touches `start:end`, by precedence.
 
-    `known` holds the hashes (32 bits) of words that stood in the earlier text: a value made of them did not change.
+    What stands before `start` did not change. `known` holds the hashes (32 bits) of words that stood in the earlier text:
+    a value made of them did not change either.
     """
     low, high = max(0, start - _AROUND), min(len(text), end + _AROUND)
     for name, pattern in PATTERNS:
         for match in pattern.finditer(text, low, high):
-            if match.start() < end and match.end() > start and not _stood(text, match.start(), match.end(), known):
-                return name, match.start()
+            first, last = match.span()
+            if name in _RANDOM and start - first >= _HEAD:
+                continue
+            if first < end and last > start and not _stood(text, first, last, known):
+                return name, first
     return None
 
 

@@ -30,14 +30,16 @@ _LEVELS: Final[Mapping[str, int]] = {**ORDER, "none": len(ORDER)}
 class Relative:
     """An earlier call beside the present one.
 
-    `shared` is the size of the common prefix in tokens, as estimated, `lost` the earlier call's tokens that the present
-    one does not have. `keys` counts the different cache keys seen at the end of the common prefix.
+    In tokens, as estimated by bytes: `shared` is the size of the common prefix, `lost` what the earlier call has and the
+    present one does not, `fresh` what the present one has behind the break and the earlier one has not. `keys` counts
+    the different cache keys seen at the end of the common prefix.
     """
 
     trace: Trace
     difference: Difference
     shared: int
     lost: int
+    fresh: int = 0
     keys: int = 1
 
 
@@ -95,10 +97,22 @@ def _missed(case: Case, relative: Relative) -> int:
     trace, difference = relative.trace, relative.difference
     if difference.kind in ("branch", "shortened"):
         reusable = min(relative.shared, left(trace, case.rule) or relative.shared)
-        reusable -= reusable % case.rule.step
     else:
-        reusable = left(trace, case.rule) - relative.lost
-    return min(reusable, case.usage.input) - (case.usage.read or 0)
+        reusable = left(trace, case.rule) - _lost(case, relative)
+    reusable = min(reusable, case.usage.input)
+    reusable -= reusable % case.rule.step
+    return (reusable if reusable >= case.rule.minimum else 0) - (case.usage.read or 0)
+
+
+def _lost(case: Case, relative: Relative) -> int:
+    """The earlier call's tokens that the present one does not have.
+
+    Both calls' totals are known, so only the smaller of what went and what came need be estimated by its bytes: an
+    image, for one, has tokens that its bytes do not tell.
+    """
+    if relative.lost <= relative.fresh or relative.trace.scope.model != case.trace.scope.model:
+        return relative.lost
+    return max(0, relative.trace.input - case.usage.input + relative.fresh)
 
 
 def _tolerance(case: Case, relative: Relative) -> float:
@@ -107,7 +121,7 @@ def _tolerance(case: Case, relative: Relative) -> float:
     if relative.difference.kind == "extends":
         return rounding
     if relative.difference.kind == "break":
-        return rounding + _SLACK * relative.lost
+        return rounding + _SLACK * _lost(case, relative)
     whole = relative.difference.shared == case.trace.depth
     least = case.rule.minimum * (1.0 if whole else _DOUBT) - (case.usage.read or 0) - 1
     return rounding + max(0.0 if whole else _SLACK * relative.shared, least)

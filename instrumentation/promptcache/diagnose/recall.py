@@ -111,9 +111,10 @@ def _relative(memory: Memory, trace: Trace, other: Trace, path: Sequence[Node], 
     shared = difference.shared
     end = path[shared - 1] if shared else None
     tokens = _tokens(path, other, shared)
-    lost = round(difference.lost * other.input / max(path[-1].end, 1))
+    density = other.input / max(path[-1].end, 1)
+    lost, fresh = round(difference.lost * density), round(difference.fresh * density)
     keys = {key for _, one in memory.through(end) for key in _keys(one)} | set(_keys(trace))
-    return Relative(other, difference, tokens, lost, len(keys))
+    return Relative(other, difference, tokens, lost, fresh, len(keys))
 
 
 def _keys(trace: Trace) -> Iterable[int]:

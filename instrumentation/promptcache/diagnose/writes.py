@@ -6,8 +6,7 @@ Only what this process reads counts as read: another one on the same cache may h
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from ..memory import Trace
 from ..model import Cost, Usage
@@ -17,8 +16,7 @@ _EVERY: Final = 60.0
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(NamedTuple):
     """What a call wrote in vain: `usd` more than if it had not been cached, gone at `due` (epoch seconds)."""
 
     provider: str

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from opentelemetry import context as otel
@@ -33,8 +32,7 @@ _HELD: Final = "_self_promptcache"
 """Where a stream carries its record; the prefix keeps it on a wrapt proxy instead of what that proxies."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
+class _Call(NamedTuple):
     """One logical call while it runs."""
 
     client: Any

@@ -16,7 +16,7 @@ from contextlib import aclosing, closing
 from dataclasses import dataclass
 from logging import getLogger
 from types import FrameType
-from typing import Any, Final, TypeGuard
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from ..observe import safely
 from ..observer import Observer
@@ -37,8 +37,7 @@ class Switch:
     observer: Observer | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """One function to stand at: attribute `name` of class `owner`; `parameters` are those that the flow reads.
 
     An `optional` one is not in every release, and is not missed where it is not.
@@ -52,8 +51,7 @@ class Target:
     optional: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Patch:
+class Patch(NamedTuple):
     """One function that we stand at."""
 
     owner: type

@@ -8,7 +8,6 @@ parameters are the same in google-genai 1.30 to 3.4 (read in November 2026). Int
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
@@ -78,8 +77,7 @@ def _show_cached(record: Record, body: JSON) -> None:
     if name is None or sighting is None or sighting.prefix is None:
         return
     cached = record.observer.storage.prefix(name)
-    sighting.prefix = replace(
-        sighting.prefix,
+    sighting.prefix = sighting.prefix._replace(
         hash=cached and cached.hash,
         tools_hash=cached and cached.tools_hash,
         system_hash=cached and cached.system_hash,

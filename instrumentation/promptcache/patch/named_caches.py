@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, final
+from dataclasses import replace
+from typing import Any, NamedTuple, final
 
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
@@ -34,8 +34,7 @@ from .response import parsed
 
 
 @final
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(NamedTuple):
     """Who serves a request."""
 
     provider: str
@@ -105,7 +104,7 @@ def _prefix(observer: Observer, where: Where, cache: NamedCache, body: JSON) -> 
     prompt = gemini.CONTENT.prompt(_request(observer, where, cache, body))
     if prompt is None:
         return None
-    prompt = replace(prompt, blocks=tuple(
+    prompt = prompt._replace(blocks=tuple(
         replace(block, section="system") if block.section == "messages" else block for block in prompt.blocks
     ))  # fmt: skip
     return observer.exporter.export(prompt, observer.hasher.chain(prompt), cache.model)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..providers import anthropic, gemini, openai
 from . import bedrock, google
@@ -53,8 +52,7 @@ _ANTHROPIC: Final = SDK(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One module of one SDK, patched when the application has imported it."""
 
     module: str

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from itertools import pairwise
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -157,7 +156,7 @@ class Book:
             return local
         if local.amount is None or abs(local.amount - billed) > _AGREES * abs(billed):
             return Cost(billed, source="provider", date=local.date)
-        return replace(local, amount=billed, source="provider")
+        return local._replace(amount=billed, source="provider")
 
     def plan(self, request: Request, facts: Facts) -> Plan:
         """How a call is priced, without its usage: row, tier and periods, or why it has no price."""

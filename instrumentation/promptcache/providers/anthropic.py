@@ -8,11 +8,10 @@ beside what was read from the cache and what was written to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
 from typing import Any, Final, Literal, cast
 
 from ..model import Facts, Param, Prompt, Request, Usage
-from .wire import JSON, Blocks, Counters, Wire, flatten, items, mapping, number, params, route, text, unmarked, usage
+from .wire import JSON, Blocks, Counters, Wire, flatten, items, mapping, params, route, text, unmarked, usage, whole
 
 MARKER: Final = "cache_control"
 BETAS: Final = "anthropic_beta"
@@ -52,7 +51,7 @@ COUNTERS: Final = Counters(
     # Web fetches are counted too, but free (web fetch page, 2026): a use without a price would hide the call's cost.
     tools={"web_search": ("server_tool_use.web_search_requests",)},
 )
-UNSPLIT: Final = replace(COUNTERS, ttl="unknown")
+UNSPLIT: Final = COUNTERS._replace(ttl="unknown")
 """For a response that does not split its writes at all: their TTL is whatever the request asked for."""
 
 _BILLED_APART: Final = (
@@ -228,18 +227,23 @@ def _usage(facts: Facts) -> Usage | None:
     turns = [dict(flatten(turn)) for turn in items(counts.get("iterations"))]
     apart = [turn for turn in turns if turn.get("type") == "compaction"]
     if apart:
-        facts = replace(facts, counts={**counts, **_sums(counts, apart)})
+        facts = facts._replace(counts={**counts, **_sums(counts, apart)})
     found = usage(facts, COUNTERS if split else UNSPLIT)
-    if found is not None and any(turn.get("type") == "advisor_message" for turn in turns):
-        # Another model's tokens, outside the totals and at that model's price, which one usage cannot say.
-        return replace(found, issues=(*found.issues, "advisor_message"))
-    return found
+    return found and found._replace(issues=(*found.issues, *_doubts(turns, apart)))
 
 
-def _sums(counts: JSON, more: list[dict[str, Any]]) -> dict[str, float]:
-    added = {name: sum(number(turn.get(name)) or 0.0 for turn in more) for name in _BILLED_APART}
-    given = {name: number(counts.get(name, 0)) for name in _BILLED_APART}
+def _sums(counts: JSON, more: list[dict[str, Any]]) -> dict[str, int]:
+    added = {name: sum(whole(turn.get(name)) or 0 for turn in more) for name in _BILLED_APART}
+    given = {name: whole(counts.get(name, 0)) for name in _BILLED_APART}
     return {name: base + added[name] for name, base in given.items() if base is not None and added[name]}
+
+
+def _doubts(turns: list[dict[str, Any]], apart: list[dict[str, Any]]) -> Iterator[str]:
+    """What the iterations say that one usage cannot: an advisor's tokens are at another model's price."""
+    if any(turn.get("type") == "advisor_message" for turn in turns):
+        yield "advisor_message"
+    if any(name in turn and whole(turn[name]) is None for turn in apart for name in _BILLED_APART):
+        yield "malformed:iterations"
 
 
 MESSAGES: Final = Wire("anthropic.messages", "chat", _prompt, _read, _usage, _dull, opening=_opening, asking=_asking)

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..model import Facts, Prompt, Request, Section, Usage
 from .wire import JSON, Blocks, Counters, Wire, flatten, items, mapping, number, params, route, text, usage
@@ -21,8 +20,7 @@ SERVICE_TIER: Final = "x-gemini-service-tier"
 """The response header that says which tier served the call."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Names:
+class _Names(NamedTuple):
     """Where a wire's counters stand: those of `input` and `output` are summed, `*_split` list them by modality."""
 
     input: tuple[str, ...]
@@ -242,7 +240,7 @@ def _usage(facts: Facts, names: _Names) -> Usage | None:
             for splits in (names.input_split, (names.read_split,), (names.output_split,))
         )
         ours |= {f"{kind}.input": fresh, f"{kind}.read": read, f"{kind}.output": output}
-    return usage(replace(facts, counts={name: value for name, value in ours.items() if value is not None}), _COUNTERS)
+    return usage(facts._replace(counts={name: value for name, value in ours.items() if value is not None}), _COUNTERS)
 
 
 def _content_usage(facts: Facts) -> Usage | None:

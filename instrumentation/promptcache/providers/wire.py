@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
 from types import MappingProxyType
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from ..model import Block, Facts, Param, Prompt, Request, Section, Usage
 
@@ -21,8 +20,7 @@ PLAUSIBLE: Final = 10**12
 """No call has more tokens than this; what claims more is malformed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wire:
+class Wire(NamedTuple):
     """One wire format.
 
     `prompt` reads the body of a request (None where it cannot); `read` one response or stream event (None where it
@@ -44,8 +42,7 @@ class Wire:
     asking: Callable[[str, JSON, str | None], JSON | None] = lambda provider, body, previous: None
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """Which endpoint speaks which wire: an HTTP method and the end of a path.
 
     `fetch` marks an endpoint that returns an earlier call's response again, `results` one that returns those of many
@@ -89,7 +86,7 @@ def _either(before: bool, after: bool) -> bool:
     return before or after
 
 
-_FACTS: Final = tuple(item.name for item in fields(Facts))
+_FACTS: Final = Facts._fields
 _JOIN: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "finish": lambda before, after: before + after,
     "counts": lambda before, after: {**before, **after} if before and after else before or after,
@@ -122,6 +119,12 @@ def number(value: object) -> float | None:
     return float(value)
 
 
+def whole(value: object) -> int | None:
+    """`value` as a count, None where it is none: half a token was never reported by anyone."""
+    found = number(value)
+    return int(found) if found is not None and found.is_integer() else None
+
+
 def flatten(usage: object, prefix: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:
     """The leaves of a usage object by their dotted names, nulls left out."""
     for name, value in mapping(usage).items():
@@ -131,8 +134,7 @@ def flatten(usage: object, prefix: str = "", depth: int = 4) -> Iterator[tuple[s
             yield f"{prefix}{name}", value
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
+class Counters(NamedTuple):
     """Where a wire's counters stand: dotted names, the first that is reported counts.
 
     `inside` says whether `input` already holds what was read and written (OpenAI, Gemini) or stands beside it
@@ -148,7 +150,7 @@ class Counters:
     write_by_ttl: Mapping[str, tuple[str, ...]]
     modalities: Mapping[str, tuple[str, ...]]
     ttl: str = "unknown"
-    tools: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _EMPTY)
+    tools: Mapping[str, tuple[str, ...]] = _EMPTY
 
 
 class _Reader:
@@ -162,9 +164,9 @@ class _Reader:
         for name in names:
             if name not in self.counts:
                 continue
-            value = number(self.counts[name])
-            if value is not None and value.is_integer():
-                return int(value)
+            value = whole(self.counts[name])
+            if value is not None:
+                return value
             self.issues.append(f"malformed:{name}")
         return None
 
