@@ -93,9 +93,18 @@ async def closed_while_handling_another(stream: Any) -> None:
         await done(stream.close())
 
 
+async def read_the_wrong_way_first(stream: Any) -> None:
+    response = stream.response
+    wrong = (response.read, response.close) if hasattr(stream, "__aiter__") else (response.aread, response.aclose)
+    for read in wrong:
+        with pytest.raises(RuntimeError):
+            await done(read())
+    await exhausted(stream)
+
+
 ENDINGS: Final = (
     exhausted, broken_out_of, closed_at_once, closed_twice, as_context_manager, callers_own_exception,
-    closed_while_handling_another,
+    closed_while_handling_another, read_the_wrong_way_first,
 )  # fmt: skip
 
 
@@ -107,7 +116,7 @@ async def test_a_stream_ends_once(
     assert not telemetry.spans
     await ending(stream)
     assert telemetry.span.status.status_code is not StatusCode.ERROR
-    complete = ending is exhausted
+    complete = ending in {exhausted, read_the_wrong_way_first}
     begun = kit.early and ending not in {closed_at_once, closed_twice, closed_while_handling_another}
     assert telemetry.attributes["promptcache.stream.completed"] is complete
     assert ("promptcache.input_tokens" in telemetry.attributes) is (complete or begun)

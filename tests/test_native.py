@@ -112,3 +112,12 @@ def test_counting_tokens_is_no_call(telemetry: Telemetry) -> None:
     client(anthropic.Anthropic, telemetry, {"input_tokens": 5}, api_key="k").messages.count_tokens(**asked)
     assert not telemetry.calls
     assert telemetry.metric("promptcache.calls") == 0
+
+
+def test_an_event_of_a_response_of_another_make_is_nobodys(
+    telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    made: Any = anthropic.Anthropic(api_key="k")
+    ping = {"type": "ping"}
+    assert made._process_response_data(data=ping, cast_to=object, response=object()) == ping
+    assert not caplog.records

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
@@ -35,8 +36,21 @@ def parsed(content: bytes) -> JSON:
 
 def recorded(response: Any) -> Record | None:
     """The record of this response while it is open, if any."""
-    record: Record | None = response.extensions.get(KEY)
+    try:
+        record: Record | None = response.extensions.get(KEY)
+    except AttributeError:  # whoever reads events by hand may bring a response of another make
+        return None
     return record
+
+
+@asynccontextmanager
+async def _closing(chunks: AsyncIterator[bytes]) -> AsyncGenerator[AsyncIterator[bytes]]:
+    """Closes them with whoever iterates over them, where they can be closed."""
+    try:
+        yield chunks
+    finally:
+        if isinstance(chunks, AsyncGenerator):
+            await chunks.aclose()
 
 
 class _Listener:
@@ -144,14 +158,10 @@ class Watched:
             yield from self._inner
 
     async def _araw(self) -> AsyncIterator[bytes]:
-        chunks = aiter(self._inner)
-        try:
+        async with _closing(aiter(self._inner)) as chunks:
             with Around(self._coming_in):
                 async for chunk in chunks:
                     yield chunk
-        finally:
-            if isinstance(chunks, AsyncGenerator):
-                await chunks.aclose()
 
     def _coming_in(self) -> Flow:
         """Inside the SDK's own stand-in for the stream, hence before it ends its span."""
@@ -194,7 +204,8 @@ class Watched:
     def _finish(self) -> None:
         safely(self._listener.leave)
         if (response := self._response()) is not None:
-            response.stream = self._inner
+            if response.stream is self:  # an SDK that traces itself has put its own stand-in around ours
+                response.stream = self._inner
             response.extensions.pop(KEY, None)
             for name in ("iter_bytes", "aiter_bytes"):
                 response.__dict__.pop(name, None)
@@ -203,7 +214,8 @@ class Watched:
         self._pulling = True
         ended: Ended = yield None
         self._pulling = False
-        if isinstance(ended.error, Exception):
+        # A sync body that is read the async way is refused untouched, and can still be read the right way.
+        if isinstance(ended.error, Exception) and getattr(self._response(), "is_stream_consumed", True):
             self._record.failed(ended.error)
             self._closed = True
         if self._closed:
@@ -218,12 +230,13 @@ class Watched:
                 self._pulling = True
 
     async def _aiter_bytes(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        with Around(self._reading):
-            async for chunk in chunks:
-                self._pulling = False
-                safely(self._listener.pass_by, chunk)
-                yield chunk
-                self._pulling = True
+        async with _closing(chunks):
+            with Around(self._reading):
+                async for chunk in chunks:
+                    self._pulling = False
+                    safely(self._listener.pass_by, chunk)
+                    yield chunk
+                    self._pulling = True
 
 
 def _listen(stand_in: Callable[[Any], Any], response: ref[object], name: str, *args: Any, **kwargs: Any) -> Any:
