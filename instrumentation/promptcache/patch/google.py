@@ -23,6 +23,7 @@ from .around import Ended, Flow
 from .drive import Target
 from .named_caches import Where, managed
 from .response import KEY, parsed, watch
+from .stainless import SDK, Stainless
 
 VERTEX: Final = "gcp.vertex_ai"
 GEMINI: Final = "gcp.gemini"
@@ -168,15 +169,18 @@ def interact(observer: Observer, sdk: Any, call: Mapping[str, Any]) -> Flow:
 
 
 _REQUEST: Final = ("http_method", "path", "request_dict", "http_options")
-CLIENT: Final = (
-    Target("BaseApiClient", "request", _REQUEST, exchange),
-    Target("BaseApiClient", "async_request", _REQUEST, exchange),
-    Target("BaseApiClient", "request_streamed", _REQUEST, exchange),
-    Target("BaseApiClient", "async_request_streamed", _REQUEST, exchange),
-    Target("BaseApiClient", "_request_once", ("http_request",), attempt),
-    Target("BaseApiClient", "_async_request_once", ("http_request",), attempt),
-)
-INTERACTIONS: Final = (
-    Target("BaseSDK", "do_request", ("request", "stream"), interact),
-    Target("AsyncBaseSDK", "do_request_async", ("request", "stream"), interact),
-)
+TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
+    "google.genai._api_client": (
+        Target("BaseApiClient", "request", _REQUEST, exchange),
+        Target("BaseApiClient", "async_request", _REQUEST, exchange),
+        Target("BaseApiClient", "request_streamed", _REQUEST, exchange),
+        Target("BaseApiClient", "async_request_streamed", _REQUEST, exchange),
+        Target("BaseApiClient", "_request_once", ("http_request",), attempt),
+        Target("BaseApiClient", "_async_request_once", ("http_request",), attempt),
+    ),
+    "google.genai._gaos.basesdk": (
+        Target("BaseSDK", "do_request", ("request", "stream"), interact),
+        Target("AsyncBaseSDK", "do_request_async", ("request", "stream"), interact),
+    ),
+    "google.genai._interactions._base_client": Stainless(SDK(gemini.INTERACTION_ROUTES, provider)).targets,
+}

@@ -15,7 +15,7 @@ from ..observer import Observer
 from ..settings import Settings
 from ..version import __version__
 from .drive import Patches
-from .sdks import ROWS, Row
+from .sdks import ROWS, targets
 
 
 class Switchboard:
@@ -30,8 +30,8 @@ class Switchboard:
         meters = Meters(get_meter("promptcache", __version__, meter_provider), settings.metric_keys)
         known = {name: value for name, value in more.items() if name == "clock"}
         self._observer = Observer(settings, get_tracer("promptcache", __version__, tracer_provider), meters, **known)
-        for row in ROWS:
-            safely(self._stand, row)
+        for module in ROWS:
+            safely(self._stand, module)
 
     def off(self) -> None:
         """Leaves every function that ours is outermost at; elsewhere it passes straight through."""
@@ -44,24 +44,24 @@ class Switchboard:
         if self._observer is not None:
             self._observer.sweep()
 
-    def _stand(self, row: Row) -> None:
-        if row.module in self._patches:
-            self._install(row)
+    def _stand(self, name: str) -> None:
+        if name in self._patches:
+            self._install(name)
         else:
-            self._patches[row.module] = Patches()
-            register_post_import_hook(self._hook(row), row.module)
+            self._patches[name] = Patches()
+            register_post_import_hook(self._hook(name), name)
 
-    def _hook(self, row: Row) -> Callable[[object], None]:
+    def _hook(self, name: str) -> Callable[[object], None]:
         def imported(module: object) -> None:
-            safely(self._imported, row, module)
+            safely(self._imported, name, module)
 
         return imported
 
-    def _imported(self, row: Row, module: object) -> None:
-        self._patches[row.module].module = module
-        self._install(row)
+    def _imported(self, name: str, module: object) -> None:
+        self._patches[name].module = module
+        self._install(name)
 
-    def _install(self, row: Row) -> None:
-        patches = self._patches[row.module]
+    def _install(self, name: str) -> None:
+        patches = self._patches[name]
         if self._observer is not None and patches.module is not None:
-            patches.install(row.targets, self._observer)
+            patches.install(targets(name), self._observer)
