@@ -34,6 +34,7 @@ from .rows import record
 ROOT = Path(__file__).parent.parent
 OURS = {row.name for row in OWN} | {SHORTFALL_TOKENS}
 METRICS = {row.name for row in (*COUNTERS, *HISTOGRAMS)}
+MADE_OF_OPTIONS = tuple(name for name in BACKENDS if name != "runbooks")
 UNTRIED = ("honeycomb", "datadog", "newrelic", "signoz")
 
 
@@ -45,18 +46,18 @@ def made(backend: str, **options: Any) -> str:
     return "\n".join(files(backend, Definition(**options)).values())
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", MADE_OF_OPTIONS)
 def test_the_committed_files_are_those_of_the_definition(backend: str) -> None:
     for name, text in files(backend, DEFAULT).items():
         assert (MADE / name).read_text(encoding="utf-8") == text, "make alerts"
 
 
 def test_nothing_else_is_committed() -> None:
-    known = {name for backend in BACKENDS for name in files(backend, DEFAULT)}
+    known = {name for backend in MADE_OF_OPTIONS for name in files(backend, DEFAULT)}
     assert {str(path.relative_to(MADE)) for path in MADE.rglob("*") if path.is_file()} == known
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", MADE_OF_OPTIONS)
 def test_the_head_says_how_to_make_it_again(backend: str, tmp_path: Path) -> None:
     options = [
         "--target",
@@ -78,7 +79,7 @@ def test_the_head_says_how_to_make_it_again(backend: str, tmp_path: Path) -> Non
     assert (again / first.relative_to(tmp_path)).read_bytes() == first.read_bytes()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", MADE_OF_OPTIONS)
 def test_every_option_that_a_backend_can_heed_changes_its_files(backend: str) -> None:
     usual = made(backend)
     options: dict[str, Any] = {"by": ("service",)}
@@ -98,6 +99,8 @@ def _body(text: str) -> str:
     ("options", "words"),
     [
         (["--target", "1.5"], "--target 1.5: allowed is a share"),
+        (["--target", "50"], "0.5 is 50 %"),
+        (["--target", "half"], "--target"),
         (["--target", "0"], "--target"),
         (["--window", "5"], "--window 5: allowed is a duration"),
         (["--for", "0m"], "--for 0m: allowed is a duration"),
@@ -117,10 +120,19 @@ def test_a_wrong_option_says_what_is_allowed(options: list[str], words: str) -> 
     assert words in re.sub(r"[│\s]+", " ", result.stderr)
 
 
-def test_a_wrong_backend_says_which_there_are() -> None:
-    result = run("nagios")
+@pytest.mark.parametrize("arguments", [["nagios"], []])
+def test_a_wrong_backend_says_which_there_are(arguments: list[str]) -> None:
+    result = run(*arguments)
     assert result.exit_code == Exit.USAGE
     assert all(name in result.stderr for name in BACKENDS)
+
+
+def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.write_text("a file")
+    result = run("prometheus", "--out", taken)
+    assert (result.exit_code, result.stdout) == (Exit.USAGE, "")
+    assert "Not a directory" in re.sub(r"[│\s]+", " ", result.stderr)
 
 
 def test_every_option_is_checked() -> None:
@@ -189,7 +201,7 @@ def test_span_queries_read_only_our_own_counts() -> None:
     read = {column for query in queries for column in columns(query)}
     assert read <= OURS | {honeycomb.FIELD}
     assert set(re.findall(r"\$([\w.]+)", honeycomb.field(DEFAULT)["expression"])) <= OURS
-    assert "gen_ai.usage" not in "".join(made(backend) for backend in BACKENDS)
+    assert "gen_ai.usage" not in "".join(made(backend) for backend in MADE_OF_OPTIONS)
 
 
 def test_a_trigger_obeys_the_limits_of_honeycomb() -> None:
@@ -228,7 +240,7 @@ def test_what_was_never_run_says_so_with_its_page(backend: str) -> None:
         assert re.search(r"\w+\.(com|io)/\S+", head)
 
 
-@pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "collector"])
+@pytest.mark.parametrize("backend", [name for name in MADE_OF_OPTIONS if name != "collector"])
 def test_left_out_outcomes_are_in_every_file(backend: str) -> None:
     assert "below_minimum" not in made(backend)
     assert "below_minimum" in made(backend, actionable=True)
@@ -293,6 +305,21 @@ def test_jaegers_searches_name_attributes_of_the_contract() -> None:
     tags = set(re.findall(r"([a-z_]+(?:\.[a-z_]+)+)=", (ROOT / "docs" / "jaeger.md").read_text()))
     assert len(tags) > 5
     assert tags <= OURS | {row.name for row in STANDARD}
+
+
+def test_the_runbooks_come_with_the_package() -> None:
+    there = {f"runbooks/{path.name}": path.read_text() for path in (ROOT / "docs" / "runbooks").glob("*.md")}
+    assert files("runbooks", DEFAULT) == there
+
+
+def test_links_lead_to_where_the_reader_put_the_pages() -> None:
+    text = made("prometheus", runbooks="https://wiki.example.com/prompts/")
+    (group,) = yaml.safe_load(text)["groups"]
+    links = [rule["annotations"]["runbook_url"] for rule in group["rules"] if "alert" in rule]
+    pages = {f"https://wiki.example.com/prompts/{name.partition('/')[2]}" for name in files("runbooks", DEFAULT)}
+    assert set(links) < pages
+    assert "--runbooks https://..." in made("prometheus")
+    assert "--runbooks https://..." not in text
 
 
 RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*-*.md"))

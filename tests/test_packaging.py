@@ -36,12 +36,17 @@ def tree() -> set[str]:
     }
 
 
+def pages() -> set[str]:
+    """The runbooks, which have a place of their own in a wheel."""
+    return {f"promptcache_exporters/alerts/made/runbooks/{path.name}" for path in ROOT.glob("docs/runbooks/*.md")}
+
+
 def test_the_wheel_holds_what_the_tree_holds(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
         metadata = next(archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
         licences = [name for name in archive.namelist() if name.endswith("/licenses/LICENSE")]
-    assert inside == tree()
+    assert inside == tree() | pages()
     assert {"promptcache/py.typed", "promptcache_exporters/py.typed"} <= inside
     assert "License-Expression: Apache-2.0" in metadata
     assert len(licences) == 1

@@ -18,6 +18,7 @@ EPILOG: Final = "\n\n".join((
     "promptcache alerts prometheus > promptcache.rules.yaml",
     "promptcache alerts prometheus --labels target_info --target 0.7 --out deploy",
     "promptcache alerts honeycomb --actionable --out deploy",
+    "promptcache alerts prometheus --by service,model,key:tenant --runbooks https://wiki.example.com/runbooks",
     "Backends:",
     *(f"{name}: {what}" for name, what in BACKENDS.items()),
     described(Exit.OK, Exit.USAGE),
@@ -25,15 +26,17 @@ EPILOG: Final = "\n\n".join((
 
 
 def alerts(
-    backend: Annotated[str, typer.Argument(help=f"One of {', '.join(BACKENDS)}.")],
-    target: Annotated[float, typer.Option(help="The hit rate below which somebody is told, in 0..1.")] = DEFAULT.target,
-    window: Annotated[str, typer.Option(help="What the hit rate is taken over.")] = DEFAULT.window,
-    hold: Annotated[str, typer.Option("--for", help="How long it must stay below.")] = DEFAULT.hold,
+    backend: Annotated[str, typer.Argument(help=f"One of {', '.join(BACKENDS)}.", show_default=False)] = "",
+    target: Annotated[float, typer.Option(help="The hit rate below which somebody is told: 0.5 is 50 %.")] = (
+        DEFAULT.target
+    ),
+    window: Annotated[str, typer.Option(help="What the rate is taken over: 30s, 5m, 1h, ...")] = DEFAULT.window,
+    hold: Annotated[str, typer.Option("--for", help="How long it must stay below, likewise.")] = DEFAULT.hold,
     min_tokens: Annotated[int, typer.Option(help="Input tokens in a window below which nothing is said.")] = (
         DEFAULT.min_tokens
     ),
     labels: Annotated[
-        str, typer.Option(help=f"Where the service stands in Prometheus: {', '.join(LABELS)}.")
+        str, typer.Option(help=f"The label that names the service in Prometheus: {', '.join(LABELS)}.")
     ] = DEFAULT.labels,
     by: Annotated[
         str, typer.Option(help=f"What rates are told apart by: {', '.join(BY)}, key:NAME; separated by commas.")
@@ -42,8 +45,10 @@ def alerts(
         bool, typer.Option("--actionable", help="Leave out prompts too short for a cache, and prewarming.")
     ] = DEFAULT.actionable,
     budget: Annotated[float, typer.Option(help="Waste in USD per hour that is too much.")] = DEFAULT.budget,
-    drop: Annotated[float, typer.Option(help="How far a rate may fall below yesterday's, in 0..1.")] = DEFAULT.drop,
-    runbooks: Annotated[str, typer.Option(help="What links to runbooks begin with.")] = DEFAULT.runbooks,
+    drop: Annotated[float, typer.Option(help="How far a rate may fall below yesterday's: 0.2 is 20 %.")] = DEFAULT.drop,
+    runbooks: Annotated[str, typer.Option(help="The URL below which you put the pages of `alerts runbooks`.")] = (
+        DEFAULT.runbooks
+    ),
     out: Annotated[Path | None, typer.Option(help="Write the files below this folder; else print them.")] = None,
 ) -> None:
     """Make alert rules and dashboards for the backend you have, from one definition of the hit rate."""
@@ -53,7 +58,7 @@ def alerts(
         if out:
             write(out, made)
     except OSError as trouble:
-        raise typer.BadParameter(str(trouble)) from None
+        raise typer.BadParameter(f"--out {out}: {trouble.strerror}: {trouble.filename}") from None
     for name, text in made.items():
         if out:
             typer.echo(out / name)
@@ -65,7 +70,9 @@ def _made(backend: str, *fields: Any) -> Mapping[str, str]:
     try:
         return files(backend, Definition(*fields))
     except KeyError:
-        raise typer.BadParameter(f"{backend}: allowed is one of {', '.join(BACKENDS)}") from None
+        raise typer.BadParameter(
+            f"{backend or 'no backend is named'}: allowed is one of {', '.join(BACKENDS)}"
+        ) from None
     except ModuleNotFoundError as missing:
         raise typer.BadParameter(f'{backend} needs an extra: pip install "promptcache[alerts]" ({missing})') from None
     except ValueError as wrong:

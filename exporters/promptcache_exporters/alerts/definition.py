@@ -81,14 +81,14 @@ def _link(value: str) -> bool:
 
 
 ALLOWED: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
-    "target": (_share, "a share above 0 and below 1, such as 0.5"),
+    "target": (_share, "a share above 0 and below 1 (0.5 is 50 %)"),
     "window": (_duration, "a duration such as 30s, 5m, 1h or 2d"),
     "hold": (_duration, "a duration such as 30s, 5m, 1h or 2d"),
     "min_tokens": (_positive, "a whole number above 0"),
     "labels": (LABELS.__contains__, f"one of {', '.join(LABELS)}"),
     "by": (_dimensions, f"{', '.join(BY)}, key:NAME for your own metric keys; each at most once, separated by commas"),
     "budget": (_positive, "an amount in USD above 0"),
-    "drop": (_share, "a share above 0 and below 1, such as 0.2"),
+    "drop": (_share, "a share above 0 and below 1 (0.2 is 20 %)"),
     "runbooks": (_link, "a URL or a path without spaces"),
 }
 
@@ -103,7 +103,8 @@ class Definition:
     stands in Prometheus, `by` what rates are told apart by. `actionable` also leaves out calls that could not have
     been read from a cache: prompts below the provider's minimum and prewarming. `budget` is the waste in USD per hour
     that is too much, `drop` how far (in shares of 1) a rate may fall below the same hour of yesterday. `runbooks` is
-    what the links to the runbooks begin with.
+    what the links to the runbooks begin with; its default is no link but the path in this repository, since only who
+    pages knows where the pages stand that the paged can read.
     """
 
     target: float = 0.5

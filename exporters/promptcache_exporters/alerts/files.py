@@ -17,6 +17,7 @@ BACKENDS: Final[Mapping[str, str]] = {
     "newrelic": "alert conditions",
     "signoz": "alert rules",
     "collector": "a configuration that derives the counters from spans and keeps the traces of misses",
+    "runbooks": "what each alert means and what to do, as pages to put where --runbooks points",
 }
 
 MADE: Final = Path(__file__).parent / "made"

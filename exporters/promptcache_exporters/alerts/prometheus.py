@@ -23,6 +23,11 @@ UNREPORTED_CALLS: Final = 20
 """Calls in an hour from which on half of them without cached counts is worth a word."""
 READ_SHARE: Final = 0.1
 """The share of written tokens of which fewer were read again: then nobody reads what is written."""
+PATHS: Final = (
+    "# runbook_url is a path here: `promptcache alerts runbooks --out DIR` writes the pages, to be put where the paged",
+    "# can read them; then `--runbooks https://...` makes links to there.",
+)
+WRITTEN: Final = f"promptcache_write_tokens:increase{LONG}"
 
 
 @final
@@ -54,11 +59,12 @@ def records(query: Query) -> Iterator[tuple[str, str]]:
     for window in dict.fromkeys((query.definition.window, LONG)):
         tokens = recorded(query, f"promptcache_input_tokens:increase{window}")
         read = recorded(query, f"promptcache_read_tokens:increase{window}")
-        yield tokens, query.increase("input.tokens", window, query.judged)
+        yield tokens, query.rise("input.tokens", window, query.judged)
         # Where nothing was ever read there may be no such series, and a ratio without its left side is no ratio: the
         # alert would stay silent in exactly the worst case.
-        yield read, f"{query.increase('read.tokens', window, query.judged)}\nor\n0 * {tokens}"
+        yield read, f"{query.rise('read.tokens', window, query.judged)}\nor\n0 * {tokens}"
         yield recorded(query, f"promptcache_hit:ratio_{window}"), f"{read} / ({tokens} > 0)"
+    yield recorded(query, WRITTEN), query.rise("write.tokens", LONG, query.regular)
 
 
 def alerts(query: Query) -> Iterator[Alert]:
@@ -102,7 +108,7 @@ def _telemetry(query: Query) -> Iterator[Alert]:
         f"{named} no longer reports its prompt cache",
         f"{named} reported calls an hour ago and reports none of its series now: no alert on its hit rate can fire.",
     )  # fmt: skip
-    unreported, total = (query.increase("calls", LONG, sel) for sel in (f'{label(OUTCOME)}="unreported"', ""))
+    unreported, total = (query.rise("calls", LONG, sel) for sel in (f'{label(OUTCOME)}="unreported"', ""))
     where = _where(query)
     yield Alert(
         "PromptCacheUsageUnreported", "warning", "15m",
@@ -117,12 +123,12 @@ def _money(query: Query) -> Iterator[Alert]:
     it, where = query.definition, _where(query)
     yield Alert(
         "PromptCacheWasteAboveBudget", "warning", "5m",
-        f"{query.increase('wasted.usd', LONG)} > {it.budget:g}",
+        f"{query.rise('wasted.usd', LONG)} > {it.budget:g}",
         f"Prompt cache misses of {where} waste more than {it.budget:g} USD an hour",
         f"In the last {LONG} {where} paid {{{{ $value | printf \"%.2f\" }}}} USD too much for tokens that the"
         " provider's cache could have served.",
     )  # fmt: skip
-    written, read = (query.increase(f"{name}.tokens", LONG, query.regular) for name in ("write", "read"))
+    written, read = recorded(query, WRITTEN), query.rise("read.tokens", LONG, query.regular)
     yield Alert(
         "PromptCacheWritesNeverRead", "warning", "15m",
         f"{written} >= {it.min_tokens}\nunless\n{read} >= {READ_SHARE:g} * {written}",
@@ -144,6 +150,7 @@ def files(definition: Definition) -> dict[str, str]:
         "# Made by: " + definition.command("prometheus"),
         "# Change the options and make it again instead of editing it. Shown to work: tests/alerts_e2e (promtool,",
         "# Prometheus 2.42 and Alertmanager 0.25 end to end, vmalert -dryRun).",
+        *(PATHS if "://" not in definition.runbooks else ()),
         "groups:",
         "  - name: promptcache",
         "    rules:",

@@ -15,6 +15,8 @@ from promptcache.attributes import BATCH, OUTCOME, SERVICE_NAME
 from .definition import METRICS, Definition
 
 _SUFFIX: Final = {"s": "_seconds"}
+SEEN: Final = "1h"
+"""How long before a window a series must have been unseen to count as new in it."""
 
 
 def label(attribute: str) -> str:
@@ -71,6 +73,23 @@ class Query:
     def increase(self, name: str, window: str, where: str = "", by: tuple[str, ...] | None = None) -> str:
         """How much a counter rose in a window, through its resets, summed to labels (those of `by`)."""
         return self.over("increase", series(name), window, where, self.by if by is None else by)
+
+    def rise(self, name: str, window: str, where: str = "") -> str:
+        """How much a counter rose in a window, what its series already showed when first seen included.
+
+        `increase` takes the first sample of a series for where it began, and so never sees what a cause wasted before
+        its first scrape, nor anything of a process that is seen once. A series is new that was not there in the hour
+        before the window; after that long without a Prometheus all are, hence `up`, which says that it was watching.
+        """
+        counter = f"{series(name)}{where and f'{{{where}}}'}"
+        first = f"min_over_time({counter}[{window}]) unless last_over_time({counter}[{SEEN}] offset {window})"
+        vector = f"""
+  increase({counter}[{window}])
+  or
+  label_replace({first}, "sample", "first", "", "")
+  and on () count(up offset {window})
+"""
+        return self.sum(f"({vector})" if self._joins else vector, self.by)
 
     def over(self, function: str, name: str, window: str, where: str, by: tuple[str, ...]) -> str:
         """`increase` or `rate` of a series over a window, summed to labels."""
