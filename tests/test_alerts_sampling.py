@@ -18,11 +18,11 @@ PROMPT = "Rule: a parcel that is more than five working days late may be sent ag
 @pytest.mark.parametrize("sampler", [ALWAYS_OFF, TraceIdRatioBased(0.01), ALWAYS_ON], ids=["0 %", "1 %", "100 %"])
 def test_metrics_count_every_call(instrumented: Callable[..., Telemetry], emulator_url: str, sampler: Sampler) -> None:
     telemetry = instrumented(sampler=sampler)
-    client = OpenAI(base_url=f"{emulator_url}/v1", api_key="none")
-    said = [
-        client.chat.completions.create(model="gpt-5.4", messages=[{"role": "user", "content": PROMPT}]).usage
-        for _ in range(CALLS)
-    ]
+    with OpenAI(base_url=f"{emulator_url}/v1", api_key="none") as client:
+        said = [
+            client.chat.completions.create(model="gpt-5.4", messages=[{"role": "user", "content": PROMPT}]).usage
+            for _ in range(CALLS)
+        ]
     read = sum(
         (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0 for usage in said if usage
     )

@@ -38,7 +38,11 @@ def started(
             yield process
         finally:
             process.terminate()
-            process.wait(10)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:  # nothing is left behind, whatever it is busy with
+                process.kill()
+                process.wait(10)
 
 
 def get(url: str) -> Any:
