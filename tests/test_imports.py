@@ -17,6 +17,20 @@ SDKS = ("openai", "anthropic", "google.genai", "botocore")
 OTHERS = ("opentelemetry.sdk", "opentelemetry.exporter", "typer", "rich", "starlette", "genai_prices")
 OURS = ("promptcache.observe", "promptcache.diagnose", "promptcache.patch.sdks", "promptcache.emulator")
 
+UNUSED = tuple(
+    f"promptcache.{name}"
+    for name in (
+        "diagnose",
+        "memory",
+        "rules",
+        "prices",
+        "patch.anthropic",
+        "patch.google",
+        "patch.bedrock",
+        "emulator",
+    )
+)
+
 
 def run(program: str) -> str:
     """What a fresh process prints."""
@@ -30,9 +44,13 @@ def test_the_entry_point_loads_no_sdk_and_little_of_ours() -> None:
     assert run(f"print(*[name for name in {(*SDKS, *OTHERS, *OURS)!r} if name in sys.modules])") == ""
 
 
-def test_the_first_sdk_loads_the_rest() -> None:
+def test_the_first_sdk_loads_its_side_of_us() -> None:
     stands = "print(hasattr(openai._base_client.SyncAPIClient.request, '__wrapped__'))"
     assert run(f"import openai; {stands}") == "True"
+
+
+def test_an_sdk_loads_nothing_for_the_others_and_nothing_that_only_a_call_needs() -> None:
+    assert run(f"import openai; print(*[name for name in {(*OTHERS, *UNUSED)!r} if name in sys.modules])") == ""
 
 
 def test_an_sdk_imported_while_we_were_off_is_found_when_we_are_on_again() -> None:

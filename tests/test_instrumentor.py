@@ -17,9 +17,9 @@ import pytest
 from openai import _base_client as base  # pyright: ignore[reportPrivateUsage]  # the choke point itself
 
 from promptcache import PromptCacheInstrumentor, Settings, settings
-from promptcache.observe import safely
 from promptcache.patch.around import Around, Ended, Flow
 from promptcache.patch.drive import Patches, Target
+from promptcache.safety import safely
 
 from .calls import CHAT, RESPONSES
 from .conftest import Telemetry

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakMethod
 
 from opentelemetry.context import Context
@@ -24,8 +24,10 @@ from .attributes import (
     WASTED_COUNTER,
     series,
 )
-from .diagnose.writes import Unread
 from .model import Call
+
+if TYPE_CHECKING:
+    from .diagnose.writes import Unread
 
 DISTINCT_VALUES: Final = 100
 DISTINCT_CHOSEN_VALUES: Final = 50

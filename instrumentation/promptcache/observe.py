@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Mapping
 from threading import Lock
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -20,13 +20,13 @@ from opentelemetry.trace import Span, SpanKind
 
 from . import ambient, spans
 from .attributes import AT_START, read
-from .diagnose import Sighting
 from .model import Call, Cost, Prompt, Request, Usage, Verdict
 from .observer import Asked, Observer
 from .providers.wire import JSON, NOTHING, merge
 from .safety import safely
 
-__all__ = ["Record", "safely"]
+if TYPE_CHECKING:
+    from .diagnose import Sighting
 
 
 class Record:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from opentelemetry.trace import Tracer
 
-from .diagnose import Diagnosis, Sighting
 from .generations import Generations
 from .meters import Meters
 from .model import Prompt, Request
 from .prefix import Exporter, Hasher
-from .prices import Book
 from .providers.hosts import provider
 from .providers.wire import Wire
 from .settings import Settings
 from .spans import Claims
 from .storage import Storage
+
+if TYPE_CHECKING:
+    from .diagnose import Diagnosis, Sighting
+    from .prices import Book
 
 
 class Swept(Protocol):
@@ -59,21 +61,34 @@ class Observer:
     ) -> None:
         self.settings, self.tracer, self.meters, self.clock = settings, tracer, meters, clock
         self.hasher = Hasher()
-        self.diagnosis = Diagnosis(settings, self.hasher, unread=meters.unread)
         self.unfinished = Unfinished()
         self.batches = Batches()
         self.conversations: Generations[bytes, str] = Generations(4096)
         self.dropped: deque[Swept] = deque()
         self.claims = Claims()
+        self._diagnosis: dict[None, Diagnosis] = {}
         self._book: Book | None = None
         self.exporter = Exporter(settings.hash_key, settings.hashes, remember=64)
         self.storage = Storage(self._rent, clock)
         meters.rent(self.storage.accrued)
 
     @property
+    def diagnosis(self) -> Diagnosis:
+        """Memory and judgement, loaded with the first call: a start costs next to nothing."""
+        return self._diagnosis.get(None) or self._diagnose()
+
+    def _diagnose(self) -> Diagnosis:
+        from .diagnose import Diagnosis
+
+        # Two first calls may be here at once and get the same one; a lock could be held where the process forks.
+        return self._diagnosis.setdefault(None, Diagnosis(self.settings, self.hasher, unread=self.meters.unread))
+
+    @property
     def book(self) -> Book:
         """The prices, loaded when the first call needs them."""
         if self._book is None:
+            from .prices import Book
+
             self._book = Book.load(self.settings.prices)
         return self._book
 
@@ -90,7 +105,7 @@ class Observer:
         return provider(host, default, self.settings.providers, sure=sure)
 
 
-Waiting = tuple[Request, Prompt | None, Sighting]
+Waiting: TypeAlias = "tuple[Request, Prompt | None, Sighting]"
 
 
 class Unfinished:

@@ -30,9 +30,10 @@ from .attributes import (
     read,
 )
 from .model import Call, Cost, Facts, Request, Usage
-from .observe import Record, safely
+from .observe import Record
 from .observer import Asked, Observer
 from .providers.wire import JSON
+from .safety import safely
 
 MOST: Final = 4096
 """Results that the span tells one by one, some 600 KB; those beyond stand in one last entry, as a sum without id."""

@@ -18,8 +18,8 @@ from logging import getLogger
 from types import FrameType
 from typing import Any, Final, NamedTuple, TypeGuard
 
-from ..observe import safely
 from ..observer import Observer
+from ..safety import safely
 from .around import Around, Flow
 
 log = getLogger("promptcache")

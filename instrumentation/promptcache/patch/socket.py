@@ -17,10 +17,11 @@ from weakref import WeakKeyDictionary
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from ..model import Request
-from ..observe import Record, safely
+from ..observe import Record
 from ..observer import Asked, Observer
 from ..providers.openai import RESPONSES
 from ..providers.wire import JSON, mapping, text
+from ..safety import safely
 from .around import Flow
 from .drive import Target
 from .response import parsed

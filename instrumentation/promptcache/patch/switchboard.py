@@ -10,8 +10,8 @@ from opentelemetry.trace import get_tracer
 from wrapt import register_post_import_hook
 
 from ..meters import Meters
-from ..observe import safely
 from ..observer import Observer
+from ..safety import safely
 from ..settings import Settings
 from ..version import __version__
 from .drive import Patches
