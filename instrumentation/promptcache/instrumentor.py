@@ -16,7 +16,7 @@ from .settings import Settings
 if TYPE_CHECKING:
     from .patch.switchboard import Switchboard
 
-SDKS: Final = ("openai", "anthropic", "groq", "google.genai", "botocore.client", "aiobotocore.client")
+SDKS: Final = ("openai", "anthropic", "groq", "google.genai", "botocore.client", "aiobotocore.client", "litellm")
 """Until one of these is imported nothing else of ours is: most processes of a machine never call a model."""
 
 

@@ -17,14 +17,15 @@ from opentelemetry import context as otel
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from .. import ambient
-from ..model import Request
-from ..observe import Record, safely
+from ..observe import Record
 from ..observer import Asked, Observer
 from ..providers import bedrock
 from ..providers.wire import JSON, Wire, mapping, text
+from ..safety import safely
 from .around import Ended, Flow
 from .drive import Target
 from .response import LARGEST_BODY, parsed
+from .sent import opened
 
 SERVICE: Final = "bedrock-runtime"
 _CALL: Final = otel.create_key("promptcache-bedrock")
@@ -114,13 +115,7 @@ def send(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
     if underway is None or underway.client is not client:
         yield None
         return
-    asked = underway.asked
-    record = Record(observer, asked)
-    request = Request(
-        asked.wire.name, asked.provider, asked.wire.operation, asked.model, asked.host, asked.port,
-        asked.stream, underway.body, observer.hasher.digest(_tenant(client)), record.started,
-    )  # fmt: skip
-    safely(record.sent, request, None)
+    record = opened(observer, underway.asked, underway.body, _tenant(client))
     ended = yield record.context
     if ended.error is not None:
         record.failed(ended.error)

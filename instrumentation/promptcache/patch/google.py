@@ -14,22 +14,22 @@ from urllib.parse import urlsplit
 from opentelemetry import context as otel
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
-from ..model import Request
-from ..observe import Record, safely
+from ..observe import Record
 from ..observer import Asked, Observer
 from ..providers import gemini, gemini_caches
 from ..providers.wire import JSON, Route, find, mapping, text
+from ..safety import safely
 from .around import Ended, Flow
 from .drive import Target
-from .named_caches import Where, managed
+from .named_caches import Where, managed, show_cached
 from .response import KEY, parsed, watch
+from .sent import credential, opened
 from .stainless import SDK, Stainless
 
 VERTEX: Final = "gcp.vertex_ai"
 GEMINI: Final = "gcp.gemini"
 _RECORD: Final = otel.create_key("promptcache-gemini")
 _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
-_CREDENTIALS: Final = ("x-goog-api-key", "authorization")
 
 
 def provider(client: Any) -> str:
@@ -62,27 +62,9 @@ def _open(observer: Observer, where: Where, route: Route, path: str, body: JSON,
         stream=":streamGenerateContent" in path or body.get("stream") is True,
         fetch=route.fetch,
     )
-    record = Record(observer, asked)
-    sent = Request(
-        asked.wire.name, asked.provider, asked.wire.operation, asked.model, asked.host, asked.port,
-        asked.stream, body, observer.hasher.digest(tenant), record.started,
-    )  # fmt: skip
-    safely(record.sent, sent, None)
-    safely(_show_cached, record, body)
+    record = opened(observer, asked, body, tenant)
+    safely(show_cached, record, body)
     return record
-
-
-def _show_cached(record: Record, body: JSON) -> None:
-    """The prefix of a call that reads from a named cache is what was put into that cache; unknown if others did it."""
-    name, sighting = gemini.named_cache_of(body), record.sighting
-    if name is None or sighting is None or sighting.prefix is None:
-        return
-    cached = record.observer.storage.prefix(name)
-    sighting.prefix = sighting.prefix._replace(
-        hash=cached and cached.hash,
-        tools_hash=cached and cached.tools_hash,
-        system_hash=cached and cached.system_hash,
-    )
 
 
 def exchange(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
@@ -149,9 +131,8 @@ def interact(observer: Observer, sdk: Any, call: Mapping[str, Any]) -> Flow:
         yield None
         return
     default = VERTEX if "aiplatform" in sent.url.host else GEMINI
-    tenant = next((value for name in _CREDENTIALS if (value := sent.headers.get(name))), "")
     body: JSON = parsed(sent.content) if sent.method == "POST" else {}
-    record = _open(observer, _where(observer, str(sent.url), default), route, "", body, tenant)
+    record = _open(observer, _where(observer, str(sent.url), default), route, "", body, credential(sent.headers))
     ended = yield record.context
     response = ended.result
     if ended.error is not None:

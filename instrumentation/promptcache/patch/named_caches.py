@@ -25,10 +25,11 @@ from ..attributes import (
     SERVER_PORT,
 )
 from ..model import Facts, NamedCache, Prefix, Request, Usage
-from ..observe import safely
+from ..observe import Record
 from ..observer import Observer
 from ..providers import gemini, gemini_caches
 from ..providers.wire import JSON, items, mapping, text
+from ..safety import safely
 from .around import Flow
 from .response import parsed
 
@@ -60,10 +61,15 @@ def managed(observer: Observer, operation: str, where: Where, path: str, body: J
             span.set_attribute(ERROR_TYPE, type(ended.error).__name__)
             span.set_status(StatusCode.ERROR)
         else:
-            answer = parsed((text(getattr(ended.result, "body", None)) or "{}").encode())
-            safely(_learn, observer, operation, where, path, body, answer, span)
+            safely(_learn, observer, operation, where, path, body, _answer(ended.result), span)
     finally:
         span.end()
+
+
+def _answer(response: Any) -> JSON:
+    """What Gemini's SDK made of a response, or the response itself."""
+    body = text(getattr(response, "body", None))
+    return parsed(body.encode() if body else getattr(response, "content", b""))
 
 
 def _said(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,3 +126,16 @@ def _filled(observer: Observer, where: Where, cache: NamedCache, span: Span) -> 
         return {}
     observer.meters.pay(amount, where.provider, cache.model, set_span_in_context(span))
     return {COST_AMOUNT: amount, COST_CURRENCY: "USD"}
+
+
+def show_cached(record: Record, body: JSON) -> None:
+    """The prefix of a call that reads from a named cache is what was put into that cache; unknown if others did it."""
+    name, sighting = gemini.named_cache_of(body), record.sighting
+    if name is None or sighting is None or sighting.prefix is None:
+        return
+    cached = record.observer.storage.prefix(name)
+    sighting.prefix = sighting.prefix._replace(
+        hash=cached and cached.hash,
+        tools_hash=cached and cached.tools_hash,
+        system_hash=cached and cached.system_hash,
+    )

@@ -17,8 +17,10 @@ from typing import Any, Final
 from weakref import ref
 
 from .. import ambient
-from ..observe import Record, safely
+from ..observe import Record
+from ..providers import eventstream
 from ..providers.wire import JSON, mapping
+from ..safety import safely
 from .around import Around, Ended, Flow
 
 KEY: Final = "promptcache"
@@ -62,8 +64,9 @@ class _Listener:
 
     def __init__(self, record: Record, content_type: str) -> None:
         self._record = record
-        self._end = b"\n" if record.asked.results else b"\n\n"
-        self._lines = record.asked.results or "text/event-stream" in content_type
+        self._framed = eventstream.MEDIA in content_type
+        self._end = b"" if self._framed else b"\n" if record.asked.results else b"\n\n"
+        self._lines = self._framed or record.asked.results or "text/event-stream" in content_type
         self._kept = bytearray()
         self._searched = 0
 
@@ -120,6 +123,11 @@ class _Listener:
             self._record.saw(event)
 
     def _events(self) -> Iterator[JSON]:
+        if self._framed:
+            framed, left = eventstream.events(bytes(self._kept))
+            self._kept = bytearray(left)
+            yield from framed
+            return
         *events, rest = bytes(self._kept).replace(b"\r\n", b"\n").split(self._end)
         self._kept, self._searched = bytearray(rest), 0
         for event in events:

@@ -24,6 +24,7 @@ ROWS: Final[Mapping[str, str]] = {
     "aiobotocore.client": "bedrock",
     "aiobotocore.eventstream": "bedrock",
     "aiobotocore.response": "bedrock",
+    "litellm.llms.custom_httpx.http_handler": "litellm",
 }
 """Module of an SDK -> module beside this one, whose `TARGETS` name the functions there."""
 

@@ -18,17 +18,18 @@ from opentelemetry import context as otel
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from ..model import Request
-from ..observe import Record, safely
+from ..observe import Record
 from ..observer import Asked, Observer
 from ..providers.wire import JSON, Route, find, mapping, text
 from ..results import Results
+from ..safety import safely
 from .around import Flow
 from .drive import Target
 from .response import KEY, listen, parsed, recorded, watch
+from .sent import credential
 
 RAW: Final = "X-Stainless-Raw-Response"
 """The SDKs' own mark on calls whose response the application reads by itself."""
-CREDENTIALS: Final = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,7 +251,6 @@ def _sent(sdk: SDK, observer: Observer, record: Record, options: Any, response: 
     host, port = _address(sent.url)
     body = _body(sdk, options, sent)
     asked = record.asked
-    credential = next((value for name in CREDENTIALS if (value := sent.headers.get(name))), "")
     request = Request(
         wire=asked.wire.name,
         provider=asked.provider,
@@ -260,7 +260,7 @@ def _sent(sdk: SDK, observer: Observer, record: Record, options: Any, response: 
         port=port or asked.port,
         stream=asked.stream,
         body=body,
-        tenant=observer.hasher.digest(credential),
+        tenant=observer.hasher.digest(credential(sent.headers)),
         started=record.started,
     )
     record.sent(request, retries)

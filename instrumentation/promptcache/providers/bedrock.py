@@ -87,6 +87,7 @@ def _read(event: JSON) -> Facts | None:
         counts=dict(flatten(spent)) | written,
         content="contentBlockDelta" in event,
         terminal="metadata" in event or "output" in event,
+        failed=text(mapping(event.get("error")).get("type")),
     )
 
 

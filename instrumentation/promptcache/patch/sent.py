@@ -1,0 +1,34 @@
+"""Calls whose body is known before they are sent, and who sends them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from ..model import Request
+from ..observe import Record
+from ..observer import Asked, Observer
+from ..providers.wire import JSON
+from ..safety import safely
+
+CREDENTIALS: Final = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
+_SIGNED: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,]+)")
+
+
+def credential(headers: Mapping[str, str]) -> str:
+    """Whose cache a request reads, by its headers; AWS signs each request anew, with a key that stays."""
+    given = next((value for name in CREDENTIALS if (value := headers.get(name))), "")
+    signed = _SIGNED.match(given)
+    return signed[1] if signed else given
+
+
+def opened(observer: Observer, asked: Asked, body: JSON, tenant: object) -> Record:
+    """The record of a call that is about to be sent, opened and settled."""
+    record = Record(observer, asked)
+    request = Request(
+        asked.wire.name, asked.provider, asked.wire.operation, asked.model, asked.host, asked.port,
+        asked.stream, body, observer.hasher.digest(tenant), record.started,
+    )  # fmt: skip
+    safely(record.sent, request, None)
+    return record
