@@ -12,7 +12,7 @@ from opentelemetry import context as otel
 from opentelemetry.context import Context
 
 from .. import ambient
-from ..observe import safely
+from ..safety import safely
 
 P = ParamSpec("P")
 
@@ -58,17 +58,20 @@ class Around:
 
     def __enter__(self) -> Around:
         if self._context is not None:
-            self._token = otel.attach(self._context)
+            self._token = safely(otel.attach, self._context)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if self._token is not None:
-            # A coroutine that is closed from elsewhere ends in another context, where there is nothing to take back.
-            if otel.get_current() is self._context:
-                otel.detach(self._token)
+            safely(self._detach, self._token)
             self._token = None
         if self._flow is not None:
             self._go_on(Ended(self.result, error, self.last or error is not None))
+
+    def _detach(self, token: Token[Context]) -> None:
+        # A coroutine that is closed from elsewhere ends in another context, where there is nothing to take back.
+        if otel.get_current() is self._context:
+            otel.detach(token)
 
     def leave(self, frame: FrameType | None) -> None:
         """The application gave the stream up; `frame` is where it does, or where its finalizer runs."""

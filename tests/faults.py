@@ -1,0 +1,147 @@
+"""Where telemetry can fail: every function of ours, and every one of OpenTelemetry's that ours call."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import warnings
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import CodeType, FrameType, FunctionType
+from typing import Any, Final
+
+OURS: Final = ("promptcache.", "promptcache_exporters.")
+THEIRS: Final = "opentelemetry."
+APART: Final = tuple(
+    f"promptcache.{part}"
+    for part in ("emulator", "cli", "commands", "causes", "exits", "prices_command", "prices.build", "prices.file")
+)
+KERNEL: Final = frozenset(
+    {
+        # What the application itself calls in place of the SDK's function: it runs the SDK's code, so it cannot be
+        # made to raise without breaking the call by hand. Everything below it can.
+        "promptcache.safety.safely",
+        "promptcache.instrumentor.PromptCacheInstrumentor._instrument",
+        "promptcache.instrumentor.PromptCacheInstrumentor._uninstrument",
+        "promptcache.instrumentor.PromptCacheInstrumentor.instrumentation_dependencies",
+        "promptcache.patch.around.Around.__init__",
+        "promptcache.patch.around.Around.__enter__",
+        "promptcache.patch.around.Around.__exit__",
+        "promptcache.patch.around.Around._go_on",
+        "promptcache.patch.around.Around.follows",
+        "promptcache.patch.around.Around.leave",
+        "promptcache.patch.around.Ended.__init__",
+        "promptcache.patch.response.Watched.__getattr__",
+        "promptcache.patch.response.Watched.__iter__",
+        "promptcache.patch.response.Watched.__aiter__",
+        "promptcache.patch.response.Watched.__del__",
+        "promptcache.patch.response.Watched._raw",
+        "promptcache.patch.response.Watched._araw",
+        "promptcache.patch.response.Watched.close",
+        "promptcache.patch.response.Watched.aclose",
+        "promptcache.patch.response.Watched._iter_bytes",
+        "promptcache.patch.response.Watched._aiter_bytes",
+        "promptcache.patch.response._listen",
+        "promptcache.patch.response._closing",
+        *(
+            f"promptcache.patch.drive.{shell}"
+            for shell in (
+                "_called.<locals>.called",
+                "_awaited.<locals>.awaited",
+                "_generated.<locals>.generated",
+                "_generated_async.<locals>.generated",
+                "_tapped.<locals>.tapped",
+                "_shell.<locals>.start",
+                "_named.<locals>.named",
+            )
+        ),
+        "promptcache.patch.drive.followed",
+        "promptcache.patch.drive.followed_async",
+        "promptcache.patch.drive._outside",
+        "promptcache.patch.drive._Reader.__init__",
+        "promptcache.patch.drive._Reader.__del__",
+        "promptcache.patch.bedrock._Held.__del__",
+        "promptcache.ambient.attributes",
+        "promptcache.memory.Memory.__exit__",  # releases a lock, and nothing else
+    }
+)
+
+
+def ours(frame: FrameType | None) -> bool:
+    return frame is not None and str(frame.f_globals.get("__name__")).startswith(OURS)
+
+
+def functions() -> dict[CodeType, list[FunctionType]]:
+    """By their code: all of ours that are made to be broken, and all of OpenTelemetry's."""
+    found: dict[CodeType, list[FunctionType]] = {}
+    for item in gc.get_objects():
+        if isinstance(item, FunctionType):
+            name = f"{item.__module__}.{item.__qualname__}"
+            if name.startswith((*OURS, THEIRS)) and not name.startswith(APART) and name not in KERNEL:
+                found.setdefault(item.__code__, []).append(item)
+    return found
+
+
+def forget() -> None:
+    """Empties what our functions remember of earlier calls, so that they are run again."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(OURS):
+            for item in vars(module).values():
+                if hasattr(item, "cache_clear"):
+                    item.cache_clear()
+
+
+@contextmanager
+def noted() -> Generator[set[CodeType]]:
+    """The code that runs inside: ours, and that which ours calls."""
+    ran: set[CodeType] = set()
+
+    def note(frame: FrameType, event: str, argument: object) -> None:
+        if event == "call" and (ours(frame) or ours(frame.f_back)):
+            ran.add(frame.f_code)
+
+    sys.setprofile(note)
+    try:
+        yield ran
+    finally:
+        sys.setprofile(None)
+
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", SyntaxWarning)
+    _INSTEAD: Final[CodeType] = eval("lambda *args, **kwargs: 'hook'(*args, **kwargs)").__code__
+
+
+def _calling(hook: Callable[..., Any], free: tuple[str, ...]) -> CodeType:
+    """Code that calls `hook` with what it is given, whatever function it is put into."""
+    constants = tuple(hook if constant == "hook" else constant for constant in _INSTEAD.co_consts)
+    return _INSTEAD.replace(co_consts=constants, co_freevars=free)
+
+
+@contextmanager
+def broken(functions: list[FunctionType], error: BaseException) -> Generator[list[str]]:
+    """Has `functions`, all of one code, raise `error` inside the block wherever we call them; says who did."""
+    code, raised = functions[0].__code__, list[str]()
+    for function in functions:
+        function.__code__ = _calling(_hook(function, error, raised), code.co_freevars)
+    try:
+        yield raised
+    finally:
+        for function in functions:
+            function.__code__ = code
+
+
+def _hook(function: FunctionType, error: BaseException, raised: list[str]) -> Callable[..., Any]:
+    mine = function.__module__.startswith(OURS)
+    intact = FunctionType(function.__code__, function.__globals__, closure=function.__closure__)
+    intact.__defaults__, intact.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+    intact.__module__ = __name__  # none of `functions`
+
+    def hook(*args: Any, **kwargs: Any) -> Any:
+        caller = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]  # the documented way to the caller
+        if not mine and not ours(caller):
+            return intact(*args, **kwargs)
+        raised.append(caller.f_code.co_qualname)
+        raise error.with_traceback(None)
+
+    return hook
