@@ -13,7 +13,8 @@ from promptcache import Settings
 from promptcache.causes import CAUSES, PARAMS, THEIRS, advice
 from promptcache.diagnose import Diagnosis, Sighting
 from promptcache.diagnose.hints import look
-from promptcache.diagnose.judge import agreed, provider_reason, waste
+from promptcache.diagnose.judge import waste
+from promptcache.diagnose.theirs import agreed, provider_reason
 from promptcache.grain import body, boxed, deep, encoded, grain, parted, similarity, words
 from promptcache.model import Block, Cost, Facts, Param, Prompt, Request, Usage, Verdict
 from promptcache.rules import RULES, lifetime, rule
@@ -120,9 +121,16 @@ def test_outcomes_by_precedence() -> None:
 
 def test_what_was_cached_below_the_documented_minimum_lowers_it() -> None:
     lab = Lab()
-    assert lab.call(talk("a"), input=600).outcome == "below_minimum"
-    assert lab.call(talk("a"), 512, input=600).outcome == "hit"
-    assert lab.call(talk("other", system="Another program. " * 60), input=600).outcome == "cold"
+    assert lab.call(talk("a"), input=500).outcome == "below_minimum"
+    assert lab.call(talk("a"), 384, input=500).outcome == "hit"
+    assert lab.call(talk("other", system="Another program. " * 60), input=500).outcome == "cold"
+
+
+def test_near_the_documented_minimum_only_a_second_call_shows_that_it_holds() -> None:
+    lab = Lab()
+    assert lab.call(talk("a"), input=900).outcome == "cold"
+    assert lab.call(talk("a", "b"), input=950).outcome == "below_minimum"
+    assert lab.call(talk("a", "b", "c"), input=980, wait=3600).outcome == "cold"
 
 
 def test_a_prompt_without_blocks_is_survived() -> None:

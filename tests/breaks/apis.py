@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptcache.providers import anthropic, openai
+from promptcache.providers import anthropic, bedrock, gemini, openai
 from promptcache.providers.wire import Wire
 
 from .conversations import Message, State
@@ -19,9 +19,11 @@ JSON = dict[str, Any]
 class Api:
     """One API under one way of caching.
 
-    `models` are two that share nothing, `writes` says that written tokens are reported, `ttl` is the lifetime in
-    seconds. `explicit` says that requests mark blocks, `tail` that only the end of a request is written, `harmless`
-    names parameters that take nothing out of the cache, `lookback` says that a breakpoint looks back only so far.
+    `path` may have a place for the model, which then is not in the body. `models` are two that share nothing, `writes`
+    says that written tokens are reported, `ttl` is the lifetime in seconds, `minimum` what a prefix needs, `step` what
+    reads are multiples of where writes are not reported, both in tokens. `explicit` says that requests mark blocks,
+    `tail` that only the end of a request is written, `harmless` names parameters that take nothing out of the cache,
+    `lookback` says that a breakpoint looks back only so far.
     """
 
     name: str
@@ -37,10 +39,24 @@ class Api:
     tail: bool = False
     harmless: frozenset[str] = frozenset({"tool_choice"})
     lookback: bool = False
+    minimum: int = 1024
+    step: int = 128
+
+    @property
+    def in_path(self) -> bool:
+        return "{model}" in self.path
+
+    def sized(self, sections: int) -> int:
+        """As many sections of a handbook, more where only longer prompts are cached: an agent's are well above that."""
+        return sections * (self.minimum // 512 - 1)
+
+    def url(self, state: State) -> str:
+        return self.path.replace("{model}", self.models[state.model])
 
     def body(self, state: State) -> JSON:
         body = self.write(self, state)
-        body["model"] = self.models[state.model]
+        if not self.in_path:
+            body["model"] = self.models[state.model]
         for name, value in state.params.items():
             *outer, last = self.params[name].split(".")
             place = body
@@ -149,8 +165,72 @@ def _claude(api: Api, state: State) -> JSON:
     }
 
 
+def _invoked(api: Api, state: State) -> JSON:
+    return {"anthropic_version": "bedrock-2023-05-31"} | _claude(api, state)
+
+
+def _converse_part(message: Message) -> JSON:
+    if message.call is not None:
+        name, arguments = message.call
+        return {"toolUse": {"toolUseId": message.id, "name": name, "input": json.loads(arguments)}}
+    if message.role == "tool":
+        return {"toolResult": {"toolUseId": message.id, "content": [{"text": message.text}]}}
+    return {"text": message.text}
+
+
+def _converse_field(field: tuple[str, Any]) -> tuple[str, Any]:
+    name, value = field
+    return ("inputSchema", {"json": value}) if name == "parameters" else field
+
+
+def _converse(api: Api, state: State) -> JSON:
+    marks, point = state.marks or (), [{"cachePoint": {"type": "default"}}]
+    messages: list[JSON] = []
+    for at, message in enumerate(state.messages):
+        parts = [_converse_part(message)]
+        if message.image is not None:
+            parts.append({"image": {"format": "png", "source": {"bytes": message.image}}})
+        role = "assistant" if message.role == "assistant" else "user"
+        messages.append({"role": role, "content": parts + (point if at in marks else [])})
+    tools = [{"toolSpec": dict(map(_converse_field, tool.items()))} for tool in state.tools]
+    return {
+        "system": [{"text": state.system}, *(point if -1 in marks else [])],
+        "messages": messages,
+        **({"toolConfig": {"tools": tools}} if tools else {}),
+    }
+
+
+def _gemini_part(message: Message) -> JSON:
+    if message.call is not None:
+        name, arguments = message.call
+        return {"functionCall": {"name": name, "args": json.loads(arguments)}}
+    if message.role == "tool":
+        return {"functionResponse": {"name": message.id, "response": {"result": message.text}}}
+    return {"text": message.text}
+
+
+def _gemini(api: Api, state: State) -> JSON:
+    contents: list[JSON] = []
+    for message in state.messages:
+        parts = [_gemini_part(message)]
+        if message.image is not None:
+            parts.append({"inlineData": {"mimeType": "image/png", "data": message.image}})
+        contents.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
+    return {
+        "systemInstruction": {"parts": [{"text": state.system}]},
+        "contents": contents,
+        **({"tools": [{"functionDeclarations": list(state.tools)}]} if state.tools else {}),
+    }
+
+
+_GEMINI = {"effort": "generationConfig.thinkingConfig.thinkingLevel", "tool_choice": "toolConfig",
+           "tier": "serviceTier"}  # fmt: skip
+_CONVERSE = {"effort": "additionalModelRequestFields.output_config.effort", "tool_choice": "toolConfig.toolChoice",
+             "thinking": "additionalModelRequestFields.thinking", "tier": "serviceTier.type"}  # fmt: skip
 _CLAUDE = {"effort": "output_config.effort", "tool_choice": "tool_choice", "thinking": "thinking"}
 CLAUDES = ("claude-sonnet-4-5", "claude-opus-4-1")
+BEDROCK_CLAUDES = ("anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-opus-4-1-20250805-v1:0")
+GEMINIS = ("gemini-2.5-flash", "gemini-2.5-pro")
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 NEW = ("gpt-5.6", "gpt-6-sol")
 APIS = (
@@ -165,4 +245,10 @@ APIS = (
         explicit=True, harmless=frozenset(), lookback=True),
     Api("messages automatic", "/v1/messages", anthropic.MESSAGES, "anthropic", CLAUDES, _claude, _CLAUDE, True, 300.0,
         tail=True, harmless=frozenset(), lookback=True),
+    Api("gemini", "/v1beta/models/{model}:generateContent", gemini.CONTENT, "gcp.gemini", GEMINIS, _gemini, _GEMINI,
+        False, 600.0, harmless=frozenset(_GEMINI), minimum=2048, step=256),
+    Api("converse", "/model/{model}/converse", bedrock.CONVERSE, "aws.bedrock", BEDROCK_CLAUDES, _converse, _CONVERSE,
+        True, 300.0, explicit=True, harmless=frozenset({"tier"}), lookback=True),
+    Api("invoke", "/model/{model}/invoke", anthropic.MESSAGES, "aws.bedrock", BEDROCK_CLAUDES, _invoked, _CLAUDE,
+        True, 300.0, explicit=True, harmless=frozenset(), lookback=True),
 )  # fmt: skip

@@ -85,7 +85,7 @@ def key_per_user(dice: random.Random, api: Api) -> Steps:
     """Every user has a key of his own over one static prefix; from the third on it is a pattern."""
     if not api.can("cache_key"):
         return
-    base, _ = conversation(dice, 1, 16, 6)
+    base, _ = conversation(dice, 1, api.sized(16), 6)
     for number in range(6):
         states = [marked(api, s) for s in requests(dice, base.having(params={"cache_key": f"user-{number}"}), 2)]
         label = Label("per_user_key_or_prefix", "params")
@@ -132,7 +132,7 @@ def static_unmarked(dice: random.Random, api: Api) -> Steps:
     """One static prompt, another question each time, and the only breakpoint on the question."""
     if not api.explicit:
         return
-    base, _ = conversation(dice, 1, 16, 6)
+    base, _ = conversation(dice, 1, api.sized(16), 6)
     for number in range(5):
         state = requests(dice, base, 1)[0]
         last = len(state.messages) - 1
@@ -194,7 +194,7 @@ def unbroken(dice: random.Random, api: Api) -> Steps:
 @mutator("= interleaved")
 def interleaved(dice: random.Random, api: Api) -> Steps:
     """Two conversations of one program in one process."""
-    base, first = conversation(dice, 8, 14, 6)
+    base, first = conversation(dice, 8, api.sized(14), 6)
     second = requests(dice, base, 8)
     for pair in zip(first, second, strict=False):
         yield from plain([marked(api, state) for state in pair])
@@ -212,7 +212,7 @@ def auxiliary(dice: random.Random, api: Api) -> Steps:
 @mutator("= sub-agents")
 def sub_agents(dice: random.Random, api: Api) -> Steps:
     """Agents with the same handbook and tools but roles of their own, each called several times."""
-    base, _ = conversation(dice, 1, 14, 6)
+    base, _ = conversation(dice, 1, api.sized(14), 6)
     for _ in range(3):
         for role in ("a researcher who gathers facts", "a writer who drafts replies"):
             system = base.system + f"\n\nYour role: {role}. {sentence(random.Random(role))}"
@@ -232,7 +232,7 @@ def branches(dice: random.Random, api: Api) -> Steps:
 @mutator("= shortened")
 def shortened(dice: random.Random, api: Api) -> Steps:
     """Back to an earlier point, on purpose, and on from there; then a new conversation."""
-    base, states = conversation(dice, 10, 14, 6)
+    base, states = conversation(dice, 10, api.sized(14), 6)
     again = requests(dice, base.having(messages=states[3].messages), 3)
     rest = requests(dice, base, 3)
     yield from plain([marked(api, state) for state in (*states, states[3], *again, *rest)])

@@ -59,7 +59,9 @@ def mutator(name: str) -> Callable[[Mutator], Mutator]:
 
 
 def talk(dice: random.Random, api: Api, turns: int | None = None) -> list[State]:
-    _, states = conversation(dice, turns or dice.choice((5, 8, 12, 20)), dice.randint(10, 18), dice.randint(4, 9))
+    _, states = conversation(
+        dice, turns or dice.choice((5, 8, 12, 20)), api.sized(dice.randint(10, 18)), dice.randint(4, 9)
+    )
     return [marked(api, state) for state in states]
 
 
@@ -123,7 +125,7 @@ _NAMES = ("Alice Moreau", "Boris Nemec", "Chiara Conti", "Dilek Aydin", "Emeka O
 @mutator("user name")
 def user_name(dice: random.Random, api: Api) -> Steps:
     """Each user's own conversation: from the fourth name on it can be told from different programs."""
-    base, _ = conversation(dice, 5, 14, 6)
+    base, _ = conversation(dice, 5, api.sized(14), 6)
     head = base.system.split("\n\n")[0] + "\n\nYou are talking to "
     offset = len(head.encode())
     for number, name in enumerate(_NAMES):

@@ -22,7 +22,6 @@ from .mutators import Label, Step
 
 START = 1_795_000_000.0
 """The emulator's clock at the start: November 2026, when the rules and profiles of this repository were written."""
-STEP = 128
 
 
 @dataclass(frozen=True)
@@ -57,18 +56,20 @@ class World:
         self.prices = Book.load(None)
         self.better = Emulator(self.clock, rules)
         self.left: list[int] = []
+        self.ended = 0
         self.last: tuple[Message, ...] = ()
 
     def request(self, step: Step) -> Request:
         body = self.api.body(step.state)
-        return Request(self.api.wire.name, self.api.provider, self.api.wire.operation, body["model"], "host", 443,
+        model = self.api.models[step.state.model]
+        return Request(self.api.wire.name, self.api.provider, self.api.wire.operation, model, "host", 443,
                        False, body, step.key.encode(), self.clock())  # fmt: skip
 
     def reply(self, step: Step, emulator: Emulator | None = None) -> tuple[Any, Callable[[], None]]:
         """The JSON of the answer, and what makes its cache entries."""
         raw = json.dumps(self.api.body(step.state)).encode()
         headers = {"authorization": f"Bearer {step.key}"}
-        answer, _ = (emulator or self.emulator).handle("POST", self.api.path, raw, headers, {})
+        answer, _ = (emulator or self.emulator).handle("POST", self.api.url(step.state), raw, headers, {})
         assert answer.status == 200, answer.body
         return answer.body, answer.commit
 
@@ -94,24 +95,35 @@ class World:
             twin = self.usage(self.reply(Step(step.twin, key=step.key), before)[0])[1]
             could = twin.read or 0
             # What is new in the twin would have been new here too: a prompt that shrank had less to read.
-            fresh = twin.input - could
-            could = min(could, usage.input - fresh)
+            ended = self.ended if could == self.whole(self.ended) else could
+            could = min(could, self.whole(usage.input - (twin.input - ended)))
         # Without reported writes a boundary is known only from the call that this one goes on from.
         before_it, self.last = self.last, step.state.messages
         follows = step.state.messages[: len(before_it)] == before_it
         known = self.left if self.api.writes else self.left[-1:] if follows else []
         return min(could, usage.input) - (usage.read or 0), could in known
 
+    @property
+    def minimum(self) -> int:
+        return int(self.emulator.overrides.get("minimum") or self.api.minimum)
+
     def excuse(self, usage: Usage) -> str | None:
-        """A short auxiliary prompt is below the minimum; where only tails are written, static prefixes are lost."""
-        if usage.input < (self.emulator.overrides.get("minimum") or 1024):
+        """What is too short is below the minimum, also where only its marked beginning is; where only tails are
+        written, static prefixes are lost."""
+        if not self.whole(usage.input) or usage.read == usage.write == 0:
             return "below_minimum"
         tail = self.api.tail or self.emulator.overrides.get("implicit") in ("latest", "pinned")
         return "breakpoint_missing_on_static" if tail else None
 
     def remember(self, usage: Usage) -> None:
-        cached = (usage.read or 0) + (usage.write or 0) if self.api.writes else usage.input // STEP * STEP
+        cached = (usage.read or 0) + (usage.write or 0) if self.api.writes else self.whole(usage.input)
         self.left.append(cached)
+        self.ended = usage.input
+
+    def whole(self, tokens: int) -> int:
+        """As many as can be read where the provider reads multiples of a step."""
+        whole = tokens if self.api.writes else tokens // self.api.step * self.api.step
+        return whole if whole >= self.minimum else 0
 
 
 def play(name: str, api: Api, seed: int, rules: str = "") -> Iterator[Judged]:
@@ -132,7 +144,7 @@ def play(name: str, api: Api, seed: int, rules: str = "") -> Iterator[Judged]:
             said = world.diagnosis.close(sighting, facts=facts, usage=usage, cost=cost, failed=False, at=world.clock())
             missed, coincides = world.truth(step, usage, before)
             world.remember(usage)
-            shown = missed if step.label and missed > (0 if api.writes else STEP) else None
+            shown = missed if step.label and missed > (0 if api.writes else api.step) else None
             yield Judged(name, api.name, step.label, said, usage, shown, paid(usage, cost, missed), coincides,
                          len(step.state.system.encode()), naive(request, last, usage), world.excuse(usage))  # fmt: skip
             last = request
@@ -167,22 +179,32 @@ def naive(request: Request, last: Request | None, usage: Usage) -> str | None:
     new, old = request.body, last.body
     checks = (
         ("model_changed", request.model, last.model),
-        ("tools_changed", new.get("tools"), old.get("tools")),
+        ("tools_changed", _tools(new), _tools(old)),
         ("system_changed", _first(new), _first(old)),
         ("param_changed", _params(new), _params(old)),
     )
     for reason, here, there in checks:
         if here != there:
             return reason
-    here, there = (list(body.get("messages") or body.get("input") or ()) for body in (new, old))
+    here, there = _history(new), _history(old)
     return "unknown" if here[: len(there)] == there else "history_rewritten"
 
 
+_HISTORIES = ("messages", "input", "contents")
+_SYSTEMS = ("instructions", "system", "systemInstruction")
+
+
+def _history(body: Any) -> list[Any]:
+    return next(list(body[name]) for name in _HISTORIES if name in body)
+
+
 def _first(body: Any) -> Any:
-    return body.get("instructions") or body.get("system") or (body.get("messages") or [None])[0]
+    return next((body[name] for name in _SYSTEMS if name in body), None) or (body.get("messages") or [None])[0]
+
+
+def _tools(body: Any) -> Any:
+    return body.get("tools") or body.get("toolConfig", {}).get("tools")
 
 
 def _params(body: Any) -> Any:
-    return {
-        key: body[key] for key in body if key not in ("messages", "input", "tools", "instructions", "system", "model")
-    }
+    return {key: body[key] for key in body if key not in (*_HISTORIES, *_SYSTEMS, "tools", "model")}

@@ -59,7 +59,7 @@ class Tally:
         self.broken += 1
         right = said.reason == label.reason
         self.cause += right
-        self.blamed += not right and said.reason not in HONEST
+        self.blamed += not right and said.reason not in HONEST | {call.excuse}
         self.overlooked += said.reason in HONEST
         self.naive_cause += call.naive == label.reason
         self.naive_blamed += call.naive not in {*HONEST, label.reason}

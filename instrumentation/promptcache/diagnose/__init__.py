@@ -5,11 +5,10 @@ The rules stand in docs/specs/diagnosis.md. A verdict needs the usage to show a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final, final
 
-from ..generations import Generations
 from ..grain import Deep
 from ..memory import Memory, Node, Scope, Trace
 from ..model import Cost, Facts, Level, Outcome, Prefix, Prompt, Request, Usage, Verdict
@@ -18,8 +17,10 @@ from ..rules import Rule, lifetime, rule
 from ..settings import Settings
 from .compare import Difference
 from .family import closest, count, place
-from .judge import Case, Finding, Relative, agreed, find, left, provider_reason, waste
+from .judge import Case, Finding, Relative, find, left, waste
+from .minima import Minima
 from .recall import grown, relatives, rivals
+from .theirs import agreed, provider_reason
 from .writes import Unread, Writes, surcharge
 
 __all__ = ["Diagnosis", "Sighting"]
@@ -27,6 +28,9 @@ __all__ = ["Diagnosis", "Sighting"]
 _MINUTE: Final = 60.0
 _ASKED_IN_VAIN: Final = 4
 """A request for caching that wrote nothing was too short, up to so many times the documented minimum."""
+
+_CLEARLY: Final = 0.5
+"""Below this part of the documented minimum a prompt is taken to be too short without further evidence."""
 
 
 @final
@@ -64,7 +68,7 @@ class Diagnosis:
         self.memory = memory or Memory(settings.memory_nodes, settings.memory_calls)
         self._hasher = hasher or Hasher()
         self._exporter = Exporter(settings.hash_key, settings.hashes)
-        self._least: Generations[Hashable, int] = Generations(512)
+        self._minima = Minima()
         self._unread, self._writes = unread, Writes(settings.memory_calls)
         self.memory.on_fork = self._writes.clear
 
@@ -133,11 +137,11 @@ class Diagnosis:
             trace.at, trace.served = at, facts.model
             finding = None
             if usage is not None:
-                known = self._observed(sighting.request, known, usage)
+                known = self._minima.observed(sighting.request, known, usage)
                 finding = self._find(sighting, trace, prompt, usage, known)
                 self._settle(sighting, trace, prompt, usage, known, facts, finding)
             trace.links = ()
-        verdict = self._verdict(prompt, trace, usage, known, failed, finding)
+        verdict = self._verdict(sighting, trace, usage, known, failed, finding)
         verdict = _priced(verdict, finding, usage, cost, facts)
         if usage is not None and self._unread is not None:
             for unread in self._booked(sighting, trace, usage, surcharge(usage, cost, verdict.tokens or 0), known):
@@ -156,14 +160,6 @@ class Diagnosis:
         with self.memory:
             return self._writes.book(trace, unread, kin, usage.read or 0)
 
-    def _observed(self, request: Request, known: Rule, usage: Usage) -> Rule:
-        """The rule, with the minimum lowered to what was seen to be cached."""
-        key = (request.provider, request.model)
-        cached, least = (usage.read or 0) + (usage.write or 0), self._least.get(key) or known.minimum
-        if 0 < cached < least:
-            self._least[key] = least = cached
-        return known._replace(minimum=least) if least < known.minimum else known
-
     def _find(self, sighting: Sighting, trace: Trace, prompt: Prompt, usage: Usage, known: Rule) -> Finding | None:
         """What was missed and why; with the lock held."""
         chain, before = sighting.chain, trace.depth - len(sighting.new)
@@ -175,7 +171,8 @@ class Diagnosis:
         messages = trace.depth - max(before, trace.static)
         implicit = known.writes and prompt.mode in ("automatic", "implicit")
         busy = self._busy(trace, chain) if chain and known.busy else 0
-        case = Case(trace, known, usage, implicit, sighting.relatives, racing, busy, messages)
+        least = self._minima.believed(sighting.request, known)
+        case = Case(trace, known, usage, implicit, least, sighting.relatives, racing, busy, messages)
         return find(case) or _moved(sighting, usage, known)
 
     def _busy(self, trace: Trace, chain: Chain) -> int:
@@ -217,13 +214,15 @@ class Diagnosis:
             memory.named[wire, chain.own[: trace.static + 1]] = sighting.number
 
     def _verdict(
-        self, prompt: Prompt, trace: Trace, usage: Usage | None, known: Rule, failed: bool, finding: Finding | None
+        self, sighting: Sighting, trace: Trace, usage: Usage | None, known: Rule, failed: bool, finding: Finding | None
     ) -> Verdict:
+        prompt = sighting.prompt
         plain = _plain_outcome(usage, prompt, failed)
-        if plain is not None or usage is None:
+        if plain is not None or usage is None or prompt is None:
             many = plain == "error" and len(trace.marks) > known.marks
             return Verdict(plain or "error", "too_many_breakpoints" if many else None, family=trace.family)
-        outcome, reason = _outcome(prompt, usage, known, finding)
+        again = any(_again(relative, trace, usage) for relative in sighting.relatives)
+        outcome, reason = _outcome(prompt, usage, known, finding, again)
         if finding is None or outcome in ("not_requested", "below_minimum"):
             sure = {"not_requested": 0.95, "below_minimum": 0.8, "cold": 0.5}.get(outcome)
             return Verdict(outcome, reason, confidence=sure, source="local" if reason else None, family=trace.family)
@@ -248,14 +247,23 @@ def _plain_outcome(usage: Usage | None, prompt: Prompt | None, failed: bool) -> 
     return "prewarm" if prompt is not None and prompt.prewarm else None
 
 
-def _outcome(prompt: Prompt, usage: Usage, known: Rule, finding: Finding | None) -> tuple[Outcome, str | None]:
+def _again(relative: Relative, trace: Trace, usage: Usage) -> bool:
+    """Whether most of this prompt was sent before, so recently that it would have been read if it could be."""
+    return 2 * relative.shared >= usage.input and trace.started - relative.trace.started <= relative.trace.ttl
+
+
+def _outcome(
+    prompt: Prompt, usage: Usage, known: Rule, finding: Finding | None, again: bool
+) -> tuple[Outcome, str | None]:
     if usage.read:
         return ("partial", finding.reason) if finding else ("hit", None)
     if not usage.write:
         if prompt.mode == "none":
             return "not_requested", "caching_not_requested"
         refused = known.writes and usage.write == 0
-        if usage.input < known.minimum * (_ASKED_IN_VAIN if refused else 1):
+        # Minima are lowered without notice, and a first call reads nothing anyway: near the minimum it proves nothing.
+        sure = _ASKED_IN_VAIN if refused else 1.0 if again else _CLEARLY
+        if usage.input < known.minimum * sure:
             return "below_minimum", "below_minimum"
     return ("miss", finding.reason) if finding else ("cold", "cold_start")
 
@@ -276,5 +284,5 @@ def _moved(sighting: Sighting, usage: Usage, known: Rule) -> Finding | None:
     other = sighting.elsewhere
     if other is None or usage.read or sighting.request.started - other.started > other.ttl:
         return None
-    missed = min(left(other, known), usage.input)
+    missed = min(left(other, known, known.minimum), usage.input)
     return Finding("scope_changed", missed, 0.8, None, Difference("extends", 0, section="params")) if missed else None

@@ -41,8 +41,8 @@ _AROUND: Final = 48
 def look(text: str, start: int, end: int, known: Container[int]) -> tuple[str, int] | None:
     """The kind and position of a volatile value of `text` that touches `start:end`, by precedence.
 
-    What stands before `start` did not change. `known` holds the hashes (32 bits) of words that stood in the earlier text:
-    a value made of them did not change either.
+    What stands before `start` did not change. `known` holds the hashes (32 bits) of words that stood in the earlier
+    text: a value made of them did not change either.
     """
     low, high = max(0, start - _AROUND), min(len(text), end + _AROUND)
     for name, pattern in PATTERNS:

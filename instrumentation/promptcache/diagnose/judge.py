@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Final, final
 
-from ..causes import CAUSES, PARAMS, THEIRS
+from ..causes import PARAMS
 from ..memory import Scope, Trace
 from ..model import Cost, Usage
 from ..rules import Rule
@@ -30,9 +30,9 @@ _LEVELS: Final[Mapping[str, int]] = {**ORDER, "none": len(ORDER)}
 class Relative:
     """An earlier call beside the present one.
 
-    In tokens, as estimated by bytes: `shared` is the size of the common prefix, `lost` what the earlier call has and the
-    present one does not, `fresh` what the present one has behind the break and the earlier one has not. `keys` counts
-    the different cache keys seen at the end of the common prefix.
+    In tokens, as estimated by bytes: `shared` is the size of the common prefix, `lost` what the earlier call has and
+    the present one does not, `fresh` what the present one has behind the break and the earlier one has not. `keys`
+    counts the different cache keys seen at the end of the common prefix.
     """
 
     trace: Trace
@@ -48,7 +48,8 @@ class Relative:
 class Case:
     """The present call and all that is known about it.
 
-    `implicit` says that the provider sets breakpoints by itself; `rivals` are calls with the same beginning that had
+    `implicit` says that the provider sets breakpoints by itself; `least` is the number of tokens from which on a prompt
+    is believed to be cached; `rivals` are calls with the same beginning that had
     not answered when this one was sent; `busy` counts the requests of the minute, `messages` the new message blocks.
     """
 
@@ -56,6 +57,7 @@ class Case:
     rule: Rule
     usage: Usage
     implicit: bool
+    least: int
     relatives: Sequence[Relative] = ()
     rivals: Sequence[Relative] = ()
     busy: int = 0
@@ -84,24 +86,26 @@ def find(case: Case) -> Finding | None:
     return best or _race(case)
 
 
-def left(trace: Trace, rule: Rule) -> int:
-    """The tokens that a call left in the provider's cache: as reported, or its input rounded down."""
-    reported = trace.read + (trace.write or 0)
+def left(trace: Trace, rule: Rule, least: int, lost: int = 0) -> int:
+    """The tokens that a call left in the provider's cache, less `lost`: as reported, or its input rounded down."""
     if rule.writes or trace.write:
-        return reported
-    whole = trace.input // rule.step * rule.step
-    return max(trace.read, whole if whole >= rule.minimum else 0)
+        return trace.read + (trace.write or 0) - lost
+    return max(trace.read - lost, _whole(trace.input - lost, rule, least))
+
+
+def _whole(tokens: int, rule: Rule, least: int) -> int:
+    """How many of the first `tokens` of a prompt can stand in the cache."""
+    whole = tokens - tokens % rule.step
+    return whole if whole >= least else 0
 
 
 def _missed(case: Case, relative: Relative) -> int:
     trace, difference = relative.trace, relative.difference
     if difference.kind in ("branch", "shortened"):
-        reusable = min(relative.shared, left(trace, case.rule) or relative.shared)
+        reusable = min(relative.shared, left(trace, case.rule, case.least) or relative.shared)
     else:
-        reusable = left(trace, case.rule) - _lost(case, relative)
-    reusable = min(reusable, case.usage.input)
-    reusable -= reusable % case.rule.step
-    return (reusable if reusable >= case.rule.minimum else 0) - (case.usage.read or 0)
+        reusable = left(trace, case.rule, case.least, _lost(case, relative))
+    return _whole(min(reusable, case.usage.input), case.rule, case.least) - (case.usage.read or 0)
 
 
 def _lost(case: Case, relative: Relative) -> int:
@@ -110,9 +114,13 @@ def _lost(case: Case, relative: Relative) -> int:
     Both calls' totals are known, so only the smaller of what went and what came need be estimated by its bytes: an
     image, for one, has tokens that its bytes do not tell.
     """
-    if relative.lost <= relative.fresh or relative.trace.scope.model != case.trace.scope.model:
+    if not _by_totals(case, relative):
         return relative.lost
     return max(0, relative.trace.input - case.usage.input + relative.fresh)
+
+
+def _by_totals(case: Case, relative: Relative) -> bool:
+    return relative.fresh < relative.lost and relative.trace.scope.model == case.trace.scope.model
 
 
 def _tolerance(case: Case, relative: Relative) -> float:
@@ -121,7 +129,7 @@ def _tolerance(case: Case, relative: Relative) -> float:
     if relative.difference.kind == "extends":
         return rounding
     if relative.difference.kind == "break":
-        return rounding + _SLACK * _lost(case, relative)
+        return rounding + _SLACK * (relative.fresh if _by_totals(case, relative) else relative.lost)
     whole = relative.difference.shared == case.trace.depth
     least = case.rule.minimum * (1.0 if whole else _DOUBT) - (case.usage.read or 0) - 1
     return rounding + max(0.0 if whole else _SLACK * relative.shared, least)
@@ -281,27 +289,3 @@ def waste(usage: Usage, cost: Cost | None, missed: int) -> float | None:
         spent += count * price
         rest -= again
     return max(0.0, min(total + rest * (cost.p_in - cost.p_read), spent))
-
-
-# The provider's own word
-
-
-def provider_reason(verdict: Mapping[str, Any] | None) -> str | None:
-    """The reason in a provider's diagnosis, None where it gives none.
-
-    OpenAI: `prompt_cache_diagnostics.reason`; Anthropic: `diagnostics.cache_miss_reason.type`.
-    """
-    if not verdict:
-        return None
-    inner: Any = verdict.get("cache_miss_reason") or verdict
-    for name in ("reason", "type", "cache_miss_reason"):
-        word = inner.get(name) if isinstance(inner, Mapping) else inner  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # a provider's own JSON
-        if isinstance(word, str) and word in THEIRS:
-            return word
-    return None
-
-
-def agreed(theirs: str, ours: str | None) -> str:
-    """The reason to give when the provider says `theirs`: ours where it says the same more exactly."""
-    cause = THEIRS[theirs]
-    return ours if ours is not None and ours in cause.finer and ours in CAUSES else cause.name
