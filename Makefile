@@ -9,7 +9,7 @@ BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types sdk-suite compat diagnosis-score trace-replay \
-	bench coexistence prices alerts alerts-e2e collector phoenix mlflow jaeger backends oracle clean
+	bench coexistence prices alerts alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
@@ -132,6 +132,16 @@ jaeger: $(OTLP)/.ready ## builds a real Jaeger and tries every search of docs/ja
 	@if command -v go > /dev/null; then $(MAKE) --no-print-directory $(JAEGER) && \
 		$(OTLP)/bin/python -m tests.backends.jaeger_searches $(JAEGER); \
 	else echo "Not run: Jaeger is built from source, and there is no Go toolchain here (1.25 or newer)."; fi
+
+CHDB := .venv-chdb
+$(CHDB)/.ready:
+	@echo "installing chDB, ClickHouse's engine, into $(CHDB), 530 MB ..."
+	@$(PYTHON) -m venv $(CHDB) && $(CHDB)/bin/python $(PIP) 'chdb-core>=26.9' && touch $@
+
+clickhouse: $(OTLP)/.ready $(CHDB)/.ready ## the demo agent's spans and counters in ClickHouse's tables, by our collector (needs Go)
+	@if command -v go > /dev/null; then $(MAKE) --no-print-directory $(OTELCOL) && \
+		$(OTLP)/bin/python -m tests.backends.clickhouse_tables $(OTELCOL) $(CHDB)/bin/python; \
+	else echo "Not run: a collector is built from source, and there is no Go toolchain here (1.25 or newer)."; fi
 
 backends: phoenix mlflow ## both: a real Phoenix and a real MLflow hold what the demo agent did (1.7 GB of packages)
 

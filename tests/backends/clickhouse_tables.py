@@ -1,0 +1,102 @@
+"""A real collector writes to ClickHouse's engine: spans and counters lie in its tables, and say what the calls were.
+
+Run by `make clickhouse`, or by hand:
+
+    python -m tests.backends.clickhouse_tables .collector/otelcol-promptcache .venv-chdb/bin/python
+
+The support agent runs under `opentelemetry-instrument` and sends spans and metrics to the collector, which has the
+configuration that `promptcache alerts collector` makes and creates the tables. See clickhouse_server.py for the engine.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from promptcache.emulator.server import running
+from promptcache_exporters.alerts import collector
+from promptcache_exporters.alerts.definition import DEFAULT
+
+from ..alerts_e2e.stage import BIN, free_port, started, wait
+
+AGENT = Path(__file__).parents[2] / "examples" / "support_agent.py"
+SERVER = Path(__file__).with_name("clickhouse_server.py")
+CALLS = 20
+SPANS = """
+    SELECT count(), sum(toUInt64OrZero(SpanAttributes['promptcache.read_tokens'])),
+        sum(toUInt64OrZero(SpanAttributes['promptcache.input_tokens']))
+    FROM otel.otel_traces WHERE ServiceName = 'support-agent'
+"""
+COUNTER = """
+    SELECT sum(latest) FROM (
+        SELECT max(Value) AS latest FROM otel.otel_metrics_sum WHERE MetricName = '{}' GROUP BY Attributes)
+"""
+
+
+def ask(url: str, sql: str) -> list[float]:
+    """The only row of an answer."""
+    with urllib.request.urlopen(url, sql.encode(), timeout=30) as answer:  # loopback
+        (row,) = json.load(answer)["data"]
+    return [float(value or 0) for value in row]
+
+
+def work(otlp: int) -> None:
+    """One run of the agent against the emulator."""
+    with running() as model:
+        around = {"OPENAI_BASE_URL": f"{model}/v1", "OPENAI_API_KEY": "no-key-needed"}
+        options = ["--service_name", "support-agent", "--logs_exporter", "none", "--exporter_otlp_protocol"]
+        options += ["http/protobuf", "--exporter_otlp_endpoint", f"http://127.0.0.1:{otlp}"]
+        command: list[str | Path] = [BIN / "opentelemetry-instrument", *options, sys.executable, AGENT]
+        subprocess.run(command, env=os.environ | around, check=True)
+
+
+def settings(folder: Path, otlp: int, clickhouse: int) -> dict[str, str]:
+    """Writes the configuration; gives what the collector finds in its environment."""
+    for name, text in collector.files(DEFAULT).items():
+        (folder / Path(name).name).write_text(text)
+    quiet = {"service": {"telemetry": {"metrics": {"level": "none"}}}}
+    (folder / "quiet.yaml").write_text(json.dumps(quiet))  # JSON is YAML
+    ports = {"HTTP": otlp, "PROMETHEUS": free_port(), "GRPC": free_port()}
+    return {f"PROMPTCACHE_{name}_PORT": str(port) for name, port in ports.items()} | {
+        "PROMPTCACHE_KEEP_PERCENT": "100",
+        "PROMPTCACHE_WAIT": "1s",
+        "CLICKHOUSE_ENDPOINT": f"http://127.0.0.1:{clickhouse}?compress=none",
+    }
+
+
+def check(url: str) -> None:
+    """Compares the spans' table with that of the counters: those from spans, and the application's own."""
+    wait("all spans are there", lambda: ask(url, SPANS)[0] == CALLS, 60)
+    _, read, total = ask(url, SPANS)
+    print(f"otel.otel_traces: {CALLS} spans, {read:,.0f} of {total:,.0f} input tokens read from the cache")
+    counters = "promptcache.spans.read.tokens", "promptcache.read.tokens"
+    wait("both counters are there", lambda: all(ask(url, COUNTER.format(name))[0] for name in counters), 60)
+    for name in counters:
+        (counted,) = ask(url, COUNTER.format(name))
+        print(f"otel.otel_metrics_sum: {name} is {counted:,.0f}")
+        if counted != read:
+            sys.exit("The tables do not agree.")
+
+
+def main(program: str, python: str) -> None:
+    """All of it, with the collector `program` and a Python that has chDB."""
+    otlp, clickhouse = free_port(), free_port()
+    url = f"http://127.0.0.1:{clickhouse}/"
+    with TemporaryDirectory() as name:
+        folder = Path(name)
+        configs = [f"--config={folder / part}.yaml" for part in ("promptcache", "clickhouse", "quiet")]
+        with started(folder / "server.log", python, SERVER, str(clickhouse), folder):
+            wait("ClickHouse answers", lambda: ask(url, "SELECT 1") == [1], 60)
+            with started(folder / "log", program, *configs, env=settings(folder, otlp, clickhouse)):
+                wait("the tables are there", lambda: ask(url, "SELECT count() FROM otel.otel_traces") == [0], 60)
+                work(otlp)
+                check(url)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
