@@ -124,7 +124,23 @@ def test_a_cache_point_marks_what_stands_before_it() -> None:
         {"role": "assistant", "text": "A tent."},
     ]
     assert prompt.mode == "explicit"
-    assert [(param.name, param.level) for param in prompt.params] == [("toolConfig.toolChoice", "messages")]
+    shown = [(param.name, param.level) for param in prompt.params]
+    assert shown == [("toolConfig.toolChoice", "messages"), ("images", "messages")]
+
+
+@pytest.mark.parametrize(
+    ("part", "model", "shown"),
+    [
+        ({"image": {"format": "png"}}, CLAUDE, True),
+        ({"toolResult": {"toolUseId": "t", "content": [{"text": "See:"}, {"image": {"format": "png"}}]}}, CLAUDE, True),
+        ({"toolResult": {"toolUseId": "t", "content": [{"text": "None."}]}}, CLAUDE, False),
+        ({"image": {"format": "png"}}, "amazon.nova-pro-v1:0", False),
+    ],
+)
+def test_an_image_anywhere_switches_what_claude_keeps_of_the_messages(part: Any, model: str, shown: bool) -> None:
+    prompt = CONVERSE.prompt(asked({"messages": [{"role": "user", "content": [part]}]}, model))
+    assert prompt is not None
+    assert bool(prompt.params) is shown
 
 
 def test_where_the_point_stands_is_no_part_of_the_content() -> None:

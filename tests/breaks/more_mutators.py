@@ -44,6 +44,17 @@ _image("image added", before=False, after=True, hint="image_added")
 _image("image removed", before=True, after=False, hint="image_removed")
 
 
+@mutator("first image")
+def first_image(dice: random.Random, api: Api) -> Steps:
+    """A picture comes with the newest words: where it is the first one, some providers forget the whole history."""
+    states = talk(dice, api, 10)
+    cut = next(n for n, s in enumerate(states) if n > 2 and s.messages[-1].role == "user")
+    show = _pictured(states, len(states[cut].messages) - 1, f"{dice.getrandbits(6000):0x}")
+    yield from plain(states[:cut])
+    yield Step(show(states[cut]), Label("image_changed", "messages", hint="image_added"), twin=states[cut])
+    yield from plain([show(state) for state in states[cut + 1 :]])
+
+
 # Parameters
 
 

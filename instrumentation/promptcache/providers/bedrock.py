@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
-from ..model import Facts, Prompt, Request, Section, Usage
+from ..model import Facts, Param, Prompt, Request, Section, Usage
 from . import anthropic
 from .wire import JSON, Blocks, Counters, Wire, flatten, items, mapping, params, text, usage
 
@@ -67,8 +67,15 @@ def _prompt(request: Request) -> Prompt | None:
     blocks = Blocks()
     for section, piece, mark in found:
         blocks.add(section, next((name for name in piece if name != "role"), None), piece, mark)
-    mode: Literal["automatic", "explicit", "none"] = "automatic" if is_nova(request.model) else "none"
-    return Prompt(tuple(blocks), params(request.body, PARAMS), mode="explicit" if blocks.marked else mode)
+    nova = is_nova(request.model)
+    mode: Literal["automatic", "explicit", "none"] = "automatic" if nova else "none"
+    # Claude's rule: the first image takes the messages out of the cache.
+    toggle = (Param("images", True, "messages"),) if not nova and any(_pictured(piece) for _, piece, _ in found) else ()
+    return Prompt(tuple(blocks), (*params(request.body, PARAMS), *toggle), mode="explicit" if blocks.marked else mode)
+
+
+def _pictured(piece: JSON) -> bool:
+    return any("image" in mapping(part) for part in (piece, *items(mapping(piece.get("toolResult")).get("content"))))
 
 
 def _read(event: JSON) -> Facts | None:
