@@ -55,6 +55,7 @@ KERNEL: Final = frozenset(
                 "_named.<locals>.named",
             )
         ),
+        "promptcache.patch.stainless._heard.<locals>.heard",
         "promptcache.patch.drive.followed",
         "promptcache.patch.drive.followed_async",
         "promptcache.patch.drive._outside",

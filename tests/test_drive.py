@@ -16,7 +16,7 @@ from opentelemetry import context as otel
 
 from promptcache.observer import Observer
 from promptcache.patch.around import Ended, Flow
-from promptcache.patch.drive import Patches, Target
+from promptcache.patch.drive import Patches, Switch, Target
 
 from .calls import each
 
@@ -219,3 +219,30 @@ async def test_a_wrapper_that_was_there_first_keeps_its_instance(name: str) -> N
     made = await made if inspect.isawaitable(made) else made
     assert made == 1 or [item async for item in each(made)] == [(0, None)]
     assert instances == [sdk]
+
+
+@pytest.mark.parametrize(("name", "seen"), [("plain", "by hand"), ("other", "tap")])
+def test_a_shell_by_hand_stands_only_where_the_parameters_are_its_own(
+    name: str, seen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def other(self: SDK, count: int, *, newer: int = 0) -> int:
+        return count
+
+    def quick(original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
+        def shell(self: Any, count: int) -> Any:
+            told.append("by hand")
+            return original(self, count)
+
+        return shell
+
+    monkeypatch.setattr(SDK, "other", other, raising=False)
+    patches = Patches()
+    patches.module = inspect.getmodule(SDK)
+    target = Target("SDK", name, ("count",), before=lambda observer, sdk, call: told.append("tap"), quick=quick)
+    patches.install((target,), Observer.__new__(Observer))
+    assert getattr(SDK(), name)(3) == 3
+    assert inspect.signature(getattr(SDK, name)) == inspect.signature(getattr(SDK, name).__wrapped__)
+    patches.restore()
+    assert told == [seen]

@@ -52,6 +52,7 @@ class Record:
         "observer",
         "own",
         "prompt",
+        "quiet",
         "request",
         "retries",
         "sighting",
@@ -81,10 +82,9 @@ class Record:
         self.retries: int | None = None
         self.conversation: bytes | None = None
         self.span: Span | None = None
-        self.own = self.claimed = False
+        self.own = self.claimed = self.heard = self.held = False
         self.written: frozenset[str] | None = None
-        self.heard = False
-        self.held = False
+        self.quiet: frozenset[str] = frozenset()
         self.context = otel.get_current()
         around = trace.get_current_span(self.context)
         self._ambient = ambient.inherited(
@@ -148,6 +148,7 @@ class Record:
         known = self._first_chunk is not None and type(data) is dict and self.asked.wire.dull(cast("JSON", data))
         if not known and isinstance(data, Mapping) and not self._once.locked():
             self.saw(cast("JSON", data))
+            self.quiet = self.asked.wire.quiet if self.began else self.quiet
 
     def saw(self, event: JSON) -> None:
         """One response, or one event of a stream."""

@@ -37,10 +37,15 @@ class Switch:
     observer: Observer | None = None
 
 
+Quick = Callable[[Callable[..., Any], Switch], Callable[..., Any]]
+"""Makes a shell by hand."""
+
+
 class Target(NamedTuple):
     """One function to stand at: attribute `name` of class `owner`; `parameters` are those that the flow reads.
 
-    An `optional` one is not in every release, and is not missed where it is not.
+    An `optional` one is not in every release, and is not missed where it is not. `quick` makes the tap's shell where
+    the function's parameters are exactly those of that shell: to pack and to unpack any others costs more than it does.
     """
 
     owner: str
@@ -48,6 +53,7 @@ class Target(NamedTuple):
     parameters: tuple[str, ...]
     around: Step | None = None
     before: Tap | None = None
+    quick: Quick | None = None
     optional: bool = False
 
 
@@ -94,6 +100,10 @@ Start = Callable[[Observer, Any, tuple[Any, ...], dict[str, Any]], Around]
 
 def _shell(target: Target, original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
     """What stands in for `original`: same name, same signature, same kind of function."""
+    if target.quick is not None:
+        quick = target.quick(original, switch)
+        if list(inspect.signature(quick).parameters) == list(inspect.signature(original).parameters):
+            return functools.wraps(original)(quick)
     named = _named(original)
     if target.before is not None:
         return _tapped(target.before, named, original, switch)

@@ -67,19 +67,20 @@ class _Listener:
         self._framed = eventstream.MEDIA in content_type
         self._end = b"" if self._framed else b"\n" if record.asked.results else b"\n\n"
         self._lines = self._framed or record.asked.results or "text/event-stream" in content_type
-        self._kept = bytearray()
+        self.kept: bytearray | bytes = bytearray()
+        """What nobody has read yet; once somebody reads events, the last bytes alone."""
         self._searched = 0
 
     def pass_by(self, chunk: bytes) -> None:
         """`chunk` is about to be read; what came before it has been."""
         if self._record.heard:
-            self._kept[:] = chunk
+            self.kept = chunk
             return
-        if self._lines and self._kept.find(self._end, max(0, self._searched - 3)) >= 0:
+        if self._lines and self.kept.find(self._end, max(0, self._searched - 3)) >= 0:
             self._read_events()
-        self._searched = len(self._kept)
-        if len(self._kept) + len(chunk) <= LARGEST_BODY:
-            self._kept += chunk
+        self._searched = len(self.kept)
+        if len(self.kept) + len(chunk) <= LARGEST_BODY:
+            self.kept += chunk
 
     def flush(self) -> None:
         """All bytes have come in: what is complete is read at once, before others end the span that it belongs to."""
@@ -87,14 +88,14 @@ class _Listener:
             self.look_back()
         elif self._lines:
             self._read_events()
-        elif event := parsed(bytes(self._kept)):
-            self._kept.clear()
+        elif event := parsed(bytes(self.kept)):
+            self.kept = bytearray()
             self._record.saw(event)
 
     def finish(self) -> None:
         """Nothing more will be read."""
         if self._lines and not self._record.heard:
-            self._kept += self._end
+            self.kept += self._end
         self.flush()
 
     def leave(self) -> None:
@@ -113,7 +114,7 @@ class _Listener:
     def look_back(self) -> None:
         """Finds the server's own error in the last bytes: the SDK raises it instead of letting us hear it."""
         record = self._record
-        if record.heard and self._lines and not record.facts.terminal and b'"error"' in self._kept:
+        if record.heard and self._lines and not record.facts.terminal and b'"error"' in self.kept:
             for event in self._events():
                 if event.get("error"):
                     record.saw(event)
@@ -124,12 +125,12 @@ class _Listener:
 
     def _events(self) -> Iterator[JSON]:
         if self._framed:
-            framed, left = eventstream.events(bytes(self._kept))
-            self._kept = bytearray(left)
+            framed, left = eventstream.events(bytes(self.kept))
+            self.kept = bytearray(left)
             yield from framed
             return
-        *events, rest = bytes(self._kept).replace(b"\r\n", b"\n").split(self._end)
-        self._kept, self._searched = bytearray(rest), 0
+        *events, rest = bytes(self.kept).replace(b"\r\n", b"\n").split(self._end)
+        self.kept, self._searched = bytearray(rest), 0
         for event in events:
             lines = event.split(b"\n")
             data = event if self._end == b"\n" else b"\n".join(line[5:] for line in lines if line.startswith(b"data:"))
@@ -230,19 +231,27 @@ class Watched:
             self._finish()
 
     def _iter_bytes(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        record, listener = self._record, self._listener
         with Around(self._reading):
             for chunk in chunks:
                 self._pulling = False
-                safely(self._listener.pass_by, chunk)
+                if record.heard:
+                    listener.kept = chunk
+                else:
+                    safely(listener.pass_by, chunk)
                 yield chunk
                 self._pulling = True
 
     async def _aiter_bytes(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        record, listener = self._record, self._listener
         async with _closing(chunks):
             with Around(self._reading):
                 async for chunk in chunks:
                     self._pulling = False
-                    safely(self._listener.pass_by, chunk)
+                    if record.heard:
+                        listener.kept = chunk
+                    else:
+                        safely(listener.pass_by, chunk)
                     yield chunk
                     self._pulling = True
 

@@ -24,7 +24,7 @@ from ..providers.wire import JSON, Route, find, mapping, text
 from ..results import Results
 from ..safety import safely
 from .around import Flow
-from .drive import Target
+from .drive import Switch, Target
 from .response import KEY, listen, parsed, recorded, watch
 from .sent import credential
 
@@ -125,6 +125,7 @@ class Stainless:
         """Where to stand in the SDK's `_base_client` module."""
         asked = ("cast_to", "options")
         answered = ("options", "response", "stream", "retries_taken")
+        heard = ("data", "response")
         traced = tuple(
             Target(owner, "_request", asked, around=self.traced, optional=True)
             for owner in ("SyncAPIClient", "AsyncAPIClient")
@@ -135,7 +136,7 @@ class Stainless:
             Target("AsyncAPIClient", "request", asked, around=self.request),
             Target("SyncAPIClient", "_process_response", answered, around=self.process_response),
             Target("AsyncAPIClient", "_process_response", answered, around=self.process_response),
-            Target("BaseClient", "_process_response_data", ("data", "response"), before=self.process_data),
+            Target("BaseClient", "_process_response_data", heard, before=self.process_data, quick=_heard),
             Target("BaseClient", "_build_request", ("options",), before=self.ask_why, optional=True),
         )
 
@@ -214,9 +215,7 @@ class Stainless:
 
     def process_data(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> None:
         """One parsed body or stream event, before the SDK builds its model of it."""
-        record = recorded(call["response"])
-        if record is not None:
-            record.hear(call["data"])
+        _hear(call["data"], call["response"])
 
     def _record(self, observer: Observer, client: Any, options: Any, response: Any, *, stream: bool) -> Record | None:
         underway = _underway.get()
@@ -228,6 +227,28 @@ class Stainless:
         # Else another instrumentation replaced `request` and bypasses ours.
         asked = _ask(self._sdk, observer, client, options, response.request.url, stream=stream)
         return _record(observer, asked, _elapsed(response))
+
+
+def _hear(data: object, response: Any) -> None:
+    record = recorded(response)
+    if record is not None:
+        record.hear(data)
+
+
+def _heard(original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
+    """The shell for events: what most of them cost is their own type's look-up, and no call of ours."""
+
+    def heard(self: Any, *, data: Any, cast_to: Any, response: Any) -> Any:
+        if switch.observer is not None:
+            try:
+                quiet = data.get("type") in response.extensions[KEY].quiet
+            except (AttributeError, KeyError, TypeError):
+                quiet = False
+            if not quiet:
+                safely(_hear, data, response)
+        return original(self, data=data, cast_to=cast_to, response=response)
+
+    return heard
 
 
 def _elapsed(response: Any) -> float:

@@ -68,15 +68,15 @@ def _content(content: object) -> list[Any]:
     return [{"type": "text", "text": content}] if isinstance(content, str) else items(content)
 
 
-def _bare(block: object) -> tuple[Any, str | None]:
+def _bare(block: object, deep: int = 4) -> tuple[Any, str | None]:
     """A block without its markers, and the TTL that they ask for. Results of tools may hold marked blocks."""
     if not isinstance(block, Mapping):
         return block, None
     data, mark = unmarked(cast("JSON", block), MARKER)
     inner = data.get("content")
-    if not isinstance(inner, list):
+    if not isinstance(inner, list) or not deep:
         return data, mark
-    parts = [_bare(part) for part in cast("list[object]", inner)]
+    parts = [_bare(part, deep - 1) for part in cast("list[object]", inner)]
     marks = [found for _, found in parts if found is not None]
     if marks:
         data = {**data, "content": [part for part, _ in parts]}
@@ -89,7 +89,7 @@ def _kind(block: object) -> object:
 
 def _searches(tool: object) -> bool:
     """Whether a tool is Anthropic's web search: switching it changes the system prompt and leaves the tools cached."""
-    return str(_kind(tool) or "").startswith("web_search")
+    return (text(_kind(tool)) or "").startswith("web_search")
 
 
 def _blocks(body: JSON) -> Blocks:
@@ -99,7 +99,7 @@ def _blocks(body: JSON) -> Blocks:
         for tool in tools:
             if _searches(tool) is chosen:
                 data, mark = _bare(tool)
-                blocks.add(cast("Literal['tools', 'system']", section), _kind(tool) or "custom", data, mark)
+                blocks.add(cast("Literal['tools', 'system']", section), text(_kind(tool)) or "custom", data, mark)
     for block in _content(body.get("system")):
         data, mark = _bare(block)
         blocks.add("system", _kind(block), data, mark)
@@ -143,14 +143,16 @@ def _prompt(request: Request) -> Prompt | None:
         state=state,
         mode="implicit" if whole else mode,
         lifetime=text(whole.get("ttl")),
-        prewarm=body.get("max_tokens") == 0,
+        prewarm=type(given := body.get("max_tokens")) is int and given == 0,
     )
 
 
 def _opening(body: JSON) -> object:
     """The first message, unless the server holds it: a conversation grows at its end."""
     first = mapping(next(iter(items(body.get("messages"))), None))
-    return None if body.get("thread") else [_bare(block)[0] for block in _content(first.get("content"))] or None
+    return (
+        None if mapping(body.get("thread")) else [_bare(block)[0] for block in _content(first.get("content"))] or None
+    )
 
 
 def _asking(provider: str, body: JSON, previous: str | None) -> JSON | None:
@@ -211,7 +213,7 @@ _DULL: Final = frozenset({"content_block_start", "content_block_delta", "content
 
 
 def _dull(event: JSON) -> bool:
-    return event.get("type") in _DULL
+    return text(event.get("type")) in _DULL
 
 
 def _results(line: JSON) -> Facts | None:
@@ -246,7 +248,9 @@ def _doubts(turns: list[dict[str, Any]], apart: list[dict[str, Any]]) -> Iterato
         yield "malformed:iterations"
 
 
-MESSAGES: Final = Wire("anthropic.messages", "chat", _prompt, _read, _usage, _dull, opening=_opening, asking=_asking)
+MESSAGES: Final = Wire(
+    "anthropic.messages", "chat", _prompt, _read, _usage, _dull, quiet=_DULL, opening=_opening, asking=_asking
+)
 RESULTS: Final = Wire("anthropic.results", "chat", _prompt, _results, _usage, _dull)
 
 ROUTES: Final = (

@@ -86,7 +86,12 @@ TICKS_PER_USD: Final = 10**10
 
 def _billed(usage: JSON) -> float | None:
     cost, ticks = number(usage.get("cost")), usage.get("cost_in_usd_ticks")
-    if cost is not None or isinstance(ticks, bool) or not isinstance(ticks, int | float) or not ticks >= 0:
+    if (
+        cost is not None
+        or isinstance(ticks, bool)
+        or not isinstance(ticks, int | float)
+        or not 0 <= ticks < TICKS_PER_USD**2
+    ):
         return cost
     return ticks / TICKS_PER_USD
 
@@ -105,12 +110,12 @@ def _part(blocks: Blocks, section: Literal["system", "messages"], part: object, 
 def _message(blocks: Blocks, message: object, in_head: bool) -> bool:
     """Adds one message or input item, a block for each of its parts; says whether the head goes on."""
     fields = mapping(message)
-    in_head = in_head and fields.get("role") in SYSTEM_ROLES
+    in_head = in_head and text(fields.get("role")) in SYSTEM_ROLES
     section: Literal["system", "messages"] = "system" if in_head else "messages"
     parts = items(fields.get("content"))
     if not parts:
         data, mark = unmarked(fields, MARKER) if fields else (message, None)
-        blocks.add(section, fields.get("type") or "text", data, mark)
+        blocks.add(section, text(fields.get("type")) or "text", data, mark)
         return in_head
     around = {name: value for name, value in fields.items() if name != "content"}
     for index, part in enumerate(parts):
@@ -146,7 +151,7 @@ def _tools(body: JSON, *names: str) -> Blocks:
         for tool in items(body.get(name)):
             fields = mapping(tool)
             data, mark = unmarked(fields, MARKER) if fields else (tool, None)
-            blocks.add("tools", fields.get("type") or "function", data, mark)
+            blocks.add("tools", text(fields.get("type")) or "function", data, mark)
     return blocks
 
 
@@ -165,22 +170,27 @@ def _responses_prompt(request: Request) -> Prompt | None:
         blocks.add("system", "text", body["instructions"])
     given = body.get("input")
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else items(given)
-    held = (body.get("previous_response_id"), body.get("conversation"), body.get("prompt"))
-    state = next((text(value) or text(mapping(value).get("id")) or "unnamed" for value in held if value), None)
+    held = (body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
+    state = next((state for value in held if (state := _state(value))), None)
     if not messages and state is None and not tuple(blocks):
         return None
     return _prompt(body, blocks, messages, params(body, RESPONSES_PARAMS), state)
 
 
+def _state(held: object) -> str | None:
+    """Which state of the server's a parameter names."""
+    return text(held) or (text(mapping(held).get("id")) or "unnamed" if mapping(held) else None)
+
+
 def _opening(body: JSON) -> object:
     """The first input item, unless the server holds it: a conversation grows at its end."""
-    return None if body.get("previous_response_id") else next(iter(items(body.get("input"))), None)
+    return None if text(body.get("previous_response_id")) else next(iter(items(body.get("input"))), None)
 
 
 def _asking(provider: str, body: JSON, previous: str | None) -> JSON | None:
     """Asks by `comparison_response_id` (diagnostics page, autumn 2026: GPT-5.6 and later on OpenAI's own API)."""
     options: JSON = mapping(body.get("prompt_cache_options"))
-    known = _DIAGNOSED.match(str(body.get("model")))
+    known = _DIAGNOSED.match(text(body.get("model")) or "")
     if previous is None or provider != "openai" or known is None or "comparison_response_id" in options:
         return None
     return {**body, "prompt_cache_options": {**options, "comparison_response_id": previous}}
@@ -245,6 +255,12 @@ def _responses_read(event: JSON) -> Facts | None:
     )
 
 
+_DELTAS: Final = frozenset(
+    f"response.{what}.delta"
+    for what in ("output_text", "reasoning_text", "reasoning_summary_text", "function_call_arguments")
+)
+
+
 def _responses_dull(event: JSON) -> bool:
     kind = event.get("type")
     return isinstance(kind, str) and kind != "error" and "response" not in event
@@ -268,7 +284,7 @@ def _responses_usage(facts: Facts) -> Usage | None:
 CHAT: Final = Wire("openai.chat", "chat", _chat_prompt, _chat_read, _chat_usage, _chat_dull)
 RESPONSES: Final = Wire(
     "openai.responses", "chat", _responses_prompt, _responses_read, _responses_usage, _responses_dull,
-    fetched=True, opening=_opening, asking=_asking,
+    quiet=_DELTAS, fetched=True, opening=_opening, asking=_asking,
 )  # fmt: skip
 
 ROUTES: Final = (

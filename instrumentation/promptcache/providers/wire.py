@@ -24,8 +24,8 @@ class Wire(NamedTuple):
     """One wire format.
 
     `prompt` reads the body of a request (None where it cannot); `read` one response or stream event (None where it
-    says nothing); `usage` the merged facts; `dull` tells cheaply that an event in mid-stream says nothing. `fetched`
-    says that a response can be asked for again later by its id.
+    says nothing); `usage` the merged facts; `dull` tells cheaply that an event in mid-stream says nothing, and `quiet`
+    are the types of most of those. `fetched` says that a response can be asked for again later by its id.
 
     For the provider's own diagnosis: `opening` is what a conversation begins with and keeps (None where that cannot be
     told), `asking` adds to a body the question why the response with the given id was not reused (None: do not ask).
@@ -37,6 +37,7 @@ class Wire(NamedTuple):
     read: Callable[[JSON], Facts | None]
     usage: Callable[[Facts], Usage | None]
     dull: Callable[[JSON], bool]
+    quiet: frozenset[str] = frozenset()
     fetched: bool = False
     opening: Callable[[JSON], object] = lambda body: None
     asking: Callable[[str, JSON, str | None], JSON | None] = lambda provider, body, previous: None
@@ -108,8 +109,10 @@ def items(value: object) -> list[Any]:
 
 
 def text(value: object) -> str | None:
-    """`value` if it is a string that says something."""
-    return value if isinstance(value, str) and value else None
+    """`value` if it is a string that says something; a lone surrogate in it, which no exporter takes, becomes `?`."""
+    if not isinstance(value, str) or not value:
+        return None
+    return value if type(value) is str and value.isascii() else str.encode(value, errors="replace").decode()
 
 
 def number(value: object) -> float | None:
@@ -238,8 +241,9 @@ def unmarked(part: JSON, marker: str) -> tuple[JSON, str | None]:
     """A content part less its cache marker, and the TTL that the marker asks for (None where there is no marker)."""
     if marker not in part:
         return part, None
-    mark = text(mapping(part[marker]).get("ttl")) or ""
-    return {name: value for name, value in part.items() if name != marker}, mark if part[marker] else None
+    asked = mapping(part[marker])
+    mark = (text(asked.get("ttl")) or "") if asked or part[marker] is True else None
+    return {name: value for name, value in part.items() if name != marker}, mark
 
 
 class Blocks:
