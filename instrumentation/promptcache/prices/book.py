@@ -160,7 +160,8 @@ class Book:
 
     def plan(self, request: Request, facts: Facts) -> Plan:
         """How a call is priced, without its usage: row, tier and periods, or why it has no price."""
-        asked = request.body.get("service_tier") or request.body.get("serviceTier")
+        given = (request.body.get(name) for name in ("service_tier", "serviceTier"))
+        asked = next((tier for tier in given if isinstance(tier, str) and tier), None)
         key = (
             request.provider,
             request.model,
@@ -170,7 +171,7 @@ class Book:
             facts.speed,
             facts.geo,
             facts.batch,
-            asked if isinstance(asked, str) else None,
+            asked,
         )
         found = self._plans.get(key)
         if found is None:
