@@ -237,10 +237,13 @@ def test_a_shell_by_hand_stands_only_where_the_parameters_are_its_own(
 
         return shell
 
+    def tap(*_: object) -> None:
+        told.append("tap")
+
     monkeypatch.setattr(SDK, "other", other, raising=False)
     patches = Patches()
     patches.module = inspect.getmodule(SDK)
-    target = Target("SDK", name, ("count",), before=lambda observer, sdk, call: told.append("tap"), quick=quick)
+    target = Target("SDK", name, ("count",), before=tap, quick=quick)
     patches.install((target,), Observer.__new__(Observer))
     assert getattr(SDK(), name)(3) == 3
     assert inspect.signature(getattr(SDK, name)) == inspect.signature(getattr(SDK, name).__wrapped__)
