@@ -1,0 +1,179 @@
+"""One call by each road into ours, as an SDK would take it, without the SDK: the flows, and what they lead to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterable, Mapping
+from random import Random
+from types import SimpleNamespace
+from typing import Any, Final, NamedTuple
+
+import httpx2
+
+from promptcache.observer import Observer
+from promptcache.patch import bedrock, google
+from promptcache.patch.around import Around, Flow
+from promptcache.patch.drive import followed
+from promptcache.patch.sdks import targets
+from promptcache.patch.stainless import Stainless
+from promptcache.safety import safely
+
+from . import wires
+
+
+def _stainless(module: str) -> Stainless:
+    (flows,) = {getattr(target.around or target.before, "__self__", None) for target in targets(module)}
+    assert isinstance(flows, Stainless)
+    return flows
+
+
+def _around(flow: Callable[..., Flow], *args: Any) -> Around:
+    return Around(lambda: flow(*args))
+
+
+def through_stainless(
+    module: str, path: str, observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool
+) -> None:
+    """As openai, anthropic and groq call: a request, its response, its parsed body or events."""
+    flows = _stainless(module)
+    client = SimpleNamespace(base_url=httpx2.URL(rng.choice(("https://api.openai.com/v1/", "http://127.0.0.1:9/v1/"))))
+    options = SimpleNamespace(
+        method="POST", url=path, json_data=body, extra_json=rng.choice((None, {}, {"user": "u"})), span_name=None
+    )  # fmt: skip
+    sent = httpx2.Request(
+        "POST", client.base_url.join(path[1:]), headers={"authorization": "Bearer secret"}, content=b"{}"
+    )
+    response = httpx2.Response(200, request=sent, headers={"content-type": "text/event-stream"} if stream else {})
+    response.stream = httpx2.ByteStream(b"")
+    if not stream:
+        response.read()
+    call = {
+        "cast_to": object,
+        "options": options,
+        "stream": stream,
+        "response": response,
+        "retries_taken": rng.choice((0, 1, None)),
+    }
+
+    def told() -> None:
+        for event in events:
+            safely(flows.process_data, observer, client, {"data": event, "response": response})
+
+    with _around(flows.request, observer, client, call):
+        safely(flows.ask_why, observer, client, call)
+        with _around(flows.process_response, observer, client, call):
+            if not stream:
+                told()
+    if stream:
+        told()
+        response.close()
+
+
+def through_google(observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool) -> None:
+    """As google-genai calls, all but its interactions: what comes back is text."""
+    client = SimpleNamespace(
+        vertexai=rng.random() < 0.5, api_key="k", _http_options=SimpleNamespace(base_url="https://g.example")
+    )
+    method = "streamGenerateContent?alt=sse" if stream else "generateContent"
+    call = {
+        "http_method": "post",
+        "path": f"models/gemini-2.5-flash:{method}",
+        "request_dict": _fields(body),
+        "http_options": None,
+    }
+    bodies = [SimpleNamespace(body=json.dumps(event), headers={"x-gemini-service-tier": "flex"}) for event in events]
+    if stream:
+        list(followed(_around(google.exchange, observer, client, call), _items(bodies)))
+        return
+    with _around(google.exchange, observer, client, call) as turn:
+        turn.result = bodies[0] if bodies else None
+
+
+def _items(items: Iterable[Any]) -> Generator[Any]:
+    yield from items
+
+
+def through_interactions(observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool) -> None:
+    """As google-genai's interactions call: bytes to and fro."""
+    sent = httpx2.Request("POST", "https://g.example/v1beta/interactions", content=json.dumps(body).encode())
+    with _around(google.interact, observer, None, {"request": sent, "stream": stream}) as turn:
+        turn.result = httpx2.Response(200, request=sent, content=json.dumps(events[0] if events else None).encode())
+
+
+def _fields(value: Any) -> dict[str, Any]:
+    """What an SDK makes sure is an object."""
+    held: Any = value  # narrowed types of containers are unknown to a type checker
+    return held if isinstance(value, dict) else {}
+
+
+class _Stream:
+    """What an SDK leaves to be read."""
+
+
+def through_bedrock(
+    operation: str, observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool
+) -> None:
+    """As botocore calls."""
+    meta = SimpleNamespace(
+        endpoint_url="https://bedrock-runtime.eu-west-1.amazonaws.com",
+        service_model=SimpleNamespace(service_name="bedrock-runtime"),
+    )
+    client, left = SimpleNamespace(meta=meta), _Stream()
+    params = _fields(body)
+    if operation.startswith("Invoke"):
+        params = {"modelId": rng.choice(("us.anthropic.claude-sonnet-5-v1:0", "arn:x")), "body": json.dumps(body)}
+    call = {"operation_name": operation, "api_params": params}
+    answer = _fields(events[0]) if operation == "Converse" else {"stream": left, "body": left}
+    with _around(bedrock.call, observer, client, call), _around(bedrock.send, observer, client, {}) as turn:
+        turn.result = SimpleNamespace(status_code=200), answer
+    if operation == "InvokeModel":
+        with _around(bedrock.read, observer, left, {"amt": None}) as turn:
+            turn.result = json.dumps(events[0] if events else None).encode()
+    elif stream:
+        if operation.startswith("Invoke"):
+            events = [{"chunk": {"bytes": json.dumps(event).encode()}} for event in events]
+        list(followed(_around(bedrock.events, observer, left, {}), _items(map(_fields, events))))
+    with _around(bedrock.close, observer, left, {}):
+        pass
+
+
+class Road(NamedTuple):
+    """A wire and a way to it. A `plain` one carries text: nothing that JSON does not know; an `opaque` one any body."""
+
+    body: Any
+    response: Any
+    event: Any
+    call: Callable[[Observer, Random, Any, list[Any], bool], None]
+    plain: bool = False
+    opaque: bool = False
+
+
+def _by(module: str, path: str) -> Callable[..., None]:
+    return lambda *args: through_stainless(module, path, *args)
+
+
+def _operation(plain: str, streamed: str) -> Callable[..., None]:
+    return lambda *args: through_bedrock(streamed if args[-1] else plain, *args)
+
+
+_OPENAI: Final = "openai._base_client"
+ROADS: Final[Mapping[str, Road]] = {
+    "openai-chat": Road(wires.CHAT_BODY, wires.CHAT_EVENT, wires.CHAT_EVENT, _by(_OPENAI, "/chat/completions")),
+    "openai-responses": Road(
+        wires.RESPONSES_BODY, wires.RESPONSE, wires.RESPONSES_EVENT, _by(_OPENAI, "/responses")
+    ),
+    "anthropic": Road(
+        wires.MESSAGES_BODY, wires.MESSAGE, wires.MESSAGES_EVENT, _by("anthropic._base_client", "/v1/messages")
+    ),
+    "gemini": Road(wires.CONTENT_BODY, wires.CONTENT_EVENT, wires.CONTENT_EVENT, through_google, plain=True),
+    "gemini-interactions": Road(
+        wires.INTERACTION_BODY, wires.INTERACTION_EVENT, wires.INTERACTION_EVENT, through_interactions, plain=True
+    ),
+    "bedrock-converse": Road(
+        wires.CONVERSE_BODY, wires.CONVERSE_RESPONSE, wires.CONVERSE_EVENT, _operation("Converse", "ConverseStream")
+    ),
+    "bedrock-invoke": Road(
+        {**wires.MESSAGES_BODY, "anthropic_version": "bedrock-2023-05-31"}, wires.MESSAGE, wires.MESSAGES_EVENT,
+        _operation("InvokeModel", "InvokeModelWithResponseStream"), plain=True, opaque=True,
+    ),
+}  # fmt: skip

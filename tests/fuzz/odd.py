@@ -1,0 +1,155 @@
+"""What an application, or a server, may put where something sensible belongs."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import inspect
+import uuid
+from collections import UserDict
+from collections.abc import Callable, Generator
+from enum import IntEnum, StrEnum
+from random import Random
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, Final
+
+import openai
+from openai import NOT_GIVEN, Omit
+
+from ..calls import SYSTEM, Reply
+
+BIG: Final = "line of a log, 2026-11-20T10:00:00Z, ok\n" * (10 * 2**20 // 40)
+"""A block of 10 MB."""
+
+
+class Loud:
+    """An object of the application's own, which nobody else may touch."""
+
+    def _never(self, *_: Any) -> Any:
+        raise AssertionError("an object of the application's was touched")
+
+    __eq__ = __hash__ = __len__ = __iter__ = __bool__ = __str__ = __repr__ = __contains__ = __getitem__ = _never
+
+
+class Word(StrEnum):
+    USER = "user"
+
+
+class Count(IntEnum):
+    TEN = 10
+
+
+class Text(str):
+    __slots__ = ()
+
+
+def _items() -> Generator[str]:
+    yield "consumed"
+
+
+def _cycle() -> Any:
+    ring: dict[str, Any] = {"type": "text"}
+    ring["content"] = [ring]
+    return ring
+
+
+def _deep(depth: int) -> Any:
+    nest: Any = "bottom"
+    for level in range(depth):
+        nest = [nest] if level % 2 else {"content": nest}
+    return nest
+
+
+JSON: Final[tuple[Callable[[Random], Any], ...]] = (
+    lambda rng: None,
+    lambda rng: rng.choice((True, False)),
+    lambda rng: rng.choice((0, -1, 1, -(2**63), 2**63, 2**64, 10**12, 10**400, 4096)),
+    lambda rng: rng.choice((float("nan"), float("inf"), float("-inf"), -0.0, 0.5, -1.5, 1e308, 5e-324, 3.0)),
+    lambda rng: rng.choice(("", " ", "\ud800", "a\udfffb", "\x00", "é" * 9, "🦊", "null", "NaN", "-1", "12", "text")),
+    lambda rng: {},
+    lambda rng: [],
+    lambda rng: [[]],
+    lambda rng: dict[str, Any]({"": None, "type": {}, "content": [None, 1, "x", [[]]]}),
+    lambda rng: {"text": "x" * rng.randrange(3000), "\ud800": ["\udc00"]},
+    lambda rng: [rng.randrange(-9, 99) for _ in range(rng.randrange(9))],
+    lambda rng: _deep(rng.choice((3, 9, 60))),
+)
+"""What JSON can say."""
+
+PYTHON: Final[tuple[Callable[[Random], Any], ...]] = (
+    lambda rng: rng.choice((NOT_GIVEN, Omit(), ..., object, object())),
+    lambda rng: rng.choice((b"bytes", bytearray(b"more"), memoryview(b"view"), b"")),
+    lambda rng: Loud(),
+    lambda rng: _items(),
+    lambda rng: map(str, _items()),
+    lambda rng: iter(["consumed"]),
+    lambda rng: _cycle(),
+    lambda rng: _deep(rng.choice((150, 300, 3000))),
+    lambda rng: rng.choice((Word.USER, Count.TEN, Text("sub"), 1j)),
+    lambda rng: rng.choice((decimal.Decimal("NaN"), datetime.datetime.now(), uuid.UUID(int=7), range(3))),
+    lambda rng: rng.choice(({1, 2}, frozenset({"a"}), (1, (2,)), {1: "one", None: 2, ("a",): [3]})),
+    lambda rng: rng.choice((UserDict(type="text", text="u"), MappingProxyType({"type": "text"}), SimpleNamespace(a=1))),
+    lambda rng: rng.choice((Reply(text="model"), Reply, openai.APIError, ValueError("canary"), len)),
+)
+"""What only an application in the same process can say."""
+
+
+class Odd:
+    """Makes odd trees out of sensible ones. `plain` ones could have come over a wire."""
+
+    def __init__(self, rng: Random, *, plain: bool = False, rate: float = 0.06) -> None:
+        self.rng, self._rate = rng, rng.choice((0.0, rate, rate, 4 * rate))
+        self._plain = plain
+        self.made: list[Any] = []
+
+    def value(self) -> Any:
+        """Nothing that anybody expects."""
+        kinds = JSON if self._plain or self.rng.random() < 0.6 else PYTHON
+        made = BIG if not self._plain and self.rng.random() < 0.0005 else self.rng.choice(kinds)(self.rng)
+        self.made.append(made)
+        return made
+
+    def tree(self, tree: Any) -> Any:
+        """`tree` with some of it left out, doubled, or replaced. A function in it makes one of many."""
+        rng = self.rng
+        held: Any = tree  # narrowed types of containers are unknown to a type checker
+        if rng.random() < self._rate:
+            return self.value()
+        if callable(tree):
+            return self.tree(tree(rng))
+        if isinstance(tree, dict):
+            fields: dict[str, Any] = held
+            found = {name: self.tree(value) for name, value in fields.items() if rng.random() > self._rate}
+            return MappingProxyType(found) if not self._plain and rng.random() < self._rate / 9 else found
+        if isinstance(tree, list):
+            entries: list[Any] = held
+            many = (1, 1, 1, 1, rng.randrange(4))
+            grown = [self.tree(entry) for entry in entries for _ in range(rng.choice(many))]
+            return grown if self._plain or rng.random() > self._rate else tuple(grown)
+        return tree
+
+    def untouched(self) -> bool:
+        """Whether no generator that was made has been read."""
+        return all(inspect.getgeneratorstate(one) == "GEN_CREATED" for one in self.made if inspect.isgenerator(one))
+
+
+COUNTS: Final = (0, 0, 1, 7, 900, 1024, 4096, 20_000, 10**6, 10**11, 10**12 - 1)
+
+
+def count(rng: Random) -> int:
+    """Tokens."""
+    return rng.choice(COUNTS) + rng.randrange(3)
+
+
+def words(rng: Random) -> str:
+    """A text that another request may share in part."""
+    start = rng.choice(("", SYSTEM[:9000], SYSTEM[:500], "Hello. " * 30))
+    stamp = rng.choice(
+        ("", "", f"Today is 2026-11-{rng.randrange(10, 30)}T10:00:00Z. ", f"id {uuid.UUID(int=rng.getrandbits(128))}; ")
+    )
+    return rng.choice((stamp + start, start + stamp, start, f"Where is order {rng.randrange(99)}?"))
+
+
+def one_of(*choices: Any) -> Callable[[Random], Any]:
+    """Any of them."""
+    return lambda rng: rng.choice(choices)

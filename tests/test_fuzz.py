@@ -1,0 +1,130 @@
+"""Requests and usage as nobody should send them: nothing raises, nothing is said, and what is written adds up.
+
+A short run; `make fuzz` takes at least 100,000 of each road.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from random import Random
+from typing import Any, Final
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from opentelemetry.sdk.trace import ReadableSpan
+
+from promptcache import Settings, safety
+from promptcache.meters import Meters
+from promptcache.model import OUTCOMES
+from promptcache.observer import Observer
+
+from .conftest import Telemetry
+from .fuzz.calls import ROADS, Road
+from .fuzz.odd import Odd
+
+LARGEST: Final = 2**63
+PARTS: Final = tuple(f"promptcache.cost.{part}" for part in ("input", "cache_read", "cache_write", "output"))
+
+
+class Said(logging.Handler):
+    """All that is logged, by whomever."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+
+class Process:
+    """What is shared by the calls of one road, which come and go as in a service."""
+
+    def __init__(self) -> None:
+        self.telemetry = Telemetry()
+        settings = Settings(hash_key="k", hashes="all", provider_diagnostics=True)
+        self.observer = Observer(
+            settings, self.telemetry.tracers.get_tracer("t"), Meters(self.telemetry.meters.get_meter("t")),
+            clock=self._tick,
+        )  # fmt: skip
+        self.said, self.calls, self._now = Said(), 0, 1_780_000_000.0
+        logging.getLogger().addHandler(self.said)
+
+    def _tick(self) -> float:
+        self._now += 7.0
+        return self._now
+
+    def call(self, road: Road, rng: Random) -> Sequence[ReadableSpan]:
+        """One odd call; its span, none where the body shows nothing that is known."""
+        safety._said.clear()  # pyright: ignore[reportPrivateUsage]  # else a second failure of a kind would be silent
+        given, answered, stream = Odd(rng, plain=road.plain), Odd(rng, plain=True), rng.random() < 0.5
+        body = given.tree(road.body)
+        events = [
+            answered.tree(road.event if stream else road.response) for _ in range(rng.randrange(5) if stream else 1)
+        ]
+        road.call(self.observer, rng, body, events, stream)
+        assert given.untouched()
+        assert not self.said.lines
+        spans = self.telemetry.exporter.get_finished_spans()
+        self.telemetry.exporter.clear()
+        self.calls += len(spans)
+        assert len(spans) == 1 or (road.opaque and not spans)
+        return spans
+
+
+def sound(value: Any) -> bool:
+    """Whether every exporter can carry it."""
+    held: Any = value  # narrowed types of containers are unknown to a type checker
+    if isinstance(value, tuple):
+        return all(type(entry) is str and sound(entry) for entry in held)
+    if type(value) is str:
+        return value.encode(errors="ignore").decode() == value
+    if type(value) is float:
+        return math.isfinite(value)
+    return type(value) is bool or (type(value) is int and abs(value) < LARGEST)
+
+
+def holds(span: ReadableSpan) -> None:
+    """The invariants of what is written."""
+    found: Any = span.attributes or {}
+    assert not {name: value for name, value in found.items() if not sound(value)}
+    assert found["promptcache.outcome"] in OUTCOMES
+    assert "error.type" not in found or isinstance(found["error.type"], str)
+    if "promptcache.input_tokens" in found:
+        told = [found.get(f"promptcache.{name}_tokens") or 0 for name in ("input", "uncached", "read", "write")]
+        assert told[0] == sum(told[1:])
+        assert min(told) >= 0
+        assert 0 <= found.get("promptcache.hit_ratio", 0) <= 1
+        split = sum(found.get(f"promptcache.write_tokens.{ttl}", 0) for ttl in ("5m", "30m", "1h", "12h"))
+        assert split <= told[3]
+        assert found.get("promptcache.missed_tokens", 0) <= told[0]
+    if found.get("promptcache.cost.source") == "local":
+        parts = sum(found[name] for name in PARTS if name in found)
+        assert parts <= found["promptcache.cost.amount"] * (1 + 1e-9) + 1e-12
+        assert found.get("promptcache.wasted_usd", 0.0) >= 0
+
+
+@pytest.fixture(params=ROADS)
+def road(request: pytest.FixtureRequest) -> Road:
+    return ROADS[request.param]
+
+
+@pytest.fixture
+def process() -> Iterator[Process]:
+    made = Process()
+    yield made
+    logging.getLogger().removeHandler(made.said)
+
+
+def test_nothing_odd_is_noticed(road: Road, process: Process) -> None:
+    @given(rng=st.randoms(use_true_random=True))
+    def call(rng: Random) -> None:
+        for span in process.call(road, rng):
+            holds(span)
+
+    call()
+    assert process.telemetry.metric("promptcache.calls") == process.calls
+    assert not process.said.lines
