@@ -20,6 +20,8 @@ _RELATED: Final = 0.5
 """How much of the static part two prompts must share to be versions of one program."""
 _SPEAKING: Final = 192
 """A history counts as the same one from this many common bytes on, or from two common blocks on."""
+FORM: Final = "form"
+"""The hint of the same text in another wrapping, such as a string and one text part."""
 _SLIGHT: Final = 32
 """How many bytes a value that merely changes may grow or shrink by."""
 
@@ -198,6 +200,8 @@ def _images(nodes: Sequence[Node]) -> int:
 
 def _resembles(node: Node, other: Node) -> bool:
     """Whether a message is the earlier one changed: they begin or end alike."""
+    if node.grain == other.grain:
+        return True
     start, _ = parted(node.grain, other.grain)
     alike = start >= _RELATED * min(node.size, other.size) and start > 0
     return node.kind == other.kind and (alike or node.grain.tail == other.grain.tail != 0)
@@ -208,8 +212,9 @@ def _resembles(node: Node, other: Node) -> bool:
 
 def _inside(found: Difference, node: Node, other: Node, reader: Reader) -> Difference:
     """`found`, with what the change inside one block shows."""
-    data = reader.data(node.link)
-    text = body(data)
+    if node.grain == other.grain:
+        return found.but(cause="serialization_nondeterminism", hint=FORM, weak=False, offset=0)
+    text = body(reader.data(node.link))
     new, old = reader.deep(node.link), reader.deep(other.link)
     start, end = parted(node.grain, other.grain)
     step = end - start

@@ -10,7 +10,7 @@ from ..causes import PARAMS
 from ..memory import Scope, Trace
 from ..model import Cost, Usage
 from ..rules import Rule
-from .compare import ORDER, Difference
+from .compare import FORM, ORDER, Difference
 
 _SLACK: Final = 0.25
 """How far an estimate of tokens may be off before it is believed to show a miss."""
@@ -155,8 +155,16 @@ def _sure(case: Case, relative: Relative, missed: int, explained: Finding | None
     often = relative.trace.streak if relative.trace.place == (difference.section, difference.index) else 0
     if difference.weak and not difference.continues and often + 1 < _OFTEN:
         return None
+    if difference.hint == FORM and not _ends_there(case, relative):
+        return Finding("unknown", missed, 0.3, relative)
     confidence = 0.9 if often else 0.7 if difference.cause == "volatile_token" else 0.95
     return Finding(difference.cause or "unknown", missed, confidence, relative, difference)
+
+
+def _ends_there(case: Case, relative: Relative) -> bool:
+    """Whether the read shows that the provider told the two forms apart: it goes as far as the change, no further."""
+    read = case.usage.read or 0
+    return 0 < read <= relative.shared + case.rule.step + _SLACK * relative.shared
 
 
 def _lapsed(case: Case, relative: Relative, missed: int) -> Finding | None:

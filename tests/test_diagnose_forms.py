@@ -1,0 +1,94 @@
+"""The same text in another wrapping: whether a provider tells a string from one text part is documented nowhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from promptcache.grain import grain, parted
+from promptcache.model import Block, Prompt, Request
+from promptcache.providers import openai
+
+from .test_diagnose import FILLER, Lab
+
+WORDS = "Where is my parcel, please? "
+
+
+def chat(*messages: Any, system: Any = FILLER) -> Prompt:
+    roles = ("user", "assistant")
+    said = [{"role": roles[at % 2], "content": content} for at, content in enumerate(messages)]
+    body = {"model": "gpt-4.1", "messages": [{"role": "system", "content": system}, *said]}
+    prompt = openai.CHAT.prompt(Request("w", "openai", "chat", "gpt-4.1", "h", 443, False, body, b"", 0.0))
+    assert prompt is not None
+    return prompt
+
+
+def part(words: str) -> list[dict[str, str]]:
+    return [{"type": "text", "text": words}]
+
+
+FIRST, SECOND, LAST = WORDS * 40, WORDS * 90, WORDS * 3
+BEFORE, AFTER = chat(FIRST, SECOND), chat(FIRST, part(SECOND), LAST)
+
+
+def test_a_string_and_its_text_part_are_different_blocks_as_sent() -> None:
+    assert BEFORE.blocks[2].data != AFTER.blocks[2].data
+    assert grain(FIRST) != grain(SECOND)
+
+
+def test_a_provider_that_reads_both_alike_is_not_contradicted() -> None:
+    lab = Lab()
+    lab.call(BEFORE, input=4000)
+    assert lab.call(AFTER, 3968, input=4100).outcome == "hit"
+
+
+def test_a_read_that_ends_at_the_other_form_shows_that_it_is_another_prefix() -> None:
+    lab = Lab()
+    lab.call(BEFORE, input=4000)
+    said = lab.call(AFTER, 2304, input=4100)
+    assert (said.reason, said.section, said.index, said.offset, said.hint) == (
+        "serialization_nondeterminism", "messages", 1, 0, "form",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("read", [0, 3584])
+def test_a_miss_that_begins_elsewhere_is_not_blamed_on_the_form(read: int) -> None:
+    lab = Lab()
+    lab.call(BEFORE, input=4000)
+    said = lab.call(AFTER, read, input=4100)
+    assert (said.outcome, said.reason, said.section) == ("partial" if read else "miss", "unknown", None)
+
+
+def test_a_system_prompt_in_another_form_is_no_edited_one() -> None:
+    lab = Lab()
+    lab.call(chat(FIRST, SECOND), input=4000)
+    assert lab.call(chat(FIRST, SECOND, LAST, system=part(FILLER)), 0, input=4100).reason == "unknown"
+
+
+def test_other_words_in_another_form_are_rewritten() -> None:
+    lab = Lab()
+    lab.call(BEFORE, input=4000)
+    said = lab.call(chat(FIRST, part(SECOND[:-2] + "! "), LAST), 2304, input=4100)
+    assert (said.reason, said.index) == ("history_rewritten", 1)
+
+
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 300, 2047, 5000])
+def test_a_change_of_any_byte_shows_in_the_fingerprints(size: int) -> None:
+    text = (WORDS * 200)[:size]
+    for at in {0, size // 2, size - 1, max(0, size - 130)}:
+        other = grain(text[:at] + "#" + text[at + 1 :])
+        assert other != grain(text)
+        start, end = parted(other, grain(text))
+        assert start <= at < end
+    assert parted(grain(text), grain(text)) == (size, size)
+
+
+def test_the_form_counts_for_blocks_of_every_wire() -> None:
+    lab = Lab()
+    plain = Block("messages", 0, "text", {"role": "user", "content": FIRST})
+    wrapped = Block("messages", 0, "input_text", {"role": "user", "content": {"type": "input_text", "text": FIRST}})
+    tail = Block("messages", 1, "text", {"role": "user", "content": LAST})
+    system = chat("x").blocks[0]
+    lab.call(Prompt((system, plain)), input=3000)
+    assert lab.call(Prompt((system, wrapped, tail)), 1792, input=3100).hint == "form"
