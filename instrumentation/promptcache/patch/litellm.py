@@ -18,13 +18,12 @@ from functools import partial
 from typing import Any, Final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-
 from ..observe import Record
 from ..observer import Asked, Observer
 from ..providers import anthropic, bedrock, gemini, gemini_caches, openai
 from ..providers.wire import JSON, Wire, find, mapping, text
 from ..safety import safely
+from ..spans import welcome
 from .around import Flow
 from .drive import Target
 from .named_caches import Where, managed, show_cached
@@ -123,7 +122,7 @@ _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
 
 def exchange(method: str, observer: Observer, handler: Any, call: Mapping[str, Any]) -> Flow:
     """One request and its answer: a call, or what is done to a named cache, or nothing of ours."""
-    if not is_instrumentation_enabled():
+    if not welcome():
         return _nothing()
     url = urlsplit(str(call["url"]))
     operation = gemini_caches.cache_operation(method, url.path)
@@ -151,7 +150,7 @@ def _called(record: Record) -> Flow:
         if not response.is_closed:
             response.extensions[KEY] = record
             record.begun()
-            watch(response, record)
+            watch(response, record, expected=False)
             return
         safely(listen, response, record)
     record.end()

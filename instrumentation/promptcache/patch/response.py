@@ -59,10 +59,11 @@ class _Listener:
     """Reads what passes by, as long as nobody else does.
 
     Whoever parses a stream has parsed each complete event before it asks for the next bytes. So an event is read here
-    only when more bytes are asked for and the record still has not heard anything.
+    only when more bytes are asked for and the record still has not heard anything; at once where nobody else is
+    `expected` to parse it.
     """
 
-    def __init__(self, record: Record, content_type: str) -> None:
+    def __init__(self, record: Record, content_type: str, *, expected: bool = True) -> None:
         self._record = record
         self._framed = eventstream.MEDIA in content_type
         self._end = b"" if self._framed else b"\n" if record.asked.results else b"\n\n"
@@ -70,6 +71,7 @@ class _Listener:
         self.kept: bytearray | bytes = bytearray()
         """What nobody has read yet; once somebody reads events, the last bytes alone."""
         self._searched = 0
+        self._at_once = not expected and self._lines
 
     def pass_by(self, chunk: bytes) -> None:
         """`chunk` is about to be read; what came before it has been."""
@@ -81,6 +83,8 @@ class _Listener:
         self._searched = len(self.kept)
         if len(self.kept) + len(chunk) <= LARGEST_BODY:
             self.kept += chunk
+        if self._at_once:
+            self._read_events()
 
     def flush(self) -> None:
         """All bytes have come in: what is complete is read at once, before others end the span that it belongs to."""
@@ -122,6 +126,8 @@ class _Listener:
     def _read_events(self) -> None:
         for event in self._events():
             self._record.saw(event)
+            if event.get("type") == self._record.asked.wire.last:
+                self._record.end()  # not every reader asks for the end of the bytes too
 
     def _events(self) -> Iterator[JSON]:
         if self._framed:
@@ -141,12 +147,12 @@ class _Listener:
 class Watched:
     """Stands in for a response's byte stream: the same bytes, and the call ends with it."""
 
-    def __init__(self, response: Any, record: Record) -> None:
+    def __init__(self, response: Any, record: Record, *, expected: bool = True) -> None:
         self._inner = response.stream
         self._response: ref[Any] = ref(response)
         self._request = response.request
         self._record = record
-        self._listener = _Listener(record, response.headers.get("content-type", ""))
+        self._listener = _Listener(record, response.headers.get("content-type", ""), expected=expected)
         self._pulling = False
         self._closed = False
         response.stream = self
@@ -275,6 +281,9 @@ def listen(response: Any, record: Record) -> None:
     listener.finish()
 
 
-def watch(response: Any, record: Record) -> None:
-    """Follows `response` to its end, whichever that is: read, closed, failed or dropped."""
-    _kind(response.stream.__class__)(response, record)
+def watch(response: Any, record: Record, *, expected: bool = True) -> None:
+    """Follows `response` to its end, whichever that is: read, closed, failed or dropped.
+
+    `expected` says that the record may hear of its events from whoever parses them.
+    """
+    _kind(response.stream.__class__)(response, record, expected=expected)

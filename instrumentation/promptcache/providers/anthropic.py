@@ -249,8 +249,9 @@ def _doubts(turns: list[dict[str, Any]], apart: list[dict[str, Any]]) -> Iterato
 
 
 MESSAGES: Final = Wire(
-    "anthropic.messages", "chat", _prompt, _read, _usage, _dull, quiet=_DULL, opening=_opening, asking=_asking
-)
+    "anthropic.messages", "chat", _prompt, _read, _usage, _dull, quiet=_DULL, last="message_stop", opening=_opening,
+    asking=_asking,
+)  # fmt: skip
 RESULTS: Final = Wire("anthropic.results", "chat", _prompt, _results, _usage, _dull)
 
 ROUTES: Final = (
