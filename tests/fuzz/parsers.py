@@ -1,0 +1,94 @@
+"""A coverage-guided run over all that reads what a server sends or an application asks.
+
+In an environment with `atheris` and this package: `python tests/fuzz/parsers.py -atheris_runs=1000000`. Half of the
+inputs are bytes as they come, the other half JSON built of the names that the fixtures know.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+atheris: Final[Any] = import_module("atheris")  # not typed, and in an environment of its own
+
+with atheris.instrument_imports(include=["promptcache"]):
+    from promptcache.model import Request
+    from promptcache.patch.response import parsed
+    from promptcache.prefix import Hasher
+    from promptcache.providers import anthropic, bedrock, eventstream, gemini, gemini_caches, openai
+    from promptcache.providers.wire import JSON, Wire, items, mapping
+
+WIRES: Final[list[Wire]] = [
+    openai.CHAT, openai.RESPONSES, anthropic.MESSAGES, anthropic.RESULTS, gemini.CONTENT, gemini.INTERACTION,
+    bedrock.CONVERSE,
+]  # fmt: skip
+HASHER: Final = Hasher(b"k")
+
+
+def _names(node: Any) -> Iterator[str]:
+    """All keys and all words."""
+    if isinstance(node, str) and len(node) < 40:
+        yield node
+    for entry in (*items(node), *mapping(node), *mapping(node).values()):
+        yield from _names(entry)
+
+
+_FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
+NAMES: Final = sorted({
+    "tools", "system", "messages", "content", "cache_control", "type", "text", "role", "instructions", "input", "ttl",
+    "parts", "contents", "systemInstruction", "cachePoint", "toolConfig", "prompt_cache_options", "iterations", "error",
+    *(name for path in _FIXTURES.rglob("*.json") for name in _names(json.loads(path.read_text()))),
+})  # fmt: skip
+
+
+def built(data: Any, deep: int = 0) -> Any:
+    """A value of JSON."""
+    kind = data.ConsumeIntInRange(0, 11 if deep < 6 else 6)
+    if kind == 0:
+        return data.PickValueInList([None, True, False, 0, "", [], {}])
+    if kind <= 2:
+        return data.PickValueInList(NAMES)
+    if kind == 3:
+        return data.ConsumeUnicode(12)
+    if kind <= 5:
+        return data.ConsumeInt(9)
+    if kind == 6:
+        return data.ConsumeFloat()
+    many = range(data.ConsumeIntInRange(0, 4))
+    if kind <= 8:
+        return [built(data, deep + 1) for _ in many]
+    return {data.PickValueInList(NAMES): built(data, deep + 1) for _ in many}
+
+
+def one(raw: bytes) -> None:
+    """One input: read as a response or an event, and as a request."""
+    data = atheris.FuzzedDataProvider(raw)
+    wire: Wire = data.PickValueInList(WIRES)
+    if data.ConsumeBool():
+        given = data.ConsumeBytes(len(raw))
+        event: JSON = parsed(given)
+        eventstream.events(given)
+    else:
+        event = mapping(built(data))
+    facts = wire.read(event)
+    usage = wire.usage(facts) if facts is not None else None
+    if usage is not None:
+        assert usage.uncached + (usage.read or 0) + (usage.write or 0) == usage.input
+        assert min(usage.uncached, usage.read or 0, usage.write or 0, usage.output or 0) >= 0
+        assert sum(usage.write_by_ttl.values()) == (usage.write or 0)
+    wire.dull(event)
+    gemini_caches.named_cache(event)
+    prompt = wire.prompt(Request(wire.name, "p", "chat", "amazon.nova", None, None, False, event, b"", 0.0))
+    if prompt is not None:
+        HASHER.chain(prompt)
+    opening = wire.opening(event)
+    wire.asking("openai" if wire.name.startswith("openai") else "anthropic", event, "one" if opening else None)
+
+
+if __name__ == "__main__":
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()
