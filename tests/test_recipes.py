@@ -1,0 +1,179 @@
+"""The README's recipes, run as printed; only each backend's host is replaced, by one on loopback that keeps all."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import grpc  # type: ignore[import-untyped]  # it ships no types
+import pytest
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
+
+from promptcache.attributes import OUTCOME, READ_TOKENS
+from promptcache.emulator.server import running
+
+from .alerts_e2e.stage import free_port
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+APP = """
+import sys
+from openai import OpenAI
+
+client = OpenAI()
+for question in ("Where is it?", "And now?", "Really?"):
+    prompt = [{"role": "system", "content": "Follow the handbook. " * 1000}, {"role": "user", "content": question}]
+    client.chat.completions.create(model="gpt-5.4", messages=prompt)
+print("done", flush=True)
+sys.stdin.read()
+"""
+CALLS = 3
+
+
+def recipe(title: str) -> str:
+    """The commands below a headline, less what installs packages."""
+    (block,) = re.findall(rf"^### {title}.*?\n```sh\n(.*?)```", README, re.MULTILINE | re.DOTALL)
+    return "\n".join(line for line in block.splitlines() if not line.startswith("pip install"))
+
+
+@pytest.fixture
+def model() -> Iterator[str]:
+    with running() as url:
+        yield url
+
+
+class Sink(service.TraceServiceServicer):
+    """A backend that takes OTLP, over gRPC and HTTP, and keeps spans, names of metrics, and headers by path."""
+
+    def __init__(self) -> None:
+        self.spans: list[dict[str, Any]] = []
+        self.metrics: set[str] = set()
+        self.headers: dict[str, Mapping[str, str]] = {}
+
+    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802  # the name of the remote call
+        for resource in request.resource_spans:
+            (name,) = (pair.value.string_value for pair in resource.resource.attributes if pair.key == "service.name")
+            for span in (span for scope in resource.scope_spans for span in scope.spans):
+                values = {pair.key: pair.value.string_value or pair.value.int_value for pair in span.attributes}
+                self.spans.append(values | {"service": name})
+        return messages.ExportTraceServiceResponse()
+
+    def take(self, path: str, body: bytes) -> None:
+        if path == "/v1/traces":
+            self.Export(messages.ExportTraceServiceRequest.FromString(body), None)
+            return
+        assert path == "/v1/metrics"
+        for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
+            self.metrics |= {metric.name for scope in resource.scope_metrics for metric in scope.metrics}
+
+
+@pytest.fixture
+def over_http() -> Iterator[tuple[Sink, str]]:
+    sink = Sink()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            sink.headers[self.path] = dict(self.headers)
+            sink.take(self.path, gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name that the base class gave it
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield sink, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def over_grpc() -> Iterator[tuple[Sink, str]]:
+    sink, server = Sink(), grpc.server(ThreadPoolExecutor(2))
+    service.add_TraceServiceServicer_to_server(sink, server)  # type: ignore[no-untyped-call]  # generated code  # pyright: ignore[reportUnknownMemberType]
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield sink, f"http://127.0.0.1:{port}"
+    server.stop(None).wait()
+
+
+def started(commands: str, folder: Path, model: str, **more: str) -> subprocess.Popen[str]:
+    """The recipe, once its application has made its calls; it goes on until its standard input ends."""
+    (folder / "app.py").write_text(APP)
+    around = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OPENAI_API_KEY": "no-key-needed"}
+    env = os.environ | around | {"OPENAI_BASE_URL": f"{model}/v1"} | more
+    pipe = subprocess.PIPE
+    shell = subprocess.Popen(["bash", "-ec", commands], cwd=folder, env=env, stdin=pipe, stdout=pipe, text=True)
+    assert shell.stdout is not None
+    assert shell.stdout.readline() == "done\n"
+    return shell
+
+
+def run(commands: str, folder: Path, model: str, **more: str) -> None:
+    with started(commands, folder, model, **more) as shell:
+        shell.communicate(timeout=30)
+    assert shell.returncode == 0
+
+
+def arrived(sink: Sink) -> None:
+    assert len(sink.spans) == CALLS
+    assert {span["service"] for span in sink.spans} == {"my-app"}
+    assert [span[OUTCOME] for span in sink.spans] == ["cold", "hit", "hit"]
+    assert sink.spans[-1][READ_TOKENS] > 1024
+
+
+def test_jaeger_or_any_otlp_backend(over_grpc: tuple[Sink, str], model: str, tmp_path: Path) -> None:
+    sink, url = over_grpc
+    printed = recipe("Jaeger")
+    assert "http://localhost:4317" in printed
+    run(printed.replace("http://localhost:4317", url), tmp_path, model)
+    arrived(sink)
+
+
+def test_honeycomb(over_http: tuple[Sink, str], model: str, tmp_path: Path) -> None:
+    sink, url = over_http
+    printed = recipe("Honeycomb")
+    assert "https://api.honeycomb.io" in printed
+    run(printed.replace("https://api.honeycomb.io", url), tmp_path, model, HONEYCOMB_KEY="of-mine")
+    arrived(sink)
+    assert "promptcache.read.tokens" in sink.metrics
+    spans, metrics = (sink.headers[f"/v1/{signal}"] for signal in ("traces", "metrics"))
+    assert (spans["x-honeycomb-team"], metrics["x-honeycomb-team"]) == ("of-mine", "of-mine")
+    assert metrics["x-honeycomb-dataset"] == "my-app-metrics"
+
+
+def test_phoenix(over_http: tuple[Sink, str], model: str, tmp_path: Path) -> None:
+    sink, url = over_http
+    printed = recipe("Phoenix")
+    assert "http://localhost:6006" in printed
+    run(printed.replace("http://localhost:6006", url), tmp_path, model)
+    arrived(sink)
+    assert not sink.metrics
+
+
+def test_prometheus(model: str, tmp_path: Path) -> None:
+    port = str(free_port())
+    with started(recipe("Prometheus"), tmp_path, model, OTEL_EXPORTER_PROMETHEUS_PORT=port) as shell:
+        with urllib.request.urlopen(f"http://localhost:{port}/metrics", timeout=5) as answer:  # loopback
+            text = answer.read().decode()
+        shell.communicate(timeout=30)
+    asked = set(re.findall(r"promptcache_\w+_total", README))
+    assert asked
+    assert all(f"\n{name}{{" in text for name in asked)
+    assert 'service_name="my-app"' in text
