@@ -203,7 +203,7 @@ def _terraform(definition: Definition) -> str:
     shown: list[str] = []
     for key, (title, query) in panels(definition).items():
         parts.append(_block("honeycombio_query", key, {"dataset": DATASET, "query_json": query}))
-        note = {"dataset": DATASET, "query_id": f"${{honeycombio_query.{key}.id}}", "name": title}
+        note = {"dataset": DATASET, "query_id": f"honeycombio_query.{key}.id", "name": title}
         parts.append(_block("honeycombio_query_annotation", key, note))
         shown.append(_PANEL.substitute(key=key))
     parts.append(
@@ -213,21 +213,25 @@ def _terraform(definition: Definition) -> str:
 
 
 def _block(what: str, name: str, values: Mapping[str, Any]) -> str:
+    """A resource as `terraform fmt` writes it: plain values first, then the query, then a block inside."""
     lines = [f'resource "{what}" "{name}" {{']
-    for key, value in values.items():
-        if key == "query_json":
-            text = json.dumps(value, indent=2).replace("\n", "\n  ")
-            lines.append(f"  query_json = jsonencode({_escaped(text)})")
-        elif isinstance(value, dict):
-            inside = "\n".join(f"    {inner} = {json.dumps(it)}" for inner, it in value.items())  # pyright: ignore[reportUnknownVariableType]  # a threshold's plain values
-            lines.append(f"  {key} {{\n{inside}\n  }}")
-        else:
-            lines.append(f"  {key} = {json.dumps(value)}")
+    lines += _aligned("  ", {key: value for key, value in values.items() if not isinstance(value, dict)})
+    if query := values.get("query_json"):
+        text = json.dumps(query, indent=2, separators=(",", " : ")).replace("\n", "\n  ")
+        lines.append(f"  query_json = jsonencode({_escaped(text)})")
+    if inside := values.get("threshold"):
+        lines += ["  threshold {", *_aligned("    ", inside), "  }"]
     return "\n".join([*lines, "}"])
 
 
+def _aligned(margin: str, values: Mapping[str, Any]) -> list[str]:
+    width = max(map(len, values))
+    shown = {key: value if key == "query_id" else json.dumps(value) for key, value in values.items()}
+    return [f"{margin}{key:<{width}} = {value}" for key, value in shown.items()]
+
+
 def _escaped(text: str) -> str:
-    """JSON as an HCL expression: `"key":` is valid there too, `${` would be a template."""
+    """JSON as an HCL expression: `"key" :` is valid there too, `${` would be a template."""
     return re.sub(r"\$\{", "$${", text)
 
 
