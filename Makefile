@@ -8,7 +8,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types sdk-suite compat diagnosis-score trace-replay \
+.PHONY: help demo test check lint types sdk-suite compat frameworks diagnosis-score trace-replay \
 	bench coexistence prices alerts alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle clean
 
 help: ## this list
@@ -48,6 +48,9 @@ sdk-suite: $(VENV)/.ready ## an SDK's own tests, plain and instrumented (SDK=ope
 
 compat: ## the call-shape matrix against older releases of the SDKs (RELEASES="openai==2.0.0 ...")
 	@$(PYTHON) tests/compat/run.py '$(RELEASES)'
+
+frameworks: ## frameworks with their real packages, each in its own environment (FRAMEWORKS="langchain-openai litellm")
+	@$(PYTHON) tests/frameworks/run.py '$(FRAMEWORKS)'
 
 COEXISTENCE := .venv-coexistence
 $(COEXISTENCE)/.ready: pyproject.toml

@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+from . import SYSTEM, langchain
+
+ChatBedrockConverse: Final[Any] = import_module("langchain_aws").ChatBedrockConverse
+MODEL: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+POINT: Final = {"cachePoint": {"type": "default"}}
+CONFIG: Final = import_module("botocore.config").Config(retries={"max_attempts": 0})
+
+
+def converse(url: str) -> Any:
+    return ChatBedrockConverse(
+        model=MODEL, endpoint_url=url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b",
+        config=CONFIG,
+    )  # fmt: skip
+
+
+MARKED: Final = [{"type": "text", "text": SYSTEM}, POINT]
+CASES: Final = langchain.cases(converse, MARKED)
+FALLBACKS: Final = langchain.fallbacks(converse, MARKED)
