@@ -8,7 +8,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types sdk-suite compat frameworks diagnosis-score trace-replay \
+.PHONY: help demo test fuzz streams check lint types sdk-suite compat frameworks diagnosis-score trace-replay \
 	bench coexistence prices alerts alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle clean
 
 help: ## this list
@@ -32,6 +32,12 @@ demo: $(DEMO)/.ready ## the main job in a minute: a healthy service, a broken on
 
 test: $(VENV)/.ready ## the whole test suite
 	@$(VENV)/bin/python -m pytest $(ARGS)
+
+fuzz: $(VENV)/.ready ## 100,000 odd requests a provider, and a fault at every site in every call shape (an hour)
+	@HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py tests/test_faults.py $(ARGS)
+
+streams: $(VENV)/.ready ## 10,000 streams of each kind, 1,000 at once, ended in every way
+	@STREAMS=10000 STREAMS_AT_ONCE=1000 $(VENV)/bin/python -m pytest tests/test_load.py $(ARGS)
 
 check: lint types ## what the house rules can be checked by
 

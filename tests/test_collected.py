@@ -10,6 +10,7 @@ from typing import Any
 import openai
 import pytest
 
+from promptcache import PromptCacheInstrumentor
 from promptcache.memory import Memory
 from promptcache.observer import Observer
 from promptcache.patch.response import recorded
@@ -58,6 +59,22 @@ def test_a_stream_collected_inside_our_own_lock_ends_later(
         gc.enable()
     assert len(telemetry.spans) == 3
     assert not observer.dropped
+
+
+def test_one_that_waits_for_the_next_call_ends_when_there_is_none(
+    client: openai.OpenAI, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(frame: object) -> bool:
+        return True
+
+    monkeypatch.setattr("promptcache.ambient.telemetry_runs", busy)
+    gc.collect()
+    observer = abandon(client)
+    gc.collect()
+    assert observer.dropped
+    assert not telemetry.spans
+    PromptCacheInstrumentor().uninstrument()
+    assert len(telemetry.spans) == 1
 
 
 def test_a_forked_child_ends_nothing_of_its_parents(client: openai.OpenAI, telemetry: Telemetry) -> None:

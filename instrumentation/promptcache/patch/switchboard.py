@@ -35,6 +35,7 @@ class Switchboard:
 
     def off(self) -> None:
         """Leaves every function that ours is outermost at; elsewhere it passes straight through."""
+        safely(self.sweep)
         self._observer = None
         for patches in self._patches.values():
             safely(patches.restore)

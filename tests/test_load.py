@@ -1,0 +1,225 @@
+"""Many streams at once, ended in every way: one ended span each, nothing warned of, the pool as it is without us.
+
+A short run; `make streams` takes 10,000 of each kind, 1,000 at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Thread
+from typing import Any, Final, NamedTuple
+
+import anthropic
+import openai
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+
+from promptcache import PromptCacheInstrumentor
+
+from .calls import CHAT, HTTP, USAGE, done, each
+from .calls_anthropic import ASKED
+from .conftest import Telemetry
+from .load.server import ENDING, running
+
+MANY: Final = int(os.environ.get("STREAMS", "64"))
+AT_ONCE: Final = int(os.environ.get("STREAMS_AT_ONCE", "32"))
+"""How many are open together; threads share them."""
+THREADS: Final = 16
+
+
+async def exhausted(stream: Any) -> Any:
+    return len([item async for item in each(stream)])
+
+
+async def broken_out_of(stream: Any) -> Any:
+    items = each(stream)
+    first = await anext(items)
+    await items.aclose()  # type: ignore[attr-defined]  # an async generator, which has it
+    await done(stream.close())
+    return type(first).__name__
+
+
+async def closed(stream: Any) -> Any:
+    await done(stream.close())
+
+
+async def failed_by_its_reader(stream: Any) -> Any:
+    try:
+        async for _ in each(stream):
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        await done(stream.close())
+        return "ours"
+
+
+async def failing(stream: Any) -> Any:
+    try:
+        return await exhausted(stream)
+    except (openai.APIError, anthropic.APIError, HTTP.RemoteProtocolError) as error:
+        return type(error).__name__
+    finally:
+        await done(stream.close())
+
+
+async def abandoned(stream: Any) -> Any:
+    items = each(stream)
+    first = await anext(items)
+    await items.aclose()  # type: ignore[attr-defined]  # an async generator, which has it
+    return type(first).__name__
+
+
+async def cancelled(stream: Any) -> Any:
+    if not hasattr(stream, "__aiter__"):
+        closer = Thread(target=stream.close)
+        closer.start()
+        return closer.join()
+    reading = asyncio.create_task(exhausted(stream))
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading])
+    return await done(stream.close())
+
+
+ENDINGS: Final[tuple[tuple[str, Callable[[Any], Awaitable[Any]]], ...]] = (
+    ("", exhausted), ("", broken_out_of), ("", closed), ("", failed_by_its_reader), ("error", failing),
+    ("drop", failing), ("", cancelled), ("", abandoned),
+)  # fmt: skip
+"""What the server does, and what the application."""
+
+
+class Counted(SpanProcessor):
+    """How often each span was started and ended."""
+
+    def __init__(self) -> None:
+        self.started, self.ended = Counter[int](), Counter[int]()
+
+    def on_start(self, span: Any, parent_context: Any = None) -> None:
+        self.started[span.context.span_id] += 1
+
+    def on_end(self, span: ReadableSpan) -> None:
+        assert span.context is not None
+        self.ended[span.context.span_id] += 1
+
+
+class Seen(NamedTuple):
+    """What many streams left behind."""
+
+    notes: list[tuple[int, Any]]
+    warned: Counter[str]
+    busy: int
+    waiting: int
+    logged: list[str]
+
+
+async def begun(client: Any, number: int) -> Any:
+    headers = {ENDING: ENDINGS[number % len(ENDINGS)][0]}
+    if isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
+        create: Any = client.chat.completions.create
+        return await done(create(**CHAT, stream=True, stream_options=USAGE, extra_headers=headers))
+    return await done(client.messages.create(**ASKED, stream=True, extra_headers=headers))
+
+
+async def ended(stream: Any, number: int) -> tuple[int, Any]:
+    return number, await ENDINGS[number % len(ENDINGS)][1](stream)
+
+
+async def one_after_another(client: Any, numbers: range) -> list[tuple[int, Any]]:
+    """All are open, then each is ended."""
+    streams = [await begun(client, number) for number in numbers]
+    return [await ended(streams.pop(0), number) for number in numbers]
+
+
+async def together(client: Any, numbers: range) -> list[tuple[int, Any]]:
+    opened = await asyncio.gather(*(begun(client, number) for number in numbers))
+    return await asyncio.gather(*(ended(opened.pop(0), number) for number in numbers))
+
+
+def driven(work: Coroutine[Any, Any, Any]) -> Any:
+    """The result of a coroutine that never waits."""
+    try:
+        work.send(None)
+    except StopIteration as finished:
+        return finished.value
+    raise AssertionError("it waits")
+
+
+async def in_threads(client: Any, numbers: range) -> list[tuple[int, Any]]:
+    def use(first: int) -> list[tuple[int, Any]]:
+        notes: list[tuple[int, Any]] = driven(one_after_another(client, numbers[first::THREADS]))
+        return notes
+
+    with ThreadPoolExecutor(THREADS) as threads:
+        return [note for notes in threads.map(use, range(THREADS)) for note in notes]
+
+
+KINDS: Final[Mapping[str, tuple[type[Any], Callable[[Any, range], Awaitable[list[tuple[int, Any]]]]]]] = {
+    "openai-sync": (openai.OpenAI, one_after_another),
+    "openai-threads": (openai.OpenAI, in_threads),
+    "openai-async": (openai.AsyncOpenAI, together),
+    "anthropic-sync": (anthropic.Anthropic, one_after_another),
+    "anthropic-threads": (anthropic.Anthropic, in_threads),
+    "anthropic-async": (anthropic.AsyncAnthropic, together),
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with running() as url:
+        yield url
+
+
+async def load(kind: str, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Seen:
+    make, run = KINDS[kind]
+    caplog.clear()
+    unraisable: list[str] = []
+
+    def finalized(failed: Any) -> None:
+        unraisable.append(type(failed.exc_value).__name__)
+
+    monkeypatch.setattr(sys, "unraisablehook", finalized)
+    transport = HTTP.AsyncClient if "async" in kind else HTTP.Client
+    http = transport(limits=HTTP.Limits(max_connections=None, max_keepalive_connections=None), timeout=120)
+    client = make(base_url=f"{url}/v1" if "openai" in kind else url, api_key="k", max_retries=0, http_client=http)
+    notes: list[tuple[int, Any]] = []
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for first in range(0, MANY, AT_ONCE):
+            notes += await run(client, range(first, min(first + AT_ONCE, MANY)))
+            gc.collect()
+            await asyncio.sleep(0.05)
+        pool = http._transport._pool
+        busy = sum(not (one.is_idle() or one.is_closed()) for one in pool.connections)
+        waiting = len(pool._requests)
+        await done(client.close())
+    return Seen(
+        sorted(notes),
+        Counter([one.category.__name__ for one in warned] + unraisable),
+        busy,
+        waiting,
+        [record.getMessage() for record in caplog.records if record.name != "asyncio"],
+    )
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_many_streams(
+    kind: str, server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    without = await load(kind, server, monkeypatch, caplog)
+    telemetry, counted = Telemetry(), Counted()
+    telemetry.tracers.add_span_processor(counted)
+    telemetry.instrument()
+    try:
+        seen = await load(kind, server, monkeypatch, caplog)
+    finally:
+        PromptCacheInstrumentor().uninstrument()
+    assert seen == without
+    assert set(counted.started.values()) == set(counted.ended.values()) == {1}
+    assert counted.started.keys() == counted.ended.keys()
+    assert len(counted.ended) == telemetry.metric("promptcache.calls") == MANY
