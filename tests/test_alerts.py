@@ -91,6 +91,13 @@ def test_every_option_that_a_backend_can_heed_changes_its_files(backend: str) ->
         assert _body(made(backend, **{name: value})) != _body(usual), name
 
 
+def test_an_option_without_use_changes_only_the_head() -> None:
+    for backend in ("honeycomb", "datadog", "newrelic", "signoz", "collector"):
+        assert _body(made(backend, labels="target_info", drop=0.4)) == _body(made(backend))
+    for name, value in {"actionable": True, "target": 0.6, "window": "10m", "budget": 2.0}.items():
+        assert _body(made("collector", **{name: value})) == _body(made("collector"))
+
+
 def _body(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if "Made by" not in line)
 

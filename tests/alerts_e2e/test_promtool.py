@@ -27,6 +27,7 @@ BROKEN = [
     ("nothing_ever_read", "or\n          0 * job_model:promptcache_input_tokens:increase5m", ""),
     ("low_traffic", ">= 100000", ">= 0"),
     ("counter_reset", "increase(promptcache_read_tokens_total", "delta(promptcache_read_tokens_total"),
+    ("counter_reset", "min_over_time(promptcache_read", "0 * min_over_time(promptcache_read"),
     ("left_out", 'promptcache_outcome!="unreported"', 'promptcache_outcome!=""'),
     ("left_out", 'promptcache_batch!~"(?i:true)"', 'promptcache_batch!="true"'),
     ("left_out", 'promptcache_batch!~"(?i:true)"', 'promptcache_batch=~"(?i:false)"'),

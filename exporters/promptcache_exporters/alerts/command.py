@@ -21,6 +21,7 @@ EPILOG: Final = "\n\n".join((
     "promptcache alerts prometheus --by service,model,key:tenant --runbooks https://wiki.example.com/runbooks",
     "Backends:",
     *(f"{name}: {what}" for name, what in BACKENDS.items()),
+    "An option that a backend has no use for changes nothing but the line that says how its files were made.",
     described(Exit.OK, Exit.USAGE),
 ))  # fmt: skip
 
