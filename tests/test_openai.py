@@ -191,6 +191,14 @@ def test_a_one_shot_iterator_is_never_touched() -> None:
     assert left
 
 
+def test_a_part_that_is_no_object_is_still_a_part() -> None:
+    mixed = prompt("chat", messages=[{"role": "user", "content": ["loose", {"type": "text", "text": "x"}]}])
+    assert [(block.kind, block.data) for block in mixed.blocks] == [
+        ("text", {"role": "user", "content": "loose"}),
+        ("text", {"type": "text", "text": "x"}),
+    ]
+
+
 def test_an_empty_responses_body_has_no_prompt() -> None:
     assert RESPONSES.prompt(request({})) is None
 
