@@ -147,7 +147,10 @@ def test_json_is_all_of_stdout(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     record(path, {})
     result = run("report", "--json", "--by", "model")
-    assert (result.exit_code, list(json.loads(result.stdout))) == (0, ["totals", "by", "groups"])
+    assert (result.exit_code, list(json.loads(result.stdout))) == (
+        0,
+        ["totals", "by", "groups", "unread", "rent"],
+    )
     assert "Sampled: 1" in result.stderr
 
 

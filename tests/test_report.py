@@ -141,7 +141,9 @@ def test_json_is_a_stable_interface(path: Path) -> None:
         "unpriced_calls": 1,
     }  # fmt: skip
     report = json.loads(as_json(collect(path)))
-    assert report == {"totals": totals, "by": "service", "groups": [{"key": "shop"} | shop, {"key": "desk"} | desk]}
+    unread = {"calls": 0, "tokens": 0, "wasted_usd": 0.0, "unpriced": 0}
+    groups = [{"key": "shop"} | shop, {"key": "desk"} | desk]
+    assert report == {"totals": totals, "by": "service", "groups": groups, "unread": unread, "rent": None}
     assert list(report["totals"]) == list(shop)
 
 

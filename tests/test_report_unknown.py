@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from pathlib import Path
 from typing import Any
@@ -17,12 +18,14 @@ from promptcache.attributes import (
     OUTPUT_TOKENS,
     PROVIDER,
     READ_TOKENS,
+    REQUEST_MODEL,
     REQUEST_STREAM,
     STREAM_COMPLETED,
     UNCACHED_TOKENS,
     WASTED_USD,
     WRITE_TOKENS,
 )
+from promptcache_exporters import store, table
 from promptcache_exporters.figures import By, collect
 
 from .rows import START, record
@@ -82,3 +85,25 @@ def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
     nothing = dict.fromkeys((INPUT_TOKENS, READ_TOKENS, COST_AMOUNT, COST_WITHOUT_CACHE))
     record(path, {OUTCOME: "error", **nothing})
     assert collect(path).totals.unpriced_calls == 0
+
+
+@pytest.mark.parametrize("column", ["cost_amount", "without_cache", "wasted_usd", "input_tokens"])
+@pytest.mark.parametrize("text", ["n/a", "0.5 USD", ""])
+def test_text_where_money_belongs_is_said_and_not_taken_for_nothing(path: Path, column: str, text: str) -> None:
+    record(path, {}, {})
+    connection = sqlite3.connect(path)
+    connection.execute(f"UPDATE {table.NAME} SET {column} = ? WHERE rowid = 2", (text,))  # our names
+    connection.commit()
+    connection.close()
+    with pytest.raises(store.UnusableError, match="a row holds text where a number belongs"):
+        collect(path)
+
+
+@pytest.mark.parametrize("width", [20, 40, 59, 60])
+def test_a_narrow_terminal_still_shows_whose_figures_they_are(path: Path, width: int) -> None:
+    record(path, {REQUEST_MODEL: "gpt-5.5-with-a-name-as-long-as-a-line"}, {REQUEST_MODEL: None})
+    lines = shown(collect(path, By.MODEL), width=width).splitlines()
+    assert max(map(len, lines)) <= width
+    words = "".join("".join(lines).split())
+    assert "gpt-5.5-with-a-name-as-long-as-a-line" in words if width < 60 else "gpt-5.5-" in words
+    assert "80.0%" in words

@@ -32,7 +32,7 @@ from promptcache.attributes import (
     USAGE_INPUT,
     WRITE_TOKENS_BY_TTL,
 )
-from promptcache_exporters import store, table
+from promptcache_exporters import schema, store, table
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 
 from .rows import HIT, START, record, rows, span_of, spans, tracers
@@ -96,8 +96,8 @@ HOSTILE = st.one_of(
 def test_hostile_attributes_never_fail_a_batch(attributes: dict[str, Any]) -> None:
     (span,) = spans(attributes)
     connection = sqlite3.connect(":memory:")
-    connection.execute(table.CREATE)
-    connection.execute(table.INSERT, table.row(span))
+    connection.execute(schema.CALLS.create)
+    connection.execute(schema.CALLS.insert, schema.CALLS.row(span))
     connection.execute(f"SELECT sum(input_tokens), sum(cost_amount) FROM {table.NAME}").fetchone()  # our name
     (size,) = connection.execute(f"SELECT max(length(request_model)) FROM {table.NAME}").fetchone()  # our name
     connection.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -20,8 +21,11 @@ from typing import Any, Final
 
 from promptcache.exits import Exit
 
-from . import parquet, store
+from . import parquet, rent, store, unread
+from .rent import Rent
+from .sums import BOUNDS, NO_PRICE, PREFIXES, SAMPLED, SILENT, SUMS
 from .table import LARGEST
+from .unread import Unread
 
 
 class By(StrEnum):
@@ -48,43 +52,13 @@ _KEYS: Final = {
     By.PROVIDER: "provider",
 }
 
-# The hit rate speaks of calls whose cached tokens were reported, and of no batch results (DESIGN section 6).
-_JUDGED: Final = "FILTER (WHERE coalesce(outcome, '') <> 'unreported' AND batch = 0)"
-# Calls in which nothing reusable can have been missed: their waste is 0 without anybody saying so.
-_BLAMELESS: Final = "outcome IN ('hit', 'cold', 'prewarm')"
-# Calls of which nothing is known: they neither waste anything nor leave the waste of the others open.
-_IDLE: Final = "outcome IN ('error', 'unreported') AND coalesce(input_tokens, 0) = 0"
-
-# A call that failed without usage costs nothing that anybody could name; it has neither an amount nor a reason.
-_NO_PRICE: Final = "cost_amount IS NULL AND (cost_unknown IS NOT NULL OR input_tokens > 0)"
-
-_SUMS: Final[dict[str, str]] = {
-    "calls": "count(*)",
-    "input_tokens": "sum(input_tokens)",
-    "read_tokens": "sum(read_tokens)",
-    "write_tokens": "sum(write_tokens)",
-    "uncached_tokens": "sum(uncached_tokens)",
-    "output_tokens": "sum(output_tokens)",
-    "judged_input": f"sum(input_tokens) {_JUDGED}",
-    "judged_read": f"sum(read_tokens) {_JUDGED}",
-    "cost_usd": "sum(cost_amount)",
-    "without_cache_usd": "sum(without_cache) FILTER (WHERE cost_amount IS NOT NULL)",
-    "saved_usd": "sum(without_cache - cost_amount)",
-    "wasted_usd": "sum(wasted_usd)",
-    "unpriced_calls": f"count(*) FILTER (WHERE {_NO_PRICE})",
-    "waste_known": f"count(*) FILTER (WHERE wasted_usd IS NOT NULL OR ({_BLAMELESS} AND cost_amount IS NOT NULL))",
-    "idle": f"count(*) FILTER (WHERE wasted_usd IS NULL AND {_IDLE})",
-    "failed": "count(*) FILTER (WHERE outcome = 'error')",
-    "unreported": "count(*) FILTER (WHERE outcome = 'unreported')",
-}
-
 RANGE: Final = 500_000
 """Rows read at a time."""
 RECENT: Final = 100_000
 """Rows in which changes of a prefix are looked for."""
 
 Sums = tuple[Any, ...]
-"""What `_SUMS` names, in its order; of no calls at all, nothing."""
+"""What `SUMS` names, in its order; of no calls at all, nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +117,7 @@ class Report:
     `sampled` counts calls from sampled traces; `ratio` is the smallest share that was kept, None where not known.
     `first` and `last` are the starts of the first and last call in epoch seconds. `failed` counts calls that failed,
     `silent` chat streams that would have reported their tokens on request, and `waste_unknown` as a `Group` does.
+    `unread` speaks of the last `RECENT` calls, and of none where sampling may have dropped who read; `rent` of caches.
     """
 
     by: By
@@ -159,38 +134,31 @@ class Report:
     failed: int = 0
     silent: int = 0
     waste_unknown: int = 0
+    unread: Unread | None = None
+    rent: Rent | None = None
 
 
-_BOUNDS: Final = "SELECT min(time), max(time), min(id), max(id) FROM calls WHERE time >= ?"
-_SAMPLED: Final = """
-SELECT count(*), count(*) FILTER (WHERE sample_ratio IS NULL), min(sample_ratio) FROM calls
-WHERE coalesce(sample_ratio, 0) <> 1.0 AND +time >= ?"""
 _UNPRICED: Final = f"""
-SELECT {_KEYS[By.MODEL]}, cost_unknown, count(*) FROM calls WHERE {_NO_PRICE} AND +time >= ?
+SELECT {_KEYS[By.MODEL]}, cost_unknown, count(*) FROM calls WHERE {NO_PRICE} AND +time >= ?
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"""  # noqa: S608  # SQL of our own
-# Providers with an API of their own send the usage of a stream unasked.
-_SILENT: Final = """
-SELECT count(*) FROM calls WHERE outcome = 'unreported' AND +time >= ? AND input_tokens IS NULL AND stream = 1
-AND operation = 'chat' AND coalesce(stream_completed, 1) = 1
-AND coalesce(provider, '') NOT IN ('anthropic', 'aws.bedrock', 'gcp.gemini', 'gcp.vertex_ai', 'gcp.gen_ai')"""
-_PREFIXES: Final = f"""
-SELECT service, prefix_family, prefix_hash, min(time), max(time), {_SUMS["judged_input"]}, {_SUMS["judged_read"]}
-FROM calls WHERE id >= ? AND +time >= ? AND prefix_family IS NOT NULL AND prefix_hash IS NOT NULL
-GROUP BY 1, 2, 3 HAVING count(*) > 1 ORDER BY 1, 2, 4"""  # noqa: S608  # SQL of our own
 
 
 def collect(path: Path, by: By = By.SERVICE, since: float = -math.inf) -> Report:
     """The report on the table at `path`, calls begun at `since` (epoch seconds) or later. Raises `UnusableError`."""
     with _opened(path) as connection:
-        first, last, low, high = connection.execute(_BOUNDS, (since,)).fetchone()
+        first, last, low, high = connection.execute(BOUNDS, (since,)).fetchone()
         groups = {} if first is None else _groups(path, by, since, low, high)
         _check(path, groups, first, last)
         totals = _added(list(groups.values()))
-        named = dict(zip(_SUMS, totals, strict=False))
-        silent = connection.execute(_SILENT, (since,)).fetchone()[0] if named.get("unreported") else 0
-        sampled, unknown, ratio = connection.execute(_SAMPLED, (since,)).fetchone()
+        named = dict(zip(SUMS, totals, strict=False))
+        silent = connection.execute(SILENT, (since,)).fetchone()[0] if named.get("unreported") else 0
+        sampled, unknown, ratio = connection.execute(SAMPLED, (since,)).fetchone()
         unpriced = connection.execute(_UNPRICED, (since,)).fetchall()
-        prefixes = connection.execute(_PREFIXES, ((high or 0) - RECENT, since)).fetchall()
+        recent = ((high or 0) - RECENT, since)
+        prefixes = connection.execute(PREFIXES, recent).fetchall()
+        known = named.get("write_tokens") is not None and not sampled
+        written = _unread(path, connection, recent, last) if known else None
+        rents = None if parquet.is_one(path) else connection.execute(rent.QUERY, (since,)).fetchall()
     return Report(
         by=by,
         totals=_figures(totals),
@@ -206,7 +174,16 @@ def collect(path: Path, by: By = By.SERVICE, since: float = -math.inf) -> Report
         failed=named.get("failed") or 0,
         silent=silent,
         waste_unknown=_waste_unknown(named),
+        unread=written,
+        rent=rent.total(rents or (), time.time()),
     )
+
+
+def _unread(path: Path, connection: store.Readable, recent: tuple[float, float], last: float) -> Unread:
+    try:
+        return unread.find(connection.execute(unread.QUERY, recent).fetchall(), last)
+    except TypeError as error:
+        raise store.UnusableError(Exit.NOT_A_TABLE, store.EDITED.format(path=path)) from error
 
 
 def nothing(path: Path, by: By) -> Report:
@@ -218,9 +195,10 @@ def _check(path: Path, groups: dict[Any, Sums], *times: Any) -> None:
     """Raises `UnusableError` where the rows hold what no exporter writes: a sum over text is no whole number."""
     sound = all(it is None or (isinstance(it, (int, float)) and abs(it) <= LARGEST) for it in times)
     for key, sums in groups.items():
-        named = dict(zip(_SUMS, sums, strict=True))
+        named = dict(zip(SUMS, sums, strict=True))
         sound &= isinstance(key, str | None)
         sound &= all(name.endswith("_usd") or isinstance(it, int | None) for name, it in named.items())
+        sound &= not named["unreadable"]
     if not sound:
         raise store.UnusableError(Exit.NOT_A_TABLE, store.EDITED.format(path=path))
 
@@ -231,7 +209,7 @@ def _opened(path: Path) -> AbstractContextManager[store.Readable]:
 
 
 def _groups(path: Path, by: By, since: float, low: int, high: int) -> dict[str | None, Sums]:
-    sums = ", ".join(_SUMS.values())
+    sums = ", ".join(SUMS.values())
     query = f"SELECT {_KEYS[by]}, {sums} FROM calls WHERE id BETWEEN ? AND ? AND +time >= ? GROUP BY 1"  # noqa: S608  # SQL of our own
     step = high - low + 1 if parquet.is_one(path) else RANGE  # DuckDB divides the work by itself
 
@@ -248,7 +226,7 @@ def _groups(path: Path, by: By, since: float, low: int, high: int) -> dict[str |
 
 
 def _added(parts: list[tuple[Any, ...]]) -> Sums:
-    """The sum of sums in the order of `_SUMS`, None where no part knows."""
+    """The sum of sums in the order of `SUMS`, None where no part knows."""
     if len(parts) == 1:
         return parts[0]
     return tuple(
@@ -263,8 +241,8 @@ def rate(read: int | None, whole: int | None) -> float | None:
 
 
 def _figures(sums: Sums) -> Figures:
-    named: dict[str, Any] = dict.fromkeys(_SUMS) | {"calls": 0, "unpriced_calls": 0}
-    named |= dict(zip(_SUMS, sums, strict=False))
+    named: dict[str, Any] = dict.fromkeys(SUMS) | {"calls": 0, "unpriced_calls": 0}
+    named |= dict(zip(SUMS, sums, strict=False))
     if named["waste_known"] and not _waste_unknown(named):
         named["wasted_usd"] = named["wasted_usd"] or 0.0
     money = {name: _rounded(named[name]) for name in named if name.endswith("_usd")}
@@ -284,7 +262,7 @@ def _rounded(amount: float | None) -> float | None:
 
 def _ordered(groups: dict[str | None, Sums]) -> tuple[Group, ...]:
     """The groups, most input first, so that the first lines matter most; then by name, the nameless last."""
-    found = [Group(key, _figures(it), _waste_unknown(dict(zip(_SUMS, it, strict=True)))) for key, it in groups.items()]
+    found = [Group(key, _figures(it), _waste_unknown(dict(zip(SUMS, it, strict=True)))) for key, it in groups.items()]
     return tuple(sorted(found, key=lambda it: (-(it.figures.input_tokens or 0), it.key is None, it.key or "")))
 
 

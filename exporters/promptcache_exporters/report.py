@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from typing import Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -15,9 +17,10 @@ from .figures import Report
 
 
 def as_json(report: Report) -> str:
-    """The stable interface: `totals`, `by` and `groups`, null for what is unknown."""
+    """The stable interface: `totals`, `by`, `groups`, `unread` and `rent`, null for what is unknown."""
     groups = [{"key": group.key} | asdict(group.figures) for group in report.groups]
-    return json.dumps({"totals": asdict(report.totals), "by": report.by, "groups": groups}, indent=2)
+    beside = {name: it and asdict(it) for name, it in (("unread", report.unread), ("rent", report.rent))}
+    return json.dumps({"totals": asdict(report.totals), "by": report.by, "groups": groups} | beside, indent=2)
 
 
 def show(report: Report, console: Console, limit: int) -> None:
@@ -28,7 +31,10 @@ def show(report: Report, console: Console, limit: int) -> None:
         console.print(line)
     if note := wording.sampling(report):
         console.print(Text(note, "yellow"))
-    console.print(_table(report, limit))
+    if console.width < _NARROW:
+        _list(report, console, limit)
+    else:
+        console.print(_table(report, limit))
     hidden = len(report.groups) - limit if limit else 0
     if hidden > 0:
         console.print(Text(f"... and {hidden:,} more (--limit 0 shows all)", "dim"))
@@ -36,6 +42,18 @@ def show(report: Report, console: Console, limit: int) -> None:
         console.print(Text.assemble((f"{reason}: ", "bold"), text))
     for change in report.changes:
         console.print(Text(wording.change(change)))
+
+
+_NARROW: Final = 60
+"""Columns below which a table has no room for names."""
+
+
+def _list(report: Report, console: Console, limit: int) -> None:
+    """The groups one below the other."""
+    for group in report.groups[: limit or None]:
+        console.print(Text(wording.printable(group.key), "bold"), overflow="fold")
+        pairs = zip(wording.COLUMNS, wording.cells(group), strict=True)
+        console.print(Padding(Text(", ".join(f"{name} {cell}" for name, cell in pairs)), (0, 0, 0, 2)))
 
 
 def _table(report: Report, limit: int) -> Table:

@@ -20,7 +20,7 @@ from weakref import WeakSet
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from . import batch, store, table
+from . import batch, rent, schema, store, table
 
 log = getLogger(__name__)
 
@@ -43,12 +43,13 @@ class SQLiteSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Writes the LLM calls among `spans` in one transaction. Never raises for what the file does."""
-        rows = [table.row(one) for span in spans if table.wanted(span) for one in batch.told(span)]
-        if not rows:
+        calls = [schema.CALLS.row(one) for span in spans if table.wanted(span) for one in batch.told(span)]
+        rents = [schema.RENTS.row(span) for span in spans if rent.wanted(span)]
+        if not calls and not rents:
             return SpanExportResult.SUCCESS
         with self._lock:
             try:
-                self._write(rows)
+                self._write(calls, rents)
             except (sqlite3.Error, OSError) as error:
                 self._close()
                 self._patience = PATIENCE / 50
@@ -82,12 +83,13 @@ class SQLiteSpanExporter(SpanExporter):
         self._orphaned = self._orphaned or not self._held
         self._lock = Lock()
 
-    def _write(self, rows: list[tuple[table.Value, ...]]) -> None:
+    def _write(self, *rows: list[tuple[table.Value, ...]]) -> None:
         connection = self._opened()
         connection.execute(f"PRAGMA busy_timeout = {self._patience * 1000:.0f}")
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(table.INSERT, rows)
+            for one, new in zip(schema.TABLES, rows, strict=True):
+                connection.executemany(one.insert, new)
 
     def _opened(self) -> sqlite3.Connection:
         if self._orphaned:

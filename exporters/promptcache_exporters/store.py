@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 from promptcache.exits import RECORD, Exit
 from promptcache.settings import OTEL_PROMPTCACHE_DB
 
-from . import table
+from . import schema
 
 APPLICATION_ID: Final = 0x50436163
 """`PCac` in ASCII: what SQLite's header says of a file of ours."""
@@ -76,31 +76,32 @@ def version_of(connection: sqlite3.Connection) -> int:
     connection.execute("RELEASE looking")
     if application != APPLICATION_ID and (application or version or tables):
         raise Foreign("it is a database of another application")
-    if version > table.VERSION:
-        raise Newer(f"its schema {version} is newer than this promptcache, which knows {table.VERSION}")
+    if version > schema.VERSION:
+        raise Newer(f"its schema {version} is newer than this promptcache, which knows {schema.VERSION}")
     return int(version)
 
 
-def columns_of(connection: sqlite3.Connection) -> frozenset[str]:
-    """The columns that the file's table has."""
-    return frozenset(name for _, name, *_ in connection.execute(f"PRAGMA table_info({table.NAME})"))
+def columns_of(connection: sqlite3.Connection, name: str = schema.CALLS.name) -> frozenset[str]:
+    """The columns that a table of the file has, none where there is no such table."""
+    return frozenset(column for _, column, *_ in connection.execute(f"PRAGMA table_info({name})"))
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    if version_of(connection) == table.VERSION:
+    if version_of(connection) == schema.VERSION:
         return
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         version_of(connection)  # once more, now that nobody else can change it
-        connection.execute(table.CREATE)
-        present = columns_of(connection)
-        for column in table.COLUMNS:
-            if column.name not in present:
-                connection.execute(f"ALTER TABLE {table.NAME} ADD COLUMN {column.name} {column.type}")
-        for index in table.INDEXES:
-            connection.execute(index)
+        for table in schema.TABLES:
+            connection.execute(table.create)
+            present = columns_of(connection, table.name)
+            for column in table.columns:
+                if column.name not in present:
+                    connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {column.type}")
+            for index in table.indexes:
+                connection.execute(index)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {table.VERSION}")
+        connection.execute(f"PRAGMA user_version = {schema.VERSION}")
 
 
 def _write_ahead(connection: sqlite3.Connection, deadline: float) -> None:
@@ -134,7 +135,9 @@ class Readable(Protocol):
 
 @contextmanager
 def open_to_read(path: Path) -> Generator[sqlite3.Connection]:
-    """A connection that cannot change anything, with the view `calls`: `id` and all columns, NULL if too new.
+    """A connection that cannot change anything, with the views `calls` and `rents`: `id` and all columns.
+
+    A column or a table that the file is too old to have is NULL or empty.
 
     Raises `UnusableError` for whatever is wrong with the file, also while it is being read.
     """
@@ -146,10 +149,8 @@ def open_to_read(path: Path) -> Generator[sqlite3.Connection]:
         with closing(connect(path, _READ_PATIENCE)) as connection:
             if not version_of(connection):
                 raise UnusableError(Exit.NO_CALLS, f"{path} has no calls yet.")
-            present = columns_of(connection)
-            columns = (it.name if it.name in present else f"NULL AS {it.name}" for it in table.COLUMNS)
-            view = f"CREATE TEMP VIEW calls AS SELECT rowid AS id, {', '.join(columns)} FROM main.{table.NAME}"  # noqa: S608  # names of our own
-            connection.execute(view)
+            for table in schema.TABLES:
+                connection.execute(table.reading(columns_of(connection, table.name)))
             connection.execute("PRAGMA query_only = ON")
             yield connection
     except Newer as error:

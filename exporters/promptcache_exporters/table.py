@@ -140,7 +140,8 @@ _TYPES: Final[Mapping[Callable[[Any], Value], str]] = {
 }  # fmt: skip
 
 
-def _column(name: str, attribute: str, check: Callable[[Any], Value]) -> Column:
+def column(name: str, attribute: str, check: Callable[[Any], Value]) -> Column:
+    """A column that holds one attribute, as far as it passes `check`."""
     return Column(name, _TYPES[check], lambda span: check(_attribute(span, attribute)))
 
 
@@ -164,68 +165,68 @@ COLUMNS: Final[tuple[Column, ...]] = (
     # What every report reads comes first: SQLite decodes a row only as far as it is asked to.
     Column("time", "REAL", _started),  # seconds since 1970 at the start of the call
     Column("service", "TEXT", lambda span: clean(span.resource.attributes.get(SERVICE_NAME))),
-    _column("provider", PROVIDER, clean),
-    _column("operation", OPERATION, clean),
-    _column("request_model", REQUEST_MODEL, clean),
-    _column("response_model", RESPONSE_MODEL, clean),
-    _column("outcome", OUTCOME, clean),
+    column("provider", PROVIDER, clean),
+    column("operation", OPERATION, clean),
+    column("request_model", REQUEST_MODEL, clean),
+    column("response_model", RESPONSE_MODEL, clean),
+    column("outcome", OUTCOME, clean),
     Column("batch", "INTEGER NOT NULL DEFAULT 0", lambda span: flag(_attribute(span, BATCH)) or 0),
-    _column("input_tokens", INPUT_TOKENS, whole),
-    _column("read_tokens", READ_TOKENS, whole),
-    _column("write_tokens", WRITE_TOKENS, whole),
-    _column("uncached_tokens", UNCACHED_TOKENS, whole),
-    _column("output_tokens", OUTPUT_TOKENS, whole),
-    _column("cost_amount", COST_AMOUNT, finite),  # USD, as all that follow
-    _column("without_cache", COST_WITHOUT_CACHE, finite),
-    _column("wasted_usd", WASTED_USD, finite),
-    _column("cost_unknown", COST_UNKNOWN, clean),
-    _column("missed_tokens", MISSED_TOKENS, whole),
-    _column("miss_reason", MISS_REASON, clean),
-    _column("prefix_hash", PREFIX_HASH, clean),
-    _column("prefix_family", PREFIX_FAMILY, clean),
-    _column("code_file", CODE_FILE, clean),
-    _column("code_line", CODE_LINE, whole),
-    _column("code_function", CODE_FUNCTION, clean),
+    column("input_tokens", INPUT_TOKENS, whole),
+    column("read_tokens", READ_TOKENS, whole),
+    column("write_tokens", WRITE_TOKENS, whole),
+    column("uncached_tokens", UNCACHED_TOKENS, whole),
+    column("output_tokens", OUTPUT_TOKENS, whole),
+    column("cost_amount", COST_AMOUNT, finite),  # USD, as all that follow
+    column("without_cache", COST_WITHOUT_CACHE, finite),
+    column("wasted_usd", WASTED_USD, finite),
+    column("cost_unknown", COST_UNKNOWN, clean),
+    column("missed_tokens", MISSED_TOKENS, whole),
+    column("miss_reason", MISS_REASON, clean),
+    column("prefix_hash", PREFIX_HASH, clean),
+    column("prefix_family", PREFIX_FAMILY, clean),
+    column("code_file", CODE_FILE, clean),
+    column("code_line", CODE_LINE, whole),
+    column("code_function", CODE_FUNCTION, clean),
     Column("sample_ratio", "REAL", kept),  # share of such calls that was recorded; 1.0 all, NULL not known
     # The rest is for `promptcache explain` and for questions of your own.
-    *(_column(f"write_{ttl}_tokens", name, whole) for ttl, name in WRITE_TOKENS_BY_TTL.items()),
-    _column("cost_input", COST_INPUT, finite),
-    _column("cost_read", COST_READ, finite),
-    _column("cost_write", COST_WRITE, finite),
-    _column("cost_output", COST_OUTPUT, finite),
-    _column("cost_source", COST_SOURCE, clean),
-    _column("price_date", COST_PRICE_DATE, clean),
-    _column("miss_section", MISS_SECTION, clean),
-    _column("miss_index", MISS_INDEX, whole),
-    _column("miss_offset", MISS_OFFSET, whole),
-    _column("miss_hint", MISS_HINT, clean),
-    _column("miss_confidence", MISS_CONFIDENCE, finite),
-    _column("miss_source", MISS_SOURCE, clean),
-    _column("miss_provider_reason", MISS_PROVIDER_REASON, clean),
-    _column("tools_hash", TOOLS_HASH, clean),
-    _column("system_hash", SYSTEM_HASH, clean),
-    _column("scope_hash", SCOPE_HASH, clean),
-    _column("prefix_blocks", PREFIX_BLOCKS, whole),
-    _column("prefix_breakpoints", PREFIX_BREAKPOINTS, listed),
-    _column("prefix_complete", PREFIX_COMPLETE, flag),
-    _column("prefix_chain", PREFIX_CHAIN, listed),
-    _column("prefix_chain_start", PREFIX_CHAIN_START, whole),
+    *(column(f"write_{ttl}_tokens", name, whole) for ttl, name in WRITE_TOKENS_BY_TTL.items()),
+    column("cost_input", COST_INPUT, finite),
+    column("cost_read", COST_READ, finite),
+    column("cost_write", COST_WRITE, finite),
+    column("cost_output", COST_OUTPUT, finite),
+    column("cost_source", COST_SOURCE, clean),
+    column("price_date", COST_PRICE_DATE, clean),
+    column("miss_section", MISS_SECTION, clean),
+    column("miss_index", MISS_INDEX, whole),
+    column("miss_offset", MISS_OFFSET, whole),
+    column("miss_hint", MISS_HINT, clean),
+    column("miss_confidence", MISS_CONFIDENCE, finite),
+    column("miss_source", MISS_SOURCE, clean),
+    column("miss_provider_reason", MISS_PROVIDER_REASON, clean),
+    column("tools_hash", TOOLS_HASH, clean),
+    column("system_hash", SYSTEM_HASH, clean),
+    column("scope_hash", SCOPE_HASH, clean),
+    column("prefix_blocks", PREFIX_BLOCKS, whole),
+    column("prefix_breakpoints", PREFIX_BREAKPOINTS, listed),
+    column("prefix_complete", PREFIX_COMPLETE, flag),
+    column("prefix_chain", PREFIX_CHAIN, listed),
+    column("prefix_chain_start", PREFIX_CHAIN_START, whole),
     Column("duration", "REAL", _lasted),  # seconds
-    _column("first_chunk", TIME_TO_FIRST_CHUNK, finite),  # seconds
-    _column("stream", REQUEST_STREAM, flag),
-    _column("stream_completed", STREAM_COMPLETED, flag),
-    _column("finish_reasons", FINISH_REASONS, listed),
-    _column("error_type", ERROR_TYPE, clean),
-    _column("resends", RESENDS, whole),
-    _column("server_address", SERVER_ADDRESS, clean),
-    _column("server_port", SERVER_PORT, whole),
-    _column("service_tier", SERVICE_TIER, clean),
-    _column("response_id", RESPONSE_ID, clean),
-    _column("conversation_id", CONVERSATION, clean),
-    _column("prompt_name", PROMPT_NAME, clean),
-    _column("prompt_version", PROMPT_VERSION, clean),
-    _column("agent_name", AGENT_NAME, clean),
-    _column("usage_inconsistent", INCONSISTENT, clean),
+    column("first_chunk", TIME_TO_FIRST_CHUNK, finite),  # seconds
+    column("stream", REQUEST_STREAM, flag),
+    column("stream_completed", STREAM_COMPLETED, flag),
+    column("finish_reasons", FINISH_REASONS, listed),
+    column("error_type", ERROR_TYPE, clean),
+    column("resends", RESENDS, whole),
+    column("server_address", SERVER_ADDRESS, clean),
+    column("server_port", SERVER_PORT, whole),
+    column("service_tier", SERVICE_TIER, clean),
+    column("response_id", RESPONSE_ID, clean),
+    column("conversation_id", CONVERSATION, clean),
+    column("prompt_name", PROMPT_NAME, clean),
+    column("prompt_version", PROMPT_VERSION, clean),
+    column("agent_name", AGENT_NAME, clean),
+    column("usage_inconsistent", INCONSISTENT, clean),
     Column("trace_id", "TEXT", _hex(32, lambda span: span.context.trace_id if span.context else None)),
     Column("span_id", "TEXT", _hex(16, lambda span: span.context.span_id if span.context else None)),
     Column("parent_span_id", "TEXT", _hex(16, lambda span: span.parent.span_id if span.parent else None)),
@@ -240,20 +241,7 @@ INDEXES: Final = (
     f"CREATE INDEX IF NOT EXISTS {NAME}_unpriced ON {NAME} (cost_unknown) WHERE cost_amount IS NULL",
 )
 
-CREATE: Final = f"CREATE TABLE IF NOT EXISTS {NAME} ({', '.join(f'{it.name} {it.type}' for it in COLUMNS)})"
-INSERT: Final = (
-    f"INSERT OR IGNORE INTO {NAME} ({', '.join(it.name for it in COLUMNS)})"  # noqa: S608  # names of our own
-    f" VALUES ({', '.join('?' * len(COLUMNS))})"
-)
-VERSION: Final = len(COLUMNS)
-"""The schema's version. Columns are only ever added, so their number orders the versions."""
-
 
 def wanted(span: ReadableSpan) -> bool:
     """Whether `span` is an LLM call that promptcache has judged, its own span or a foreign one."""
     return OUTCOME in (span.attributes or {})
-
-
-def row(span: ReadableSpan) -> tuple[Value, ...]:
-    """The span's row, in the order of `COLUMNS`."""
-    return tuple(column.read(span) for column in COLUMNS)

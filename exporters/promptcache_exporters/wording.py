@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from promptcache.causes import advice
@@ -91,6 +92,8 @@ def summary(report: Report) -> list[tuple[str, str]]:
         ("Cost", f"{dollars(it.cost_usd)}, without cache {dollars(it.without_cache_usd)}"),
         ("Saved", dollars(it.saved_usd) + _share(it.saved_usd, it.without_cache_usd)),
         ("Wasted", _wasted(report)),
+        *(("Unread", text) for text in _unread(report)),
+        *(("Rent", text) for text in _rent(report)),
         *(("Unpriced", text) for text in unpriced(report)[:1]),
     ]
     if report.failed:
@@ -109,6 +112,26 @@ def _wasted(report: Report) -> str:
     if it.wasted_usd is None or not open_:
         return text
     return f"at least {text}, not known of {count(open_)} {'call' if open_ == 1 else 'calls'}"
+
+
+def _unread(report: Report) -> Iterator[str]:
+    """What was certainly written in vain, where there is any."""
+    it = report.unread
+    if it and it.calls:
+        calls = f"{count(it.calls)} {'call' if it.calls == 1 else 'calls'}"
+        least = "at least " if it.unpriced and it.wasted_usd is not None else ""
+        more = "price unknown" if it.wasted_usd is None else f"{least}{dollars(it.wasted_usd)} more than plain input"
+        yield f"{count(it.tokens)} tokens that {calls} wrote were never read: {more}"
+
+
+def _rent(report: Report) -> Iterator[str]:
+    """What named caches cost beside the calls, where there are any."""
+    it = report.rent
+    if it:
+        caches = f"{count(it.caches)} named {'cache' if it.caches == 1 else 'caches'}"
+        unknown = f", not known of {count(it.unpriced)}" if it.unpriced else ""
+        filled = f"; filling them cost {dollars(it.filled_usd)}" if it.filled_usd else ""
+        yield f"{dollars(it.paid_usd)} paid, {dollars(it.committed_usd)} committed for {caches}{unknown}{filled}"
 
 
 def _share(part: float | None, whole: float | None, of: str = "") -> str:
@@ -138,8 +161,9 @@ def sampling(report: Report) -> str | None:
 
 
 def advised(report: Report) -> list[tuple[str, str]]:
-    """What to do about each reason, where that is what the calls are grouped by; most input first."""
+    """What to do about each reason, where that is what the calls are grouped by, most input first; and about writes."""
     reasons = [group.key for group in report.groups if report.by is By.REASON and group.key]
+    reasons += ["write_never_read"] if report.unread and report.unread.calls else []
     return [(printable(reason), text) for reason in reasons if (text := advice(reason))]
 
 

@@ -1,0 +1,149 @@
+"""The rent of named caches, from the SDK's calls to the report; and files that know nothing of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from promptcache.attributes import (
+    CACHE_COMMITTED,
+    CACHE_EXPIRES,
+    CACHE_NAME,
+    CACHE_STORED,
+    CACHE_TOKENS,
+    COST_AMOUNT,
+    ERROR_TYPE,
+    OPERATION,
+    OUTCOME,
+)
+from promptcache_exporters import rent, schema
+from promptcache_exporters.figures import collect
+from promptcache_exporters.report import as_json
+from promptcache_exporters.sqlite import SQLiteSpanExporter
+from promptcache_exporters.wording import summary
+
+from .calls import done
+from .calls_google import ASK, CLIENTS, GEMINI, LONG
+from .conftest import Telemetry
+from .rows import START, record, rows, span_of, tracers
+
+pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+
+LATER, PAST = (datetime.fromtimestamp(time.time() + by, UTC).isoformat() for by in (3600, -3600))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.db"
+
+
+def happened(path: Path, *events: dict[str, Any]) -> None:
+    exporter = SQLiteSpanExporter(path)
+    provider = tracers(exporter)
+    for number, event in enumerate(events):
+        span_of(provider, {OPERATION: "create_cache", CACHE_NAME: "cachedContents/a", **event}, START + number)
+    provider.shutdown()
+    record(path, {})
+
+
+def test_from_the_sdk_to_the_report(path: Path, emulator_url: str, instrumented: Callable[..., Telemetry]) -> None:
+    now = [time.time()]
+    telemetry = instrumented(clock=lambda: now[0])
+    telemetry.tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(path)))
+    tokens = asyncio.run(_lives(emulator_url, now))
+    found = collect(path)
+    assert found.rent is not None
+    assert (found.totals.calls, found.rent.caches, found.rent.unpriced) == (1, 2, 0)
+    assert found.rent.paid_usd == pytest.approx(tokens * 1e-6 / 4, rel=1e-3)
+    assert found.rent.committed_usd == pytest.approx(2 * tokens * 1e-6, rel=1e-3)
+    assert found.rent.filled_usd == pytest.approx(2 * tokens * 0.3e-6)
+    assert json.loads(as_json(found))["rent"]["caches"] == 2
+
+
+async def _lives(url: str, now: list[float]) -> int:
+    """One cache is called, looked at and deleted after a quarter of an hour's rent, one is renewed."""
+    config = {"system_instruction": LONG, "contents": [ASK], "ttl": "3600s"}
+    async with CLIENTS[next(iter(CLIENTS))](url) as client:
+        first, second = [await done(client.caches.create(model=GEMINI, config=config)) for _ in range(2)]
+        await done(client.models.generate_content(model=GEMINI, contents=ASK, config={"cached_content": first.name}))
+        await done(client.caches.get(name=first.name))
+        await done(client.caches.update(name=second.name, config={"ttl": "7200s"}))
+        now[0] += 900
+        await done(client.caches.delete(name=first.name.rpartition("/")[2]))
+    return int(first.usage_metadata.total_token_count)
+
+
+def test_what_lives_is_committed_and_what_expired_is_paid(path: Path) -> None:
+    happened(
+        path,
+        {CACHE_EXPIRES: LATER, CACHE_COMMITTED: 0.5, COST_AMOUNT: 0.25, CACHE_TOKENS: 9000},
+        {CACHE_NAME: "cachedContents/b", CACHE_EXPIRES: PAST, CACHE_COMMITTED: 0.125},
+    )
+    assert collect(path).rent == rent.Rent(2, 0.125, 0.5, 0.25, 0)
+    text = "$0.1250 paid, $0.5000 committed for 2 named caches; filling them cost $0.2500"
+    assert dict(summary(collect(path)))["Rent"] == text
+
+
+def test_a_deletion_ends_it_under_its_short_name_too(path: Path) -> None:
+    gone = {OPERATION: "delete_cache", CACHE_NAME: "a", CACHE_STORED: 0.1}
+    name = "projects/p/locations/l/cachedContents/a"
+    happened(path, {CACHE_NAME: name, CACHE_EXPIRES: LATER, CACHE_COMMITTED: 0.5}, gone)
+    assert collect(path).rent == rent.Rent(1, 0.1, 0, 0, 0)
+
+
+def test_rent_without_a_price_is_unknown_and_not_free(path: Path) -> None:
+    happened(path, {CACHE_EXPIRES: LATER}, {OPERATION: "delete_cache", CACHE_NAME: "b"})
+    assert collect(path).rent == rent.Rent(2, 0, 0, 0, 2)
+    assert dict(summary(collect(path)))["Rent"] == "$0.00 paid, $0.00 committed for 2 named caches, not known of 2"
+
+
+@pytest.mark.parametrize(
+    "event", [{OPERATION: "get_cache"}, {ERROR_TYPE: "ClientError"}, {CACHE_NAME: None}, {OPERATION: "chat"}]
+)
+def test_what_changes_no_cache_is_no_row(path: Path, event: dict[str, Any]) -> None:
+    happened(path, event)
+    assert collect(path).rent is None
+
+
+def test_only_what_happened_since(path: Path) -> None:
+    happened(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED: 0.5})
+    assert collect(path, since=START - 1).rent is not None
+    assert collect(path, since=START + 0.5).rent is None
+
+
+def test_a_file_of_before_has_no_rents_and_gains_them(path: Path) -> None:
+    record(path, {})
+    connection = sqlite3.connect(path)
+    connection.execute(f"DROP TABLE {rent.NAME}")
+    connection.execute(f"PRAGMA user_version = {len(schema.CALLS.columns)}")
+    connection.commit()
+    connection.close()
+    assert collect(path).rent is None
+    happened(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED: 0.5})
+    assert collect(path).rent == rent.Rent(1, 0.5, 0, 0, 0)
+    assert [row["outcome"] for row in rows(path)] == ["hit", "hit"]
+
+
+def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
+    exporter = SQLiteSpanExporter(path)
+    given = {OPERATION: "create_cache", CACHE_NAME: "a", CACHE_EXPIRES: PAST, CACHE_COMMITTED: 0.5, OUTCOME: "hit"}
+    telemetry = Telemetry()
+    span_of(telemetry.tracers, given)
+    for _ in range(2):
+        exporter.export(telemetry.spans)
+    exporter.shutdown()
+    assert collect(path).rent == rent.Rent(1, 0.5, 0, 0, 0)
+
+
+@pytest.mark.parametrize("stamp", ["soon", None])
+def test_an_expiry_that_cannot_be_read_is_to_come(stamp: str | None) -> None:
+    assert rent.total([("a", "create_cache", stamp, 0.5, None, None)], time.time()) == rent.Rent(1, 0, 0.5, 0, 0)

@@ -1,0 +1,191 @@
+"""Writes that nobody read, found in the table: what is told is certain, and its money is that of the price book."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from promptcache.attributes import (
+    BATCH,
+    COST_AMOUNT,
+    COST_INPUT,
+    COST_OUTPUT,
+    COST_READ,
+    COST_WITHOUT_CACHE,
+    COST_WRITE,
+    INPUT_TOKENS,
+    MISSED_TOKENS,
+    OUTCOME,
+    PREFIX_FAMILY,
+    PROVIDER,
+    READ_TOKENS,
+    REQUEST_MODEL,
+    RESPONSE_MODEL,
+    SYSTEM_HASH,
+    TOOLS_HASH,
+    UNCACHED_TOKENS,
+    WRITE_TOKENS,
+    WRITE_TOKENS_BY_TTL,
+)
+from promptcache.model import Facts, Request, Usage
+from promptcache.prices import Book
+from promptcache_exporters.figures import By, collect
+from promptcache_exporters.report import as_json
+from promptcache_exporters.unread import Unread
+from promptcache_exporters.wording import advised, summary
+
+from .rows import START, record
+
+MODEL: Final = "claude-sonnet-4-5"
+NOTHING: Final = Unread()
+WIDELY: Final = 100_000.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "calls.db"
+
+
+def call(at: float, read: int = 0, write: int = 0, **more: Any) -> tuple[float, Mapping[str, Any]]:
+    """A Claude call with its true costs; `more` names columns' attributes in short."""
+    ttl: str = more.pop("ttl", "5m")
+    usage = Usage(read + write + 200, 200, read, write, {ttl: write} if write else {}, 50)
+    request = Request("w", "anthropic", "chat", MODEL, None, None, False, {}, b"", START + at)
+    cost = Book.load(None).cost(request, Facts(model=MODEL), usage)
+    known = {
+        OUTCOME: "hit" if read else "cold", PROVIDER: "anthropic", REQUEST_MODEL: MODEL, RESPONSE_MODEL: MODEL,
+        INPUT_TOKENS: usage.input, READ_TOKENS: read, WRITE_TOKENS: write, UNCACHED_TOKENS: 200,
+        WRITE_TOKENS_BY_TTL[ttl]: write, COST_AMOUNT: cost.amount, COST_WITHOUT_CACHE: cost.without_cache,
+        COST_INPUT: cost.parts.get("input"), COST_READ: cost.parts.get("cache_read"),
+        COST_WRITE: cost.parts.get("cache_write"), COST_OUTPUT: cost.parts.get("output"), TOOLS_HASH: "p1:t",
+        SYSTEM_HASH: "p1:s", PREFIX_FAMILY: "p1:f",
+    }  # fmt: skip
+    return START + at, known | {_SHORT[name]: value for name, value in more.items()}
+
+
+_SHORT: Final = {
+    "tools": TOOLS_HASH, "system": SYSTEM_HASH, "family": PREFIX_FAMILY, "missed": MISSED_TOKENS, "batch": BATCH,
+    "model": RESPONSE_MODEL, "paid": COST_WRITE,
+    "split": WRITE_TOKENS_BY_TTL["5m"],
+}  # fmt: skip
+
+
+def unread(path: Path, *calls: tuple[float, Mapping[str, Any]]) -> Unread:
+    """What the report says of `calls` and of one long after them."""
+    for at, known in (*calls, call(WIDELY, tools="p1:other")):
+        record(path, known, at=at)
+    found = collect(path).unread
+    assert found is not None
+    return found
+
+
+SURCHARGE: Final = 3.75e-6 - 3e-6
+"""USD a token that Claude Sonnet 4.5's writes cost more than its input (Anthropic's price page, November 2026)."""
+
+
+def test_a_write_that_nobody_reads_is_counted_with_its_surcharge(path: Path) -> None:
+    found = unread(path, call(0, write=2000))
+    assert (found.calls, found.tokens, found.unpriced) == (1, 2000, 0)
+    assert found.wasted_usd == pytest.approx(2000 * SURCHARGE)
+
+
+def test_what_was_read_or_kept_long_pays_its_own_price(path: Path) -> None:
+    found = unread(path, call(0, read=5000, write=1000, ttl="1h"))
+    assert found.wasted_usd == pytest.approx(1000 * (6e-6 - 3e-6))
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        call(60, read=2000),
+        call(60, read=1),
+        call(320, read=2000),  # late, but entries may live a little longer than they must
+        call(60, read=2000, system="p1:another"),  # tools come first
+        call(60, read=2000, tools=None, system=None),  # it says nothing of its beginning
+        call(WIDELY / 2, read=2000, batch=True),  # whenever that was
+    ],
+)
+def test_a_write_that_may_have_been_read_is_not_counted(path: Path, reader: tuple[float, Mapping[str, Any]]) -> None:
+    assert unread(path, call(0, write=2000), reader) == NOTHING
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        call(60, read=0),
+        call(400, read=2000),
+        call(60, read=2000, tools="p1:another"),
+        call(60, read=2000, model="claude-opus-4-1"),
+        call(-60, read=2000),
+    ],
+)
+def test_a_call_that_cannot_have_read_it_saves_nothing(path: Path, other: tuple[float, Mapping[str, Any]]) -> None:
+    assert unread(path, call(0, write=2000), other).tokens == 2000
+
+
+def test_only_what_reads_further_reads_the_write(path: Path) -> None:
+    assert unread(path, call(0, read=3000, write=500), call(60, read=3000), call(90, read=2000)).tokens == 500
+    assert unread(path, call(WIDELY / 2, read=3000, write=700), call(WIDELY / 2 + 60, read=3100)).tokens == 500
+
+
+def test_without_tools_the_system_prompt_or_the_family_must_be_the_same(path: Path) -> None:
+    plain: dict[str, Any] = {"tools": None}
+    others: list[dict[str, Any]] = [{"system": "p1:z"}, {"family": "p1:y"}]
+    assert unread(path, call(0, write=900, **plain), call(9, read=900, system="p1:z", family="p1:y", **plain)).calls
+    for number, same in enumerate(others, 1):
+        at = 9000.0 * number
+        found = unread(path, call(at, write=900, **plain), call(at + 9, read=900, **plain, **same))
+        assert found.calls == 1
+
+
+def test_a_longer_ttl_is_waited_for(path: Path) -> None:
+    assert unread(path, call(0, write=2000, ttl="1h"), call(3000, read=2000)) == NOTHING
+
+
+def test_without_a_ttl_the_provider_s_own_is_waited_for(path: Path) -> None:
+    assert unread(path, call(0, write=2000, split=None), call(300, read=2000)) == NOTHING
+
+
+def test_before_its_time_is_up_nothing_is_said(path: Path) -> None:
+    for at, known in (call(0, write=2000), call(330)):
+        record(path, known, at=at)
+    assert collect(path).unread == NOTHING
+
+
+def test_what_is_charged_as_missed_is_not_charged_again(path: Path) -> None:
+    assert unread(path, call(0, write=2000, missed=500)).wasted_usd == pytest.approx(1500 * SURCHARGE)
+
+
+def test_a_write_without_a_price_is_counted_and_its_money_unknown(path: Path) -> None:
+    assert unread(path, call(0, write=2000, paid=None)) == Unread(1, 2000, None, 1)
+    found = unread(path, call(WIDELY / 2, write=1000))
+    assert (found.calls, found.unpriced) == (2, 1)
+    assert found.wasted_usd == pytest.approx(1000 * SURCHARGE)
+    assert "at least $0.000750 more than plain input" in dict(summary(collect(path)))["Unread"]
+
+
+def test_where_calls_may_be_missing_nothing_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    for at, known in (call(0, write=2000), call(WIDELY)):
+        record(path, known, at=at)
+    assert collect(path).unread is None
+
+
+def test_the_report_says_it_with_advice(path: Path) -> None:
+    unread(path, call(0, write=2000))
+    report = collect(path, By.REASON)
+    text = "2,000 tokens that 1 call wrote were never read: $0.001500 more than plain input"
+    assert dict(summary(report))["Unread"] == text
+    assert dict(advised(report))["write_never_read"].startswith("What was written was never read")
+    assert json.loads(as_json(report))["unread"] == {
+        "calls": 1, "tokens": 2000, "wasted_usd": pytest.approx(0.0015), "unpriced": 0,
+    }  # fmt: skip
+    record(path, call(2 * WIDELY)[1], at=START + 2 * WIDELY)
+    later = collect(path, since=START + 1.5 * WIDELY)
+    assert "Unread" not in dict(summary(later))
+    assert not advised(later)
