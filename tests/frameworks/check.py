@@ -75,8 +75,8 @@ class Harness:
         return [_scope(span) == OURS for span in self.telemetry.calls]
 
     def inside(self) -> bool:
-        """Whether each span of ours lies in one that somebody else gave to a call."""
-        theirs = {span.context.span_id for span in self.telemetry.calls if span.context and _scope(span) != OURS}
+        """Whether each span of ours lies in one of somebody else's."""
+        theirs = {span.context.span_id for span in self.telemetry.spans if span.context and _scope(span) != OURS}
         ours = [span for span in self.telemetry.calls if _scope(span) == OURS]
         return all(span.parent is not None and span.parent.span_id in theirs for span in ours)
 
@@ -96,13 +96,19 @@ def checked(harness: Harness, framework: Any) -> Iterator[tuple[str, list[str]]]
     fallbacks: Mapping[str, Ask] = getattr(framework, "FALLBACKS", {})
     for name, ask in fallbacks.items():
         yield name, harness.ask(ask, fault="500")
-    traced: Traced | None = getattr(framework, "traced", None)
-    if traced is None:
-        return
+    if hasattr(framework, "traced"):
+        yield from _traced(harness, framework, fallbacks)
+
+
+def _traced(harness: Harness, framework: Any, fallbacks: Mapping[str, Ask]) -> Iterator[tuple[str, list[str]]]:
+    """Inside the framework's own spans: a call has theirs, unless that says `LATE` what it is; a second call has ours."""
+    late: bool = getattr(framework, "LATE", False)
+    traced: Traced = framework.traced
     with traced(harness.telemetry.tracers):
         name, ask = next(iter(framework.CASES.items()))
         wrong = harness.ask(ask, ask)
-        yield f"{name}, inside their span", [*wrong, *(["a span of ours"] if any(harness.owned()) else [])]
+        fits = harness.inside() and set(harness.owned()) == {late}
+        yield f"{name}, inside their span", [*wrong, *([] if fits else ["not on the span that it should be on"])]
         for name, ask in fallbacks.items():
             wrong = harness.ask(ask, fault="500")
             fits = harness.inside() and not all(harness.owned())

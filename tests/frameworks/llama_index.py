@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
@@ -43,6 +45,19 @@ def responses_streamed(url: str) -> None:
     list(_responses(url).stream_chat(MESSAGES))
 
 
+@contextmanager
+def traced(tracers: Any) -> Generator[None]:
+    """With OpenInference's spans."""
+    theirs: Any = import_module("openinference.instrumentation.llama_index").LlamaIndexInstrumentor()
+    theirs.instrument(tracer_provider=tracers)
+    try:
+        yield
+    finally:
+        theirs.uninstrument()
+
+
+LATE: Final = True
+"""OpenInference writes all that it says of a span here when that ends, so nothing shows that it is a call's."""
 CASES: Final = {
     "plain": plain,
     "streamed": streamed,

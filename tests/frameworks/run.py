@@ -24,7 +24,7 @@ FRAMEWORKS: Final[Mapping[str, tuple[str, ...]]] = {
     "langchain-anthropic": ("langchain-anthropic",),
     "langchain-google-genai": ("langchain-google-genai",),
     "langchain-aws": ("langchain-aws",),
-    "llama-index": ("llama-index-llms-openai",),
+    "llama-index": ("llama-index-llms-openai", "openinference-instrumentation-llama-index"),
     "pydantic-ai": ("pydantic-ai-slim[openai,anthropic,google]",),
     "openai-agents": ("openai-agents",),
     "litellm": ("litellm", "mcp", "tenacity", "openinference-instrumentation-litellm"),
@@ -42,7 +42,8 @@ def check(name: str) -> bool:
     if subprocess.run([python, *PIP, *NEEDED, *FRAMEWORKS[name]]).returncode:
         print(f"{name}: cannot be installed", flush=True)
         return False
-    fine = subprocess.run([python, "-m", "tests.frameworks.check", name], cwd=ROOT).returncode == 0
+    quiet = ("-W", "ignore::RuntimeWarning")  # coroutines that LiteLLM leaves behind
+    fine = subprocess.run([python, *quiet, "-m", "tests.frameworks.check", name], cwd=ROOT).returncode == 0
     print(f"{name}: {'fine' if fine else 'WRONG'} after {time.monotonic() - started:.0f} s", flush=True)
     return fine
 

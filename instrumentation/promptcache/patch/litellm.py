@@ -146,10 +146,10 @@ def _called(record: Record) -> Flow:
     else:
         tier = response.headers.get(gemini.SERVICE_TIER)
         if tier:
-            record.saw({gemini.SERVICE_TIER: tier})
+            safely(record.saw, {gemini.SERVICE_TIER: tier})
         if not response.is_closed:
             response.extensions[KEY] = record
-            record.begun()
+            safely(record.begun)
             watch(response, record, expected=False)
             return
         safely(listen, response, record)
