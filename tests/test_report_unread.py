@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -185,6 +186,8 @@ def test_the_report_says_it_with_advice(path: Path) -> None:
     assert json.loads(as_json(report))["unread"] == {
         "calls": 1, "tokens": 2000, "wasted_usd": pytest.approx(0.0015), "unpriced": 0,
     }  # fmt: skip
+    many = replace(report, totals=replace(report.totals, calls=100_001))
+    assert "that 1 call of the last 100,000 wrote" in dict(summary(many))["Unread"]
     record(path, call(2 * WIDELY)[1], at=START + 2 * WIDELY)
     later = collect(path, since=START + 1.5 * WIDELY)
     assert "Unread" not in dict(summary(later))

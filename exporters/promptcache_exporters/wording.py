@@ -8,7 +8,7 @@ from typing import Final
 
 from promptcache.causes import advice
 
-from .figures import By, Change, Group, Report
+from .figures import RECENT, By, Change, Group, Report
 
 UNKNOWN: Final = "\N{EN DASH}"
 
@@ -121,6 +121,7 @@ def _unread(report: Report) -> Iterator[str]:
         calls = f"{count(it.calls)} {'call' if it.calls == 1 else 'calls'}"
         least = "at least " if it.unpriced and it.wasted_usd is not None else ""
         more = "price unknown" if it.wasted_usd is None else f"{least}{dollars(it.wasted_usd)} more than plain input"
+        calls += f" of the last {count(RECENT)}" if report.totals.calls > RECENT else ""
         yield f"{count(it.tokens)} tokens that {calls} wrote were never read: {more}"
 
 
