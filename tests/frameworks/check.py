@@ -101,7 +101,7 @@ def checked(harness: Harness, framework: Any) -> Iterator[tuple[str, list[str]]]
 
 
 def _traced(harness: Harness, framework: Any, fallbacks: Mapping[str, Ask]) -> Iterator[tuple[str, list[str]]]:
-    """Inside the framework's own spans: a call has theirs, unless that says `LATE` what it is; a second call has ours."""
+    """Inside its own spans: a call has one of them, unless they say `LATE` what they are; a second call has ours."""
     late: bool = getattr(framework, "LATE", False)
     traced: Traced = framework.traced
     with traced(harness.telemetry.tracers):
