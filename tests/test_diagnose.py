@@ -690,6 +690,7 @@ def test_a_change_lies_in_the_box(before: str, at: int, put: str) -> None:
         ("plain", "plain"),
         ({"role": "user", "content": "words"}, "words"),
         ({"role": "user", "content": {"type": "text", "text": "words"}}, "words"),
+        ({"role": "user", "parts": {"text": "words"}}, "words"),
         ({"type": "text"}, '{"type":"text"}'),
         ({"name": "f", "parameters": {}}, '{"name":"f","parameters":{}}'),
         ([1, b"x"], '[1,{"bytes":"78"}]'),

@@ -21,6 +21,7 @@ EPILOG: Final = "\n\n".join((
     "promptcache explain 4bf92f3577b34da6a3ce929d0e0e4736",
     "promptcache explain --worst 5 --since 1d",
     "promptcache explain --worst 1 --json /srv/app/promptcache.db",
+    "messages[3] is the fourth block of the messages, tools[0] the first tool: each part of a message is a block.",
     described(Exit.OK, Exit.USAGE, Exit.NO_FILE, Exit.NO_CALLS, Exit.NEWER_SCHEMA, Exit.NOT_A_TABLE),
 ))  # fmt: skip
 

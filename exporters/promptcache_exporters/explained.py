@@ -92,11 +92,10 @@ def _verdict(it: Explanation) -> Iterator[tuple[str, str]]:
     if it.equal_blocks is not None:
         yield "Equal", f"the first {it.equal_blocks} of {wording.count(call['prefix_blocks'])} blocks"
     if call["miss_reason"]:
-        yield "Broke", _break(call)
-        yield (
-            "Cost",
-            f"{wording.count(call['missed_tokens'])} tokens missed, {wording.dollars(call['wasted_usd'])} wasted",
-        )
+        yield "Broke" if call["miss_section"] else "Reason", _break(call)
+        if call["missed_tokens"] is not None:
+            missed, wasted = wording.count(call["missed_tokens"]), wording.dollars(call["wasted_usd"])
+            yield "Cost", f"{missed} tokens missed, {wasted} wasted"
         if it.repeated > 1:
             wasted = wording.dollars(it.wasted_usd)
             yield "Again", f"{it.repeated} of {it.calls} calls of this family broke there, {wasted} wasted in all"
@@ -107,7 +106,7 @@ def _break(call: Row) -> str:
     place = wording.place(call["miss_section"], call["miss_index"])
     offset = f" at about byte {call['miss_offset']:,}" if call["miss_offset"] is not None else ""
     details = {
-        "looks like": call["miss_hint"],
+        "looks like" if call["miss_reason"] == "volatile_token" else "change": call["miss_hint"],
         "source": call["miss_source"],
         "confidence": call["miss_confidence"],
         "the provider calls it": call["miss_provider_reason"],

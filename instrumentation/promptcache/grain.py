@@ -30,7 +30,7 @@ _MARKS: Final = ".,;:!?()\"'"
 _SPACE: Final = b" \t\r\n"
 _TELLING_LIMIT: Final = 4_096
 _WORDS: Final = 128
-_ENVELOPE: Final = frozenset({"role", "type", "content", "text", "name", "id", "status"})
+_ENVELOPE: Final = frozenset({"role", "type", "content", "parts", "text", "name", "id", "status"})
 
 
 @final
@@ -69,7 +69,7 @@ def body(data: object) -> str:
         return data
     fields: Any = data
     if isinstance(data, dict) and _ENVELOPE.issuperset(fields):
-        for name in ("content", "text"):
+        for name in ("content", "parts", "text"):
             value = fields.get(name)
             if isinstance(value, str):
                 return value
