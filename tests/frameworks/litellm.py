@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
+import httpx
+
 from . import KEY, MARKED, QUESTION, SYSTEM, Ask
 
 # Else it asks the network for prices and tokenizers.
@@ -78,7 +80,35 @@ async def routed(url: str) -> None:
     await router.acompletion(model="any", messages=CACHED)
 
 
-def answered_from_its_cache(url: str) -> None:
+async def closed(url: str) -> None:
+    """In the middle of its stream: what the first event told is kept. (One that is dropped waits for LiteLLM itself,
+    which keeps the latest.)"""
+    call = {"model": "anthropic/claude-sonnet-4-5", "messages": CACHED, "api_base": url, "api_key": KEY}
+    stream = await litellm.acompletion(**call, stream=True)
+    await anext(stream)
+    await stream.aclose()
+
+
+class _Rerouted(httpx.HTTPTransport):
+    """Leads to the emulator whatever the address: with an `api_base`, LiteLLM's paths of named caches are no more."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._to = httpx.URL(url)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        request.url = request.url.copy_with(scheme="http", host=self._to.host, port=self._to.port)
+        return super().handle_request(request)
+
+
+def named_caches(url: str) -> None:
+    """Of marked messages it makes a cache, the first time; each call reads it."""
+    handler: Any = import_module("litellm.llms.custom_httpx.http_handler").HTTPHandler()
+    handler.client = httpx.Client(transport=_Rerouted(url))
+    early(model="gemini/gemini-2.5-flash", messages=CACHED, api_key=KEY, client=handler)
+
+
+def mocked(url: str) -> None:
     """No request, hence no call: only the one before it counts."""
     early(model="openai/gpt-4o-mini", messages=PLAIN, mock_response="Behind the lake.")
     early(model="openai/gpt-4o-mini", messages=PLAIN, api_base=f"{url}/v1", api_key=KEY)
@@ -110,6 +140,6 @@ def traced(tracers: Any) -> Generator[None]:
 
 CASES: Final[Mapping[str, Ask]] = {
     **{name: ask for model, (base, call) in ROUTES.items() for name, ask in _cases(model, base, call).items()},
-    **{ask.__name__: ask for ask in (responses, messages, routed, answered_from_its_cache)},
+    **{ask.__name__: ask for ask in (responses, messages, routed, closed, named_caches, mocked)},
 }
 FALLBACKS: Final = {"retried": retried, "fallback": fallback}
