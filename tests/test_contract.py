@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 import promptcache
 from promptcache import Settings
 
-from .calls import CHAT, MODEL, RESPONSES, SYSTEM
+from .calls import CHAT, MODEL, RESPONSES, SYSTEM, USAGE
 from .conftest import Telemetry
 
 OWN_SPAN: Mapping[str, type] = {
@@ -281,3 +281,28 @@ def test_malformed_usage_is_unreported_and_harmless(
     assert "promptcache.input_tokens" not in telemetry.attributes
     assert telemetry.metric("promptcache.calls", promptcache__outcome="unreported") == 1
     assert not caplog.records
+
+
+def test_a_span_that_suppresses_others_for_its_own_call_is_enriched(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
+    """Logfire does so, by default."""
+    mine = telemetry.tracers.get_tracer("theirs")
+    asked = {"gen_ai.operation.name": "chat", "gen_ai.request.model": CHAT["model"]}
+    create: Any = client.chat.completions.create
+    with mine.start_as_current_span("chat", attributes=asked), suppress_instrumentation():
+        create(**CHAT)
+    assert telemetry.attributes["promptcache.outcome"] == "cold"
+    assert telemetry.metric("promptcache.calls") == 1
+
+
+def test_a_span_that_ends_where_a_stream_begins_is_not_claimed(client: openai.OpenAI, telemetry: Telemetry) -> None:
+    mine = telemetry.tracers.get_tracer("theirs")
+    asked = {"gen_ai.operation.name": "chat", "logfire.span_type": "span"}
+    create: Any = client.chat.completions.create
+    with mine.start_as_current_span("chat", attributes=asked), suppress_instrumentation():
+        stream = create(**CHAT, stream=True, stream_options=USAGE)
+    list(stream)
+    theirs, ours = telemetry.spans
+    assert "promptcache.outcome" not in (theirs.attributes or {})
+    assert (ours.attributes or {})["promptcache.input_tokens"] == 4017

@@ -101,7 +101,7 @@ class Record:
         """
         around, before = trace.get_current_span(context), trace.get_current_span(self.context)
         self.context = context
-        if self.observer.claims.take(around):
+        if self.observer.claims.take(around, stream=self.asked.stream):
             self.span, self.claimed = around, True
         elif around is not before and not around.is_recording():
             self.span = around

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from opentelemetry.trace import Span, StatusCode
+from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+from opentelemetry.trace import Span, StatusCode, get_current_span
 
 from .attributes import (
     LEGACY,
@@ -35,7 +36,22 @@ _LLM_MARKS: Final[Mapping[str, frozenset[str]]] = {
 def describes_llm_call(span: Span) -> bool:
     """Whether another instrumentation, or the SDK itself, opened `span` for one LLM call."""
     given: Mapping[str, Any] = getattr(span, "attributes", None) or {}
-    return any(given.get(name) in values for name, values in _LLM_MARKS.items())
+    # OpenInference keeps the kind to itself until the span ends, where it was not given when the span began.
+    later: Mapping[str, Any] = getattr(span, "_self_important_attributes", None) or {}
+    return any(given.get(name, later.get(name)) in values for name, values in _LLM_MARKS.items())
+
+
+def _ends_early(span: Span) -> bool:
+    """Whether whoever opened `span` ends it as soon as a stream begins, before anything is known of it."""
+    return "logfire.span_type" in (getattr(span, "attributes", None) or {})
+
+
+def welcome() -> bool:
+    """Whether a call made now may be looked at: telemetry is not suppressed, or only inside somebody's LLM span.
+
+    Logfire suppresses others there, lest there be a second span; we write on the one that it has.
+    """
+    return is_instrumentation_enabled() or describes_llm_call(get_current_span())
 
 
 class Claims:
@@ -44,9 +60,9 @@ class Claims:
     def __init__(self) -> None:
         self._taken: WeakKeyDictionary[Span, object] = WeakKeyDictionary()
 
-    def take(self, span: Span) -> bool:
+    def take(self, span: Span, *, stream: bool = False) -> bool:
         """Whether `span` is somebody's LLM span, recording and free; it then belongs to the caller."""
-        if not span.is_recording() or not describes_llm_call(span):
+        if not span.is_recording() or not describes_llm_call(span) or (stream and _ends_early(span)):
             return False
         token = object()
         return self._taken.setdefault(span, token) is token

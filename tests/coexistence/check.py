@@ -1,135 +1,152 @@
 """Beside another LLM instrumentation: one LLM span a call, ours where theirs is missing, theirs left untouched.
 
-    python -m tests.coexistence.check [official] [openinference] [openllmetry]
+    python -m tests.coexistence.check [OTHER ...]
 
-Runs in an environment where the others are installed (`make coexistence` makes it). Prints a line a case and exits
-with 1 where any fails.
+Runs in an environment where the others are installed (`make coexistence` makes them). Each case runs with theirs alone
+and with both, in either order. Prints a line a case and exits with 1 where any fails.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from importlib import import_module
 from itertools import product
 from multiprocessing import get_context
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import openai
-
-from promptcache import PromptCacheInstrumentor
+from promptcache.attributes import OUTCOME, READ_TOKENS
 from promptcache.emulator.engine import Emulator
 from promptcache.emulator.server import running
-from tests.calls import CHAT, RESPONSES, USAGE
 from tests.conftest import Telemetry
+from tests.kits import KITS
 
-OTHERS: Final[Mapping[str, tuple[str, str]]] = {
-    "official": ("opentelemetry.instrumentation.genai.openai", "OpenAIInstrumentor"),
-    "openllmetry": ("opentelemetry.instrumentation.openai", "OpenAIInstrumentor"),
-    "openinference": ("openinference.instrumentation.openai", "OpenAIInstrumentor"),
+from .others import OTHERS
+
+CASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai": ("chat", "chat_stream", "responses", "responses_stream", "chat_raw"),
+    "anthropic": ("create", "stream", "helper_final", "raw"),
+    "bedrock": ("converse", "converse_stream", "invoke_claude", "invoke_claude_stream"),
 }
-
-
-def plain(client: openai.OpenAI) -> None:
-    create: Any = client.chat.completions.create
-    create(**CHAT)
-
-
-def streamed(client: openai.OpenAI) -> None:
-    create: Any = client.chat.completions.create
-    for _ in create(**CHAT, stream=True, stream_options=USAGE):
-        pass
-
-
-def responses(client: openai.OpenAI) -> None:
-    create: Any = client.responses.create
-    create(**RESPONSES)
-
-
-def responses_streamed(client: openai.OpenAI) -> None:
-    create: Any = client.responses.create
-    for _ in create(**RESPONSES, stream=True):
-        pass
-
-
-def parsed(client: openai.OpenAI) -> None:
-    create: Any = client.chat.completions.with_raw_response.create
-    create(**CHAT).parse()
-
-
-def awaited(client: openai.OpenAI) -> None:
-    async def ask() -> None:
-        async with openai.AsyncOpenAI(base_url=client.base_url, api_key="k") as other:
-            create: Any = other.chat.completions.create
-            await create(**CHAT)
-            async for _ in await create(**CHAT, stream=True, stream_options=USAGE):
-                pass
-
-    asyncio.run(ask())
-
-
-CASES: Final[Mapping[Callable[[openai.OpenAI], None], int]] = {
-    plain: 1, streamed: 1, responses: 1, responses_streamed: 1, parsed: 1, awaited: 2,
+CLIENTS: Final[Mapping[str, tuple[str, ...]]] = {
+    "openai": ("sync", "async"), "anthropic": ("sync", "async"), "bedrock": ("sync",),
 }  # fmt: skip
 
-
+ORDERS: Final = ("ours theirs", "theirs ours")
 LATER: Final = "it opens its span of a response when the response is there, so both have one"
-UNREACHABLE: Final[Mapping[tuple[str, Callable[[openai.OpenAI], None]], str]] = {
-    ("openllmetry", responses): LATER,
-    ("openllmetry", responses_streamed): LATER,
+EARLY: Final = "its span ends where the stream begins, and one for the stream comes after it"
+UNREACHABLE: Final[Mapping[tuple[str, str], str]] = {
+    **dict.fromkeys(product(("logfire-openai",), ("chat_stream", "responses_stream")), EARLY),
+    **dict.fromkeys(product(("logfire-anthropic",), ("stream", "helper_final")), EARLY),
+    ("openllmetry-openai", "responses"): LATER,
+    ("openllmetry-openai", "responses_stream"): LATER,
 }
-"""What cannot be one span: theirs does not exist yet while the call runs."""
+"""What cannot be one span: theirs is not there while the call runs."""
+
+Span = Mapping[str, Any]
+LLM: Final = (OUTCOME, "gen_ai.request.model", "llm.model_name", "langfuse.observation.model.name")
+"""What only the span of an LLM call carries, ours or theirs."""
 
 
-def wrong(telemetry: Telemetry, emulator: Emulator, calls: int) -> list[str]:
-    """What is not as it should be after `calls` calls."""
-    spans = [dict(span.attributes or {}) for span in telemetry.spans]
-    marked = [span for span in spans if "promptcache.outcome" in span]
-    truth = [record.outcome for record in emulator.ledger][-calls:]
+class Seen(NamedTuple):
+    """What one case left: the attributes of the spans of LLM calls, and our count of calls."""
+
+    spans: tuple[Span, ...]
+    counted: float
+    reads: tuple[int | None, ...]
+    """Tokens that the emulator read from its cache, a call each."""
+
+
+def observe(name: str, order: str) -> Mapping[tuple[str, str], Seen]:
+    """Runs all cases. In a process of its own: not every instrumentation can be taken off again."""
+    other, emulator, telemetry = OTHERS[name], Emulator(), Telemetry()
+    kit = next(kit for kit in KITS if kit.name == other.sdk)
+    uses = {shape.name: shape.use for shape in kit.shapes}
+    steps: Mapping[str, Callable[[], object]] = {"ours": telemetry.instrument, "theirs": lambda: other.on(telemetry)}
+
+    async def run(case: str, kind: str) -> None:
+        untraced = {"sync": "untraced", "async": "async-untraced"}[kind]
+        make = kit.clients[kind] if other.native else kit.clients.get(untraced, kit.clients[kind])
+        async with make(url) as client:
+            await uses[case](client)
+
+    def seen(case: str, kind: str) -> Seen:
+        telemetry.exporter.clear()
+        emulator.ledger.clear()
+        before = telemetry.metric("promptcache.calls")
+        asyncio.run(run(case, kind))
+        spans = [dict(span.attributes or {}) for span in telemetry.spans]
+        return Seen(
+            tuple(span for span in spans if any(mark in span for mark in LLM)),
+            telemetry.metric("promptcache.calls") - before,
+            tuple(record.outcome.read for record in emulator.ledger),
+        )
+
+    cases = list(product(CASES[other.sdk], CLIENTS[other.sdk]))
+    with running(emulator) as url:
+        asyncio.run(run(*cases[0]))
+        for step in order.split():
+            steps[step]()
+        return {case: seen(*case) for case in cases}
+
+
+def lasting(span: Span) -> Span:
+    """What is the same in every run: no time, no random name, no address."""
+    return {
+        name: value
+        for name, value in span.items()
+        if not isinstance(value, float)
+        and not re.search(r"\bid$|_id$|port|url|address|logfire\.|completion|output|response_data", name)
+    }
+
+
+def wrong(alone: Seen, both: Seen) -> list[str]:
+    """What is not as it should be."""
     found: list[str] = []
-    if len(spans) != calls:
-        found.append(f"{len(spans)} spans for {calls} calls: {[span.name for span in telemetry.spans]}")
-    if [span.get("promptcache.read_tokens") for span in marked] != [outcome.read for outcome in truth]:
-        found.append(f"read tokens {[span.get('promptcache.read_tokens') for span in marked]}")
-    if telemetry.metric("promptcache.calls") != calls:
-        found.append(f"{telemetry.metric('promptcache.calls')} calls counted")
-    return found
+    marked = [span for span in both.spans if OUTCOME in span]
+    wanted = max(len(both.reads), len(alone.spans))
+    if len(both.spans) != wanted:
+        found.append(f"{len(both.spans)} LLM spans for {len(both.reads)} calls; theirs alone {len(alone.spans)}")
+    reads = tuple(span.get(READ_TOKENS) for span in marked)
+    if reads != both.reads:
+        found.append(f"read tokens {reads}, not {both.reads}")
+    if both.counted != len(both.reads):
+        found.append(f"{both.counted:g} calls counted, not {len(both.reads)}")
+    moved = [span for span in map(lasting, alone.spans) if not any(span.items() <= it.items() for it in both.spans)]
+    return found + [f"theirs is not as it was: {changed(span, both.spans)}" for span in moved]
 
 
-def check(other: str, first: str, case: Callable[[openai.OpenAI], None]) -> list[str]:
-    """Runs one case, which wants a process of its own: not every instrumentation can be taken off again."""
-    module, name = OTHERS[other]
-    theirs: Any = getattr(import_module(module), name)()
-    emulator, telemetry = Emulator(), Telemetry()
-    providers = {"tracer_provider": telemetry.tracers, "meter_provider": telemetry.meters}
-    with running(emulator) as url, openai.OpenAI(base_url=f"{url}/v1", api_key="k") as client:
-        plain(client)
-        steps: list[Callable[[], Any]] = [telemetry.instrument, lambda: theirs.instrument(**providers)]
-        for step in steps if first == "ours" else reversed(steps):
-            step()
-        case(client)
-    PromptCacheInstrumentor().uninstrument()
-    return wrong(telemetry, emulator, CASES[case])
+def changed(span: Span, others: Sequence[Span]) -> str:
+    """The names under which the most similar of the others holds something else."""
+    return min(
+        (sorted(name for name, value in span.items() if other.get(name) != value) for other in others),
+        key=len,
+        default=["missing"],
+    ).__repr__()
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("others", choices=OTHERS, nargs="+")
-    asked = parser.parse_args()
+    others: list[str] = parser.parse_args().others
     fine = True
-    others: list[str] = asked.others
-    for other, first, case in product(others, ("ours", "theirs"), CASES):
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            problems = process.submit(check, other, first, case).result()
-        known = bool(problems) and (other, case) in UNREACHABLE
-        fine = fine and (known or not problems)
-        said = f"known: {UNREACHABLE[other, case]}" if known else "; ".join(problems) or "ok"
-        print(f"{other:14} {first:6} first  {case.__name__:20} {said}", flush=True)
-    sys.exit(not fine)
+    for name in others:
+        alone, *both = (apart(name, order) for order in ("theirs", *ORDERS))
+        for (order, found), case in product(zip(ORDERS, both, strict=True), alone):
+            problems, known = wrong(alone[case], found[case]), UNREACHABLE.get((name, case[0]))
+            fine = fine and bool(known or not problems)
+            said = f"known: {known}" if known and problems else "; ".join(problems) or "ok"
+            print(f"{name:24} {order:12} {' '.join(case):26} {said}", flush=True)
+    return 0 if fine else 1
+
+
+def apart(name: str, order: str) -> Mapping[tuple[str, str], Seen]:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(observe, name, order).result()
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

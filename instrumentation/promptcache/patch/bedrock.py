@@ -14,7 +14,6 @@ from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from opentelemetry import context as otel
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from .. import ambient
 from ..observe import Record
@@ -22,6 +21,7 @@ from ..observer import Asked, Observer
 from ..providers import bedrock
 from ..providers.wire import JSON, Wire, mapping, text
 from ..safety import safely
+from ..spans import welcome
 from .around import Ended, Flow
 from .drive import Target
 from .response import LARGEST_BODY, parsed
@@ -100,7 +100,7 @@ def call(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
     """One logical call: its parameters wait here for its request."""
     operation, params = call["operation_name"], mapping(call["api_params"])
     ours = client.meta.service_model.service_name == SERVICE and operation in bedrock.OPERATIONS
-    body = _body(operation, params) if ours and is_instrumentation_enabled() else None
+    body = _body(operation, params) if ours and welcome() else None
     wire = bedrock.wire(operation, text(params.get("modelId")), body) if body is not None else None
     if body is None or wire is None:
         yield None

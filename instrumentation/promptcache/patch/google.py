@@ -12,13 +12,13 @@ from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from opentelemetry import context as otel
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from ..observe import Record
 from ..observer import Asked, Observer
 from ..providers import gemini, gemini_caches
 from ..providers.wire import JSON, Route, find, mapping, text
 from ..safety import safely
+from ..spans import welcome
 from .around import Ended, Flow
 from .drive import Target
 from .named_caches import Where, managed, show_cached
@@ -70,7 +70,7 @@ def _open(observer: Observer, where: Where, route: Route, path: str, body: JSON,
 def exchange(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
     """One request and its answer, plain or streamed: a call, or what is done to a named cache."""
     method, path, body = call["http_method"], call["path"], mapping(call["request_dict"])
-    if not is_instrumentation_enabled():
+    if not welcome():
         return _nothing()
     where = _where(observer, _base_url(client, call.get("http_options")), provider(client))
     operation = gemini_caches.cache_operation(method, path)
@@ -126,7 +126,7 @@ def attempt(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
 def interact(observer: Observer, sdk: Any, call: Mapping[str, Any]) -> Flow:
     """One request of the Interactions API, and its answer, read or yet to be read."""
     sent = call["request"]
-    route = find(gemini.INTERACTION_ROUTES, sent.method, sent.url.path) if is_instrumentation_enabled() else None
+    route = find(gemini.INTERACTION_ROUTES, sent.method, sent.url.path) if welcome() else None
     if route is None:
         yield None
         return

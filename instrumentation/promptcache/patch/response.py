@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
@@ -19,7 +18,7 @@ from weakref import ref
 from .. import ambient
 from ..observe import Record
 from ..providers import eventstream
-from ..providers.wire import JSON, mapping
+from ..providers.wire import DONE, JSON, mapping
 from ..safety import safely
 from .around import Around, Ended, Flow
 
@@ -45,14 +44,10 @@ def recorded(response: Any) -> Record | None:
     return record
 
 
-@asynccontextmanager
-async def _closing(chunks: AsyncIterator[bytes]) -> AsyncGenerator[AsyncIterator[bytes]]:
-    """Closes them with whoever iterates over them, where they can be closed."""
-    try:
-        yield chunks
-    finally:
-        if isinstance(chunks, AsyncGenerator):
-            await chunks.aclose()
+async def _close(chunks: AsyncIterator[bytes]) -> None:
+    """With whoever iterates over them, where they can be closed and the event loop is not doing so, at its end."""
+    if isinstance(chunks, AsyncGenerator) and not getattr(chunks, "ag_running", False):
+        await chunks.aclose()
 
 
 class _Listener:
@@ -141,7 +136,7 @@ class _Listener:
             lines = event.split(b"\n")
             data = event if self._end == b"\n" else b"\n".join(line[5:] for line in lines if line.startswith(b"data:"))
             if data:
-                yield parsed(data)
+                yield {"type": DONE} if data.strip() == DONE.encode() else parsed(data)
 
 
 class Watched:
@@ -173,10 +168,13 @@ class Watched:
             yield from self._inner
 
     async def _araw(self) -> AsyncIterator[bytes]:
-        async with _closing(aiter(self._inner)) as chunks:
+        chunks = aiter(self._inner)
+        try:
             with Around(self._coming_in):
                 async for chunk in chunks:
                     yield chunk
+        finally:
+            await _close(chunks)
 
     def _coming_in(self) -> Flow:
         """Inside the SDK's own stand-in for the stream, hence before it ends its span."""
@@ -250,7 +248,7 @@ class Watched:
 
     async def _aiter_bytes(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         record, listener = self._record, self._listener
-        async with _closing(chunks):
+        try:
             with Around(self._reading):
                 async for chunk in chunks:
                     self._pulling = False
@@ -260,6 +258,8 @@ class Watched:
                         safely(listener.pass_by, chunk)
                     yield chunk
                     self._pulling = True
+        finally:
+            await _close(chunks)
 
 
 def _listen(stand_in: Callable[[Any], Any], response: ref[object], name: str, *args: Any, **kwargs: Any) -> Any:

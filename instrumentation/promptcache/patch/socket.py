@@ -14,14 +14,13 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
 
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-
 from ..model import Request
 from ..observe import Record
 from ..observer import Asked, Observer
 from ..providers.openai import RESPONSES
 from ..providers.wire import JSON, mapping, text
 from ..safety import safely
+from ..spans import welcome
 from .around import Flow
 from .drive import Target
 from .response import parsed
@@ -47,7 +46,7 @@ class _Socket:
 
     def sent(self, event: JSON) -> Record | None:
         """The application sends `event`; gives the record of the call that it begins, if it begins one."""
-        if event.get("type") != ASKS or not is_instrumentation_enabled():
+        if event.get("type") != ASKS or not welcome():
             return None
         record = self._begin(event)
         self._asked.setdefault(text(event.get("stream_id")), deque()).append(record)

@@ -15,7 +15,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from opentelemetry import context as otel
-from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 
 from ..model import Request
 from ..observe import Record
@@ -23,6 +22,7 @@ from ..observer import Asked, Observer
 from ..providers.wire import JSON, Route, find, mapping, text
 from ..results import Results
 from ..safety import safely
+from ..spans import welcome
 from .around import Flow
 from .drive import Switch, Target
 from .response import KEY, listen, parsed, recorded, watch
@@ -78,7 +78,7 @@ def _model(body: JSON, url: str) -> str | None:
 
 
 def _ask(sdk: SDK, observer: Observer, client: Any, options: Any, url: Any, *, stream: bool) -> Asked | None:
-    if not is_instrumentation_enabled():
+    if not welcome():
         return None
     route = find(sdk.routes, options.method, options.url)
     if route is None:
