@@ -229,10 +229,14 @@ class _Theirs(trace.TracerProvider, trace.Tracer):
         return self._now.start_as_current_span(*args, **kwargs)
 
 
-def _client(kind: Callable[..., Any], **options: Any) -> Callable[[str], AbstractAsyncContextManager[Any]]:
+def connected(
+    kind: Callable[..., Any], path: str = "", **options: Any
+) -> Callable[[str], AbstractAsyncContextManager[Any]]:
+    """Makes clients of one class, at a path of the emulator."""
+
     @asynccontextmanager
     async def client(url: str) -> AsyncGenerator[Any]:
-        made = kind(base_url=url, api_key="secret-key", max_retries=0, **options)
+        made = kind(base_url=url + path, max_retries=0, **options)
         yield made
         await done(made.close())
 
@@ -246,15 +250,16 @@ def started(client: Any, stream: bool = True, **more: Any) -> Any:
 TRACES: Final = "open_telemetry" in inspect.signature(anthropic.Anthropic).parameters
 """Whether this release traces itself."""
 TRACED: Final[Mapping[str, Any]] = {"open_telemetry": {"tracer_provider": _Theirs()}} if TRACES else {}
+KEY: Final = {"api_key": "secret-key"}
 UNTRACED: Final[Mapping[str, Any]] = {"open_telemetry": False}
 
 CLIENTS: Final = {
-    "sync": _client(anthropic.Anthropic, **TRACED),
-    "async": _client(anthropic.AsyncAnthropic, **TRACED),
+    "sync": connected(anthropic.Anthropic, **KEY, **TRACED),
+    "async": connected(anthropic.AsyncAnthropic, **KEY, **TRACED),
 } | (
     {
-        "untraced": _client(anthropic.Anthropic, **UNTRACED),
-        "async-untraced": _client(anthropic.AsyncAnthropic, **UNTRACED),
+        "untraced": connected(anthropic.Anthropic, **KEY, **UNTRACED),
+        "async-untraced": connected(anthropic.AsyncAnthropic, **KEY, **UNTRACED),
     }
     if TRACES
     else {}

@@ -23,6 +23,7 @@ class Kit:
 
     For `test_endings`: `starts` begin a stream that can be closed (or a plain call with `stream=False`), `errors` holds
     the SDK's exceptions, `http` is the library under it, `early` says that a stream's first event brings usage already.
+    `providers` says whom a client stands for, where the kit's clients differ in that.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Kit:
     errors: Any = None
     http: Any = HTTP
     early: bool = False
+    providers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def _openai(kind: Callable[..., Any]) -> Client:
@@ -65,3 +67,9 @@ KITS: Final = (
     *_calls("google", "google.genai"),
     *_calls("bedrock", "boto3", "aiobotocore"),
 )
+
+_MORE: Mapping[str, Mapping[str, Any]] = (
+    import_module(".calls_platforms", __package__).KITS if find_spec("anthropic") else {}
+)
+PLATFORMS: Final = tuple(Kit(name, **row) for name, row in _MORE.items())
+"""More clients of the same SDKs: what they share is tried with `KITS`."""

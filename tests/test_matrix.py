@@ -12,11 +12,11 @@ from promptcache.emulator.engine import Emulator
 
 from .calls import Shape
 from .conftest import Telemetry
-from .kits import KITS, Kit
+from .kits import KITS, PLATFORMS, Kit
 
 CASES = [
     pytest.param(kit, kind, shape, id=f"{kit.name}-{kind}-{shape.name}")
-    for kit in KITS
+    for kit in (*KITS, *PLATFORMS)
     for kind in kit.clients
     for shape in kit.shapes
 ]
@@ -34,11 +34,16 @@ async def test_a_call_is_seen_once_and_untouched(
         telemetry = instrumented()
         before = len(emulator.ledger)
         assert await shape.use(client) == without
+    # Another LLM span is the SDK's own: over before the usage could be known, and the parent of ours.
+    llm = [span for span in telemetry.spans if (span.attributes or {}).get("gen_ai.operation.name") == "chat"]
+    known = [end for span in telemetry.calls for end in (span.context, span.parent)]
+    assert all(span.context in known for span in llm)
     truths = [record.outcome for record in list(emulator.ledger)[before:]]
     assert len(telemetry.calls) == telemetry.metric("promptcache.calls") == len(truths)
     for span, truth in zip(telemetry.calls, truths, strict=True):
         attributes: Any = span.attributes
         assert span.kind is SpanKind.CLIENT
+        assert attributes["gen_ai.provider.name"] == kit.providers.get(kind, attributes["gen_ai.provider.name"])
         assert span.status.status_code is not StatusCode.ERROR
         if not shape.reported:
             assert attributes["promptcache.outcome"] == "unreported"

@@ -65,14 +65,15 @@ SUITES: Final = {
             r"::test_false_keeps_a_span_that_the_sampler_dropped.*not True": "a call without their span gets one",
         },
     ),
-    # The other folders are answered from recordings, which are in no distribution; some tests in these too.
+    # The other folders are answered from recordings, which are in no distribution; some tests in these too. Without
+    # the option its tests would import the SDK as `genai`, by which name nobody knows it.
     "google-genai": Suite(
         tuple(f"google/genai/tests/{folder}" for folder in GOOGLE),
         extras="aiohttp",
         groups=(),
         more=("pytest", "pytest-asyncio", "pytest-xdist", "httpx", "mcp", "pillow"),
         control="provider",
-        environment={"PYTEST_ADDOPTS": "-n 2"},
+        environment={"PYTEST_ADDOPTS": "-n 2 -o consider_namespace_packages=true"},
     ),
 }
 
