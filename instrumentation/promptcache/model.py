@@ -73,9 +73,9 @@ class Request(NamedTuple):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Block:
-    """The smallest piece of a prompt that a provider caches or drops as a whole.
+    """The smallest piece of a prompt that a provider caches or drops as a whole. Not changed once made.
 
     `index` counts within the section; `kind` is the wire's own word (`text`, `image`, `function` ...); `data` is
     the block as sent, less its cache marker; `mark` is the TTL that the marker asks for, `""` where it names none,
@@ -186,9 +186,9 @@ class Cost(NamedTuple):
 
 
 @final
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Verdict:
-    """How the cache did on one call, and why.
+    """How the cache did on one call, and why. Not changed once given out.
 
     `tokens` counts the reusable tokens that were not read, `waste` is what that cost too much in USD. `section`,
     `index` and `offset` (bytes) say where the prefix broke, `hint` what the text there looks like. `family` is the

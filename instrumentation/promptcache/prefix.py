@@ -70,10 +70,9 @@ class Hasher:
             own = [hash(dumps((seed, block.data), _MARSHAL)) for block in blocks]
         except ValueError:
             own = [self.own(block.data) for block in blocks]
-        links: list[int] = []
-        for block, digest in zip(blocks, own, strict=True):
-            links.append(link := hash((link, block.section, digest)))
-        static = next((at for at, block in enumerate(blocks) if block.section == "messages"), len(blocks))
+        sections = [block.section for block in blocks]
+        links = [link := hash((link, section, digest)) for section, digest in zip(sections, own, strict=True)]
+        static = sections.index("messages") if "messages" in sections else len(blocks)
         marks = tuple([depth for depth, block in enumerate(blocks, 1) if block.mark is not None])
         params = self.own([(p.name, p.value, p.level) for p in prompt.params])
         return Chain(tuple(own), tuple(links), static, marks, params)
@@ -143,8 +142,11 @@ class Exporter:
         return self._scheme + hmac(self._key, _json(parts), sha256).hex()[:16]
 
 
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def _json(data: object) -> bytes:
     try:
-        return json.dumps(data, separators=(",", ":")).encode()
+        return _compact(data).encode()
     except (TypeError, ValueError, RecursionError):
-        return json.dumps(plain(data), separators=(",", ":")).encode()
+        return _compact(plain(data)).encode()

@@ -103,7 +103,7 @@ def _static(new: Sequence[Node], old: Sequence[Node], shared: int, reader: Reade
         kind="break", cause=f"{section}_changed", continues=continues, weak=True,
         lost=_only(past, new) + _shrunk(fresh, gone), fresh=_only(rest, old),
     )  # fmt: skip
-    if Counter(n.own for n in here) == Counter(n.own for n in there):
+    if not (fresh or gone) and Counter(n.own for n in here) == Counter(n.own for n in there):
         cause = "tools_reordered" if section == "tools" else found.cause
         return found.but(cause=cause, hint="reordered", weak=False)
     if section == "tools" and _forms(here, reader) == _forms(there, reader):
