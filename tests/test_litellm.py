@@ -192,11 +192,13 @@ async def test_a_failure_is_the_applications_and_a_call(lite: LiteLLM, bare: Tel
     assert (bare.spans[1].attributes or {})["error.type"] in {"RemoteProtocolError", "ReadError"}
 
 
-def test_a_stream_ends_with_its_last_event_where_nobody_asks_for_more_bytes(lite: LiteLLM, bare: Telemetry) -> None:
-    way = WAYS[2]
-    response = lite.sync.post(lite.url + way.paths[1], json={**way.body, "stream": True}, stream=True)
+@pytest.mark.parametrize(("way", "last"), [(WAYS[0], "[DONE]"), (WAYS[2], "message_stop")], ids=["chat", "messages"])
+def test_a_stream_ends_with_its_last_event_where_nobody_asks_for_more_bytes(
+    lite: LiteLLM, bare: Telemetry, way: Way, last: str
+) -> None:
+    response = lite.sync.post(lite.url + way.paths[1], json={**way.body, **way.streamed}, stream=True)
     lines = response.iter_lines()
-    assert any("message_stop" in line for line in lines)  # stops there
+    assert any(last in line for line in lines)  # stops there
     assert bare.attributes["promptcache.input_tokens"] == lite.emulator.ledger[0].outcome.input
     response.close()
     assert len(bare.spans) == 1

@@ -18,7 +18,7 @@ from weakref import ref
 from .. import ambient
 from ..observe import Record
 from ..providers import eventstream
-from ..providers.wire import DONE, JSON, mapping
+from ..providers.wire import JSON, mapping
 from ..safety import safely
 from .around import Around, Ended, Flow
 
@@ -136,7 +136,7 @@ class _Listener:
             lines = event.split(b"\n")
             data = event if self._end == b"\n" else b"\n".join(line[5:] for line in lines if line.startswith(b"data:"))
             if data:
-                yield {"type": DONE} if data.strip() == DONE.encode() else parsed(data)
+                yield {"type": "[DONE]"} if data.strip() == b"[DONE]" else parsed(data)
 
 
 class Watched:

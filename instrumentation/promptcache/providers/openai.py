@@ -281,7 +281,7 @@ def _responses_usage(facts: Facts) -> Usage | None:
     return usage(facts, RESPONSES_COUNTERS)
 
 
-CHAT: Final = Wire("openai.chat", "chat", _chat_prompt, _chat_read, _chat_usage, _chat_dull)
+CHAT: Final = Wire("openai.chat", "chat", _chat_prompt, _chat_read, _chat_usage, _chat_dull, last="[DONE]")
 RESPONSES: Final = Wire(
     "openai.responses", "chat", _responses_prompt, _responses_read, _responses_usage, _responses_dull,
     quiet=_DELTAS, fetched=True, opening=_opening, asking=_asking,
