@@ -5,8 +5,8 @@ The rules stand in docs/specs/diagnosis.md. A verdict needs the usage to show a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 from ..grain import Deep
@@ -44,10 +44,10 @@ class Sighting:
     chain: Chain | None = None
     trace: Trace | None = None
     number: int = 0
-    new: list[Node] = field(default_factory=list[Node])
-    deep: dict[int, Deep] = field(default_factory=dict[int, Deep])
-    relatives: list[Relative] = field(default_factory=list[Relative])
-    rivals: list[tuple[Trace, int]] = field(default_factory=list[tuple[Trace, int]])
+    new: Sequence[Node] = ()
+    deep: Iterable[tuple[int, Deep]] = ()
+    relatives: Sequence[Relative] = ()
+    rivals: Sequence[tuple[Trace, int]] = ()
     elsewhere: Trace | None = None
 
 
@@ -86,10 +86,12 @@ class Diagnosis:
             trace.family = prefix.hash
             sighting = Sighting(request, prompt, prefix, chain, trace)
             known = memory.known(chain.links)
-            sighting.new, sighting.deep = grown(memory, chain, blocks, known, root)
-            sighting.rivals = rivals(memory, trace) if memory.pending else []
+            sighting.new, fine = grown(memory, chain, blocks, known, root)
+            sighting.deep = fine.items()
+            if memory.pending:
+                sighting.rivals = rivals(memory, trace)
             sighting.relatives = self._parent(prompt.state, cache) or relatives(
-                memory, trace, known, sighting.new, sighting.deep, blocks
+                memory, trace, known, sighting.new, fine, blocks
             )
             if not known and prompt.state is None:
                 sighting.elsewhere = self._elsewhere(request, trace, chain)
@@ -196,7 +198,7 @@ class Diagnosis:
         """Learn from the call; with the lock held."""
         memory, chain = self.memory, sighting.chain
         trace.input, trace.read, trace.write = usage.input, usage.read or 0, usage.write
-        asked = min((lifetime(known, ttl) for ttl in usage.write_by_ttl), default=None)
+        asked = min([lifetime(known, ttl) for ttl in usage.write_by_ttl]) if usage.write_by_ttl else None
         marked = prompt.blocks[trace.marks[-1] - 1].mark if trace.marks else None
         trace.ttl = asked or lifetime(known, marked or prompt.lifetime)
         relative = closest(sighting.relatives, finding)
@@ -205,7 +207,7 @@ class Diagnosis:
             count(trace, relative, place(finding, relative))
         if sighting.new:
             sighting.new[-1].tokens = usage.input
-        memory.learn(sighting.number, trace, sighting.new, sighting.deep.items())
+        memory.learn(sighting.number, trace, sighting.new, sighting.deep)
         cache, wire = _cache(sighting.request), sighting.request.wire
         for name in (facts.id, prompt.state):
             if name:
@@ -221,7 +223,7 @@ class Diagnosis:
         if plain is not None or usage is None or prompt is None:
             many = plain == "error" and len(trace.marks) > known.marks
             return Verdict(plain or "error", "too_many_breakpoints" if many else None, family=trace.family)
-        again = any(_again(relative, trace, usage) for relative in sighting.relatives)
+        again = not usage.read and any(_again(relative, trace, usage) for relative in sighting.relatives)
         outcome, reason = _outcome(prompt, usage, known, finding, again)
         if finding is None or outcome in ("not_requested", "below_minimum"):
             sure = {"not_requested": 0.95, "below_minimum": 0.8, "cold": 0.5}.get(outcome)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..memory import Trace
 from .judge import LAPSED, Finding, Relative
 
 
-def closest(found: list[Relative], finding: Finding | None) -> Relative | None:
+def closest(found: Sequence[Relative], finding: Finding | None) -> Relative | None:
     """The relative that explains the miss, else the one that shares most; another program's is none."""
     if finding is not None and finding.relative is not None:
         return finding.relative
