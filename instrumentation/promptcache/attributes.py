@@ -9,8 +9,7 @@ we invented begins with `promptcache.`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .model import OUTCOMES, Call
 
@@ -104,8 +103,7 @@ OTHER: Final = "_OTHER"
 """The value that a metric attribute takes once it has had as many values as we allow."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """One span attribute. `read` returns None where there is nothing to say."""
 
     name: str
@@ -222,12 +220,7 @@ OWN: Final[tuple[Row, ...]] = (
 
 def read(rows: Iterable[Row], call: Call) -> dict[str, Value]:
     """The attributes that `rows` find in `call`, without those that say nothing."""
-    found: dict[str, Value] = {}
-    for row in rows:
-        value = row.read(call)
-        if value is not None:
-            found[row.name] = value
-    return found
+    return {name: value for name, look in rows if (value := look(call)) is not None}
 
 
 def shortfall(call: Call, target: float) -> float | None:
@@ -240,8 +233,7 @@ Points = Iterable[tuple[float, Mapping[str, Any]]]
 _NONE: Final[Mapping[str, Any]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """One instrument. `points` yields what a finished call adds or records, with the attributes beyond the base."""
 
     name: str
