@@ -668,6 +668,12 @@ def test_hints(words_: str, kind: str | None, at: int) -> None:
     assert look(words_, at, at + 3, set(words(words_))) is None
 
 
+@pytest.mark.parametrize(("at", "kind"), [(0, "hex_id"), (11, "hex_id"), (12, None), (16, None)])
+def test_a_random_value_that_began_alike_is_the_same(at: int, kind: str | None) -> None:
+    found = look("req_0a1b2c3d4e5f60 and plain words", at, 34, ())
+    assert (found[0] if found else None) == kind
+
+
 @given(st.text(min_size=0, max_size=3000), st.integers(0, 3000), st.text(min_size=1, max_size=5))
 def test_a_change_lies_in_the_box(before: str, at: int, put: str) -> None:
     at = min(at, len(before))

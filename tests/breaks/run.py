@@ -83,7 +83,7 @@ class World:
     def truth(self, step: Step, usage: Usage, before: Emulator) -> tuple[int, bool]:
         """How many tokens the call could have read more, by the emulator's own counterfactual, and whether that ends at
         a boundary that an earlier call reported."""
-        could = self.left[-1] if self.left else 0
+        could, shrunk = self.left[-1] if self.left else 0, usage.input
         if step.label is not None and step.label.reason == "model_changed":
             could = before.ledger[-1].outcome.reusable if before.ledger else 0
         if step.instead is not None:
@@ -96,12 +96,12 @@ class World:
             could = twin.read or 0
             # What is new in the twin would have been new here too: a prompt that shrank had less to read.
             ended = self.ended if could == self.whole(self.ended) else could
-            could = min(could, self.whole(usage.input - (twin.input - ended)))
+            shrunk = self.whole(usage.input - (twin.input - ended))
         # Without reported writes a boundary is known only from the call that this one goes on from.
         before_it, self.last = self.last, step.state.messages
         follows = step.state.messages[: len(before_it)] == before_it
         known = self.left if self.api.writes else self.left[-1:] if follows else []
-        return min(could, usage.input) - (usage.read or 0), could in known
+        return min(could, shrunk, usage.input) - (usage.read or 0), could in known and could <= shrunk
 
     @property
     def minimum(self) -> int:

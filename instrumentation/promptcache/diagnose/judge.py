@@ -30,16 +30,16 @@ _LEVELS: Final[Mapping[str, int]] = {**ORDER, "none": len(ORDER)}
 class Relative:
     """An earlier call beside the present one.
 
-    In tokens, as estimated by bytes: `shared` is the size of the common prefix, `lost` what the earlier call has and
-    the present one does not, `fresh` what the present one has behind the break and the earlier one has not. `keys`
-    counts the different cache keys seen at the end of the common prefix.
+    By bytes: `shared` is the size of the common prefix and `lost` what the earlier call has and the present one does
+    not, both in tokens as estimated; `fresh` is the share of the present one that stands behind the break and is not in
+    the earlier one. `keys` counts the different cache keys seen at the end of the common prefix.
     """
 
     trace: Trace
     difference: Difference
     shared: int
     lost: int
-    fresh: int = 0
+    fresh: float = 0.0
     keys: int = 1
 
 
@@ -104,23 +104,20 @@ def _missed(case: Case, relative: Relative) -> int:
     if difference.kind in ("branch", "shortened"):
         reusable = min(relative.shared, left(trace, case.rule, case.least) or relative.shared)
     else:
-        reusable = left(trace, case.rule, case.least, _lost(case, relative))
+        reusable = left(trace, case.rule, case.least, _lost(case, relative)[0])
     return _whole(min(reusable, case.usage.input), case.rule, case.least) - (case.usage.read or 0)
 
 
-def _lost(case: Case, relative: Relative) -> int:
-    """The earlier call's tokens that the present one does not have.
+def _lost(case: Case, relative: Relative) -> tuple[int, int]:
+    """The earlier call's tokens that the present one does not have, and how many tokens of that are an estimate.
 
     Both calls' totals are known, so only the smaller of what went and what came need be estimated by its bytes: an
     image, for one, has tokens that its bytes do not tell.
     """
-    if not _by_totals(case, relative):
-        return relative.lost
-    return max(0, relative.trace.input - case.usage.input + relative.fresh)
-
-
-def _by_totals(case: Case, relative: Relative) -> bool:
-    return relative.fresh < relative.lost and relative.trace.scope.model == case.trace.scope.model
+    trace, fresh = relative.trace, round(relative.fresh * case.usage.input)
+    if relative.lost <= fresh or trace.scope.model != case.trace.scope.model:
+        return relative.lost, relative.lost
+    return max(0, trace.input - case.usage.input + fresh), fresh
 
 
 def _tolerance(case: Case, relative: Relative) -> float:
@@ -129,7 +126,7 @@ def _tolerance(case: Case, relative: Relative) -> float:
     if relative.difference.kind == "extends":
         return rounding
     if relative.difference.kind == "break":
-        return rounding + _SLACK * (relative.fresh if _by_totals(case, relative) else relative.lost)
+        return rounding + _SLACK * _lost(case, relative)[1]
     whole = relative.difference.shared == case.trace.depth
     least = case.rule.minimum * (1.0 if whole else _DOUBT) - (case.usage.read or 0) - 1
     return rounding + max(0.0 if whole else _SLACK * relative.shared, least)

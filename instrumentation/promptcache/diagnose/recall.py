@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from ..grain import Deep, body, deep, grain
@@ -56,15 +56,24 @@ def relatives(
             if node and other.leaf == node.link and other.scope is trace.scope and _finished(other, trace):
                 return [Relative(other, Difference("extends", known), other.input, 0)]
     whole = [*filter(None, map(memory.nodes.get, trace.links[:known])), *new]
-    places = dict(zip(trace.links, blocks, strict=True))
-    reader = Reader(lambda link: places[link].data, lambda link: fine.get(link) or memory.deep.get(link))
+    reader = _reader(memory, dict(zip(trace.links, blocks, strict=True)), fine)
     found: list[Relative] = []
     for other in _candidates(memory, trace, whole, fine):
         path = memory.path(other)
         if path:
             difference = compare(whole, path, reader)
-            found.append(_relative(memory, trace, other, path, difference))
+            found.append(_relative(memory, trace, other, path, difference, max(whole[-1].end, 1) if whole else 1))
     return found
+
+
+def _reader(memory: Memory, places: Mapping[int, Block], fine: Mapping[int, Deep]) -> Reader:
+    def data(link: int) -> object:
+        return places[link].data
+
+    def prints(link: int) -> Deep | None:
+        return fine.get(link) or memory.deep.get(link)
+
+    return Reader(data, prints)
 
 
 def _finished(other: Trace, trace: Trace) -> bool:
@@ -107,14 +116,15 @@ def _by_sentences(memory: Memory, fine: dict[int, Deep]) -> Iterator[Node]:
     return (node for node in nodes if node is not None)
 
 
-def _relative(memory: Memory, trace: Trace, other: Trace, path: Sequence[Node], difference: Difference) -> Relative:
+def _relative(
+    memory: Memory, trace: Trace, other: Trace, path: Sequence[Node], difference: Difference, size: int
+) -> Relative:
     shared = difference.shared
     end = path[shared - 1] if shared else None
     tokens = _tokens(path, other, shared)
-    density = other.input / max(path[-1].end, 1)
-    lost, fresh = round(difference.lost * density), round(difference.fresh * density)
+    lost = round(difference.lost * other.input / max(path[-1].end, 1))
     keys = {key for _, one in memory.through(end) for key in _keys(one)} | set(_keys(trace))
-    return Relative(other, difference, tokens, lost, fresh, len(keys))
+    return Relative(other, difference, tokens, lost, difference.fresh / size, len(keys))
 
 
 def _keys(trace: Trace) -> Iterable[int]:

@@ -1,0 +1,80 @@
+"""How much of an earlier prompt is gone, and whether it was cached at all: what is reported goes before a guess."""
+
+from __future__ import annotations
+
+import pytest
+
+from promptcache.diagnose.compare import Difference
+from promptcache.diagnose.judge import Case, Relative, find
+from promptcache.memory import Scope, Trace
+from promptcache.model import Block, Prompt, Usage
+from promptcache.rules import rule
+
+from .test_diagnose import FILLER, Lab, claude, talk, text
+
+IMAGE = Block("messages", 1, "image", {"type": "image", "source": {"data": "9" * 5000}})
+SAID = [text("messages", at, f"Message {at} about the parcel. " * 30, "" if at == 5 else None) for at in range(6)]
+
+
+def pictured(shown: bool, *more: Block) -> Prompt:
+    system = text("system", 0, FILLER, "")
+    return Prompt((system, SAID[0], *([IMAGE] if shown else []), *SAID[1:], *more), mode="explicit")
+
+
+@pytest.mark.parametrize("tokens", [258, 765, 1500, 4000])
+def test_whatever_an_image_weighs_its_tokens_are_known_from_the_totals(tokens: int) -> None:
+    lab, words = claude(), 3000
+    lab.call(pictured(True), 0, words + tokens, input=words + tokens)
+    said = lab.call(pictured(False), 900, words - 900, input=words)
+    assert (said.reason, said.hint, said.tokens) == ("image_changed", "image_removed", words - 900)
+
+
+def test_what_came_is_taken_off_by_its_share_of_the_prompt() -> None:
+    lab, words = claude(), 3000
+    lab.call(pictured(True), 0, words + 1500, input=words + 1500)
+    fresh = text("messages", 7, "And now something new. " * 13)
+    prompt = pictured(False, fresh)
+    share = len(str(fresh.data)) / sum(len(str(block.data)) for block in prompt.blocks)
+    said = lab.call(prompt, 900, 2200, input=3100)
+    assert said.tokens == pytest.approx(3100 * (1 - share) - 900, rel=0.01)
+
+
+def missed(lost: int, fresh: float, *, model: str = "m", size: int = 3000) -> int | None:
+    """Of an earlier call that left 4,000 tokens, for one of `size` tokens that reads 100."""
+    known, scope = rule("anthropic", "claude-sonnet-4-5"), Scope("m", ())
+    earlier = Trace(1, scope, 1, 9, 1, 0.0, (), ttl=300.0, at=1.0, input=4000, write=4000)
+    now = Trace(1, Scope(model, ()), 2, 9, 1, 5.0, ())
+    relative = Relative(earlier, Difference("break", 1, "system_changed", "system", 0), 100, lost, fresh)
+    found = find(Case(now, known, Usage(size, 100, 100, size - 200, {}), False, 1024, [relative]))
+    return found and found.missed
+
+
+def test_the_smaller_of_what_went_and_what_came_is_estimated() -> None:
+    assert missed(2000, 0.1) == 3000 - 300 - 100
+    assert missed(200, 0.1) == 3000 - 100
+    assert missed(2000, 0.9) == 2000 - 100
+
+
+def test_another_model_counts_otherwise() -> None:
+    assert missed(2000, 0.1, model="other") == 2000 - 100
+
+
+def test_less_than_the_minimum_was_never_to_be_had() -> None:
+    assert missed(3100, 0.9, size=4000) is None
+    assert missed(2900, 0.9, size=4000) == 1000
+
+
+def stamped(lab: Lab, minute: int, size: int) -> str | None:
+    return lab.call(talk("Hello.", system=f"It is 09:{minute}. {FILLER}"), 0, input=size).reason
+
+
+def test_a_short_prompt_is_believed_to_be_cached_once_one_was_seen_to_be() -> None:
+    lab = Lab()
+    assert [stamped(lab, minute, 1400) for minute in (10, 11, 12)] == ["cold_start"] * 3
+    assert lab.call(talk("Hello.", "Hi.", system=f"It is 09:12. {FILLER}"), 1280, input=1410).outcome == "hit"
+    assert stamped(lab, 13, 1400) == "volatile_token"
+
+
+def test_a_long_prompt_is_believed_to_be_cached_unseen() -> None:
+    lab = Lab()
+    assert [stamped(lab, minute, 1700) for minute in (10, 11)] == ["cold_start", "volatile_token"]
