@@ -9,7 +9,8 @@ we invented begins with `promptcache.`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Final
 
 from .model import OUTCOMES, Call
 
@@ -103,7 +104,8 @@ OTHER: Final = "_OTHER"
 """The value that a metric attribute takes once it has had as many values as we allow."""
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Row:
     """One span attribute. `read` returns None where there is nothing to say."""
 
     name: str
@@ -220,7 +222,7 @@ OWN: Final[tuple[Row, ...]] = (
 
 def read(rows: Iterable[Row], call: Call) -> dict[str, Value]:
     """The attributes that `rows` find in `call`, without those that say nothing."""
-    return {name: value for name, look in rows if (value := look(call)) is not None}
+    return {row.name: value for row in rows if (value := row.read(call)) is not None}
 
 
 def shortfall(call: Call, target: float) -> float | None:
@@ -233,7 +235,8 @@ Points = Iterable[tuple[float, Mapping[str, Any]]]
 _NONE: Final[Mapping[str, Any]] = {}
 
 
-class Metric(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Metric:
     """One instrument. `points` yields what a finished call adds or records, with the attributes beyond the base."""
 
     name: str
