@@ -117,7 +117,7 @@ def _toggles(body: JSON) -> Iterator[Param]:
     for message in items(body.get("messages")):
         for block in items(mapping(message).get("content")):
             for part in (block, *items(mapping(block).get("content"))):
-                if _kind(part) == "image":
+                if text(_kind(part)) == "image":
                     found.add("images")
                 if mapping(mapping(part).get("citations")).get("enabled") is True:
                     found.add("citations")
