@@ -109,6 +109,8 @@ def _by_blocks(memory: Memory, trace: Trace, whole: Sequence[Node]) -> Iterator[
 
 def _by_sentences(memory: Memory, fine: dict[int, Deep]) -> Iterator[Node]:
     """The blocks with most sentences in common with the new ones that ought to have stayed the same."""
+    if not fine:
+        return iter(())
     votes: Counter[int] = Counter()
     for prints in fine.values():
         votes.update(filter(None, map(memory.sketches.get, prints.sketch)))
@@ -120,11 +122,13 @@ def _relative(
     memory: Memory, trace: Trace, other: Trace, path: Sequence[Node], difference: Difference, size: int
 ) -> Relative:
     shared = difference.shared
-    end = path[shared - 1] if shared else None
     tokens = _tokens(path, other, shared)
     lost = round(difference.lost * other.input / max(path[-1].end, 1))
-    keys = {key for _, one in memory.through(end) for key in _keys(one)} | set(_keys(trace))
-    return Relative(other, difference, tokens, lost, difference.fresh / size, len(keys))
+    found = Relative(other, difference, tokens, lost, difference.fresh / size)
+    if shared and other.scope is not trace.scope:  # only a changed scope can blame the key
+        keys = {key for _, one in memory.through(path[shared - 1]) for key in _keys(one)}
+        found.keys = len(keys.union(_keys(trace)))
+    return found
 
 
 def _keys(trace: Trace) -> Iterable[int]:
