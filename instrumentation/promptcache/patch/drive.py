@@ -237,7 +237,12 @@ def _tapped(tap: Tap, named: Named, original: Callable[..., Any], switch: Switch
     return tapped
 
 
-def _fits(original: object, target: Target) -> TypeGuard[Callable[..., Any]]:
+def moved(where: str) -> None:
+    """Says that an SDK's release is newer than ours: there is nothing that fits at `where`, a module or a function."""
+    log.warning("promptcache does not know this release: %s has moved; calls that pass there are not seen", where)
+
+
+def fits(original: object, target: Target) -> TypeGuard[Callable[..., Any]]:
     """Whether the function is there and takes what the flow reads."""
     return inspect.isfunction(original) and set(target.parameters) <= inspect.signature(original).parameters.keys()
 
@@ -249,6 +254,7 @@ class Patches:
         self.module: object = None
         self._switch: Final = Switch()
         self._standing: list[Patch] = []
+        self._missed: set[str] = set()
 
     def install(self, targets: tuple[Target, ...], observer: Observer) -> None:
         """Stands at every target that fits; one that still stands is only switched on again."""
@@ -262,17 +268,20 @@ class Patches:
 
     def _stand(self, owner: type | None, target: Target) -> None:
         original = owner.__dict__.get(target.name) if owner is not None else None
-        if owner is None or not _fits(original, target):
+        if owner is None or not fits(original, target):
             if not target.optional:
-                log.warning(
-                    "promptcache does not know this release: %s.%s has moved; calls there are not seen",
-                    target.owner, target.name,
-                )  # fmt: skip
+                self._miss(".".join((*getattr(self.module, "__name__", "").split(), target.owner, target.name)))
             return
         # A wrapt wrapper must be asked through its class, else it does not know whose method it is.
         shell = _shell(target, original.__get__(None, owner), self._switch)
         self._standing.append(Patch(owner, target.name, original, shell, self._switch))
         setattr(owner, target.name, shell)
+
+    def _miss(self, where: str) -> None:
+        """Says once that a new release of an SDK has nothing that fits at `where`."""
+        if where not in self._missed:
+            self._missed.add(where)
+            moved(where)
 
     def restore(self) -> None:
         """Restores every function where ours is outermost; the others pass straight through."""

@@ -28,6 +28,14 @@ ROWS: Final[Mapping[str, str]] = {
 }
 """Module of an SDK -> module beside this one, whose `TARGETS` name the functions there."""
 
+CHOKES: Final[Mapping[str, str]] = {
+    "openai": "openai._base_client",
+    "anthropic": "anthropic._base_client",
+    "groq": "groq._base_client",
+    "google.genai": "google.genai._api_client",
+}
+"""What each SDK has imported once it is imported itself: where it has not, that module is gone."""
+
 
 def targets(module: str) -> tuple[Target, ...]:
     """Where to stand in `module`: only now is our side of its SDK loaded, for most processes use one of them."""

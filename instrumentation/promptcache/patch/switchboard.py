@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,8 +15,16 @@ from ..observer import Observer
 from ..safety import safely
 from ..settings import Settings
 from ..version import __version__
-from .drive import Patches
-from .sdks import ROWS, targets
+from .drive import Patches, moved
+from .sdks import CHOKES, ROWS, targets
+
+
+def _looks_for(module: str) -> Callable[[object], None]:
+    def imported(package: object) -> None:
+        if module not in sys.modules:
+            moved(module)
+
+    return imported
 
 
 class Switchboard:
@@ -24,6 +33,8 @@ class Switchboard:
     def __init__(self) -> None:
         self._patches: dict[str, Patches] = {}
         self._observer: Observer | None = None
+        for package, module in CHOKES.items():
+            register_post_import_hook(_looks_for(module), package)
 
     def on(self, settings: Settings, tracer_provider: Any = None, meter_provider: Any = None, **more: Any) -> None:
         """Stands with a new observer; of `more` only `clock` is known."""

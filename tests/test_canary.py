@@ -1,0 +1,84 @@
+"""A release of an SDK that moved what we stand at: said once, by its full name, and everything else goes on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from promptcache.observer import Observer
+from promptcache.patch.around import Flow
+from promptcache.patch.drive import Patches, Target
+
+from .canary.check import looked_for
+
+SILENT = """
+import importlib, sys
+from promptcache import PromptCacheInstrumentor
+PromptCacheInstrumentor().instrument()
+importlib.import_module(sys.argv[1])
+"""
+GONE = """
+
+from promptcache import PromptCacheInstrumentor
+PromptCacheInstrumentor().instrument()
+import openai
+"""
+
+
+class Client:
+    """An SDK's, one release later."""
+
+    def kept(self, options: object) -> str:
+        return "kept"
+
+    def changed(self, other: object) -> str:
+        return "changed"
+
+
+def flow(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+    yield None
+
+
+def test_what_moved_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    module: Any = ModuleType("sdk._client")
+    module.Client = Client
+    places = (("Client", "kept"), ("Client", "changed"), ("Client", "gone"), ("Other", "gone"))
+    targets = tuple(Target(owner, name, ("options",), around=flow) for owner, name in places)
+    patches, observer = Patches(), object()
+    patches.module = module
+    for _ in range(2):
+        patches.install(targets, observer)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # never called
+    patches.restore()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"promptcache does not know this release: sdk._client.{where} has moved; calls that pass there are not seen"
+        for where in ("Client.changed", "Client.gone", "Other.gone")
+    ]
+    assert Client().kept(None) == "kept"
+
+
+def test_nothing_has_moved_in_the_releases_that_are_installed() -> None:
+    found = dict(looked_for())
+    assert all(found.values())
+    assert {"openai._base_client.SyncAPIClient.request", "botocore.client.BaseClient._make_api_call"} <= found.keys()
+
+
+def imported(program: str, *arguments: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stderr
+
+
+@pytest.mark.parametrize("sdk", ["openai", "google.genai"])
+def test_a_known_release_is_no_news(sdk: str) -> None:
+    assert "promptcache" not in imported(SILENT, sdk)
+
+
+def test_a_module_that_is_gone_is_named(tmp_path: Any) -> None:
+    (tmp_path / "openai.py").write_text("")
+    assert imported(GONE, PYTHONPATH=str(tmp_path)).count("openai._base_client has moved") == 1
