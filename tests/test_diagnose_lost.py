@@ -10,7 +10,7 @@ from promptcache.memory import Scope, Trace
 from promptcache.model import Block, Prompt, Usage
 from promptcache.rules import rule
 
-from .test_diagnose import FILLER, Lab, claude, talk, text
+from .test_diagnose import FILLER, Lab, claude, latest, talk, text
 
 IMAGE = Block("messages", 1, "image", {"type": "image", "source": {"data": "9" * 5000}})
 SAID = [text("messages", at, f"Message {at} about the parcel. " * 30, "" if at == 5 else None) for at in range(6)]
@@ -73,6 +73,17 @@ def test_a_short_prompt_is_believed_to_be_cached_once_one_was_seen_to_be() -> No
     assert [stamped(lab, minute, 1400) for minute in (10, 11, 12)] == ["cold_start"] * 3
     assert lab.call(talk("Hello.", "Hi.", system=f"It is 09:12. {FILLER}"), 1280, input=1410).outcome == "hit"
     assert stamped(lab, 13, 1400) == "volatile_token"
+
+
+def test_reads_that_stay_pinned_do_not_hide_what_keeps_changing() -> None:
+    lab, said = latest(), list[str | None]()
+    for name in ("Ann", "Bob", "Cid", "Dan", "Eve"):
+        first, system = f"I am {name}", f"You serve {name} now. {FILLER}"
+        said.append(lab.call(talk(first, system=system, mode="implicit"), 0, 3000, input=3000).reason)
+        lab.call(talk(first, "b", system=system, mode="implicit"), 2500, 600, input=3100)
+        pinned = lab.call(talk(first, "b", "c", system=system, mode="implicit"), 2500, 700, input=3200)
+        assert pinned.reason == "breakpoint_missing_on_static"
+    assert said == ["cold_start", "cold_start", "cold_start", "volatile_token", "volatile_token"]
 
 
 def test_a_long_prompt_is_believed_to_be_cached_unseen() -> None:

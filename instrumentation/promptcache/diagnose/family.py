@@ -30,6 +30,7 @@ def place(finding: Finding | None, relative: Relative) -> tuple[str, int] | None
     difference = relative.difference
     if finding is not None and finding.reason in ("ttl_expired", "low_volume"):
         return LAPSED
-    if finding is not None and finding.reason == "breakpoint_missing_on_static":
+    # Reads that stay pinned while a conversation grows are no break: they hand the count on.
+    if finding is not None and finding.reason == "breakpoint_missing_on_static" and difference.kind != "extends":
         return "breakpoint", 0
     return (difference.section or "", difference.index or 0) if difference.kind == "break" else None
