@@ -229,6 +229,14 @@ def test_what_is_no_call_to_a_model_is_left_alone(lite: LiteLLM, bare: Telemetry
     assert not bare.spans
 
 
+def test_what_else_passes_is_not_even_parsed(lite: LiteLLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+    monkeypatch.setattr(litellm, "parsed", read.append)
+    with suppress(httpx.HTTPStatusError):
+        lite.sync.post(f"{lite.url}/v1/embeddings", data="{}")
+    assert not read
+
+
 async def test_suppressed_means_unseen(lite: LiteLLM, bare: Telemetry) -> None:
     with suppress_instrumentation():
         await lite.send(lite.sync, WAYS[2])

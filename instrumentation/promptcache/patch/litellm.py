@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from ..observe import Record
@@ -57,6 +57,7 @@ _OPERATIONS: Final[Mapping[str, str]] = {
     "invoke": "InvokeModel",
     "invoke-with-response-stream": "InvokeModelWithResponseStream",
 }
+_PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
 _VERTEX_MODEL: Final = re.compile(r"/models/([^/:]+):\w+$")
 
 
@@ -76,18 +77,27 @@ def _whose(wire: Wire, url: SplitResult) -> str:
     return "vertex_ai" if vertex else "gemini" if wire is gemini.CONTENT else wire.name.partition(".")[0]
 
 
-def _wire(method: str, url: SplitResult, body: JSON) -> tuple[Wire, str | None, bool] | None:
-    """The wire of a request, its model, and whether it asks for an earlier response again."""
-    if method == "POST" and (found := _BEDROCK.search(url.path)):
-        served = unquote(found[1])
-        wire = bedrock.wire(_OPERATIONS[found[2]], served, body)
-        return (wire, served, False) if wire else None
+@final
+class _Asked(NamedTuple):
+    """What a request asks: of which model, in which wire, and whether for an earlier response again."""
+
+    wire: Wire
+    model: str | None
+    fetch: bool
+    body: JSON
+
+
+def _asked(method: str, url: SplitResult, call: Mapping[str, Any]) -> _Asked | None:
+    if served := _BEDROCK.search(url.path):
+        body, model = _body(call), unquote(served[1])
+        wire = bedrock.wire(_OPERATIONS[served[2]], model, body)
+        return wire and _Asked(wire, model, False, body)
     route = find(ROUTES, method, url.path)
     if route is None or route.results:
-        return None
-    in_path = _VERTEX_MODEL.search(url.path)
-    model = text(body.get("model")) or (in_path and unquote(in_path[1]))
-    return (route.wire, model, route.fetch) if model or route.fetch else None
+        return None  # whatever else passes here is not even parsed
+    body, in_path = _body(call), _VERTEX_MODEL.search(url.path)
+    named = text(body.get("model")) or (in_path and unquote(in_path[1]))
+    return _Asked(route.wire, named, route.fetch, body) if named or route.fetch else None
 
 
 def _body(call: Mapping[str, Any]) -> JSON:
@@ -100,11 +110,11 @@ def _body(call: Mapping[str, Any]) -> JSON:
 
 def _open(observer: Observer, method: str, call: Mapping[str, Any]) -> Record | None:
     """The record of a request if it is a call to a model."""
-    url, body = urlsplit(str(call["url"])), _body(call)
-    found = _wire(method, url, body)
+    url = urlsplit(str(call["url"]))
+    found = _asked(method, url, call)
     if found is None:
         return None
-    wire, model, fetch = found
+    wire, model, fetch, body = found
     asked = Asked(
         wire, _provider(observer, wire, url, call), model, url.hostname, url.port or _PORTS.get(url.scheme),
         stream=bool(call.get("stream")), fetch=fetch,
@@ -115,9 +125,6 @@ def _open(observer: Observer, method: str, call: Mapping[str, Any]) -> Record | 
     record = opened(observer, asked, {**betas, **body} if betas else body, tenant)
     safely(show_cached, record, body)
     return record
-
-
-_PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
 
 
 def exchange(method: str, observer: Observer, handler: Any, call: Mapping[str, Any]) -> Flow:
