@@ -266,7 +266,7 @@ def test_settings_reach_the_span(client: openai.OpenAI, instrumented: Callable[.
 def test_an_agents_span_gives_its_name(client: openai.OpenAI, telemetry: Telemetry) -> None:
     agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner", "gen_ai.conversation.id": "c1"}
     with telemetry.tracers.get_tracer("app").start_as_current_span("agent", attributes=agent):
-        client.responses.create(**RESPONSES)
+        client.chat.completions.create(**CHAT)
     ours = telemetry.spans[0].attributes or {}
     assert (ours["gen_ai.agent.name"], ours["gen_ai.conversation.id"]) == ("planner", "c1")
 
