@@ -145,7 +145,7 @@ def telling(word: str) -> bool:
 def parted(new: Grain, old: Grain) -> tuple[int, int]:
     """The first step of the new block, as start and end in bytes, in which it departs from the old one."""
     step = max(new.step, old.step)
-    if not (new.front and old.front):
+    if new.step == old.step and new.front[:4] != old.front[:4]:
         return 0, min(step, new.size)
     here, there = (array("I", side.front)[step // side.step - 1 :: step // side.step] for side in (new, old))
     start = min(_equal(here, there) * step, new.size)
