@@ -15,7 +15,7 @@ from opentelemetry.trace import SpanKind
 import promptcache
 from promptcache import Settings
 
-from .calls import CHAT, MODEL, RESPONSES, SYSTEM, USAGE
+from .calls import CHAT, MODEL, SYSTEM, USAGE
 from .conftest import Telemetry
 
 OWN_SPAN: Mapping[str, type] = {

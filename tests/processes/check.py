@@ -1,0 +1,161 @@
+"""Servers that fork, and one of their workers killed: every answered call is a row, and the table stays whole.
+
+    make processes
+    python -m tests.processes.check [gunicorn uvicorn celery]
+
+Prints a line a server and exits with 1 where a row is missing, too many, or the table is not sound.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+from promptcache.emulator.engine import Emulator
+from promptcache.emulator.server import running
+from promptcache_exporters import table
+
+REQUESTS: Final = 200
+PATIENCE: Final = 120.0
+"""Seconds that a server may take to start, or to finish."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was asked for and answered, by how many processes, and what is in the table of it."""
+
+    answered: int
+    asked: int
+    workers: int
+    rows: int
+    sound: bool
+
+    @property
+    def fine(self) -> bool:
+        # A worker that was killed may have written the row of a call that it never answered.
+        return self.sound and self.workers > 1 and self.answered <= self.rows <= self.asked
+
+
+def read(path: Path) -> tuple[int, bool]:
+    """Rows of the table, and whether SQLite finds it whole."""
+    if not path.exists():
+        return 0, True
+    with closing(sqlite3.connect(path)) as connection:
+        (count,) = connection.execute(f"SELECT count(*) FROM {table.NAME}").fetchone()  # our name
+        return count, connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def until(done: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not done():
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        time.sleep(0.1)
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def get(port: int) -> str | None:
+    """Who answered; None where nobody did."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
+            said: str = answer.read().decode()
+            return said
+    except (OSError, urllib.error.URLError):
+        return None
+
+
+def web(command: list[str], environment: Mapping[str, str], path: Path) -> Outcome:
+    """Asks a web server from eight threads; one worker is killed in the middle."""
+    port = free_port()
+    server = subprocess.Popen([sys.executable, "-m", *(it.format(port=port) for it in command)], env=environment)
+    try:
+        until(lambda: get(port))
+        before, _ = read(path)
+        with ThreadPoolExecutor(8) as threads:
+            first = list(threads.map(get, [port] * (REQUESTS // 2)))
+            os.kill(int(next(filter(None, first))), signal.SIGKILL)
+            said = first + list(threads.map(get, [port] * (REQUESTS // 2)))
+    finally:
+        server.terminate()
+        server.wait(PATIENCE)
+    rows, sound = read(path)
+    answered = [one for one in said if one]
+    return Outcome(len(answered), REQUESTS, len({*answered}), rows - before, sound)
+
+
+def gunicorn(environment: Mapping[str, str], path: Path) -> Outcome:
+    command = ["gunicorn", "--preload", "--workers=4", "--log-level=error", "tests.processes.app:wsgi"]
+    return web([*command, "--bind=127.0.0.1:{port}"], environment, path)
+
+
+def uvicorn(environment: Mapping[str, str], path: Path) -> Outcome:
+    return web(
+        ["uvicorn", "--workers=2", "--log-level=error", "tests.processes.app:asgi", "--port={port}"], environment, path
+    )
+
+
+def celery(environment: Mapping[str, str], path: Path) -> Outcome:
+    """Tasks in processes that each do one, while the pool starts new ones all the time."""
+    count = REQUESTS // 10
+    os.environ.update(environment)
+    tasks: Any = import_module("tests.processes.tasks")
+    before, _ = read(path)
+    for _ in range(count):
+        tasks.ask.delay()
+    command = ["celery", "--app=tests.processes.tasks", "worker", "--loglevel=error", "--without-mingle"]
+    worker = subprocess.Popen([sys.executable, "-m", *command], env=environment)
+    try:
+        # One more than tasks: the worker's main process warms up with a call of its own.
+        until(lambda: read(path)[0] - before > count)
+        time.sleep(1)
+    finally:
+        worker.terminate()
+        worker.wait(PATIENCE)
+    rows, sound = read(path)
+    return Outcome(count, count, count, rows - before - 1, sound)
+
+
+SERVERS: Final[Mapping[str, Callable[[Mapping[str, str], Path], Outcome]]] = {
+    "gunicorn": gunicorn, "uvicorn": uvicorn, "celery": celery,
+}  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("servers", choices=SERVERS, nargs="*", default=[*SERVERS])
+    names: list[str] = parser.parse_args().servers
+    fine = True
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder, running(Emulator()) as url:
+            path = Path(folder) / "calls.db"
+            more = {"EMULATOR": f"{url}/v1", "OTEL_PROMPTCACHE_DB": str(path), "BROKER": folder}
+            found = SERVERS[name](os.environ | more, path)
+        fine = fine and found.fine
+        print(f"{name:10} {'ok  ' if found.fine else 'WRONG'} {found}", flush=True)
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

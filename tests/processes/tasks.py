@@ -1,0 +1,25 @@
+"""A celery worker whose processes live for one task, over a broker that is a folder."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import Any, Final
+
+from .app import call
+
+FOLDER: Final = os.environ.get("BROKER", ".")
+_celery: Any = import_module("celery")
+celery: Final[Any] = _celery.Celery(
+    "tasks",
+    broker="filesystem://",
+    broker_transport_options={"data_folder_in": FOLDER, "data_folder_out": FOLDER, "control_folder": FOLDER},
+    worker_max_tasks_per_child=1,
+    worker_concurrency=2,
+    task_ignore_result=True,
+)
+
+
+@celery.task(name="ask")
+def ask() -> str:
+    return call()
