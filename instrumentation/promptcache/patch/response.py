@@ -46,7 +46,7 @@ def recorded(response: Any) -> Record | None:
 
 async def _close(chunks: AsyncIterator[bytes]) -> None:
     """With whoever iterates over them, where they can be closed and the event loop is not doing so, at its end."""
-    if isinstance(chunks, AsyncGenerator) and not getattr(chunks, "ag_running", False):
+    if not getattr(chunks, "ag_running", False) and isinstance(chunks, AsyncGenerator):
         await chunks.aclose()
 
 
