@@ -1,0 +1,242 @@
+"""The application cannot tell: the same functions, signatures and results in every SDK, on, off and on again."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import inspect
+import pickle
+import pydoc
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pickle import PicklingError
+from typing import Any, Final, NamedTuple
+
+import pytest
+import wrapt
+
+from promptcache import PromptCacheInstrumentor
+from promptcache.patch.sdks import ROWS, targets
+
+from .calls import done, each
+from .conftest import Telemetry
+from .kits import KITS, Kit
+
+pytestmark = [
+    # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
+    pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
+]
+
+
+class Place(NamedTuple):
+    """One function that we stand at while we are on."""
+
+    owner: type
+    name: str
+
+    @property
+    def function(self) -> Any:
+        return self.owner.__dict__[self.name]
+
+
+def _present(module: str) -> bool:
+    """Whether it can be imported; asking for it imports its packages."""
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def _places() -> Iterator[Place]:
+    for module in ROWS:
+        if _present(module):
+            imported = import_module(module)
+            for target in targets(module):
+                owner = getattr(imported, target.owner, None)
+                if owner is not None and target.name in owner.__dict__:
+                    yield Place(owner, target.name)
+
+
+PLACES: Final = tuple(_places())
+CASES: Final = [pytest.param(kit, kind, id=f"{kit.name}-{kind}") for kit in KITS for kind in kit.clients]
+
+
+def functions() -> list[Any]:
+    return [place.function for place in PLACES]
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """What the test puts in place of a function is taken away."""
+    before = functions()
+    yield
+    if PromptCacheInstrumentor().is_instrumented_by_opentelemetry:
+        PromptCacheInstrumentor().uninstrument()
+    for place, function in zip(PLACES, before, strict=True):
+        setattr(place.owner, place.name, function)
+
+
+def test_on_and_off_a_thousand_times_restores_the_identical_functions() -> None:
+    before = functions()
+    assert len(before) > 30
+    instrumentor = PromptCacheInstrumentor()
+    for _ in range(1000):
+        instrumentor.instrument()
+        assert functions()[0] is not before[0]
+        instrumentor.uninstrument()
+    assert all(now is then for now, then in zip(functions(), before, strict=True))
+
+
+def described(function: Any) -> list[Any]:
+    """All that an application, its tools and its reader can ask of a function."""
+    kinds = (inspect.isfunction, inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
+    named = [getattr(function, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")]
+    return [
+        *named,
+        function.__annotations__,
+        inspect.signature(function),
+        pydoc.render_doc(function),
+        *(kind(function) for kind in kinds),
+    ]
+
+
+def test_signatures_kinds_and_help_stay(telemetry: Telemetry) -> None:
+    on, standing = [described(function) for function in functions()], functions()
+    PromptCacheInstrumentor().uninstrument()
+    assert all(now is not then for now, then in zip(functions(), standing, strict=True))
+    assert on == [described(function) for function in functions()]
+
+
+def test_functions_are_pickled_by_their_name(telemetry: Telemetry) -> None:
+    plain = [place for place in PLACES if place.owner.__qualname__ == place.owner.__name__]
+    pickled = [pickle.dumps(place.function) for place in plain]
+    assert all(pickle.loads(kept) is place.function for kept, place in zip(pickled, plain, strict=True))
+    PromptCacheInstrumentor().uninstrument()
+    assert pickled == [pickle.dumps(place.function) for place in plain]
+
+
+def outcome(step: Callable[[], Any]) -> str:
+    """The type of what comes of it, or of what is raised."""
+    try:
+        return str(type(step()))
+    except (PicklingError, TypeError, AttributeError, NotImplementedError, RecursionError) as error:
+        return str(type(error))
+
+
+@pytest.mark.parametrize(("kit", "kind"), CASES)
+async def test_clients_are_what_they_were(
+    kit: Kit, kind: str, emulator_url: str, instrumented: Callable[..., Telemetry]
+) -> None:
+    async def seen() -> list[Any]:
+        async with kit.clients[kind](emulator_url) as client:
+            made: Any = client
+            steps = (lambda: copy.copy(client), lambda: pickle.dumps(client), lambda: pickle.dumps(client.close))
+            names = [base.__qualname__ for base in made.__class__.__mro__]  # botocore makes a class for every client
+            outcomes = [outcome(step) for step in steps]
+            return [names, sorted(made.__dict__), dir(made.__class__), outcomes]
+
+    before = await seen()
+    instrumented()
+    assert await seen() == before
+
+
+def shown(value: Any, deep: int = 3) -> Any:
+    """A response with what hangs on it: types and names, for ids and times differ."""
+    given: Any = value  # narrowed types of containers are unknown to a type checker
+    held: Any = given if isinstance(value, Mapping) else getattr(value, "__dict__", None)
+    return given.__class__, {name: shown(kept, deep - 1) for name, kept in held.items()} if held and deep else None
+
+
+UNTRACED: Final = [
+    pytest.param(kit, kind, id=f"{kit.name}-{kind}")
+    for kit in KITS
+    if kit.starts
+    for kind in ([kind for kind in kit.clients if "untraced" in kind] or kit.clients)
+]
+"""An SDK that traces itself changes its responses when that is switched on, which is not our doing."""
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("kit", "kind"), UNTRACED)
+async def test_responses_are_what_they_were(
+    kit: Kit, kind: str, stream: bool, emulator_url: str, instrumented: Callable[..., Telemetry]
+) -> None:
+    async def seen() -> list[Any]:
+        found: list[Any] = []
+        async with kit.clients[kind](emulator_url) as client:
+            for start in kit.starts.values():
+                made = await done(start(client, stream=stream))
+                items = [item async for item in each(made)] if stream else [made]
+                found += [shown(made, 4), *map(shown, items)]
+                found += [] if stream else [pickle.loads(pickle.dumps(made)) == made, copy.deepcopy(made) == made]
+        return found
+
+    await seen()
+    before = await seen()
+    instrumented()
+    assert await seen() == before
+
+
+def by_hand(function: Any) -> Any:
+    def theirs(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    async def theirs_too(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    return functools.wraps(function)(theirs_too if inspect.iscoroutinefunction(function) else theirs)
+
+
+def by_wrapt(function: Any) -> Any:
+    def theirs(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        return wrapped(*args, **kwargs)
+
+    return wrapt.FunctionWrapper(function, theirs)
+
+
+@pytest.mark.parametrize("wrap", [by_hand, by_wrapt])
+@pytest.mark.parametrize(("kit", "kind"), CASES)
+async def test_another_instrumentation_over_ours_stays_and_ours_passes_straight_through(
+    kit: Kit, kind: str, wrap: Callable[[Any], Any], emulator_url: str, restored: None
+) -> None:
+    telemetry, shape = Telemetry(), kit.shapes[1]
+    async with kit.clients[kind](emulator_url) as client:
+        await shape.use(client)
+        without = await shape.use(client)
+        telemetry.instrument()
+        for place in PLACES:
+            setattr(place.owner, place.name, wrap(place.function))
+        theirs = functions()
+        assert await shape.use(client) == without
+        assert len(telemetry.calls) == 1
+        PromptCacheInstrumentor().uninstrument()
+        assert await shape.use(client) == without
+        assert len(telemetry.calls) == 1, "ours is off"
+        telemetry.instrument()
+        assert all(now is then for now, then in zip(functions(), theirs, strict=True))
+        assert await shape.use(client) == without
+        assert len(telemetry.calls) == 2, "ours still stands below theirs, once"
+        PromptCacheInstrumentor().uninstrument()
+        assert all(now is then for now, then in zip(functions(), theirs, strict=True))
+
+
+PROGRAM: Final = """
+import sys
+from promptcache import PromptCacheInstrumentor
+PromptCacheInstrumentor().instrument()
+import openai, anthropic, botocore.client
+with openai.OpenAI(base_url=sys.argv[1] + "/v1", api_key="k") as client:
+    made = client.chat.completions.create(model="gpt-5.4", messages=[{"role": "user", "content": "hi"}])
+    for chunk in client.responses.create(model="gpt-5.4", input="hi", stream=True): pass
+PromptCacheInstrumentor().uninstrument()
+print(made.object)
+"""
+
+
+def test_no_warning_where_warnings_are_errors(emulator_url: str) -> None:
+    command = [sys.executable, "-W", "error", "-X", "dev", "-c", PROGRAM, emulator_url]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ran.stdout, ran.stderr) == ("chat.completion\n", "")
