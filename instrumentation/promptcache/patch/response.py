@@ -181,7 +181,8 @@ class Watched:
         ended: Ended = yield None
         if ended.error is None:
             self._listener.flush()
-            if self._record.facts.counts:
+            # A stream's last event was told as it came.
+            if self._record.facts.counts and not (self._record.asked.stream and self._record.facts.terminal):
                 self._record.tell()
         elif isinstance(ended.error, Exception):
             self._record.broke(ended.error)
