@@ -92,3 +92,13 @@ def test_the_form_counts_for_blocks_of_every_wire() -> None:
     system = chat("x").blocks[0]
     lab.call(Prompt((system, plain)), input=3000)
     assert lab.call(Prompt((system, wrapped, tail)), 1792, input=3100).hint == "form"
+
+
+@pytest.mark.parametrize(("before", "after", "hint"), [(0, 1, "image_added"), (1, 0, "image_removed")])
+def test_an_image_beside_the_text_is_no_mere_form(before: int, after: int, hint: str) -> None:
+    picture = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
+    contents = (SECOND, part(SECOND) + picture)
+    lab = Lab()
+    lab.call(chat(FIRST, FIRST, contents[before]), input=4000)
+    said = lab.call(chat(FIRST, FIRST, contents[after], LAST, "Yes."), 2048, input=4200)
+    assert (said.reason, said.index, said.hint) == ("image_changed", 2, hint)

@@ -89,3 +89,12 @@ def test_reads_that_stay_pinned_do_not_hide_what_keeps_changing() -> None:
 def test_a_long_prompt_is_believed_to_be_cached_unseen() -> None:
     lab = Lab()
     assert [stamped(lab, minute, 1700) for minute in (10, 11)] == ["cold_start", "volatile_token"]
+
+
+def test_what_was_never_seen_to_be_read_is_not_missed() -> None:
+    lab = latest()
+    said = [talk(*words, mode="implicit") for words in (["a"], ["a", "b"], ["a", "b", "c"])]
+    for prompt, read, write in zip(said, (0, 2000, 2000), (2400, 500, 600), strict=True):
+        lab.call(prompt, read, write, input=read + write)
+    broken = lab.call(talk("a", "b", "c", "d", system=f"Now: 10:41. {FILLER}", mode="implicit"), 0, 2700, input=2700)
+    assert (broken.reason, broken.tokens) == ("volatile_token", 2000)

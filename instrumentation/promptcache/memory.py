@@ -44,7 +44,7 @@ class Trace:
     lifetime in seconds of what it left there. `input`, `read` and `write` are the tokens that the provider reported,
     `served` the model that it named. `family` is the exported hash of the first relative; `place` and `streak` say
     where the prefix broke and how many times in a row it did so there. `later` is the number of the last call that
-    extended this one.
+    extended this one. `pinned` says that it read no more than the call that it extends although that one had written.
     """
 
     root: int
@@ -65,6 +65,7 @@ class Trace:
     place: tuple[str, int] | None = None
     streak: int = 0
     later: int | None = None
+    pinned: bool = False
 
 
 @final

@@ -203,7 +203,11 @@ class Diagnosis:
         trace.ttl = asked or lifetime(known, marked or prompt.lifetime)
         relative = closest(sighting.relatives, finding)
         if relative is not None:
-            trace.family = relative.trace.family
+            before = relative.trace
+            trace.family = before.family
+            trace.pinned = (
+                relative.difference.kind == "extends" and bool(before.write) and trace.read == before.read > 0
+            )
             count(trace, relative, place(finding, relative))
         if sighting.new:
             sighting.new[-1].tokens = usage.input

@@ -161,7 +161,10 @@ def _history(now: Sequence[Node], then: Sequence[Node], shared: int, reader: Rea
     if inserted is None:
         if not _resembles(now[0], then[0]):
             return branch
-        found = _inside(_measured(rewritten, now, then, 1, 1), now[0], then[0], reader)
+        found = _measured(rewritten, now, then, 1, 1)
+        if now[0].grain == then[0].grain and (hint := _image_hint(now[:2], then[:2])):
+            return found.but(cause="image_changed", hint=hint)  # beside an image a string becomes a text part
+        found = _inside(found, now[0], then[0], reader)
         early = 2 * (found.offset or 0) < now[0].size and found.cause == "volatile_token"
         return found if early or len(now) > len(then) else branch
     both = {node.own for node in now} & {node.own for node in then}
@@ -169,9 +172,7 @@ def _history(now: Sequence[Node], then: Sequence[Node], shared: int, reader: Rea
     if len(kept) < 2 and sum(node.size for node in kept) < _SPEAKING:
         return branch
     found = _measured(rewritten, now, then, inserted, removed)
-    change = _images(now[:inserted]) - _images(then[:removed])
-    if change or (_images(now[:inserted]) and inserted == removed):
-        hint = {1: "image_added", -1: "image_removed"}.get((change > 0) - (change < 0), "image_replaced")
+    if hint := _image_hint(now[:inserted], then[:removed]):
         return found.but(cause="image_changed", hint=hint)
     if inserted == removed:
         return _inside(found, now[0], then[0], reader)
@@ -194,8 +195,12 @@ def _meet(now: Sequence[Node], then: Sequence[Node]) -> tuple[int | None, int]:
     return best or (None, 0)
 
 
-def _images(nodes: Sequence[Node]) -> int:
-    return sum("image" in node.kind for node in nodes)
+def _image_hint(now: Sequence[Node], then: Sequence[Node]) -> str | None:
+    """What became of the images, where these blocks stand for those."""
+    here, there = (sum("image" in node.kind for node in nodes) for nodes in (now, then))
+    if here != there:
+        return "image_added" if here > there else "image_removed"
+    return "image_replaced" if here and len(now) == len(then) else None
 
 
 def _resembles(node: Node, other: Node) -> bool:

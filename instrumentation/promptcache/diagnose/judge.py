@@ -105,6 +105,9 @@ def _missed(case: Case, relative: Relative) -> int:
         reusable = min(relative.shared, left(trace, case.rule, case.least) or relative.shared)
     else:
         reusable = left(trace, case.rule, case.least, _lost(case, relative)[0])
+        pinned = [one.trace.read for one in case.relatives if one.trace.pinned]
+        if pinned and (difference.kind == "break" or _other_scope(case, relative)):
+            reusable = min(reusable, max(pinned))  # what was written beyond, nobody was ever seen to read
     return _whole(min(reusable, case.usage.input), case.rule, case.least) - (case.usage.read or 0)
 
 
