@@ -31,8 +31,8 @@ def call() -> str:
     return str(os.getpid())
 
 
-call()
-"""A call before the fork, as an application that warms up makes it: locks, memory and table are in use."""
+if "WARM" in os.environ:
+    call()  # before the fork, as an application that warms up makes it: locks, memory and table are in use
 
 
 def wsgi(environ: Any, start: Callable[..., Any]) -> Iterable[bytes]:

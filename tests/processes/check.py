@@ -151,7 +151,8 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder, running(Emulator()) as url:
             path = Path(folder) / "calls.db"
             more = {"EMULATOR": f"{url}/v1", "OTEL_PROMPTCACHE_DB": str(path), "BROKER": folder}
-            found = SERVERS[name](os.environ | more, path)
+            forks = {} if name == "uvicorn" else {"WARM": "yes"}
+            found = SERVERS[name](os.environ | more | forks, path)
         fine = fine and found.fine
         print(f"{name:10} {'ok  ' if found.fine else 'WRONG'} {found}", flush=True)
     return 0 if fine else 1
