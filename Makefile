@@ -102,10 +102,17 @@ collector: $(VENV)/.ready ## builds a real collector with our configuration, sen
 BENCH := .venv-bench
 $(BENCH)/.ready: pyproject.toml
 	$(call new-venv,$(BENCH),sdk)
-	@$(BENCH)/bin/python $(PIP) 'openai>=3' 'opentelemetry-instrumentation-genai-openai>=1.0b0' openinference-instrumentation-openai
+	@$(BENCH)/bin/python $(PIP) 'openai>=3' 'anthropic>=2' openinference-instrumentation-openai \
+		openinference-instrumentation-anthropic 'opentelemetry-instrumentation-genai-openai>=1.0b0' \
+		'opentelemetry-instrumentation-genai-anthropic>=1.0b0'
+	@# Apart from each other: together pip tries release after release.
+	@$(BENCH)/bin/python $(PIP) opentelemetry-instrumentation-openai
+	@$(BENCH)/bin/python $(PIP) opentelemetry-instrumentation-anthropic
+	@# It names older SDKs than these as what it can do.
+	@$(BENCH)/bin/python $(PIP) --no-deps openlit && $(BENCH)/bin/python $(PIP) opentelemetry-exporter-otlp schedule xmltodict
 
-bench: $(BENCH)/.ready ## what we add to a call beside two other instrumentations, and to a start
-	@$(BENCH)/bin/python benchmarks/overhead.py
+bench: $(BENCH)/.ready ## what we add to a call beside other instrumentations, and to a start
+	@$(BENCH)/bin/python -m benchmarks.overhead
 	@$(BENCH)/bin/python benchmarks/startup.py
 
 # Big packages that only stand opposite ours, each in an environment of its own: what they depend on is not what we do.

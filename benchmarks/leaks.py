@@ -159,7 +159,7 @@ def resident() -> float:
 def beyond(observer: Observer) -> tuple[str, ...]:
     """The mappings of the memory that hold more than they may, and calls that never ended."""
     memory = observer.diagnosis.memory
-    held = {name: it for name, it in vars(memory).items() if isinstance(it, Generations)}
+    held: dict[str, Any] = {name: it for name, it in vars(memory).items() if isinstance(it, Generations)}
     full = [f"{name} holds {len(it)}" for name, it in held.items() if len(it) > 2 * it._half]
     return (*full, *([f"{len(memory.pending)} pending"] if memory.pending else ()))
 
