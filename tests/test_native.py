@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import anthropic
@@ -121,3 +123,50 @@ def test_an_event_of_a_response_of_another_make_is_nobodys(
     ping = {"type": "ping"}
     assert made._process_response_data(data=ping, cast_to=object, response=object()) == ping
     assert not caplog.records
+
+
+ERROR: Final = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+EVENTS: Final[tuple[dict[str, Any], ...]] = (
+    {"type": "message_start", "message": {**MESSAGE, "content": [], "stop_reason": None}},
+    {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hi"}},
+    {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 3}},
+    {"type": "message_stop"},
+)
+
+
+@pytest.mark.parametrize("after", range(1, 5))
+@pytest.mark.parametrize("lines", [False, True], ids=["events", "lines of a raw response"])
+def test_an_error_in_the_stream_takes_nothing_back(after: int, lines: bool, telemetry: Telemetry) -> None:
+    """Wherever it comes: before or after the SDK ended its own span, what was known by then stays, and counts once."""
+    told = (*EVENTS[:after], ERROR)
+    body = b"".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in told)
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Body(body))
+
+    with anthropic.Anthropic(
+        api_key="k",
+        http_client=httpx2.Client(transport=httpx2.MockTransport(answer)),
+        open_telemetry={"tracer_provider": telemetry.tracers},
+    ) as made:
+        if lines:
+            with made.messages.with_streaming_response.create(**ASKED, stream=True) as raw:
+                deque(raw.iter_lines(), maxlen=0)
+        else:
+            with pytest.raises(anthropic.APIStatusError):
+                deque(made.messages.create(**ASKED, stream=True), maxlen=0)
+    (call,) = telemetry.calls
+    assert (call.attributes or {})["promptcache.read_tokens"] == 2000
+    assert (call.attributes or {})["promptcache.stream.completed"] is (after > 2)
+    assert telemetry.metric("promptcache.calls") == 1
+    assert telemetry.metric("promptcache.read.tokens") == 2000
+
+
+class Body(httpx2.SyncByteStream):
+    """Comes in as a network brings it."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from (self._content[at : at + 100] for at in range(0, len(self._content), 100))
