@@ -26,7 +26,7 @@ NEEDED: Final = ("--editable", f"{ROOT}[sdk,emulator]", "hypothesis", "pytest>=8
 TOGETHER: Final = {
     # Converse has had cache points since botocore 1.37.
     # httpx 0.28 took away an argument that these two SDKs pass, and google-genai asks for it.
-    "oldest": "openai==1.40.0,anthropic==0.40.0,httpx<0.28,boto3==1.38.46,aiobotocore==2.23.0,wrapt==1.14.*,"
+    "oldest": "openai==1.40.0,anthropic==0.40.0,httpx<0.28,boto3,aiobotocore==2.23.0,wrapt==1.14.*,"
     "opentelemetry-api==1.36.0,opentelemetry-sdk==1.36.0,opentelemetry-instrumentation==0.57b0,opentelemetry-distro==0.57b0",
     "middle": "openai==1.109.1,anthropic==1.0.0,google-genai==1.30.0,wrapt==1.17.*,opentelemetry-api==1.40.0,"
     "opentelemetry-sdk==1.40.0",

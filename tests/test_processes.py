@@ -1,0 +1,179 @@
+"""Forks while calls run, loops one after another, exporters in trouble: calls go on, at their pace, within bounds.
+
+`make processes` forks a hundred times and runs real servers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import openai
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+
+from promptcache import PromptCacheInstrumentor
+
+from .calls import CHAT, HTTP, USAGE
+from .conftest import Telemetry
+from .rows import rows
+
+ROOT: Final = Path(__file__).parent.parent
+FORKS: Final = int(os.environ.get("PROMPTCACHE_FORKS", "10"))
+REPLY: Final[dict[str, Any]] = {
+    "id": "c", "object": "chat.completion", "created": 1, "model": "gpt-5.4",
+    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}],
+    "usage": {"prompt_tokens": 4000, "completion_tokens": 1, "total_tokens": 4001},
+}  # fmt: skip
+
+FORKING: Final = """
+import os, sys, threading
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from promptcache import PromptCacheInstrumentor
+from promptcache_exporters.sqlite import SQLiteSpanExporter
+from tests.test_processes import answered
+tracers = TracerProvider(shutdown_on_exit=False)
+tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(sys.argv[1])))
+PromptCacheInstrumentor().instrument(tracer_provider=tracers)
+answered()("warm")  # the SDK's own first call holds locks of the standard library's that no child would see released
+stop, made = threading.Event(), [1]
+def calling(number):
+    client, count = answered(), 0
+    while not stop.is_set():
+        client(f"parent {number} {count}")
+        count += 1
+    made.append(count)
+threads = [threading.Thread(target=calling, args=(number,)) for number in range(4)]
+for thread in threads:
+    thread.start()
+children = []
+for number in range(int(sys.argv[2])):
+    child = os.fork()
+    if not child:
+        client = answered()
+        for count in range(3):
+            client(f"child {number} {count}")
+        os._exit(0)
+    children.append(child)
+codes = {os.waitpid(child, 0)[1] for child in children}
+stop.set()
+for thread in threads:
+    thread.join()
+print(codes, sum(made))
+"""
+
+
+def answered(reply: dict[str, Any] = REPLY) -> Any:
+    """Makes a call with a prompt of its own, answered in this process."""
+    transport = HTTP.MockTransport(lambda request: HTTP.Response(200, json=reply))
+    client = openai.OpenAI(api_key="k", http_client=HTTP.Client(transport=transport))
+    create: Any = client.chat.completions.create
+    return lambda text: create(model="gpt-5.4", messages=[{"role": "user", "content": text}])
+
+
+def test_forks_while_threads_call(tmp_path: Path) -> None:
+    path = tmp_path / "calls.db"
+    done = subprocess.run(
+        [sys.executable, "-c", FORKING, path, str(FORKS)],
+        cwd=ROOT, capture_output=True, text=True, check=True, timeout=50 + 3 * FORKS,
+    )  # fmt: skip
+    codes, _, parents = done.stdout.strip().rpartition(" ")
+    assert codes == "{0}"
+    written = rows(path)
+    # A child that is forked while a batch is being written keeps its hands off the file (tests/test_sqlite_trouble.py).
+    orphaned = done.stderr.count("was forked while another batch was being written")
+    assert len(written) == int(parents) + 3 * (FORKS - orphaned)
+    assert {row["outcome"] for row in written} == {"unreported"}
+    assert len({row["span_id"] for row in written}) == len(written)
+
+
+def test_loops_one_after_another(emulator_url: str, telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    async def ask() -> None:
+        async with openai.AsyncOpenAI(base_url=f"{emulator_url}/v1", api_key="k") as client:
+            create: Any = client.chat.completions.create
+            await create(**CHAT)
+            async for _ in await create(**CHAT, stream=True, stream_options=USAGE):
+                pass
+
+    for _ in range(10):
+        asyncio.run(ask())
+    assert len(telemetry.spans) == telemetry.metric("promptcache.calls") == 20
+    assert not caplog.records
+
+
+async def left(url: str, kept: list[object]) -> None:
+    client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k")
+    create: Any = client.chat.completions.create
+    stream = await create(**CHAT, stream=True, stream_options=USAGE)
+    kept.append((client, stream, await anext(aiter(stream))))
+
+
+def test_a_loop_that_ends_before_a_stream_says_nothing_of_ours(
+    emulator_url: str, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It closes every generator at once, the SDK's and ours; each that waits for another gets in its way."""
+    kept: list[object] = []
+    asyncio.run(left(emulator_url, kept))
+    kept.clear()
+    assert len(telemetry.spans) == 1
+    assert not [record for record in caplog.records if "Watched" in record.getMessage()]
+
+
+class Trouble(SpanExporter):
+    """A backend that refuses, or one that hangs until the test is over."""
+
+    def __init__(self, hangs: bool) -> None:
+        self.over, self.hangs = threading.Event(), hangs
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        if self.hangs:
+            self.over.wait()
+        return SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        self.over.set()
+
+
+def pace(exporter: SpanExporter | None, calls: int = 200) -> tuple[float, int]:
+    """CPU microseconds of the slowest call but three of this thread, and how many spans wait at the end."""
+    tracers = TracerProvider(shutdown_on_exit=False)
+    batch = (
+        BatchSpanProcessor(exporter, max_queue_size=100, schedule_delay_millis=10, max_export_batch_size=50)
+        if exporter
+        else None
+    )
+    if batch:
+        tracers.add_span_processor(batch)
+    now = [1e9]
+    PromptCacheInstrumentor().instrument(tracer_provider=tracers, clock=lambda: now[0])
+    call, spent = answered(), list[float]()
+    for number in range(calls):
+        now[0] += 600 / calls  # ten minutes in all
+        begun = time.thread_time()
+        call(f"order {number}")
+        spent.append(time.thread_time() - begun)
+    waiting = len(batch._batch_processor._queue) if batch else 0  # pyright: ignore[reportPrivateUsage, reportUnknownArgumentType]  # no other way to see the queue
+    PromptCacheInstrumentor().uninstrument()
+    if exporter:
+        exporter.shutdown()
+    return sorted(spent)[-4] * 1e6, waiting
+
+
+@pytest.mark.parametrize("hangs", [False, True], ids=["refuses", "hangs"])
+def test_a_backend_in_trouble_slows_no_call(hangs: bool, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL)
+    pace(None, 50)
+    usual, _ = pace(None)
+    slow, waiting = pace(Trouble(hangs))
+    assert waiting <= 100
+    assert slow < 3 * usual + 2_000
