@@ -1,6 +1,7 @@
 # `make demo` and `make test` are all a newcomer needs; every target makes the virtual environment that it runs in.
 PYTHON ?= python3
 VENV := .venv
+BENCH := .venv-bench
 DEMO := .venv-demo
 COMMA := ,
 PIP := -m pip --disable-pip-version-check install --quiet
@@ -9,7 +10,7 @@ BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fuzz streams check lint types sdk-suite compat frameworks diagnosis-score trace-replay \
-	bench coexistence prices alerts alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle clean
+	bench leaks processes canary audit coexistence prices alerts alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
@@ -59,14 +60,48 @@ frameworks: ## frameworks with their real packages, each in its own environment 
 	@$(PYTHON) tests/frameworks/run.py '$(FRAMEWORKS)'
 
 COEXISTENCE := .venv-coexistence
+OTHERS := $(foreach sdk,openai anthropic,$(foreach kind,official openllmetry openinference logfire,$(kind)-$(sdk))) \
+	langfuse-openai native-anthropic botocore official-bedrock openllmetry-bedrock openinference-bedrock
 $(COEXISTENCE)/.ready: pyproject.toml
 	@$(PYTHON) -m venv $(COEXISTENCE) && $(COEXISTENCE)/bin/python $(PIP) --editable '.[emulator]' \
-		pytest hypothesis openai opentelemetry-sdk opentelemetry-instrumentation-openai \
-		openinference-instrumentation-openai opentelemetry-instrumentation-genai-openai
+		pytest hypothesis openai anthropic boto3 aiobotocore opentelemetry-sdk logfire langfuse \
+		opentelemetry-instrumentation-openai opentelemetry-instrumentation-anthropic \
+		opentelemetry-instrumentation-bedrock opentelemetry-instrumentation-botocore \
+		openinference-instrumentation-openai openinference-instrumentation-anthropic \
+		openinference-instrumentation-bedrock opentelemetry-instrumentation-genai-openai \
+		opentelemetry-instrumentation-genai-anthropic opentelemetry-instrumentation-genai-bedrock
+	@touch $@
+$(COEXISTENCE)-openlit/.ready: pyproject.toml
+	@$(PYTHON) -m venv $(@D) && $(@D)/bin/python $(PIP) --editable '.[emulator]' \
+		pytest hypothesis openai anthropic opentelemetry-sdk openlit
 	@touch $@
 
-coexistence: $(COEXISTENCE)/.ready ## beside other LLM instrumentations: one span a call, theirs left untouched
-	@$(COEXISTENCE)/bin/python -m tests.coexistence.check official openinference openllmetry
+coexistence: $(COEXISTENCE)/.ready $(COEXISTENCE)-openlit/.ready ## beside other LLM instrumentations: one span a call, theirs left untouched
+	@$(COEXISTENCE)/bin/python -m tests.coexistence.check $(OTHERS)
+	@# It asks for older SDKs than the others.
+	@$(COEXISTENCE)-openlit/bin/python -m tests.coexistence.check openlit-openai openlit-anthropic
+
+PROCESSES := .venv-processes
+$(PROCESSES)/.ready: pyproject.toml
+	$(call new-venv,$(PROCESSES),demo)
+	@$(PROCESSES)/bin/python $(PIP) pytest pytest-asyncio hypothesis gunicorn celery
+
+processes: $(PROCESSES)/.ready ## a hundred forks under load, and gunicorn, uvicorn and celery with a worker killed
+	@PROMPTCACHE_FORKS=100 $(PROCESSES)/bin/python -m pytest tests/test_processes.py $(ARGS)
+	@$(PROCESSES)/bin/python -m tests.processes.check
+
+canary: ## whether the newest SDKs, pre-releases too, still have every function that we stand at
+	@$(PYTHON) -m venv .venv-canary && .venv-canary/bin/python $(PIP) --upgrade --pre \
+		openai anthropic groq google-genai && .venv-canary/bin/python $(PIP) --upgrade botocore aiobotocore --editable .
+	@.venv-canary/bin/python -m tests.canary.check
+
+audit: $(VENV)/.ready ## known vulnerabilities of what we depend on; what cannot be looked up fails too
+	@$(PYTHON) -m venv .venv-audit && .venv-audit/bin/python $(PIP) pip-audit
+	@$(VENV)/bin/python -m pip freeze --exclude-editable > .venv-audit/requirements.txt
+	@.venv-audit/bin/pip-audit --strict --no-deps --disable-pip --requirement .venv-audit/requirements.txt
+
+leaks: $(BENCH)/.ready ## what a million calls with unique prompts leave behind in memory (half an hour)
+	@$(BENCH)/bin/python benchmarks/leaks.py
 
 diagnosis-score: $(VENV)/.ready ## labelled breaks: how often the diagnosis says where and why (ARGS="--seeds 1")
 	@$(VENV)/bin/python -m tests.breaks.score $(ARGS)
@@ -99,7 +134,6 @@ collector: $(VENV)/.ready ## builds a real collector with our configuration, sen
 		PROMPTCACHE_COLLECTOR=$(CURDIR)/$(OTELCOL) $(VENV)/bin/python -m pytest tests/collector $(ARGS); \
 	else echo "Not run: a collector is built from source, and there is no Go toolchain here (1.25 or newer)."; fi
 
-BENCH := .venv-bench
 $(BENCH)/.ready: pyproject.toml
 	$(call new-venv,$(BENCH),sdk)
 	@$(BENCH)/bin/python $(PIP) 'openai>=3' 'anthropic>=2' openinference-instrumentation-openai \
