@@ -47,8 +47,8 @@ async def done(value: Any) -> Any:
 
 
 async def each(stream: Any) -> AsyncIterator[Any]:
-    """The items of a sync or an async iterator."""
-    if hasattr(stream, "__aiter__"):
+    """The items of a sync or an async iterator; a proxy around one (OpenInference's) may look like both."""
+    if hasattr(getattr(stream, "__wrapped__", stream), "__aiter__"):
         async for item in stream:
             yield item
     else:
