@@ -28,7 +28,7 @@ def main(arguments: list[str]) -> None:
     asked = parser.parse_args(arguments)
     sdks = [sdk for sdk in SDKS if asked.sdk in {None, sdk.name}]
     scenarios = [one for one in SCENARIOS if asked.call in {None, one.name}]
-    before = list(machine(sdk.name for sdk in sdks))
+    before = list(machine([sdk.name for sdk in sdks]))
     found = {sdk.name: measure(sdk, scenarios, asked.rounds) for sdk in sdks}
     measured = [row for name, one in found.items() for row in rows(name, one)]
     if asked.json:

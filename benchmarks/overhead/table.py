@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -83,7 +83,7 @@ def goals(sdk: str, found: Found) -> Iterator[str]:
             )
 
 
-def machine(sdks: Iterable[str]) -> Iterator[str]:
+def machine(sdks: Sequence[str]) -> Iterator[str]:
     """What it was measured on, and with."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []

@@ -86,4 +86,4 @@ VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
 
 def base(sdk: str, variant: str) -> str:
     """What a variant is compared with."""
-    return NATIVE if NATIVE in VARIANTS[sdk] and variant != NATIVE else NONE
+    return NATIVE if NATIVE in VARIANTS[sdk] and variant not in {NATIVE, NONE} else NONE
