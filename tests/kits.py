@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import openai
 
-from .calls import HTTP, OPENAI, Shape, chat_started, done, offered, responses_started
+from .calls import CHAT, HTTP, OPENAI, Notes, Shape, chat, chat_started, done, offered, responses_started, types
 
 Client = Callable[[str], AbstractAsyncContextManager[Any]]
 """Makes a client for the emulator at an address, and closes it."""
@@ -55,6 +55,22 @@ def _calls(name: str, *modules: str) -> tuple[Kit, ...]:
     return (Kit(name, calls.SHAPES, calls.CLIENTS, getattr(calls, "STREAMS", ()), **getattr(calls, "ENDINGS", {})),)
 
 
+async def _groq_stream(client: Any) -> Notes:
+    """Groq reports what a stream used without being asked."""
+    return await types(await done(client.chat.completions.create(**CHAT, stream=True)))
+
+
+def _groq(kind: str) -> Client:
+    @asynccontextmanager
+    async def client(url: str) -> AsyncGenerator[Any]:
+        make = getattr(import_module("groq"), kind)
+        made = make(base_url=url, api_key="k", max_retries=0, default_headers={"x-emulator-usage": "groq"})
+        yield made
+        await done(made.close())
+
+    return client
+
+
 KITS: Final = (
     Kit(
         "openai",
@@ -64,6 +80,17 @@ KITS: Final = (
         errors=openai,
     ),
     *_calls("anthropic", "anthropic"),
+    *(
+        (
+            Kit(
+                "groq",
+                (Shape("chat", chat), Shape("chat_stream", _groq_stream)),
+                {"sync": _groq("Groq"), "async": _groq("AsyncGroq")},
+            ),
+        )
+        if find_spec("groq")
+        else ()
+    ),
     *_calls("google", "google.genai"),
     *_calls("bedrock", "boto3", "aiobotocore"),
 )
