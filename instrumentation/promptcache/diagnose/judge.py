@@ -106,7 +106,7 @@ def _missed(case: Case, relative: Relative) -> int:
     else:
         reusable = left(trace, case.rule, case.least, _lost(case, relative)[0])
         pinned = [one.trace.read for one in case.relatives if one.trace.pinned]
-        if pinned and (difference.kind == "break" or _other_scope(case, relative)):
+        if pinned and (difference.kind == "break" or not trace.pinned or _other_scope(case, relative)):
             reusable = min(reusable, max(pinned))  # what was written beyond, nobody was ever seen to read
     return _whole(min(reusable, case.usage.input), case.rule, case.least) - (case.usage.read or 0)
 
