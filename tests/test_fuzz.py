@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from random import Random
 from typing import Any, Final
 
@@ -18,12 +18,14 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from promptcache import Settings, safety
 from promptcache.meters import Meters
-from promptcache.model import OUTCOMES
+from promptcache.model import OUTCOMES, Request
 from promptcache.observer import Observer
+from promptcache.providers import anthropic, openai
+from promptcache.providers.wire import Wire, text
 
 from .conftest import Telemetry
 from .fuzz.calls import ROADS, Road
-from .fuzz.odd import Odd
+from .fuzz.odd import Loud, Odd, Text
 
 LARGEST: Final = 2**63
 PARTS: Final = tuple(f"promptcache.cost.{part}" for part in ("input", "cache_read", "cache_write", "output"))
@@ -128,3 +130,32 @@ def test_nothing_odd_is_noticed(road: Road, process: Process) -> None:
     call()
     assert process.telemetry.metric("promptcache.calls") == process.calls
     assert not process.said.lines
+
+
+CYCLE: Final[dict[str, Any]] = {"type": "tool_result"}
+CYCLE["content"] = [CYCLE]
+ONCE: Final[Mapping[str, tuple[Wire, dict[str, Any]]]] = {
+    "a role that is a list": (openai.CHAT, {"messages": [{"role": ["system"], "content": "hi"}]}),
+    "a type that nobody may compare": (openai.CHAT, {"tools": [{"type": Loud()}], "messages": ["hi"]}),
+    "a state that nobody may compare": (openai.RESPONSES, {"input": "hi", "conversation": Loud()}),
+    "a cycle": (anthropic.MESSAGES, {"messages": [{"role": "user", "content": [CYCLE]}]}),
+    "a marker that nobody may compare": (anthropic.MESSAGES, {"system": [{"text": "hi", "cache_control": Loud()}]}),
+    "a maximum that nobody may compare": (anthropic.MESSAGES, {"system": "hi", "max_tokens": Loud()}),
+}
+
+
+@pytest.mark.parametrize("name", ONCE)
+def test_what_once_raised(name: str) -> None:
+    wire, body = ONCE[name]
+    assert wire.prompt(Request(wire.name, "p", "chat", "m", None, None, False, body, b"", 0.0)) is not None
+
+
+def test_texts_can_be_exported() -> None:
+    assert (text("a\udfff\u00e9"), text("\ud800"), text(""), text(7)) == ("a?\u00e9", "?", None, None)
+    assert type(text(Text("sub"))) is str
+
+
+def test_an_amount_beyond_all_bounds_is_none() -> None:
+    facts = openai.CHAT.read({"usage": {"cost_in_usd_ticks": 10**400, "prompt_tokens": 7}})
+    assert facts is not None
+    assert facts.billed is None
