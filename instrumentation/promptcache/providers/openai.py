@@ -226,10 +226,11 @@ def _says(delta: JSON) -> bool:
 
 
 def _chat_dull(event: JSON) -> bool:
-    if event.get("usage") or "x_groq" in event or "error" in event:
+    choices: Any = event.get("choices")
+    if choices.__class__ is not list or event.get("usage") or "x_groq" in event or "error" in event:
         return False
-    choices = items(event.get("choices"))
-    return len(choices) == 1 and bool(choice := mapping(choices[0])) and not choice.get("finish_reason")
+    choice: Any = choices[0] if len(choices) == 1 else None
+    return choice.__class__ is dict and bool(choice) and not choice.get("finish_reason")
 
 
 _ENDED: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
