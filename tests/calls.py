@@ -59,7 +59,7 @@ async def each(stream: Any) -> AsyncIterator[Any]:
 @asynccontextmanager
 async def opened(manager: Any) -> AsyncGenerator[Any]:
     """A sync or an async context manager."""
-    if hasattr(manager, "__aenter__"):
+    if hasattr(getattr(manager, "__wrapped__", manager), "__aenter__"):
         async with manager as inside:
             yield inside
     else:

@@ -104,7 +104,7 @@ def lasting(span: Span) -> Span:
         name: value
         for name, value in span.items()
         if not isinstance(value, float)
-        and not re.search(r"\bid$|_id$|port|url|address|logfire\.|completion|output|response_data|completed_at", name)
+        and not re.search(r"\bid$|_id$|port|url|address|api_base|logfire\.|completion|output|response_data|completed_at", name)
     }
 
 
