@@ -98,14 +98,14 @@ def observe(name: str, order: str) -> Mapping[tuple[str, str], Seen]:
         return {case: seen(*case) for case in cases}
 
 
+PASSING: Final = re.compile(
+    r"\bid$|_id$|port|url|address|api_base|logfire\.|completion|output|response_data|completed_at"
+)
+
+
 def lasting(span: Span) -> Span:
     """What is the same in every run: no time, no random name, no address."""
-    return {
-        name: value
-        for name, value in span.items()
-        if not isinstance(value, float)
-        and not re.search(r"\bid$|_id$|port|url|address|api_base|logfire\.|completion|output|response_data|completed_at", name)
-    }
+    return {name: value for name, value in span.items() if not isinstance(value, float) and not PASSING.search(name)}
 
 
 def wrong(alone: Seen, both: Seen) -> list[str]:

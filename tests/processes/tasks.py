@@ -20,6 +20,4 @@ celery: Final[Any] = _celery.Celery(
 )
 
 
-@celery.task(name="ask")
-def ask() -> str:
-    return call()
+ask: Final[Any] = celery.task(name="ask")(call)
