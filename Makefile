@@ -46,7 +46,7 @@ lint: $(VENV)/.ready
 	@$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
 
 types: $(VENV)/.ready
-	@$(VENV)/bin/mypy && $(VENV)/bin/mypy tests examples
+	@$(VENV)/bin/mypy && $(VENV)/bin/mypy --explicit-package-bases tests examples benchmarks
 	@$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
 SDK ?= openai

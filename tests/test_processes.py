@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -73,12 +73,19 @@ print(codes, sum(made))
 """
 
 
-def answered(reply: dict[str, Any] = REPLY) -> Any:
+def answered(reply: dict[str, Any] = REPLY) -> Callable[[str], object]:
     """Makes a call with a prompt of its own, answered in this process."""
-    transport = HTTP.MockTransport(lambda request: HTTP.Response(200, json=reply))
-    client = openai.OpenAI(api_key="k", http_client=HTTP.Client(transport=transport))
+
+    def answer(_: Any) -> Any:
+        return HTTP.Response(200, json=reply)
+
+    client = openai.OpenAI(api_key="k", http_client=HTTP.Client(transport=HTTP.MockTransport(answer)))
     create: Any = client.chat.completions.create
-    return lambda text: create(model="gpt-5.4", messages=[{"role": "user", "content": text}])
+
+    def call(text: str) -> object:
+        return create(model="gpt-5.4", messages=[{"role": "user", "content": text}])
+
+    return call
 
 
 def test_forks_while_threads_call(tmp_path: Path) -> None:
@@ -162,7 +169,8 @@ def pace(exporter: SpanExporter | None, calls: int = 200) -> tuple[float, int]:
         begun = time.thread_time()
         call(f"order {number}")
         spent.append(time.thread_time() - begun)
-    waiting = len(batch._batch_processor._queue) if batch else 0  # pyright: ignore[reportPrivateUsage, reportUnknownArgumentType]  # no other way to see the queue
+    processor: Any = batch
+    waiting = len(processor._batch_processor._queue) if batch else 0  # no other way to see the queue
     PromptCacheInstrumentor().uninstrument()
     if exporter:
         exporter.shutdown()
