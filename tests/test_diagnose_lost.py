@@ -98,3 +98,11 @@ def test_what_was_never_seen_to_be_read_is_not_missed() -> None:
         lab.call(prompt, read, write, input=read + write)
     broken = lab.call(talk("a", "b", "c", "d", system=f"Now: 10:41. {FILLER}", mode="implicit"), 0, 2700, input=2700)
     assert (broken.reason, broken.tokens) == ("volatile_token", 2000)
+
+
+def test_a_tail_that_nobody_asked_to_cache_is_lost_in_no_race() -> None:
+    lab, prompt = claude(), Prompt((text("system", 0, FILLER, ""), SAID[0]), mode="explicit")
+    first, second = lab.open(prompt), lab.open(prompt)
+    lab.close(first, 0, 2000, input=2007)
+    said = lab.close(second, 2000, 0, input=2007)
+    assert (said.outcome, said.reason) == ("hit", None)

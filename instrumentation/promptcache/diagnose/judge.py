@@ -266,10 +266,11 @@ def _rest(case: Case, relative: Relative, missed: int) -> Finding | None:
 
 
 def _race(case: Case) -> Finding | None:
-    """Calls with the same prefix that had not answered when this one was sent, and none that had."""
+    """Calls with the same prefix that had not answered when this one was sent; what they left counts, once known."""
     best: Finding | None = None
     for rival in case.rivals:
-        missed = rival.shared // case.rule.step * case.rule.step - max(case.usage.read or 0, rival.trace.read)
+        there = min(rival.shared, left(rival.trace, case.rule, case.least)) if rival.trace.input else rival.shared
+        missed = there // case.rule.step * case.rule.step - max(case.usage.read or 0, rival.trace.read)
         if (
             rival.trace.scope is case.trace.scope
             and missed > _tolerance(case, rival)
