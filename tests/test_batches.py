@@ -102,9 +102,9 @@ async def test_what_is_not_read_does_not_count(client: Any, telemetry: Telemetry
 
 
 def test_untraced_too(emulator_url: str, telemetry: Telemetry) -> None:
-    client = anthropic.Anthropic(base_url=emulator_url, api_key="k", open_telemetry=False)
-    made = client.messages.batches.create(requests=[{"custom_id": "a", "params": ASKED}])  # type: ignore[typeddict-item]  # plain
-    assert [line.custom_id for line in client.messages.batches.results(made.id)] == ["a"]
+    with anthropic.Anthropic(base_url=emulator_url, api_key="k", open_telemetry=False) as client:
+        made = client.messages.batches.create(requests=[{"custom_id": "a", "params": ASKED}])  # type: ignore[typeddict-item]  # plain
+        assert [line.custom_id for line in client.messages.batches.results(made.id)] == ["a"]
     assert len(telemetry.spans) == 1
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import anthropic
@@ -31,11 +31,12 @@ def gpt(client: openai.OpenAI, rules: str = SYSTEM) -> Any:
 
 
 @pytest.fixture
-def clients(emulator_url: str) -> dict[str, tuple[Any, Callable[..., Any]]]:
-    return {
-        "anthropic": (anthropic.Anthropic(base_url=emulator_url, api_key="k", open_telemetry=False), claude),
-        "openai": (openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k"), gpt),
-    }
+def clients(emulator_url: str) -> Iterator[dict[str, tuple[Any, Callable[..., Any]]]]:
+    with (
+        anthropic.Anthropic(base_url=emulator_url, api_key="k", open_telemetry=False) as theirs,
+        openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k") as other,
+    ):
+        yield {"anthropic": (theirs, claude), "openai": (other, gpt)}
 
 
 @pytest.mark.parametrize("name", ["anthropic", "openai"])
