@@ -15,6 +15,7 @@ from opentelemetry.trace import SpanContext
 from promptcache import results as reading
 from promptcache.attributes import BATCH_RESULTS
 from promptcache.emulator.engine import Emulator
+from promptcache.observer import Batches
 from promptcache_exporters.batch import told
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 
@@ -115,3 +116,14 @@ def test_entries_of_others_make_no_rows(entry: Any) -> None:
     theirs = ReadableSpan("chat", context, attributes=span.attributes, start_time=1, end_time=2)
     assert list(told(theirs)) == []
     assert list(told(span)) == [span], "a span without a context can have no children"
+
+
+def test_the_largest_batch_counts_once_and_what_was_counted_is_bounded() -> None:
+    batches = Batches()
+
+    def new(address: str, count: int) -> int:
+        return sum(batches.first_time("anthropic", address, f"msg_{number}") for number in range(count))
+
+    assert [new("a", 100_000), new("a", 100_000), new("b", 1)] == [100_000, 0, 1]
+    assert new("c", Batches.LIMIT) == Batches.LIMIT
+    assert new("a", 100_000) == 100_000, "forgotten"

@@ -129,20 +129,19 @@ class Unfinished:
 
 
 class Batches:
-    """Which results of the last batches were counted, by provider and address; their ids as hashes, for there are many.
+    """Which results of batches were counted, as hashes, for there are many.
 
     Without a lock: whoever reads one file in two threads at once may count a result twice.
     """
 
-    LIMIT: Final = 16
+    LIMIT: Final = 1 << 18
+    """The last half at least are held, more than Anthropic's largest batch has (100,000); 21 MB when full."""
 
     def __init__(self) -> None:
-        self._counted: dict[tuple[str, str], set[int]] = {}
+        self._counted: Generations[int, bool] = Generations(self.LIMIT)
 
     def first_time(self, provider: str, address: str, result: str) -> bool:
-        seen = self._counted.setdefault((provider, address), set())
-        while len(self._counted) > self.LIMIT:
-            self._counted.pop(next(iter(self._counted)), None)
-        new = hash(result) not in seen
-        seen.add(hash(result))
+        key = hash((provider, address, result))
+        new = key not in self._counted
+        self._counted[key] = True
         return new
