@@ -89,7 +89,7 @@ async def cancelled(stream: Any) -> Any:
 
 ENDINGS: Final[tuple[tuple[str, Callable[[Any], Awaitable[Any]]], ...]] = (
     ("", exhausted), ("", broken_out_of), ("", closed), ("", failed_by_its_reader), ("error", failing),
-    ("drop", failing), ("", cancelled), ("", abandoned),
+    ("drop", failing), ("hang", cancelled), ("", abandoned),
 )  # fmt: skip
 """What the server does, and what the application."""
 

@@ -12,7 +12,8 @@ from threading import Event, Thread
 from typing import Any, Final
 
 ENDING: Final = "x-ending"
-"""The request's header that says how its answer shall break: `error` by an event, `drop` with its connection."""
+"""The request's header that says how its answer shall break: `error` by an event, `drop` with its connection, `hang` in
+the middle until the client closes."""
 _HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 _NUMBERS: Final = itertools.count()
 
@@ -58,14 +59,16 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
                 events[2:] = [
                     _framed(failed, {"error": {"type": "overloaded_error", "message": "busy", "code": "busy"}})
                 ]
-            if ending == "drop":
+            if ending in {"drop", "hang"}:
                 del events[2:]
-            end = b"" if ending == "drop" else b"0\r\n\r\n"
+            end = b"" if ending in {"drop", "hang"} else b"0\r\n\r\n"
             if make is _chat and not ending:
                 end = b"e\r\ndata: [DONE]\n\n\r\n" + end
             writer.write(_HEAD + b"".join(events) + end)
             await writer.drain()
-            if ending == "drop":
+            if ending == "hang":
+                await reader.read()
+            if ending in {"drop", "hang"}:
                 break
     except (asyncio.IncompleteReadError, ConnectionError):
         pass
