@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from threading import Lock
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -40,11 +40,13 @@ class Record:
         "_once",
         "_process",
         "_repeats",
+        "_settled",
         "_verdict",
         "asked",
         "claimed",
         "context",
         "conversation",
+        "dull",
         "error",
         "facts",
         "heard",
@@ -52,7 +54,6 @@ class Record:
         "observer",
         "own",
         "prompt",
-        "quiet",
         "request",
         "retries",
         "sighting",
@@ -83,8 +84,9 @@ class Record:
         self.conversation: bytes | None = None
         self.span: Span | None = None
         self.own = self.claimed = self.heard = self.held = False
-        self.written: frozenset[str] | None = None
-        self.quiet: frozenset[str] = frozenset()
+        self.written: Mapping[str, Any] | None = None
+        self._settled: tuple[object, tuple[Usage, Cost | None, Verdict]] | None = None
+        self.dull: Callable[[JSON], bool] = lambda event: False  # until output was heard of
         self.context = otel.get_current()
         around = trace.get_current_span(self.context)
         self._ambient = ambient.inherited(
@@ -145,15 +147,14 @@ class Record:
     def hear(self, data: object) -> None:
         """The SDK parsed `data` and is about to build its model of it."""
         self.heard = True
-        known = self._first_chunk is not None and type(data) is dict and self.asked.wire.dull(cast("JSON", data))
-        if not known and isinstance(data, Mapping) and not self._once.locked():
+        if isinstance(data, Mapping) and not self._once.locked():
             self.saw(cast("JSON", data))
-            self.quiet = self.asked.wire.quiet if self.began else self.quiet
+            if self.began:
+                self.dull = self.asked.wire.dull
 
     def saw(self, event: JSON) -> None:
         """One response, or one event of a stream."""
-        dull = self._first_chunk is not None and self.asked.wire.dull(event)
-        if dull or (facts := self.asked.wire.read(event)) is None:
+        if (self.began and self.asked.wire.dull(event)) or (facts := self.asked.wire.read(event)) is None:
             return
         more = facts.counts or facts.failed or (facts.terminal and not self.facts.terminal)
         self.facts = merge(self.facts, facts)
@@ -224,7 +225,8 @@ class Record:
 
     def _first_time(self) -> bool:
         """Whether this response was not counted before: a fetch may have seen the end of a stream before the stream."""
-        return self.asked.fetch or not self.facts.id or self._count_once() or not self.asked.wire.fetched
+        once = self.asked.fetch or not self.facts.id or not self.asked.wire.fetched
+        return once or self._count_once()
 
     def _count_once(self) -> bool:
         return self.observer.diagnosis.memory.first_time((self.asked.provider, self.facts.id))
@@ -232,6 +234,9 @@ class Record:
     def _settle(self, *, final: bool = False) -> Call:
         """The call as far as it is known now; the verdict is made once, with the first usage or finally without."""
         facts = self.facts
+        said = facts._replace(content=False, terminal=False), self._failed
+        if self._settled is not None and self._settled[0] == said:
+            return self._call(*self._settled[1])
         usage = None if self._repeats else safely(self.asked.wire.usage, facts)
         if usage is not None and self._verdict is None and not self._first_time():
             usage, self._repeats = None, True
@@ -240,6 +245,7 @@ class Record:
         cost = safely(self.observer.book.cost, self._asked_for(), facts, usage) if usage or not self._failed else None
         if self._verdict is None:
             self._verdict = self._judge(usage, cost)
+        self._settled = None if usage is None else (said, (usage, cost, self._verdict))
         return self._call(usage, cost, self._verdict)
 
     def _judge(self, usage: Usage | None, cost: Cost | None) -> Verdict:
@@ -259,10 +265,8 @@ class Record:
 
     def _plainly(self, usage: Usage | None) -> Verdict:
         """What the usage alone says, where the prompt could not be read."""
-        if usage is None and self._failed:
-            return Verdict("error")
         if usage is None or usage.read is None:
-            return Verdict("unreported")
+            return Verdict("error" if usage is None and self._failed else "unreported")
         return Verdict("hit" if usage.read else "cold")
 
     @property
@@ -271,11 +275,7 @@ class Record:
 
     def _asked_for(self) -> Request:
         """The request, as far as it got."""
-        asked = self.asked
-        return self.request or Request(
-            asked.wire.name, asked.provider, asked.wire.operation, asked.model, asked.host, asked.port,
-            asked.stream, {}, b"", self.started,
-        )  # fmt: skip
+        return self.request or self.asked.request({}, b"", self.started)
 
     def _call(self, usage: Usage | None, cost: Cost | None, verdict: Verdict) -> Call:
         return Call(
@@ -296,5 +296,5 @@ class Record:
 
     def _publish(self, call: Call) -> None:
         if self.span is not None and self.span.is_recording():
-            before = self.written or frozenset()
+            before = self.written or {}
             self.written = spans.publish(self.span, call, self.observer.settings, own=self.own, before=before)

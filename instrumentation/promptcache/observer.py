@@ -14,7 +14,7 @@ from .meters import Meters
 from .model import Prompt, Request
 from .prefix import Exporter, Hasher
 from .providers.hosts import provider
-from .providers.wire import Wire
+from .providers.wire import JSON, Wire
 from .settings import Settings
 from .spans import Claims
 from .storage import Storage
@@ -46,6 +46,13 @@ class Asked(NamedTuple):
     fetch: bool = False
     results: str | None = None
     defer: bool = False
+
+    def request(self, body: JSON, tenant: bytes, started: float) -> Request:
+        """The request of this call, once its body and the digest of its credential are known."""
+        return Request(
+            self.wire.name, self.provider, self.wire.operation, self.model, self.host, self.port, self.stream,
+            body, tenant, started,
+        )  # fmt: skip
 
 
 class Observer:

@@ -68,12 +68,10 @@ class Claims:
         return self._taken.setdefault(span, token) is token
 
 
-def publish(
-    span: Span, call: Call, settings: Settings, *, own: bool, before: frozenset[str] = frozenset()
-) -> frozenset[str]:
+def publish(span: Span, call: Call, settings: Settings, *, own: bool, before: Mapping[str, Any]) -> Mapping[str, Any]:
     """Writes what is known of `call`: all of it on our own span, on somebody's only what they lack and what is ours.
 
-    Returns the standard names that it wrote; those that it wrote `before` are written anew.
+    Returns what it wrote, with what was written `before`; of that, only what has changed since is written again.
     """
     standard = {**read(STANDARD, call), **call.ambient}
     if settings.legacy_names:
@@ -84,14 +82,15 @@ def publish(
         if present.keys() & _WRITTEN:
             present = {**present, **dict.fromkeys(_WRITTEN)}
         standard = {name: value for name, value in standard.items() if name not in present}
-    ours = read(OWN, call)
+    found = standard | read(OWN, call)
     short = shortfall(call, settings.target)
     if short is not None:
-        ours[SHORTFALL_TOKENS] = short
-    span.set_attributes(standard | ours)
+        found[SHORTFALL_TOKENS] = short
+    if more := {name: value for name, value in found.items() if before.get(name) != value}:
+        span.set_attributes(more)
     if own and call.error is not None:
         span.set_status(StatusCode.ERROR)
-    return frozenset(standard)
+    return {**before, **found}
 
 
 _WRITTEN: Final = frozenset({USAGE_WRITE, USAGE_WRITE_LEGACY})

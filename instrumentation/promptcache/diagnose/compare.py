@@ -159,8 +159,11 @@ def _history(now: Sequence[Node], then: Sequence[Node], shared: int, reader: Rea
     branch = Difference("branch", shared, continues=False)
     rewritten = Difference("break", shared, "history_rewritten")
     if inserted is None:
-        if not _resembles(now[0], then[0]):
+        start, _ = parted(now[0].grain, then[0].grain)
+        if not _resembles(now[0], then[0], start):
             return branch
+        if len(now) <= len(then) and 2 * start >= now[0].size and now[0].grain != then[0].grain:
+            return branch  # another question that begins alike, whatever it departs in
         found = _measured(rewritten, now, then, 1, 1)
         if now[0].grain == then[0].grain and (hint := _image_hint(now[:2], then[:2])):
             return found.but(cause="image_changed", hint=hint)  # beside an image a string becomes a text part
@@ -203,13 +206,11 @@ def _image_hint(now: Sequence[Node], then: Sequence[Node]) -> str | None:
     return "image_replaced" if here and len(now) == len(then) else None
 
 
-def _resembles(node: Node, other: Node) -> bool:
-    """Whether a message is the earlier one changed: they begin or end alike."""
-    if node.grain == other.grain:
-        return True
-    start, _ = parted(node.grain, other.grain)
+def _resembles(node: Node, other: Node, start: int) -> bool:
+    """Whether a message is the earlier one changed: they begin alike, up to `start`, or end alike."""
     alike = start >= _RELATED * min(node.size, other.size) and start > 0
-    return node.kind == other.kind and (alike or node.grain.tail == other.grain.tail != 0)
+    same = node.grain == other.grain
+    return same or (node.kind == other.kind and (alike or node.grain.tail == other.grain.tail != 0))
 
 
 # One block

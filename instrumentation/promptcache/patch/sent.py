@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from ..model import Request
 from ..observe import Record
 from ..observer import Asked, Observer
 from ..providers.wire import JSON
@@ -26,9 +25,5 @@ def credential(headers: Mapping[str, str]) -> str:
 def opened(observer: Observer, asked: Asked, body: JSON, tenant: object) -> Record:
     """The record of a call that is about to be sent, opened and settled."""
     record = Record(observer, asked)
-    request = Request(
-        asked.wire.name, asked.provider, asked.wire.operation, asked.model, asked.host, asked.port,
-        asked.stream, body, observer.hasher.digest(tenant), record.started,
-    )  # fmt: skip
-    safely(record.sent, request, None)
+    safely(record.sent, asked.request(body, observer.hasher.digest(tenant), record.started), None)
     return record

@@ -213,7 +213,8 @@ _DULL: Final = frozenset({"content_block_start", "content_block_delta", "content
 
 
 def _dull(event: JSON) -> bool:
-    return text(event.get("type")) in _DULL
+    kind = event.get("type")
+    return kind.__class__ is str and kind in _DULL
 
 
 def _results(line: JSON) -> Facts | None:
@@ -249,8 +250,7 @@ def _doubts(turns: list[dict[str, Any]], apart: list[dict[str, Any]]) -> Iterato
 
 
 MESSAGES: Final = Wire(
-    "anthropic.messages", "chat", _prompt, _read, _usage, _dull, quiet=_DULL, last="message_stop", opening=_opening,
-    asking=_asking,
+    "anthropic.messages", "chat", _prompt, _read, _usage, _dull, last="message_stop", opening=_opening, asking=_asking
 )  # fmt: skip
 RESULTS: Final = Wire("anthropic.results", "chat", _prompt, _results, _usage, _dull)
 

@@ -256,15 +256,9 @@ def _responses_read(event: JSON) -> Facts | None:
     )
 
 
-_DELTAS: Final = frozenset(
-    f"response.{what}.delta"
-    for what in ("output_text", "reasoning_text", "reasoning_summary_text", "function_call_arguments")
-)
-
-
 def _responses_dull(event: JSON) -> bool:
     kind = event.get("type")
-    return isinstance(kind, str) and kind != "error" and "response" not in event
+    return kind.__class__ is str and kind != "error" and "response" not in event
 
 
 def _failure(response: JSON) -> str | None:
@@ -285,7 +279,7 @@ def _responses_usage(facts: Facts) -> Usage | None:
 CHAT: Final = Wire("openai.chat", "chat", _chat_prompt, _chat_read, _chat_usage, _chat_dull, last="[DONE]")
 RESPONSES: Final = Wire(
     "openai.responses", "chat", _responses_prompt, _responses_read, _responses_usage, _responses_dull,
-    quiet=_DELTAS, fetched=True, opening=_opening, asking=_asking,
+    fetched=True, opening=_opening, asking=_asking,
 )  # fmt: skip
 
 ROUTES: Final = (

@@ -24,9 +24,8 @@ class Wire(NamedTuple):
     """One wire format.
 
     `prompt` reads the body of a request (None where it cannot); `read` one response or stream event (None where it
-    says nothing); `usage` the merged facts; `dull` tells cheaply that an event in mid-stream says nothing, and `quiet`
-    are the types of most of those; an event of type `last` ends a stream. `fetched` says that a response can be asked
-    for again later by its id.
+    says nothing); `usage` the merged facts; `dull` tells cheaply that an event in mid-stream says nothing; an event of
+    type `last` ends a stream. `fetched` says that a response can be asked for again later by its id.
 
     For the provider's own diagnosis: `opening` is what a conversation begins with and keeps (None where that cannot be
     told), `asking` adds to a body the question why the response with the given id was not reused (None: do not ask).
@@ -38,7 +37,6 @@ class Wire(NamedTuple):
     read: Callable[[JSON], Facts | None]
     usage: Callable[[Facts], Usage | None]
     dull: Callable[[JSON], bool]
-    quiet: frozenset[str] = frozenset()
     last: str = ""
     fetched: bool = False
     opening: Callable[[JSON], object] = lambda body: None
