@@ -82,9 +82,13 @@ def _finished(other: Trace, trace: Trace) -> bool:
 
 def _candidates(memory: Memory, trace: Trace, whole: Sequence[Node], fine: dict[int, Deep]) -> Iterator[Trace]:
     seen: set[int] = set()
+    asked: set[tuple[int, ...]] = set()
     for probes in (_along(memory, whole), _by_blocks(memory, trace, whole), _by_sentences(memory, fine)):
         taken = 0
         for node in probes:
+            if node.traces in asked:  # as most neighbours on a path
+                continue
+            asked.add(node.traces)
             for number, other in memory.through(node):
                 if number not in seen and other.root == trace.root and _finished(other, trace):
                     seen.add(number)

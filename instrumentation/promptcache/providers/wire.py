@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
@@ -105,7 +106,7 @@ def mapping(value: object) -> JSON:
 
 def items(value: object) -> list[Any]:
     """`value` as a list if it is a list or a tuple, else an empty one: a one-shot iterator is never touched."""
-    return list(cast("Iterable[Any]", value)) if isinstance(value, list | tuple) else []
+    return list(cast("Iterable[Any]", value)) if isinstance(value, (list, tuple)) else []
 
 
 def text(value: object) -> str | None:
@@ -117,13 +118,15 @@ def text(value: object) -> str | None:
 
 def number(value: object) -> float | None:
     """`value` as a finite, non-negative number, None where it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < PLAUSIBLE:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < PLAUSIBLE:
         return None
     return float(value)
 
 
 def whole(value: object) -> int | None:
     """`value` as a count, None where it is none: half a token was never reported by anyone."""
+    if type(value) is int:  # nearly all are
+        return value if 0 <= value < PLAUSIBLE else None
     found = number(value)
     return int(found) if found is not None and found.is_integer() else None
 
@@ -266,15 +269,19 @@ class Blocks:
         return any(block.mark is not None for block in self._found)
 
 
+@lru_cache(maxsize=256)
+def _steps(name: str) -> tuple[str, ...]:
+    return tuple(name.split("."))
+
+
 def params(body: JSON, rows: Iterable[tuple[str, Any]]) -> tuple[Param, ...]:
     """The parameters of `rows` (dotted name, level) that the body sets."""
     found: list[Param] = []
     for name, level in rows:
-        value: Any = body
-        for step in name.split("."):
+        head, *steps = _steps(name)
+        value = body.get(head)
+        for step in steps:
             value = mapping(value).get(step)
-            if value is None:
-                break
-        else:
+        if value is not None:
             found.append(Param(name, value, level))
     return tuple(found)
