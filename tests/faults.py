@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import gc
 import sys
+import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
+from itertools import islice
 from types import CodeType, FrameType, FunctionType
 from typing import Any, Final
+
+from promptcache.safety import safely
 
 OURS: Final = ("promptcache.", "promptcache_exporters.")
 THEIRS: Final = "opentelemetry."
@@ -42,7 +47,7 @@ KERNEL: Final = frozenset(
         "promptcache.patch.response.Watched._iter_bytes",
         "promptcache.patch.response.Watched._aiter_bytes",
         "promptcache.patch.response._listen",
-        "promptcache.patch.response._closing",
+        "promptcache.patch.response._close",
         *(
             f"promptcache.patch.drive.{shell}"
             for shell in (
@@ -62,10 +67,34 @@ KERNEL: Final = frozenset(
         "promptcache.patch.drive._Reader.__init__",
         "promptcache.patch.drive._Reader.__del__",
         "promptcache.patch.bedrock._Held.__del__",
+        "promptcache.patch.socket._Socket.__del__",
         "promptcache.ambient.attributes",
         "promptcache.memory.Memory.__exit__",  # releases a lock, and nothing else
     }
 )
+
+
+AREAS: Final = {
+    "tracer": "opentelemetry.sdk.trace.Tracer.",
+    "span": "opentelemetry.sdk.trace.Span.",
+    "meter": "opentelemetry.sdk.metrics.",
+    "hash": "promptcache.prefix.",
+    "memory": "promptcache.memory.",
+    "price": "promptcache.prices.",
+    "rules": "promptcache.rules.",
+    "exporter": "promptcache_exporters.sqlite.",
+    "settings": "promptcache.settings.",
+    "clock": f"{__name__}.clock",
+}
+"""Where each thing that must be able to fail begins."""
+
+Stack = tuple[CodeType, ...]
+"""The functions of ours that a function was called from, the innermost first."""
+
+
+def clock() -> float:
+    """The application's, which may fail as well."""
+    return time.time()
 
 
 def ours(frame: FrameType | None) -> bool:
@@ -73,39 +102,50 @@ def ours(frame: FrameType | None) -> bool:
 
 
 def functions() -> dict[CodeType, list[FunctionType]]:
-    """By their code: all of ours that are made to be broken, and all of OpenTelemetry's."""
+    """By their code: all of ours that are made to be broken, all of OpenTelemetry's, and the clock."""
     found: dict[CodeType, list[FunctionType]] = {}
     for item in gc.get_objects():
         if isinstance(item, FunctionType):
             name = f"{item.__module__}.{item.__qualname__}"
-            if name.startswith((*OURS, THEIRS)) and not name.startswith(APART) and name not in KERNEL:
+            if name.startswith((*OURS, THEIRS, AREAS["clock"])) and not name.startswith(APART) and name not in KERNEL:
                 found.setdefault(item.__code__, []).append(item)
     return found
 
 
+@lru_cache(maxsize=1)
+def _remembering(modules: int) -> list[Any]:
+    mine = [vars(module) for name, module in list(sys.modules.items()) if name.startswith(OURS)]
+    return [item for held in mine for item in held.values() if hasattr(item, "cache_clear")]
+
+
 def forget() -> None:
     """Empties what our functions remember of earlier calls, so that they are run again."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith(OURS):
-            for item in vars(module).values():
-                if hasattr(item, "cache_clear"):
-                    item.cache_clear()
+    for item in _remembering(len(sys.modules)):
+        item.cache_clear()
+
+
+def _callers(frame: FrameType | None) -> Iterator[CodeType]:
+    while frame is not None:
+        if ours(frame) and frame.f_code is not safely.__code__:
+            yield frame.f_code
+        frame = frame.f_back
 
 
 @contextmanager
-def noted() -> Generator[set[CodeType]]:
-    """The code that runs inside: ours, and that which ours calls."""
-    ran: set[CodeType] = set()
+def noted(deep: int | None) -> Generator[dict[CodeType, set[Stack]]]:
+    """The code that runs inside, ours and that which ours calls, each with the `deep` last of ours that led there."""
+    ran: dict[CodeType, set[Stack]] = {}
 
     def note(frame: FrameType, event: str, argument: object) -> None:
-        if event == "call" and (ours(frame) or ours(frame.f_back)):
-            ran.add(frame.f_code)
+        if ours(frame) or ours(frame.f_back):
+            ran.setdefault(frame.f_code, set()).add(tuple(islice(_callers(frame.f_back), deep)))
 
-    sys.setprofile(note)
+    before = sys.gettrace()
+    sys.settrace(note)
     try:
         yield ran
     finally:
-        sys.setprofile(None)
+        sys.settrace(before)
 
 
 with warnings.catch_warnings():

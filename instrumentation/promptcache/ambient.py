@@ -7,6 +7,7 @@ import sys
 import sysconfig
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from contextvars import Token
 from functools import lru_cache
 from pathlib import PurePath
 from types import FrameType
@@ -18,6 +19,7 @@ from opentelemetry.trace import Span
 
 from .attributes import AGENT_NAME, CONVERSATION, PROMPT_NAME, PROMPT_VERSION
 from .model import Site
+from .safety import safely
 
 Scalar = str | bool | int | float
 
@@ -35,12 +37,16 @@ def attributes(values: Mapping[str, Scalar] | None = None, /, **more: Scalar) ->
 
     Keys listed in `OTEL_PROMPTCACHE_METRIC_KEYS` go to the metrics too. Blocks nest; the inner value wins.
     """
-    merged = {**_given(None), **(values or {}), **more}
-    token = context.attach(context.set_value(_KEY, merged))
+    token = safely(_give, {**(values or {}), **more})
     try:
         yield
     finally:
-        context.detach(token)
+        if token is not None:
+            safely(context.detach, token)
+
+
+def _give(values: Mapping[str, Scalar]) -> Token[Context]:
+    return context.attach(context.set_value(_KEY, {**_given(None), **values}))
 
 
 def _given(ctx: Context | None) -> Mapping[str, Scalar]:

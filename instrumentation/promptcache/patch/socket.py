@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
 
+from ..model import Request
 from ..observe import Record
 from ..observer import Asked, Observer
 from ..providers.openai import RESPONSES
@@ -56,9 +57,12 @@ class _Socket:
         body = mapping(event.get("response")) or {name: value for name, value in event.items() if name != "type"}
         model = text(body.get("model")) or self._model
         provider = self.observer.provider(self._host, "openai")
-        asked = Asked(RESPONSES, provider, model, self._host, self._port, stream=True)
-        record = Record(self.observer, asked)
-        safely(record.sent, asked.request(body, self._tenant, record.started), None)
+        record = Record(self.observer, Asked(RESPONSES, provider, model, self._host, self._port, stream=True))
+        request = Request(
+            RESPONSES.name, provider, RESPONSES.operation, model, self._host, self._port, True, body, self._tenant,
+            record.started,
+        )  # fmt: skip
+        safely(record.sent, request, None)
         return record
 
     def received(self, message: bytes | str) -> None:
@@ -101,7 +105,7 @@ class _Socket:
 
     def end(self, error: BaseException | None = None) -> None:
         """The connection is gone, and with it every answer that is still due."""
-        due = [*self._running.values(), *(record for asked in self._asked.values() for record in asked)]
+        due = self._due()
         self._running.clear()
         self._asked.clear()
         for record in due:
@@ -109,9 +113,13 @@ class _Socket:
                 record.failed(error)
             record.end()
 
+    def _due(self) -> list[Record]:
+        return [*self._running.values(), *(record for asked in self._asked.values() for record in asked)]
+
     def __del__(self) -> None:
-        for record in [*self._running.values(), *(record for asked in self._asked.values() for record in asked)]:
-            safely(record.drop)
+        if "_running" in self.__dict__:
+            for record in safely(self._due) or ():
+                safely(record.drop)
 
 
 _sockets: WeakKeyDictionary[Any, _Socket] = WeakKeyDictionary()
