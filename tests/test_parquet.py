@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import stat
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any, Final
 
 import duckdb
 import pytest
@@ -13,7 +18,7 @@ from typer.testing import CliRunner, Result
 from promptcache.attributes import COST_AMOUNT, FINISH_REASONS, OUTCOME, READ_TOKENS, REQUEST_MODEL, REQUEST_STREAM
 from promptcache.commands import app
 from promptcache.exits import Exit
-from promptcache_exporters import parquet
+from promptcache_exporters import parquet, store, table
 from promptcache_exporters.figures import By, collect
 
 from .rows import record, rows
@@ -35,14 +40,31 @@ def fill(path: Path) -> None:
     record(path, {REQUEST_MODEL: 'null "\\N\u2028', REQUEST_STREAM: False, COST_AMOUNT: None}, service="it's")
 
 
-def test_an_export_holds_the_same_facts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "CHUNK", 3)
-    fill(path)
-    out = path.with_name("it's.parquet")
-    assert run("export", "--out", out).exit_code == Exit.OK
+AMOUNTS: Final = (0.1 + 0.2, 2 / 3, 5e-324, 123456789.123456789, 1e-7, 1.0, 0.0)
+"""Fifteen digits are not enough for all of them."""
+
+
+def exported(out: Path) -> list[dict[str, Any]]:
+    """What the file holds, as another program reads it."""
     found = duckdb.execute("SELECT * EXCLUDE id FROM read_parquet(?)", [str(out)])
     names = [name for name, *_ in found.description or ()]
-    assert [dict(zip(names, row, strict=True)) for row in found.fetchall()] == rows(path)
+    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+
+def delete(path: Path, *ids: int) -> None:
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(f"DELETE FROM {table.NAME} WHERE rowid = ?", [(it,) for it in ids])  # a name of ours
+
+
+def test_an_export_holds_the_same_facts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parquet, "PART", 3)
+    monkeypatch.setattr(parquet, "LIST", 2)
+    fill(path)
+    record(path, *({COST_AMOUNT: amount, FINISH_REASONS: ("]", '"},{')} for amount in AMOUNTS))
+    delete(path, 6)
+    out = path.with_name("it's.parquet")
+    assert run("export", "--out", out).exit_code == Exit.OK
+    assert exported(out) == rows(path)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     assert {file.name for file in path.parent.iterdir()} == {path.name, out.name}
 
@@ -78,3 +100,75 @@ def test_trouble_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     result = run("export", "--out", out)
     assert (result.exit_code, 'pip install "promptcache[duckdb]"' in result.stderr) == (Exit.USAGE, True)
     assert out.read_bytes() == b"no parquet"
+
+
+@pytest.mark.parametrize("longest", [3000, 4000, 10_000_000], ids=["by SQLite's limit", "by the sum", "not"])
+def test_what_is_in_memory_at_once_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch, longest: int) -> None:
+    record(path, *({REQUEST_MODEL: f"{number:0400}"} for number in range(40)))
+    monkeypatch.setattr(parquet, "LONGEST", longest)
+    monkeypatch.setattr(parquet, "LIST", 10)
+    objects = list(parquet.objects(path, 1, 40))
+    assert (len(objects) > 4) is (longest < 10_000_000)
+    assert max(map(len, objects)) <= longest
+    assert [row for it in objects for row in json.loads(it)["id"]] == list(range(1, 41))
+    assert all(len(values) <= 10 for it in objects for values in json.loads(it).values())
+
+
+def test_a_row_beyond_all_bounds_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(path, {}, {REQUEST_MODEL: "m" * 1000})
+    monkeypatch.setattr(parquet, "LONGEST", 2500)
+    result = run("export", "--out", "calls.parquet")
+    assert (result.exit_code, "row 2 is too long" in result.stderr) == (Exit.NOT_A_TABLE, True)
+    assert os.listdir() == [path.name]
+
+
+@pytest.mark.parametrize("value", ["text", b"bytes"])
+def test_what_no_exporter_writes_is_said(path: Path, value: object) -> None:
+    fill(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE {table.NAME} SET cost_amount = ? WHERE rowid = 2", (value,))  # a name of ours
+    assert run("export", "--out", "calls.parquet").exit_code == Exit.NOT_A_TABLE
+    assert os.listdir() == [path.name]
+
+
+def test_of_no_calls_there_is_a_file_too(path: Path) -> None:
+    store.open_to_write(path, 1).close()
+    out = path.with_suffix(".parquet")
+    assert parquet.export(path, out) == 0
+    assert exported(out) == []
+
+
+def test_an_interrupted_export_leaves_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made, objects, told = list[int](), parquet.objects, list[tuple[int, int]]()
+    monkeypatch.setattr(parquet, "PART", 1)
+
+    def counted(path: Path, first: int, last: int) -> Iterator[bytes]:
+        made.append(first)
+        return objects(path, first, last)
+
+    monkeypatch.setattr(parquet, "objects", counted)
+    record(path, *({REQUEST_MODEL: str(number)} for number in range(30)))
+    out = path.with_suffix(".parquet")
+    out.write_bytes(b"an older one")
+
+    def interrupted(*how_far: int) -> None:
+        told.append((how_far[0], how_far[1]))
+        if len(told) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parquet.export(path, out, interrupted)
+    assert told == [(1, 30), (2, 30)]
+    assert len(made) < 30
+    assert out.read_bytes() == b"an older one"
+    assert {file.name for file in path.parent.iterdir()} == {path.name, out.name}
+
+
+def test_a_terminal_sees_how_far_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(path)
+    quiet = run("export", "--out", "calls.parquet")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    shown = run("export", "--out", "calls.parquet")
+    assert "4 calls written" in quiet.stderr
+    assert "joining them" not in quiet.stderr
+    assert "joining them" in shown.stderr

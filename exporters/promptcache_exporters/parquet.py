@@ -1,16 +1,20 @@
 """The table as a Parquet file: for keeping, for other tools, and for reports over tens of millions of calls.
 
-DuckDB writes and reads it (extra `duckdb`). Rows go through JSON lines, since DuckDB's own reader of SQLite files is an
-extension that it would have to download.
+DuckDB writes and reads it (extra `duckdb`). Its own reader of SQLite files is an extension that it would have to
+download, so rows go through JSON, a list for each column: SQLite makes these lists itself and lets go of the
+interpreter meanwhile, so several parts are made at once. Only what would lose digits there is written by Python.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import tempfile
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -19,11 +23,32 @@ from promptcache.exits import Exit
 
 from . import store, table
 
-CHUNK: Final = 100_000
-"""Rows that pass at a time."""
+PART: Final = 20_480
+"""Rows of one part, and of one row group of the file in which all parts are joined."""
+LIST: Final = 2_000
+"""Rows of one JSON object, whose lists are in memory at once."""
+LONGEST: Final = 16_000_000
+"""Bytes of one JSON object: beyond that it is halved, down to one row."""
+MEMORY: Final = "1GB"
+"""What DuckDB may use at most; it takes half of that where every row has a chain of 64 hashes."""
+WORKERS: Final = min(2, os.cpu_count() or 1)
+"""Parts made at once."""
 
 _TYPES: Final = {"TEXT": "VARCHAR", "INTEGER": "BIGINT", "REAL": "DOUBLE"}
 _COLUMNS: Final = {"id": "BIGINT"} | {column.name: _TYPES[column.type.split()[0]] for column in table.COLUMNS}
+_EXACT: Final = [name for name, kind in _COLUMNS.items() if kind == "DOUBLE"]
+"""SQLite writes 15 digits of a number in JSON, Python all of them."""
+_LISTED: Final = [name for name, kind in _COLUMNS.items() if kind != "DOUBLE"]
+_SOME: Final = "FROM calls WHERE id BETWEEN ? AND ?"
+_LISTS: Final = f"SELECT {', '.join(f'json_group_array({name})' for name in _LISTED)} {_SOME}"  # names of our own
+_NUMBERS: Final = f"SELECT {', '.join(_EXACT)} {_SOME}"  # names of our own
+_FORMAT: Final = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {PART}"
+_ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
+
+_LONG: Final = "The table cannot be read as one of promptcache's: row {} is too long."
+
+Tell = Callable[[int, int], object]
+"""Is told how many parts of how many are done."""
 
 
 def is_one(path: Path) -> bool:
@@ -31,7 +56,7 @@ def is_one(path: Path) -> bool:
     return path.suffix == ".parquet"
 
 
-def export(path: Path, out: Path) -> int:
+def export(path: Path, out: Path, tell: Tell = lambda done, of: None) -> int:
     """Writes the table's calls to `out`, mode 0600, replacing it when all are written; returns their number.
 
     Raises `store.UnusableError` where the table cannot be read or DuckDB is missing, OSError where `out` cannot be
@@ -39,21 +64,94 @@ def export(path: Path, out: Path) -> int:
     """
     duckdb = _duckdb()
     try:
-        return _export(duckdb, path, out)
+        with tempfile.TemporaryDirectory(prefix=".promptcache-", dir=out.parent) as folder:
+            # A thread for each part: DuckDB's own would share one part and hold several times as much of it.
+            settings = {"memory_limit": MEMORY, "temp_directory": folder, "threads": 1}
+            with closing(duckdb.connect(config=settings)) as database:
+                count = _Export(path, Path(folder), database).write(out, tell)
     except (duckdb.ConversionException, duckdb.InvalidInputException, TypeError) as error:
         raise store.UnusableError(Exit.NOT_A_TABLE, store.EDITED.format(path=path)) from error
+    except duckdb.Error as error:
+        raise OSError(f"{out} cannot be written: {str(error).splitlines()[0]}") from error
+    return count
 
 
-def _export(duckdb: Any, path: Path, out: Path) -> int:
-    with tempfile.TemporaryDirectory(prefix=".promptcache-", dir=out.parent) as folder:
-        half = Path(folder) / "calls.parquet"
-        with closing(duckdb.connect(str(Path(folder) / "calls.duckdb"))) as calls:
-            calls.execute(f"CREATE TABLE calls ({', '.join(f'{name} {kind}' for name, kind in _COLUMNS.items())})")
-            count = sum(_load(calls, lines) for lines in _chunks(path, Path(folder) / "chunk.json"))
-            calls.execute("COPY calls TO ? (FORMAT parquet, COMPRESSION zstd)", (str(half),))
+@dataclass(frozen=True)
+class _Export:
+    """One export: the table, a folder of its own beside the file to be written, and a DuckDB."""
+
+    path: Path
+    folder: Path
+    database: Any
+
+    def write(self, out: Path, tell: Tell) -> int:
+        with store.open_to_read(self.path) as connection:
+            low, high = connection.execute("SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM calls").fetchone()
+        firsts = range(low, high + 1, PART)  # of a fixed last row, as rows are never changed: one consistent picture
+        count = 0
+        lasts = (min(first + PART - 1, high) for first in firsts)
+        with ThreadPoolExecutor(WORKERS) as pool:  # on a way out before its end, `map` drops the parts not begun
+            for done, rows in enumerate(pool.map(self._part, firsts, lasts), 1):
+                count += rows
+                tell(done, len(firsts))
+        half = self.folder / "calls.parquet"
+        self._copy(half, "read_parquet(?)", [str(self._of(first)) for first in firsts])
         half.chmod(0o600)
         half.replace(out)
-    return count
+        return count
+
+    def _of(self, first: int) -> Path:
+        return self.folder / f"{first}.parquet"
+
+    def _part(self, first: int, last: int) -> int:
+        """Writes the part with the rows from `first` to `last`, and says how many there are."""
+        lists = self.folder / f"{first}.json"
+        with lists.open("wb") as file:
+            file.writelines(objects(self.path, first, last))
+        columns = ", ".join(f"{name}: '{kind}[]'" for name, kind in _COLUMNS.items())
+        source = f"read_json(?, format = 'newline_delimited', columns = {{{columns}}}, maximum_object_size = {LONGEST})"
+        count = self._copy(self._of(first), source, str(lists), "unnest({0}) AS {0}")
+        lists.unlink()
+        return count
+
+    def _copy(self, out: Path, source: str, given: Any, each: str = "{0}") -> int:
+        query = f"SELECT {', '.join(map(each.format, _COLUMNS))} FROM {source}"  # noqa: S608  # names of our own
+        with closing(self.database.cursor()) as cursor:
+            cursor.execute(f"COPY ({query}) TO ? ({_FORMAT})", (given, str(out)))
+            (count,) = cursor.fetchone()
+        return int(count)
+
+
+def objects(path: Path, first: int, last: int) -> Iterator[bytes]:
+    """The rows from `first` to `last` as lines of JSON: an object each, with a list for each column."""
+    with store.open_to_read(path) as connection:
+        connection.text_factory = bytes
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
+        connection.execute("BEGIN")  # or the two queries could see different rows
+        for start in range(first, last + 1, LIST):
+            yield from _halved(connection, start, min(start + LIST - 1, last))
+
+
+def _halved(connection: sqlite3.Connection, first: int, last: int) -> Iterator[bytes]:
+    try:
+        made = _object(connection, first, last)
+    except sqlite3.DataError:  # a list is too long already
+        made = None
+    if made is not None and len(made) <= LONGEST:
+        yield made
+    elif first == last:
+        raise store.UnusableError(Exit.NOT_A_TABLE, _LONG.format(first))
+    else:
+        middle = (first + last) // 2
+        yield from _halved(connection, first, middle)
+        yield from _halved(connection, middle + 1, last)
+
+
+def _object(connection: sqlite3.Connection, first: int, last: int) -> bytes:
+    lists = dict(zip(_LISTED, connection.execute(_LISTS, (first, last)).fetchone(), strict=True))
+    numbers = connection.execute(_NUMBERS, (first, last)).fetchall()
+    lists |= {name: _ENCODE([row[at] for row in numbers]).encode() for at, name in enumerate(_EXACT)}
+    return b"{%s}\n" % b",".join(b'"%s":%s' % (name.encode(), values) for name, values in lists.items())
 
 
 @contextmanager
@@ -82,22 +180,3 @@ def _duckdb() -> Any:
     import duckdb
 
     return duckdb
-
-
-def _chunks(path: Path, file: Path) -> Iterator[tuple[Path, int]]:
-    """The table's calls as JSON lines in `file`, `CHUNK` at a time, with their number."""
-    names = list(_COLUMNS)
-    with store.open_to_read(path) as connection:
-        rows = connection.execute(f"SELECT {', '.join(names)} FROM calls ORDER BY id")  # noqa: S608  # names of our own
-        while chunk := rows.fetchmany(CHUNK):
-            with open(os.open(file, os.O_CREAT | os.O_TRUNC | os.O_WRONLY, 0o600), "w", encoding="utf-8") as lines:
-                lines.writelines(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in chunk)
-            yield file, len(chunk)
-
-
-def _load(calls: Any, lines: tuple[Path, int]) -> int:
-    file, count = lines
-    columns = ", ".join(f"{name}: '{kind}'" for name, kind in _COLUMNS.items())
-    query = f"INSERT INTO calls SELECT * FROM read_json(?, format = 'newline_delimited', columns = {{{columns}}})"  # noqa: S608  # names of our own
-    calls.execute(query, (str(file),))
-    return count
