@@ -77,11 +77,12 @@ def unread(response: Any) -> tuple[bool, bool]:
 
 @dataclass(frozen=True)
 class Shape:
-    """One way to call. `reported` says whether the application can learn the usage from it at all."""
+    """One way to call. The application can learn the usage from it if `reported`, and what was read if `cached`."""
 
     name: str
     use: Callable[[Any], Awaitable[Notes]]
     reported: bool = True
+    cached: bool = True
 
 
 async def chat(client: Any) -> Notes:
@@ -225,9 +226,18 @@ async def extra_body(client: Any) -> Notes:
     return [type(made).__name__]
 
 
+@asynccontextmanager
+async def optioned(client: Any, **options: Any) -> AsyncGenerator[Any]:
+    """The client with other options; older releases give Anthropic's platforms' a connection pool of its own."""
+    other = client.with_options(**options).copy()
+    yield other
+    if getattr(other, "_client", None) is not getattr(client, "_client", None):
+        await done(other.close())
+
+
 async def with_options(client: Any) -> Notes:
-    made = await done(client.with_options(timeout=20).copy().chat.completions.create(**CHAT))
-    return [type(made).__name__]
+    async with optioned(client, timeout=20) as other:
+        return [type(await done(other.chat.completions.create(**CHAT))).__name__]
 
 
 WAYS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {

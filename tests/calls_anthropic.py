@@ -12,7 +12,7 @@ import anthropic
 from anthropic import _base_client  # pyright: ignore[reportPrivateUsage]  # says which HTTP library it stands on
 from opentelemetry import trace
 
-from .calls import Notes, Reply, Shape, done, each, offered, opened, types, unread
+from .calls import Notes, Reply, Shape, done, each, offered, opened, optioned, types, unread
 from .conftest import Telemetry
 
 HTTP: Final[Any] = import_module("httpx2" if hasattr(_base_client, "httpx2") else "httpx")
@@ -183,8 +183,8 @@ async def extra_body(client: Any) -> Notes:
 
 
 async def with_options(client: Any) -> Notes:
-    made = await done(client.with_options(timeout=20).copy().messages.create(**ASKED))
-    return [type(made).__name__]
+    async with optioned(client, timeout=20) as other:
+        return [type(await done(other.messages.create(**ASKED))).__name__]
 
 
 WAYS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {

@@ -8,18 +8,21 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, Final
 
 from .calls import SYSTEM, Notes, Shape, done, each, types
 
 boto3: Final[Any] = import_module("boto3")  # neither of them is typed
-aiobotocore: Final[Any] = import_module("aiobotocore.session")
 
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 NOVA: Final = "amazon.nova-pro-v1:0"
 POINT: Final = {"cachePoint": {"type": "default"}}
+_MODEL: Final = import_module("botocore.session").get_session().get_service_model("bedrock-runtime")
+POINTS: Final = "cachePoint" in _MODEL.shape_for("SystemContentBlock").members
+"""Whether this release knows cache points; one that does not leaves out of Converse's answer what was read, too."""
 BODY: Final[Mapping[str, Any]] = {
-    "system": [{"text": SYSTEM}, POINT],
+    "system": [{"text": SYSTEM}, *([POINT] if POINTS else [])],
     "messages": [{"role": "user", "content": [{"text": "Where is my tent?"}]}],
 }
 CALL: Final[Mapping[str, Any]] = {"modelId": CLAUDE, **BODY}
@@ -36,7 +39,6 @@ CLAUDE_CALL: Final[Mapping[str, Any]] = {
 CREDENTIALS: Final = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
 
 ONCE: Final = import_module("botocore.config").Config(retries={"max_attempts": 0})
-ONCE_ASYNC: Final = import_module("aiobotocore.config").AioConfig(retries={"max_attempts": 0})
 
 
 @lru_cache(maxsize=1)
@@ -53,18 +55,21 @@ async def sync_client(url: str) -> AsyncGenerator[Any]:
 
 @lru_cache(maxsize=1)
 def _async_session() -> Any:
-    return aiobotocore.get_session()
+    return import_module("aiobotocore.session").get_session()
 
 
 @asynccontextmanager
 async def async_client(url: str) -> AsyncGenerator[Any]:
+    once = import_module("aiobotocore.config").AioConfig(retries={"max_attempts": 0})
     async with _async_session().create_client(
-        "bedrock-runtime", endpoint_url=url, config=ONCE_ASYNC, **CREDENTIALS
+        "bedrock-runtime", endpoint_url=url, config=once, **CREDENTIALS
     ) as client:
         yield client
 
 
-CLIENTS: Final[Mapping[str, Callable[[str], Any]]] = {"sync": sync_client, "async": async_client}
+CLIENTS: Final[Mapping[str, Callable[[str], Any]]] = {"sync": sync_client} | (
+    {"async": async_client} if find_spec("aiobotocore") else {}
+)
 
 
 async def converse(client: Any) -> Notes:
@@ -130,7 +135,7 @@ async def invoke_stream(client: Any) -> Notes:
 
 
 SHAPES: Final = tuple(
-    Shape(use.__name__, use, reported=use is not invoke_unread)
+    Shape(use.__name__, use, reported=use is not invoke_unread, cached=POINTS or "converse" not in use.__name__)
     for use in (
         *((invoke_into,) if hasattr(import_module("botocore.response").StreamingBody, "readinto") else ()),
         converse, converse_stream, converse_stream_in_two_goes, invoke, invoke_in_chunks, invoke_unread,

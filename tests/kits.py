@@ -92,7 +92,7 @@ KITS: Final = (
         else ()
     ),
     *_calls("google", "google.genai"),
-    *_calls("bedrock", "boto3", "aiobotocore"),
+    *_calls("bedrock", "boto3"),
 )
 
 _MORE: Mapping[str, Mapping[str, Any]] = (

@@ -23,6 +23,8 @@ from ..safety import safely
 from .around import Around, Ended, Flow
 
 KEY: Final = "promptcache"
+ERRORS: Final = (b'"error"', b":exception-type", b":error-code")
+"""What bytes hold that bring the server's own error: as JSON, or in the headers of AWS's framing."""
 LARGEST_BODY: Final = 32 * 2**20
 """Bytes of a body that nobody parses and that we keep to read its usage; a larger one stays unreported."""
 
@@ -113,7 +115,7 @@ class _Listener:
     def look_back(self) -> None:
         """Finds the server's own error in the last bytes: the SDK raises it instead of letting us hear it."""
         record = self._record
-        if record.heard and self._lines and not record.facts.terminal and b'"error"' in self.kept:
+        if record.heard and self._lines and not record.facts.terminal and any(sign in self.kept for sign in ERRORS):
             for event in self._events():
                 if event.get("error"):
                     record.saw(event)
