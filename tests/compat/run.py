@@ -99,23 +99,30 @@ def untried(pins: list[str], cases: list[str]) -> Iterator[str]:
             yield f"no call of {sdk} was tried"
 
 
-def check(release: str) -> Result:
-    """Installs `release` into its environment and runs the matrix there, telling how far it is."""
-    name, pins = release.partition(",")[0], TOGETHER.get(release, release).split(",")
-    result, started = Result(name), time.monotonic()
-    python = install(name, pins)
-    result.say(f"installed in {time.monotonic() - started:.0f} s")
-    report, said, started = FOLDER / name / "report.xml", list[str](), time.monotonic()
-    command = [str(python), "-u", "-m", "pytest", "--tb=short", f"--junitxml={report}", "-p", "no:cacheprovider", *TESTS]
+def tell(result: Result, command: list[str]) -> int:
+    """Runs pytest, says how far it is, and all that it said if it fails."""
+    said = list[str]()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
         for line in running.stdout or ():
             said.append(line)
             if line.endswith("%]\n"):
                 result.say(line.rstrip())
-    result.seconds = time.monotonic() - started
     if running.returncode:
         result.say("".join(said))
-    if running.returncode not in (0, 1):
+    return running.returncode
+
+
+def check(release: str) -> Result:
+    """Installs `release` into its environment and runs the matrix there."""
+    name, pins = release.partition(",")[0], TOGETHER.get(release, release).split(",")
+    result, report, started = Result(name), FOLDER / name / "report.xml", time.monotonic()
+    python = install(name, pins)
+    result.say(f"installed in {time.monotonic() - started:.0f} s")
+    started = time.monotonic()
+    command = [str(python), "-u", "-m", "pytest", "--tb=short", "-p", "no:cacheprovider"]
+    status = tell(result, [*command, f"--junitxml={report}", *TESTS])
+    result.seconds = time.monotonic() - started
+    if status not in (0, 1):
         result.failed.append("pytest could not run")
         return result
     cases = list(ElementTree.parse(report).iter("testcase"))
