@@ -21,14 +21,12 @@ import wrapt
 from promptcache import PromptCacheInstrumentor
 from promptcache.patch.sdks import ROWS, targets
 
-from .calls import done, each
+from .calls import CHAT, done, each
 from .conftest import Telemetry
 from .kits import KITS, Kit
 
-pytestmark = [
-    # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
-    pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
-]
+# google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 
 
 class Place(NamedTuple):
@@ -104,10 +102,14 @@ def described(function: Any) -> list[Any]:
 
 
 def test_signatures_kinds_and_help_stay(telemetry: Telemetry) -> None:
+    classes = sorted({place.owner for place in PLACES}, key=repr)
+    assert [pydoc.render_doc(owner) for owner in classes], "which gives some classes their annotations"
     on, standing = [described(function) for function in functions()], functions()
+    helped = [pydoc.render_doc(owner) for owner in classes]
     PromptCacheInstrumentor().uninstrument()
     assert all(now is not then for now, then in zip(functions(), standing, strict=True))
     assert on == [described(function) for function in functions()]
+    assert helped == [pydoc.render_doc(owner) for owner in classes]
 
 
 def test_functions_are_pickled_by_their_name(telemetry: Telemetry) -> None:
@@ -134,10 +136,12 @@ async def test_clients_are_what_they_were(
     async def seen() -> list[Any]:
         async with kit.clients[kind](emulator_url) as client:
             made: Any = client
-            steps = (lambda: copy.copy(client), lambda: pickle.dumps(client), lambda: pickle.dumps(client.close))
+            steps = (
+                lambda: copy.copy(client), lambda: client.with_options(timeout=9), lambda: client.copy(),
+                lambda: pickle.dumps(client), lambda: pickle.dumps(client.close),
+            )  # fmt: skip
             names = [base.__qualname__ for base in made.__class__.__mro__]  # botocore makes a class for every client
-            outcomes = [outcome(step) for step in steps]
-            return [names, sorted(made.__dict__), dir(made.__class__), outcomes]
+            return [*map(outcome, steps), names, sorted(made.__dict__), dir(made.__class__)]
 
     before = await seen()
     instrumented()
@@ -151,10 +155,27 @@ def shown(value: Any, deep: int = 3) -> Any:
     return given.__class__, {name: shown(kept, deep - 1) for name, kept in held.items()} if held and deep else None
 
 
+MORE: Final[Mapping[tuple[str, bool], Callable[[Any], Any]]] = {
+    ("groq", False): lambda client: client.chat.completions.create(**CHAT),
+    ("groq", True): lambda client: client.chat.completions.create(**CHAT, stream=True),
+    ("google", False): lambda client: client.models.generate_content(model="gemini-2.5-flash", contents="Hi."),
+    ("bedrock", False): lambda client: client.converse(
+        modelId="amazon.nova-pro-v1:0", messages=[{"role": "user", "content": [{"text": "Hi."}]}]
+    ),
+}
+"""Beside what the kits themselves start."""
+
+
+def asks(kit: Kit, stream: bool) -> list[Callable[[Any], Any]]:
+    """What gives a response, or a stream."""
+    started = [functools.partial(start, stream=stream) for start in kit.starts.values()]
+    more = [MORE[kit.name, stream]] if (kit.name, stream) in MORE else []
+    return [*started, *(kit.streams if stream else ()), *more]
+
+
 UNTRACED: Final = [
     pytest.param(kit, kind, id=f"{kit.name}-{kind}")
     for kit in KITS
-    if kit.starts
     for kind in ([kind for kind in kit.clients if "untraced" in kind] or kit.clients)
 ]
 """An SDK that traces itself changes its responses when that is switched on, which is not our doing."""
@@ -168,8 +189,8 @@ async def test_responses_are_what_they_were(
     async def seen() -> list[Any]:
         found: list[Any] = []
         async with kit.clients[kind](emulator_url) as client:
-            for start in kit.starts.values():
-                made = await done(start(client, stream=stream))
+            for ask in asks(kit, stream):
+                made = await done(ask(client))
                 items = [item async for item in each(made)] if stream else [made]
                 found += [shown(made, 4), *map(shown, items)]
                 found += [] if stream else [pickle.loads(pickle.dumps(made)) == made, copy.deepcopy(made) == made]
@@ -178,7 +199,42 @@ async def test_responses_are_what_they_were(
     await seen()
     before = await seen()
     instrumented()
+    assert before
     assert await seen() == before
+
+
+def derived(client: Any) -> None:
+    """Makes it one of a class that an application derived: it has each of our functions pass through its own."""
+    base: Any = client.__class__
+
+    def own(name: str) -> Callable[..., Any]:
+        def passing(self: Any, *args: Any, **kwargs: Any) -> Any:
+            above: Any = super(mine, self)
+            return getattr(above, name)(*args, **kwargs)
+
+        return passing
+
+    mine = type("Mine", (base,), {place.name: own(place.name) for place in PLACES if place.owner in base.__mro__})
+    client.__class__ = mine
+
+
+@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize(("kit", "kind"), CASES)
+async def test_clients_can_be_derived_from(kit: Kit, kind: str, early: bool, emulator_url: str, restored: None) -> None:
+    telemetry, shape = Telemetry(), kit.shapes[1]
+    async with kit.clients[kind](emulator_url) as client:
+        await shape.use(client)
+        without = await shape.use(client)
+        if early:
+            derived(client)
+        telemetry.instrument()
+        if not early:
+            derived(client)
+        assert await shape.use(client) == without
+        assert len(telemetry.calls) == 1
+        PromptCacheInstrumentor().uninstrument()
+        assert await shape.use(client) == without
+        assert len(telemetry.calls) == 1
 
 
 def by_hand(function: Any) -> Any:
@@ -228,10 +284,21 @@ PROGRAM: Final = """
 import sys
 from promptcache import PromptCacheInstrumentor
 PromptCacheInstrumentor().instrument()
-import openai, anthropic, botocore.client
-with openai.OpenAI(base_url=sys.argv[1] + "/v1", api_key="k") as client:
-    made = client.chat.completions.create(model="gpt-5.4", messages=[{"role": "user", "content": "hi"}])
+import openai, anthropic, groq, boto3
+url, said = sys.argv[1], [{"role": "user", "content": "hi"}]
+with openai.OpenAI(base_url=url + "/v1", api_key="k") as client:
+    made = client.chat.completions.create(model="gpt-5.4", messages=said)
     for chunk in client.responses.create(model="gpt-5.4", input="hi", stream=True): pass
+with anthropic.Anthropic(base_url=url, api_key="k") as client:
+    for event in client.messages.create(model="claude-sonnet-5", max_tokens=9, messages=said, stream=True): pass
+with groq.Groq(base_url=url, api_key="k") as client:
+    client.chat.completions.create(model="gpt-5.4", messages=said)
+keys = {"aws_access_key_id": "a", "aws_secret_access_key": "s"}
+client = boto3.client("bedrock-runtime", "us-east-1", endpoint_url=url, **keys)
+asked = {"modelId": "amazon.nova-pro-v1:0", "messages": [{"role": "user", "content": [{"text": "hi"}]}]}
+client.converse(**asked)
+for event in client.converse_stream(**asked)["stream"]: pass
+client.close()
 PromptCacheInstrumentor().uninstrument()
 print(made.object)
 """

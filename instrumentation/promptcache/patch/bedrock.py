@@ -151,6 +151,13 @@ def _held(stream: Any) -> _Held | None:
     return getattr(stream, _HELD, None)
 
 
+def _end(stream: Any, held: _Held) -> None:
+    """Ends the call; the stream is as it was without us."""
+    held.end()
+    if _held(stream) is held:
+        delattr(stream, _HELD)
+
+
 def events(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
     """The events of a stream. Whoever stops iterating may go on later: only the stream's own end is the call's."""
     held, ended = _held(stream), Ended(last=False)
@@ -164,7 +171,7 @@ def events(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
             event = bedrock.event_of(held.operation, ended.result)
             safely(held.record.saw, parsed(event) if isinstance(event, bytes) else event)
     if held is not None and not ended.left:
-        held.end()
+        _end(stream, held)
 
 
 def read(observer: Observer, body: Any, call: Mapping[str, Any]) -> Flow:
@@ -175,14 +182,14 @@ def read(observer: Observer, body: Any, call: Mapping[str, Any]) -> Flow:
         return
     if ended.error is not None:
         held.record.failed(ended.error)
-        held.end()
+        _end(body, held)
         return
     into, wanted = call.get("b"), call.get("amt")
     got = ended.result if into is None else bytes(into[: ended.result])
     held.keep(got)
     everything = into is None and (wanted is None or wanted < 0)
     if everything or (not got and wanted != 0):
-        held.end()
+        _end(body, held)
 
 
 def close(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
@@ -190,7 +197,7 @@ def close(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
     yield None
     held = _held(stream)
     if held is not None:
-        held.end()
+        _end(stream, held)
 
 
 def _client(owner: str) -> tuple[Target, ...]:
@@ -205,6 +212,7 @@ def _reading(owner: str) -> tuple[Target, ...]:
         Target(owner, "read", ("amt",), read),
         Target(owner, "readinto", ("b",), read, optional=True),
         Target(owner, "close", (), close, optional=True),
+        Target(owner, "aclose", (), close, optional=True),
     )
 
 

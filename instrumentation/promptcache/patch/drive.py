@@ -272,8 +272,9 @@ class Patches:
             if not target.optional:
                 self._miss(".".join((*getattr(self.module, "__name__", "").split(), target.owner, target.name)))
             return
+        twins = (patch.shell for patch in self._standing if patch.owner is owner and patch.original is original)
         # A wrapt wrapper must be asked through its class, else it does not know whose method it is.
-        shell = _shell(target, original.__get__(None, owner), self._switch)
+        shell = next(twins, None) or _shell(target, original.__get__(None, owner), self._switch)
         self._standing.append(Patch(owner, target.name, original, shell, self._switch))
         setattr(owner, target.name, shell)
 

@@ -241,7 +241,7 @@ def _heard(original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
         if switch.observer is not None:
             try:
                 dull = response.extensions[KEY].dull(data)
-            except (AttributeError, KeyError, TypeError):
+            except (AttributeError, LookupError, TypeError, ValueError):  # all that a look at plain data can raise
                 dull = False
             if not dull:
                 safely(_hear, data, response)
