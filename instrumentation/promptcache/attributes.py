@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .model import OUTCOMES, Call
+from .model import CHOICES, OUTCOMES, Call
 
 Value = str | bool | int | float | Sequence[str]
 
@@ -146,7 +146,7 @@ STANDARD: Final[tuple[Row, ...]] = (
     Row(REQUEST_STREAM, lambda call: call.request.stream or None),
     Row(RESPONSE_MODEL, lambda call: call.facts.model),
     Row(RESPONSE_ID, lambda call: call.facts.id),
-    Row(FINISH_REASONS, lambda call: call.facts.finish or None),
+    Row(FINISH_REASONS, lambda call: call.facts.finish[:CHOICES] or None),
     Row(TIME_TO_FIRST_CHUNK, lambda call: call.first_chunk),
     Row(USAGE_INPUT, lambda call: call.usage and call.usage.input),
     Row(USAGE_OUTPUT, lambda call: call.usage and call.usage.output),

@@ -42,6 +42,9 @@ OUTCOMES: Final[tuple[Outcome, ...]] = (
 )
 """In the order of their precedence (DESIGN section 6): the first that applies is the call's outcome."""
 
+CHOICES: Final = 128
+"""No call has more answers than this, each with a reason why it ended."""
+
 TTL = Literal["5m", "30m", "1h", "12h", "unknown"]
 TTL_SECONDS: Final[Mapping[str, int]] = MappingProxyType({"5m": 300, "30m": 1800, "1h": 3600, "12h": 43200})
 

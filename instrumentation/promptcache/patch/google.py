@@ -16,7 +16,7 @@ from opentelemetry import context as otel
 from ..observe import Record
 from ..observer import Asked, Observer
 from ..providers import gemini, gemini_caches
-from ..providers.wire import JSON, Route, find, mapping, text
+from ..providers.wire import JSON, WHOLE, Route, find, mapping, text
 from ..safety import safely
 from ..spans import welcome
 from .around import Ended, Flow
@@ -94,7 +94,7 @@ def _generated(record: Record) -> Flow:
     try:
         while not ended.last:
             ended = yield context
-            body = text(getattr(ended.result, "body", None))
+            body = text(getattr(ended.result, "body", None), WHOLE)
             if ended.error is not None:
                 record.failed(ended.error)
             if body is not None and (ended.last or not begun or '"finishReason"' in body):

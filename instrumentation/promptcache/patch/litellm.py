@@ -89,14 +89,14 @@ class _Asked(NamedTuple):
 
 def _asked(method: str, url: SplitResult, call: Mapping[str, Any]) -> _Asked | None:
     if served := _BEDROCK.search(url.path):
-        body, model = _body(call), unquote(served[1])
+        body, model = _body(call), text(unquote(served[1]))
         wire = bedrock.wire(_OPERATIONS[served[2]], model, body)
         return wire and _Asked(wire, model, False, body)
     route = find(ROUTES, method, url.path)
     if route is None or route.results:
         return None  # whatever else passes here is not even parsed
     body, in_path = _body(call), _VERTEX_MODEL.search(url.path)
-    named = text(body.get("model")) or (in_path and unquote(in_path[1]))
+    named = text(body.get("model")) or (in_path and text(unquote(in_path[1])))
     return _Asked(route.wire, named, route.fetch, body) if named or route.fetch else None
 
 

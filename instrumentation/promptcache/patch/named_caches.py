@@ -28,7 +28,7 @@ from ..model import Facts, NamedCache, Prefix, Request, Usage
 from ..observe import Record
 from ..observer import Observer
 from ..providers import gemini, gemini_caches
-from ..providers.wire import JSON, items, mapping, text
+from ..providers.wire import JSON, WHOLE, items, mapping, text
 from ..safety import safely
 from .around import Flow
 from .response import parsed
@@ -68,7 +68,7 @@ def managed(observer: Observer, operation: str, where: Where, path: str, body: J
 
 def _answer(response: Any) -> JSON:
     """What Gemini's SDK made of a response, or the response itself."""
-    body = text(getattr(response, "body", None))
+    body = text(getattr(response, "body", None), WHOLE)
     return parsed(body.encode() if body else getattr(response, "content", b""))
 
 

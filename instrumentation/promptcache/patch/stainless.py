@@ -73,7 +73,7 @@ def _model(body: JSON, url: str) -> str | None:
     """The model that the body names, or the path."""
     named = text(body.get("model"))
     found = None if named else _MODEL_IN_PATH.search(url)
-    return found[1] if found else named
+    return text(found[1]) if found else named
 
 
 def _ask(sdk: SDK, observer: Observer, client: Any, options: Any, url: Any, *, stream: bool) -> Asked | None:

@@ -88,7 +88,7 @@ _INTERACTION_PARAMS: Final = (
 def model(path: str) -> str | None:
     """The model that a path names, less what stands before `models/`: a tuned model or an endpoint keeps its kind."""
     found = re.search(r"(?:^|/)(?:models/)?((?:tunedModels/|endpoints/)?[^/:?]+)(?::\w+)?(?:\?.*)?$", path)
-    return found[1] if found else None
+    return text(found[1]) if found else None
 
 
 def _tools(blocks: Blocks, tools: object) -> None:

@@ -7,18 +7,24 @@ rows of `Route`. Nothing here knows an SDK or OpenTelemetry.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
-from ..model import Block, Facts, Param, Prompt, Request, Section, Usage
+from ..model import CHOICES, Block, Facts, Param, Prompt, Request, Section, Usage
 
 JSON = Mapping[str, Any]
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 PLAUSIBLE: Final = 10**12
 """No call has more tokens than this; what claims more is malformed."""
+
+LONGEST: Final = 1024
+"""Characters of the longest name or id that is believed. Those of gateways that pack an address into an id have 300."""
+WHOLE: Final = sys.maxsize
+"""The bound of a text that is a whole body."""
 
 
 class Wire(NamedTuple):
@@ -90,7 +96,7 @@ def _either(before: bool, after: bool) -> bool:
 
 _FACTS: Final = Facts._fields
 _JOIN: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
-    "finish": lambda before, after: before + after,
+    "finish": lambda before, after: (before + after)[:CHOICES],
     "counts": lambda before, after: {**before, **after} if before and after else before or after,
     "content": _either,
     "terminal": _either,
@@ -109,9 +115,12 @@ def items(value: object) -> list[Any]:
     return list(cast("Iterable[Any]", value)) if isinstance(value, (list, tuple)) else []
 
 
-def text(value: object) -> str | None:
-    """`value` if it is a string that says something; a lone surrogate in it, which no exporter takes, becomes `?`."""
-    if not isinstance(value, str) or not value:
+def text(value: object, longest: int = LONGEST) -> str | None:
+    """`value` if it is a string that says something; a lone surrogate in it, which no exporter takes, becomes `?`.
+
+    A longer one than `longest` is None and not cut: the first part of an id or of a model's name would be another's.
+    """
+    if not isinstance(value, str) or not 0 < len(value) <= longest:
         return None
     return value if type(value) is str and value.isascii() else str.encode(value, errors="replace").decode()
 

@@ -1,0 +1,203 @@
+"""Servers and names that mean us ill: megabytes where a name belongs, and names that would be SQL, HTML or a terminal's
+commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+from typer.testing import CliRunner
+
+from promptcache.attributes import (
+    AGENT_NAME,
+    CODE_FILE,
+    CODE_FUNCTION,
+    COST_AMOUNT,
+    COST_UNKNOWN,
+    INPUT_TOKENS,
+    MISS_HINT,
+    MISS_REASON,
+    MISS_SECTION,
+    OUTCOME,
+    PREFIX_FAMILY,
+    PREFIX_HASH,
+    PROVIDER,
+    READ_TOKENS,
+    REQUEST_MODEL,
+    RESPONSE_MODEL,
+)
+from promptcache.commands import app
+from promptcache.emulator.engine import Emulator
+from promptcache.emulator.server import running
+from promptcache.emulator.wire import Answer, Incoming
+from promptcache.exits import Exit
+from promptcache.model import CHOICES, Facts
+from promptcache.providers.wire import items, mapping, merge, text
+from promptcache_exporters.figures import By, collect
+from promptcache_exporters.html import as_html
+from promptcache_exporters.table import LONGEST
+
+from .calls import Shape
+from .conftest import Telemetry
+from .kits import KITS, Kit
+from .rows import record, rows
+
+NAMED: Final = frozenset({
+    "model", "id", "finish_reason", "service_tier", "stop_reason", "stopReason", "finishReason", "modelVersion",
+    "responseId", "trafficType", "speed", "inference_geo", "latency", "invokedModelId", "system_fingerprint",
+})  # fmt: skip
+"""Where the wires have words of the server's choice."""
+CASES: Final = [
+    pytest.param(kit, shape, id=f"{kit.name}-{shape.name}")
+    for kit in KITS
+    for shape in kit.shapes
+    if shape.name in {
+        "chat", "chat_stream", "responses", "responses_stream", "create", "stream_create", "generate",
+        "generate_stream", "converse", "converse_stream", "invoke", "invoke_claude_stream",
+    }
+]  # fmt: skip
+
+
+class Boastful(Emulator):
+    """An emulator with far too much in every name that it tells."""
+
+    def handle(self, *args: Any, **kwargs: Any) -> tuple[Answer, Incoming]:
+        answer, incoming = super().handle(*args, **kwargs)
+        answer.body, answer.events = inflated(answer.body), inflated(answer.events)
+        return answer, incoming
+
+
+def inflated(value: Any, name: str = "") -> Any:
+    if isinstance(value, dict):
+        return {key: inflated(inner, key) for key, inner in mapping(value).items()}  # pyright: ignore[reportUnknownArgumentType]  # JSON
+    if isinstance(value, list):
+        return [inflated(inner, name) for inner in items(value)]  # pyright: ignore[reportUnknownArgumentType]  # JSON
+    return f"{value}-{'x' * 2**18}" if name in NAMED and isinstance(value, str) else value
+
+
+@pytest.fixture(scope="module")
+def boastful() -> Iterator[str]:
+    with running(Boastful()) as url:
+        yield url
+
+
+def words(value: Any) -> Iterator[str]:
+    """Every text in a piece of JSON, keys too."""
+    if isinstance(value, str):
+        yield value
+    for inner in (*mapping(value), *mapping(value).values(), *items(value)):
+        yield from words(inner)
+
+
+@pytest.mark.filterwarnings("ignore:.*is not a valid FinishReason:UserWarning")  # google-genai's
+@pytest.mark.parametrize(("kit", "shape"), CASES)
+async def test_a_megabyte_is_no_name(kit: Kit, shape: Shape, boastful: str, telemetry: Telemetry) -> None:
+    async with kit.clients["sync"](boastful) as client:
+        await shape.use(client)
+    span = telemetry.span
+    assert (span.attributes or {})[INPUT_TOKENS]
+    ours = span.instrumentation_scope is not None and span.instrumentation_scope.name == "promptcache"
+    told = json.loads(span.to_json())
+    if not ours:  # what its owner wrote is the owner's
+        told = {key: value for key, value in told["attributes"].items() if key.startswith("promptcache.")}
+    metrics: Any = telemetry.reader.get_metrics_data()
+    said = [*words(told), *words(json.loads(metrics.to_json()))]
+    assert max(map(len, said)) <= LONGEST
+
+
+def test_a_long_name_is_dropped_and_not_cut() -> None:
+    assert text("x" * LONGEST) == "x" * LONGEST
+    assert text("x" * (LONGEST + 1)) is None
+
+
+def test_reasons_of_an_end_do_not_pile_up() -> None:
+    many = Facts(finish=("stop",) * CHOICES)
+    assert merge(merge(many, many), many).finish == many.finish
+
+
+INJECTIONS: Final = {
+    "html": "</td></table><script>alert('x')</script><img src=x onerror=alert(1)>&amp;\"'><style>*{}</style>",
+    "sql": "x'; DROP TABLE llm_calls; --\" UNION SELECT * FROM sqlite_master /* ? :x",
+    "markup": "[red]red[/red][link=https://x.example]here[/link][/]:smile:{0}%s",
+    "escapes": "\x1b[31mred\x1b]0;title\x07\x1b]8;;https://x.example\x1b\\\x9b31m\r\b\x00\x7f",
+    "lines": "one\ntwo\u2028three\x0b\u202eturned\u2066around\ufeff",
+    "half a letter": "\ud800 and \udfff",
+    "a megabyte": "m" * 2**20,
+}
+EVERYWHERE: Final = (
+    AGENT_NAME, CODE_FILE, CODE_FUNCTION, COST_UNKNOWN, MISS_HINT, MISS_REASON, MISS_SECTION, PREFIX_FAMILY,
+    PREFIX_HASH, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL,
+)  # fmt: skip
+STEERS: Final = {chr(number) for number in (*range(32), *range(127, 160), 0x2028, 0x202E, 0x2066, 0xFEFF)} - {"\n"}
+
+
+class Tags(HTMLParser):
+    """What elements a page has."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, frozenset[str]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, frozenset(name for name, _ in attrs)))
+
+
+@pytest.fixture(params=INJECTIONS)
+def name(request: pytest.FixtureRequest) -> str:
+    return INJECTIONS[request.param]
+
+
+@pytest.fixture(autouse=True)
+def wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A terminal that rich would colour, were it told to."""
+    monkeypatch.setenv("COLUMNS", "3000")
+
+
+def filled(path: Path, name: str) -> Path:
+    """Calls with `name` in every text that a span can bring, in two prefixes that replaced each other."""
+    hostile: dict[str, Any] = dict.fromkeys(EVERYWHERE, name)
+    missed = hostile | {OUTCOME: "miss", READ_TOKENS: 0, COST_AMOUNT: None}
+    call_after_call = [missed | {PREFIX_HASH: f"{'ab'[number > 1]}{name}"} for number in range(4)]
+    record(path, *call_after_call, service=name)
+    return path
+
+
+def output(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [*map(str, arguments)])
+    assert result.exit_code == Exit.OK, result.output
+    return result.output
+
+
+def test_no_name_steers_a_terminal(tmp_path: Path, name: str) -> None:
+    path = filled(tmp_path / "calls.db", name)
+    said = [output("report", path, "--by", by) for by in By] + [output("explain", "--worst", 4, path)]
+    for text_shown in said:
+        assert not STEERS & set(text_shown)
+    if name == INJECTIONS["markup"]:
+        assert all(name in text_shown for text_shown in said)
+
+
+def test_no_name_becomes_html(tmp_path: Path, name: str) -> None:
+    hostile, plain = filled(tmp_path / "hostile.db", name), filled(tmp_path / "plain.db", "p")
+    for by in By:
+        page, like = (as_html(collect(path, by)) for path in (hostile, plain))
+        assert Tags(page).found == Tags(like).found
+        assert not STEERS & set(page)
+
+
+def test_names_are_data_in_sql_and_json(tmp_path: Path, name: str) -> None:
+    path = filled(tmp_path / "calls.db", name)
+    before = rows(path)
+    kept = before[0]["request_model"]
+    for by in By:
+        assert sum(group["calls"] for group in json.loads(output("report", path, "--json", "--by", by))["groups"]) == 4
+    (group,) = json.loads(output("report", path, "--json", "--by", By.MODEL))["groups"]
+    assert group["key"] == kept == name[:LONGEST].encode(errors="replace").decode().replace("\0", "?")
+    found = json.loads(output("explain", "--worst", 4, "--json", path))["calls"]
+    assert [it["call"]["request_model"] for it in found] == [kept] * 4
+    assert rows(path) == before
