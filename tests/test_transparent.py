@@ -209,13 +209,12 @@ def derived(client: Any) -> None:
 
     def own(name: str) -> Callable[..., Any]:
         def passing(self: Any, *args: Any, **kwargs: Any) -> Any:
-            above: Any = super(mine, self)
-            return getattr(above, name)(*args, **kwargs)
+            return getattr(base, name)(self, *args, **kwargs)
 
         return passing
 
-    mine = type("Mine", (base,), {place.name: own(place.name) for place in PLACES if place.owner in base.__mro__})
-    client.__class__ = mine
+    passed = {place.name: own(place.name) for place in PLACES if place.owner in base.__mro__}
+    client.__class__ = type("Mine", (base,), passed)
 
 
 @pytest.mark.parametrize("early", [False, True])
