@@ -90,10 +90,14 @@ processes: $(PROCESSES)/.ready ## a hundred forks under load, and gunicorn, uvic
 	@PROMPTCACHE_FORKS=100 $(PROCESSES)/bin/python -m pytest tests/test_processes.py $(ARGS)
 	@$(PROCESSES)/bin/python -m tests.processes.check
 
+CANARY := .venv-canary
 canary: ## whether the newest SDKs, pre-releases too, still have every function that we stand at
-	@$(PYTHON) -m venv .venv-canary && .venv-canary/bin/python $(PIP) --upgrade --pre \
-		openai anthropic groq google-genai && .venv-canary/bin/python $(PIP) --upgrade botocore aiobotocore --editable .
-	@.venv-canary/bin/python -m tests.canary.check
+	@$(PYTHON) -m venv $(CANARY) && $(CANARY)/bin/python $(PIP) --upgrade --pre openai anthropic groq google-genai && \
+		$(CANARY)/bin/python $(PIP) --upgrade 'aiobotocore>=3.10' websockets --editable .
+	@# LiteLLM asks for older SDKs than the others, aiobotocore for an older botocore.
+	@$(PYTHON) -m venv $(CANARY)-apart && $(CANARY)-apart/bin/python $(PIP) --upgrade litellm botocore --editable .
+	@$(CANARY)/bin/python -m tests.canary.check; found=$$?; \
+		$(CANARY)-apart/bin/python -m tests.canary.check litellm botocore && exit $$found
 
 audit: $(VENV)/.ready ## known vulnerabilities of what we depend on; what cannot be looked up fails too
 	@$(PYTHON) -m venv .venv-audit && .venv-audit/bin/python $(PIP) pip-audit

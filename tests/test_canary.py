@@ -14,7 +14,10 @@ from promptcache.observer import Observer
 from promptcache.patch.around import Flow
 from promptcache.patch.drive import Patches, Target
 
-from .canary.check import looked_for
+from .canary.check import SDKS, looked_for
+
+INSTALLED = [sdk for sdk in SDKS if sdk != "litellm"]
+BASE = "openai._base_client"
 
 SILENT = """
 import importlib, sys
@@ -62,9 +65,27 @@ def test_what_moved_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_nothing_has_moved_in_the_releases_that_are_installed() -> None:
-    found = dict(looked_for())
+    found = dict(looked_for(INSTALLED))
     assert all(found.values())
     assert {"openai._base_client.SyncAPIClient.request", "botocore.client.BaseClient._make_api_call"} <= found.keys()
+
+
+@pytest.mark.parametrize("name", ["request", "_build_request"], ids=["always there", "not in older releases"])
+def test_the_canary_names_a_function_that_is_gone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    owner = "SyncAPIClient" if name == "request" else "BaseClient"
+    monkeypatch.delattr(f"{BASE}.{owner}.{name}")
+    assert [where for where, there in looked_for(INSTALLED) if not there] == [f"{BASE}.{owner}.{name}"]
+
+
+def test_the_canary_names_a_function_that_takes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{BASE}.AsyncAPIClient._process_response", Client.changed)
+    moved = [where for where, there in looked_for(INSTALLED) if not there]
+    assert moved == [f"{BASE}.AsyncAPIClient._process_response"]
+
+
+def test_the_canary_names_a_module_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openai._websocket_connection", None)
+    assert [where for where, there in looked_for(INSTALLED) if not there] == ["openai._websocket_connection"]
 
 
 def imported(program: str, *arguments: str, **environment: str) -> str:

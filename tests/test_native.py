@@ -82,9 +82,12 @@ def test_what_no_sampler_took_still_counts(instrumented: Callable[..., Telemetry
     assert telemetry.metric("promptcache.read.tokens") == 2000
 
 
-def test_a_call_that_fails_before_it_is_sent_has_no_second_span(telemetry: Telemetry) -> None:
-    with pytest.raises(ValueError, match="model"):
-        client(AnthropicBedrock, telemetry, **AWS).messages.create(**{**ASKED, "model": ""})
+def test_a_call_that_fails_before_it_is_sent_has_no_second_span(
+    telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    with pytest.raises(TypeError, match="authentication"):
+        client(anthropic.Anthropic, telemetry).messages.create(**ASKED)
     assert telemetry.span.status.status_code is StatusCode.ERROR
     assert telemetry.attributes["promptcache.outcome"] == "error"
 

@@ -176,7 +176,7 @@ async def test_the_async_connection_too(client: openai.OpenAI, telemetry: Teleme
 def test_realtime_counts_what_was_asked_and_what_was_not(telemetry: Telemetry) -> None:
     with (
         serving(realtime) as url,
-        openai.OpenAI(base_url=url, api_key="k") as client,
+        openai.OpenAI(base_url=url, websocket_base_url=url.replace("http", "ws"), api_key="k") as client,
         client.realtime.connect(model="gpt-realtime-2") as connection,
     ):
         connection.send({"type": "input_audio_buffer.commit"})

@@ -31,6 +31,13 @@ LEAST: Final = {
 }
 """SDK -> the oldest release that we claim, as `name>=version`."""
 TESTS: Final = tuple(f"tests/test_{name}.py" for name in ("matrix", "endings", "contract", "transparent"))
+LATER: Final = ("tests/test_socket.py", "tests/test_native.py")
+MORE: Final = {
+    "middle": ("tests/test_socket.py::test_realtime_counts_what_was_asked_and_what_was_not",),
+    "late": LATER,
+    "newest": LATER,
+}
+"""What only releases can do that have WebSockets, or trace themselves."""
 NEEDED: Final = (f"--editable={ROOT}[sdk,emulator]", "hypothesis>=6.100", "pytest>=8", "pytest-asyncio>=0.24")
 AT_ONCE: Final = 2
 
@@ -120,7 +127,7 @@ def check(release: str) -> Result:
     result.say(f"installed in {time.monotonic() - started:.0f} s")
     started = time.monotonic()
     command = [str(python), "-u", "-m", "pytest", "--tb=short", "-p", "no:cacheprovider"]
-    status = tell(result, [*command, f"--junitxml={report}", *TESTS])
+    status = tell(result, [*command, f"--junitxml={report}", *TESTS, *MORE.get(name, ())])
     result.seconds = time.monotonic() - started
     if status not in (0, 1):
         result.failed.append("pytest could not run")

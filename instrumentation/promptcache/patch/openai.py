@@ -20,6 +20,6 @@ def _provider(client: Any) -> str:
 TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
     "openai._base_client": Stainless(SDK(openai.ROUTES, _provider)).targets,
     "openai._websocket_connection": SENDING,
-    "openai.resources.responses.responses": receiving("ResponsesConnection", "AsyncResponsesConnection"),
+    "openai.resources.responses.responses": receiving("ResponsesConnection", "AsyncResponsesConnection", optional=True),
     "openai.resources.realtime.realtime": receiving("RealtimeConnection", "AsyncRealtimeConnection"),
 }

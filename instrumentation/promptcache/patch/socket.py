@@ -1,8 +1,9 @@
 """OpenAI over WebSocket: one call per response id, from the request event to its terminal event.
 
 Responses (`responses.connect`) and Realtime share one base connection (openai-python 3.52.0, file
-`_websocket_connection.py`): every request leaves by `send_raw`, every event comes by `recv_bytes`. Several responses
-may run at once, told apart by `stream_id` until their id is known. Libraries that open a socket of their own (the
+`_websocket_connection.py`): every request leaves by `send_raw`, every event comes by `recv_bytes`. Before openai 3
+each has its own `send` and `close` (read in 1.109 and 2.54). Several responses may run at once, told apart by
+`stream_id` until their id is known. Libraries that open a socket of their own (the
 OpenAI Agents SDK in its WebSocket mode) pass none of this and are not seen.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
 
@@ -132,11 +133,24 @@ def _socket(observer: Observer, connection: Any) -> _Socket:
     return known
 
 
+def _said(connection: Any, call: Mapping[str, Any]) -> JSON:
+    """What leaves, if it asks for a response: as text, or as an event where no base of the connection will see text."""
+    if "data" in call:
+        data = call["data"]
+        raw = data.encode() if isinstance(data, str) else bytes(data)
+        return parsed(raw) if ASKS.encode() in raw else {}
+    if any(base.__name__ in BASES for base in type(connection).__mro__):
+        return {}
+    event = call["event"]
+    if isinstance(event, Mapping):
+        return cast("JSON", event)
+    return parsed(event.to_json(exclude_unset=True).encode()) if getattr(event, "type", None) == ASKS else {}
+
+
 def send(observer: Observer, connection: Any, call: Mapping[str, Any]) -> Flow:
     """A message leaves; one that asks for a response begins a call."""
-    data = call["data"]
-    raw = data.encode() if isinstance(data, str) else bytes(data)
-    record = _socket(observer, connection).sent(parsed(raw)) if ASKS.encode() in raw else None
+    said = _said(connection, call)
+    record = _socket(observer, connection).sent(said) if said else None
     ended = yield None
     if record is not None and ended.error is not None:
         record.failed(ended.error)
@@ -160,13 +174,23 @@ def close(observer: Observer, connection: Any, call: Mapping[str, Any]) -> Flow:
     socket.end()
 
 
+BASES: Final = ("WebSocketConnectionBase", "AsyncWebSocketConnectionBase")
 SENDING: Final = tuple(
     target
-    for owner in ("WebSocketConnectionBase", "AsyncWebSocketConnectionBase")
+    for owner in BASES
     for target in (Target(owner, "send_raw", ("data",), around=send), Target(owner, "close", (), around=close))
 )
 
 
-def receiving(*owners: str) -> tuple[Target, ...]:
-    """Where events of these connections arrive."""
-    return tuple(Target(owner, "recv_bytes", (), around=receive) for owner in owners)
+def receiving(*owners: str, optional: bool = False) -> tuple[Target, ...]:
+    """Where events of these connections arrive; and leave, where they have no base."""
+    return tuple(
+        target
+        for owner in owners
+        for target in (
+            Target(owner, "recv_bytes", (), around=receive, optional=optional),
+            Target(owner, "send", ("event",), around=send, optional=True),
+            Target(owner, "send_raw", ("data",), around=send, optional=True),
+            Target(owner, "close", (), around=close, optional=True),
+        )
+    )
