@@ -97,7 +97,7 @@ canary: ## whether the newest SDKs, pre-releases too, still have every function 
 	@# LiteLLM asks for older SDKs than the others, aiobotocore for an older botocore.
 	@$(PYTHON) -m venv $(CANARY)-apart && $(CANARY)-apart/bin/python $(PIP) --upgrade litellm botocore --editable .
 	@$(CANARY)/bin/python -m tests.canary.check; found=$$?; \
-		$(CANARY)-apart/bin/python -m tests.canary.check litellm botocore && exit $$found
+		LITELLM_LOCAL_MODEL_COST_MAP=true $(CANARY)-apart/bin/python -m tests.canary.check litellm botocore && exit $$found
 
 audit: $(VENV)/.ready ## known vulnerabilities of what we depend on; what cannot be looked up fails too
 	@$(PYTHON) -m venv .venv-audit && .venv-audit/bin/python $(PIP) pip-audit
