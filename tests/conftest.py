@@ -36,6 +36,9 @@ class Telemetry:
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
 
+    settings: Settings | None = None
+    """What it was instrumented with, where that was noted."""
+
     latest: ClassVar[Telemetry | None] = None
     """The one that was made last."""
 

@@ -2,101 +2,180 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
-import openai
+import duckdb
 import pytest
-from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
-from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter as GrpcMetrics
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcSpans
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter as HttpMetrics
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
+from rich.console import Console
 
-from promptcache import PromptCacheInstrumentor, Settings
+from promptcache import PromptCacheInstrumentor, Settings, safety
+from promptcache.attributes import PREFIX_HASH, REQUEST_MODEL
+from promptcache.providers import wire
+from promptcache_exporters import explain, parquet
+from promptcache_exporters.explained import as_json as explained_as_json
+from promptcache_exporters.explained import show as show_explained
 from promptcache_exporters.figures import By, collect
-from promptcache_exporters.report import as_json
+from promptcache_exporters.html import as_html
+from promptcache_exporters.report import as_json, show
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 
+from .canaries import CANARY, ROADS, forms, hashes
 from .conftest import Telemetry
 
-CANARY = "canary-7f3a"
+# google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
+pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+
+grpc: Any = import_module("grpc")  # it is not typed
+
+Road = Callable[[str, Telemetry], None]
+KEYS = {"public hashes": None, "keyed, everything": f"{CANARY}-secret"}
 
 
-@pytest.fixture(params=[None, "secret"], ids=["public hashes", "keyed, everything"])
+@pytest.fixture(params=KEYS)
 def telemetry(request: pytest.FixtureRequest) -> Iterator[Telemetry]:
-    made = Telemetry()
-    key: str | None = request.param
-    made.instrument(Settings(hash_key=key and f"{CANARY}-{key}", hashes="all" if key else "static"))
+    made, key = Telemetry(), KEYS[request.param]
+    made.settings = Settings(hash_key=key, hashes="all" if key else "static")
+    made.instrument(made.settings)
     yield made
     PromptCacheInstrumentor().uninstrument()
 
 
-def say(client: openai.OpenAI) -> None:
-    """One call of each kind with a canary in every place that is not ours to tell."""
-    nothing: dict[str, Any] = {"type": "object", "properties": {}}
-    tool: dict[str, Any] = {"name": f"{CANARY}_tool", "description": CANARY, "parameters": nothing}
-    asked: dict[str, Any] = {
-        "model": "gpt-6-sol",
-        "messages": [
-            {"role": "system", "content": f"{CANARY} " * 1500},
-            {"role": "user", "name": CANARY, "content": [{"type": "text", "text": CANARY}]},
-        ],
-        "tools": [{"type": "function", "function": tool}],
-        "user": CANARY,
-        "prompt_cache_key": CANARY,
-        "metadata": {CANARY: CANARY},
-        "extra_headers": {"x-canary": CANARY},
-        "extra_query": {"canary": CANARY},
-    }
-    create: Any = client.chat.completions.create
-    create(**asked)
-    for _ in create(**asked, stream=True, stream_options={"include_usage": True}):
-        pass
-    changed = {
-        **asked,
-        "messages": [{"role": "system", "content": f"{CANARY} changed " * 1500}, *asked["messages"][1:]],
-    }
-    create(**changed)
-    respond: Any = client.responses.create
-    respond(
-        model="gpt-6-sol",
-        instructions=CANARY,
-        input=CANARY,
-        text={"format": {"type": "text"}},
-        safety_identifier=CANARY,
-    )
-    file = {"type": "input_file", "filename": f"{CANARY}.pdf", "file_data": CANARY}
-    respond(
-        model="gpt-6-sol", input=[{"role": "user", "content": [file, {"type": "input_image", "image_url": CANARY}]}]
-    )
-    for fault in ("500", "429", "reset"):
-        with pytest.raises(openai.APIError):
-            create(**{**asked, "extra_headers": {"x-emulator-fault": fault, "x-canary": CANARY}})
-    with pytest.raises(openai.APIError):
-        for _ in create(**{**asked, "extra_headers": {"x-emulator-fault": "drop=2"}}, stream=True):
+@contextmanager
+def http_collector(kept: list[bytes]) -> Generator[str]:
+    """A collector that keeps what it is sent, headers too."""
+
+    class Keep(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            kept.append(bytes(self.headers) + self.path.encode() + gzip.decompress(body))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name it has there
             pass
 
+    with ThreadingHTTPServer(("127.0.0.1", 0), Keep) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
-def test_no_canary_leaves(
-    telemetry: Telemetry, emulator_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG, "promptcache")
-    address = emulator_url.replace("http://", f"http://{CANARY}:{CANARY}@")
-    with openai.OpenAI(base_url=f"{address}/v1", api_key=f"{CANARY}-key", organization=CANARY, max_retries=0) as client:
-        say(client)
-    assert len(telemetry.spans) == 9
-    table = tmp_path / "calls.db"
+
+@contextmanager
+def grpc_collector(kept: list[bytes]) -> Generator[str]:
+    """The same over gRPC, whose library undoes the compression."""
+
+    def service(called: Any) -> Any:
+        def keep(message: bytes, context: Any) -> bytes:
+            kept.append(repr(called).encode() + message)
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(keep)
+
+    with ThreadPoolExecutor(2) as pool:
+        server = grpc.server(pool, handlers=[SimpleNamespace(service=service)])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        yield f"http://127.0.0.1:{port}"
+        server.stop(None).wait()
+
+
+def sent(telemetry: Telemetry) -> Iterator[tuple[str, bytes]]:
+    """What the exporters of OTLP put on the wire."""
+    metrics: Any = telemetry.reader.get_metrics_data()
+    over_http, over_grpc = list[bytes](), list[bytes]()
+    with http_collector(over_http) as url:
+        by_http: Any = ((HttpSpans, "traces", telemetry.spans), (HttpMetrics, "metrics", metrics))
+        for exporter, path, data in by_http:
+            made = exporter(f"{url}/v1/{path}", compression=Compression.Gzip)
+            made.export(data)
+            made.shutdown()
+    with grpc_collector(over_grpc) as url:
+        by_grpc: Any = ((GrpcSpans, telemetry.spans), (GrpcMetrics, metrics))
+        for exporter, data in by_grpc:
+            made = exporter(endpoint=url, insecure=True, compression=grpc.Compression.Gzip)
+            made.export(data)
+            made.shutdown()
+    for name, kept in (("OTLP over HTTP", over_http), ("OTLP over gRPC", over_grpc)):
+        assert len(kept) == 2
+        yield name, b"".join(kept)
+
+
+def stored(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str, bytes]]:
+    """What the local table holds, in all its files before and after they are one, and what is made of it."""
+    table, out = folder / "calls.db", folder / "calls.parquet"
     exporter = SQLiteSpanExporter(str(table))
     exporter.export(telemetry.spans)
+    files = sorted(folder.iterdir())
+    assert [file.name for file in files] == ["calls.db", "calls.db-shm", "calls.db-wal"]
+    yield "table, being written", b"".join(file.read_bytes() for file in files)
     exporter.shutdown()
-    collected: Any = telemetry.reader.get_metrics_data()
-    reports = "".join(as_json(collect(table, by=by)) for by in By)
-    left = [
-        encode_spans(telemetry.spans).SerializeToString(),
-        encode_metrics(collected).SerializeToString(),
-        b"".join(path.read_bytes() for path in tmp_path.iterdir()),
-        reports.encode(),
-        "".join(record.getMessage() for record in caplog.records if record.name.startswith("promptcache")).encode(),
-    ]
-    assert all(left[:4])
-    assert not [number for number, sent in enumerate(left) if CANARY.encode() in sent]
+    yield "table", table.read_bytes()
+    parquet.export(table, out)
+    yield (
+        "export",
+        out.read_bytes() + repr(duckdb.execute("SELECT * FROM read_parquet(?)", [str(out)]).fetchall()).encode(),
+    )
+    text = io.StringIO()
+    console = Console(file=text, width=200)
+    for by in By:
+        report = collect(table, by=by)
+        show(report, console, 0)
+        yield f"report by {by}", (as_json(report) + as_html(report)).encode()
+    found = explain.worst(table, 9)
+    assert found
+    show_explained(found, console)
+    yield "report and explanation", (text.getvalue() + explained_as_json(found)).encode()
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> bytes:
+    """What we logged at any level, tracebacks too."""
+    ours = [record for record in caplog.records if record.name.startswith("promptcache")]
+    return "\n".join(map(logging.Formatter("%(message)s %(args)s").format, ours)).encode()
+
+
+@pytest.mark.parametrize("road", ROADS.values(), ids=ROADS)
+def test_no_canary_leaves(
+    road: Road, telemetry: Telemetry, emulator_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    road(emulator_url, telemetry)
+    calls = [span.attributes or {} for span in telemetry.calls]
+    assert len(calls) >= 4
+    assert any(it.get(PREFIX_HASH) for it in calls)
+    leaves = dict([*sent(telemetry), *stored(telemetry, tmp_path), ("log", logged(caplog))])
+    assert all(str(calls[0][REQUEST_MODEL]).encode() in leaves[name] for name in leaves if name.startswith("OTLP"))
+    words = [*forms(), *hashes()]
+    assert not [(name, word) for name, left in leaves.items() for word in words if word in left]
+
+
+def test_a_failure_of_ours_tells_no_text(
+    telemetry: Telemetry, emulator_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+
+    def fails(*_: object) -> None:
+        raise ValueError(CANARY)
+
+    monkeypatch.setattr(safety, "_said", set[tuple[str, str]]())
+    monkeypatch.setattr(wire.Blocks, "add", fails)
+    ROADS["openai"](emulator_url, telemetry)
+    assert b"ValueError" in logged(caplog)
+    assert CANARY.encode() not in logged(caplog)
