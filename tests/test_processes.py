@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -118,12 +120,22 @@ async def left(url: str, kept: list[object]) -> None:
     kept.append((client, stream, await anext(aiter(stream))))
 
 
+def raised_in(record: logging.LogRecord) -> str:
+    """The module whose code raised what is logged."""
+    frames = [frame for frame, _ in traceback.walk_tb(record.exc_info[2])] if record.exc_info else []
+    return str(frames[-1].f_globals["__name__"]) if frames else ""
+
+
 def test_a_loop_that_ends_before_a_stream_says_nothing_of_ours(
     emulator_url: str, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It closes every generator at once, the SDK's and ours; each that waits for another gets in its way."""
-    kept: list[object] = []
-    asyncio.run(left(emulator_url, kept))
-    kept.clear()
-    assert len(telemetry.spans) == 1
-    assert not [record for record in caplog.records if "Watched" in record.getMessage()]
+    """It closes every generator at once, the SDK's and ours; each that waits for another gets in its way.
+
+    The SDK's own do so without us, nineteen times out of twenty, whichever of them is named.
+    """
+    for count in range(1, 21):
+        kept: list[object] = []
+        asyncio.run(left(emulator_url, kept))
+        kept.clear()
+        assert len(telemetry.spans) == count
+    assert not [record for record in caplog.records if raised_in(record).startswith("promptcache")]

@@ -10,6 +10,7 @@ from functools import partial
 from types import ModuleType
 from typing import Any, Final
 
+import httpx
 from wrapt import notify_module_loaded
 
 from promptcache.emulator.engine import Emulator
@@ -136,6 +137,7 @@ def _litellm(handler: str, kind: str) -> Client:
         notify_module_loaded(_HANDLERS)  # its hooks, where they wait for it already
         lite = LiteLLM(url, Emulator())
         made = getattr(_HANDLERS, kind)()
+        made.client = type(made.client)(timeout=20, limits=httpx.Limits())  # an interrupt leaves a connection open
         setattr(lite, handler, made)
         yield partial(lite.send, made)
         await done((getattr(made.client, "aclose", None) or made.client.close)())
