@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import logging
+import re
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ from rich.console import Console
 
 from promptcache import PromptCacheInstrumentor, Settings, safety
 from promptcache.attributes import PREFIX_HASH, REQUEST_MODEL
+from promptcache.emulator.engine import Emulator
 from promptcache.providers import wire
 from promptcache_exporters import explain, parquet
 from promptcache_exporters.explained import as_json as explained_as_json
@@ -179,3 +181,20 @@ def test_a_failure_of_ours_tells_no_text(
     ROADS["openai"](emulator_url, telemetry)
     assert b"ValueError" in logged(caplog)
     assert CANARY.encode() not in logged(caplog)
+
+
+def test_every_hash_is_under_the_key(emulator: Emulator, emulator_url: str) -> None:
+    """Two keys have none in common, one key has the same again: no hash is of the text alone, and none by chance."""
+
+    def hashed(key: str) -> set[str]:
+        emulator.reset()
+        telemetry = Telemetry()
+        telemetry.instrument(Settings(hash_key=key, hashes="all"))
+        ROADS["openai"](emulator_url, telemetry)
+        PromptCacheInstrumentor().uninstrument()
+        return set(re.findall(r"\b\w+:[0-9a-f]{16}\b", "".join(span.to_json() for span in telemetry.calls)))
+
+    one, again, other = (hashed(key) for key in ("one", "one", "other"))
+    assert one == again
+    assert len(one) > 9
+    assert not one & other
