@@ -53,7 +53,7 @@ TOGETHER: Final = {
     # google-genai of that time warns under later releases of pydantic.
     "middle": f"{least('google-genai', 'aiobotocore')},boto3,openai==1.109.1,anthropic==1.0.0,groq,"
     "pydantic<2.12,wrapt==1.17.*,opentelemetry-sdk==1.40.0",
-    "late": "openai==2.54.0,anthropic==1.17.0,google-genai==2.34.0,groq,aiobotocore==2.23.0,boto3,wrapt==2.0.*",
+    "late": "openai==2.54.0,anthropic==1.17.0,google-genai==2.34.0,groq,aiobotocore==3.0.0,boto3,wrapt==2.0.*",
     "newest": "openai,anthropic,google-genai,groq,boto3,aiobotocore,wrapt,opentelemetry-sdk",
 }
 """Names of environments that pin many things at once: what we claim to work with, from end to end."""
@@ -67,6 +67,7 @@ RELEASES: Final = (
     "openai==2.20.0",
     "anthropic==2.0.0,openai",
     "google-genai==3.0.0,openai",
+    "aiobotocore==2.23.0,boto3,openai",
 )
 
 KITS: Final = {
@@ -123,7 +124,11 @@ def check(release: str) -> Result:
     """Installs `release` into its environment and runs the matrix there."""
     name, pins = release.partition(",")[0], TOGETHER.get(release, release).split(",")
     result, report, started = Result(name), FOLDER / name / "report.xml", time.monotonic()
-    python = install(name, pins)
+    try:
+        python = install(name, pins)
+    except subprocess.CalledProcessError:
+        result.failed.append("could not be installed")
+        return result
     result.say(f"installed in {time.monotonic() - started:.0f} s")
     started = time.monotonic()
     command = [str(python), "-u", "-m", "pytest", "--tb=short", "-p", "no:cacheprovider"]
