@@ -53,7 +53,7 @@ SDK ?= openai
 sdk-suite: $(VENV)/.ready ## an SDK's own tests, plain and instrumented (SDK=openai, anthropic, google-genai)
 	@$(VENV)/bin/python tests/sdk_suite/run.py $(SDK)
 
-compat: ## the call-shape matrix against older releases of the SDKs (RELEASES="openai==2.0.0 ...")
+compat: ## the call-shape matrix against older releases of the SDKs (RELEASES="oldest openai==2.0.0"; two at a time)
 	@$(PYTHON) tests/compat/run.py '$(RELEASES)'
 
 frameworks: ## frameworks with their real packages, each in its own environment (FRAMEWORKS="langchain-openai litellm")
