@@ -144,8 +144,8 @@ SERVERS: Final[Mapping[str, Callable[[Mapping[str, str], Path], Outcome]]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("servers", choices=SERVERS, nargs="*", default=[*SERVERS])
-    names: list[str] = parser.parse_args().servers
+    parser.add_argument("servers", choices=SERVERS, nargs="*", help="all, where none is named")
+    names: list[str] = parser.parse_args().servers or [*SERVERS]
     fine = True
     for name in names:
         with tempfile.TemporaryDirectory() as folder, running(Emulator()) as url:
