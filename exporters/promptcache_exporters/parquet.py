@@ -24,7 +24,9 @@ from promptcache.exits import Exit
 from . import store, table
 
 PART: Final = 20_480
-"""Rows of one part, and of one row group of the file in which all parts are joined."""
+"""Rows of one part; parts are joined in the end."""
+GROUP: Final = 61_440
+"""Rows of one row group: half of what DuckDB takes by itself, for half of the memory."""
 LIST: Final = 2_000
 """Rows of one JSON object, whose lists are in memory at once."""
 LONGEST: Final = 16_000_000
@@ -42,7 +44,7 @@ _LISTED: Final = [name for name, kind in _COLUMNS.items() if kind != "DOUBLE"]
 _SOME: Final = "FROM calls WHERE id BETWEEN ? AND ?"
 _LISTS: Final = f"SELECT {', '.join(f'json_group_array({name})' for name in _LISTED)} {_SOME}"  # names of our own
 _NUMBERS: Final = f"SELECT {', '.join(_EXACT)} {_SOME}"  # names of our own
-_FORMAT: Final = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {PART}"
+_FORMAT: Final = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {GROUP}"
 _ENCODE: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 _LONG: Final = "The table cannot be read as one of promptcache's: row {} is too long."
