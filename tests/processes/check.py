@@ -144,7 +144,7 @@ SERVERS: Final[Mapping[str, Callable[[Mapping[str, str], Path], Outcome]]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("servers", choices=SERVERS, nargs="*", help="all, where none is named")
+    parser.add_argument("servers", nargs="*", help=f"of {[*SERVERS]}; all, where none is named")
     names: list[str] = parser.parse_args().servers or [*SERVERS]
     fine = True
     for name in names:
