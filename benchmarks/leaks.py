@@ -157,10 +157,12 @@ def resident() -> float:
 
 
 def beyond(observer: Observer) -> tuple[str, ...]:
-    """The mappings of the memory that hold more than they may, and calls that never ended."""
+    """The bounded mappings that hold more than they may, and calls that never ended."""
     memory = observer.diagnosis.memory
-    held: dict[str, Any] = {name: it for name, it in vars(memory).items() if isinstance(it, Generations)}
-    full = [f"{name} holds {len(it)}" for name, it in held.items() if len(it) > 2 * it._half]
+    owners: tuple[object, ...] = (memory, observer, observer.batches, observer.storage)
+    held = [(name, it) for owner in owners for name, it in vars(owner).items()]
+    bounded: dict[str, Any] = {name: it for name, it in held if isinstance(it, Generations)}
+    full = [f"{name} holds {len(it)}" for name, it in bounded.items() if len(it) > 2 * it._half]
     return (*full, *([f"{len(memory.pending)} pending"] if memory.pending else ()))
 
 
