@@ -67,6 +67,7 @@ KERNEL: Final = frozenset(
         "promptcache.patch.drive._Reader.__init__",
         "promptcache.patch.drive._Reader.__del__",
         "promptcache.patch.bedrock._Held.__del__",
+        "promptcache.patch.bedrock._overheard",
         "promptcache.patch.socket._Socket.__del__",
         "promptcache.ambient.attributes",
         "promptcache.memory.Memory.__exit__",  # releases a lock, and nothing else

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -206,6 +207,46 @@ def test_a_body_as_a_context_manager(emulator_url: str, telemetry: Telemetry) ->
         assert not telemetry.spans
     client.close()
     assert telemetry.attributes["promptcache.outcome"] == "unreported"
+
+
+def test_what_somebody_reads_past_the_body_is_heard(emulator_url: str, telemetry: Telemetry) -> None:
+    client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
+    answer = client.invoke_model(**NOVA_CALL)
+    answer["body"] = io.BytesIO(answer["body"]._raw_stream.read())  # as OpenLLMetry and OpenInference do
+    assert telemetry.attributes["promptcache.input_tokens"] > 1000
+    client.close()
+
+
+def test_what_is_read_under_the_body_counts_once(emulator_url: str, telemetry: Telemetry) -> None:
+    client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
+    body = client.invoke_model(**NOVA_CALL)["body"]
+    assert json.loads(b"".join(iter(lambda: body.read(100), b"")))
+    assert telemetry.attributes["promptcache.input_tokens"] > 1000
+    assert "read" not in vars(body._raw_stream), "what lies under the body is as it was"
+    client.close()
+
+
+async def test_an_event_is_heard_where_it_is_parsed(client: Any, telemetry: Telemetry) -> None:
+    span = telemetry.tracers.get_tracer("theirs").start_span("theirs", attributes={"gen_ai.operation.name": "chat"})
+    stream = (await done(client.converse_stream(**CALL)))["stream"]
+    parse = stream._parse_event
+
+    def ends(event: Any) -> Any:
+        if "metadata" in event:
+            span.end()
+        return event
+
+    async def ends_later(event: Any) -> Any:
+        return ends(await event)
+
+    def parsed(raw: Any) -> Any:
+        """As OpenLLMetry has it: its span ends inside the parser."""
+        made = parse(raw)
+        return ends_later(made) if inspect.isawaitable(made) else ends(made)
+
+    stream._parse_event = parsed
+    assert len([event async for event in each(stream)]) > 3
+    assert (telemetry.span.name, telemetry.attributes["promptcache.input_tokens"] > 1000) == ("theirs", True)
 
 
 async def test_streams_carry_nothing_once_we_are_gone(client: Any, telemetry: Telemetry) -> None:

@@ -97,14 +97,14 @@ class Record:
             self.enter(self.context)
 
     def enter(self, context: Context) -> None:
-        """Settles which span is the call's: `context`'s if it is an LLM span of this very call, else a new one there.
+        """Settles which span is the call's: an LLM span that others opened for it in `context`, else a new one there.
 
         A span that does not record, and was not there when the call began, is the SDK's own, which no sampler took.
         """
         around, before = trace.get_current_span(context), trace.get_current_span(self.context)
-        self.context = context
-        if self.observer.claims.take(around, stream=self.asked.stream):
-            self.span, self.claimed = around, True
+        self.context, asked = context, self.asked
+        if taken := self.observer.claims.take(around, asked.model, stream=asked.stream):
+            self.span, self.claimed, self.context = taken, True, trace.set_span_in_context(taken, context)
         elif around is not before and not around.is_recording():
             self.span = around
         else:

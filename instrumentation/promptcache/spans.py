@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
 from typing import Any, Final
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, ref
 
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
-from opentelemetry.trace import Span, StatusCode, get_current_span
+from opentelemetry.trace import Span, SpanContext, StatusCode, get_current_span
 
 from .attributes import (
     LEGACY,
     OPERATION,
     OWN,
+    REQUEST_MODEL,
     SHORTFALL_TOKENS,
     STANDARD,
     USAGE_WRITE,
@@ -23,6 +25,8 @@ from .attributes import (
 from .model import Call
 from .settings import Settings
 
+TRACER: Final = "promptcache"
+"""What our own tracer is called."""
 _LLM_OPERATIONS: Final = frozenset({"chat", "generate_content", "text_completion"})
 _LLM_MARKS: Final[Mapping[str, frozenset[str]]] = {
     OPERATION: _LLM_OPERATIONS,
@@ -31,14 +35,53 @@ _LLM_MARKS: Final[Mapping[str, frozenset[str]]] = {
     "langfuse.observation.type": frozenset({"generation"}),
 }
 """What other instrumentations, and SDKs that trace themselves, write on an LLM span and on no other."""
+_LLM_NAMES: Final = (
+    ("openinference.instrumentation.bedrock", "bedrock.invoke_model"),
+    ("openlit.instrumentation.", "chat "),
+)
+"""How tracer and span are called where the marks come only once the call is over."""
+_MODELS: Final = (REQUEST_MODEL, "llm.model_name", "langfuse.observation.model.name")
+
+
+def _told(span: Span) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The attributes of `span`, and those that OpenInference keeps to itself until the span ends."""
+    return getattr(span, "attributes", None) or {}, getattr(span, "_self_important_attributes", None) or {}
+
+
+def _tracer(span: Span) -> str:
+    return str(getattr(getattr(span, "instrumentation_scope", None), "name", ""))
 
 
 def describes_llm_call(span: Span) -> bool:
     """Whether another instrumentation, or the SDK itself, opened `span` for one LLM call."""
-    given: Mapping[str, Any] = getattr(span, "attributes", None) or {}
-    # OpenInference keeps the kind to itself until the span ends, where it was not given when the span began.
-    later: Mapping[str, Any] = getattr(span, "_self_important_attributes", None) or {}
-    return any(given.get(name, later.get(name)) in values for name, values in _LLM_MARKS.items())
+    given, later = _told(span)
+    if any(given.get(name, later.get(name)) in values for name, values in _LLM_MARKS.items()):
+        return True
+    tracer, called = _tracer(span), str(getattr(span, "name", ""))
+    return any(tracer.startswith(whose) and called.startswith(name) for whose, name in _LLM_NAMES)
+
+
+_begun: ContextVar[tuple[ref[Span], ...]] = ContextVar("promptcache-begun", default=())
+_REMEMBERED: Final = 8
+
+
+def begun(span: Span) -> None:
+    """Remembers that somebody's `span` began in this context, as long as it is one of the last few that are open."""
+    if _tracer(span) == TRACER:
+        return
+    still = [kept for kept in _begun.get() if (known := kept()) is not None and known.is_recording()]
+    _begun.set((*still[1 - _REMEMBERED :], ref(span)))
+
+
+def _beside(around: Span) -> Iterator[Span]:
+    """The open spans that began here under `around`, which is current: those that nobody made current in turn."""
+    current = around.get_span_context()
+    for kept in _begun.get():
+        span = kept()
+        if span is not None and span.is_recording():
+            parent: SpanContext | None = getattr(span, "parent", None)
+            if (parent.span_id if parent is not None else 0) == current.span_id:
+                yield span
 
 
 def _ends_early(span: Span) -> bool:
@@ -60,12 +103,24 @@ class Claims:
     def __init__(self) -> None:
         self._taken: WeakKeyDictionary[Span, object] = WeakKeyDictionary()
 
-    def take(self, span: Span, *, stream: bool = False) -> bool:
-        """Whether `span` is somebody's LLM span, recording and free; it then belongs to the caller."""
-        if not span.is_recording() or not describes_llm_call(span) or (stream and _ends_early(span)):
-            return False
+    def take(self, around: Span, model: str | None, *, stream: bool = False) -> Span | None:
+        """Somebody's LLM span that is recording and free: the one `around` the call, or beside it."""
+        if describes_llm_call(around) and not (stream and _ends_early(around)):
+            return self._free(around)
+        beside = [span for span in _beside(around) if span not in self._taken and describes_llm_call(span)]
+        # One that is current nowhere belongs to this call only where it can belong to no other.
+        return self._free(beside[0]) if len(beside) == 1 and _fits(beside[0], model) else None
+
+    def _free(self, span: Span) -> Span | None:
         token = object()
-        return self._taken.setdefault(span, token) is token
+        return span if span.is_recording() and self._taken.setdefault(span, token) is token else None
+
+
+def _fits(span: Span, model: str | None) -> bool:
+    """Whether `span` may be of a call to `model`: it may name none, or leave out who hosts it (Bedrock's prefixes)."""
+    given, later = _told(span)
+    named = next((str(said) for name in _MODELS if (said := given.get(name, later.get(name)))), "")
+    return named in (model or "")
 
 
 def publish(span: Span, call: Call, settings: Settings, *, own: bool, before: Mapping[str, Any]) -> Mapping[str, Any]:

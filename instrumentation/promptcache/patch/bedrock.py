@@ -9,9 +9,12 @@ aiobotocore 2.16 to 3.10, November 2026.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from io import IOBase
 from typing import Any, Final, NamedTuple, cast
 from urllib.parse import urlsplit
+from weakref import ref
 
 from opentelemetry import context as otel
 
@@ -48,11 +51,16 @@ class _Held:
     def __init__(self, record: Record, operation: str) -> None:
         self.record, self.operation = record, operation
         self.kept = bytearray()
+        self.watched = False
+        """Whether the body itself is being read, and not only what lies under it."""
+        self.raw: Callable[[], Any] = lambda: None
+        """What lies under it, with our ear at it, if that is still there."""
 
-    def keep(self, chunk: bytes) -> None:
-        """Some of a body that nobody parses but the application."""
+    def hear(self, chunk: bytes, wanted: int | None) -> bool:
+        """Some of a body that nobody parses but the application, which `wanted` that much; whether it was the last."""
         if len(self.kept) + len(chunk) <= LARGEST_BODY:
             self.kept += chunk
+        return wanted is None or wanted < 0 or (wanted > 0 and not chunk)
 
     def listen(self) -> None:
         if self.kept:
@@ -62,6 +70,8 @@ class _Held:
     def end(self) -> None:
         safely(self.listen)
         self.record.end()
+        if (raw := self.raw()) is not None:
+            raw.__dict__.pop("read", None)
 
     def leave(self) -> None:
         """Ends with the next call, where a finalizer runs in the middle of telemetry's own code."""
@@ -72,6 +82,27 @@ class _Held:
 
     def __del__(self) -> None:
         safely(self.leave)
+
+
+def _overhear(body: Any, held: _Held) -> None:
+    """Hears also what is read past `body`: OpenLLMetry and OpenInference take out of it what it reads from."""
+    raw: Any = getattr(body, "_raw_stream", None)
+    if isinstance(body, IOBase) and raw is not None:
+        held.raw = ref(raw)
+        raw.read = partial(_overheard, held.raw, held)
+
+
+def _overheard(raw: Callable[[], Any], held: _Held, amt: int | None = None, *args: Any, **kwargs: Any) -> bytes:
+    alive = raw()
+    chunk: bytes = alive.__class__.read(alive, amt, *args, **kwargs)
+    if not held.watched:
+        safely(_past, held, chunk, amt)
+    return chunk
+
+
+def _past(held: _Held, chunk: bytes, wanted: int | None) -> None:
+    if held.hear(chunk, wanted):
+        held.end()
 
 
 def _asked(observer: Observer, client: Any, operation: str, params: JSON, wire: Wire) -> Asked:
@@ -143,7 +174,10 @@ def _answered(underway: _Call, record: Record, http: Any, answer: JSON) -> bool:
     if stream is None:
         record.saw(answer)
         return False
-    setattr(stream, _HELD, _Held(record, underway.operation))
+    held = _Held(record, underway.operation)
+    setattr(stream, _HELD, held)
+    if underway.operation == "InvokeModel":
+        safely(_overhear, stream, held)
     return True
 
 
@@ -158,8 +192,17 @@ def _end(stream: Any, held: _Held) -> None:
         delattr(stream, _HELD)
 
 
+def event(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
+    """One event, where it is parsed: OpenLLMetry ends its span right there, before anybody iterates on to it."""
+    held = _held(stream)
+    ended = yield None
+    if held is not None and ended.result is not None:
+        said = bedrock.event_of(held.operation, ended.result)
+        safely(held.record.saw, parsed(said) if isinstance(said, bytes) else said)
+
+
 def events(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
-    """The events of a stream. Whoever stops iterating may go on later: only the stream's own end is the call's."""
+    """The whole stream. Whoever stops iterating may go on later: only the stream's own end is the call's."""
     held, ended = _held(stream), Ended(last=False)
     while not ended.last:
         ended = yield None
@@ -167,29 +210,30 @@ def events(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
             return
         if ended.error is not None:
             held.record.failed(ended.error)
-        elif ended.result is not None:
-            event = bedrock.event_of(held.operation, ended.result)
-            safely(held.record.saw, parsed(event) if isinstance(event, bytes) else event)
     if held is not None and not ended.left:
         _end(stream, held)
 
 
 def read(observer: Observer, body: Any, call: Mapping[str, Any]) -> Flow:
     """Some bytes of a body, or all that are left."""
-    ended = yield None
     held = _held(body)
     if held is None:
+        yield None
         return
+    held.watched = True
+    ended = yield None
+    held.watched = False
     if ended.error is not None:
         held.record.failed(ended.error)
         _end(body, held)
-        return
-    into, wanted = call.get("b"), call.get("amt")
-    got = ended.result if into is None else bytes(into[: ended.result])
-    held.keep(got)
-    everything = into is None and (wanted is None or wanted < 0)
-    if everything or (not got and wanted != 0):
+    elif held.hear(*_got(ended.result, call)):
         _end(body, held)
+
+
+def _got(result: Any, call: Mapping[str, Any]) -> tuple[bytes, int | None]:
+    """What a body gave, and how much of it was wanted; None for all."""
+    into = call.get("b")
+    return (result, call.get("amt")) if into is None else (bytes(into[:result]), len(into))
 
 
 def close(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
@@ -219,12 +263,16 @@ def _reading(owner: str) -> tuple[Target, ...]:
 TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
     "botocore.client": _client("BaseClient"),
     "botocore.eventstream": (
+        Target("EventStream", "_parse_event", ("event",), event),
         Target("EventStream", "__iter__", (), events),
         Target("EventStream", "close", (), close),
     ),
     "botocore.response": (*_reading("StreamingBody"), Target("StreamingBody", "__exit__", (), close)),
     "aiobotocore.client": _client("AioBaseClient"),
-    "aiobotocore.eventstream": (Target("AioEventStream", "__anext__", (), events),),
+    "aiobotocore.eventstream": (
+        Target("AioEventStream", "_parse_event", ("event",), event),
+        Target("AioEventStream", "__anext__", (), events),
+    ),
     "aiobotocore.response": (
         *_reading("StreamingBody"),
         *(Target("HttpxStreamingBody", target.name, target.parameters, target.around, optional=True)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.metrics import get_meter
-from opentelemetry.trace import get_tracer
+from opentelemetry.trace import get_tracer, get_tracer_provider
 from wrapt import register_post_import_hook
 
 from ..meters import Meters
 from ..observer import Observer
 from ..safety import safely
 from ..settings import Settings
+from ..spans import TRACER
 from ..version import __version__
 from .drive import Patches, moved
 from .sdks import CHOKES, ROWS, targets
+
+if TYPE_CHECKING:
+    from .beginnings import Beginnings
 
 
 def _looks_for(module: str) -> Callable[[object], None]:
@@ -33,6 +37,8 @@ class Switchboard:
     def __init__(self) -> None:
         self._patches: dict[str, Patches] = {}
         self._observer: Observer | None = None
+        self._provider: Any = None
+        self._beginnings: Beginnings | None = None
         for package, module in CHOKES.items():
             register_post_import_hook(_looks_for(module), package)
 
@@ -40,7 +46,9 @@ class Switchboard:
         """Stands with a new observer; of `more` only `clock` is known."""
         meters = Meters(get_meter("promptcache", __version__, meter_provider), settings.metric_keys)
         known = {name: value for name, value in more.items() if name == "clock"}
-        self._observer = Observer(settings, get_tracer("promptcache", __version__, tracer_provider), meters, **known)
+        self._observer = Observer(settings, get_tracer(TRACER, __version__, tracer_provider), meters, **known)
+        self._provider = tracer_provider
+        safely(self._listen)
         for module in ROWS:
             safely(self._stand, module)
 
@@ -48,6 +56,8 @@ class Switchboard:
         """Leaves every function that ours is outermost at; elsewhere it passes straight through."""
         safely(self.sweep)
         self._observer = None
+        if self._beginnings is not None:
+            self._beginnings.on = False
         for patches in self._patches.values():
             safely(patches.restore)
 
@@ -55,6 +65,17 @@ class Switchboard:
         """Ends what a dropped stream left open."""
         if self._observer is not None:
             self._observer.sweep()
+
+    def _listen(self) -> None:
+        """Hears of others' spans, where there is a provider that tells: one without an SDK has none to tell of."""
+        provider = self._provider or get_tracer_provider()
+        if not hasattr(provider, "add_span_processor"):
+            return
+        if self._beginnings is None:
+            from .beginnings import Beginnings
+
+            self._beginnings = Beginnings()
+        self._beginnings.listen(provider)
 
     def _stand(self, name: str) -> None:
         if name in self._patches:
@@ -71,6 +92,8 @@ class Switchboard:
 
     def _imported(self, name: str, module: object) -> None:
         self._patches[name].module = module
+        if self._observer is not None:
+            safely(self._listen)  # the application may have made its provider by now
         self._install(name)
 
     def _install(self, name: str) -> None:

@@ -1,0 +1,32 @@
+"""Hears of every span that begins: others open one for a call, keep it in a variable, and make it current nowhere."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from weakref import WeakSet
+
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import Span, SpanProcessor
+
+from ..safety import safely
+from ..spans import begun
+
+
+class Beginnings(SpanProcessor):
+    """Exports nothing. No provider lets go of a processor again, so this one has a switch."""
+
+    def __init__(self) -> None:
+        self.on = False
+        self._heard: Final[WeakSet[Any]] = WeakSet()
+
+    def listen(self, provider: Any) -> None:
+        """Hears of the spans of `provider` from now on."""
+        self.on = True
+        if provider not in self._heard:
+            self._heard.add(provider)
+            provider.add_span_processor(self)
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """A span began, in the context of whoever opened it."""
+        if self.on:
+            safely(begun, span)
