@@ -1,0 +1,26 @@
+"""Which releases we work with is one claim: of the package, of the README, and of the environments that are tested."""
+
+from __future__ import annotations
+
+import pytest
+
+from .compat.run import LEAST, PROJECT, ROOT, TOGETHER, untried
+
+SAID = " ".join((ROOT / "README.md").read_text().split())
+
+
+@pytest.mark.parametrize("need", LEAST.values())
+def test_the_oldest_release_of_an_sdk_is_named_and_tested(need: str) -> None:
+    assert need.replace(">=", " ") in SAID
+    assert need.replace(">=", "==") in ",".join(TOGETHER.values()).split(",")
+
+
+def test_the_oldest_opentelemetry_is_named() -> None:
+    (need,) = (need for need in PROJECT["dependencies"] if need.startswith("opentelemetry-api"))
+    assert f"OpenTelemetry {need.partition('>=')[2].partition(',')[0]}" in SAID
+
+
+def test_an_sdk_of_which_no_call_was_made_is_a_failure() -> None:
+    pins, cases = ["google-genai==1.30", "httpx<0.28"], ["test_a_call[openai-sync-chat]"]
+    assert list(untried(pins, cases)) == ["no call of google-genai was tried"]
+    assert not list(untried(pins, [*cases, "test_a_call[google-sync-generate]"]))
