@@ -2,9 +2,9 @@
 
     python tests/compat/run.py ["oldest openai==2.0.0 openai==1.50.0,httpx<0.28"]
 
-An environment is one of `TOGETHER` by name, or a requirement, with others behind commas. Without arguments: all of
-`TOGETHER`, and releases at which an SDK's insides changed. Exits with 1 if a test fails, or if an SDK that is pinned
-was not tried. Lower bounds are read from pyproject.toml, so that what we claim is what is tested.
+An environment is one of `TOGETHER` by name, or a requirement, with others behind commas. Without arguments: the
+oldest, the newest, some between, and releases at which an SDK's insides changed. Exits with 1 if a test fails, or if an
+SDK that is pinned was not tried. Lower bounds are read from pyproject.toml, so that what we claim is what is tested.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ MORE: Final = {
     "middle": ("tests/test_socket.py::test_realtime_counts_what_was_asked_and_what_was_not",),
     "late": LATER,
     "newest": LATER,
+    "free-threaded": ("tests/test_memory.py", "tests/test_load.py", *LATER),
 }
-"""What only releases can do that have WebSockets, or trace themselves."""
+"""What only releases can do that have WebSockets, or trace themselves; and where threads share state."""
 NEEDED: Final = (f"--editable={ROOT}[sdk,emulator]", "hypothesis>=6.100", "pytest>=8", "pytest-asyncio>=0.24")
 AT_ONCE: Final = 2
 
@@ -51,10 +52,13 @@ TOGETHER: Final = {
     # httpx 0.28 took away an argument that these SDKs pass, and google-genai asks for it.
     "oldest": f"{least('openai', 'anthropic', 'groq', 'botocore')},boto3<1.36,httpx==0.27.*",
     # google-genai of that time warns under later releases of pydantic.
-    "middle": f"{least('google-genai', 'aiobotocore')},boto3,openai==1.109.1,anthropic==1.0.0,groq,"
+    "middle": f"{least('google-genai', 'aiobotocore')},openai==1.109.1,anthropic==1.0.0,"
     "pydantic<2.12,wrapt==1.17.*,opentelemetry-sdk==1.40.0",
-    "late": "openai==2.54.0,anthropic==1.17.0,google-genai==2.34.0,groq,aiobotocore==3.0.0,boto3,wrapt==2.0.*",
-    "newest": "openai,anthropic,google-genai,groq,boto3,aiobotocore,wrapt,opentelemetry-sdk",
+    "late": "openai==2.54.0,anthropic==1.17.0,google-genai==2.34.0,aiobotocore==3.0.0,wrapt==2.0.*",
+    "newest": "google-genai,aiobotocore",
+    # By hand, with a Python without the GIL: `make compat PYTHON=python3.13t RELEASES=free-threaded`. What has no
+    # wheels for it is left out or of 2025; a package that switches the GIL on again warns, and that is an error.
+    "free-threaded": "hypothesis<6.156,pydantic<2.13,jiter<0.16",
 }
 """Names of environments that pin many things at once: what we claim to work with, from end to end."""
 
@@ -62,13 +66,19 @@ OLDEST: Final = ("oldest", "--resolution=lowest-direct")
 """Where all that we depend on is the oldest that pyproject.toml allows: OpenTelemetry, wrapt, and the rest."""
 
 RELEASES: Final = (
-    *TOGETHER,
+    "oldest",
+    "middle",
+    "late",
+    "newest",
     "openai==3.0.0",
     "openai==2.20.0",
-    "anthropic==2.0.0,openai",
-    "google-genai==3.0.0,openai",
-    "aiobotocore==2.23.0,boto3,openai",
+    "anthropic==2.0.0",
+    "google-genai==3.0.0",
+    "aiobotocore==2.23.0",
 )
+
+BESIDE: Final = ("openai", "anthropic", "groq", "boto3")
+"""What every environment has, for some test of all environments imports it: the newest, if nothing else is said."""
 
 KITS: Final = {
     "openai": "openai", "anthropic": "anthropic", "groq": "groq", "google-genai": "google", "boto3": "bedrock",
@@ -86,7 +96,12 @@ class Result:
     seconds: float = 0.0
 
     def say(self, what: str) -> None:
-        print(f"{self.environment:<10} {what}", flush=True)
+        print(f"{self.environment:<14} {what}", flush=True)
+
+
+def pinned(pins: list[str]) -> set[str]:
+    """The packages that are meant."""
+    return {name for pin in pins for name in re.findall(r"^[\w-]+", pin)}
 
 
 def install(name: str, pins: list[str]) -> Path:
@@ -101,8 +116,7 @@ def install(name: str, pins: list[str]) -> Path:
 
 def untried(pins: list[str], cases: list[str]) -> Iterator[str]:
     """The SDKs that are pinned and of which no call was made."""
-    pinned = {name for pin in pins for name in re.findall(r"^[\w-]+", pin)}
-    for sdk in pinned & KITS.keys():
+    for sdk in pinned(pins) & KITS.keys():
         if not any(f"[{KITS[sdk]}-" in case for case in cases):
             yield f"no call of {sdk} was tried"
 
@@ -123,6 +137,7 @@ def tell(result: Result, command: list[str]) -> int:
 def check(release: str) -> Result:
     """Installs `release` into its environment and runs the matrix there."""
     name, pins = release.partition(",")[0], TOGETHER.get(release, release).split(",")
+    pins += [sdk for sdk in BESIDE if sdk not in pinned(pins)]
     result, report, started = Result(name), FOLDER / name / "report.xml", time.monotonic()
     try:
         python = install(name, pins)
