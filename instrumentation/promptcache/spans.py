@@ -55,10 +55,14 @@ def _tracer(span: Span) -> str:
 def describes_llm_call(span: Span) -> bool:
     """Whether another instrumentation, or the SDK itself, opened `span` for one LLM call."""
     given, later = _told(span)
-    if any(given.get(name, later.get(name)) in values for name, values in _LLM_MARKS.items()):
-        return True
-    tracer, called = _tracer(span), str(getattr(span, "name", ""))
-    return any(tracer.startswith(whose) and called.startswith(name) for whose, name in _LLM_NAMES)
+    for name, values in _LLM_MARKS.items():
+        if given.get(name, later.get(name)) in values:
+            return True
+    tracer = _tracer(span)
+    for whose, name in _LLM_NAMES:
+        if tracer.startswith(whose):
+            return str(getattr(span, "name", "")).startswith(name)
+    return False
 
 
 _begun: ContextVar[tuple[ref[Span], ...]] = ContextVar("promptcache-begun", default=())
@@ -69,7 +73,9 @@ def begun(span: Span) -> None:
     """Remembers that somebody's `span` began in this context, as long as it is one of the last few that are open."""
     if _tracer(span) == TRACER:
         return
-    still = [kept for kept in _begun.get() if (known := kept()) is not None and known.is_recording()]
+    still = _begun.get()
+    if still:
+        still = tuple(kept for kept in still if (known := kept()) is not None and known.is_recording())
     _begun.set((*still[1 - _REMEMBERED :], ref(span)))
 
 
@@ -78,7 +84,7 @@ def _beside(around: Span) -> Iterator[Span]:
     current = around.get_span_context()
     for kept in _begun.get():
         span = kept()
-        if span is not None and span.is_recording():
+        if span is not None and span is not around and span.is_recording():
             parent: SpanContext | None = getattr(span, "parent", None)
             if (parent.span_id if parent is not None else 0) == current.span_id:
                 yield span
@@ -105,15 +111,17 @@ class Claims:
 
     def take(self, around: Span, model: str | None, *, stream: bool = False) -> Span | None:
         """Somebody's LLM span that is recording and free: the one `around` the call, or beside it."""
-        if describes_llm_call(around) and not (stream and _ends_early(around)):
+        if around.is_recording() and describes_llm_call(around) and not (stream and _ends_early(around)):
             return self._free(around)
+        if not _begun.get():
+            return None
         beside = [span for span in _beside(around) if span not in self._taken and describes_llm_call(span)]
         # One that is current nowhere belongs to this call only where it can belong to no other.
         return self._free(beside[0]) if len(beside) == 1 and _fits(beside[0], model) else None
 
     def _free(self, span: Span) -> Span | None:
         token = object()
-        return span if span.is_recording() and self._taken.setdefault(span, token) is token else None
+        return span if self._taken.setdefault(span, token) is token else None
 
 
 def _fits(span: Span, model: str | None) -> bool:
