@@ -58,7 +58,7 @@ TOGETHER: Final = {
     "newest": "google-genai,aiobotocore",
     # By hand, with a Python without the GIL: `make compat PYTHON=python3.13t RELEASES=free-threaded`. What has no
     # wheels for it is left out or of 2025; a package that switches the GIL on again warns, and that is an error.
-    "free-threaded": "hypothesis<6.156,pydantic<2.13,jiter<0.16",
+    "free-threaded": "hypothesis<6.156,pydantic<2.12.4,jiter<0.16",
 }
 """Names of environments that pin many things at once: what we claim to work with, from end to end."""
 
