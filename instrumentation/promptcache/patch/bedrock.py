@@ -270,7 +270,7 @@ TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
     "botocore.response": (*_reading("StreamingBody"), Target("StreamingBody", "__exit__", (), close)),
     "aiobotocore.client": _client("AioBaseClient"),
     "aiobotocore.eventstream": (
-        Target("AioEventStream", "_parse_event", ("event",), event),
+        Target("AioEventStream", "_parse_event", ("event",), event, optional=True),  # older ones inherit it
         Target("AioEventStream", "__anext__", (), events),
     ),
     "aiobotocore.response": (
