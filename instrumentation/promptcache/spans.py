@@ -67,24 +67,26 @@ def describes_llm_call(span: Span) -> bool:
 
 _begun: ContextVar[tuple[ref[Span], ...]] = ContextVar("promptcache-begun", default=())
 _REMEMBERED: Final = 8
+_LOOKED_THROUGH: Final = 32
 
 
 def begun(span: Span) -> None:
-    """Remembers that somebody's `span` began in this context, as long as it is one of the last few that are open."""
-    if _tracer(span) == TRACER:
-        return
-    still = _begun.get()
-    if still:
-        still = tuple(kept for kept in still if (known := kept()) is not None and known.is_recording())
-    _begun.set((*still[1 - _REMEMBERED :], ref(span)))
+    """Remembers that `span` began in this context: runs for every span of the application, hence looks at none.
+
+    Only when there are too many are the last few kept that are open.
+    """
+    kept = _begun.get()
+    if len(kept) >= _LOOKED_THROUGH:
+        kept = tuple(one for one in kept if (known := one()) is not None and known.is_recording())[-_REMEMBERED:]
+    _begun.set((*kept, ref(span)))
 
 
 def _beside(around: Span) -> Iterator[Span]:
-    """The open spans that began here under `around`, which is current: those that nobody made current in turn."""
+    """Others' open spans that began here under `around`, which is current: those that nobody made current in turn."""
     current = around.get_span_context()
     for kept in _begun.get():
         span = kept()
-        if span is not None and span is not around and span.is_recording():
+        if span is not None and span is not around and span.is_recording() and _tracer(span) != TRACER:
             parent: SpanContext | None = getattr(span, "parent", None)
             if (parent.span_id if parent is not None else 0) == current.span_id:
                 yield span
