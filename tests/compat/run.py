@@ -163,7 +163,7 @@ def check(release: str) -> Result:
 def main(releases: tuple[str, ...]) -> int:
     """Checks all releases, two at a time, then prints the table."""
     venv.create(TOOLS, with_pip=True)
-    subprocess.run([TOOLS / "bin" / "python", "-m", "pip", "--quiet", "install", "uv>=0.5"], check=True)
+    subprocess.run([TOOLS / "bin" / "python", "-m", "pip", "--quiet", "install", "uv>=0.8"], check=True)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(check, releases))
     print(f"\n{'environment':<24} {'passed':>6} {'failed':>6} {'seconds':>8}")
