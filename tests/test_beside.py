@@ -212,6 +212,26 @@ print(len(get_tracer_provider()._active_span_processor._span_processors))
     assert run(program) == "1"
 
 
+def test_a_provider_that_cannot_be_hashed_is_heard_once() -> None:
+    program = """
+from dataclasses import dataclass
+from opentelemetry.sdk.trace import TracerProvider
+from promptcache.patch.beginnings import Beginnings
+
+@dataclass
+class Proxy:  # as Logfire's
+    provider: TracerProvider
+    def add_span_processor(self, processor):
+        self.provider.add_span_processor(processor)
+
+proxy, beginnings = Proxy(TracerProvider()), Beginnings()
+beginnings.listen(proxy)
+beginnings.listen(proxy)
+print(len(proxy.provider._active_span_processor._span_processors))
+"""
+    assert run(program) == "1"
+
+
 class _Scope(NamedTuple):
     name: str
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
@@ -17,13 +17,13 @@ class Beginnings(SpanProcessor):
 
     def __init__(self) -> None:
         self.on = False
-        self._heard: Final[WeakSet[Any]] = WeakSet()
+        self._heard: Final = WeakValueDictionary[int, Any]()  # by id, for Logfire's provider cannot be hashed
 
     def listen(self, provider: Any) -> None:
         """Hears of the spans of `provider` from now on."""
         self.on = True
-        if provider not in self._heard:
-            self._heard.add(provider)
+        if self._heard.get(id(provider)) is not provider:
+            self._heard[id(provider)] = provider
             provider.add_span_processor(self)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
