@@ -87,7 +87,12 @@ def test_one_under_the_current_span_is_it(
 
 
 @pytest.mark.parametrize(
-    "attributes", [{**LLM, "gen_ai.request.model": "llama-4"}, {"gen_ai.operation.name": "execute_tool"}]
+    "attributes",
+    [
+        {**LLM, "gen_ai.request.model": "llama-4"},
+        {**LLM, "gen_ai.request.model": "gpt-5"},
+        {"gen_ai.operation.name": "execute_tool"},
+    ],
 )
 def test_one_of_another_model_or_kind_is_not_it(
     attributes: dict[str, str], client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]

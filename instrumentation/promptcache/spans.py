@@ -127,10 +127,10 @@ class Claims:
 
 
 def _fits(span: Span, model: str | None) -> bool:
-    """Whether `span` may be of a call to `model`: it may name none, or leave out who hosts it (Bedrock's prefixes)."""
+    """Whether `span` may be of a call to `model`: it may name none, or leave out host and version (Bedrock's)."""
     given, later = _told(span)
     named = next((str(said) for name in _MODELS if (said := given.get(name, later.get(name)))), "")
-    return named in (model or "")
+    return f"{named}:" in f"{model or ''}:"  # `gpt-5` is not `gpt-5-mini`, but may be `us.gpt-5:0`
 
 
 def publish(span: Span, call: Call, settings: Settings, *, own: bool, before: Mapping[str, Any]) -> Mapping[str, Any]:
