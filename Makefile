@@ -147,9 +147,10 @@ $(BENCH)/.ready: pyproject.toml
 	@# It names older SDKs than these as what it can do.
 	@$(BENCH)/bin/python $(PIP) --no-deps openlit && $(BENCH)/bin/python $(PIP) opentelemetry-exporter-otlp schedule xmltodict
 
-bench: $(BENCH)/.ready ## what we add to a call beside other instrumentations, and to a start
+bench: $(BENCH)/.ready $(DEMO)/.ready ## what we add to a call beside other instrumentations, and to a start
 	@$(BENCH)/bin/python -m benchmarks.overhead
-	@$(BENCH)/bin/python benchmarks/startup.py
+	@# Where no other instrumentation starts with it.
+	@$(DEMO)/bin/python benchmarks/startup.py
 
 # Big packages that only stand opposite ours, each in an environment of its own: what they depend on is not what we do.
 OTLP := .venv-otlp
