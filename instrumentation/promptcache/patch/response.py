@@ -153,8 +153,9 @@ class Watched:
         self._pulling = False
         self._closed = False
         response.stream = self
-        response.iter_bytes = partial(_listen, self._iter_bytes, ref(response), "iter_bytes")
-        response.aiter_bytes = partial(_listen, self._aiter_bytes, ref(response), "aiter_bytes")
+        whole = (self._response, response.__class__, dict[str, Any](response.__dict__))
+        response.iter_bytes = partial(_listen, self._iter_bytes, *whole, "iter_bytes")
+        response.aiter_bytes = partial(_listen, self._aiter_bytes, *whole, "aiter_bytes")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_inner"], name)
@@ -265,9 +266,14 @@ class Watched:
             await _close(chunks)
 
 
-def _listen(stand_in: Callable[[Any], Any], response: ref[object], name: str, *args: Any, **kwargs: Any) -> Any:
-    alive: Any = response()
-    return stand_in(getattr(alive.__class__, name)(alive, *args, **kwargs))
+def _listen(
+    stand_in: Callable[[Any], Any], response: ref[Any], kind: Any, state: JSON, name: str, *args: Any, **kwargs: Any
+) -> Any:
+    """Iterates over the response; over its like where `ask().iter_bytes()` let go of it: this is no bound method."""
+    if (alive := response()) is None:
+        alive = kind.__new__(kind)
+        alive.__dict__.update(state)
+    return stand_in(getattr(kind, name)(alive, *args, **kwargs))
 
 
 @lru_cache(maxsize=16)
