@@ -217,6 +217,25 @@ def test_what_somebody_reads_past_the_body_is_heard(emulator_url: str, telemetry
     client.close()
 
 
+def test_a_body_that_breaks_while_somebody_reads_past_it(
+    emulator_url: str, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
+    body = client.invoke_model(**NOVA_CALL)["body"]
+
+    raw: Any = body._raw_stream
+
+    def broken(raw: Any, amt: int | None = None) -> bytes:
+        raise ConnectionResetError
+
+    monkeypatch.setattr(raw.__class__, "read", broken)
+    with pytest.raises(ConnectionResetError):
+        raw.read()
+    assert telemetry.attributes["error.type"] == "ConnectionResetError"
+    monkeypatch.undo()
+    client.close()
+
+
 def test_what_is_read_under_the_body_counts_once(emulator_url: str, telemetry: Telemetry) -> None:
     client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
     body = client.invoke_model(**NOVA_CALL)["body"]

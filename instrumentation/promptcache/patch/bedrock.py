@@ -25,7 +25,7 @@ from ..providers import bedrock
 from ..providers.wire import JSON, Wire, mapping, text
 from ..safety import safely
 from ..spans import welcome
-from .around import Ended, Flow
+from .around import Around, Ended, Flow
 from .drive import Target
 from .response import LARGEST_BODY, parsed
 from .sent import opened
@@ -87,21 +87,27 @@ class _Held:
 def _overhear(body: Any, held: _Held) -> None:
     """Hears also what is read past `body`: OpenLLMetry and OpenInference take out of it what it reads from."""
     raw: Any = getattr(body, "_raw_stream", None)
-    if isinstance(body, IOBase) and raw is not None:
+    if isinstance(body, IOBase) and raw is not None and "read" not in vars(raw):
         held.raw = ref(raw)
         raw.read = partial(_overheard, held.raw, held)
 
 
 def _overheard(raw: Callable[[], Any], held: _Held, amt: int | None = None, *args: Any, **kwargs: Any) -> bytes:
     alive = raw()
-    chunk: bytes = alive.__class__.read(alive, amt, *args, **kwargs)
-    if not held.watched:
-        safely(_past, held, chunk, amt)
+    with Around(_past, held, amt) as turn:
+        turn.result = alive.__class__.read(alive, amt, *args, **kwargs)
+    chunk: bytes = turn.result
     return chunk
 
 
-def _past(held: _Held, chunk: bytes, wanted: int | None) -> None:
-    if held.hear(chunk, wanted):
+def _past(held: _Held, wanted: int | None) -> Flow:
+    """Some bytes of a body, or all that are left, unless the body itself asked for them."""
+    ended = yield None
+    if held.watched:
+        return
+    if ended.error is not None:
+        held.record.failed(ended.error)
+    if ended.error is not None or held.hear(ended.result, wanted):
         held.end()
 
 

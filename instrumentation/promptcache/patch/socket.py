@@ -15,7 +15,6 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
 
-from ..model import Request
 from ..observe import Record
 from ..observer import Asked, Observer
 from ..providers.openai import RESPONSES
@@ -58,12 +57,9 @@ class _Socket:
         body = mapping(event.get("response")) or {name: value for name, value in event.items() if name != "type"}
         model = text(body.get("model")) or self._model
         provider = self.observer.provider(self._host, "openai")
-        record = Record(self.observer, Asked(RESPONSES, provider, model, self._host, self._port, stream=True))
-        request = Request(
-            RESPONSES.name, provider, RESPONSES.operation, model, self._host, self._port, True, body, self._tenant,
-            record.started,
-        )  # fmt: skip
-        safely(record.sent, request, None)
+        asked = Asked(RESPONSES, provider, model, self._host, self._port, stream=True)
+        record = Record(self.observer, asked)
+        safely(record.sent, asked.request(body, self._tenant, record.started), None)
         return record
 
     def received(self, message: bytes | str) -> None:
