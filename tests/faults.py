@@ -17,10 +17,24 @@ from promptcache.safety import safely
 
 OURS: Final = ("promptcache.", "promptcache_exporters.")
 THEIRS: Final = "opentelemetry."
-APART: Final = tuple(
-    f"promptcache.{part}"
-    for part in ("emulator", "cli", "commands", "causes", "exits", "prices_command", "prices.build", "prices.file")
-)
+APART: Final = (
+    *(
+        f"promptcache.{part}"
+        for part in (
+            "emulator", "cli", "commands", "causes", "exits", "prices_command", "prices.build", "prices.overlay",
+            "prices.own", "prices.breakeven",
+        )
+    ),
+    *(
+        f"promptcache_exporters.{part}"
+        for part in (
+            "alerts", "command", "explain", "export_command", "figures", "html", "parquet", "report", "sums", "unread",
+            "wording",
+        )
+    ),
+)  # fmt: skip
+"""What runs by hand, in a process of its own: never where an application could notice."""
+
 KERNEL: Final = frozenset(
     {
         # What the application itself calls in place of the SDK's function: it runs the SDK's code, so it cannot be
