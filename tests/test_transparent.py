@@ -148,11 +148,20 @@ async def test_clients_are_what_they_were(
     assert await seen() == before
 
 
+def type_of(value: Any) -> Any:
+    """Return the type of a value, or its name where the SDK makes the type anew for each client.
+
+    google-genai defines its aiohttp session class inside a function, so two plain clients differ in it too.
+    """
+    kind: Any = value.__class__
+    return (kind.__module__, kind.__qualname__) if "<locals>" in kind.__qualname__ else kind
+
+
 def shown(value: Any, deep: int = 3) -> Any:
     """A response with what hangs on it: types and names, for ids and times differ."""
     given: Any = value  # narrowed types of containers are unknown to a type checker
     held: dict[str, Any] = dict(given if isinstance(value, Mapping) else getattr(value, "__dict__", ()))
-    return given.__class__, {name: shown(kept, deep - 1) for name, kept in held.items()} if held and deep else None
+    return type_of(given), {name: shown(kept, deep - 1) for name, kept in held.items()} if held and deep else None
 
 
 MORE: Final[Mapping[tuple[str, bool], Callable[[Any], Any]]] = {
