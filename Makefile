@@ -10,7 +10,7 @@ BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fuzz streams check lint types sdk-suite compat frameworks diagnosis-score trace-replay \
-	bench leaks processes canary audit coexistence prices alerts alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle clean
+	requirements bench leaks processes canary audit coexistence prices alerts alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
@@ -18,15 +18,27 @@ help: ## this list
 define new-venv
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "promptcache needs Python 3.11 or newer: make PYTHON=python3.12 $@"; exit 2; }
 	@echo "installing into $(1) ..."
-	@$(PYTHON) -m venv $(1) && $(1)/bin/python $(PIP) --editable '.[$(2)]'
+	@$(PYTHON) -m venv $(1) && $(3)
 	@touch $(1)/.ready
 endef
+# Install exactly the packages of requirements/$(2).txt. A release of another project cannot break these environments.
+locked-venv = $(call new-venv,$(1),$(2),requirements/install.sh $(1)/bin/python requirements/$(2).txt)
+# Install the newest packages that pyproject.toml allows.
+newest-venv = $(call new-venv,$(1),$(2),$(1)/bin/python $(PIP) --editable '.[$(2)]')
 
-$(DEMO)/.ready: pyproject.toml
-	$(call new-venv,$(DEMO),demo)
+$(DEMO)/.ready: pyproject.toml $(wildcard requirements/*)
+	$(call locked-venv,$(DEMO),demo)
 
-$(VENV)/.ready: pyproject.toml
-	$(call new-venv,$(VENV),dev)
+$(VENV)/.ready: pyproject.toml $(wildcard requirements/*)
+	$(call locked-venv,$(VENV),dev)
+
+COMPILE = $(VENV)/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+	--no-header --no-emit-index-url
+requirements: $(VENV)/.ready ## renew the locked packages of `make test` and `make demo`: the newest that pyproject.toml allows
+	@$(COMPILE) --group uv --output-file requirements/uv.txt
+	@$(COMPILE) --extra dev --group build pyproject.toml --output-file requirements/dev.txt
+	@$(COMPILE) --extra demo --group build pyproject.toml --constraint requirements/dev.txt --output-file requirements/demo.txt
+	@git diff --stat requirements
 
 demo: $(DEMO)/.ready ## the main job in a minute: a healthy service, a broken one, and what each costs
 	@$(DEMO)/bin/python examples/demo.py
@@ -81,7 +93,7 @@ coexistence: $(COEXISTENCE)/.ready ## beside other LLM instrumentations: one spa
 
 PROCESSES := .venv-processes
 $(PROCESSES)/.ready: pyproject.toml
-	$(call new-venv,$(PROCESSES),demo)
+	$(call newest-venv,$(PROCESSES),demo)
 	@$(PROCESSES)/bin/python $(PIP) pytest pytest-asyncio hypothesis gunicorn celery
 
 processes: $(PROCESSES)/.ready ## a hundred forks under load, and gunicorn, uvicorn and celery with a worker killed
@@ -137,7 +149,7 @@ collector: $(VENV)/.ready ## builds a real collector with our configuration, sen
 	else echo "Not run: a collector is built from source, and there is no Go toolchain here (1.25 or newer)."; fi
 
 $(BENCH)/.ready: pyproject.toml
-	$(call new-venv,$(BENCH),sdk)
+	$(call newest-venv,$(BENCH),sdk)
 	@$(BENCH)/bin/python $(PIP) 'openai>=3' 'anthropic>=2' openinference-instrumentation-openai \
 		openinference-instrumentation-anthropic 'opentelemetry-instrumentation-genai-openai>=1.0b0' \
 		'opentelemetry-instrumentation-genai-anthropic>=1.0b0'
@@ -157,7 +169,7 @@ OTLP := .venv-otlp
 PHOENIX := .venv-phoenix
 MLFLOW := .venv-mlflow
 $(OTLP)/.ready: pyproject.toml
-	$(call new-venv,$(OTLP),demo$(COMMA)otlp)
+	$(call newest-venv,$(OTLP),demo$(COMMA)otlp)
 
 $(PHOENIX)/bin/phoenix:
 	@echo "installing Arize Phoenix into $(PHOENIX), 850 MB ..."

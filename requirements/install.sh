@@ -1,0 +1,27 @@
+#!/bin/sh
+# Install a locked list of packages and this checkout: requirements/install.sh PYTHON FILE
+#
+# uv installs in seconds what takes pip a minute. Where there is no build of uv, or where uv does not find the index that
+# pip is configured for, pip installs the same files. Both compare every file with the hashes in the list.
+set -eu
+python=$1
+file=$2
+pip="$python -m pip --disable-pip-version-check --quiet install --no-compile"
+
+install_by_uv() {
+    uv="$python -m uv --quiet pip install --python $python"
+    $pip --require-hashes --requirement requirements/uv.txt &&
+        $uv --require-hashes --requirement "$file" &&
+        $uv --no-deps --no-build-isolation --editable .
+}
+
+install_by_pip() {
+    # pip refuses an editable installation together with hashes, so the checkout comes in a second step.
+    $pip --require-hashes --requirement "$file" &&
+        $pip --no-deps --no-build-isolation --editable .
+}
+
+install_by_uv || {
+    echo "uv cannot install here, pip does ..."
+    install_by_pip
+}
