@@ -6,12 +6,13 @@
 set -eu
 python=$1
 file=$2
-pip="$python -m pip --disable-pip-version-check --quiet install --no-compile"
+pip="$python -m pip --disable-pip-version-check --quiet install"
 
 install_by_uv() {
     uv="$python -m uv --quiet pip install --python $python"
+    # Compiled here, by all cores: where Python may write no bytecode, every process of the tests would compile again.
     $pip --require-hashes --requirement requirements/uv.txt &&
-        $uv --require-hashes --requirement "$file" &&
+        $uv --compile-bytecode --require-hashes --requirement "$file" &&
         $uv --no-deps --no-build-isolation --editable .
 }
 
