@@ -26,11 +26,19 @@ FIRST_MIB = 1.0
 
 CALLS = {
     "openai, hit": ("openai", "gpt-6-sol", Usage(5300, 300, 5000, 0, {}, 100, 40)),
-    "anthropic, write": ("anthropic", "claude-opus-5-5", Usage(5300, 300, 2000, 3000, {"5m": 3000}, 100)),
+    "anthropic, write": (
+        "anthropic",
+        "claude-opus-5-5",
+        Usage(5300, 300, 2000, 3000, {"5m": 3000}, 100),
+    ),
     "openai, unknown model": ("openai", "our-own", Usage(5300, 300, 5000, 0, {}, 100)),
-    "gemini, audio": ("gcp.gemini", "gemini-2.5-flash", Usage(9, 9, 0, 0, {}, 9, modalities={"audio.input": 5})),
+    "gemini, audio": (
+        "gcp.gemini",
+        "gemini-2.5-flash",
+        Usage(9, 9, 0, 0, {}, 9, modalities={"audio.input": 5}),
+    ),
     "deepseek, peak hours": ("deepseek", "deepseek-flash", Usage(5300, 300, 5000, None, {}, 100)),
-}  # fmt: skip
+}
 
 FIRST = """
 import resource, sys, time
@@ -55,7 +63,9 @@ print((imported - start) * 1e3, (done - imported) * 1e3, grown / 1024)
 
 
 def caller(book: Book, provider: str, model: str, usage: Usage) -> Callable[[], object]:
-    request = Request("chat", provider, "chat", model, "api.example.com", 443, False, {}, b"", 1_795_000_000.0)
+    request = Request(
+        "chat", provider, "chat", model, "api.example.com", 443, False, {}, b"", 1_795_000_000.0
+    )
     facts = Facts(model=model, tier="default")
     return lambda: book.cost(request, facts, usage)
 
@@ -90,13 +100,21 @@ def first_call() -> tuple[float, float, float]:
     """Import ms, ms of the first call of three models, MiB grown: the best of seven new processes each."""
     import promptcache
 
-    models = [("openai", "gpt-6-sol"), ("anthropic", "claude-opus-5-5"), ("openrouter", "anthropic/claude-opus-5.5")]
+    models = [
+        ("openai", "gpt-6-sol"),
+        ("anthropic", "claude-opus-5-5"),
+        ("openrouter", "anthropic/claude-opus-5.5"),
+    ]
     code = FIRST.format(package=list(promptcache.__path__), models=models)
     runs: list[list[float]] = []
-    with TemporaryDirectory() as cache:  # the first run compiles, as an installation does; it is not counted
+    with (
+        TemporaryDirectory() as cache
+    ):  # the first run compiles, as an installation does; it is not counted
         around = {"PATH": os.environ.get("PATH", ""), "PYTHONPYCACHEPREFIX": cache}
         for _ in range(8):
-            done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=around)
+            done = subprocess.run(
+                [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=around
+            )
             runs.append([float(word) for word in done.stdout.split()])
     imported, first, grown = (min(column) for column in zip(*runs[1:], strict=True))
     return imported, first, grown
@@ -104,7 +122,9 @@ def first_call() -> tuple[float, float, float]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=1_000_000, help="calls of the allocation check")
+    parser.add_argument(
+        "--calls", type=int, default=1_000_000, help="calls of the allocation check"
+    )
     times = parser.parse_args().calls
     book = Book()
     slow = 0
@@ -116,8 +136,10 @@ def main() -> int:
     grown = growth(caller(book, provider, model, usage), times)
     print(f"{'allocation growth':<24} {grown:6d} bytes over {times:,} calls (budget {GROWTH:,})")
     imported, first, mib = first_call()
-    print(f"{'import':<24} {imported:6.2f} ms; first calls of three models {first:.2f} ms (budget {FIRST_MS:g}); "
-          f"{mib:.2f} MiB (budget {FIRST_MIB:g})")  # fmt: skip
+    print(
+        f"{'import':<24} {imported:6.2f} ms; first calls of three models {first:.2f} ms (budget {FIRST_MS:g}); "
+        f"{mib:.2f} MiB (budget {FIRST_MIB:g})"
+    )
     return int(slow > 0 or grown > GROWTH or imported + first > FIRST_MS or mib > FIRST_MIB)
 
 

@@ -31,7 +31,9 @@ def prompt(system: str, messages: int, last: str = "") -> Prompt:
     for index in range(messages):
         role = "assistant" if index % 2 else "user"
         tail = last if index == messages - 1 else ""
-        blocks.append(Block("messages", index, "text", {"role": role, "content": f"{index} {TEXT * 3}{tail}"}))
+        blocks.append(
+            Block("messages", index, "text", {"role": role, "content": f"{index} {TEXT * 3}{tail}"})
+        )
     return Prompt(tuple(blocks), tuple(Param(name, "auto", "tools") for name in KEYS))
 
 
@@ -49,7 +51,9 @@ class Driver:
         start = time.perf_counter()
         for given in prompts:
             now += 1.0
-            request = Request("openai.chat", "openai", "chat", "gpt-4.1", "h", 443, False, {}, b"t", now)
+            request = Request(
+                "openai.chat", "openai", "chat", "gpt-4.1", "h", 443, False, {}, b"t", now
+            )
             close(open_(request, given), facts=FACTS, usage=usage, cost=None, failed=False, at=now)
         spent = time.perf_counter() - start
         self.now = now
@@ -58,8 +62,23 @@ class Driver:
 
 def handbook(sentences: int) -> str:
     dice = random.Random(1)
-    words = ("the", "agent", "checks", "an", "order", "before", "a", "refund", "and", "logs", "why", "politely")
-    return " ".join(" ".join(dice.choices(words, k=14)).capitalize() + "." for _ in range(sentences))
+    words = (
+        "the",
+        "agent",
+        "checks",
+        "an",
+        "order",
+        "before",
+        "a",
+        "refund",
+        "and",
+        "logs",
+        "why",
+        "politely",
+    )
+    return " ".join(
+        " ".join(dice.choices(words, k=14)).capitalize() + "." for _ in range(sentences)
+    )
 
 
 BATCH, BATCHES = 5, 100
@@ -88,7 +107,10 @@ def broken(messages: int, sentences: int = 30) -> float:
 def megabyte() -> tuple[float, float]:
     """Hashing 200 messages of 5 KB, and one `json.dumps` of them."""
     given = prompt("x" * 5000, 0)
-    blocks = [Block("messages", n, "text", {"role": "user", "content": f"{n}" + "word " * 1050}) for n in range(200)]
+    blocks = [
+        Block("messages", n, "text", {"role": "user", "content": f"{n}" + "word " * 1050})
+        for n in range(200)
+    ]
     given = Prompt((*given.blocks, *blocks))
     body = {"messages": [block.data for block in given.blocks]}
     hasher = Hasher()
@@ -117,7 +139,10 @@ def unique(count: int) -> tuple[float, float, float]:
 
     def batch(first: int) -> list[Prompt]:
         texts = (f"{number} {TEXT}" for number in range(first, first + 1000))
-        return [Prompt((Block("messages", 0, "text", {"role": "user", "content": text}),)) for text in texts]
+        return [
+            Prompt((Block("messages", 0, "text", {"role": "user", "content": text}),))
+            for text in texts
+        ]
 
     driver, before = Driver(), resident()
     for first in range(0, 70_000, 1000):
@@ -129,7 +154,9 @@ def unique(count: int) -> tuple[float, float, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--unique", type=int, default=1_000_000, help="unique prompts for the memory test")
+    parser.add_argument(
+        "--unique", type=int, default=1_000_000, help="unique prompts for the memory test"
+    )
     chosen = parser.parse_args(arguments)
     write = sys.stdout.write
     write(f"unbroken, 20 messages, 2 new     {unbroken(20):8.1f} us   goal 25\n")
@@ -143,7 +170,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         f"1 MB in 200 messages: hashing {hashing:.0f} us, json.dumps {dumping:.0f} us, ratio {hashing / dumping:.2f}\n"
     )
     filled, growth, rate = unique(chosen.unique)
-    write(f"{chosen.unique} unique prompts: {filled:.1f} MB when filled, {growth:+.1f} MB after, {rate:.0f} calls/s\n")
+    write(
+        f"{chosen.unique} unique prompts: {filled:.1f} MB when filled, {growth:+.1f} MB after, {rate:.0f} calls/s\n"
+    )
     return 0
 
 

@@ -61,7 +61,11 @@ def body(number: int) -> dict[str, Any]:
 
 
 def reply(number: int) -> dict[str, Any]:
-    choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "It left today."}}
+    choice = {
+        "index": 0,
+        "finish_reason": "stop",
+        "message": {"role": "assistant", "content": "It left today."},
+    }
     return {
         "id": f"chatcmpl-{number}",
         "object": "chat.completion",
@@ -79,7 +83,9 @@ class SyncAPIClient:
     """The choke point of the SDK and nothing of the SDK: the flows stand where they stand in the real one."""
 
     base_url: Final = httpx2.URL("https://api.openai.com/v1/")
-    sent: Final = SimpleNamespace(url=base_url, headers={"authorization": "Bearer none"}, content=b"")
+    sent: Final = SimpleNamespace(
+        url=base_url, headers={"authorization": "Bearer none"}, content=b""
+    )
 
     def request(self, cast_to: Any, options: Any, *, stream: bool = False) -> Any:
         """One logical call."""
@@ -90,9 +96,13 @@ class SyncAPIClient:
             is_closed=True,
             extensions={},
         )
-        return self._process_response(options=options, response=response, stream=stream, retries_taken=0)
+        return self._process_response(
+            options=options, response=response, stream=stream, retries_taken=0
+        )
 
-    def _process_response(self, *, options: Any, response: Any, stream: bool, retries_taken: int) -> Any:
+    def _process_response(
+        self, *, options: Any, response: Any, stream: bool, retries_taken: int
+    ) -> Any:
         return json.loads(response.content)
 
 
@@ -100,13 +110,19 @@ def flows(observer: Observer) -> Callable[[int], object]:
     """Calls through our flows alone."""
     patches = Patches()
     patches.module = sys.modules[__name__]
-    patches.install(tuple(it for it in targets(MODULE) if it.owner in globals() and not it.optional), observer)
+    patches.install(
+        tuple(it for it in targets(MODULE) if it.owner in globals() and not it.optional), observer
+    )
     client = SyncAPIClient()
 
     def call(number: int) -> object:
         content = json.dumps(reply(number)).encode()
         options = SimpleNamespace(
-            method="POST", url="/chat/completions", json_data=body(number), extra_json=None, content=content
+            method="POST",
+            url="/chat/completions",
+            json_data=body(number),
+            extra_json=None,
+            content=content,
         )
         return client.request(object, options)
 
@@ -125,7 +141,10 @@ def sdk(observer: Observer) -> Callable[[int], object]:
     return lambda number: create(**body(number))
 
 
-WAYS: Final[Mapping[str, Callable[[Observer], Callable[[int], object]]]] = {"flows": flows, "sdk": sdk}
+WAYS: Final[Mapping[str, Callable[[Observer], Callable[[int], object]]]] = {
+    "flows": flows,
+    "sdk": sdk,
+}
 
 
 # What is left of them
@@ -169,8 +188,18 @@ def beyond(observer: Observer) -> tuple[str, ...]:
 def models(reader: InMemoryMetricReader) -> int:
     """How many models the counter of calls names."""
     data: Any = reader.get_metrics_data()
-    metrics = [it for resource in data.resource_metrics for scope in resource.scope_metrics for it in scope.metrics]
-    points = [point for metric in metrics if metric.name == "promptcache.calls" for point in metric.data.data_points]
+    metrics = [
+        it
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for it in scope.metrics
+    ]
+    points = [
+        point
+        for metric in metrics
+        if metric.name == "promptcache.calls"
+        for point in metric.data.data_points
+    ]
     return len({point.attributes["gen_ai.request.model"] for point in points})
 
 
@@ -187,12 +216,18 @@ def run(way: str, count: int) -> Left:
         call(number)
     spent, growth, after = time.process_time() - begun, resident() - filled, len(gc.get_objects())
     cost = spent / count * 1e6
-    return Left(way, count, filled - empty, growth, (objects, after), models(reader), beyond(observer), cost)
+    return Left(
+        way, count, filled - empty, growth, (objects, after), models(reader), beyond(observer), cost
+    )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--flows", type=int, default=1_000_000, help="calls through the flows alone")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--flows", type=int, default=1_000_000, help="calls through the flows alone"
+    )
     parser.add_argument("--sdk", type=int, default=100_000, help="calls through the SDK")
     asked = vars(parser.parse_args())
     fine = True

@@ -36,7 +36,9 @@ def grow(path: Path, rows: int) -> None:
     names = [column.name for column in table.COLUMNS]
     values = ", ".join(fresh.get(name, name) for name in names)
     with closing(sqlite3.connect(path)) as connection, connection:
-        (had,) = connection.execute(f"SELECT count(*) FROM {table.NAME}").fetchone()  # a name of ours
+        (had,) = connection.execute(
+            f"SELECT count(*) FROM {table.NAME}"
+        ).fetchone()  # a name of ours
         connection.execute(f"CREATE TEMP TABLE seed AS SELECT * FROM main.{table.NAME}")
         connection.execute(
             f"WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < ?) "

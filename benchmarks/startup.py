@@ -18,7 +18,10 @@ from typing import Final
 
 LAUNCHER: Final = str(Path(sys.executable).parent / "opentelemetry-instrument")
 QUIET: Final = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
-SIDES: Final = {"without": {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "promptcache"}, "with": dict[str, str]()}
+SIDES: Final = {
+    "without": {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "promptcache"},
+    "with": dict[str, str](),
+}
 PROGRAMS: Final = {
     "nothing else": "pass",
     "import openai": "import openai",
@@ -28,7 +31,9 @@ PROGRAMS: Final = {
 
 def start(program: str, side: str) -> tuple[float, float]:
     """CPU milliseconds and peak MiB of one process."""
-    process = subprocess.Popen([LAUNCHER, sys.executable, "-c", program], env=os.environ | QUIET | SIDES[side])
+    process = subprocess.Popen(
+        [LAUNCHER, sys.executable, "-c", program], env=os.environ | QUIET | SIDES[side]
+    )
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:

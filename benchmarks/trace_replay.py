@@ -46,7 +46,9 @@ def ideal(trace: Sequence[tuple[float, int, list[int]]]) -> float:
 
 
 def prompt(ids: Sequence[int]) -> Prompt:
-    return Prompt(tuple(Block("messages", at, "text", f"block {number}") for at, number in enumerate(ids)))
+    return Prompt(
+        tuple(Block("messages", at, "text", f"block {number}") for at, number in enumerate(ids))
+    )
 
 
 def replay(trace: Sequence[tuple[float, int, list[int]]], nodes: int) -> tuple[float, float]:
@@ -73,7 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     trace = list(calls(parser.parse_args(arguments).trace))
     write = sys.stdout.write
     best = ideal(trace)
-    write(f"{len(trace)} requests, {sum(len(ids) for _, _, ids in trace)} blocks; ideal {best:.4f} of blocks\n")
+    write(
+        f"{len(trace)} requests, {sum(len(ids) for _, _, ids in trace)} blocks; ideal {best:.4f} of blocks\n"
+    )
     for nodes in BOUNDS:
         share, rate = replay(trace, nodes)
         write(

@@ -20,7 +20,11 @@ HANDBOOK = "\n".join(
     for number in range(1, 301)
 )
 SYSTEM: list[TextBlockParam] = [
-    {"type": "text", "text": f"Follow the handbook.\n\n{HANDBOOK}", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    {
+        "type": "text",
+        "text": f"Follow the handbook.\n\n{HANDBOOK}",
+        "cache_control": {"type": "ephemeral", "ttl": "1h"},
+    }
 ]
 QUESTIONS = ["Can I return boots that I wore once?", "How long do I have?", "Do I need the box?"]
 
@@ -31,7 +35,11 @@ def talk(client: Anthropic) -> None:
     for question in QUESTIONS:
         history.append({"role": "user", "content": question})
         with client.messages.stream(
-            model=MODEL, max_tokens=200, system=SYSTEM, messages=history, cache_control={"type": "ephemeral"}
+            model=MODEL,
+            max_tokens=200,
+            system=SYSTEM,
+            messages=history,
+            cache_control={"type": "ephemeral"},
         ) as stream:
             answer = stream.get_final_text()
         print(f"> {question}\n{answer}")

@@ -18,7 +18,10 @@ HANDBOOK = "\n".join(
     f"Rule {number}: a refund is possible within {10 + number % 20} days of delivery if the box is complete."
     for number in range(1, 301)
 )
-SYSTEM = [{"text": f"Follow the handbook.\n\n{HANDBOOK}"}, {"cachePoint": {"type": "default", "ttl": "5m"}}]
+SYSTEM = [
+    {"text": f"Follow the handbook.\n\n{HANDBOOK}"},
+    {"cachePoint": {"type": "default", "ttl": "5m"}},
+]
 QUESTIONS = ["Can I return boots that I wore once?", "How long do I have?", "Do I need the box?"]
 
 
@@ -33,7 +36,9 @@ def main() -> None:
     history: list[Any] = []
     for question in QUESTIONS:
         history.append({"role": "user", "content": [{"text": question}]})
-        answer = client.converse(modelId=MODEL, system=SYSTEM, messages=history)["output"]["message"]
+        answer = client.converse(modelId=MODEL, system=SYSTEM, messages=history)["output"][
+            "message"
+        ]
         print(said(answer))
         history.append(answer)
     history.append({"role": "user", "content": [{"text": "Thank you!"}]})

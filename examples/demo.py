@@ -21,11 +21,16 @@ BIN = Path(sys.executable).parent
 def emulator() -> Generator[str]:
     """Runs the emulator on a free port; gives its address."""
     process = subprocess.Popen(
-        [BIN / "promptcache", "emulate", "--port", "0"], stdout=subprocess.PIPE, text=True, stderr=subprocess.DEVNULL
+        [BIN / "promptcache", "emulate", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.DEVNULL,
     )
     try:
         assert process.stdout is not None
-        url = next((word for word in process.stdout.readline().split() if word.startswith("http")), None)
+        url = next(
+            (word for word in process.stdout.readline().split() if word.startswith("http")), None
+        )
         if url is None:
             sys.exit("The emulator did not start; `promptcache emulate` says why.")
         yield url
@@ -36,7 +41,9 @@ def emulator() -> Generator[str]:
 
 def run(service: str, url: str, database: Path, *arguments: str) -> None:
     """Runs the support agent under `opentelemetry-instrument`, its spans going to the local table."""
-    print(f"$ opentelemetry-instrument --service_name {service} python support_agent.py {' '.join(arguments)}")
+    print(
+        f"$ opentelemetry-instrument --service_name {service} python support_agent.py {' '.join(arguments)}"
+    )
     subprocess.run(
         [
             BIN / "opentelemetry-instrument",

@@ -23,8 +23,12 @@ QUESTIONS = ["Can I return boots that I wore once?", "How long do I have?", "Do 
 
 def main() -> None:
     """Asks all questions about the one handbook."""
-    client: Any = genai.Client()  # parts of its types are those of libraries that need not be installed
-    config = types.CreateCachedContentConfig(system_instruction=f"Follow the handbook.\n\n{HANDBOOK}", ttl="600s")
+    client: Any = (
+        genai.Client()
+    )  # parts of its types are those of libraries that need not be installed
+    config = types.CreateCachedContentConfig(
+        system_instruction=f"Follow the handbook.\n\n{HANDBOOK}", ttl="600s"
+    )
     cache = client.caches.create(model=MODEL, config=config)
     if cache.name is None:
         raise SystemExit("The server made no cache.")
@@ -32,7 +36,9 @@ def main() -> None:
     for question in QUESTIONS:
         print(client.models.generate_content(model=MODEL, contents=question, config=reading).text)
     client.caches.update(name=cache.name, config=types.UpdateCachedContentConfig(ttl="1200s"))
-    for chunk in client.models.generate_content_stream(model=MODEL, contents="Thank you!", config=reading):
+    for chunk in client.models.generate_content_stream(
+        model=MODEL, contents="Thank you!", config=reading
+    ):
         print(chunk.text or "", end="")
     print()
     client.caches.delete(name=cache.name)

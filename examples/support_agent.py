@@ -27,7 +27,9 @@ POLICIES = [
     "Business customers have their own price list; their questions go to the business desk.",
 ]
 HANDBOOK = "\n".join(
-    f"Rule {chapter}.{number}: {policy}" for chapter in range(1, 16) for number, policy in enumerate(POLICIES, 1)
+    f"Rule {chapter}.{number}: {policy}"
+    for chapter in range(1, 16)
+    for number, policy in enumerate(POLICIES, 1)
 )
 SYSTEM = f"You are the support agent of a shop for outdoor gear. Follow the handbook to the letter.\n\n{HANDBOOK}"
 
@@ -37,7 +39,11 @@ TOOLS: list[ChatCompletionToolParam] = [
         "function": {
             "name": name,
             "description": description,
-            "parameters": {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]},
+            "parameters": {
+                "type": "object",
+                "properties": {"order": {"type": "string"}},
+                "required": ["order"],
+            },
         },
     }
     for name, description in (
@@ -49,8 +55,18 @@ TOOLS: list[ChatCompletionToolParam] = [
 
 CONVERSATIONS = [
     ["My tent has not arrived.", "It was order 1042.", "Could you send it again?", "Thank you!"],
-    ["Can I return boots that I wore once?", "And if they had been unused?", "How long do I have?", "Good to know."],
-    ["The stove that I bought in March leaks.", "Order 2077, March 3.", "It leaks at the valve.", "What happens next?"],
+    [
+        "Can I return boots that I wore once?",
+        "And if they had been unused?",
+        "How long do I have?",
+        "Good to know.",
+    ],
+    [
+        "The stove that I bought in March leaks.",
+        "Order 2077, March 3.",
+        "It leaks at the valve.",
+        "What happens next?",
+    ],
     ["I typed the wrong street.", "Order 3120.", "Number 12, not 21.", "Great."],
     ["Do gift cards expire?", "Can I use two at once?", "Can you pay one out?", "All right then."],
 ]
@@ -67,7 +83,11 @@ def answer(client: OpenAI, messages: list[ChatCompletionMessageParam], *, stream
         reply = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS)
         return reply.choices[0].message.content or ""
     chunks = client.chat.completions.create(
-        model=MODEL, messages=messages, tools=TOOLS, stream=True, stream_options={"include_usage": True}
+        model=MODEL,
+        messages=messages,
+        tools=TOOLS,
+        stream=True,
+        stream_options={"include_usage": True},
     )
     return "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
 

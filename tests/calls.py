@@ -18,17 +18,28 @@ from typing import Any, Final
 import openai
 from pydantic import BaseModel
 
-NEWER: Final = any(need.startswith("httpx2") and "extra" not in need for need in requires("openai") or ())
+NEWER: Final = any(
+    need.startswith("httpx2") and "extra" not in need for need in requires("openai") or ()
+)
 HTTP: Final = import_module("httpx2" if NEWER else "httpx")
 """The HTTP library under the SDK: releases before openai 3 stand on the older one."""
 
 MODEL: Final = "gpt-5.4"
-SYSTEM: Final = "You are the agent of a shop. " + " ".join(f"Rule {n}: be polite, be brief." for n in range(400))
+SYSTEM: Final = "You are the agent of a shop. " + " ".join(
+    f"Rule {n}: be polite, be brief." for n in range(400)
+)
 CHAT: Final[Mapping[str, Any]] = {
     "model": MODEL,
-    "messages": [{"role": "system", "content": SYSTEM}, {"role": "user", "content": "Where is my tent?"}],
+    "messages": [
+        {"role": "system", "content": SYSTEM},
+        {"role": "user", "content": "Where is my tent?"},
+    ],
 }
-RESPONSES: Final[Mapping[str, Any]] = {"model": MODEL, "instructions": SYSTEM, "input": "Where is my tent?"}
+RESPONSES: Final[Mapping[str, Any]] = {
+    "model": MODEL,
+    "instructions": SYSTEM,
+    "input": "Where is my tent?",
+}
 USAGE: Final = {"include_usage": True}
 
 
@@ -91,7 +102,9 @@ async def chat(client: Any) -> Notes:
 
 
 async def chat_stream(client: Any) -> Notes:
-    return await types(await done(client.chat.completions.create(**CHAT, stream=True, stream_options=USAGE)))
+    return await types(
+        await done(client.chat.completions.create(**CHAT, stream=True, stream_options=USAGE))
+    )
 
 
 async def chat_stream_without_usage(client: Any) -> Notes:
@@ -132,7 +145,9 @@ async def chat_raw_unparsed(client: Any) -> Notes:
 
 
 async def chat_raw_stream(client: Any) -> Notes:
-    raw = await done(client.chat.completions.with_raw_response.create(**CHAT, stream=True, stream_options=USAGE))
+    raw = await done(
+        client.chat.completions.with_raw_response.create(**CHAT, stream=True, stream_options=USAGE)
+    )
     return [unread(raw.http_response), *await types(await done(raw.parse()))]
 
 
@@ -222,7 +237,9 @@ async def post_response(client: Any) -> Notes:
 
 async def extra_body(client: Any) -> Notes:
     asked: dict[str, Any] = {**CHAT, "messages": []}
-    made = await done(client.chat.completions.create(**asked, extra_body={"messages": CHAT["messages"]}))
+    made = await done(
+        client.chat.completions.create(**asked, extra_body={"messages": CHAT["messages"]})
+    )
     return [type(made).__name__]
 
 
@@ -242,18 +259,37 @@ async def with_options(client: Any) -> Notes:
 
 WAYS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
     "chat.completions.create": (
-        chat, chat_stream, chat_stream_without_usage, chat_raw, chat_raw_unparsed, chat_raw_stream, streamed_parse,
-        streamed_json, streamed_lines, streamed_events, streamed_unread, post_object, extra_body, with_options,
+        chat,
+        chat_stream,
+        chat_stream_without_usage,
+        chat_raw,
+        chat_raw_unparsed,
+        chat_raw_stream,
+        streamed_parse,
+        streamed_json,
+        streamed_lines,
+        streamed_events,
+        streamed_unread,
+        post_object,
+        extra_body,
+        with_options,
     ),
     "chat.completions.stream": (chat_helper,),
     "chat.completions.parse": (chat_parse,),
     "beta.chat.completions.parse": (chat_beta,),
-    "responses.create": (responses, responses_stream, responses_raw, streamed_bytes, client_raw, post_response),
+    "responses.create": (
+        responses,
+        responses_stream,
+        responses_raw,
+        streamed_bytes,
+        client_raw,
+        post_response,
+    ),
     "responses.stream": (responses_helper,),
     "responses.parse": (responses_parse,),
     "responses.compact": (responses_compact,),
     "beta.responses.create": (responses_beta,),
-}  # fmt: skip
+}
 """What an SDK must offer for a shape to be possible."""
 
 

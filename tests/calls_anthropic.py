@@ -12,14 +12,16 @@ import anthropic
 from anthropic import _base_client  # pyright: ignore[reportPrivateUsage]  # says which HTTP library it stands on
 from opentelemetry import trace
 
-from .calls import Notes, Reply, Shape, done, each, offered, opened, optioned, types, unread
-from .conftest import Telemetry
+from tests.calls import Notes, Reply, Shape, done, each, offered, opened, optioned, types, unread
+from tests.conftest import Telemetry
 
 HTTP: Final[Any] = import_module("httpx2" if hasattr(_base_client, "httpx2") else "httpx")
 """The HTTP library under this release."""
 
 MODEL: Final = "claude-sonnet-5"
-SYSTEM: Final = "You are the agent of a shop. " + " ".join(f"Rule {n}: be polite, be brief." for n in range(400))
+SYSTEM: Final = "You are the agent of a shop. " + " ".join(
+    f"Rule {n}: be polite, be brief." for n in range(400)
+)
 ASKED: Final[Mapping[str, Any]] = {
     "model": MODEL,
     "max_tokens": 99,
@@ -91,7 +93,9 @@ async def parse(client: Any) -> Notes:
 
 
 async def beta(client: Any) -> Notes:
-    made = await done(client.beta.messages.create(**ASKED, betas=["interleaved-thinking-2025-05-14"]))
+    made = await done(
+        client.beta.messages.create(**ASKED, betas=["interleaved-thinking-2025-05-14"])
+    )
     return [type(made).__name__]
 
 
@@ -106,7 +110,9 @@ async def beta_helper(client: Any) -> Notes:
 
 async def tool_runner(client: Any) -> Notes:
     asked = {**ASKED, "tool_choice": {"type": "any"}}
-    return await types(client.beta.messages.tool_runner(**asked, tools=[_tool(client)], max_iterations=2))
+    return await types(
+        client.beta.messages.tool_runner(**asked, tools=[_tool(client)], max_iterations=2)
+    )
 
 
 async def thread(client: Any) -> Notes:
@@ -189,16 +195,33 @@ async def with_options(client: Any) -> Notes:
 
 WAYS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
     "messages.create": (
-        create, stream, beta, beta_stream, raw, raw_unparsed, raw_stream, streamed_parse, streamed_json, streamed_lines,
-        streamed_bytes, streamed_events, streamed_unread, post_object, post_response, extra_body, with_options,
-        helper_text, helper_events, helper_final,
+        create,
+        stream,
+        beta,
+        beta_stream,
+        raw,
+        raw_unparsed,
+        raw_stream,
+        streamed_parse,
+        streamed_json,
+        streamed_lines,
+        streamed_bytes,
+        streamed_events,
+        streamed_unread,
+        post_object,
+        post_response,
+        extra_body,
+        with_options,
+        helper_text,
+        helper_events,
+        helper_final,
     ),
     "messages.parse": (parse,),
     "beta.messages.stream": (beta_helper,),
     "beta.messages.tool_runner": (tool_runner,),
     "beta.messages.thread": (thread,),
     "open_telemetry": (create_from_iterators,),
-}  # fmt: skip
+}
 """What an SDK must offer for a shape to be possible; one-shot iterators as long as it traces itself, or longer."""
 
 SHAPES: Final = tuple(
@@ -217,7 +240,9 @@ class _Theirs(trace.TracerProvider, trace.Tracer):
 
     @property
     def _now(self) -> trace.Tracer:
-        return (Telemetry.latest.tracers if Telemetry.latest else trace.NoOpTracerProvider()).get_tracer(self._scope)
+        return (
+            Telemetry.latest.tracers if Telemetry.latest else trace.NoOpTracerProvider()
+        ).get_tracer(self._scope)
 
     def get_tracer(self, instrumenting_module_name: str, *args: Any, **kwargs: Any) -> trace.Tracer:
         return _Theirs(instrumenting_module_name)
@@ -249,7 +274,9 @@ def started(client: Any, stream: bool = True, **more: Any) -> Any:
 
 TRACES: Final = "open_telemetry" in inspect.signature(anthropic.Anthropic).parameters
 """Whether this release traces itself."""
-TRACED: Final[Mapping[str, Any]] = {"open_telemetry": {"tracer_provider": _Theirs()}} if TRACES else {}
+TRACED: Final[Mapping[str, Any]] = (
+    {"open_telemetry": {"tracer_provider": _Theirs()}} if TRACES else {}
+)
 KEY: Final = {"api_key": "secret-key"}
 UNTRACED: Final[Mapping[str, Any]] = {"open_telemetry": False}
 
@@ -265,4 +292,9 @@ CLIENTS: Final = {
     else {}
 )
 
-ENDINGS: Final[Mapping[str, Any]] = {"starts": {"messages": started}, "errors": anthropic, "http": HTTP, "early": True}
+ENDINGS: Final[Mapping[str, Any]] = {
+    "starts": {"messages": started},
+    "errors": anthropic,
+    "http": HTTP,
+    "early": True,
+}

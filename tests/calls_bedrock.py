@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from .calls import SYSTEM, Notes, Shape, done, each, types
+from tests.calls import SYSTEM, Notes, Shape, done, each, types
 
 boto3: Final[Any] = import_module("boto3")  # neither of them is typed
 
@@ -26,17 +26,26 @@ BODY: Final[Mapping[str, Any]] = {
     "messages": [{"role": "user", "content": [{"text": "Where is my tent?"}]}],
 }
 CALL: Final[Mapping[str, Any]] = {"modelId": CLAUDE, **BODY}
-NOVA_CALL: Final[Mapping[str, Any]] = {"modelId": NOVA, "body": json.dumps({"schemaVersion": "messages-v1", **BODY})}
+NOVA_CALL: Final[Mapping[str, Any]] = {
+    "modelId": NOVA,
+    "body": json.dumps({"schemaVersion": "messages-v1", **BODY}),
+}
 CLAUDE_CALL: Final[Mapping[str, Any]] = {
     "modelId": CLAUDE,
-    "body": json.dumps({
-        "anthropic_version": "bedrock-2023-05-31",
-        "max_tokens": 100,
-        "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
-        "messages": [{"role": "user", "content": "Where is my tent?"}],
-    }),
-}  # fmt: skip
-CREDENTIALS: Final = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "region_name": "us-east-1"}
+    "body": json.dumps(
+        {
+            "anthropic_version": "bedrock-2023-05-31",
+            "max_tokens": 100,
+            "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
+            "messages": [{"role": "user", "content": "Where is my tent?"}],
+        }
+    ),
+}
+CREDENTIALS: Final = {
+    "aws_access_key_id": "a",
+    "aws_secret_access_key": "b",
+    "region_name": "us-east-1",
+}
 
 ONCE: Final = import_module("botocore.config").Config(retries={"max_attempts": 0})
 
@@ -113,11 +122,18 @@ async def invoke_claude_stream(client: Any) -> Notes:
 
 async def invoke_in_chunks(client: Any) -> Notes:
     body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
-    return [type(body).__name__, sorted(json.loads(b"".join([chunk async for chunk in each(body.iter_chunks(64))])))]
+    return [
+        type(body).__name__,
+        sorted(json.loads(b"".join([chunk async for chunk in each(body.iter_chunks(64))]))),
+    ]
 
 
 async def invoke_into(client: Any) -> Notes:
-    body, whole, buffer = (await done(client.invoke_model(**NOVA_CALL)))["body"], b"", bytearray(100)
+    body, whole, buffer = (
+        (await done(client.invoke_model(**NOVA_CALL)))["body"],
+        b"",
+        bytearray(100),
+    )
     while count := await done(body.readinto(buffer)):
         whole += buffer[:count]
     return sorted(json.loads(whole))
@@ -135,13 +151,29 @@ async def invoke_stream(client: Any) -> Notes:
 
 
 SHAPES: Final = tuple(
-    Shape(use.__name__, use, reported=use is not invoke_unread, cached=POINTS or "converse" not in use.__name__)
-    for use in (
-        *((invoke_into,) if hasattr(import_module("botocore.response").StreamingBody, "readinto") else ()),
-        converse, converse_stream, converse_stream_in_two_goes, invoke, invoke_in_chunks, invoke_unread,
-        invoke_stream, invoke_claude, invoke_claude_stream,
+    Shape(
+        use.__name__,
+        use,
+        reported=use is not invoke_unread,
+        cached=POINTS or "converse" not in use.__name__,
     )
-)  # fmt: skip
+    for use in (
+        *(
+            (invoke_into,)
+            if hasattr(import_module("botocore.response").StreamingBody, "readinto")
+            else ()
+        ),
+        converse,
+        converse_stream,
+        converse_stream_in_two_goes,
+        invoke,
+        invoke_in_chunks,
+        invoke_unread,
+        invoke_stream,
+        invoke_claude,
+        invoke_claude_stream,
+    )
+)
 
 
 async def start_converse(client: Any) -> Any:

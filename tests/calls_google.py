@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from google import genai
 
-from .calls import SYSTEM, Notes, Reply, Shape, done, types
+from tests.calls import SYSTEM, Notes, Reply, Shape, done, types
 
 GEMINI: Final = "gemini-2.5-flash"
 LONG: Final = SYSTEM * 3
@@ -20,7 +20,10 @@ CALL: Final[Mapping[str, Any]] = {"model": GEMINI, "contents": ASK, "config": CO
 
 def options(url: str) -> dict[str, Any]:
     """A client of the Gemini API on loopback."""
-    return {"api_key": "secret-key", "http_options": {"base_url": url, "retry_options": {"attempts": 1}}}
+    return {
+        "api_key": "secret-key",
+        "http_options": {"base_url": url, "retry_options": {"attempts": 1}},
+    }
 
 
 @asynccontextmanager
@@ -69,7 +72,9 @@ async def chat_message(client: Any) -> Notes:
 
 
 async def chat_message_stream(client: Any) -> Notes:
-    return await types(await done(client.chats.create(model=GEMINI, config=CONFIG).send_message_stream(ASK)))
+    return await types(
+        await done(client.chats.create(model=GEMINI, config=CONFIG).send_message_stream(ASK))
+    )
 
 
 def stock(item: str) -> str:
@@ -78,7 +83,11 @@ def stock(item: str) -> str:
 
 
 async def function_calling(client: Any) -> Notes:
-    asked = {"model": GEMINI, "contents": "What is the stock of tents?", "config": {**CONFIG, "tools": [stock]}}
+    asked = {
+        "model": GEMINI,
+        "contents": "What is the stock of tents?",
+        "config": {**CONFIG, "tools": [stock]},
+    }
     made = await done(client.models.generate_content(**asked))
     return [type(made).__name__, len(made.automatic_function_calling_history)]
 
@@ -89,17 +98,25 @@ async def interaction(client: Any) -> Notes:
 
 
 async def interaction_stream(client: Any) -> Notes:
-    made = await done(client.interactions.create(model=GEMINI, input=ASK, system_instruction=LONG, stream=True))
+    made = await done(
+        client.interactions.create(model=GEMINI, input=ASK, system_instruction=LONG, stream=True)
+    )
     return await types(made)
 
 
 SHAPES: Final = tuple(
     Shape(use.__name__, use)
     for use in (
-        generate, generate_stream, generate_next, generate_parsed, chat_message, chat_message_stream, function_calling,
+        generate,
+        generate_stream,
+        generate_next,
+        generate_parsed,
+        chat_message,
+        chat_message_stream,
+        function_calling,
         *((interaction, interaction_stream) if find_spec("google.genai.interactions") else ()),
     )
-)  # fmt: skip
+)
 
 
 async def start_content(client: Any) -> Any:
@@ -107,7 +124,12 @@ async def start_content(client: Any) -> Any:
 
 
 async def start_interaction(client: Any) -> Any:
-    return await done(client.interactions.create(model=GEMINI, input=ASK, system_instruction=LONG, stream=True))
+    return await done(
+        client.interactions.create(model=GEMINI, input=ASK, system_instruction=LONG, stream=True)
+    )
 
 
-STREAMS: Final = (start_content, *((start_interaction,) if find_spec("google.genai.interactions") else ()))
+STREAMS: Final = (
+    start_content,
+    *((start_interaction,) if find_spec("google.genai.interactions") else ()),
+)

@@ -7,8 +7,8 @@ from importlib import import_module
 from itertools import repeat
 from typing import Any, Final, NamedTuple
 
-from .calls import Shape
-from .calls_anthropic import (
+from tests.calls import Shape
+from tests.calls_anthropic import (
     ENDINGS,
     TRACED,
     beta,
@@ -29,10 +29,20 @@ from .calls_anthropic import (
 SHAPES: Final = tuple(
     Shape(use.__name__, use, reported=use is not streamed_unread)
     for use in (
-        create, stream, beta, helper_text, helper_final, raw, raw_unparsed, raw_stream, streamed_parse,
-        streamed_events, streamed_unread, with_options,
+        create,
+        stream,
+        beta,
+        helper_text,
+        helper_final,
+        raw,
+        raw_unparsed,
+        raw_stream,
+        streamed_parse,
+        streamed_events,
+        streamed_unread,
+        with_options,
     )
-)  # fmt: skip
+)
 
 AWS: Final = {"aws_access_key": "a", "aws_secret_key": "s", "aws_region": "us-east-1"}
 
@@ -59,7 +69,12 @@ OTHERS: Final = (
     ),
     Platform("foundry", "AnthropicFoundry", {"api_key": "k"}, "anthropic", "/anthropic"),
     Platform("aws", "AnthropicAWS", {**AWS, "workspace_id": "w"}, "anthropic"),
-    Platform("google_cloud", "AnthropicGoogleCloud", {"token_provider": lambda: "t", "workspace_id": "w"}, "anthropic"),
+    Platform(
+        "google_cloud",
+        "AnthropicGoogleCloud",
+        {"token_provider": lambda: "t", "workspace_id": "w"},
+        "anthropic",
+    ),
 )
 
 
@@ -78,13 +93,18 @@ def _kit(kinds: Iterable[tuple[str, Callable[..., Any], Platform]]) -> dict[str,
     found = list(kinds)
     return {
         "shapes": SHAPES,
-        "clients": {kind: connected(made, on.path, **on.options, **TRACED) for kind, made, on in found},
+        "clients": {
+            kind: connected(made, on.path, **on.options, **TRACED) for kind, made, on in found
+        },
         "providers": {kind: on.provider for kind, _, on in found},
     }
 
 
 KITS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "bedrock-claude": {**_kit(zip(("sync", "async"), classes(BEDROCK), repeat(BEDROCK), strict=False)), **ENDINGS},
+    "bedrock-claude": {
+        **_kit(zip(("sync", "async"), classes(BEDROCK), repeat(BEDROCK), strict=False)),
+        **ENDINGS,
+    },
     "claude": _kit((made.__name__, made, on) for on in OTHERS for made in classes(on)),
 }
 """Bedrock's streams have a framing of their own, so its endings are tried too; the others end as Anthropic's do."""

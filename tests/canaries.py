@@ -20,17 +20,18 @@ from promptcache.meters import Meters
 from promptcache.observer import Observer
 from promptcache.patch import litellm
 from promptcache.patch.drive import Patches
-
-from .calls import HTTP
-from .calls_bedrock import CLAUDE, NOVA, boto3
-from .conftest import Telemetry
-from .test_litellm import MODULE, AsyncHTTPHandler, HTTPHandler
+from tests.calls import HTTP
+from tests.calls_bedrock import CLAUDE, NOVA, boto3
+from tests.conftest import Telemetry
+from tests.test_litellm import MODULE, AsyncHTTPHandler, HTTPHandler
 
 CANARY: Final = "canary-7f3a"
 SYSTEM: Final = f"{CANARY} " * 1500
 SCHEMA: Final[Mapping[str, Any]] = {
-    "type": "object", "description": CANARY, "properties": {f"{CANARY}_field": {"type": "string", "enum": [CANARY]}},
-}  # fmt: skip
+    "type": "object",
+    "description": CANARY,
+    "properties": {f"{CANARY}_field": {"type": "string", "enum": [CANARY]}},
+}
 HEADERS: Final = {"x-canary": CANARY, CANARY: "a name"}
 PDF: Final = b64encode(CANARY.encode()).decode()
 
@@ -52,12 +53,20 @@ def forms() -> Iterator[bytes]:
 def hashes() -> Iterator[bytes]:
     """What any keyless hash would make of the canaries, by its first 16 hex digits or its bytes."""
     block = {"role": "system", "content": SYSTEM}
-    texts = [CANARY, SYSTEM, SYSTEM.strip(), *(json.dumps(it, separators=(",", ":")) for it in (SYSTEM, block, SCHEMA))]
+    texts = [
+        CANARY,
+        SYSTEM,
+        SYSTEM.strip(),
+        *(json.dumps(it, separators=(",", ":")) for it in (SYSTEM, block, SCHEMA)),
+    ]
     for text in texts:
         for kind in (md5, sha1, sha256, blake2b, blake2s):
             digest = kind(text.encode()).digest()
             yield from (digest[:8], digest[:8].hex().encode())
-        yield from (blake2b(text.encode(), digest_size=size).digest().hex()[:16].encode() for size in (8, 16, 32))
+        yield from (
+            blake2b(text.encode(), digest_size=size).digest().hex()[:16].encode()
+            for size in (8, 16, 32)
+        )
 
 
 def with_userinfo(url: str) -> str:
@@ -77,27 +86,46 @@ def broken(stream: Any) -> None:
 
 def openai_road(url: str, telemetry: Telemetry) -> None:
     tool = {"name": f"{CANARY}_tool", "description": CANARY, "parameters": SCHEMA}
-    called = {"id": CANARY, "type": "function", "function": {"name": f"{CANARY}_tool", "arguments": CANARY}}
+    called = {
+        "id": CANARY,
+        "type": "function",
+        "function": {"name": f"{CANARY}_tool", "arguments": CANARY},
+    }
     user = {"role": "user", "name": CANARY, "content": [{"type": "text", "text": CANARY}]}
     asked: dict[str, Any] = {
         "model": "gpt-6-sol",
         "messages": [
-            {"role": "system", "content": SYSTEM}, user, {"role": "assistant", "tool_calls": [called]},
+            {"role": "system", "content": SYSTEM},
+            user,
+            {"role": "assistant", "tool_calls": [called]},
             {"role": "tool", "tool_call_id": CANARY, "content": CANARY},
         ],
         "tools": [{"type": "function", "function": tool}],
-        "user": CANARY, "prompt_cache_key": CANARY, "metadata": {CANARY: CANARY},
-        "extra_headers": HEADERS, "extra_query": {"canary": CANARY}, "extra_body": {CANARY: CANARY},
-    }  # fmt: skip
-    moved = {**asked, "messages": [{"role": "system", "content": f"{CANARY} {SYSTEM}"}, *asked["messages"][1:]]}
+        "user": CANARY,
+        "prompt_cache_key": CANARY,
+        "metadata": {CANARY: CANARY},
+        "extra_headers": HEADERS,
+        "extra_query": {"canary": CANARY},
+        "extra_body": {CANARY: CANARY},
+    }
+    moved = {
+        **asked,
+        "messages": [{"role": "system", "content": f"{CANARY} {SYSTEM}"}, *asked["messages"][1:]],
+    }
     file = {"type": "input_file", "filename": f"{CANARY}.pdf", "file_data": PDF}
     image = {"type": "input_image", "image_url": f"https://{CANARY}/{CANARY}"}
     response: dict[str, Any] = {
-        "model": "gpt-6-sol", "instructions": SYSTEM, "safety_identifier": CANARY, "extra_headers": HEADERS,
-        "input": [{"role": "user", "content": [file, image]}], "tools": [{"type": "function", **tool, "strict": False}],
-    }  # fmt: skip
+        "model": "gpt-6-sol",
+        "instructions": SYSTEM,
+        "safety_identifier": CANARY,
+        "extra_headers": HEADERS,
+        "input": [{"role": "user", "content": [file, image]}],
+        "tools": [{"type": "function", **tool, "strict": False}],
+    }
     address = f"{with_userinfo(url)}/v1"
-    with openai.OpenAI(base_url=address, api_key=CANARY, organization=CANARY, max_retries=0) as client:
+    with openai.OpenAI(
+        base_url=address, api_key=CANARY, organization=CANARY, max_retries=0
+    ) as client:
         create: Any = client.chat.completions.create
         respond: Any = client.responses.create
         for ask, body in ((create, asked), (create, moved), (respond, response)):
@@ -109,7 +137,9 @@ def openai_road(url: str, telemetry: Telemetry) -> None:
                 create(**{**asked, "extra_headers": {"x-emulator-fault": fault, **HEADERS}})
         with suppress(openai.APIError, AppError):
             list(create(**{**asked, "extra_headers": {"x-emulator-fault": "drop=2"}}, stream=True))
-    with openai.OpenAI(base_url=address, api_key=CANARY, max_retries=0, http_client=failing()) as client:
+    with openai.OpenAI(
+        base_url=address, api_key=CANARY, max_retries=0, http_client=failing()
+    ) as client:
         create = client.chat.completions.create
         with suppress(openai.APIError, AppError):
             create(**asked)
@@ -126,16 +156,20 @@ def anthropic_road(url: str, telemetry: Telemetry) -> None:
     used = {"type": "tool_use", "id": CANARY, "name": f"{CANARY}_tool", "input": {CANARY: CANARY}}
     result = {"type": "tool_result", "tool_use_id": CANARY, "content": CANARY}
     asked: dict[str, Any] = {
-        "model": "claude-sonnet-5", "max_tokens": 50,
+        "model": "claude-sonnet-5",
+        "max_tokens": 50,
         "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
         "messages": [
             {"role": "user", "content": [document, {"type": "text", "text": CANARY}]},
-            {"role": "assistant", "content": [used]}, {"role": "user", "content": [result]},
+            {"role": "assistant", "content": [used]},
+            {"role": "user", "content": [result]},
         ],
         "tools": [{"name": f"{CANARY}_tool", "description": CANARY, "input_schema": SCHEMA}],
-        "metadata": {"user_id": CANARY}, "stop_sequences": [CANARY],
-        "extra_headers": HEADERS, "extra_query": {"canary": CANARY},
-    }  # fmt: skip
+        "metadata": {"user_id": CANARY},
+        "stop_sequences": [CANARY],
+        "extra_headers": HEADERS,
+        "extra_query": {"canary": CANARY},
+    }
     moved = {**asked, "system": [{**asked["system"][0], "text": f"{CANARY} {SYSTEM}"}]}
     with anthropic.Anthropic(base_url=with_userinfo(url), api_key=CANARY, max_retries=0) as client:
         create: Any = client.messages.create
@@ -146,33 +180,59 @@ def anthropic_road(url: str, telemetry: Telemetry) -> None:
         for fault in ("529", "reset"):
             with suppress(anthropic.APIError, AppError):
                 create(**{**asked, "extra_headers": {"x-emulator-fault": fault, **HEADERS}})
-    with anthropic.Anthropic(base_url=url, api_key=CANARY, max_retries=0, http_client=failing()) as client:
+    with anthropic.Anthropic(
+        base_url=url, api_key=CANARY, max_retries=0, http_client=failing()
+    ) as client:
         create = client.messages.create
         with suppress(anthropic.APIError, AppError):
             create(**asked)
 
 
 def gemini_road(url: str, telemetry: Telemetry) -> None:
-    options: Any = {"base_url": with_userinfo(url), "headers": HEADERS, "retry_options": {"attempts": 1}}
-    file = {"file_data": {"file_uri": f"https://{CANARY}", "display_name": CANARY, "mime_type": "text/plain"}}
+    options: Any = {
+        "base_url": with_userinfo(url),
+        "headers": HEADERS,
+        "retry_options": {"attempts": 1},
+    }
+    file = {
+        "file_data": {
+            "file_uri": f"https://{CANARY}",
+            "display_name": CANARY,
+            "mime_type": "text/plain",
+        }
+    }
     inline = {"inline_data": {"data": CANARY.encode(), "mime_type": "application/pdf"}}
     contents: Any = [{"role": "user", "parts": [{"text": CANARY}, inline]}]
-    tools = [{"function_declarations": [{"name": f"{CANARY}_t", "description": CANARY, "parameters": None}]}]
+    tools = [
+        {
+            "function_declarations": [
+                {"name": f"{CANARY}_t", "description": CANARY, "parameters": None}
+            ]
+        }
+    ]
     with genai.Client(api_key=CANARY, http_options=options) as client:
         models: Any = client.models
         for system in (SYSTEM * 3, f"{CANARY} {SYSTEM * 3}"):
             config: Any = {"system_instruction": system, "tools": tools, "stop_sequences": [CANARY]}
-            asked: dict[str, Any] = {"model": "gemini-2.5-flash", "contents": contents, "config": config}
+            asked: dict[str, Any] = {
+                "model": "gemini-2.5-flash",
+                "contents": contents,
+                "config": config,
+            }
             models.generate_content(**asked)
             broken(models.generate_content_stream(**asked))
             list(models.generate_content_stream(**asked))
         with suppress(genai.errors.APIError):
-            models.generate_content(model="gemini-2.5-flash", contents=[{"role": "user", "parts": [file]}])
+            models.generate_content(
+                model="gemini-2.5-flash", contents=[{"role": "user", "parts": [file]}]
+            )
         made = client.caches.create(
             model="gemini-2.5-flash",
             config={"display_name": CANARY, "system_instruction": SYSTEM * 3, "contents": contents},
         )
-        models.generate_content(model="gemini-2.5-flash", contents=CANARY, config={"cached_content": made.name})
+        models.generate_content(
+            model="gemini-2.5-flash", contents=CANARY, config={"cached_content": made.name}
+        )
         with suppress(genai.errors.APIError):
             client.caches.get(name=f"cachedContents/none?key={CANARY}")
         client.caches.delete(name=str(made.name))
@@ -180,15 +240,26 @@ def gemini_road(url: str, telemetry: Telemetry) -> None:
 
 def bedrock_road(url: str, telemetry: Telemetry) -> None:
     once = import_module("botocore.config").Config(retries={"max_attempts": 0})
-    keys = {"aws_access_key_id": CANARY, "aws_secret_access_key": CANARY, "aws_session_token": CANARY}
-    client = boto3.Session(region_name="us-east-1", **keys).client("bedrock-runtime", endpoint_url=url, config=once)
+    keys = {
+        "aws_access_key_id": CANARY,
+        "aws_secret_access_key": CANARY,
+        "aws_session_token": CANARY,
+    }
+    client = boto3.Session(region_name="us-east-1", **keys).client(
+        "bedrock-runtime", endpoint_url=url, config=once
+    )
     tool = {"name": "canary_tool", "description": CANARY, "inputSchema": {"json": SCHEMA}}
     document = {"document": {"format": "pdf", "name": CANARY, "source": {"bytes": CANARY.encode()}}}
     body: dict[str, Any] = {
         "system": [{"text": SYSTEM}, {"cachePoint": {"type": "default"}}],
         "messages": [{"role": "user", "content": [{"text": CANARY}, document]}],
     }
-    call = {**body, "modelId": CLAUDE, "toolConfig": {"tools": [{"toolSpec": tool}]}, "requestMetadata": {"a": CANARY}}
+    call = {
+        **body,
+        "modelId": CLAUDE,
+        "toolConfig": {"tools": [{"toolSpec": tool}]},
+        "requestMetadata": {"a": CANARY},
+    }
     moved = {**call, "system": [{"text": f"{CANARY} {SYSTEM}"}, *body["system"][1:]]}
     nova = {
         "schemaVersion": "messages-v1",
@@ -196,16 +267,20 @@ def bedrock_road(url: str, telemetry: Telemetry) -> None:
         "messages": [{"role": "user", "content": [{"text": CANARY}]}],
     }
     claude = {
-        "anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": CANARY}],
+        "anthropic_version": "bedrock-2023-05-31",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": CANARY}],
         "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
-    }  # fmt: skip
+    }
     for asked in (call, moved):
         client.converse(**asked)
         broken(client.converse_stream(**asked)["stream"])
         list(client.converse_stream(**asked)["stream"])
     for model, given in ((NOVA, nova), (CLAUDE, claude)):
         client.invoke_model(modelId=model, body=json.dumps(given))["body"].read()
-        list(client.invoke_model_with_response_stream(modelId=model, body=json.dumps(given))["body"])
+        list(
+            client.invoke_model_with_response_stream(modelId=model, body=json.dumps(given))["body"]
+        )
     client.meta.events.register("before-send", raises)
     with suppress(AppError, import_module("botocore.exceptions").HTTPClientError):
         client.converse(**call)
@@ -218,16 +293,34 @@ def litellm_road(url: str, telemetry: Telemetry) -> None:
     patches.module = SimpleNamespace(HTTPHandler=HTTPHandler, AsyncHTTPHandler=AsyncHTTPHandler)
     meters = Meters(telemetry.meters.get_meter("promptcache"))
     settings = telemetry_settings(telemetry)
-    patches.install(litellm.TARGETS[MODULE], Observer(settings, telemetry.tracers.get_tracer("promptcache"), meters))
+    patches.install(
+        litellm.TARGETS[MODULE],
+        Observer(settings, telemetry.tracers.get_tracer("promptcache"), meters),
+    )
     handler = HTTPHandler()
     headers = {"x-api-key": CANARY, "authorization": f"Bearer {CANARY}", **HEADERS}
     address, user = with_userinfo(url), {"role": "user", "content": CANARY}
-    log = SimpleNamespace(model_call_details={"custom_llm_provider": "deepseek", "api_key": CANARY, "messages": [user]})
-    chat = {"model": "deepseek-chat", "messages": [{"role": "system", "content": SYSTEM}, user], "user": CANARY}
+    log = SimpleNamespace(
+        model_call_details={
+            "custom_llm_provider": "deepseek",
+            "api_key": CANARY,
+            "messages": [user],
+        }
+    )
+    chat = {
+        "model": "deepseek-chat",
+        "messages": [{"role": "system", "content": SYSTEM}, user],
+        "user": CANARY,
+    }
     gemini = {"contents": [{"role": "user", "parts": [{"text": SYSTEM}]}], "labels": {"a": CANARY}}
     with handler.client:
         for body in (chat, {**chat, "stream": True}):
-            handler.post(f"{address}/v1/chat/completions?{CANARY}", json=body, headers=headers, logging_obj=log)
+            handler.post(
+                f"{address}/v1/chat/completions?{CANARY}",
+                json=body,
+                headers=headers,
+                logging_obj=log,
+            )
         path = f"v1beta/models/gemini-2.5-flash:generateContent?key={CANARY}"
         handler.post(f"{address}/{path}", json=gemini, headers=headers)
         handler.client.event_hooks["request"].append(raises)

@@ -22,7 +22,10 @@ from promptcache.emulator.engine import Emulator
 from promptcache.emulator.server import running
 
 # No timed test: a busy machine is not a failure. `make fuzz` runs the same properties for longer.
-_ANY_PACE: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+_ANY_PACE: dict[str, Any] = {
+    "deadline": None,
+    "suppress_health_check": [hypothesis.HealthCheck.too_slow],
+}
 hypothesis.settings.register_profile("default", **_ANY_PACE)
 hypothesis.settings.register_profile("fuzz", max_examples=100_000, **_ANY_PACE)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
@@ -50,7 +53,10 @@ class Telemetry:
 
     def instrument(self, settings: Settings | None = None, **more: Any) -> None:
         PromptCacheInstrumentor().instrument(
-            tracer_provider=self.tracers, meter_provider=self.meters, settings=settings or Settings(), **more
+            tracer_provider=self.tracers,
+            meter_provider=self.meters,
+            settings=settings or Settings(),
+            **more,
         )
 
     @property
@@ -106,7 +112,9 @@ def telemetry() -> Iterator[Telemetry]:
 def instrumented() -> Iterator[Callable[..., Telemetry]]:
     """Makes an instrumented process with the test's own settings or sampler."""
 
-    def make(settings: Settings | None = None, sampler: Sampler = ALWAYS_ON, **more: Any) -> Telemetry:
+    def make(
+        settings: Settings | None = None, sampler: Sampler = ALWAYS_ON, **more: Any
+    ) -> Telemetry:
         made = Telemetry(sampler)
         made.instrument(settings, **more)
         return made

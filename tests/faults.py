@@ -21,18 +21,35 @@ APART: Final = (
     *(
         f"promptcache.{part}"
         for part in (
-            "emulator", "cli", "commands", "causes", "exits", "prices_command", "prices.build", "prices.overlay",
-            "prices.own", "prices.breakeven",
+            "emulator",
+            "cli",
+            "commands",
+            "causes",
+            "exits",
+            "prices_command",
+            "prices.build",
+            "prices.overlay",
+            "prices.own",
+            "prices.breakeven",
         )
     ),
     *(
         f"promptcache_exporters.{part}"
         for part in (
-            "alerts", "command", "explain", "export_command", "figures", "html", "parquet", "report", "sums", "unread",
+            "alerts",
+            "command",
+            "explain",
+            "export_command",
+            "figures",
+            "html",
+            "parquet",
+            "report",
+            "sums",
+            "unread",
             "wording",
         )
     ),
-)  # fmt: skip
+)
 """What runs by hand, in a process of its own: never where an application could notice."""
 
 KERNEL: Final = frozenset(
@@ -122,7 +139,11 @@ def functions() -> dict[CodeType, list[FunctionType]]:
     for item in gc.get_objects():
         if isinstance(item, FunctionType):
             name = f"{item.__module__}.{item.__qualname__}"
-            if name.startswith((*OURS, THEIRS, AREAS["clock"])) and not name.startswith(APART) and name not in KERNEL:
+            if (
+                name.startswith((*OURS, THEIRS, AREAS["clock"]))
+                and not name.startswith(APART)
+                and name not in KERNEL
+            ):
                 found.setdefault(item.__code__, []).append(item)
     return found
 

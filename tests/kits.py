@@ -11,7 +11,19 @@ from typing import Any, Final
 
 import openai
 
-from .calls import CHAT, HTTP, OPENAI, Notes, Shape, chat, chat_started, done, offered, responses_started, types
+from tests.calls import (
+    CHAT,
+    HTTP,
+    OPENAI,
+    Notes,
+    Shape,
+    chat,
+    chat_started,
+    done,
+    offered,
+    responses_started,
+    types,
+)
 
 Client = Callable[[str], AbstractAsyncContextManager[Any]]
 """Makes a client for the emulator at an address, and closes it."""
@@ -52,7 +64,15 @@ def _calls(name: str, *modules: str) -> tuple[Kit, ...]:
     if not all(find_spec(module.partition(".")[0]) and find_spec(module) for module in modules):
         return ()
     calls = import_module(f".calls_{name}", __package__)
-    return (Kit(name, calls.SHAPES, calls.CLIENTS, getattr(calls, "STREAMS", ()), **getattr(calls, "ENDINGS", {})),)
+    return (
+        Kit(
+            name,
+            calls.SHAPES,
+            calls.CLIENTS,
+            getattr(calls, "STREAMS", ()),
+            **getattr(calls, "ENDINGS", {}),
+        ),
+    )
 
 
 async def _groq_stream(client: Any) -> Notes:
@@ -64,7 +84,9 @@ def _groq(kind: str) -> Client:
     @asynccontextmanager
     async def client(url: str) -> AsyncGenerator[Any]:
         make = getattr(import_module("groq"), kind)
-        made = make(base_url=url, api_key="k", max_retries=0, default_headers={"x-emulator-usage": "groq"})
+        made = make(
+            base_url=url, api_key="k", max_retries=0, default_headers={"x-emulator-usage": "groq"}
+        )
         yield made
         await done(made.close())
 
@@ -76,7 +98,8 @@ KITS: Final = (
         "openai",
         OPENAI,
         {"sync": _openai(openai.OpenAI), "async": _openai(openai.AsyncOpenAI)},
-        starts={"chat": chat_started} | ({"responses": responses_started} if offered("responses.create") else {}),
+        starts={"chat": chat_started}
+        | ({"responses": responses_started} if offered("responses.create") else {}),
         errors=openai,
     ),
     *_calls("anthropic", "anthropic"),

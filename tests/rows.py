@@ -46,9 +46,13 @@ START: Final = 1_790_000_000
 """Epoch seconds of the first call of `record`; the others follow a minute apart."""
 
 
-def tracers(exporter: SpanExporter, service: str = "shop", sampler: Sampler = ALWAYS_ON) -> TracerProvider:
+def tracers(
+    exporter: SpanExporter, service: str = "shop", sampler: Sampler = ALWAYS_ON
+) -> TracerProvider:
     """A provider that exports every span as it ends."""
-    provider = TracerProvider(resource=Resource({"service.name": service}), sampler=sampler, shutdown_on_exit=False)
+    provider = TracerProvider(
+        resource=Resource({"service.name": service}), sampler=sampler, shutdown_on_exit=False
+    )
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     return provider
 
@@ -57,7 +61,9 @@ def span_of(provider: TracerProvider, attributes: Mapping[str, Any], at: float =
     """Ends one span with `attributes`, less those that are None, begun at `at` and two seconds long."""
     start = int(at * 1e9)
     known = {name: value for name, value in attributes.items() if value is not None}
-    span = provider.get_tracer("test").start_span("chat", kind=SpanKind.CLIENT, attributes=known, start_time=start)
+    span = provider.get_tracer("test").start_span(
+        "chat", kind=SpanKind.CLIENT, attributes=known, start_time=start
+    )
     span.end(start + 2_000_000_000)
 
 
@@ -75,11 +81,16 @@ def rows(path: Path) -> list[dict[str, Any]]:
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
     try:
-        return [dict(row) for row in connection.execute(f"SELECT * FROM {table.NAME} ORDER BY rowid")]  # our name
+        return [
+            dict(row) for row in connection.execute(f"SELECT * FROM {table.NAME} ORDER BY rowid")
+        ]  # our name
     finally:
         connection.close()
 
 
 def spans(*attributes: Mapping[str, Any]) -> list[ReadableSpan]:
     """Ended spans without a context, each with changes to `HIT`."""
-    return [ReadableSpan("chat", attributes={**HIT, **more}, start_time=1, end_time=2) for more in attributes]
+    return [
+        ReadableSpan("chat", attributes={**HIT, **more}, start_time=1, end_time=2)
+        for more in attributes
+    ]

@@ -25,11 +25,17 @@ from promptcache.commands import app
 from promptcache.exits import Exit
 from promptcache.model import Call, Facts, Request, Usage, Verdict
 from promptcache_exporters.alerts import datadog, honeycomb, newrelic, prometheus, promql, signoz
-from promptcache_exporters.alerts.definition import ALLOWED, BY, DEFAULT, LABELS, Definition, seconds
+from promptcache_exporters.alerts.definition import (
+    ALLOWED,
+    BY,
+    DEFAULT,
+    LABELS,
+    Definition,
+    seconds,
+)
 from promptcache_exporters.alerts.definition import METRICS as CONTRACT
 from promptcache_exporters.alerts.files import BACKENDS, MADE, files
-
-from .rows import record
+from tests.rows import record
 
 ROOT = Path(__file__).parent.parent
 OURS = {row.name for row in OWN} | {SHORTFALL_TOKENS}
@@ -219,12 +225,16 @@ def test_a_trigger_obeys_the_limits_of_honeycomb() -> None:
             assert trigger["frequency"] % 60 == 0
             assert 1 <= trigger["threshold"]["exceeded_limit"] <= 5
             assert len(trigger["description"]) <= 1023
-            assert not ("formulas" in query and "filters" in query), "named calculations filter each for itself"
+            assert not ("formulas" in query and "filters" in query), (
+                "named calculations filter each for itself"
+            )
 
 
 def test_terraform_names_only_what_it_defines() -> None:
     text = files("honeycomb", DEFAULT)["honeycomb/promptcache.tf"]
-    defined = {".".join(pair) for pair in re.findall(r'^resource "(\w+)" "(\w+)"', text, re.MULTILINE)}
+    defined = {
+        ".".join(pair) for pair in re.findall(r'^resource "(\w+)" "(\w+)"', text, re.MULTILINE)
+    }
     used = set(re.findall(r"(honeycombio_\w+\.\w+)\.id", text))
     assert used
     assert used <= defined
@@ -232,7 +242,11 @@ def test_terraform_names_only_what_it_defines() -> None:
 
 
 def test_dotted_metric_names_are_those_of_the_contract() -> None:
-    texts = [str(datadog.monitors(DEFAULT)), str(newrelic.conditions(DEFAULT)), str(signoz.rules(DEFAULT))]
+    texts = [
+        str(datadog.monitors(DEFAULT)),
+        str(newrelic.conditions(DEFAULT)),
+        str(signoz.rules(DEFAULT)),
+    ]
     for text in texts:
         found = set(re.findall(r"promptcache\.[a-z_.]+(?<!\.)", text))
         assert found & METRICS
@@ -256,14 +270,21 @@ def test_left_out_outcomes_are_in_every_file(backend: str) -> None:
 
 def call(read: int | None, tokens: int) -> Call:
     request = Request("openai", "openai", "chat", "m", None, None, False, {}, b"", 0.0)
-    return Call(request, Facts(), Verdict("hit"), usage=Usage(tokens, tokens - (read or 0), read, None))
+    return Call(
+        request, Facts(), Verdict("hit"), usage=Usage(tokens, tokens - (read or 0), read, None)
+    )
 
 
 @given(
-    st.lists(st.integers(0, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), min_size=1),
+    st.lists(
+        st.integers(0, 100_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))),
+        min_size=1,
+    ),
     st.sampled_from([0.25, 0.5, 0.75]),
 )
-def test_the_sum_of_shortfalls_is_the_ratio_of_sums(calls: list[tuple[int, int]], target: float) -> None:
+def test_the_sum_of_shortfalls_is_the_ratio_of_sums(
+    calls: list[tuple[int, int]], target: float
+) -> None:
     short = sum(shortfall(call(read, tokens), target) or 0.0 for read, tokens in calls)
     read, tokens = (sum(column) for column in zip(*calls, strict=True))
     assert (short > 0) == (tokens > 0 and read / tokens < target)
@@ -288,7 +309,9 @@ def test_the_dashboard_is_sound() -> None:
 def _cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
     assert place["x"] + place["w"] <= 24
     return (
-        (x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])
+        (x, y)
+        for x in range(place["x"], place["x"] + place["w"])
+        for y in range(place["y"], place["y"] + place["h"])
     )
 
 
@@ -298,7 +321,9 @@ def test_the_collector_counts_before_it_samples() -> None:
     assert "signal_to_metrics" in pipes["traces"]["exporters"]
     assert not any("sampling" in name for name in pipes["traces"]["processors"])
     metrics = config["connectors"]["signal_to_metrics"]["spans"]
-    assert all(row["name"].startswith("promptcache.spans.") and row["sum"]["monotonic"] for row in metrics)
+    assert all(
+        row["name"].startswith("promptcache.spans.") and row["sum"]["monotonic"] for row in metrics
+    )
     assert all("AdjustedCount()" in row["sum"]["value"] for row in metrics)
 
 
@@ -315,7 +340,10 @@ def test_jaegers_searches_name_attributes_of_the_contract() -> None:
 
 
 def test_the_runbooks_come_with_the_package() -> None:
-    there = {f"runbooks/{path.name}": path.read_text() for path in (ROOT / "docs" / "runbooks").glob("*.md")}
+    there = {
+        f"runbooks/{path.name}": path.read_text()
+        for path in (ROOT / "docs" / "runbooks").glob("*.md")
+    }
     assert files("runbooks", DEFAULT) == there
 
 
@@ -323,7 +351,10 @@ def test_links_lead_to_where_the_reader_put_the_pages() -> None:
     text = made("prometheus", runbooks="https://wiki.example.com/prompts/")
     (group,) = yaml.safe_load(text)["groups"]
     links = [rule["annotations"]["runbook_url"] for rule in group["rules"] if "alert" in rule]
-    pages = {f"https://wiki.example.com/prompts/{name.partition('/')[2]}" for name in files("runbooks", DEFAULT)}
+    pages = {
+        f"https://wiki.example.com/prompts/{name.partition('/')[2]}"
+        for name in files("runbooks", DEFAULT)
+    }
     assert set(links) < pages
     assert "--runbooks https://..." in made("prometheus")
     assert "--runbooks https://..." not in text
@@ -342,19 +373,28 @@ def test_a_runbook_has_its_parts_and_names_real_causes(
     assert len(re.findall(r"^```(?:promql|sh)$", text, re.MULTILINE)) == 3
     assert "## Usual causes" in text
     named = {
-        word for line in text.splitlines() if "reason `" in line for word in re.findall(r"`([a-z]+_[a-z_]+)`", line)
+        word
+        for line in text.splitlines()
+        if "reason `" in line
+        for word in re.findall(r"`([a-z]+_[a-z_]+)`", line)
     }
     assert named <= {*CAUSES, "not_requested"}
     record(tmp_path / "promptcache.db", {})
     monkeypatch.chdir(tmp_path)
     for command in re.findall(r"^promptcache (.*)$", text, re.MULTILINE):
-        assert CliRunner().invoke(app, command.split()).exit_code in {Exit.OK, Exit.NO_CALLS}, command
+        assert CliRunner().invoke(app, command.split()).exit_code in {Exit.OK, Exit.NO_CALLS}, (
+            command
+        )
 
 
-def test_the_recipes_of_the_page_run_as_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_recipes_of_the_page_run_as_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     printed = re.findall(
-        r"^promptcache (alerts .*)$|`promptcache (alerts \w+)`", (ROOT / "docs" / "alerts.md").read_text(), re.M
+        r"^promptcache (alerts .*)$|`promptcache (alerts \w+)`",
+        (ROOT / "docs" / "alerts.md").read_text(),
+        re.M,
     )
     assert len(printed) > 4
     for command in (first or second for first, second in printed):

@@ -9,29 +9,43 @@ import pytest
 from openai import OpenAI
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, TraceIdRatioBased
 
-from .conftest import Telemetry
+from tests.conftest import Telemetry
 
 CALLS = 40
-PROMPT = "Rule: a parcel that is more than five working days late may be sent again at no charge. " * 120
+PROMPT = (
+    "Rule: a parcel that is more than five working days late may be sent again at no charge. " * 120
+)
 
 
-@pytest.mark.parametrize("sampler", [ALWAYS_OFF, TraceIdRatioBased(0.01), ALWAYS_ON], ids=["0 %", "1 %", "100 %"])
-def test_metrics_count_every_call(instrumented: Callable[..., Telemetry], emulator_url: str, sampler: Sampler) -> None:
+@pytest.mark.parametrize(
+    "sampler", [ALWAYS_OFF, TraceIdRatioBased(0.01), ALWAYS_ON], ids=["0 %", "1 %", "100 %"]
+)
+def test_metrics_count_every_call(
+    instrumented: Callable[..., Telemetry], emulator_url: str, sampler: Sampler
+) -> None:
     telemetry = instrumented(sampler=sampler)
     with OpenAI(base_url=f"{emulator_url}/v1", api_key="none") as client:
         said = [
-            client.chat.completions.create(model="gpt-5.4", messages=[{"role": "user", "content": PROMPT}]).usage
+            client.chat.completions.create(
+                model="gpt-5.4", messages=[{"role": "user", "content": PROMPT}]
+            ).usage
             for _ in range(CALLS)
         ]
     read = sum(
-        (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0 for usage in said if usage
+        (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0
+        for usage in said
+        if usage
     )
     assert read
     assert telemetry.metric("promptcache.calls") == CALLS
     assert telemetry.metric("promptcache.call.duration") == CALLS
-    assert telemetry.metric("promptcache.input.tokens") == sum(usage.prompt_tokens for usage in said if usage)
+    assert telemetry.metric("promptcache.input.tokens") == sum(
+        usage.prompt_tokens for usage in said if usage
+    )
     assert telemetry.metric("promptcache.read.tokens") == read
-    assert len(telemetry.spans) == CALLS if sampler is ALWAYS_ON else len(telemetry.spans) < CALLS / 2
+    assert (
+        len(telemetry.spans) == CALLS if sampler is ALWAYS_ON else len(telemetry.spans) < CALLS / 2
+    )
 
 
 def test_the_page_on_sampling_names_this_file() -> None:

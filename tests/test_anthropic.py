@@ -34,7 +34,11 @@ def prompt(**body: Any) -> Prompt:
 
 
 def marks(made: Prompt) -> list[str]:
-    return [f"{block.section}[{block.index}] {block.mark}".strip() for block in made.blocks if block.mark is not None]
+    return [
+        f"{block.section}[{block.index}] {block.mark}".strip()
+        for block in made.blocks
+        if block.mark is not None
+    ]
 
 
 def told(events: list[dict[str, Any]]) -> Facts:
@@ -45,7 +49,11 @@ def told(events: list[dict[str, Any]]) -> Facts:
 @pytest.mark.parametrize("case", REPORTED, ids=lambda case: case["name"])
 def test_reported_usage(case: dict[str, Any]) -> None:
     facts = told(case["events"])
-    expected: dict[str, Any] = {"write_by_ttl": {}, **case["usage"], "issues": tuple(case["usage"].get("issues", ()))}
+    expected: dict[str, Any] = {
+        "write_by_ttl": {},
+        **case["usage"],
+        "issues": tuple(case["usage"].get("issues", ())),
+    }
     assert MESSAGES.usage(facts) == Usage(**expected)
     assert facts.id == "msg_01"
     assert {name: getattr(facts, name) for name in case["facts"]} == case["facts"]
@@ -53,7 +61,12 @@ def test_reported_usage(case: dict[str, Any]) -> None:
 
 
 COUNT: Final = st.one_of(
-    st.none(), st.booleans(), st.integers(-5, 10**13), st.floats(), st.text(max_size=2), st.lists(st.integers())
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 10**13),
+    st.floats(),
+    st.text(max_size=2),
+    st.lists(st.integers()),
 )
 SPENT: Final = st.fixed_dictionaries(
     {},
@@ -65,7 +78,8 @@ SPENT: Final = st.fixed_dictionaries(
         "cache_creation": st.one_of(
             COUNT,
             st.fixed_dictionaries(
-                {}, optional={"ephemeral_5m_input_tokens": COUNT, "ephemeral_1h_input_tokens": COUNT}
+                {},
+                optional={"ephemeral_5m_input_tokens": COUNT, "ephemeral_1h_input_tokens": COUNT},
             ),
         ),
         "iterations": st.lists(
@@ -85,7 +99,10 @@ def test_the_classes_are_disjoint_whatever_is_reported(spent: dict[str, Any]) ->
     assert facts is not None
     found = MESSAGES.usage(facts)
     if found is None:
-        assert wire.number(spent.get("input_tokens")) is None or not float(spent["input_tokens"]).is_integer()
+        assert (
+            wire.number(spent.get("input_tokens")) is None
+            or not float(spent["input_tokens"]).is_integer()
+        )
         return
     assert found.uncached + (found.read or 0) + (found.write or 0) == found.input
     assert min(found.uncached, found.read or 0, found.write or 0, found.output or 0) >= 0
@@ -94,16 +111,32 @@ def test_the_classes_are_disjoint_whatever_is_reported(spent: dict[str, Any]) ->
 
 def test_order_is_tools_system_messages_and_marks_keep_their_place() -> None:
     made = prompt(
-        system=[{"type": "text", "text": "s", "cache_control": HOUR}, {"type": "text", "text": "t"}],
-        tools=[{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": {}, "cache_control": MARK}],
+        system=[
+            {"type": "text", "text": "s", "cache_control": HOUR},
+            {"type": "text", "text": "t"},
+        ],
+        tools=[
+            {"name": "a", "input_schema": {}},
+            {"name": "b", "input_schema": {}, "cache_control": MARK},
+        ],
         messages=[
             {
                 "role": "user",
-                "content": [{"type": "text", "text": "x"}, {"type": "text", "text": "y", "cache_control": MARK}],
+                "content": [
+                    {"type": "text", "text": "x"},
+                    {"type": "text", "text": "y", "cache_control": MARK},
+                ],
             }
         ],
     )
-    assert [block.section for block in made.blocks] == ["tools", "tools", "system", "system", "messages", "messages"]
+    assert [block.section for block in made.blocks] == [
+        "tools",
+        "tools",
+        "system",
+        "system",
+        "messages",
+        "messages",
+    ]
     assert marks(made) == ["tools[1]", "system[0] 1h", "messages[1]"]
     assert made.mode == "explicit"
     assert made.blocks[0].kind == "custom"
@@ -114,14 +147,19 @@ def test_order_is_tools_system_messages_and_marks_keep_their_place() -> None:
 
 def test_a_text_is_short_for_a_block() -> None:
     long = prompt(
-        system=[{"type": "text", "text": "s"}], messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}]
+        system=[{"type": "text", "text": "s"}],
+        messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
     )
     assert prompt(system="s") == long
 
 
 def test_marks_inside_a_result_of_a_tool_count_and_leave_its_bytes() -> None:
     def told_by(**mark: Any) -> Prompt:
-        result = {"type": "tool_result", "tool_use_id": "t", "content": [{"type": "text", "text": "x", **mark}]}
+        result = {
+            "type": "tool_result",
+            "tool_use_id": "t",
+            "content": [{"type": "text", "text": "x", **mark}],
+        }
         return prompt(messages=[{"role": "user", "content": [result]}])
 
     plain, marked = told_by(), told_by(cache_control=HOUR)
@@ -130,7 +168,9 @@ def test_marks_inside_a_result_of_a_tool_count_and_leave_its_bytes() -> None:
 
 
 def test_web_search_stands_behind_the_tools() -> None:
-    made = prompt(tools=[{"type": "web_search_20250305"}, {"name": "a", "input_schema": {}}], system="s")
+    made = prompt(
+        tools=[{"type": "web_search_20250305"}, {"name": "a", "input_schema": {}}], system="s"
+    )
     assert [(block.section, block.kind) for block in made.blocks][:3] == [
         ("tools", "custom"),
         ("system", "web_search_20250305"),
@@ -168,13 +208,30 @@ def test_no_output_asked_for_is_a_prewarm() -> None:
         ({"output_config": {"effort": "low"}}, Param("output_config.effort", "low", "messages")),
         ({"speed": "fast"}, Param("speed", "fast", "system")),
         ({"anthropic_beta": ["a"]}, Param("anthropic_beta", ["a"], "none")),
-        ({"messages": [{"role": "user", "content": [{"type": "image"}]}]}, Param("images", True, "messages")),
         (
-            {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": [{"type": "image"}]}]}]},
+            {"messages": [{"role": "user", "content": [{"type": "image"}]}]},
             Param("images", True, "messages"),
         ),
         (
-            {"messages": [{"role": "user", "content": [{"type": "document", "citations": {"enabled": True}}]}]},
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "tool_result", "content": [{"type": "image"}]}],
+                    }
+                ]
+            },
+            Param("images", True, "messages"),
+        ),
+        (
+            {
+                "messages": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "document", "citations": {"enabled": True}}],
+                    }
+                ]
+            },
             Param("citations", True, "system"),
         ),
     ],
@@ -200,7 +257,9 @@ def test_events_that_say_nothing() -> None:
     assert not MESSAGES.dull({"type": "message_delta"})
 
 
-@pytest.mark.parametrize(("error", "failed"), [({"type": "overloaded_error"}, "overloaded_error"), (None, "error")])
+@pytest.mark.parametrize(
+    ("error", "failed"), [({"type": "overloaded_error"}, "overloaded_error"), (None, "error")]
+)
 def test_an_error_in_mid_stream(error: object, failed: str) -> None:
     facts = MESSAGES.read({"type": "error", "error": error})
     assert facts is not None
@@ -232,11 +291,23 @@ def test_results_of_a_batch() -> None:
         ("post", "/v1/messages?beta=true", "anthropic.messages"),
         ("POST", "/v1/messages/count_tokens", None),
         ("POST", "/v1/messages/batches", None),
-        ("GET", "https://api.anthropic.com/v1/messages/batches/msgbatch_1/results", "anthropic.results"),
+        (
+            "GET",
+            "https://api.anthropic.com/v1/messages/batches/msgbatch_1/results",
+            "anthropic.results",
+        ),
         ("GET", "/v1/messages/batches/msgbatch_1", None),
-        ("POST", "/model/anthropic.claude-sonnet-4-5-v1:0/invoke-with-response-stream", "anthropic.messages"),
+        (
+            "POST",
+            "/model/anthropic.claude-sonnet-4-5-v1:0/invoke-with-response-stream",
+            "anthropic.messages",
+        ),
         ("POST", "/model/anthropic.claude-sonnet-4-5-v1:0/invoke", "anthropic.messages"),
-        ("POST", "/projects/p/publishers/anthropic/models/opus:streamRawPredict", "anthropic.messages"),
+        (
+            "POST",
+            "/projects/p/publishers/anthropic/models/opus:streamRawPredict",
+            "anthropic.messages",
+        ),
         ("POST", "/projects/p/publishers/anthropic/models/opus:rawPredict", "anthropic.messages"),
         ("POST", "/projects/p/publishers/anthropic/models/count-tokens:rawPredict", None),
     ],

@@ -9,11 +9,15 @@ from typing import Any, Final
 
 import pytest
 
-from .audit import check
+from tests.audit import check
 
 CLEAN: Final[dict[str, Any]] = {"name": "a", "version": "1", "vulns": []}
 MENDED: Final[dict[str, Any]] = {"name": "b-c", "version": "2", "vulns": []}
-BAD: Final[dict[str, Any]] = {"name": "b-c", "version": "2", "vulns": [{"id": "PYSEC-1", "fix_versions": ["3"]}]}
+BAD: Final[dict[str, Any]] = {
+    "name": "b-c",
+    "version": "2",
+    "vulns": [{"id": "PYSEC-1", "fix_versions": ["3"]}],
+}
 SKIPPED: Final[dict[str, Any]] = {"name": "b-c", "skip_reason": "not found"}
 
 
@@ -32,7 +36,8 @@ def test_what_was_not_looked_up_is_not_clean(
     pypi: Any, osv: Any, code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     answers = {
-        service: json.dumps({"dependencies": it}) if it else "" for service, it in (("pypi", pypi), ("osv", osv))
+        service: json.dumps({"dependencies": it}) if it else ""
+        for service, it in (("pypi", pypi), ("osv", osv))
     }
     program = tmp_path / "pip-audit"
     program.write_text(

@@ -18,11 +18,10 @@ from promptcache.emulator.engine import Emulator
 from promptcache.observer import Batches
 from promptcache_exporters.batch import told
 from promptcache_exporters.sqlite import SQLiteSpanExporter
-
-from .calls import done, each
-from .calls_anthropic import ASKED, CLIENTS
-from .conftest import Telemetry
-from .rows import rows, spans
+from tests.calls import done, each
+from tests.calls_anthropic import ASKED, CLIENTS
+from tests.conftest import Telemetry
+from tests.rows import rows, spans
 
 NAMES = [name for name in CLIENTS if "un" not in name]
 REFUSED: dict[str, Any] = {**ASKED, "messages": []}
@@ -36,17 +35,23 @@ async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIter
 
 async def batch(client: Any, *asked: Any) -> str:
     """The id of a finished batch of these requests."""
-    requests = [{"custom_id": f"c{number}", "params": params} for number, params in enumerate(asked)]
+    requests = [
+        {"custom_id": f"c{number}", "params": params} for number, params in enumerate(asked)
+    ]
     made = await done(client.messages.batches.create(requests=requests))
     assert isinstance(made.id, str)
     return made.id
 
 
 async def read(client: Any, name: str) -> list[str]:
-    return [line.result.type async for line in each(await done(client.messages.batches.results(name)))]
+    return [
+        line.result.type async for line in each(await done(client.messages.batches.results(name)))
+    ]
 
 
-async def test_results_count_once_at_the_batch_price(client: Any, emulator: Emulator, telemetry: Telemetry) -> None:
+async def test_results_count_once_at_the_batch_price(
+    client: Any, emulator: Emulator, telemetry: Telemetry
+) -> None:
     name = await batch(client, ASKED, ASKED, REFUSED)
     assert not telemetry.calls, "a batch is no call before its results are read"
     assert await read(client, name) == ["succeeded", "succeeded", "errored"]
@@ -58,23 +63,38 @@ async def test_results_count_once_at_the_batch_price(client: Any, emulator: Emul
     assert attributes["promptcache.input_tokens"] == sum(truth.input for truth in truths)
     assert attributes["promptcache.read_tokens"] == sum(truth.read for truth in truths) > 0
     assert attributes["gen_ai.response.model"] == ASKED["model"]
-    assert telemetry.metric("promptcache.calls", promptcache__batch=True) == telemetry.metric("promptcache.calls") == 2
+    assert (
+        telemetry.metric("promptcache.calls", promptcache__batch=True)
+        == telemetry.metric("promptcache.calls")
+        == 2
+    )
     assert telemetry.metric("promptcache.call.duration") == 0
-    await done(client.messages.create(**{**ASKED, "messages": [{"role": "user", "content": "Where is my tent?"}]}))
+    await done(
+        client.messages.create(
+            **{**ASKED, "messages": [{"role": "user", "content": "Where is my tent?"}]}
+        )
+    )
     single: Any = telemetry.calls[-1].attributes
-    halves = telemetry.metric("promptcache.cost_without_cache.usd") - single["promptcache.cost.without_cache"]
+    halves = (
+        telemetry.metric("promptcache.cost_without_cache.usd")
+        - single["promptcache.cost.without_cache"]
+    )
     assert halves == pytest.approx(single["promptcache.cost.without_cache"])
 
 
 async def test_a_row_a_result(client: Any, telemetry: Telemetry, tmp_path: Path) -> None:
-    telemetry.tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(tmp_path / "calls.db")))
+    telemetry.tracers.add_span_processor(
+        SimpleSpanProcessor(SQLiteSpanExporter(tmp_path / "calls.db"))
+    )
     await read(client, await batch(client, ASKED, ASKED))
     found = rows(tmp_path / "calls.db")
     (span,) = telemetry.calls
     attributes: Any = span.attributes
     assert [row["batch"] for row in found] == [1, 1]
     assert sum(row["input_tokens"] for row in found) == attributes["promptcache.input_tokens"]
-    assert sum(row["cost_amount"] for row in found) == pytest.approx(attributes["promptcache.cost.amount"])
+    assert sum(row["cost_amount"] for row in found) == pytest.approx(
+        attributes["promptcache.cost.amount"]
+    )
     assert {row["response_model"] for row in found} == {ASKED["model"]}
     assert len({row["span_id"] for row in found}) == len({row["response_id"] for row in found}) == 2
 
@@ -83,7 +103,9 @@ async def test_too_many_results_stand_in_one_row(
     client: Any, telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "MOST", 1)
-    telemetry.tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(tmp_path / "calls.db")))
+    telemetry.tracers.add_span_processor(
+        SimpleSpanProcessor(SQLiteSpanExporter(tmp_path / "calls.db"))
+    )
     await read(client, await batch(client, *[ASKED] * 4))
     found = rows(tmp_path / "calls.db")
     assert len(found) == 2
@@ -122,7 +144,9 @@ def test_the_largest_batch_counts_once_and_what_was_counted_is_bounded() -> None
     batches = Batches()
 
     def new(address: str, count: int) -> int:
-        return sum(batches.first_time("anthropic", address, f"msg_{number}") for number in range(count))
+        return sum(
+            batches.first_time("anthropic", address, f"msg_{number}") for number in range(count)
+        )
 
     assert [new("a", 100_000), new("a", 100_000), new("b", 1)] == [100_000, 0, 1]
     assert new("c", Batches.LIMIT) == Batches.LIMIT

@@ -26,7 +26,9 @@ def fixture(name: str) -> Any:
 
 
 def facts(*events: Any) -> Facts:
-    return reduce(merge, [found for event in events if (found := CONVERSE.read(event)) is not None], Facts())
+    return reduce(
+        merge, [found for event in events if (found := CONVERSE.read(event)) is not None], Facts()
+    )
 
 
 def usage(*events: Any) -> Usage:
@@ -37,16 +39,29 @@ def usage(*events: Any) -> Usage:
 
 
 def asked(body: Mapping[str, Any], model: str = CLAUDE) -> Request:
-    return Request("bedrock.converse", "aws.bedrock", "chat", model, None, None, False, body, b"", 0.0)
+    return Request(
+        "bedrock.converse", "aws.bedrock", "chat", model, None, None, False, body, b"", 0.0
+    )
 
 
 def test_input_includes_what_was_read_and_written() -> None:
     found = usage(fixture("converse"))
-    assert (found.input, found.uncached, found.read, found.write, found.output) == (5112, 12, 4100, 1000, 40)
+    assert (found.input, found.uncached, found.read, found.write, found.output) == (
+        5112,
+        12,
+        4100,
+        1000,
+        40,
+    )
     assert found.write_by_ttl == {"1h": 600, "5m": 400}
     assert not found.issues
     told = facts(fixture("converse"))
-    assert (told.finish, told.tier, told.speed, told.terminal) == (("end_turn",), "default", "standard", True)
+    assert (told.finish, told.tier, told.speed, told.terminal) == (
+        ("end_turn",),
+        "default",
+        "standard",
+        True,
+    )
     assert told.model == CLAUDE  # what the router chose
 
 
@@ -59,7 +74,12 @@ def test_a_stream_tells_its_usage_last() -> None:
     found = usage(*events, last)
     assert (found.input, found.read, found.write_by_ttl) == (1012, 0, {"5m": 1000})
     told = facts(*events, last)
-    assert (told.finish, told.tier, told.speed, told.terminal) == (("end_turn",), "flex", "optimized", True)
+    assert (told.finish, told.tier, told.speed, told.terminal) == (
+        ("end_turn",),
+        "flex",
+        "optimized",
+        True,
+    )
 
 
 def test_nova_spells_its_counters_otherwise() -> None:
@@ -72,7 +92,9 @@ def test_a_model_that_does_not_cache_reports_nothing() -> None:
     assert (found.input, found.read, found.write) == (9, None, None)
 
 
-COUNT = st.one_of(st.integers(-5, 10**13), st.floats(), st.booleans(), st.none(), st.text(max_size=2))
+COUNT = st.one_of(
+    st.integers(-5, 10**13), st.floats(), st.booleans(), st.none(), st.text(max_size=2)
+)
 USAGE = st.fixed_dictionaries(
     {},
     optional={
@@ -81,7 +103,9 @@ USAGE = st.fixed_dictionaries(
         "cacheReadInputTokens": COUNT,
         "cacheWriteInputTokens": COUNT,
         "cacheDetails": st.lists(
-            st.fixed_dictionaries({"ttl": st.sampled_from(["5m", "1h", None]), "inputTokens": COUNT})
+            st.fixed_dictionaries(
+                {"ttl": st.sampled_from(["5m", "1h", None]), "inputTokens": COUNT}
+            )
         ),
     },
 )
@@ -99,7 +123,10 @@ def test_whatever_is_reported_the_classes_are_disjoint(reported: Any) -> None:
 POINT: Final = {"cachePoint": {"type": "default"}}
 BODY: Final[Mapping[str, Any]] = {
     "toolConfig": {
-        "tools": [{"toolSpec": {"name": "stock"}}, {"cachePoint": {"type": "default", "ttl": "1h"}}],
+        "tools": [
+            {"toolSpec": {"name": "stock"}},
+            {"cachePoint": {"type": "default", "ttl": "1h"}},
+        ],
         "toolChoice": {"auto": {}},
     },
     "system": [{"text": "Be brief."}, POINT],
@@ -115,9 +142,12 @@ def test_a_cache_point_marks_what_stands_before_it() -> None:
     prompt = CONVERSE.prompt(asked(BODY))
     assert prompt is not None
     assert [(block.section, block.index, block.kind, block.mark) for block in prompt.blocks] == [
-        ("tools", 0, "toolSpec", "1h"), ("system", 0, "text", ""), ("messages", 0, "text", None),
-        ("messages", 1, "image", ""), ("messages", 2, "text", None),
-    ]  # fmt: skip
+        ("tools", 0, "toolSpec", "1h"),
+        ("system", 0, "text", ""),
+        ("messages", 0, "text", None),
+        ("messages", 1, "image", ""),
+        ("messages", 2, "text", None),
+    ]
     assert [block.data for block in prompt.blocks][2:] == [
         {"role": "user", "text": "What is this?"},
         {"image": {"format": "png"}},
@@ -132,12 +162,23 @@ def test_a_cache_point_marks_what_stands_before_it() -> None:
     ("part", "model", "shown"),
     [
         ({"image": {"format": "png"}}, CLAUDE, True),
-        ({"toolResult": {"toolUseId": "t", "content": [{"text": "See:"}, {"image": {"format": "png"}}]}}, CLAUDE, True),
+        (
+            {
+                "toolResult": {
+                    "toolUseId": "t",
+                    "content": [{"text": "See:"}, {"image": {"format": "png"}}],
+                }
+            },
+            CLAUDE,
+            True,
+        ),
         ({"toolResult": {"toolUseId": "t", "content": [{"text": "None."}]}}, CLAUDE, False),
         ({"image": {"format": "png"}}, "amazon.nova-pro-v1:0", False),
     ],
 )
-def test_an_image_anywhere_switches_what_claude_keeps_of_the_messages(part: Any, model: str, shown: bool) -> None:
+def test_an_image_anywhere_switches_what_claude_keeps_of_the_messages(
+    part: Any, model: str, shown: bool
+) -> None:
     prompt = CONVERSE.prompt(asked({"messages": [{"role": "user", "content": [part]}]}, model))
     assert prompt is not None
     assert bool(prompt.params) is shown
@@ -147,7 +188,10 @@ def test_where_the_point_stands_is_no_part_of_the_content() -> None:
     moved = {
         **BODY,
         "system": [{"text": "Be brief."}],
-        "messages": [*BODY["messages"][:1], {"role": "assistant", "content": [{"text": "A tent."}]}],
+        "messages": [
+            *BODY["messages"][:1],
+            {"role": "assistant", "content": [{"text": "A tent."}]},
+        ],
     }
     here, there = CONVERSE.prompt(asked(BODY)), CONVERSE.prompt(asked(moved))
     assert here is not None
@@ -157,10 +201,16 @@ def test_where_the_point_stands_is_no_part_of_the_content() -> None:
 
 @pytest.mark.parametrize(
     ("model", "mode"),
-    [(CLAUDE, "none"), ("amazon.nova-pro-v1:0", "automatic"), ("meta.llama3-70b-instruct-v1:0", "none")],
+    [
+        (CLAUDE, "none"),
+        ("amazon.nova-pro-v1:0", "automatic"),
+        ("meta.llama3-70b-instruct-v1:0", "none"),
+    ],
 )
 def test_how_caching_is_asked_for_without_points(model: str, mode: str) -> None:
-    prompt = CONVERSE.prompt(asked({"messages": [{"role": "user", "content": [{"text": "Hi."}]}]}, model))
+    prompt = CONVERSE.prompt(
+        asked({"messages": [{"role": "user", "content": [{"text": "Hi."}]}]}, model)
+    )
     assert prompt is not None
     assert prompt.mode == mode
 
@@ -175,14 +225,25 @@ def test_nothing_asked_is_no_prompt(body: Any) -> None:
     [
         ("Converse", "meta.llama3-70b-instruct-v1:0", {}, CONVERSE),
         ("InvokeModel", CLAUDE, {}, anthropic.MESSAGES),
-        ("InvokeModel", "arn:aws:bedrock:us-east-1:1:inference-profile/eu.amazon.nova-pro-v1:0", {}, CONVERSE),
-        ("InvokeModel", "arn:aws:bedrock:us-east-1:1:application-inference-profile/x", {"anthropic_version": "b"},
-         anthropic.MESSAGES),
+        (
+            "InvokeModel",
+            "arn:aws:bedrock:us-east-1:1:inference-profile/eu.amazon.nova-pro-v1:0",
+            {},
+            CONVERSE,
+        ),
+        (
+            "InvokeModel",
+            "arn:aws:bedrock:us-east-1:1:application-inference-profile/x",
+            {"anthropic_version": "b"},
+            anthropic.MESSAGES,
+        ),
         ("InvokeModelWithResponseStream", None, {"schemaVersion": "messages-v1"}, CONVERSE),
         ("InvokeModel", "meta.llama3-70b-instruct-v1:0", {"prompt": "Hi."}, None),
     ],
-)  # fmt: skip
-def test_whose_wire_a_request_speaks(operation: str, model: str | None, body: Any, found: Any) -> None:
+)
+def test_whose_wire_a_request_speaks(
+    operation: str, model: str | None, body: Any, found: Any
+) -> None:
     assert wire(operation, model, body) is found
     assert is_nova(model) is ("nova" in (model or ""))
 

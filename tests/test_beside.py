@@ -10,10 +10,9 @@ import pytest
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, use_span
 
 from promptcache import PromptCacheInstrumentor, spans
-
-from .calls import MODEL, chat_started
-from .conftest import Telemetry
-from .test_imports import run
+from tests.calls import MODEL, chat_started
+from tests.conftest import Telemetry
+from tests.test_imports import run
 
 OWN = f"chat {MODEL}"
 """What our own span is called."""
@@ -45,7 +44,9 @@ def ours(telemetry: Telemetry) -> list[str]:
     return [span.name for span in telemetry.calls]
 
 
-def test_it_is_written_on(client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]) -> None:
+def test_it_is_written_on(
+    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+) -> None:
     span = opened()
     call(client)
     span.end()
@@ -58,7 +59,9 @@ def test_the_marks_may_come_after_the_start(
     client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
 ) -> None:
     span = opened(attributes={})
-    span.set_attributes({"langfuse.observation.type": "generation", "langfuse.observation.model.name": MODEL})
+    span.set_attributes(
+        {"langfuse.observation.type": "generation", "langfuse.observation.model.name": MODEL}
+    )
     call(client)
     span.end()
     assert ours(telemetry) == ["theirs"]
@@ -95,7 +98,10 @@ def test_one_under_the_current_span_is_it(
     ],
 )
 def test_one_of_another_model_or_kind_is_not_it(
-    attributes: dict[str, str], client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+    attributes: dict[str, str],
+    client: openai.OpenAI,
+    telemetry: Telemetry,
+    opened: Callable[..., Span],
 ) -> None:
     span = opened(attributes=attributes)
     call(client)
@@ -123,7 +129,9 @@ def test_of_two_that_are_open_neither_is_it(
     assert ours(telemetry) == [OWN]
 
 
-def test_it_is_one_call_s_alone(client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]) -> None:
+def test_it_is_one_call_s_alone(
+    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+) -> None:
     span = opened()
     call(client)
     call(client)
@@ -144,17 +152,28 @@ def test_one_that_is_a_stream_s_is_not_another_call_s(
     assert ours(telemetry) == ["second", "first"]
 
 
-def test_metrics_lead_to_it(client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]) -> None:
+def test_metrics_lead_to_it(
+    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+) -> None:
     span = opened()
     call(client)
     span.end()
     collected: Any = telemetry.reader.get_metrics_data()
     (scope,) = collected.resource_metrics[0].scope_metrics
-    points = [point for metric in scope.metrics for point in metric.data.data_points if "duration" in metric.name]
-    assert [exemplar.span_id for point in points for exemplar in point.exemplars] == [span.get_span_context().span_id]
+    points = [
+        point
+        for metric in scope.metrics
+        for point in metric.data.data_points
+        if "duration" in metric.name
+    ]
+    assert [exemplar.span_id for point in points for exemplar in point.exemplars] == [
+        span.get_span_context().span_id
+    ]
 
 
-def test_a_call_while_a_stream_of_ours_is_open_has_its_own(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_a_call_while_a_stream_of_ours_is_open_has_its_own(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     with chat_started(client) as stream:
         next(stream)
         call(client)
@@ -173,7 +192,9 @@ def test_a_provider_hears_of_us_once(telemetry: Telemetry) -> None:
     assert heard() == before
 
 
-def test_switched_off_nothing_is_remembered(telemetry: Telemetry, opened: Callable[..., Span]) -> None:
+def test_switched_off_nothing_is_remembered(
+    telemetry: Telemetry, opened: Callable[..., Span]
+) -> None:
     PromptCacheInstrumentor().uninstrument()
     span = opened()
     assert list(spans._beside(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # what a call would find
@@ -184,7 +205,9 @@ def test_switched_off_nothing_is_remembered(telemetry: Telemetry, opened: Callab
     again.end()
 
 
-def test_only_the_last_few_are_remembered(telemetry: Telemetry, opened: Callable[..., Span]) -> None:
+def test_only_the_last_few_are_remembered(
+    telemetry: Telemetry, opened: Callable[..., Span]
+) -> None:
     several = [opened() for _ in range(200)]
     found = list(spans._beside(INVALID_SPAN))  # pyright: ignore[reportPrivateUsage]  # what a call would find
     assert found == several[-len(found) :]
@@ -254,9 +277,15 @@ class _Named(NonRecordingSpan):
     [
         ("openlit.instrumentation.anthropic", "chat claude-sonnet-5", True),
         ("openlit.instrumentation.anthropic", "embeddings voyage", False),
-        ("openinference.instrumentation.bedrock", "bedrock.invoke_model_with_response_stream", True),
+        (
+            "openinference.instrumentation.bedrock",
+            "bedrock.invoke_model_with_response_stream",
+            True,
+        ),
         ("shop", "chat with a customer", False),
     ],
 )
-def test_a_span_whose_marks_come_late_is_known_by_its_name(tracer: str, name: str, llm: bool) -> None:
+def test_a_span_whose_marks_come_late_is_known_by_its_name(
+    tracer: str, name: str, llm: bool
+) -> None:
     assert spans.describes_llm_call(_Named(tracer, name)) is llm

@@ -18,10 +18,9 @@ from opentelemetry.trace import StatusCode
 
 from promptcache import PromptCacheInstrumentor
 from promptcache.emulator.engine import Emulator
-
-from .calls import done, each
-from .calls_bedrock import CALL, CLAUDE_CALL, CLIENTS, CREDENTIALS, NOVA_CALL, boto3
-from .conftest import Telemetry
+from tests.calls import done, each
+from tests.calls_bedrock import CALL, CLAUDE_CALL, CLIENTS, CREDENTIALS, NOVA_CALL, boto3
+from tests.conftest import Telemetry
 
 botocore: Final[Any] = import_module("botocore.client")
 
@@ -36,7 +35,9 @@ async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIter
         yield made
 
 
-async def test_a_client_that_was_there_before_us(client: Any, instrumented: Callable[..., Telemetry]) -> None:
+async def test_a_client_that_was_there_before_us(
+    client: Any, instrumented: Callable[..., Telemetry]
+) -> None:
     telemetry = instrumented()
     await done(client.converse(**CALL))
     assert telemetry.attributes["gen_ai.provider.name"] == "aws.bedrock"
@@ -101,7 +102,9 @@ async def test_one_span_with_another_instrumentation(
 
 async def test_an_agent_around_it_is_its_parent(client: Any, telemetry: Telemetry) -> None:
     tracer = telemetry.tracers.get_tracer("theirs")
-    with tracer.start_as_current_span("agent", attributes={"gen_ai.operation.name": "invoke_agent"}):
+    with tracer.start_as_current_span(
+        "agent", attributes={"gen_ai.operation.name": "invoke_agent"}
+    ):
         await done(client.converse(**CALL))
     ours, agent = telemetry.spans
     assert ours.parent == agent.context
@@ -117,8 +120,12 @@ async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
 # Failures
 
 
-@pytest.mark.parametrize(("status", "error"), [("429", "ThrottlingException"), ("500", "InternalServerException")])
-async def test_a_refused_call(status: str, error: str, client: Any, emulator: Emulator, telemetry: Telemetry) -> None:
+@pytest.mark.parametrize(
+    ("status", "error"), [("429", "ThrottlingException"), ("500", "InternalServerException")]
+)
+async def test_a_refused_call(
+    status: str, error: str, client: Any, emulator: Emulator, telemetry: Telemetry
+) -> None:
     emulator.faults.add(status)
     with pytest.raises(client.exceptions.ClientError):
         await done(client.converse(**CALL))
@@ -128,7 +135,9 @@ async def test_a_refused_call(status: str, error: str, client: Any, emulator: Em
     assert telemetry.span.status.description is None
 
 
-async def test_a_connection_that_breaks(client: Any, emulator: Emulator, telemetry: Telemetry) -> None:
+async def test_a_connection_that_breaks(
+    client: Any, emulator: Emulator, telemetry: Telemetry
+) -> None:
     emulator.faults.add("reset")
     with pytest.raises(import_module("botocore.exceptions").HTTPClientError) as broken:
         await done(client.converse(**CALL))
@@ -144,7 +153,9 @@ async def test_invalid_arguments_are_no_call(client: Any, telemetry: Telemetry) 
 def test_retries_are_one_call(emulator_url: str, emulator: Emulator, telemetry: Telemetry) -> None:
     emulator.faults.add("500")
     config = import_module("botocore.config").Config(retries={"max_attempts": 1})
-    client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, config=config, **CREDENTIALS)
+    client = boto3.client(
+        "bedrock-runtime", endpoint_url=emulator_url, config=config, **CREDENTIALS
+    )
     client.converse(**CALL)
     client.close()
     assert telemetry.attributes["http.request.resend_count"] == 1
@@ -169,7 +180,9 @@ def test_other_services_and_operations_are_no_calls(telemetry: Telemetry) -> Non
     assert not telemetry.spans
 
 
-async def test_a_model_whose_body_is_unknown_is_left_alone(client: Any, telemetry: Telemetry) -> None:
+async def test_a_model_whose_body_is_unknown_is_left_alone(
+    client: Any, telemetry: Telemetry
+) -> None:
     body = json.dumps({"prompt": "Hi.", "messages": [{"role": "user", "content": "Hi."}]})
     answer = await done(client.invoke_model(modelId="meta.llama3-70b-instruct-v1:0", body=body))
     assert await done(answer["body"].read())
@@ -188,10 +201,16 @@ async def test_a_body_may_come_in_many_kinds(
     assert ("promptcache.prefix.hash" in telemetry.attributes) is not isinstance(body, io.BytesIO)
 
 
-async def test_a_body_that_is_dropped_ends_with_the_garbage(client: Any, telemetry: Telemetry) -> None:
+async def test_a_body_that_is_dropped_ends_with_the_garbage(
+    client: Any, telemetry: Telemetry
+) -> None:
     async def drop() -> None:
         body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
-        length = int(body._content_length) if hasattr(body, "_content_length") else int(body._self_content_length)
+        length = (
+            int(body._content_length)
+            if hasattr(body, "_content_length")
+            else int(body._self_content_length)
+        )
         await done(body.read(length))
 
     await drop()
@@ -209,10 +228,14 @@ def test_a_body_as_a_context_manager(emulator_url: str, telemetry: Telemetry) ->
     assert telemetry.attributes["promptcache.outcome"] == "unreported"
 
 
-def test_what_somebody_reads_past_the_body_is_heard(emulator_url: str, telemetry: Telemetry) -> None:
+def test_what_somebody_reads_past_the_body_is_heard(
+    emulator_url: str, telemetry: Telemetry
+) -> None:
     client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
     answer = client.invoke_model(**NOVA_CALL)
-    answer["body"] = io.BytesIO(answer["body"]._raw_stream.read())  # as OpenLLMetry and OpenInference do
+    answer["body"] = io.BytesIO(
+        answer["body"]._raw_stream.read()
+    )  # as OpenLLMetry and OpenInference do
     assert telemetry.attributes["promptcache.input_tokens"] > 1000
     client.close()
 
@@ -246,7 +269,9 @@ def test_what_is_read_under_the_body_counts_once(emulator_url: str, telemetry: T
 
 
 async def test_an_event_is_heard_where_it_is_parsed(client: Any, telemetry: Telemetry) -> None:
-    span = telemetry.tracers.get_tracer("theirs").start_span("theirs", attributes={"gen_ai.operation.name": "chat"})
+    span = telemetry.tracers.get_tracer("theirs").start_span(
+        "theirs", attributes={"gen_ai.operation.name": "chat"}
+    )
     stream = (await done(client.converse_stream(**CALL)))["stream"]
     parse = stream._parse_event
 
@@ -265,7 +290,10 @@ async def test_an_event_is_heard_where_it_is_parsed(client: Any, telemetry: Tele
 
     stream._parse_event = parsed
     assert len([event async for event in each(stream)]) > 3
-    assert (telemetry.span.name, telemetry.attributes["promptcache.input_tokens"] > 1000) == ("theirs", True)
+    assert (telemetry.span.name, telemetry.attributes["promptcache.input_tokens"] > 1000) == (
+        "theirs",
+        True,
+    )
 
 
 async def test_streams_carry_nothing_once_we_are_gone(client: Any, telemetry: Telemetry) -> None:
@@ -286,7 +314,9 @@ async def test_a_body_ends_with_its_last_byte(client: Any, telemetry: Telemetry)
     assert await done(body.read()) == b""
 
 
-def test_a_call_of_another_service_inside_a_call_is_none_of_ours(emulator_url: str, telemetry: Telemetry) -> None:
+def test_a_call_of_another_service_inside_a_call_is_none_of_ours(
+    emulator_url: str, telemetry: Telemetry
+) -> None:
     client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
     other = boto3.client("dynamodb", endpoint_url=emulator_url, **CREDENTIALS)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .breaks.more_mutators import mutators
-from .breaks.score import HELD_OUT, Tally, good, main, share, tallies, total
+from tests.breaks.more_mutators import mutators
+from tests.breaks.score import HELD_OUT, Tally, good, main, share, tallies, total
 
 
 @pytest.mark.parametrize("name", sorted(mutators()))
@@ -23,7 +23,8 @@ def test_there_are_enough_mutators() -> None:
 
 
 @pytest.mark.parametrize(
-    "rules", ["minimum=1536", "stretch=0.5", "endings=8,lookback=8", "implicit=latest", "implicit=pinned"]
+    "rules",
+    ["minimum=1536", "stretch=0.5", "endings=8,lookback=8", "implicit=latest", "implicit=pinned"],
 )
 def test_a_provider_that_departs_from_its_documentation_leads_to_no_false_blame(rules: str) -> None:
     for name in ("time", "TTL lapse", "lookback", "= unbroken", "= auxiliary calls"):
@@ -32,7 +33,11 @@ def test_a_provider_that_departs_from_its_documentation_leads_to_no_false_blame(
 
 def test_the_score_is_a_command_with_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--only", "uuid", "--seeds", "1", "--rules", ""]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].startswith("region 1.0000  cause 1.0000  false blame 0")
+    assert (
+        capsys.readouterr()
+        .out.splitlines()[-1]
+        .startswith("region 1.0000  cause 1.0000  false blame 0")
+    )
 
 
 def test_the_goals_can_be_missed() -> None:

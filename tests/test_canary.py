@@ -13,8 +13,7 @@ import pytest
 from promptcache.observer import Observer
 from promptcache.patch.around import Flow
 from promptcache.patch.drive import Patches, Target
-
-from .canary.check import SDKS, looked_for
+from tests.canary.check import SDKS, looked_for
 
 INSTALLED = [sdk for sdk in SDKS if sdk != "litellm"]
 BASE = "openai._base_client"
@@ -67,17 +66,28 @@ def test_what_moved_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
 def test_nothing_has_moved_in_the_releases_that_are_installed() -> None:
     found = dict(looked_for(INSTALLED))
     assert all(found.values())
-    assert {"openai._base_client.SyncAPIClient.request", "botocore.client.BaseClient._make_api_call"} <= found.keys()
+    assert {
+        "openai._base_client.SyncAPIClient.request",
+        "botocore.client.BaseClient._make_api_call",
+    } <= found.keys()
 
 
-@pytest.mark.parametrize("name", ["request", "_build_request"], ids=["always there", "not in older releases"])
-def test_the_canary_names_a_function_that_is_gone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", ["request", "_build_request"], ids=["always there", "not in older releases"]
+)
+def test_the_canary_names_a_function_that_is_gone(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     owner = "SyncAPIClient" if name == "request" else "BaseClient"
     monkeypatch.delattr(f"{BASE}.{owner}.{name}")
-    assert [where for where, there in looked_for(INSTALLED) if not there] == [f"{BASE}.{owner}.{name}"]
+    assert [where for where, there in looked_for(INSTALLED) if not there] == [
+        f"{BASE}.{owner}.{name}"
+    ]
 
 
-def test_the_canary_names_a_function_that_takes_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_canary_names_a_function_that_takes_something_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(f"{BASE}.AsyncAPIClient._process_response", Client.changed)
     moved = [where for where, there in looked_for(INSTALLED) if not there]
     assert moved == [f"{BASE}.AsyncAPIClient._process_response"]
@@ -85,12 +95,18 @@ def test_the_canary_names_a_function_that_takes_something_else(monkeypatch: pyte
 
 def test_the_canary_names_a_module_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai._websocket_connection", None)
-    assert [where for where, there in looked_for(INSTALLED) if not there] == ["openai._websocket_connection"]
+    assert [where for where, there in looked_for(INSTALLED) if not there] == [
+        "openai._websocket_connection"
+    ]
 
 
 def imported(program: str, *arguments: str, **environment: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", program, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stderr
 

@@ -18,8 +18,7 @@ from promptcache.attributes import BATCH, OUTCOME, READ_TOKENS, REQUEST_MODEL
 from promptcache.commands import COMMANDS, app
 from promptcache.exits import MEANING, RECORD, Exit
 from promptcache_exporters import command, store
-
-from .rows import record
+from tests.rows import record
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +63,12 @@ def test_an_unknown_command_is_a_usage_error() -> None:
 def test_how_to_begin_needs_nothing_that_is_not_installed() -> None:
     """The first steps install no exporter of metrics or logs; OpenTelemetry's default would ask for both."""
     said = run("report").stderr
-    for words in (RECORD, "--traces_exporter promptcache_sqlite", "--metrics_exporter none", "--logs_exporter none"):
+    for words in (
+        RECORD,
+        "--traces_exporter promptcache_sqlite",
+        "--metrics_exporter none",
+        "--logs_exporter none",
+    ):
         assert words in said
 
 
@@ -74,7 +78,9 @@ def test_a_port_that_is_none_is_a_usage_error(port: str) -> None:
     assert (result.exit_code, "--port" in result.stderr) == (Exit.USAGE, True)
 
 
-def test_the_table_is_found_by_argument_variable_or_default(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_is_found_by_argument_variable_or_default(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     other = path.with_name("other.db")
     record(path, {}, {})
     record(other, {})
@@ -119,7 +125,9 @@ def torn(path: Path) -> None:
         (newer, Exit.NEWER_SCHEMA, "Upgrade"),
     ],
 )
-def test_a_table_that_cannot_be_read_is_explained(path: Path, make: Any, code: Exit, words: str) -> None:
+def test_a_table_that_cannot_be_read_is_explained(
+    path: Path, make: Any, code: Exit, words: str
+) -> None:
     make(path)
     for more in ((), ("--json",)):
         result = run("report", *more)
@@ -173,10 +181,15 @@ def test_a_since_that_is_none_is_named() -> None:
 def test_a_table_with_text_for_numbers_is_explained(path: Path, column: str) -> None:
     record(path, {}, {OUTCOME: "cold"})
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(f"UPDATE llm_calls SET {column} = 'text' WHERE rowid = 1")  # a name of ours
+        connection.execute(
+            f"UPDATE llm_calls SET {column} = 'text' WHERE rowid = 1"
+        )  # a name of ours
     for arguments in (("report", "--by", "outcome"), ("export", "--out", "calls.parquet")):
         result = run(*arguments)
-        assert (result.exit_code, "text where a number belongs" in result.stderr) == (Exit.NOT_A_TABLE, True)
+        assert (result.exit_code, "text where a number belongs" in result.stderr) == (
+            Exit.NOT_A_TABLE,
+            True,
+        )
 
 
 def test_the_help_of_the_report_explains_its_words() -> None:
@@ -226,7 +239,13 @@ def test_html_is_written_beside(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "instant"),
-    [("15m", 9_100), ("2h", 2_800), ("1.5h", 4_600), ("10s", 9_990), ("1970-01-01T01:00:00+00:00", 3_600)],
+    [
+        ("15m", 9_100),
+        ("2h", 2_800),
+        ("1.5h", 4_600),
+        ("10s", 9_990),
+        ("1970-01-01T01:00:00+00:00", 3_600),
+    ],
 )
 def test_since(text: str, instant: float) -> None:
     assert command.since(text, 10_000) == instant

@@ -14,9 +14,8 @@ from promptcache import PromptCacheInstrumentor
 from promptcache.memory import Memory
 from promptcache.observer import Observer
 from promptcache.patch.response import recorded
-
-from .calls import CHAT, USAGE
-from .conftest import Telemetry
+from tests.calls import CHAT, USAGE
+from tests.conftest import Telemetry
 
 
 @pytest.fixture
@@ -77,7 +76,9 @@ def test_one_that_waits_for_the_next_call_ends_when_there_is_none(
     assert len(telemetry.spans) == 1
 
 
-def test_a_forked_child_ends_nothing_of_its_parents(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_a_forked_child_ends_nothing_of_its_parents(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     create: Any = client.chat.completions.create
     stream = create(**CHAT, stream=True, stream_options=USAGE)
     record = recorded(stream.response)

@@ -11,14 +11,18 @@ import pytest
 
 from promptcache import Settings
 from promptcache.emulator.engine import Emulator
-
-from .calls import CHAT
-from .conftest import Telemetry
+from tests.calls import CHAT
+from tests.conftest import Telemetry
 
 HOSTS = {
-    "deepseek": "deepseek", "moonshot": "moonshot_ai", "openrouter": "openrouter", "xai": "x_ai", "groq": "groq",
-    "vllm": "openai", "vllm-details": "openai",
-}  # fmt: skip
+    "deepseek": "deepseek",
+    "moonshot": "moonshot_ai",
+    "openrouter": "openrouter",
+    "xai": "x_ai",
+    "groq": "groq",
+    "vllm": "openai",
+    "vllm-details": "openai",
+}
 
 
 @pytest.fixture
@@ -30,10 +34,16 @@ def client(emulator_url: str) -> Iterator[openai.OpenAI]:
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "stream"])
 @pytest.mark.parametrize("server", HOSTS)
 def test_their_usage_fields(
-    server: str, stream: bool, client: openai.OpenAI, emulator: Emulator, instrumented: Callable[..., Telemetry]
+    server: str,
+    stream: bool,
+    client: openai.OpenAI,
+    emulator: Emulator,
+    instrumented: Callable[..., Telemetry],
 ) -> None:
     create: Any = client.chat.completions.create
-    more: dict[str, Any] = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    more: dict[str, Any] = (
+        {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+    )
 
     def ask() -> None:
         made = create(**CHAT, **more, extra_headers={"x-emulator-usage": server})

@@ -64,7 +64,9 @@ def test_the_collector_runs_the_configuration_it_is_given() -> None:
 
 
 def test_its_version_is_the_one_that_the_tests_build() -> None:
-    built = yaml.safe_load((FOLDER.parent / "collector" / "builder.yaml").read_text())["dist"]["version"]
+    built = yaml.safe_load((FOLDER.parent / "collector" / "builder.yaml").read_text())["dist"][
+        "version"
+    ]
     assert SERVICES["collector"]["image"].endswith(f":{built}")
 
 
@@ -80,16 +82,22 @@ def test_prometheus_scrapes_the_collector_and_loads_the_rules() -> None:
 
 
 def test_grafana_finds_its_sources_and_the_dashboard() -> None:
-    sources = config("grafana", "/etc/grafana/provisioning/datasources/promptcache.yaml")["datasources"]
+    sources = config("grafana", "/etc/grafana/provisioning/datasources/promptcache.yaml")[
+        "datasources"
+    ]
     for source in sources:
         url = urlsplit(str(source["url"]))
         assert url.port in listens(str(url.hostname))
-    (provider,) = config("grafana", "/etc/grafana/provisioning/dashboards/promptcache.yaml")["providers"]
+    (provider,) = config("grafana", "/etc/grafana/provisioning/dashboards/promptcache.yaml")[
+        "providers"
+    ]
     board = f"{provider['options']['path']}/promptcache.json"
     assert json.loads(mounts("grafana")[board].read_text())["uid"] == "promptcache"
 
 
 def test_the_head_names_ports_that_are_published() -> None:
     head = (FOLDER / "compose.yaml").read_text().partition("services:")[0]
-    published = {int(entry.split(":")[1]) for service in SERVICES.values() for entry in service["ports"]}
+    published = {
+        int(entry.split(":")[1]) for service in SERVICES.values() for entry in service["ports"]
+    }
     assert {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", head)} <= published

@@ -14,9 +14,8 @@ from opentelemetry.trace import SpanKind
 
 import promptcache
 from promptcache import Settings
-
-from .calls import CHAT, MODEL, SYSTEM, USAGE
-from .conftest import Telemetry
+from tests.calls import CHAT, MODEL, SYSTEM, USAGE
+from tests.conftest import Telemetry
 
 OWN_SPAN: Mapping[str, type] = {
     "gen_ai.operation.name": str,
@@ -83,7 +82,9 @@ def ask(client: openai.OpenAI, **more: Any) -> Any:
 def test_names_and_types_of_our_own_span(client: openai.OpenAI, telemetry: Telemetry) -> None:
     marked = {"type": "text", "text": SYSTEM, "prompt_cache_breakpoint": {"mode": "explicit"}}
     ask(
-        client, model="gpt-6-sol", messages=[{"role": "system", "content": [marked]}, {"role": "user", "content": "Hi"}]
+        client,
+        model="gpt-6-sol",
+        messages=[{"role": "system", "content": [marked]}, {"role": "user", "content": "Hi"}],
     )
     span = telemetry.span
     found: dict[str, type] = {
@@ -100,7 +101,9 @@ def test_names_and_types_of_our_own_span(client: openai.OpenAI, telemetry: Telem
     assert telemetry.attributes["code.function.name"].endswith("test_contract.ask")
 
 
-def test_zeros_are_written_and_what_is_not_reported_is_not(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_zeros_are_written_and_what_is_not_reported_is_not(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     ask(client, messages=[{"role": "user", "content": "short"}])
     assert telemetry.attributes["promptcache.read_tokens"] == 0
     assert "promptcache.write_tokens" not in telemetry.attributes
@@ -111,7 +114,11 @@ def test_zeros_are_written_and_what_is_not_reported_is_not(client: openai.OpenAI
 def test_an_unknown_model_costs_nothing_known(client: openai.OpenAI, telemetry: Telemetry) -> None:
     ask(client, model="nobodys-model-7")
     assert telemetry.attributes["promptcache.cost.unknown"] == "model"
-    assert not [name for name in telemetry.attributes if name.startswith("promptcache.cost.") and "unknown" not in name]
+    assert not [
+        name
+        for name in telemetry.attributes
+        if name.startswith("promptcache.cost.") and "unknown" not in name
+    ]
     assert telemetry.metric("promptcache.unpriced.calls", promptcache__cost__unknown="model") == 1
     assert telemetry.metric("promptcache.cost.usd") == 0
 
@@ -137,11 +144,15 @@ def test_a_foreign_llm_span_is_enriched_once(
     assert foreign.name == "theirs"
     found = foreign.attributes or {}
     assert found["gen_ai.usage.input_tokens"] == 7, "theirs are left untouched"
-    assert "gen_ai.usage.cache_write.input_tokens" not in found, "a second name of what they wrote would count twice"
+    assert "gen_ai.usage.cache_write.input_tokens" not in found, (
+        "a second name of what they wrote would count twice"
+    )
     assert found["promptcache.input_tokens"] == (ours.attributes or {})["promptcache.input_tokens"]
     assert ours.parent is not None
     assert foreign.context is not None
-    assert ours.parent.span_id == foreign.context.span_id, "the second call inside is a child of ours"
+    assert ours.parent.span_id == foreign.context.span_id, (
+        "the second call inside is a child of ours"
+    )
     assert telemetry.metric("promptcache.calls") == 2
 
 
@@ -154,7 +165,9 @@ def test_a_foreign_llm_span_is_enriched_once(
         {},
     ],
 )
-def test_any_other_span_is_a_parent(attributes: dict[str, str], client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_any_other_span_is_a_parent(
+    attributes: dict[str, str], client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     with telemetry.tracers.get_tracer("app").start_as_current_span("around", attributes=attributes):
         ask(client)
     ours, around = telemetry.spans
@@ -163,8 +176,12 @@ def test_any_other_span_is_a_parent(attributes: dict[str, str], client: openai.O
     assert dict(around.attributes or {}) == attributes
 
 
-def test_a_foreign_streams_span_is_enriched_before_it_ends(client: openai.OpenAI, telemetry: Telemetry) -> None:
-    span = telemetry.tracers.get_tracer("theirs").start_span("theirs", attributes={"gen_ai.operation.name": "chat"})
+def test_a_foreign_streams_span_is_enriched_before_it_ends(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
+    span = telemetry.tracers.get_tracer("theirs").start_span(
+        "theirs", attributes={"gen_ai.operation.name": "chat"}
+    )
     with trace.use_span(span, end_on_exit=False):
         stream = ask(client, stream=True, stream_options={"include_usage": True})
     for chunk in stream:
@@ -196,7 +213,9 @@ def test_suppressed_calls_are_not_seen(client: openai.OpenAI, telemetry: Telemet
     assert telemetry.metric("promptcache.calls") == 0
 
 
-def test_all_outcomes_of_a_model_start_together(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_all_outcomes_of_a_model_start_together(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     ask(client)
     collected: Any = telemetry.reader.get_metrics_data()
     (points,) = [
@@ -205,11 +224,24 @@ def test_all_outcomes_of_a_model_start_together(client: openai.OpenAI, telemetry
         if metric.name == "promptcache.read.tokens"
     ]
     assert points == dict.fromkeys(
-        ("error", "unreported", "prewarm", "partial", "hit", "not_requested", "below_minimum", "miss", "cold"), 0
+        (
+            "error",
+            "unreported",
+            "prewarm",
+            "partial",
+            "hit",
+            "not_requested",
+            "below_minimum",
+            "miss",
+            "cold",
+        ),
+        0,
     )
 
 
-def test_metrics_carry_no_hash_and_know_the_call(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_metrics_carry_no_hash_and_know_the_call(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     ask(client)
     collected: Any = telemetry.reader.get_metrics_data()
     for metric in collected.resource_metrics[0].scope_metrics[0].metrics:
@@ -234,7 +266,9 @@ def test_models_are_bounded_in_metrics(client: openai.OpenAI, telemetry: Telemet
     assert telemetry.metric("promptcache.calls", gen_ai__request__model="_OTHER") == 3
 
 
-def test_settings_reach_the_span(client: openai.OpenAI, instrumented: Callable[..., Telemetry]) -> None:
+def test_settings_reach_the_span(
+    client: openai.OpenAI, instrumented: Callable[..., Telemetry]
+) -> None:
     telemetry = instrumented(
         Settings(
             hash_key="k",
@@ -255,8 +289,14 @@ def test_settings_reach_the_span(client: openai.OpenAI, instrumented: Callable[.
     assert found["gen_ai.provider.name"] == "groq"
     assert found["promptcache.prefix.hash"].startswith("k1:")
     assert len(found["promptcache.prefix.chain"]) == 2
-    assert found["promptcache.shortfall_tokens"] == pytest.approx(0.8 * found["promptcache.input_tokens"])
-    assert (found["tenant"], found["team"], found["gen_ai.agent.name"]) == ("blue", "search", "planner")
+    assert found["promptcache.shortfall_tokens"] == pytest.approx(
+        0.8 * found["promptcache.input_tokens"]
+    )
+    assert (found["tenant"], found["team"], found["gen_ai.agent.name"]) == (
+        "blue",
+        "search",
+        "planner",
+    )
     assert "code.function.name" not in found
     assert "gen_ai.usage.cache_creation.input_tokens" not in found
     assert telemetry.metric("promptcache.calls", team="search") == 1
@@ -264,14 +304,20 @@ def test_settings_reach_the_span(client: openai.OpenAI, instrumented: Callable[.
 
 
 def test_an_agents_span_gives_its_name(client: openai.OpenAI, telemetry: Telemetry) -> None:
-    agent = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "planner", "gen_ai.conversation.id": "c1"}
+    agent = {
+        "gen_ai.operation.name": "invoke_agent",
+        "gen_ai.agent.name": "planner",
+        "gen_ai.conversation.id": "c1",
+    }
     with telemetry.tracers.get_tracer("app").start_as_current_span("agent", attributes=agent):
         client.chat.completions.create(**CHAT)
     ours = telemetry.spans[0].attributes or {}
     assert (ours["gen_ai.agent.name"], ours["gen_ai.conversation.id"]) == ("planner", "c1")
 
 
-@pytest.mark.parametrize("shape", ["null", "missing", "negative", "string", "text", "list", "nan", "huge", "float"])
+@pytest.mark.parametrize(
+    "shape", ["null", "missing", "negative", "string", "text", "list", "nan", "huge", "float"]
+)
 def test_malformed_usage_is_unreported_and_harmless(
     shape: str, client: openai.OpenAI, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -296,7 +342,9 @@ def test_a_span_that_suppresses_others_for_its_own_call_is_enriched(
     assert telemetry.metric("promptcache.calls") == 1
 
 
-def test_a_span_that_ends_where_a_stream_begins_is_not_claimed(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_a_span_that_ends_where_a_stream_begins_is_not_claimed(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     mine = telemetry.tracers.get_tracer("theirs")
     asked = {"gen_ai.operation.name": "chat", "logfire.span_type": "span"}
     create: Any = client.chat.completions.create

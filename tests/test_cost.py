@@ -43,11 +43,23 @@ def used(
 
 
 def cost(
-    provider: str, model: str | None, usage: Usage | None, moment: str = "2026-11-20T12:00", /, *, book: Book = BOOK,
-    host: str | None = None, body: Mapping[str, Any] | None = None, **facts: Any,
-) -> Cost:  # fmt: skip
+    provider: str,
+    model: str | None,
+    usage: Usage | None,
+    moment: str = "2026-11-20T12:00",
+    /,
+    *,
+    book: Book = BOOK,
+    host: str | None = None,
+    body: Mapping[str, Any] | None = None,
+    **facts: Any,
+) -> Cost:
     """The cost of a call whose response repeats the request's model, unless `facts` say otherwise."""
-    return book.cost(request(provider, model, moment, host, body), Facts(**dict[str, Any](model=model) | facts), usage)
+    return book.cost(
+        request(provider, model, moment, host, body),
+        Facts(**dict[str, Any](model=model) | facts),
+        usage,
+    )
 
 
 def digits(value: float | None) -> str:
@@ -56,7 +68,9 @@ def digits(value: float | None) -> str:
     return f"{value:.12f}".rstrip("0").rstrip(".")
 
 
-def sonnet_hour(model: str, provider: str, ttl: str | None, cached: int = 5000) -> tuple[list[Cost], list[int]]:
+def sonnet_hour(
+    model: str, provider: str, ttl: str | None, cached: int = 5000
+) -> tuple[list[Cost], list[int]]:
     """An hour of the articles' example: 1,000 requests of a 5,000 token prefix and 300 of query, 90 % hits."""
     miss = used(300, 0, {ttl: 5000}) if ttl else used(5300)
     calls = [cost(provider, model, used(5300 - cached, cached)), cost(provider, model, miss)]
@@ -78,8 +92,13 @@ def test_worked_hours(
     name: str, provider: str, model: str, ttl: str | None, cached: int, plain: str, total: str
 ) -> None:
     calls, times = sonnet_hour(model, provider, ttl, cached)
-    assert digits(sum(n * (one.amount or 0) for n, one in zip(times, calls, strict=True))) == total, name
-    assert digits(sum(n * (one.without_cache or 0) for n, one in zip(times, calls, strict=True))) == plain, name
+    assert (
+        digits(sum(n * (one.amount or 0) for n, one in zip(times, calls, strict=True))) == total
+    ), name
+    assert (
+        digits(sum(n * (one.without_cache or 0) for n, one in zip(times, calls, strict=True)))
+        == plain
+    ), name
 
 
 def test_worked_parts_of_the_sonnet_hour() -> None:
@@ -96,7 +115,10 @@ def test_worked_parts_of_the_sonnet_hour() -> None:
 
 def test_worked_implicit_trap() -> None:
     """S0-gpt-6-sol-implicit-trap: every request writes all 5,300 tokens and reads none."""
-    assert digits(1000 * (cost("openai", "gpt-6-sol", used(0, 0, {"30m": 5300})).amount or 0)) == "13.25"
+    assert (
+        digits(1000 * (cost("openai", "gpt-6-sol", used(0, 0, {"30m": 5300})).amount or 0))
+        == "13.25"
+    )
 
 
 @pytest.mark.parametrize(
@@ -109,7 +131,12 @@ def test_worked_implicit_trap() -> None:
             "0.219875",
             "0.769875",
         ),  # S1-gemini38flash, promotion until 2026-12-31
-        ("gemini-3.8-flash", "2027-01-01T00:00", "0.43975", "1.53975"),  # "all rates double on 2027-01-01"
+        (
+            "gemini-3.8-flash",
+            "2027-01-01T00:00",
+            "0.43975",
+            "1.53975",
+        ),  # "all rates double on 2027-01-01"
     ],
 )
 def test_worked_gemini_cache_of_an_hour(model: str, moment: str, total: str, plain: str) -> None:
@@ -123,103 +150,432 @@ def test_worked_gemini_cache_of_an_hour(model: str, moment: str, total: str, pla
 
 PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     # provider, model, usage, moment, what the response said, USD, source of the expectation
-    ("anthropic", "claude-opus-4-5-20251101", used(1000, 2000, {"5m": 3000, "1h": 4000}, 500), "2026-11-20T00:00", {},
-     "0.07725", "platform.claude.com pricing, 2026-10-07: Opus 4.5 5/6.25/10/0.50/25"),
-    ("anthropic", "claude-opus-5-5", used(1000, 100_000, output=100), "2026-11-20T00:00", {"speed": "fast"},
-     "0.052", "platform.claude.com fast mode, 2026-10-07: 8 in, 40 out, reads 0.05x"),
-    ("anthropic", "claude-opus-4-8", used(1000, 1000, {"1h": 1000}, 1000), "2026-11-20T00:00", {"geo": "us"},
-     "0.04455", "platform.claude.com pricing, 2026-10-07: inference_geo us 1.1x on 5/0.5/10/25"),
-    ("anthropic", "claude-opus-4-5", used(1000), "2026-11-20T00:00", {"geo": "not_available"},
-     "0.005", "platform.claude.com pricing, 2026-10-07: worldwide, no factor"),
-    ("anthropic", "claude-haiku-5-5", used(1000, 99_000, output=100), "2026-11-20T00:00", {},
-     "0.00114", "platform.claude.com long context, 2026-10-07: up to 100,000 tokens 0.1/0.01/0.5"),
-    ("anthropic", "claude-haiku-5-5", used(1001, 99_000, output=100), "2026-11-20T00:00", {},
-     "0.0057005", "platform.claude.com long context, 2026-10-07: above 100,000 5x, the whole request"),
-    ("anthropic", "claude-3-5-sonnet-20241022", used(1000, 1000, {"5m": 1000}, 1000), "2025-03-01T00:00",
-     {"batch": True}, "0.011025", "platform.claude.com batch processing, 2026-10-07: half of 3/0.30/3.75/15"),
-    ("anthropic", "claude-sonnet-4-6", used(300_000), "2026-03-12T12:00", {},
-     "1.8", "claude.com/blog/1m-context-ga: above 200,000 2x until 2026-03-13"),
-    ("anthropic", "claude-sonnet-4-6", used(300_000), "2026-03-13T00:00", {},
-     "0.9", "claude.com/blog/1m-context-ga: flat since 2026-03-13"),
-    ("anthropic", "claude-opus-4-8", used(tools={"web_search": 3}), "2026-11-20T00:00", {},
-     "0.03", "platform.claude.com web search, 2026-10-07: 10 for 1,000 searches"),
-    ("openai", "gpt-6-sol", used(1000, 4000, {"30m": 2000, "12h": 1000}, 100), "2026-11-20T00:00", {"tier": "default"},
-     "0.0138", "developers.openai.com pricing, 2026-10-12: 2/0.2/2.5/10, 12h 2.5x input (2026-10-26)"),
-    ("openai", "gpt-6-sol", used(273_000, output=1000), "2026-11-20T00:00", {},
-     "1.107", "developers.openai.com pricing, 2026-07-15: above 272,000 2x input, 1.5x output"),
-    ("openai", "gpt-6-sol", used(272_000, output=1000), "2026-11-20T00:00", {},
-     "0.554", "developers.openai.com pricing, 2026-07-15: 272,000 still short"),
-    ("openai", "gpt-6-sol", used(1000, 1000, output=1000), "2026-11-20T00:00", {"tier": "flex"},
-     "0.0061", "developers.openai.com pricing, 2026-10-12: flex half"),
-    ("openai", "gpt-6-sol", used(1000, 1000, output=1000), "2026-11-20T00:00", {"tier": "priority"},
-     "0.0244", "developers.openai.com pricing, 2026-10-12: priority double"),
-    ("openai", "gpt-4.1", used(1000, 1000, output=1000), "2026-11-20T00:00", {"tier": "priority"},
-     "0.018375", "developers.openai.com pricing, 2026-07-15: 1.75x of 2/0.5/8"),
-    ("openai", "gpt-4.1", used(1000, 1000, output=1000), "2026-11-20T00:00", {"batch": True},
-     "0.006", "developers.openai.com pricing, batch table: 1 in, '-' cached, 4 out: no cached rate in batch"),
-    ("openai", "gpt-5", used(1000, 1000, output=1000), "2026-11-20T00:00", {"batch": True},
-     "0.0056875", "developers.openai.com pricing, batch table 2026-10-14: 0.625/0.0625/5"),
-    ("openai", "gpt-5", used(1000, 1000, output=1000), "2026-01-01T00:00", {"batch": True},
-     "0.0056875", "OpenAI Batch API, half price since 2024-04-15"),
-    ("openai", "gpt-6.1-sol", used(1000, 10_000), "2026-11-20T00:00", {},
-     "0.003", "providers page 2026-10: GPT-6.1 reads 0.05x of 2"),
-    ("openai", "gpt-5.6-luna", used(1_000_000), "2026-07-29T23:59", {},
-     "2", "OpenAI changelog: Luna 1.00 until 2026-07-30; above 272,000 2x"),
-    ("openai", "gpt-5.6-luna", used(100_000), "2026-07-30T00:00", {},
-     "0.02", "OpenAI changelog: Luna 0.20 from 2026-07-30"),
-    ("openai", "gpt-4o-audio-preview", used(100, 0, {}, 200, modalities={"audio.input": 60, "audio.output": 150}),
-     "2026-11-20T00:00", {}, "0.015", "developers.openai.com pricing, by LiteLLM 2026-11-20: text 2.5/10, audio 40/80"),
-    ("openai", "ft:gpt-4o-2024-08-06:acme::abc", used(1000, 1000, output=1000), "2026-11-20T00:00", {},
-     "0.020625", "developers.openai.com pricing: fine-tuned gpt-4o 3.75, cached 1.875, 15"),
-    ("gcp.gemini", "gemini-2.5-flash", used(1000, 1000, {}, 100, modalities={"audio.input": 400, "audio.read": 500}),
-     "2026-11-20T00:00", {}, "0.000895", "ai.google.dev pricing: text 0.30/0.03, audio 1.00/0.10, out 2.50"),
-    ("gcp.gemini", "gemini-3.1-pro-preview", used(1000, 1000, output=1000), "2026-11-20T00:00", {"tier": "flex"},
-     "0.0072", "ai.google.dev pricing: flex 1.00 in, 6 out, caching as standard 0.20"),
-    ("gcp.gemini", "gemini-3.1-pro-preview", used(200_001), "2026-11-20T00:00", {"tier": "ON_DEMAND_PRIORITY"},
-     "1.4400072", "ai.google.dev pricing: priority 1.8x, above 200,000 7.20"),
-    ("gcp.gemini", "gemini-2.5-pro", used(1000, 1000, output=1000), "2026-11-20T00:00", {"batch": True},
-     "0.00575", "ai.google.dev pricing: batch halves 1.25 and 10, cached stays 0.125"),
-    ("deepseek", "deepseek-v4-pro", used(1_000_000), "2026-11-20T01:00", {},
-     "1.32", "api-docs.deepseek.com 2026-10: peak 01-04 and 06-10 UTC, Friday"),
-    ("deepseek", "deepseek-v4-pro", used(1_000_000), "2026-11-20T04:00", {},
-     "0.66", "api-docs.deepseek.com 2026-10: off-peak from 04:00"),
-    ("deepseek", "deepseek-v4-pro", used(1_000_000), "2026-11-21T01:00", {},
-     "0.66", "api-docs.deepseek.com 2026-10: a Saturday has no peak"),
-    ("deepseek", "deepseek-v4-pro", used(1_000_000), "2026-10-01T01:00", {},
-     "0.66", "api-docs.deepseek.com 2026-10: a Chinese public holiday has no peak"),
-    ("deepseek", "deepseek-v4-pro", used(1_000_000), "2026-08-01T01:00", {},
-     "0.435", "api-docs.deepseek.com: one price before 2026-08-17"),
-    ("deepseek", "deepseek-flash", used(0, 1_000_000), "2026-11-20T09:59", {},
-     "0.006", "api-docs.deepseek.com 2026-10: cache hit 0.003, double at peak"),
-    ("deepseek", "deepseek-chat", used(1_000_000), "2025-03-01T16:30", {},
-     "0.135", "api-docs.deepseek.com, 2025-02-26: half price at night"),
-    ("deepseek", "deepseek-chat", used(1_000_000), "2025-03-01T16:29", {},
-     "0.27", "api-docs.deepseek.com, 2025-02-26: by day"),
-    ("deepseek", "deepseek-reasoner", used(1_000_000), "2025-12-01T00:00", {},
-     "0.28", "api-docs.deepseek.com, 2025-09-29: V3.2 0.28/0.028/0.42"),
-    ("x_ai", "grok-4.7", used(200_000), "2026-11-20T00:00", {},
-     "0.8", "docs.x.ai pricing: from 200,000 tokens on 2x of 2"),
-    ("x_ai", "grok-4.7", used(199_999), "2026-11-20T00:00", {}, "0.399998", "docs.x.ai pricing: below 200,000 2"),
-    ("groq", "openai/gpt-oss-120b", used(1000, 1000), "2026-11-20T00:00", {},
-     "0.000225", "console.groq.com prompt caching: 0.15, cached half"),
-    ("moonshot_ai", "kimi-k3", used(0, 1000, {"1h": 1000}), "2026-11-20T00:00", {},
-     "0.0063", "platform.kimi.ai chat-k3, 2026-10-15: 0.30 cached, 6 for one hour"),
-    ("aws.bedrock", "us.anthropic.claude-opus-5-5", used(1000, 1000, {"5m": 1000}), "2026-11-20T00:00", {},
-     "0.01012", "AWS price list: regional 10 % above 4/0.2/5"),
-    ("aws.bedrock", "global.anthropic.claude-opus-5-5", used(1000, 1000, {"5m": 1000}), "2026-11-20T00:00", {},
-     "0.0092", "AWS price list: global at Anthropic's price"),
-    ("aws.bedrock", "amazon.nova-pro-v1:0", used(1000, 1000, {"5m": 1000}), "2026-11-20T00:00", {},
-     "0.0018", "docs.aws.amazon.com: Nova 0.80, reads 0.25x, writes at the input price"),
-    ("azure.ai.openai", "gpt-4o-2024-08-06", used(1000, 1000), "2026-11-20T00:00", {},
-     "0.00375", "Azure Global Standard, as OpenAI: 2.50/1.25"),
-    ("gcp.vertex_ai", "claude-opus-4-8", used(1000), "2026-11-20T00:00", {},
-     "0.005", "cloud.google.com pricing: global endpoint 5"),
-]  # fmt: skip
+    (
+        "anthropic",
+        "claude-opus-4-5-20251101",
+        used(1000, 2000, {"5m": 3000, "1h": 4000}, 500),
+        "2026-11-20T00:00",
+        {},
+        "0.07725",
+        "platform.claude.com pricing, 2026-10-07: Opus 4.5 5/6.25/10/0.50/25",
+    ),
+    (
+        "anthropic",
+        "claude-opus-5-5",
+        used(1000, 100_000, output=100),
+        "2026-11-20T00:00",
+        {"speed": "fast"},
+        "0.052",
+        "platform.claude.com fast mode, 2026-10-07: 8 in, 40 out, reads 0.05x",
+    ),
+    (
+        "anthropic",
+        "claude-opus-4-8",
+        used(1000, 1000, {"1h": 1000}, 1000),
+        "2026-11-20T00:00",
+        {"geo": "us"},
+        "0.04455",
+        "platform.claude.com pricing, 2026-10-07: inference_geo us 1.1x on 5/0.5/10/25",
+    ),
+    (
+        "anthropic",
+        "claude-opus-4-5",
+        used(1000),
+        "2026-11-20T00:00",
+        {"geo": "not_available"},
+        "0.005",
+        "platform.claude.com pricing, 2026-10-07: worldwide, no factor",
+    ),
+    (
+        "anthropic",
+        "claude-haiku-5-5",
+        used(1000, 99_000, output=100),
+        "2026-11-20T00:00",
+        {},
+        "0.00114",
+        "platform.claude.com long context, 2026-10-07: up to 100,000 tokens 0.1/0.01/0.5",
+    ),
+    (
+        "anthropic",
+        "claude-haiku-5-5",
+        used(1001, 99_000, output=100),
+        "2026-11-20T00:00",
+        {},
+        "0.0057005",
+        "platform.claude.com long context, 2026-10-07: above 100,000 5x, the whole request",
+    ),
+    (
+        "anthropic",
+        "claude-3-5-sonnet-20241022",
+        used(1000, 1000, {"5m": 1000}, 1000),
+        "2025-03-01T00:00",
+        {"batch": True},
+        "0.011025",
+        "platform.claude.com batch processing, 2026-10-07: half of 3/0.30/3.75/15",
+    ),
+    (
+        "anthropic",
+        "claude-sonnet-4-6",
+        used(300_000),
+        "2026-03-12T12:00",
+        {},
+        "1.8",
+        "claude.com/blog/1m-context-ga: above 200,000 2x until 2026-03-13",
+    ),
+    (
+        "anthropic",
+        "claude-sonnet-4-6",
+        used(300_000),
+        "2026-03-13T00:00",
+        {},
+        "0.9",
+        "claude.com/blog/1m-context-ga: flat since 2026-03-13",
+    ),
+    (
+        "anthropic",
+        "claude-opus-4-8",
+        used(tools={"web_search": 3}),
+        "2026-11-20T00:00",
+        {},
+        "0.03",
+        "platform.claude.com web search, 2026-10-07: 10 for 1,000 searches",
+    ),
+    (
+        "openai",
+        "gpt-6-sol",
+        used(1000, 4000, {"30m": 2000, "12h": 1000}, 100),
+        "2026-11-20T00:00",
+        {"tier": "default"},
+        "0.0138",
+        "developers.openai.com pricing, 2026-10-12: 2/0.2/2.5/10, 12h 2.5x input (2026-10-26)",
+    ),
+    (
+        "openai",
+        "gpt-6-sol",
+        used(273_000, output=1000),
+        "2026-11-20T00:00",
+        {},
+        "1.107",
+        "developers.openai.com pricing, 2026-07-15: above 272,000 2x input, 1.5x output",
+    ),
+    (
+        "openai",
+        "gpt-6-sol",
+        used(272_000, output=1000),
+        "2026-11-20T00:00",
+        {},
+        "0.554",
+        "developers.openai.com pricing, 2026-07-15: 272,000 still short",
+    ),
+    (
+        "openai",
+        "gpt-6-sol",
+        used(1000, 1000, output=1000),
+        "2026-11-20T00:00",
+        {"tier": "flex"},
+        "0.0061",
+        "developers.openai.com pricing, 2026-10-12: flex half",
+    ),
+    (
+        "openai",
+        "gpt-6-sol",
+        used(1000, 1000, output=1000),
+        "2026-11-20T00:00",
+        {"tier": "priority"},
+        "0.0244",
+        "developers.openai.com pricing, 2026-10-12: priority double",
+    ),
+    (
+        "openai",
+        "gpt-4.1",
+        used(1000, 1000, output=1000),
+        "2026-11-20T00:00",
+        {"tier": "priority"},
+        "0.018375",
+        "developers.openai.com pricing, 2026-07-15: 1.75x of 2/0.5/8",
+    ),
+    (
+        "openai",
+        "gpt-4.1",
+        used(1000, 1000, output=1000),
+        "2026-11-20T00:00",
+        {"batch": True},
+        "0.006",
+        "developers.openai.com pricing, batch table: 1 in, '-' cached, 4 out: no cached rate in batch",
+    ),
+    (
+        "openai",
+        "gpt-5",
+        used(1000, 1000, output=1000),
+        "2026-11-20T00:00",
+        {"batch": True},
+        "0.0056875",
+        "developers.openai.com pricing, batch table 2026-10-14: 0.625/0.0625/5",
+    ),
+    (
+        "openai",
+        "gpt-5",
+        used(1000, 1000, output=1000),
+        "2026-01-01T00:00",
+        {"batch": True},
+        "0.0056875",
+        "OpenAI Batch API, half price since 2024-04-15",
+    ),
+    (
+        "openai",
+        "gpt-6.1-sol",
+        used(1000, 10_000),
+        "2026-11-20T00:00",
+        {},
+        "0.003",
+        "providers page 2026-10: GPT-6.1 reads 0.05x of 2",
+    ),
+    (
+        "openai",
+        "gpt-5.6-luna",
+        used(1_000_000),
+        "2026-07-29T23:59",
+        {},
+        "2",
+        "OpenAI changelog: Luna 1.00 until 2026-07-30; above 272,000 2x",
+    ),
+    (
+        "openai",
+        "gpt-5.6-luna",
+        used(100_000),
+        "2026-07-30T00:00",
+        {},
+        "0.02",
+        "OpenAI changelog: Luna 0.20 from 2026-07-30",
+    ),
+    (
+        "openai",
+        "gpt-4o-audio-preview",
+        used(100, 0, {}, 200, modalities={"audio.input": 60, "audio.output": 150}),
+        "2026-11-20T00:00",
+        {},
+        "0.015",
+        "developers.openai.com pricing, by LiteLLM 2026-11-20: text 2.5/10, audio 40/80",
+    ),
+    (
+        "openai",
+        "ft:gpt-4o-2024-08-06:acme::abc",
+        used(1000, 1000, output=1000),
+        "2026-11-20T00:00",
+        {},
+        "0.020625",
+        "developers.openai.com pricing: fine-tuned gpt-4o 3.75, cached 1.875, 15",
+    ),
+    (
+        "gcp.gemini",
+        "gemini-2.5-flash",
+        used(1000, 1000, {}, 100, modalities={"audio.input": 400, "audio.read": 500}),
+        "2026-11-20T00:00",
+        {},
+        "0.000895",
+        "ai.google.dev pricing: text 0.30/0.03, audio 1.00/0.10, out 2.50",
+    ),
+    (
+        "gcp.gemini",
+        "gemini-3.1-pro-preview",
+        used(1000, 1000, output=1000),
+        "2026-11-20T00:00",
+        {"tier": "flex"},
+        "0.0072",
+        "ai.google.dev pricing: flex 1.00 in, 6 out, caching as standard 0.20",
+    ),
+    (
+        "gcp.gemini",
+        "gemini-3.1-pro-preview",
+        used(200_001),
+        "2026-11-20T00:00",
+        {"tier": "ON_DEMAND_PRIORITY"},
+        "1.4400072",
+        "ai.google.dev pricing: priority 1.8x, above 200,000 7.20",
+    ),
+    (
+        "gcp.gemini",
+        "gemini-2.5-pro",
+        used(1000, 1000, output=1000),
+        "2026-11-20T00:00",
+        {"batch": True},
+        "0.00575",
+        "ai.google.dev pricing: batch halves 1.25 and 10, cached stays 0.125",
+    ),
+    (
+        "deepseek",
+        "deepseek-v4-pro",
+        used(1_000_000),
+        "2026-11-20T01:00",
+        {},
+        "1.32",
+        "api-docs.deepseek.com 2026-10: peak 01-04 and 06-10 UTC, Friday",
+    ),
+    (
+        "deepseek",
+        "deepseek-v4-pro",
+        used(1_000_000),
+        "2026-11-20T04:00",
+        {},
+        "0.66",
+        "api-docs.deepseek.com 2026-10: off-peak from 04:00",
+    ),
+    (
+        "deepseek",
+        "deepseek-v4-pro",
+        used(1_000_000),
+        "2026-11-21T01:00",
+        {},
+        "0.66",
+        "api-docs.deepseek.com 2026-10: a Saturday has no peak",
+    ),
+    (
+        "deepseek",
+        "deepseek-v4-pro",
+        used(1_000_000),
+        "2026-10-01T01:00",
+        {},
+        "0.66",
+        "api-docs.deepseek.com 2026-10: a Chinese public holiday has no peak",
+    ),
+    (
+        "deepseek",
+        "deepseek-v4-pro",
+        used(1_000_000),
+        "2026-08-01T01:00",
+        {},
+        "0.435",
+        "api-docs.deepseek.com: one price before 2026-08-17",
+    ),
+    (
+        "deepseek",
+        "deepseek-flash",
+        used(0, 1_000_000),
+        "2026-11-20T09:59",
+        {},
+        "0.006",
+        "api-docs.deepseek.com 2026-10: cache hit 0.003, double at peak",
+    ),
+    (
+        "deepseek",
+        "deepseek-chat",
+        used(1_000_000),
+        "2025-03-01T16:30",
+        {},
+        "0.135",
+        "api-docs.deepseek.com, 2025-02-26: half price at night",
+    ),
+    (
+        "deepseek",
+        "deepseek-chat",
+        used(1_000_000),
+        "2025-03-01T16:29",
+        {},
+        "0.27",
+        "api-docs.deepseek.com, 2025-02-26: by day",
+    ),
+    (
+        "deepseek",
+        "deepseek-reasoner",
+        used(1_000_000),
+        "2025-12-01T00:00",
+        {},
+        "0.28",
+        "api-docs.deepseek.com, 2025-09-29: V3.2 0.28/0.028/0.42",
+    ),
+    (
+        "x_ai",
+        "grok-4.7",
+        used(200_000),
+        "2026-11-20T00:00",
+        {},
+        "0.8",
+        "docs.x.ai pricing: from 200,000 tokens on 2x of 2",
+    ),
+    (
+        "x_ai",
+        "grok-4.7",
+        used(199_999),
+        "2026-11-20T00:00",
+        {},
+        "0.399998",
+        "docs.x.ai pricing: below 200,000 2",
+    ),
+    (
+        "groq",
+        "openai/gpt-oss-120b",
+        used(1000, 1000),
+        "2026-11-20T00:00",
+        {},
+        "0.000225",
+        "console.groq.com prompt caching: 0.15, cached half",
+    ),
+    (
+        "moonshot_ai",
+        "kimi-k3",
+        used(0, 1000, {"1h": 1000}),
+        "2026-11-20T00:00",
+        {},
+        "0.0063",
+        "platform.kimi.ai chat-k3, 2026-10-15: 0.30 cached, 6 for one hour",
+    ),
+    (
+        "aws.bedrock",
+        "us.anthropic.claude-opus-5-5",
+        used(1000, 1000, {"5m": 1000}),
+        "2026-11-20T00:00",
+        {},
+        "0.01012",
+        "AWS price list: regional 10 % above 4/0.2/5",
+    ),
+    (
+        "aws.bedrock",
+        "global.anthropic.claude-opus-5-5",
+        used(1000, 1000, {"5m": 1000}),
+        "2026-11-20T00:00",
+        {},
+        "0.0092",
+        "AWS price list: global at Anthropic's price",
+    ),
+    (
+        "aws.bedrock",
+        "amazon.nova-pro-v1:0",
+        used(1000, 1000, {"5m": 1000}),
+        "2026-11-20T00:00",
+        {},
+        "0.0018",
+        "docs.aws.amazon.com: Nova 0.80, reads 0.25x, writes at the input price",
+    ),
+    (
+        "azure.ai.openai",
+        "gpt-4o-2024-08-06",
+        used(1000, 1000),
+        "2026-11-20T00:00",
+        {},
+        "0.00375",
+        "Azure Global Standard, as OpenAI: 2.50/1.25",
+    ),
+    (
+        "gcp.vertex_ai",
+        "claude-opus-4-8",
+        used(1000),
+        "2026-11-20T00:00",
+        {},
+        "0.005",
+        "cloud.google.com pricing: global endpoint 5",
+    ),
+]
 
 
 @pytest.mark.parametrize(("provider", "model", "usage", "moment", "facts", "usd", "source"), PRICED)
 def test_published_prices(
-    provider: str, model: str, usage: Usage, moment: str, facts: dict[str, Any], usd: str, source: str
+    provider: str,
+    model: str,
+    usage: Usage,
+    moment: str,
+    facts: dict[str, Any],
+    usd: str,
+    source: str,
 ) -> None:
     found = cost(provider, model, usage, moment, **facts)
     assert (digits(found.amount), found.unknown) == (usd, None), source
@@ -231,16 +587,46 @@ def test_published_prices(
     ("provider", "model", "host", "usd"),
     [
         ("openai", "gpt-6-sol", "api.openai.com", "0.002"),
-        ("openai", "gpt-6-sol", "eu.api.openai.com", "0.0022"),  # developers.openai.com, 2026-07-15: +10 %
+        (
+            "openai",
+            "gpt-6-sol",
+            "eu.api.openai.com",
+            "0.0022",
+        ),  # developers.openai.com, 2026-07-15: +10 %
         ("openai", "gpt-4o", "eu.api.openai.com", "0.0025"),  # older than 2026-03-05: no uplift
         ("gcp.vertex_ai", "claude-opus-4-8", "aiplatform.googleapis.com", "0.005"),
-        ("gcp.vertex_ai", "claude-opus-4-8", "us-east5-aiplatform.googleapis.com", "0.0055"),  # +10 %
+        (
+            "gcp.vertex_ai",
+            "claude-opus-4-8",
+            "us-east5-aiplatform.googleapis.com",
+            "0.0055",
+        ),  # +10 %
         ("gcp.vertex_ai", "claude-opus-4-8", "aiplatform.eu.rep.googleapis.com", "0.0055"),
         ("gcp.vertex_ai", "gemini-2.5-pro", "us-east5-aiplatform.googleapis.com", "0.00125"),
-        ("openai", "gpt-6-sol", "us-east5-aiplatform.googleapis.com", "0.002"),  # not a host of OpenAI's
-        ("aws.bedrock", "amazon.nova-pro-v1:0", "bedrock-runtime.us-west-2.amazonaws.com", "0.0008"),
-        ("aws.bedrock", "eu.anthropic.claude-opus-5-5", "bedrock-runtime.eu-west-1.amazonaws.com", "0.0044"),
-        ("aws.bedrock", "global.anthropic.claude-opus-5-5", "bedrock-runtime.ap-southeast-2.amazonaws.com", "0.004"),
+        (
+            "openai",
+            "gpt-6-sol",
+            "us-east5-aiplatform.googleapis.com",
+            "0.002",
+        ),  # not a host of OpenAI's
+        (
+            "aws.bedrock",
+            "amazon.nova-pro-v1:0",
+            "bedrock-runtime.us-west-2.amazonaws.com",
+            "0.0008",
+        ),
+        (
+            "aws.bedrock",
+            "eu.anthropic.claude-opus-5-5",
+            "bedrock-runtime.eu-west-1.amazonaws.com",
+            "0.0044",
+        ),
+        (
+            "aws.bedrock",
+            "global.anthropic.claude-opus-5-5",
+            "bedrock-runtime.ap-southeast-2.amazonaws.com",
+            "0.004",
+        ),
     ],
 )
 def test_regional_hosts(provider: str, model: str, host: str, usd: str) -> None:
@@ -251,10 +637,22 @@ UNKNOWN: list[tuple[str, str, str | None, Usage | None, dict[str, Any]]] = [
     ("model", "openai", "gpt-9", used(1), {}),
     ("model", "openai", "gpt-6-sol-mini", used(1), {}),
     ("model", "openai", None, used(1), {}),
-    ("model", "openai", "gpt-oss-120b", used(1), {}),  # OpenAI does not sell it; OpenRouter's price is a neighbour's
+    (
+        "model",
+        "openai",
+        "gpt-oss-120b",
+        used(1),
+        {},
+    ),  # OpenAI does not sell it; OpenRouter's price is a neighbour's
     ("model", "nobody", "gpt-4o", used(1), {}),
     ("model", "../openai", "gpt-4o", used(1), {}),
-    ("model", "azure.ai.openai", "gpt-4o", used(1), {"model": None}),  # a deployment's name says nothing
+    (
+        "model",
+        "azure.ai.openai",
+        "gpt-4o",
+        used(1),
+        {"model": None},
+    ),  # a deployment's name says nothing
     ("model", "azure.ai.openai", "deepseek-v4-pro", used(1), {}),  # Azure's price is not DeepSeek's
     ("tier", "openai", "gpt-4o", used(1), {"tier": "flex"}),
     ("tier", "openai", "gpt-4o", used(1), {"tier": "scale"}),
@@ -263,10 +661,22 @@ UNKNOWN: list[tuple[str, str, str | None, Usage | None, dict[str, Any]]] = [
     ("tier", "anthropic", "claude-opus-4-8", used(1), {"speed": "fast", "batch": True}),
     ("tier", "anthropic", "claude-opus-4-8", used(1), {"speed": "ludicrous"}),
     ("tier", "anthropic", "claude-opus-4-5", used(1), {"geo": "us"}),  # the place exists since 4.6
-    ("tier", "azure.ai.openai", "gpt-4o", used(1), {"batch": True}),  # OpenAI's batch price is not Azure's
+    (
+        "tier",
+        "azure.ai.openai",
+        "gpt-4o",
+        used(1),
+        {"batch": True},
+    ),  # OpenAI's batch price is not Azure's
     ("price", "openai", "whisper-1", used(1), {}),  # billed by the hour
     ("price", "anthropic", "claude-2", used(0, 1), {}),  # no cache, so no price for reading it
-    ("price", "openai", "gpt-4o", used(0, 0, {"30m": 1}), {}),  # writes are billed since GPT-5.6 only
+    (
+        "price",
+        "openai",
+        "gpt-4o",
+        used(0, 0, {"30m": 1}),
+        {},
+    ),  # writes are billed since GPT-5.6 only
     ("price", "anthropic", "claude-opus-4-8", used(0, 0, {"12h": 1}), {}),
     ("price", "anthropic", "claude-opus-4-8", used(1, tools={"code_execution": 1}), {}),
     ("price", "openai", "text-embedding-3-small", used(1, output=1), {}),
@@ -275,7 +685,13 @@ UNKNOWN: list[tuple[str, str, str | None, Usage | None, dict[str, Any]]] = [
     ("usage", "openai", "gpt-6-sol", used(1, output=None), {}),
     ("usage", "openai", "gpt-6-sol", used(1, issues=("negative",)), {}),
     ("usage", "openai", "gpt-4o", used(1, None), {}),  # a discount that may have been given
-    ("usage", "openai", "gpt-6-sol", Usage(1, 1, 0, None, {}, 0), {}),  # a write that may have been billed
+    (
+        "usage",
+        "openai",
+        "gpt-6-sol",
+        Usage(1, 1, 0, None, {}, 0),
+        {},
+    ),  # a write that may have been billed
     ("usage", "openai", "gpt-4o-audio-preview", used(9, modalities={"audio.input": 10}), {}),
 ]
 
@@ -285,12 +701,19 @@ def test_unknown_is_unknown(
     reason: str, provider: str, model: str | None, usage: Usage | None, facts: dict[str, Any]
 ) -> None:
     found = cost(provider, model, usage, **facts)
-    assert (found.amount, found.unknown, dict(found.parts), found.without_cache) == (None, reason, {}, None)
+    assert (found.amount, found.unknown, dict(found.parts), found.without_cache) == (
+        None,
+        reason,
+        {},
+        None,
+    )
 
 
 def test_on_bedrock_the_profile_decides() -> None:
     """InvokeModel's response names the bare model, which does not say what was billed."""
-    found = cost("aws.bedrock", "global.anthropic.claude-opus-5-5", used(1000), model="claude-opus-5-5")
+    found = cost(
+        "aws.bedrock", "global.anthropic.claude-opus-5-5", used(1000), model="claude-opus-5-5"
+    )
     assert digits(found.amount) == "0.004"
     opaque = "arn:aws:bedrock:us-east-1:1:application-inference-profile/a1"
     assert cost("aws.bedrock", opaque, used(1000), model="claude-opus-5-5").unknown == "model"
@@ -299,7 +722,10 @@ def test_on_bedrock_the_profile_decides() -> None:
 @pytest.mark.parametrize(
     ("model", "host"),
     [
-        ("amazon.nova-pro-v1:0", "bedrock-runtime.eu-west-1.amazonaws.com"),  # dearer there, and not in the list
+        (
+            "amazon.nova-pro-v1:0",
+            "bedrock-runtime.eu-west-1.amazonaws.com",
+        ),  # dearer there, and not in the list
         ("anthropic.claude-opus-5-5", "bedrock-runtime.us-gov-west-1.amazonaws.com"),
     ],
 )
@@ -314,16 +740,28 @@ def test_prices_are_not_guessed_before_their_day() -> None:
 
 
 def test_a_provider_without_caching_needs_no_report_of_it() -> None:
-    assert cost("groq", "llama-3.3-70b-versatile", used(1000, None)).amount == pytest.approx(0.00059)
-    assert cost("openai", "text-embedding-3-small", Usage(1000, 1000, None, None)).amount == pytest.approx(0.00002)
+    assert cost("groq", "llama-3.3-70b-versatile", used(1000, None)).amount == pytest.approx(
+        0.00059
+    )
+    assert cost(
+        "openai", "text-embedding-3-small", Usage(1000, 1000, None, None)
+    ).amount == pytest.approx(0.00002)
 
 
 def test_an_asked_tier_counts_only_when_it_was_given() -> None:
     asked = {"service_tier": "flex"}
     assert cost("openai", "gpt-6-sol", used(1), body=asked).unknown == "tier"
-    assert digits(cost("openai", "gpt-6-sol", used(1000), body=asked, tier="default").amount) == "0.002"
-    assert digits(cost("openai", "gpt-6-sol", used(1000), body={"service_tier": "auto"}).amount) == "0.002"
-    assert digits(cost("openai", "gpt-6-sol", used(1000), body={"service_tier": 7}).amount) == "0.002"
+    assert (
+        digits(cost("openai", "gpt-6-sol", used(1000), body=asked, tier="default").amount)
+        == "0.002"
+    )
+    assert (
+        digits(cost("openai", "gpt-6-sol", used(1000), body={"service_tier": "auto"}).amount)
+        == "0.002"
+    )
+    assert (
+        digits(cost("openai", "gpt-6-sol", used(1000), body={"service_tier": 7}).amount) == "0.002"
+    )
 
 
 MARK = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
@@ -349,7 +787,10 @@ def test_writes_of_unknown_ttl_follow_the_request(body: dict[str, Any], usd: str
 
 
 def test_a_single_write_price_needs_no_ttl() -> None:
-    assert digits(cost("aws.bedrock", "amazon.nova-pro-v1:0", used(0, 0, {"unknown": 1000})).amount) == "0.0008"
+    assert (
+        digits(cost("aws.bedrock", "amazon.nova-pro-v1:0", used(0, 0, {"unknown": 1000})).amount)
+        == "0.0008"
+    )
 
 
 def test_lifetime_walks_anything() -> None:
@@ -363,20 +804,35 @@ def test_the_provider_s_word_wins() -> None:
     """OpenRouter `usage.cost`: the billed USD. Parts follow only if the list comes to the same."""
     usage = used(300, 5000)
     agreed = cost("openrouter", "anthropic/claude-sonnet-4.5", usage, billed=0.0024)
-    assert (agreed.amount, agreed.source, digits(agreed.without_cache)) == (0.0024, "provider", "0.0159")
+    assert (agreed.amount, agreed.source, digits(agreed.without_cache)) == (
+        0.0024,
+        "provider",
+        "0.0159",
+    )
     assert set(agreed.parts) == {"input", "cache_read", "cache_write", "output"}
     other = cost("openrouter", "anthropic/claude-sonnet-4.5", usage, billed=0.0025)
     assert (other.amount, other.source, dict(other.parts), other.without_cache, other.p_in) == (
-        0.0025, "provider", {}, None, None,
-    )  # fmt: skip
+        0.0025,
+        "provider",
+        {},
+        None,
+        None,
+    )
     unlisted = cost("openrouter", "someone/something", usage, billed=0.0)
     assert (unlisted.amount, unlisted.source, unlisted.unknown) == (0.0, "provider", None)
 
 
 def test_marginal_prices() -> None:
     found = cost("openai", "gpt-6-sol", used(1), tier="flex")
-    assert (found.p_in, found.p_read, dict(found.p_write)) == (1e-6, 1e-7, {"30m": 1.25e-6, "12h": 2.5e-6})
-    assert dict(cost("anthropic", "claude-opus-4-5", used(1)).p_write) == {"5m": 6.25e-6, "1h": 1e-5}
+    assert (found.p_in, found.p_read, dict(found.p_write)) == (
+        1e-6,
+        1e-7,
+        {"30m": 1.25e-6, "12h": 2.5e-6},
+    )
+    assert dict(cost("anthropic", "claude-opus-4-5", used(1)).p_write) == {
+        "5m": 6.25e-6,
+        "1h": 1e-5,
+    }
 
 
 def test_reasoning_priced_apart() -> None:
@@ -388,7 +844,10 @@ def test_reasoning_priced_apart() -> None:
 def test_cached_audio_without_its_own_price_is_unknown() -> None:
     rates = Rates(1e-6, 1e-7, 2e-6, modal={"audio.input": 5e-6})
     assert algebra.price(rates, used(10, 10, modalities={"audio.read": 3})).unknown == "price"
-    assert algebra.price(rates, used(10, 10, modalities={"audio.read": 0, "image.read": 3})).amount is not None
+    assert (
+        algebra.price(rates, used(10, 10, modalities={"audio.read": 0, "image.read": 3})).amount
+        is not None
+    )
 
 
 def test_plans_are_bounded() -> None:
@@ -402,9 +861,19 @@ def test_plans_are_bounded() -> None:
 @pytest.mark.parametrize(
     ("model", "seconds", "moment", "usd"),
     [
-        ("gemini-2.5-pro", 3600, "2026-11-20T00:00", "4.5"),  # ai.google.dev pricing: 4.50 an hour a million
+        (
+            "gemini-2.5-pro",
+            3600,
+            "2026-11-20T00:00",
+            "4.5",
+        ),  # ai.google.dev pricing: 4.50 an hour a million
         ("models/gemini-2.5-flash", 1800, "2026-11-20T00:00", "0.5"),  # ai.google.dev pricing: 1.00
-        ("gemini-3.8-flash", 3600, "2026-12-31T23:30", "0.75"),  # half at 0.50, half at 1.00 from 2027-01-01
+        (
+            "gemini-3.8-flash",
+            3600,
+            "2026-12-31T23:30",
+            "0.75",
+        ),  # half at 0.50, half at 1.00 from 2027-01-01
         ("gemini-3.8-flash", 0, "2026-12-31T23:30", "0"),
         ("gemini-3.8-flash", 1, "2026-11-20T00:00", "0.000138888889"),
     ],
@@ -414,7 +883,8 @@ def test_storage(model: str, seconds: float, moment: str, usd: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "seconds"), [("gemini-9", 1), ("gemini-3.5-flash", 1), ("gemini-2.5-pro", -1), ("deepseek-chat", 1)]
+    ("model", "seconds"),
+    [("gemini-9", 1), ("gemini-3.5-flash", 1), ("gemini-2.5-pro", -1), ("deepseek-chat", 1)],
 )
 def test_storage_unknown(model: str, seconds: float) -> None:
     assert BOOK.storage(model, 1, seconds, at("2026-11-20T00:00")) is None

@@ -21,7 +21,9 @@ prices = st.floats(1e-9, 1e-3)
 
 @st.composite
 def rates(draw: st.DrawFn) -> Rates:
-    audio = draw(st.fixed_dictionaries({f"audio.{name}": prices for name in ("input", "read", "output")}))
+    audio = draw(
+        st.fixed_dictionaries({f"audio.{name}": prices for name in ("input", "read", "output")})
+    )
     writes = {ttl: draw(prices) for ttl in TTLS}
     return Rates(
         draw(prices),
@@ -41,9 +43,15 @@ def usages(draw: st.DrawFn) -> Usage:
     modal = {name: draw(st.integers(0, limit)) for name, limit in whole.items()}
     write = sum(split.values())
     return Usage(
-        uncached + read + write, uncached, read, write, split, output,
-        modalities=draw(st.sampled_from([modal, {}])), tools={"web_search": draw(st.integers(0, 9))},
-    )  # fmt: skip
+        uncached + read + write,
+        uncached,
+        read,
+        write,
+        split,
+        output,
+        modalities=draw(st.sampled_from([modal, {}])),
+        tools={"web_search": draw(st.integers(0, 9))},
+    )
 
 
 def plain(usage: Usage) -> Usage:
@@ -68,11 +76,20 @@ def test_without_cache_is_what_the_same_tokens_cost_uncached(prices: Rates, usag
     assert found.without_cache is not None
     assert uncached.amount is not None
     assert isclose(found.without_cache, uncached.amount, rel_tol=1e-9, abs_tol=1e-12)
-    assert uncached.without_cache == uncached.amount or isclose(uncached.without_cache or 0, uncached.amount)
+    assert uncached.without_cache == uncached.amount or isclose(
+        uncached.without_cache or 0, uncached.amount
+    )
 
 
-@given(rates(), usages(), st.sampled_from(["uncached", "read", "output", *TTLS, "web_search"]), st.integers(1, 1000))
-def test_no_class_is_free_and_more_costs_more(prices: Rates, usage: Usage, kind: str, more: int) -> None:
+@given(
+    rates(),
+    usages(),
+    st.sampled_from(["uncached", "read", "output", *TTLS, "web_search"]),
+    st.integers(1, 1000),
+)
+def test_no_class_is_free_and_more_costs_more(
+    prices: Rates, usage: Usage, kind: str, more: int
+) -> None:
     if kind in ("uncached", "read"):
         grown = usage._replace(**{kind: getattr(usage, kind) + more, "input": usage.input + more})
     elif kind == "output":
@@ -81,7 +98,9 @@ def test_no_class_is_free_and_more_costs_more(prices: Rates, usage: Usage, kind:
         grown = usage._replace(tools={kind: usage.tools[kind] + more})
     else:
         split = {**usage.write_by_ttl, kind: usage.write_by_ttl.get(kind, 0) + more}
-        grown = usage._replace(write_by_ttl=split, write=(usage.write or 0) + more, input=usage.input + more)
+        grown = usage._replace(
+            write_by_ttl=split, write=(usage.write or 0) + more, input=usage.input + more
+        )
     assert (algebra.price(prices, grown).amount or 0) > (algebra.price(prices, usage).amount or 0)
 
 
@@ -93,7 +112,9 @@ def test_marginal_prices_are_the_derivative(prices: Rates, usage: Usage) -> None
     read = usage._replace(read=(usage.read or 0) + 1000, input=usage.input + 1000)
     for grown, marginal in ((fresh, found.p_in), (read, found.p_read)):
         step = (algebra.price(prices, grown).amount or 0) - (found.amount or 0)
-        assert isclose(step, 1000 * (marginal or 0), rel_tol=1e-6, abs_tol=1e-9 * (1 + (found.amount or 0)))
+        assert isclose(
+            step, 1000 * (marginal or 0), rel_tol=1e-6, abs_tol=1e-9 * (1 + (found.amount or 0))
+        )
 
 
 BOOK = Book()
@@ -101,7 +122,9 @@ MODELS = ("claude-opus-4-8", "claude-opus-5-5", "claude-sonnet-4-6", "claude-hai
 
 
 def claude(model: str, usage: Usage, **facts: Any) -> float:
-    request = Request("messages", "anthropic", "chat", model, None, None, False, {}, b"", 1_795_000_000.0)
+    request = Request(
+        "messages", "anthropic", "chat", model, None, None, False, {}, b"", 1_795_000_000.0
+    )
     found = BOOK.cost(request, Facts(model=model, **facts), usage).amount
     assert found is not None
     return found
@@ -111,7 +134,9 @@ def claude(model: str, usage: Usage, **facts: Any) -> float:
 @given(st.sampled_from(MODELS), usages())
 def test_place_and_batch_commute(model: str, usage: Usage) -> None:
     """Anthropic's 1.1x for inference in the US and half price for a batch: both, in either order, are 0.55x."""
-    tokens = usage._replace(modalities={}, tools={}, write=0, write_by_ttl={}, input=usage.uncached + (usage.read or 0))
+    tokens = usage._replace(
+        modalities={}, tools={}, write=0, write_by_ttl={}, input=usage.uncached + (usage.read or 0)
+    )
     whole = claude(model, tokens)
     both = claude(model, tokens, geo="us", batch=True)
     modifiers: tuple[dict[str, Any], ...] = ({"geo": "us"}, {"batch": True})
@@ -122,7 +147,9 @@ def test_place_and_batch_commute(model: str, usage: Usage) -> None:
 
 
 @given(st.floats(1e-7, 1e-3), st.floats(0, 0.99), st.floats(0.1, 4))
-def test_a_write_pays_exactly_from_the_break_even_on(p_in: float, read: float, write: float) -> None:
+def test_a_write_pays_exactly_from_the_break_even_on(
+    p_in: float, read: float, write: float
+) -> None:
     p_read, p_write = read * p_in, write * p_in
     number = pays_after(p_in, p_read, p_write)
     assert number is not None

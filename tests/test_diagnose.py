@@ -23,19 +23,30 @@ FILLER = "The agent reads the order, checks the policy and answers in plain word
 COST = Cost(1.0, p_in=10.0, p_read=1.0, p_write={"5m": 12.5, "30m": 12.5})
 
 
-def text(section: Any, index: int, words: str, mark: str | None = None, kind: str = "text") -> Block:
+def text(
+    section: Any, index: int, words: str, mark: str | None = None, kind: str = "text"
+) -> Block:
     role = "system" if section == "system" else "user"
     return Block(section, index, kind, {"role": role, "content": words}, mark)
 
 
 def tool(index: int, name: str, **more: Any) -> Block:
-    return Block("tools", index, "function", {"name": name, "description": FILLER[:300] + name, **more})
+    return Block(
+        "tools", index, "function", {"name": name, "description": FILLER[:300] + name, **more}
+    )
 
 
 def talk(
-    *messages: str, system: str = FILLER, tools: tuple[Block, ...] = (), marks: tuple[int, ...] = (), **more: Any
+    *messages: str,
+    system: str = FILLER,
+    tools: tuple[Block, ...] = (),
+    marks: tuple[int, ...] = (),
+    **more: Any,
 ) -> Prompt:
-    said = [text("messages", at, words, "" if at in marks else None) for at, words in enumerate(messages)]
+    said = [
+        text("messages", at, words, "" if at in marks else None)
+        for at, words in enumerate(messages)
+    ]
     return Prompt((*tools, text("system", 0, system, "" if -1 in marks else None), *said), **more)
 
 
@@ -53,19 +64,32 @@ class Lab:
         return sum(len(body(block.data)) for block in prompt.blocks) // 4
 
     def open(self, prompt: Prompt | None, **more: Any) -> Sighting:
-        wire, model, key = more.get("wire", "w"), more.get("model", self.model), more.get("key", self.key)
+        wire, model, key = (
+            more.get("wire", "w"),
+            more.get("model", self.model),
+            more.get("key", self.key),
+        )
         request = Request(wire, self.provider, "chat", model, "h", 443, False, {}, key, self.now)
         return self.diagnosis.open(request, prompt)
 
-    def close(self, sighting: Sighting, read: int | None = 0, write: int | None = None, **more: Any) -> Verdict:
+    def close(
+        self, sighting: Sighting, read: int | None = 0, write: int | None = None, **more: Any
+    ) -> Verdict:
         total = more.get("input") or (self.size(sighting.prompt) if sighting.prompt else 2000)
         split = {more.get("ttl", "5m"): write} if write else {}
         usage = Usage(total, total - (read or 0) - (write or 0), read, write, split)
         facts = more.get("facts", Facts(id=more.get("id"), model=more.get("served")))
-        return self.diagnosis.close(sighting, facts=facts, usage=usage, cost=COST, failed=False, at=self.now + 1)
+        return self.diagnosis.close(
+            sighting, facts=facts, usage=usage, cost=COST, failed=False, at=self.now + 1
+        )
 
     def call(
-        self, prompt: Prompt | None, read: int | None = 0, write: int | None = None, wait: float = 5.0, **more: Any
+        self,
+        prompt: Prompt | None,
+        read: int | None = 0,
+        write: int | None = None,
+        wait: float = 5.0,
+        **more: Any,
     ) -> Verdict:
         self.now += wait
         return self.close(self.open(prompt, **more), read, write, **more)
@@ -92,11 +116,15 @@ def latest() -> Lab:
         (Usage(5, 5, 0, None), False, "cold"),
     ],
 )
-def test_a_call_without_a_readable_prompt_has_an_outcome(usage: Usage | None, failed: bool, outcome: str) -> None:
+def test_a_call_without_a_readable_prompt_has_an_outcome(
+    usage: Usage | None, failed: bool, outcome: str
+) -> None:
     lab = Lab()
     sighting = lab.open(None)
     assert sighting.prefix is None
-    said = lab.diagnosis.close(sighting, facts=Facts(), usage=usage, cost=None, failed=failed, at=lab.now)
+    said = lab.diagnosis.close(
+        sighting, facts=Facts(), usage=usage, cost=None, failed=failed, at=lab.now
+    )
     assert said == Verdict(outcome)  # type: ignore[arg-type]  # parametrised
 
 
@@ -104,8 +132,13 @@ def test_failed_calls_are_errors_and_teach_nothing() -> None:
     lab = claude()
     for marks in ((0,), (0, 1, 2, 3, 4)):
         sighting = lab.open(talk("a", "b", "c", "d", "e", marks=marks))
-        said = lab.diagnosis.close(sighting, facts=Facts(), usage=None, cost=None, failed=True, at=lab.now)
-        assert (said.outcome, said.reason) == ("error", "too_many_breakpoints" if len(marks) > 4 else None)
+        said = lab.diagnosis.close(
+            sighting, facts=Facts(), usage=None, cost=None, failed=True, at=lab.now
+        )
+        assert (said.outcome, said.reason) == (
+            "error",
+            "too_many_breakpoints" if len(marks) > 4 else None,
+        )
     assert lab.call(talk("a"), 0, 700).reason == "cold_start"
 
 
@@ -115,7 +148,10 @@ def test_outcomes_by_precedence() -> None:
     assert lab.call(talk("b"), None).outcome == "unreported"
     assert lab.call(talk("short", system="x")).outcome == "below_minimum"
     assert claude().call(talk("c", mode="none"), 0, 0).reason == "caching_not_requested"
-    assert claude().call(talk("c", marks=(0,), mode="explicit"), 0, 0, input=1500).outcome == "below_minimum"
+    assert (
+        claude().call(talk("c", marks=(0,), mode="explicit"), 0, 0, input=1500).outcome
+        == "below_minimum"
+    )
     assert Lab().call(talk("d"), input=3000).outcome == "cold"
 
 
@@ -157,10 +193,15 @@ def test_rounding_is_no_miss() -> None:
 def test_auxiliary_calls_branches_and_shortening_are_no_breaks() -> None:
     lab = Lab()
     lab.call(talk("one", "two" * 50, "three" * 50), input=3000)
-    assert lab.call(talk("one", system="Give a title."), input=1100).reason in ("cold_start", "below_minimum")
+    assert lab.call(talk("one", system="Give a title."), input=1100).reason in (
+        "cold_start",
+        "below_minimum",
+    )
     assert lab.call(talk("one", "something else"), 2560, input=2900).reason is None
     assert lab.call(talk("one"), 2560, input=2700).reason is None
-    assert lab.call(talk("one", "two" * 50, "three" * 50, "four"), 2944, input=3100).outcome == "hit"
+    assert (
+        lab.call(talk("one", "two" * 50, "three" * 50, "four"), 2944, input=3100).outcome == "hit"
+    )
 
 
 def test_another_model_on_a_new_conversation_is_cold() -> None:
@@ -183,14 +224,24 @@ def broken(old: Prompt, new: Prompt, lab: Lab | None = None, read: int = 0) -> V
 
 
 def test_a_time_in_the_system_prompt() -> None:
-    said = broken(talk("one", system=f"Now 10:31:07. {FILLER}"), talk("one", "two", system=f"Now 10:32:59. {FILLER}"))
-    assert (said.outcome, said.reason, said.section, said.index) == ("miss", "volatile_token", "system", 0)
+    said = broken(
+        talk("one", system=f"Now 10:31:07. {FILLER}"),
+        talk("one", "two", system=f"Now 10:32:59. {FILLER}"),
+    )
+    assert (said.outcome, said.reason, said.section, said.index) == (
+        "miss",
+        "volatile_token",
+        "system",
+        0,
+    )
     assert (said.hint, said.offset, said.tokens, said.source) == ("timestamp", 4, 2944, "local")
     assert said.waste == pytest.approx(2944 * 9.0)
 
 
 def test_a_partial_read_names_only_what_was_missed() -> None:
-    said = broken(talk("one", system=FILLER + "10:31"), talk("one", "two", system=FILLER + "11:32"), read=2048)
+    said = broken(
+        talk("one", system=FILLER + "10:31"), talk("one", "two", system=FILLER + "11:32"), read=2048
+    )
     assert (said.outcome, said.reason, said.tokens) == ("partial", "volatile_token", 2944 - 2048)
 
 
@@ -253,20 +304,29 @@ def test_one_tool_in_another_order_of_keys_and_another_edited() -> None:
 
 
 def test_a_system_block_that_comes_or_goes() -> None:
-    more = Prompt((text("system", 0, FILLER), text("system", 1, "Be brief."), text("messages", 0, "one")))
+    more = Prompt(
+        (text("system", 0, FILLER), text("system", 1, "Be brief."), text("messages", 0, "one"))
+    )
     assert broken(talk("one"), more).hint == "added"
     assert broken(more, talk("one")).hint == "removed"
 
 
 def test_another_program_with_another_prompt_is_cold() -> None:
-    said = broken(talk("one", system=FILLER), talk("one", system="Another agent writes poems about the sea. " * 70))
+    said = broken(
+        talk("one", system=FILLER),
+        talk("one", system="Another agent writes poems about the sea. " * 70),
+    )
     assert (said.outcome, said.reason) == ("cold", "cold_start")
 
 
 def test_a_weak_change_is_named_when_it_keeps_happening() -> None:
     lab, said = Lab(), list[str | None]()
     for name in ("Ann", "Bob", "Cid", "Dan", "Eve"):
-        said.append(lab.call(talk(f"I am {name}", system=f"You serve {name} now. {FILLER}"), input=3000).reason)
+        said.append(
+            lab.call(
+                talk(f"I am {name}", system=f"You serve {name} now. {FILLER}"), input=3000
+            ).reason
+        )
     assert said == ["cold_start", "cold_start", "cold_start", "volatile_token", "volatile_token"]
 
 
@@ -284,7 +344,12 @@ LONG = [f"Message number {n}: " + FILLER[n * 10 : n * 10 + 400] for n in range(1
 )
 def test_history(messages: list[str], index: int, hint: str | None) -> None:
     said = broken(talk(*LONG), talk(*messages, "next"), read=1024)
-    assert (said.reason, said.section, said.index, said.hint) == ("history_rewritten", "messages", index, hint)
+    assert (said.reason, said.section, said.index, said.hint) == (
+        "history_rewritten",
+        "messages",
+        index,
+        hint,
+    )
     assert said.tokens is not None
     assert 0 < said.tokens <= 2944 - 1024
 
@@ -293,11 +358,15 @@ def test_a_message_that_is_rendered_anew() -> None:
     def stamped(at: str) -> str:
         return f"It is {at}. {FILLER[:900]}"
 
-    said = broken(talk(stamped("10:31:07"), system="x"), talk(stamped("11:59:58"), "two", system="x"))
+    said = broken(
+        talk(stamped("10:31:07"), system="x"), talk(stamped("11:59:58"), "two", system="x")
+    )
     assert (said.reason, said.section, said.hint) == ("volatile_token", "messages", "timestamp")
     single = broken(talk(stamped("10:31:07"), system="x"), talk(stamped("11:59:58"), system="x"))
     assert single.reason == "volatile_token"
-    longer = broken(talk(FILLER[:900] + "end", system="x"), talk(FILLER[:900] + "more of it", "two", system="x"))
+    longer = broken(
+        talk(FILLER[:900] + "end", system="x"), talk(FILLER[:900] + "more of it", "two", system="x")
+    )
     assert longer.reason == "history_rewritten"
 
 
@@ -312,15 +381,24 @@ def pictured(*kinds: str) -> Prompt:
 def test_images_come_and_go() -> None:
     shown = Block("messages", 1, "image_url", {"url": "data:" + "A" * 900})
     other = Block("messages", 1, "image_url", {"url": "data:" + "B" * 900})
-    first, rest = pictured("text").blocks, tuple(text("messages", at, LONG[at]) for at in range(2, 6))
-    with_image, without, replaced = (Prompt((*first, *one, *rest)) for one in ((shown,), (), (other,)))
+    first, rest = (
+        pictured("text").blocks,
+        tuple(text("messages", at, LONG[at]) for at in range(2, 6)),
+    )
+    with_image, without, replaced = (
+        Prompt((*first, *one, *rest)) for one in ((shown,), (), (other,))
+    )
     assert broken(with_image, without, read=1024).hint == "image_removed"
     assert broken(without, with_image, read=1024).hint == "image_added"
     assert broken(with_image, replaced, read=1024).hint == "image_replaced"
 
 
 def test_a_word_in_common_is_no_common_history() -> None:
-    said = broken(talk("tell me of parcels", "ok", LONG[1]), talk("tell me of refunds", "ok", LONG[2]), read=2560)
+    said = broken(
+        talk("tell me of parcels", "ok", LONG[1]),
+        talk("tell me of refunds", "ok", LONG[2]),
+        read=2560,
+    )
     assert said.reason is None
 
 
@@ -381,7 +459,9 @@ def test_the_earlier_level_explains() -> None:
     assert broken(old, new).reason == "system_changed"
 
 
-@pytest.mark.parametrize(("wait", "model", "reason"), [(4e3, "gpt-4.1", "ttl_expired"), (5, "gpt-4o", "model_changed")])
+@pytest.mark.parametrize(
+    ("wait", "model", "reason"), [(4e3, "gpt-4.1", "ttl_expired"), (5, "gpt-4o", "model_changed")]
+)
 def test_time_and_model_explain_before_structure(wait: float, model: str, reason: str) -> None:
     lab = Lab()
     lab.call(talk(*LONG), input=3000)
@@ -391,8 +471,13 @@ def test_time_and_model_explain_before_structure(wait: float, model: str, reason
 def test_after_a_lapse_the_count_begins_anew() -> None:
     lab = claude()
     lab.call(talk("one", marks=(0,)), 0, 3000, input=3100)
-    assert lab.call(talk("one", "two", marks=(0, 1)), 0, 3050, wait=400, input=3150).reason == "ttl_expired"
-    assert lab.call(talk("one", "two", "three", marks=(0, 2)), 3050, 100, input=3200).outcome == "hit"
+    assert (
+        lab.call(talk("one", "two", marks=(0, 1)), 0, 3050, wait=400, input=3150).reason
+        == "ttl_expired"
+    )
+    assert (
+        lab.call(talk("one", "two", "three", marks=(0, 2)), 3050, 100, input=3200).outcome == "hit"
+    )
 
 
 def test_a_branch_that_read_less_than_estimated_is_a_hit() -> None:
@@ -406,7 +491,10 @@ def test_models() -> None:
     lab.call(talk("one"), input=3000, served="gpt-4.1-2025")
     assert lab.call(talk("one", "two"), input=3100, model="gpt-4o").reason == "model_changed"
     assert lab.call(talk("one", "two"), 2944, input=3100, served="gpt-4.1-2025").outcome == "hit"
-    assert lab.call(talk("one", "two", "three"), input=3200, served="gpt-4.1-2026").reason == "model_changed"
+    assert (
+        lab.call(talk("one", "two", "three"), input=3200, served="gpt-4.1-2026").reason
+        == "model_changed"
+    )
 
 
 def test_a_key_per_user_is_seen_at_the_third() -> None:
@@ -442,13 +530,20 @@ def test_another_credential() -> None:
     said = lab.call(talk("one", "two"), input=3100, key=b"two")
     assert (said.reason, said.section, said.tokens) == ("scope_changed", "params", 2944)
     assert lab.call(talk("one", "two"), input=3100, key=b"three", wait=1e6).reason == "cold_start"
-    assert lab.call(Prompt((text("system", 0, FILLER),)), input=3100, key=b"four").reason == "cold_start"
+    assert (
+        lab.call(Prompt((text("system", 0, FILLER),)), input=3100, key=b"four").reason
+        == "cold_start"
+    )
 
 
 def test_lapses_and_low_volume() -> None:
     lab, said = claude(), list[str | None]()
     for turn in range(7):
-        said.append(lab.call(talk(*LONG[: turn + 1], marks=(-1, turn)), 0, 3000, wait=400, input=3100).reason)
+        said.append(
+            lab.call(
+                talk(*LONG[: turn + 1], marks=(-1, turn)), 0, 3000, wait=400, input=3100
+            ).reason
+        )
     assert said == ["cold_start", *["ttl_expired"] * 4, "low_volume", "low_volume"]
 
 
@@ -456,8 +551,14 @@ def test_inside_the_lifetime_with_nothing_changed_it_is_unknown() -> None:
     assert broken(talk("one"), talk("one", "two")).reason == "unknown"
     lab = claude()
     lab.call(talk("one", marks=(0,)), 0, 3000, input=3100, ttl="1h")
-    assert lab.call(talk("one", "two", marks=(0, 1)), 0, 3050, wait=3000, input=3150).reason == "unknown"
-    assert lab.call(talk("one", "two", "three", marks=(0, 2)), 0, 3050, wait=4000, input=3150).reason == "ttl_expired"
+    assert (
+        lab.call(talk("one", "two", marks=(0, 1)), 0, 3050, wait=3000, input=3150).reason
+        == "unknown"
+    )
+    assert (
+        lab.call(talk("one", "two", "three", marks=(0, 2)), 0, 3050, wait=4000, input=3150).reason
+        == "ttl_expired"
+    )
 
 
 def test_a_read_behind_a_lapse_shows_that_it_was_none() -> None:
@@ -483,7 +584,12 @@ def test_the_trap_of_a_varying_tail() -> None:
     lab = latest()
     said = [lab.call(talk(f"question {n}"), 0, 3000, input=3000, ttl="30m") for n in range(4)]
     assert [v.reason for v in said] == ["cold_start", *["breakpoint_missing_on_static"] * 3]
-    assert (said[1].section, said[1].index, said[1].confidence, said[3].confidence) == ("messages", 0, 0.7, 0.95)
+    assert (said[1].section, said[1].index, said[1].confidence, said[3].confidence) == (
+        "messages",
+        0,
+        0.7,
+        0.95,
+    )
     assert said[1].waste == pytest.approx((said[1].tokens or 0) * 11.5)
     marked = latest()
     marked.call(talk("one", marks=(-1,)), 0, 3000, input=3000)
@@ -500,11 +606,16 @@ def test_reads_that_stay_pinned() -> None:
 def test_implicit_breakpoints_look_back_so_far() -> None:
     lab = latest()
     lab.call(talk(*LONG[:2]), 0, 3000, input=3000)
-    assert lab.call(talk(*LONG[:2], *map(str, range(25))), 0, 3500, input=3500).reason == "lookback_exceeded"
+    assert (
+        lab.call(talk(*LONG[:2], *map(str, range(25))), 0, 3500, input=3500).reason
+        == "lookback_exceeded"
+    )
 
 
 def test_explicit_breakpoints() -> None:
-    def case(first: tuple[int, ...], second: tuple[int, ...], more: int = 1, lab: Lab | None = None) -> str | None:
+    def case(
+        first: tuple[int, ...], second: tuple[int, ...], more: int = 1, lab: Lab | None = None
+    ) -> str | None:
         lab = lab or claude()
         lab.call(talk(*LONG[:4], marks=first, mode="explicit"), 0, 3000, input=3000)
         grown = (*LONG[:4], *map(str, range(more)))
@@ -530,7 +641,10 @@ def test_a_first_image_takes_claude_s_messages_out() -> None:
         "messages",
         "partial",
     )
-    assert lab.call(talk("one", "two", "three", marks=(2,)), 1200, 1900, input=3100).hint == "image_removed"
+    assert (
+        lab.call(talk("one", "two", "three", marks=(2,)), 1200, 1900, input=3100).hint
+        == "image_removed"
+    )
 
 
 def test_a_race_is_seen_by_those_that_came_second() -> None:
@@ -539,15 +653,23 @@ def test_a_race_is_seen_by_those_that_came_second() -> None:
     said = [lab.close(call, 0, 3000, input=3000).reason for call in calls]
     assert said == ["cold_start", "concurrent_cold_race", "concurrent_cold_race"]
     other = [lab.open(talk(name, system=FILLER[::-1])) for name in ("a", "b")]
-    assert [lab.close(call, 0, 3000, input=3000).reason for call in other] == ["cold_start", "concurrent_cold_race"]
+    assert [lab.close(call, 0, 3000, input=3000).reason for call in other] == [
+        "cold_start",
+        "concurrent_cold_race",
+    ]
     lab.open(talk("elsewhere"), key=b"two")
     apart = [lab.open(talk("x", system=name * 900)) for name in ("c", "d")]
-    assert [lab.close(call, 0, 3000, input=3000).reason for call in apart] == ["cold_start", "cold_start"]
+    assert [lab.close(call, 0, 3000, input=3000).reason for call in apart] == [
+        "cold_start",
+        "cold_start",
+    ]
 
 
 def test_too_many_requests_a_minute() -> None:
     lab = Lab(now=1e9 - 1e9 % 60)
-    said = [lab.call(talk("same"), 2944 if n % 5 else 0, wait=1.0, input=3000).reason for n in range(22)]
+    said = [
+        lab.call(talk("same"), 2944 if n % 5 else 0, wait=1.0, input=3000).reason for n in range(22)
+    ]
     assert said[5] == "unknown"
     assert said[20] == "routing_overflow"
 
@@ -565,7 +687,9 @@ def test_waste_charges_each_token_once_and_never_more_than_the_input() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**7))
-def test_waste_stays_within_the_input_cost(uncached: int, read: int, write: int, missed: int) -> None:
+def test_waste_stays_within_the_input_cost(
+    uncached: int, read: int, write: int, missed: int
+) -> None:
     usage = Usage(uncached + read + write, uncached, read, write, {"5m": write})
     found = waste(usage, COST, missed)
     assert found is not None
@@ -577,7 +701,10 @@ def test_waste_stays_within_the_input_cost(uncached: int, read: int, write: int,
     [
         (None, None),
         ({"type": "cache_miss", "reason": "tools_changed"}, "tools_changed"),
-        ({"cache_miss_reason": {"type": "system_changed", "cache_missed_input_tokens": 5}}, "system_changed"),
+        (
+            {"cache_miss_reason": {"type": "system_changed", "cache_missed_input_tokens": 5}},
+            "system_changed",
+        ),
         ({"cache_miss_reason": "model_changed"}, "model_changed"),
         ({"cache_miss_reason": None}, None),
         ({"type": "unavailable"}, None),
@@ -593,8 +720,15 @@ def test_the_provider_wins_and_ours_may_say_it_more_exactly() -> None:
     lab = Lab()
     lab.call(talk("one", system=f"Now 10:31. {FILLER}"), input=3000)
     said = lab.call(talk("one", system=f"Now 11:32. {FILLER}"), input=3000, facts=facts)
-    assert (said.reason, said.provider_reason, said.source) == ("volatile_token", "input_changed", "provider")
-    assert lab.call(talk("one", system=f"Now 11:32. {FILLER}"), 2944, input=3000, facts=facts).reason is None
+    assert (said.reason, said.provider_reason, said.source) == (
+        "volatile_token",
+        "input_changed",
+        "provider",
+    )
+    assert (
+        lab.call(talk("one", system=f"Now 11:32. {FILLER}"), 2944, input=3000, facts=facts).reason
+        is None
+    )
     assert agreed("tools_changed", "system_changed") == "tools_changed"
     assert agreed("tools_changed", None) == "tools_changed"
 
@@ -680,7 +814,9 @@ def test_a_change_lies_in_the_box(before: str, at: int, put: str) -> None:
     after = before[:at] + put + before[at:]
     new, old = deep(after, after), deep(before, before)
     here, there = encoded(after), encoded(before)
-    first = next((n for n, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), len(there))
+    first = next(
+        (n for n, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), len(there)
+    )
     size = grain(after).size
     start, end = boxed(new, old, size)
     assert start <= first <= max(end, first)

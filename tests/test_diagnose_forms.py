@@ -9,8 +9,7 @@ import pytest
 from promptcache.grain import grain, parted
 from promptcache.model import Block, Prompt, Request
 from promptcache.providers import openai
-
-from .test_diagnose import FILLER, Lab
+from tests.test_diagnose import FILLER, Lab
 
 WORDS = "Where is my parcel, please? "
 
@@ -19,7 +18,9 @@ def chat(*messages: Any, system: Any = FILLER) -> Prompt:
     roles = ("user", "assistant")
     said = [{"role": roles[at % 2], "content": content} for at, content in enumerate(messages)]
     body = {"model": "gpt-4.1", "messages": [{"role": "system", "content": system}, *said]}
-    prompt = openai.CHAT.prompt(Request("w", "openai", "chat", "gpt-4.1", "h", 443, False, body, b"", 0.0))
+    prompt = openai.CHAT.prompt(
+        Request("w", "openai", "chat", "gpt-4.1", "h", 443, False, body, b"", 0.0)
+    )
     assert prompt is not None
     return prompt
 
@@ -48,8 +49,12 @@ def test_a_read_that_ends_at_the_other_form_shows_that_it_is_another_prefix() ->
     lab.call(BEFORE, input=4000)
     said = lab.call(AFTER, 2304, input=4100)
     assert (said.reason, said.section, said.index, said.offset, said.hint) == (
-        "serialization_nondeterminism", "messages", 1, 0, "form",
-    )  # fmt: skip
+        "serialization_nondeterminism",
+        "messages",
+        1,
+        0,
+        "form",
+    )
 
 
 @pytest.mark.parametrize("read", [0, 3584])
@@ -57,13 +62,19 @@ def test_a_miss_that_begins_elsewhere_is_not_blamed_on_the_form(read: int) -> No
     lab = Lab()
     lab.call(BEFORE, input=4000)
     said = lab.call(AFTER, read, input=4100)
-    assert (said.outcome, said.reason, said.section) == ("partial" if read else "miss", "unknown", None)
+    assert (said.outcome, said.reason, said.section) == (
+        "partial" if read else "miss",
+        "unknown",
+        None,
+    )
 
 
 def test_a_system_prompt_in_another_form_is_no_edited_one() -> None:
     lab = Lab()
     lab.call(chat(FIRST, SECOND), input=4000)
-    assert lab.call(chat(FIRST, SECOND, LAST, system=part(FILLER)), 0, input=4100).reason == "unknown"
+    assert (
+        lab.call(chat(FIRST, SECOND, LAST, system=part(FILLER)), 0, input=4100).reason == "unknown"
+    )
 
 
 def test_other_words_in_another_form_are_rewritten() -> None:
@@ -87,14 +98,21 @@ def test_a_change_of_any_byte_shows_in_the_fingerprints(size: int) -> None:
 def test_the_form_counts_for_blocks_of_every_wire() -> None:
     lab = Lab()
     plain = Block("messages", 0, "text", {"role": "user", "content": FIRST})
-    wrapped = Block("messages", 0, "input_text", {"role": "user", "content": {"type": "input_text", "text": FIRST}})
+    wrapped = Block(
+        "messages",
+        0,
+        "input_text",
+        {"role": "user", "content": {"type": "input_text", "text": FIRST}},
+    )
     tail = Block("messages", 1, "text", {"role": "user", "content": LAST})
     system = chat("x").blocks[0]
     lab.call(Prompt((system, plain)), input=3000)
     assert lab.call(Prompt((system, wrapped, tail)), 1792, input=3100).hint == "form"
 
 
-@pytest.mark.parametrize(("before", "after", "hint"), [(0, 1, "image_added"), (1, 0, "image_removed")])
+@pytest.mark.parametrize(
+    ("before", "after", "hint"), [(0, 1, "image_added"), (1, 0, "image_removed")]
+)
 def test_an_image_beside_the_text_is_no_mere_form(before: int, after: int, hint: str) -> None:
     picture = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
     contents = (SECOND, part(SECOND) + picture)

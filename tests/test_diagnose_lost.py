@@ -9,11 +9,13 @@ from promptcache.diagnose.judge import Case, Relative, find
 from promptcache.memory import Scope, Trace
 from promptcache.model import Block, Prompt, Usage
 from promptcache.rules import rule
-
-from .test_diagnose import FILLER, Lab, claude, latest, talk, text
+from tests.test_diagnose import FILLER, Lab, claude, latest, talk, text
 
 IMAGE = Block("messages", 1, "image", {"type": "image", "source": {"data": "9" * 5000}})
-SAID = [text("messages", at, f"Message {at} about the parcel. " * 30, "" if at == 5 else None) for at in range(6)]
+SAID = [
+    text("messages", at, f"Message {at} about the parcel. " * 30, "" if at == 5 else None)
+    for at in range(6)
+]
 
 
 def pictured(shown: bool, *more: Block) -> Prompt:
@@ -44,7 +46,9 @@ def missed(lost: int, fresh: float, *, model: str = "m", size: int = 3000) -> in
     known, scope = rule("anthropic", "claude-sonnet-4-5"), Scope("m", ())
     earlier = Trace(1, scope, 1, 9, 1, 0.0, (), ttl=300.0, at=1.0, input=4000, write=4000)
     now = Trace(1, Scope(model, ()), 2, 9, 1, 5.0, ())
-    relative = Relative(earlier, Difference("break", 1, "system_changed", "system", 0), 100, lost, fresh)
+    relative = Relative(
+        earlier, Difference("break", 1, "system_changed", "system", 0), 100, lost, fresh
+    )
     found = find(Case(now, known, Usage(size, 100, 100, size - 200, {}), False, 1024, [relative]))
     return found and found.missed
 
@@ -71,7 +75,10 @@ def stamped(lab: Lab, minute: int, size: int) -> str | None:
 def test_a_short_prompt_is_believed_to_be_cached_once_one_was_seen_to_be() -> None:
     lab = Lab()
     assert [stamped(lab, minute, 1400) for minute in (10, 11, 12)] == ["cold_start"] * 3
-    assert lab.call(talk("Hello.", "Hi.", system=f"It is 09:12. {FILLER}"), 1280, input=1410).outcome == "hit"
+    assert (
+        lab.call(talk("Hello.", "Hi.", system=f"It is 09:12. {FILLER}"), 1280, input=1410).outcome
+        == "hit"
+    )
     assert stamped(lab, 13, 1400) == "volatile_token"
 
 
@@ -79,9 +86,13 @@ def test_reads_that_stay_pinned_do_not_hide_what_keeps_changing() -> None:
     lab, said = latest(), list[str | None]()
     for name in ("Ann", "Bob", "Cid", "Dan", "Eve"):
         first, system = f"I am {name}", f"You serve {name} now. {FILLER}"
-        said.append(lab.call(talk(first, system=system, mode="implicit"), 0, 3000, input=3000).reason)
+        said.append(
+            lab.call(talk(first, system=system, mode="implicit"), 0, 3000, input=3000).reason
+        )
         lab.call(talk(first, "b", system=system, mode="implicit"), 2500, 600, input=3100)
-        pinned = lab.call(talk(first, "b", "c", system=system, mode="implicit"), 2500, 700, input=3200)
+        pinned = lab.call(
+            talk(first, "b", "c", system=system, mode="implicit"), 2500, 700, input=3200
+        )
         assert pinned.reason == "breakpoint_missing_on_static"
     assert said == ["cold_start", "cold_start", "cold_start", "volatile_token", "volatile_token"]
 
@@ -96,7 +107,12 @@ def test_what_was_never_seen_to_be_read_is_not_missed() -> None:
     said = [talk(*words, mode="implicit") for words in (["a"], ["a", "b"], ["a", "b", "c"])]
     for prompt, read, write in zip(said, (0, 2000, 2000), (2400, 500, 600), strict=True):
         lab.call(prompt, read, write, input=read + write)
-    broken = lab.call(talk("a", "b", "c", "d", system=f"Now: 10:41. {FILLER}", mode="implicit"), 0, 2700, input=2700)
+    broken = lab.call(
+        talk("a", "b", "c", "d", system=f"Now: 10:41. {FILLER}", mode="implicit"),
+        0,
+        2700,
+        input=2700,
+    )
     assert (broken.reason, broken.tokens) == ("volatile_token", 2000)
 
 

@@ -12,9 +12,8 @@ import pytest
 from promptcache import Settings
 from promptcache.providers.anthropic import MESSAGES
 from promptcache.providers.openai import RESPONSES
-
-from .calls import SYSTEM
-from .conftest import Telemetry
+from tests.calls import SYSTEM
+from tests.conftest import Telemetry
 
 ASK: Final = Settings(provider_diagnostics=True)
 
@@ -22,12 +21,17 @@ ASK: Final = Settings(provider_diagnostics=True)
 def claude(client: anthropic.Anthropic, rules: str = SYSTEM) -> Any:
     system: Any = [{"type": "text", "text": rules, "cache_control": {"type": "ephemeral"}}]
     return client.messages.create(
-        model="claude-sonnet-5", max_tokens=9, system=system, messages=[{"role": "user", "content": "hi"}]
+        model="claude-sonnet-5",
+        max_tokens=9,
+        system=system,
+        messages=[{"role": "user", "content": "hi"}],
     )
 
 
 def gpt(client: openai.OpenAI, rules: str = SYSTEM) -> Any:
-    return client.responses.create(model="gpt-6-sol", instructions=rules, input=[{"role": "user", "content": "hi"}])
+    return client.responses.create(
+        model="gpt-6-sol", instructions=rules, input=[{"role": "user", "content": "hi"}]
+    )
 
 
 @pytest.fixture
@@ -41,7 +45,9 @@ def clients(emulator_url: str) -> Iterator[dict[str, tuple[Any, Callable[..., An
 
 @pytest.mark.parametrize("name", ["anthropic", "openai"])
 def test_the_provider_says_why(
-    name: str, clients: dict[str, tuple[Any, Callable[..., Any]]], instrumented: Callable[..., Telemetry]
+    name: str,
+    clients: dict[str, tuple[Any, Callable[..., Any]]],
+    instrumented: Callable[..., Telemetry],
 ) -> None:
     telemetry = instrumented(ASK)
     client, ask = clients[name]
@@ -69,7 +75,11 @@ def test_arguments_stay_as_they_are(
 ) -> None:
     instrumented(ASK)
     client, _ = clients["anthropic"]
-    body = {"model": "claude-sonnet-5", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+    body = {
+        "model": "claude-sonnet-5",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "hi"}],
+    }
     client.post("/v1/messages", cast_to=object, body=body)
     assert sorted(body) == ["max_tokens", "messages", "model"]
 
@@ -87,7 +97,9 @@ NEW: Final[dict[str, Any]] = {"model": "gpt-6-sol"}
         ("anthropic", {**HI, "diagnostics": {}}, "m", None),
     ],
 )
-def test_what_anthropic_is_asked(provider: str, body: dict[str, Any], previous: str | None, question: Any) -> None:
+def test_what_anthropic_is_asked(
+    provider: str, body: dict[str, Any], previous: str | None, question: Any
+) -> None:
     asking = MESSAGES.asking(provider, body, previous)
     assert (asking and asking["diagnostics"]) == question
 
@@ -96,14 +108,21 @@ def test_what_anthropic_is_asked(provider: str, body: dict[str, Any], previous: 
     ("provider", "body", "previous", "question"),
     [
         ("openai", NEW, "r", {"comparison_response_id": "r"}),
-        ("openai", {**NEW, "prompt_cache_options": {"ttl": "12h"}}, "r", {"ttl": "12h", "comparison_response_id": "r"}),
+        (
+            "openai",
+            {**NEW, "prompt_cache_options": {"ttl": "12h"}},
+            "r",
+            {"ttl": "12h", "comparison_response_id": "r"},
+        ),
         ("openai", NEW, None, None),
         ("openai", {"model": "gpt-5.4"}, "r", None),
         ("azure.ai.openai", NEW, "r", None),
         ("openai", {**NEW, "prompt_cache_options": {"comparison_response_id": "x"}}, "r", None),
     ],
 )
-def test_what_openai_is_asked(provider: str, body: dict[str, Any], previous: str | None, question: Any) -> None:
+def test_what_openai_is_asked(
+    provider: str, body: dict[str, Any], previous: str | None, question: Any
+) -> None:
     asking = RESPONSES.asking(provider, body, previous)
     assert (asking and asking["prompt_cache_options"]) == question
 

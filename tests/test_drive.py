@@ -17,8 +17,7 @@ from opentelemetry import context as otel
 from promptcache.observer import Observer
 from promptcache.patch.around import Ended, Flow
 from promptcache.patch.drive import Patches, Switch, Target
-
-from .calls import each
+from tests.calls import each
 
 MARK = "promptcache-test"
 
@@ -109,7 +108,9 @@ async def test_a_call_is_one_step(name: str, heard: Heard) -> None:
         ("opened", inspect.iscoroutinefunction),
     ],
 )
-def test_a_function_stays_what_it_was(name: str, is_its_kind: Callable[[object], bool], heard: Heard) -> None:
+def test_a_function_stays_what_it_was(
+    name: str, is_its_kind: Callable[[object], bool], heard: Heard
+) -> None:
     assert is_its_kind(getattr(SDK, name))
     assert getattr(SDK, name).__name__ == name
 
@@ -140,13 +141,17 @@ async def test_a_stream_that_is_left_ends_at_once(name: str, count: int, heard: 
         await anext(stream) if inspect.isasyncgen(stream) else next(stream)
     await (stream.aclose() if inspect.isasyncgen(stream) else asyncio.to_thread(stream.close))
     del stream
-    assert [ended.left for ended in heard if ended.last] == ([True] if count or name == "opened" else [])
+    assert [ended.left for ended in heard if ended.last] == (
+        [True] if count or name == "opened" else []
+    )
     assert not SDK.open
 
 
 @STREAMS
 @pytest.mark.parametrize("count", [0, 1])
-async def test_a_stream_that_is_dropped_ends_with_the_garbage(name: str, count: int, heard: Heard) -> None:
+async def test_a_stream_that_is_dropped_ends_with_the_garbage(
+    name: str, count: int, heard: Heard
+) -> None:
     async def drop() -> None:
         stream = await start(name, 9)
         for _ in range(count):
@@ -156,12 +161,16 @@ async def test_a_stream_that_is_dropped_ends_with_the_garbage(name: str, count: 
     gc.collect()
     for _ in range(9):
         await asyncio.sleep(0)
-    assert [ended.busy for ended in heard if ended.last] == ([False] if count or name == "opened" else [])
+    assert [ended.busy for ended in heard if ended.last] == (
+        [False] if count or name == "opened" else []
+    )
     assert not SDK.open
 
 
 @STREAMS
-async def test_a_failing_stream_is_heard_failing(name: str, heard: Heard, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failing_stream_is_heard_failing(
+    name: str, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(key: str) -> None:
         raise ConnectionError
 
@@ -198,7 +207,8 @@ async def test_a_wrapper_that_was_there_first_keeps_its_instance(name: str) -> N
             return count
 
         coroutine, items, opened = (
-            FunctionType(getattr(SDK, name).__code__, globals()) for name in ("coroutine", "items", "opened")
+            FunctionType(getattr(SDK, name).__code__, globals())
+            for name in ("coroutine", "items", "opened")
         )
 
     instances: list[object] = []
@@ -246,6 +256,8 @@ def test_a_shell_by_hand_stands_only_where_the_parameters_are_its_own(
     target = Target("SDK", name, ("count",), before=tap, quick=quick)
     patches.install((target,), Observer.__new__(Observer))
     assert getattr(SDK(), name)(3) == 3
-    assert inspect.signature(getattr(SDK, name)) == inspect.signature(getattr(SDK, name).__wrapped__)
+    assert inspect.signature(getattr(SDK, name)) == inspect.signature(
+        getattr(SDK, name).__wrapped__
+    )
     patches.restore()
     assert told == [seen]

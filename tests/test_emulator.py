@@ -26,7 +26,14 @@ def engine() -> Emulator:
     return Emulator(Clock(NOW))
 
 
-def chat(engine: Emulator, *texts: str, model: str = OLD, key: str = "a", headers: Any = None, **more: Any) -> Record:
+def chat(
+    engine: Emulator,
+    *texts: str,
+    model: str = OLD,
+    key: str = "a",
+    headers: Any = None,
+    **more: Any,
+) -> Record:
     """Sends a system message and the rest in turns; what the emulator knows of the call."""
     roles = ["system", *(["user", "assistant"] * len(texts))]
     messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
@@ -47,16 +54,30 @@ def test_tokens_cover_the_text_and_a_longer_text_never_has_fewer(text: str, more
 
 
 def test_tokens_are_no_constant_multiple_of_bytes() -> None:
-    samples = ("a quiet harbour at noon", "0123456789" * 3, "{}[]()<>!?" * 3, "Größe und Länge", "日本語の文")
-    assert len({round(len(text.encode()) / tokens.count(text), 1) for text in samples}) == len(samples)
+    samples = (
+        "a quiet harbour at noon",
+        "0123456789" * 3,
+        "{}[]()<>!?" * 3,
+        "Größe und Länge",
+        "日本語の文",
+    )
+    assert len({round(len(text.encode()) / tokens.count(text), 1) for text in samples}) == len(
+        samples
+    )
 
 
-TURNS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 30), st.sampled_from("xy")), min_size=1, max_size=8)
+TURNS = st.lists(
+    st.tuples(st.sampled_from("abc"), st.integers(1, 30), st.sampled_from("xy")),
+    min_size=1,
+    max_size=8,
+)
 
 
 @settings(max_examples=40, deadline=None)
 @given(TURNS, st.sampled_from([OLD, "gpt-5.4", NEW, "gpt-6.1-sol"]))
-def test_every_call_adds_up_and_old_models_read_in_steps(turns: list[tuple[str, int, str]], model: str) -> None:
+def test_every_call_adds_up_and_old_models_read_in_steps(
+    turns: list[tuple[str, int, str]], model: str
+) -> None:
     engine = Emulator(Clock(NOW))
     for word, times, key in turns:
         outcome = chat(engine, TEXT, f"{word} " * times * 50, model=model, key=key).outcome
@@ -75,16 +96,24 @@ def test_conversation_reads_what_was_there_before(engine: Emulator, model: str) 
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.text(min_size=1, max_size=80), min_size=1, max_size=12), st.sampled_from([OLD, NEW]))
+@given(
+    st.lists(st.text(min_size=1, max_size=80), min_size=1, max_size=12), st.sampled_from([OLD, NEW])
+)
 def test_a_conversation_that_only_grows_never_reads_less(turns: list[str], model: str) -> None:
     engine = Emulator(Clock(NOW))
-    seen = [read(chat(engine, TEXT, *turns[:length], model=model)) for length in range(1, len(turns) + 1)]
+    seen = [
+        read(chat(engine, TEXT, *turns[:length], model=model))
+        for length in range(1, len(turns) + 1)
+    ]
     assert seen == sorted(seen)
 
 
 def test_images_count_by_detail_and_are_told_apart(engine: Emulator) -> None:
     def send(data: str, detail: str) -> Record:
-        image = {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}", "detail": detail}}
+        image = {
+            "type": "image_url",
+            "image_url": {"url": f"data:image/png;base64,{data}", "detail": detail},
+        }
         content = [image, {"type": "text", "text": TEXT}]
         engine.post(CHAT, {"model": OLD, "messages": [{"role": "user", "content": content}]})
         return engine.ledger[-1]
@@ -114,20 +143,28 @@ def test_other_keys_and_models_share_nothing(engine: Emulator, model: str) -> No
 @pytest.mark.parametrize(
     "change",
     [
-        {"prompt_cache_key": "k"}, {"service_tier": "flex"}, {"parallel_tool_calls": False}, {"verbosity": "low"},
-        {"reasoning_effort": "high"}, {"response_format": {"type": "json_object"}},
+        {"prompt_cache_key": "k"},
+        {"service_tier": "flex"},
+        {"parallel_tool_calls": False},
+        {"verbosity": "low"},
+        {"reasoning_effort": "high"},
+        {"response_format": {"type": "json_object"}},
         {"tools": [{"type": "function", "function": {"name": "f", "parameters": NOTHING}}]},
     ],
     ids=lambda change: next(iter(change)),
-)  # fmt: skip
+)
 def test_parameters_that_invalidate(engine: Emulator, change: dict[str, Any]) -> None:
     chat(engine, TEXT, "hello", model=NEW)
     assert read(chat(engine, TEXT, "hello", model=NEW, **change)) == 0
     assert read(chat(engine, TEXT, "hello", model=NEW, tool_choice="none", temperature=0.5)) > 0
 
 
-@pytest.mark.parametrize(("model", "kept", "lapsed"), [("grok-4", 599, 601), (OLD, 86_399, 86_401), (NEW, 1799, 1801)])
-def test_entries_expire_and_use_renews_them(engine: Emulator, model: str, kept: float, lapsed: float) -> None:
+@pytest.mark.parametrize(
+    ("model", "kept", "lapsed"), [("grok-4", 599, 601), (OLD, 86_399, 86_401), (NEW, 1799, 1801)]
+)
+def test_entries_expire_and_use_renews_them(
+    engine: Emulator, model: str, kept: float, lapsed: float
+) -> None:
     chat(engine, TEXT, "hello", model=model)
     for pause, hit in ((kept, True), (kept / 2, model != OLD), (lapsed, False)):
         assert isinstance(engine.clock, Clock)
@@ -151,7 +188,9 @@ def test_implicit_modes_differ_where_the_sources_conflict(engine: Emulator) -> N
         outcomes = [chat(engine, *turn, model=NEW, headers=headers).outcome for turn in turns]
         seen[mode] = [(outcome.read, outcome.write) for outcome in outcomes]
     system = seen["developer"][1][0]
-    assert [reads for reads, _ in seen["latest"]][:2] == [0, 0], "the trap: everything written, nothing read"
+    assert [reads for reads, _ in seen["latest"]][:2] == [0, 0], (
+        "the trap: everything written, nothing read"
+    )
     assert seen["latest"][1][1] == engine.ledger[1].outcome.input
     assert seen["latest"][2][0] == seen["developer"][2][0] > system > 1024
     assert [reads for reads, _ in seen["pinned"]] == [0, system, system]
@@ -193,13 +232,17 @@ def test_the_first_two_breakpoints_are_always_looked_at(engine: Emulator) -> Non
     for count, hit in ((1, False), (6, True)):
         body = {"model": NEW, "messages": [{"role": "user", "content": parts[:count]}]}
         engine.post(
-            CHAT, body | {"prompt_cache_options": {"mode": "explicit"}}, headers={"x-emulator-rules": "lookback=1"}
+            CHAT,
+            body | {"prompt_cache_options": {"mode": "explicit"}},
+            headers={"x-emulator-rules": "lookback=1"},
         )
         assert (read(engine.ledger[-1]) > 0) is hit
 
 
 def test_responses_split_what_is_written_by_lifetime(engine: Emulator) -> None:
-    details = responses(engine, prompt_cache_options={"ttl": "12h"})["usage"]["input_tokens_details"]
+    details = responses(engine, prompt_cache_options={"ttl": "12h"})["usage"][
+        "input_tokens_details"
+    ]
     split = {"ttl_30m_tokens": 0, "ttl_12h_tokens": details["cache_write_tokens"]}
     assert details["cache_write_tokens_details"] == split
     assert details["cache_write_tokens"] > 1024
@@ -207,7 +250,10 @@ def test_responses_split_what_is_written_by_lifetime(engine: Emulator) -> None:
 
 def test_counterfactual_ignores_time_and_salts_but_not_text(engine: Emulator) -> None:
     whole = chat(engine, TEXT, "hello", model=NEW).outcome.write
-    assert chat(engine, TEXT, "hello", model=NEW, key="b", reasoning_effort="high").outcome.reusable == whole
+    assert (
+        chat(engine, TEXT, "hello", model=NEW, key="b", reasoning_effort="high").outcome.reusable
+        == whole
+    )
     assert chat(engine, "!" + TEXT, "hello", model=NEW).outcome.reusable == 0
 
 
@@ -219,14 +265,18 @@ def test_fork_is_independent(engine: Emulator) -> None:
 
 
 def test_race_of_cold_requests_writes_twice(engine: Emulator) -> None:
-    commits = [engine.cache.look("t", chat(engine.fork(), TEXT, "x", model=NEW).plan) for _ in range(2)]
+    commits = [
+        engine.cache.look("t", chat(engine.fork(), TEXT, "x", model=NEW).plan) for _ in range(2)
+    ]
     assert all(outcome.read == 0 for outcome, _ in commits)
     commits[0][1]()
     assert engine.cache.look("t", chat(engine.fork(), TEXT, "x", model=NEW).plan)[0].read > 0
 
 
 def responses(engine: Emulator, **body: Any) -> dict[str, Any]:
-    answer: dict[str, Any] = engine.post("/v1/responses", {"model": NEW, "instructions": TEXT, "input": "hi"} | body)
+    answer: dict[str, Any] = engine.post(
+        "/v1/responses", {"model": NEW, "instructions": TEXT, "input": "hi"} | body
+    )
     return answer
 
 
@@ -237,7 +287,10 @@ def responses(engine: Emulator, **body: Any) -> dict[str, Any]:
         ({"prompt_cache_key": "other"}, "prompt_cache_key_changed"),
         ({"service_tier": "flex"}, "service_tier_changed"),
         ({"tools": [{"type": "function", "name": "f", "parameters": NOTHING}]}, "tools_changed"),
-        ({"text": {"format": {"type": "json_schema", "name": "x", "schema": NOTHING}}}, "text_format_changed"),
+        (
+            {"text": {"format": {"type": "json_schema", "name": "x", "schema": NOTHING}}},
+            "text_format_changed",
+        ),
         ({"reasoning": {"effort": "low"}}, "reasoning_effort_changed"),
         ({"text": {"verbosity": "low"}}, "verbosity_changed"),
         ({"context_management": [{"type": "compaction"}]}, "context_compacted"),
@@ -245,9 +298,13 @@ def responses(engine: Emulator, **body: Any) -> dict[str, Any]:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_openai_diagnoses_the_first_change(engine: Emulator, change: dict[str, Any], reason: str) -> None:
+def test_openai_diagnoses_the_first_change(
+    engine: Emulator, change: dict[str, Any], reason: str
+) -> None:
     parent = responses(engine)
-    asked = responses(engine, **change, prompt_cache_options={"comparison_response_id": parent["id"]})
+    asked = responses(
+        engine, **change, prompt_cache_options={"comparison_response_id": parent["id"]}
+    )
     found = asked["prompt_cache_diagnostics"]
     assert (found["type"], found["reason"]) == ("cache_miss", reason)
     assert 0 < found["cache_missed_tokens"] <= engine.ledger[0].outcome.input
@@ -255,10 +312,14 @@ def test_openai_diagnoses_the_first_change(engine: Emulator, change: dict[str, A
 
 def test_openai_diagnosis_of_hits_expiry_and_strangers(engine: Emulator) -> None:
     options = {"comparison_response_id": responses(engine)["id"]}
-    assert responses(engine, prompt_cache_options=options)["prompt_cache_diagnostics"] == {"type": "cache_hit"}
+    assert responses(engine, prompt_cache_options=options)["prompt_cache_diagnostics"] == {
+        "type": "cache_hit"
+    }
     assert isinstance(engine.clock, Clock)
     engine.clock.advance(7200)
-    assert responses(engine, prompt_cache_options=options)["prompt_cache_diagnostics"] == {"type": "unavailable"}
+    assert responses(engine, prompt_cache_options=options)["prompt_cache_diagnostics"] == {
+        "type": "unavailable"
+    }
     unknown = responses(engine, prompt_cache_options={"comparison_response_id": "resp_0"})
     assert unknown["prompt_cache_diagnostics"] == {"type": "comparison_response_not_found"}
 
@@ -272,13 +333,17 @@ def test_prewarm_writes_and_says_nothing(engine: Emulator) -> None:
 def test_held_input_is_read_again(engine: Emulator) -> None:
     parent = responses(engine)
     child = responses(engine, input="more", previous_response_id=parent["id"])
-    assert child["usage"]["input_tokens_details"]["cached_tokens"] == parent["usage"]["input_tokens"]
+    assert (
+        child["usage"]["input_tokens_details"]["cached_tokens"] == parent["usage"]["input_tokens"]
+    )
 
 
 def test_conversation_holds_what_was_said(engine: Emulator) -> None:
     first = responses(engine, conversation="conv_1")
     second = responses(engine, input="more", conversation={"id": "conv_1"})
-    assert second["usage"]["input_tokens_details"]["cached_tokens"] == first["usage"]["input_tokens"]
+    assert (
+        second["usage"]["input_tokens_details"]["cached_tokens"] == first["usage"]["input_tokens"]
+    )
 
 
 def test_eviction_is_no_expiry(engine: Emulator) -> None:
@@ -295,17 +360,48 @@ def test_responses_are_forgotten_one_day(engine: Emulator) -> None:
 
 
 PATHS = (
-    CHAT, "/v1/responses", "/v1/responses/compact", "/v1/messages", "/v1/messages/count_tokens", "/v1/messages/batches",
-    "/v1beta/models/gemini-3:generateContent", "/v1beta/cachedContents", "/v1beta/interactions",
-    "/model/amazon.nova-pro/converse", "/model/anthropic.claude-3/invoke-with-response-stream",
-)  # fmt: skip
+    CHAT,
+    "/v1/responses",
+    "/v1/responses/compact",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+    "/v1/messages/batches",
+    "/v1beta/models/gemini-3:generateContent",
+    "/v1beta/cachedContents",
+    "/v1beta/interactions",
+    "/model/amazon.nova-pro/converse",
+    "/model/anthropic.claude-3/invoke-with-response-stream",
+)
 FIELDS = (
-    "model", "messages", "input", "contents", "content", "parts", "text", "role", "system", "tools", "tool_choice",
-    "toolConfig", "cache_control", "max_tokens", "stream", "response_format", "reasoning", "n", "requests", "type",
-)  # fmt: skip
+    "model",
+    "messages",
+    "input",
+    "contents",
+    "content",
+    "parts",
+    "text",
+    "role",
+    "system",
+    "tools",
+    "tool_choice",
+    "toolConfig",
+    "cache_control",
+    "max_tokens",
+    "stream",
+    "response_format",
+    "reasoning",
+    "n",
+    "requests",
+    "type",
+)
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers(-1, 3) | st.sampled_from(["", "text", "gpt-5.6", "user", "json_schema"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6),
+    st.none()
+    | st.booleans()
+    | st.integers(-1, 3)
+    | st.sampled_from(["", "text", "gpt-5.6", "user", "json_schema"]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(FIELDS), inner, max_size=6)
+    ),
     max_leaves=12,
 )
 
@@ -345,7 +441,10 @@ def test_compatible_servers_word_their_usage(engine: Emulator, dialect: str) -> 
 
 
 def test_tools_and_schemas_are_honoured(engine: Emulator) -> None:
-    schema = {"type": "object", "properties": {"city": {"type": "string"}, "days": {"type": "integer"}}}
+    schema = {
+        "type": "object",
+        "properties": {"city": {"type": "string"}, "days": {"type": "integer"}},
+    }
     tool = {"type": "function", "function": {"name": "forecast", "parameters": schema}}
     ask: dict[str, Any] = {
         "model": OLD,
@@ -359,16 +458,25 @@ def test_tools_and_schemas_are_honoured(engine: Emulator) -> None:
         "arguments": '{"city": "text", "days": 1}',
     }
     result = {"role": "tool", "tool_call_id": "c", "content": "the forecast is sunny"}
-    assert engine.post(CHAT, ask | {"messages": [*ask["messages"], result]})["choices"][0]["finish_reason"] == "stop"
+    assert (
+        engine.post(CHAT, ask | {"messages": [*ask["messages"], result]})["choices"][0][
+            "finish_reason"
+        ]
+        == "stop"
+    )
     assert engine.post(CHAT, ask | {"tool_choice": "none"})["choices"][0]["message"]["content"]
 
 
 def test_instances_fit_schemas_with_references() -> None:
     schema = {
         "$defs": {"Leaf": {"type": "array", "items": {"enum": ["red", "blue"]}}},
-        "properties": {"leaf": {"$ref": "#/$defs/Leaf"}, "any": {"anyOf": [{"type": "null"}, {"type": "string"}]},
-                       "fixed": {"const": 7}, "kind": {"type": ["boolean", "null"]}},
-    }  # fmt: skip
+        "properties": {
+            "leaf": {"$ref": "#/$defs/Leaf"},
+            "any": {"anyOf": [{"type": "null"}, {"type": "string"}]},
+            "fixed": {"const": 7},
+            "kind": {"type": ["boolean", "null"]},
+        },
+    }
     assert instance(schema, schema) == {"leaf": ["red"], "any": None, "fixed": 7, "kind": True}
 
 

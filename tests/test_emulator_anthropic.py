@@ -58,7 +58,10 @@ def test_without_a_breakpoint_nothing_is_cached(engine: Emulator) -> None:
 
 
 def test_mixed_lifetimes_split_the_write(engine: Emulator) -> None:
-    body: JSON = {"system": [block(TEXT, "1h"), block(TEXT + "more", "5m")], "cache_control": {"type": "ephemeral"}}
+    body: JSON = {
+        "system": [block(TEXT, "1h"), block(TEXT + "more", "5m")],
+        "cache_control": {"type": "ephemeral"},
+    }
     first = send(engine, **body)
     assert set(first.written) == {"1h", "5m"}
     assert (first.uncached, first.written["1h"]) == (0, first.input - first.written["5m"])
@@ -89,9 +92,16 @@ def test_reading_renews_what_is_not_written_again(engine: Emulator) -> None:
 
 @pytest.mark.parametrize(
     ("model", "least"),
-    [("claude-opus-5-5", 512), (MODEL, 1024), ("claude-opus-4-8", 1024), ("claude-opus-4-7", 2048),
-     ("claude-opus-4-6", 4096), ("claude-haiku-4-5", 4096), ("claude-3-5-haiku-latest", 2048)],
-)  # fmt: skip
+    [
+        ("claude-opus-5-5", 512),
+        (MODEL, 1024),
+        ("claude-opus-4-8", 1024),
+        ("claude-opus-4-7", 2048),
+        ("claude-opus-4-6", 4096),
+        ("claude-haiku-4-5", 4096),
+        ("claude-3-5-haiku-latest", 2048),
+    ],
+)
 def test_minimum_by_model(engine: Emulator, model: str, least: int) -> None:
     words = "word " * least
     short, enough = words[: 5 * (least - 6)], words
@@ -112,23 +122,37 @@ def conversation(blocks: int, *marks: int) -> list[JSON]:
 
 
 @pytest.mark.parametrize(("mark", "hit"), [(34, True), (35, False)])
-def test_lookback_counts_the_breakpoint_as_the_first_of_twenty(engine: Emulator, mark: int, hit: bool) -> None:
+def test_lookback_counts_the_breakpoint_as_the_first_of_twenty(
+    engine: Emulator, mark: int, hit: bool
+) -> None:
     send(engine, messages=conversation(15, 15))
     assert (send(engine, messages=conversation(mark, mark)).read > 0) is hit
-    assert send(engine, messages=conversation(mark + 1, 15, mark + 1)).read > 0, "a second breakpoint finds it"
+    assert send(engine, messages=conversation(mark + 1, 15, mark + 1)).read > 0, (
+        "a second breakpoint finds it"
+    )
 
 
 TOOLS = [tool("alpha"), tool("beta", "1h")]
 FULL: JSON = {
-    "tools": TOOLS, "system": [block(TEXT, "1h")],
-    "messages": [{"role": "user", "content": [block(TEXT, "1h")]}, {"role": "assistant", "content": "yes"},
-                 {"role": "user", "content": "go on"}],
-}  # fmt: skip
+    "tools": TOOLS,
+    "system": [block(TEXT, "1h")],
+    "messages": [
+        {"role": "user", "content": [block(TEXT, "1h")]},
+        {"role": "assistant", "content": "yes"},
+        {"role": "user", "content": "go on"},
+    ],
+}
 RESULT = {"type": "tool_result", "tool_use_id": "t", "content": [block("ok")]}
 SEARCH = {"type": "web_search_20250305", "name": "web_search"}
-IMAGE = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}}
-CITED = {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": "x"},
-         "citations": {"enabled": True}}  # fmt: skip
+IMAGE = {
+    "type": "image",
+    "source": {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="},
+}
+CITED = {
+    "type": "document",
+    "source": {"type": "text", "media_type": "text/plain", "data": "x"},
+    "citations": {"enabled": True},
+}
 
 
 @pytest.mark.parametrize(
@@ -151,7 +175,7 @@ CITED = {"type": "document", "source": {"type": "text", "media_type": "text/plai
         ({"temperature": 0.5, "metadata": {"user_id": "u"}}, 3),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_invalidation_cascades(engine: Emulator, change: JSON, levels: int) -> None:
     send(engine, **FULL)
     offsets = [0, *(write.at for write in engine.ledger[-1].plan.writes)]
@@ -162,12 +186,22 @@ def thought(text: str) -> list[JSON]:
     return [{"type": "thinking", "thinking": text, "signature": "s"}, block("answer")]
 
 
-@pytest.mark.parametrize(("model", "kept"), [("claude-opus-4-8", True), ("claude-haiku-5-5", False)])
+@pytest.mark.parametrize(
+    ("model", "kept"), [("claude-opus-4-8", True), ("claude-haiku-5-5", False)]
+)
 def test_thinking_before_the_user_s_next_words(engine: Emulator, model: str, kept: bool) -> None:
-    history = [{"role": "user", "content": TEXT * 3}, {"role": "assistant", "content": thought("why")},
-               {"role": "user", "content": [RESULT]}]  # fmt: skip
+    history = [
+        {"role": "user", "content": TEXT * 3},
+        {"role": "assistant", "content": thought("why")},
+        {"role": "user", "content": [RESULT]},
+    ]
     before = send(engine, model=model, messages=history, cache_control=AUTO)
-    after = send(engine, model=model, messages=[*history, {"role": "user", "content": "now what?"}], cache_control=AUTO)
+    after = send(
+        engine,
+        model=model,
+        messages=[*history, {"role": "user", "content": "now what?"}],
+        cache_control=AUTO,
+    )
     assert after.read == (before.input if kept else 0)
 
 
@@ -181,12 +215,18 @@ def test_keys_are_isolated(engine: Emulator) -> None:
     [
         ({"system": [block(str(number), "5m") for number in range(5)]}, "maximum of 4"),
         ({"system": [block("a", "5m"), block("b", "1h")]}, "must not come after"),
-        ({"system": [block(str(number), "5m") for number in range(4)], "cache_control": AUTO}, "maximum"),
-        ({"messages": [{"role": "user", "content": [block("a", "1h")]}], "cache_control": AUTO}, "another"),
+        (
+            {"system": [block(str(number), "5m") for number in range(4)], "cache_control": AUTO},
+            "maximum",
+        ),
+        (
+            {"messages": [{"role": "user", "content": [block("a", "1h")]}], "cache_control": AUTO},
+            "another",
+        ),
         ({"max_tokens": 0, "stream": True}, "not supported"),
         ({"messages": []}, "required"),
     ],
-)  # fmt: skip
+)
 def test_refusals(engine: Emulator, body: JSON, message: str) -> None:
     kind, said = status(engine, **body)
     assert kind == "invalid_request_error"
@@ -194,7 +234,11 @@ def test_refusals(engine: Emulator, body: JSON, message: str) -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 6), st.sets(st.integers(0, 3), max_size=3)), min_size=1, max_size=6))
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 6), st.sets(st.integers(0, 3), max_size=3)), min_size=1, max_size=6
+    )
+)
 def test_every_call_adds_up(calls: list[tuple[int, set[int]]]) -> None:
     engine = Emulator(Clock(NOW))
     for length, marks in calls:
@@ -208,13 +252,15 @@ def test_every_call_adds_up(calls: list[tuple[int, set[int]]]) -> None:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model": "claude-opus-5"}, "model_changed"), ({"speed": "fast"}, "model_changed"),
-        ({"tools": []}, "tools_changed"), ({"system": "other"}, "system_changed"),
+        ({"model": "claude-opus-5"}, "model_changed"),
+        ({"speed": "fast"}, "model_changed"),
+        ({"tools": []}, "tools_changed"),
+        ({"system": "other"}, "system_changed"),
         ({"messages": [{"role": "user", "content": "other"}]}, "messages_changed"),
         ({"tool_choice": {"type": "any"}}, "unavailable"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
-)  # fmt: skip
+)
 def test_anthropic_diagnoses(engine: Emulator, change: JSON, reason: str) -> None:
     base = FULL | {"model": MODEL, "max_tokens": 9}
     parent = engine.post("/v1/messages", base | {"diagnostics": {"previous_message_id": None}})
@@ -224,7 +270,9 @@ def test_anthropic_diagnoses(engine: Emulator, change: JSON, reason: str) -> Non
     assert found["type"] == reason
     assert found.get("cache_missed_input_tokens", 1) > 0
     appended = base | {"messages": [*FULL["messages"], {"role": "user", "content": "and"}]}
-    same = engine.post("/v1/messages", appended | {"diagnostics": {"previous_message_id": parent["id"]}})
+    same = engine.post(
+        "/v1/messages", appended | {"diagnostics": {"previous_message_id": parent["id"]}}
+    )
     assert same["diagnostics"] is None
     stranger = engine.post("/v1/messages", base | {"diagnostics": {"previous_message_id": "msg_0"}})
     assert stranger["diagnostics"]["cache_miss_reason"]["type"] == "previous_message_not_found"
@@ -247,13 +295,21 @@ def client(url: str) -> Iterator[Any]:
         yield made
 
 
-ASK: JSON = {"model": MODEL, "max_tokens": 99, "system": [block(TEXT, "1h")],
-             "messages": [{"role": "user", "content": "hi"}]}  # fmt: skip
+ASK: JSON = {
+    "model": MODEL,
+    "max_tokens": 99,
+    "system": [block(TEXT, "1h")],
+    "messages": [{"role": "user", "content": "hi"}],
+}
 
 
 def test_sdk_plain_streamed_and_parsed(client: Any) -> None:
     written = client.messages.create(**ASK).usage
-    assert written.cache_creation.ephemeral_1h_input_tokens == written.cache_creation_input_tokens > 1024
+    assert (
+        written.cache_creation.ephemeral_1h_input_tokens
+        == written.cache_creation_input_tokens
+        > 1024
+    )
     plain = client.messages.create(**ASK)
     with client.messages.stream(**ASK) as stream:
         assert "".join(stream.text_stream) == plain.content[0].text
@@ -262,13 +318,19 @@ def test_sdk_plain_streamed_and_parsed(client: Any) -> None:
     assert client.messages.parse(**ASK, output_format=Weather).parsed_output == Weather(city="text")
     total = plain.usage.input_tokens + plain.usage.cache_read_input_tokens
     assert (
-        client.messages.count_tokens(model=MODEL, messages=ASK["messages"], system=ASK["system"]).input_tokens == total
+        client.messages.count_tokens(
+            model=MODEL, messages=ASK["messages"], system=ASK["system"]
+        ).input_tokens
+        == total
     )
 
 
 def test_sdk_tools_thinking_and_prewarm(client: Any) -> None:
     assert client.messages.create(**ASK | {"max_tokens": 0}).content == []
-    called = ASK | {"tools": [tool("forecast")], "messages": [{"role": "user", "content": "call forecast"}]}
+    called = ASK | {
+        "tools": [tool("forecast")],
+        "messages": [{"role": "user", "content": "call forecast"}],
+    }
     with client.messages.stream(**called) as stream:
         assert stream.get_final_message().content[0].name == "forecast"
     thinking = {"type": "enabled", "budget_tokens": 1024}
@@ -286,7 +348,10 @@ def test_sdk_threads_hold_what_was_said(client: Any) -> None:
 
 
 def test_sdk_batches(client: Any) -> None:
-    asked: Any = [{"custom_id": "good", "params": ASK}, {"custom_id": "bad", "params": {"model": MODEL}}]
+    asked: Any = [
+        {"custom_id": "good", "params": ASK},
+        {"custom_id": "bad", "params": {"model": MODEL}},
+    ]
     batch = client.messages.batches.create(requests=asked)
     assert batch.processing_status == "in_progress"
     assert client.messages.batches.retrieve(batch.id).request_counts.succeeded == 1
@@ -299,13 +364,26 @@ def test_sdk_faults(client: Any) -> None:
     with pytest.raises(anthropic.APIStatusError, match="529"):
         client.messages.create(**ASK, extra_headers={"x-emulator-fault": "529"})
     with pytest.raises(anthropic.APIStatusError, match="Overloaded"):
-        list(client.messages.create(**ASK, stream=True, extra_headers={"x-emulator-fault": "error-event=2"}))
+        list(
+            client.messages.create(
+                **ASK, stream=True, extra_headers={"x-emulator-fault": "error-event=2"}
+            )
+        )
     with pytest.raises((anthropic.APIError, httpx2.RemoteProtocolError)):
-        list(client.messages.create(**ASK, stream=True, extra_headers={"x-emulator-fault": "drop=2"}))
+        list(
+            client.messages.create(**ASK, stream=True, extra_headers={"x-emulator-fault": "drop=2"})
+        )
 
 
 def test_vertex_paths(url: str) -> None:
-    with AnthropicVertex(base_url=url + "/v1", region="r", project_id="p", access_token="t") as made:
+    with AnthropicVertex(
+        base_url=url + "/v1", region="r", project_id="p", access_token="t"
+    ) as made:
         vertex: Any = made
-        assert vertex.messages.create(**ASK | {"model": MODEL + "@20260101"}).usage.cache_creation_input_tokens > 1024
+        assert (
+            vertex.messages.create(
+                **ASK | {"model": MODEL + "@20260101"}
+            ).usage.cache_creation_input_tokens
+            > 1024
+        )
         assert list(vertex.messages.create(**ASK | {"model": MODEL + "@20260101"}, stream=True))

@@ -31,9 +31,11 @@ ASK: JSON = {
     "messages": [{"role": "user", "content": [{"text": "hi"}]}],
 }
 NATIVE: JSON = {
-    "anthropic_version": "bedrock-2023-05-31", "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}],
+    "anthropic_version": "bedrock-2023-05-31",
+    "max_tokens": 99,
+    "messages": [{"role": "user", "content": "hi"}],
     "system": [{"type": "text", "text": TEXT, "cache_control": {"type": "ephemeral"}}],
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -50,9 +52,13 @@ def url(engine: Emulator) -> Iterator[str]:
 @pytest.fixture
 def client(url: str) -> Iterator[Any]:
     made = boto3.client(
-        "bedrock-runtime", region_name="us-east-1", endpoint_url=url, aws_access_key_id="AK", aws_secret_access_key="s",
+        "bedrock-runtime",
+        region_name="us-east-1",
+        endpoint_url=url,
+        aws_access_key_id="AK",
+        aws_secret_access_key="s",
         config=config.Config(retries={"max_attempts": 0}),
-    )  # fmt: skip
+    )
     yield made
     made.close()
 
@@ -64,7 +70,9 @@ def usage_of(stream: Any) -> JSON:
 
 
 @pytest.mark.parametrize("model", [CLAUDE, ARN, NOVA])
-def test_converse_counts_the_cache_beside_the_input(client: Any, engine: Emulator, model: str) -> None:
+def test_converse_counts_the_cache_beside_the_input(
+    client: Any, engine: Emulator, model: str
+) -> None:
     ask = ASK | {"modelId": model}
     first, second = client.converse(**ask)["usage"], client.converse(**ask)["usage"]
     assert first["cacheDetails"] == [{"ttl": "1h", "inputTokens": first["cacheWriteInputTokens"]}]
@@ -75,20 +83,32 @@ def test_converse_counts_the_cache_beside_the_input(client: Any, engine: Emulato
 
 
 def test_tools_come_through_the_binary_stream(client: Any) -> None:
-    spec = {"name": "forecast", "inputSchema": {"json": {"type": "object", "properties": {"city": {"type": "string"}}}}}
-    ask: JSON = ASK | {"toolConfig": {"tools": [{"toolSpec": spec}, POINT], "toolChoice": {"any": {}}}}
+    spec = {
+        "name": "forecast",
+        "inputSchema": {"json": {"type": "object", "properties": {"city": {"type": "string"}}}},
+    }
+    ask: JSON = ASK | {
+        "toolConfig": {"tools": [{"toolSpec": spec}, POINT], "toolChoice": {"any": {}}}
+    }
     events = list(client.converse_stream(**ask)["stream"])
     assert events[1]["contentBlockStart"]["start"]["toolUse"]["name"] == "forecast"
-    assert json.loads(events[2]["contentBlockDelta"]["delta"]["toolUse"]["input"]) == {"city": "text"}
+    assert json.loads(events[2]["contentBlockDelta"]["delta"]["toolUse"]["input"]) == {
+        "city": "text"
+    }
     assert events[-2]["messageStop"]["stopReason"] == "tool_use"
 
 
 def test_invoke_model_speaks_claude(client: Any) -> None:
     first = json.loads(client.invoke_model(modelId=CLAUDE, body=json.dumps(NATIVE))["body"].read())
     assert first["usage"]["cache_creation_input_tokens"] > 1024
-    stream = client.invoke_model_with_response_stream(modelId=CLAUDE, body=json.dumps(NATIVE))["body"]
+    stream = client.invoke_model_with_response_stream(modelId=CLAUDE, body=json.dumps(NATIVE))[
+        "body"
+    ]
     events = [json.loads(event["chunk"]["bytes"]) for event in stream]
-    assert events[0]["message"]["usage"]["cache_read_input_tokens"] == first["usage"]["cache_creation_input_tokens"]
+    assert (
+        events[0]["message"]["usage"]["cache_read_input_tokens"]
+        == first["usage"]["cache_creation_input_tokens"]
+    )
     assert events[-1]["amazon-bedrock-invocationMetrics"]["cacheReadInputTokenCount"] > 1024
 
 
@@ -97,15 +117,23 @@ def test_invoke_model_speaks_nova(client: Any) -> None:
     first = json.loads(client.invoke_model(modelId=NOVA, body=body)["body"].read())["usage"]
     stream = client.invoke_model_with_response_stream(modelId=NOVA, body=body)["body"]
     *_, last = (json.loads(event["chunk"]["bytes"]) for event in stream)
-    assert last["metadata"]["usage"]["cacheReadInputTokenCount"] == first["cacheWriteInputTokenCount"] > 1000
+    assert (
+        last["metadata"]["usage"]["cacheReadInputTokenCount"]
+        == first["cacheWriteInputTokenCount"]
+        > 1000
+    )
 
 
 def test_anthropic_s_own_bedrock_client(url: str) -> None:
-    made: Any = AnthropicBedrock(base_url=url, aws_region="us-east-1", aws_access_key="a", aws_secret_key="b")
+    made: Any = AnthropicBedrock(
+        base_url=url, aws_region="us-east-1", aws_access_key="a", aws_secret_key="b"
+    )
     ask = {key: NATIVE[key] for key in ("max_tokens", "messages", "system")} | {"model": CLAUDE}
     with made:
         assert made.messages.create(**ask).usage.cache_creation_input_tokens > 1024
-        assert [event.type for event in made.messages.create(**ask, stream=True)][-1] == "message_stop"
+        assert [event.type for event in made.messages.create(**ask, stream=True)][
+            -1
+        ] == "message_stop"
 
 
 RAISED = [("429", "ClientError"), ("500", "ClientError"), ("reset", "ConnectionClosedError")]
@@ -121,7 +149,10 @@ def test_faults(client: Any, engine: Emulator, fault: str, raised: str) -> None:
 
 def test_error_in_the_middle_of_a_stream(client: Any, engine: Emulator) -> None:
     engine.faults.add("error-event=2")
-    with closing(client.converse_stream(**ASK)["stream"]) as stream, pytest.raises(botocore.EventStreamError):
+    with (
+        closing(client.converse_stream(**ASK)["stream"]) as stream,
+        pytest.raises(botocore.EventStreamError),
+    ):
         list(stream)
 
 

@@ -38,7 +38,9 @@ def client(url: str) -> Iterator[Any]:
 
 
 def ask(client: Any, question: str = "hi", model: str = FLASH, **config: Any) -> Any:
-    return client.models.generate_content(model=model, contents=question, config=config or {"system_instruction": TEXT})
+    return client.models.generate_content(
+        model=model, contents=question, config=config or {"system_instruction": TEXT}
+    )
 
 
 def test_implicit_caching_reports_no_zero(client: Any, engine: Emulator) -> None:
@@ -46,7 +48,9 @@ def test_implicit_caching_reports_no_zero(client: Any, engine: Emulator) -> None
     again = ask(client, "and again").usage_metadata
     assert again.cached_content_token_count == engine.ledger[-1].outcome.read > 2048
     assert again.prompt_token_count == engine.ledger[-1].outcome.input
-    *_, last = client.models.generate_content_stream(model=FLASH, contents="hi", config={"system_instruction": TEXT})
+    *_, last = client.models.generate_content_stream(
+        model=FLASH, contents="hi", config={"system_instruction": TEXT}
+    )
     assert last.usage_metadata.cached_content_token_count == again.cached_content_token_count
 
 
@@ -60,7 +64,9 @@ def test_minimum_by_generation(client: Any, model: str, cached: bool) -> None:
 
 def test_named_cache_lives_until_its_expiry(client: Any, engine: Emulator) -> None:
     assert isinstance(engine.clock, Clock)
-    made = client.caches.create(model=FLASH, config={"system_instruction": TEXT, "ttl": "600s", "display_name": "shop"})
+    made = client.caches.create(
+        model=FLASH, config={"system_instruction": TEXT, "ttl": "600s", "display_name": "shop"}
+    )
     assert (made.expire_time - made.create_time).total_seconds() == 600
     used = ask(client, cached_content=made.name).usage_metadata
     assert used.cached_content_token_count == made.usage_metadata.total_token_count
@@ -120,11 +126,15 @@ def test_interactions_continue_and_stream(client: Any) -> None:
     second = client.interactions.create(**body, input="and?", previous_interaction_id=first.id)
     assert first.usage.total_cached_tokens == 0
     assert second.usage.total_cached_tokens > 4096
-    assert second.usage.total_input_tokens > first.usage.total_input_tokens + 40, "what was said before is read again"
+    assert second.usage.total_input_tokens > first.usage.total_input_tokens + 40, (
+        "what was said before is read again"
+    )
     *_, last = client.interactions.create(**body, input="hi", stream=True)
     assert last.event_type == "interaction.completed"
     assert last.interaction.usage.total_cached_tokens > 4096
-    assert client.interactions.get(first.id).usage.total_input_tokens == first.usage.total_input_tokens
+    assert (
+        client.interactions.get(first.id).usage.total_input_tokens == first.usage.total_input_tokens
+    )
 
 
 def test_vertex_paths(url: str) -> None:
@@ -132,12 +142,14 @@ def test_vertex_paths(url: str) -> None:
     token: Any = Credentials
     vertex: Any = genai.Client(
         vertexai=True, project="p", location="l", credentials=token("x"), http_options=options
-    )  # fmt: skip
+    )
     with vertex:
         assert ask(vertex).usage_metadata.traffic_type == "ON_DEMAND"
         made = vertex.caches.create(model=FLASH, config={"system_instruction": TEXT})
         assert made.name.startswith("projects/p/locations/l/cachedContents/")
-        assert ask(vertex, cached_content=made.name).usage_metadata.cached_content_token_count > 2048
+        assert (
+            ask(vertex, cached_content=made.name).usage_metadata.cached_content_token_count > 2048
+        )
 
 
 def test_faults(client: Any, engine: Emulator) -> None:

@@ -53,36 +53,54 @@ def fault(text: str) -> dict[str, str]:
 def test_chat_plain_and_streamed_report_the_same_usage(client: Any) -> None:
     client.chat.completions.create(**CHAT)
     plain = client.chat.completions.create(**CHAT)
-    chunks = list(client.chat.completions.create(**CHAT, stream=True, stream_options={"include_usage": True}))
+    chunks = list(
+        client.chat.completions.create(**CHAT, stream=True, stream_options={"include_usage": True})
+    )
     assert chunks[-1].usage == plain.usage
     assert plain.usage
     assert plain.usage.prompt_tokens_details
     assert (plain.usage.prompt_tokens_details.cached_tokens or 0) > 1024
-    assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1]) == plain.choices[0].message.content
+    assert (
+        "".join(chunk.choices[0].delta.content or "" for chunk in chunks[:-1])
+        == plain.choices[0].message.content
+    )
     assert chunks[-2].choices[0].finish_reason == "stop"
     assert all(chunk.usage is None for chunk in client.chat.completions.create(**CHAT, stream=True))
 
 
 def test_chat_helpers_parse(client: Any) -> None:
     asked = CHAT | {"response_format": Weather}
-    assert client.chat.completions.parse(**asked).choices[0].message.parsed == Weather(city="text", degrees=1)
+    assert client.chat.completions.parse(**asked).choices[0].message.parsed == Weather(
+        city="text", degrees=1
+    )
     with client.chat.completions.stream(**asked) as stream:
         stream.until_done()
-    assert stream.get_final_completion().choices[0].message.parsed == Weather(city="text", degrees=1)
+    assert stream.get_final_completion().choices[0].message.parsed == Weather(
+        city="text", degrees=1
+    )
 
 
 def test_responses_helpers_parse_and_call_tools(client: Any) -> None:
-    assert client.responses.parse(**RESPONSE, text_format=Weather).output_parsed == Weather(city="text", degrees=1)
+    assert client.responses.parse(**RESPONSE, text_format=Weather).output_parsed == Weather(
+        city="text", degrees=1
+    )
     with client.responses.stream(**RESPONSE, text_format=Weather) as stream:
         assert stream.get_final_response().output_parsed == Weather(city="text", degrees=1)
-    tool: Any = {"type": "function", "name": "forecast", "parameters": Weather.model_json_schema(), "strict": False}
+    tool: Any = {
+        "type": "function",
+        "name": "forecast",
+        "parameters": Weather.model_json_schema(),
+        "strict": False,
+    }
     with client.responses.stream(**RESPONSE, tools=[tool], tool_choice="required") as stream:
         called: Any = stream.get_final_response().output[0]
     assert (called.type, called.name) == ("function_call", "forecast")
 
 
 def test_background_response_has_its_usage_only_later(client: Any) -> None:
-    queued = client.responses.create(**RESPONSE, background=True, extra_headers={"x-emulator-polls": "2"})
+    queued = client.responses.create(
+        **RESPONSE, background=True, extra_headers={"x-emulator-polls": "2"}
+    )
     assert (queued.status, queued.usage) == ("queued", None)
     assert client.responses.retrieve(queued.id).usage is None
     done = client.responses.retrieve(queued.id)
@@ -102,7 +120,9 @@ def test_compaction_has_a_usage_of_its_own(client: Any) -> None:
     assert client.responses.create(model="gpt-5.6", input=follow).usage
 
 
-@pytest.mark.filterwarnings("ignore:connect\\(\\) must be used:DeprecationWarning")  # the SDK's use of websockets 17
+@pytest.mark.filterwarnings(
+    "ignore:connect\\(\\) must be used:DeprecationWarning"
+)  # the SDK's use of websockets 17
 def test_websocket_answers_each_request(client: Any) -> None:
     def last(connection: Any) -> Any:
         connection.response.create(**RESPONSE)
@@ -125,19 +145,27 @@ def test_azure_deployments_and_keys(client: Any, engine: Emulator, url: str) -> 
 @pytest.mark.parametrize(
     ("spec", "raised"),
     [
-        ("429", openai.RateLimitError), ("500", openai.InternalServerError), ("529", openai.APIStatusError),
-        ("reset", openai.APIConnectionError), ("drop=0", openai.APIConnectionError),
+        ("429", openai.RateLimitError),
+        ("500", openai.InternalServerError),
+        ("529", openai.APIStatusError),
+        ("reset", openai.APIConnectionError),
+        ("drop=0", openai.APIConnectionError),
     ],
-)  # fmt: skip
+)
 def test_faults_reach_the_sdk(client: Any, spec: str, raised: type[Exception]) -> None:
     with pytest.raises(raised):
-        client.with_options(max_retries=0).chat.completions.create(**CHAT, extra_headers=fault(spec))
+        client.with_options(max_retries=0).chat.completions.create(
+            **CHAT, extra_headers=fault(spec)
+        )
     assert client.chat.completions.create(**CHAT, extra_headers=fault(f"{spec}x1")).usage
 
 
 def test_streams_break_fail_and_report_errors(client: Any) -> None:
     def kinds(spec: str) -> list[str]:
-        return [event.type for event in client.responses.create(**RESPONSE, stream=True, extra_headers=fault(spec))]
+        return [
+            event.type
+            for event in client.responses.create(**RESPONSE, stream=True, extra_headers=fault(spec))
+        ]
 
     broken = client.responses.create(**RESPONSE, stream=True, extra_headers=fault("drop=2"))
     assert [next(broken).type, next(broken).type] == ["response.created", "response.in_progress"]
@@ -147,7 +175,11 @@ def test_streams_break_fail_and_report_errors(client: Any) -> None:
     assert kinds("failed")[-1] == "response.failed"
     assert kinds("incomplete")[-1] == "response.incomplete"
     with pytest.raises(openai.APIError, match="had an error"):
-        list(client.chat.completions.create(**CHAT, stream=True, extra_headers=fault("error-event=1")))
+        list(
+            client.chat.completions.create(
+                **CHAT, stream=True, extra_headers=fault("error-event=1")
+            )
+        )
 
 
 def test_cold_race_writes_twice_and_slow_streams_are_slow(url: str, engine: Emulator) -> None:
@@ -158,7 +190,9 @@ def test_cold_race_writes_twice_and_slow_streams_are_slow(url: str, engine: Emul
     assert [answer.result().status_code for answer in sent] == [200, 200]
     assert [record.outcome.read for record in engine.ledger] == [0, 0]
     begun = time.monotonic()
-    httpx2.post(url + "/v1/chat/completions", json=CHAT | {"stream": True}, headers=fault("slow=0.01"))
+    httpx2.post(
+        url + "/v1/chat/completions", json=CHAT | {"stream": True}, headers=fault("slow=0.01")
+    )
     assert time.monotonic() - begun > 0.1
 
 
@@ -172,7 +206,9 @@ def test_unknown_faults_and_rules_are_refused(url: str) -> None:
 def test_malformed_usage(client: Any) -> None:
     def usage(shape: str) -> Any:
         sent = fault(f"malformed-usage={shape}")
-        return client.chat.completions.with_raw_response.create(**CHAT, extra_headers=sent).http_response.json()
+        return client.chat.completions.with_raw_response.create(
+            **CHAT, extra_headers=sent
+        ).http_response.json()
 
     assert "usage" not in usage("missing")
     assert usage("null")["usage"] is None
@@ -198,7 +234,10 @@ def test_control_paths(client: Any, engine: Emulator, url: str) -> None:
     assert control("rules", rules="minimum=9").status_code == 200
     assert engine.overrides == {"minimum": 9}
     assert control("rules", rules="").status_code == 200
-    assert [control("faults", fault="nonsense").status_code, control("nothing").status_code] == [400, 404]
+    assert [control("faults", fault="nonsense").status_code, control("nothing").status_code] == [
+        400,
+        404,
+    ]
     assert control("evict").status_code == 200
     control("reset")
     assert not engine.ledger

@@ -13,16 +13,17 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 from promptcache.emulator.engine import Emulator
-
-from .calls import done, each, opened, optioned
-from .conftest import Telemetry
-from .kits import KITS, PLATFORMS, Kit
+from tests.calls import done, each, opened, optioned
+from tests.conftest import Telemetry
+from tests.kits import KITS, PLATFORMS, Kit
 
 FAULT: Final = "x-emulator-fault"
 CASES: Final = {
     f"{kit.name}-{kind}-{name}": (kit, kind, start)
-    for kit in (*KITS, *PLATFORMS) for kind in kit.clients for name, start in kit.starts.items()
-}  # fmt: skip
+    for kit in (*KITS, *PLATFORMS)
+    for kind in kit.clients
+    for name, start in kit.starts.items()
+}
 RESPONSES: Final = [name for name in CASES if name.endswith("-responses")]
 Case = tuple[Kit, str, Callable[..., Any]]
 
@@ -95,7 +96,11 @@ async def closed_while_handling_another(stream: Any) -> None:
 
 async def read_the_wrong_way_first(stream: Any) -> None:
     response = stream.response
-    wrong = (response.read, response.close) if hasattr(stream, "__aiter__") else (response.aread, response.aclose)
+    wrong = (
+        (response.read, response.close)
+        if hasattr(stream, "__aiter__")
+        else (response.aread, response.aclose)
+    )
     for read in wrong:
         with pytest.raises(RuntimeError):
             await done(read())
@@ -103,21 +108,35 @@ async def read_the_wrong_way_first(stream: Any) -> None:
 
 
 ENDINGS: Final = (
-    exhausted, broken_out_of, closed_at_once, closed_twice, as_context_manager, callers_own_exception,
-    closed_while_handling_another, read_the_wrong_way_first,
-)  # fmt: skip
+    exhausted,
+    broken_out_of,
+    closed_at_once,
+    closed_twice,
+    as_context_manager,
+    callers_own_exception,
+    closed_while_handling_another,
+    read_the_wrong_way_first,
+)
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
 async def test_a_stream_ends_once(
-    ending: Callable[[Any], Awaitable[None]], kit: Kit, start: Callable[..., Any], client: Any, telemetry: Telemetry
+    ending: Callable[[Any], Awaitable[None]],
+    kit: Kit,
+    start: Callable[..., Any],
+    client: Any,
+    telemetry: Telemetry,
 ) -> None:
     stream = await done(start(client))
     assert not telemetry.spans
     await ending(stream)
     assert telemetry.span.status.status_code is not StatusCode.ERROR
     complete = ending in {exhausted, read_the_wrong_way_first}
-    begun = kit.early and ending not in {closed_at_once, closed_twice, closed_while_handling_another}
+    begun = kit.early and ending not in {
+        closed_at_once,
+        closed_twice,
+        closed_while_handling_another,
+    }
     assert telemetry.attributes["promptcache.stream.completed"] is complete
     assert ("promptcache.input_tokens" in telemetry.attributes) is (complete or begun)
     assert ("gen_ai.response.time_to_first_chunk" in telemetry.attributes) is complete
@@ -146,7 +165,9 @@ async def test_an_abandoned_stream_ends_with_the_garbage(
             break
         await asyncio.sleep(0.01)
     gc.unfreeze()
-    assert (telemetry.attributes["promptcache.outcome"] == "unreported") is not (kit.early and read > 0)
+    assert (telemetry.attributes["promptcache.outcome"] == "unreported") is not (
+        kit.early and read > 0
+    )
     assert telemetry.metric("promptcache.calls") == 1
 
 
@@ -190,7 +211,13 @@ async def test_a_response_that_says_it_failed(
 )
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_refused_call(
-    fault: str, raises: str, stream: bool, kit: Kit, start: Callable[..., Any], client: Any, telemetry: Telemetry
+    fault: str,
+    raises: str,
+    stream: bool,
+    kit: Kit,
+    start: Callable[..., Any],
+    client: Any,
+    telemetry: Telemetry,
 ) -> None:
     with pytest.raises(getattr(kit.errors, raises)):
         await done(start(client, stream, extra_headers={FAULT: fault}))
@@ -201,14 +228,18 @@ async def test_a_refused_call(
     assert "promptcache.cost.unknown" not in telemetry.attributes
 
 
-async def test_retries_are_one_call(start: Callable[..., Any], client: Any, telemetry: Telemetry) -> None:
+async def test_retries_are_one_call(
+    start: Callable[..., Any], client: Any, telemetry: Telemetry
+) -> None:
     async with optioned(client, max_retries=2) as patient:
         await done(start(patient, stream=False, extra_headers={FAULT: "500x1"}))
     assert telemetry.attributes["http.request.resend_count"] == 1
     assert telemetry.span.status.status_code is not StatusCode.ERROR
 
 
-async def test_invalid_arguments_are_no_call(start: Callable[..., Any], client: Any, telemetry: Telemetry) -> None:
+async def test_invalid_arguments_are_no_call(
+    start: Callable[..., Any], client: Any, telemetry: Telemetry
+) -> None:
     with pytest.raises(TypeError):
         await done(start(client, unknown=1))
     assert not telemetry.calls
@@ -222,7 +253,9 @@ async def test_other_endpoints_are_no_calls(kit: Kit, client: Any, telemetry: Te
     assert telemetry.metric("promptcache.calls") == 0
 
 
-async def test_a_cancelled_call(kit: Kit, emulator_url: str, start: Callable[..., Any], telemetry: Telemetry) -> None:
+async def test_a_cancelled_call(
+    kit: Kit, emulator_url: str, start: Callable[..., Any], telemetry: Telemetry
+) -> None:
     async with kit.clients["async"](emulator_url) as client:
         waiting = asyncio.create_task(start(client, stream=False, extra_headers={FAULT: "slow=30"}))
         await asyncio.sleep(0.2)
@@ -233,7 +266,9 @@ async def test_a_cancelled_call(kit: Kit, emulator_url: str, start: Callable[...
     assert telemetry.attributes["promptcache.outcome"] == "error"
 
 
-async def test_a_cancelled_stream(kit: Kit, emulator_url: str, start: Callable[..., Any], telemetry: Telemetry) -> None:
+async def test_a_cancelled_stream(
+    kit: Kit, emulator_url: str, start: Callable[..., Any], telemetry: Telemetry
+) -> None:
     async with kit.clients["async"](emulator_url) as client:
         stream = await start(client, extra_headers={FAULT: "slow=0.2"})
         reading = asyncio.create_task(exhausted(stream))
@@ -245,12 +280,16 @@ async def test_a_cancelled_stream(kit: Kit, emulator_url: str, start: Callable[.
         # Given up and not failed, as any stream that is left in the middle; it ends before its client does.
         assert telemetry.metric("promptcache.calls") == 1
         assert telemetry.attributes["promptcache.stream.completed"] is False
-        assert telemetry.attributes["promptcache.outcome"] == ("cold" if kit.early else "unreported")
+        assert telemetry.attributes["promptcache.outcome"] == (
+            "cold" if kit.early else "unreported"
+        )
         assert "error.type" not in telemetry.attributes
         assert telemetry.span.status.status_code is not StatusCode.ERROR
 
 
-async def test_twenty_at_once(start: Callable[..., Any], client: Any, emulator: Emulator, telemetry: Telemetry) -> None:
+async def test_twenty_at_once(
+    start: Callable[..., Any], client: Any, emulator: Emulator, telemetry: Telemetry
+) -> None:
     def ask(number: int) -> Any:
         return start(client, stream=False, extra_headers={"x-number": str(number)})
 
@@ -263,4 +302,6 @@ async def test_twenty_at_once(start: Callable[..., Any], client: Any, emulator: 
     assert sorted(map(str, seen)) == sorted(one.id for one in made)
     assert len(telemetry.spans) == 20
     assert len({span.context.trace_id for span in telemetry.spans if span.context}) == 20
-    assert telemetry.metric("promptcache.input.tokens") == sum(record.outcome.input for record in emulator.ledger)
+    assert telemetry.metric("promptcache.input.tokens") == sum(
+        record.outcome.input for record in emulator.ledger
+    )

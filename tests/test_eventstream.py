@@ -41,7 +41,9 @@ def test_any_bytes_do_no_harm(raw: bytes) -> None:
     assert len(rest) <= len(raw)
 
 
-@pytest.mark.parametrize("payload", [b"no JSON", b'{"bytes": 7}', b'{"bytes": "=="}', b'{"bytes": "WzFd"}', b"[1]"])
+@pytest.mark.parametrize(
+    "payload", [b"no JSON", b'{"bytes": 7}', b'{"bytes": "=="}', b'{"bytes": "WzFd"}', b"[1]"]
+)
 def test_a_broken_payload_says_nothing_and_hides_no_other(payload: bytes) -> None:
     whole = frame({"chunk": {"bytes": "x" * 40}})
     kept = whole[: whole.index(b'{"bytes"')]

@@ -36,7 +36,14 @@ def test_a_program_is_seen_without_a_change(
     subprocess.run(
         [
             Path(sys.executable).parent / "opentelemetry-instrument",
-            *("--traces_exporter", "promptcache_sqlite", "--metrics_exporter", "none", "--logs_exporter", "none"),
+            *(
+                "--traces_exporter",
+                "promptcache_sqlite",
+                "--metrics_exporter",
+                "none",
+                "--logs_exporter",
+                "none",
+            ),
             *(sys.executable, ROOT / "examples" / f"{program}.py"),
         ],
         env=os.environ
@@ -47,7 +54,9 @@ def test_a_program_is_seen_without_a_change(
         timeout=60,
     )
     with sqlite3.connect(database) as table:
-        rows = table.execute("SELECT input_tokens, read_tokens FROM llm_calls ORDER BY rowid").fetchall()
+        rows = table.execute(
+            "SELECT input_tokens, read_tokens FROM llm_calls ORDER BY rowid"
+        ).fetchall()
     truth = [(record.outcome.input, record.outcome.read) for record in emulator.ledger]
     assert rows == truth
     assert sum(read for _, read in rows) > 2000

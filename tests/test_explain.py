@@ -33,18 +33,30 @@ from promptcache.exits import Exit
 from promptcache_exporters.explain import Explanation, of_trace, worst
 from promptcache_exporters.figures import By, collect
 from promptcache_exporters.html import as_html
-
-from .rows import START, record, rows
+from tests.rows import START, record, rows
 
 WHOLE: dict[str, Any] = {
-    PREFIX_FAMILY: "p1:f", TOOLS_HASH: "p1:t", SYSTEM_HASH: "p1:s", PREFIX_BLOCKS: 4,
-    PREFIX_CHAIN: ("k1:a", "k1:b", "k1:c"), PREFIX_CHAIN_START: 1,
-}  # fmt: skip
+    PREFIX_FAMILY: "p1:f",
+    TOOLS_HASH: "p1:t",
+    SYSTEM_HASH: "p1:s",
+    PREFIX_BLOCKS: 4,
+    PREFIX_CHAIN: ("k1:a", "k1:b", "k1:c"),
+    PREFIX_CHAIN_START: 1,
+}
 BROKEN: dict[str, Any] = {
-    **WHOLE, SYSTEM_HASH: "p1:other", PREFIX_CHAIN: ("k1:a", "k1:b", "k1:x"), OUTCOME: "miss", READ_TOKENS: 0,
-    MISS_REASON: "volatile_token", MISS_SECTION: "system", MISS_INDEX: 0, MISS_OFFSET: 1234, MISS_HINT: "timestamp",
-    MISSED_TOKENS: 800, WASTED_USD: 0.02,
-}  # fmt: skip
+    **WHOLE,
+    SYSTEM_HASH: "p1:other",
+    PREFIX_CHAIN: ("k1:a", "k1:b", "k1:x"),
+    OUTCOME: "miss",
+    READ_TOKENS: 0,
+    MISS_REASON: "volatile_token",
+    MISS_SECTION: "system",
+    MISS_INDEX: 0,
+    MISS_OFFSET: 1234,
+    MISS_HINT: "timestamp",
+    MISSED_TOKENS: 800,
+    WASTED_USD: 0.02,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -72,7 +84,13 @@ def test_a_call_stands_beside_the_previous_one_of_its_family(path: Path) -> None
     it = only(of_trace(path, trace(path, 2)))
     assert it.relative
     assert it.relative["time"] == START
-    assert it.equal == {"model": True, "tools": True, "system": False, "parameters": None, "breakpoints": None}
+    assert it.equal == {
+        "model": True,
+        "tools": True,
+        "system": False,
+        "parameters": None,
+        "breakpoints": None,
+    }
     assert it.equal_blocks == 3
     assert it.advice == advice("volatile_token", "system", 0)
 
@@ -95,8 +113,14 @@ def test_the_blocks_of_one_output_agree_on_how_often(path: Path) -> None:
 def test_an_export_is_refused_in_words(path: Path) -> None:
     out = path.with_suffix(".parquet")
     out.write_bytes(b"PAR1")
-    for result in (run("--worst", 1, out), CliRunner().invoke(app, ["export", "--out", "x.parquet", str(out)])):
-        assert (result.exit_code, "need the SQLite table (report reads Parquet)" in result.stderr) == (7, True)
+    for result in (
+        run("--worst", 1, out),
+        CliRunner().invoke(app, ["export", "--out", "x.parquet", str(out)]),
+    ):
+        assert (
+            result.exit_code,
+            "need the SQLite table (report reads Parquet)" in result.stderr,
+        ) == (7, True)
 
 
 def test_the_first_of_a_family_has_no_relative(path: Path) -> None:
@@ -121,10 +145,14 @@ def test_the_page_tells_the_whole_story(path: Path) -> None:
     assert result.exit_code == Exit.OK
     text = " ".join(result.stdout.split())
     for words in (
-        "system p1:other p1:other same", "60.0 s earlier", "the first 4 of 4 blocks",
-        "volatile_token in system[0] at about byte 1,234, looks like timestamp", "800 tokens missed, $0.0200 wasted",
-        "2 of 3 calls of this family broke there, $0.0400 wasted in all", advice("volatile_token", "system", 0),
-    ):  # fmt: skip
+        "system p1:other p1:other same",
+        "60.0 s earlier",
+        "the first 4 of 4 blocks",
+        "volatile_token in system[0] at about byte 1,234, looks like timestamp",
+        "800 tokens missed, $0.0200 wasted",
+        "2 of 3 calls of this family broke there, $0.0400 wasted in all",
+        advice("volatile_token", "system", 0),
+    ):
         assert words in text
     assert max(map(len, result.stdout.splitlines())) <= 80
 
@@ -132,12 +160,34 @@ def test_the_page_tells_the_whole_story(path: Path) -> None:
 def test_json_is_all_of_stdout(path: Path) -> None:
     record(path, WHOLE, BROKEN)
     (found,) = json.loads(run("--worst", 1, "--json").stdout)["calls"]
-    assert list(found) == ["call", "relative", "equal", "equal_blocks", "repeated", "of", "wasted_usd", "advice"]
-    assert (found["call"]["miss_hint"], found["relative"]["outcome"], found["of"]) == ("timestamp", "hit", 2)
+    assert list(found) == [
+        "call",
+        "relative",
+        "equal",
+        "equal_blocks",
+        "repeated",
+        "of",
+        "wasted_usd",
+        "advice",
+    ]
+    assert (found["call"]["miss_hint"], found["relative"]["outcome"], found["of"]) == (
+        "timestamp",
+        "hit",
+        2,
+    )
 
 
 def test_names_cannot_steer_the_terminal(path: Path) -> None:
-    record(path, WHOLE, {**BROKEN, REQUEST_MODEL: "[red]\x1b[31m\nx", MISS_HINT: "\x07", MISS_REASON: "{where}\x1b"})
+    record(
+        path,
+        WHOLE,
+        {
+            **BROKEN,
+            REQUEST_MODEL: "[red]\x1b[31m\nx",
+            MISS_HINT: "\x07",
+            MISS_REASON: "{where}\x1b",
+        },
+    )
     text = run("--worst", 1).stdout
     assert "[red]\\x1b[31m\\x0ax" in text
     assert not {"\x1b", "\x07"} & set(text)

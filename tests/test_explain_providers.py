@@ -14,11 +14,12 @@ from typer.testing import CliRunner
 
 from promptcache.commands import app
 from promptcache_exporters.sqlite import SQLiteSpanExporter
+from tests import calls_bedrock, calls_google
+from tests.conftest import Telemetry
 
-from . import calls_bedrock, calls_google
-from .conftest import Telemetry
-
-pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
+)
 
 HANDBOOK: Final = "The agent reads the order, checks the policy and answers in plain words. " * 300
 ASKED: Final = ["Where is my tent? " * 60, "It left the warehouse. " * 60, "And the pegs? " * 60]
@@ -33,14 +34,22 @@ def converse(url: str) -> Say:
     )
 
     def say(system: str, messages: list[str], tools: list[str]) -> None:
-        specs = [{"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object"}}}} for name in tools]
+        specs = [
+            {"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object"}}}}
+            for name in tools
+        ]
         parts: list[list[Any]] = [[{"text": text}] for text in messages]
         parts[-1].append(calls_bedrock.POINT)
-        said = [{"role": ("user", "assistant")[at % 2], "content": content} for at, content in enumerate(parts)]
+        said = [
+            {"role": ("user", "assistant")[at % 2], "content": content}
+            for at, content in enumerate(parts)
+        ]
         client.converse(
-            modelId=calls_bedrock.CLAUDE, system=[{"text": system}, calls_bedrock.POINT], messages=said,
+            modelId=calls_bedrock.CLAUDE,
+            system=[{"text": system}, calls_bedrock.POINT],
+            messages=said,
             toolConfig={"tools": specs},
-        )  # fmt: skip
+        )
 
     return say
 
@@ -49,8 +58,13 @@ def generate(url: str) -> Say:
     client: Any = genai.Client(**calls_google.options(url))
 
     def say(system: str, messages: list[str], tools: list[str]) -> None:
-        said = [{"role": ("user", "model")[at % 2], "parts": [{"text": text}]} for at, text in enumerate(messages)]
-        declared = [{"function_declarations": [{"name": name, "description": name} for name in tools]}]
+        said = [
+            {"role": ("user", "model")[at % 2], "parts": [{"text": text}]}
+            for at, text in enumerate(messages)
+        ]
+        declared = [
+            {"function_declarations": [{"name": name, "description": name} for name in tools]}
+        ]
         config: Any = {"system_instruction": system, "tools": declared}
         client.models.generate_content(model=calls_google.GEMINI, contents=said, config=config)
 
@@ -59,9 +73,12 @@ def generate(url: str) -> Say:
 
 @pytest.fixture(params=[converse, generate])
 def say(
-    request: pytest.FixtureRequest, emulator_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    emulator_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
     instrumented: Callable[..., Telemetry],
-) -> Say:  # fmt: skip
+) -> Say:
     monkeypatch.chdir(tmp_path)
     telemetry = instrumented()
     telemetry.tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter("promptcache.db")))
@@ -87,7 +104,10 @@ def test_a_time_in_the_system_prompt(say: Say) -> None:
     assert "looks like timestamp" in text
     assert abs(offset(text) - 9006) <= 64
     assert "system p1:" in text
-    assert "Move this value into the last message: everything behind it is paid again (system[0])." in text
+    assert (
+        "Move this value into the last message: everything behind it is paid again (system[0])."
+        in text
+    )
 
 
 def test_the_other_order_of_tools(say: Say) -> None:
@@ -100,7 +120,11 @@ def test_the_other_order_of_tools(say: Say) -> None:
 
 def test_an_edited_message(say: Say) -> None:
     say(HANDBOOK, ASKED, TOOLS)
-    say(HANDBOOK, [ASKED[0], ASKED[1][:700] + "Or has it not? " + ASKED[1][700:], *ASKED[2:], "Yes.", "No."], TOOLS)
+    say(
+        HANDBOOK,
+        [ASKED[0], ASKED[1][:700] + "Or has it not? " + ASKED[1][700:], *ASKED[2:], "Yes.", "No."],
+        TOOLS,
+    )
     text = explained()
     assert "history_rewritten in messages[1] at about byte" in text
     assert abs(offset(text) - 700) <= 128

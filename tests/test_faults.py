@@ -24,15 +24,16 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from promptcache import PromptCacheInstrumentor, attributes, safety
 from promptcache.emulator.engine import Emulator
 from promptcache_exporters.sqlite import SQLiteSpanExporter
-
-from .calls import CHAT, Notes
-from .conftest import Telemetry
-from .faults import AREAS, OURS, Stack, broken, clock, forget, functions, noted
-from .kits import Kit
-from .uses import KITS, Use, uses
+from tests.calls import CHAT, Notes
+from tests.conftest import Telemetry
+from tests.faults import AREAS, OURS, Stack, broken, clock, forget, functions, noted
+from tests.kits import Kit
+from tests.uses import KITS, Use, uses
 
 ALL: Final = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
-CASES: Final = [pytest.param(kit, kind, id=f"{kit.name}-{kind}") for kit in KITS for kind in kit.clients]
+CASES: Final = [
+    pytest.param(kit, kind, id=f"{kit.name}-{kind}") for kit in KITS for kind in kit.clients
+]
 PRICES: Final = '{"models": []}'
 Site = list[FunctionType]
 Found = Mapping[CodeType, Mapping[Stack, str]]
@@ -42,7 +43,9 @@ pytestmark = [
     # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
     pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
     # openai 3.52 opens its connections in a way that websockets 17 deprecates.
-    pytest.mark.filterwarnings("ignore:connect\\(\\) must be used as a context manager:DeprecationWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:connect\\(\\) must be used as a context manager:DeprecationWarning"
+    ),
     # A stream that is dropped unread leaves its socket to the garbage collector, with us and without.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
@@ -67,7 +70,9 @@ class Process:
     def instrumented(self) -> Generator[None]:
         """With settings from the environment, as the launcher has them; at the end its metrics are collected."""
         telemetry, instrumentor = self.telemetry, PromptCacheInstrumentor()
-        instrumentor.instrument(tracer_provider=telemetry.tracers, meter_provider=telemetry.meters, clock=clock)
+        instrumentor.instrument(
+            tracer_provider=telemetry.tracers, meter_provider=telemetry.meters, clock=clock
+        )
         try:
             with attributes(team="tents"):
                 yield
@@ -81,10 +86,19 @@ def process(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proces
     """As much is switched on as can be, so that as much can fail."""
     (prices := tmp_path / "prices.json").write_text(PRICES)
     settings = {
-        "HASH_KEY": "k", "HASHES": "all", "CALLSITE": "true", "BAGGAGE_KEYS": "tenant", "METRIC_KEYS": "team",
-        "TARGET": "0.6", "PROVIDERS": "gateway.example=openai", "PRICES": str(prices), "MEMORY_CALLS": "1000",
-        "PROVIDER_DIAGNOSTICS": str(kit.name == "openai"),  # what Anthropic's adds to a response is no fault
-    }  # fmt: skip
+        "HASH_KEY": "k",
+        "HASHES": "all",
+        "CALLSITE": "true",
+        "BAGGAGE_KEYS": "tenant",
+        "METRIC_KEYS": "team",
+        "TARGET": "0.6",
+        "PROVIDERS": "gateway.example=openai",
+        "PRICES": str(prices),
+        "MEMORY_CALLS": "1000",
+        "PROVIDER_DIAGNOSTICS": str(
+            kit.name == "openai"
+        ),  # what Anthropic's adds to a response is no fault
+    }
     for name, value in settings.items():
         monkeypatch.setenv(f"OTEL_PROMPTCACHE_{name}", value)
     return Process(tmp_path)
@@ -113,7 +127,9 @@ async def found(kit: Kit, kind: str, told: Mapping[str, Use], process: Process) 
             with noted(None if ALL else 1) as ran, process.instrumented():
                 await use()
             for code, stacks in ran.items():
-                ways.setdefault(code, {}).update({stack: name for stack in stacks if stack not in ways.get(code, {})})
+                ways.setdefault(code, {}).update(
+                    {stack: name for stack in stacks if stack not in ways.get(code, {})}
+                )
         FOUND[kit.name, kind] = ways
     return FOUND[kit.name, kind]
 
@@ -137,7 +153,12 @@ INTERRUPTED: Final[set[tuple[CodeType, Stack]]] = set()
 
 @pytest.mark.parametrize(("kit", "kind"), CASES)
 async def test_no_fault_of_ours_reaches_the_application(
-    kit: Kit, kind: str, emulator: Emulator, emulator_url: str, process: Process, caplog: pytest.LogCaptureFixture
+    kit: Kit,
+    kind: str,
+    emulator: Emulator,
+    emulator_url: str,
+    process: Process,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     wrong: list[str] = []
     async with kit.clients[kind](emulator_url) as client:
@@ -150,7 +171,11 @@ async def test_no_fault_of_ours_reaches_the_application(
             process.renew()
             with broken(site, LookupError("the canary of a fault")), process.instrumented():
                 seen = await attempted(told[name])
-            said = [record.getMessage() for record in caplog.records if record.name.startswith("promptcache")]
+            said = [
+                record.getMessage()
+                for record in caplog.records
+                if record.name.startswith("promptcache")
+            ]
             if seen != expected[name] or len(said) > 1 or "canary" in "".join(said):
                 wrong.append(f"{named(site)} in {name}: {seen}, {said}")
     assert not wrong, "\n".join(wrong)
@@ -158,7 +183,12 @@ async def test_no_fault_of_ours_reaches_the_application(
 
 @pytest.mark.parametrize(("kit", "kind"), CASES)
 async def test_what_must_pass_passes(
-    kit: Kit, kind: str, emulator: Emulator, emulator_url: str, process: Process, monkeypatch: pytest.MonkeyPatch
+    kit: Kit,
+    kind: str,
+    emulator: Emulator,
+    emulator_url: str,
+    process: Process,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An interrupt, an exit or a cancellation that comes while our code runs is the application's."""
     wrong: list[str] = []
@@ -183,7 +213,9 @@ async def test_what_must_pass_passes(
                 except BaseException as interrupt:  # noqa: BLE001  # that is the question
                     passed.append(interrupt)
             if raised and error not in passed:
-                wrong.append(f"{named(site)} in {name}: {error!r} from {set(raised)} became {passed}")
+                wrong.append(
+                    f"{named(site)} in {name}: {error!r} from {set(raised)} became {passed}"
+                )
     assert not wrong, "\n".join(wrong)
 
 
@@ -206,7 +238,10 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_kind_of_failure_is_said_once_and_takes_nothing_with_it(
-    emulator_url: str, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    emulator_url: str,
+    telemetry: Telemetry,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise LookupError

@@ -10,22 +10,26 @@ import pytest
 
 from promptcache.emulator.engine import Emulator
 from promptcache.patch.response import recorded
-
-from .calls import RESPONSES, done, each
-from .conftest import Telemetry
+from tests.calls import RESPONSES, done, each
+from tests.conftest import Telemetry
 
 CLIENTS: Final = {"sync": openai.OpenAI, "async": openai.AsyncOpenAI}
 
 
 @pytest.fixture(params=CLIENTS)
 async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Any]:
-    made = CLIENTS[request.param](base_url=f"{emulator_url}/v1", api_key="secret-key", max_retries=0)
+    made = CLIENTS[request.param](
+        base_url=f"{emulator_url}/v1", api_key="secret-key", max_retries=0
+    )
     yield made
     await done(made.close())
 
 
 async def finished(client: Any, response: str) -> Any:
-    while (made := await done(client.responses.retrieve(response))).status in {"queued", "in_progress"}:
+    while (made := await done(client.responses.retrieve(response))).status in {
+        "queued",
+        "in_progress",
+    }:
         pass
     return made
 
@@ -48,18 +52,28 @@ async def test_a_background_response_counts_when_it_is_fetched(
     assert asked["promptcache.outcome"] == "unreported"
     assert counted["promptcache.input_tokens"] == fetched.usage.input_tokens
     assert counted["promptcache.outcome"] == "hit"
-    assert counted["promptcache.prefix.hash"] == first["promptcache.prefix.hash"], "the call that asked for it is known"
-    assert telemetry.metric("promptcache.input.tokens") == sum(record.outcome.input for record in emulator.ledger)
+    assert counted["promptcache.prefix.hash"] == first["promptcache.prefix.hash"], (
+        "the call that asked for it is known"
+    )
+    assert telemetry.metric("promptcache.input.tokens") == sum(
+        record.outcome.input for record in emulator.ledger
+    )
 
 
-async def test_a_stream_that_is_resumed_counts_once(client: Any, emulator: Emulator, telemetry: Telemetry) -> None:
+async def test_a_stream_that_is_resumed_counts_once(
+    client: Any, emulator: Emulator, telemetry: Telemetry
+) -> None:
     stream = await done(client.responses.create(**RESPONSES, stream=True, background=True))
     begun: Any = None
     async for event in each(stream):
         begun = event
         break
     await done(stream.close())
-    again = await done(client.responses.retrieve(begun.response.id, stream=True, starting_after=begun.sequence_number))
+    again = await done(
+        client.responses.retrieve(
+            begun.response.id, stream=True, starting_after=begun.sequence_number
+        )
+    )
     async for _ in each(again):
         pass
     await finished(client, begun.response.id)

@@ -22,13 +22,14 @@ from promptcache.model import OUTCOMES, Request
 from promptcache.observer import Observer
 from promptcache.providers import anthropic, openai
 from promptcache.providers.wire import Wire, text
-
-from .conftest import Telemetry
-from .fuzz.calls import ROADS, Road
-from .fuzz.odd import Loud, Odd, Text
+from tests.conftest import Telemetry
+from tests.fuzz.calls import ROADS, Road
+from tests.fuzz.odd import Loud, Odd, Text
 
 LARGEST: Final = 2**63
-PARTS: Final = tuple(f"promptcache.cost.{part}" for part in ("input", "cache_read", "cache_write", "output"))
+PARTS: Final = tuple(
+    f"promptcache.cost.{part}" for part in ("input", "cache_read", "cache_write", "output")
+)
 
 
 class Said(logging.Handler):
@@ -49,9 +50,11 @@ class Process:
         self.telemetry = Telemetry()
         settings = Settings(hash_key="k", hashes="all", provider_diagnostics=True)
         self.observer = Observer(
-            settings, self.telemetry.tracers.get_tracer("t"), Meters(self.telemetry.meters.get_meter("t")),
+            settings,
+            self.telemetry.tracers.get_tracer("t"),
+            Meters(self.telemetry.meters.get_meter("t")),
             clock=self._tick,
-        )  # fmt: skip
+        )
         self.said, self.calls, self._now = Said(), 0, 1_780_000_000.0
         logging.getLogger().addHandler(self.said)
 
@@ -62,10 +65,15 @@ class Process:
     def call(self, road: Road, rng: Random) -> Sequence[ReadableSpan]:
         """One odd call; its span, none where the body shows nothing that is known."""
         safety._said.clear()  # pyright: ignore[reportPrivateUsage]  # else a second failure of a kind would be silent
-        given, answered, stream = Odd(rng, plain=road.plain), Odd(rng, plain=True), rng.random() < 0.5
+        given, answered, stream = (
+            Odd(rng, plain=road.plain),
+            Odd(rng, plain=True),
+            rng.random() < 0.5,
+        )
         body = given.tree(road.body)
         events = [
-            answered.tree(road.event if stream else road.response) for _ in range(rng.randrange(5) if stream else 1)
+            answered.tree(road.event if stream else road.response)
+            for _ in range(rng.randrange(5) if stream else 1)
         ]
         road.call(self.observer, rng, body, events, stream)
         assert given.untouched()
@@ -96,11 +104,16 @@ def holds(span: ReadableSpan) -> None:
     assert found["promptcache.outcome"] in OUTCOMES
     assert "error.type" not in found or isinstance(found["error.type"], str)
     if "promptcache.input_tokens" in found:
-        told = [found.get(f"promptcache.{name}_tokens") or 0 for name in ("input", "uncached", "read", "write")]
+        told = [
+            found.get(f"promptcache.{name}_tokens") or 0
+            for name in ("input", "uncached", "read", "write")
+        ]
         assert told[0] == sum(told[1:])
         assert min(told) >= 0
         assert 0 <= found.get("promptcache.hit_ratio", 0) <= 1
-        split = sum(found.get(f"promptcache.write_tokens.{ttl}", 0) for ttl in ("5m", "30m", "1h", "12h"))
+        split = sum(
+            found.get(f"promptcache.write_tokens.{ttl}", 0) for ttl in ("5m", "30m", "1h", "12h")
+        )
         assert split <= told[3]
         assert found.get("promptcache.missed_tokens", 0) <= told[0]
     if found.get("promptcache.cost.source") == "local":
@@ -136,22 +149,39 @@ CYCLE: Final[dict[str, Any]] = {"type": "tool_result"}
 CYCLE["content"] = [CYCLE]
 ONCE: Final[Mapping[str, tuple[Wire, dict[str, Any]]]] = {
     "a role that is a list": (openai.CHAT, {"messages": [{"role": ["system"], "content": "hi"}]}),
-    "a type that nobody may compare": (openai.CHAT, {"tools": [{"type": Loud()}], "messages": ["hi"]}),
+    "a type that nobody may compare": (
+        openai.CHAT,
+        {"tools": [{"type": Loud()}], "messages": ["hi"]},
+    ),
     "a state that nobody may compare": (openai.RESPONSES, {"input": "hi", "conversation": Loud()}),
     "a cycle": (anthropic.MESSAGES, {"messages": [{"role": "user", "content": [CYCLE]}]}),
-    "a marker that nobody may compare": (anthropic.MESSAGES, {"system": [{"text": "hi", "cache_control": Loud()}]}),
-    "a maximum that nobody may compare": (anthropic.MESSAGES, {"system": "hi", "max_tokens": Loud()}),
+    "a marker that nobody may compare": (
+        anthropic.MESSAGES,
+        {"system": [{"text": "hi", "cache_control": Loud()}]},
+    ),
+    "a maximum that nobody may compare": (
+        anthropic.MESSAGES,
+        {"system": "hi", "max_tokens": Loud()},
+    ),
 }
 
 
 @pytest.mark.parametrize("name", ONCE)
 def test_what_once_raised(name: str) -> None:
     wire, body = ONCE[name]
-    assert wire.prompt(Request(wire.name, "p", "chat", "m", None, None, False, body, b"", 0.0)) is not None
+    assert (
+        wire.prompt(Request(wire.name, "p", "chat", "m", None, None, False, body, b"", 0.0))
+        is not None
+    )
 
 
 def test_texts_can_be_exported() -> None:
-    assert (text("a\udfff\u00e9"), text("\ud800"), text(""), text(7)) == ("a?\u00e9", "?", None, None)
+    assert (text("a\udfff\u00e9"), text("\ud800"), text(""), text(7)) == (
+        "a?\u00e9",
+        "?",
+        None,
+        None,
+    )
     assert type(text(Text("sub"))) is str
 
 

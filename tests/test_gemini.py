@@ -25,7 +25,9 @@ def fixture(name: str) -> Any:
 
 
 def facts(wire: Wire, *events: Any) -> Facts:
-    return reduce(merge, [found for event in events if (found := wire.read(event)) is not None], Facts())
+    return reduce(
+        merge, [found for event in events if (found := wire.read(event)) is not None], Facts()
+    )
 
 
 def usage(wire: Wire, *events: Any) -> Usage:
@@ -36,7 +38,18 @@ def usage(wire: Wire, *events: Any) -> Usage:
 
 
 def asked(wire: Wire, body: Mapping[str, Any]) -> Request:
-    return Request(wire.name, "gcp.gemini", wire.operation, "gemini-2.5-flash", None, None, False, body, b"", 0.0)
+    return Request(
+        wire.name,
+        "gcp.gemini",
+        wire.operation,
+        "gemini-2.5-flash",
+        None,
+        None,
+        False,
+        body,
+        b"",
+        0.0,
+    )
 
 
 # Usage
@@ -47,14 +60,24 @@ def test_every_count_of_a_response_has_its_class() -> None:
     assert (found.input, found.read, found.write, found.uncached) == (5240, 4096, None, 1144)
     assert (found.output, found.reasoning) == (172, 130)
     # Pages of documents are billed as images; what was read of a modality is no part of its fresh tokens.
-    assert found.modalities == {"audio.input": 200, "audio.read": 500, "image.input": 252, "image.read": 258}
+    assert found.modalities == {
+        "audio.input": 200,
+        "audio.read": 500,
+        "image.input": 252,
+        "image.read": 258,
+    }
     assert not found.issues
 
 
 def test_a_stream_counts_cumulatively() -> None:
     events = fixture("stream")
     found = facts(CONTENT, *events)
-    assert (found.model, found.id, found.finish, found.tier) == ("gemini-2.5-pro", "rb1", ("STOP",), "ON_DEMAND")
+    assert (found.model, found.id, found.finish, found.tier) == (
+        "gemini-2.5-pro",
+        "rb1",
+        ("STOP",),
+        "ON_DEMAND",
+    )
     assert found.terminal
     assert not facts(CONTENT, events[0]).terminal
     assert facts(CONTENT, events[0]).content
@@ -73,14 +96,21 @@ def test_an_interaction_reports_its_zeros() -> None:
     found = usage(INTERACTION, fixture("interaction"))
     assert (found.input, found.read, found.output, found.reasoning) == (3015, 2048, 36, 16)
     assert found.modalities == {"audio.input": 200, "audio.read": 500}
-    unreported = usage(INTERACTION, {"id": "v1", "status": "completed", "usage": {"total_input_tokens": 9}})
+    unreported = usage(
+        INTERACTION, {"id": "v1", "status": "completed", "usage": {"total_input_tokens": 9}}
+    )
     assert (unreported.read, unreported.output, unreported.reasoning) == (None, None, None)
 
 
 @pytest.mark.parametrize("wire", [CONTENT, INTERACTION])
 def test_no_usage_is_no_usage(wire: Wire) -> None:
     assert wire.usage(facts(wire, {})) is None
-    assert wire.usage(facts(wire, {"usageMetadata": {"totalTokenCount": 3}, "usage": {"total_tokens": 3}})) is None
+    assert (
+        wire.usage(
+            facts(wire, {"usageMetadata": {"totalTokenCount": 3}, "usage": {"total_tokens": 3}})
+        )
+        is None
+    )
 
 
 def test_the_tier_that_served_is_the_one_that_the_header_names() -> None:
@@ -90,20 +120,33 @@ def test_the_tier_that_served_is_the_one_that_the_header_names() -> None:
 
 def test_events_of_an_interaction() -> None:
     whole = fixture("interaction")
-    created = {"event_type": "interaction.created", "interaction": {**whole, "status": "in_progress", "usage": None}}
+    created = {
+        "event_type": "interaction.created",
+        "interaction": {**whole, "status": "in_progress", "usage": None},
+    }
     delta = {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "On"}}
     found = facts(INTERACTION, created, delta)
-    assert (found.id, found.terminal, found.content, found.finish) == ("v1_a7684a886776", False, True, ())
+    assert (found.id, found.terminal, found.content, found.finish) == (
+        "v1_a7684a886776",
+        False,
+        True,
+        (),
+    )
     assert INTERACTION.dull(delta)
     assert not INTERACTION.dull(created)
-    found = facts(INTERACTION, created, delta, {"event_type": "interaction.completed", "interaction": whole})
+    found = facts(
+        INTERACTION, created, delta, {"event_type": "interaction.completed", "interaction": whole}
+    )
     assert (found.terminal, found.finish, found.tier) == (True, ("completed",), "standard")
 
 
 @pytest.mark.parametrize(
     ("event", "failed"),
     [
-        ({"event_type": "error", "error": {"code": "unavailable", "message": "secret"}}, "unavailable"),
+        (
+            {"event_type": "error", "error": {"code": "unavailable", "message": "secret"}},
+            "unavailable",
+        ),
         ({"event_type": "error", "error": {"message": "secret"}}, "error"),
         ({"status": "failed", "errors": [{"code": "internal"}]}, "internal"),
         ({"status": "completed"}, None),
@@ -113,9 +156,13 @@ def test_a_failure_is_named_by_its_code_alone(event: Any, failed: str | None) ->
     assert facts(INTERACTION, event).failed == failed
 
 
-COUNT = st.one_of(st.integers(-5, 10**13), st.floats(), st.booleans(), st.text(max_size=3), st.none())
+COUNT = st.one_of(
+    st.integers(-5, 10**13), st.floats(), st.booleans(), st.text(max_size=3), st.none()
+)
 SPLIT = st.lists(
-    st.fixed_dictionaries({"modality": st.sampled_from(["AUDIO", "TEXT", "image", 3]), "tokenCount": COUNT})
+    st.fixed_dictionaries(
+        {"modality": st.sampled_from(["AUDIO", "TEXT", "image", 3]), "tokenCount": COUNT}
+    )
 )
 METADATA = st.fixed_dictionaries(
     {},
@@ -135,7 +182,9 @@ METADATA = st.fixed_dictionaries(
 def test_whatever_is_reported_the_classes_are_disjoint(reported: list[Any]) -> None:
     found = CONTENT.usage(facts(CONTENT, *({"usageMetadata": one} for one in reported)))
     if found is not None:
-        assert min(found.uncached, found.read or 0, found.output or 0, *found.modalities.values()) >= 0
+        assert (
+            min(found.uncached, found.read or 0, found.output or 0, *found.modalities.values()) >= 0
+        )
         assert found.uncached + (found.read or 0) == found.input
         assert found.reasoning is None or found.output is None or found.reasoning <= found.output
 
@@ -150,7 +199,10 @@ def test_the_order_is_system_tools_contents() -> None:
         "contents": [
             {
                 "role": "user",
-                "parts": [{"text": "What is this?"}, {"inlineData": {"mimeType": "image/png", "data": "eA=="}}],
+                "parts": [
+                    {"text": "What is this?"},
+                    {"inlineData": {"mimeType": "image/png", "data": "eA=="}},
+                ],
             },
             {"role": "model", "parts": []},
         ],
@@ -162,14 +214,20 @@ def test_the_order_is_system_tools_contents() -> None:
     prompt = CONTENT.prompt(asked(CONTENT, body))
     assert prompt is not None
     assert [(block.section, block.index, block.kind) for block in prompt.blocks] == [
-        ("system", 0, "text"), ("tools", 0, "function"), ("tools", 1, "function"), ("tools", 2, "googleSearch"),
-        ("messages", 0, "text"), ("messages", 1, "image"), ("messages", 2, "text"),
-    ]  # fmt: skip
+        ("system", 0, "text"),
+        ("tools", 0, "function"),
+        ("tools", 1, "function"),
+        ("tools", 2, "googleSearch"),
+        ("messages", 0, "text"),
+        ("messages", 1, "image"),
+        ("messages", 2, "text"),
+    ]
     assert prompt.blocks[4].data == {"role": "user", "parts": {"text": "What is this?"}}
     assert prompt.blocks[5].data == {"inlineData": {"mimeType": "image/png", "data": "eA=="}}
     assert {(param.name, param.level) for param in prompt.params} == {
-        ("generationConfig.mediaResolution", "messages"), ("toolConfig", "none"),
-    }  # fmt: skip
+        ("generationConfig.mediaResolution", "messages"),
+        ("toolConfig", "none"),
+    }
     assert prompt.complete
     assert prompt.mode == "automatic"
 
@@ -212,8 +270,13 @@ def test_nothing_asked_is_no_prompt(wire: Wire) -> None:
     ],
 )
 def test_the_input_of_an_interaction(given: Any, kinds: list[str]) -> None:
-    body = {"input": given, "system_instruction": "Be brief.", "tools": [{"type": "google_search"}],
-            "previous_interaction_id": "v1_a", "generation_config": {"temperature": 1}}  # fmt: skip
+    body = {
+        "input": given,
+        "system_instruction": "Be brief.",
+        "tools": [{"type": "google_search"}],
+        "previous_interaction_id": "v1_a",
+        "generation_config": {"temperature": 1},
+    }
     prompt = INTERACTION.prompt(asked(INTERACTION, body))
     assert prompt is not None
     assert [block.kind for block in prompt.blocks] == ["text", "google_search", *kinds]
@@ -276,13 +339,19 @@ def test_the_name_of_a_cache(path: str, name: str | None) -> None:
 
 def test_a_cache_as_it_is_described() -> None:
     found = named_cache(fixture("cache"))
-    assert (found.name, found.model, found.tokens) == ("cachedContents/f2bd292389a2", "gemini-2.5-flash", 100_000)
+    assert (found.name, found.model, found.tokens) == (
+        "cachedContents/f2bd292389a2",
+        "gemini-2.5-flash",
+        100_000,
+    )
     assert found.created is not None
     assert found.expires is not None
     assert found.expires - found.created == 3600
     assert found.expire_time == "2026-11-20T11:00:00.123456789Z"
 
 
-@pytest.mark.parametrize("resource", [{}, {"createTime": "yesterday", "expireTime": 3, "usageMetadata": []}])
+@pytest.mark.parametrize(
+    "resource", [{}, {"createTime": "yesterday", "expireTime": 3, "usageMetadata": []}]
+)
 def test_a_cache_that_says_nothing(resource: Any) -> None:
     assert named_cache(resource) == NamedCache()

@@ -18,12 +18,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from promptcache import PromptCacheInstrumentor
 from promptcache.emulator.engine import Emulator
+from tests.calls import done, each
+from tests.calls_google import CALL, CLIENTS, GEMINI, function_calling, options
+from tests.conftest import Telemetry
 
-from .calls import done, each
-from .calls_google import CALL, CLIENTS, GEMINI, function_calling, options
-from .conftest import Telemetry
-
-pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
+)
 
 
 def said(span: ReadableSpan) -> Mapping[str, Any]:
@@ -59,14 +60,18 @@ def test_vertex_is_another_provider(vertex: Any, telemetry: Telemetry) -> None:
 def test_a_named_cache_on_vertex(vertex: Any, telemetry: Telemetry) -> None:
     cache = vertex.caches.create(model=GEMINI, config={**CALL["config"], "ttl": "60s"})
     assert cache.name
-    vertex.models.generate_content(model=GEMINI, contents="Hi.", config={"cached_content": cache.name})
+    vertex.models.generate_content(
+        model=GEMINI, contents="Hi.", config={"cached_content": cache.name}
+    )
     created, called = telemetry.spans
     assert said(created)["promptcache.prefix.hash"] == said(called)["promptcache.prefix.hash"]
     vertex.caches.delete(name=cache.name)
     assert said(telemetry.spans[-1])["promptcache.cache.stored_usd"] >= 0
 
 
-async def test_every_hop_of_function_calling_is_a_call(client: Any, emulator: Emulator, telemetry: Telemetry) -> None:
+async def test_every_hop_of_function_calling_is_a_call(
+    client: Any, emulator: Emulator, telemetry: Telemetry
+) -> None:
     await function_calling(client)
     assert len(telemetry.spans) == len(emulator.ledger) == 2
     assert [said(span)["promptcache.input_tokens"] for span in telemetry.spans] == [
@@ -75,10 +80,16 @@ async def test_every_hop_of_function_calling_is_a_call(client: Any, emulator: Em
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
-async def test_retries_are_one_call(kind: str, emulator_url: str, emulator: Emulator, telemetry: Telemetry) -> None:
+async def test_retries_are_one_call(
+    kind: str, emulator_url: str, emulator: Emulator, telemetry: Telemetry
+) -> None:
     emulator.faults.add("500")
     asked = options(emulator_url)
-    asked["http_options"]["retry_options"] = {"attempts": 3, "initial_delay": 0.01, "max_delay": 0.02}
+    asked["http_options"]["retry_options"] = {
+        "attempts": 3,
+        "initial_delay": 0.01,
+        "max_delay": 0.02,
+    }
     client: Any = genai.Client(**asked)
     await done((client.aio if kind == "async" else client).models.generate_content(**CALL))
     assert telemetry.attributes["http.request.resend_count"] == 1
@@ -89,11 +100,16 @@ async def test_retries_are_one_call(kind: str, emulator_url: str, emulator: Emul
 
 @pytest.mark.parametrize("operation", ["generate_content", "invoke_agent"])
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_span_around_it(operation: str, streamed: bool, client: Any, telemetry: Telemetry) -> None:
+async def test_a_span_around_it(
+    operation: str, streamed: bool, client: Any, telemetry: Telemetry
+) -> None:
     tracer = telemetry.tracers.get_tracer("theirs")
     with tracer.start_as_current_span("theirs", attributes={"gen_ai.operation.name": operation}):
         if streamed:
-            _ = [item async for item in each(await done(client.models.generate_content_stream(**CALL)))]
+            _ = [
+                item
+                async for item in each(await done(client.models.generate_content_stream(**CALL)))
+            ]
         else:
             await done(client.models.generate_content(**CALL))
     theirs = next(span for span in telemetry.spans if span.name == "theirs")
@@ -121,19 +137,27 @@ async def test_counting_tokens_is_no_call(client: Any, telemetry: Telemetry) -> 
     assert not telemetry.spans
 
 
-async def test_an_interaction_that_is_fetched_again_counts_nothing(client: Any, telemetry: Telemetry) -> None:
+async def test_an_interaction_that_is_fetched_again_counts_nothing(
+    client: Any, telemetry: Telemetry
+) -> None:
     made = await done(client.interactions.create(model=GEMINI, input="Hi."))
     await done(client.interactions.get(made.id))
     assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == 1
 
 
-async def test_a_call_that_goes_on_from_another_is_not_complete(client: Any, telemetry: Telemetry) -> None:
+async def test_a_call_that_goes_on_from_another_is_not_complete(
+    client: Any, telemetry: Telemetry
+) -> None:
     made = await done(client.interactions.create(model=GEMINI, input="Hi."))
-    await done(client.interactions.create(model=GEMINI, input="And?", previous_interaction_id=made.id))
+    await done(
+        client.interactions.create(model=GEMINI, input="And?", previous_interaction_id=made.id)
+    )
     assert [said(span)["promptcache.prefix.complete"] for span in telemetry.spans] == [True, False]
 
 
-async def test_a_cancelled_call(emulator_url: str, emulator: Emulator, telemetry: Telemetry) -> None:
+async def test_a_cancelled_call(
+    emulator_url: str, emulator: Emulator, telemetry: Telemetry
+) -> None:
     emulator.faults.add("slow=30")
     async with CLIENTS["async"](emulator_url) as client:
         waiting = asyncio.create_task(client.models.generate_content(**CALL))
@@ -150,16 +174,22 @@ def test_the_sdk_is_as_it_was_afterwards(telemetry: Telemetry) -> None:
 
     assert inspect.isgeneratorfunction(BaseApiClient.request_streamed)
     assert inspect.iscoroutinefunction(BaseApiClient.async_request_streamed)
-    assert inspect.signature(BaseApiClient.request) == inspect.signature(inspect.unwrap(BaseApiClient.request))
+    assert inspect.signature(BaseApiClient.request) == inspect.signature(
+        inspect.unwrap(BaseApiClient.request)
+    )
     patched = BaseApiClient.request
     PromptCacheInstrumentor().uninstrument()
     assert BaseApiClient.request is inspect.unwrap(patched)
 
 
 def test_a_stream_that_is_left_keeps_what_its_latest_chunk_said(telemetry: Telemetry) -> None:
-    first = {"candidates": [{"content": {"parts": [{"text": "It"}]}}], "usageMetadata": {"promptTokenCount": 900}}
+    first = {
+        "candidates": [{"content": {"parts": [{"text": "It"}]}}],
+        "usageMetadata": {"promptTokenCount": 900},
+    }
     later = [
-        {**first, "usageMetadata": {"promptTokenCount": 900, "candidatesTokenCount": count}} for count in (4, 7, 9)
+        {**first, "usageMetadata": {"promptTokenCount": 900, "candidatesTokenCount": count}}
+        for count in (4, 7, 9)
     ]
     body = b"".join(b"data: " + json.dumps(chunk).encode() + b"\n\n" for chunk in (first, *later))
     http: Any = import_module("google.genai._api_client").httpx
@@ -178,7 +208,9 @@ def test_a_stream_that_is_left_keeps_what_its_latest_chunk_said(telemetry: Telem
     client.close()
 
 
-def test_a_tier_that_no_answer_confirms_has_no_price(emulator_url: str, telemetry: Telemetry) -> None:
+def test_a_tier_that_no_answer_confirms_has_no_price(
+    emulator_url: str, telemetry: Telemetry
+) -> None:
     client: Any = genai.Client(api_key="k", http_options=HttpOptions(base_url=emulator_url))
     client.models.generate_content(model=GEMINI, contents="Hi.", config={"service_tier": "flex"})
     client.close()

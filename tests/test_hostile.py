@@ -40,26 +40,51 @@ from promptcache.providers.wire import items, mapping, merge, text
 from promptcache_exporters.figures import By, collect
 from promptcache_exporters.html import as_html
 from promptcache_exporters.table import LONGEST
+from tests.calls import Shape
+from tests.conftest import Telemetry
+from tests.kits import KITS, Kit
+from tests.rows import record, rows
 
-from .calls import Shape
-from .conftest import Telemetry
-from .kits import KITS, Kit
-from .rows import record, rows
-
-NAMED: Final = frozenset({
-    "model", "id", "finish_reason", "service_tier", "stop_reason", "stopReason", "finishReason", "modelVersion",
-    "responseId", "trafficType", "speed", "inference_geo", "latency", "invokedModelId", "system_fingerprint",
-})  # fmt: skip
+NAMED: Final = frozenset(
+    {
+        "model",
+        "id",
+        "finish_reason",
+        "service_tier",
+        "stop_reason",
+        "stopReason",
+        "finishReason",
+        "modelVersion",
+        "responseId",
+        "trafficType",
+        "speed",
+        "inference_geo",
+        "latency",
+        "invokedModelId",
+        "system_fingerprint",
+    }
+)
 """Where the wires have words of the server's choice."""
 CASES: Final = [
     pytest.param(kit, shape, id=f"{kit.name}-{shape.name}")
     for kit in KITS
     for shape in kit.shapes
-    if shape.name in {
-        "chat", "chat_stream", "responses", "responses_stream", "create", "stream_create", "generate",
-        "generate_stream", "converse", "converse_stream", "invoke", "invoke_claude_stream",
+    if shape.name
+    in {
+        "chat",
+        "chat_stream",
+        "responses",
+        "responses_stream",
+        "create",
+        "stream_create",
+        "generate",
+        "generate_stream",
+        "converse",
+        "converse_stream",
+        "invoke",
+        "invoke_claude_stream",
     }
-]  # fmt: skip
+]
 
 
 class Boastful(Emulator):
@@ -95,15 +120,23 @@ def words(value: Any) -> Iterator[str]:
 
 @pytest.mark.filterwarnings("ignore:.*is not a valid FinishReason:UserWarning")  # google-genai's
 @pytest.mark.parametrize(("kit", "shape"), CASES)
-async def test_a_megabyte_is_no_name(kit: Kit, shape: Shape, boastful: str, telemetry: Telemetry) -> None:
+async def test_a_megabyte_is_no_name(
+    kit: Kit, shape: Shape, boastful: str, telemetry: Telemetry
+) -> None:
     async with kit.clients["sync"](boastful) as client:
         await shape.use(client)
     span = telemetry.span
     assert (span.attributes or {})[INPUT_TOKENS]
-    ours = span.instrumentation_scope is not None and span.instrumentation_scope.name == "promptcache"
+    ours = (
+        span.instrumentation_scope is not None and span.instrumentation_scope.name == "promptcache"
+    )
     told = json.loads(span.to_json())
     if not ours:  # what its owner wrote is the owner's
-        told = {key: value for key, value in told["attributes"].items() if key.startswith("promptcache.")}
+        told = {
+            key: value
+            for key, value in told["attributes"].items()
+            if key.startswith("promptcache.")
+        }
     metrics: Any = telemetry.reader.get_metrics_data()
     said = [*words(told), *words(json.loads(metrics.to_json()))]
     assert max(map(len, said)) <= LONGEST
@@ -129,10 +162,22 @@ INJECTIONS: Final = {
     "a megabyte": "m" * 2**20,
 }
 EVERYWHERE: Final = (
-    AGENT_NAME, CODE_FILE, CODE_FUNCTION, COST_UNKNOWN, MISS_HINT, MISS_REASON, MISS_SECTION, PREFIX_FAMILY,
-    PREFIX_HASH, PROVIDER, REQUEST_MODEL, RESPONSE_MODEL,
-)  # fmt: skip
-STEERS: Final = {chr(number) for number in (*range(32), *range(127, 160), 0x2028, 0x202E, 0x2066, 0xFEFF)} - {"\n"}
+    AGENT_NAME,
+    CODE_FILE,
+    CODE_FUNCTION,
+    COST_UNKNOWN,
+    MISS_HINT,
+    MISS_REASON,
+    MISS_SECTION,
+    PREFIX_FAMILY,
+    PREFIX_HASH,
+    PROVIDER,
+    REQUEST_MODEL,
+    RESPONSE_MODEL,
+)
+STEERS: Final = {
+    chr(number) for number in (*range(32), *range(127, 160), 0x2028, 0x202E, 0x2066, 0xFEFF)
+} - {"\n"}
 
 
 class Tags(HTMLParser):
@@ -175,7 +220,9 @@ def output(*arguments: object) -> str:
 
 def test_no_name_steers_a_terminal(tmp_path: Path, name: str) -> None:
     path = filled(tmp_path / "calls.db", name)
-    said = [output("report", path, "--by", by) for by in By] + [output("explain", "--worst", 4, path)]
+    said = [output("report", path, "--by", by) for by in By] + [
+        output("explain", "--worst", 4, path)
+    ]
     for text_shown in said:
         assert not STEERS & set(text_shown)
     if name == INJECTIONS["markup"]:
@@ -195,9 +242,17 @@ def test_names_are_data_in_sql_and_json(tmp_path: Path, name: str) -> None:
     before = rows(path)
     kept = before[0]["request_model"]
     for by in By:
-        assert sum(group["calls"] for group in json.loads(output("report", path, "--json", "--by", by))["groups"]) == 4
+        assert (
+            sum(
+                group["calls"]
+                for group in json.loads(output("report", path, "--json", "--by", by))["groups"]
+            )
+            == 4
+        )
     (group,) = json.loads(output("report", path, "--json", "--by", By.MODEL))["groups"]
-    assert group["key"] == kept == name[:LONGEST].encode(errors="replace").decode().replace("\0", "?")
+    assert (
+        group["key"] == kept == name[:LONGEST].encode(errors="replace").decode().replace("\0", "?")
+    )
     found = json.loads(output("explain", "--worst", 4, "--json", path))["calls"]
     assert [it["call"]["request_model"] for it in found] == [kept] * 4
     assert rows(path) == before

@@ -63,14 +63,21 @@ def imports(path: Path) -> Iterator[str]:
 )
 def test_imports_run_one_way(path: Path) -> None:
     own = module(path)
-    wrong = [part for part in imports(path) if part != own and layer(part) >= layer(own) and part not in LAYERS[0]]
+    wrong = [
+        part
+        for part in imports(path)
+        if part != own and layer(part) >= layer(own) and part not in LAYERS[0]
+    ]
     assert not wrong, f"{named(path)} imports {wrong} from its own layer or a later one"
 
 
 def test_emulator_shares_no_rule_with_what_it_judges() -> None:
     judged = {"rules", "prefix", "memory", "diagnose", "prices", "providers"}
     assert not [
-        (named(path), part) for path in (PACKAGE / "emulator").glob("*.py") for part in imports(path) if part in judged
+        (named(path), part)
+        for path in (PACKAGE / "emulator").glob("*.py")
+        for part in imports(path)
+        if part in judged
     ]
 
 
@@ -84,7 +91,9 @@ def test_functions_and_files_are_short(path: Path) -> None:
         and (node.end_lineno or 0) - node.lineno + 1 > LONGEST_FUNCTION
     ]
     assert not long
-    assert path == PACKAGE / "attributes.py" or text.count("\n") <= LONGEST_FILE, "a file that long is two"
+    assert path == PACKAGE / "attributes.py" or text.count("\n") <= LONGEST_FILE, (
+        "a file that long is two"
+    )
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)

@@ -14,8 +14,20 @@ instrumentor = found.load()()
 instrumentor.instrument()
 """
 SDKS = ("openai", "anthropic", "google.genai", "botocore")
-OTHERS = ("opentelemetry.sdk", "opentelemetry.exporter", "typer", "rich", "starlette", "genai_prices")
-OURS = ("promptcache.observe", "promptcache.diagnose", "promptcache.patch.sdks", "promptcache.emulator")
+OTHERS = (
+    "opentelemetry.sdk",
+    "opentelemetry.exporter",
+    "typer",
+    "rich",
+    "starlette",
+    "genai_prices",
+)
+OURS = (
+    "promptcache.observe",
+    "promptcache.diagnose",
+    "promptcache.patch.sdks",
+    "promptcache.emulator",
+)
 
 UNUSED = tuple(
     f"promptcache.{name}"
@@ -34,14 +46,20 @@ UNUSED = tuple(
 
 def run(program: str) -> str:
     """What a fresh process prints."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "COV_"))}
-    done = subprocess.run([sys.executable, "-c", START + program], capture_output=True, text=True, env=environ)
+    environ = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "COV_"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", START + program], capture_output=True, text=True, env=environ
+    )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
 
 
 def test_the_entry_point_loads_no_sdk_and_little_of_ours() -> None:
-    assert run(f"print(*[name for name in {(*SDKS, *OTHERS, *OURS)!r} if name in sys.modules])") == ""
+    assert (
+        run(f"print(*[name for name in {(*SDKS, *OTHERS, *OURS)!r} if name in sys.modules])") == ""
+    )
 
 
 def test_the_first_sdk_loads_its_side_of_us() -> None:
@@ -50,11 +68,16 @@ def test_the_first_sdk_loads_its_side_of_us() -> None:
 
 
 def test_an_sdk_loads_nothing_for_the_others_and_nothing_that_only_a_call_needs() -> None:
-    assert run(f"import openai; print(*[name for name in {(*OTHERS, *UNUSED)!r} if name in sys.modules])") == ""
+    assert (
+        run(
+            f"import openai; print(*[name for name in {(*OTHERS, *UNUSED)!r} if name in sys.modules])"
+        )
+        == ""
+    )
 
 
 def test_an_sdk_imported_while_we_were_off_is_found_when_we_are_on_again() -> None:
     stands = "print(hasattr(openai._base_client.SyncAPIClient.request, '__wrapped__'))"
-    assert run(f"instrumentor.uninstrument(); import openai; {stands}; instrumentor.instrument(); {stands}") == (
-        "False\nTrue"
-    )
+    assert run(
+        f"instrumentor.uninstrument(); import openai; {stands}; instrumentor.instrument(); {stands}"
+    ) == ("False\nTrue")

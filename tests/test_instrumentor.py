@@ -19,9 +19,8 @@ from promptcache import PromptCacheInstrumentor, Settings, settings
 from promptcache.patch.around import Around, Ended, Flow
 from promptcache.patch.drive import Patches, Target
 from promptcache.safety import safely
-
-from .calls import CHAT, RESPONSES
-from .conftest import Telemetry
+from tests.calls import CHAT, RESPONSES
+from tests.conftest import Telemetry
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +36,9 @@ def client(emulator_url: str) -> Iterator[openai.OpenAI]:
         yield made
 
 
-def test_clients_can_be_subclassed_copied_and_responses_pickled(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_clients_can_be_subclassed_copied_and_responses_pickled(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     class Mine(openai.OpenAI):
         def request(self, *args: Any, **kwargs: Any) -> Any:
             parent: Any = super()
@@ -54,7 +55,9 @@ def test_clients_can_be_subclassed_copied_and_responses_pickled(client: openai.O
     assert len(telemetry.spans) == 2
 
 
-def test_clients_and_methods_made_before(client: openai.OpenAI, instrumented: Callable[..., Telemetry]) -> None:
+def test_clients_and_methods_made_before(
+    client: openai.OpenAI, instrumented: Callable[..., Telemetry]
+) -> None:
     bound, raw = client.responses.create, client.chat.completions.with_raw_response
     telemetry = instrumented()
     bound(**RESPONSES)
@@ -62,7 +65,9 @@ def test_clients_and_methods_made_before(client: openai.OpenAI, instrumented: Ca
     assert len(telemetry.spans) == 2
 
 
-def test_the_module_level_client(emulator_url: str, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_module_level_client(
+    emulator_url: str, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(openai, "base_url", f"{emulator_url}/v1/")
     monkeypatch.setattr(openai, "api_key", "k")
     openai.responses.create(**RESPONSES)
@@ -71,8 +76,12 @@ def test_the_module_level_client(emulator_url: str, telemetry: Telemetry, monkey
     openai._reset_client()  # pyright: ignore[reportPrivateUsage]
 
 
-def test_azure_is_called_by_its_name_and_its_deployment(emulator_url: str, telemetry: Telemetry) -> None:
-    with openai.AzureOpenAI(azure_endpoint=emulator_url, api_key="k", api_version="2026-01-01") as client:
+def test_azure_is_called_by_its_name_and_its_deployment(
+    emulator_url: str, telemetry: Telemetry
+) -> None:
+    with openai.AzureOpenAI(
+        azure_endpoint=emulator_url, api_key="k", api_version="2026-01-01"
+    ) as client:
         create: Any = client.chat.completions.create
         create(**{**CHAT, "model": "my-deployment"})
     assert telemetry.attributes["gen_ai.provider.name"] == "azure.ai.openai"
@@ -129,7 +138,10 @@ def test_an_sdk_that_moved_is_said_once_and_left_alone(caplog: pytest.LogCapture
 
     patches, observer = Patches(), SimpleNamespace()
     patches.module = SimpleNamespace(Client=Client)
-    targets = (Target("Client", "request", ("options",), around=flow), Target("Gone", "request", (), around=flow))
+    targets = (
+        Target("Client", "request", ("options",), around=flow),
+        Target("Gone", "request", (), around=flow),
+    )
     patches.install(targets, observer)  # type: ignore[arg-type]  # no observer is needed
     assert Client().request(3) == 3
     assert [record.getMessage().split(": ")[1].split(" ")[0] for record in caplog.records] == [
@@ -188,8 +200,14 @@ def test_entry_points() -> None:
         if point.value.startswith("promptcache")
     }
     assert found == {
-        ("opentelemetry_instrumentor", "promptcache"): "promptcache.instrumentor:PromptCacheInstrumentor",
-        ("opentelemetry_traces_exporter", "promptcache_sqlite"): "promptcache_exporters.sqlite:SQLiteSpanExporter",
+        (
+            "opentelemetry_instrumentor",
+            "promptcache",
+        ): "promptcache.instrumentor:PromptCacheInstrumentor",
+        (
+            "opentelemetry_traces_exporter",
+            "promptcache_sqlite",
+        ): "promptcache_exporters.sqlite:SQLiteSpanExporter",
         ("opentelemetry_environment_variables", "promptcache"): "promptcache.settings",
         ("console_scripts", "promptcache"): "promptcache.cli:main",
     }
@@ -208,9 +226,14 @@ def test_settings_come_from_the_environment() -> None:
         settings.OTEL_PROMPTCACHE_MEMORY_NODES: "10",
     }
     assert Settings.load(given) == Settings(
-        hash_key="k", hashes="all", callsite=False, baggage_keys=("a", "b"), target=0.8,
-        providers={"gate.corp": "groq"}, memory_nodes=10,
-    )  # fmt: skip
+        hash_key="k",
+        hashes="all",
+        callsite=False,
+        baggage_keys=("a", "b"),
+        target=0.8,
+        providers={"gate.corp": "groq"},
+        memory_nodes=10,
+    )
     assert Settings.load({}) == Settings()
 
 

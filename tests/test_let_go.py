@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import openai
 
-from .calls import MODEL
-from .conftest import Telemetry
+from tests.calls import MODEL
+from tests.conftest import Telemetry
 
 
 def test_its_bytes_come_all_the_same(emulator_url: str, telemetry: Telemetry) -> None:
     with openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k", max_retries=0) as client:
         ask = client.chat.completions.with_raw_response.create
-        read = ask(model=MODEL, messages=[{"role": "user", "content": "Hi"}], stream=True).http_response.iter_bytes()
+        read = ask(
+            model=MODEL, messages=[{"role": "user", "content": "Hi"}], stream=True
+        ).http_response.iter_bytes()
         assert b"[DONE]" in b"".join(read)
     assert telemetry.attributes["promptcache.outcome"] == "unreported"
     assert telemetry.metric("promptcache.calls") == 1

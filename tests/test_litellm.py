@@ -22,9 +22,8 @@ from promptcache.patch import litellm
 from promptcache.patch.drive import Patches
 from promptcache.patch.sent import credential
 from promptcache.spans import describes_llm_call
-
-from .calls import SYSTEM
-from .conftest import Telemetry
+from tests.calls import SYSTEM
+from tests.conftest import Telemetry
 
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 MODULE: Final = "litellm.llms.custom_httpx.http_handler"
@@ -37,10 +36,20 @@ class HTTPHandler:
         self.client = httpx.Client(timeout=20)
 
     def post(
-        self, url: str, data: Any = None, json: Any = None, params: Any = None, headers: Any = None,
-        stream: bool = False, timeout: Any = None, content: Any = None, logging_obj: Any = None,
-    ) -> httpx.Response:  # fmt: skip
-        request = self.client.build_request("POST", url, content=content or data, json=json, headers=headers)
+        self,
+        url: str,
+        data: Any = None,
+        json: Any = None,
+        params: Any = None,
+        headers: Any = None,
+        stream: bool = False,
+        timeout: Any = None,
+        content: Any = None,
+        logging_obj: Any = None,
+    ) -> httpx.Response:
+        request = self.client.build_request(
+            "POST", url, content=content or data, json=json, headers=headers
+        )
         response = self.client.send(request, stream=stream)
         response.raise_for_status()
         return response
@@ -56,10 +65,19 @@ class AsyncHTTPHandler:
         self.client = httpx.AsyncClient(timeout=20)
 
     async def post(
-        self, url: str, data: Any = None, json: Any = None, params: Any = None, headers: Any = None,
-        stream: bool = False, logging_obj: Any = None, content: Any = None,
-    ) -> httpx.Response:  # fmt: skip
-        request = self.client.build_request("POST", url, content=content or data, json=json, headers=headers)
+        self,
+        url: str,
+        data: Any = None,
+        json: Any = None,
+        params: Any = None,
+        headers: Any = None,
+        stream: bool = False,
+        logging_obj: Any = None,
+        content: Any = None,
+    ) -> httpx.Response:
+        request = self.client.build_request(
+            "POST", url, content=content or data, json=json, headers=headers
+        )
         response = await self.client.send(request, stream=stream)
         response.raise_for_status()
         return response
@@ -82,7 +100,11 @@ class Way:
 
     @property
     def log(self) -> Any:
-        return SimpleNamespace(model_call_details={"custom_llm_provider": self.name}) if self.named else None
+        return (
+            SimpleNamespace(model_call_details={"custom_llm_provider": self.name})
+            if self.named
+            else None
+        )
 
 
 STREAM: Final = {"stream": True}
@@ -101,19 +123,56 @@ CONVERSE: Final = {
 MODELS: Final = "/v1beta/models/gemini-2.5-flash"
 BEDROCK: Final = f"/model/{CLAUDE.replace(':', '%3A')}"
 WAYS: Final = (
-    Way("deepseek", ("/v1/chat/completions", "/v1/chat/completions"), CHAT, "deepseek", "deepseek-chat",
-        STREAM | {"stream_options": {"include_usage": True}}),
-    Way("azure", ("/v1/responses", "/v1/responses"), {"model": "gpt-4o", "instructions": SYSTEM, "input": "Where?"},
-        "azure.ai.openai", "gpt-4o", STREAM),
-    Way("anthropic", ("/v1/messages", "/v1/messages"), MESSAGES | {"model": "claude-sonnet-4-5"}, "anthropic",
-        "claude-sonnet-4-5", STREAM),
-    Way("gemini", (f"{MODELS}:generateContent?key=k", f"{MODELS}:streamGenerateContent?alt=sse&key=k"), GEMINI,
-        "gcp.gemini", "gemini-2.5-flash", {}),
-    Way("bedrock", (f"{BEDROCK}/converse", f"{BEDROCK}/converse-stream"), CONVERSE, "aws.bedrock", CLAUDE, {},
-        named=False),
-    Way("bedrock", (f"{BEDROCK}/invoke", f"{BEDROCK}/invoke-with-response-stream"),
-        MESSAGES | {"anthropic_version": "bedrock-2023-05-31"}, "aws.bedrock", CLAUDE, {}),
-)  # fmt: skip
+    Way(
+        "deepseek",
+        ("/v1/chat/completions", "/v1/chat/completions"),
+        CHAT,
+        "deepseek",
+        "deepseek-chat",
+        STREAM | {"stream_options": {"include_usage": True}},
+    ),
+    Way(
+        "azure",
+        ("/v1/responses", "/v1/responses"),
+        {"model": "gpt-4o", "instructions": SYSTEM, "input": "Where?"},
+        "azure.ai.openai",
+        "gpt-4o",
+        STREAM,
+    ),
+    Way(
+        "anthropic",
+        ("/v1/messages", "/v1/messages"),
+        MESSAGES | {"model": "claude-sonnet-4-5"},
+        "anthropic",
+        "claude-sonnet-4-5",
+        STREAM,
+    ),
+    Way(
+        "gemini",
+        (f"{MODELS}:generateContent?key=k", f"{MODELS}:streamGenerateContent?alt=sse&key=k"),
+        GEMINI,
+        "gcp.gemini",
+        "gemini-2.5-flash",
+        {},
+    ),
+    Way(
+        "bedrock",
+        (f"{BEDROCK}/converse", f"{BEDROCK}/converse-stream"),
+        CONVERSE,
+        "aws.bedrock",
+        CLAUDE,
+        {},
+        named=False,
+    ),
+    Way(
+        "bedrock",
+        (f"{BEDROCK}/invoke", f"{BEDROCK}/invoke-with-response-stream"),
+        MESSAGES | {"anthropic_version": "bedrock-2023-05-31"},
+        "aws.bedrock",
+        CLAUDE,
+        {},
+    ),
+)
 HEADERS: Final = {"x-api-key": "secret-key", "anthropic-beta": "some-beta"}
 
 
@@ -124,7 +183,9 @@ class LiteLLM:
         self.url, self.emulator = url, emulator
         self.sync, self.awaited = HTTPHandler(), AsyncHTTPHandler()
 
-    async def send(self, handler: Any, way: Way, *, stream: bool = False, headers: Any = HEADERS) -> Any:
+    async def send(
+        self, handler: Any, way: Way, *, stream: bool = False, headers: Any = HEADERS
+    ) -> Any:
         """What the handler returns, read to its end line by line as LiteLLM reads it."""
         body = dict(way.body) | (dict(way.streamed) if stream else {})
         url = self.url + way.paths[stream]
@@ -147,7 +208,10 @@ async def lite(emulator_url: str, emulator: Emulator, bare: Telemetry) -> AsyncI
     patches = Patches()
     patches.module = SimpleNamespace(HTTPHandler=HTTPHandler, AsyncHTTPHandler=AsyncHTTPHandler)
     meters = Meters(bare.meters.get_meter("promptcache"))
-    patches.install(litellm.TARGETS[MODULE], Observer(Settings(), bare.tracers.get_tracer("promptcache"), meters))
+    patches.install(
+        litellm.TARGETS[MODULE],
+        Observer(Settings(), bare.tracers.get_tracer("promptcache"), meters),
+    )
     made = LiteLLM(emulator_url, emulator)
     yield made
     patches.restore()
@@ -163,7 +227,9 @@ def bare() -> Telemetry:
 
 @pytest.mark.parametrize("stream", [False, True], ids=["plain", "streamed"])
 @pytest.mark.parametrize("handler", ["sync", "awaited"])
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way.name} {way.paths[0].rpartition('/')[2].partition('?')[0]}")
+@pytest.mark.parametrize(
+    "way", WAYS, ids=lambda way: f"{way.name} {way.paths[0].rpartition('/')[2].partition('?')[0]}"
+)
 async def test_every_provider_by_its_own_answer(
     lite: LiteLLM, bare: Telemetry, way: Way, handler: str, stream: bool
 ) -> None:
@@ -177,26 +243,38 @@ async def test_every_provider_by_its_own_answer(
     assert second.get("gen_ai.request.stream", False) is stream
     assert second["server.port"] == int(lite.url.rpartition(":")[2])
     assert second["promptcache.prefix.hash"]
-    assert (bare.metric("promptcache.calls"), bare.metric("promptcache.read.tokens")) == (2, sum(lite.truth))
+    assert (bare.metric("promptcache.calls"), bare.metric("promptcache.read.tokens")) == (
+        2,
+        sum(lite.truth),
+    )
 
 
 @pytest.mark.parametrize("handler", ["sync", "awaited"])
-async def test_a_failure_is_the_applications_and_a_call(lite: LiteLLM, bare: Telemetry, handler: str) -> None:
+async def test_a_failure_is_the_applications_and_a_call(
+    lite: LiteLLM, bare: Telemetry, handler: str
+) -> None:
     lite.emulator.faults.add("429")
     with pytest.raises(httpx.HTTPStatusError):
         await lite.send(getattr(lite, handler), WAYS[2])
-    assert (bare.attributes["error.type"], bare.attributes["promptcache.outcome"]) == ("429", "error")
+    assert (bare.attributes["error.type"], bare.attributes["promptcache.outcome"]) == (
+        "429",
+        "error",
+    )
     lite.emulator.faults.add("reset")
     with pytest.raises(httpx.TransportError):
         await lite.send(getattr(lite, handler), WAYS[2])
     assert (bare.spans[1].attributes or {})["error.type"] in {"RemoteProtocolError", "ReadError"}
 
 
-@pytest.mark.parametrize(("way", "last"), [(WAYS[0], "[DONE]"), (WAYS[2], "message_stop")], ids=["chat", "messages"])
+@pytest.mark.parametrize(
+    ("way", "last"), [(WAYS[0], "[DONE]"), (WAYS[2], "message_stop")], ids=["chat", "messages"]
+)
 def test_a_stream_ends_with_its_last_event_where_nobody_asks_for_more_bytes(
     lite: LiteLLM, bare: Telemetry, way: Way, last: str
 ) -> None:
-    response = lite.sync.post(lite.url + way.paths[1], json={**way.body, **way.streamed}, stream=True)
+    response = lite.sync.post(
+        lite.url + way.paths[1], json={**way.body, **way.streamed}, stream=True
+    )
     lines = response.iter_lines()
     assert any(last in line for line in lines)  # stops there
     assert bare.attributes["promptcache.input_tokens"] == lite.emulator.ledger[0].outcome.input
@@ -206,7 +284,9 @@ def test_a_stream_ends_with_its_last_event_where_nobody_asks_for_more_bytes(
 
 def test_a_stream_is_read_as_it_comes(lite: LiteLLM, bare: Telemetry) -> None:
     way = WAYS[2]
-    response = lite.sync.post(lite.url + way.paths[1], json={**way.body, "stream": True}, stream=True)
+    response = lite.sync.post(
+        lite.url + way.paths[1], json={**way.body, "stream": True}, stream=True
+    )
     next(response.iter_bytes())
     response.close()
     assert bare.attributes["promptcache.input_tokens"] == lite.emulator.ledger[0].outcome.input
@@ -222,14 +302,18 @@ def test_a_stream_is_read_as_it_comes(lite: LiteLLM, bare: Telemetry) -> None:
         ("/v1/chat/completions", ["not", "an", "object"]),
     ],
 )
-def test_what_is_no_call_to_a_model_is_left_alone(lite: LiteLLM, bare: Telemetry, path: str, body: Any) -> None:
+def test_what_is_no_call_to_a_model_is_left_alone(
+    lite: LiteLLM, bare: Telemetry, path: str, body: Any
+) -> None:
     path = path.replace(CLAUDE.replace(":", "%3A"), "meta.llama3")
     with suppress(httpx.HTTPStatusError):
         lite.sync.post(lite.url + path, json=body)
     assert not bare.spans
 
 
-def test_what_else_passes_is_not_even_parsed(lite: LiteLLM, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_else_passes_is_not_even_parsed(
+    lite: LiteLLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read: list[bytes] = []
     monkeypatch.setattr(litellm, "parsed", read.append)
     with suppress(httpx.HTTPStatusError):
@@ -250,13 +334,21 @@ def test_a_named_cache_that_litellm_makes(lite: LiteLLM, bare: Telemetry) -> Non
     lite.sync.get(f"{lite.url}/v1beta/cachedContents?key=k")
     name = lite.sync.post(f"{lite.url}/v1beta/cachedContents?key=k", json=body).json()["name"]
     lite.sync.post(
-        f"{lite.url}{MODELS}:generateContent?key=k", json={"contents": GEMINI["contents"], "cachedContent": name}
+        f"{lite.url}{MODELS}:generateContent?key=k",
+        json={"contents": GEMINI["contents"], "cachedContent": name},
     )
     listed, made, asked = bare.spans
-    assert [span.name.partition(" ")[0] for span in (listed, made)] == ["list_caches", "create_cache"]
-    assert (asked.attributes or {})["promptcache.prefix.hash"] == (made.attributes or {})["promptcache.prefix.hash"]
+    assert [span.name.partition(" ")[0] for span in (listed, made)] == [
+        "list_caches",
+        "create_cache",
+    ]
+    assert (asked.attributes or {})["promptcache.prefix.hash"] == (made.attributes or {})[
+        "promptcache.prefix.hash"
+    ]
     assert bare.metric("promptcache.calls") == 1
-    assert "k" not in {part for span in bare.spans for part in str(span.attributes).split("key=")[1:]}
+    assert "k" not in {
+        part for span in bare.spans for part in str(span.attributes).split("key=")[1:]
+    }
 
 
 def test_a_response_fetched_later_counts_once(lite: LiteLLM, bare: Telemetry) -> None:
@@ -275,13 +367,21 @@ def test_a_response_fetched_later_counts_once(lite: LiteLLM, bare: Telemetry) ->
         ("openai", "https://openrouter.ai/api/v1/chat/completions", "openrouter"),
         ("hosted_vllm", "http://gpu:8000/v1/chat/completions", "hosted_vllm"),
         ("", "http://gpu:8000/v1/chat/completions", "openai"),
-        ("", "https://x.example/v1/projects/p/locations/l/publishers/google/models/m:generateContent",
-         "gcp.vertex_ai"),
+        (
+            "",
+            "https://x.example/v1/projects/p/locations/l/publishers/google/models/m:generateContent",
+            "gcp.vertex_ai",
+        ),
         ("", "http://x.example/v1beta/models/m:generateContent", "gcp.gemini"),
     ],
-)  # fmt: skip
+)
 def test_whose_models_they_are(
-    lite: LiteLLM, bare: Telemetry, named: str, url: str, provider: str, monkeypatch: pytest.MonkeyPatch
+    lite: LiteLLM,
+    bare: Telemetry,
+    named: str,
+    url: str,
+    provider: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sent = httpx.MockTransport(lambda request: httpx.Response(200, json={}))
     monkeypatch.setattr(lite.sync, "client", httpx.Client(transport=sent))
@@ -305,7 +405,9 @@ def test_the_tier_that_only_a_header_tells(
 
 
 def test_a_signature_is_no_tenant() -> None:
-    signed = "AWS4-HMAC-SHA256 Credential=AKIA1/20261121/us-east-1/bedrock/aws4_request, Signature={}"
+    signed = (
+        "AWS4-HMAC-SHA256 Credential=AKIA1/20261121/us-east-1/bedrock/aws4_request, Signature={}"
+    )
     one, other = (credential({"authorization": signed.format(name)}) for name in ("a", "b"))
     assert one == other == "AKIA1"
     assert credential({"authorization": "Bearer t"}) == "Bearer t"
@@ -317,7 +419,9 @@ def test_the_kind_that_openinference_keeps_to_itself() -> None:
     """Its span around `litellm.completion` says only at its end what kind it is."""
 
     def describes(kind: str) -> bool:
-        span: Any = SimpleNamespace(attributes={}, _self_important_attributes={"openinference.span.kind": kind})
+        span: Any = SimpleNamespace(
+            attributes={}, _self_important_attributes={"openinference.span.kind": kind}
+        )
         return describes_llm_call(span)
 
     assert describes("LLM")

@@ -22,11 +22,10 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from promptcache import PromptCacheInstrumentor
-
-from .calls import CHAT, HTTP, USAGE, done, each
-from .calls_anthropic import ASKED
-from .conftest import Telemetry
-from .load.server import ENDING, running
+from tests.calls import CHAT, HTTP, USAGE, done, each
+from tests.calls_anthropic import ASKED
+from tests.conftest import Telemetry
+from tests.load.server import ENDING, running
 
 MANY: Final = int(os.environ.get("STREAMS", "64"))
 AT_ONCE: Final = int(os.environ.get("STREAMS_AT_ONCE", "32"))
@@ -88,9 +87,15 @@ async def cancelled(stream: Any) -> Any:
 
 
 ENDINGS: Final[tuple[tuple[str, Callable[[Any], Awaitable[Any]]], ...]] = (
-    ("", exhausted), ("", broken_out_of), ("", closed), ("", failed_by_its_reader), ("error", failing),
-    ("drop", failing), ("hang", cancelled), ("", abandoned),
-)  # fmt: skip
+    ("", exhausted),
+    ("", broken_out_of),
+    ("", closed),
+    ("", failed_by_its_reader),
+    ("error", failing),
+    ("drop", failing),
+    ("hang", cancelled),
+    ("", abandoned),
+)
 """What the server does, and what the application."""
 
 
@@ -159,7 +164,9 @@ async def in_threads(client: Any, numbers: range) -> list[tuple[int, Any]]:
         return [note for notes in threads.map(use, range(THREADS)) for note in notes]
 
 
-KINDS: Final[Mapping[str, tuple[type[Any], Callable[[Any, range], Awaitable[list[tuple[int, Any]]]]]]] = {
+KINDS: Final[
+    Mapping[str, tuple[type[Any], Callable[[Any, range], Awaitable[list[tuple[int, Any]]]]]]
+] = {
     "openai-sync": (openai.OpenAI, one_after_another),
     "openai-threads": (openai.OpenAI, in_threads),
     "openai-async": (openai.AsyncOpenAI, together),
@@ -175,7 +182,9 @@ def server() -> Iterator[str]:
         yield url
 
 
-async def load(kind: str, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Seen:
+async def load(
+    kind: str, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Seen:
     make, run = KINDS[kind]
     caplog.clear()
     unraisable: list[str] = []
@@ -185,8 +194,15 @@ async def load(kind: str, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pyt
 
     monkeypatch.setattr(sys, "unraisablehook", finalized)
     transport = HTTP.AsyncClient if "async" in kind else HTTP.Client
-    http = transport(limits=HTTP.Limits(max_connections=None, max_keepalive_connections=None), timeout=120)
-    client = make(base_url=f"{url}/v1" if "openai" in kind else url, api_key="k", max_retries=0, http_client=http)
+    http = transport(
+        limits=HTTP.Limits(max_connections=None, max_keepalive_connections=None), timeout=120
+    )
+    client = make(
+        base_url=f"{url}/v1" if "openai" in kind else url,
+        api_key="k",
+        max_retries=0,
+        http_client=http,
+    )
     notes: list[tuple[int, Any]] = []
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")

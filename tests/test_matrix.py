@@ -9,10 +9,9 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from promptcache.emulator.engine import Emulator
-
-from .calls import Shape
-from .conftest import Telemetry
-from .kits import KITS, PLATFORMS, Kit
+from tests.calls import Shape
+from tests.conftest import Telemetry
+from tests.kits import KITS, PLATFORMS, Kit
 
 CASES = [
     pytest.param(kit, kind, shape, id=f"{kit.name}-{kind}-{shape.name}")
@@ -26,7 +25,12 @@ CASES = [
 @pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 @pytest.mark.parametrize(("kit", "kind", "shape"), CASES)
 async def test_a_call_is_seen_once_and_untouched(
-    kit: Kit, kind: str, shape: Shape, emulator: Emulator, emulator_url: str, instrumented: Callable[..., Telemetry]
+    kit: Kit,
+    kind: str,
+    shape: Shape,
+    emulator: Emulator,
+    emulator_url: str,
+    instrumented: Callable[..., Telemetry],
 ) -> None:
     async with kit.clients[kind](emulator_url) as client:
         await shape.use(client)
@@ -35,7 +39,11 @@ async def test_a_call_is_seen_once_and_untouched(
         before = len(emulator.ledger)
         assert await shape.use(client) == without
     # Another LLM span is the SDK's own: over before the usage could be known, and the parent of ours.
-    llm = [span for span in telemetry.spans if (span.attributes or {}).get("gen_ai.operation.name") == "chat"]
+    llm = [
+        span
+        for span in telemetry.spans
+        if (span.attributes or {}).get("gen_ai.operation.name") == "chat"
+    ]
     known = [end for span in telemetry.calls for end in (span.context, span.parent)]
     assert all(span.context in known for span in llm)
     truths = [record.outcome for record in list(emulator.ledger)[before:]]
@@ -43,7 +51,9 @@ async def test_a_call_is_seen_once_and_untouched(
     for span, truth in zip(telemetry.calls, truths, strict=True):
         attributes: Any = span.attributes
         assert span.kind is SpanKind.CLIENT
-        assert attributes["gen_ai.provider.name"] == kit.providers.get(kind, attributes["gen_ai.provider.name"])
+        assert attributes["gen_ai.provider.name"] == kit.providers.get(
+            kind, attributes["gen_ai.provider.name"]
+        )
         assert span.status.status_code is not StatusCode.ERROR
         if not (shape.reported and shape.cached):
             assert attributes["promptcache.outcome"] == "unreported"

@@ -18,7 +18,9 @@ SCOPE = Scope("m", ())
 
 
 @given(st.integers(2, 40), st.lists(st.integers(0, 60), max_size=200))
-def test_generations_hold_the_last_used_half_and_never_more_than_all(capacity: int, keys: list[int]) -> None:
+def test_generations_hold_the_last_used_half_and_never_more_than_all(
+    capacity: int, keys: list[int]
+) -> None:
     held: Generations[int, int] = Generations(capacity)
     for key in keys:
         if held.get(key) is None:
@@ -55,7 +57,17 @@ class Caller:
             number = memory.start(trace)
             parents = (0, *links)
             new = [
-                Node(link, parents[depth], link, "messages", depth, "text", 10, 10 * (depth + 1), Grain(10, 64, b""))
+                Node(
+                    link,
+                    parents[depth],
+                    link,
+                    "messages",
+                    depth,
+                    "text",
+                    10,
+                    10 * (depth + 1),
+                    Grain(10, 64, b""),
+                )
                 for depth, link in enumerate(links)
                 if depth >= known
             ]
@@ -71,7 +83,12 @@ class Caller:
 def test_the_longest_known_beginning_is_found() -> None:
     caller = Caller()
     caller.call(1, 2, 3)
-    assert [caller.memory.known(links) for links in ((1, 2, 3, 4), (1, 2, 9), (9, 8, 3), ())] == [3, 2, 3, 0]
+    assert [caller.memory.known(links) for links in ((1, 2, 3, 4), (1, 2, 9), (9, 8, 3), ())] == [
+        3,
+        2,
+        3,
+        0,
+    ]
 
 
 def test_a_node_leads_to_the_last_call_that_went_on() -> None:
@@ -133,7 +150,9 @@ def test_many_threads_count_each_once() -> None:
     assert sum(counted) == 500
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # forking beside threads is what is tried
+@pytest.mark.filterwarnings(
+    "ignore:This process:DeprecationWarning"
+)  # forking beside threads is what is tried
 @pytest.mark.parametrize("busy", [False, True])
 def test_a_forked_child_has_a_lock_of_its_own(busy: bool) -> None:
     caller = Caller()

@@ -19,10 +19,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from promptcache import PromptCacheInstrumentor
 from promptcache.model import NamedCache, Prefix
 from promptcache.storage import Storage
-
-from .calls import done, each
-from .calls_google import ASK, CLIENTS, GEMINI, LONG
-from .conftest import Telemetry
+from tests.calls import done, each
+from tests.calls_google import ASK, CLIENTS, GEMINI, LONG
+from tests.conftest import Telemetry
 
 RENT: Final = "promptcache.storage.usd"
 USD_PER_TOKEN_HOUR: Final = 1e-6
@@ -30,7 +29,9 @@ USD_PER_TOKEN_HOUR: Final = 1e-6
 USD_PER_TOKEN: Final = 0.3e-6
 HOUR: Final = 3600.0
 
-pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
+)
 
 
 class Clock:
@@ -81,7 +82,9 @@ async def test_creating_one(client: Any, telemetry: Telemetry, clock: Clock) -> 
     assert attributes["promptcache.cache.name"] == cache.name
     assert attributes["promptcache.cache.tokens"] == tokens
     assert attributes["promptcache.cache.expires"][:19] == cache.expire_time.isoformat()[:19]
-    assert attributes["promptcache.cache.committed_usd"] == pytest.approx(tokens * USD_PER_TOKEN_HOUR, rel=1e-6)
+    assert attributes["promptcache.cache.committed_usd"] == pytest.approx(
+        tokens * USD_PER_TOKEN_HOUR, rel=1e-6
+    )
     assert attributes["promptcache.cost.amount"] == pytest.approx(tokens * USD_PER_TOKEN)
     assert telemetry.metric("promptcache.cost.usd") == pytest.approx(tokens * USD_PER_TOKEN)
     assert "promptcache.outcome" not in attributes
@@ -91,22 +94,36 @@ async def test_creating_one(client: Any, telemetry: Telemetry, clock: Clock) -> 
 async def test_a_call_shows_the_hash_of_what_was_cached(client: Any, telemetry: Telemetry) -> None:
     first, second = await create(client), await create(client, contents=["Something else."])
     for cache in (first, second):
-        await done(client.models.generate_content(model=GEMINI, contents=ASK, config={"cached_content": cache.name}))
+        await done(
+            client.models.generate_content(
+                model=GEMINI, contents=ASK, config={"cached_content": cache.name}
+            )
+        )
     created_first, created_second, first_call, second_call = telemetry.spans
     for created, call in ((created_first, first_call), (created_second, second_call)):
         assert created.attributes is not None
         assert call.attributes is not None
-        assert call.attributes["promptcache.prefix.hash"] == created.attributes["promptcache.prefix.hash"]
+        assert (
+            call.attributes["promptcache.prefix.hash"]
+            == created.attributes["promptcache.prefix.hash"]
+        )
         assert call.attributes["promptcache.prefix.complete"] is False
         assert call.attributes["promptcache.outcome"] == "hit"
-    assert len({str((span.attributes or {})["promptcache.prefix.hash"]) for span in telemetry.spans}) == 2
+    assert (
+        len({str((span.attributes or {})["promptcache.prefix.hash"]) for span in telemetry.spans})
+        == 2
+    )
 
 
-async def test_rent_accrues_until_the_cache_expires(client: Any, telemetry: Telemetry, clock: Clock) -> None:
+async def test_rent_accrues_until_the_cache_expires(
+    client: Any, telemetry: Telemetry, clock: Clock
+) -> None:
     full = (await create(client)).usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
     for hours, share in ((0.0, 0.0), (0.5, 0.5), (0.25, 0.75), (1.0, 1.0), (100.0, 1.0)):
         clock.now += hours * HOUR
-        assert telemetry.metric(RENT, gen_ai__request__model=GEMINI) == pytest.approx(share * full, rel=1e-6)
+        assert telemetry.metric(RENT, gen_ai__request__model=GEMINI) == pytest.approx(
+            share * full, rel=1e-6
+        )
 
 
 async def test_a_longer_life_costs_more(client: Any, telemetry: Telemetry, clock: Clock) -> None:
@@ -132,14 +149,18 @@ async def test_deleting_one_ends_its_rent(client: Any, telemetry: Telemetry, clo
     assert telemetry.metric(RENT) == pytest.approx(full / 4, rel=1e-6)
 
 
-async def test_rent_goes_on_over_a_change_of_instrumentation(client: Any, telemetry: Telemetry, clock: Clock) -> None:
+async def test_rent_goes_on_over_a_change_of_instrumentation(
+    client: Any, telemetry: Telemetry, clock: Clock
+) -> None:
     """One provider keeps the first callback of its counter, whatever is switched off and on again."""
     full = (await create(client)).usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
     clock.now += HOUR / 2
     assert telemetry.metric(RENT) == pytest.approx(full / 2, rel=1e-6)
     PromptCacheInstrumentor().uninstrument()
     telemetry.instrument(clock=clock)
-    assert telemetry.metric(RENT) == pytest.approx(full / 2, rel=1e-6), "what was counted stays counted"
+    assert telemetry.metric(RENT) == pytest.approx(full / 2, rel=1e-6), (
+        "what was counted stays counted"
+    )
     await create(client)
     clock.now += HOUR
     assert telemetry.metric(RENT) == pytest.approx(1.5 * full, rel=1e-6)
@@ -166,7 +187,11 @@ async def test_looking_at_them_costs_nothing(client: Any, telemetry: Telemetry) 
     cache = await create(client)
     await done(client.caches.get(name=cache.name))
     assert [one.name async for one in each(await done(client.caches.list()))] == [cache.name]
-    assert [span.name.split()[0] for span in telemetry.spans] == ["create_cache", "get_cache", "list_caches"]
+    assert [span.name.split()[0] for span in telemetry.spans] == [
+        "create_cache",
+        "get_cache",
+        "list_caches",
+    ]
     attributes: Any = only(telemetry, "get_cache").attributes
     assert attributes["promptcache.cache.tokens"] == cache.usage_metadata.total_token_count
     assert "promptcache.cache.committed_usd" not in attributes
@@ -177,7 +202,11 @@ async def test_others_caches_are_unknown_and_not_free(
 ) -> None:
     cache = await create(client)
     telemetry = instrumented(clock=clock)
-    await done(client.models.generate_content(model=GEMINI, contents=ASK, config={"cached_content": cache.name}))
+    await done(
+        client.models.generate_content(
+            model=GEMINI, contents=ASK, config={"cached_content": cache.name}
+        )
+    )
     assert "promptcache.prefix.hash" not in telemetry.attributes
     assert telemetry.attributes["promptcache.outcome"] == "hit"
     await done(client.caches.delete(name=cache.name))
@@ -228,7 +257,9 @@ def held(name: str, life: float | None, tokens: int = 2, model: str = "m") -> Na
 
 
 @given(life=st.floats(0, 100), steps=st.lists(st.floats(0, 60), max_size=6), delete=st.booleans())
-def test_rent_never_falls_and_ends_where_the_cache_does(life: float, steps: list[float], delete: bool) -> None:
+def test_rent_never_falls_and_ends_where_the_cache_does(
+    life: float, steps: list[float], delete: bool
+) -> None:
     clock = SimpleNamespace(now=1000.0)
     storage = Storage(price, lambda: clock.now)
     storage.created("p", held("a/x", life), PREFIX)

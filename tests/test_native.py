@@ -17,9 +17,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
 from promptcache import Settings
-
-from .calls_anthropic import ASKED
-from .conftest import Telemetry
+from tests.calls_anthropic import ASKED
+from tests.conftest import Telemetry
 
 USAGE: Final = {
     "input_tokens": 7,
@@ -28,9 +27,15 @@ USAGE: Final = {
     "output_tokens": 3,
 }
 MESSAGE: Final[dict[str, Any]] = {
-    "id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-5", "stop_reason": "end_turn",
-    "stop_sequence": None, "content": [{"type": "text", "text": "hi"}], "usage": USAGE,
-}  # fmt: skip
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-5",
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "content": [{"type": "text", "text": "hi"}],
+    "usage": USAGE,
+}
 AWS: Final = {"aws_access_key": "a", "aws_secret_key": "s", "aws_region": "us-east-1"}
 PROXY: Final = {"api_key": "k", "base_url": "https://api.deepseek.com/anthropic"}
 GOOGLE: Final = {"access_token": "t", "region": "us-east5", "project_id": "p"}
@@ -45,17 +50,27 @@ CLIENTS: Final[dict[str, tuple[Callable[..., Any], dict[str, Any], str, str]]] =
     "bedrock": (AnthropicBedrock, AWS, "aws.bedrock", "bedrock-runtime.us-east-1.amazonaws.com"),
     "mantle": (AnthropicBedrockMantle, AWS, "aws.bedrock", "bedrock-mantle.us-east-1.api.aws"),
     "vertex": (AnthropicVertex, GOOGLE, "gcp.vertex_ai", "us-east5-aiplatform.googleapis.com"),
-    "foundry": (AnthropicFoundry, {"api_key": "k", "resource": "r"}, "anthropic", "r.services.ai.azure.com"),
+    "foundry": (
+        AnthropicFoundry,
+        {"api_key": "k", "resource": "r"},
+        "anthropic",
+        "r.services.ai.azure.com",
+    ),
 }
 
 
-def client(kind: Callable[..., Any], telemetry: Telemetry | None, answer: Any = MESSAGE, **more: Any) -> Any:
+def client(
+    kind: Callable[..., Any], telemetry: Telemetry | None, answer: Any = MESSAGE, **more: Any
+) -> Any:
     def answered(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(200, json=answer)
 
     spans: Any = {"tracer_provider": telemetry.tracers} if telemetry else False
     return kind(
-        http_client=httpx2.Client(transport=httpx2.MockTransport(answered)), max_retries=0, open_telemetry=spans, **more
+        http_client=httpx2.Client(transport=httpx2.MockTransport(answered)),
+        max_retries=0,
+        open_telemetry=spans,
+        **more,
     )
 
 
@@ -69,7 +84,11 @@ def test_every_client_is_its_platform(name: str, traced: bool, telemetry: Teleme
     assert attributes["gen_ai.request.model"] == ASKED["model"]
     assert attributes["promptcache.read_tokens"] == 2000
     assert (
-        telemetry.metric("promptcache.calls", gen_ai__provider__name=provider, gen_ai__request__model=ASKED["model"])
+        telemetry.metric(
+            "promptcache.calls",
+            gen_ai__provider__name=provider,
+            gen_ai__request__model=ASKED["model"],
+        )
         == 1
     )
     assert traced is not telemetry.span.name.startswith("chat")
@@ -100,7 +119,10 @@ def test_what_a_middleware_sends_again_is_a_call_of_its_own(telemetry: Telemetry
     client(anthropic.Anthropic, telemetry, api_key="k", middleware=[twice]).messages.create(**ASKED)
     assert telemetry.metric("promptcache.calls") == 2
     assert len(telemetry.calls) == 2
-    assert {span.name for span in telemetry.spans} == {"anthropic.messages.create", f"chat {ASKED['model']}"}
+    assert {span.name for span in telemetry.spans} == {
+        "anthropic.messages.create",
+        f"chat {ASKED['model']}",
+    }
 
 
 def test_betas_join_the_scope(instrumented: Callable[..., Telemetry]) -> None:
@@ -108,13 +130,17 @@ def test_betas_join_the_scope(instrumented: Callable[..., Telemetry]) -> None:
     made = client(anthropic.Anthropic, telemetry, api_key="k")
     for betas in (["a"], ["a", "b"]):
         made.beta.messages.create(**ASKED, betas=betas)
-    first, second = ((span.attributes or {})["promptcache.prefix.scope_hash"] for span in telemetry.spans)
+    first, second = (
+        (span.attributes or {})["promptcache.prefix.scope_hash"] for span in telemetry.spans
+    )
     assert first != second
 
 
 def test_counting_tokens_is_no_call(telemetry: Telemetry) -> None:
     asked = {name: value for name, value in ASKED.items() if name != "max_tokens"}
-    client(anthropic.Anthropic, telemetry, {"input_tokens": 5}, api_key="k").messages.count_tokens(**asked)
+    client(anthropic.Anthropic, telemetry, {"input_tokens": 5}, api_key="k").messages.count_tokens(
+        **asked
+    )
     assert not telemetry.calls
     assert telemetry.metric("promptcache.calls") == 0
 
@@ -139,13 +165,17 @@ EVENTS: Final[tuple[dict[str, Any], ...]] = (
 
 @pytest.mark.parametrize("after", range(1, 5))
 @pytest.mark.parametrize("lines", [False, True], ids=["events", "lines of a raw response"])
-def test_an_error_in_the_stream_takes_nothing_back(after: int, lines: bool, telemetry: Telemetry) -> None:
+def test_an_error_in_the_stream_takes_nothing_back(
+    after: int, lines: bool, telemetry: Telemetry
+) -> None:
     """Wherever it comes: before or after the SDK ended its own span, what was known by then stays, and counts once."""
     told = (*EVENTS[:after], ERROR)
     body = b"".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in told)
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=Body(body))
+        return httpx2.Response(
+            200, headers={"content-type": "text/event-stream"}, stream=Body(body)
+        )
 
     with anthropic.Anthropic(
         api_key="k",

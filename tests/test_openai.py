@@ -17,7 +17,9 @@ from promptcache.providers.hosts import provider
 from promptcache.providers.openai import CHAT, RESPONSES, ROUTES
 
 WIRES: Final = {"chat": CHAT, "responses": RESPONSES}
-REPORTED: Final[list[dict[str, Any]]] = json.loads((Path(__file__).parent / "fixtures/openai/usage.json").read_text())
+REPORTED: Final[list[dict[str, Any]]] = json.loads(
+    (Path(__file__).parent / "fixtures/openai/usage.json").read_text()
+)
 
 
 def request(body: Mapping[str, Any]) -> Request:
@@ -47,9 +49,14 @@ def test_reported_usage(case: dict[str, Any]) -> None:
 
 
 NUMBERS: Final = st.one_of(
-    st.none(), st.booleans(), st.integers(-5, 10**13), st.floats(), st.text(max_size=3), st.lists(st.integers()),
+    st.none(),
+    st.booleans(),
+    st.integers(-5, 10**13),
+    st.floats(),
+    st.text(max_size=3),
+    st.lists(st.integers()),
     st.just({}),
-)  # fmt: skip
+)
 COUNTS: Final = st.fixed_dictionaries(
     {},
     optional={
@@ -62,7 +69,8 @@ COUNTS: Final = st.fixed_dictionaries(
         "input_tokens": NUMBERS,
         "output_tokens": NUMBERS,
         "prompt_tokens_details": st.one_of(
-            NUMBERS, st.fixed_dictionaries({"cached_tokens": NUMBERS, "cache_write_tokens": NUMBERS})
+            NUMBERS,
+            st.fixed_dictionaries({"cached_tokens": NUMBERS, "cache_write_tokens": NUMBERS}),
         ),
         "input_tokens_details": st.one_of(
             NUMBERS,
@@ -81,7 +89,9 @@ COUNTS: Final = st.fixed_dictionaries(
 
 
 @given(COUNTS, st.sampled_from([CHAT, RESPONSES]))
-def test_whatever_is_reported_the_classes_are_disjoint(counts: dict[str, Any], spoken: wire.Wire) -> None:
+def test_whatever_is_reported_the_classes_are_disjoint(
+    counts: dict[str, Any], spoken: wire.Wire
+) -> None:
     facts = spoken.read({"usage": counts, "id": "x"})
     assert facts is not None
     usage = spoken.usage(facts)
@@ -94,12 +104,24 @@ def test_whatever_is_reported_the_classes_are_disjoint(counts: dict[str, Any], s
 
 
 @given(
-    st.recursive(NUMBERS, lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=4), inner), max_leaves=20)
+    st.recursive(
+        NUMBERS,
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=4), inner),
+        max_leaves=20,
+    )
 )
 def test_no_body_and_no_event_is_too_odd(data: Any) -> None:
     for spoken in WIRES.values():
-        bodies: list[Any] = [data if isinstance(data, dict) else {}, {"messages": data, "input": data, "tools": data}]
-        events: list[Any] = [{"choices": data}, {"response": data, "type": "x"}, {"usage": data}, {"error": data}]
+        bodies: list[Any] = [
+            data if isinstance(data, dict) else {},
+            {"messages": data, "input": data, "tools": data},
+        ]
+        events: list[Any] = [
+            {"choices": data},
+            {"response": data, "type": "x"},
+            {"usage": data},
+            {"error": data},
+        ]
         for body in bodies:
             spoken.prompt(request(body))
         for event in events:
@@ -111,9 +133,16 @@ def test_no_body_and_no_event_is_too_odd(data: Any) -> None:
 
 def test_counters_may_stand_beside_the_input() -> None:
     beside = wire.Counters(
-        input=("i",), read=("r",), write=("w",), output=("o",), reasoning=(), inside=False,
-        write_by_ttl={"1h": ("h",)}, modalities={}, ttl="5m",
-    )  # fmt: skip
+        input=("i",),
+        read=("r",),
+        write=("w",),
+        output=("o",),
+        reasoning=(),
+        inside=False,
+        write_by_ttl={"1h": ("h",)},
+        modalities={},
+        ttl="5m",
+    )
     made = wire.usage(Facts(counts={"i": 10, "r": 100, "h": 7}), beside)
     assert made == Usage(117, 10, 100, 7, {"1h": 7})
     made = wire.usage(Facts(counts={"i": 10, "r": 100, "w": 9, "h": 7}), beside)
@@ -124,18 +153,29 @@ def test_merging_keeps_what_was_known() -> None:
     earlier = Facts(model="m", id="a", counts={"x": 1, "y": 1}, finish=("stop",), content=True)
     later = Facts(id="b", counts={"y": 2}, finish=("length",), terminal=True)
     assert wire.merge(earlier, later) == Facts(
-        model="m", id="b", counts={"x": 1, "y": 2}, finish=("stop", "length"), content=True, terminal=True
+        model="m",
+        id="b",
+        counts={"x": 1, "y": 2},
+        finish=("stop", "length"),
+        content=True,
+        terminal=True,
     )
 
 
 def test_a_chat_prompt_reads_tools_then_the_head_then_the_rest() -> None:
-    tool, image = {"type": "function", "function": {"name": "f"}}, {"type": "image_url", "image_url": {"url": "u"}}
+    tool, image = (
+        {"type": "function", "function": {"name": "f"}},
+        {"type": "image_url", "image_url": {"url": "u"}},
+    )
     mark = {"mode": "explicit", "ttl": "30m"}
     made = prompt(
         "chat",
         model="m",
         messages=[
-            {"role": "developer", "content": [{"type": "text", "text": "a", "prompt_cache_breakpoint": mark}, image]},
+            {
+                "role": "developer",
+                "content": [{"type": "text", "text": "a", "prompt_cache_breakpoint": mark}, image],
+            },
             {"role": "user", "content": "hi"},
             {"role": "system", "content": "late"},
         ],
@@ -146,7 +186,13 @@ def test_a_chat_prompt_reads_tools_then_the_head_then_the_rest() -> None:
     )
     assert made.blocks == (
         Block("tools", 0, "function", tool),
-        Block("system", 0, "text", {"role": "developer", "content": {"type": "text", "text": "a"}}, "30m"),
+        Block(
+            "system",
+            0,
+            "text",
+            {"role": "developer", "content": {"type": "text", "text": "a"}},
+            "30m",
+        ),
         Block("system", 1, "image_url", image),
         Block("messages", 0, "text", {"role": "user", "content": "hi"}),
         Block("messages", 1, "text", {"role": "system", "content": "late"}),
@@ -157,7 +203,12 @@ def test_a_chat_prompt_reads_tools_then_the_head_then_the_rest() -> None:
         Param("prompt_cache_options.ttl", "30m", "none"),
         Param("reasoning_effort", "high", "tools"),
     )
-    assert (made.mode, made.lifetime, made.prewarm, made.complete) == ("explicit", "30m", True, True)
+    assert (made.mode, made.lifetime, made.prewarm, made.complete) == (
+        "explicit",
+        "30m",
+        True,
+        True,
+    )
 
 
 def test_a_responses_prompt_knows_what_the_server_holds() -> None:
@@ -181,7 +232,12 @@ def test_a_responses_prompt_knows_what_the_server_holds() -> None:
     ],
 )
 def test_how_caching_is_asked_for(options: Any, mode: str) -> None:
-    assert prompt("chat", messages=[{"role": "user", "content": "x"}], prompt_cache_options=options).mode == mode
+    assert (
+        prompt(
+            "chat", messages=[{"role": "user", "content": "x"}], prompt_cache_options=options
+        ).mode
+        == mode
+    )
 
 
 def test_a_one_shot_iterator_is_never_touched() -> None:
@@ -192,7 +248,9 @@ def test_a_one_shot_iterator_is_never_touched() -> None:
 
 
 def test_a_part_that_is_no_object_is_still_a_part() -> None:
-    mixed = prompt("chat", messages=[{"role": "user", "content": ["loose", {"type": "text", "text": "x"}]}])
+    mixed = prompt(
+        "chat", messages=[{"role": "user", "content": ["loose", {"type": "text", "text": "x"}]}]
+    )
     assert [(block.kind, block.data) for block in mixed.blocks] == [
         ("text", {"role": "user", "content": "loose"}),
         ("text", {"type": "text", "text": "x"}),
@@ -230,7 +288,13 @@ def test_dull_responses_events() -> None:
         ({"error": {"type": "t"}}, "t"),
         ({"error": "secret words"}, "error"),
         ({"type": "error", "code": "c", "message": "secret"}, "c"),
-        ({"type": "response.failed", "response": {"status": "failed", "error": {"code": "rate"}}}, "rate"),
+        (
+            {
+                "type": "response.failed",
+                "response": {"status": "failed", "error": {"code": "rate"}},
+            },
+            "rate",
+        ),
         ({"type": "response.created", "response": {"status": "in_progress", "error": None}}, None),
     ],
 )

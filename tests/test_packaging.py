@@ -21,8 +21,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT],
-        check=True, capture_output=True,
-    )  # fmt: skip
+        check=True,
+        capture_output=True,
+    )
     (made,) = folder.glob("*.whl")
     return made
 
@@ -38,13 +39,18 @@ def tree() -> set[str]:
 
 def pages() -> set[str]:
     """The runbooks, which have a place of their own in a wheel."""
-    return {f"promptcache_exporters/alerts/made/runbooks/{path.name}" for path in ROOT.glob("docs/runbooks/*.md")}
+    return {
+        f"promptcache_exporters/alerts/made/runbooks/{path.name}"
+        for path in ROOT.glob("docs/runbooks/*.md")
+    }
 
 
 def test_the_wheel_holds_what_the_tree_holds(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         inside = {name for name in archive.namelist() if ".dist-info/" not in name}
-        metadata = next(archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
+        metadata = next(
+            archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA")
+        )
         licences = [name for name in archive.namelist() if name.endswith("/licenses/LICENSE")]
     assert inside == tree() | pages()
     assert {"promptcache/py.typed", "promptcache_exporters/py.typed"} <= inside
@@ -54,7 +60,9 @@ def test_the_wheel_holds_what_the_tree_holds(wheel: Path) -> None:
 
 def test_base_dependencies_are_light(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        metadata = next(archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA"))
+        metadata = next(
+            archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA")
+        )
     needed = re.findall(r"^Requires-Dist: ([\w.-]+)(?!.*extra ==)", metadata, re.MULTILINE)
     assert set(needed) == {"opentelemetry-api", "opentelemetry-instrumentation", "wrapt"}
     assert "==" not in " ".join(re.findall(r"^Requires-Dist: (.*?)(?:;|$)", metadata, re.MULTILINE))
@@ -65,10 +73,22 @@ def test_what_the_readmes_line_resolves_to(wheel: Path, tmp_path: Path) -> None:
     assert README_LINE in (ROOT / "README.md").read_text()
     asked = [str(wheel) if name == "promptcache" else name for name in README_LINE.split()[2:]]
     report = subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", *asked,
-         "--report", tmp_path / "report.json"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--dry-run",
+            "--ignore-installed",
+            "--quiet",
+            *asked,
+            "--report",
+            tmp_path / "report.json",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert report.returncode == 0, report.stderr
     found = {
         item["metadata"]["name"]: item["metadata"]["version"]
@@ -82,9 +102,28 @@ def test_what_the_readmes_line_resolves_to(wheel: Path, tmp_path: Path) -> None:
     assert "rich" not in found
 
 
-HEAVY = ("opentelemetry.sdk", "opentelemetry.exporter", "openai", "anthropic", "google.genai", "botocore", "typer",
-         "rich", "starlette", "uvicorn", "genai_prices", "yaml", "duckdb", "promptcache_exporters", "promptcache.cli",
-         "promptcache.emulator", "sqlite3", "httpx", "httpx2", "pydantic")  # fmt: skip
+HEAVY = (
+    "opentelemetry.sdk",
+    "opentelemetry.exporter",
+    "openai",
+    "anthropic",
+    "google.genai",
+    "botocore",
+    "typer",
+    "rich",
+    "starlette",
+    "uvicorn",
+    "genai_prices",
+    "yaml",
+    "duckdb",
+    "promptcache_exporters",
+    "promptcache.cli",
+    "promptcache.emulator",
+    "sqlite3",
+    "httpx",
+    "httpx2",
+    "pydantic",
+)
 
 
 def test_the_instrumentor_imports_nothing_heavy() -> None:
@@ -92,7 +131,13 @@ def test_the_instrumentor_imports_nothing_heavy() -> None:
         "import sys; from promptcache.instrumentor import PromptCacheInstrumentor as I; I().instrument();"
         f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
     )
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "COVERAGE", "COV_"))}
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environ)
+    environ = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("OTEL_", "COVERAGE", "COV_"))
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environ
+    )
     assert done.stdout.strip() == ""
     assert done.stderr == ""

@@ -15,13 +15,19 @@ import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
-from promptcache.attributes import COST_AMOUNT, FINISH_REASONS, OUTCOME, READ_TOKENS, REQUEST_MODEL, REQUEST_STREAM
+from promptcache.attributes import (
+    COST_AMOUNT,
+    FINISH_REASONS,
+    OUTCOME,
+    READ_TOKENS,
+    REQUEST_MODEL,
+    REQUEST_STREAM,
+)
 from promptcache.commands import app
 from promptcache.exits import Exit
 from promptcache_exporters import parquet, store, table
 from promptcache_exporters.figures import By, collect
-
-from .rows import record, rows
+from tests.rows import record, rows
 
 
 @pytest.fixture(autouse=True)
@@ -36,8 +42,17 @@ def run(*arguments: object) -> Result:
 
 
 def fill(path: Path) -> None:
-    record(path, {}, {READ_TOKENS: None, OUTCOME: "unreported"}, {REQUEST_MODEL: "", FINISH_REASONS: ("a", "b")})
-    record(path, {REQUEST_MODEL: 'null "\\N\u2028', REQUEST_STREAM: False, COST_AMOUNT: None}, service="it's")
+    record(
+        path,
+        {},
+        {READ_TOKENS: None, OUTCOME: "unreported"},
+        {REQUEST_MODEL: "", FINISH_REASONS: ("a", "b")},
+    )
+    record(
+        path,
+        {REQUEST_MODEL: 'null "\\N\u2028', REQUEST_STREAM: False, COST_AMOUNT: None},
+        service="it's",
+    )
 
 
 AMOUNTS: Final = (0.1 + 0.2, 2 / 3, 5e-324, 123456789.123456789, 1e-7, 1.0, 0.0)
@@ -53,7 +68,9 @@ def exported(out: Path) -> list[dict[str, Any]]:
 
 def delete(path: Path, *ids: int) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.executemany(f"DELETE FROM {table.NAME} WHERE rowid = ?", [(it,) for it in ids])  # a name of ours
+        connection.executemany(
+            f"DELETE FROM {table.NAME} WHERE rowid = ?", [(it,) for it in ids]
+        )  # a name of ours
 
 
 def test_an_export_holds_the_same_facts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,12 +115,19 @@ def test_trouble_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert run("report", out).exit_code == Exit.NOT_A_TABLE
     monkeypatch.setattr(parquet, "find_spec", {"duckdb": None}.get)
     result = run("export", "--out", out)
-    assert (result.exit_code, 'pip install "promptcache[duckdb]"' in result.stderr) == (Exit.USAGE, True)
+    assert (result.exit_code, 'pip install "promptcache[duckdb]"' in result.stderr) == (
+        Exit.USAGE,
+        True,
+    )
     assert out.read_bytes() == b"no parquet"
 
 
-@pytest.mark.parametrize("longest", [3000, 4000, 10_000_000], ids=["by SQLite's limit", "by the sum", "not"])
-def test_what_is_in_memory_at_once_is_bounded(path: Path, monkeypatch: pytest.MonkeyPatch, longest: int) -> None:
+@pytest.mark.parametrize(
+    "longest", [3000, 4000, 10_000_000], ids=["by SQLite's limit", "by the sum", "not"]
+)
+def test_what_is_in_memory_at_once_is_bounded(
+    path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
+) -> None:
     record(path, *({REQUEST_MODEL: f"{number:0400}"} for number in range(40)))
     monkeypatch.setattr(parquet, "LONGEST", longest)
     monkeypatch.setattr(parquet, "LIST", 10)
@@ -126,7 +150,9 @@ def test_a_row_beyond_all_bounds_is_said(path: Path, monkeypatch: pytest.MonkeyP
 def test_what_no_exporter_writes_is_said(path: Path, value: object) -> None:
     fill(path)
     with closing(sqlite3.connect(path)) as connection, connection:
-        connection.execute(f"UPDATE {table.NAME} SET cost_amount = ? WHERE rowid = 2", (value,))  # a name of ours
+        connection.execute(
+            f"UPDATE {table.NAME} SET cost_amount = ? WHERE rowid = 2", (value,)
+        )  # a name of ours
     assert run("export", "--out", "calls.parquet").exit_code == Exit.NOT_A_TABLE
     assert os.listdir() == [path.name]
 
@@ -138,7 +164,9 @@ def test_of_no_calls_there_is_a_file_too(path: Path) -> None:
     assert exported(out) == []
 
 
-def test_an_interrupted_export_leaves_what_was_there(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_export_leaves_what_was_there(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made, objects, told = list[int](), parquet.objects, list[tuple[int, int]]()
     monkeypatch.setattr(parquet, "PART", 1)
 

@@ -19,8 +19,13 @@ from promptcache.plain import plain
 from promptcache.prefix import Chain, Exporter, Hasher
 
 HASHER = Hasher(b"k" * 16)
-scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=8)
-data = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4))
+scalars = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=8)
+)
+data = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
 
 
 def prompt(*items: Any, section: Any = "messages", params: tuple[Param, ...] = ()) -> Prompt:
@@ -39,7 +44,9 @@ def test_appending_changes_no_earlier_link(items: list[Any], more: Any) -> None:
 
 
 @given(st.lists(st.text(), min_size=1, max_size=6), st.data())
-def test_one_changed_block_changes_every_link_from_there_on(items: list[str], draw: st.DataObject) -> None:
+def test_one_changed_block_changes_every_link_from_there_on(
+    items: list[str], draw: st.DataObject
+) -> None:
     at = draw.draw(st.integers(0, len(items) - 1))
     other = [*items[:at], items[at] + "x", *items[at + 1 :]]
     here, there = chain(*items), chain(*other)
@@ -65,14 +72,20 @@ def test_other_bytes_are_another_block(one: Any, other: Any) -> None:
 
 
 def test_the_section_and_the_root_are_part_of_the_chain_but_not_of_the_block() -> None:
-    system, message = (HASHER.chain(prompt("x", section=section)) for section in ("system", "messages"))
+    system, message = (
+        HASHER.chain(prompt("x", section=section)) for section in ("system", "messages")
+    )
     assert system.own == message.own
     assert system.links != message.links
     assert HASHER.chain(prompt("x"), 7).links != HASHER.chain(prompt("x"), 8).links
 
 
 def test_marks_are_counted_but_never_hashed() -> None:
-    blocks = (Block("tools", 0, "t", "a"), Block("system", 0, "t", "b", "1h"), Block("messages", 0, "t", "c", ""))
+    blocks = (
+        Block("tools", 0, "t", "a"),
+        Block("system", 0, "t", "b", "1h"),
+        Block("messages", 0, "t", "c", ""),
+    )
     marked = HASHER.chain(Prompt(blocks))
     bare = HASHER.chain(Prompt(tuple(Block(b.section, b.index, b.kind, b.data) for b in blocks)))
     assert marked.links == bare.links
@@ -125,17 +138,33 @@ def counting(seen: list[int]) -> Iterator[int]:
 
 
 ODD: list[Any] = [
-    float("nan"), "\ud800", b"x", bytearray(b"x"), memoryview(b"xyz")[::2], Word.YES, Number.ONE, Share(0.5),
-    Sentinel(), endless(), deep(), {1: 2, (1, 2): 3, None: 4}, {1, 2}, (1, [Word.YES]), OrderedDict(a=Sentinel()),
-    1 << 5000, object,
-]  # fmt: skip
+    float("nan"),
+    "\ud800",
+    b"x",
+    bytearray(b"x"),
+    memoryview(b"xyz")[::2],
+    Word.YES,
+    Number.ONE,
+    Share(0.5),
+    Sentinel(),
+    endless(),
+    deep(),
+    {1: 2, (1, 2): 3, None: 4},
+    {1, 2},
+    (1, [Word.YES]),
+    OrderedDict(a=Sentinel()),
+    1 << 5000,
+    object,
+]
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: type(odd).__name__)
 def test_odd_data_is_hashed_steadily(odd: Any) -> None:
     assert HASHER.own([odd]) == HASHER.own([odd])
     assert HASHER.digest(odd) == HASHER.digest(odd)
-    exported = Exporter().export(prompt(odd, section="system"), HASHER.chain(prompt(odd, section="system")), "m")
+    exported = Exporter().export(
+        prompt(odd, section="system"), HASHER.chain(prompt(odd, section="system")), "m"
+    )
     assert exported.system_hash is not None
 
 
@@ -149,7 +178,9 @@ def test_a_generator_is_not_consumed() -> None:
 
 
 def test_plain_keeps_what_is_plain_and_names_what_is_not() -> None:
-    assert plain({"a": (Word.YES, Number.ONE, Share(0.5), None, True)}) == {"a": ["yes", 1, 0.5, None, True]}
+    assert plain({"a": (Word.YES, Number.ONE, Share(0.5), None, True)}) == {
+        "a": ["yes", 1, 0.5, None, True]
+    }
     assert plain(b"\x01") == {"bytes": "01"}
     assert plain(Sentinel()).endswith("Sentinel>")
     assert plain(endless()) == ["<endless>"]
@@ -158,7 +189,12 @@ def test_plain_keeps_what_is_plain_and_names_what_is_not() -> None:
 
 # Exported hashes
 
-PINNED = ("p1:9c82815d783cada6", "p1:734ecece4dd6608c", "p1:3338d7dfae2929a4", "p1:c2ad17239b20828f")
+PINNED = (
+    "p1:9c82815d783cada6",
+    "p1:734ecece4dd6608c",
+    "p1:3338d7dfae2929a4",
+    "p1:c2ad17239b20828f",
+)
 STATIC = Prompt(
     (
         Block("tools", 0, "function", {"name": "f"}),
@@ -184,7 +220,9 @@ def test_remembered_values_are_the_computed_ones() -> None:
     exporter, hasher = Exporter("secret", "all"), Hasher()
     given = hasher.chain(STATIC)
     assert (
-        exporter.export(STATIC, given, "m") == exporter.export(STATIC, given, "m") == export(Exporter("secret", "all"))
+        exporter.export(STATIC, given, "m")
+        == exporter.export(STATIC, given, "m")
+        == export(Exporter("secret", "all"))
     )
 
 
@@ -195,9 +233,18 @@ def test_without_a_key_no_free_text_and_no_message_is_covered() -> None:
     )
     for key, hashes in ((None, "static"), (None, "all"), ("secret", "static")):
         assert export(Exporter(key, hashes)) == export(Exporter(key, hashes), other)
-    assert export(Exporter("secret", "all")).scope_hash != export(Exporter("secret", "all"), other).scope_hash
-    assert export(Exporter("secret", "all")).chain[:2] == export(Exporter("secret", "all"), other).chain[:2]
-    assert export(Exporter("secret", "all")).chain[2] != export(Exporter("secret", "all"), other).chain[2]
+    assert (
+        export(Exporter("secret", "all")).scope_hash
+        != export(Exporter("secret", "all"), other).scope_hash
+    )
+    assert (
+        export(Exporter("secret", "all")).chain[:2]
+        == export(Exporter("secret", "all"), other).chain[:2]
+    )
+    assert (
+        export(Exporter("secret", "all")).chain[2]
+        != export(Exporter("secret", "all"), other).chain[2]
+    )
 
 
 def test_schemes_never_look_alike() -> None:
@@ -210,7 +257,9 @@ def test_schemes_never_look_alike() -> None:
 
 def test_each_section_moves_its_own_hash() -> None:
     base = export(Exporter())
-    tools = Prompt((Block("tools", 0, "function", {"name": "g"}), *STATIC.blocks[1:]), STATIC.params)
+    tools = Prompt(
+        (Block("tools", 0, "function", {"name": "g"}), *STATIC.blocks[1:]), STATIC.params
+    )
     effort = Prompt(STATIC.blocks, (Param("effort", "low", "tools"),))
     assert export(Exporter(), tools).tools_hash != base.tools_hash
     assert export(Exporter(), tools).system_hash == base.system_hash
@@ -232,7 +281,10 @@ def test_the_hash_seed_of_the_interpreter_does_not_show() -> None:
     )
     runs = {
         subprocess.run(
-            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
         ).stdout
         for seed in ("0", "1")
     }

@@ -39,10 +39,14 @@ def simulated(per_hour: float, seconds: int) -> float:
     return sum(gap <= seconds for gap in gaps) / len(gaps)
 
 
-@pytest.mark.parametrize(("ttl", "seconds"), [("5m", 300), ("30m", 1800), ("1h", 3600), ("12h", 43_200)])
+@pytest.mark.parametrize(
+    ("ttl", "seconds"), [("5m", 300), ("30m", 1800), ("1h", 3600), ("12h", 43_200)]
+)
 @pytest.mark.parametrize("per_hour", [0.05, 1, 12, 200])
 def test_hit_share_of_independent_requests(ttl: str, seconds: int, per_hour: float) -> None:
-    assert hit_share(per_hour, ttl, steady=False) == pytest.approx(simulated(per_hour, seconds), abs=0.01)
+    assert hit_share(per_hour, ttl, steady=False) == pytest.approx(
+        simulated(per_hour, seconds), abs=0.01
+    )
 
 
 CLAUDE = Rates(3e-6, 0.3e-6, 15e-6, {"5m": 3.75e-6, "1h": 6e-6})

@@ -34,17 +34,39 @@ def answer(*arguments: str) -> dict[str, Any]:
 def test_cost_says_every_part() -> None:
     """platform.claude.com pricing, 2026-10-07: Opus 5.5 4 / 0.20 / 5 / 8 / 20."""
     found = answer(
-        "cost", "--model", "claude-opus-5-5", "--at", "2026-11-20T10:00", "--uncached", "300", "--read", "5000",
-        "--write-5m", "100", "--write-1h", "50", "--output", "10",
-    )  # fmt: skip
+        "cost",
+        "--model",
+        "claude-opus-5-5",
+        "--at",
+        "2026-11-20T10:00",
+        "--uncached",
+        "300",
+        "--read",
+        "5000",
+        "--write-5m",
+        "100",
+        "--write-1h",
+        "50",
+        "--output",
+        "10",
+    )
     assert found["amount"] == 0.0033
-    assert found["parts"] == {"input": 0.0012, "cache_read": 0.001, "cache_write": 0.0009, "output": 0.0002}
+    assert found["parts"] == {
+        "input": 0.0012,
+        "cache_read": 0.001,
+        "cache_write": 0.0009,
+        "output": 0.0002,
+    }
     assert found["without_cache"] == 0.022
     assert found["saved"] == 0.0187
     assert found["unknown"] is None
     assert found["currency"] == "USD"
     price = found["price"]
-    assert (price["provider"], price["model"], price["tier"]) == ("anthropic", "claude-opus-5-5", "standard")
+    assert (price["provider"], price["model"], price["tier"]) == (
+        "anthropic",
+        "claude-opus-5-5",
+        "standard",
+    )
     assert price["source"].startswith("genai-prices ")
     assert price["date"]
     assert price["usd_per_million"]["write.1h"] == 8
@@ -139,7 +161,9 @@ def test_show() -> None:
 
 
 def test_show_of_a_price_file(tmp_path: Path) -> None:
-    (tmp_path / "p.json").write_text('{"models": [{"match": "mine", "input": 1, "tools": {"web_search": 5}}]}')
+    (tmp_path / "p.json").write_text(
+        '{"models": [{"match": "mine", "input": 1, "tools": {"web_search": 5}}]}'
+    )
     done = run("prices", "show", "mine", "--provider", "x", "--prices", str(tmp_path / "p.json"))
     assert done.exit_code == 0
     assert "  tools.web_search  5        per 1,000 uses" in done.output
@@ -153,8 +177,16 @@ def test_breakeven() -> None:
     assert "Cheapest: 1h." in done.output
     found = answer("breakeven", "claude-sonnet-4-5", "--per-hour", "12", "--steady")
     assert found["cheapest"] == "5m"
-    assert {row["ttl"]: row["pays_after"] for row in found["choices"]} == {"5m": 2, "1h": 3, "none": None}
-    assert {row["ttl"] for row in answer("breakeven", "gpt-6-sol")["choices"]} == {"30m", "12h", "none"}
+    assert {row["ttl"]: row["pays_after"] for row in found["choices"]} == {
+        "5m": 2,
+        "1h": 3,
+        "none": None,
+    }
+    assert {row["ttl"] for row in answer("breakeven", "gpt-6-sol")["choices"]} == {
+        "30m",
+        "12h",
+        "none",
+    }
 
 
 def test_breakeven_of_stored_caches() -> None:
@@ -171,10 +203,17 @@ def test_breakeven_of_stored_caches() -> None:
 
 @pytest.mark.parametrize("model", ["gpt-5.4", "gpt-4o", "deepseek-flash"])
 def test_breakeven_where_writing_is_free(model: str) -> None:
-    assert "Caching is automatic and writing is free: nothing to decide." in run("breakeven", model).output
+    assert (
+        "Caching is automatic and writing is free: nothing to decide."
+        in run("breakeven", model).output
+    )
     assert "Cheapest" not in run("breakeven", model).output
     found = answer("breakeven", model)
-    assert (found["cheapest"], found["choices"], found["stored_pays_from_per_hour"]) == ("automatic", [], None)
+    assert (found["cheapest"], found["choices"], found["stored_pays_from_per_hour"]) == (
+        "automatic",
+        [],
+        None,
+    )
 
 
 def test_breakeven_of_stored_caches_without_a_price_for_them() -> None:
@@ -213,13 +252,16 @@ def test_build_without_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.0, "0.00"), (1.5, "1.50"), (0.00241, "0.00241"), (-3.0, "-3.00"), (1e-9, "0.000000001")]
+    ("value", "text"),
+    [(0.0, "0.00"), (1.5, "1.50"), (0.00241, "0.00241"), (-3.0, "-3.00"), (1e-9, "0.000000001")],
 )
 def test_money(value: float, text: str) -> None:
     assert money(value) == text
 
 
-@pytest.mark.parametrize("command", ["cost --model gpt-4o --read 1", "prices show gpt-4o", "breakeven gpt-4o"])
+@pytest.mark.parametrize(
+    "command", ["cost --model gpt-4o --read 1", "prices show gpt-4o", "breakeven gpt-4o"]
+)
 def test_a_price_file_that_cannot_be_used_is_not_passed_over(command: str, tmp_path: Path) -> None:
     """Named on the command line it is an error; in the environment it is said, and the built-in prices hold."""
     broken = tmp_path / "broken.json"
@@ -248,25 +290,37 @@ def test_every_price_has_its_unit() -> None:
 
 def test_audio_at_the_price_of_text_is_said() -> None:
     arguments = ("cost", "--model", "gpt-4o", "--audio-input", "10")
-    assert "audio.input    at the price of input: the list has none of its own" in run(*arguments).output
+    assert (
+        "audio.input    at the price of input: the list has none of its own"
+        in run(*arguments).output
+    )
     assert answer(*arguments)["price"]["priced_as"] == {"audio.input": "input"}
     own = ("cost", "--model", "gpt-4o-audio-preview", "--audio-input", "10")
     assert answer(*own)["price"]["priced_as"] == {}
 
 
 def test_a_long_context_is_said() -> None:
-    assert ", standard, above 272,000 tokens" in run("cost", "--model", "gpt-6-sol", "--uncached", "272001").output
+    assert (
+        ", standard, above 272,000 tokens"
+        in run("cost", "--model", "gpt-6-sol", "--uncached", "272001").output
+    )
     assert "above" not in run("cost", "--model", "gpt-6-sol", "--uncached", "272000").output
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ("--model claude-opus-5-5 --tier gold", "no price for --tier gold; claude-opus-5-5 has the tiers standard, "),
+        (
+            "--model claude-opus-5-5 --tier gold",
+            "no price for --tier gold; claude-opus-5-5 has the tiers standard, ",
+        ),
         ("--model claude-opus-5-5 --geo mars --batch", "no price for --geo mars; "),
         ("--model claude-opus-5-5 --geo mars", "; places us"),
         ("--model gpt-4o --speed fast", "no price for --speed fast; "),
-        ("--model claude-opus-5-5 --speed fast --batch", "no price for --speed fast, --batch together; "),
+        (
+            "--model claude-opus-5-5 --speed fast --batch",
+            "no price for --speed fast, --batch together; ",
+        ),
         ("--model gpt-4o --provider nobody", "there is no price list of the provider 'nobody'"),
     ],
 )

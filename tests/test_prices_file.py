@@ -59,10 +59,24 @@ def book(tmp_path: Path, text: str, name: str = "prices.yaml") -> Book:
 
 
 def cost(
-    prices: Book, model: str, usage: Usage = U, provider: str = "openai", at: float = 1_795_000_000.0, **facts: Any
+    prices: Book,
+    model: str,
+    usage: Usage = U,
+    provider: str = "openai",
+    at: float = 1_795_000_000.0,
+    **facts: Any,
 ) -> Cost:
     request = Request(
-        "chat", provider, "chat", facts.pop("asked", model), facts.pop("host", None), None, False, {}, b"", at
+        "chat",
+        provider,
+        "chat",
+        facts.pop("asked", model),
+        facts.pop("host", None),
+        None,
+        False,
+        {},
+        b"",
+        at,
     )
     return prices.cost(request, Facts(model=model, **facts), usage)
 
@@ -80,7 +94,9 @@ def test_prices_of_the_file(tmp_path: Path) -> None:
     assert usd(cost(prices, "our-llama", at=early)) == (100 * 4 + 10 * 16) * 1.25
     assert usd(cost(prices, "our-llama", batch=True)) == (100 * 1 + 10 * 4) * 1.25
     assert cost(prices, "our-llama", tier="flex").unknown == "tier"
-    assert usd(cost(prices, "our-llama", host="eu.api.openai.com")) == usd(found), "a price of the user's is final"
+    assert usd(cost(prices, "our-llama", host="eu.api.openai.com")) == usd(found), (
+        "a price of the user's is final"
+    )
 
 
 def test_bands_of_the_file(tmp_path: Path) -> None:
@@ -94,9 +110,16 @@ def test_bands_of_the_file(tmp_path: Path) -> None:
 def test_the_file_wins_over_the_table_for_its_provider(tmp_path: Path) -> None:
     prices = book(tmp_path, FULL)
     usage = Usage(
-        100, 50, 20, 30, {"5m": 20, "1h": 10}, 40, 10,
-        modalities={"audio.input": 5, "audio.output": 5}, tools={"web_search": 1},
-    )  # fmt: skip
+        100,
+        50,
+        20,
+        30,
+        {"5m": 20, "1h": 10},
+        40,
+        10,
+        modalities={"audio.input": 5, "audio.output": 5},
+        tools={"web_search": 1},
+    )
     parts = 45 * 1 + 5 * 8 + 20 * 0.5 + 20 * 2 + 10 * 3 + 25 * 3 + 5 * 16 + 10 * 4 + 8000
     assert usd(cost(prices, "gpt-4o", usage)) == pytest.approx(parts * 1.25)
     assert usd(cost(prices, "gpt-4o", provider="azure.ai.openai")) == 100 * 2.5 + 10 * 10
@@ -138,13 +161,48 @@ BROKEN = [
     ("models:\n  - match: m\n    input: -1", 3, "input is -1", "a number of at least 0"),
     ("models:\n  - match: m\n    input: .nan", 3, "input is nan", "a number of at least 0"),
     ("models:\n  - match: m\n    input: true", 3, "input is True", "a number of at least 0"),
-    ("models:\n  - match: m\n    input: 1\n    read: cheap", 4, "read is 'cheap'", "a number of at least 0"),
-    ("models:\n  - match: m\n    input: 1\n    cached: 1", 4, "unknown key 'cached'", "match, provider, from, tier"),
-    ("models:\n  - match: m\n    input: 1\n    tier: turbo", 4, "tier is 'turbo'", "standard, batch, flex"),
-    ("models:\n  - match: m\n    input: 1\n    from: soon", 4, "from is 'soon'", "a day such as 2026-11-20"),
-    ("models:\n  - match: m\n    input: 1\n    from: '2026-13-01'", 4, "from is '2026-13-01'", "a day such as"),
-    ("models:\n  - match: m\n    input: 1\n    write: {2h: 1}", 4, "unknown key '2h'", "5m, 30m, 1h, 12h"),
-    ("models:\n  - match: m\n    input: 1\n    audio: 3", 4, "audio is not a mapping", "input, read, output"),
+    (
+        "models:\n  - match: m\n    input: 1\n    read: cheap",
+        4,
+        "read is 'cheap'",
+        "a number of at least 0",
+    ),
+    (
+        "models:\n  - match: m\n    input: 1\n    cached: 1",
+        4,
+        "unknown key 'cached'",
+        "match, provider, from, tier",
+    ),
+    (
+        "models:\n  - match: m\n    input: 1\n    tier: turbo",
+        4,
+        "tier is 'turbo'",
+        "standard, batch, flex",
+    ),
+    (
+        "models:\n  - match: m\n    input: 1\n    from: soon",
+        4,
+        "from is 'soon'",
+        "a day such as 2026-11-20",
+    ),
+    (
+        "models:\n  - match: m\n    input: 1\n    from: '2026-13-01'",
+        4,
+        "from is '2026-13-01'",
+        "a day such as",
+    ),
+    (
+        "models:\n  - match: m\n    input: 1\n    write: {2h: 1}",
+        4,
+        "unknown key '2h'",
+        "5m, 30m, 1h, 12h",
+    ),
+    (
+        "models:\n  - match: m\n    input: 1\n    audio: 3",
+        4,
+        "audio is not a mapping",
+        "input, read, output",
+    ),
     (
         "models:\n  - match: m\n    input: 1\n    above: {many: {input: 1}}",
         4,
@@ -190,11 +248,11 @@ BROKEN_JSON = [
     ('{"models": [1\n2]}', 2, "expected , or ]"),
     ("{models: []}", 1, "expected a key in quotes"),
     ('{"a": "x\n"}', 1, "Invalid control character"),
-    ('{} \n{}', 2, "expected the end of the file"),
+    ("{} \n{}", 2, "expected the end of the file"),
     ('{"a": 1,\n"a": 2}', 2, '"a" stands here twice'),
     ("[" * 30, 1, "at most 20 levels"),
     ('{"models": [\n {"match": "m",\n  "input": "1"}]}', 3, "input is '1'"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "line", "problem"), BROKEN_JSON)
@@ -226,7 +284,9 @@ def test_a_broken_file_leaves_the_built_in_prices_and_is_said_once(
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_that_cannot_be_read(
+    tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "prices.yaml"
     if content is not None:
         path.write_bytes(content)

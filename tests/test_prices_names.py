@@ -14,20 +14,41 @@ from promptcache.prices import names, own, table
 
 RESOLVED = [
     # provider, name, row; AWS: docs.aws.amazon.com/bedrock, inference profiles and ARNs
-    ("aws.bedrock", "us.anthropic.claude-opus-4-5-20251101-v1:0", "regional.anthropic.claude-opus-4-5-v1:0"),
-    ("aws.bedrock", "global.anthropic.claude-opus-4-5-20251101-v1:0", "global.anthropic.claude-opus-4-5-v1:0"),
+    (
+        "aws.bedrock",
+        "us.anthropic.claude-opus-4-5-20251101-v1:0",
+        "regional.anthropic.claude-opus-4-5-v1:0",
+    ),
+    (
+        "aws.bedrock",
+        "global.anthropic.claude-opus-4-5-20251101-v1:0",
+        "global.anthropic.claude-opus-4-5-v1:0",
+    ),
     ("aws.bedrock", "anthropic.claude-opus-5-5", "regional.anthropic.claude-opus-5-5"),
-    ("aws.bedrock", "anthropic.claude-3-haiku-20240307-v1:0:200k", "regional.anthropic.claude-3-haiku-20240307-v1:0"),
-    ("aws.bedrock", "arn:aws:bedrock:us-east-1:123456789012:inference-profile/eu.anthropic.claude-opus-5-5",
-     "regional.anthropic.claude-opus-5-5"),
-    ("aws.bedrock", "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/amazon.nova-pro-v1:0",
-     "amazon.nova-pro-v1:0"),
+    (
+        "aws.bedrock",
+        "anthropic.claude-3-haiku-20240307-v1:0:200k",
+        "regional.anthropic.claude-3-haiku-20240307-v1:0",
+    ),
+    (
+        "aws.bedrock",
+        "arn:aws:bedrock:us-east-1:123456789012:inference-profile/eu.anthropic.claude-opus-5-5",
+        "regional.anthropic.claude-opus-5-5",
+    ),
+    (
+        "aws.bedrock",
+        "arn:aws-us-gov:bedrock:us-gov-west-1::foundation-model/amazon.nova-pro-v1:0",
+        "amazon.nova-pro-v1:0",
+    ),
     ("aws.bedrock", "arn:aws:bedrock:us-east-1:1:application-inference-profile/a1b2", None),
     ("aws.bedrock", "arn:aws:bedrock:us-east-1:1:provisioned-model/a1b2", None),
     ("aws.bedrock", "mars.anthropic.claude-opus-5-5", None),
     ("aws.bedrock", "us.amazon.nova-lite-v1:0", "amazon.nova-lite-v1:0"),
-    ("aws.bedrock", "eu.anthropic.claude-3-7-sonnet-20250219-v1:0",
-     "regional.anthropic.claude-3-7-sonnet-20250219-v1:0"),
+    (
+        "aws.bedrock",
+        "eu.anthropic.claude-3-7-sonnet-20250219-v1:0",
+        "regional.anthropic.claude-3-7-sonnet-20250219-v1:0",
+    ),
     ("aws.bedrock", "global.anthropic.claude-3-7-sonnet-20250219-v1:0", None),
     ("aws.bedrock", "eu.amazon.nova-lite-v1:0", None),  # dearer than in the US
     ("aws.bedrock", "us-gov.anthropic.claude-opus-5-5", None),  # GovCloud has prices of its own
@@ -39,7 +60,11 @@ RESOLVED = [
     ("gcp.gemini", "gemini-flash-latest", "gemini-3.8-flash"),
     ("gcp.gemini", "gemini-3.8-flash-lite", None),
     ("gcp.gemini", "tunedModels/mine", None),
-    ("gcp.vertex_ai", "projects/p/locations/l/publishers/google/models/gemini-2.5-flash", "gemini-2.5-flash"),
+    (
+        "gcp.vertex_ai",
+        "projects/p/locations/l/publishers/google/models/gemini-2.5-flash",
+        "gemini-2.5-flash",
+    ),
     ("gcp.vertex_ai", "publishers/anthropic/models/claude-opus-4-8@default", "claude-opus-4-8"),
     ("gcp.vertex_ai", "claude-sonnet-4-5@20250929", "claude-sonnet-4-5"),
     ("gcp.vertex_ai", "claude-sonnet-5", "claude-sonnet-5"),
@@ -77,7 +102,7 @@ RESOLVED = [
     ("mistral_ai", "mistral-medium-latest", "mistral-medium-latest"),
     ("moonshotai", "kimi-k3", "kimi-k3"),
     ("someone.else", "gpt-4o", None),
-]  # fmt: skip
+]
 
 
 def row_of(provider: str, name: str) -> str | None:
@@ -105,25 +130,43 @@ def meant(match: Any) -> Iterator[str]:
     if hasattr(match, "contains"):
         yield match.contains.strip("@")
     if hasattr(match, "regex") and re.fullmatch(r"[\w^$.\\{}/[\]@-]+", match.regex):
-        dated = match.regex.replace(r"\d{8}", "20260101").replace(r"\d{4}-\d{2}-\d{2}", "2026-01-01")
+        dated = match.regex.replace(r"\d{8}", "20260101").replace(
+            r"\d{4}-\d{2}-\d{2}", "2026-01-01"
+        )
         yield dated.strip("^$").replace("[-@]", "-").replace(r"\d", "001").replace("\\.", ".")
 
 
 OTHERWISE = {
     # Left out on purpose: the list has them from another seller's page only.
-    "gemma-2-27b-it", "minimax-01", "minimax-m1", "mistral-small-3.1-24b-instruct", "sonar-pro-search",
+    "gemma-2-27b-it",
+    "minimax-01",
+    "minimax-m1",
+    "mistral-small-3.1-24b-instruct",
+    "sonar-pro-search",
     # Names that DeepSeek's own API never had.
-    "deepseek-chat-v3-0324", "deepseek-r1", "deepseek-r1-20260101", "deepseek-r1-0528",
+    "deepseek-chat-v3-0324",
+    "deepseek-r1",
+    "deepseek-r1-20260101",
+    "deepseek-r1-0528",
     # A parameter in the name.
-    *(f"{name}[fast={word}]" for name in ("composer-2.5", "grok-4.5", "grok-4.6", "grok-4.7")
-      for word in ("true", "false")),
-}  # fmt: skip
+    *(
+        f"{name}[fast={word}]"
+        for name in ("composer-2.5", "grok-4.5", "grok-4.6", "grok-4.7")
+        for word in ("true", "false")
+    ),
+}
 
 
 def denied(vendor: str, name: str) -> bool:
     """Whether our own rules take a name away."""
     for rule in own.RULES:
-        patterns = rule.models if isinstance(rule, own.Drop) else rule.names if isinstance(rule, own.Forget) else ()
+        patterns = (
+            rule.models
+            if isinstance(rule, own.Drop)
+            else rule.names
+            if isinstance(rule, own.Forget)
+            else ()
+        )
         if rule.vendor == vendor and any(fnmatchcase(name, pattern) for pattern in patterns):
             return True
     return name.replace("\\", "") in OTHERWISE
@@ -136,7 +179,11 @@ def test_every_name_of_the_list_means_what_the_list_means_by_it(provider: Any) -
         for name in meant(model.match):
             theirs = provider.find_model(name)
             ours = table.find(provider.id, names.candidates(provider.id, name))
-            same = ours and theirs and (ours.id == theirs.id.lower() or provider.find_model(ours.id) is theirs)
+            same = (
+                ours
+                and theirs
+                and (ours.id == theirs.id.lower() or provider.find_model(ours.id) is theirs)
+            )
             if theirs and not same and not denied(provider.id, name):
                 wrong[name] = (theirs.id, ours.id if ours else None)
     assert wrong == {}

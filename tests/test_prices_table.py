@@ -21,18 +21,24 @@ def made() -> dict[str, list[str]]:
 
 def test_the_table_is_what_the_build_makes(made: dict[str, list[str]]) -> None:
     for vendor, lines in made.items():
-        assert build.read(f"{table.FOLDER}/{vendor}.jsonl") == lines, f"run `promptcache prices build` ({vendor})"
+        assert build.read(f"{table.FOLDER}/{vendor}.jsonl") == lines, (
+            f"run `promptcache prices build` ({vendor})"
+        )
     assert {path.stem for path in Path(table.FOLDER).glob("*.jsonl")} == set(made)
 
 
-def test_the_build_is_reproducible_and_keeps_the_day_of_a_version(made: dict[str, list[str]], tmp_path: Path) -> None:
+def test_the_build_is_reproducible_and_keeps_the_day_of_a_version(
+    made: dict[str, list[str]], tmp_path: Path
+) -> None:
     folder = str(tmp_path / "table")
     build.write(build.build(folder, "2026-01-02"), folder)
     assert json.loads(build.read(f"{folder}/openai.jsonl")[0])["date"] == "2026-01-02"
     again = build.build(folder, "2026-05-05")
     assert again["openai"][1:] == made["openai"][1:]
     assert json.loads(again["openai"][0])["date"] == "2026-01-02"
-    assert json.loads(build.build(str(tmp_path / "none"))["openai"][0])["source"].startswith("genai-prices ")
+    assert json.loads(build.build(str(tmp_path / "none"))["openai"][0])["source"].startswith(
+        "genai-prices "
+    )
 
 
 def test_rows_are_well_formed(made: dict[str, list[str]]) -> None:
@@ -76,14 +82,23 @@ print(sorted(heavy))
 @pytest.mark.parametrize("module", ["book", "table", "names", "algebra"])
 def test_importing_prices_imports_nothing_heavy(module: str) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(module=module)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", PROBE.format(module=module)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert done.stdout.strip() == "[]"
 
 
 # What each kind of own rule does, on rows made for it.
 
-STANDARD: dict[str, Any] = {"input": 2, "read": [1, 100, 4], "output": 8, "tools.web_search": 10, "storage": 3}
+STANDARD: dict[str, Any] = {
+    "input": 2,
+    "read": [1, 100, 4],
+    "output": 8,
+    "tools.web_search": 10,
+    "storage": 3,
+}
 
 
 def raw(*prices: dict[str, Any]) -> Raw:
@@ -95,13 +110,25 @@ def multiply(since: str = "2026-01-01", **factors: float) -> own.Multiply:
 
 
 def test_multiply_makes_a_tier_until_the_list_has_its_own() -> None:
-    row = raw(STANDARD, {"from": "2026-03-01", "input": 4}, {"tier": "flex", "from": "2026-06-01", "input": 9})
+    row = raw(
+        STANDARD,
+        {"from": "2026-03-01", "input": 4},
+        {"tier": "flex", "from": "2026-06-01", "input": 9},
+    )
     overlay.lay(row, multiply(read=1.0))
     assert row["prices"][3:] == [
-        {"tier": "flex", "from": "2026-01-01", "source": "page", "date": "2026-02-02", "input": 1,
-         "read": [1, 100, 4], "output": 4, "tools.web_search": 10},
+        {
+            "tier": "flex",
+            "from": "2026-01-01",
+            "source": "page",
+            "date": "2026-02-02",
+            "input": 1,
+            "read": [1, 100, 4],
+            "output": 4,
+            "tools.web_search": 10,
+        },
         {"tier": "flex", "from": "2026-03-01", "source": "page", "date": "2026-02-02", "input": 2},
-    ]  # fmt: skip
+    ]
 
 
 def test_multiply_leaves_other_models_alone() -> None:
@@ -118,24 +145,34 @@ def test_backdate_moves_the_first_day() -> None:
     row = raw({"input": 2}, {"tier": "flex", "from": "2026-06-01", "input": 1})
     overlay.lay(row, BACK)
     assert row["prices"][1] == {
-        "tier": "flex", "from": "2026-01-01", "input": 1, "source": "page", "date": "2026-02-02",
-    }  # fmt: skip
+        "tier": "flex",
+        "from": "2026-01-01",
+        "input": 1,
+        "source": "page",
+        "date": "2026-02-02",
+    }
 
 
 def test_backdate_keeps_the_proportion_where_the_standard_price_was_another() -> None:
     row = raw(
-        {"input": [10, 5, 20]}, {"from": "2026-03-01", "input": [2, 5, 4]},
+        {"input": [10, 5, 20]},
+        {"from": "2026-03-01", "input": [2, 5, 4]},
         {"tier": "flex", "from": "2026-06-01", "input": [1, 5, 2]},
-    )  # fmt: skip
+    )
     overlay.lay(row, BACK)
     assert [(one.get("from"), one["input"]) for one in row["prices"] if "tier" in one] == [
-        ("2026-03-01", [1, 5, 2]), ("2026-01-01", [5, 5, 10]),
-    ]  # fmt: skip
+        ("2026-03-01", [1, 5, 2]),
+        ("2026-01-01", [5, 5, 10]),
+    ]
 
 
 @pytest.mark.parametrize("before", [{"read": 1}, {"input": [10, 5, 20]}])
 def test_backdate_does_not_guess_where_the_shapes_differ(before: dict[str, Any]) -> None:
-    row = raw(before, {"from": "2026-03-01", "input": 2}, {"tier": "flex", "from": "2026-06-01", "input": 1})
+    row = raw(
+        before,
+        {"from": "2026-03-01", "input": 2},
+        {"tier": "flex", "from": "2026-06-01", "input": 1},
+    )
     overlay.lay(row, BACK)
     assert [one["from"] for one in row["prices"] if "tier" in one] == ["2026-03-01"]
 
@@ -149,9 +186,13 @@ def test_backdate_without_need(prices: tuple[dict[str, Any], ...]) -> None:
 
 def test_add_puts_a_price_where_it_is_missing_and_says_so() -> None:
     row = raw(
-        {"input": 2, "write.30m": 2.5}, {"input": 3}, {"tier": "batch", "input": 1, "write.30m": 1, "write.12h": 7}
+        {"input": 2, "write.30m": 2.5},
+        {"input": 3},
+        {"tier": "batch", "input": 1, "write.30m": 1, "write.12h": 7},
     )
-    overlay.lay(row, own.Add("v", ("*",), "write.12h", "page", "2026-02-02", of="input", factor=2.5))
+    overlay.lay(
+        row, own.Add("v", ("*",), "write.12h", "page", "2026-02-02", of="input", factor=2.5)
+    )
     assert [one.get("write.12h") for one in row["prices"]] == [5, None, 7]
     assert row["also"] == {"write.12h": "page (2026-02-02)"}
     other = raw({"read": 2})
@@ -167,9 +208,14 @@ def test_uplift_is_the_first_that_names_the_model() -> None:
 
 
 def test_denied_names_and_dropped_models_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
-    rules = (own.Forget("v", ("a*", "gone"), "page", "2026-02-02"), own.Drop("v", ("other",), "page", "2026-02-02"))
+    rules = (
+        own.Forget("v", ("a*", "gone"), "page", "2026-02-02"),
+        own.Drop("v", ("other",), "page", "2026-02-02"),
+    )
     monkeypatch.setattr(own, "RULES", rules)
-    rows: list[Raw] = [{"names": [*names], "prices": []} for names in (["m", "alias"], ["gone"], ["other"])]
+    rows: list[Raw] = [
+        {"names": [*names], "prices": []} for names in (["m", "alias"], ["gone"], ["other"])
+    ]
     assert [row["names"] for row in overlay.apply("v", rows)] == [["m"]]
 
 

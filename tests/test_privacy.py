@@ -36,12 +36,13 @@ from promptcache_exporters.figures import By, collect
 from promptcache_exporters.html import as_html
 from promptcache_exporters.report import as_json, show
 from promptcache_exporters.sqlite import SQLiteSpanExporter
-
-from .canaries import CANARY, ROADS, forms, hashes
-from .conftest import Telemetry
+from tests.canaries import CANARY, ROADS, forms, hashes
+from tests.conftest import Telemetry
 
 # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
+)
 
 grpc: Any = import_module("grpc")  # it is not typed
 
@@ -133,7 +134,8 @@ def stored(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str, bytes]]:
     parquet.export(table, out)
     yield (
         "export",
-        out.read_bytes() + repr(duckdb.execute("SELECT * FROM read_parquet(?)", [str(out)]).fetchall()).encode(),
+        out.read_bytes()
+        + repr(duckdb.execute("SELECT * FROM read_parquet(?)", [str(out)]).fetchall()).encode(),
     )
     text = io.StringIO()
     console = Console(file=text, width=200)
@@ -155,7 +157,11 @@ def logged(caplog: pytest.LogCaptureFixture) -> bytes:
 
 @pytest.mark.parametrize("road", ROADS.values(), ids=ROADS)
 def test_no_canary_leaves(
-    road: Road, telemetry: Telemetry, emulator_url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    road: Road,
+    telemetry: Telemetry,
+    emulator_url: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     road(emulator_url, telemetry)
@@ -163,13 +169,20 @@ def test_no_canary_leaves(
     assert len(calls) >= 4
     assert any(it.get(PREFIX_HASH) for it in calls)
     leaves = dict([*sent(telemetry), *stored(telemetry, tmp_path), ("log", logged(caplog))])
-    assert all(str(calls[0][REQUEST_MODEL]).encode() in leaves[name] for name in leaves if name.startswith("OTLP"))
+    assert all(
+        str(calls[0][REQUEST_MODEL]).encode() in leaves[name]
+        for name in leaves
+        if name.startswith("OTLP")
+    )
     words = [*forms(), *hashes()]
     assert not [(name, word) for name, left in leaves.items() for word in words if word in left]
 
 
 def test_a_failure_of_ours_tells_no_text(
-    telemetry: Telemetry, emulator_url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    telemetry: Telemetry,
+    emulator_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
@@ -192,7 +205,9 @@ def test_every_hash_is_under_the_key(emulator: Emulator, emulator_url: str) -> N
         telemetry.instrument(Settings(hash_key=key, hashes="all"))
         ROADS["openai"](emulator_url, telemetry)
         PromptCacheInstrumentor().uninstrument()
-        return set(re.findall(r"\b\w+:[0-9a-f]{16}\b", "".join(span.to_json() for span in telemetry.calls)))
+        return set(
+            re.findall(r"\b\w+:[0-9a-f]{16}\b", "".join(span.to_json() for span in telemetry.calls))
+        )
 
     one, again, other = (hashed(key) for key in ("one", "one", "other"))
     assert one == again

@@ -18,17 +18,22 @@ from typing import Any, Final
 import openai
 import pytest
 
-from .calls import CHAT, HTTP, USAGE
-from .conftest import Telemetry
-from .rows import rows
+from tests.calls import CHAT, HTTP, USAGE
+from tests.conftest import Telemetry
+from tests.rows import rows
 
 ROOT: Final = Path(__file__).parent.parent
 FORKS: Final = int(os.environ.get("PROMPTCACHE_FORKS", "10"))
 REPLY: Final[dict[str, Any]] = {
-    "id": "c", "object": "chat.completion", "created": 1, "model": "gpt-5.4",
-    "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}],
+    "id": "c",
+    "object": "chat.completion",
+    "created": 1,
+    "model": "gpt-5.4",
+    "choices": [
+        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}
+    ],
     "usage": {"prompt_tokens": 4000, "completion_tokens": 1, "total_tokens": 4001},
-}  # fmt: skip
+}
 
 FORKING: Final = """
 import os, sys, threading
@@ -74,7 +79,9 @@ def answered(reply: dict[str, Any] = REPLY) -> Callable[[str], object]:
     def answer(_: Any) -> Any:
         return HTTP.Response(200, json=reply)
 
-    client = openai.OpenAI(api_key="k", http_client=HTTP.Client(transport=HTTP.MockTransport(answer)))
+    client = openai.OpenAI(
+        api_key="k", http_client=HTTP.Client(transport=HTTP.MockTransport(answer))
+    )
     create: Any = client.chat.completions.create
 
     def call(text: str) -> object:
@@ -87,8 +94,12 @@ def test_forks_while_threads_call(tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
     done = subprocess.run(
         [sys.executable, "-c", FORKING, path, str(FORKS)],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=50 + 3 * FORKS,
-    )  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=50 + 3 * FORKS,
+    )
     codes, _, parents = done.stdout.strip().rpartition(" ")
     assert codes == "{0}"
     written = rows(path)
@@ -99,7 +110,9 @@ def test_forks_while_threads_call(tmp_path: Path) -> None:
     assert len({row["span_id"] for row in written}) == len(written)
 
 
-def test_loops_one_after_another(emulator_url: str, telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+def test_loops_one_after_another(
+    emulator_url: str, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
+) -> None:
     async def ask() -> None:
         async with openai.AsyncOpenAI(base_url=f"{emulator_url}/v1", api_key="k") as client:
             create: Any = client.chat.completions.create
@@ -122,7 +135,9 @@ async def left(url: str, kept: list[object]) -> None:
 
 def raised_in(record: logging.LogRecord) -> str:
     """The module whose code raised what is logged."""
-    frames = [frame for frame, _ in traceback.walk_tb(record.exc_info[2])] if record.exc_info else []
+    frames = (
+        [frame for frame, _ in traceback.walk_tb(record.exc_info[2])] if record.exc_info else []
+    )
     return str(frames[-1].f_globals["__name__"]) if frames else ""
 
 

@@ -23,8 +23,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as ser
 
 from promptcache.attributes import OUTCOME, READ_TOKENS
 from promptcache.emulator.server import running
-
-from .alerts_e2e.stage import free_port
+from tests.alerts_e2e.stage import free_port
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 APP = """
@@ -63,9 +62,16 @@ class Sink(service.TraceServiceServicer):
 
     def Export(self, request: Any, context: Any) -> Any:  # noqa: N802  # the name of the remote call
         for resource in request.resource_spans:
-            (name,) = (pair.value.string_value for pair in resource.resource.attributes if pair.key == "service.name")
+            (name,) = (
+                pair.value.string_value
+                for pair in resource.resource.attributes
+                if pair.key == "service.name"
+            )
             for span in (span for scope in resource.scope_spans for span in scope.spans):
-                values = {pair.key: pair.value.string_value or pair.value.int_value for pair in span.attributes}
+                values = {
+                    pair.key: pair.value.string_value or pair.value.int_value
+                    for pair in span.attributes
+                }
                 self.spans.append(values | {"service": name})
         return messages.ExportTraceServiceResponse()
 
@@ -75,7 +81,9 @@ class Sink(service.TraceServiceServicer):
             return
         assert path == "/v1/metrics"
         for resource in ExportMetricsServiceRequest.FromString(body).resource_metrics:
-            self.metrics |= {metric.name for scope in resource.scope_metrics for metric in scope.metrics}
+            self.metrics |= {
+                metric.name for scope in resource.scope_metrics for metric in scope.metrics
+            }
 
 
 @pytest.fixture
@@ -86,7 +94,10 @@ def over_http() -> Iterator[tuple[Sink, str]]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             sink.headers[self.path] = dict(self.headers)
-            sink.take(self.path, gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body)
+            sink.take(
+                self.path,
+                gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body,
+            )
             self.send_response(200)
             self.send_header("content-length", "0")
             self.end_headers()
@@ -116,10 +127,15 @@ def over_grpc() -> Iterator[tuple[Sink, str]]:
 def started(commands: str, folder: Path, model: str, **more: str) -> subprocess.Popen[str]:
     """The recipe, once its application has made its calls; it goes on until its standard input ends."""
     (folder / "app.py").write_text(APP)
-    around = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "OPENAI_API_KEY": "no-key-needed"}
+    around = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "OPENAI_API_KEY": "no-key-needed",
+    }
     env = os.environ | around | {"OPENAI_BASE_URL": f"{model}/v1"} | more
     pipe = subprocess.PIPE
-    shell = subprocess.Popen(["bash", "-ec", commands], cwd=folder, env=env, stdin=pipe, stdout=pipe, text=True)
+    shell = subprocess.Popen(
+        ["bash", "-ec", commands], cwd=folder, env=env, stdin=pipe, stdout=pipe, text=True
+    )
     assert shell.stdout is not None
     assert shell.stdout.readline() == "done\n"
     return shell
@@ -138,7 +154,9 @@ def arrived(sink: Sink) -> None:
     assert sink.spans[-1][READ_TOKENS] > 1024
 
 
-def test_jaeger_or_any_otlp_backend(over_grpc: tuple[Sink, str], model: str, tmp_path: Path) -> None:
+def test_jaeger_or_any_otlp_backend(
+    over_grpc: tuple[Sink, str], model: str, tmp_path: Path
+) -> None:
     sink, url = over_grpc
     printed = recipe("Jaeger")
     assert "http://localhost:4317" in printed
@@ -169,8 +187,12 @@ def test_phoenix(over_http: tuple[Sink, str], model: str, tmp_path: Path) -> Non
 
 def test_prometheus(model: str, tmp_path: Path) -> None:
     port = str(free_port())
-    with started(recipe("Prometheus"), tmp_path, model, OTEL_EXPORTER_PROMETHEUS_PORT=port) as shell:
-        with urllib.request.urlopen(f"http://localhost:{port}/metrics", timeout=5) as answer:  # loopback
+    with started(
+        recipe("Prometheus"), tmp_path, model, OTEL_EXPORTER_PROMETHEUS_PORT=port
+    ) as shell:
+        with urllib.request.urlopen(
+            f"http://localhost:{port}/metrics", timeout=5
+        ) as answer:  # loopback
             text = answer.read().decode()
         shell.communicate(timeout=30)
     asked = set(re.findall(r"promptcache_\w+_total", README))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from .compat.run import LEAST, PROJECT, ROOT, TOGETHER, untried
+from tests.compat.run import LEAST, PROJECT, ROOT, TOGETHER, untried
 
 SAID = " ".join((ROOT / "README.md").read_text().split())
 

@@ -42,8 +42,7 @@ from promptcache_exporters import figures, wording
 from promptcache_exporters.figures import By, Change, Report, Unpriced, collect
 from promptcache_exporters.html import as_html
 from promptcache_exporters.report import as_json, show
-
-from .rows import START, record
+from tests.rows import START, record
 
 COLD: dict[str, Any] = {OUTCOME: "cold", READ_TOKENS: 0, UNCACHED_TOKENS: 1000}
 UNPRICED: dict[str, Any] = {COST_AMOUNT: None, COST_WITHOUT_CACHE: None, COST_UNKNOWN: "model"}
@@ -66,14 +65,23 @@ MONEY = st.none() | st.floats(0, 10)
 CALLS = st.lists(
     st.fixed_dictionaries(
         {
-            OUTCOME: st.sampled_from(OUTCOMES), BATCH: st.sampled_from([None, True]), INPUT_TOKENS: TOKENS,
-            READ_TOKENS: TOKENS, WRITE_TOKENS: TOKENS, UNCACHED_TOKENS: TOKENS, OUTPUT_TOKENS: TOKENS,
-            COST_AMOUNT: MONEY, COST_WITHOUT_CACHE: MONEY, WASTED_USD: MONEY,
-            COST_UNKNOWN: st.none() | st.just("model"), PROVIDER: st.none() | st.sampled_from("ab"),
+            OUTCOME: st.sampled_from(OUTCOMES),
+            BATCH: st.sampled_from([None, True]),
+            INPUT_TOKENS: TOKENS,
+            READ_TOKENS: TOKENS,
+            WRITE_TOKENS: TOKENS,
+            UNCACHED_TOKENS: TOKENS,
+            OUTPUT_TOKENS: TOKENS,
+            COST_AMOUNT: MONEY,
+            COST_WITHOUT_CACHE: MONEY,
+            WASTED_USD: MONEY,
+            COST_UNKNOWN: st.none() | st.just("model"),
+            PROVIDER: st.none() | st.sampled_from("ab"),
         }
     ),
-    min_size=1, max_size=12,
-)  # fmt: skip
+    min_size=1,
+    max_size=12,
+)
 
 
 BLAMELESS = ("hit", "cold", "prewarm")
@@ -89,16 +97,38 @@ def recomputed(calls: list[dict[str, Any]]) -> dict[str, Any]:
     judged = [call for call in calls if call[OUTCOME] != "unreported" and not call[BATCH]]
     read, whole = (total(call[name] for call in judged) for name in (READ_TOKENS, INPUT_TOKENS))
     priced = [call for call in calls if call[COST_AMOUNT] is not None]
-    known = [call for call in calls if call[WASTED_USD] is not None or (call in priced and call[OUTCOME] in BLAMELESS)]
-    idle = [call for call in calls if call[OUTCOME] in ("error", "unreported") and not call[INPUT_TOKENS]]
+    known = [
+        call
+        for call in calls
+        if call[WASTED_USD] is not None or (call in priced and call[OUTCOME] in BLAMELESS)
+    ]
+    idle = [
+        call
+        for call in calls
+        if call[OUTCOME] in ("error", "unreported") and not call[INPUT_TOKENS]
+    ]
     complete = bool(known) and all(call in known or call in idle for call in calls)
-    names = {"input": INPUT_TOKENS, "read": READ_TOKENS, "write": WRITE_TOKENS, "uncached": UNCACHED_TOKENS}
-    pairs = [(it[COST_AMOUNT], it[COST_WITHOUT_CACHE]) for it in priced if it[COST_WITHOUT_CACHE] is not None]
+    names = {
+        "input": INPUT_TOKENS,
+        "read": READ_TOKENS,
+        "write": WRITE_TOKENS,
+        "uncached": UNCACHED_TOKENS,
+    }
+    pairs = [
+        (it[COST_AMOUNT], it[COST_WITHOUT_CACHE])
+        for it in priced
+        if it[COST_WITHOUT_CACHE] is not None
+    ]
     wasted = total(call[WASTED_USD] for call in calls)
-    unpriced = [it for it in calls if it[COST_AMOUNT] is None and (it[COST_UNKNOWN] or it[INPUT_TOKENS])]
+    unpriced = [
+        it for it in calls if it[COST_AMOUNT] is None and (it[COST_UNKNOWN] or it[INPUT_TOKENS])
+    ]
     return {
         "calls": len(calls),
-        **{f"{name}_tokens": total(call[attribute] for call in calls) for name, attribute in names.items()},
+        **{
+            f"{name}_tokens": total(call[attribute] for call in calls)
+            for name, attribute in names.items()
+        },
         "output_tokens": total(call[OUTPUT_TOKENS] for call in calls),
         "hit_rate": (read or 0) / whole if whole else None,
         "cost_usd": total(call[COST_AMOUNT] for call in calls),
@@ -128,22 +158,45 @@ def test_json_is_a_stable_interface(path: Path) -> None:
     record(path, {}, COLD, service="shop")
     record(path, {OUTCOME: "unreported", READ_TOKENS: None, **UNPRICED}, service="desk")
     shop = {
-        "calls": 2, "input_tokens": 2000, "read_tokens": 800, "write_tokens": 0, "uncached_tokens": 1200,
-        "output_tokens": 100, "hit_rate": 0.4, "cost_usd": 0.02, "without_cache_usd": 0.06,
-        "saved_usd": pytest.approx(0.04), "wasted_usd": 0.0, "unpriced_calls": 0,
-    }  # fmt: skip
+        "calls": 2,
+        "input_tokens": 2000,
+        "read_tokens": 800,
+        "write_tokens": 0,
+        "uncached_tokens": 1200,
+        "output_tokens": 100,
+        "hit_rate": 0.4,
+        "cost_usd": 0.02,
+        "without_cache_usd": 0.06,
+        "saved_usd": pytest.approx(0.04),
+        "wasted_usd": 0.0,
+        "unpriced_calls": 0,
+    }
     desk = dict.fromkeys(shop) | {
-        "calls": 1, "input_tokens": 1000, "write_tokens": 0, "uncached_tokens": 200, "output_tokens": 50,
+        "calls": 1,
+        "input_tokens": 1000,
+        "write_tokens": 0,
+        "uncached_tokens": 200,
+        "output_tokens": 50,
         "unpriced_calls": 1,
-    }  # fmt: skip
+    }
     totals = shop | {
-        "calls": 3, "input_tokens": 3000, "uncached_tokens": 1400, "output_tokens": 150, "wasted_usd": None,
+        "calls": 3,
+        "input_tokens": 3000,
+        "uncached_tokens": 1400,
+        "output_tokens": 150,
+        "wasted_usd": None,
         "unpriced_calls": 1,
-    }  # fmt: skip
+    }
     report = json.loads(as_json(collect(path)))
     unread = {"calls": 0, "tokens": 0, "wasted_usd": 0.0, "unpriced": 0}
     groups = [{"key": "shop"} | shop, {"key": "desk"} | desk]
-    assert report == {"totals": totals, "by": "service", "groups": groups, "unread": unread, "rent": None}
+    assert report == {
+        "totals": totals,
+        "by": "service",
+        "groups": groups,
+        "unread": unread,
+        "rent": None,
+    }
     assert list(report["totals"]) == list(shop)
 
 
@@ -157,7 +210,11 @@ def test_the_hit_rate_is_the_ratio_of_sums(path: Path) -> None:
     [
         (By.SERVICE, {}, "shop"),
         (By.MODEL, {RESPONSE_MODEL: "gpt-5.5-2026-01-01"}, "gpt-5.5"),
-        (By.MODEL, {REQUEST_MODEL: None, RESPONSE_MODEL: "gpt-5.5-2026-01-01"}, "gpt-5.5-2026-01-01"),
+        (
+            By.MODEL,
+            {REQUEST_MODEL: None, RESPONSE_MODEL: "gpt-5.5-2026-01-01"},
+            "gpt-5.5-2026-01-01",
+        ),
         (By.PREFIX, {PREFIX_HASH: "p1:00"}, "p1:00"),
         (By.FAMILY, {PREFIX_FAMILY: "p1:11"}, "p1:11"),
         (By.CALLSITE, {CODE_FILE: "app.py", CODE_LINE: 3, CODE_FUNCTION: "ask"}, "app.py:3 ask"),
@@ -187,13 +244,24 @@ def test_since_leaves_out_what_began_before(path: Path) -> None:
 
 def test_unpriced_calls_are_named(path: Path) -> None:
     usage = UNPRICED | {COST_UNKNOWN: "price", REQUEST_MODEL: "gpt-9"}
-    record(path, {}, UNPRICED, usage, usage, {COST_AMOUNT: None, COST_WITHOUT_CACHE: None, REQUEST_MODEL: "gpt-8"})
+    record(
+        path,
+        {},
+        UNPRICED,
+        usage,
+        usage,
+        {COST_AMOUNT: None, COST_WITHOUT_CACHE: None, REQUEST_MODEL: "gpt-8"},
+    )
     report = collect(path)
     assert report.unpriced == (
-        Unpriced("gpt-9", "price", 2), Unpriced("gpt-5.5", "model", 1), Unpriced("gpt-8", None, 1),
-    )  # fmt: skip
+        Unpriced("gpt-9", "price", 2),
+        Unpriced("gpt-5.5", "model", 1),
+        Unpriced("gpt-8", None, 1),
+    )
     assert sum(it.calls for it in report.unpriced) == report.totals.unpriced_calls == 4
-    assert "4 calls not in the cost: 2 gpt-9 (price), 1 gpt-5.5 (model)" in " ".join(shown(report).split())
+    assert "4 calls not in the cost: 2 gpt-9 (price), 1 gpt-5.5 (model)" in " ".join(
+        shown(report).split()
+    )
 
 
 def test_a_replaced_prefix_is_told(path: Path) -> None:
@@ -201,7 +269,9 @@ def test_a_replaced_prefix_is_told(path: Path) -> None:
     record(path, old, old, new | COLD, new | COLD)
     report = collect(path)
     assert report.changes == (Change("shop", "p1:old", "p1:new", START + 120, 0.8, 0.0),)
-    assert "prefix p1:new replaced p1:old, hit rate 80.0 % -> 0.0 %" in " ".join(shown(report).split())
+    assert "prefix p1:new replaced p1:old, hit rate 80.0 % -> 0.0 %" in " ".join(
+        shown(report).split()
+    )
     assert "replaced p1:old" in as_html(report)
 
 
@@ -291,7 +361,9 @@ def test_short(number: int | None, text: str) -> None:
     assert wording.short(number) == text
 
 
-@pytest.mark.parametrize(("share", "text"), [(None, "\u2013"), (1.0, "100.0 %"), (0.9999, "99.9 %"), (0.29, "29.0 %")])
+@pytest.mark.parametrize(
+    ("share", "text"), [(None, "\u2013"), (1.0, "100.0 %"), (0.9999, "99.9 %"), (0.29, "29.0 %")]
+)
 def test_percent_never_rounds_up_to_all(share: float | None, text: str) -> None:
     assert wording.percent(share) == text
 

@@ -30,13 +30,14 @@ from promptcache_exporters.figures import collect
 from promptcache_exporters.report import as_json
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 from promptcache_exporters.wording import summary
+from tests.calls import done
+from tests.calls_google import ASK, CLIENTS, GEMINI, LONG
+from tests.conftest import Telemetry
+from tests.rows import START, record, rows, span_of, tracers
 
-from .calls import done
-from .calls_google import ASK, CLIENTS, GEMINI, LONG
-from .conftest import Telemetry
-from .rows import START, record, rows, span_of, tracers
-
-pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
+)
 
 LATER, PAST = (datetime.fromtimestamp(time.time() + by, UTC).isoformat() for by in (3600, -3600))
 
@@ -50,12 +51,18 @@ def happened(path: Path, *events: dict[str, Any]) -> None:
     exporter = SQLiteSpanExporter(path)
     provider = tracers(exporter)
     for number, event in enumerate(events):
-        span_of(provider, {OPERATION: "create_cache", CACHE_NAME: "cachedContents/a", **event}, START + number)
+        span_of(
+            provider,
+            {OPERATION: "create_cache", CACHE_NAME: "cachedContents/a", **event},
+            START + number,
+        )
     provider.shutdown()
     record(path, {})
 
 
-def test_from_the_sdk_to_the_report(path: Path, emulator_url: str, instrumented: Callable[..., Telemetry]) -> None:
+def test_from_the_sdk_to_the_report(
+    path: Path, emulator_url: str, instrumented: Callable[..., Telemetry]
+) -> None:
     now = [time.time()]
     telemetry = instrumented(clock=lambda: now[0])
     telemetry.tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(path)))
@@ -73,8 +80,14 @@ async def _lives(url: str, now: list[float]) -> int:
     """One cache is called, looked at and deleted after a quarter of an hour's rent, one is renewed."""
     config = {"system_instruction": LONG, "contents": [ASK], "ttl": "3600s"}
     async with CLIENTS[next(iter(CLIENTS))](url) as client:
-        first, second = [await done(client.caches.create(model=GEMINI, config=config)) for _ in range(2)]
-        await done(client.models.generate_content(model=GEMINI, contents=ASK, config={"cached_content": first.name}))
+        first, second = [
+            await done(client.caches.create(model=GEMINI, config=config)) for _ in range(2)
+        ]
+        await done(
+            client.models.generate_content(
+                model=GEMINI, contents=ASK, config={"cached_content": first.name}
+            )
+        )
         await done(client.caches.get(name=first.name))
         await done(client.caches.update(name=second.name, config={"ttl": "7200s"}))
         now[0] += 900
@@ -103,11 +116,20 @@ def test_a_deletion_ends_it_under_its_short_name_too(path: Path) -> None:
 def test_rent_without_a_price_is_unknown_and_not_free(path: Path) -> None:
     happened(path, {CACHE_EXPIRES: LATER}, {OPERATION: "delete_cache", CACHE_NAME: "b"})
     assert collect(path).rent == rent.Rent(2, 0, 0, 0, 2)
-    assert dict(summary(collect(path)))["Rent"] == "$0.00 paid, $0.00 committed for 2 named caches, not known of 2"
+    assert (
+        dict(summary(collect(path)))["Rent"]
+        == "$0.00 paid, $0.00 committed for 2 named caches, not known of 2"
+    )
 
 
 @pytest.mark.parametrize(
-    "event", [{OPERATION: "get_cache"}, {ERROR_TYPE: "ClientError"}, {CACHE_NAME: None}, {OPERATION: "chat"}]
+    "event",
+    [
+        {OPERATION: "get_cache"},
+        {ERROR_TYPE: "ClientError"},
+        {CACHE_NAME: None},
+        {OPERATION: "chat"},
+    ],
 )
 def test_what_changes_no_cache_is_no_row(path: Path, event: dict[str, Any]) -> None:
     happened(path, event)
@@ -135,7 +157,13 @@ def test_a_file_of_before_has_no_rents_and_gains_them(path: Path) -> None:
 
 def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
     exporter = SQLiteSpanExporter(path)
-    given = {OPERATION: "create_cache", CACHE_NAME: "a", CACHE_EXPIRES: PAST, CACHE_COMMITTED: 0.5, OUTCOME: "hit"}
+    given = {
+        OPERATION: "create_cache",
+        CACHE_NAME: "a",
+        CACHE_EXPIRES: PAST,
+        CACHE_COMMITTED: 0.5,
+        OUTCOME: "hit",
+    }
     telemetry = Telemetry()
     span_of(telemetry.tracers, given)
     for _ in range(2):
@@ -146,4 +174,6 @@ def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
 
 @pytest.mark.parametrize("stamp", ["soon", None])
 def test_an_expiry_that_cannot_be_read_is_to_come(stamp: str | None) -> None:
-    assert rent.total([("a", "create_cache", stamp, 0.5, None, None)], time.time()) == rent.Rent(1, 0, 0.5, 0, 0)
+    assert rent.total([("a", "create_cache", stamp, 0.5, None, None)], time.time()) == rent.Rent(
+        1, 0, 0.5, 0, 0
+    )

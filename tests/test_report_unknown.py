@@ -27,9 +27,8 @@ from promptcache.attributes import (
 )
 from promptcache_exporters import store, table
 from promptcache_exporters.figures import By, collect
-
-from .rows import START, record
-from .test_report import UNPRICED, shown
+from tests.rows import START, record
+from tests.test_report import UNPRICED, shown
 
 
 @pytest.fixture
@@ -38,7 +37,15 @@ def path(tmp_path: Path) -> Path:
 
 
 NOTHING: dict[str, Any] = dict.fromkeys(
-    (INPUT_TOKENS, READ_TOKENS, WRITE_TOKENS, UNCACHED_TOKENS, OUTPUT_TOKENS, COST_AMOUNT, COST_WITHOUT_CACHE)
+    (
+        INPUT_TOKENS,
+        READ_TOKENS,
+        WRITE_TOKENS,
+        UNCACHED_TOKENS,
+        OUTPUT_TOKENS,
+        COST_AMOUNT,
+        COST_WITHOUT_CACHE,
+    )
 )
 
 
@@ -46,7 +53,11 @@ NOTHING: dict[str, Any] = dict.fromkeys(
 def test_a_call_of_which_nothing_is_known_leaves_the_waste_known(path: Path, outcome: str) -> None:
     record(path, {}, {}, {OUTCOME: outcome, **NOTHING})
     report = collect(path, By.SERVICE)
-    assert [report.totals.wasted_usd, report.groups[0].figures.wasted_usd, report.waste_unknown] == [0.0, 0.0, 0]
+    assert [
+        report.totals.wasted_usd,
+        report.groups[0].figures.wasted_usd,
+        report.waste_unknown,
+    ] == [0.0, 0.0, 0]
     assert collect(path, By.OUTCOME).groups[1].figures.wasted_usd is None
 
 
@@ -89,10 +100,14 @@ def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["cost_amount", "without_cache", "wasted_usd", "input_tokens"])
 @pytest.mark.parametrize("text", ["n/a", "0.5 USD", ""])
-def test_text_where_money_belongs_is_said_and_not_taken_for_nothing(path: Path, column: str, text: str) -> None:
+def test_text_where_money_belongs_is_said_and_not_taken_for_nothing(
+    path: Path, column: str, text: str
+) -> None:
     record(path, {}, {})
     connection = sqlite3.connect(path)
-    connection.execute(f"UPDATE {table.NAME} SET {column} = ? WHERE rowid = 2", (text,))  # our names
+    connection.execute(
+        f"UPDATE {table.NAME} SET {column} = ? WHERE rowid = 2", (text,)
+    )  # our names
     connection.commit()
     connection.close()
     with pytest.raises(store.UnusableError, match="a row holds text where a number belongs"):

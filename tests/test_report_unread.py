@@ -38,8 +38,7 @@ from promptcache_exporters.figures import By, collect
 from promptcache_exporters.report import as_json
 from promptcache_exporters.unread import Unread
 from promptcache_exporters.wording import advised, summary
-
-from .rows import START, record
+from tests.rows import START, record
 
 MODEL: Final = "claude-sonnet-4-5"
 NOTHING: Final = Unread()
@@ -58,21 +57,38 @@ def call(at: float, read: int = 0, write: int = 0, **more: Any) -> tuple[float, 
     request = Request("w", "anthropic", "chat", MODEL, None, None, False, {}, b"", START + at)
     cost = Book.load(None).cost(request, Facts(model=MODEL), usage)
     known = {
-        OUTCOME: "hit" if read else "cold", PROVIDER: "anthropic", REQUEST_MODEL: MODEL, RESPONSE_MODEL: MODEL,
-        INPUT_TOKENS: usage.input, READ_TOKENS: read, WRITE_TOKENS: write, UNCACHED_TOKENS: 200,
-        WRITE_TOKENS_BY_TTL[ttl]: write, COST_AMOUNT: cost.amount, COST_WITHOUT_CACHE: cost.without_cache,
-        COST_INPUT: cost.parts.get("input"), COST_READ: cost.parts.get("cache_read"),
-        COST_WRITE: cost.parts.get("cache_write"), COST_OUTPUT: cost.parts.get("output"), TOOLS_HASH: "p1:t",
-        SYSTEM_HASH: "p1:s", PREFIX_FAMILY: "p1:f",
-    }  # fmt: skip
+        OUTCOME: "hit" if read else "cold",
+        PROVIDER: "anthropic",
+        REQUEST_MODEL: MODEL,
+        RESPONSE_MODEL: MODEL,
+        INPUT_TOKENS: usage.input,
+        READ_TOKENS: read,
+        WRITE_TOKENS: write,
+        UNCACHED_TOKENS: 200,
+        WRITE_TOKENS_BY_TTL[ttl]: write,
+        COST_AMOUNT: cost.amount,
+        COST_WITHOUT_CACHE: cost.without_cache,
+        COST_INPUT: cost.parts.get("input"),
+        COST_READ: cost.parts.get("cache_read"),
+        COST_WRITE: cost.parts.get("cache_write"),
+        COST_OUTPUT: cost.parts.get("output"),
+        TOOLS_HASH: "p1:t",
+        SYSTEM_HASH: "p1:s",
+        PREFIX_FAMILY: "p1:f",
+    }
     return START + at, known | {_SHORT[name]: value for name, value in more.items()}
 
 
 _SHORT: Final = {
-    "tools": TOOLS_HASH, "system": SYSTEM_HASH, "family": PREFIX_FAMILY, "missed": MISSED_TOKENS, "batch": BATCH,
-    "model": RESPONSE_MODEL, "paid": COST_WRITE,
+    "tools": TOOLS_HASH,
+    "system": SYSTEM_HASH,
+    "family": PREFIX_FAMILY,
+    "missed": MISSED_TOKENS,
+    "batch": BATCH,
+    "model": RESPONSE_MODEL,
+    "paid": COST_WRITE,
     "split": WRITE_TOKENS_BY_TTL["5m"],
-}  # fmt: skip
+}
 
 
 def unread(path: Path, *calls: tuple[float, Mapping[str, Any]]) -> Unread:
@@ -110,7 +126,9 @@ def test_what_was_read_or_kept_long_pays_its_own_price(path: Path) -> None:
         call(WIDELY / 2, read=2000, batch=True),  # whenever that was
     ],
 )
-def test_a_write_that_may_have_been_read_is_not_counted(path: Path, reader: tuple[float, Mapping[str, Any]]) -> None:
+def test_a_write_that_may_have_been_read_is_not_counted(
+    path: Path, reader: tuple[float, Mapping[str, Any]]
+) -> None:
     assert unread(path, call(0, write=2000), reader) == NOTHING
 
 
@@ -124,19 +142,31 @@ def test_a_write_that_may_have_been_read_is_not_counted(path: Path, reader: tupl
         call(-60, read=2000),
     ],
 )
-def test_a_call_that_cannot_have_read_it_saves_nothing(path: Path, other: tuple[float, Mapping[str, Any]]) -> None:
+def test_a_call_that_cannot_have_read_it_saves_nothing(
+    path: Path, other: tuple[float, Mapping[str, Any]]
+) -> None:
     assert unread(path, call(0, write=2000), other).tokens == 2000
 
 
 def test_only_what_reads_further_reads_the_write(path: Path) -> None:
-    assert unread(path, call(0, read=3000, write=500), call(60, read=3000), call(90, read=2000)).tokens == 500
-    assert unread(path, call(WIDELY / 2, read=3000, write=700), call(WIDELY / 2 + 60, read=3100)).tokens == 500
+    assert (
+        unread(path, call(0, read=3000, write=500), call(60, read=3000), call(90, read=2000)).tokens
+        == 500
+    )
+    assert (
+        unread(
+            path, call(WIDELY / 2, read=3000, write=700), call(WIDELY / 2 + 60, read=3100)
+        ).tokens
+        == 500
+    )
 
 
 def test_without_tools_the_system_prompt_or_the_family_must_be_the_same(path: Path) -> None:
     plain: dict[str, Any] = {"tools": None}
     others: list[dict[str, Any]] = [{"system": "p1:z"}, {"family": "p1:y"}]
-    assert unread(path, call(0, write=900, **plain), call(9, read=900, system="p1:z", family="p1:y", **plain)).calls
+    assert unread(
+        path, call(0, write=900, **plain), call(9, read=900, system="p1:z", family="p1:y", **plain)
+    ).calls
     for number, same in enumerate(others, 1):
         at = 9000.0 * number
         found = unread(path, call(at, write=900, **plain), call(at + 9, read=900, **plain, **same))
@@ -158,7 +188,9 @@ def test_before_its_time_is_up_nothing_is_said(path: Path) -> None:
 
 
 def test_what_is_charged_as_missed_is_not_charged_again(path: Path) -> None:
-    assert unread(path, call(0, write=2000, missed=500)).wasted_usd == pytest.approx(1500 * SURCHARGE)
+    assert unread(path, call(0, write=2000, missed=500)).wasted_usd == pytest.approx(
+        1500 * SURCHARGE
+    )
 
 
 def test_a_write_without_a_price_is_counted_and_its_money_unknown(path: Path) -> None:
@@ -169,7 +201,9 @@ def test_a_write_without_a_price_is_counted_and_its_money_unknown(path: Path) ->
     assert "at least $0.000750 more than plain input" in dict(summary(collect(path)))["Unread"]
 
 
-def test_where_calls_may_be_missing_nothing_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_calls_may_be_missing_nothing_is_said(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     for at, known in (call(0, write=2000), call(WIDELY)):
@@ -184,8 +218,11 @@ def test_the_report_says_it_with_advice(path: Path) -> None:
     assert dict(summary(report))["Unread"] == text
     assert dict(advised(report))["write_never_read"].startswith("What was written was never read")
     assert json.loads(as_json(report))["unread"] == {
-        "calls": 1, "tokens": 2000, "wasted_usd": pytest.approx(0.0015), "unpriced": 0,
-    }  # fmt: skip
+        "calls": 1,
+        "tokens": 2000,
+        "wasted_usd": pytest.approx(0.0015),
+        "unpriced": 0,
+    }
     many = replace(report, totals=replace(report.totals, calls=100_001))
     assert "that 1 call of the last 100,000 wrote" in dict(summary(many))["Unread"]
     record(path, call(2 * WIDELY)[1], at=START + 2 * WIDELY)

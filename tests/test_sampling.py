@@ -16,8 +16,7 @@ from opentelemetry.trace import (
 
 from promptcache_exporters import sampling
 from promptcache_exporters.sqlite import SQLiteSpanExporter
-
-from .rows import HIT, record, rows, tracers
+from tests.rows import HIT, record, rows, tracers
 
 
 @pytest.fixture
@@ -36,7 +35,10 @@ def described(sampler: Sampler) -> str:
         (described(ParentBased(ALWAYS_ON)), 1.0),
         (described(TraceIdRatioBased(0.25)), 0.25),
         (described(ParentBased(TraceIdRatioBased(0.5))), 0.5),
-        ("ParentBased{root:TraceIdRatioBased{0.5},remoteParentSampled:TraceIdRatioBased{0.1}}", 0.1),
+        (
+            "ParentBased{root:TraceIdRatioBased{0.5},remoteParentSampled:TraceIdRatioBased{0.1}}",
+            0.1,
+        ),
         ("traceidratio{0.1}", 0.1),
         ("parentbased_traceidratio{nonsense}", 1.0),
         ("parentbased_always_on{}", 1.0),
@@ -56,13 +58,17 @@ def test_sampling_by_environment_is_recorded(path: Path, monkeypatch: pytest.Mon
     assert [row["sample_ratio"] for row in rows(path)] == [0.1]
 
 
-@pytest.mark.parametrize(("state", "share"), [("th:c", 0.25), ("rv:1;th:8", 0.5), ("th:0", 1.0), ("th:zz", 1.0)])
+@pytest.mark.parametrize(
+    ("state", "share"), [("th:c", 0.25), ("rv:1;th:8", 0.5), ("th:0", 1.0), ("th:zz", 1.0)]
+)
 def test_the_trace_state_of_an_earlier_service_wins(path: Path, state: str, share: float) -> None:
     parent = SpanContext(1, 2, True, TraceFlags(TraceFlags.SAMPLED), TraceState([("ot", state)]))
     exporter = SQLiteSpanExporter(path)
     provider = tracers(exporter, sampler=ParentBased(ALWAYS_ON))
     tracer = provider.get_tracer("test")
-    tracer.start_span("chat", set_span_in_context(NonRecordingSpan(parent)), attributes=dict(HIT)).end()
+    tracer.start_span(
+        "chat", set_span_in_context(NonRecordingSpan(parent)), attributes=dict(HIT)
+    ).end()
     provider.shutdown()
     (row,) = rows(path)
     assert (row["sample_ratio"], row["parent_span_id"]) == (share, "0" * 15 + "2")

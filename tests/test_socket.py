@@ -13,11 +13,13 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
-from .calls import MODEL, SYSTEM
-from .conftest import Telemetry
+from tests.calls import MODEL, SYSTEM
+from tests.conftest import Telemetry
 
 # openai 3.52 opens its connections in a way that websockets 17 deprecates.
-pytestmark = pytest.mark.filterwarnings("ignore:connect\\(\\) must be used as a context manager:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:connect\\(\\) must be used as a context manager:DeprecationWarning"
+)
 
 USAGE = {
     "input_tokens": 2000,
@@ -31,11 +33,13 @@ REALTIME_USAGE = {
     "output_tokens": 20,
     "total_tokens": 320,
     "input_token_details": {
-        "text_tokens": 100, "audio_tokens": 200, "cached_tokens": 128,
+        "text_tokens": 100,
+        "audio_tokens": 200,
+        "cached_tokens": 128,
         "cached_tokens_details": {"text_tokens": 64, "audio_tokens": 64},
     },
     "output_token_details": {"audio_tokens": 15, "text_tokens": 5},
-}  # fmt: skip
+}
 
 
 def responses(socket: ServerConnection) -> None:
@@ -45,15 +49,31 @@ def responses(socket: ServerConnection) -> None:
         asked = json.loads(message)
         stream = {"stream_id": asked["stream_id"]} if "stream_id" in asked else {}
         if asked.get("input") == "refuse":
-            socket.send(json.dumps({"type": "error", "code": "conversation_full", "message": "m", **stream}))
+            socket.send(
+                json.dumps({"type": "error", "code": "conversation_full", "message": "m", **stream})
+            )
             continue
-        response = {"id": f"resp_{number}", "object": "response", "model": MODEL, "status": "in_progress"}
+        response = {
+            "id": f"resp_{number}",
+            "object": "response",
+            "model": MODEL,
+            "status": "in_progress",
+        }
         socket.send(json.dumps({"type": "response.created", "response": response, **stream}))
         if asked.get("input") == "hang up":
             return
-        delta = {"type": "response.output_text.delta", "delta": '"response":', "item_id": "i", **stream}
+        delta = {
+            "type": "response.output_text.delta",
+            "delta": '"response":',
+            "item_id": "i",
+            **stream,
+        }
         ended = json.dumps(
-            {"type": "response.completed", "response": {**response, "status": "completed", "usage": USAGE}, **stream}
+            {
+                "type": "response.completed",
+                "response": {**response, "status": "completed", "usage": USAGE},
+                **stream,
+            }
         )
         socket.send(json.dumps(delta))
         if asked.get("stream_id") == "late":
@@ -69,8 +89,14 @@ def realtime(socket: ServerConnection) -> None:
     for number, message in enumerate(socket):
         kinds = ["asked", "unasked"] if json.loads(message)["type"] == "response.create" else []
         for kind in kinds:
-            response = {"id": f"{kind}_{number}", "object": "realtime.response", "status": "in_progress"}
-            socket.send(json.dumps({"type": "response.created", "event_id": "e", "response": response}))
+            response = {
+                "id": f"{kind}_{number}",
+                "object": "realtime.response",
+                "status": "in_progress",
+            }
+            socket.send(
+                json.dumps({"type": "response.created", "event_id": "e", "response": response})
+            )
             delta = {
                 "type": "response.output_text.delta",
                 "response_id": response["id"],
@@ -106,10 +132,14 @@ def until(connection: Any, kind: str, times: int = 1) -> None:
 
 
 def ask(connection: Any, **more: Any) -> None:
-    connection.send({"type": "response.create", "model": MODEL, "instructions": SYSTEM, "input": "hi", **more})
+    connection.send(
+        {"type": "response.create", "model": MODEL, "instructions": SYSTEM, "input": "hi", **more}
+    )
 
 
-def test_each_response_on_a_connection_is_a_call(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_each_response_on_a_connection_is_a_call(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     with client.responses.connect() as connection:
         for _ in range(2):
             ask(connection)
@@ -133,7 +163,9 @@ def test_interleaved_responses_are_told_apart(client: openai.OpenAI, telemetry: 
     assert (late["gen_ai.response.id"], late["gen_ai.request.model"]) == ("resp_0", "gpt-5.5")
 
 
-def test_a_connection_that_breaks_ends_its_calls(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_a_connection_that_breaks_ends_its_calls(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     with client.responses.connect() as connection:
         ask(connection, input="hang up")
         until(connection, "response.created")
@@ -150,7 +182,10 @@ def test_a_refused_request_shifts_no_later_one(client: openai.OpenAI, telemetry:
         ask(connection)
         until(connection, "response.completed")
     refused, answered = [span.attributes or {} for span in telemetry.spans]
-    assert (refused["gen_ai.request.model"], refused["error.type"]) == ("gpt-5.5", "conversation_full")
+    assert (refused["gen_ai.request.model"], refused["error.type"]) == (
+        "gpt-5.5",
+        "conversation_full",
+    )
     assert refused["promptcache.outcome"] == "error"
     assert (answered["gen_ai.request.model"], answered["promptcache.read_tokens"]) == (MODEL, 1920)
 
@@ -176,7 +211,9 @@ async def test_the_async_connection_too(client: openai.OpenAI, telemetry: Teleme
 def test_realtime_counts_what_was_asked_and_what_was_not(telemetry: Telemetry) -> None:
     with (
         serving(realtime) as url,
-        openai.OpenAI(base_url=url, websocket_base_url=url.replace("http", "ws"), api_key="k") as client,
+        openai.OpenAI(
+            base_url=url, websocket_base_url=url.replace("http", "ws"), api_key="k"
+        ) as client,
         client.realtime.connect(model="gpt-realtime-2") as connection,
     ):
         connection.send({"type": "input_audio_buffer.commit"})

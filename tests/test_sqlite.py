@@ -34,8 +34,7 @@ from promptcache.attributes import (
 )
 from promptcache_exporters import schema, store, table
 from promptcache_exporters.sqlite import SQLiteSpanExporter
-
-from .rows import HIT, START, record, rows, span_of, spans, tracers
+from tests.rows import HIT, START, record, rows, span_of, spans, tracers
 
 
 @pytest.fixture
@@ -44,18 +43,44 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_call_is_one_typed_row(path: Path) -> None:
-    record(path, {
-        CODE_FILE: "app.py", CODE_LINE: 7, REQUEST_STREAM: True, FINISH_REASONS: ("stop",),
-        PREFIX_BREAKPOINTS: ("system[0] 1h",), MISS_CONFIDENCE: 1, WRITE_TOKENS_BY_TTL["1h"]: 3,
-    })  # fmt: skip
+    record(
+        path,
+        {
+            CODE_FILE: "app.py",
+            CODE_LINE: 7,
+            REQUEST_STREAM: True,
+            FINISH_REASONS: ("stop",),
+            PREFIX_BREAKPOINTS: ("system[0] 1h",),
+            MISS_CONFIDENCE: 1,
+            WRITE_TOKENS_BY_TTL["1h"]: 3,
+        },
+    )
     (row,) = rows(path)
     expected = {
-        "time": START, "service": "shop", "provider": "openai", "request_model": "gpt-5.5", "outcome": "hit",
-        "batch": 0, "input_tokens": 1000, "read_tokens": 800, "uncached_tokens": 200, "output_tokens": 50,
-        "write_1h_tokens": 3, "write_5m_tokens": None, "cost_amount": 0.01, "code_file": "app.py", "code_line": 7,
-        "stream": 1, "finish_reasons": '["stop"]', "prefix_breakpoints": '["system[0] 1h"]', "miss_confidence": 1.0,
-        "duration": 2.0, "first_chunk": None, "sample_ratio": 1.0, "parent_span_id": None,
-    }  # fmt: skip
+        "time": START,
+        "service": "shop",
+        "provider": "openai",
+        "request_model": "gpt-5.5",
+        "outcome": "hit",
+        "batch": 0,
+        "input_tokens": 1000,
+        "read_tokens": 800,
+        "uncached_tokens": 200,
+        "output_tokens": 50,
+        "write_1h_tokens": 3,
+        "write_5m_tokens": None,
+        "cost_amount": 0.01,
+        "code_file": "app.py",
+        "code_line": 7,
+        "stream": 1,
+        "finish_reasons": '["stop"]',
+        "prefix_breakpoints": '["system[0] 1h"]',
+        "miss_confidence": 1.0,
+        "duration": 2.0,
+        "first_chunk": None,
+        "sample_ratio": 1.0,
+        "parent_span_id": None,
+    }
     assert {name: row[name] for name in expected} == expected
     assert (len(row["trace_id"]), len(row["span_id"])) == (32, 16)
 
@@ -69,7 +94,9 @@ def test_only_judged_calls_are_rows(path: Path) -> None:
     provider = tracers(SQLiteSpanExporter(path))
     span_of(provider, {USAGE_INPUT: 5, REQUEST_MODEL: "an agent's span"})
     assert not path.exists()
-    span_of(provider, {**HIT, USAGE_INPUT: 99_999})  # a foreign span may count otherwise under the standard name
+    span_of(
+        provider, {**HIT, USAGE_INPUT: 99_999}
+    )  # a foreign span may count otherwise under the standard name
     provider.shutdown()
     assert [row["input_tokens"] for row in rows(path)] == [1000]
 
@@ -85,21 +112,35 @@ def test_a_span_exported_twice_counts_once(path: Path) -> None:
 
 
 HOSTILE = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.binary(), st.tuples(st.integers(), st.integers()),
-    st.text(st.sampled_from("a\u00e9\ud800\0")), st.just("x" * 100_000),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.binary(),
+    st.tuples(st.integers(), st.integers()),
+    st.text(st.sampled_from("a\u00e9\ud800\0")),
+    st.just("x" * 100_000),
+)
 
 
 # Hypothesis first reads the constants of our sources, which a busy machine takes for slow input.
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
-@given(st.dictionaries(st.sampled_from([*HIT, REQUEST_STREAM, FINISH_REASONS, CODE_LINE, ERROR_TYPE]), HOSTILE))
+@given(
+    st.dictionaries(
+        st.sampled_from([*HIT, REQUEST_STREAM, FINISH_REASONS, CODE_LINE, ERROR_TYPE]), HOSTILE
+    )
+)
 def test_hostile_attributes_never_fail_a_batch(attributes: dict[str, Any]) -> None:
     (span,) = spans(attributes)
     connection = sqlite3.connect(":memory:")
     connection.execute(schema.CALLS.create)
     connection.execute(schema.CALLS.insert, schema.CALLS.row(span))
-    connection.execute(f"SELECT sum(input_tokens), sum(cost_amount) FROM {table.NAME}").fetchone()  # our name
-    (size,) = connection.execute(f"SELECT max(length(request_model)) FROM {table.NAME}").fetchone()  # our name
+    connection.execute(
+        f"SELECT sum(input_tokens), sum(cost_amount) FROM {table.NAME}"
+    ).fetchone()  # our name
+    (size,) = connection.execute(
+        f"SELECT max(length(request_model)) FROM {table.NAME}"
+    ).fetchone()  # our name
     connection.close()
     assert (size or 0) <= table.LONGEST
 
@@ -118,7 +159,9 @@ def test_texts_are_made_harmless() -> None:
     assert table.clean("a\0b\ud800") == "a?b?"
 
 
-def test_nothing_is_opened_before_the_first_call(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_opened_before_the_first_call(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OTEL_PROMPTCACHE_DB", str(path))
     exporter = SQLiteSpanExporter()
     assert exporter.path == path
@@ -128,7 +171,9 @@ def test_nothing_is_opened_before_the_first_call(path: Path, monkeypatch: pytest
     assert not path.exists()
 
 
-def test_the_path_does_not_follow_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_path_does_not_follow_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("OTEL_PROMPTCACHE_DB", raising=False)
     monkeypatch.chdir(tmp_path)
     exporter = SQLiteSpanExporter()
@@ -161,7 +206,11 @@ def test_only_the_columns_reach_the_file(path: Path) -> None:
     canary = "canary-7c1f"
     exporter = SQLiteSpanExporter(path)
     provider = tracers(exporter)
-    attributes = {**HIT, "gen_ai.input.messages": canary, "http.request.header.authorization": canary}
+    attributes = {
+        **HIT,
+        "gen_ai.input.messages": canary,
+        "http.request.header.authorization": canary,
+    }
     span = provider.get_tracer(canary).start_span(canary, attributes=attributes)
     span.add_event(canary, {"exception.message": canary})
     span.record_exception(ValueError(canary))
@@ -178,7 +227,9 @@ def test_only_the_columns_reach_the_file(path: Path) -> None:
 
 def test_an_older_file_gains_the_columns_it_lacks(path: Path) -> None:
     connection = sqlite3.connect(path)
-    connection.execute(f"CREATE TABLE {table.NAME} (time REAL NOT NULL, trace_id TEXT, span_id TEXT, service TEXT)")
+    connection.execute(
+        f"CREATE TABLE {table.NAME} (time REAL NOT NULL, trace_id TEXT, span_id TEXT, service TEXT)"
+    )
     connection.execute(f"INSERT INTO {table.NAME} VALUES (1.5, 'a', 'b', 'old')")  # our name
     connection.execute(f"PRAGMA application_id = {store.APPLICATION_ID}")
     connection.execute("PRAGMA user_version = 4")
@@ -191,9 +242,12 @@ def test_an_older_file_gains_the_columns_it_lacks(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("pragma", "kind"), [("user_version = 100000", "newer"), ("application_id = 7", "another application")]
+    ("pragma", "kind"),
+    [("user_version = 100000", "newer"), ("application_id = 7", "another application")],
 )
-def test_files_of_others_are_not_touched(path: Path, caplog: pytest.LogCaptureFixture, pragma: str, kind: str) -> None:
+def test_files_of_others_are_not_touched(
+    path: Path, caplog: pytest.LogCaptureFixture, pragma: str, kind: str
+) -> None:
     record(path, {})
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA {pragma}")
@@ -206,7 +260,9 @@ def test_files_of_others_are_not_touched(path: Path, caplog: pytest.LogCaptureFi
     assert [kind in record.message for record in caplog.records] == [True]
 
 
-def test_a_database_of_somebody_else_is_not_touched(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_database_of_somebody_else_is_not_touched(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE customers (name)")
     connection.close()

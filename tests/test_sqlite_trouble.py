@@ -18,8 +18,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from promptcache_exporters import sqlite as exporting
 from promptcache_exporters import store, table
 from promptcache_exporters.sqlite import SQLiteSpanExporter
-
-from .rows import HIT, record, rows, span_of, spans, tracers
+from tests.rows import HIT, record, rows, span_of, spans, tracers
 
 
 @pytest.fixture
@@ -32,7 +31,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "PATIENCE", 0.1)
 
 
-def test_a_corrupt_file_is_said_once_and_left_alone(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_corrupt_file_is_said_once_and_left_alone(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path.write_bytes(b"this is no database" * 1000)
     provider = tracers(SQLiteSpanExporter(path))
     for _ in range(3):
@@ -54,7 +55,9 @@ def test_a_path_that_cannot_be_written_is_said_once(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_locked_file_delays_little_and_recovers(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_locked_file_delays_little_and_recovers(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     record(path, {})
     other = sqlite3.connect(path, isolation_level=None)
     exporter = SQLiteSpanExporter(path)
@@ -108,7 +111,9 @@ def rotate(path: Path) -> None:
 
 
 @pytest.mark.parametrize("vanish", [Path.unlink, rotate])
-def test_a_file_that_was_deleted_or_rotated_is_made_anew(path: Path, vanish: Callable[[Path], None]) -> None:
+def test_a_file_that_was_deleted_or_rotated_is_made_anew(
+    path: Path, vanish: Callable[[Path], None]
+) -> None:
     exporter = SQLiteSpanExporter(path)
     exporter.export(spans({}, {}))
     vanish(path)
@@ -143,8 +148,10 @@ provider.shutdown()
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(  # our own interpreter and code
         [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
-        cwd=ROOT, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
 
 
 def run(code: str, *arguments: object) -> str:
@@ -158,7 +165,9 @@ def test_many_open_the_same_new_file_at_once(tmp_path: Path) -> None:
     for attempt in range(20):
         path = tmp_path / f"{attempt}.db"
         exporters = [SQLiteSpanExporter(path) for _ in range(6)]
-        threads = [threading.Thread(target=exporter.export, args=[spans({})]) for exporter in exporters]
+        threads = [
+            threading.Thread(target=exporter.export, args=[spans({})]) for exporter in exporters
+        ]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -197,7 +206,9 @@ def test_a_killed_process_loses_only_what_it_had_not_exported(path: Path) -> Non
 
 def test_the_batch_processor_flushes_on_shutdown_from_many_threads(path: Path) -> None:
     provider = tracers(SQLiteSpanExporter(path))
-    provider.add_span_processor(BatchSpanProcessor(SQLiteSpanExporter(path.with_name("batched.db"))))
+    provider.add_span_processor(
+        BatchSpanProcessor(SQLiteSpanExporter(path.with_name("batched.db")))
+    )
 
     def write() -> None:
         for _ in range(25):
@@ -247,7 +258,9 @@ def test_forks_under_load_share_no_connection(path: Path) -> None:
     assert [row["request_model"] for row in rows(path)].count("child") == 20
 
 
-def test_a_child_forked_amid_a_batch_keeps_its_hands_off(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_child_forked_amid_a_batch_keeps_its_hands_off(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     exporter = SQLiteSpanExporter(path)
     exporter.export(spans({}))
     lock = exporter._lock  # pyright: ignore[reportPrivateUsage]  # as a thread that is writing holds it

@@ -13,10 +13,9 @@ from typing import Any
 import pytest
 
 from promptcache.emulator.engine import Emulator
-
-from .calls import done, each
-from .conftest import Telemetry
-from .kits import KITS, Kit
+from tests.calls import done, each
+from tests.conftest import Telemetry
+from tests.kits import KITS, Kit
 
 CASES = [
     pytest.param((kit, kind, start), id=f"{kit.name}-{kind}-{start.__name__}")
@@ -53,7 +52,9 @@ async def start(request: pytest.FixtureRequest, emulator_url: str) -> AsyncItera
 async def some(stream: Any, count: int) -> None:
     """Reads the first items of a stream."""
     for _ in range(count):
-        items = stream if hasattr(stream, "__next__") or hasattr(stream, "__anext__") else iter(stream)
+        items = (
+            stream if hasattr(stream, "__next__") or hasattr(stream, "__anext__") else iter(stream)
+        )
         if hasattr(items, "__next__"):
             next(items)
         else:
@@ -86,7 +87,9 @@ async def test_exhausted(start: Start, telemetry: Telemetry) -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 @pytest.mark.parametrize("times", [1, 2])
-async def test_closed(count: int, times: int, start: Start, emulator: Emulator, telemetry: Telemetry) -> None:
+async def test_closed(
+    count: int, times: int, start: Start, emulator: Emulator, telemetry: Telemetry
+) -> None:
     stream = await start()
     await some(stream, count)
     assert not telemetry.spans
@@ -100,7 +103,9 @@ async def test_closed(count: int, times: int, start: Start, emulator: Emulator, 
 
 
 @pytest.mark.parametrize("count", [0, 1])
-async def test_abandoned(count: int, start: Start, emulator: Emulator, telemetry: Telemetry) -> None:
+async def test_abandoned(
+    count: int, start: Start, emulator: Emulator, telemetry: Telemetry
+) -> None:
     async def abandon() -> None:
         await some(await start(), count)
 
@@ -124,11 +129,17 @@ async def test_a_server_that_fails_in_mid_stream(
     await close(stream)
     assert telemetry.attributes["promptcache.stream.completed"] is False
     assert telemetry.metric("promptcache.calls") == 1
-    assert telemetry.attributes.get("error.type", "") in {failed, "unavailable", "RemoteProtocolError"}
+    assert telemetry.attributes.get("error.type", "") in {
+        failed,
+        "unavailable",
+        "RemoteProtocolError",
+    }
 
 
 @pytest.mark.parametrize("status", ["429", "500"])
-async def test_a_refused_stream(status: str, start: Start, emulator: Emulator, telemetry: Telemetry) -> None:
+async def test_a_refused_stream(
+    status: str, start: Start, emulator: Emulator, telemetry: Telemetry
+) -> None:
     emulator.faults.add(status, times=3)  # the generator's client of google-genai 2.0 tries again
     with pytest.raises(Exception) as refused:  # noqa: PT011  # each SDK has its own
         await some(await start(), 1)

@@ -20,13 +20,14 @@ import wrapt
 
 from promptcache import PromptCacheInstrumentor
 from promptcache.patch.sdks import ROWS, targets
-
-from .calls import CHAT, done, each
-from .conftest import Telemetry
-from .kits import KITS, Kit
+from tests.calls import CHAT, done, each
+from tests.conftest import Telemetry
+from tests.kits import KITS, Kit
 
 # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
-pytestmark = pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
+)
 
 
 class Place(NamedTuple):
@@ -59,7 +60,9 @@ def _places() -> Iterator[Place]:
 
 
 PLACES: Final = tuple(_places())
-CASES: Final = [pytest.param(kit, kind, id=f"{kit.name}-{kind}") for kit in KITS for kind in kit.clients]
+CASES: Final = [
+    pytest.param(kit, kind, id=f"{kit.name}-{kind}") for kit in KITS for kind in kit.clients
+]
 
 
 def functions() -> list[Any]:
@@ -90,8 +93,15 @@ def test_on_and_off_a_thousand_times_restores_the_identical_functions() -> None:
 
 def described(function: Any) -> list[Any]:
     """All that an application, its tools and its reader can ask of a function."""
-    kinds = (inspect.isfunction, inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
-    named = [getattr(function, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")]
+    kinds = (
+        inspect.isfunction,
+        inspect.iscoroutinefunction,
+        inspect.isgeneratorfunction,
+        inspect.isasyncgenfunction,
+    )
+    named = [
+        getattr(function, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")
+    ]
     return [
         *named,
         function.__annotations__,
@@ -103,7 +113,9 @@ def described(function: Any) -> list[Any]:
 
 def test_signatures_kinds_and_help_stay(telemetry: Telemetry) -> None:
     classes = sorted({place.owner for place in PLACES}, key=repr)
-    assert [pydoc.render_doc(owner) for owner in classes], "which gives some classes their annotations"
+    assert [pydoc.render_doc(owner) for owner in classes], (
+        "which gives some classes their annotations"
+    )
     on, standing = [described(function) for function in functions()], functions()
     helped = [pydoc.render_doc(owner) for owner in classes]
     PromptCacheInstrumentor().uninstrument()
@@ -115,7 +127,9 @@ def test_signatures_kinds_and_help_stay(telemetry: Telemetry) -> None:
 def test_functions_are_pickled_by_their_name(telemetry: Telemetry) -> None:
     plain = [place for place in PLACES if place.owner.__qualname__ == place.owner.__name__]
     pickled = [pickle.dumps(place.function) for place in plain]
-    assert all(pickle.loads(kept) is place.function for kept, place in zip(pickled, plain, strict=True))
+    assert all(
+        pickle.loads(kept) is place.function for kept, place in zip(pickled, plain, strict=True)
+    )
     PromptCacheInstrumentor().uninstrument()
     assert pickled == [pickle.dumps(place.function) for place in plain]
 
@@ -137,10 +151,15 @@ async def test_clients_are_what_they_were(
         async with kit.clients[kind](emulator_url) as client:
             made: Any = client
             steps = (
-                lambda: copy.copy(client), lambda: client.with_options(timeout=9), lambda: client.copy(),
-                lambda: pickle.dumps(client), lambda: pickle.dumps(client.close),
-            )  # fmt: skip
-            names = [base.__qualname__ for base in made.__class__.__mro__]  # botocore makes a class for every client
+                lambda: copy.copy(client),
+                lambda: client.with_options(timeout=9),
+                lambda: client.copy(),
+                lambda: pickle.dumps(client),
+                lambda: pickle.dumps(client.close),
+            )
+            names = [
+                base.__qualname__ for base in made.__class__.__mro__
+            ]  # botocore makes a class for every client
             return [*map(outcome, steps), names, sorted(made.__dict__), dir(made.__class__)]
 
     before = await seen()
@@ -160,14 +179,20 @@ def type_of(value: Any) -> Any:
 def shown(value: Any, deep: int = 3) -> Any:
     """A response with what hangs on it: types and names, for ids and times differ."""
     given: Any = value  # narrowed types of containers are unknown to a type checker
-    held: dict[str, Any] = dict(given if isinstance(value, Mapping) else getattr(value, "__dict__", ()))
-    return type_of(given), {name: shown(kept, deep - 1) for name, kept in held.items()} if held and deep else None
+    held: dict[str, Any] = dict(
+        given if isinstance(value, Mapping) else getattr(value, "__dict__", ())
+    )
+    return type_of(given), {
+        name: shown(kept, deep - 1) for name, kept in held.items()
+    } if held and deep else None
 
 
 MORE: Final[Mapping[tuple[str, bool], Callable[[Any], Any]]] = {
     ("groq", False): lambda client: client.chat.completions.create(**CHAT),
     ("groq", True): lambda client: client.chat.completions.create(**CHAT, stream=True),
-    ("google", False): lambda client: client.models.generate_content(model="gemini-2.5-flash", contents="Hi."),
+    ("google", False): lambda client: client.models.generate_content(
+        model="gemini-2.5-flash", contents="Hi."
+    ),
     ("bedrock", False): lambda client: client.converse(
         modelId="amazon.nova-pro-v1:0", messages=[{"role": "user", "content": [{"text": "Hi."}]}]
     ),
@@ -202,7 +227,11 @@ async def test_responses_are_what_they_were(
                 made = await done(ask(client))
                 items = [item async for item in each(made)] if stream else [made]
                 found += [shown(made, 4), *map(shown, items)]
-                found += [] if stream else [pickle.loads(pickle.dumps(made)) == made, copy.deepcopy(made) == made]
+                found += (
+                    []
+                    if stream
+                    else [pickle.loads(pickle.dumps(made)) == made, copy.deepcopy(made) == made]
+                )
         return found
 
     await seen()
@@ -228,7 +257,9 @@ def derived(client: Any) -> None:
 
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize(("kit", "kind"), CASES)
-async def test_clients_can_be_derived_from(kit: Kit, kind: str, early: bool, emulator_url: str, restored: None) -> None:
+async def test_clients_can_be_derived_from(
+    kit: Kit, kind: str, early: bool, emulator_url: str, restored: None
+) -> None:
     telemetry, shape = Telemetry(), kit.shapes[1]
     async with kit.clients[kind](emulator_url) as client:
         await shape.use(client)
@@ -252,7 +283,9 @@ def by_hand(function: Any) -> Any:
     async def theirs_too(*args: Any, **kwargs: Any) -> Any:
         return await function(*args, **kwargs)
 
-    return functools.wraps(function)(theirs_too if inspect.iscoroutinefunction(function) else theirs)
+    return functools.wraps(function)(
+        theirs_too if inspect.iscoroutinefunction(function) else theirs
+    )
 
 
 def by_wrapt(function: Any) -> Any:

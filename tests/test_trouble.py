@@ -23,8 +23,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from promptcache import PromptCacheInstrumentor, Settings
 from promptcache_exporters.sqlite import SQLiteSpanExporter
-
-from .test_processes import answered
+from tests.test_processes import answered
 
 QUEUE: Final = 20
 CALLS: Final = 200
@@ -40,9 +39,10 @@ def _otlp(protocol: str, port: int) -> Exporters:
             endpoint=endpoint or f"http://127.0.0.1:{port}/v1/{path}", timeout=1, **more
         )
         for module, name, path in (
-            ("trace_exporter", "OTLPSpanExporter", "traces"), ("metric_exporter", "OTLPMetricExporter", "metrics"),
+            ("trace_exporter", "OTLPSpanExporter", "traces"),
+            ("metric_exporter", "OTLPMetricExporter", "metrics"),
         )
-    )  # fmt: skip
+    )
 
 
 @contextmanager
@@ -114,10 +114,14 @@ def _unwritable(protocol: str, folder: Path) -> Generator[Exporters]:
 
 
 TROUBLES: Final[Mapping[str, tuple[Callable[[str, Path], Any], str]]] = {
-    "refused-http": (_refused, "http"), "refused-grpc": (_refused, "grpc"), "hanging-http": (_hanging, "http"),
-    "hanging-grpc": (_hanging, "grpc"), "slow-http": (_slow, "http"), "locked-sqlite": (_locked, ""),
+    "refused-http": (_refused, "http"),
+    "refused-grpc": (_refused, "grpc"),
+    "hanging-http": (_hanging, "http"),
+    "hanging-grpc": (_hanging, "grpc"),
+    "slow-http": (_slow, "http"),
+    "locked-sqlite": (_locked, ""),
     "unwritable-sqlite": (_unwritable, ""),
-}  # fmt: skip
+}
 
 
 class Application:
@@ -130,7 +134,10 @@ class Application:
         self.tracers = TracerProvider(shutdown_on_exit=False)
         self.batches = [
             BatchSpanProcessor(
-                exporter, max_queue_size=QUEUE, schedule_delay_millis=10, max_export_batch_size=QUEUE // 2
+                exporter,
+                max_queue_size=QUEUE,
+                schedule_delay_millis=10,
+                max_export_batch_size=QUEUE // 2,
             )
             for exporter in exporters[:1]
         ]
@@ -150,9 +157,11 @@ class Application:
     @contextmanager
     def instrumented(self) -> Generator[None]:
         PromptCacheInstrumentor().instrument(
-            tracer_provider=self.tracers, meter_provider=self.meters, clock=lambda: self.now,
+            tracer_provider=self.tracers,
+            meter_provider=self.meters,
+            clock=lambda: self.now,
             settings=Settings(memory_nodes=64, memory_calls=16),
-        )  # fmt: skip
+        )
         try:
             yield
         finally:

@@ -15,8 +15,7 @@ from promptcache.diagnose.writes import Unread, surcharge
 from promptcache.meters import DISTINCT_VALUES, Meters
 from promptcache.model import Block, Cost, Facts, Prompt, Request, Usage
 from promptcache.observer import Observer
-
-from .conftest import Telemetry
+from tests.conftest import Telemetry
 
 COST = Cost(1.0, p_in=2.0, p_read=0.2, p_write={"5m": 2.5, "1h": 4.0})
 SYSTEM = "The agent reads the order, checks the policy and answers in plain words. " * 60
@@ -33,15 +32,26 @@ class Lab:
     def __post_init__(self) -> None:
         self.diagnosis = Diagnosis(Settings(memory_calls=self.calls), unread=self.told.append)
 
-    def call(self, *messages: str, read: int = 0, write: int = 0, wait: float = 5.0, **more: Any) -> None:
+    def call(
+        self, *messages: str, read: int = 0, write: int = 0, wait: float = 5.0, **more: Any
+    ) -> None:
         self.now += wait
-        said = [Block("messages", at, "text", {"role": "user", "content": words}) for at, words in enumerate(messages)]
+        said = [
+            Block("messages", at, "text", {"role": "user", "content": words})
+            for at, words in enumerate(messages)
+        ]
         prompt = Prompt((Block("system", 0, "text", more.get("system", SYSTEM)), *said))
-        request = Request("w", "anthropic", "chat", "claude-sonnet-4-5", "h", 443, False, {}, b"k", self.now)
-        usage = Usage(read + write + 10, 10, read, write, {more.get("ttl", "5m"): write} if write else {})
+        request = Request(
+            "w", "anthropic", "chat", "claude-sonnet-4-5", "h", 443, False, {}, b"k", self.now
+        )
+        usage = Usage(
+            read + write + 10, 10, read, write, {more.get("ttl", "5m"): write} if write else {}
+        )
         sighting = self.diagnosis.open(request, prompt)
         cost = more.get("cost", COST)
-        self.diagnosis.close(sighting, facts=Facts(), usage=usage, cost=cost, failed=False, at=self.now + 1)
+        self.diagnosis.close(
+            sighting, facts=Facts(), usage=usage, cost=cost, failed=False, at=self.now + 1
+        )
 
 
 def test_a_write_that_nobody_reads_is_told_of_once_when_it_has_expired() -> None:
@@ -111,7 +121,9 @@ def test_the_ledger_is_bounded() -> None:
     assert len(lab.told) == 8
 
 
-@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # forking beside threads is what is tried
+@pytest.mark.filterwarnings(
+    "ignore:This process:DeprecationWarning"
+)  # forking beside threads is what is tried
 def test_a_forked_child_leaves_it_to_its_parent() -> None:
     lab = Lab()
     lab.call("one", write=2000)
@@ -131,12 +143,17 @@ def test_it_is_wasted_money_under_a_reason_of_its_own() -> None:
         meters.unread(Unread("anthropic", f"m{number}", 0.5, 0.0))
     why = {"promptcache.miss.reason": "write_never_read", "gen_ai.provider.name": "anthropic"}
     assert telemetry.metric("promptcache.wasted.usd", **why) == 0.5 * (DISTINCT_VALUES + 2)
-    assert telemetry.metric("promptcache.wasted.usd", **why, **{"gen_ai.request.model": OTHER}) == 0.5 * 2
+    assert (
+        telemetry.metric("promptcache.wasted.usd", **why, **{"gen_ai.request.model": OTHER})
+        == 0.5 * 2
+    )
 
 
 def test_an_instrumented_process_counts_it() -> None:
     telemetry = Telemetry()
-    observer = Observer(Settings(), telemetry.tracers.get_tracer("t"), Meters(telemetry.meters.get_meter("t")))
+    observer = Observer(
+        Settings(), telemetry.tracers.get_tracer("t"), Meters(telemetry.meters.get_meter("t"))
+    )
     lab = Lab()
     lab.diagnosis = observer.diagnosis
     lab.call("one", write=2000)

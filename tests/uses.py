@@ -14,11 +14,10 @@ import httpx
 from wrapt import notify_module_loaded
 
 from promptcache.emulator.engine import Emulator
-
-from .calls import CHAT, RESPONSES, SYSTEM, Notes, Shape, done, each, offered, opened
-from .kits import KITS as SDKS
-from .kits import Client, Kit
-from .test_litellm import MODULE, WAYS, AsyncHTTPHandler, HTTPHandler, LiteLLM, Way
+from tests.calls import CHAT, RESPONSES, SYSTEM, Notes, Shape, done, each, offered, opened
+from tests.kits import KITS as SDKS
+from tests.kits import Client, Kit
+from tests.test_litellm import MODULE, WAYS, AsyncHTTPHandler, HTTPHandler, LiteLLM, Way
 
 Use = Callable[[], Awaitable[Notes]]
 CLAUDE: Final = "claude-sonnet-5"
@@ -35,7 +34,9 @@ async def _left(start: Callable[[Any], Any], client: Any) -> Notes:
     return notes
 
 
-async def _refused(use: Callable[[Any], Awaitable[Notes]], emulator: Emulator, client: Any) -> Notes:
+async def _refused(
+    use: Callable[[Any], Awaitable[Notes]], emulator: Emulator, client: Any
+) -> Notes:
     emulator.faults.add("429")
     try:
         return await use(client)
@@ -45,10 +46,17 @@ async def _refused(use: Callable[[Any], Awaitable[Notes]], emulator: Emulator, c
         emulator.faults.clear()
 
 
-async def _told_apart(ask: Callable[..., Any], prompt: Callable[[str], Mapping[str, Any]], other: str) -> Notes:
+async def _told_apart(
+    ask: Callable[..., Any], prompt: Callable[[str], Mapping[str, Any]], other: str
+) -> Notes:
     """A prompt that is read again, one whose time moved on, and one that another model shall read: all have reasons."""
     hours = [f"It is 2026-11-21T10:{next(_NUMBERS):06}. {SYSTEM}" for _ in range(2)]
-    asked = [prompt(hours[0]), prompt(hours[0]), prompt(hours[1]), {**prompt(hours[1]), "model": other}]
+    asked = [
+        prompt(hours[0]),
+        prompt(hours[0]),
+        prompt(hours[1]),
+        {**prompt(hours[1]), "model": other},
+    ]
     return [type(await done(ask(**one))).__name__ for one in asked]
 
 
@@ -85,7 +93,11 @@ async def connected(client: Any) -> Notes:
 
 async def messages(client: Any) -> Notes:
     tool: dict[str, Any] = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
-    asked = {"model": CLAUDE, "max_tokens": 99, "messages": [{"role": "user", "content": "Where is my tent?"}]}
+    asked = {
+        "model": CLAUDE,
+        "max_tokens": 99,
+        "messages": [{"role": "user", "content": "Where is my tent?"}],
+    }
 
     def prompt(system: str) -> Mapping[str, Any]:
         return {**asked, "tools": [tool], "system": system, "cache_control": {"type": "ephemeral"}}
@@ -96,19 +108,23 @@ async def messages(client: Any) -> Notes:
 async def batches(client: Any) -> Notes:
     """Read twice: it counts once."""
     asked = {"model": CLAUDE, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi."}]}
-    made = await done(client.messages.batches.create(requests=[{"custom_id": "a", "params": asked}]))
+    made = await done(
+        client.messages.batches.create(requests=[{"custom_id": "a", "params": asked}])
+    )
     found = [await done(client.messages.batches.results(made.id)) for _ in range(2)]
     return [line.result.type for lines in found async for line in each(lines)]
 
 
 async def named_caches(client: Any) -> Notes:
-    from .calls_google import ASK, GEMINI, LONG
+    from tests.calls_google import ASK, GEMINI, LONG
 
     config = {"system_instruction": LONG, "contents": [ASK], "ttl": "3600s"}
     made = await done(client.caches.create(model=GEMINI, config=config))
     name = made.name
     notes = [type(made).__name__, type(await done(client.caches.get(name=name))).__name__]
-    asked = await done(client.models.generate_content(model=GEMINI, contents=ASK, config={"cached_content": name}))
+    asked = await done(
+        client.models.generate_content(model=GEMINI, contents=ASK, config={"cached_content": name})
+    )
     longer = await done(client.caches.update(name=name, config={"ttl": "7200s"}))
     gone = await done(client.caches.delete(name=name))
     return [*notes, type(asked).__name__, type(longer).__name__, type(gone).__name__]
@@ -137,7 +153,9 @@ def _litellm(handler: str, kind: str) -> Client:
         notify_module_loaded(_HANDLERS)  # its hooks, where they wait for it already
         lite = LiteLLM(url, Emulator())
         made = getattr(_HANDLERS, kind)()
-        made.client = type(made.client)(timeout=20, limits=httpx.Limits())  # an interrupt leaves a connection open
+        made.client = type(made.client)(
+            timeout=20, limits=httpx.Limits()
+        )  # an interrupt leaves a connection open
         setattr(lite, handler, made)
         yield partial(lite.send, made)
         await done((getattr(made.client, "aclose", None) or made.client.close)())
@@ -164,10 +182,18 @@ KITS: Final = (*SDKS, LITELLM)
 
 def uses(kit: Kit, client: Any, emulator: Emulator) -> Mapping[str, Use]:
     """All shapes of the matrix, streams given up, a refusal, and what takes more than one call."""
-    shapes = {shape.name: shape.use for shape in kit.shapes} | {use.__name__: use for use in MORE.get(kit.name, ())}
-    starts: dict[str, Callable[[Any], Any]] = {**kit.starts, **{start.__name__: start for start in kit.streams}}
+    shapes = {shape.name: shape.use for shape in kit.shapes} | {
+        use.__name__: use for use in MORE.get(kit.name, ())
+    }
+    starts: dict[str, Callable[[Any], Any]] = {
+        **kit.starts,
+        **{start.__name__: start for start in kit.streams},
+    }
     return (
         {name: partial(use, client) for name, use in shapes.items()}
         | {f"left {name}": partial(_left, start, client) for name, start in starts.items()}
-        | {f"refused {name}": partial(_refused, use, emulator, client) for name, use in list(shapes.items())[:2]}
+        | {
+            f"refused {name}": partial(_refused, use, emulator, client)
+            for name, use in list(shapes.items())[:2]
+        }
     )

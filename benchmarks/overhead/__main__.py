@@ -13,9 +13,9 @@ import argparse
 import json
 import sys
 
-from .calls import SCENARIOS, SDKS
-from .table import as_json, goals, machine, rows, table
-from .turns import measure
+from benchmarks.overhead.calls import SCENARIOS, SDKS
+from benchmarks.overhead.table import as_json, goals, machine, rows, table
+from benchmarks.overhead.turns import measure
 
 
 def main(arguments: list[str]) -> None:
@@ -23,7 +23,9 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead")
     parser.add_argument("--rounds", type=int, default=30, help="turns of each variant")
     parser.add_argument("--sdk", choices=[sdk.name for sdk in SDKS], help="one SDK alone")
-    parser.add_argument("--call", choices=[one.name for one in SCENARIOS], help="one kind of call alone")
+    parser.add_argument(
+        "--call", choices=[one.name for one in SCENARIOS], help="one kind of call alone"
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     asked = parser.parse_args(arguments)
     sdks = [sdk for sdk in SDKS if asked.sdk in {None, sdk.name}]
@@ -35,7 +37,12 @@ def main(arguments: list[str]) -> None:
         print(json.dumps(as_json(before, measured), indent=2))
         return
     print(
-        *before, "", *table(measured), "", *(line for name, one in found.items() for line in goals(name, one)), sep="\n"
+        *before,
+        "",
+        *table(measured),
+        "",
+        *(line for name, one in found.items() for line in goals(name, one)),
+        sep="\n",
     )
 
 

@@ -14,11 +14,20 @@ from typing import Any, Final
 import httpx2
 
 CHUNKS: Final = 500
-USAGE: Final = {"prompt_tokens": 1500, "completion_tokens": 9, "total_tokens": 1509,
-                "prompt_tokens_details": {"cached_tokens": 1024, "cache_write_tokens": 0}}  # fmt: skip
-SPENT: Final = {"input_tokens": 476, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 1024,
-                "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
-                "output_tokens": 9, "service_tier": "standard"}  # fmt: skip
+USAGE: Final = {
+    "prompt_tokens": 1500,
+    "completion_tokens": 9,
+    "total_tokens": 1509,
+    "prompt_tokens_details": {"cached_tokens": 1024, "cache_write_tokens": 0},
+}
+SPENT: Final = {
+    "input_tokens": 476,
+    "cache_creation_input_tokens": 0,
+    "cache_read_input_tokens": 1024,
+    "cache_creation": {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 0},
+    "output_tokens": 9,
+    "service_tier": "standard",
+}
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,11 @@ class SDK:
 
     def caller(self, *, stream: bool) -> Callable[[dict[str, Any]], None]:
         """A client's method, used as an application uses it: a stream is read to its end."""
-        answer = partial(_streamed, self._chunks()) if stream else partial(_plain, json.dumps(self.reply).encode())
+        answer = (
+            partial(_streamed, self._chunks())
+            if stream
+            else partial(_plain, json.dumps(self.reply).encode())
+        )
         http = httpx2.Client(transport=httpx2.MockTransport(answer))
         client = getattr(import_module(self.name), self.client)(api_key="none", http_client=http)
         create = attrgetter(self.method)(client)
@@ -68,11 +81,20 @@ class SDK:
 
     def body(self, scenario: Scenario, number: int) -> dict[str, Any]:
         """A request. Each says something new in its last message, as calls do."""
-        text = "Orders leave the house within two working days unless the customer asked for another date. " * 100
-        said = [f"{at} {text[: scenario.size // scenario.messages]}" for at in range(scenario.messages - 1)]
+        text = (
+            "Orders leave the house within two working days unless the customer asked for another date. "
+            * 100
+        )
+        said = [
+            f"{at} {text[: scenario.size // scenario.messages]}"
+            for at in range(scenario.messages - 1)
+        ]
         roles = ("user", "assistant")
         messages = [{"role": roles[at % 2], "content": one} for at, one in enumerate(said)]
-        asked = {"role": "user", "content": f"{text[: scenario.size // scenario.messages]} Where is order {number}?"}
+        asked = {
+            "role": "user",
+            "content": f"{text[: scenario.size // scenario.messages]} Where is order {number}?",
+        }
         body = {"model": self.model, "messages": [*messages, asked], **self.asked}
         return {**body, **self.streaming} if scenario.stream else body
 
@@ -97,7 +119,9 @@ class _Chunks(httpx2.SyncByteStream):
 
 
 def _streamed(chunks: Sequence[bytes], request: httpx2.Request) -> httpx2.Response:
-    return httpx2.Response(200, headers={"content-type": "text/event-stream"}, stream=_Chunks(chunks))
+    return httpx2.Response(
+        200, headers={"content-type": "text/event-stream"}, stream=_Chunks(chunks)
+    )
 
 
 def _plain(content: bytes, request: httpx2.Request) -> httpx2.Response:
@@ -106,7 +130,13 @@ def _plain(content: bytes, request: httpx2.Request) -> httpx2.Response:
 
 def _chat_events() -> Iterator[tuple[None, Mapping[str, Any] | str]]:
     def event(**more: Any) -> tuple[None, Mapping[str, Any]]:
-        return None, {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5.4", **more}
+        return None, {
+            "id": "chatcmpl-1",
+            "object": "chat.completion.chunk",
+            "created": 1,
+            "model": "gpt-5.4",
+            **more,
+        }
 
     for _ in range(CHUNKS - 2):
         yield event(choices=[{"index": 0, "delta": {"content": "word "}, "finish_reason": None}])
@@ -115,9 +145,16 @@ def _chat_events() -> Iterator[tuple[None, Mapping[str, Any] | str]]:
     yield None, "[DONE]"
 
 
-MESSAGE: Final = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-sonnet-5",
-                  "stop_reason": "end_turn", "stop_sequence": None,
-                  "content": [{"type": "text", "text": "It left today."}], "usage": SPENT}  # fmt: skip
+MESSAGE: Final = {
+    "id": "msg_1",
+    "type": "message",
+    "role": "assistant",
+    "model": "claude-sonnet-5",
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "content": [{"type": "text", "text": "It left today."}],
+    "usage": SPENT,
+}
 
 
 def _message_events() -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -129,28 +166,51 @@ def _message_events() -> Iterator[tuple[str, Mapping[str, Any]]]:
     for _ in range(CHUNKS - 5):
         yield event("content_block_delta", index=0, delta={"type": "text_delta", "text": "word "})
     yield event("content_block_stop", index=0)
-    spent = {name: SPENT[name] for name in ("input_tokens", "cache_read_input_tokens", "output_tokens")}
-    yield event("message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage=spent)
+    spent = {
+        name: SPENT[name] for name in ("input_tokens", "cache_read_input_tokens", "output_tokens")
+    }
+    yield event(
+        "message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage=spent
+    )
     yield event("message_stop")
 
 
 SYSTEM: Final = "You answer customers of a shop, politely and in one sentence."
 SDKS: Final = (
     SDK(
-        "openai", "OpenAI", "chat.completions.create", "gpt-5.4",
+        "openai",
+        "OpenAI",
+        "chat.completions.create",
+        "gpt-5.4",
         asked={},
         streaming={"stream": True, "stream_options": {"include_usage": True}},
-        reply={"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-5.4", "usage": USAGE,
-               "choices": [{"index": 0, "finish_reason": "stop",
-                            "message": {"role": "assistant", "content": "It left today."}}]},
+        reply={
+            "id": "chatcmpl-1",
+            "object": "chat.completion",
+            "created": 1,
+            "model": "gpt-5.4",
+            "usage": USAGE,
+            "choices": [
+                {
+                    "index": 0,
+                    "finish_reason": "stop",
+                    "message": {"role": "assistant", "content": "It left today."},
+                }
+            ],
+        },
         events=_chat_events,
     ),
     SDK(
-        "anthropic", "Anthropic", "messages.create", "claude-sonnet-5",
-        asked={"max_tokens": 99,
-               "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}]},
+        "anthropic",
+        "Anthropic",
+        "messages.create",
+        "claude-sonnet-5",
+        asked={
+            "max_tokens": 99,
+            "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
+        },
         streaming={"stream": True},
         reply=MESSAGE,
         events=_message_events,
     ),
-)  # fmt: skip
+)

@@ -10,8 +10,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from .turns import Found
-from .variants import HASHED, NATIVE, OURS, VARIANTS, base, released
+from benchmarks.overhead.turns import Found
+from benchmarks.overhead.variants import HASHED, NATIVE, OURS, VARIANTS, base, released
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,9 @@ def rows(sdk: str, found: Found) -> Iterator[Row]:
     """A peer that made no span did not see the call, and is nobody's measure."""
     for call, variants in found.items():
         added = {
-            name: one.added(variants[base(sdk, name)]) for name, one in variants.items() if name != base(sdk, name)
+            name: one.added(variants[base(sdk, name)])
+            for name, one in variants.items()
+            if name != base(sdk, name)
         }
         others = [
             added[name]
@@ -94,7 +96,9 @@ def machine(sdks: Sequence[str]) -> Iterator[str]:
         f"Python {platform.python_version()}{load}"
     )
     peers = {one.peer for sdk in sdks for one in VARIANTS[sdk].values() if one.peer}
-    yield ", ".join(f"{name} {released(name)}" for name in [*sdks, "opentelemetry-sdk", *sorted(peers)])
+    yield ", ".join(
+        f"{name} {released(name)}" for name in [*sdks, "opentelemetry-sdk", *sorted(peers)]
+    )
 
 
 def as_json(about: Iterable[str], measured: Iterable[Row]) -> dict[str, Any]:

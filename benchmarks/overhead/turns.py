@@ -24,8 +24,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 
-from .calls import SCENARIOS, SDK, SDKS, Scenario
-from .variants import VARIANTS
+from benchmarks.overhead.calls import SCENARIOS, SDK, SDKS, Scenario
+from benchmarks.overhead.variants import VARIANTS
 
 Sample = tuple[float, float]
 """CPU and wall time of one call, in microseconds."""
@@ -64,7 +64,9 @@ class Measured:
 
     def added(self, to: Measured) -> float:
         """CPU time of a call above that of the neighbours, in microseconds."""
-        return median(mine[0] - theirs[0] for mine, theirs in zip(self.rounds, to.rounds, strict=True))
+        return median(
+            mine[0] - theirs[0] for mine, theirs in zip(self.rounds, to.rounds, strict=True)
+        )
 
 
 Found = dict[str, dict[str, Measured]]
@@ -101,7 +103,12 @@ def work(sdk: SDK, variant: str, wire: Connection) -> None:
 
 def _bar(done: int, of: int, name: str) -> None:
     if sys.stderr.isatty():
-        print(f"\r{name:<10} [{'#' * (40 * done // of):<40}] {done}/{of}", end="", file=sys.stderr, flush=True)
+        print(
+            f"\r{name:<10} [{'#' * (40 * done // of):<40}] {done}/{of}",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def measure(sdk: SDK, scenarios: Sequence[Scenario], rounds: int) -> Found:

@@ -56,13 +56,23 @@ def _all(kind: str, sdk: str) -> dict[str, Variant]:
         OURS: Variant(_ours()),
         HASHED: Variant(_ours(hashes="all", hash_key="benchmark")),
         f"genai-{sdk}": _theirs(
-            f"opentelemetry-instrumentation-genai-{sdk}", f"opentelemetry.instrumentation.genai.{sdk}", kind
+            f"opentelemetry-instrumentation-genai-{sdk}",
+            f"opentelemetry.instrumentation.genai.{sdk}",
+            kind,
         ),
-        "OpenInference": _theirs(f"openinference-instrumentation-{sdk}", f"openinference.instrumentation.{sdk}", kind),
-        "OpenLLMetry": _theirs(f"opentelemetry-instrumentation-{sdk}", f"opentelemetry.instrumentation.{sdk}", kind),
+        "OpenInference": _theirs(
+            f"openinference-instrumentation-{sdk}", f"openinference.instrumentation.{sdk}", kind
+        ),
+        "OpenLLMetry": _theirs(
+            f"opentelemetry-instrumentation-{sdk}", f"opentelemetry.instrumentation.{sdk}", kind
+        ),
         "OpenLIT": Variant(_openlit(sdk, kind), "openlit"),
     }
-    return {name: variant for name, variant in found.items() if variant.peer is None or released(variant.peer)}
+    return {
+        name: variant
+        for name, variant in found.items()
+        if variant.peer is None or released(variant.peer)
+    }
 
 
 def released(distribution: str) -> str | None:

@@ -36,11 +36,13 @@ TOTALS: Final = """{ projects { edges { node { name traceCount
 
 
 @contextmanager
-def running(command: list[str | Path], environ: Mapping[str, str], said: int) -> Generator[subprocess.Popen[str]]:
+def running(
+    command: list[str | Path], environ: Mapping[str, str], said: int
+) -> Generator[subprocess.Popen[str]]:
     """A server that is stopped with the block; `said` is where its standard output goes."""
     process = subprocess.Popen(
         command, env=os.environ | environ, stdout=said, stderr=subprocess.DEVNULL, text=True
-    )  # fmt: skip
+    )
     try:
         yield process
     finally:
@@ -92,7 +94,8 @@ def run_agent(phoenix: str) -> None:
                 sys.executable,
                 AGENT,
             ],
-            env=os.environ | {"OPENAI_BASE_URL": f"{url.rstrip('/')}/v1", "OPENAI_API_KEY": "no-key-needed"},
+            env=os.environ
+            | {"OPENAI_BASE_URL": f"{url.rstrip('/')}/v1", "OPENAI_API_KEY": "no-key-needed"},
             check=True,
         )
 
@@ -101,7 +104,10 @@ def spans(phoenix: str) -> list[Mapping[str, Any]]:
     """The attributes of all spans that Phoenix holds, once it has taken in every call."""
     found: list[Mapping[str, Any]] = []
     for _ in range(60):
-        found = [span["attributes"] for span in ask(f"{phoenix}/v1/projects/default/spans?limit=100")["data"]]
+        found = [
+            span["attributes"]
+            for span in ask(f"{phoenix}/v1/projects/default/spans?limit=100")["data"]
+        ]
         if len(found) >= CALLS:
             break
         time.sleep(0.5)
@@ -111,17 +117,27 @@ def spans(phoenix: str) -> list[Mapping[str, Any]]:
 def tell(phoenix: str) -> None:
     """What Phoenix stored of ours, and what it worked out by itself."""
     stored = spans(phoenix)
-    read, total = (sum(span[f"promptcache.{name}_tokens"] for span in stored) for name in ("read", "input"))
-    print(f"spans in Phoenix: {len(stored)}, outcomes: {sorted({span['promptcache.outcome'] for span in stored})}")
-    print(f"our attributes: {read:,} of {total:,} input tokens read from the cache, {read / total:.1%}")
+    read, total = (
+        sum(span[f"promptcache.{name}_tokens"] for span in stored) for name in ("read", "input")
+    )
+    print(
+        f"spans in Phoenix: {len(stored)}, outcomes: {sorted({span['promptcache.outcome'] for span in stored})}"
+    )
+    print(
+        f"our attributes: {read:,} of {total:,} input tokens read from the cache, {read / total:.1%}"
+    )
     print(f"our cost: {sum(span['promptcache.cost.amount'] for span in stored):.4f} USD")
     theirs = 0
     for edge in ask(f"{phoenix}/graphql", {"query": TOTALS})["data"]["projects"]["edges"]:
         project = edge["node"]
         seen: list[dict[str, Any]] = [span["node"] for span in project["spans"]["edges"]]
-        cached = sum(details["cacheRead"] or 0 for span in seen if (details := span["tokenPromptDetails"]))
+        cached = sum(
+            details["cacheRead"] or 0 for span in seen if (details := span["tokenPromptDetails"])
+        )
         total = sum(span["tokenCountPrompt"] or 0 for span in seen)
-        print(f"Phoenix's own: {cached:,} of {total:,} tokens, {project['costSummary']['total']['cost']:.4f} USD")
+        print(
+            f"Phoenix's own: {cached:,} of {total:,} tokens, {project['costSummary']['total']['cost']:.4f} USD"
+        )
         theirs += cached
     if len(stored) != CALLS or not read or theirs != read:
         sys.exit("Phoenix does not hold what the agent did.")

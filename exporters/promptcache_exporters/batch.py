@@ -42,6 +42,12 @@ def _child(span: ReadableSpan, context: SpanContext, number: int, attributes: An
     number = (context.span_id + number) % _IDS
     own = SpanContext(context.trace_id, number, False, context.trace_flags, context.trace_state)
     return ReadableSpan(
-        span.name, own, context, span.resource, attributes, kind=span.kind, start_time=span.start_time,
+        span.name,
+        own,
+        context,
+        span.resource,
+        attributes,
+        kind=span.kind,
+        start_time=span.start_time,
         end_time=span.end_time,
-    )  # fmt: skip
+    )

@@ -12,29 +12,38 @@ import typer
 from rich.console import Console
 
 from promptcache.exits import Exit, described
-
-from . import store
-from .figures import By, Report, collect, nothing
-from .html import as_html
-from .report import as_json, show
-from .wording import moment, percent, sampling, zone
+from promptcache_exporters import store
+from promptcache_exporters.figures import By, Report, collect, nothing
+from promptcache_exporters.html import as_html
+from promptcache_exporters.report import as_json, show
+from promptcache_exporters.wording import moment, percent, sampling, zone
 
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
-EPILOG: Final = "\n\n".join((
-    "Examples:",
-    "promptcache report --by model --since 2h",
-    "promptcache report --by reason",
-    "promptcache report --json --by prefix > prefixes.json",
-    "promptcache report --fail-below 0.5 --min-tokens 100000",
-    "What --by can name:",
-    "prefix: the hash of what stays the same at the start of a prompt; calls that share it can share a cache",
-    "family: calls whose prompts were meant to begin alike, also after the prefix changed",
-    "callsite: the line and function of your code that made the call",
-    "reason: why a call missed what it could have read",
-    described(Exit.OK, Exit.BELOW_TARGET, Exit.USAGE, Exit.NO_FILE, Exit.NO_CALLS, Exit.NEWER_SCHEMA,
-              Exit.NOT_A_TABLE, Exit.SAMPLED),
-))  # fmt: skip
+EPILOG: Final = "\n\n".join(
+    (
+        "Examples:",
+        "promptcache report --by model --since 2h",
+        "promptcache report --by reason",
+        "promptcache report --json --by prefix > prefixes.json",
+        "promptcache report --fail-below 0.5 --min-tokens 100000",
+        "What --by can name:",
+        "prefix: the hash of what stays the same at the start of a prompt; calls that share it can share a cache",
+        "family: calls whose prompts were meant to begin alike, also after the prefix changed",
+        "callsite: the line and function of your code that made the call",
+        "reason: why a call missed what it could have read",
+        described(
+            Exit.OK,
+            Exit.BELOW_TARGET,
+            Exit.USAGE,
+            Exit.NO_FILE,
+            Exit.NO_CALLS,
+            Exit.NEWER_SCHEMA,
+            Exit.NOT_A_TABLE,
+            Exit.SAMPLED,
+        ),
+    )
+)
 
 
 def since(text: str, now: float) -> float:
@@ -56,9 +65,15 @@ def instant(text: str | None) -> float:
         raise typer.BadParameter(f"{text!r} is no time; {allowed}", param_hint="--since") from error
 
 
-Db = Annotated[Path | None, typer.Argument(help="The table; else OTEL_PROMPTCACHE_DB, else promptcache.db.")]
-Since = Annotated[str | None, typer.Option(help="Only calls since: 15m, 2h, 3d, 1w ago, or an ISO time.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, a stable interface, and nothing else.")]
+Db = Annotated[
+    Path | None, typer.Argument(help="The table; else OTEL_PROMPTCACHE_DB, else promptcache.db.")
+]
+Since = Annotated[
+    str | None, typer.Option(help="Only calls since: 15m, 2h, 3d, 1w ago, or an ISO time.")
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON, a stable interface, and nothing else.")
+]
 
 
 def report(
@@ -66,12 +81,21 @@ def report(
     by: Annotated[By, typer.Option(help="What the lines of the table are.")] = By.SERVICE,
     since: Since = None,
     as_data: Json = False,
-    html: Annotated[Path | None, typer.Option(help="Also write the report to this file, as HTML.")] = None,
-    fail_below: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Exit with 1 where the hit rate is below this share, say 0.5.")
+    html: Annotated[
+        Path | None, typer.Option(help="Also write the report to this file, as HTML.")
     ] = None,
-    min_tokens: Annotated[int, typer.Option(min=0, help="Judge only where there are as many input tokens.")] = 0,
-    limit: Annotated[int, typer.Option(min=0, help="Lines of the table on the terminal; 0 is all.")] = 20,
+    fail_below: Annotated[
+        float | None,
+        typer.Option(
+            min=0, max=1, help="Exit with 1 where the hit rate is below this share, say 0.5."
+        ),
+    ] = None,
+    min_tokens: Annotated[
+        int, typer.Option(min=0, help="Judge only where there are as many input tokens.")
+    ] = 0,
+    limit: Annotated[
+        int, typer.Option(min=0, help="Lines of the table on the terminal; 0 is all.")
+    ] = 20,
 ) -> None:
     """Show hit rate, cost, savings and waste of the recorded calls."""
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -112,11 +136,20 @@ def judge(found: Report, target: float | None, min_tokens: int = 0) -> tuple[Exi
     if target is None:
         return Exit.OK, ""
     if found.sampled:
-        return Exit.SAMPLED, "Not judged: a hit rate of sampled spans is an estimate. Record with sampling off."
+        return (
+            Exit.SAMPLED,
+            "Not judged: a hit rate of sampled spans is an estimate. Record with sampling off.",
+        )
     if rate is None:
         return Exit.NO_CALLS, "Not judged: no call reported cached tokens."
     if found.judged_tokens < min_tokens:
-        return Exit.OK, f"Not judged: {found.judged_tokens:,} input tokens are fewer than --min-tokens {min_tokens:,}."
+        return (
+            Exit.OK,
+            f"Not judged: {found.judged_tokens:,} input tokens are fewer than --min-tokens {min_tokens:,}.",
+        )
     if rate < target:
-        return Exit.BELOW_TARGET, f"Failed: the hit rate {percent(rate)} is below {percent(target)}."
+        return (
+            Exit.BELOW_TARGET,
+            f"Failed: the hit rate {percent(rate)} is below {percent(target)}.",
+        )
     return Exit.OK, f"Passed: the hit rate {percent(rate)} is at least {percent(target)}."

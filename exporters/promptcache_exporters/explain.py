@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from promptcache.causes import advice
-
-from . import store
+from promptcache_exporters import store
 
 Row = dict[str, Any]
 
@@ -72,18 +71,27 @@ def worst(path: Path, count: int, since: float = -math.inf) -> list[Explanation]
     return _explained(path, _WORST, (since, count), since)
 
 
-def _explained(path: Path, query: str, values: tuple[Any, ...], since: float = -math.inf) -> list[Explanation]:
+def _explained(
+    path: Path, query: str, values: tuple[Any, ...], since: float = -math.inf
+) -> list[Explanation]:
     with store.open_to_read(path) as connection:
         connection.row_factory = sqlite3.Row
-        return [_explain(connection, dict(row), since) for row in connection.execute(query, values).fetchall()]
+        return [
+            _explain(connection, dict(row), since)
+            for row in connection.execute(query, values).fetchall()
+        ]
 
 
 def _explain(connection: sqlite3.Connection, call: Row, since: float) -> Explanation:
     family = call["prefix_family"]
     place = (call["miss_reason"], call["miss_section"], call["miss_index"])
-    found = connection.execute(_RELATIVE, (family, call["time"], call["id"], call["provider"])).fetchone()
+    found = connection.execute(
+        _RELATIVE, (family, call["time"], call["id"], call["provider"])
+    ).fetchone()
     relative = dict(found) if found else None
-    calls, repeated, wasted = connection.execute(_REPEATED, (*place, *place, since, family, call["service"])).fetchone()
+    calls, repeated, wasted = connection.execute(
+        _REPEATED, (*place, *place, since, family, call["service"])
+    ).fetchone()
     return Explanation(
         call=call,
         relative=relative,
@@ -106,7 +114,8 @@ def _shared(call: Row, relative: Row | None) -> int | None:
     if not relative or not call["prefix_chain"] or not relative["prefix_chain"]:
         return None
     ours, theirs = (
-        {digest: depth for depth, digest in enumerate(_chain(row), _first(row))} for row in (call, relative)
+        {digest: depth for depth, digest in enumerate(_chain(row), _first(row))}
+        for row in (call, relative)
     )
     return max((depth for digest, depth in ours.items() if theirs.get(digest) == depth), default=0)
 

@@ -10,28 +10,38 @@ import typer
 from rich.console import Console
 
 from promptcache.exits import Exit, described
+from promptcache_exporters import explain as explaining
+from promptcache_exporters import store
+from promptcache_exporters.command import Json, Since, instant
+from promptcache_exporters.explained import as_json, show
 
-from . import explain as explaining
-from . import store
-from .command import Json, Since, instant
-from .explained import as_json, show
-
-EPILOG: Final = "\n\n".join((
-    "Examples:",
-    "promptcache explain 4bf92f3577b34da6a3ce929d0e0e4736",
-    "promptcache explain --worst 5 --since 1d",
-    "promptcache explain --worst 1 --json /srv/app/promptcache.db",
-    "messages[3] is the fourth block of the messages, tools[0] the first tool: each part of a message is a block.",
-    described(Exit.OK, Exit.USAGE, Exit.NO_FILE, Exit.NO_CALLS, Exit.NEWER_SCHEMA, Exit.NOT_A_TABLE),
-))  # fmt: skip
+EPILOG: Final = "\n\n".join(
+    (
+        "Examples:",
+        "promptcache explain 4bf92f3577b34da6a3ce929d0e0e4736",
+        "promptcache explain --worst 5 --since 1d",
+        "promptcache explain --worst 1 --json /srv/app/promptcache.db",
+        "messages[3] is the fourth block of the messages, tools[0] the first tool: each part of a message is a block.",
+        described(
+            Exit.OK, Exit.USAGE, Exit.NO_FILE, Exit.NO_CALLS, Exit.NEWER_SCHEMA, Exit.NOT_A_TABLE
+        ),
+    )
+)
 
 _TRACE: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def explain(
-    trace: Annotated[str | None, typer.Argument(metavar="[TRACE_ID]", help="32 hex digits.")] = None,
-    db: Annotated[Path | None, typer.Argument(help="The table; else OTEL_PROMPTCACHE_DB, else promptcache.db.")] = None,
-    worst: Annotated[int | None, typer.Option(min=1, help="Instead of a trace, the calls that wasted most.")] = None,
+    trace: Annotated[
+        str | None, typer.Argument(metavar="[TRACE_ID]", help="32 hex digits.")
+    ] = None,
+    db: Annotated[
+        Path | None,
+        typer.Argument(help="The table; else OTEL_PROMPTCACHE_DB, else promptcache.db."),
+    ] = None,
+    worst: Annotated[
+        int | None, typer.Option(min=1, help="Instead of a trace, the calls that wasted most.")
+    ] = None,
     since: Since = None,
     as_data: Json = False,
 ) -> None:
@@ -55,7 +65,11 @@ def explain(
     elif found:
         show(found, Console(highlight=False, markup=False, emoji=False))
     if not found:
-        errors.print(f"{path} has no such call." if worst is None else f"{path} has no call whose miss has a reason.")
+        errors.print(
+            f"{path} has no such call."
+            if worst is None
+            else f"{path} has no call whose miss has a reason."
+        )
         raise typer.Exit(Exit.NO_CALLS)
 
 

@@ -11,20 +11,51 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from . import wording
-from .explain import PARTS, Explanation, Row
+from promptcache_exporters import wording
+from promptcache_exporters.explain import PARTS, Explanation, Row
 
 _SAME: Final = {True: ("same", "green"), False: ("changed", "red"), None: (wording.UNKNOWN, "")}
 
 _FACTS: Final = {
-    "call": ("time", "outcome", "trace_id", "span_id", "response_id", "duration", "first_chunk", "error_type"),
-    "place": ("service", "request_model", "response_model", "code_file", "code_line", "code_function"),
-    "tokens": ("input_tokens", "read_tokens", "write_tokens", "uncached_tokens", "output_tokens", "missed_tokens"),
+    "call": (
+        "time",
+        "outcome",
+        "trace_id",
+        "span_id",
+        "response_id",
+        "duration",
+        "first_chunk",
+        "error_type",
+    ),
+    "place": (
+        "service",
+        "request_model",
+        "response_model",
+        "code_file",
+        "code_line",
+        "code_function",
+    ),
+    "tokens": (
+        "input_tokens",
+        "read_tokens",
+        "write_tokens",
+        "uncached_tokens",
+        "output_tokens",
+        "missed_tokens",
+    ),
     "cost": ("cost_amount", "without_cache", "wasted_usd", "cost_unknown"),
     "prefix": ("prefix_hash", "prefix_family", *PARTS.values(), "prefix_blocks"),
-    "miss": ("miss_reason", "miss_section", "miss_index", "miss_offset", "miss_hint", "miss_confidence", "miss_source",
-             "miss_provider_reason"),
-}  # fmt: skip
+    "miss": (
+        "miss_reason",
+        "miss_section",
+        "miss_index",
+        "miss_offset",
+        "miss_hint",
+        "miss_confidence",
+        "miss_source",
+        "miss_provider_reason",
+    ),
+}
 
 _LINES: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
     *((name, column, wording.printable) for name, column in PARTS.items()),
@@ -42,9 +73,15 @@ def as_json(found: list[Explanation]) -> str:
 
 def _data(it: Explanation) -> dict[str, Any]:
     return {
-        "call": _facts(it.call), "relative": _facts(it.relative), "equal": it.equal, "equal_blocks": it.equal_blocks,
-        "repeated": it.repeated, "of": it.calls, "wasted_usd": it.wasted_usd, "advice": it.advice,
-    }  # fmt: skip
+        "call": _facts(it.call),
+        "relative": _facts(it.relative),
+        "equal": it.equal,
+        "equal_blocks": it.equal_blocks,
+        "repeated": it.repeated,
+        "of": it.calls,
+        "wasted_usd": it.wasted_usd,
+        "advice": it.advice,
+    }
 
 
 def _facts(row: Row | None) -> Any:
@@ -64,7 +101,9 @@ def show(found: list[Explanation], console: Console) -> None:
 
 def _title(it: Explanation) -> str:
     names = (it.call["service"], it.call["request_model"], f"trace {it.call['trace_id']}")
-    return f"{wording.moment(it.call['time'])}  " + "  ".join(wording.printable(name) for name in names if name)
+    return f"{wording.moment(it.call['time'])}  " + "  ".join(
+        wording.printable(name) for name in names if name
+    )
 
 
 def _table(it: Explanation) -> Table:
@@ -86,19 +125,35 @@ def _lines(it: Explanation) -> Iterator[tuple[str, str, str, bool | None]]:
 
 def _verdict(it: Explanation) -> Iterator[tuple[str, str]]:
     call = it.call
-    yield "Outcome", wording.printable(call["outcome"]) + ("" if it.relative else ", no earlier call of its family")
+    yield (
+        "Outcome",
+        wording.printable(call["outcome"])
+        + ("" if it.relative else ", no earlier call of its family"),
+    )
     if it.relative:
-        yield "Relative", f"{call['time'] - it.relative['time']:.1f} s earlier, trace {it.relative['trace_id']}"
+        yield (
+            "Relative",
+            f"{call['time'] - it.relative['time']:.1f} s earlier, trace {it.relative['trace_id']}",
+        )
     if it.equal_blocks is not None:
-        yield "Equal", f"the first {it.equal_blocks} of {wording.count(call['prefix_blocks'])} blocks"
+        yield (
+            "Equal",
+            f"the first {it.equal_blocks} of {wording.count(call['prefix_blocks'])} blocks",
+        )
     if call["miss_reason"]:
         yield "Broke" if call["miss_section"] else "Reason", _break(call)
         if call["missed_tokens"] is not None:
-            missed, wasted = wording.count(call["missed_tokens"]), wording.dollars(call["wasted_usd"])
+            missed, wasted = (
+                wording.count(call["missed_tokens"]),
+                wording.dollars(call["wasted_usd"]),
+            )
             yield "Cost", f"{missed} tokens missed, {wasted} wasted"
         if it.repeated > 1:
             wasted = wording.dollars(it.wasted_usd)
-            yield "Again", f"{it.repeated} of {it.calls} calls of this family broke there, {wasted} wasted in all"
+            yield (
+                "Again",
+                f"{it.repeated} of {it.calls} calls of this family broke there, {wasted} wasted in all",
+            )
         yield "Advice", it.advice or "None known."
 
 
@@ -111,5 +166,9 @@ def _break(call: Row) -> str:
         "confidence": call["miss_confidence"],
         "the provider calls it": call["miss_provider_reason"],
     }
-    known = "".join(f", {name} {wording.printable(str(value))}" for name, value in details.items() if value is not None)
+    known = "".join(
+        f", {name} {wording.printable(str(value))}"
+        for name, value in details.items()
+        if value is not None
+    )
     return f"{wording.printable(call['miss_reason'])}{place and f' in {place}'}{offset}{known}"

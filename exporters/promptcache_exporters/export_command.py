@@ -12,16 +12,19 @@ from rich.console import Console
 from rich.progress import Progress
 
 from promptcache.exits import Exit, described
+from promptcache_exporters import parquet, store
+from promptcache_exporters.command import Db
 
-from . import parquet, store
-from .command import Db
-
-EPILOG: Final = "\n\n".join((
-    "Examples:",
-    "promptcache export --out calls.parquet",
-    "promptcache report calls.parquet --by prefix",
-    described(Exit.OK, Exit.USAGE, Exit.NO_FILE, Exit.NO_CALLS, Exit.NEWER_SCHEMA, Exit.NOT_A_TABLE),
-))  # fmt: skip
+EPILOG: Final = "\n\n".join(
+    (
+        "Examples:",
+        "promptcache export --out calls.parquet",
+        "promptcache report calls.parquet --by prefix",
+        described(
+            Exit.OK, Exit.USAGE, Exit.NO_FILE, Exit.NO_CALLS, Exit.NEWER_SCHEMA, Exit.NOT_A_TABLE
+        ),
+    )
+)
 
 
 def export(
@@ -48,7 +51,9 @@ def _told(console: Console) -> Generator[parquet.Tell]:
         task = progress.add_task("reading calls", total=None)
 
         def tell(done: int, of: int) -> None:
-            doing = "reading calls" if done < of else "joining them"  # which takes a fifth of the time
+            doing = (
+                "reading calls" if done < of else "joining them"
+            )  # which takes a fifth of the time
             progress.update(task, completed=done, total=of * 1.25, description=doing)
 
         yield tell

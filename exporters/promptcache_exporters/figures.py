@@ -20,12 +20,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from promptcache.exits import Exit
-
-from . import parquet, rent, store, unread
-from .rent import Rent
-from .sums import BOUNDS, NO_PRICE, PREFIXES, SAMPLED, SILENT, SUMS
-from .table import LARGEST
-from .unread import Unread
+from promptcache_exporters import parquet, rent, store, unread
+from promptcache_exporters.rent import Rent
+from promptcache_exporters.sums import BOUNDS, NO_PRICE, PREFIXES, SAMPLED, SILENT, SUMS
+from promptcache_exporters.table import LARGEST
+from promptcache_exporters.unread import Unread
 
 
 class By(StrEnum):
@@ -151,14 +150,18 @@ def collect(path: Path, by: By = By.SERVICE, since: float = -math.inf) -> Report
         _check(path, groups, first, last)
         totals = _added(list(groups.values()))
         named = dict(zip(SUMS, totals, strict=False))
-        silent = connection.execute(SILENT, (since,)).fetchone()[0] if named.get("unreported") else 0
+        silent = (
+            connection.execute(SILENT, (since,)).fetchone()[0] if named.get("unreported") else 0
+        )
         sampled, unknown, ratio = connection.execute(SAMPLED, (since,)).fetchone()
         unpriced = connection.execute(_UNPRICED, (since,)).fetchall()
         recent = ((high or 0) - RECENT, since)
         prefixes = connection.execute(PREFIXES, recent).fetchall()
         known = named.get("write_tokens") is not None and not sampled
         written = _unread(path, connection, recent, last) if known else None
-        rents = None if parquet.is_one(path) else connection.execute(rent.QUERY, (since,)).fetchall()
+        rents = (
+            None if parquet.is_one(path) else connection.execute(rent.QUERY, (since,)).fetchall()
+        )
     return Report(
         by=by,
         totals=_figures(totals),
@@ -179,7 +182,9 @@ def collect(path: Path, by: By = By.SERVICE, since: float = -math.inf) -> Report
     )
 
 
-def _unread(path: Path, connection: store.Readable, recent: tuple[float, float], last: float) -> Unread:
+def _unread(
+    path: Path, connection: store.Readable, recent: tuple[float, float], last: float
+) -> Unread:
     try:
         return unread.find(connection.execute(unread.QUERY, recent).fetchall(), last)
     except TypeError as error:
@@ -197,7 +202,9 @@ def _check(path: Path, groups: dict[Any, Sums], *times: Any) -> None:
     for key, sums in groups.items():
         named = dict(zip(SUMS, sums, strict=True))
         sound &= isinstance(key, str | None)
-        sound &= all(name.endswith("_usd") or isinstance(it, int | None) for name, it in named.items())
+        sound &= all(
+            name.endswith("_usd") or isinstance(it, int | None) for name, it in named.items()
+        )
         sound &= not named["unreadable"]
     if not sound:
         raise store.UnusableError(Exit.NOT_A_TABLE, store.EDITED.format(path=path))
@@ -210,12 +217,16 @@ def _opened(path: Path) -> AbstractContextManager[store.Readable]:
 
 def _groups(path: Path, by: By, since: float, low: int, high: int) -> dict[str | None, Sums]:
     sums = ", ".join(SUMS.values())
-    query = f"SELECT {_KEYS[by]}, {sums} FROM calls WHERE id BETWEEN ? AND ? AND +time >= ? GROUP BY 1"  # noqa: S608  # SQL of our own
+    query = (
+        f"SELECT {_KEYS[by]}, {sums} FROM calls WHERE id BETWEEN ? AND ? AND +time >= ? GROUP BY 1"  # noqa: S608  # SQL of our own
+    )
     step = high - low + 1 if parquet.is_one(path) else RANGE  # DuckDB divides the work by itself
 
     def read(first: int) -> list[tuple[Any, ...]]:
         with _opened(path) as connection:
-            return list(connection.execute(query, (first, min(first + step - 1, high), since)).fetchall())
+            return list(
+                connection.execute(query, (first, min(first + step - 1, high), since)).fetchall()
+            )
 
     found: dict[str | None, list[tuple[Any, ...]]] = {}
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
@@ -262,8 +273,15 @@ def _rounded(amount: float | None) -> float | None:
 
 def _ordered(groups: dict[str | None, Sums]) -> tuple[Group, ...]:
     """The groups, most input first, so that the first lines matter most; then by name, the nameless last."""
-    found = [Group(key, _figures(it), _waste_unknown(dict(zip(SUMS, it, strict=True)))) for key, it in groups.items()]
-    return tuple(sorted(found, key=lambda it: (-(it.figures.input_tokens or 0), it.key is None, it.key or "")))
+    found = [
+        Group(key, _figures(it), _waste_unknown(dict(zip(SUMS, it, strict=True))))
+        for key, it in groups.items()
+    ]
+    return tuple(
+        sorted(
+            found, key=lambda it: (-(it.figures.input_tokens or 0), it.key is None, it.key or "")
+        )
+    )
 
 
 def _changes(prefixes: list[Sequence[Any]]) -> tuple[Change, ...]:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from . import wording
-from .figures import Report
+from promptcache_exporters import wording
+from promptcache_exporters.figures import Report
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --good: #1a7f37; --fair: #9a6700; --bad: #cf222e; --line: #8884 }
@@ -55,10 +55,15 @@ def as_html(report: Report) -> str:
     changes = _listed(wording.change(change) for change in report.changes)
     return _PAGE.format(
         style=_STYLE,
-        summary="".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in wording.summary(report)),
+        summary="".join(
+            f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>"
+            for title, text in wording.summary(report)
+        ),
         notes=f'<p class="note">{escape(note)}</p>' if note else "",
         heading=escape(wording.heading(report.by)),
-        head="".join(f"<th>{escape(name)}</th>" for name in (wording.heading(report.by), *wording.COLUMNS)),
+        head="".join(
+            f"<th>{escape(name)}</th>" for name in (wording.heading(report.by), *wording.COLUMNS)
+        ),
         rows="\n".join(_rows(report)),
         advice=f"<h2>What to do</h2>{advice}" if advice else "",
         changes=f"<h2>Changes of the static prefix</h2>{changes}" if changes else "",

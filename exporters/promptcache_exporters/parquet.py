@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from promptcache.exits import Exit
-
-from . import store, table
+from promptcache_exporters import store, table
 
 PART: Final = 20_480
 """Rows of one part; parts are joined in the end."""
@@ -37,7 +36,9 @@ WORKERS: Final = min(2, os.cpu_count() or 1)
 """Parts made at once."""
 
 _TYPES: Final = {"TEXT": "VARCHAR", "INTEGER": "BIGINT", "REAL": "DOUBLE"}
-_COLUMNS: Final = {"id": "BIGINT"} | {column.name: _TYPES[column.type.split()[0]] for column in table.COLUMNS}
+_COLUMNS: Final = {"id": "BIGINT"} | {
+    column.name: _TYPES[column.type.split()[0]] for column in table.COLUMNS
+}
 _EXACT: Final = [name for name, kind in _COLUMNS.items() if kind == "DOUBLE"]
 """SQLite writes 15 digits of a number in JSON, Python all of them."""
 _LISTED: Final = [name for name, kind in _COLUMNS.items() if kind != "DOUBLE"]
@@ -88,11 +89,17 @@ class _Export:
 
     def write(self, out: Path, tell: Tell) -> int:
         with store.open_to_read(self.path) as connection:
-            low, high = connection.execute("SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM calls").fetchone()
-        firsts = range(low, high + 1, PART)  # of a fixed last row, as rows are never changed: one consistent picture
+            low, high = connection.execute(
+                "SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM calls"
+            ).fetchone()
+        firsts = range(
+            low, high + 1, PART
+        )  # of a fixed last row, as rows are never changed: one consistent picture
         count = 0
         lasts = (min(first + PART - 1, high) for first in firsts)
-        with ThreadPoolExecutor(WORKERS) as pool:  # on a way out before its end, `map` drops the parts not begun
+        with ThreadPoolExecutor(
+            WORKERS
+        ) as pool:  # on a way out before its end, `map` drops the parts not begun
             for done, rows in enumerate(pool.map(self._part, firsts, lasts), 1):
                 count += rows
                 tell(done, len(firsts))
@@ -152,21 +159,32 @@ def _halved(connection: sqlite3.Connection, first: int, last: int) -> Iterator[b
 def _object(connection: sqlite3.Connection, first: int, last: int) -> bytes:
     lists = dict(zip(_LISTED, connection.execute(_LISTS, (first, last)).fetchone(), strict=True))
     numbers = connection.execute(_NUMBERS, (first, last)).fetchall()
-    lists |= {name: _ENCODE([row[at] for row in numbers]).encode() for at, name in enumerate(_EXACT)}
-    return b"{%s}\n" % b",".join(b'"%s":%s' % (name.encode(), values) for name, values in lists.items())
+    lists |= {
+        name: _ENCODE([row[at] for row in numbers]).encode() for at, name in enumerate(_EXACT)
+    }
+    return b"{%s}\n" % b",".join(
+        b'"%s":%s' % (name.encode(), values) for name, values in lists.items()
+    )
 
 
 @contextmanager
 def open_to_read(path: Path) -> Generator[store.Readable]:
     """A connection with the view `calls`, as `store.open_to_read` gives it. Raises `store.UnusableError`."""
     if not path.exists():
-        raise store.UnusableError(Exit.NO_FILE, f"{path} does not exist. Make it: promptcache export --out {path}")
+        raise store.UnusableError(
+            Exit.NO_FILE, f"{path} does not exist. Make it: promptcache export --out {path}"
+        )
     duckdb = _duckdb()
     try:
         with closing(duckdb.connect()) as connection:
-            found = connection.execute("SELECT name FROM parquet_schema(?)", (str(path),)).fetchall()
+            found = connection.execute(
+                "SELECT name FROM parquet_schema(?)", (str(path),)
+            ).fetchall()
             present = {name for (name,) in found}
-            columns = (name if name in present else f"NULL::{kind} AS {name}" for name, kind in _COLUMNS.items())
+            columns = (
+                name if name in present else f"NULL::{kind} AS {name}"
+                for name, kind in _COLUMNS.items()
+            )
             source = str(path).replace("'", "''")  # DuckDB takes no parameters in a view
             view = f"CREATE TEMP VIEW calls AS SELECT {', '.join(columns)} FROM read_parquet('{source}')"  # noqa: S608  # quoted
             connection.execute(view)
@@ -178,7 +196,9 @@ def open_to_read(path: Path) -> Generator[store.Readable]:
 
 def _duckdb() -> Any:
     if not find_spec("duckdb"):
-        raise store.UnusableError(Exit.USAGE, 'Parquet needs an extra: pip install "promptcache[duckdb]"')
+        raise store.UnusableError(
+            Exit.USAGE, 'Parquet needs an extra: pip install "promptcache[duckdb]"'
+        )
     import duckdb
 
     return duckdb

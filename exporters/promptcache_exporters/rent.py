@@ -23,9 +23,8 @@ from promptcache.attributes import (
     PROVIDER,
     REQUEST_MODEL,
 )
-
-from .table import COLUMNS as CALLS
-from .table import Column, clean, column, finite, whole
+from promptcache_exporters.table import COLUMNS as CALLS
+from promptcache_exporters.table import Column, clean, column, finite, whole
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan

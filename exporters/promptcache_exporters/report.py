@@ -12,15 +12,19 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from . import wording
-from .figures import Report
+from promptcache_exporters import wording
+from promptcache_exporters.figures import Report
 
 
 def as_json(report: Report) -> str:
     """The stable interface: `totals`, `by`, `groups`, `unread` and `rent`, null for what is unknown."""
     groups = [{"key": group.key} | asdict(group.figures) for group in report.groups]
-    beside = {name: it and asdict(it) for name, it in (("unread", report.unread), ("rent", report.rent))}
-    return json.dumps({"totals": asdict(report.totals), "by": report.by, "groups": groups} | beside, indent=2)
+    beside = {
+        name: it and asdict(it) for name, it in (("unread", report.unread), ("rent", report.rent))
+    }
+    return json.dumps(
+        {"totals": asdict(report.totals), "by": report.by, "groups": groups} | beside, indent=2
+    )
 
 
 def show(report: Report, console: Console, limit: int) -> None:
@@ -53,7 +57,9 @@ def _list(report: Report, console: Console, limit: int) -> None:
     for group in report.groups[: limit or None]:
         console.print(Text(wording.printable(group.key), "bold"), overflow="fold")
         pairs = zip(wording.COLUMNS, wording.cells(group), strict=True)
-        console.print(Padding(Text(", ".join(f"{name} {cell}" for name, cell in pairs)), (0, 0, 0, 2)))
+        console.print(
+            Padding(Text(", ".join(f"{name} {cell}" for name, cell in pairs)), (0, 0, 0, 2))
+        )
 
 
 def _table(report: Report, limit: int) -> Table:

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from . import rent, table
+from promptcache_exporters import rent, table
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -32,8 +32,14 @@ class Table:
 
     def reading(self, present: Collection[str]) -> str:
         """The view over a file whose table has the columns `present`, an empty one where there is no such table."""
-        columns = ", ".join(it.name if it.name in present else f"NULL AS {it.name}" for it in self.columns)
-        source = f"rowid AS id, {columns} FROM main.{self.name}" if present else f"NULL AS id, {columns} WHERE 0"
+        columns = ", ".join(
+            it.name if it.name in present else f"NULL AS {it.name}" for it in self.columns
+        )
+        source = (
+            f"rowid AS id, {columns} FROM main.{self.name}"
+            if present
+            else f"NULL AS id, {columns} WHERE 0"
+        )
         return f"CREATE TEMP VIEW {self.view} AS SELECT {source}"
 
     def row(self, span: ReadableSpan) -> tuple[table.Value, ...]:

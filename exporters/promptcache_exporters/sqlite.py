@@ -20,7 +20,7 @@ from weakref import WeakSet
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from . import batch, rent, schema, store, table
+from promptcache_exporters import batch, rent, schema, store, table
 
 log = getLogger(__name__)
 
@@ -43,7 +43,12 @@ class SQLiteSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Writes the LLM calls among `spans` in one transaction. Never raises for what the file does."""
-        calls = [schema.CALLS.row(one) for span in spans if table.wanted(span) for one in batch.told(span)]
+        calls = [
+            schema.CALLS.row(one)
+            for span in spans
+            if table.wanted(span)
+            for one in batch.told(span)
+        ]
         rents = [schema.RENTS.row(span) for span in spans if rent.wanted(span)]
         if not calls and not rents:
             return SpanExportResult.SUCCESS
@@ -118,7 +123,11 @@ class SQLiteSpanExporter(SpanExporter):
         kind = getattr(error, "sqlite_errorname", None) or type(error).__name__
         if kind not in self._said:
             self._said.add(kind)
-            log.warning("%s cannot be written, LLM calls are missing from it (said once): %s", self.path, error)
+            log.warning(
+                "%s cannot be written, LLM calls are missing from it (said once): %s",
+                self.path,
+                error,
+            )
 
 
 _alive: Final[WeakSet[SQLiteSpanExporter]] = WeakSet()
@@ -140,4 +149,8 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=_after_fork_in_parent,
+        after_in_child=_after_fork_in_child,
+    )

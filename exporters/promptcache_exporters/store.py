@@ -17,8 +17,7 @@ from typing import Any, Final, Protocol
 
 from promptcache.exits import RECORD, Exit
 from promptcache.settings import OTEL_PROMPTCACHE_DB
-
-from . import schema
+from promptcache_exporters import schema
 
 APPLICATION_ID: Final = 0x50436163
 """`PCac` in ASCII: what SQLite's header says of a file of ours."""
@@ -47,7 +46,9 @@ def connect(path: Path, patience: float) -> sqlite3.Connection:
     if not path.is_file():
         raise OSError(f"{path} is no regular file" if path.exists() else f"{path} does not exist")
     uri = f"{path.as_uri()}?mode=rw"
-    return sqlite3.connect(uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False)
+    return sqlite3.connect(
+        uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False
+    )
 
 
 def open_to_write(path: Path, patience: float) -> sqlite3.Connection:
@@ -77,7 +78,9 @@ def version_of(connection: sqlite3.Connection) -> int:
     if application != APPLICATION_ID and (application or version or tables):
         raise Foreign("it is a database of another application")
     if version > schema.VERSION:
-        raise Newer(f"its schema {version} is newer than this promptcache, which knows {schema.VERSION}")
+        raise Newer(
+            f"its schema {version} is newer than this promptcache, which knows {schema.VERSION}"
+        )
     return int(version)
 
 
@@ -97,7 +100,9 @@ def _migrate(connection: sqlite3.Connection) -> None:
             present = columns_of(connection, table.name)
             for column in table.columns:
                 if column.name not in present:
-                    connection.execute(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {column.type}")
+                    connection.execute(
+                        f"ALTER TABLE {table.name} ADD COLUMN {column.name} {column.type}"
+                    )
             for index in table.indexes:
                 connection.execute(index)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -158,10 +163,16 @@ def open_to_read(path: Path) -> Generator[sqlite3.Connection]:
             Exit.NEWER_SCHEMA, f"{path}: {error}. Upgrade: pip install --upgrade promptcache"
         ) from error
     except (sqlite3.Error, OSError) as error:
-        raise UnusableError(Exit.NOT_A_TABLE, f"{path} cannot be read as a table of promptcache's: {error}.") from error
+        raise UnusableError(
+            Exit.NOT_A_TABLE, f"{path} cannot be read as a table of promptcache's: {error}."
+        ) from error
 
 
-EDITED: Final = "{path} cannot be read as a table of promptcache's: a row holds text where a number belongs."
-_PARQUET: Final = "{path} is an export: explain and export need the SQLite table (report reads Parquet)."
+EDITED: Final = (
+    "{path} cannot be read as a table of promptcache's: a row holds text where a number belongs."
+)
+_PARQUET: Final = (
+    "{path} is an export: explain and export need the SQLite table (report reads Parquet)."
+)
 _READ_PATIENCE: Final = 10.0
 _MISSING: Final = f"{{path}} does not exist. Record some calls first: {RECORD}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from .table import LARGEST
+from promptcache_exporters.table import LARGEST
 
 # The hit rate speaks of calls whose cached tokens were reported, and of no batch results (DESIGN section 6).
 _JUDGED: Final = "FILTER (WHERE coalesce(outcome, '') <> 'unreported' AND batch = 0)"

@@ -77,8 +77,7 @@ from promptcache.attributes import (
     WRITE_TOKENS,
     WRITE_TOKENS_BY_TTL,
 )
-
-from .sampling import kept
+from promptcache_exporters.sampling import kept
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -136,8 +135,12 @@ def listed(value: Any) -> str | None:
 
 
 _TYPES: Final[Mapping[Callable[[Any], Value], str]] = {
-    clean: "TEXT", whole: "INTEGER", finite: "REAL", flag: "INTEGER", listed: "TEXT",
-}  # fmt: skip
+    clean: "TEXT",
+    whole: "INTEGER",
+    finite: "REAL",
+    flag: "INTEGER",
+    listed: "TEXT",
+}
 
 
 def column(name: str, attribute: str, check: Callable[[Any], Value]) -> Column:
@@ -150,7 +153,11 @@ def _started(span: ReadableSpan) -> float:
 
 
 def _lasted(span: ReadableSpan) -> float | None:
-    return None if span.end_time is None or span.start_time is None else (span.end_time - span.start_time) / 1e9
+    return (
+        None
+        if span.end_time is None or span.start_time is None
+        else (span.end_time - span.start_time) / 1e9
+    )
 
 
 def _hex(length: int, read: Callable[[ReadableSpan], int | None]) -> Reader:
@@ -187,7 +194,9 @@ COLUMNS: Final[tuple[Column, ...]] = (
     column("code_file", CODE_FILE, clean),
     column("code_line", CODE_LINE, whole),
     column("code_function", CODE_FUNCTION, clean),
-    Column("sample_ratio", "REAL", kept),  # share of such calls that was recorded; 1.0 all, NULL not known
+    Column(
+        "sample_ratio", "REAL", kept
+    ),  # share of such calls that was recorded; 1.0 all, NULL not known
     # The rest is for `promptcache explain` and for questions of your own.
     *(column(f"write_{ttl}_tokens", name, whole) for ttl, name in WRITE_TOKENS_BY_TTL.items()),
     column("cost_input", COST_INPUT, finite),
@@ -227,9 +236,17 @@ COLUMNS: Final[tuple[Column, ...]] = (
     column("prompt_version", PROMPT_VERSION, clean),
     column("agent_name", AGENT_NAME, clean),
     column("usage_inconsistent", INCONSISTENT, clean),
-    Column("trace_id", "TEXT", _hex(32, lambda span: span.context.trace_id if span.context else None)),
-    Column("span_id", "TEXT", _hex(16, lambda span: span.context.span_id if span.context else None)),
-    Column("parent_span_id", "TEXT", _hex(16, lambda span: span.parent.span_id if span.parent else None)),
+    Column(
+        "trace_id", "TEXT", _hex(32, lambda span: span.context.trace_id if span.context else None)
+    ),
+    Column(
+        "span_id", "TEXT", _hex(16, lambda span: span.context.span_id if span.context else None)
+    ),
+    Column(
+        "parent_span_id",
+        "TEXT",
+        _hex(16, lambda span: span.parent.span_id if span.parent else None),
+    ),
 )
 
 INDEXES: Final = (

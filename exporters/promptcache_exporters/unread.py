@@ -19,10 +19,24 @@ from promptcache.rules import lifetime, rule
 
 _SPLIT: Final = tuple(f"write_{ttl}_tokens" for ttl in WRITE_TOKENS_BY_TTL)
 _NAMES: Final = (
-    "time", "batch", "provider", "coalesce(response_model, request_model)", "tools_hash", "system_hash",
-    "prefix_family", "read_tokens", "write_tokens", "missed_tokens", "input_tokens", "cost_amount", "cost_input",
-    "cost_read", "cost_write", "without_cache", *_SPLIT,
-)  # fmt: skip
+    "time",
+    "batch",
+    "provider",
+    "coalesce(response_model, request_model)",
+    "tools_hash",
+    "system_hash",
+    "prefix_family",
+    "read_tokens",
+    "write_tokens",
+    "missed_tokens",
+    "input_tokens",
+    "cost_amount",
+    "cost_input",
+    "cost_read",
+    "cost_write",
+    "without_cache",
+    *_SPLIT,
+)
 QUERY: Final = f"""
 SELECT {", ".join(_NAMES)} FROM calls WHERE id >= ? AND +time >= ? AND (read_tokens > 0 OR write_tokens > 0)
 ORDER BY time, id"""  # noqa: S608  # names of our own
@@ -56,7 +70,9 @@ class _Write:
 class _Cache:
     """The open writes of one provider's model, by what those who may read them begin with; the shortest read first."""
 
-    open: defaultdict[Key, list[tuple[int, int, _Write]]] = field(default_factory=lambda: defaultdict(list))
+    open: defaultdict[Key, list[tuple[int, int, _Write]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
     batched: set[Key] = field(default_factory=set[Key])
 
     def read(self, row: tuple[Any, ...]) -> None:
@@ -102,13 +118,18 @@ def _kept(row: tuple[Any, ...]) -> float:
     """Seconds after which what the row wrote is surely gone: the less sure a lapse is, the longer we wait."""
     known = rule(row[2] or "", row[3])
     split = zip(WRITE_TOKENS_BY_TTL, row[-len(_SPLIT) :], strict=True)
-    return max((lifetime(known, ttl) for ttl, tokens in split if tokens), default=known.ttl) / known.lapse
+    return (
+        max((lifetime(known, ttl) for ttl, tokens in split if tokens), default=known.ttl)
+        / known.lapse
+    )
 
 
 def _unread(writes: Iterable[tuple[_Cache, _Write]], last: float) -> Iterator[tuple[Any, ...]]:
     for cache, write in writes:
         keys = _keys(write.row)
-        batched = cache.batched and (_ANYTHING in keys or not cache.batched.isdisjoint({*keys, _ANYTHING}))
+        batched = cache.batched and (
+            _ANYTHING in keys or not cache.batched.isdisjoint({*keys, _ANYTHING})
+        )
         if not batched and not write.read_by and write.due < last:
             yield write.row
 

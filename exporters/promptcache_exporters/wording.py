@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from promptcache.causes import advice
-
-from .figures import RECENT, By, Change, Group, Report
+from promptcache_exporters.figures import RECENT, By, Change, Group, Report
 
 UNKNOWN: Final = "\N{EN DASH}"
 
@@ -77,18 +76,27 @@ def cells(group: Group) -> tuple[str, ...]:
     """One line of a table, in the order of `COLUMNS`. A plus says that the waste of some calls is not known."""
     it = group.figures
     return (
-        count(it.calls), short(it.input_tokens), percent(it.hit_rate),
-        dollars(it.cost_usd), dollars(it.saved_usd),
+        count(it.calls),
+        short(it.input_tokens),
+        percent(it.hit_rate),
+        dollars(it.cost_usd),
+        dollars(it.saved_usd),
         dollars(it.wasted_usd) + ("+" if group.waste_unknown and it.wasted_usd is not None else ""),
-    )  # fmt: skip
+    )
 
 
 def summary(report: Report) -> list[tuple[str, str]]:
     """The totals as pairs of a title and a text."""
     it = report.totals
     lines = [
-        ("Calls", f"{count(it.calls)}, {moment(report.first)} to {moment(report.last)} {zone(report.last)}"),
-        ("Hit rate", f"{percent(it.hit_rate)} of {count(report.judged_tokens)} input tokens read from the cache"),
+        (
+            "Calls",
+            f"{count(it.calls)}, {moment(report.first)} to {moment(report.last)} {zone(report.last)}",
+        ),
+        (
+            "Hit rate",
+            f"{percent(it.hit_rate)} of {count(report.judged_tokens)} input tokens read from the cache",
+        ),
         ("Cost", f"{dollars(it.cost_usd)}, without cache {dollars(it.without_cache_usd)}"),
         ("Saved", dollars(it.saved_usd) + _share(it.saved_usd, it.without_cache_usd)),
         ("Wasted", _wasted(report)),
@@ -99,7 +107,9 @@ def summary(report: Report) -> list[tuple[str, str]]:
     if report.failed:
         lines.append(("Failed", f"{count(report.failed)} of the calls"))
     if report.silent:
-        lines.append(("Silent", f"{count(report.silent)} chat streams did not report tokens: {_ASK}"))
+        lines.append(
+            ("Silent", f"{count(report.silent)} chat streams did not report tokens: {_ASK}")
+        )
     return [*lines, ("File", printable(str(report.path)))]
 
 
@@ -120,7 +130,11 @@ def _unread(report: Report) -> Iterator[str]:
     if it and it.calls:
         calls = f"{count(it.calls)} {'call' if it.calls == 1 else 'calls'}"
         least = "at least " if it.unpriced and it.wasted_usd is not None else ""
-        more = "price unknown" if it.wasted_usd is None else f"{least}{dollars(it.wasted_usd)} more than plain input"
+        more = (
+            "price unknown"
+            if it.wasted_usd is None
+            else f"{least}{dollars(it.wasted_usd)} more than plain input"
+        )
         calls += f" of the last {count(RECENT)}" if report.totals.calls > RECENT else ""
         yield f"{count(it.tokens)} tokens that {calls} wrote were never read: {more}"
 
@@ -143,11 +157,16 @@ def unpriced(report: Report) -> list[str]:
     """One text that counts the calls without a cost and names their models and reasons; none where all have one."""
     if not report.unpriced:
         return []
-    named = [f"{count(it.calls)} {printable(it.model)} ({printable(it.reason)})" for it in report.unpriced[:5]]
+    named = [
+        f"{count(it.calls)} {printable(it.model)} ({printable(it.reason)})"
+        for it in report.unpriced[:5]
+    ]
     more = sum(it.calls for it in report.unpriced[5:])
     calls = report.totals.unpriced_calls
     rest = f", {count(more)} of other models" if more else ""
-    return [f"{count(calls)} {'call' if calls == 1 else 'calls'} not in the cost: {', '.join(named)}{rest}"]
+    return [
+        f"{count(calls)} {'call' if calls == 1 else 'calls'} not in the cost: {', '.join(named)}{rest}"
+    ]
 
 
 def sampling(report: Report) -> str | None:

@@ -17,9 +17,9 @@ from opentelemetry import baggage, context
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
-from .attributes import AGENT_NAME, CONVERSATION, PROMPT_NAME, PROMPT_VERSION
-from .model import Site
-from .safety import safely
+from promptcache.attributes import AGENT_NAME, CONVERSATION, PROMPT_NAME, PROMPT_VERSION
+from promptcache.model import Site
+from promptcache.safety import safely
 
 Scalar = str | bool | int | float
 
@@ -95,13 +95,18 @@ def site() -> Site | None:
         code = frame.f_code
         if (file := _shown(code.co_filename)) is not None:
             module = frame.f_globals.get("__name__", "")
-            return Site(f"{module}.{code.co_qualname}" if module else code.co_qualname, file, frame.f_lineno)
+            return Site(
+                f"{module}.{code.co_qualname}" if module else code.co_qualname, file, frame.f_lineno
+            )
         frame = frame.f_back
     return None
 
 
 LOCKING: Final = (
-    *(f"promptcache.{part}" for part in ("diagnose", "memory", "meters", "observer", "prices", "spans")),
+    *(
+        f"promptcache.{part}"
+        for part in ("diagnose", "memory", "meters", "observer", "prices", "spans")
+    ),
     "opentelemetry.sdk",
     "opentelemetry.exporter",
     "promptcache_exporters",

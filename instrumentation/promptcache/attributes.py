@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .model import CHOICES, OUTCOMES, Call
+from promptcache.model import CHOICES, OUTCOMES, Call
 
 Value = str | bool | int | float | Sequence[str]
 
@@ -113,7 +113,9 @@ class Row:
 
 
 def _cost(part: str) -> Callable[[Call], Value | None]:
-    return lambda call: call.cost.parts.get(part) if call.cost and call.cost.amount is not None else None
+    return lambda call: (
+        call.cost.parts.get(part) if call.cost and call.cost.amount is not None else None
+    )
 
 
 def _saved(call: Call) -> float | None:
@@ -129,12 +131,18 @@ def _written(ttl: str) -> Callable[[Call], Value | None]:
 def hit_ratio(call: Call) -> float | None:
     """read / input in 0..1, None where either was not reported or the input is empty."""
     usage = call.usage
-    return None if usage is None or usage.read is None or not usage.input else usage.read / usage.input
+    return (
+        None if usage is None or usage.read is None or not usage.input else usage.read / usage.input
+    )
 
 
 def _hit_percent(call: Call) -> int | None:
     usage = call.usage
-    return None if usage is None or usage.read is None or not usage.input else 100 * usage.read // usage.input
+    return (
+        None
+        if usage is None or usage.read is None or not usage.input
+        else 100 * usage.read // usage.input
+    )
 
 
 STANDARD: Final[tuple[Row, ...]] = (
@@ -153,7 +161,10 @@ STANDARD: Final[tuple[Row, ...]] = (
     Row(USAGE_READ, lambda call: call.usage and call.usage.read),
     Row(USAGE_WRITE, lambda call: call.usage and call.usage.write),
     Row(USAGE_REASONING, lambda call: call.usage and call.usage.reasoning),
-    Row(SERVICE_TIER, lambda call: call.facts.tier if call.request.wire.startswith("openai.") else None),
+    Row(
+        SERVICE_TIER,
+        lambda call: call.facts.tier if call.request.wire.startswith("openai.") else None,
+    ),
     Row(RESENDS, lambda call: call.retries or None),
     Row(ERROR_TYPE, lambda call: call.error),
     Row(CODE_FUNCTION, lambda call: call.site and call.site.function),
@@ -161,13 +172,28 @@ STANDARD: Final[tuple[Row, ...]] = (
     Row(CODE_LINE, lambda call: call.site and call.site.line),
 )
 
-LEGACY: Final[tuple[Row, ...]] = (Row(USAGE_WRITE_LEGACY, lambda call: call.usage and call.usage.write),)
+LEGACY: Final[tuple[Row, ...]] = (
+    Row(USAGE_WRITE_LEGACY, lambda call: call.usage and call.usage.write),
+)
 
 RESULT: Final[tuple[str, ...]] = (
-    RESPONSE_ID, RESPONSE_MODEL, OUTCOME, INPUT_TOKENS, READ_TOKENS, WRITE_TOKENS, UNCACHED_TOKENS, OUTPUT_TOKENS,
-    *WRITE_TOKENS_BY_TTL.values(), COST_AMOUNT, COST_WITHOUT_CACHE, COST_INPUT, COST_READ, COST_WRITE, COST_OUTPUT,
+    RESPONSE_ID,
+    RESPONSE_MODEL,
+    OUTCOME,
+    INPUT_TOKENS,
+    READ_TOKENS,
+    WRITE_TOKENS,
+    UNCACHED_TOKENS,
+    OUTPUT_TOKENS,
+    *WRITE_TOKENS_BY_TTL.values(),
+    COST_AMOUNT,
+    COST_WITHOUT_CACHE,
+    COST_INPUT,
+    COST_READ,
+    COST_WRITE,
+    COST_OUTPUT,
     COST_UNKNOWN,
-)  # fmt: skip
+)
 """What an entry of `promptcache.batch.results` says of one result: a JSON list in this order, null for not known."""
 
 AT_START: Final[tuple[Row, ...]] = STANDARD[:6]
@@ -205,7 +231,10 @@ OWN: Final[tuple[Row, ...]] = (
     Row(WASTED_USD, lambda call: call.verdict.waste),
     Row(COST_AMOUNT, lambda call: call.cost and call.cost.amount),
     Row(COST_CURRENCY, lambda call: "USD" if call.cost and call.cost.amount is not None else None),
-    Row(COST_SOURCE, lambda call: call.cost.source if call.cost and call.cost.amount is not None else None),
+    Row(
+        COST_SOURCE,
+        lambda call: call.cost.source if call.cost and call.cost.amount is not None else None,
+    ),
     Row(COST_PRICE_DATE, lambda call: call.cost and call.cost.date),
     Row(COST_INPUT, _cost("input")),
     Row(COST_READ, _cost("cache_read")),
@@ -275,7 +304,9 @@ def _unpriced(value: Callable[[Call], float]) -> Callable[[Call], Points]:
 
 
 def _missed(value: Callable[[Call], float | None]) -> Callable[[Call], Points]:
-    return lambda call: _one(value(call), {MISS_REASON: call.verdict.reason or "unknown"}) if value(call) else ()
+    return lambda call: (
+        _one(value(call), {MISS_REASON: call.verdict.reason or "unknown"}) if value(call) else ()
+    )
 
 
 SECONDS: Final = tuple(0.01 * 2**step for step in range(14))
@@ -287,38 +318,98 @@ STORAGE_USD: Final = "promptcache.storage.usd"
 """Observable: what the named caches of this process have cost by now in rent."""
 
 COUNTERS: Final[tuple[Metric, ...]] = (
-    Metric("promptcache.input.tokens", "{token}", "Input tokens, cached ones included.",
-           lambda call: _one(call.usage and call.usage.input, _outcome_batch(call))),
-    Metric("promptcache.read.tokens", "{token}", "Input tokens read from the provider's cache.",
-           lambda call: _one(call.usage and call.usage.read, _outcome_batch(call))),
-    Metric("promptcache.write.tokens", "{token}", "Input tokens written to the provider's cache.", _writes),
-    Metric("promptcache.output.tokens", "{token}", "Output tokens, reasoning included.",
-           lambda call: _one(call.usage and call.usage.output, {BATCH: call.facts.batch})),
-    Metric("promptcache.calls", "{call}", "Finished calls.", lambda call: _one(1, _outcome_batch(call))),
-    Metric("promptcache.missed.tokens", "{token}", "Reusable tokens that were not read from the cache.",
-           _missed(lambda call: call.verdict.tokens)),
-    Metric(WASTED_COUNTER, "{USD}", "What missed tokens, and writes that nobody read, cost too much.",
-           _missed(lambda call: call.verdict.waste)),
-    Metric(COST_USD, "{USD}", "Cost of the priced calls.",
-           lambda call: _one(call.cost and call.cost.amount)),
-    Metric("promptcache.cost_without_cache.usd", "{USD}", "What the priced calls would have cost without a cache.",
-           lambda call: _one(call.cost and call.cost.without_cache)),
-    Metric("promptcache.unpriced.calls", "{call}", "Calls whose cost is not known.", _unpriced(lambda call: 1)),
-    Metric("promptcache.unpriced.tokens", "{token}", "Tokens of calls whose cost is not known.",
-           _unpriced(lambda call: call.usage.input + (call.usage.output or 0) if call.usage else 0)),
-)  # fmt: skip
+    Metric(
+        "promptcache.input.tokens",
+        "{token}",
+        "Input tokens, cached ones included.",
+        lambda call: _one(call.usage and call.usage.input, _outcome_batch(call)),
+    ),
+    Metric(
+        "promptcache.read.tokens",
+        "{token}",
+        "Input tokens read from the provider's cache.",
+        lambda call: _one(call.usage and call.usage.read, _outcome_batch(call)),
+    ),
+    Metric(
+        "promptcache.write.tokens",
+        "{token}",
+        "Input tokens written to the provider's cache.",
+        _writes,
+    ),
+    Metric(
+        "promptcache.output.tokens",
+        "{token}",
+        "Output tokens, reasoning included.",
+        lambda call: _one(call.usage and call.usage.output, {BATCH: call.facts.batch}),
+    ),
+    Metric(
+        "promptcache.calls", "{call}", "Finished calls.", lambda call: _one(1, _outcome_batch(call))
+    ),
+    Metric(
+        "promptcache.missed.tokens",
+        "{token}",
+        "Reusable tokens that were not read from the cache.",
+        _missed(lambda call: call.verdict.tokens),
+    ),
+    Metric(
+        WASTED_COUNTER,
+        "{USD}",
+        "What missed tokens, and writes that nobody read, cost too much.",
+        _missed(lambda call: call.verdict.waste),
+    ),
+    Metric(
+        COST_USD,
+        "{USD}",
+        "Cost of the priced calls.",
+        lambda call: _one(call.cost and call.cost.amount),
+    ),
+    Metric(
+        "promptcache.cost_without_cache.usd",
+        "{USD}",
+        "What the priced calls would have cost without a cache.",
+        lambda call: _one(call.cost and call.cost.without_cache),
+    ),
+    Metric(
+        "promptcache.unpriced.calls",
+        "{call}",
+        "Calls whose cost is not known.",
+        _unpriced(lambda call: 1),
+    ),
+    Metric(
+        "promptcache.unpriced.tokens",
+        "{token}",
+        "Tokens of calls whose cost is not known.",
+        _unpriced(lambda call: call.usage.input + (call.usage.output or 0) if call.usage else 0),
+    ),
+)
 
 HISTOGRAMS: Final[tuple[Metric, ...]] = (
-    Metric("promptcache.call.duration", "s", "From the request to the end of the response.",
-           lambda call: () if call.facts.batch else _one(call.duration, _outcome(call)), SECONDS),
-    Metric("promptcache.time_to_first_chunk", "s", "From the request to the first content of a stream.",
-           lambda call: _one(call.first_chunk, _outcome(call)), SECONDS),
-)  # fmt: skip
+    Metric(
+        "promptcache.call.duration",
+        "s",
+        "From the request to the end of the response.",
+        lambda call: () if call.facts.batch else _one(call.duration, _outcome(call)),
+        SECONDS,
+    ),
+    Metric(
+        "promptcache.time_to_first_chunk",
+        "s",
+        "From the request to the first content of a stream.",
+        lambda call: _one(call.first_chunk, _outcome(call)),
+        SECONDS,
+    ),
+)
 
-BORN_TOGETHER: Final[tuple[str, ...]] = ("promptcache.input.tokens", "promptcache.read.tokens", "promptcache.calls")
+BORN_TOGETHER: Final[tuple[str, ...]] = (
+    "promptcache.input.tokens",
+    "promptcache.read.tokens",
+    "promptcache.calls",
+)
 """Counters whose series start at 0 for every outcome of a model at once: a ratio needs both its sides."""
 
-BIRTH: Final[tuple[Mapping[str, Any], ...]] = tuple({OUTCOME: outcome, BATCH: False} for outcome in OUTCOMES)
+BIRTH: Final[tuple[Mapping[str, Any], ...]] = tuple(
+    {OUTCOME: outcome, BATCH: False} for outcome in OUTCOMES
+)
 
 
 def series(call: Call) -> dict[str, Any]:

@@ -25,13 +25,21 @@ class Cause(NamedTuple):
 
 
 _TABLE: Final = (
-    Cause("caching_not_requested", "Ask for caching: mark the end of the static prefix, or set the cache key."),
     Cause(
-        "below_minimum", "The prefix is too short to be cached: put more stable, useful text first, or drop the marker."
+        "caching_not_requested",
+        "Ask for caching: mark the end of the static prefix, or set the cache key.",
     ),
-    Cause("cold_start", "First use of this prefix here; prewarm it if the first answer's latency matters."),
     Cause(
-        "ttl_expired", "The prefix lapsed between two uses: take a longer TTL if the gaps fit into it, or keep it warm."
+        "below_minimum",
+        "The prefix is too short to be cached: put more stable, useful text first, or drop the marker.",
+    ),
+    Cause(
+        "cold_start",
+        "First use of this prefix here; prewarm it if the first answer's latency matters.",
+    ),
+    Cause(
+        "ttl_expired",
+        "The prefix lapsed between two uses: take a longer TTL if the gaps fit into it, or keep it warm.",
     ),
     Cause(
         "model_changed",
@@ -55,7 +63,10 @@ _TABLE: Final = (
         ("system_changed",),
         ("volatile_token", "serialization_nondeterminism"),
     ),
-    Cause("volatile_token", "Move this value into the last message: everything behind it is paid again ({where})."),
+    Cause(
+        "volatile_token",
+        "Move this value into the last message: everything behind it is paid again ({where}).",
+    ),
     Cause(
         "history_rewritten",
         "Only append to the history; if it must shrink, shrink it rarely and at once ({where}).",
@@ -68,7 +79,10 @@ _TABLE: Final = (
         ("context_compacted",),
         ("history_rewritten",),
     ),
-    Cause("image_changed", "Send an image always or never, in the same detail and the same form ({where})."),
+    Cause(
+        "image_changed",
+        "Send an image always or never, in the same detail and the same form ({where}).",
+    ),
     Cause(
         "param_changed",
         "Hold this parameter for the whole conversation: its change takes the prefix out of the cache.",
@@ -80,7 +94,10 @@ _TABLE: Final = (
         ("prompt_cache_key_changed",),
         ("per_user_key_or_prefix",),
     ),
-    Cause("per_user_key_or_prefix", "A key per user splits a prefix that all users share: drop the key, or share it."),
+    Cause(
+        "per_user_key_or_prefix",
+        "A key per user splits a prefix that all users share: drop the key, or share it.",
+    ),
     Cause(
         "breakpoint_missing_on_static",
         "Set a breakpoint at the end of the static prefix: the last one stands on changing content ({where}).",
@@ -91,31 +108,51 @@ _TABLE: Final = (
     ),
     Cause("too_many_breakpoints", "Keep at most four breakpoints and move the last one along."),
     Cause(
-        "concurrent_cold_race", "Send one request, wait for its first token, then fan out: all wrote the same prefix."
+        "concurrent_cold_race",
+        "Send one request, wait for its first token, then fan out: all wrote the same prefix.",
     ),
-    Cause("routing_overflow", "Too many requests a minute for one key: spread them over a few stable keys."),
-    Cause("low_volume", "The prefix is used more rarely than it lives: take a longer TTL or do not mark it."),
-    Cause("write_never_read", "What was written was never read: remove the marker, or let the breakpoint end earlier."),
-    Cause("scope_changed", "Another credential, workspace or region has another cache: keep a conversation on one."),
+    Cause(
+        "routing_overflow",
+        "Too many requests a minute for one key: spread them over a few stable keys.",
+    ),
+    Cause(
+        "low_volume",
+        "The prefix is used more rarely than it lives: take a longer TTL or do not mark it.",
+    ),
+    Cause(
+        "write_never_read",
+        "What was written was never read: remove the marker, or let the breakpoint end earlier.",
+    ),
+    Cause(
+        "scope_changed",
+        "Another credential, workspace or region has another cache: keep a conversation on one.",
+    ),
     Cause(
         "batch_or_tier",
         "Batches and other service tiers have caches of their own: hold the tier, take 1h in batches.",
         ("service_tier_changed",),
     ),
-    Cause("unknown", "Nothing differs and nothing lapsed that this process can see: watch the rate, do not guess."),
+    Cause(
+        "unknown",
+        "Nothing differs and nothing lapsed that this process can see: watch the rate, do not guess.",
+    ),
 )
 
 CAUSES: Final[Mapping[str, Cause]] = MappingProxyType({cause.name: cause for cause in _TABLE})
-THEIRS: Final[Mapping[str, Cause]] = MappingProxyType({word: cause for cause in _TABLE for word in cause.theirs})
+THEIRS: Final[Mapping[str, Cause]] = MappingProxyType(
+    {word: cause for cause in _TABLE for word in cause.theirs}
+)
 
-PARAMS: Final[Mapping[str, str]] = MappingProxyType({
-    "prompt_cache_key": "cache_key_changed",
-    "session_id": "cache_key_changed",
-    "service_tier": "batch_or_tier",
-    "serviceTier": "batch_or_tier",
-    "context_management": "context_compacted",
-    "images": "image_changed",
-})  # fmt: skip
+PARAMS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "prompt_cache_key": "cache_key_changed",
+        "session_id": "cache_key_changed",
+        "service_tier": "batch_or_tier",
+        "serviceTier": "batch_or_tier",
+        "context_management": "context_compacted",
+        "images": "image_changed",
+    }
+)
 """Parameters whose change has a name of its own; every other is `param_changed`."""
 
 

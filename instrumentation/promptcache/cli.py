@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib.util import find_spec
 
-from .exits import Exit
+from promptcache.exits import Exit
 
 
 def main() -> None:
@@ -13,6 +13,6 @@ def main() -> None:
     if not (find_spec("typer") and find_spec("rich")):
         sys.stderr.write('The command line needs an extra: pip install "promptcache[report]"\n')
         sys.exit(Exit.USAGE)
-    from .commands import app
+    from promptcache.commands import app
 
     app()

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from .exits import RECORD, Exit, described
-from .version import __version__
+from promptcache.exits import RECORD, Exit, described
+from promptcache.version import __version__
 
 COMMANDS: Final[Mapping[str, str]] = {
     "report": "promptcache_exporters.command:report",
@@ -59,7 +59,9 @@ def _version(wanted: bool) -> None:
         raise typer.Exit
 
 
-app = typer.Typer(cls=Lazy, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    cls=Lazy, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
 
 
 _BEGIN: Final = (
@@ -72,7 +74,10 @@ _BEGIN: Final = (
 @app.callback(epilog="\n\n".join((*_BEGIN, described(*Exit))))
 def promptcache(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> None:
     """What LLM prompt caching really does: hit rate, cost, savings, waste, and why it missed."""

@@ -18,7 +18,7 @@ from operator import eq
 from typing import Any, Final, NamedTuple, final
 from zlib import crc32
 
-from .plain import plain
+from promptcache.plain import plain
 
 _COARSE: Final = 16
 _FINE: Final = 32
@@ -119,7 +119,11 @@ def deep(data: object, text: str) -> Deep:
     back = array("I", [crc32(raw[end - step : end]) for end in range(size, step - 1, -step)])
     ordered = _json(data, ordered=True) if text[:1] in "{[" else text
     bare = hash(encoded(ordered).translate(None, _SPACE))
-    loose = bare if ordered.isascii() else hash(encoded(unicodedata.normalize("NFKC", ordered)).translate(None, _SPACE))
+    loose = (
+        bare
+        if ordered.isascii()
+        else hash(encoded(unicodedata.normalize("NFKC", ordered)).translate(None, _SPACE))
+    )
     return Deep(step, front, back, hash(ordered), bare, loose, _sketch(text), words(text))
 
 
@@ -128,12 +132,18 @@ def _hashes(parts: Iterable[str], most: int) -> array[int]:
 
 
 def _sketch(text: str) -> array[int]:
-    return _hashes((part for part in text.replace("\n", ".").split(".") if len(part) >= _SENTENCE), _SKETCH)
+    return _hashes(
+        (part for part in text.replace("\n", ".").split(".") if len(part) >= _SENTENCE), _SKETCH
+    )
 
 
 def words(text: str) -> array[int]:
     """Hashes (32 bits) of the telling words."""
-    odd = [word for word in set(text[:_TELLING_LIMIT].split()) if not (word.isalpha() and word.islower())]
+    odd = [
+        word
+        for word in set(text[:_TELLING_LIMIT].split())
+        if not (word.isalpha() and word.islower())
+    ]
     return _hashes(filter(telling, odd), _WORDS)
 
 
@@ -147,7 +157,9 @@ def parted(new: Grain, old: Grain) -> tuple[int, int]:
     step = max(new.step, old.step)
     if new.step == old.step and new.front[:4] != old.front[:4]:
         return 0, min(step, new.size)
-    here, there = (array("I", side.front)[step // side.step - 1 :: step // side.step] for side in (new, old))
+    here, there = (
+        array("I", side.front)[step // side.step - 1 :: step // side.step] for side in (new, old)
+    )
     start = min(_equal(here, there) * step, new.size)
     return start, min(start + step, new.size)
 

@@ -10,13 +10,21 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # its module opts out of mypy
 from wrapt import register_post_import_hook
 
-from .safety import safely
-from .settings import Settings
+from promptcache.safety import safely
+from promptcache.settings import Settings
 
 if TYPE_CHECKING:
-    from .patch.switchboard import Switchboard
+    from promptcache.patch.switchboard import Switchboard
 
-SDKS: Final = ("openai", "anthropic", "groq", "google.genai", "botocore.client", "aiobotocore.client", "litellm")
+SDKS: Final = (
+    "openai",
+    "anthropic",
+    "groq",
+    "google.genai",
+    "botocore.client",
+    "aiobotocore.client",
+    "litellm",
+)
 """Until one of these is imported nothing else of ours is: most processes of a machine never call a model."""
 
 
@@ -67,7 +75,7 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
         """The application imported an SDK: loads the rest of us, and takes up what `instrument` was asked for."""
         if cls._board is not None or cls._wanted is None:
             return
-        from .patch.switchboard import Switchboard
+        from promptcache.patch.switchboard import Switchboard
 
         cls._board = Switchboard()
         cls._board.on(**cls._wanted)

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final, NamedTuple, final
 
-from .generations import Generations
-from .grain import Deep, Grain
-from .model import Level
+from promptcache.generations import Generations
+from promptcache.grain import Deep, Grain
+from promptcache.model import Level
 
 _SCOPES: Final = 4
 """How many calls of different scopes a node names."""
@@ -125,7 +125,15 @@ class Memory:
     def renew(self) -> None:
         """A new lock for a forked child; if another thread was at work at the fork, all is forgotten."""
         if self._lock.locked():
-            for held in (self.nodes, self.where, self.deep, self.sketches, self.traces, self.named, self.rates):
+            for held in (
+                self.nodes,
+                self.where,
+                self.deep,
+                self.sketches,
+                self.traces,
+                self.named,
+                self.rates,
+            ):
                 held.clear()
         self.pending = {}
         if self.on_fork is not None:
@@ -163,7 +171,11 @@ class Memory:
 
     def through(self, node: Node | None) -> Iterator[tuple[int, Trace]]:
         """The calls through `node`, with their numbers: first the last ones that went on from those that it names."""
-        named = [(n, trace) for n in (node.traces if node else ()) if (trace := self.traces.get(n)) is not None]
+        named = [
+            (n, trace)
+            for n in (node.traces if node else ())
+            if (trace := self.traces.get(n)) is not None
+        ]
         for number, trace in named:
             end, last = number, trace
             while last.later is not None and (later := self.traces.get(last.later)) is not None:
@@ -181,7 +193,9 @@ class Memory:
             link = node.parent
         return path[::-1]
 
-    def learn(self, number: int, trace: Trace, new: Sequence[Node], deep: Iterable[tuple[int, Deep]]) -> None:
+    def learn(
+        self, number: int, trace: Trace, new: Sequence[Node], deep: Iterable[tuple[int, Deep]]
+    ) -> None:
         """Remember a finished call and the blocks that it brought."""
         self.traces[number] = trace
         turns = self.nodes.turns
@@ -216,7 +230,11 @@ class Memory:
 
     def _with(self, traces: tuple[int, ...], number: int, scope: Scope) -> tuple[int, ...]:
         """`traces` with `number` before all, in place of the one of the same scope."""
-        others = [other for other in traces if (seen := self.traces.get(other)) and seen.scope is not scope]
+        others = [
+            other
+            for other in traces
+            if (seen := self.traces.get(other)) and seen.scope is not scope
+        ]
         return (number, *others[: _SCOPES - 1])
 
 

@@ -10,7 +10,7 @@ from weakref import WeakMethod
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from .attributes import (
+from promptcache.attributes import (
     BIRTH,
     BORN_TOGETHER,
     COST_USD,
@@ -24,10 +24,10 @@ from .attributes import (
     WASTED_COUNTER,
     series,
 )
-from .model import Call
+from promptcache.model import Call
 
 if TYPE_CHECKING:
-    from .diagnose.writes import Unread
+    from promptcache.diagnose.writes import Unread
 
 DISTINCT_VALUES: Final = 100
 DISTINCT_CHOSEN_VALUES: Final = 50
@@ -92,7 +92,8 @@ class Meters:
     def __init__(self, meter: Meter, chosen: tuple[str, ...] = ()) -> None:
         self._meter = meter
         self._counters = [
-            (row, meter.create_counter(row.name, unit=row.unit, description=row.description)) for row in COUNTERS
+            (row, meter.create_counter(row.name, unit=row.unit, description=row.description))
+            for row in COUNTERS
         ]
         self._histograms = [
             (
@@ -120,12 +121,17 @@ class Meters:
     def pay(self, usd: float, provider: str, model: str, context: Context) -> None:
         """Adds what filling a named cache cost, which is no call."""
         counter = next(counter for row, counter in self._counters if row.name == COST_USD)
-        counter.add(usd, {PROVIDER: provider, REQUEST_MODEL: self._bound(REQUEST_MODEL)(model)}, context)
+        counter.add(
+            usd, {PROVIDER: provider, REQUEST_MODEL: self._bound(REQUEST_MODEL)(model)}, context
+        )
 
     def unread(self, unread: Unread) -> None:
         """Adds what a write cost too much that expired unread: known after its call, hence without a context."""
         counter = next(counter for row, counter in self._counters if row.name == WASTED_COUNTER)
-        base = {PROVIDER: unread.provider, REQUEST_MODEL: self._bound(REQUEST_MODEL)(unread.model or "")}
+        base = {
+            PROVIDER: unread.provider,
+            REQUEST_MODEL: self._bound(REQUEST_MODEL)(unread.model or ""),
+        }
         counter.add(unread.usd, {**base, MISS_REASON: "write_never_read"}, Context())
 
     def record(self, call: Call, context: Context) -> None:

@@ -46,7 +46,9 @@ CHOICES: Final = 128
 """No call has more answers than this, each with a reason why it ended."""
 
 TTL = Literal["5m", "30m", "1h", "12h", "unknown"]
-TTL_SECONDS: Final[Mapping[str, int]] = MappingProxyType({"5m": 300, "30m": 1800, "1h": 3600, "12h": 43200})
+TTL_SECONDS: Final[Mapping[str, int]] = MappingProxyType(
+    {"5m": 300, "30m": 1800, "1h": 3600, "12h": 43200}
+)
 
 Unknown = Literal["model", "price", "usage", "tier"]
 """Why a call has no cost: which piece of knowledge is missing."""

@@ -18,15 +18,15 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
-from . import ambient, spans
-from .attributes import AT_START, read
-from .model import Call, Cost, Prompt, Request, Usage, Verdict
-from .observer import Asked, Observer
-from .providers.wire import JSON, NOTHING, merge
-from .safety import safely
+from promptcache import ambient, spans
+from promptcache.attributes import AT_START, read
+from promptcache.model import Call, Cost, Prompt, Request, Usage, Verdict
+from promptcache.observer import Asked, Observer
+from promptcache.providers.wire import JSON, NOTHING, merge
+from promptcache.safety import safely
 
 if TYPE_CHECKING:
-    from .diagnose import Sighting
+    from promptcache.diagnose import Sighting
 
 
 class Record:
@@ -104,7 +104,11 @@ class Record:
         around, before = trace.get_current_span(context), trace.get_current_span(self.context)
         self.context, asked = context, self.asked
         if taken := self.observer.claims.take(around, asked.model, stream=asked.stream):
-            self.span, self.claimed, self.context = taken, True, trace.set_span_in_context(taken, context)
+            self.span, self.claimed, self.context = (
+                taken,
+                True,
+                trace.set_span_in_context(taken, context),
+            )
         elif around is not before and not around.is_recording():
             self.span = around
         else:
@@ -154,7 +158,9 @@ class Record:
 
     def saw(self, event: JSON) -> None:
         """One response, or one event of a stream."""
-        if (self.began and self.asked.wire.dull(event)) or (facts := self.asked.wire.read(event)) is None:
+        if (self.began and self.asked.wire.dull(event)) or (
+            facts := self.asked.wire.read(event)
+        ) is None:
             return
         more = facts.counts or facts.failed or (facts.terminal and not self.facts.terminal)
         self.facts = merge(self.facts, facts)
@@ -211,7 +217,12 @@ class Record:
 
     def _late(self) -> bool:
         """Whether the SDK's span ended before anything could be written on it: a child of ours carries it all then."""
-        return self.claimed and self.written is None and self.span is not None and not self.span.is_recording()
+        return (
+            self.claimed
+            and self.written is None
+            and self.span is not None
+            and not self.span.is_recording()
+        )
 
     def _fetched(self) -> bool:
         """Whether a fetched response says something that was not counted yet; takes up the call that asked for it."""
@@ -242,7 +253,11 @@ class Record:
             usage, self._repeats = None, True
         if usage is None and not final:
             return self._call(None, None, self._plainly(None))
-        cost = safely(self.observer.book.cost, self._asked_for(), facts, usage) if usage or not self._failed else None
+        cost = (
+            safely(self.observer.book.cost, self._asked_for(), facts, usage)
+            if usage or not self._failed
+            else None
+        )
         if self._verdict is None:
             self._verdict = self._judge(usage, cost)
         self._settled = None if usage is None else (said, (usage, cost, self._verdict))
@@ -252,15 +267,28 @@ class Record:
         facts, sighting = self.facts, self.sighting
         if sighting is None:
             return self._plainly(usage)
-        if usage is None and not self._failed and facts.id and self.asked.wire.fetched and self.request is not None:
+        if (
+            usage is None
+            and not self._failed
+            and facts.id
+            and self.asked.wire.fetched
+            and self.request is not None
+        ):
             self.observer.diagnosis.park(sighting)
             if not self._repeats:
-                self.observer.unfinished.keep(self.asked.provider, facts.id, (self.request, self.prompt, sighting))
+                self.observer.unfinished.keep(
+                    self.asked.provider, facts.id, (self.request, self.prompt, sighting)
+                )
             return Verdict("unreported")
         verdict = safely(
             self.observer.diagnosis.close,
-            sighting, facts=facts, usage=usage, cost=cost, failed=self._failed, at=self.observer.clock(),
-        )  # fmt: skip
+            sighting,
+            facts=facts,
+            usage=usage,
+            cost=cost,
+            failed=self._failed,
+            at=self.observer.clock(),
+        )
         return verdict or self._plainly(usage)
 
     def _plainly(self, usage: Usage | None) -> Verdict:
@@ -297,4 +325,6 @@ class Record:
     def _publish(self, call: Call) -> None:
         if self.span is not None and self.span.is_recording():
             before = self.written or {}
-            self.written = spans.publish(self.span, call, self.observer.settings, own=self.own, before=before)
+            self.written = spans.publish(
+                self.span, call, self.observer.settings, own=self.own, before=before
+            )

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from opentelemetry.trace import Tracer
 
-from .generations import Generations
-from .meters import Meters
-from .model import Prompt, Request
-from .prefix import Exporter, Hasher
-from .providers.hosts import provider
-from .providers.wire import JSON, Wire
-from .settings import Settings
-from .spans import Claims
-from .storage import Storage
+from promptcache.generations import Generations
+from promptcache.meters import Meters
+from promptcache.model import Prompt, Request
+from promptcache.prefix import Exporter, Hasher
+from promptcache.providers.hosts import provider
+from promptcache.providers.wire import JSON, Wire
+from promptcache.settings import Settings
+from promptcache.spans import Claims
+from promptcache.storage import Storage
 
 if TYPE_CHECKING:
-    from .diagnose import Diagnosis, Sighting
-    from .prices import Book
+    from promptcache.diagnose import Diagnosis, Sighting
+    from promptcache.prices import Book
 
 
 class Swept(Protocol):
@@ -50,9 +50,17 @@ class Asked(NamedTuple):
     def request(self, body: JSON, tenant: bytes, started: float) -> Request:
         """The request of this call, once its body and the digest of its credential are known."""
         return Request(
-            self.wire.name, self.provider, self.wire.operation, self.model, self.host, self.port, self.stream,
-            body, tenant, started,
-        )  # fmt: skip
+            self.wire.name,
+            self.provider,
+            self.wire.operation,
+            self.model,
+            self.host,
+            self.port,
+            self.stream,
+            body,
+            tenant,
+            started,
+        )
 
 
 class Observer:
@@ -85,21 +93,25 @@ class Observer:
         return self._diagnosis.get(None) or self._diagnose()
 
     def _diagnose(self) -> Diagnosis:
-        from .diagnose import Diagnosis
+        from promptcache.diagnose import Diagnosis
 
         # Two first calls may be here at once and get the same one; a lock could be held where the process forks.
-        return self._diagnosis.setdefault(None, Diagnosis(self.settings, self.hasher, unread=self.meters.unread))
+        return self._diagnosis.setdefault(
+            None, Diagnosis(self.settings, self.hasher, unread=self.meters.unread)
+        )
 
     @property
     def book(self) -> Book:
         """The prices, loaded when the first call needs them."""
         if self._book is None:
-            from .prices import Book
+            from promptcache.prices import Book
 
             self._book = Book.load(self.settings.prices)
         return self._book
 
-    def _rent(self, model: str, tokens: int, seconds: float, at: float, provider: str) -> float | None:
+    def _rent(
+        self, model: str, tokens: int, seconds: float, at: float, provider: str
+    ) -> float | None:
         return self.book.storage(model, tokens, seconds, at, provider)
 
     def sweep(self) -> None:

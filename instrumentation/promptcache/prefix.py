@@ -17,14 +17,16 @@ from hashlib import blake2b, sha256
 from hmac import digest as hmac
 from typing import Any, Final, final
 
-from .generations import Generations
-from .model import Block, Param, Prefix, Prompt
-from .plain import plain
+from promptcache.generations import Generations
+from promptcache.model import Block, Param, Prefix, Prompt
+from promptcache.plain import plain
 
 # Level 2 writes no back references: from 3 on the same content has other bytes once a string is interned.
 _MARSHAL: Final = 2
 _EXPORTED_ENDS: Final = 64
-_FREE_TEXT: Final = frozenset({"prompt_cache_key", "user", "safety_identifier", "session_id", "conversation_id"})
+_FREE_TEXT: Final = frozenset(
+    {"prompt_cache_key", "user", "safety_identifier", "session_id", "conversation_id"}
+)
 """Parameters whose values are the application's own text: exported under a secret key only."""
 
 
@@ -71,7 +73,10 @@ class Hasher:
         except ValueError:
             own = [self.own(block.data) for block in blocks]
         sections = [block.section for block in blocks]
-        links = [link := hash((link, section, digest)) for section, digest in zip(sections, own, strict=True)]
+        links = [
+            link := hash((link, section, digest))
+            for section, digest in zip(sections, own, strict=True)
+        ]
         static = sections.index("messages") if "messages" in sections else len(blocks)
         marks = tuple([depth for depth, block in enumerate(blocks, 1) if block.mark is not None])
         params = self.own([(p.name, p.value, p.level) for p in prompt.params])
@@ -95,11 +100,15 @@ class Exporter:
 
     __slots__ = ("_all", "_key", "_known", "_off", "_scheme")
 
-    def __init__(self, hash_key: str | None = None, hashes: str = "static", remember: int = 8192) -> None:
+    def __init__(
+        self, hash_key: str | None = None, hashes: str = "static", remember: int = 8192
+    ) -> None:
         self._off = hashes == "none"
         self._all = hashes == "all" and hash_key is not None
         self._scheme = "p1:" if hash_key is None else "k1:"
-        self._key = b"promptcache" if hash_key is None else hash_key.encode("utf-8", "surrogatepass")
+        self._key = (
+            b"promptcache" if hash_key is None else hash_key.encode("utf-8", "surrogatepass")
+        )
         self._known: Generations[object, Any] = Generations(remember)
 
     def export(self, prompt: Prompt, chain: Chain, model: str | None) -> Prefix:
@@ -117,11 +126,18 @@ class Exporter:
         if (scope := self._known.get((model, "scope", chain.params))) is None:
             scope = self._known[model, "scope", chain.params] = self._scope(prompt.params, model)
         ends, start = self._ends(blocks, chain) if self._all else ((), None)
-        return Prefix(prefix, tools, system, scope, len(blocks), marks, prompt.complete, ends, start)
+        return Prefix(
+            prefix, tools, system, scope, len(blocks), marks, prompt.complete, ends, start
+        )
 
-    def _static(self, blocks: Sequence[Block], model: str | None) -> tuple[str, str | None, str | None]:
+    def _static(
+        self, blocks: Sequence[Block], model: str | None
+    ) -> tuple[str, str | None, str | None]:
         sections = [[b.data for b in blocks if b.section == name] for name in ("tools", "system")]
-        tools, system = (self._read(name, data) if data else None for name, data in zip("ts", sections, strict=True))
+        tools, system = (
+            self._read(name, data) if data else None
+            for name, data in zip("ts", sections, strict=True)
+        )
         return self._read("prefix", model, tools, system), tools, system
 
     def _scope(self, params: Iterable[Param], model: str | None) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
-from .attributes import (
+from promptcache.attributes import (
     BATCH_RESULTS,
     COST_AMOUNT,
     COST_INPUT,
@@ -29,15 +29,20 @@ from .attributes import (
     WRITE_TOKENS_BY_TTL,
     read,
 )
-from .model import Call, Cost, Facts, Request, Usage
-from .observe import Record
-from .observer import Asked, Observer
-from .providers.wire import JSON
-from .safety import safely
+from promptcache.model import Call, Cost, Facts, Request, Usage
+from promptcache.observe import Record
+from promptcache.observer import Asked, Observer
+from promptcache.providers.wire import JSON
+from promptcache.safety import safely
 
 MOST: Final = 4096
 """Results that the span tells one by one, some 600 KB; those beyond stand in one last entry, as a sum without id."""
-_PARTS: Final = {"input": COST_INPUT, "cache_read": COST_READ, "cache_write": COST_WRITE, "output": COST_OUTPUT}
+_PARTS: Final = {
+    "input": COST_INPUT,
+    "cache_read": COST_READ,
+    "cache_write": COST_WRITE,
+    "output": COST_OUTPUT,
+}
 _ROWS: Final = tuple(row for row in (*STANDARD, *OWN) if row.name in RESULT)
 
 
@@ -59,7 +64,9 @@ class _Tally:
         said = read(_ROWS, call)
         self.models.add(said.get(RESPONSE_MODEL))
         self._unknown = self._unknown or said.get(COST_UNKNOWN)
-        numbers: Any = {name: value for name, value in said.items() if isinstance(value, int | float)}
+        numbers: Any = {
+            name: value for name, value in said.items() if isinstance(value, int | float)
+        }
         self._sums.update(numbers)
         if len(self._entries) < MOST:
             self._entries.append(_entry(said))
@@ -78,7 +85,9 @@ class _Tally:
             uncached=sums[UNCACHED_TOKENS],
             read=sums[READ_TOKENS],
             write=sums[WRITE_TOKENS],
-            write_by_ttl={ttl: sums[name] for ttl, name in WRITE_TOKENS_BY_TTL.items() if sums[name]},
+            write_by_ttl={
+                ttl: sums[name] for ttl, name in WRITE_TOKENS_BY_TTL.items() if sums[name]
+            },
             output=sums[OUTPUT_TOKENS],
         )
 
@@ -86,7 +95,11 @@ class _Tally:
         if self._unknown is not None:
             return Cost(None, unknown=self._unknown)
         sums: Mapping[str, float] = self._sums
-        return Cost(sums[COST_AMOUNT], {part: sums[name] for part, name in _PARTS.items()}, sums[COST_WITHOUT_CACHE])
+        return Cost(
+            sums[COST_AMOUNT],
+            {part: sums[name] for part, name in _PARTS.items()},
+            sums[COST_WITHOUT_CACHE],
+        )
 
 
 class Results(Record):
@@ -107,7 +120,9 @@ class Results(Record):
         """One line."""
         asked, observer = self.asked, self.observer
         facts = asked.wire.read(event)
-        if facts is None or not observer.batches.first_time(asked.provider, asked.results or "", facts.id or ""):
+        if facts is None or not observer.batches.first_time(
+            asked.provider, asked.results or "", facts.id or ""
+        ):
             return
         self.facts = facts
         call = self._judged(facts, asked.wire.usage(facts))
@@ -122,7 +137,9 @@ class Results(Record):
         """Whoever read them is done: the span of what was new."""
         if not self._once.acquire(blocking=False) or not self._tally.models:
             return
-        self.facts = Facts(model=self._tally.models.pop() if len(self._tally.models) == 1 else None, batch=True)
+        self.facts = Facts(
+            model=self._tally.models.pop() if len(self._tally.models) == 1 else None, batch=True
+        )
         usage = self._tally.usage()
         self._open()
         assert self.span is not None, "opened above"

@@ -50,8 +50,15 @@ def _flag(text: str) -> bool:
 
 
 _FLAGS: Final[Mapping[str, bool]] = {
-    "true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False,
-}  # fmt: skip
+    "true": True,
+    "1": True,
+    "yes": True,
+    "on": True,
+    "false": False,
+    "0": False,
+    "no": False,
+    "off": False,
+}
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -122,5 +129,9 @@ class Settings:
                 if text:
                     found[item.name] = item.metadata["read"](text)
             except ValueError as error:
-                log.warning("%s is not understood and left at its default; %s", item.metadata["variable"], error)
+                log.warning(
+                    "%s is not understood and left at its default; %s",
+                    item.metadata["variable"],
+                    error,
+                )
         return cls(**found)

@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary, ref
 from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, SpanContext, StatusCode, get_current_span
 
-from .attributes import (
+from promptcache.attributes import (
     LEGACY,
     OPERATION,
     OWN,
@@ -22,8 +22,8 @@ from .attributes import (
     read,
     shortfall,
 )
-from .model import Call
-from .settings import Settings
+from promptcache.model import Call
+from promptcache.settings import Settings
 
 TRACER: Final = "promptcache"
 """What our own tracer is called."""
@@ -45,7 +45,9 @@ _MODELS: Final = (REQUEST_MODEL, "llm.model_name", "langfuse.observation.model.n
 
 def _told(span: Span) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The attributes of `span`, and those that OpenInference keeps to itself until the span ends."""
-    return getattr(span, "attributes", None) or {}, getattr(span, "_self_important_attributes", None) or {}
+    return getattr(span, "attributes", None) or {}, getattr(
+        span, "_self_important_attributes", None
+    ) or {}
 
 
 def _tracer(span: Span) -> str:
@@ -77,7 +79,9 @@ def begun(span: Span) -> None:
     """
     kept = _begun.get()
     if len(kept) >= _LOOKED_THROUGH:
-        kept = tuple(one for one in kept if (known := one()) is not None and known.is_recording())[-_REMEMBERED:]
+        kept = tuple(one for one in kept if (known := one()) is not None and known.is_recording())[
+            -_REMEMBERED:
+        ]
     _begun.set((*kept, ref(span)))
 
 
@@ -86,7 +90,12 @@ def _beside(around: Span) -> Iterator[Span]:
     current = around.get_span_context()
     for kept in _begun.get():
         span = kept()
-        if span is not None and span is not around and span.is_recording() and _tracer(span) != TRACER:
+        if (
+            span is not None
+            and span is not around
+            and span.is_recording()
+            and _tracer(span) != TRACER
+        ):
             parent: SpanContext | None = getattr(span, "parent", None)
             if (parent.span_id if parent is not None else 0) == current.span_id:
                 yield span
@@ -113,11 +122,17 @@ class Claims:
 
     def take(self, around: Span, model: str | None, *, stream: bool = False) -> Span | None:
         """Somebody's LLM span that is recording and free: the one `around` the call, or beside it."""
-        if around.is_recording() and describes_llm_call(around) and not (stream and _ends_early(around)):
+        if (
+            around.is_recording()
+            and describes_llm_call(around)
+            and not (stream and _ends_early(around))
+        ):
             return self._free(around)
         if not _begun.get():
             return None
-        beside = [span for span in _beside(around) if span not in self._taken and describes_llm_call(span)]
+        beside = [
+            span for span in _beside(around) if span not in self._taken and describes_llm_call(span)
+        ]
         # One that is current nowhere belongs to this call only where it can belong to no other.
         return self._free(beside[0]) if len(beside) == 1 and _fits(beside[0], model) else None
 
@@ -133,7 +148,9 @@ def _fits(span: Span, model: str | None) -> bool:
     return f"{named}:" in f"{model or ''}:"  # `gpt-5` is not `gpt-5-mini`, but may be `us.gpt-5:0`
 
 
-def publish(span: Span, call: Call, settings: Settings, *, own: bool, before: Mapping[str, Any]) -> Mapping[str, Any]:
+def publish(
+    span: Span, call: Call, settings: Settings, *, own: bool, before: Mapping[str, Any]
+) -> Mapping[str, Any]:
     """Writes what is known of `call`: all of it on our own span, on somebody's only what they lack and what is ours.
 
     Returns what it wrote, with what was written `before`; of that, only what has changed since is written again.
@@ -143,7 +160,9 @@ def publish(span: Span, call: Call, settings: Settings, *, own: bool, before: Ma
         standard |= read(LEGACY, call)
     if not own:
         given: Mapping[str, Any] = getattr(span, "attributes", None) or {}
-        present: Mapping[str, Any] = {name: value for name, value in given.items() if name not in before}
+        present: Mapping[str, Any] = {
+            name: value for name, value in given.items() if name not in before
+        }
         if present.keys() & _WRITTEN:
             present = {**present, **dict.fromkeys(_WRITTEN)}
         standard = {name: value for name, value in standard.items() if name not in present}

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, NamedTuple, final
 
-from .generations import Generations
-from .model import NamedCache, Prefix
+from promptcache.generations import Generations
+from promptcache.model import NamedCache, Prefix
 
 REMEMBERED: Final = 4096
 """Caches whose prefix and size are known by name, after their end too."""
@@ -68,21 +68,27 @@ class Storage:
         if held is not None:
             held = held._replace(since=self._clock(), prefix=prefix)
             with self._rented.lock:
-                self._known[_key(cache.name or "")] = self._rented.running[_key(cache.name or "")] = held
+                self._known[_key(cache.name or "")] = self._rented.running[
+                    _key(cache.name or "")
+                ] = held
 
     def seen(self, provider: str, cache: NamedCache) -> None:
         """A response described `cache`: its size, and until when it lives now."""
         if not cache.name or not cache.model or cache.tokens is None:
             return
         key = _key(cache.name)
-        seconds = max(0.0, cache.expires - cache.created) if cache.expires and cache.created else None
+        seconds = (
+            max(0.0, cache.expires - cache.created) if cache.expires and cache.created else None
+        )
         with self._rented.lock:
             known = self._known.get(key)
             since = self._clock() if cache.created is None else cache.created
             held = Held((provider, cache.model), cache.tokens, since, seconds)
             if known is not None:
                 held = held._replace(
-                    since=known.since, prefix=known.prefix, seconds=known.seconds if seconds is None else seconds
+                    since=known.since,
+                    prefix=known.prefix,
+                    seconds=known.seconds if seconds is None else seconds,
                 )
             self._known[key] = held
             if key in self._rented.running:

@@ -22,7 +22,10 @@ def main(broken: Path) -> None:
         prompt = AGENT["system_prompt"](clock=broken.exists())
         AGENT["answer"](
             client,
-            [{"role": "system", "content": prompt}, {"role": "user", "content": "Where is my tent?"}],
+            [
+                {"role": "system", "content": prompt},
+                {"role": "user", "content": "Where is my tent?"},
+            ],
             stream=False,
         )
         time.sleep(0.1)

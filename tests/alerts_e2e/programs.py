@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 
-INSTALL = "apt-get install --no-install-recommends prometheus prometheus-alertmanager victoria-metrics"
+INSTALL = (
+    "apt-get install --no-install-recommends prometheus prometheus-alertmanager victoria-metrics"
+)
 
 
 def program(name: str) -> str:

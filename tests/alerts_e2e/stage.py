@@ -28,12 +28,17 @@ def free_port() -> int:
 
 @contextmanager
 def started(
-    log: Path, *command: str | Path, env: Mapping[str, str] | None = None, folder: Path | None = None
+    log: Path,
+    *command: str | Path,
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> Generator[subprocess.Popen[bytes]]:
     """Runs a program until the end of the block; what it says goes to `log`."""
     with log.open("wb") as out:
         around = {**os.environ, **(env or {})}
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=around, cwd=folder)  # the programs under test
+        process = subprocess.Popen(
+            command, stdout=out, stderr=out, env=around, cwd=folder
+        )  # the programs under test
         try:
             yield process
         finally:
@@ -94,7 +99,9 @@ def webhook() -> Generator[Webhook]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            kept.alerts += json.loads(self.rfile.read(int(self.headers["content-length"])))["alerts"]
+            kept.alerts += json.loads(self.rfile.read(int(self.headers["content-length"])))[
+                "alerts"
+            ]
             self.send_response(200)
             self.end_headers()
 

@@ -10,9 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from promptcache.emulator.server import running
-
-from .programs import program
-from .stage import BIN, Webhook, free_port, get, query, started, wait, webhook
+from tests.alerts_e2e.programs import program
+from tests.alerts_e2e.stage import BIN, Webhook, free_port, get, query, started, wait, webhook
 
 RATIO = 'service_name_model:promptcache_hit:ratio_10s{gen_ai_request_model="gpt-5.4"}'
 
@@ -21,7 +20,11 @@ def rules(path: Path) -> None:
     """The alert as a user makes it, with short times and a guard that suits them."""
     options = ["--labels", "target_info", "--window", "10s", "--for", "3s", "--min-tokens", "20000"]
     made = subprocess.run(  # our own command
-        [BIN / "promptcache", "alerts", "prometheus", *options], check=True, capture_output=True, text=True, timeout=30
+        [BIN / "promptcache", "alerts", "prometheus", *options],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=30,
     )
     path.write_text(made.stdout)
 
@@ -36,9 +39,26 @@ def agent(folder: Path, service: str, model_url: str) -> Generator[str]:
         "OTEL_EXPORTER_PROMETHEUS_HOST": "127.0.0.1",
         "OTEL_EXPORTER_PROMETHEUS_PORT": str(port),
     }
-    exporters = ["--traces_exporter", "none", "--metrics_exporter", "prometheus", "--logs_exporter", "none"]
-    program = [BIN / "python", Path(__file__).with_name("busy_agent.py"), folder / f"{service}-is-broken"]
-    command: list[str | Path] = [BIN / "opentelemetry-instrument", "--service_name", service, *exporters, *program]
+    exporters = [
+        "--traces_exporter",
+        "none",
+        "--metrics_exporter",
+        "prometheus",
+        "--logs_exporter",
+        "none",
+    ]
+    program = [
+        BIN / "python",
+        Path(__file__).with_name("busy_agent.py"),
+        folder / f"{service}-is-broken",
+    ]
+    command: list[str | Path] = [
+        BIN / "opentelemetry-instrument",
+        "--service_name",
+        service,
+        *exporters,
+        *program,
+    ]
     with started(folder / f"{service}.log", *command, env=env):
         yield f"127.0.0.1:{port}"
 
@@ -46,12 +66,21 @@ def agent(folder: Path, service: str, model_url: str) -> Generator[str]:
 @contextmanager
 def alertmanager(folder: Path, hook: Webhook) -> Generator[str]:
     receiver = {"name": "pager", "webhook_configs": [{"url": hook.url, "send_resolved": True}]}
-    route = {"receiver": "pager", "group_wait": "1s", "group_interval": "1s", "group_by": ["alertname", "service_name"]}
+    route = {
+        "receiver": "pager",
+        "group_wait": "1s",
+        "group_interval": "1s",
+        "group_by": ["alertname", "service_name"],
+    }
     # JSON is YAML.
     (folder / "alertmanager.yml").write_text(json.dumps({"route": route, "receivers": [receiver]}))
     address = f"127.0.0.1:{free_port()}"
-    flags = {"config.file": folder / "alertmanager.yml", "storage.path": folder / "alertmanager",
-             "web.listen-address": address, "cluster.listen-address": ""}  # fmt: skip
+    flags = {
+        "config.file": folder / "alertmanager.yml",
+        "storage.path": folder / "alertmanager",
+        "web.listen-address": address,
+        "cluster.listen-address": "",
+    }
     with started(folder / "alertmanager.log", program("prometheus-alertmanager"), *as_flags(flags)):
         yield address
 
@@ -90,7 +119,10 @@ def test_a_broken_prompt_pages_and_its_repair_ends_the_page(tmp_path: Path) -> N
         url = stack.enter_context(prometheus(tmp_path, targets, manager))
 
         def healthy() -> bool:
-            return {name for name, ratio in query(url, RATIO).items() if ratio > 0.8} == {"shop", "desk"}
+            return {name for name, ratio in query(url, RATIO).items() if ratio > 0.8} == {
+                "shop",
+                "desk",
+            }
 
         ready = wait("both services are seen, and healthy", healthy, 30)
         wait("Alertmanager is up", lambda: bool(get(f"http://{manager}/api/v2/status")), 10)

@@ -14,9 +14,8 @@ import pytest
 
 from promptcache_exporters.alerts import grafana
 from promptcache_exporters.alerts.definition import LABELS, Definition
-
-from .programs import program
-from .stage import free_port, get, started, wait
+from tests.alerts_e2e.programs import program
+from tests.alerts_e2e.stage import free_port, get, started, wait
 
 START, MINUTES = 1_790_000_000, 30
 STEP = 15
@@ -34,10 +33,16 @@ RECORDED: list[tuple[str, dict[str, str], float]] = [
     ("promptcache_cost_without_cache_usd", MODEL, 1.0),
     ("promptcache_missed_tokens", MODEL | {"promptcache_miss_reason": "ttl_expired"}, 200),
     ("promptcache_wasted_usd", MODEL | {"promptcache_miss_reason": "ttl_expired"}, 0.05),
-    *(("promptcache_time_to_first_chunk_seconds_bucket", MODEL | {"promptcache_outcome": outcome, "le": le}, count)
-      for outcome, low, high in (("hit", 10, 10), ("miss", 0, 10))
-      for le, count in (("0.5", low), ("1.0", high), ("+Inf", high))),
-]  # fmt: skip
+    *(
+        (
+            "promptcache_time_to_first_chunk_seconds_bucket",
+            MODEL | {"promptcache_outcome": outcome, "le": le},
+            count,
+        )
+        for outcome, low, high in (("hit", 10, 10), ("miss", 0, 10))
+        for le, count in (("0.5", low), ("1.0", high), ("+Inf", high))
+    ),
+]
 """Counters, their labels, and how much they rise in a minute."""
 
 EXPECTED: dict[str, dict[str, float]] = {
@@ -46,7 +51,12 @@ EXPECTED: dict[str, dict[str, float]] = {
     "Input tokens by class": {"read": 800, "written": 150, "uncached": 50},
     "Cost an hour": {"with cache": 18, "without cache": 60},
     "Saved and wasted an hour": {"saved": 42, "wasted: ttl_expired": 3},
-    "Time to the first chunk": {"hit p50": 0.25, "hit p95": 0.475, "miss p50": 0.75, "miss p95": 0.975},
+    "Time to the first chunk": {
+        "hit p50": 0.25,
+        "hit p95": 0.475,
+        "miss p50": 0.75,
+        "miss p95": 0.975,
+    },
     "What these figures do not see": {"unreported": 1, "unpriced": 2},
 }
 
@@ -56,13 +66,18 @@ def openmetrics() -> str:
     lines: list[str] = []
     for name in dict.fromkeys(name for name, _, _ in RECORDED):
         bucket = name.endswith("_bucket")
-        lines.append(f"# TYPE {name.removesuffix('_bucket')} {'histogram' if bucket else 'counter'}")
+        lines.append(
+            f"# TYPE {name.removesuffix('_bucket')} {'histogram' if bucket else 'counter'}"
+        )
         for _, labels, rise in (row for row in RECORDED if row[0] == name):
             for service in ("shop", "desk"):
                 every = labels | {"job": service, "instance": "a", "service_name": service}
                 shown = ",".join(f'{key}="{value}"' for key, value in every.items())
                 series = f"{name}{'' if bucket else '_total'}{{{shown}}}"
-                lines += [f"{series} {rise * at / 60:g} {START + at}" for at in range(0, MINUTES * 60, STEP)]
+                lines += [
+                    f"{series} {rise * at / 60:g} {START + at}"
+                    for at in range(0, MINUTES * 60, STEP)
+                ]
     lines.append("# TYPE target info")
     for service in ("shop", "desk"):
         info = f'target_info{{job="{service}",instance="a",service_name="{service}"}}'
@@ -76,13 +91,21 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("recorded")
     (folder / "samples.txt").write_text(openmetrics())
     fill = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples.txt", "data"]
-    subprocess.run(fill, cwd=folder, check=True, capture_output=True, timeout=60)  # the program under test
+    subprocess.run(
+        fill, cwd=folder, check=True, capture_output=True, timeout=60
+    )  # the program under test
     (folder / "prometheus.yml").write_text("{}")
     address = f"127.0.0.1:{free_port()}"
-    flags = ["--config.file=prometheus.yml", "--storage.tsdb.path=data", "--storage.tsdb.retention.time=100y"]
+    flags = [
+        "--config.file=prometheus.yml",
+        "--storage.tsdb.path=data",
+        "--storage.tsdb.retention.time=100y",
+    ]
     command = [program("prometheus"), *flags, f"--web.listen-address={address}"]
     with started(folder / "prometheus.log", *command, folder=folder):
-        wait("Prometheus answers", lambda: bool(get(f"http://{address}/api/v1/status/buildinfo")), 20)
+        wait(
+            "Prometheus answers", lambda: bool(get(f"http://{address}/api/v1/status/buildinfo")), 20
+        )
         yield f"http://{address}"
 
 
@@ -100,7 +123,12 @@ def legend(template: str, labels: dict[str, str]) -> str:
 
 def ask(url: str, target: dict[str, Any], service: str) -> dict[str, float]:
     """The samples of a panel's query, by their legends, with Grafana's variables filled in."""
-    filled = target["expr"].replace("$__rate_interval", "1m").replace("$service", service).replace("$model", ".*")
+    filled = (
+        target["expr"]
+        .replace("$__rate_interval", "1m")
+        .replace("$service", service)
+        .replace("$model", ".*")
+    )
     at = START + MINUTES * 60 - STEP
     found = get(f"{url}/api/v1/query?" + urlencode({"query": filled, "time": at}))["data"]["result"]
     return {legend(target["legendFormat"], one["metric"]): float(one["value"][1]) for one in found}
@@ -137,6 +165,14 @@ def test_the_queries_of_the_runbooks_are_understood(prometheus: str, path: Path)
     asked = re.findall(r"^```promql\n(.*?)\n```", path.read_text(), re.MULTILINE | re.DOTALL)
     assert asked
     for query in asked:
-        answer = get(f"{prometheus}/api/v1/query?" + urlencode({"query": query, "time": START + MINUTES * 60 - STEP}))
+        answer = get(
+            f"{prometheus}/api/v1/query?"
+            + urlencode({"query": query, "time": START + MINUTES * 60 - STEP})
+        )
         assert answer["status"] == "success"
-        assert answer["data"]["result"] or "_hit:ratio" in query or "unless" in query or "== 0" in query, query
+        assert (
+            answer["data"]["result"]
+            or "_hit:ratio" in query
+            or "unless" in query
+            or "== 0" in query
+        ), query

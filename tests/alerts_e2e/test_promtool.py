@@ -10,8 +10,7 @@ import pytest
 
 from promptcache_exporters.alerts import prometheus
 from promptcache_exporters.alerts.definition import LABELS, Definition
-
-from .programs import program
+from tests.alerts_e2e.programs import program
 
 CASES = Path(__file__).parent / "cases"
 OPTIONS = {
@@ -26,7 +25,11 @@ BROKEN = [
     ("hit_rate_low", "sum by (job, gen_ai_request_model)", "sum by (job)"),
     ("nothing_ever_read", "or\n          0 * job_model:promptcache_input_tokens:increase5m", ""),
     ("low_traffic", ">= 100000", ">= 0"),
-    ("counter_reset", "increase(promptcache_read_tokens_total", "delta(promptcache_read_tokens_total"),
+    (
+        "counter_reset",
+        "increase(promptcache_read_tokens_total",
+        "delta(promptcache_read_tokens_total",
+    ),
     ("counter_reset", "min_over_time(promptcache_read", "0 * min_over_time(promptcache_read"),
     ("left_out", 'promptcache_outcome!="unreported"', 'promptcache_outcome!=""'),
     ("left_out", 'promptcache_batch!~"(?i:true)"', 'promptcache_batch!="true"'),
@@ -49,12 +52,16 @@ BROKEN = [
     ("first_waste", "[1h] offset 1h)", "[1m] offset 1h)"),
     ("first_waste", "increase(promptcache_wasted", "0 * increase(promptcache_wasted"),
     ("seen_once", "label_replace(min_over_time", "label_replace(0 * min_over_time"),
-    ("writes_never_read", 'write_tokens_total{promptcache_batch!~"(?i:true)"}', "write_tokens_total"),
+    (
+        "writes_never_read",
+        'write_tokens_total{promptcache_batch!~"(?i:true)"}',
+        "write_tokens_total",
+    ),
     ("writes_never_read", ">= 100000\n          unless", ">= 0\n          unless"),
     ("writes_never_read", ">= 0.1 *", ">= 0.9 *"),
     ("actionable", "|below_minimum|prewarm", ""),
     ("target_info", "max by (job, instance, service_name) (target_info)", "target_info"),
-]  # fmt: skip
+]
 """A case, and what to take out of the rules so that it must fail."""
 
 
@@ -69,7 +76,9 @@ def promtool(case: str, text: str, folder: Path) -> subprocess.CompletedProcess[
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # the programs under test
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60
+    )  # the programs under test
 
 
 @pytest.mark.parametrize("case", sorted(path.stem for path in CASES.glob("*.yaml")))
@@ -79,14 +88,16 @@ def test_rules_do_what_their_cases_say(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("case", "old", "new"), BROKEN)
-def test_a_rule_that_lacks_one_thing_fails_its_case(case: str, old: str, new: str, tmp_path: Path) -> None:
+def test_a_rule_that_lacks_one_thing_fails_its_case(
+    case: str, old: str, new: str, tmp_path: Path
+) -> None:
     whole = rules(case)
     assert old in whole
     broken = whole.replace(old, new)
     (tmp_path / "broken.yaml").write_text(broken)
-    assert run(program("promtool"), "check", "rules", str(tmp_path / "broken.yaml")).returncode == 0, (
-        "it must be a rule"
-    )
+    assert (
+        run(program("promtool"), "check", "rules", str(tmp_path / "broken.yaml")).returncode == 0
+    ), "it must be a rule"
     assert "FAILED" in promtool(case, broken, tmp_path).stderr
 
 
@@ -99,8 +110,12 @@ def test_every_alert_has_a_case_that_expects_it() -> None:
 
 @pytest.mark.parametrize("labels", LABELS)
 @pytest.mark.parametrize("actionable", [False, True])
-def test_every_form_is_read_by_promtool_and_vmalert(labels: str, actionable: bool, tmp_path: Path) -> None:
-    made = Definition(labels=labels, actionable=actionable, by=("service", "model", "key:tenant.id"))
+def test_every_form_is_read_by_promtool_and_vmalert(
+    labels: str, actionable: bool, tmp_path: Path
+) -> None:
+    made = Definition(
+        labels=labels, actionable=actionable, by=("service", "model", "key:tenant.id")
+    )
     path = tmp_path / "rules.yaml"
     path.write_text(prometheus.files(made)[prometheus.FILE])
     checked = run(program("promtool"), "check", "rules", str(path))

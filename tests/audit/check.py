@@ -39,24 +39,32 @@ def asked(program: str, service: str, wanted: Iterable[str]) -> tuple[Told, str]
     except (ValueError, KeyError):
         return {}, (done.stderr.strip().splitlines() or ["no answer"])[-1]
     reasons = [it["skip_reason"] for it in found if "skip_reason" in it]
-    return {canonical(it["name"]): it for it in found if "skip_reason" not in it}, reasons[0] if reasons else ""
+    return {canonical(it["name"]): it for it in found if "skip_reason" not in it}, reasons[
+        0
+    ] if reasons else ""
 
 
 def main(arguments: Sequence[str]) -> int:
     """`arguments`: the pip-audit program, and a file with the packages as `pip freeze` prints them."""
     program, packages = arguments
-    left = {canonical(line.partition("==")[0]): line for line in Path(packages).read_text().splitlines()}
+    left = {
+        canonical(line.partition("==")[0]): line for line in Path(packages).read_text().splitlines()
+    }
     of, vulnerable = len(left), 0
     for service in SERVICES:
         if not left:
             break
         told, why = asked(program, service, left.values())
         left = {name: line for name, line in left.items() if name not in told}
-        print(f"{service}: looked up {len(told)}" + (f"; no more, since: {why[:200]}" if why else ""))
+        print(
+            f"{service}: looked up {len(told)}" + (f"; no more, since: {why[:200]}" if why else "")
+        )
         for name, it in told.items():
             for known in it["vulns"]:
                 vulnerable += 1
-                print(f"VULNERABLE {name} {it['version']}: {known['id']}, fixed in {known['fix_versions']}")
+                print(
+                    f"VULNERABLE {name} {it['version']}: {known['id']}, fixed in {known['fix_versions']}"
+                )
     print(f"{of - len(left)} of {of} packages looked up, {vulnerable} known vulnerabilities.")
     if left:
         print(f"NOT CHECKED, so nothing is known of them: {' '.join(left.values())}")

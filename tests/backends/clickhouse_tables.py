@@ -21,8 +21,7 @@ from tempfile import TemporaryDirectory
 from promptcache.emulator.server import running
 from promptcache_exporters.alerts import collector
 from promptcache_exporters.alerts.definition import DEFAULT
-
-from ..alerts_e2e.stage import BIN, free_port, started, wait
+from tests.alerts_e2e.stage import BIN, free_port, started, wait
 
 AGENT = Path(__file__).parents[2] / "examples" / "support_agent.py"
 SERVER = Path(__file__).with_name("clickhouse_server.py")
@@ -49,9 +48,20 @@ def work(otlp: int) -> None:
     """One run of the agent against the emulator."""
     with running() as model:
         around = {"OPENAI_BASE_URL": f"{model}/v1", "OPENAI_API_KEY": "no-key-needed"}
-        options = ["--service_name", "support-agent", "--logs_exporter", "none", "--exporter_otlp_protocol"]
+        options = [
+            "--service_name",
+            "support-agent",
+            "--logs_exporter",
+            "none",
+            "--exporter_otlp_protocol",
+        ]
         options += ["http/protobuf", "--exporter_otlp_endpoint", f"http://127.0.0.1:{otlp}"]
-        command: list[str | Path] = [BIN / "opentelemetry-instrument", *options, sys.executable, AGENT]
+        command: list[str | Path] = [
+            BIN / "opentelemetry-instrument",
+            *options,
+            sys.executable,
+            AGENT,
+        ]
         subprocess.run(command, env=os.environ | around, check=True)
 
 
@@ -73,9 +83,15 @@ def check(url: str) -> None:
     """Compares the spans' table with that of the counters: those from spans, and the application's own."""
     wait("all spans are there", lambda: ask(url, SPANS)[0] == CALLS, 60)
     _, read, total = ask(url, SPANS)
-    print(f"otel.otel_traces: {CALLS} spans, {read:,.0f} of {total:,.0f} input tokens read from the cache")
+    print(
+        f"otel.otel_traces: {CALLS} spans, {read:,.0f} of {total:,.0f} input tokens read from the cache"
+    )
     counters = "promptcache.spans.read.tokens", "promptcache.read.tokens"
-    wait("both counters are there", lambda: all(ask(url, COUNTER.format(name))[0] for name in counters), 60)
+    wait(
+        "both counters are there",
+        lambda: all(ask(url, COUNTER.format(name))[0] for name in counters),
+        60,
+    )
     for name in counters:
         (counted,) = ask(url, COUNTER.format(name))
         print(f"otel.otel_metrics_sum: {name} is {counted:,.0f}")
@@ -89,11 +105,17 @@ def main(program: str, python: str) -> None:
     url = f"http://127.0.0.1:{clickhouse}/"
     with TemporaryDirectory() as name:
         folder = Path(name)
-        configs = [f"--config={folder / part}.yaml" for part in ("promptcache", "clickhouse", "quiet")]
+        configs = [
+            f"--config={folder / part}.yaml" for part in ("promptcache", "clickhouse", "quiet")
+        ]
         with started(folder / "server.log", python, SERVER, str(clickhouse), folder):
             wait("ClickHouse answers", lambda: ask(url, "SELECT 1") == [1], 60)
             with started(folder / "log", program, *configs, env=settings(folder, otlp, clickhouse)):
-                wait("the tables are there", lambda: ask(url, "SELECT count() FROM otel.otel_traces") == [0], 60)
+                wait(
+                    "the tables are there",
+                    lambda: ask(url, "SELECT count() FROM otel.otel_traces") == [0],
+                    60,
+                )
                 work(otlp)
                 check(url)
 

@@ -29,8 +29,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from examples.support_agent import HANDBOOK, MODEL, TOOLS, system_prompt
 from promptcache import PromptCacheInstrumentor
 from promptcache.emulator.server import running
-
-from ..alerts_e2e.stage import free_port, get, started, wait
+from tests.alerts_e2e.stage import free_port, get, started, wait
 
 PAGE = (Path(__file__).parents[2] / "docs" / "jaeger.md").read_text()
 SERVICE = "my-service"
@@ -41,7 +40,9 @@ def config(query: int, otlp: int) -> dict[str, Any]:
     return {
         "service": {
             "extensions": ["jaeger_storage", "jaeger_query"],
-            "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["jaeger_storage_exporter"]}},
+            "pipelines": {
+                "traces": {"receivers": ["otlp"], "exporters": ["jaeger_storage_exporter"]}
+            },
             "telemetry": {"metrics": {"level": "none"}},
         },
         "extensions": {
@@ -109,7 +110,8 @@ def searches(last: Mapping[str, Any]) -> list[dict[str, str]]:
     rows = re.findall(r"^\| `([^`]+=[^`]+)` \|", PAGE, re.MULTILINE)
     found = [dict(pair.split("=", 1) for pair in row.split()) for row in rows]
     return [
-        {key: str(last[key]) if value.startswith("p1:") else value for key, value in tags.items()} for tags in found
+        {key: str(last[key]) if value.startswith("p1:") else value for key, value in tags.items()}
+        for tags in found
     ]
 
 
@@ -117,7 +119,10 @@ def printed(query: int) -> str:
     """The page's own command, asked of the Jaeger that is running."""
     (command,) = re.findall(r"^```sh\n(.*?)\n```", PAGE, re.MULTILINE | re.DOTALL)
     done = subprocess.run(
-        ["bash", "-c", command.replace(":16686", f":{query}")], check=True, capture_output=True, text=True
+        ["bash", "-c", command.replace(":16686", f":{query}")],
+        check=True,
+        capture_output=True,
+        text=True,
     )
     return done.stdout
 
@@ -130,12 +135,16 @@ def check(query: int, spans: list[dict[str, Any]]) -> bool:
     """Compares each search with what was sent, and prints it."""
     right = True
     for tags in searches(spans[-1]):
-        expected = {span["trace"] for span in spans if all(str(span.get(key)) == tags[key] for key in tags)}
+        expected = {
+            span["trace"] for span in spans if all(str(span.get(key)) == tags[key] for key in tags)
+        }
         asked = urllib.parse.urlencode({"service": SERVICE, "limit": 100, "tags": json.dumps(tags)})
         found = traces(get(f"http://127.0.0.1:{query}/api/traces?{asked}"))
         right &= bool(expected) and found == expected
         shown = " ".join(f"{key}={value}" for key, value in tags.items())
-        print(f"{'ok   ' if found == expected else 'WRONG'} {len(found):2} of {len(spans)} calls: {shown}")
+        print(
+            f"{'ok   ' if found == expected else 'WRONG'} {len(found):2} of {len(spans)} calls: {shown}"
+        )
     misses = {span["trace"] for span in spans if span["promptcache.outcome"] == "miss"}
     return right and traces(json.loads(printed(query))) == misses
 

@@ -21,8 +21,7 @@ from typing import Any
 
 from promptcache.attributes import INPUT_TOKENS, OUTCOME, READ_TOKENS
 from promptcache.emulator.server import running
-
-from ..alerts_e2e.stage import BIN, free_port, started
+from tests.alerts_e2e.stage import BIN, free_port, started
 
 AGENT = Path(__file__).parents[2] / "examples" / "support_agent.py"
 CALLS = 20
@@ -54,11 +53,20 @@ def work(url: str) -> None:
     """One run of the agent against the emulator, its spans sent to MLflow."""
     with running() as model:
         around = {
-            "OPENAI_BASE_URL": f"{model}/v1", "OPENAI_API_KEY": "no-key-needed",
+            "OPENAI_BASE_URL": f"{model}/v1",
+            "OPENAI_API_KEY": "no-key-needed",
             "OTEL_EXPORTER_OTLP_TRACES_HEADERS": f"x-mlflow-experiment-id={EXPERIMENT}",
-            "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "60", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
-        }  # fmt: skip
-        exporters = ["--traces_exporter", "otlp", "--metrics_exporter", "none", "--logs_exporter", "none"]
+            "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": "60",
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        }
+        exporters = [
+            "--traces_exporter",
+            "otlp",
+            "--metrics_exporter",
+            "none",
+            "--logs_exporter",
+            "none",
+        ]
         endpoint = ["--exporter_otlp_traces_endpoint", f"{url}/v1/traces"]
         command: list[str | Path] = [
             BIN / "opentelemetry-instrument",
@@ -75,7 +83,9 @@ def traces(url: str) -> list[dict[str, Any]]:
     place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": EXPERIMENT}}
     found: list[dict[str, Any]] = []
     for _ in range(60):
-        found = ask(f"{url}/api/3.0/mlflow/traces/search", {"locations": [place], "max_results": 100})["traces"]
+        found = ask(
+            f"{url}/api/3.0/mlflow/traces/search", {"locations": [place], "max_results": 100}
+        )["traces"]
         if len(found) >= CALLS:
             break
         time.sleep(0.5)
@@ -107,8 +117,23 @@ def main(program: str) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with TemporaryDirectory() as folder:
-        store = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--default-artifact-root", folder]
-        command = [program, "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1", *store]
+        store = [
+            "--backend-store-uri",
+            f"sqlite:///{folder}/mlflow.db",
+            "--default-artifact-root",
+            folder,
+        ]
+        command = [
+            program,
+            "server",
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(port),
+            "--workers",
+            "1",
+            *store,
+        ]
         with started(Path(folder) / "log", *command):
             print(f"MLflow is ready after {ready(url):.0f} s", flush=True)
             work(url)

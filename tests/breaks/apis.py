@@ -9,8 +9,7 @@ from typing import Any
 
 from promptcache.providers import anthropic, bedrock, gemini, openai
 from promptcache.providers.wire import Wire
-
-from .conversations import Message, State
+from tests.breaks.conversations import Message, State
 
 JSON = dict[str, Any]
 
@@ -83,17 +82,26 @@ def _chat_message(message: Message, mark: JSON, parted: bool) -> JSON:
     more = {"tool_call_id": message.id} if message.role == "tool" else {}
     parts: list[JSON] = [{"type": "text", "text": message.text}]
     if message.image is not None:
-        parts.append({"type": "image_url", "image_url": {"url": f"data:image/png;base64,{message.image}"}})
+        parts.append(
+            {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{message.image}"}}
+        )
     if mark:
         parts[-1] |= mark
-    return {"role": message.role, "content": parts if message.image or parted else message.text, **more}
+    return {
+        "role": message.role,
+        "content": parts if message.image or parted else message.text,
+        **more,
+    }
 
 
 def _chat(api: Api, state: State) -> JSON:
     marks = state.marks or ()
     messages = [Message("system", state.system), *state.messages]
     body: JSON = {
-        "messages": [_chat_message(m, _MARK if at in marks else {}, api.explicit) for at, m in enumerate(messages, -1)],
+        "messages": [
+            _chat_message(m, _MARK if at in marks else {}, api.explicit)
+            for at, m in enumerate(messages, -1)
+        ],
         "tools": [{"type": "function", "function": tool} for tool in state.tools],
     }
     if api.explicit:
@@ -104,7 +112,12 @@ def _chat(api: Api, state: State) -> JSON:
 def _input(message: Message, mark: JSON) -> JSON:
     if message.call is not None:
         name, arguments = message.call
-        return {"type": "function_call", "call_id": message.id, "name": name, "arguments": arguments}
+        return {
+            "type": "function_call",
+            "call_id": message.id,
+            "name": name,
+            "arguments": arguments,
+        }
     if message.role == "tool":
         return {"type": "function_call_output", "call_id": message.id, "output": message.text}
     kind = "output_text" if message.role == "assistant" else "input_text"
@@ -124,10 +137,20 @@ def _responses(api: Api, state: State) -> JSON:
     }
 
 
-_CHAT = {"effort": "reasoning_effort", "format": "response_format", "verbosity": "verbosity",
-         "cache_key": "prompt_cache_key",
-         "tier": "service_tier", "tool_choice": "tool_choice", "parallel": "parallel_tool_calls"}  # fmt: skip
-_RESPONSES = _CHAT | {"effort": "reasoning.effort", "format": "text.format", "verbosity": "text.verbosity"}
+_CHAT = {
+    "effort": "reasoning_effort",
+    "format": "response_format",
+    "verbosity": "verbosity",
+    "cache_key": "prompt_cache_key",
+    "tier": "service_tier",
+    "tool_choice": "tool_choice",
+    "parallel": "parallel_tool_calls",
+}
+_RESPONSES = _CHAT | {
+    "effort": "reasoning.effort",
+    "format": "text.format",
+    "verbosity": "text.verbosity",
+}
 
 DAY = 86_400.0
 
@@ -160,7 +183,9 @@ def _claude(api: Api, state: State) -> JSON:
         "max_tokens": 1000,
         "tools": tools,
         "system": [{"type": "text", "text": state.system} | (mark if -1 in marks else {})],
-        "messages": [_claude_message(m, mark if at in marks else {}) for at, m in enumerate(state.messages)],
+        "messages": [
+            _claude_message(m, mark if at in marks else {}) for at, m in enumerate(state.messages)
+        ],
         **({} if api.explicit else mark),
     }
 
@@ -215,7 +240,9 @@ def _gemini(api: Api, state: State) -> JSON:
         parts = [_gemini_part(message)]
         if message.image is not None:
             parts.append({"inlineData": {"mimeType": "image/png", "data": message.image}})
-        contents.append({"role": "model" if message.role == "assistant" else "user", "parts": parts})
+        contents.append(
+            {"role": "model" if message.role == "assistant" else "user", "parts": parts}
+        )
     return {
         "systemInstruction": {"parts": [{"text": state.system}]},
         "contents": contents,
@@ -223,32 +250,120 @@ def _gemini(api: Api, state: State) -> JSON:
     }
 
 
-_GEMINI = {"effort": "generationConfig.thinkingConfig.thinkingLevel", "tool_choice": "toolConfig",
-           "tier": "serviceTier"}  # fmt: skip
-_CONVERSE = {"effort": "additionalModelRequestFields.output_config.effort", "tool_choice": "toolConfig.toolChoice",
-             "thinking": "additionalModelRequestFields.thinking", "tier": "serviceTier.type"}  # fmt: skip
+_GEMINI = {
+    "effort": "generationConfig.thinkingConfig.thinkingLevel",
+    "tool_choice": "toolConfig",
+    "tier": "serviceTier",
+}
+_CONVERSE = {
+    "effort": "additionalModelRequestFields.output_config.effort",
+    "tool_choice": "toolConfig.toolChoice",
+    "thinking": "additionalModelRequestFields.thinking",
+    "tier": "serviceTier.type",
+}
 _CLAUDE = {"effort": "output_config.effort", "tool_choice": "tool_choice", "thinking": "thinking"}
 CLAUDES = ("claude-sonnet-4-5", "claude-opus-4-1")
-BEDROCK_CLAUDES = ("anthropic.claude-sonnet-4-5-20250929-v1:0", "anthropic.claude-opus-4-1-20250805-v1:0")
+BEDROCK_CLAUDES = (
+    "anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "anthropic.claude-opus-4-1-20250805-v1:0",
+)
 GEMINIS = ("gemini-2.5-flash", "gemini-2.5-pro")
 CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
 NEW = ("gpt-5.6", "gpt-6-sol")
 APIS = (
     Api("chat", CHAT, openai.CHAT, "openai", ("gpt-4.1", "gpt-5-mini"), _chat, _CHAT, False, DAY),
     Api(
-        "responses", RESPONSES, openai.RESPONSES, "openai", ("gpt-5", "gpt-5-mini"), _responses, _RESPONSES, False, DAY
+        "responses",
+        RESPONSES,
+        openai.RESPONSES,
+        "openai",
+        ("gpt-5", "gpt-5-mini"),
+        _responses,
+        _RESPONSES,
+        False,
+        DAY,
     ),
     Api("chat 5.6", CHAT, openai.CHAT, "openai", NEW, _chat, _CHAT, True, 1800.0),
-    Api("responses 5.6", RESPONSES, openai.RESPONSES, "openai", NEW, _responses, _RESPONSES, True, 1800.0),
+    Api(
+        "responses 5.6",
+        RESPONSES,
+        openai.RESPONSES,
+        "openai",
+        NEW,
+        _responses,
+        _RESPONSES,
+        True,
+        1800.0,
+    ),
     Api("chat explicit", CHAT, openai.CHAT, "openai", NEW, _chat, _CHAT, True, 1800.0, True),
-    Api("messages", "/v1/messages", anthropic.MESSAGES, "anthropic", CLAUDES, _claude, _CLAUDE, True, 300.0,
-        explicit=True, harmless=frozenset(), lookback=True),
-    Api("messages automatic", "/v1/messages", anthropic.MESSAGES, "anthropic", CLAUDES, _claude, _CLAUDE, True, 300.0,
-        tail=True, harmless=frozenset(), lookback=True),
-    Api("gemini", "/v1beta/models/{model}:generateContent", gemini.CONTENT, "gcp.gemini", GEMINIS, _gemini, _GEMINI,
-        False, 600.0, harmless=frozenset(_GEMINI), minimum=2048, step=256),
-    Api("converse", "/model/{model}/converse", bedrock.CONVERSE, "aws.bedrock", BEDROCK_CLAUDES, _converse, _CONVERSE,
-        True, 300.0, explicit=True, harmless=frozenset({"tier"}), lookback=True),
-    Api("invoke", "/model/{model}/invoke", anthropic.MESSAGES, "aws.bedrock", BEDROCK_CLAUDES, _invoked, _CLAUDE,
-        True, 300.0, explicit=True, harmless=frozenset(), lookback=True),
-)  # fmt: skip
+    Api(
+        "messages",
+        "/v1/messages",
+        anthropic.MESSAGES,
+        "anthropic",
+        CLAUDES,
+        _claude,
+        _CLAUDE,
+        True,
+        300.0,
+        explicit=True,
+        harmless=frozenset(),
+        lookback=True,
+    ),
+    Api(
+        "messages automatic",
+        "/v1/messages",
+        anthropic.MESSAGES,
+        "anthropic",
+        CLAUDES,
+        _claude,
+        _CLAUDE,
+        True,
+        300.0,
+        tail=True,
+        harmless=frozenset(),
+        lookback=True,
+    ),
+    Api(
+        "gemini",
+        "/v1beta/models/{model}:generateContent",
+        gemini.CONTENT,
+        "gcp.gemini",
+        GEMINIS,
+        _gemini,
+        _GEMINI,
+        False,
+        600.0,
+        harmless=frozenset(_GEMINI),
+        minimum=2048,
+        step=256,
+    ),
+    Api(
+        "converse",
+        "/model/{model}/converse",
+        bedrock.CONVERSE,
+        "aws.bedrock",
+        BEDROCK_CLAUDES,
+        _converse,
+        _CONVERSE,
+        True,
+        300.0,
+        explicit=True,
+        harmless=frozenset({"tier"}),
+        lookback=True,
+    ),
+    Api(
+        "invoke",
+        "/model/{model}/invoke",
+        anthropic.MESSAGES,
+        "aws.bedrock",
+        BEDROCK_CLAUDES,
+        _invoked,
+        _CLAUDE,
+        True,
+        300.0,
+        explicit=True,
+        harmless=frozenset(),
+        lookback=True,
+    ),
+)

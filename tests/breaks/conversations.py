@@ -30,12 +30,54 @@ _VERBS = (
     "closes",
     "reviews",
 )
-_OBJECTS = ("the return label", "a partial refund", "the delivery window", "a damaged item", "the loyalty account",
-            "the address", "a gift card", "the warranty claim", "an import duty", "the support ticket")  # fmt: skip
-_TAILS = ("within two days", "before noon", "without delay", "as the policy says", "in plain words", "only once",
-          "after the carrier's scan", "unless the amount is small", "with a short apology", "and logs why")  # fmt: skip
-_VERBS_OF_TOOLS = ("find", "list", "update", "cancel", "create", "check", "send", "refund", "track", "merge")
-_NOUNS = ("orders", "parcels", "tickets", "labels", "accounts", "invoices", "claims", "notes", "credits", "stores")
+_OBJECTS = (
+    "the return label",
+    "a partial refund",
+    "the delivery window",
+    "a damaged item",
+    "the loyalty account",
+    "the address",
+    "a gift card",
+    "the warranty claim",
+    "an import duty",
+    "the support ticket",
+)
+_TAILS = (
+    "within two days",
+    "before noon",
+    "without delay",
+    "as the policy says",
+    "in plain words",
+    "only once",
+    "after the carrier's scan",
+    "unless the amount is small",
+    "with a short apology",
+    "and logs why",
+)
+_VERBS_OF_TOOLS = (
+    "find",
+    "list",
+    "update",
+    "cancel",
+    "create",
+    "check",
+    "send",
+    "refund",
+    "track",
+    "merge",
+)
+_NOUNS = (
+    "orders",
+    "parcels",
+    "tickets",
+    "labels",
+    "accounts",
+    "invoices",
+    "claims",
+    "notes",
+    "credits",
+    "stores",
+)
 
 
 def sentence(dice: random.Random) -> str:
@@ -88,7 +130,9 @@ def tool(dice: random.Random, number: int) -> dict[str, Any]:
 def handbook(dice: random.Random, sections: int) -> str:
     """A system prompt of several kilobytes, in sections."""
     parts = ["You are the support agent of a web shop. Follow the handbook below."]
-    parts += [f"## {sentence(dice)[:-1]}\n{prose(dice, dice.randint(4, 8))}" for _ in range(sections)]
+    parts += [
+        f"## {sentence(dice)[:-1]}\n{prose(dice, dice.randint(4, 8))}" for _ in range(sections)
+    ]
     return "\n\n".join(parts)
 
 
@@ -97,14 +141,21 @@ def turn(dice: random.Random, tools: tuple[dict[str, Any], ...], number: int) ->
     yield Message("user", prose(dice, dice.randint(1, 6)))
     if tools and dice.random() < 0.6:
         chosen, name = dice.choice(tools), f"call_{dice.getrandbits(48):012x}"
-        arguments = json.dumps({noun: sentence(dice)[:20] for noun in chosen["parameters"]["properties"]})
+        arguments = json.dumps(
+            {noun: sentence(dice)[:20] for noun in chosen["parameters"]["properties"]}
+        )
         yield Message("assistant", "", (chosen["name"], arguments), name)
-        rows = [{"id": dice.randint(1000, 9999), "note": sentence(dice)} for _ in range(dice.randint(1, 8))]
+        rows = [
+            {"id": dice.randint(1000, 9999), "note": sentence(dice)}
+            for _ in range(dice.randint(1, 8))
+        ]
         yield Message("tool", json.dumps(rows), id=name)
     yield Message("assistant", prose(dice, dice.randint(1, 5)) + f" Reference {number}.")
 
 
-def conversation(dice: random.Random, turns: int, sections: int = 14, tools: int = 6) -> tuple[State, list[State]]:
+def conversation(
+    dice: random.Random, turns: int, sections: int = 14, tools: int = 6
+) -> tuple[State, list[State]]:
     """An empty state, and what the requests of `turns` turns send, each ending in the user's (or a tool's) words."""
     kit = tuple(tool(dice, number) for number in range(tools))
     base = State(handbook(dice, sections), kit, ())

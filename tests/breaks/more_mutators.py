@@ -7,9 +7,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from .apis import Api
-from .conversations import State, conversation, prose, requests, sentence
-from .mutators import MUTATORS, Label, Mutator, Step, Steps, marked, mutator, once, plain, talk
+from tests.breaks.apis import Api
+from tests.breaks.conversations import State, conversation, prose, requests, sentence
+from tests.breaks.mutators import (
+    MUTATORS,
+    Label,
+    Mutator,
+    Step,
+    Steps,
+    marked,
+    mutator,
+    once,
+    plain,
+    talk,
+)
 
 # Images
 
@@ -51,7 +62,9 @@ def first_image(dice: random.Random, api: Api) -> Steps:
     cut = next(n for n, s in enumerate(states) if n > 2 and s.messages[-1].role == "user")
     show = _pictured(states, len(states[cut].messages) - 1, f"{dice.getrandbits(6000):0x}")
     yield from plain(states[:cut])
-    yield Step(show(states[cut]), Label("image_changed", "messages", hint="image_added"), twin=states[cut])
+    yield Step(
+        show(states[cut]), Label("image_changed", "messages", hint="image_added"), twin=states[cut]
+    )
     yield from plain([show(state) for state in states[cut + 1 :]])
 
 
@@ -98,7 +111,10 @@ def key_per_user(dice: random.Random, api: Api) -> Steps:
         return
     base, _ = conversation(dice, 1, api.sized(16), 6)
     for number in range(6):
-        states = [marked(api, s) for s in requests(dice, base.having(params={"cache_key": f"user-{number}"}), 2)]
+        states = [
+            marked(api, s)
+            for s in requests(dice, base.having(params={"cache_key": f"user-{number}"}), 2)
+        ]
         label = Label("per_user_key_or_prefix", "params")
         twin = states[0].having(params={"cache_key": "user-0"})
         yield Step(states[0], label if number > 1 else None, twin if number > 1 else None)
@@ -123,7 +139,12 @@ def breakpoint_removed(dice: random.Random, api: Api) -> Steps:
     if not api.explicit:
         return iter(())
     states = talk(dice, api)
-    return once(dice, states, lambda s: s.having(marks=(-1,)), Label("breakpoint_missing_on_static", "messages"))
+    return once(
+        dice,
+        states,
+        lambda s: s.having(marks=(-1,)),
+        Label("breakpoint_missing_on_static", "messages"),
+    )
 
 
 @mutator("breakpoint moved")
@@ -135,7 +156,11 @@ def breakpoint_moved(dice: random.Random, api: Api) -> Steps:
     at = dice.randint(2, len(states) - 2)
     yield from plain(states[:at])
     latest = len(states[at].messages) - 1
-    yield Step(states[at].having(marks=(latest,)), Label("breakpoint_missing_on_static", "messages"), twin=states[at])
+    yield Step(
+        states[at].having(marks=(latest,)),
+        Label("breakpoint_missing_on_static", "messages"),
+        twin=states[at],
+    )
 
 
 @mutator("static prefix unmarked")
@@ -214,7 +239,9 @@ def interleaved(dice: random.Random, api: Api) -> Steps:
 @mutator("= auxiliary calls")
 def auxiliary(dice: random.Random, api: Api) -> Steps:
     """Between the turns another prompt names the conversation, with the same first message and another model."""
-    naming = State("Give the conversation a title of at most five words. " + prose(dice, 60), (), ())
+    naming = State(
+        "Give the conversation a title of at most five words. " + prose(dice, 60), (), ()
+    )
     for state in talk(dice, api, 8):
         yield Step(state)
         yield Step(marked(api, naming.having(messages=state.messages[:1], model=1)))
@@ -227,7 +254,9 @@ def sub_agents(dice: random.Random, api: Api) -> Steps:
     for _ in range(3):
         for role in ("a researcher who gathers facts", "a writer who drafts replies"):
             system = base.system + f"\n\nYour role: {role}. {sentence(random.Random(role))}"
-            yield from plain([marked(api, s) for s in requests(dice, base.having(system=system), 2)])
+            yield from plain(
+                [marked(api, s) for s in requests(dice, base.having(system=system), 2)]
+            )
 
 
 @mutator("= branches")
@@ -237,7 +266,11 @@ def branches(dice: random.Random, api: Api) -> Steps:
     yield from plain(states[:5])
     for _ in range(4):
         last = states[4].messages[-1]
-        yield Step(states[4].having(messages=(*states[4].messages[:-1], type(last)("user", prose(dice, 3)))))
+        yield Step(
+            states[4].having(
+                messages=(*states[4].messages[:-1], type(last)("user", prose(dice, 3)))
+            )
+        )
 
 
 @mutator("= shortened")

@@ -14,8 +14,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from .apis import Api
-from .conversations import Message, State, conversation, prose, requests, sentence
+from tests.breaks.apis import Api
+from tests.breaks.conversations import Message, State, conversation, prose, requests, sentence
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,10 @@ def mutator(name: str) -> Callable[[Mutator], Mutator]:
 
 def talk(dice: random.Random, api: Api, turns: int | None = None) -> list[State]:
     _, states = conversation(
-        dice, turns or dice.choice((5, 8, 12, 20)), api.sized(dice.randint(10, 18)), dice.randint(4, 9)
+        dice,
+        turns or dice.choice((5, 8, 12, 20)),
+        api.sized(dice.randint(10, 18)),
+        dice.randint(4, 9),
     )
     return [marked(api, state) for state in states]
 
@@ -82,7 +85,9 @@ def plain(states: Sequence[State], **more: Any) -> Steps:
     return (Step(state, **more) for state in states)
 
 
-def once(dice: random.Random, states: Sequence[State], change: Callable[[State], State], label: Label) -> Steps:
+def once(
+    dice: random.Random, states: Sequence[State], change: Callable[[State], State], label: Label
+) -> Steps:
     """The conversation goes on with one change made for good, somewhere after its beginning."""
     at = dice.randint(2, len(states) - 2)
     yield from plain(states[:at])
@@ -98,11 +103,18 @@ def _volatile(name: str, hint: str, values: Callable[[random.Random, int], str])
         states = talk(dice, api, 6)
         lines = states[0].system.split("\n")
         at = dice.choice((1, len(lines) // 2, len(lines) - 1))
-        head = "\n".join(lines[:at]) + "\n" + dice.choice(("Context: ", "For this session ", "Currently "))
+        head = (
+            "\n".join(lines[:at])
+            + "\n"
+            + dice.choice(("Context: ", "For this session ", "Currently "))
+        )
         offset = len(head.encode())
         before: State | None = None
         for number, state in enumerate(states):
-            texts = [head + value + "\n" + "\n".join(lines[at:]) for value in (values(dice, number), values(dice, 0))]
+            texts = [
+                head + value + "\n" + "\n".join(lines[at:])
+                for value in (values(dice, number), values(dice, 0))
+            ]
             here = state.having(system=texts[0])
             label = Label("volatile_token", "system", 0, offset, hint)
             twin = state.having(system=before.system) if before else None
@@ -113,13 +125,25 @@ def _volatile(name: str, hint: str, values: Callable[[random.Random, int], str])
 
 
 _volatile("date", "date", lambda dice, n: f"2026-{1 + n % 12:02d}-{1 + n % 28:02d}")
-_volatile("time", "timestamp", lambda dice, n: f"2026-11-20 {8 + n % 12:02d}:{dice.randint(10, 59)}:{10 + n:02d}")
+_volatile(
+    "time",
+    "timestamp",
+    lambda dice, n: f"2026-11-20 {8 + n % 12:02d}:{dice.randint(10, 59)}:{10 + n:02d}",
+)
 _volatile("clock", "timestamp", lambda dice, n: f"{8 + n % 12:02d}:{dice.randint(10, 59)}")
 _volatile("uuid", "uuid", lambda dice, n: str(UUID(int=dice.getrandbits(128), version=4)))
 _volatile("hex id", "hex_id", lambda dice, n: f"{dice.getrandbits(64) | 0xA000000000000001:016x}")
 _volatile("counter", "counter", lambda dice, n: str(1041 + n))
 
-_NAMES = ("Alice Moreau", "Boris Nemec", "Chiara Conti", "Dilek Aydin", "Emeka Obi", "Farah Haddad", "Greta Lund")
+_NAMES = (
+    "Alice Moreau",
+    "Boris Nemec",
+    "Chiara Conti",
+    "Dilek Aydin",
+    "Emeka Obi",
+    "Farah Haddad",
+    "Greta Lund",
+)
 
 
 @mutator("user name")
@@ -150,7 +174,9 @@ def tool_added(dice: random.Random, api: Api) -> Steps:
     }
     at = dice.randint(0, len(states[0].tools))
     label = Label("tools_changed", "tools", at)
-    return once(dice, states, lambda s: s.having(tools=(*s.tools[:at], extra, *s.tools[at:])), label)
+    return once(
+        dice, states, lambda s: s.having(tools=(*s.tools[:at], extra, *s.tools[at:])), label
+    )
 
 
 @mutator("tool removed")
@@ -158,7 +184,10 @@ def tool_removed(dice: random.Random, api: Api) -> Steps:
     states = talk(dice, api)
     at = dice.randrange(len(states[0].tools))
     return once(
-        dice, states, lambda s: s.having(tools=s.tools[:at] + s.tools[at + 1 :]), Label("tools_changed", "tools", at)
+        dice,
+        states,
+        lambda s: s.having(tools=s.tools[:at] + s.tools[at + 1 :]),
+        Label("tools_changed", "tools", at),
     )
 
 
@@ -169,8 +198,12 @@ def tools_reordered(dice: random.Random, api: Api) -> Steps:
     while order == sorted(order):
         dice.shuffle(order)
     first = next(at for at, number in enumerate(order) if at != number)
-    return once(dice, states, lambda s: s.having(tools=tuple(s.tools[n] for n in order)),
-                Label("tools_reordered", "tools", first, hint="reordered"))  # fmt: skip
+    return once(
+        dice,
+        states,
+        lambda s: s.having(tools=tuple(s.tools[n] for n in order)),
+        Label("tools_reordered", "tools", first, hint="reordered"),
+    )
 
 
 @mutator("tool described anew")
@@ -178,7 +211,9 @@ def tool_described(dice: random.Random, api: Api) -> Steps:
     states = talk(dice, api)
     at = dice.randrange(len(states[0].tools))
     text = prose(dice, 2)
-    tools = tuple(t | {"description": text} if n == at else t for n, t in enumerate(states[0].tools))
+    tools = tuple(
+        t | {"description": text} if n == at else t for n, t in enumerate(states[0].tools)
+    )
     return once(dice, states, lambda s: s.having(tools=tools), Label("tools_changed", "tools", at))
 
 
@@ -186,21 +221,36 @@ def tool_described(dice: random.Random, api: Api) -> Steps:
 def key_order(dice: random.Random, api: Api) -> Steps:
     states = talk(dice, api)
     tools = tuple(json.loads(json.dumps(t, sort_keys=True)) for t in states[0].tools)
-    first = next(n for n, (a, b) in enumerate(zip(tools, states[0].tools, strict=True)) if list(a) != list(b))
-    return once(dice, states, lambda s: s.having(tools=tools),
-                Label("serialization_nondeterminism", "tools", first, hint="key_order"))  # fmt: skip
+    first = next(
+        n for n, (a, b) in enumerate(zip(tools, states[0].tools, strict=True)) if list(a) != list(b)
+    )
+    return once(
+        dice,
+        states,
+        lambda s: s.having(tools=tools),
+        Label("serialization_nondeterminism", "tools", first, hint="key_order"),
+    )
 
 
 # The text of the system prompt
 
 
-def _system(name: str, change: Callable[[random.Random, str], str], reason: str, hint: str | None = None) -> None:
+def _system(
+    name: str, change: Callable[[random.Random, str], str], reason: str, hint: str | None = None
+) -> None:
     def mutate(dice: random.Random, api: Api) -> Steps:
-        states = [s.having(system=s.system + "\n\nÀ bientôt, café crème et naïveté déjà vus.") for s in talk(dice, api)]
+        states = [
+            s.having(system=s.system + "\n\nÀ bientôt, café crème et naïveté déjà vus.")
+            for s in talk(dice, api)
+        ]
         old = states[0].system
         new = change(dice, old)
-        offset = next(n for n, (a, b) in enumerate(zip(old.encode(), new.encode(), strict=False)) if a != b)
-        return once(dice, states, lambda s: s.having(system=new), Label(reason, "system", 0, offset, hint))
+        offset = next(
+            n for n, (a, b) in enumerate(zip(old.encode(), new.encode(), strict=False)) if a != b
+        )
+        return once(
+            dice, states, lambda s: s.having(system=new), Label(reason, "system", 0, offset, hint)
+        )
 
     MUTATORS[name] = mutate
 
@@ -212,9 +262,17 @@ def _edit(dice: random.Random, text: str, part: int, of: int) -> str:
 
 
 _system(
-    "whitespace", lambda dice, text: text.replace("\n\n##", "\n\n\n##"), "serialization_nondeterminism", "whitespace"
+    "whitespace",
+    lambda dice, text: text.replace("\n\n##", "\n\n\n##"),
+    "serialization_nondeterminism",
+    "whitespace",
 )
-_system("unicode", lambda dice, text: unicodedata.normalize("NFD", text), "serialization_nondeterminism", "unicode")
+_system(
+    "unicode",
+    lambda dice, text: unicodedata.normalize("NFD", text),
+    "serialization_nondeterminism",
+    "unicode",
+)
 _system("system edited early", lambda dice, text: _edit(dice, text, 0, 8), "system_changed")
 _system("system edited late", lambda dice, text: _edit(dice, text, 7, 8), "system_changed")
 
@@ -233,7 +291,11 @@ def history_edited(dice: random.Random, api: Api) -> Steps:
         if len(state.messages) <= at + 1:
             return state
         return state.having(
-            messages=(*state.messages[:at], replace(old, text=text, call=None), *state.messages[at + 1 :])
+            messages=(
+                *state.messages[:at],
+                replace(old, text=text, call=None),
+                *state.messages[at + 1 :],
+            )
         )
 
     yield from plain(states[:8])
@@ -246,8 +308,12 @@ def history_trimmed(dice: random.Random, api: Api) -> Steps:
     """A sliding window: the oldest messages go, once."""
     states = talk(dice, api, 14)
     gone = dice.randint(2, 5)
-    return once(dice, states[8:], lambda s: marked(api, s.having(messages=s.messages[gone:])),
-                Label("history_rewritten", "messages", 0, hint="truncated"))  # fmt: skip
+    return once(
+        dice,
+        states[8:],
+        lambda s: marked(api, s.having(messages=s.messages[gone:])),
+        Label("history_rewritten", "messages", 0, hint="truncated"),
+    )
 
 
 @mutator("history compacted")
@@ -255,8 +321,12 @@ def history_compacted(dice: random.Random, api: Api) -> Steps:
     states = talk(dice, api, 20)
     summary = Message("user", "Summary of the conversation so far: " + prose(dice, 4))
     cut = len(states[10].messages) * 2 // 3
-    return once(dice, states[10:], lambda s: marked(api, s.having(messages=(summary, *s.messages[cut:]))),
-                Label("history_rewritten", "messages", 0, hint="compacted"))  # fmt: skip
+    return once(
+        dice,
+        states[10:],
+        lambda s: marked(api, s.having(messages=(summary, *s.messages[cut:]))),
+        Label("history_rewritten", "messages", 0, hint="compacted"),
+    )
 
 
 @mutator("first message stamped")

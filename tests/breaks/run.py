@@ -14,11 +14,10 @@ from promptcache.diagnose import Diagnosis
 from promptcache.emulator.engine import Clock, Emulator
 from promptcache.model import Cost, Facts, Request, Usage, Verdict
 from promptcache.prices import Book
-
-from .apis import Api
-from .conversations import Message
-from .more_mutators import mutators
-from .mutators import Label, Step
+from tests.breaks.apis import Api
+from tests.breaks.conversations import Message
+from tests.breaks.more_mutators import mutators
+from tests.breaks.mutators import Label, Step
 
 START = 1_795_000_000.0
 """The emulator's clock at the start: November 2026, when the rules and profiles of this repository were written."""
@@ -62,14 +61,26 @@ class World:
     def request(self, step: Step) -> Request:
         body = self.api.body(step.state)
         model = self.api.models[step.state.model]
-        return Request(self.api.wire.name, self.api.provider, self.api.wire.operation, model, "host", 443,
-                       False, body, step.key.encode(), self.clock())  # fmt: skip
+        return Request(
+            self.api.wire.name,
+            self.api.provider,
+            self.api.wire.operation,
+            model,
+            "host",
+            443,
+            False,
+            body,
+            step.key.encode(),
+            self.clock(),
+        )
 
     def reply(self, step: Step, emulator: Emulator | None = None) -> tuple[Any, Callable[[], None]]:
         """The JSON of the answer, and what makes its cache entries."""
         raw = json.dumps(self.api.body(step.state)).encode()
         headers = {"authorization": f"Bearer {step.key}"}
-        answer, _ = (emulator or self.emulator).handle("POST", self.api.url(step.state), raw, headers, {})
+        answer, _ = (emulator or self.emulator).handle(
+            "POST", self.api.url(step.state), raw, headers, {}
+        )
         assert answer.status == 200, answer.body
         return answer.body, answer.commit
 
@@ -101,7 +112,9 @@ class World:
         before_it, self.last = self.last, step.state.messages
         follows = step.state.messages[: len(before_it)] == before_it
         known = self.left if self.api.writes else self.left[-1:] if follows else []
-        return min(could, shrunk, usage.input) - (usage.read or 0), could in known and could <= shrunk
+        return min(could, shrunk, usage.input) - (
+            usage.read or 0
+        ), could in known and could <= shrunk
 
     @property
     def minimum(self) -> int:
@@ -116,7 +129,9 @@ class World:
         return "breakpoint_missing_on_static" if tail else None
 
     def remember(self, usage: Usage) -> None:
-        cached = (usage.read or 0) + (usage.write or 0) if self.api.writes else self.whole(usage.input)
+        cached = (
+            (usage.read or 0) + (usage.write or 0) if self.api.writes else self.whole(usage.input)
+        )
         self.left.append(cached)
         self.ended = usage.input
 
@@ -141,12 +156,25 @@ def play(name: str, api: Api, seed: int, rules: str = "") -> Iterator[Judged]:
             commit()
             facts, usage = world.usage(reply)
             cost = world.prices.cost(request, facts, usage)
-            said = world.diagnosis.close(sighting, facts=facts, usage=usage, cost=cost, failed=False, at=world.clock())
+            said = world.diagnosis.close(
+                sighting, facts=facts, usage=usage, cost=cost, failed=False, at=world.clock()
+            )
             missed, coincides = world.truth(step, usage, before)
             world.remember(usage)
             shown = missed if step.label and missed > (0 if api.writes else api.step) else None
-            yield Judged(name, api.name, step.label, said, usage, shown, paid(usage, cost, missed), coincides,
-                         len(step.state.system.encode()), naive(request, last, usage), world.excuse(usage))  # fmt: skip
+            yield Judged(
+                name,
+                api.name,
+                step.label,
+                said,
+                usage,
+                shown,
+                paid(usage, cost, missed),
+                coincides,
+                len(step.state.system.encode()),
+                naive(request, last, usage),
+                world.excuse(usage),
+            )
             last = request
 
 
@@ -199,7 +227,10 @@ def _history(body: Any) -> list[Any]:
 
 
 def _first(body: Any) -> Any:
-    return next((body[name] for name in _SYSTEMS if name in body), None) or (body.get("messages") or [None])[0]
+    return (
+        next((body[name] for name in _SYSTEMS if name in body), None)
+        or (body.get("messages") or [None])[0]
+    )
 
 
 def _tools(body: Any) -> Any:

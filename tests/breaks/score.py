@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from .apis import APIS
-from .more_mutators import mutators
-from .run import Judged, play
+from tests.breaks.apis import APIS
+from tests.breaks.more_mutators import mutators
+from tests.breaks.run import Judged, play
 
 HONEST = frozenset({None, "cold_start", "unknown"})
 """What may be said of any call without blaming anyone."""
@@ -50,7 +50,11 @@ class Tally:
     def add(self, call: Judged) -> None:
         self.calls += 1
         label, said = call.label, call.said
-        if label is None or label.reason == "none" or (call.missed is None and label.reason != "below_minimum"):
+        if (
+            label is None
+            or label.reason == "none"
+            or (call.missed is None and label.reason != "below_minimum")
+        ):
             # Where the provider never reads the history, a break in it costs nothing more, but is still one.
             true = {call.excuse, label.reason if label and call.excuse else None}
             self.blamed += said.reason not in HONEST | true
@@ -68,12 +72,16 @@ class Tally:
             self.region += said.section == label.section and label.index in (None, said.index)
         if label.offset is not None and right:
             self.located += 1
-            self.near += said.offset is not None and abs(said.offset - label.offset) <= max(64, call.size / 16)
+            self.near += said.offset is not None and abs(said.offset - label.offset) <= max(
+                64, call.size / 16
+            )
         if label.hint is not None:
             self.hints += 1
             self.hinted += said.hint == label.hint
         if right and call.waste and said.waste is not None:
-            (self.exact if call.coincides else self.estimated).append(abs(said.waste - call.waste) / call.waste)
+            (self.exact if call.coincides else self.estimated).append(
+                abs(said.waste - call.waste) / call.waste
+            )
 
     def merge(self, other: Tally) -> None:
         for name, value in vars(other).items():
@@ -92,7 +100,9 @@ def within(errors: Sequence[float], limit: float) -> float:
     return share(sum(error <= limit for error in errors), len(errors))
 
 
-def tallies(seeds: Iterable[int], rules: str = "", only: str | None = None) -> dict[tuple[str, str], Tally]:
+def tallies(
+    seeds: Iterable[int], rules: str = "", only: str | None = None
+) -> dict[tuple[str, str], Tally]:
     found: dict[tuple[str, str], Tally] = {}
     for api in APIS:
         if rules.startswith("implicit") and (not api.writes or api.explicit):

@@ -20,18 +20,30 @@ from promptcache.patch.drive import fits
 from promptcache.patch.sdks import ROWS, targets
 
 SDKS: Final = {
-    "openai": "openai", "anthropic": "anthropic", "groq": "groq", "google-genai": "google.genai",
-    "botocore": "botocore", "aiobotocore": "aiobotocore", "litellm": "litellm",
-}  # fmt: skip
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "groq": "groq",
+    "google-genai": "google.genai",
+    "botocore": "botocore",
+    "aiobotocore": "aiobotocore",
+    "litellm": "litellm",
+}
 """Distribution -> its package."""
 
-LACKING: Final = frozenset({"google.genai._interactions._base_client", "botocore.response.StreamingBody.aclose"})
+LACKING: Final = frozenset(
+    {"google.genai._interactions._base_client", "botocore.response.StreamingBody.aclose"}
+)
 """What today's releases rightly lack: a module of google-genai 1 and 2, an async end of what is sync."""
 
 
 def looked_for(sdks: Iterable[str]) -> Iterator[tuple[str, bool]]:
     """Every module and function in those distributions, and whether it is there, if only inherited."""
-    ours = [name for sdk in sdks for name in ROWS if name.startswith(f"{SDKS[sdk]}.") and name not in LACKING]
+    ours = [
+        name
+        for sdk in sdks
+        for name in ROWS
+        if name.startswith(f"{SDKS[sdk]}.") and name not in LACKING
+    ]
     for name in ours:
         try:
             module = import_module(name)

@@ -21,10 +21,17 @@ from itertools import chain
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple, cast
 
-from promptcache.attributes import INPUT_TOKENS, LEGACY, OUTCOME, OUTPUT_TOKENS, READ_TOKENS, STANDARD, WRITE_TOKENS
-
-from .others import OTHERS, Other
-from .seen import CALLS, Case, Seen, Written, observe
+from promptcache.attributes import (
+    INPUT_TOKENS,
+    LEGACY,
+    OUTCOME,
+    OUTPUT_TOKENS,
+    READ_TOKENS,
+    STANDARD,
+    WRITE_TOKENS,
+)
+from tests.coexistence.others import OTHERS, Other
+from tests.coexistence.seen import CALLS, Case, Seen, Written, observe
 
 ORDERS: Final[Mapping[str, str]] = {"ours theirs": "ours first", "theirs ours": "theirs first"}
 METRICS: Final[Mapping[str, str]] = {
@@ -63,7 +70,9 @@ class Row(NamedTuple):
     note: str
 
 
-HEAD: Final = Row("LLM spans", "values on", "tokens", "metrics", "theirs", "app", "they say (truth)", "")
+HEAD: Final = Row(
+    "LLM spans", "values on", "tokens", "metrics", "theirs", "app", "they say (truth)", ""
+)
 
 
 def known(other: Other, call: str) -> str:
@@ -88,7 +97,9 @@ def metrics(alone: Seen, again: Seen, both: Seen) -> list[str]:
     """Which counters grew by something else than they should: ours by what is true, theirs by what they do alone."""
     should = {metric: sum(truth[name] for truth in both.truth) for name, metric in METRICS.items()}
     should["promptcache.calls"] = len(both.truth)
-    should |= {name: value for name, value in alone.metrics.items() if again.metrics.get(name) == value}
+    should |= {
+        name: value for name, value in alone.metrics.items() if again.metrics.get(name) == value
+    }
     return [
         f"{name} {both.metrics.get(name, 0):g}, not {value:g}"
         for name, value in should.items()
@@ -104,7 +115,7 @@ def theirs(alone: Seen, again: Seen, both: Seen) -> list[str]:
         change
         for three in zip(alone.theirs, again.theirs, both.theirs, strict=True)
         for change in changes(*three)
-    ]  # fmt: skip
+    ]
 
 
 def changes(alone: Written, again: Written, both: Written) -> Iterator[str]:
@@ -120,9 +131,14 @@ def changes(alone: Written, again: Written, both: Written) -> Iterator[str]:
 
 _SAY: Final = (
     ("gen_ai.usage.input_tokens", "llm.token_count.prompt", "prompt_tokens", "input_tokens"),
-    ("gen_ai.usage.cache_read.input_tokens", "gen_ai.usage.cache_read_input_tokens",
-     "llm.token_count.prompt_details.cache_read", "cache_read_input_tokens", "cached_tokens"),
-)  # fmt: skip
+    (
+        "gen_ai.usage.cache_read.input_tokens",
+        "gen_ai.usage.cache_read_input_tokens",
+        "llm.token_count.prompt_details.cache_read",
+        "cache_read_input_tokens",
+        "cached_tokens",
+    ),
+)
 _IN_JSON: Final = ("langfuse.observation.usage_details", "gen_ai.usage.raw")
 
 
@@ -142,7 +158,9 @@ def flat(usage: Mapping[str, Any]) -> dict[str, object]:
     """The innermost values, by their own names."""
     found: dict[str, object] = {}
     for name, value in usage.items():
-        found |= flat(cast("Mapping[str, Any]", value)) if isinstance(value, dict) else {name: value}
+        found |= (
+            flat(cast("Mapping[str, Any]", value)) if isinstance(value, dict) else {name: value}
+        )
     return found
 
 
@@ -150,13 +168,17 @@ def judged(other: Other, call: str, alone: Seen, again: Seen, both: Seen) -> tup
     """What the case shows, and whether all of it is as it should be."""
     why, before, after = known(other, call), len(alone.llm), len(both.llm)
     wanted = before + 1 if why else max(before, len(both.truth))
-    carriers = {"ours" if span.ours else "theirs" for span in both.llm if OUTCOME in span.attributes}
+    carriers = {
+        "ours" if span.ours else "theirs" for span in both.llm if OUTCOME in span.attributes
+    }
     found = (
         [] if after == wanted else [f"{after} LLM spans, not {wanted}"],
         tokens(both),
         metrics(alone, again, both),
         theirs(alone, again, both),
-        [] if both.notes == alone.notes or again.notes != alone.notes else [f"{both.notes}, not {alone.notes}"],
+        []
+        if both.notes == alone.notes or again.notes != alone.notes
+        else [f"{both.notes}, not {alone.notes}"],
     )
     row = Row(
         spans=f"{before} -> {after}",
@@ -191,12 +213,18 @@ def apart(name: str, order: str) -> Mapping[Case, tuple[Seen, ...]]:
         return process.submit(observe, name, order).result()
 
 
-def lines(calls: tuple[str, ...], shown: Mapping[Row, list[tuple[Case, str]]]) -> Iterator[tuple[str, ...]]:
+def lines(
+    calls: tuple[str, ...], shown: Mapping[Row, list[tuple[Case, str]]]
+) -> Iterator[tuple[str, ...]]:
     """The rows of the table: one for all clients and orders of a call that show the same."""
     for call in calls:
         for row, cases in shown.items():
             mine = [(client, order) for (made, client), order in cases if made == call]
-            clients, orders = (list(dict.fromkeys(column)) for column in zip(*mine, strict=True)) if mine else ([], [])
+            clients, orders = (
+                (list(dict.fromkeys(column)) for column in zip(*mine, strict=True))
+                if mine
+                else ([], [])
+            )
             if mine:
                 yield call, " ".join(clients), "either" if len(orders) > 1 else orders[0], *row
 
@@ -205,15 +233,23 @@ def table(name: str, shown: Mapping[Row, list[tuple[Case, str]]]) -> None:
     other = OTHERS[name]
     told = [("call", "client", "order", *HEAD), *lines(CALLS[other.sdk], shown)]
     widths = [max(map(len, column)) for column in zip(*told, strict=True)]
-    print(f"\n{name}: {other.package} {version(other.package)} on {other.sdk_package} {version(other.sdk_package)}")
+    print(
+        f"\n{name}: {other.package} {version(other.package)} on {other.sdk_package} {version(other.sdk_package)}"
+    )
     for line in told:
         print(
-            "  " + "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip(), flush=True
+            "  "
+            + "  ".join(
+                cell.ljust(width) for cell, width in zip(line, widths, strict=True)
+            ).rstrip(),
+            flush=True,
         )
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("others", choices=OTHERS, nargs="+")
     names: list[str] = parser.parse_args().others
     started, wrong, cases, exceptions = time.monotonic(), list[str](), 0, 0
@@ -222,10 +258,19 @@ def main() -> int:
         shown, fine = rows(name)
         table(name, shown)
         cases += sum(map(len, shown.values()))
-        exceptions += sum(len(found) for row, found in shown.items() if row.note.startswith("known"))
+        exceptions += sum(
+            len(found) for row, found in shown.items() if row.note.startswith("known")
+        )
         wrong += [] if fine else [name]
-    print(f"\n{cases} cases beside {len(names)} instrumentations in {time.monotonic() - started:.0f} s: ", end="")
-    print(f"wrong beside {', '.join(wrong)}" if wrong else f"all right; {exceptions} have a second span, as noted")
+    print(
+        f"\n{cases} cases beside {len(names)} instrumentations in {time.monotonic() - started:.0f} s: ",
+        end="",
+    )
+    print(
+        f"wrong beside {', '.join(wrong)}"
+        if wrong
+        else f"all right; {exceptions} have a second span, as noted"
+    )
     return 1 if wrong else 0
 
 

@@ -47,7 +47,9 @@ def _logfire(sdk: str) -> Switch:
     def on(telemetry: Telemetry) -> None:
         logfire: Any = import_module("logfire")
         seen = SimpleSpanProcessor(telemetry.exporter)
-        logfire.configure(send_to_logfire=False, console=False, metrics=False, additional_span_processors=[seen])
+        logfire.configure(
+            send_to_logfire=False, console=False, metrics=False, additional_span_processors=[seen]
+        )
         getattr(logfire, f"instrument_{sdk}")()
 
     return on
@@ -57,9 +59,12 @@ def _langfuse(telemetry: Telemetry) -> None:
     langfuse: Any = import_module("langfuse")
     nowhere = InMemorySpanExporter()
     langfuse.Langfuse(
-        public_key="p", secret_key="s", host="http://127.0.0.1:9",
-        tracer_provider=telemetry.tracers, span_exporter=nowhere,
-    )  # fmt: skip
+        public_key="p",
+        secret_key="s",
+        host="http://127.0.0.1:9",
+        tracer_provider=telemetry.tracers,
+        span_exporter=nowhere,
+    )
     import_module("langfuse.openai")
 
 
@@ -71,7 +76,10 @@ def _openlit(sdk: str, kind: str) -> Switch:
         set_tracer_provider(telemetry.tracers)
         set_meter_provider(telemetry.meters)
         getattr(import_module(f"openlit.instrumentation.{sdk}"), kind)().instrument(
-            skip_dep_check=True, disable_metrics=True, environment="default", application_name="default"
+            skip_dep_check=True,
+            disable_metrics=True,
+            environment="default",
+            application_name="default",
         )
 
     return on
@@ -83,7 +91,9 @@ def _nothing(telemetry: Telemetry) -> None:
 
 def _official(sdk: str, kind: str, **more: Any) -> Other:
     package = f"opentelemetry-instrumentation-genai-{sdk}"
-    return Other(sdk, package, _instrumentor(f"opentelemetry.instrumentation.genai.{sdk}", kind), **more)
+    return Other(
+        sdk, package, _instrumentor(f"opentelemetry.instrumentation.genai.{sdk}", kind), **more
+    )
 
 
 def _openllmetry(sdk: str, kind: str, **more: Any) -> Other:
@@ -110,8 +120,12 @@ OTHERS: Final[Mapping[str, Other]] = {
     "official-anthropic": _official("anthropic", "AnthropicInstrumentor"),
     "openllmetry-anthropic": _openllmetry("anthropic", "AnthropicInstrumentor"),
     "openinference-anthropic": _openinference("anthropic", "AnthropicInstrumentor"),
-    "logfire-anthropic": Other("anthropic", "logfire", _logfire("anthropic"), known={"stream|helper": EARLY}),
-    "openlit-anthropic": Other("anthropic", "openlit", _openlit("anthropic", "AnthropicInstrumentor")),
+    "logfire-anthropic": Other(
+        "anthropic", "logfire", _logfire("anthropic"), known={"stream|helper": EARLY}
+    ),
+    "openlit-anthropic": Other(
+        "anthropic", "openlit", _openlit("anthropic", "AnthropicInstrumentor")
+    ),
     "botocore": Other(
         "bedrock",
         "opentelemetry-instrumentation-botocore",

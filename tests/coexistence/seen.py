@@ -16,10 +16,9 @@ from promptcache.attributes import INPUT_TOKENS, OUTCOME, OUTPUT_TOKENS, READ_TO
 from promptcache.emulator.engine import Clock, Emulator, Record
 from promptcache.emulator.server import running
 from promptcache.spans import TRACER
+from tests.coexistence.others import OTHERS
 from tests.conftest import Telemetry
 from tests.kits import KITS
-
-from .others import OTHERS
 
 CALLS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai": ("chat", "chat_stream", "responses", "responses_stream", "chat_raw"),
@@ -28,8 +27,10 @@ CALLS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Names of shapes in `tests/calls*.py`."""
 CLIENTS: Final[Mapping[str, tuple[str, ...]]] = {
-    "openai": ("sync", "async"), "anthropic": ("sync", "async"), "bedrock": ("sync",),
-}  # fmt: skip
+    "openai": ("sync", "async"),
+    "anthropic": ("sync", "async"),
+    "bedrock": ("sync",),
+}
 NOON: Final = 1_800_000_000.0
 """When everything happens, so that runs differ in nothing but random names and real time."""
 
@@ -84,9 +85,21 @@ def _written(span: ReadableSpan, port: str) -> Written:
     scope = span.instrumentation_scope
     return Written(
         scope.name if scope is not None else "",
-        (span.name, span.kind.name, span.status.status_code.name, *(event.name for event in span.events)),
-        {name: _ELAPSED.sub("TIME", repr(value).replace(port, "PORT")) for name, value in given.items()},
-        {name: given[name] for name in (INPUT_TOKENS, READ_TOKENS, WRITE_TOKENS, OUTPUT_TOKENS) if name in given},
+        (
+            span.name,
+            span.kind.name,
+            span.status.status_code.name,
+            *(event.name for event in span.events),
+        ),
+        {
+            name: _ELAPSED.sub("TIME", repr(value).replace(port, "PORT"))
+            for name, value in given.items()
+        },
+        {
+            name: given[name]
+            for name in (INPUT_TOKENS, READ_TOKENS, WRITE_TOKENS, OUTPUT_TOKENS)
+            if name in given
+        },
     )
 
 
@@ -112,7 +125,11 @@ def _amounts(telemetry: Telemetry) -> Amounts:
     )
     for metric in metrics:
         for point in metric.data.data_points:
-            parts = {"": point.value} if hasattr(point, "value") else {" count": point.count, " sum": point.sum}
+            parts = (
+                {"": point.value}
+                if hasattr(point, "value")
+                else {" count": point.count, " sum": point.sum}
+            )
             for part, value in parts.items():
                 if not (part == " sum" and metric.unit == "s"):
                     found[metric.name + part] = found.get(metric.name + part, 0) + value
@@ -123,7 +140,12 @@ class _Process:
     """The emulator, one SDK's clients, and telemetry in memory."""
 
     def __init__(self, name: str, url: str, emulator: Emulator) -> None:
-        self.other, self.url, self.emulator, self.telemetry = OTHERS[name], url, emulator, Telemetry()
+        self.other, self.url, self.emulator, self.telemetry = (
+            OTHERS[name],
+            url,
+            emulator,
+            Telemetry(),
+        )
         self._kit = next(kit for kit in KITS if kit.name == self.other.sdk)
         self._uses = {shape.name: shape.use for shape in self._kit.shapes}
 

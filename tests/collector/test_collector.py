@@ -28,11 +28,18 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
 from opentelemetry.trace import TraceState
 
-from promptcache.attributes import BATCH, INPUT_TOKENS, OUTCOME, PREFIX_HASH, READ_TOKENS, REQUEST_MODEL, WASTED_USD
+from promptcache.attributes import (
+    BATCH,
+    INPUT_TOKENS,
+    OUTCOME,
+    PREFIX_HASH,
+    READ_TOKENS,
+    REQUEST_MODEL,
+    WASTED_USD,
+)
 from promptcache_exporters.alerts import collector
 from promptcache_exporters.alerts.definition import DEFAULT
-
-from ..alerts_e2e.stage import free_port, started, wait
+from tests.alerts_e2e.stage import free_port, started, wait
 
 PROGRAM = os.environ.get("PROMPTCACHE_COLLECTOR", "otelcol-promptcache")
 HITS, MISSES, COLD, DEAR, HALVED = 400, 30, 20, 10, 6
@@ -47,7 +54,10 @@ class Sink(service.TraceServiceServicer):
     def Export(self, request: Any, context: Any) -> Any:  # noqa: N802  # the name of the remote call
         for resource in request.resource_spans:
             for scope in resource.scope_spans:
-                self.spans += [{pair.key: pair.value.string_value for pair in span.attributes} for span in scope.spans]
+                self.spans += [
+                    {pair.key: pair.value.string_value for pair in span.attributes}
+                    for span in scope.spans
+                ]
         return messages.ExportTraceServiceResponse()
 
 
@@ -86,14 +96,23 @@ def send(endpoint: str) -> None:
     """Calls of one service: hits, misses, cold ones, hits that wasted much, a batch result, and sampled ones."""
     spans(
         endpoint,
-        [("hit", 800, 0.0, HITS), ("miss", 0, 0.001, MISSES), ("cold", 0, 0.0, COLD), ("partial", 100, 0.5, DEAR)],
+        [
+            ("hit", 800, 0.0, HITS),
+            ("miss", 0, 0.001, MISSES),
+            ("cold", 0, 0.0, COLD),
+            ("partial", 100, 0.5, DEAR),
+        ],
     )
     spans(endpoint, [("prewarm", 0, 0.0, HALVED)], Half())
 
 
-def spans(endpoint: str, rows: list[tuple[str, int, float, int]], sampler: Sampler = ALWAYS_ON) -> None:
+def spans(
+    endpoint: str, rows: list[tuple[str, int, float, int]], sampler: Sampler = ALWAYS_ON
+) -> None:
     provider = TracerProvider(resource=Resource({"service.name": "shop"}), sampler=sampler)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces"), max_queue_size=4096))
+    provider.add_span_processor(
+        BatchSpanProcessor(OTLPSpanExporter(f"{endpoint}/v1/traces"), max_queue_size=4096)
+    )
     tracer = provider.get_tracer("test")
     for outcome, read, waste, times in rows:
         for _ in range(times):
@@ -101,7 +120,9 @@ def spans(endpoint: str, rows: list[tuple[str, int, float, int]], sampler: Sampl
             words = {OUTCOME: outcome, REQUEST_MODEL: "gpt-5.4", PREFIX_HASH: f"p1:{outcome}"}
             tracer.start_span("chat gpt-5.4", attributes={**figures, **words}).end()
     if sampler is ALWAYS_ON:
-        tracer.start_span("chat gpt-5.4", attributes={OUTCOME: "hit", INPUT_TOKENS: 7, BATCH: True}).end()
+        tracer.start_span(
+            "chat gpt-5.4", attributes={OUTCOME: "hit", INPUT_TOKENS: 7, BATCH: True}
+        ).end()
     tracer.start_span("GET /").end()
     provider.shutdown()
 
@@ -111,7 +132,9 @@ def samples(url: str) -> dict[tuple[str, str, str], float]:
     with urllib.request.urlopen(url, timeout=5) as answer:  # loopback
         text = answer.read().decode()
     found: dict[tuple[str, str, str], float] = {}
-    for name, labels, value in re.findall(r"^(promptcache_spans_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE):
+    for name, labels, value in re.findall(
+        r"^(promptcache_spans_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE
+    ):
         pairs = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         assert (pairs["job"], pairs.get("gen_ai_request_model", "gpt-5.4")) == ("shop", "gpt-5.4")
         found[name, pairs["promptcache_outcome"], pairs["promptcache_batch"]] = float(value)
@@ -162,17 +185,24 @@ def test_counters_are_whole_and_misses_are_kept(made: Path) -> None:
                 lambda: (outcomes(kept)["cold"], outcomes(kept)["partial"]) == (COLD, DEAR),
                 5,
             )
-    tokens = {outcome: found["promptcache_spans_input_tokens_total", outcome, "false"] for outcome in ("hit", "miss")}
+    tokens = {
+        outcome: found["promptcache_spans_input_tokens_total", outcome, "false"]
+        for outcome in ("hit", "miss")
+    }
     assert tokens == {"hit": HITS * 1000, "miss": MISSES * 1000}
     assert found["promptcache_spans_read_tokens_total", "hit", "false"] == HITS * 800
     assert found["promptcache_spans_input_tokens_total", "hit", "true"] == 7
     assert found["promptcache_spans_input_tokens_total", "prewarm", "false"] == 2 * HALVED * 1000
-    assert found["promptcache_spans_wasted_usd_total", "partial", "false"] == pytest.approx(DEAR * 0.5)
+    assert found["promptcache_spans_wasted_usd_total", "partial", "false"] == pytest.approx(
+        DEAR * 0.5
+    )
     assert outcomes(kept)["hit"] < HITS / 4, "5 % of the rest are kept"
 
 
 def calls(found: dict[tuple[str, str, str], float]) -> float:
-    return sum(value for (name, _, _), value in found.items() if name == "promptcache_spans_calls_total")
+    return sum(
+        value for (name, _, _), value in found.items() if name == "promptcache_spans_calls_total"
+    )
 
 
 def outcomes(kept: Sink) -> Counter[str]:

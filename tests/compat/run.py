@@ -27,10 +27,14 @@ FOLDER: Final = ROOT / ".venv-compat"
 TOOLS: Final = FOLDER / "tools"
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LEAST: Final = {
-    name: need for need in PROJECT["optional-dependencies"]["instruments-any"] for name in re.findall(r"^[\w-]+", need)
+    name: need
+    for need in PROJECT["optional-dependencies"]["instruments-any"]
+    for name in re.findall(r"^[\w-]+", need)
 }
 """SDK -> the oldest release that we claim, as `name>=version`."""
-TESTS: Final = tuple(f"tests/test_{name}.py" for name in ("matrix", "endings", "contract", "transparent"))
+TESTS: Final = tuple(
+    f"tests/test_{name}.py" for name in ("matrix", "endings", "contract", "transparent")
+)
 LATER: Final = ("tests/test_socket.py", "tests/test_native.py")
 MORE: Final = {
     "middle": ("tests/test_socket.py::test_realtime_counts_what_was_asked_and_what_was_not",),
@@ -39,7 +43,12 @@ MORE: Final = {
     "free-threaded": ("tests/test_memory.py", "tests/test_load.py", *LATER),
 }
 """What only releases can do that have WebSockets, or trace themselves; and where threads share state."""
-NEEDED: Final = (f"--editable={ROOT}[sdk,emulator]", "hypothesis>=6.100", "pytest>=8", "pytest-asyncio>=0.24")
+NEEDED: Final = (
+    f"--editable={ROOT}[sdk,emulator]",
+    "hypothesis>=6.100",
+    "pytest>=8",
+    "pytest-asyncio>=0.24",
+)
 AT_ONCE: Final = 2
 
 
@@ -81,8 +90,12 @@ BESIDE: Final = ("openai", "anthropic", "groq", "boto3")
 """What every environment has, for some test of all environments imports it: the newest, if nothing else is said."""
 
 KITS: Final = {
-    "openai": "openai", "anthropic": "anthropic", "groq": "groq", "google-genai": "google", "boto3": "bedrock",
-}  # fmt: skip
+    "openai": "openai",
+    "anthropic": "anthropic",
+    "groq": "groq",
+    "google-genai": "google",
+    "boto3": "bedrock",
+}
 """SDK -> its row in `tests/kits.py`, which leaves out what cannot be imported."""
 
 
@@ -108,7 +121,9 @@ def install(name: str, pins: list[str]) -> Path:
     """The Python of a new environment. By uv, which resolves and fetches in seconds what takes pip minutes."""
     python = FOLDER / name / "bin" / "python"
     uv = str(TOOLS / "bin" / "uv")
-    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, FOLDER / name], check=True)
+    subprocess.run(
+        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, FOLDER / name], check=True
+    )
     # Compiled here, where what a release's own source makes the compiler warn of is no error yet.
     how = ["--quiet", "--compile-bytecode", *([OLDEST[1]] if name == OLDEST[0] else [])]
     subprocess.run([uv, "pip", "install", "--python", python, *how, *pins, *NEEDED], check=True)
@@ -164,12 +179,16 @@ def check(release: str) -> Result:
 def main(releases: tuple[str, ...]) -> int:
     """Checks all releases, two at a time, then prints the table."""
     venv.create(TOOLS, with_pip=True)
-    subprocess.run([TOOLS / "bin" / "python", "-m", "pip", "--quiet", "install", "uv>=0.8"], check=True)
+    subprocess.run(
+        [TOOLS / "bin" / "python", "-m", "pip", "--quiet", "install", "uv>=0.8"], check=True
+    )
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(check, releases))
     print(f"\n{'environment':<24} {'passed':>6} {'failed':>6} {'seconds':>8}")
     for result in results:
-        print(f"{result.environment:<24} {result.passed:>6} {len(result.failed):>6} {result.seconds:>8.0f}")
+        print(
+            f"{result.environment:<24} {result.passed:>6} {len(result.failed):>6} {result.seconds:>8.0f}"
+        )
     for result in results:
         for failed in result.failed:
             print(f"{result.environment}: {failed}")

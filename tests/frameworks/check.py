@@ -20,8 +20,7 @@ from opentelemetry import trace
 from promptcache.emulator.engine import Emulator
 from promptcache.emulator.server import running
 from tests.conftest import Telemetry
-
-from . import Ask
+from tests.frameworks import Ask
 
 OURS: Final = "promptcache"
 COUNTED: Final = ("promptcache.calls", "promptcache.input.tokens", "promptcache.read.tokens")
@@ -58,14 +57,20 @@ class Harness:
 
     def _wrong(self, failed: int) -> Iterator[str]:
         truth = [record.outcome for record in self._emulator.ledger]
-        read = [(span.attributes or {}).get("promptcache.read_tokens") for span in self.telemetry.calls]
+        read = [
+            (span.attributes or {}).get("promptcache.read_tokens") for span in self.telemetry.calls
+        ]
         if [count for count in read if count is not None] != [outcome.read for outcome in truth]:
             yield f"read {read}, in truth {[outcome.read for outcome in truth]}"
         if read.count(None) != failed or len(read) != len(truth) + failed:
             yield f"{len(read)} calls have a span, of which {read.count(None)} failed, not {len(truth)} and {failed}"
         if not failed and not (truth and truth[-1].read):
             yield "the last call read nothing from the cache"
-        sums = len(read), sum(outcome.input for outcome in truth), sum(outcome.read for outcome in truth)
+        sums = (
+            len(read),
+            sum(outcome.input for outcome in truth),
+            sum(outcome.read for outcome in truth),
+        )
         counted = {name: count - self._before[name] for name, count in self._counters().items()}
         if tuple(counted.values()) != sums:
             yield f"counted {counted}, in truth {sums}"
@@ -76,7 +81,11 @@ class Harness:
 
     def inside(self) -> bool:
         """Whether each span of ours lies in one of somebody else's."""
-        theirs = {span.context.span_id for span in self.telemetry.spans if span.context and _scope(span) != OURS}
+        theirs = {
+            span.context.span_id
+            for span in self.telemetry.spans
+            if span.context and _scope(span) != OURS
+        }
         ours = [span for span in self.telemetry.calls if _scope(span) == OURS]
         return all(span.parent is not None and span.parent.span_id in theirs for span in ours)
 
@@ -100,7 +109,9 @@ def checked(harness: Harness, framework: Any) -> Iterator[tuple[str, list[str]]]
         yield from _traced(harness, framework, fallbacks)
 
 
-def _traced(harness: Harness, framework: Any, fallbacks: Mapping[str, Ask]) -> Iterator[tuple[str, list[str]]]:
+def _traced(
+    harness: Harness, framework: Any, fallbacks: Mapping[str, Ask]
+) -> Iterator[tuple[str, list[str]]]:
     """Inside its own spans: a call has one of them, unless they say `LATE` what they are; a second call has ours."""
     late: bool = getattr(framework, "LATE", False)
     traced: Traced = framework.traced
@@ -108,11 +119,17 @@ def _traced(harness: Harness, framework: Any, fallbacks: Mapping[str, Ask]) -> I
         name, ask = next(iter(framework.CASES.items()))
         wrong = harness.ask(ask, ask)
         fits = harness.inside() and set(harness.owned()) == {late}
-        yield f"{name}, inside their span", [*wrong, *([] if fits else ["not on the span that it should be on"])]
+        yield (
+            f"{name}, inside their span",
+            [*wrong, *([] if fits else ["not on the span that it should be on"])],
+        )
         for name, ask in fallbacks.items():
             wrong = harness.ask(ask, fault="500")
             fits = harness.inside() and not all(harness.owned())
-            yield f"{name}, inside their span", [*wrong, *([] if fits else ["a span of ours is no child of theirs"])]
+            yield (
+                f"{name}, inside their span",
+                [*wrong, *([] if fits else ["a span of ours is no child of theirs"])],
+            )
 
 
 def main(name: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import QUESTION, SYSTEM, Ask
+from tests.frameworks import QUESTION, SYSTEM, Ask
 
 Make = Callable[[str], Any]
 """Makes the model that asks at an address, and that does not ask twice by itself."""
@@ -26,7 +26,12 @@ def cases(make: Make, system: Any = SYSTEM) -> Mapping[str, Ask]:
     async def streamed_async(url: str) -> None:
         [chunk async for chunk in make(url).astream(messages)]
 
-    return {"plain": plain, "streamed": streamed, "awaited": awaited, "streamed, awaited": streamed_async}
+    return {
+        "plain": plain,
+        "streamed": streamed,
+        "awaited": awaited,
+        "streamed, awaited": streamed_async,
+    }
 
 
 def fallbacks(make: Make, system: Any = SYSTEM) -> Mapping[str, Ask]:

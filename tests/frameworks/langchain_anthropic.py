@@ -3,7 +3,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Final
 
-from . import KEY, MARKED, langchain
+from tests.frameworks import KEY, MARKED, langchain
 
 ChatAnthropic: Final[Any] = import_module("langchain_anthropic").ChatAnthropic
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Final
 
-from . import SYSTEM, langchain
+from tests.frameworks import SYSTEM, langchain
 
 ChatBedrockConverse: Final[Any] = import_module("langchain_aws").ChatBedrockConverse
 MODEL: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -13,9 +13,13 @@ CONFIG: Final = import_module("botocore.config").Config(retries={"max_attempts":
 
 def converse(url: str) -> Any:
     return ChatBedrockConverse(
-        model=MODEL, endpoint_url=url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b",
+        model=MODEL,
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id="a",
+        aws_secret_access_key="b",
         config=CONFIG,
-    )  # fmt: skip
+    )
 
 
 MARKED: Final = [{"type": "text", "text": SYSTEM}, POINT]

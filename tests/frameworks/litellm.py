@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import httpx
 
-from . import KEY, MARKED, QUESTION, SYSTEM, Ask
+from tests.frameworks import KEY, MARKED, QUESTION, SYSTEM, Ask
 
 # Else it asks the network for prices and tokenizers.
 os.environ.update({"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1"})
@@ -21,7 +21,11 @@ early: Final = litellm.completion
 """As an application has it that imports the name before anybody stands anywhere."""
 
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
-AWS: Final = {"aws_access_key_id": "a", "aws_secret_access_key": "b", "aws_region_name": "us-east-1"}
+AWS: Final = {
+    "aws_access_key_id": "a",
+    "aws_secret_access_key": "b",
+    "aws_region_name": "us-east-1",
+}
 PLAIN: Final = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}]
 CACHED: Final = [{"role": "system", "content": [MARKED]}, {"role": "user", "content": QUESTION}]
 ROUTES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
@@ -63,15 +67,23 @@ def _cases(model: str, base: str, call: Mapping[str, Any]) -> Mapping[str, Ask]:
 
 def responses(url: str) -> None:
     litellm.responses(
-        model="openai/gpt-4o-mini", instructions=SYSTEM, input=QUESTION, api_base=f"{url}/v1", api_key=KEY
+        model="openai/gpt-4o-mini",
+        instructions=SYSTEM,
+        input=QUESTION,
+        api_base=f"{url}/v1",
+        api_key=KEY,
     )
 
 
 async def messages(url: str) -> None:
     await litellm.anthropic.messages.acreate(
-        model="anthropic/claude-sonnet-4-5", system=[MARKED], messages=[{"role": "user", "content": QUESTION}],
-        max_tokens=50, api_base=url, api_key=KEY,
-    )  # fmt: skip
+        model="anthropic/claude-sonnet-4-5",
+        system=[MARKED],
+        messages=[{"role": "user", "content": QUESTION}],
+        max_tokens=50,
+        api_base=url,
+        api_key=KEY,
+    )
 
 
 async def routed(url: str) -> None:
@@ -83,7 +95,12 @@ async def routed(url: str) -> None:
 async def closed(url: str) -> None:
     """In the middle of its stream: what the first event told is kept. (One that is dropped waits for LiteLLM itself,
     which keeps the latest.)"""
-    call = {"model": "anthropic/claude-sonnet-4-5", "messages": CACHED, "api_base": url, "api_key": KEY}
+    call = {
+        "model": "anthropic/claude-sonnet-4-5",
+        "messages": CACHED,
+        "api_base": url,
+        "api_key": KEY,
+    }
     stream = await litellm.acompletion(**call, stream=True)
     await anext(stream)
     await stream.aclose()
@@ -116,15 +133,23 @@ def mocked(url: str) -> None:
 
 def retried(url: str) -> None:
     litellm.completion(
-        model="anthropic/claude-sonnet-4-5", messages=CACHED, api_base=url, api_key=KEY, num_retries=1, max_retries=0
+        model="anthropic/claude-sonnet-4-5",
+        messages=CACHED,
+        api_base=url,
+        api_key=KEY,
+        num_retries=1,
+        max_retries=0,
     )
 
 
 def fallback(url: str) -> None:
     litellm.completion(
-        model="anthropic/claude-sonnet-4-5", messages=CACHED, api_base=url, api_key=KEY,
+        model="anthropic/claude-sonnet-4-5",
+        messages=CACHED,
+        api_base=url,
+        api_key=KEY,
         fallbacks=["anthropic/claude-haiku-4-5"],
-    )  # fmt: skip
+    )
 
 
 @contextmanager
@@ -139,7 +164,11 @@ def traced(tracers: Any) -> Generator[None]:
 
 
 CASES: Final[Mapping[str, Ask]] = {
-    **{name: ask for model, (base, call) in ROUTES.items() for name, ask in _cases(model, base, call).items()},
+    **{
+        name: ask
+        for model, (base, call) in ROUTES.items()
+        for name, ask in _cases(model, base, call).items()
+    },
     **{ask.__name__: ask for ask in (responses, messages, routed, closed, named_caches, mocked)},
 }
 FALLBACKS: Final = {"retried": retried, "fallback": fallback}

@@ -5,11 +5,14 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
-from . import KEY, QUESTION, SYSTEM
+from tests.frameworks import KEY, QUESTION, SYSTEM
 
 openai: Final[Any] = import_module("llama_index.llms.openai")
 ChatMessage: Final[Any] = import_module("llama_index.core.llms").ChatMessage
-MESSAGES: Final = [ChatMessage(role="system", content=SYSTEM), ChatMessage(role="user", content=QUESTION)]
+MESSAGES: Final = [
+    ChatMessage(role="system", content=SYSTEM),
+    ChatMessage(role="user", content=QUESTION),
+]
 USAGE: Final = {"stream_options": {"include_usage": True}}
 
 
@@ -18,7 +21,9 @@ def _chat(url: str) -> Any:
 
 
 def _responses(url: str) -> Any:
-    return openai.OpenAIResponses(model="gpt-4o-mini", api_base=f"{url}/v1", api_key=KEY, max_retries=0)
+    return openai.OpenAIResponses(
+        model="gpt-4o-mini", api_base=f"{url}/v1", api_key=KEY, max_retries=0
+    )
 
 
 def plain(url: str) -> None:
@@ -48,7 +53,9 @@ def responses_streamed(url: str) -> None:
 @contextmanager
 def traced(tracers: Any) -> Generator[None]:
     """With OpenInference's spans."""
-    theirs: Any = import_module("openinference.instrumentation.llama_index").LlamaIndexInstrumentor()
+    theirs: Any = import_module(
+        "openinference.instrumentation.llama_index"
+    ).LlamaIndexInstrumentor()
     theirs.instrument(tracer_provider=tracers)
     try:
         yield

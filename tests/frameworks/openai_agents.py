@@ -3,7 +3,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Final
 
-from . import KEY, QUESTION, SYSTEM
+from tests.frameworks import KEY, QUESTION, SYSTEM
 
 agents: Final[Any] = import_module("agents")
 openai: Final[Any] = import_module("openai")
@@ -13,13 +13,18 @@ agents.set_tracing_disabled(True)  # it would send its traces to OpenAI
 def _agent(url: str, model: str, **more: Any) -> Any:
     client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
     return agents.Agent(
-        name="Warden", instructions=SYSTEM, model=getattr(agents, model)("gpt-4o-mini", openai_client=client), **more
+        name="Warden",
+        instructions=SYSTEM,
+        model=getattr(agents, model)("gpt-4o-mini", openai_client=client),
+        **more,
     )
 
 
 async def chat(url: str) -> None:
     settings = agents.ModelSettings(include_usage=True)
-    await agents.Runner.run(_agent(url, "OpenAIChatCompletionsModel", model_settings=settings), QUESTION)
+    await agents.Runner.run(
+        _agent(url, "OpenAIChatCompletionsModel", model_settings=settings), QUESTION
+    )
 
 
 async def responses(url: str) -> None:
@@ -28,7 +33,9 @@ async def responses(url: str) -> None:
 
 async def chat_streamed(url: str) -> None:
     settings = agents.ModelSettings(include_usage=True)
-    run = agents.Runner.run_streamed(_agent(url, "OpenAIChatCompletionsModel", model_settings=settings), QUESTION)
+    run = agents.Runner.run_streamed(
+        _agent(url, "OpenAIChatCompletionsModel", model_settings=settings), QUESTION
+    )
     [event async for event in run.stream_events()]
 
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
-from . import KEY, QUESTION, SYSTEM, Ask
+from tests.frameworks import KEY, QUESTION, SYSTEM, Ask
 
 
 def _of(module: str, name: str) -> Any:
@@ -29,7 +29,9 @@ def responses(url: str) -> Any:
 def anthropic(url: str) -> Any:
     provider = _of(".providers.anthropic", "AnthropicProvider")(base_url=url, api_key=KEY)
     settings = {"anthropic_cache_instructions": True}
-    return _of(".models.anthropic", "AnthropicModel")("claude-sonnet-4-5", provider=provider, settings=settings)
+    return _of(".models.anthropic", "AnthropicModel")(
+        "claude-sonnet-4-5", provider=provider, settings=settings
+    )
 
 
 def gemini(url: str) -> Any:
@@ -56,7 +58,9 @@ def fallback(url: str) -> None:
 @contextmanager
 def traced(tracers: Any) -> Generator[None]:
     """With pydantic-ai's own OpenTelemetry spans."""
-    Agent.instrument_all(_of(".models.instrumented", "InstrumentationSettings")(tracer_provider=tracers))
+    Agent.instrument_all(
+        _of(".models.instrumented", "InstrumentationSettings")(tracer_provider=tracers)
+    )
     try:
         yield
     finally:
@@ -65,5 +69,5 @@ def traced(tracers: Any) -> Generator[None]:
 
 CASES: Final = {
     name: ask for make in (chat, responses, anthropic, gemini) for name, ask in _cases(make).items()
-}  # fmt: skip
+}
 FALLBACKS: Final = {"fallback": fallback}

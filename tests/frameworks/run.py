@@ -43,8 +43,14 @@ def check(name: str) -> bool:
         print(f"{name}: cannot be installed", flush=True)
         return False
     quiet = ("-W", "ignore::RuntimeWarning")  # coroutines that LiteLLM leaves behind
-    fine = subprocess.run([python, *quiet, "-m", "tests.frameworks.check", name], cwd=ROOT).returncode == 0
-    print(f"{name}: {'fine' if fine else 'WRONG'} after {time.monotonic() - started:.0f} s", flush=True)
+    fine = (
+        subprocess.run([python, *quiet, "-m", "tests.frameworks.check", name], cwd=ROOT).returncode
+        == 0
+    )
+    print(
+        f"{name}: {'fine' if fine else 'WRONG'} after {time.monotonic() - started:.0f} s",
+        flush=True,
+    )
     return fine
 
 
@@ -56,7 +62,10 @@ def main(names: list[str]) -> int:
         return 2
     results = {name: check(name) for name in names or FRAMEWORKS}
     wrong = [name for name, fine in results.items() if not fine]
-    print(f"{len(results) - len(wrong)} of {len(results)} frameworks are fine" + (f"; not {wrong}" if wrong else ""))
+    print(
+        f"{len(results) - len(wrong)} of {len(results)} frameworks are fine"
+        + (f"; not {wrong}" if wrong else "")
+    )
     return 1 if wrong else 0
 
 

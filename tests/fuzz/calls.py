@@ -17,12 +17,13 @@ from promptcache.patch.drive import followed
 from promptcache.patch.sdks import targets
 from promptcache.patch.stainless import Stainless
 from promptcache.safety import safely
-
-from . import wires
+from tests.fuzz import wires
 
 
 def _stainless(module: str) -> Stainless:
-    (flows,) = {getattr(target.around or target.before, "__self__", None) for target in targets(module)}
+    (flows,) = {
+        getattr(target.around or target.before, "__self__", None) for target in targets(module)
+    }
     assert isinstance(flows, Stainless)
     return flows
 
@@ -32,18 +33,35 @@ def _around(flow: Callable[..., Flow], *args: Any) -> Around:
 
 
 def through_stainless(
-    module: str, path: str, observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool
+    module: str,
+    path: str,
+    observer: Observer,
+    rng: Random,
+    body: Any,
+    events: list[Any],
+    stream: bool,
 ) -> None:
     """As openai, anthropic and groq call: a request, its response, its parsed body or events."""
     flows = _stainless(module)
-    client = SimpleNamespace(base_url=httpx2.URL(rng.choice(("https://api.openai.com/v1/", "http://127.0.0.1:9/v1/"))))
-    options = SimpleNamespace(
-        method="POST", url=path, json_data=body, extra_json=rng.choice((None, {}, {"user": "u"})), span_name=None
-    )  # fmt: skip
-    sent = httpx2.Request(
-        "POST", client.base_url.join(path[1:]), headers={"authorization": "Bearer secret"}, content=b"{}"
+    client = SimpleNamespace(
+        base_url=httpx2.URL(rng.choice(("https://api.openai.com/v1/", "http://127.0.0.1:9/v1/")))
     )
-    response = httpx2.Response(200, request=sent, headers={"content-type": "text/event-stream"} if stream else {})
+    options = SimpleNamespace(
+        method="POST",
+        url=path,
+        json_data=body,
+        extra_json=rng.choice((None, {}, {"user": "u"})),
+        span_name=None,
+    )
+    sent = httpx2.Request(
+        "POST",
+        client.base_url.join(path[1:]),
+        headers={"authorization": "Bearer secret"},
+        content=b"{}",
+    )
+    response = httpx2.Response(
+        200, request=sent, headers={"content-type": "text/event-stream"} if stream else {}
+    )
     response.stream = httpx2.ByteStream(b"")
     if not stream:
         response.read()
@@ -69,10 +87,14 @@ def through_stainless(
         response.close()
 
 
-def through_google(observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool) -> None:
+def through_google(
+    observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool
+) -> None:
     """As google-genai calls, all but its interactions: what comes back is text."""
     client = SimpleNamespace(
-        vertexai=rng.random() < 0.5, api_key="k", _http_options=SimpleNamespace(base_url="https://g.example")
+        vertexai=rng.random() < 0.5,
+        api_key="k",
+        _http_options=SimpleNamespace(base_url="https://g.example"),
     )
     method = "streamGenerateContent?alt=sse" if stream else "generateContent"
     call = {
@@ -81,7 +103,10 @@ def through_google(observer: Observer, rng: Random, body: Any, events: list[Any]
         "request_dict": _fields(body),
         "http_options": None,
     }
-    bodies = [SimpleNamespace(body=json.dumps(event), headers={"x-gemini-service-tier": "flex"}) for event in events]
+    bodies = [
+        SimpleNamespace(body=json.dumps(event), headers={"x-gemini-service-tier": "flex"})
+        for event in events
+    ]
     if stream:
         list(followed(_around(google.exchange, observer, client, call), _items(bodies)))
         return
@@ -93,11 +118,17 @@ def _items(items: Iterable[Any]) -> Generator[Any]:
     yield from items
 
 
-def through_interactions(observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool) -> None:
+def through_interactions(
+    observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool
+) -> None:
     """As google-genai's interactions call: bytes to and fro."""
-    sent = httpx2.Request("POST", "https://g.example/v1beta/interactions", content=json.dumps(body).encode())
+    sent = httpx2.Request(
+        "POST", "https://g.example/v1beta/interactions", content=json.dumps(body).encode()
+    )
     with _around(google.interact, observer, None, {"request": sent, "stream": stream}) as turn:
-        turn.result = httpx2.Response(200, request=sent, content=json.dumps(events[0] if events else None).encode())
+        turn.result = httpx2.Response(
+            200, request=sent, content=json.dumps(events[0] if events else None).encode()
+        )
 
 
 def _fields(value: Any) -> dict[str, Any]:
@@ -121,10 +152,16 @@ def through_bedrock(
     client, left = SimpleNamespace(meta=meta), _Stream()
     params = _fields(body)
     if operation.startswith("Invoke"):
-        params = {"modelId": rng.choice(("us.anthropic.claude-sonnet-5-v1:0", "arn:x")), "body": json.dumps(body)}
+        params = {
+            "modelId": rng.choice(("us.anthropic.claude-sonnet-5-v1:0", "arn:x")),
+            "body": json.dumps(body),
+        }
     call = {"operation_name": operation, "api_params": params}
     answer = _fields(events[0]) if operation == "Converse" else {"stream": left, "body": left}
-    with _around(bedrock.call, observer, client, call), _around(bedrock.send, observer, client, {}) as turn:
+    with (
+        _around(bedrock.call, observer, client, call),
+        _around(bedrock.send, observer, client, {}) as turn,
+    ):
         turn.result = SimpleNamespace(status_code=200), answer
     if operation == "InvokeModel":
         with _around(bedrock.read, observer, left, {"amt": None}) as turn:
@@ -158,22 +195,40 @@ def _operation(plain: str, streamed: str) -> Callable[..., None]:
 
 _OPENAI: Final = "openai._base_client"
 ROADS: Final[Mapping[str, Road]] = {
-    "openai-chat": Road(wires.CHAT_BODY, wires.CHAT_EVENT, wires.CHAT_EVENT, _by(_OPENAI, "/chat/completions")),
+    "openai-chat": Road(
+        wires.CHAT_BODY, wires.CHAT_EVENT, wires.CHAT_EVENT, _by(_OPENAI, "/chat/completions")
+    ),
     "openai-responses": Road(
         wires.RESPONSES_BODY, wires.RESPONSE, wires.RESPONSES_EVENT, _by(_OPENAI, "/responses")
     ),
     "anthropic": Road(
-        wires.MESSAGES_BODY, wires.MESSAGE, wires.MESSAGES_EVENT, _by("anthropic._base_client", "/v1/messages")
+        wires.MESSAGES_BODY,
+        wires.MESSAGE,
+        wires.MESSAGES_EVENT,
+        _by("anthropic._base_client", "/v1/messages"),
     ),
-    "gemini": Road(wires.CONTENT_BODY, wires.CONTENT_EVENT, wires.CONTENT_EVENT, through_google, plain=True),
+    "gemini": Road(
+        wires.CONTENT_BODY, wires.CONTENT_EVENT, wires.CONTENT_EVENT, through_google, plain=True
+    ),
     "gemini-interactions": Road(
-        wires.INTERACTION_BODY, wires.INTERACTION_EVENT, wires.INTERACTION_EVENT, through_interactions, plain=True
+        wires.INTERACTION_BODY,
+        wires.INTERACTION_EVENT,
+        wires.INTERACTION_EVENT,
+        through_interactions,
+        plain=True,
     ),
     "bedrock-converse": Road(
-        wires.CONVERSE_BODY, wires.CONVERSE_RESPONSE, wires.CONVERSE_EVENT, _operation("Converse", "ConverseStream")
+        wires.CONVERSE_BODY,
+        wires.CONVERSE_RESPONSE,
+        wires.CONVERSE_EVENT,
+        _operation("Converse", "ConverseStream"),
     ),
     "bedrock-invoke": Road(
-        {**wires.MESSAGES_BODY, "anthropic_version": "bedrock-2023-05-31"}, wires.MESSAGE, wires.MESSAGES_EVENT,
-        _operation("InvokeModel", "InvokeModelWithResponseStream"), plain=True, opaque=True,
+        {**wires.MESSAGES_BODY, "anthropic_version": "bedrock-2023-05-31"},
+        wires.MESSAGE,
+        wires.MESSAGES_EVENT,
+        _operation("InvokeModel", "InvokeModelWithResponseStream"),
+        plain=True,
+        opaque=True,
     ),
-}  # fmt: skip
+}

@@ -16,7 +16,7 @@ from typing import Any, Final
 import openai
 from openai import NOT_GIVEN, Omit
 
-from ..calls import SYSTEM, Reply
+from tests.calls import SYSTEM, Reply
 
 BIG: Final = "line of a log, 2026-11-20T10:00:00Z, ok\n" * (10 * 2**20 // 40)
 """A block of 10 MB."""
@@ -28,7 +28,9 @@ class Loud:
     def _never(self, *_: Any) -> Any:
         raise AssertionError("an object of the application's was touched")
 
-    __eq__ = __hash__ = __len__ = __iter__ = __bool__ = __str__ = __repr__ = __contains__ = __getitem__ = _never
+    __eq__ = __hash__ = __len__ = __iter__ = __bool__ = __str__ = __repr__ = __contains__ = (
+        __getitem__
+    ) = _never
 
 
 class Word(StrEnum):
@@ -64,8 +66,12 @@ JSON: Final[tuple[Callable[[Random], Any], ...]] = (
     lambda rng: None,
     lambda rng: rng.choice((True, False)),
     lambda rng: rng.choice((0, -1, 1, -(2**63), 2**63, 2**64, 10**12, 10**400, 4096)),
-    lambda rng: rng.choice((float("nan"), float("inf"), float("-inf"), -0.0, 0.5, -1.5, 1e308, 5e-324, 3.0)),
-    lambda rng: rng.choice(("", " ", "\ud800", "a\udfffb", "\x00", "é" * 9, "🦊", "null", "NaN", "-1", "12", "text")),
+    lambda rng: rng.choice(
+        (float("nan"), float("inf"), float("-inf"), -0.0, 0.5, -1.5, 1e308, 5e-324, 3.0)
+    ),
+    lambda rng: rng.choice(
+        ("", " ", "\ud800", "a\udfffb", "\x00", "é" * 9, "🦊", "null", "NaN", "-1", "12", "text")
+    ),
     lambda rng: {},
     lambda rng: [],
     lambda rng: [[]],
@@ -86,10 +92,16 @@ PYTHON: Final[tuple[Callable[[Random], Any], ...]] = (
     lambda rng: _cycle(),
     lambda rng: _deep(rng.choice((150, 300, 3000))),
     lambda rng: rng.choice((Word.USER, Count.TEN, Text("sub"), 1j)),
-    lambda rng: rng.choice((decimal.Decimal("NaN"), datetime.datetime.now(), uuid.UUID(int=7), range(3))),
+    lambda rng: rng.choice(
+        (decimal.Decimal("NaN"), datetime.datetime.now(), uuid.UUID(int=7), range(3))
+    ),
     lambda rng: rng.choice(({1, 2}, frozenset({"a"}), (1, (2,)), {1: "one", None: 2, ("a",): [3]})),
-    lambda rng: rng.choice((UserDict(type="text", text="u"), MappingProxyType({"type": "text"}), SimpleNamespace(a=1))),
-    lambda rng: rng.choice((Reply(text="model"), Reply, openai.APIError, ValueError("canary"), len)),
+    lambda rng: rng.choice(
+        (UserDict(type="text", text="u"), MappingProxyType({"type": "text"}), SimpleNamespace(a=1))
+    ),
+    lambda rng: rng.choice(
+        (Reply(text="model"), Reply, openai.APIError, ValueError("canary"), len)
+    ),
 )
 """What only an application in the same process can say."""
 
@@ -105,7 +117,11 @@ class Odd:
     def value(self) -> Any:
         """Nothing that anybody expects."""
         kinds = JSON if self._plain or self.rng.random() < 0.6 else PYTHON
-        made = BIG if not self._plain and self.rng.random() < 0.0005 else self.rng.choice(kinds)(self.rng)
+        made = (
+            BIG
+            if not self._plain and self.rng.random() < 0.0005
+            else self.rng.choice(kinds)(self.rng)
+        )
         self.made.append(made)
         return made
 
@@ -119,8 +135,16 @@ class Odd:
             return self.tree(tree(rng))
         if isinstance(tree, dict):
             fields: dict[str, Any] = held
-            found = {name: self.tree(value) for name, value in fields.items() if rng.random() > self._rate}
-            return MappingProxyType(found) if not self._plain and rng.random() < self._rate / 9 else found
+            found = {
+                name: self.tree(value)
+                for name, value in fields.items()
+                if rng.random() > self._rate
+            }
+            return (
+                MappingProxyType(found)
+                if not self._plain and rng.random() < self._rate / 9
+                else found
+            )
         if isinstance(tree, list):
             entries: list[Any] = held
             many = (1, 1, 1, 1, rng.randrange(4))
@@ -130,7 +154,11 @@ class Odd:
 
     def untouched(self) -> bool:
         """Whether no generator that was made has been read."""
-        return all(inspect.getgeneratorstate(one) == "GEN_CREATED" for one in self.made if inspect.isgenerator(one))
+        return all(
+            inspect.getgeneratorstate(one) == "GEN_CREATED"
+            for one in self.made
+            if inspect.isgenerator(one)
+        )
 
 
 COUNTS: Final = (0, 0, 1, 7, 900, 1024, 4096, 20_000, 10**6, 10**11, 10**12 - 1)
@@ -145,7 +173,12 @@ def words(rng: Random) -> str:
     """A text that another request may share in part."""
     start = rng.choice(("", SYSTEM[:9000], SYSTEM[:500], "Hello. " * 30))
     stamp = rng.choice(
-        ("", "", f"Today is 2026-11-{rng.randrange(10, 30)}T10:00:00Z. ", f"id {uuid.UUID(int=rng.getrandbits(128))}; ")
+        (
+            "",
+            "",
+            f"Today is 2026-11-{rng.randrange(10, 30)}T10:00:00Z. ",
+            f"id {uuid.UUID(int=rng.getrandbits(128))}; ",
+        )
     )
     return rng.choice((stamp + start, start + stamp, start, f"Where is order {rng.randrange(99)}?"))
 

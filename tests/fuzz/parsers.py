@@ -23,9 +23,14 @@ with atheris.instrument_imports(include=["promptcache"]):
     from promptcache.providers.wire import JSON, Wire, items, mapping
 
 WIRES: Final[list[Wire]] = [
-    openai.CHAT, openai.RESPONSES, anthropic.MESSAGES, anthropic.RESULTS, gemini.CONTENT, gemini.INTERACTION,
+    openai.CHAT,
+    openai.RESPONSES,
+    anthropic.MESSAGES,
+    anthropic.RESULTS,
+    gemini.CONTENT,
+    gemini.INTERACTION,
     bedrock.CONVERSE,
-]  # fmt: skip
+]
 HASHER: Final = Hasher(b"k")
 
 
@@ -38,11 +43,34 @@ def _names(node: Any) -> Iterator[str]:
 
 
 _FIXTURES: Final = Path(__file__).parents[1] / "fixtures"
-NAMES: Final = sorted({
-    "tools", "system", "messages", "content", "cache_control", "type", "text", "role", "instructions", "input", "ttl",
-    "parts", "contents", "systemInstruction", "cachePoint", "toolConfig", "prompt_cache_options", "iterations", "error",
-    *(name for path in _FIXTURES.rglob("*.json") for name in _names(json.loads(path.read_text()))),
-})  # fmt: skip
+NAMES: Final = sorted(
+    {
+        "tools",
+        "system",
+        "messages",
+        "content",
+        "cache_control",
+        "type",
+        "text",
+        "role",
+        "instructions",
+        "input",
+        "ttl",
+        "parts",
+        "contents",
+        "systemInstruction",
+        "cachePoint",
+        "toolConfig",
+        "prompt_cache_options",
+        "iterations",
+        "error",
+        *(
+            name
+            for path in _FIXTURES.rglob("*.json")
+            for name in _names(json.loads(path.read_text()))
+        ),
+    }
+)
 
 
 def built(data: Any, deep: int = 0) -> Any:
@@ -82,11 +110,17 @@ def one(raw: bytes) -> None:
         assert sum(usage.write_by_ttl.values()) == (usage.write or 0)
     wire.dull(event)
     gemini_caches.named_cache(event)
-    prompt = wire.prompt(Request(wire.name, "p", "chat", "amazon.nova", None, None, False, event, b"", 0.0))
+    prompt = wire.prompt(
+        Request(wire.name, "p", "chat", "amazon.nova", None, None, False, event, b"", 0.0)
+    )
     if prompt is not None:
         HASHER.chain(prompt)
     opening = wire.opening(event)
-    wire.asking("openai" if wire.name.startswith("openai") else "anthropic", event, "one" if opening else None)
+    wire.asking(
+        "openai" if wire.name.startswith("openai") else "anthropic",
+        event,
+        "one" if opening else None,
+    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from .odd import count, one_of, words
+from tests.fuzz.odd import count, one_of, words
 
 Tree = dict[str, Any]
 
@@ -18,7 +18,12 @@ SCHEMA: Final = {"type": "object", "properties": {"order": {"type": "string"}}}
 # OpenAI
 
 _BREAK: Final = {"mode": "explicit", "ttl": TTL}
-_TOOL: Final[Tree] = {"type": "function", "name": ID, "function": {"name": ID, "parameters": SCHEMA}, "strict": FLAG}
+_TOOL: Final[Tree] = {
+    "type": "function",
+    "name": ID,
+    "function": {"name": ID, "parameters": SCHEMA},
+    "strict": FLAG,
+}
 _PART: Final[Tree] = {
     "type": one_of("text", "input_text", "image_url"),
     "text": words,
@@ -26,163 +31,310 @@ _PART: Final[Tree] = {
 }
 _COMMON: Final[Tree] = {
     "model": one_of("gpt-5.4", "gpt-5.6", "gpt-4o", "gpt-6-sol", "unknown"),
-    "prompt_cache_key": ID, "prompt_cache_retention": TTL, "service_tier": TIER, "tool_choice": "auto",
+    "prompt_cache_key": ID,
+    "prompt_cache_retention": TTL,
+    "service_tier": TIER,
+    "tool_choice": "auto",
     "prompt_cache_options": {"mode": one_of("implicit", "explicit"), "ttl": TTL, "prewarm": FLAG},
-    "parallel_tool_calls": FLAG, "stream": True,
-}  # fmt: skip
+    "parallel_tool_calls": FLAG,
+    "stream": True,
+}
 CHAT_BODY: Final[Tree] = {
     **_COMMON,
-    "tools": [_TOOL], "functions": [_TOOL], "response_format": {"type": "json_schema"}, "reasoning_effort": EFFORT,
+    "tools": [_TOOL],
+    "functions": [_TOOL],
+    "response_format": {"type": "json_schema"},
+    "reasoning_effort": EFFORT,
     "messages": [
         {"role": one_of("system", "developer"), "content": one_of(words, [_PART])},
         {"role": one_of("user", "assistant"), "content": one_of(words, [_PART]), "name": ID},
     ],
-}  # fmt: skip
+}
 CHAT_USAGE: Final[Tree] = {
-    "prompt_tokens": count, "completion_tokens": count, "total_tokens": count, "cached_tokens": count,
-    "prompt_cache_hit_tokens": count, "cost": one_of(0.5, 0, 1e-9), "cost_in_usd_ticks": count,
-    "prompt_tokens_details": {"cached_tokens": count, "audio_tokens": count, "cache_write_tokens": count},
+    "prompt_tokens": count,
+    "completion_tokens": count,
+    "total_tokens": count,
+    "cached_tokens": count,
+    "prompt_cache_hit_tokens": count,
+    "cost": one_of(0.5, 0, 1e-9),
+    "cost_in_usd_ticks": count,
+    "prompt_tokens_details": {
+        "cached_tokens": count,
+        "audio_tokens": count,
+        "cache_write_tokens": count,
+    },
     "completion_tokens_details": {"reasoning_tokens": count, "audio_tokens": count},
-}  # fmt: skip
+}
 CHAT_EVENT: Final[Tree] = {
-    "id": ID, "model": _COMMON["model"], "service_tier": TIER, "usage": CHAT_USAGE, "x_groq": {"usage": CHAT_USAGE},
-    "choices": [{"delta": {"role": "assistant", "content": words}, "finish_reason": one_of("stop", None), "index": 0}],
-    "error": one_of(None, None, {"code": "overloaded", "type": "server_error", "message": "canary"}),
-}  # fmt: skip
+    "id": ID,
+    "model": _COMMON["model"],
+    "service_tier": TIER,
+    "usage": CHAT_USAGE,
+    "x_groq": {"usage": CHAT_USAGE},
+    "choices": [
+        {
+            "delta": {"role": "assistant", "content": words},
+            "finish_reason": one_of("stop", None),
+            "index": 0,
+        }
+    ],
+    "error": one_of(
+        None, None, {"code": "overloaded", "type": "server_error", "message": "canary"}
+    ),
+}
 RESPONSES_BODY: Final[Tree] = {
     **_COMMON,
-    "instructions": words, "tools": [_TOOL],
+    "instructions": words,
+    "tools": [_TOOL],
     "input": one_of(words, [{"role": "user", "content": one_of(words, [_PART])}]),
-    "previous_response_id": one_of(None, "resp_1", "resp_2"), "conversation": one_of(None, {"id": "c"}),
-    "prompt": one_of(None, {"id": "p"}), "text": {"format": {"type": "text"}, "verbosity": EFFORT},
-    "reasoning": {"effort": EFFORT}, "background": FLAG, "truncation": "auto",
-}  # fmt: skip
+    "previous_response_id": one_of(None, "resp_1", "resp_2"),
+    "conversation": one_of(None, {"id": "c"}),
+    "prompt": one_of(None, {"id": "p"}),
+    "text": {"format": {"type": "text"}, "verbosity": EFFORT},
+    "reasoning": {"effort": EFFORT},
+    "background": FLAG,
+    "truncation": "auto",
+}
 RESPONSES_USAGE: Final[Tree] = {
-    "input_tokens": count, "output_tokens": count, "output_tokens_details": {"reasoning_tokens": count},
+    "input_tokens": count,
+    "output_tokens": count,
+    "output_tokens_details": {"reasoning_tokens": count},
     "input_tokens_details": {
-        "cached_tokens": count, "cache_write_tokens": count,
+        "cached_tokens": count,
+        "cache_write_tokens": count,
         "cache_write_tokens_details": {"ttl_30m_tokens": count, "ttl_12h_tokens": count},
     },
-    "input_token_details": {"cached_tokens": count, "audio_tokens": count,
-                            "cached_tokens_details": {"audio_tokens": count}},
-}  # fmt: skip
+    "input_token_details": {
+        "cached_tokens": count,
+        "audio_tokens": count,
+        "cached_tokens_details": {"audio_tokens": count},
+    },
+}
 RESPONSE: Final = {
-    "id": ID, "object": one_of("response", "response.compaction"), "model": _COMMON["model"], "usage": RESPONSES_USAGE,
-    "status": one_of("completed", "incomplete", "failed", "in_progress"), "service_tier": TIER,
-    "error": one_of(None, {"code": "server_error"}), "prompt_cache_options": {"ttl": TTL},
-    "prompt_cache_diagnostics": {"type": "cache_miss", "reason": "prefix_changed", "cache_miss_reason": {"type": ID}},
-}  # fmt: skip
+    "id": ID,
+    "object": one_of("response", "response.compaction"),
+    "model": _COMMON["model"],
+    "usage": RESPONSES_USAGE,
+    "status": one_of("completed", "incomplete", "failed", "in_progress"),
+    "service_tier": TIER,
+    "error": one_of(None, {"code": "server_error"}),
+    "prompt_cache_options": {"ttl": TTL},
+    "prompt_cache_diagnostics": {
+        "type": "cache_miss",
+        "reason": "prefix_changed",
+        "cache_miss_reason": {"type": ID},
+    },
+}
 RESPONSES_EVENT: Final[Tree] = {
-    "type": one_of("response.created", "response.output_text.delta", "response.completed", "error", "response.failed"),
-    "response": RESPONSE, "code": one_of(None, "rate_limit_exceeded"), "delta": words,
-}  # fmt: skip
+    "type": one_of(
+        "response.created",
+        "response.output_text.delta",
+        "response.completed",
+        "error",
+        "response.failed",
+    ),
+    "response": RESPONSE,
+    "code": one_of(None, "rate_limit_exceeded"),
+    "delta": words,
+}
 
 # Anthropic
 
 _MARK: Final = one_of(None, {"type": "ephemeral", "ttl": TTL}, {"type": "ephemeral"})
 _CLAUDE_PART: Final[Tree] = {
-    "type": one_of("text", "image", "tool_result", "document"), "text": words, "cache_control": _MARK,
-    "citations": {"enabled": FLAG}, "content": one_of(words, [{"type": "text", "text": words, "cache_control": _MARK}]),
-}  # fmt: skip
+    "type": one_of("text", "image", "tool_result", "document"),
+    "text": words,
+    "cache_control": _MARK,
+    "citations": {"enabled": FLAG},
+    "content": one_of(words, [{"type": "text", "text": words, "cache_control": _MARK}]),
+}
 MESSAGES_BODY: Final[Tree] = {
-    "model": one_of("claude-sonnet-5", "claude-opus-5-5", "claude-haiku-4-5", "other"), "max_tokens": one_of(0, 99),
+    "model": one_of("claude-sonnet-5", "claude-opus-5-5", "claude-haiku-4-5", "other"),
+    "max_tokens": one_of(0, 99),
     "tools": [
-        {"type": one_of("custom", "web_search_20250305"), "name": ID, "input_schema": SCHEMA, "cache_control": _MARK}
+        {
+            "type": one_of("custom", "web_search_20250305"),
+            "name": ID,
+            "input_schema": SCHEMA,
+            "cache_control": _MARK,
+        }
     ],
-    "system": one_of(words, [_CLAUDE_PART]), "thinking": {"type": "enabled", "budget_tokens": count},
+    "system": one_of(words, [_CLAUDE_PART]),
+    "thinking": {"type": "enabled", "budget_tokens": count},
     "messages": [{"role": one_of("user", "assistant"), "content": one_of(words, [_CLAUDE_PART])}],
-    "cache_control": _MARK, "service_tier": TIER, "anthropic_beta": ["one"], "diagnostics": one_of(None, {}),
-    "thread": one_of(None, {"previous_message_id": "msg_2"}), "output_config": {"effort": EFFORT, "format": SCHEMA},
-}  # fmt: skip
+    "cache_control": _MARK,
+    "service_tier": TIER,
+    "anthropic_beta": ["one"],
+    "diagnostics": one_of(None, {}),
+    "thread": one_of(None, {"previous_message_id": "msg_2"}),
+    "output_config": {"effort": EFFORT, "format": SCHEMA},
+}
 MESSAGES_USAGE: Final[Tree] = {
-    "input_tokens": count, "output_tokens": count,
-    "cache_read_input_tokens": count, "cache_creation_input_tokens": count,
+    "input_tokens": count,
+    "output_tokens": count,
+    "cache_read_input_tokens": count,
+    "cache_creation_input_tokens": count,
     "cache_creation": {"ephemeral_5m_input_tokens": count, "ephemeral_1h_input_tokens": count},
-    "service_tier": TIER, "speed": one_of("standard", "fast"), "inference_geo": one_of("us", "global", "eu"),
-    "server_tool_use": {"web_search_requests": count}, "output_tokens_details": {"thinking_tokens": count},
+    "service_tier": TIER,
+    "speed": one_of("standard", "fast"),
+    "inference_geo": one_of("us", "global", "eu"),
+    "server_tool_use": {"web_search_requests": count},
+    "output_tokens_details": {"thinking_tokens": count},
     "iterations": [
-        {"type": one_of("compaction", "message", "advisor_message"), "input_tokens": count, "output_tokens": count}
+        {
+            "type": one_of("compaction", "message", "advisor_message"),
+            "input_tokens": count,
+            "output_tokens": count,
+        }
     ],
-}  # fmt: skip
+}
 MESSAGE: Final = {
-    "id": ID, "type": "message", "model": MESSAGES_BODY["model"], "stop_reason": one_of("end_turn", None),
-    "usage": MESSAGES_USAGE, "diagnostics": {"cache_miss_reason": {"type": one_of("system_changed", "tools_changed")}},
-}  # fmt: skip
+    "id": ID,
+    "type": "message",
+    "model": MESSAGES_BODY["model"],
+    "stop_reason": one_of("end_turn", None),
+    "usage": MESSAGES_USAGE,
+    "diagnostics": {"cache_miss_reason": {"type": one_of("system_changed", "tools_changed")}},
+}
 MESSAGES_EVENT: Final[Tree] = {
-    "type": one_of("message_start", "message_delta", "content_block_delta", "message_stop", "message", "error", "ping"),
-    "message": MESSAGE, "usage": MESSAGES_USAGE, "delta": {"stop_reason": "end_turn", "text": words},
-    "error": {"type": "overloaded_error", "message": "canary"}, "index": 0,
-}  # fmt: skip
+    "type": one_of(
+        "message_start",
+        "message_delta",
+        "content_block_delta",
+        "message_stop",
+        "message",
+        "error",
+        "ping",
+    ),
+    "message": MESSAGE,
+    "usage": MESSAGES_USAGE,
+    "delta": {"stop_reason": "end_turn", "text": words},
+    "error": {"type": "overloaded_error", "message": "canary"},
+    "index": 0,
+}
 
 # Gemini
 
 _GEMINI_PART: Final = one_of(
-    {"text": words}, {"inlineData": {"mimeType": one_of("image/png", "text/plain"), "data": "aGk="}},
-    {"fileData": {"fileUri": "gs://a"}}, {"functionCall": {"name": ID, "args": {}}},
-)  # fmt: skip
+    {"text": words},
+    {"inlineData": {"mimeType": one_of("image/png", "text/plain"), "data": "aGk="}},
+    {"fileData": {"fileUri": "gs://a"}},
+    {"functionCall": {"name": ID, "args": {}}},
+)
 CONTENT_BODY: Final[Tree] = {
     "model": one_of("gemini-2.5-flash", "models/gemini-3-pro", "other"),
-    "systemInstruction": one_of(words, {"parts": [_GEMINI_PART]}), "cachedContent": one_of(None, "cachedContents/x"),
-    "tools": [one_of({"functionDeclarations": [{"name": ID, "parameters": SCHEMA}]}, {"googleSearch": {}})],
-    "contents": [{"role": one_of("user", "model"), "parts": [_GEMINI_PART]}], "serviceTier": TIER, "toolConfig": {},
-    "generationConfig": {"mediaResolution": ID, "responseSchema": SCHEMA, "thinkingConfig": {"thinkingBudget": count}},
-}  # fmt: skip
+    "systemInstruction": one_of(words, {"parts": [_GEMINI_PART]}),
+    "cachedContent": one_of(None, "cachedContents/x"),
+    "tools": [
+        one_of({"functionDeclarations": [{"name": ID, "parameters": SCHEMA}]}, {"googleSearch": {}})
+    ],
+    "contents": [{"role": one_of("user", "model"), "parts": [_GEMINI_PART]}],
+    "serviceTier": TIER,
+    "toolConfig": {},
+    "generationConfig": {
+        "mediaResolution": ID,
+        "responseSchema": SCHEMA,
+        "thinkingConfig": {"thinkingBudget": count},
+    },
+}
 _BY_KIND: Final = [
-    {"modality": one_of("TEXT", "AUDIO", "IMAGE", "VIDEO", "DOCUMENT"), "tokenCount": count, "tokens": count}
+    {
+        "modality": one_of("TEXT", "AUDIO", "IMAGE", "VIDEO", "DOCUMENT"),
+        "tokenCount": count,
+        "tokens": count,
+    }
 ]
 CONTENT_EVENT: Final[Tree] = {
-    "responseId": ID, "modelVersion": CONTENT_BODY["model"], "x-gemini-service-tier": TIER,
+    "responseId": ID,
+    "modelVersion": CONTENT_BODY["model"],
+    "x-gemini-service-tier": TIER,
     "candidates": [{"content": {"parts": [{"text": words}]}, "finishReason": one_of("STOP", None)}],
     "promptFeedback": one_of(None, {"blockReason": "SAFETY"}),
     "usageMetadata": {
-        "promptTokenCount": count, "cachedContentTokenCount": count, "candidatesTokenCount": count,
-        "thoughtsTokenCount": count, "toolUsePromptTokenCount": count,
+        "promptTokenCount": count,
+        "cachedContentTokenCount": count,
+        "candidatesTokenCount": count,
+        "thoughtsTokenCount": count,
+        "toolUsePromptTokenCount": count,
         "trafficType": one_of("ON_DEMAND", "ON_DEMAND_FLEX"),
-        "promptTokensDetails": _BY_KIND, "cacheTokensDetails": _BY_KIND, "candidatesTokensDetails": _BY_KIND,
+        "promptTokensDetails": _BY_KIND,
+        "cacheTokensDetails": _BY_KIND,
+        "candidatesTokensDetails": _BY_KIND,
     },
-}  # fmt: skip
+}
 INTERACTION_BODY: Final[Tree] = {
-    "model": CONTENT_BODY["model"], "system_instruction": words, "tools": [{"type": "function", "name": ID}],
-    "input": one_of(words, [{"type": "text", "content": one_of(words, [{"type": "text", "text": words}])}]),
-    "previous_interaction_id": one_of(None, "one"), "cached_content": one_of(None, "cachedContents/x"),
-    "generation_config": {"temperature": 1}, "response_format": SCHEMA, "service_tier": TIER, "stream": FLAG,
-}  # fmt: skip
+    "model": CONTENT_BODY["model"],
+    "system_instruction": words,
+    "tools": [{"type": "function", "name": ID}],
+    "input": one_of(
+        words, [{"type": "text", "content": one_of(words, [{"type": "text", "text": words}])}]
+    ),
+    "previous_interaction_id": one_of(None, "one"),
+    "cached_content": one_of(None, "cachedContents/x"),
+    "generation_config": {"temperature": 1},
+    "response_format": SCHEMA,
+    "service_tier": TIER,
+    "stream": FLAG,
+}
 INTERACTION_EVENT: Final[Tree] = {
-    "id": ID, "model": INTERACTION_BODY["model"], "status": one_of("completed", "failed", "in_progress"),
-    "service_tier": TIER, "errors": one_of([], [{"code": "internal"}]),
+    "id": ID,
+    "model": INTERACTION_BODY["model"],
+    "status": one_of("completed", "failed", "in_progress"),
+    "service_tier": TIER,
+    "errors": one_of([], [{"code": "internal"}]),
     "usage": {
-        "total_input_tokens": count, "total_cached_tokens": count, "total_output_tokens": count,
-        "total_thought_tokens": count, "total_tool_use_tokens": count, "input_tokens_by_modality": _BY_KIND,
-        "cached_tokens_by_modality": _BY_KIND, "output_tokens_by_modality": _BY_KIND,
+        "total_input_tokens": count,
+        "total_cached_tokens": count,
+        "total_output_tokens": count,
+        "total_thought_tokens": count,
+        "total_tool_use_tokens": count,
+        "input_tokens_by_modality": _BY_KIND,
+        "cached_tokens_by_modality": _BY_KIND,
+        "output_tokens_by_modality": _BY_KIND,
     },
-}  # fmt: skip
+}
 
 # Bedrock
 
 _POINT: Final = {"cachePoint": {"type": "default", "ttl": TTL}}
 _NOVA_PART: Final = one_of({"text": words}, {"image": {"format": "png"}}, _POINT)
 CONVERSE_BODY: Final[Tree] = {
-    "modelId": one_of("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.nova-pro-v1:0", "arn:aws:bedrock:x"),
-    "system": [_NOVA_PART], "messages": [{"role": one_of("user", "assistant"), "content": [_NOVA_PART]}],
-    "toolConfig": {"tools": [one_of({"toolSpec": {"name": ID}}, _POINT)], "toolChoice": {"auto": {}}},
-    "additionalModelRequestFields": {"thinking": {}}, "performanceConfig": {"latency": "optimized"},
-    "serviceTier": {"type": TIER}, "guardrailConfig": {"guardrailIdentifier": "g"},
-}  # fmt: skip
+    "modelId": one_of(
+        "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.nova-pro-v1:0", "arn:aws:bedrock:x"
+    ),
+    "system": [_NOVA_PART],
+    "messages": [{"role": one_of("user", "assistant"), "content": [_NOVA_PART]}],
+    "toolConfig": {
+        "tools": [one_of({"toolSpec": {"name": ID}}, _POINT)],
+        "toolChoice": {"auto": {}},
+    },
+    "additionalModelRequestFields": {"thinking": {}},
+    "performanceConfig": {"latency": "optimized"},
+    "serviceTier": {"type": TIER},
+    "guardrailConfig": {"guardrailIdentifier": "g"},
+}
 CONVERSE_USAGE: Final[Tree] = {
-    "inputTokens": count, "outputTokens": count, "cacheReadInputTokens": count, "cacheWriteInputTokens": count,
-    "cacheReadInputTokenCount": count, "cacheDetails": [{"ttl": one_of("5m", "1h"), "inputTokens": count}],
-}  # fmt: skip
+    "inputTokens": count,
+    "outputTokens": count,
+    "cacheReadInputTokens": count,
+    "cacheWriteInputTokens": count,
+    "cacheReadInputTokenCount": count,
+    "cacheDetails": [{"ttl": one_of("5m", "1h"), "inputTokens": count}],
+}
 CONVERSE_TOLD: Final[Tree] = {
-    "usage": CONVERSE_USAGE, "serviceTier": {"type": TIER},
+    "usage": CONVERSE_USAGE,
+    "serviceTier": {"type": TIER},
     "performanceConfig": {"latency": one_of("standard", "fast")},
     "trace": {"promptRouter": {"invokedModelId": "amazon.nova-lite-v1:0"}},
-}  # fmt: skip
+}
 CONVERSE_RESPONSE: Final[Tree] = {
     **CONVERSE_TOLD,
     "output": {"message": {"content": [{"text": words}]}},
     "stopReason": "end_turn",
 }
 CONVERSE_EVENT: Final = one_of(
-    {"metadata": CONVERSE_TOLD}, {"messageStop": {"stopReason": "end_turn"}},
-    {"contentBlockDelta": {"delta": {"text": words}}}, {"messageStart": {"role": "assistant"}},
-)  # fmt: skip
+    {"metadata": CONVERSE_TOLD},
+    {"messageStop": {"stopReason": "end_turn"}},
+    {"contentBlockDelta": {"delta": {"text": words}}},
+    {"messageStart": {"role": "assistant"}},
+)

@@ -14,30 +14,64 @@ from typing import Any, Final
 ENDING: Final = "x-ending"
 """The request's header that says how its answer shall break: `error` by an event, `drop` with its connection, `hang` in
 the middle until the client closes."""
-_HEAD: Final = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+_HEAD: Final = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+)
 _NUMBERS: Final = itertools.count()
 
 
 def _chat(number: int) -> Iterator[tuple[str, Any]]:
-    said = {"id": f"chatcmpl-{number}", "object": "chat.completion.chunk", "created": 1, "model": "gpt-5.4"}
+    said = {
+        "id": f"chatcmpl-{number}",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "gpt-5.4",
+    }
     for word in ("One ", "two ", "three."):
-        yield "", {**said, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]}
+        yield (
+            "",
+            {**said, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]},
+        )
     yield "", {**said, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-    yield "", {**said, "choices": [], "usage": {"prompt_tokens": 2000, "completion_tokens": 3, "total_tokens": 2003}}
+    yield (
+        "",
+        {
+            **said,
+            "choices": [],
+            "usage": {"prompt_tokens": 2000, "completion_tokens": 3, "total_tokens": 2003},
+        },
+    )
 
 
 def _messages(number: int) -> Iterator[tuple[str, Any]]:
-    usage = {"input_tokens": 2000, "output_tokens": 3, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0}
+    usage = {
+        "input_tokens": 2000,
+        "output_tokens": 3,
+        "cache_read_input_tokens": 0,
+        "cache_creation_input_tokens": 0,
+    }
     message: dict[str, Any] = {
-        "id": f"msg_{number}", "type": "message", "role": "assistant", "model": "claude-sonnet-5", "content": [],
-        "stop_reason": None, "stop_sequence": None, "usage": usage,
-    }  # fmt: skip
+        "id": f"msg_{number}",
+        "type": "message",
+        "role": "assistant",
+        "model": "claude-sonnet-5",
+        "content": [],
+        "stop_reason": None,
+        "stop_sequence": None,
+        "usage": usage,
+    }
     yield "message_start", {"message": message}
     yield "content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}
     for word in ("One ", "two."):
         yield "content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": word}}
     yield "content_block_stop", {"index": 0}
-    yield "message_delta", {"delta": {"stop_reason": "end_turn", "stop_sequence": None}, "usage": {"output_tokens": 3}}
+    yield (
+        "message_delta",
+        {
+            "delta": {"stop_reason": "end_turn", "stop_sequence": None},
+            "usage": {"output_tokens": 3},
+        },
+    )
     yield "message_stop", {}
 
 
@@ -57,7 +91,10 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
             events = [_framed(kind, event) for kind, event in make(next(_NUMBERS))]
             if ending == "error":
                 events[2:] = [
-                    _framed(failed, {"error": {"type": "overloaded_error", "message": "busy", "code": "busy"}})
+                    _framed(
+                        failed,
+                        {"error": {"type": "overloaded_error", "message": "busy", "code": "busy"}},
+                    )
                 ]
             if ending in {"drop", "hang"}:
                 del events[2:]

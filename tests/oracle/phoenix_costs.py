@@ -67,23 +67,49 @@ SHAPES = {
 WRITERS = ("claude", "gpt-6", "gpt-5.6")
 MODELS = {
     "anthropic": (
-        "claude-opus-4-5", "claude-opus-4-8", "claude-opus-5", "claude-opus-5-5", "claude-sonnet-4-5",
-        "claude-sonnet-4-6", "claude-sonnet-5", "claude-sonnet-5-5", "claude-haiku-4-5", "claude-haiku-5-5",
+        "claude-opus-4-5",
+        "claude-opus-4-8",
+        "claude-opus-5",
+        "claude-opus-5-5",
+        "claude-sonnet-4-5",
+        "claude-sonnet-4-6",
+        "claude-sonnet-5",
+        "claude-sonnet-5-5",
+        "claude-haiku-4-5",
+        "claude-haiku-5-5",
     ),
     "openai": (
-        "gpt-4o", "gpt-4o-mini", "gpt-4.1", "gpt-4.1-mini", "gpt-5", "gpt-5-mini", "gpt-5.4", "gpt-5.5", "gpt-5.6-sol",
-        "gpt-6-sol", "gpt-6-luna", "gpt-6.1-sol", "o3", "o4-mini", "gpt-oss-120b",
+        "gpt-4o",
+        "gpt-4o-mini",
+        "gpt-4.1",
+        "gpt-4.1-mini",
+        "gpt-5",
+        "gpt-5-mini",
+        "gpt-5.4",
+        "gpt-5.5",
+        "gpt-5.6-sol",
+        "gpt-6-sol",
+        "gpt-6-luna",
+        "gpt-6.1-sol",
+        "o3",
+        "o4-mini",
+        "gpt-oss-120b",
     ),
     "gcp.gemini": (
-        "gemini-2.5-pro", "gemini-2.5-flash", "gemini-2.5-flash-lite", "gemini-3.1-pro-preview", "gemini-3.5-flash",
-        "gemini-3.8-flash", "gemini-4-argon",
+        "gemini-2.5-pro",
+        "gemini-2.5-flash",
+        "gemini-2.5-flash-lite",
+        "gemini-3.1-pro-preview",
+        "gemini-3.5-flash",
+        "gemini-3.8-flash",
+        "gemini-4-argon",
     ),
     "deepseek": ("deepseek-v4-pro", "deepseek-flash"),
     "x_ai": ("grok-4.3", "grok-4.7"),
     "groq": ("openai/gpt-oss-120b", "llama-3.3-70b-versatile"),
     "moonshot_ai": ("kimi-k3",),
     "mistral_ai": ("mistral-large-latest",),
-}  # fmt: skip
+}
 
 EXPLAINED: dict[str, str] = {
     "gpt-oss-120b": "OpenAI does not sell it. Phoenix falls back on its pattern for Cerebras, at their 0.35/0.75.",
@@ -108,7 +134,9 @@ def cases() -> Iterator[Case]:
 
 
 def ours(book: Book, case: Case) -> float | None:
-    request = Request("", case.provider, "chat", case.model, None, None, False, {}, b"", time.time())
+    request = Request(
+        "", case.provider, "chat", case.model, None, None, False, {}, b"", time.time()
+    )
     return book.cost(request, Facts(model=case.model), case.usage).amount
 
 
@@ -117,9 +145,12 @@ def phoenix(binary: str) -> Generator[None]:
     """A Phoenix of our own, in a folder that is deleted afterwards."""
     with TemporaryDirectory() as folder:
         around = os.environ | {
-            "PHOENIX_WORKING_DIR": folder, "PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": str(PORT),
-            "PHOENIX_GRPC_PORT": str(GRPC_PORT), "PHOENIX_TELEMETRY_ENABLED": "false",
-        }  # fmt: skip
+            "PHOENIX_WORKING_DIR": folder,
+            "PHOENIX_HOST": "127.0.0.1",
+            "PHOENIX_PORT": str(PORT),
+            "PHOENIX_GRPC_PORT": str(GRPC_PORT),
+            "PHOENIX_TELEMETRY_ENABLED": "false",
+        }
         with open(os.path.join(folder, "log"), "w") as log:
             server = subprocess.Popen([binary, "serve"], env=around, stdout=log, stderr=log)
         try:
@@ -143,15 +174,22 @@ def ready(seconds: float = 240) -> None:
 
 def send(all_cases: list[Case]) -> None:
     provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter(f"{BASE}/v1/traces", timeout=60)))
+    provider.add_span_processor(
+        SimpleSpanProcessor(OTLPSpanExporter(f"{BASE}/v1/traces", timeout=60))
+    )
     tracer = provider.get_tracer("oracle")
     for case in all_cases:
         usage = case.usage
         found: dict[str, str | int] = {
-            OPERATION: "chat", PROVIDER: case.provider, REQUEST_MODEL: case.model,
-            RESPONSE_MODEL: case.model, USAGE_INPUT: usage.input, USAGE_OUTPUT: usage.output or 0,
-            USAGE_READ: usage.read or 0, USAGE_WRITE_LEGACY: usage.write or 0,
-        }  # fmt: skip
+            OPERATION: "chat",
+            PROVIDER: case.provider,
+            REQUEST_MODEL: case.model,
+            RESPONSE_MODEL: case.model,
+            USAGE_INPUT: usage.input,
+            USAGE_OUTPUT: usage.output or 0,
+            USAGE_READ: usage.read or 0,
+            USAGE_WRITE_LEGACY: usage.write or 0,
+        }
         with tracer.start_as_current_span(case.key, attributes=found):
             pass
     provider.shutdown()
@@ -164,7 +202,9 @@ QUERY = """{ projects { edges { node { spans(first: 1000) { edges { node {
 def read() -> dict[str, float | None]:
     """Phoenix's cost of every span, by its name."""
     body = json.dumps({"query": QUERY}).encode()
-    request = urllib.request.Request(f"{BASE}/graphql", body, {"content-type": "application/json"})  # ours
+    request = urllib.request.Request(
+        f"{BASE}/graphql", body, {"content-type": "application/json"}
+    )  # ours
     with urllib.request.urlopen(request, timeout=60) as answer:  # loopback
         found: Any = json.load(answer)
     costs: dict[str, float | None] = {}
@@ -201,7 +241,9 @@ def judge(book: Book, all_cases: list[Case], theirs: dict[str, float | None]) ->
         if reason is None:
             unexplained.append(case.key)
     differ = len(all_cases) - same
-    print(f"{len(all_cases)} calls: {same} alike within 0.01 %, {differ} differ, {len(unexplained)} unexplained")
+    print(
+        f"{len(all_cases)} calls: {same} alike within 0.01 %, {differ} differ, {len(unexplained)} unexplained"
+    )
     for key in left:
         print(f"explained, but alike by now: {key}")
     return int(bool(unexplained) or bool(left))

@@ -89,7 +89,9 @@ def get(port: int) -> str | None:
 def web(command: list[str], environment: Mapping[str, str], path: Path) -> Outcome:
     """Asks a web server from eight threads; one worker is killed in the middle."""
     port = free_port()
-    server = subprocess.Popen([sys.executable, "-m", *(it.format(port=port) for it in command)], env=environment)
+    server = subprocess.Popen(
+        [sys.executable, "-m", *(it.format(port=port) for it in command)], env=environment
+    )
     try:
         until(lambda: get(port))
         before, _ = read(path)
@@ -106,13 +108,27 @@ def web(command: list[str], environment: Mapping[str, str], path: Path) -> Outco
 
 
 def gunicorn(environment: Mapping[str, str], path: Path) -> Outcome:
-    command = ["gunicorn", "--preload", "--workers=4", "--log-level=error", "tests.processes.app:wsgi"]
+    command = [
+        "gunicorn",
+        "--preload",
+        "--workers=4",
+        "--log-level=error",
+        "tests.processes.app:wsgi",
+    ]
     return web([*command, "--bind=127.0.0.1:{port}"], environment, path)
 
 
 def uvicorn(environment: Mapping[str, str], path: Path) -> Outcome:
     return web(
-        ["uvicorn", "--workers=2", "--log-level=error", "tests.processes.app:asgi", "--port={port}"], environment, path
+        [
+            "uvicorn",
+            "--workers=2",
+            "--log-level=error",
+            "tests.processes.app:asgi",
+            "--port={port}",
+        ],
+        environment,
+        path,
     )
 
 
@@ -124,7 +140,13 @@ def celery(environment: Mapping[str, str], path: Path) -> Outcome:
     before, _ = read(path)
     for _ in range(count):
         tasks.ask.delay()
-    command = ["celery", "--app=tests.processes.tasks", "worker", "--loglevel=error", "--without-mingle"]
+    command = [
+        "celery",
+        "--app=tests.processes.tasks",
+        "worker",
+        "--loglevel=error",
+        "--without-mingle",
+    ]
     worker = subprocess.Popen([sys.executable, "-m", *command], env=environment)
     try:
         # One more than tasks: the worker's main process warms up with a call of its own.
@@ -138,12 +160,16 @@ def celery(environment: Mapping[str, str], path: Path) -> Outcome:
 
 
 SERVERS: Final[Mapping[str, Callable[[Mapping[str, str], Path], Outcome]]] = {
-    "gunicorn": gunicorn, "uvicorn": uvicorn, "celery": celery,
-}  # fmt: skip
+    "gunicorn": gunicorn,
+    "uvicorn": uvicorn,
+    "celery": celery,
+}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("servers", nargs="*", help=f"of {[*SERVERS]}; all, where none is named")
     names: list[str] = parser.parse_args().servers or [*SERVERS]
     fine = True

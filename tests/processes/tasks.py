@@ -6,14 +6,18 @@ import os
 from importlib import import_module
 from typing import Any, Final
 
-from .app import call
+from tests.processes.app import call
 
 FOLDER: Final = os.environ.get("BROKER", ".")
 _celery: Any = import_module("celery")
 celery: Final[Any] = _celery.Celery(
     "tasks",
     broker="filesystem://",
-    broker_transport_options={"data_folder_in": FOLDER, "data_folder_out": FOLDER, "control_folder": FOLDER},
+    broker_transport_options={
+        "data_folder_in": FOLDER,
+        "data_folder_out": FOLDER,
+        "control_folder": FOLDER,
+    },
     worker_max_tasks_per_child=1,
     worker_concurrency=2,
     task_ignore_result=True,

@@ -26,9 +26,25 @@ from xml.etree import ElementTree
 HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
 PIP: Final = ("-m", "pip", "--disable-pip-version-check", "--quiet")
-STAINLESS: Final = ("tests/test_client.py", "tests/test_streaming.py", "tests/test_response.py", "tests/lib")
+STAINLESS: Final = (
+    "tests/test_client.py",
+    "tests/test_streaming.py",
+    "tests/test_response.py",
+    "tests/lib",
+)
 
-GOOGLE: Final = ("afc", "chats", "client", "common", "errors", "gaos", "interactions", "live", "mcp", "models")
+GOOGLE: Final = (
+    "afc",
+    "chats",
+    "client",
+    "common",
+    "errors",
+    "gaos",
+    "interactions",
+    "live",
+    "mcp",
+    "models",
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,12 @@ SUITES: Final = {
     ),
     # Traces itself as soon as there is a tracer provider, which some of its tests notice.
     "anthropic": Suite(
-        (*STAINLESS, "tests/test_tracing.py", "tests/test_open_telemetry.py", "tests/test_middleware.py"),
+        (
+            *STAINLESS,
+            "tests/test_tracing.py",
+            "tests/test_open_telemetry.py",
+            "tests/test_middleware.py",
+        ),
         extras="aiohttp,vertex,bedrock,mcp,webhooks",
         control="provider",
         contract={
@@ -84,7 +105,16 @@ def fetch(sdk: str, folder: Path) -> Path:
     source = folder / f"{sdk.replace('-', '_')}-{release}"
     if not source.is_dir():
         wanted = f"{sdk}=={release}"
-        download = (*PIP, "download", "--no-deps", "--no-binary", sdk, "--dest", str(folder), wanted)
+        download = (
+            *PIP,
+            "download",
+            "--no-deps",
+            "--no-binary",
+            sdk,
+            "--dest",
+            str(folder),
+            wanted,
+        )
         subprocess.run([sys.executable, *download], check=True)
         with tarfile.open(f"{source}.tar.gz") as archive:
             archive.extractall(folder, filter="data")
@@ -98,13 +128,19 @@ def environment(sdk: str, suite: Suite, source: Path, folder: Path) -> Path:
         venv.create(folder / "env", with_pip=True)
         # The first pip that knows dependency groups is younger than some Pythons.
         subprocess.run([python, *PIP, "install", "pip>=25.1"], check=True)
-    groups = [part for group in suite.groups for part in ("--group", f"{source / 'pyproject.toml'}:{group}")]
+    groups = [
+        part
+        for group in suite.groups
+        for part in ("--group", f"{source / 'pyproject.toml'}:{group}")
+    ]
     wanted = [f"{sdk}[{suite.extras}]=={version(sdk)}", *suite.more, "--editable", f"{ROOT}[sdk]"]
     subprocess.run([python, *PIP, "install", *groups, *wanted], check=True)
     return python
 
 
-def run(side: str, suite: Suite, source: Path, python: Path, *, again: bool = False) -> Mapping[str, str | None]:
+def run(
+    side: str, suite: Suite, source: Path, python: Path, *, again: bool = False
+) -> Mapping[str, str | None]:
     """Every test's failure, None where it passed or was skipped; `again` runs only those that failed on this side."""
     report = source.parent / f"{side}.xml"
     more = {**suite.environment, "SDK_SUITE": side, "PYTHONPATH": str(HERE)}
@@ -119,7 +155,17 @@ def run(side: str, suite: Suite, source: Path, python: Path, *, again: bool = Fa
     )
     some = ["--last-failed"] if again else []
     ended = subprocess.run(
-        [python, "-m", "pytest", "-p", "plugin", *quiet, *some, f"--junitxml={report}", *suite.tests],
+        [
+            python,
+            "-m",
+            "pytest",
+            "-p",
+            "plugin",
+            *quiet,
+            *some,
+            f"--junitxml={report}",
+            *suite.tests,
+        ],
         cwd=source,
         env=os.environ | more,
         stdout=subprocess.PIPE,
@@ -127,14 +173,20 @@ def run(side: str, suite: Suite, source: Path, python: Path, *, again: bool = Fa
     )
     if ended.returncode not in (0, 1):
         sys.exit(f"pytest could not run:\n{ended.stdout[-4000:]}")
-    shown = [line for line in ended.stdout.splitlines() if line.startswith("promptcache") or " passed" in line]
+    shown = [
+        line
+        for line in ended.stdout.splitlines()
+        if line.startswith("promptcache") or " passed" in line
+    ]
     print(*shown, sep="\n", flush=True)
     failures: dict[str, str | None] = {}
     for case in ElementTree.parse(report).iter("testcase"):
         bad = next((child for child in case if child.tag in {"failure", "error"}), None)
         name = f"{case.get('classname')}::{case.get('name')}"
         failures[name] = None if bad is None else (bad.get("message") or "failed")
-    failures |= dict.fromkeys(re.findall("promptcache said: .*", ended.stdout), "a step of ours failed")
+    failures |= dict.fromkeys(
+        re.findall("promptcache said: .*", ended.stdout), "a step of ours failed"
+    )
     if side == "promptcache" and "promptcache: 0 spans" in ended.stdout:
         failures["promptcache"] = "no test was instrumented"
     return failures
@@ -143,7 +195,9 @@ def run(side: str, suite: Suite, source: Path, python: Path, *, again: bool = Fa
 def _meant(suite: Suite, name: str, error: str) -> str | None:
     """Why a test must fail beside us, if it must."""
     said = f"{name}: {' '.join(error.split())}"
-    return next((reason for pattern, reason in suite.contract.items() if re.search(pattern, said)), None)
+    return next(
+        (reason for pattern, reason in suite.contract.items() if re.search(pattern, said)), None
+    )
 
 
 def main(sdk: str) -> int:
@@ -155,15 +209,25 @@ def main(sdk: str) -> int:
     python = environment(sdk, suite, source, folder)
     print(f"{sdk} {version(sdk)}: {' '.join(suite.tests)}")
     control, ours = (run(side, suite, source, python) for side in (suite.control, "promptcache"))
-    new = {name: error for name, error in ours.items() if error is not None and control.get(name) is None}
+    new = {
+        name: error
+        for name, error in ours.items()
+        if error is not None and control.get(name) is None
+    }
     if new:
         # Some wait for a clock: on a busy machine they fail now and then, on either side.
         still = run("promptcache", suite, source, python, again=True)
-        new = {name: error for name, error in new.items() if name not in still or still[name] is not None}
+        new = {
+            name: error
+            for name, error in new.items()
+            if name not in still or still[name] is not None
+        }
     differs = {name: _meant(suite, name, error) for name, error in new.items()}
     new = {name: error for name, error in new.items() if differs[name] is None}
     missing = control.keys() - ours.keys()
-    print(f"\n{len(control)} tests, {sum(map(bool, control.values()))} fail without us (no mock server, no network)")
+    print(
+        f"\n{len(control)} tests, {sum(map(bool, control.values()))} fail without us (no mock server, no network)"
+    )
     print(f"new failures: {len(new)}, tests that did not run: {len(missing)}")
     for reason, count in Counter(filter(None, differs.values())).items():
         print(f"differ as they must: {count}, {reason}")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from .definition import Definition
+from promptcache_exporters.alerts.definition import Definition
 
 
 def head(definition: Definition, backend: str, pages: Sequence[str], *more: str) -> list[str]:

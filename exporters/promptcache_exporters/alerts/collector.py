@@ -24,8 +24,7 @@ from promptcache.attributes import (
     WASTED_USD,
     WRITE_TOKENS,
 )
-
-from .definition import Definition
+from promptcache_exporters.alerts.definition import Definition
 
 COUNTED: Final = (
     ("input.tokens", "{token}", INPUT_TOKENS),
@@ -161,15 +160,25 @@ service:
 """)
 
 
-def _metric(definition: Definition, name: str, unit: str, condition: str, value: str, extra: str) -> str:
+def _metric(
+    definition: Definition, name: str, unit: str, condition: str, value: str, extra: str
+) -> str:
     keys = [key for key in (*definition.keys, PROVIDER, OUTCOME) if key != SERVICE_NAME]
-    rows = [f"          - {{key: {key}, optional: true}}" for key in dict.fromkeys([*keys, *filter(None, [extra])])]
+    rows = [
+        f"          - {{key: {key}, optional: true}}"
+        for key in dict.fromkeys([*keys, *filter(None, [extra])])
+    ]
     rows.append(f"          - {{key: {BATCH}, default_value: false}}")
     about = "Calls, from spans." if name == "calls" else f"Sum of {condition} over spans."
     return _METRIC.substitute(
-        name=name, unit=unit, about=about, condition=condition, value=value, service=SERVICE_NAME,
+        name=name,
+        unit=unit,
+        about=about,
+        condition=condition,
+        value=value,
+        service=SERVICE_NAME,
         attributes="\n".join(rows),
-    )  # fmt: skip
+    )
 
 
 def _metrics(definition: Definition) -> str:
@@ -177,7 +186,11 @@ def _metrics(definition: Definition) -> str:
     made = [_metric(definition, "calls", "{call}", OUTCOME, "AdjustedCount()", "")]
     for name, unit, attribute in COUNTED:
         value = f'Double(span.attributes["{attribute}"]) * AdjustedCount()'
-        made.append(_metric(definition, name, unit, attribute, value, MISS_REASON if attribute in lost else ""))
+        made.append(
+            _metric(
+                definition, name, unit, attribute, value, MISS_REASON if attribute in lost else ""
+            )
+        )
     return "".join(made)
 
 
@@ -185,6 +198,13 @@ def files(definition: Definition) -> dict[str, str]:
     """The configuration, and what ClickHouse adds to it, by their paths."""
     command = definition.command("collector")
     main = _MAIN.substitute(
-        command=command, metrics=_metrics(definition), outcome=OUTCOME, kept=", ".join(KEPT), wasted=WASTED_USD
+        command=command,
+        metrics=_metrics(definition),
+        outcome=OUTCOME,
+        kept=", ".join(KEPT),
+        wasted=WASTED_USD,
     )
-    return {"collector/promptcache.yaml": main, "collector/clickhouse.yaml": _CLICKHOUSE.substitute(command=command)}
+    return {
+        "collector/promptcache.yaml": main,
+        "collector/clickhouse.yaml": _CLICKHOUSE.substitute(command=command),
+    }

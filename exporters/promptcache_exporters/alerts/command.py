@@ -9,51 +9,79 @@ from typing import Annotated, Any, Final
 import typer
 
 from promptcache.exits import Exit, described
+from promptcache_exporters.alerts.definition import BY, DEFAULT, LABELS, Definition
+from promptcache_exporters.alerts.files import BACKENDS, files, write
 
-from .definition import BY, DEFAULT, LABELS, Definition
-from .files import BACKENDS, files, write
-
-EPILOG: Final = "\n\n".join((
-    "Examples:",
-    "promptcache alerts prometheus > promptcache.rules.yaml",
-    "promptcache alerts prometheus --labels target_info --target 0.7 --out deploy",
-    "promptcache alerts honeycomb --actionable --out deploy",
-    "promptcache alerts prometheus --by service,model,key:tenant --runbooks https://wiki.example.com/runbooks",
-    "Backends:",
-    *(f"{name}: {what}" for name, what in BACKENDS.items()),
-    "An option that a backend has no use for changes nothing but the line that says how its files were made.",
-    described(Exit.OK, Exit.USAGE),
-))  # fmt: skip
+EPILOG: Final = "\n\n".join(
+    (
+        "Examples:",
+        "promptcache alerts prometheus > promptcache.rules.yaml",
+        "promptcache alerts prometheus --labels target_info --target 0.7 --out deploy",
+        "promptcache alerts honeycomb --actionable --out deploy",
+        "promptcache alerts prometheus --by service,model,key:tenant --runbooks https://wiki.example.com/runbooks",
+        "Backends:",
+        *(f"{name}: {what}" for name, what in BACKENDS.items()),
+        "An option that a backend has no use for changes nothing but the line that says how its files were made.",
+        described(Exit.OK, Exit.USAGE),
+    )
+)
 
 
 def alerts(
-    backend: Annotated[str, typer.Argument(help=f"One of {', '.join(BACKENDS)}.", show_default=False)] = "",
-    target: Annotated[float, typer.Option(help="The hit rate below which somebody is told: 0.5 is 50 %.")] = (
-        DEFAULT.target
-    ),
-    window: Annotated[str, typer.Option(help="What the rate is taken over: 30s, 5m, 1h, ...")] = DEFAULT.window,
-    hold: Annotated[str, typer.Option("--for", help="How long it must stay below, likewise.")] = DEFAULT.hold,
-    min_tokens: Annotated[int, typer.Option(help="Input tokens in a window below which nothing is said.")] = (
-        DEFAULT.min_tokens
-    ),
+    backend: Annotated[
+        str, typer.Argument(help=f"One of {', '.join(BACKENDS)}.", show_default=False)
+    ] = "",
+    target: Annotated[
+        float, typer.Option(help="The hit rate below which somebody is told: 0.5 is 50 %.")
+    ] = (DEFAULT.target),
+    window: Annotated[
+        str, typer.Option(help="What the rate is taken over: 30s, 5m, 1h, ...")
+    ] = DEFAULT.window,
+    hold: Annotated[
+        str, typer.Option("--for", help="How long it must stay below, likewise.")
+    ] = DEFAULT.hold,
+    min_tokens: Annotated[
+        int, typer.Option(help="Input tokens in a window below which nothing is said.")
+    ] = (DEFAULT.min_tokens),
     labels: Annotated[
-        str, typer.Option(help=f"The label that names the service in Prometheus: {', '.join(LABELS)}.")
+        str,
+        typer.Option(help=f"The label that names the service in Prometheus: {', '.join(LABELS)}."),
     ] = DEFAULT.labels,
     by: Annotated[
-        str, typer.Option(help=f"What rates are told apart by: {', '.join(BY)}, key:NAME; separated by commas.")
+        str,
+        typer.Option(
+            help=f"What rates are told apart by: {', '.join(BY)}, key:NAME; separated by commas."
+        ),
     ] = ",".join(DEFAULT.by),
     actionable: Annotated[
-        bool, typer.Option("--actionable", help="Leave out prompts too short for a cache, and prewarming.")
+        bool,
+        typer.Option(
+            "--actionable", help="Leave out prompts too short for a cache, and prewarming."
+        ),
     ] = DEFAULT.actionable,
-    budget: Annotated[float, typer.Option(help="Waste in USD per hour that is too much.")] = DEFAULT.budget,
-    drop: Annotated[float, typer.Option(help="How far a rate may fall below yesterday's: 0.2 is 20 %.")] = DEFAULT.drop,
-    runbooks: Annotated[str, typer.Option(help="The URL below which you put the pages of `alerts runbooks`.")] = (
-        DEFAULT.runbooks
-    ),
-    out: Annotated[Path | None, typer.Option(help="Write the files below this folder; else print them.")] = None,
+    budget: Annotated[
+        float, typer.Option(help="Waste in USD per hour that is too much.")
+    ] = DEFAULT.budget,
+    drop: Annotated[
+        float, typer.Option(help="How far a rate may fall below yesterday's: 0.2 is 20 %.")
+    ] = DEFAULT.drop,
+    runbooks: Annotated[
+        str, typer.Option(help="The URL below which you put the pages of `alerts runbooks`.")
+    ] = (DEFAULT.runbooks),
+    out: Annotated[
+        Path | None, typer.Option(help="Write the files below this folder; else print them.")
+    ] = None,
 ) -> None:
     """Make alert rules and dashboards for the backend you have, from one definition of the hit rate."""
-    fields = (target, window, hold, min_tokens, labels, tuple(name.strip() for name in by.split(",")), actionable)
+    fields = (
+        target,
+        window,
+        hold,
+        min_tokens,
+        labels,
+        tuple(name.strip() for name in by.split(",")),
+        actionable,
+    )
     made = _made(backend, *fields, budget, drop, runbooks)
     try:
         if out:
@@ -75,6 +103,8 @@ def _made(backend: str, *fields: Any) -> Mapping[str, str]:
             f"{backend or 'no backend is named'}: allowed is one of {', '.join(BACKENDS)}"
         ) from None
     except ModuleNotFoundError as missing:
-        raise typer.BadParameter(f'{backend} needs an extra: pip install "promptcache[alerts]" ({missing})') from None
+        raise typer.BadParameter(
+            f'{backend} needs an extra: pip install "promptcache[alerts]" ({missing})'
+        ) from None
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong)) from None

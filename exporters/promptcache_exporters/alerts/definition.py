@@ -42,7 +42,9 @@ LABELS: Final = ("job", "service_name", "target_info")
 LONG: Final = "1h"
 """The window of the slow rules: long enough for services with little traffic, and to compare with yesterday's."""
 
-METRICS: Final[Mapping[str, Metric]] = {row.name.partition(".")[2]: row for row in (*COUNTERS, *HISTOGRAMS)}
+METRICS: Final[Mapping[str, Metric]] = {
+    row.name.partition(".")[2]: row for row in (*COUNTERS, *HISTOGRAMS)
+}
 """The metrics of the contract by their names less our prefix."""
 
 _UNITS: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -86,7 +88,10 @@ ALLOWED: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
     "hold": (_duration, "a duration such as 30s, 5m, 1h or 2d"),
     "min_tokens": (_positive, "a whole number above 0"),
     "labels": (LABELS.__contains__, f"one of {', '.join(LABELS)}"),
-    "by": (_dimensions, f"{', '.join(BY)}, key:NAME for your own metric keys; each at most once, separated by commas"),
+    "by": (
+        _dimensions,
+        f"{', '.join(BY)}, key:NAME for your own metric keys; each at most once, separated by commas",
+    ),
     "budget": (_positive, "an amount in USD above 0"),
     "drop": (_share, "a share above 0 and below 1 (0.2 is 20 %)"),
     "runbooks": (_link, "a URL or a path without spaces"),

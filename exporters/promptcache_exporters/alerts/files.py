@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from .definition import Definition
+from promptcache_exporters.alerts.definition import Definition
 
 BACKENDS: Final[Mapping[str, str]] = {
     "prometheus": "recording and alert rules",

@@ -25,9 +25,8 @@ from promptcache.attributes import (
     SHORTFALL_TOKENS,
     WASTED_USD,
 )
-
-from .apicalls import document, head, rate_name, rate_text
-from .definition import Definition, seconds
+from promptcache_exporters.alerts.apicalls import document, head, rate_name, rate_text
+from promptcache_exporters.alerts.definition import Definition, seconds
 
 PAGES: Final = (
     "api-docs.honeycomb.io/api/triggers",
@@ -55,11 +54,20 @@ def ratio(definition: Definition) -> dict[str, Any]:
         "breakdowns": list(definition.keys),
         "time_range": _range(definition),
         "calculations": [
-            {"op": "SUM", "column": column, "name": name, "filters": _out(definition), "filter_combination": "AND"}
+            {
+                "op": "SUM",
+                "column": column,
+                "name": name,
+                "filters": _out(definition),
+                "filter_combination": "AND",
+            }
             for name, column in named
         ],
         "formulas": [
-            {"name": "hit_rate", "expression": f"IF(GTE($input, {definition.min_tokens}), DIV($read, $input), 1)"}
+            {
+                "name": "hit_rate",
+                "expression": f"IF(GTE($input, {definition.min_tokens}), DIV($read, $input), 1)",
+            }
         ],
     }
 
@@ -112,7 +120,13 @@ def triggers(definition: Definition) -> dict[str, dict[str, Any]]:
     )
     rows = (
         ("hit_rate", rate_name(definition), rate_text(definition), ratio(definition), rate),
-        ("shortfall_field", "Prompt cache short of its target (field)", text, shortfall(definition, FIELD), short),
+        (
+            "shortfall_field",
+            "Prompt cache short of its target (field)",
+            text,
+            shortfall(definition, FIELD),
+            short,
+        ),
         (
             "shortfall_attribute",
             "Prompt cache short of its target",
@@ -122,16 +136,26 @@ def triggers(definition: Definition) -> dict[str, dict[str, Any]]:
         ),
     )
     return {
-        key: {"name": name, "description": about, "query": query, "threshold": threshold, "frequency": frequency,
-              "alert_type": "on_change"}
+        key: {
+            "name": name,
+            "description": about,
+            "query": query,
+            "threshold": threshold,
+            "frequency": frequency,
+            "alert_type": "on_change",
+        }
         for key, name, about, query, threshold in rows
-    }  # fmt: skip
+    }
 
 
 def panels(definition: Definition) -> dict[str, tuple[str, dict[str, Any]]]:
     """The queries of the board, title and specification by a name for each."""
     sums: dict[str, tuple[str, list[str], list[str]]] = {
-        "tokens": ("Tokens read, and all input", [INPUT_TOKENS, READ_TOKENS], list(definition.keys)),
+        "tokens": (
+            "Tokens read, and all input",
+            [INPUT_TOKENS, READ_TOKENS],
+            list(definition.keys),
+        ),
         "outcomes": ("Calls by outcome", [], [OUTCOME]),
         "reasons": ("Waste by cause (USD)", [WASTED_USD], [MISS_REASON]),
         "prefixes": ("Prefixes that miss most", [MISSED_TOKENS, WASTED_USD], [PREFIX_HASH]),
@@ -141,7 +165,10 @@ def panels(definition: Definition) -> dict[str, tuple[str, dict[str, Any]]]:
     for key, (title, columns, by) in sums.items():
         calculations = [{"op": "SUM", "column": column} for column in columns] or [{"op": "COUNT"}]
         only = [{"column": OUTCOME, "op": "exists"}]
-        made[key] = (title, {"breakdowns": by, "time_range": 86400, "calculations": calculations, "filters": only})
+        made[key] = (
+            title,
+            {"breakdowns": by, "time_range": 86400, "calculations": calculations, "filters": only},
+        )
     return made
 
 
@@ -150,14 +177,22 @@ def _api(definition: Definition) -> str:
         {"method": "POST", "path": f"/1/derived_columns/{DATASET}", "body": field(definition)}
     ]
     requests += [
-        {"method": "POST", "path": f"/1/triggers/{DATASET}", "body": body} for body in triggers(definition).values()
+        {"method": "POST", "path": f"/1/triggers/{DATASET}", "body": body}
+        for body in triggers(definition).values()
     ]
     places: list[dict[str, Any]] = []
     for key, (title, query) in panels(definition).items():
         annotation = {"query_id": f"<id of {key}>", "name": title}
-        requests.append({"method": "POST", "path": f"/1/queries/{DATASET}", "id": key, "body": query})
         requests.append(
-            {"method": "POST", "path": f"/1/query_annotations/{DATASET}", "id": f"{key} note", "body": annotation}
+            {"method": "POST", "path": f"/1/queries/{DATASET}", "id": key, "body": query}
+        )
+        requests.append(
+            {
+                "method": "POST",
+                "path": f"/1/query_annotations/{DATASET}",
+                "id": f"{key} note",
+                "body": annotation,
+            }
         )
         shown = {"query_id": f"<id of {key}>", "query_annotation_id": f"<id of {key} note>"}
         places.append({"type": "query", "query_panel": shown})
@@ -198,7 +233,11 @@ def _terraform(definition: Definition) -> str:
     parts = [about, _PROVIDER, _block("honeycombio_derived_column", FIELD, field(definition))]
     for key, trigger in triggers(definition).items():
         plain = {name: trigger[name] for name in ("name", "description", "frequency", "alert_type")}
-        plain |= {"dataset": DATASET, "query_json": trigger["query"], "threshold": trigger["threshold"]}
+        plain |= {
+            "dataset": DATASET,
+            "query_json": trigger["query"],
+            "threshold": trigger["threshold"],
+        }
         parts.append(_block("honeycombio_trigger", key, plain))
     shown: list[str] = []
     for key, (title, query) in panels(definition).items():
@@ -207,7 +246,9 @@ def _terraform(definition: Definition) -> str:
         parts.append(_block("honeycombio_query_annotation", key, note))
         shown.append(_PANEL.substitute(key=key))
     parts.append(
-        'resource "honeycombio_flexible_board" "promptcache" {\n  name = "Prompt cache"\n' + "".join(shown) + "}"
+        'resource "honeycombio_flexible_board" "promptcache" {\n  name = "Prompt cache"\n'
+        + "".join(shown)
+        + "}"
     )
     return "\n\n".join(parts) + "\n"
 
@@ -215,7 +256,9 @@ def _terraform(definition: Definition) -> str:
 def _block(what: str, name: str, values: Mapping[str, Any]) -> str:
     """A resource as `terraform fmt` writes it: plain values first, then the query, then a block inside."""
     lines = [f'resource "{what}" "{name}" {{']
-    lines += _aligned("  ", {key: value for key, value in values.items() if not isinstance(value, dict)})
+    lines += _aligned(
+        "  ", {key: value for key, value in values.items() if not isinstance(value, dict)}
+    )
     if query := values.get("query_json"):
         text = json.dumps(query, indent=2, separators=(",", " : ")).replace("\n", "\n  ")
         lines.append(f"  query_json = jsonencode({_escaped(text)})")
@@ -226,7 +269,9 @@ def _block(what: str, name: str, values: Mapping[str, Any]) -> str:
 
 def _aligned(margin: str, values: Mapping[str, Any]) -> list[str]:
     width = max(map(len, values))
-    shown = {key: value if key == "query_id" else json.dumps(value) for key, value in values.items()}
+    shown = {
+        key: value if key == "query_id" else json.dumps(value) for key, value in values.items()
+    }
     return [f"{margin}{key:<{width}} = {value}" for key, value in shown.items()]
 
 
@@ -237,4 +282,7 @@ def _escaped(text: str) -> str:
 
 def files(definition: Definition) -> dict[str, str]:
     """The API bodies and the Terraform module, by their paths."""
-    return {"honeycomb/api.json": _api(definition), "honeycomb/promptcache.tf": _terraform(definition)}
+    return {
+        "honeycomb/api.json": _api(definition),
+        "honeycomb/promptcache.tf": _terraform(definition),
+    }

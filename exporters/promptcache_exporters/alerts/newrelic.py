@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from promptcache.attributes import BATCH, OUTCOME
-
-from .apicalls import document, head, rate_name, rate_text
-from .definition import LONG, METRICS, Definition, seconds
+from promptcache_exporters.alerts.apicalls import document, head, rate_name, rate_text
+from promptcache_exporters.alerts.definition import LONG, METRICS, Definition, seconds
 
 PAGES: Final = (
     "docs.newrelic.com/docs/apis/nerdgraph/examples/nerdgraph-api-nrql-condition-alerts/",
@@ -34,8 +33,14 @@ def rate(definition: Definition) -> str:
     return f"FROM Metric SELECT {formula} WHERE {where} FACET {by}"
 
 
-def _condition(name: str, query: str, text: str, window: int, term: dict[str, Any]) -> dict[str, Any]:
-    signal = {"aggregationWindow": window, "aggregationMethod": "EVENT_FLOW", "aggregationDelay": 120}
+def _condition(
+    name: str, query: str, text: str, window: int, term: dict[str, Any]
+) -> dict[str, Any]:
+    signal = {
+        "aggregationWindow": window,
+        "aggregationMethod": "EVENT_FLOW",
+        "aggregationDelay": 120,
+    }
     filled = {"priority": "CRITICAL", "thresholdOccurrences": "ALL", **term}
     return {
         "name": name,
@@ -55,12 +60,25 @@ def conditions(definition: Definition) -> list[dict[str, Any]]:
     by = ", ".join(f"`{key}`" for key in definition.keys)
     waste = f"FROM Metric SELECT {_sum('wasted.usd')} FACET {by}"
     return [
-        _condition(rate_name(definition), rate(definition), rate_text(definition), window,
-                   {"operator": "BELOW", "threshold": definition.target, "thresholdDuration": hold}),
-        _condition(f"Prompt cache waste above {definition.budget:g} USD an hour", waste,
-                   f"Runbook: {definition.runbooks.rstrip('/')}/waste-above-budget.md", seconds(LONG),
-                   {"operator": "ABOVE", "threshold": definition.budget, "thresholdDuration": seconds(LONG)}),
-    ]  # fmt: skip
+        _condition(
+            rate_name(definition),
+            rate(definition),
+            rate_text(definition),
+            window,
+            {"operator": "BELOW", "threshold": definition.target, "thresholdDuration": hold},
+        ),
+        _condition(
+            f"Prompt cache waste above {definition.budget:g} USD an hour",
+            waste,
+            f"Runbook: {definition.runbooks.rstrip('/')}/waste-above-budget.md",
+            seconds(LONG),
+            {
+                "operator": "ABOVE",
+                "threshold": definition.budget,
+                "thresholdDuration": seconds(LONG),
+            },
+        ),
+    ]
 
 
 def files(definition: Definition) -> dict[str, str]:
@@ -68,7 +86,13 @@ def files(definition: Definition) -> dict[str, str]:
     more = ("Send delta temporality: OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta.",)
     places = {"accountId": "<account>", "policyId": "<policy>"}
     requests = [
-        {"method": "POST", "path": "/graphql", "body": {"query": MUTATION, "variables": {**places, "condition": one}}}
+        {
+            "method": "POST",
+            "path": "/graphql",
+            "body": {"query": MUTATION, "variables": {**places, "condition": one}},
+        }
         for one in conditions(definition)
     ]
-    return {"newrelic/conditions.json": document(head(definition, "newrelic", PAGES, *more), requests)}
+    return {
+        "newrelic/conditions.json": document(head(definition, "newrelic", PAGES, *more), requests)
+    }

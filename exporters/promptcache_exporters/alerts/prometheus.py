@@ -14,9 +14,8 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from promptcache.attributes import OUTCOME
-
-from .definition import LONG, Definition
-from .promql import Query, label, series
+from promptcache_exporters.alerts.definition import LONG, Definition
+from promptcache_exporters.alerts.promql import Query, label, series
 
 FILE: Final = "prometheus/promptcache.rules.yaml"
 UNREPORTED_CALLS: Final = 20
@@ -81,66 +80,86 @@ def _low(query: Query) -> Iterator[Alert]:
         tokens = recorded(query, f"promptcache_input_tokens:increase{window}")
         yield Alert(
             "PromptCacheHitRateLow" if severity == "critical" else "PromptCacheHitRateLowForLong",
-            severity, hold,
+            severity,
+            hold,
             f"{recorded(query, f'promptcache_hit:ratio_{window}')} < {it.target:g}\nand\n{tokens} >= {it.min_tokens}",
             f"Prompt cache hit rate of {where} is below {target}",
             f"Over the last {window}, {{{{ $value | humanizePercentage }}}} of the input tokens of {where} came from"
             f" the provider's cache; the target is {target}. Every missed token costs the full input price.",
-        )  # fmt: skip
-    now, before = (recorded(query, f"promptcache_hit:ratio_{LONG}") + offset for offset in ("", " offset 1d"))
+        )
+    now, before = (
+        recorded(query, f"promptcache_hit:ratio_{LONG}") + offset for offset in ("", " offset 1d")
+    )
     tokens = recorded(query, f"promptcache_input_tokens:increase{LONG}")
     yield Alert(
-        "PromptCacheHitRateDropped", "warning", "15m",
+        "PromptCacheHitRateDropped",
+        "warning",
+        "15m",
         f"{before} - {now} > {it.drop:g}\nand\n{tokens} >= {it.min_tokens}\nand\n{tokens} offset 1d >= {it.min_tokens}",
         f"Prompt cache hit rate of {where} fell against yesterday",
         f"The hit rate of {where} over the last {LONG} lies {{{{ $value | humanizePercentage }}}} of all input tokens"
         " below that of the same hour of yesterday.",
-    )  # fmt: skip
+    )
 
 
 def _telemetry(query: Query) -> Iterator[Alert]:
     calls, service = series("calls"), (query.service,)
     named = f"{{{{ $labels.{query.service} }}}}"
-    then, now = query.sum(f"{calls} offset {LONG}", service, f" offset {LONG}"), query.sum(calls, service)
+    then, now = (
+        query.sum(f"{calls} offset {LONG}", service, f" offset {LONG}"),
+        query.sum(calls, service),
+    )
     yield Alert(
-        "PromptCacheTelemetryMissing", "warning", "10m",
+        "PromptCacheTelemetryMissing",
+        "warning",
+        "10m",
         f"{then}\nunless\n{now}",
         f"{named} no longer reports its prompt cache",
         f"{named} reported calls an hour ago and reports none of its series now: no alert on its hit rate can fire.",
-    )  # fmt: skip
-    unreported, total = (query.rise("calls", LONG, sel) for sel in (f'{label(OUTCOME)}="unreported"', ""))
+    )
+    unreported, total = (
+        query.rise("calls", LONG, sel) for sel in (f'{label(OUTCOME)}="unreported"', "")
+    )
     where = _where(query)
     yield Alert(
-        "PromptCacheUsageUnreported", "warning", "15m",
+        "PromptCacheUsageUnreported",
+        "warning",
+        "15m",
         f"{unreported}\n/\n({total} >= {UNREPORTED_CALLS}) > 0.5",
         f"Most calls of {where} report no cached tokens",
         f"{{{{ $value | humanizePercentage }}}} of the calls of {where} in the last {LONG} ended without cached token"
         " counts, so the hit rate does not see them.",
-    )  # fmt: skip
+    )
 
 
 def _money(query: Query) -> Iterator[Alert]:
     it, where = query.definition, _where(query)
     yield Alert(
-        "PromptCacheWasteAboveBudget", "warning", "5m",
+        "PromptCacheWasteAboveBudget",
+        "warning",
+        "5m",
         f"{query.rise('wasted.usd', LONG)} > {it.budget:g}",
         f"Prompt cache misses of {where} waste more than {it.budget:g} USD an hour",
-        f"In the last {LONG} {where} paid {{{{ $value | printf \"%.2f\" }}}} USD too much for tokens that the"
+        f'In the last {LONG} {where} paid {{{{ $value | printf "%.2f" }}}} USD too much for tokens that the'
         " provider's cache could have served.",
-    )  # fmt: skip
+    )
     written, read = recorded(query, WRITTEN), query.rise("read.tokens", LONG, query.regular)
     yield Alert(
-        "PromptCacheWritesNeverRead", "warning", "15m",
+        "PromptCacheWritesNeverRead",
+        "warning",
+        "15m",
         f"{written} >= {it.min_tokens}\nunless\n{read} >= {READ_SHARE:g} * {written}",
         f"What {where} writes to the prompt cache is hardly ever read",
         f"In the last {LONG} {where} wrote {{{{ $value | humanize }}}} tokens to the provider's cache and read fewer"
         f" than {READ_SHARE:.0%} as many. Writing costs more than not caching at all.",
-    )  # fmt: skip
+    )
 
 
 def _where(query: Query) -> str:
     names = (name.removeprefix("key:") for name in query.definition.by)
-    return ", ".join(f"{name} {{{{ $labels.{label} }}}}" for name, label in zip(names, query.by, strict=True))
+    return ", ".join(
+        f"{name} {{{{ $labels.{label} }}}}" for name, label in zip(names, query.by, strict=True)
+    )
 
 
 def files(definition: Definition) -> dict[str, str]:
@@ -158,8 +177,16 @@ def files(definition: Definition) -> dict[str, str]:
     for name, expr in records(query):
         lines += [f"      - record: {name}", *_block("expr", expr)]
     for alert in alerts(query):
-        lines += [f"      - alert: {alert.name}", *_block("expr", alert.expr), f"        for: {alert.hold}"]
-        lines += ["        labels:", f"          severity: {alert.severity}", "        annotations:"]
+        lines += [
+            f"      - alert: {alert.name}",
+            *_block("expr", alert.expr),
+            f"        for: {alert.hold}",
+        ]
+        lines += [
+            "        labels:",
+            f"          severity: {alert.severity}",
+            "        annotations:",
+        ]
         notes = {"summary": alert.summary, "description": alert.description}
         notes["runbook_url"] = f"{definition.runbooks.rstrip('/')}/{alert.runbook}"
         lines += [f"          {key}: {json.dumps(text)}" for key, text in notes.items()]

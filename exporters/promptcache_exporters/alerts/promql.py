@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from promptcache.attributes import BATCH, OUTCOME, SERVICE_NAME
-
-from .definition import METRICS, Definition
+from promptcache_exporters.alerts.definition import METRICS, Definition
 
 _SUFFIX: Final = {"s": "_seconds"}
 SEEN: Final = "1h"
@@ -30,7 +29,11 @@ def series(name: str) -> str:
     A histogram's is without `_bucket`, `_sum` or `_count`.
     """
     metric = METRICS[name]
-    return label(metric.name) + _SUFFIX.get(metric.unit, "") + ("_total" if metric.buckets is None else "")
+    return (
+        label(metric.name)
+        + _SUFFIX.get(metric.unit, "")
+        + ("_total" if metric.buckets is None else "")
+    )
 
 
 @final
@@ -52,7 +55,9 @@ class Query:
     @property
     def by(self) -> tuple[str, ...]:
         """The labels that rates are told apart by."""
-        return tuple(self.service if key == SERVICE_NAME else label(key) for key in self.definition.keys)
+        return tuple(
+            self.service if key == SERVICE_NAME else label(key) for key in self.definition.keys
+        )
 
     @property
     def judged(self) -> str:
@@ -70,7 +75,9 @@ class Query:
     def _joins(self) -> bool:
         return self.definition.labels == "target_info"
 
-    def increase(self, name: str, window: str, where: str = "", by: tuple[str, ...] | None = None) -> str:
+    def increase(
+        self, name: str, window: str, where: str = "", by: tuple[str, ...] | None = None
+    ) -> str:
         """How much a counter rose in a window, through its resets, summed to labels (those of `by`)."""
         return self.over("increase", series(name), window, where, self.by if by is None else by)
 

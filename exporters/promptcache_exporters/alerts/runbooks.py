@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from .definition import Definition
+from promptcache_exporters.alerts.definition import Definition
 
 HERE: Final = Path(__file__).parent
 PLACES: Final = (HERE / "made" / "runbooks", HERE.parents[2] / "docs" / "runbooks")
@@ -15,4 +15,7 @@ PLACES: Final = (HERE / "made" / "runbooks", HERE.parents[2] / "docs" / "runbook
 def files(definition: Definition) -> dict[str, str]:
     """The pages by their paths. They hold for any options, and say which one a figure comes from."""
     folder = next(place for place in PLACES if place.is_dir())
-    return {f"runbooks/{page.name}": page.read_text(encoding="utf-8") for page in sorted(folder.glob("*.md"))}
+    return {
+        f"runbooks/{page.name}": page.read_text(encoding="utf-8")
+        for page in sorted(folder.glob("*.md"))
+    }

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from promptcache.attributes import BATCH, OUTCOME
-
-from .apicalls import document, head, rate_name, rate_text
-from .definition import LONG, METRICS, Definition, seconds
+from promptcache_exporters.alerts.apicalls import document, head, rate_name, rate_text
+from promptcache_exporters.alerts.definition import LONG, METRICS, Definition, seconds
 
 PAGES: Final = (
     "signoz.io/docs/alerts-management/metrics-based-alerts/",
@@ -21,15 +20,22 @@ ABOVE, IN_TOTAL = "1", "4"
 
 
 def _side(definition: Definition, name: str, metric: str, judged: bool = True) -> dict[str, Any]:
-    out = [{"key": {"key": OUTCOME, "type": "tag"}, "op": "nin", "value": list(definition.left_out)},
-           {"key": {"key": BATCH, "type": "tag"}, "op": "nin", "value": ["true", "True"]}]  # fmt: skip
+    out = [
+        {"key": {"key": OUTCOME, "type": "tag"}, "op": "nin", "value": list(definition.left_out)},
+        {"key": {"key": BATCH, "type": "tag"}, "op": "nin", "value": ["true", "True"]},
+    ]
     return {
-        "queryName": name, "expression": name, "dataSource": "metrics", "disabled": judged, "stepInterval": 60,
+        "queryName": name,
+        "expression": name,
+        "dataSource": "metrics",
+        "disabled": judged,
+        "stepInterval": 60,
         "aggregateAttribute": {"key": METRICS[metric].name, "type": "Sum", "dataType": "float64"},
-        "timeAggregation": "increase", "spaceAggregation": "sum",
+        "timeAggregation": "increase",
+        "spaceAggregation": "sum",
         "filters": {"op": "AND", "items": out if judged else []},
         "groupBy": [{"key": key, "type": "tag", "dataType": "string"} for key in definition.keys],
-    }  # fmt: skip
+    }
 
 
 def _rule(
@@ -41,12 +47,22 @@ def _rule(
         "builderQueries": {query["queryName"]: query for query in queries},
     }
     return {
-        "alert": name, "alertType": "METRIC_BASED_ALERT", "ruleType": "threshold_rule", "version": "v4",
-        "evalWindow": f"{seconds(window) // 60}m0s", "frequency": "1m0s", "labels": {"severity": severity},
+        "alert": name,
+        "alertType": "METRIC_BASED_ALERT",
+        "ruleType": "threshold_rule",
+        "version": "v4",
+        "evalWindow": f"{seconds(window) // 60}m0s",
+        "frequency": "1m0s",
+        "labels": {"severity": severity},
         "annotations": {"summary": name, "description": text},
-        "condition": {"compositeQuery": composite, "op": ABOVE, "target": target, "matchType": IN_TOTAL,
-                      "selectedQueryName": queries[-1]["queryName"]},
-    }  # fmt: skip
+        "condition": {
+            "compositeQuery": composite,
+            "op": ABOVE,
+            "target": target,
+            "matchType": IN_TOTAL,
+            "selectedQueryName": queries[-1]["queryName"],
+        },
+    }
 
 
 def rules(definition: Definition) -> list[dict[str, Any]]:
@@ -58,12 +74,20 @@ def rules(definition: Definition) -> list[dict[str, Any]]:
     waste = f"Runbook: {definition.runbooks.rstrip('/')}/waste-above-budget.md"
     return [
         _rule(rate_name(definition), text, "critical", definition.window, guard, [*sides, formula]),
-        _rule(f"Prompt cache waste above {definition.budget:g} USD an hour", waste, "warning", LONG, definition.budget,
-              [_side(definition, "A", "wasted.usd", judged=False)]),
-    ]  # fmt: skip
+        _rule(
+            f"Prompt cache waste above {definition.budget:g} USD an hour",
+            waste,
+            "warning",
+            LONG,
+            definition.budget,
+            [_side(definition, "A", "wasted.usd", judged=False)],
+        ),
+    ]
 
 
 def files(definition: Definition) -> dict[str, str]:
     """The rules, by the file's path."""
-    requests = [{"method": "POST", "path": "/api/v1/rules", "body": body} for body in rules(definition)]
+    requests = [
+        {"method": "POST", "path": "/api/v1/rules", "body": body} for body in rules(definition)
+    ]
     return {"signoz/rules.json": document(head(definition, "signoz", PAGES), requests)}

@@ -9,19 +9,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, final
 
-from ..grain import Deep
-from ..memory import Memory, Node, Scope, Trace
-from ..model import Cost, Facts, Level, Outcome, Prefix, Prompt, Request, Usage, Verdict
-from ..prefix import Chain, Exporter, Hasher
-from ..rules import Rule, lifetime, rule
-from ..settings import Settings
-from .compare import Difference
-from .family import closest, count, place
-from .judge import Case, Finding, Relative, find, left, waste
-from .minima import Minima
-from .recall import grown, relatives, rivals
-from .theirs import agreed, provider_reason
-from .writes import Unread, Writes, surcharge
+from promptcache.diagnose.compare import Difference
+from promptcache.diagnose.family import closest, count, place
+from promptcache.diagnose.judge import Case, Finding, Relative, find, left, waste
+from promptcache.diagnose.minima import Minima
+from promptcache.diagnose.recall import grown, relatives, rivals
+from promptcache.diagnose.theirs import agreed, provider_reason
+from promptcache.diagnose.writes import Unread, Writes, surcharge
+from promptcache.grain import Deep
+from promptcache.memory import Memory, Node, Scope, Trace
+from promptcache.model import Cost, Facts, Level, Outcome, Prefix, Prompt, Request, Usage, Verdict
+from promptcache.prefix import Chain, Exporter, Hasher
+from promptcache.rules import Rule, lifetime, rule
+from promptcache.settings import Settings
 
 __all__ = ["Diagnosis", "Sighting"]
 
@@ -101,14 +101,18 @@ class Diagnosis:
     def _trace(self, request: Request, prompt: Prompt, chain: Chain, root: int) -> Trace:
         links = chain.links
         leaf, scope = links[-1] if links else root, self._scope(request, prompt, chain)
-        return Trace(root, scope, leaf, len(links), chain.static, request.started, links, chain.marks)
+        return Trace(
+            root, scope, leaf, len(links), chain.static, request.started, links, chain.marks
+        )
 
     def _scope(self, request: Request, prompt: Prompt, chain: Chain) -> Scope:
         """The one object for this scope; its parts are hashed when it is new."""
         scopes, key = self.memory.scopes, (request.model, chain.params)
         if (known := scopes.get(key)) is None:
             own = self._hasher.own
-            params: tuple[tuple[str, int, Level], ...] = tuple((p.name, own(p.value), p.level) for p in prompt.params)
+            params: tuple[tuple[str, int, Level], ...] = tuple(
+                (p.name, own(p.value), p.level) for p in prompt.params
+            )
             known = scopes[key] = Scope(request.model, params)
         return known
 
@@ -127,12 +131,21 @@ class Diagnosis:
         return other if other is not None and other.root != trace.root else None
 
     def close(
-        self, sighting: Sighting, *, facts: Facts, usage: Usage | None, cost: Cost | None, failed: bool, at: float
+        self,
+        sighting: Sighting,
+        *,
+        facts: Facts,
+        usage: Usage | None,
+        cost: Cost | None,
+        failed: bool,
+        at: float,
     ) -> Verdict:
         """The verdict of a call that ended at `at` (epoch seconds), learned from for later ones. Call it once."""
         trace, prompt = sighting.trace, sighting.prompt
         if trace is None or prompt is None:
-            return Verdict(_plain_outcome(usage, prompt, failed) or ("hit" if usage and usage.read else "cold"))
+            return Verdict(
+                _plain_outcome(usage, prompt, failed) or ("hit" if usage and usage.read else "cold")
+            )
         with self.memory as memory:
             memory.pending.pop(sighting.number, None)
             known = rule(sighting.request.provider, sighting.request.model)
@@ -146,7 +159,9 @@ class Diagnosis:
         verdict = self._verdict(sighting, trace, usage, known, failed, finding)
         verdict = _priced(verdict, finding, usage, cost, facts)
         if usage is not None and self._unread is not None:
-            for unread in self._booked(sighting, trace, usage, surcharge(usage, cost, verdict.tokens or 0), known):
+            for unread in self._booked(
+                sighting, trace, usage, surcharge(usage, cost, verdict.tokens or 0), known
+            ):
                 self._unread(unread)
         return verdict
 
@@ -155,26 +170,37 @@ class Diagnosis:
         with self.memory as memory:
             memory.pending.pop(sighting.number, None)
 
-    def _booked(self, sighting: Sighting, trace: Trace, usage: Usage, extra: float, known: Rule) -> list[Unread]:
+    def _booked(
+        self, sighting: Sighting, trace: Trace, usage: Usage, extra: float, known: Rule
+    ) -> list[Unread]:
         """What expired unread. The less sure a lapse is, the longer we wait."""
         request, due = sighting.request, trace.started + trace.ttl / known.lapse
-        unread, kin = Unread(request.provider, request.model, extra, due), [item.trace for item in sighting.relatives]
+        unread, kin = (
+            Unread(request.provider, request.model, extra, due),
+            [item.trace for item in sighting.relatives],
+        )
         with self.memory:
             return self._writes.book(trace, unread, kin, usage.read or 0)
 
-    def _find(self, sighting: Sighting, trace: Trace, prompt: Prompt, usage: Usage, known: Rule) -> Finding | None:
+    def _find(
+        self, sighting: Sighting, trace: Trace, prompt: Prompt, usage: Usage, known: Rule
+    ) -> Finding | None:
         """What was missed and why; with the lock held."""
         chain, before = sighting.chain, trace.depth - len(sighting.new)
         racing: list[Relative] = []
         for other, shared in sighting.rivals:
             whole = [node.end for node in sighting.new] or [1]
             part = whole[shared - before - 1] / max(whole[-1], 1) if shared > before else 1.0
-            racing.append(Relative(other, Difference("branch", shared), round(part * usage.input), 0))
+            racing.append(
+                Relative(other, Difference("branch", shared), round(part * usage.input), 0)
+            )
         messages = trace.depth - max(before, trace.static)
         implicit = known.writes and prompt.mode in ("automatic", "implicit")
         busy = self._busy(trace, chain) if chain and known.busy else 0
         least = self._minima.believed(sighting.request, known)
-        case = Case(trace, known, usage, implicit, least, sighting.relatives, racing, busy, messages)
+        case = Case(
+            trace, known, usage, implicit, least, sighting.relatives, racing, busy, messages
+        )
         return find(case) or _moved(sighting, usage, known)
 
     def _busy(self, trace: Trace, chain: Chain) -> int:
@@ -198,7 +224,11 @@ class Diagnosis:
         """Learn from the call; with the lock held."""
         memory, chain = self.memory, sighting.chain
         trace.input, trace.read, trace.write = usage.input, usage.read or 0, usage.write
-        asked = min([lifetime(known, ttl) for ttl in usage.write_by_ttl]) if usage.write_by_ttl else None
+        asked = (
+            min([lifetime(known, ttl) for ttl in usage.write_by_ttl])
+            if usage.write_by_ttl
+            else None
+        )
         marked = prompt.blocks[trace.marks[-1] - 1].mark if trace.marks else None
         trace.ttl = asked or lifetime(known, marked or prompt.lifetime)
         relative = closest(sighting.relatives, finding)
@@ -206,7 +236,9 @@ class Diagnosis:
             before = relative.trace
             trace.family = before.family
             trace.pinned = (
-                relative.difference.kind == "extends" and bool(before.write) and trace.read == before.read > 0
+                relative.difference.kind == "extends"
+                and bool(before.write)
+                and trace.read == before.read > 0
             )
             count(trace, relative, place(finding, relative))
         if sighting.new:
@@ -220,23 +252,47 @@ class Diagnosis:
             memory.named[wire, chain.own[: trace.static + 1]] = sighting.number
 
     def _verdict(
-        self, sighting: Sighting, trace: Trace, usage: Usage | None, known: Rule, failed: bool, finding: Finding | None
+        self,
+        sighting: Sighting,
+        trace: Trace,
+        usage: Usage | None,
+        known: Rule,
+        failed: bool,
+        finding: Finding | None,
     ) -> Verdict:
         prompt = sighting.prompt
         plain = _plain_outcome(usage, prompt, failed)
         if plain is not None or usage is None or prompt is None:
             many = plain == "error" and len(trace.marks) > known.marks
-            return Verdict(plain or "error", "too_many_breakpoints" if many else None, family=trace.family)
-        again = not usage.read and any(_again(relative, trace, usage) for relative in sighting.relatives)
+            return Verdict(
+                plain or "error", "too_many_breakpoints" if many else None, family=trace.family
+            )
+        again = not usage.read and any(
+            _again(relative, trace, usage) for relative in sighting.relatives
+        )
         outcome, reason = _outcome(prompt, usage, known, finding, again)
         if finding is None or outcome in ("not_requested", "below_minimum"):
             sure = {"not_requested": 0.95, "below_minimum": 0.8, "cold": 0.5}.get(outcome)
-            return Verdict(outcome, reason, confidence=sure, source="local" if reason else None, family=trace.family)
+            return Verdict(
+                outcome,
+                reason,
+                confidence=sure,
+                source="local" if reason else None,
+                family=trace.family,
+            )
         at = finding.place or Difference("extends", 0)
         return Verdict(
-            outcome, reason, at.section, at.index, at.offset, at.hint, finding.missed,
-            confidence=finding.confidence, source="local", family=trace.family,
-        )  # fmt: skip
+            outcome,
+            reason,
+            at.section,
+            at.index,
+            at.offset,
+            at.hint,
+            finding.missed,
+            confidence=finding.confidence,
+            source="local",
+            family=trace.family,
+        )
 
 
 def _cache(request: Request) -> int:
@@ -255,7 +311,10 @@ def _plain_outcome(usage: Usage | None, prompt: Prompt | None, failed: bool) -> 
 
 def _again(relative: Relative, trace: Trace, usage: Usage) -> bool:
     """Whether most of this prompt was sent before, so recently that it would have been read if it could be."""
-    return 2 * relative.shared >= usage.input and trace.started - relative.trace.started <= relative.trace.ttl
+    return (
+        2 * relative.shared >= usage.input
+        and trace.started - relative.trace.started <= relative.trace.ttl
+    )
 
 
 def _outcome(
@@ -274,7 +333,9 @@ def _outcome(
     return ("miss", finding.reason) if finding else ("cold", "cold_start")
 
 
-def _priced(verdict: Verdict, finding: Finding | None, usage: Usage | None, cost: Cost | None, facts: Facts) -> Verdict:
+def _priced(
+    verdict: Verdict, finding: Finding | None, usage: Usage | None, cost: Cost | None, facts: Facts
+) -> Verdict:
     """The verdict with the waste, and with the provider's own word where it gave one."""
     if usage is not None and verdict.tokens:
         verdict = replace(verdict, waste=waste(usage, cost, verdict.tokens))
@@ -282,7 +343,9 @@ def _priced(verdict: Verdict, finding: Finding | None, usage: Usage | None, cost
     if theirs is None or verdict.outcome not in ("partial", "miss", "cold"):
         return verdict
     reason = agreed(theirs, verdict.reason)
-    return replace(verdict, reason=reason, confidence=0.98, source="provider", provider_reason=theirs)
+    return replace(
+        verdict, reason=reason, confidence=0.98, source="provider", provider_reason=theirs
+    )
 
 
 def _moved(sighting: Sighting, usage: Usage, known: Rule) -> Finding | None:
@@ -291,4 +354,8 @@ def _moved(sighting: Sighting, usage: Usage, known: Rule) -> Finding | None:
     if other is None or usage.read or sighting.request.started - other.started > other.ttl:
         return None
     missed = min(left(other, known, known.minimum), usage.input)
-    return Finding("scope_changed", missed, 0.8, None, Difference("extends", 0, section="params")) if missed else None
+    return (
+        Finding("scope_changed", missed, 0.8, None, Difference("extends", 0, section="params"))
+        if missed
+        else None
+    )

@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, final
 
-from ..grain import Deep, body, boxed, encoded, parted, similarity
-from ..memory import Node
-from .hints import WEAK, look
+from promptcache.diagnose.hints import WEAK, look
+from promptcache.grain import Deep, body, boxed, encoded, parted, similarity
+from promptcache.memory import Node
 
 ORDER: Final = {"tools": 0, "system": 1, "messages": 2}
 _RELATED: Final = 0.5
@@ -100,14 +100,20 @@ def _static(new: Sequence[Node], old: Sequence[Node], shared: int, reader: Reade
     fresh, gone = ([n for n in side if n.own not in both] for side in (here, there))
     rest, past = ([n for n in side if n.section != section] for side in (new, old))
     found = branch.but(
-        kind="break", cause=f"{section}_changed", continues=continues, weak=True,
-        lost=_only(past, new) + _shrunk(fresh, gone), fresh=_only(rest, old),
-    )  # fmt: skip
+        kind="break",
+        cause=f"{section}_changed",
+        continues=continues,
+        weak=True,
+        lost=_only(past, new) + _shrunk(fresh, gone),
+        fresh=_only(rest, old),
+    )
     if not (fresh or gone) and Counter(n.own for n in here) == Counter(n.own for n in there):
         cause = "tools_reordered" if section == "tools" else found.cause
         return found.but(cause=cause, hint="reordered", weak=False)
     if section == "tools" and _forms(here, reader) == _forms(there, reader):
-        return found.but(cause="serialization_nondeterminism", hint="key_order", weak=False, offset=0)
+        return found.but(
+            cause="serialization_nondeterminism", hint="key_order", weak=False, offset=0
+        )
     if len(here) != len(there):
         return found.but(hint="added" if len(here) > len(there) else "removed")
     return _inside(found, here[0], there[0], reader)
@@ -166,7 +172,9 @@ def _history(now: Sequence[Node], then: Sequence[Node], shared: int, reader: Rea
             return branch  # another question that begins alike, whatever it departs in
         found = _measured(rewritten, now, then, 1, 1)
         if now[0].grain == then[0].grain and (hint := _image_hint(now[:2], then[:2])):
-            return found.but(cause="image_changed", hint=hint)  # beside an image a string becomes a text part
+            return found.but(
+                cause="image_changed", hint=hint
+            )  # beside an image a string becomes a text part
         found = _inside(found, now[0], then[0], reader)
         early = 2 * (found.offset or 0) < now[0].size and found.cause == "volatile_token"
         return found if early or len(now) > len(then) else branch
@@ -231,7 +239,9 @@ def _inside(found: Difference, node: Node, other: Node, reader: Reader) -> Diffe
             step = min(new.step, node.grain.size - start)
         if form is not None:
             where = None if form == "key_order" else start + step // 2
-            return found.but(cause="serialization_nondeterminism", hint=form, weak=False, offset=where)
+            return found.but(
+                cause="serialization_nondeterminism", hint=form, weak=False, offset=where
+            )
     found = found.but(offset=start + step // 2)
     raw = encoded(text)
     first, last = _characters(raw, start), _characters(raw, min(end, start + 2 * step))
@@ -259,7 +269,9 @@ def _characters(raw: bytes, end: int) -> int:
     return len(raw[:end].decode("utf-8", "ignore"))
 
 
-def _measured(found: Difference, now: Sequence[Node], then: Sequence[Node], inserted: int, removed: int) -> Difference:
+def _measured(
+    found: Difference, now: Sequence[Node], then: Sequence[Node], inserted: int, removed: int
+) -> Difference:
     """`found`, with what came and went beside the `inserted` blocks that stand for the `removed` ones."""
     lost = _only(then[removed:], now) + _shrunk(now[:inserted], then[:removed])
     return found.but(lost=lost, fresh=_only(now[inserted:], then))

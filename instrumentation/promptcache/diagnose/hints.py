@@ -9,7 +9,7 @@ import re
 from collections.abc import Container
 from typing import Final
 
-from ..grain import telling
+from promptcache.grain import telling
 
 _MONTH: Final = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 _DAY: Final = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
@@ -59,4 +59,6 @@ def _stood(text: str, start: int, end: int, known: Container[int]) -> bool:
     """Whether all words of `text` that `start:end` touches are `known`."""
     start = text.rfind(" ", 0, start) + 1
     end = end if (after := text.find(" ", end)) < 0 else after
-    return all(hash(word) & 0xFFFFFFFF in known for word in text[start:end].split() if telling(word))
+    return all(
+        hash(word) & 0xFFFFFFFF in known for word in text[start:end].split() if telling(word)
+    )

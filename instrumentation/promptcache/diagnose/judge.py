@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
-from ..causes import PARAMS
-from ..memory import Scope, Trace
-from ..model import Cost, Usage
-from ..rules import Rule
-from .compare import FORM, ORDER, Difference
+from promptcache.causes import PARAMS
+from promptcache.diagnose.compare import FORM, ORDER, Difference
+from promptcache.memory import Scope, Trace
+from promptcache.model import Cost, Usage
+from promptcache.rules import Rule
 
 _SLACK: Final = 0.25
 """How far an estimate of tokens may be off before it is believed to show a miss."""
@@ -106,8 +106,12 @@ def _missed(case: Case, relative: Relative) -> int:
     else:
         reusable = left(trace, case.rule, case.least, _lost(case, relative)[0])
         pinned = [one.trace.read for one in case.relatives if one.trace.pinned]
-        if pinned and (difference.kind == "break" or not trace.pinned or _other_scope(case, relative)):
-            reusable = min(reusable, max(pinned))  # what was written beyond, nobody was ever seen to read
+        if pinned and (
+            difference.kind == "break" or not trace.pinned or _other_scope(case, relative)
+        ):
+            reusable = min(
+                reusable, max(pinned)
+            )  # what was written beyond, nobody was ever seen to read
     return _whole(min(reusable, case.usage.input), case.rule, case.least) - (case.usage.read or 0)
 
 
@@ -150,9 +154,15 @@ def _explain(case: Case, relative: Relative, missed: int) -> Finding | None:
 def _sure(case: Case, relative: Relative, missed: int, explained: Finding | None) -> Finding | None:
     """A structural break, unless something before it explains more or another program explains it as well."""
     difference = relative.difference
-    if explained is not None and (explained.reason not in ("ttl_expired", "low_volume") or not case.usage.read):
+    if explained is not None and (
+        explained.reason not in ("ttl_expired", "low_volume") or not case.usage.read
+    ):
         return explained
-    often = relative.trace.streak if relative.trace.place == (difference.section, difference.index) else 0
+    often = (
+        relative.trace.streak
+        if relative.trace.place == (difference.section, difference.index)
+        else 0
+    )
     if difference.weak and not difference.continues and often + 1 < _OFTEN:
         return None
     if difference.hint == FORM and not _ends_there(case, relative):
@@ -200,7 +210,9 @@ def _scope(case: Case, relative: Relative, missed: int) -> Finding | None:
     name, level = found[0]
     reason = "model_changed" if name == "model" else PARAMS.get(name, "param_changed")
     if difference.kind == "branch":
-        shared_by_users = reason == "cache_key_changed" and len(found) == 1 and relative.keys >= _OFTEN
+        shared_by_users = (
+            reason == "cache_key_changed" and len(found) == 1 and relative.keys >= _OFTEN
+        )
         return (
             Finding("per_user_key_or_prefix", missed, 0.85, relative, _at(difference, "params"))
             if shared_by_users
@@ -211,10 +223,19 @@ def _scope(case: Case, relative: Relative, missed: int) -> Finding | None:
     ):
         return None
     if reason == "image_changed":
-        hint = "image_added" if any(param[0] == name for param in case.trace.scope.params) else "image_removed"
+        hint = (
+            "image_added"
+            if any(param[0] == name for param in case.trace.scope.params)
+            else "image_removed"
+        )
         return Finding(reason, missed, 0.9, relative, _at(difference, "messages").but(hint=hint))
-    return Finding(reason, missed, 0.95 if name == "model" else 0.9, relative,
-                   _at(difference, "model" if name == "model" else "params"))  # fmt: skip
+    return Finding(
+        reason,
+        missed,
+        0.95 if name == "model" else 0.9,
+        relative,
+        _at(difference, "model" if name == "model" else "params"),
+    )
 
 
 def _at(difference: Difference, section: str) -> Difference:
@@ -237,7 +258,11 @@ def _breakpoints(case: Case, relative: Relative, missed: int) -> Finding | None:
         if case.messages >= (rule.lookback or rule.endings + 1):
             return Finding("lookback_exceeded", missed, 0.8, relative, place)
         pinned = usage.read and usage.read == trace.read
-        return Finding("breakpoint_missing_on_static", missed, 0.7, relative, place) if pinned else None
+        return (
+            Finding("breakpoint_missing_on_static", missed, 0.7, relative, place)
+            if pinned
+            else None
+        )
     looking = (*case.trace.marks, case.trace.depth) if case.implicit else case.trace.marks
     reach = [mark - written for mark in looking if mark >= written]
     if not reach or (rule.lookback is None and min(reach)):
@@ -250,11 +275,17 @@ def _breakpoints(case: Case, relative: Relative, missed: int) -> Finding | None:
 def _static_unmarked(case: Case, relative: Relative, missed: int) -> Finding | None:
     """The trap: a static prefix without a breakpoint, so that a varying tail writes everything and reads nothing."""
     shared = relative.difference.shared
-    ended = [m for m in (*case.trace.marks, *relative.trace.marks) if m <= shared and m >= case.trace.static]
+    ended = [
+        m
+        for m in (*case.trace.marks, *relative.trace.marks)
+        if m <= shared and m >= case.trace.static
+    ]
     if ended or not case.usage.write or (case.usage.read or 0) * 2 > relative.shared:
         return None
     confidence = 0.95 if relative.trace.read == 0 and relative.trace.streak else 0.7
-    return Finding("breakpoint_missing_on_static", missed, confidence, relative, relative.difference)
+    return Finding(
+        "breakpoint_missing_on_static", missed, confidence, relative, relative.difference
+    )
 
 
 def _rest(case: Case, relative: Relative, missed: int) -> Finding | None:
@@ -269,8 +300,14 @@ def _race(case: Case) -> Finding | None:
     """Calls with the same prefix that had not answered when this one was sent; what they left counts, once known."""
     best: Finding | None = None
     for rival in case.rivals:
-        there = min(rival.shared, left(rival.trace, case.rule, case.least)) if rival.trace.input else rival.shared
-        missed = there // case.rule.step * case.rule.step - max(case.usage.read or 0, rival.trace.read)
+        there = (
+            min(rival.shared, left(rival.trace, case.rule, case.least))
+            if rival.trace.input
+            else rival.shared
+        )
+        missed = there // case.rule.step * case.rule.step - max(
+            case.usage.read or 0, rival.trace.read
+        )
         if (
             rival.trace.scope is case.trace.scope
             and missed > _tolerance(case, rival)

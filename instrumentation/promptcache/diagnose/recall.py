@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from ..grain import Deep, body, deep, grain
-from ..memory import Memory, Node, Trace
-from ..model import Block
-from ..prefix import Chain
-from .compare import Difference, Reader, compare
-from .judge import Relative
+from promptcache.diagnose.compare import Difference, Reader, compare
+from promptcache.diagnose.judge import Relative
+from promptcache.grain import Deep, body, deep, grain
+from promptcache.memory import Memory, Node, Trace
+from promptcache.model import Block
+from promptcache.prefix import Chain
 
 _RELATIVES: Final = 6
 _PROBES: Final = 4
@@ -28,15 +28,21 @@ def grown(
     link, end = (parent.link, parent.end) if parent else (root, 0)
     nodes: list[Node] = []
     fine: dict[int, Deep] = {}
-    for block, own, here in zip(blocks[known:], chain.own[known:], chain.links[known:], strict=True):
+    for block, own, here in zip(
+        blocks[known:], chain.own[known:], chain.links[known:], strict=True
+    ):
         twin = _twin(memory, own)
         text = "" if twin else body(block.data)
         prints = twin.grain if twin else grain(text)
         size = _IMAGE_BYTES if "image" in block.kind else prints.size
         end += size
-        nodes.append(Node(here, link, own, block.section, block.index, block.kind, size, end, prints))
+        nodes.append(
+            Node(here, link, own, block.section, block.index, block.kind, size, end, prints)
+        )
         if block.section != "messages":
-            fine[here] = (memory.deep.get(twin.link) if twin else None) or deep(block.data, text or body(block.data))
+            fine[here] = (memory.deep.get(twin.link) if twin else None) or deep(
+                block.data, text or body(block.data)
+            )
         link = here
     return nodes, fine
 
@@ -47,13 +53,23 @@ def _twin(memory: Memory, own: int) -> Node | None:
 
 
 def relatives(
-    memory: Memory, trace: Trace, known: int, new: Sequence[Node], fine: dict[int, Deep], blocks: Sequence[Block]
+    memory: Memory,
+    trace: Trace,
+    known: int,
+    new: Sequence[Node],
+    fine: dict[int, Deep],
+    blocks: Sequence[Block],
 ) -> list[Relative]:
     """The earlier calls that shared most with this one; the one that it extends in the same scope suffices alone."""
     if known:
         node = memory.nodes.get(trace.links[known - 1])
         for other in filter(None, map(memory.traces.get, node.traces if node else ())):
-            if node and other.leaf == node.link and other.scope is trace.scope and _finished(other, trace):
+            if (
+                node
+                and other.leaf == node.link
+                and other.scope is trace.scope
+                and _finished(other, trace)
+            ):
                 return [Relative(other, Difference("extends", known), other.input, 0)]
     whole = [*filter(None, map(memory.nodes.get, trace.links[:known])), *new]
     reader = _reader(memory, dict(zip(trace.links, blocks, strict=True)), fine)
@@ -62,7 +78,11 @@ def relatives(
         path = memory.path(other)
         if path:
             difference = compare(whole, path, reader)
-            found.append(_relative(memory, trace, other, path, difference, max(whole[-1].end, 1) if whole else 1))
+            found.append(
+                _relative(
+                    memory, trace, other, path, difference, max(whole[-1].end, 1) if whole else 1
+                )
+            )
     return found
 
 
@@ -80,10 +100,16 @@ def _finished(other: Trace, trace: Trace) -> bool:
     return other.at is not None and other.at <= trace.started
 
 
-def _candidates(memory: Memory, trace: Trace, whole: Sequence[Node], fine: dict[int, Deep]) -> Iterator[Trace]:
+def _candidates(
+    memory: Memory, trace: Trace, whole: Sequence[Node], fine: dict[int, Deep]
+) -> Iterator[Trace]:
     seen: set[int] = set()
     asked: set[tuple[int, ...]] = set()
-    for probes in (_along(memory, whole), _by_blocks(memory, trace, whole), _by_sentences(memory, fine)):
+    for probes in (
+        _along(memory, whole),
+        _by_blocks(memory, trace, whole),
+        _by_sentences(memory, fine),
+    ):
         taken = 0
         for node in probes:
             if node.traces in asked:  # as most neighbours on a path
@@ -123,7 +149,12 @@ def _by_sentences(memory: Memory, fine: dict[int, Deep]) -> Iterator[Node]:
 
 
 def _relative(
-    memory: Memory, trace: Trace, other: Trace, path: Sequence[Node], difference: Difference, size: int
+    memory: Memory,
+    trace: Trace,
+    other: Trace,
+    path: Sequence[Node],
+    difference: Difference,
+    size: int,
 ) -> Relative:
     shared = difference.shared
     tokens = _tokens(path, other, shared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..causes import CAUSES, THEIRS
+from promptcache.causes import CAUSES, THEIRS
 
 
 def provider_reason(verdict: Mapping[str, Any] | None) -> str | None:

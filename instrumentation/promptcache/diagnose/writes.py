@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple, final
 
-from ..memory import Trace
-from ..model import Cost, Usage
+from promptcache.memory import Trace
+from promptcache.model import Cost, Usage
 
 _EVERY: Final = 60.0
 """Seconds between two looks at what has expired."""
@@ -55,7 +55,9 @@ class Writes:
     def __len__(self) -> int:
         return len(self._open)
 
-    def book(self, trace: Trace, unread: Unread, relatives: Iterable[Trace], read: int) -> list[Unread]:
+    def book(
+        self, trace: Trace, unread: Unread, relatives: Iterable[Trace], read: int
+    ) -> list[Unread]:
         """Books one call, and tells what has expired unread since the last look.
 
         It read `read` tokens: of its relatives' writes, all that begin before those end. What it wrote is `unread`.

@@ -7,21 +7,32 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from . import tokens
-from .anthropic_cache import Print, diagnose, family, plan, prompt, usage
-from .plain import JSON, dump, obj, rows, text_of
-from .profiles import ANTHROPIC, Rules
-from .replies import Ask, Reply, reply
-from .wire import Answer, Host, Incoming, Refused, Route, named_sse, unique
+from promptcache.emulator import tokens
+from promptcache.emulator.anthropic_cache import Print, diagnose, family, plan, prompt, usage
+from promptcache.emulator.plain import JSON, dump, obj, rows, text_of
+from promptcache.emulator.profiles import ANTHROPIC, Rules
+from promptcache.emulator.replies import Ask, Reply, reply
+from promptcache.emulator.wire import Answer, Host, Incoming, Refused, Route, named_sse, unique
 
-_KINDS: Final = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error", 529: "overloaded_error"}
+_KINDS: Final = {
+    401: "authentication_error",
+    404: "not_found_error",
+    429: "rate_limit_error",
+    529: "overloaded_error",
+}
 _THOUGHT: Final = "the question is simple"
 
 
 def refuse(refused: Refused) -> JSON:
     """The body of an HTTP error."""
-    kind = _KINDS.get(refused.status, "api_error" if refused.status >= 500 else "invalid_request_error")
-    return {"type": "error", "error": {"type": kind, "message": refused.message}, "request_id": unique("req_011")}
+    kind = _KINDS.get(
+        refused.status, "api_error" if refused.status >= 500 else "invalid_request_error"
+    )
+    return {
+        "type": "error",
+        "error": {"type": kind, "message": refused.message},
+        "request_id": unique("req_011"),
+    }
 
 
 def create(host: Host, incoming: Incoming) -> Answer:
@@ -29,10 +40,19 @@ def create(host: Host, incoming: Incoming) -> Answer:
     said, commit = respond(host, incoming, ANTHROPIC)
     if not (incoming.body.get("stream") or incoming.path.endswith(":streamRawPredict")):
         return Answer(said, commit=commit)
-    return Answer(events=list(events(said)), frame=named_sse, media="text/event-stream", commit=commit, breaks=ERROR)
+    return Answer(
+        events=list(events(said)),
+        frame=named_sse,
+        media="text/event-stream",
+        commit=commit,
+        breaks=ERROR,
+    )
 
 
-ERROR: Final[JSON] = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+ERROR: Final[JSON] = {
+    "type": "error",
+    "error": {"type": "overloaded_error", "message": "Overloaded"},
+}
 
 
 def respond(
@@ -50,11 +70,19 @@ def respond(
     seen = prompt(body, model, incoming.headers.get("anthropic-beta", ""))
     rules = host.rules(table, family(model), incoming)
     said = Reply() if silent else reply(_ask(incoming))
-    thought = 0 if silent or obj(body.get("thinking")).get("type") in {None, "disabled"} else tokens.count(_THOUGHT)
+    thought = (
+        0
+        if silent or obj(body.get("thinking")).get("type") in {None, "disabled"}
+        else tokens.count(_THOUGHT)
+    )
     output = 0 if silent else said.tokens + thought + 2
     planned = plan(seen, rules, body.get("cache_control"))
     outcome, commit = host.settle(incoming, model, planned, output)
-    more = {"service_tier": tier, "inference_geo": body.get("inference_geo", "global"), "server_tool_use": None}
+    more = {
+        "service_tier": tier,
+        "inference_geo": body.get("inference_geo", "global"),
+        "server_tool_use": None,
+    }
     more |= {"speed": body["speed"]} if body.get("speed") else {}
     message: JSON = {
         "id": unique("msg_01", 22),
@@ -110,8 +138,15 @@ def _ask(incoming: Incoming) -> Ask:
     form = obj(body.get("output_format") or obj(body.get("output_config")).get("format"))
     return Ask(
         last=text_of(last.get("content")),
-        tools={tool["name"]: tool["input_schema"] for tool in rows(body.get("tools")) if "input_schema" in tool},
-        choice=str(choice.get("name") or {"any": "required"}.get(str(choice.get("type")), choice.get("type", "auto"))),
+        tools={
+            tool["name"]: tool["input_schema"]
+            for tool in rows(body.get("tools"))
+            if "input_schema" in tool
+        },
+        choice=str(
+            choice.get("name")
+            or {"any": "required"}.get(str(choice.get("type")), choice.get("type", "auto"))
+        ),
         answered=any(block.get("type") == "tool_result" for block in blocks),
         schema=form.get("schema"),
         words=int(incoming.headers.get("x-emulator-words", 8)),
@@ -124,7 +159,12 @@ def _content(said: Reply, thought: int) -> Iterator[JSON]:
     if said.text:
         yield {"type": "text", "text": said.text, "citations": None}
     for call in said.calls:
-        yield {"type": "tool_use", "id": unique("toolu_01", 22), "name": call.name, "input": call.arguments}
+        yield {
+            "type": "tool_use",
+            "id": unique("toolu_01", 22),
+            "name": call.name,
+            "input": call.arguments,
+        }
 
 
 def events(message: JSON) -> Iterator[JSON]:
@@ -143,14 +183,27 @@ def events(message: JSON) -> Iterator[JSON]:
             "tool_use": {"input": {}},
             "thinking": {"thinking": "", "signature": ""},
         }
-        yield {"type": "content_block_start", "index": index, "content_block": block | empty[block["type"]]}
+        yield {
+            "type": "content_block_start",
+            "index": index,
+            "content_block": block | empty[block["type"]],
+        }
         for delta in _deltas(block):
             yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
     final = {"stop_reason": message["stop_reason"], "stop_sequence": None}
-    cumulative = ("input_tokens", "cache_creation_input_tokens", "cache_read_input_tokens", "output_tokens",
-                  "output_tokens_details")  # fmt: skip
-    yield {"type": "message_delta", "delta": final, "usage": {name: counted[name] for name in cumulative}}
+    cumulative = (
+        "input_tokens",
+        "cache_creation_input_tokens",
+        "cache_read_input_tokens",
+        "output_tokens",
+        "output_tokens_details",
+    )
+    yield {
+        "type": "message_delta",
+        "delta": final,
+        "usage": {name: counted[name] for name in cumulative},
+    }
     yield {"type": "message_stop"}
 
 
@@ -177,21 +230,44 @@ def create_batch(host: Host, incoming: Incoming) -> Answer:
         raise Refused(400, "requests: List should have at least 1 item")
     now = datetime.fromtimestamp(host.clock(), UTC).isoformat()
     batch: JSON = {
-        "id": unique("msgbatch_01", 22), "type": "message_batch", "processing_status": "in_progress",
-        "request_counts": {"processing": len(results), "succeeded": 0, "errored": 0, "canceled": 0, "expired": 0},
-        "created_at": now, "expires_at": now, "ended_at": None, "archived_at": None, "cancel_initiated_at": None,
+        "id": unique("msgbatch_01", 22),
+        "type": "message_batch",
+        "processing_status": "in_progress",
+        "request_counts": {
+            "processing": len(results),
+            "succeeded": 0,
+            "errored": 0,
+            "canceled": 0,
+            "expired": 0,
+        },
+        "created_at": now,
+        "expires_at": now,
+        "ended_at": None,
+        "archived_at": None,
+        "cancel_initiated_at": None,
         "results_url": None,
-    }  # fmt: skip
+    }
     host.named[str(batch["id"])] = (batch, results)
     return Answer(batch)
 
 
 def _result(host: Host, incoming: Incoming, row: JSON) -> JSON:
-    one = Incoming("POST", incoming.path, obj(row.get("params")), incoming.headers, {}, incoming.tenant, incoming.fault)
+    one = Incoming(
+        "POST",
+        incoming.path,
+        obj(row.get("params")),
+        incoming.headers,
+        {},
+        incoming.tenant,
+        incoming.fault,
+    )
     try:
         message, commit = respond(host, one, ANTHROPIC, "batch")
     except Refused as refused:
-        return {"custom_id": row.get("custom_id"), "result": {"type": "errored", "error": refuse(refused)}}
+        return {
+            "custom_id": row.get("custom_id"),
+            "result": {"type": "errored", "error": refuse(refused)},
+        }
     commit()
     return {"custom_id": row.get("custom_id"), "result": {"type": "succeeded", "message": message}}
 
@@ -207,16 +283,30 @@ def get_batch(host: Host, incoming: Incoming) -> Answer:
     """`GET /v1/messages/batches/{id}`: it has ended by the time somebody asks."""
     batch, results = _held(host, incoming)
     succeeded = sum(row["result"]["type"] == "succeeded" for row in results)
-    counts = {"processing": 0, "succeeded": succeeded, "errored": len(results) - succeeded, "canceled": 0, "expired": 0}
+    counts = {
+        "processing": 0,
+        "succeeded": succeeded,
+        "errored": len(results) - succeeded,
+        "canceled": 0,
+        "expired": 0,
+    }
     base = f"http://{incoming.headers.get('host', 'localhost')}"
-    ended = {"processing_status": "ended", "ended_at": batch["created_at"], "request_counts": counts}
-    return Answer(batch | ended | {"results_url": f"{base}/v1/messages/batches/{batch['id']}/results"})
+    ended = {
+        "processing_status": "ended",
+        "ended_at": batch["created_at"],
+        "request_counts": counts,
+    }
+    return Answer(
+        batch | ended | {"results_url": f"{base}/v1/messages/batches/{batch['id']}/results"}
+    )
 
 
 def batch_results(host: Host, incoming: Incoming) -> Answer:
     """`GET /v1/messages/batches/{id}/results`: one JSON object a line."""
     _, results = _held(host, incoming)
-    return Answer(events=list[Any](results), frame=lambda row: dump(row) + b"\n", media="application/x-jsonl")
+    return Answer(
+        events=list[Any](results), frame=lambda row: dump(row) + b"\n", media="application/x-jsonl"
+    )
 
 
 _VERTEX: Final = r"(/v1)?/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
 
-from .cache import MESSAGES, SYSTEM, TOOLS, Outcome, Piece, Plan, Prompt, Write
-from .plain import JSON, compact, obj, rows
-from .profiles import Rules
-from .wire import Refused
+from promptcache.emulator.cache import MESSAGES, SYSTEM, TOOLS, Outcome, Piece, Plan, Prompt, Write
+from promptcache.emulator.plain import JSON, compact, obj, rows
+from promptcache.emulator.profiles import Rules
+from promptcache.emulator.wire import Refused
 
 _MARK: Final = "cache_control"
 _FORGETS: Final = re.compile(r"claude-(3|opus-4(-[01]|-2\d{7})?$|sonnet-4(-[05]|-2\d{7})?|.*haiku)")
@@ -50,7 +50,9 @@ def _piece(block: JSON, level: int, head: str, *, whole: bool = False) -> Piece:
     plain = not whole and block.get("type") == "text" and not block.get("citations")
     text = head + (str(block.get("text", "")) if plain else compact(bare))
     mark = obj(block.get(_MARK)).get("ttl", "") if block.get(_MARK) else None
-    heavy = {"image": 1500, "document": 2000} if obj(block.get("source")).get("type") != "text" else {}
+    heavy = (
+        {"image": 1500, "document": 2000} if obj(block.get("source")).get("type") != "text" else {}
+    )
     return Piece(text or " ", level, mark, weight=heavy.get(str(block.get("type"))))
 
 
@@ -59,14 +61,22 @@ def _remembered(messages: list[JSON], model: str) -> list[JSON]:
     if not _FORGETS.match(family(model)):
         return messages
     spoken = [
-        index for index, message in enumerate(messages) if message.get("role") == "user" and not _answers(message)
+        index
+        for index, message in enumerate(messages)
+        if message.get("role") == "user" and not _answers(message)
     ]
     last = spoken[-1] if spoken else 0
-    return [_unthought(message) if index < last else message for index, message in enumerate(messages)]
+    return [
+        _unthought(message) if index < last else message for index, message in enumerate(messages)
+    ]
 
 
 def _unthought(message: JSON) -> JSON:
-    kept = [block for block in blocks(message.get("content")) if "thinking" not in str(block.get("type"))]
+    kept = [
+        block
+        for block in blocks(message.get("content"))
+        if "thinking" not in str(block.get("type"))
+    ]
     return message | {"content": kept}
 
 
@@ -79,11 +89,19 @@ def _salts(body: JSON, model: str, betas: str) -> tuple[str, str, str]:
     config = obj(body.get("output_config"))
     text = compact([body.get("system"), body.get("messages")])
     tools = [model, betas]
-    system = [body.get("speed"), '"citations":{"enabled":true' in text, body.get("output_format"), config.get("format")]
+    system = [
+        body.get("speed"),
+        '"citations":{"enabled":true' in text,
+        body.get("output_format"),
+        config.get("format"),
+    ]
     messages = [
-        body.get("tool_choice"), body.get("thinking"), config.get("effort"), body.get("context_management"),
+        body.get("tool_choice"),
+        body.get("thinking"),
+        config.get("effort"),
+        body.get("context_management"),
         '"type":"image"' in text,
-    ]  # fmt: skip
+    ]
     return compact(tools), compact(system), compact(messages)
 
 
@@ -93,23 +111,42 @@ def plan(prompt: Prompt, rules: Rules, top: Any = None) -> Plan:
     `top` is the request's own `cache_control`. Raises Refused where Anthropic answers 400: more than four
     breakpoints, a longer TTL after a shorter one, a last block that is marked otherwise.
     """
-    marks = {index: piece.mark or rules.ttl for index, piece in enumerate(prompt.pieces) if piece.mark is not None}
+    marks = {
+        index: piece.mark or rules.ttl
+        for index, piece in enumerate(prompt.pieces)
+        if piece.mark is not None
+    }
     if top:
         _automatic(prompt, marks, obj(top).get("ttl") or rules.ttl)
     if len(marks) > rules.marks:
-        raise Refused(400, f"A maximum of {rules.marks} blocks with cache_control may be provided. Found {len(marks)}.")
+        raise Refused(
+            400,
+            f"A maximum of {rules.marks} blocks with cache_control may be provided. Found {len(marks)}.",
+        )
     ordered = sorted(marks.items())
     if any(rules.seconds(a) < rules.seconds(b) for (_, a), (_, b) in pairwise(ordered)):
-        raise Refused(400, "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block")
+        raise Refused(
+            400, "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block"
+        )
     ends = prompt.ends
-    seen = {ends[back] for index in marks for back in range(max(0, index - rules.lookback + 1), index + 1)}
-    writes = [Write(ends[index], ttl, rules.seconds(ttl)) for index, ttl in ordered if ends[index] >= rules.minimum]
+    seen = {
+        ends[back]
+        for index in marks
+        for back in range(max(0, index - rules.lookback + 1), index + 1)
+    }
+    writes = [
+        Write(ends[index], ttl, rules.seconds(ttl))
+        for index, ttl in ordered
+        if ends[index] >= rules.minimum
+    ]
     return Plan(prompt, tuple(end for end in sorted(seen) if end >= rules.minimum), tuple(writes))
 
 
 def _automatic(prompt: Prompt, marks: dict[int, str], ttl: str) -> None:
     """Top-level `cache_control`: a breakpoint on the last block that may carry one."""
-    eligible = [index for index, piece in enumerate(prompt.pieces) if '"type":"thinking"' not in piece.text]
+    eligible = [
+        index for index, piece in enumerate(prompt.pieces) if '"type":"thinking"' not in piece.text
+    ]
     last = eligible[-1]
     if marks.get(last, ttl) != ttl:
         raise Refused(400, "the last block has a cache_control of another ttl than the request's")
@@ -122,7 +159,9 @@ def usage(outcome: Outcome, output: int, thought: int, **more: Any) -> JSON:
         "input_tokens": outcome.uncached,
         "cache_creation_input_tokens": outcome.write,
         "cache_read_input_tokens": outcome.read,
-        "cache_creation": {f"ephemeral_{ttl}_input_tokens": outcome.written.get(ttl, 0) for ttl in ("5m", "1h")},
+        "cache_creation": {
+            f"ephemeral_{ttl}_input_tokens": outcome.written.get(ttl, 0) for ttl in ("5m", "1h")
+        },
         "output_tokens": output,
         "output_tokens_details": {"thinking_tokens": thought},
         **more,
@@ -152,7 +191,8 @@ def diagnose(earlier: Print | None, now: Print) -> Mapping[str, Any] | None:
         "model_changed": now.model != earlier.model,
         "tools_changed": now.level(TOOLS) != earlier.level(TOOLS),
         "system_changed": now.level(SYSTEM) != earlier.level(SYSTEM),
-        "messages_changed": now.level(MESSAGES)[: len(earlier.level(MESSAGES))] != earlier.level(MESSAGES),
+        "messages_changed": now.level(MESSAGES)[: len(earlier.level(MESSAGES))]
+        != earlier.level(MESSAGES),
     }
     changed = next((name for name, differs in reasons.items() if differs), None)
     if changed:

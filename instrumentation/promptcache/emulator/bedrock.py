@@ -8,18 +8,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from . import anthropic, anthropic_cache, eventstream
-from .cache import MESSAGES, SYSTEM, TOOLS, Outcome, Piece, Prompt
-from .plain import JSON, compact, dump, obj, rows, text_of
-from .profiles import BEDROCK
-from .replies import Ask, Reply, reply
-from .wire import Answer, Host, Incoming, Refused, Route, unique
+from promptcache.emulator import anthropic, anthropic_cache, eventstream
+from promptcache.emulator.cache import MESSAGES, SYSTEM, TOOLS, Outcome, Piece, Prompt
+from promptcache.emulator.plain import JSON, compact, dump, obj, rows, text_of
+from promptcache.emulator.profiles import BEDROCK
+from promptcache.emulator.replies import Ask, Reply, reply
+from promptcache.emulator.wire import Answer, Host, Incoming, Refused, Route, unique
 
 _TYPES: Final = {
-    403: "AccessDeniedException", 404: "ResourceNotFoundException", 429: "ThrottlingException",
-    500: "InternalServerException", 503: "ServiceUnavailableException", 529: "ModelNotReadyException",
-}  # fmt: skip
-_BROKEN: Final[JSON] = {"throttlingException": {"message": "Too many requests, please wait before trying again."}}
+    403: "AccessDeniedException",
+    404: "ResourceNotFoundException",
+    429: "ThrottlingException",
+    500: "InternalServerException",
+    503: "ServiceUnavailableException",
+    529: "ModelNotReadyException",
+}
+_BROKEN: Final[JSON] = {
+    "throttlingException": {"message": "Too many requests, please wait before trying again."}
+}
 
 
 def refuse(refused: Refused) -> JSON:
@@ -44,15 +50,27 @@ def prompt(body: JSON, model: str) -> Prompt:
         for index, block in enumerate(rows(message.get("content"))):
             _add(pieces, block, MESSAGES, "" if index else f"{message.get('role')}\n")
     more = obj(body.get("additionalModelRequestFields"))
-    images = any("image" in block for message in rows(body.get("messages")) for block in rows(message.get("content")))
-    messages = compact([config.get("toolChoice"), more.get("thinking"), more.get("output_config"), images])
+    images = any(
+        "image" in block
+        for message in rows(body.get("messages"))
+        for block in rows(message.get("content"))
+    )
+    messages = compact(
+        [config.get("toolChoice"), more.get("thinking"), more.get("output_config"), images]
+    )
     return Prompt(tuple(pieces), (model, "", messages))
 
 
 def _add(pieces: list[Piece], block: JSON, level: int, head: str) -> None:
     if "cachePoint" not in block:
         weight = 1500 if {"image", "document", "video"} & block.keys() else None
-        pieces.append(Piece(head + (str(block["text"]) if "text" in block else compact(block)), level, weight=weight))
+        pieces.append(
+            Piece(
+                head + (str(block["text"]) if "text" in block else compact(block)),
+                level,
+                weight=weight,
+            )
+        )
     elif not pieces:
         raise Refused(400, "a cachePoint must follow the content that it caches")
     else:
@@ -79,15 +97,25 @@ def _ask(incoming: Incoming) -> Ask:
     return Ask(
         last=text_of(blocks),
         tools={spec["name"]: obj(spec.get("inputSchema")).get("json") for spec in specs},
-        choice=str(obj(choice.get("tool")).get("name") or ("required" if "any" in choice else "auto")),
+        choice=str(
+            obj(choice.get("tool")).get("name") or ("required" if "any" in choice else "auto")
+        ),
         answered=any("toolResult" in block for block in blocks),
         words=int(incoming.headers.get("x-emulator-words", 8)),
     )
 
 
 def _content(said: Reply) -> list[JSON]:
-    calls = [{"toolUse": {"toolUseId": unique("tooluse_", 22), "name": call.name, "input": call.arguments}}
-             for call in said.calls]  # fmt: skip
+    calls = [
+        {
+            "toolUse": {
+                "toolUseId": unique("tooluse_", 22),
+                "name": call.name,
+                "input": call.arguments,
+            }
+        }
+        for call in said.calls
+    ]
     return [*([{"text": said.text}] if said.text else []), *calls]
 
 
@@ -105,7 +133,9 @@ def _usage(outcome: Outcome, output: int) -> JSON:
         "totalTokens": outcome.input + output,
         "cacheReadInputTokens": outcome.read,
         "cacheWriteInputTokens": outcome.write,
-        "cacheDetails": [{"ttl": ttl, "inputTokens": count} for ttl, count in outcome.written.items() if count],
+        "cacheDetails": [
+            {"ttl": ttl, "inputTokens": count} for ttl, count in outcome.written.items() if count
+        ],
     }
 
 
@@ -120,7 +150,11 @@ def converse(host: Host, incoming: Incoming) -> Answer:
     """`POST /model/{id}/converse`."""
     said, outcome, output, commit = _answer(host, incoming)
     message = {"role": "assistant", "content": _content(said)}
-    whole = {"output": {"message": message}, "stopReason": _stop(incoming, said), "metrics": {"latencyMs": 12}}
+    whole = {
+        "output": {"message": message},
+        "stopReason": _stop(incoming, said),
+        "metrics": {"latencyMs": 12},
+    }
     return Answer(whole | {"usage": _usage(outcome, output)}, commit=commit)
 
 
@@ -132,7 +166,13 @@ def converse_stream(host: Host, incoming: Incoming) -> Answer:
 
 
 def _binary(events: list[Any], commit: Callable[[], None]) -> Answer:
-    return Answer(events=events, frame=eventstream.frame, media=eventstream.MEDIA, commit=commit, breaks=_BROKEN)
+    return Answer(
+        events=events,
+        frame=eventstream.frame,
+        media=eventstream.MEDIA,
+        commit=commit,
+        breaks=_BROKEN,
+    )
 
 
 def _events(said: Reply, stop: str, usage: JSON) -> Iterator[JSON]:
@@ -142,7 +182,12 @@ def _events(said: Reply, stop: str, usage: JSON) -> Iterator[JSON]:
         if "toolUse" in block:
             begun = {key: block["toolUse"][key] for key in ("toolUseId", "name")}
             yield {"contentBlockStart": {"start": {"toolUse": begun}} | at}
-            yield {"contentBlockDelta": {"delta": {"toolUse": {"input": compact(block["toolUse"]["input"])}}} | at}
+            yield {
+                "contentBlockDelta": {
+                    "delta": {"toolUse": {"input": compact(block["toolUse"]["input"])}}
+                }
+                | at
+            }
         for word in Reply(block.get("text", "")).chunks:
             yield {"contentBlockDelta": {"delta": {"text": word}} | at}
         yield {"contentBlockStop": at}
@@ -157,7 +202,10 @@ def invoke(host: Host, incoming: Incoming) -> Answer:
         return Answer(_plain(message, incoming), commit=commit)
     said, outcome, output, commit = _answer(host, incoming)
     message = {"output": {"message": {"role": "assistant", "content": _content(said)}}}
-    return Answer(message | {"stopReason": _stop(incoming, said), "usage": _nova_usage(outcome, output)}, commit=commit)
+    return Answer(
+        message | {"stopReason": _stop(incoming, said), "usage": _nova_usage(outcome, output)},
+        commit=commit,
+    )
 
 
 def invoke_stream(host: Host, incoming: Incoming) -> Answer:
@@ -174,7 +222,9 @@ def invoke_stream(host: Host, incoming: Incoming) -> Answer:
 
 def _chunk(event: JSON) -> bytes:
     """A `chunk`; a fault's exception goes out as itself."""
-    return eventstream.frame(event if event == _BROKEN else {"chunk": {"bytes": b64encode(dump(event)).decode()}})
+    return eventstream.frame(
+        event if event == _BROKEN else {"chunk": {"bytes": b64encode(dump(event)).decode()}}
+    )
 
 
 def _plain(message: JSON, incoming: Incoming) -> JSON:

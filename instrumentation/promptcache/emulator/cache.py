@@ -15,8 +15,8 @@ from itertools import accumulate
 from types import MappingProxyType
 from typing import Final
 
-from . import tokens
-from .profiles import Rules
+from promptcache.emulator import tokens
+from promptcache.emulator.profiles import Rules
 
 TOOLS, SYSTEM, MESSAGES = 0, 1, 2
 _LIMIT: Final = 1 << 20
@@ -45,7 +45,9 @@ class Piece:
         """The text of the first `token` tokens. A weighted piece is whole from its first token on."""
         if token <= 0:
             return ""
-        return self.text if self.weight is not None else self.text[: tokens.ends(self.text)[token - 1]]
+        return (
+            self.text if self.weight is not None else self.text[: tokens.ends(self.text)[token - 1]]
+        )
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,9 @@ def stepped(prompt: Prompt, rules: Rules) -> Plan:
     first = -(-rules.minimum // rules.step) * rules.step
     cuts = tuple(range(first, prompt.total + 1, rules.step))
     seconds, age = rules.seconds(rules.ttl), rules.age * rules.stretch
-    return Plan(prompt, cuts, tuple(Write(cut, rules.ttl, seconds, age) for cut in cuts), bills=False)
+    return Plan(
+        prompt, cuts, tuple(Write(cut, rules.ttl, seconds, age) for cut in cuts), bills=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +166,9 @@ class Cache:
     def fork(self) -> Cache:
         """An independent copy, to ask what would have happened had another request been sent."""
         twin = Cache(self._clock)
-        twin._entries = {key: _Entry(e.seconds, e.dies, e.expires) for key, e in self._entries.items()}
+        twin._entries = {
+            key: _Entry(e.seconds, e.dies, e.expires) for key, e in self._entries.items()
+        }
         twin._ever = set(self._ever)
         return twin
 
@@ -174,13 +180,19 @@ class Cache:
         """What the request reads and will write, and the function that makes its entries (at its first byte out)."""
         now = self._clock()
         keys = dict(self._keys(tenant, plan))
-        found = {at: entry for at in plan.reads if (entry := self._entries.get(keys[at])) and entry.expires > now}
+        found = {
+            at: entry
+            for at in plan.reads
+            if (entry := self._entries.get(keys[at])) and entry.expires > now
+        }
         for entry in found.values():
             entry.use(now)
         read = max(found, default=0)
         written = dict(_billed(plan, read)) if plan.bills else {}
         known = max((at for at in plan.reads if keys[at][2] in self._ever), default=0)
-        return Outcome(plan.prompt.total, read, MappingProxyType(written), known), lambda: self._write(plan, keys)
+        return Outcome(
+            plan.prompt.total, read, MappingProxyType(written), known
+        ), lambda: self._write(plan, keys)
 
     def _keys(self, tenant: str, plan: Plan) -> Iterator[tuple[int, _Key]]:
         cuts = {*plan.reads, *(write.at for write in plan.writes)}
@@ -195,10 +207,14 @@ class Cache:
             if alive and alive.expires > now:
                 alive.use(now)
                 continue
-            self._entries[key] = _Entry(write.seconds, now + write.age, now + min(write.seconds, write.age))
+            self._entries[key] = _Entry(
+                write.seconds, now + write.age, now + min(write.seconds, write.age)
+            )
             self._ever.add(key[2])
         if len(self._entries) > _LIMIT:
-            alive_keys = [key for key, entry in self._entries.items() if entry.expires > now][-_LIMIT // 2 :]
+            alive_keys = [key for key, entry in self._entries.items() if entry.expires > now][
+                -_LIMIT // 2 :
+            ]
             self._entries = {key: self._entries[key] for key in alive_keys}
             self._ever = {digest for _, _, digest in alive_keys}
 

@@ -11,12 +11,20 @@ _MISSING: Final = 'the emulator needs its extra: pip install "promptcache[emulat
 
 
 def emulate(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8089,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8089,
     host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
-    beyond_loopback: Annotated[bool, typer.Option("--beyond-loopback", help="Allow an address others reach.")] = False,
+    beyond_loopback: Annotated[
+        bool, typer.Option("--beyond-loopback", help="Allow an address others reach.")
+    ] = False,
     latency: Annotated[float, typer.Option(min=0.0, help="Seconds to the first chunk.")] = 0.002,
     rules: Annotated[
-        str, typer.Option(envvar="PROMPTCACHE_EMULATOR_RULES", help="Override profiles: minimum=2048,implicit=latest")
+        str,
+        typer.Option(
+            envvar="PROMPTCACHE_EMULATOR_RULES",
+            help="Override profiles: minimum=2048,implicit=latest",
+        ),
     ] = "",
 ) -> None:
     """Speak the providers' APIs on loopback, with their caches and a clock that tests can move.
@@ -27,13 +35,15 @@ def emulate(
     x-emulator-usage (deepseek, moonshot, openrouter, xai, groq, vllm) and x-emulator-words.
     """
     try:
-        from . import server  # starlette and uvicorn are an extra
+        from promptcache.emulator import server  # starlette and uvicorn are an extra
     except ModuleNotFoundError as error:
         raise typer.BadParameter(f"{_MISSING} (no module named {error.name})") from error
-    from .engine import Emulator
+    from promptcache.emulator.engine import Emulator
 
     if not (_loopback(host) or beyond_loopback):
-        raise typer.BadParameter(f"{host} is not loopback; pass --beyond-loopback to serve it to others")
+        raise typer.BadParameter(
+            f"{host} is not loopback; pass --beyond-loopback to serve it to others"
+        )
     try:
         emulator, sock = Emulator(rules=rules), server.listen(host, port)
     except (ValueError, OSError) as error:

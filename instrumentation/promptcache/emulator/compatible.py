@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from .cache import Outcome
-from .plain import JSON
-from .wire import Incoming
+from promptcache.emulator.cache import Outcome
+from promptcache.emulator.plain import JSON
+from promptcache.emulator.wire import Incoming
 
 _P_IN, _P_OUT = 1e-6, 4e-6
 
@@ -27,12 +27,19 @@ def _cached(usage: JSON, outcome: Outcome) -> JSON:
 
 
 def _deepseek(usage: JSON, outcome: Outcome) -> JSON:
-    hit = {"prompt_cache_hit_tokens": outcome.read, "prompt_cache_miss_tokens": outcome.input - outcome.read}
+    hit = {
+        "prompt_cache_hit_tokens": outcome.read,
+        "prompt_cache_miss_tokens": outcome.input - outcome.read,
+    }
     return _cached(usage, outcome) | hit
 
 
 def _openrouter(usage: JSON, outcome: Outcome) -> JSON:
-    details = {"cached_tokens": outcome.read, "cache_write_tokens": outcome.write, "audio_tokens": 0}
+    details = {
+        "cached_tokens": outcome.read,
+        "cache_write_tokens": outcome.write,
+        "audio_tokens": 0,
+    }
     cost = _cost(usage, outcome)
     return _bare(usage) | {
         "prompt_tokens_details": details,

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Final
 
-from . import profiles
-from .cache import Cache, Outcome, Plan
-from .faults import NONE, Fault, Faults, malform
-from .plain import JSON, is_object
-from .profiles import Rules
-from .routes import ROUTES
-from .wire import Answer, Incoming, Refused, Route
+from promptcache.emulator import profiles
+from promptcache.emulator.cache import Cache, Outcome, Plan
+from promptcache.emulator.faults import NONE, Fault, Faults, malform
+from promptcache.emulator.plain import JSON, is_object
+from promptcache.emulator.profiles import Rules
+from promptcache.emulator.routes import ROUTES
+from promptcache.emulator.wire import Answer, Incoming, Refused, Route
 
 _KEPT: Final = 4096
 USAGE: Final = frozenset({"usage", "usageMetadata", "amazon-bedrock-invocationMetrics"})
@@ -51,12 +51,22 @@ class Record:
     def summary(self) -> JSON:
         """The record as JSON, without the prompt, and with a digest for the credential."""
         who = blake2b(self.tenant.encode(), digest_size=4).hexdigest()
-        shown = {"at": self.at, "path": self.path, "model": self.model, "tenant": who, "output": self.output}
+        shown = {
+            "at": self.at,
+            "path": self.path,
+            "model": self.model,
+            "tenant": who,
+            "output": self.output,
+        }
         usage = self.outcome
         return shown | {
-            "input": usage.input, "read": usage.read, "write": usage.write, "written": dict(usage.written),
-            "uncached": usage.uncached, "reusable": usage.reusable,
-        }  # fmt: skip
+            "input": usage.input,
+            "read": usage.read,
+            "write": usage.write,
+            "written": dict(usage.written),
+            "uncached": usage.uncached,
+            "reusable": usage.reusable,
+        }
 
 
 class Emulator:
@@ -102,32 +112,54 @@ class Emulator:
         own = profiles.overrides(incoming.headers.get("x-emulator-rules", ""))
         return profiles.rules(table, model, self.clock(), self.overrides | own)
 
-    def settle(self, incoming: Incoming, model: str, plan: Plan, output: int) -> tuple[Outcome, Callable[[], None]]:
+    def settle(
+        self, incoming: Incoming, model: str, plan: Plan, output: int
+    ) -> tuple[Outcome, Callable[[], None]]:
         """Asks the cache, keeps the record. Returns what was read and written, and the commit of what is written."""
         outcome, commit = self.cache.look(incoming.tenant, plan)
         self.note(incoming, model, plan, output, outcome)
         return outcome, commit
 
-    def note(self, incoming: Incoming, model: str, plan: Plan, output: int, outcome: Outcome) -> None:
+    def note(
+        self, incoming: Incoming, model: str, plan: Plan, output: int, outcome: Outcome
+    ) -> None:
         """Keeps the record of a request that did not ask the cache: what it names is there."""
-        self.ledger.append(Record(self.clock(), incoming.path, model, incoming.tenant, outcome, output, plan))
-        counts = {"input": outcome.input, "read": outcome.read, "write": outcome.write, "uncached": outcome.uncached}
+        self.ledger.append(
+            Record(self.clock(), incoming.path, model, incoming.tenant, outcome, output, plan)
+        )
+        counts = {
+            "input": outcome.input,
+            "read": outcome.read,
+            "write": outcome.write,
+            "uncached": outcome.uncached,
+        }
         self.totals.update(counts, settled=1, output=output)
 
     def handle(
-        self, method: str, path: str, raw: bytes, headers: Mapping[str, str], query: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        raw: bytes,
+        headers: Mapping[str, str],
+        query: Mapping[str, str],
     ) -> tuple[Answer, Incoming]:
         """Answers one request. `headers` have lower-case names. Never raises on a request that a provider refuses."""
         self.paths[f"{method} {path}"] += 1
         incoming = Incoming(method, path, {}, headers, query, tenant(headers, query), NONE)
         route, params = _route(method, path)
         if route is None:
-            return Answer({"error": {"message": f"no such path: {method} {path}"}}, status=404), incoming
+            return Answer(
+                {"error": {"message": f"no such path: {method} {path}"}}, status=404
+            ), incoming
         try:
-            incoming = replace(incoming, fault=self._fault(path, headers, raw), params=params, body=_body(raw))
+            incoming = replace(
+                incoming, fault=self._fault(path, headers, raw), params=params, body=_body(raw)
+            )
             return _disturb(self._answer(route, incoming), incoming), incoming
         except Refused as refused:
-            return Answer(route.refuse(refused), status=refused.status, headers=_retry(refused.status)), incoming
+            return Answer(
+                route.refuse(refused), status=refused.status, headers=_retry(refused.status)
+            ), incoming
 
     def _fault(self, path: str, headers: Mapping[str, str], raw: bytes) -> Fault:
         try:
@@ -144,15 +176,24 @@ class Emulator:
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
             raise Refused(400, f"malformed request: {error!r}") from error
 
-    def post(self, path: str, body: JSON, key: str = "key", headers: Mapping[str, str] | None = None) -> Any:
+    def post(
+        self, path: str, body: JSON, key: str = "key", headers: Mapping[str, str] | None = None
+    ) -> Any:
         """In-process: the JSON of the answer, or the list of its stream's events. Cache entries are made at once."""
-        sent = {"authorization": f"Bearer {key}"} | {name.lower(): text for name, text in (headers or {}).items()}
+        sent = {"authorization": f"Bearer {key}"} | {
+            name.lower(): text for name, text in (headers or {}).items()
+        }
         answer, _ = self.handle("POST", path, json.dumps(body).encode(), sent, {})
         answer.commit()
         return answer.body if answer.events is None else answer.events
 
 
-_KINDS: Final = {429: "rate_limit_error", 500: "server_error", 503: "overloaded_error", 529: "overloaded_error"}
+_KINDS: Final = {
+    429: "rate_limit_error",
+    500: "server_error",
+    503: "overloaded_error",
+    529: "overloaded_error",
+}
 
 
 def tenant(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
@@ -200,4 +241,9 @@ def summary(emulator: Emulator) -> JSON:
     last = [record.summary() for record in list(emulator.ledger)[-100:]]
     names = ("settled", "input", "read", "write", "uncached", "output")
     totals = {name: emulator.totals[name] for name in names}
-    return {"requests": emulator.paths.total(), "paths": dict(emulator.paths), "totals": totals, "last": last}
+    return {
+        "requests": emulator.paths.total(),
+        "paths": dict(emulator.paths),
+        "totals": totals,
+        "last": last,
+    }

@@ -6,7 +6,7 @@ import struct
 from typing import Final
 from zlib import crc32
 
-from .plain import JSON, dump
+from promptcache.emulator.plain import JSON, dump
 
 MEDIA: Final = "application/vnd.amazon.eventstream"
 _STRING: Final = 7
@@ -25,4 +25,9 @@ def frame(event: JSON) -> bytes:
 
 
 def _header(name: str, value: str) -> bytes:
-    return struct.pack("!B", len(name)) + name.encode() + struct.pack("!BH", _STRING, len(value)) + value.encode()
+    return (
+        struct.pack("!B", len(name))
+        + name.encode()
+        + struct.pack("!BH", _STRING, len(value))
+        + value.encode()
+    )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from .plain import is_array, is_object
+from promptcache.emulator.plain import is_array, is_object
 
 KINDS: Final = ("slow", "drop", "reset", "malformed-usage", "error-event", "failed", "incomplete")
 _ONE: Final = re.compile(r"(?P<kind>[a-z-]+|\d{3})(=(?P<value>[\w.+-]+?))?(x(?P<times>\d+))?")

@@ -8,16 +8,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from .cache import SYSTEM, Outcome, Piece, Plan, Prompt, stepped
-from .plain import JSON, compact, obj, rows, text_of
-from .profiles import GEMINI, VERTEX, Rules
-from .replies import Ask, Reply, reply
-from .wire import Answer, Host, Incoming, Refused, Route, sse, unique
+from promptcache.emulator.cache import SYSTEM, Outcome, Piece, Plan, Prompt, stepped
+from promptcache.emulator.plain import JSON, compact, obj, rows, text_of
+from promptcache.emulator.profiles import GEMINI, VERTEX, Rules
+from promptcache.emulator.replies import Ask, Reply, reply
+from promptcache.emulator.wire import Answer, Host, Incoming, Refused, Route, sse, unique
 
 _STATUS: Final = {
-    400: "INVALID_ARGUMENT", 401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED", 404: "NOT_FOUND",
-    429: "RESOURCE_EXHAUSTED", 500: "INTERNAL", 503: "UNAVAILABLE", 529: "UNAVAILABLE",
-}  # fmt: skip
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+    529: "UNAVAILABLE",
+}
 
 
 def refuse(refused: Refused) -> JSON:
@@ -57,7 +63,9 @@ def pieces(body: JSON) -> list[Piece]:
 
 def _piece(part: JSON, level: int, head: str) -> Piece:
     heavy = 258 if {"inlineData", "fileData"} & part.keys() else None
-    return Piece(f"{head}\n{part['text']}" if "text" in part else head + compact(part), level, weight=heavy)
+    return Piece(
+        f"{head}\n{part['text']}" if "text" in part else head + compact(part), level, weight=heavy
+    )
 
 
 def settle(
@@ -67,10 +75,13 @@ def settle(
     rules = rules_of(host, incoming, model)
     name = incoming.body.get("cachedContent") or incoming.body.get("cached_content")
     if not name:
-        return host.settle(incoming, model, stepped(Prompt(tuple(own), (model, "", "")), rules), output)
+        return host.settle(
+            incoming, model, stepped(Prompt(tuple(own), (model, "", "")), rules), output
+        )
     if any(piece.level == SYSTEM for piece in own):
         raise Refused(
-            400, "CachedContent can not be used with GenerateContent request setting system_instruction or tools"
+            400,
+            "CachedContent can not be used with GenerateContent request setting system_instruction or tools",
         )
     held = lookup(host, incoming, str(name))
     prompt = Prompt((*held.pieces, *own), (model, "", ""))
@@ -97,25 +108,37 @@ def generate(host: Host, incoming: Incoming) -> Answer:
     thought = _thought(incoming, model)
     outcome, commit = settle(host, incoming, model, pieces(incoming.body), said.tokens + thought)
     frame = {"modelVersion": model, "responseId": unique("r", 22)}
-    finish = "MAX_TOKENS" if incoming.fault.incomplete else "SAFETY" if incoming.fault.failed else "STOP"
+    finish = (
+        "MAX_TOKENS" if incoming.fault.incomplete else "SAFETY" if incoming.fault.failed else "STOP"
+    )
     if incoming.path.endswith(":generateContent"):
         parts = [*_calls(said), *([{"text": said.text}] if said.text else [])]
         usage = _usage(incoming, outcome, said.tokens, thought)
-        return Answer(frame | {"candidates": [_candidate(parts, finish)], "usageMetadata": usage}, commit=commit)
+        return Answer(
+            frame | {"candidates": [_candidate(parts, finish)], "usageMetadata": usage},
+            commit=commit,
+        )
     events = [frame | event for event in _stream(incoming, said, outcome, thought, finish)]
     breaks = refuse(Refused(503, "The model is overloaded."))
-    return Answer(events=list[Any](events), frame=sse, media="text/event-stream", commit=commit, breaks=breaks)
+    return Answer(
+        events=list[Any](events), frame=sse, media="text/event-stream", commit=commit, breaks=breaks
+    )
 
 
 def _ask(incoming: Incoming) -> Ask:
     body = incoming.body
     last = rows(body.get("contents"))[-1]
-    declared = [item for tool in rows(body.get("tools")) for item in rows(tool.get("functionDeclarations"))]
+    declared = [
+        item for tool in rows(body.get("tools")) for item in rows(tool.get("functionDeclarations"))
+    ]
     calling = obj(obj(body.get("toolConfig")).get("functionCallingConfig"))
     config = obj(body.get("generationConfig"))
     return Ask(
         last=text_of(last.get("parts")),
-        tools={item["name"]: next((item[key] for key in _SCHEMAS if item.get(key)), None) for item in declared},
+        tools={
+            item["name"]: next((item[key] for key in _SCHEMAS if item.get(key)), None)
+            for item in declared
+        },
         choice={"ANY": "required", "NONE": "none"}.get(str(calling.get("mode")), "auto"),
         answered=any("functionResponse" in part for part in rows(last.get("parts"))),
         schema=config.get("responseSchema") or config.get("responseJsonSchema"),
@@ -128,7 +151,11 @@ _SCHEMAS: Final = ("parameters", "parametersJsonSchema", "parameters_json_schema
 
 def _thought(incoming: Incoming, model: str) -> int:
     thinking = obj(obj(incoming.body.get("generationConfig")).get("thinkingConfig"))
-    return 0 if thinking.get("thinkingBudget") == 0 or not re.match(r"gemini-(2\.5|[3-9])", model) else 16
+    return (
+        0
+        if thinking.get("thinkingBudget") == 0 or not re.match(r"gemini-(2\.5|[3-9])", model)
+        else 16
+    )
 
 
 def _calls(said: Reply) -> Iterator[JSON]:
@@ -151,12 +178,16 @@ def _usage(incoming: Incoming, outcome: Outcome, said: int, thought: int) -> JSO
         "thoughtsTokenCount": thought,
     }
     split = {"promptTokensDetails": outcome.input, "cacheTokensDetails": outcome.read}
-    details = {name: [{"modality": "TEXT", "tokenCount": count}] for name, count in split.items() if count}
+    details = {
+        name: [{"modality": "TEXT", "tokenCount": count}] for name, count in split.items() if count
+    }
     traffic = {"trafficType": "ON_DEMAND"} if is_vertex(incoming) else {}
     return {name: count for name, count in counts.items() if count} | details | traffic
 
 
-def _stream(incoming: Incoming, said: Reply, outcome: Outcome, thought: int, finish: str) -> Iterator[JSON]:
+def _stream(
+    incoming: Incoming, said: Reply, outcome: Outcome, thought: int, finish: str
+) -> Iterator[JSON]:
     """Every chunk carries the usage so far; the last one has it all, and the finish reason."""
     parts = [*_calls(said), *({"text": word} for word in said.chunks)]
     for index, part in enumerate(parts, 1):
@@ -178,7 +209,10 @@ def create_cache(host: Host, incoming: Incoming) -> Answer:
     kept = tuple(pieces(body))
     total, least = Prompt(kept).total, rules_of(host, incoming, model).minimum
     if total < least:
-        raise Refused(400, f"Cached content is too small. total_token_count={total}, min_total_token_count={least}")
+        raise Refused(
+            400,
+            f"Cached content is too small. total_token_count={total}, min_total_token_count={least}",
+        )
     name = f"{incoming.path.partition('/')[2].partition('/')[2]}/{unique('', 20)}"
     now = _stamp(host.clock())
     resource: JSON = {"name": name, "model": body["model"], "createTime": now, "updateTime": now}
@@ -212,9 +246,15 @@ def get_cache(host: Host, incoming: Incoming) -> Answer:
 
 def list_caches(host: Host, incoming: Incoming) -> Answer:
     """`GET cachedContents`: those of this credential that live."""
-    mine = [held for held in host.named.values() if isinstance(held, Named) and held.tenant == incoming.tenant]
+    mine = [
+        held
+        for held in host.named.values()
+        if isinstance(held, Named) and held.tenant == incoming.tenant
+    ]
     alive = [held for held in mine if held.expires > host.clock()]
-    return Answer({"cachedContents": [held.resource | {"expireTime": _stamp(held.expires)} for held in alive]})
+    return Answer(
+        {"cachedContents": [held.resource | {"expireTime": _stamp(held.expires)} for held in alive]}
+    )
 
 
 def delete_cache(host: Host, incoming: Incoming) -> Answer:

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from .cache import MESSAGES, SYSTEM, Outcome, Piece
-from .gemini import refuse, settle
-from .plain import JSON, compact, dump, is_array, obj, rows, text_of
-from .replies import Ask, Reply, reply
-from .wire import Answer, Host, Incoming, Refused, Route, unique
+from promptcache.emulator.cache import MESSAGES, SYSTEM, Outcome, Piece
+from promptcache.emulator.gemini import refuse, settle
+from promptcache.emulator.plain import JSON, compact, dump, is_array, obj, rows, text_of
+from promptcache.emulator.replies import Ask, Reply, reply
+from promptcache.emulator.wire import Answer, Host, Incoming, Refused, Route, unique
 
 
 def create(host: Host, incoming: Incoming) -> Answer:
@@ -20,7 +20,11 @@ def create(host: Host, incoming: Incoming) -> Answer:
     if not model or not body.get("input"):
         raise Refused(400, "model and input are required")
     steps = _steps(host, body)
-    own = [Piece(f"system\n{body['system_instruction']}", SYSTEM)] if body.get("system_instruction") else []
+    own = (
+        [Piece(f"system\n{body['system_instruction']}", SYSTEM)]
+        if body.get("system_instruction")
+        else []
+    )
     own += [Piece(compact(tool), SYSTEM) for tool in rows(body.get("tools"))]
     own += [Piece(compact(step), MESSAGES) for step in steps]
     said = reply(_ask(incoming, steps))
@@ -29,17 +33,26 @@ def create(host: Host, incoming: Incoming) -> Answer:
     host.keep(str(interaction["id"]), (steps, interaction))
     if not body.get("stream"):
         return Answer(interaction, commit=commit)
-    breaks = {"event_type": "error", "error": {"code": "unavailable", "message": "The model is overloaded."}}
+    breaks = {
+        "event_type": "error",
+        "error": {"code": "unavailable", "message": "The model is overloaded."},
+    }
     events = list[Any](_events(interaction))
-    return Answer(events=events, frame=_sse, media="text/event-stream", commit=commit, breaks=breaks)
+    return Answer(
+        events=events, frame=_sse, media="text/event-stream", commit=commit, breaks=breaks
+    )
 
 
 def _steps(host: Host, body: JSON) -> list[JSON]:
     """The whole input: what the server holds of earlier interactions, then what the request brings."""
     given = body["input"]
     brought = rows(given) if is_array(given) else [{"type": "text", "text": str(given)}]
-    steps = [item if item.get("content") or "result" in item else {"type": "user_input", "content": [item]}
-             for item in brought]  # fmt: skip
+    steps = [
+        item
+        if item.get("content") or "result" in item
+        else {"type": "user_input", "content": [item]}
+        for item in brought
+    ]
     if not (parent := body.get("previous_interaction_id")):
         return steps
     held: tuple[list[JSON], JSON] | None = host.kept(str(parent))
@@ -53,7 +66,11 @@ def _ask(incoming: Incoming, steps: list[JSON]) -> Ask:
     form = obj(body.get("response_format"))
     return Ask(
         last=text_of(steps[-1].get("content")),
-        tools={tool["name"]: tool.get("parameters") or {} for tool in rows(body.get("tools")) if "name" in tool},
+        tools={
+            tool["name"]: tool.get("parameters") or {}
+            for tool in rows(body.get("tools"))
+            if "name" in tool
+        },
         answered=steps[-1].get("type") == "function_result",
         schema=form.get("schema"),
         words=int(incoming.headers.get("x-emulator-words", 8)),
@@ -63,8 +80,15 @@ def _ask(incoming: Incoming, steps: list[JSON]) -> Ask:
 def _interaction(host: Host, incoming: Incoming, model: str, said: Reply, outcome: Outcome) -> JSON:
     fault = incoming.fault
     now = datetime.fromtimestamp(host.clock(), UTC).isoformat().replace("+00:00", "Z")
-    steps: list[JSON] = [{"type": "function_call", "id": unique("fc_"), "name": call.name, "arguments": call.arguments}
-                         for call in said.calls]  # fmt: skip
+    steps: list[JSON] = [
+        {
+            "type": "function_call",
+            "id": unique("fc_"),
+            "name": call.name,
+            "arguments": call.arguments,
+        }
+        for call in said.calls
+    ]
     if said.text:
         steps.append({"type": "model_output", "content": [{"type": "text", "text": said.text}]})
     status = "failed" if fault.failed else "incomplete" if fault.incomplete else "completed"
@@ -101,7 +125,11 @@ def _events(interaction: JSON) -> Iterator[JSON]:
         empty: JSON = {"content": []} if "content" in step else {}
         yield {"event_type": "step.start", "index": index, "step": step | empty}
         for word in Reply(text_of(step.get("content"))).chunks:
-            yield {"event_type": "step.delta", "index": index, "delta": {"type": "text", "text": word}}
+            yield {
+                "event_type": "step.delta",
+                "index": index,
+                "delta": {"type": "text", "text": word},
+            }
         yield {"event_type": "step.stop", "index": index}
     yield {"event_type": "interaction.completed", "interaction": interaction}
 

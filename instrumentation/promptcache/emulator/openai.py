@@ -7,11 +7,21 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
-from . import tokens
-from .cache import MESSAGES, SYSTEM, TOOLS, Outcome, Piece, Plan, Prompt, Write, stepped
-from .plain import JSON, compact, is_array, obj, rows
-from .profiles import OPENAI, Rules
-from .wire import Host, Incoming, Refused
+from promptcache.emulator import tokens
+from promptcache.emulator.cache import (
+    MESSAGES,
+    SYSTEM,
+    TOOLS,
+    Outcome,
+    Piece,
+    Plan,
+    Prompt,
+    Write,
+    stepped,
+)
+from promptcache.emulator.plain import JSON, compact, is_array, obj, rows
+from promptcache.emulator.profiles import OPENAI, Rules
+from promptcache.emulator.wire import Host, Incoming, Refused
 
 MARK: Final = "prompt_cache_breakpoint"
 _HEAVY: Final = ("image_url", "input_image", "input_audio", "file", "input_file")
@@ -127,7 +137,9 @@ def _part(part: JSON) -> tuple[str, int | None]:
     kind = str(part.get("type"))
     if kind in _HEAVY:
         detail = part.get("detail") or obj(part.get("image_url")).get("detail")
-        return compact({key: value for key, value in part.items() if key != MARK}), 85 if detail == "low" else 765
+        return compact(
+            {key: value for key, value in part.items() if key != MARK}
+        ), 85 if detail == "low" else 765
     return str(part.get("text", part.get("refusal", ""))), None
 
 
@@ -148,15 +160,24 @@ def _breakpoints(prompt: Prompt, rules: Rules, body: JSON) -> Plan:
     """GPT-5.6 and later: explicit breakpoints, and in implicit mode those that the provider sets by itself."""
     options = obj(body.get("prompt_cache_options"))
     default = str(options.get("ttl") or rules.ttl)
-    marked = {end: piece.mark or default for piece, end in zip(prompt.pieces, prompt.ends, strict=True)
-              if piece.mark is not None}  # fmt: skip
+    marked = {
+        end: piece.mark or default
+        for piece, end in zip(prompt.pieces, prompt.ends, strict=True)
+        if piece.mark is not None
+    }
     own: tuple[int, ...] = ()
     reads = set(list(marked)[:2]) | set(list(marked)[-rules.lookback :])
     if options.get("mode", "implicit") == "implicit":
         own, earlier = _implicit(prompt, rules)
         reads |= {*own, *earlier}
-    chosen = dict(list(marked.items())[-(rules.marks - bool(own)) :]) | {cut: marked.get(cut, default) for cut in own}
-    writes = [Write(cut, ttl, rules.seconds(ttl)) for cut, ttl in sorted(chosen.items()) if cut >= rules.minimum]
+    chosen = dict(list(marked.items())[-(rules.marks - bool(own)) :]) | {
+        cut: marked.get(cut, default) for cut in own
+    }
+    writes = [
+        Write(cut, ttl, rules.seconds(ttl))
+        for cut, ttl in sorted(chosen.items())
+        if cut >= rules.minimum
+    ]
     return Plan(prompt, tuple(cut for cut in reads if cut >= rules.minimum), tuple(writes))
 
 
@@ -210,7 +231,9 @@ def responses_usage(outcome: Outcome, rules: Rules, output: int, thought: int) -
 
 def refuse(refused: Refused) -> JSON:
     """The body of an HTTP error."""
-    return {"error": {"message": refused.message, "type": refused.kind, "param": None, "code": None}}
+    return {
+        "error": {"message": refused.message, "type": refused.kind, "param": None, "code": None}
+    }
 
 
 def spoken(reply_tokens: int, thought: int) -> int:

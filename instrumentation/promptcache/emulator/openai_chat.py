@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from . import compatible, openai
-from .plain import JSON, obj, rows, text_of
-from .replies import Ask, Reply, reply
-from .wire import Answer, Host, Incoming, Refused, Route, sse, unique
+from promptcache.emulator import compatible, openai
+from promptcache.emulator.plain import JSON, obj, rows, text_of
+from promptcache.emulator.replies import Ask, Reply, reply
+from promptcache.emulator.wire import Answer, Host, Incoming, Refused, Route, sse, unique
 
 _FINGERPRINT: Final = "fp_50cad350e4"
 
@@ -40,19 +40,39 @@ def complete(host: Host, incoming: Incoming) -> Answer:
     if body.get("stream"):
         wanted = obj(body.get("stream_options")).get("include_usage")
         events = list(
-            _chunks(frame | {"object": "chat.completion.chunk"}, said, finish, choices, usage if wanted else None)
+            _chunks(
+                frame | {"object": "chat.completion.chunk"},
+                said,
+                finish,
+                choices,
+                usage if wanted else None,
+            )
         )
         compatible.unasked(incoming, events, usage)
-        broken = {"error": {"message": "The server had an error", "type": "server_error", "param": None, "code": None}}
-        return Answer(events=events, frame=sse, media="text/event-stream", commit=commit, breaks=broken)
+        broken = {
+            "error": {
+                "message": "The server had an error",
+                "type": "server_error",
+                "param": None,
+                "code": None,
+            }
+        }
+        return Answer(
+            events=events, frame=sse, media="text/event-stream", commit=commit, breaks=broken
+        )
     shown = [_choice(index, said, finish) for index in range(choices)]
     return Answer(frame | {"choices": shown, "usage": usage}, commit=commit)
 
 
 def _ask(incoming: Incoming, messages: list[JSON]) -> Ask:
     body = incoming.body
-    functions = [tool["function"] for tool in rows(body.get("tools")) if tool.get("type") == "function"]
-    tools = {item["name"]: item.get("parameters") for item in [*functions, *(rows(body.get("functions")))]}
+    functions = [
+        tool["function"] for tool in rows(body.get("tools")) if tool.get("type") == "function"
+    ]
+    tools = {
+        item["name"]: item.get("parameters")
+        for item in [*functions, *(rows(body.get("functions")))]
+    }
     choice = body.get("tool_choice") or "auto"
     form = obj(body.get("response_format"))
     schemas: dict[str, Any] = {
@@ -62,7 +82,9 @@ def _ask(incoming: Incoming, messages: list[JSON]) -> Ask:
     return Ask(
         last=text_of(messages[-1].get("content")),
         tools=tools,
-        choice=choice if isinstance(choice, str) else str(obj(choice.get("function")).get("name", "auto")),
+        choice=choice
+        if isinstance(choice, str)
+        else str(obj(choice.get("function")).get("name", "auto")),
         answered=messages[-1].get("role") in {"tool", "function"},
         schema=schemas.get(str(form.get("type"))),
         words=int(incoming.headers.get("x-emulator-words", 8)),
@@ -70,7 +92,12 @@ def _ask(incoming: Incoming, messages: list[JSON]) -> Ask:
 
 
 def _choice(index: int, said: Reply, finish: str) -> JSON:
-    message: JSON = {"role": "assistant", "content": said.text or None, "refusal": None, "annotations": []}
+    message: JSON = {
+        "role": "assistant",
+        "content": said.text or None,
+        "refusal": None,
+        "annotations": [],
+    }
     if said.calls:
         message["tool_calls"] = list(_calls(said))
     return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
@@ -82,7 +109,9 @@ def _calls(said: Reply) -> Iterator[JSON]:
         yield {"id": unique("call_"), "type": "function", "function": function}
 
 
-def _chunks(frame: JSON, said: Reply, finish: str, choices: int, usage: JSON | None) -> Iterator[JSON | str]:
+def _chunks(
+    frame: JSON, said: Reply, finish: str, choices: int, usage: JSON | None
+) -> Iterator[JSON | str]:
     """The stream: role, words or calls, the finish reason, then the usage where it was asked for."""
     extra: JSON = {} if usage is None else {"usage": None}
 
@@ -91,11 +120,27 @@ def _chunks(frame: JSON, said: Reply, finish: str, choices: int, usage: JSON | N
         return frame | extra | {"choices": [choice]}
 
     for index in range(choices):
-        yield chunk(index, {"role": "assistant", "content": None if said.calls else "", "refusal": None})
+        yield chunk(
+            index, {"role": "assistant", "content": None if said.calls else "", "refusal": None}
+        )
         for order, call in enumerate(_calls(said)):
             function = call["function"]
-            yield chunk(index, {"tool_calls": [{"index": order} | call | {"function": function | {"arguments": ""}}]})
-            yield chunk(index, {"tool_calls": [{"index": order, "function": {"arguments": function["arguments"]}}]})
+            yield chunk(
+                index,
+                {
+                    "tool_calls": [
+                        {"index": order} | call | {"function": function | {"arguments": ""}}
+                    ]
+                },
+            )
+            yield chunk(
+                index,
+                {
+                    "tool_calls": [
+                        {"index": order, "function": {"arguments": function["arguments"]}}
+                    ]
+                },
+            )
         for word in said.chunks:
             yield chunk(index, {"content": word})
         yield chunk(index, {}, finish)

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from . import openai
-from .cache import Plan
-from .plain import JSON, obj, rows, text_of
-from .replies import Ask, Reply, reply
-from .wire import Answer, Host, Incoming, Refused, Route, named_sse, unique
+from promptcache.emulator import openai
+from promptcache.emulator.cache import Plan
+from promptcache.emulator.plain import JSON, obj, rows, text_of
+from promptcache.emulator.replies import Ask, Reply, reply
+from promptcache.emulator.wire import Answer, Host, Incoming, Refused, Route, named_sse, unique
 
 _ECHOED: Final[JSON] = {
     "instructions": None,
@@ -48,9 +48,20 @@ def create(host: Host, incoming: Incoming) -> Answer:
     body = incoming.body
     held, commit = respond(host, incoming)
     if body.get("stream"):
-        broken = {"type": "error", "code": "server_error", "message": "The server had an error", "param": None,
-                  "sequence_number": len(held.events)}  # fmt: skip
-        return Answer(events=held.events, frame=named_sse, media="text/event-stream", commit=commit, breaks=broken)
+        broken = {
+            "type": "error",
+            "code": "server_error",
+            "message": "The server had an error",
+            "param": None,
+            "sequence_number": len(held.events),
+        }
+        return Answer(
+            events=held.events,
+            frame=named_sse,
+            media="text/event-stream",
+            commit=commit,
+            breaks=broken,
+        )
     if body.get("background"):
         held.polls = int(incoming.headers.get("x-emulator-polls", 1))
         return Answer(held.final | _UNFINISHED | {"status": "queued"}, commit=commit)
@@ -65,14 +76,18 @@ def respond(host: Host, incoming: Incoming) -> tuple[Held, Any]:
     body = incoming.body
     model = openai.model_of(incoming)
     items = _items(host, body)
-    plan, rules = openai.plan(host, incoming, model, openai.prompt(incoming, model, items, body.get("instructions")))
+    plan, rules = openai.plan(
+        host, incoming, model, openai.prompt(incoming, model, items, body.get("instructions"))
+    )
     silent = bool(obj(body.get("prompt_cache_options")).get("prewarm"))
     said = Reply() if silent else reply(_ask(incoming, items))
     thought = 0 if silent else openai.reasoning(model, body)
     output = 0 if silent else openai.spoken(said.tokens, thought)
     outcome, commit = host.settle(incoming, model, plan, output)
     salts = openai.salts(incoming, model)
-    final = _final(host, incoming, model, said) | {"usage": openai.responses_usage(outcome, rules, output, thought)}
+    final = _final(host, incoming, model, said) | {
+        "usage": openai.responses_usage(outcome, rules, output, thought)
+    }
     if rules.bills:
         final |= _options(host, body, Held(items, final, [], plan, salts), outcome.read, rules.ttl)
     held = Held(items, final, list(_events(final, bool(body.get("background")))), plan, salts)
@@ -85,7 +100,9 @@ def respond(host: Host, incoming: Incoming) -> tuple[Held, Any]:
 def _items(host: Host, body: JSON) -> list[Any]:
     """The whole input: what the server holds of earlier responses, then what the request brings."""
     given = body.get("input")
-    new: list[Any] = [{"role": "user", "content": given}] if isinstance(given, str) else list(rows(given))
+    new: list[Any] = (
+        [{"role": "user", "content": given}] if isinstance(given, str) else list(rows(given))
+    )
     if talk := _conversation(body):
         return [*(host.kept(talk) or ()), *new]
     if not (parent := body.get("previous_response_id")):
@@ -104,7 +121,11 @@ def _conversation(body: JSON) -> str | None:
 
 def _ask(incoming: Incoming, items: list[Any]) -> Ask:
     body = incoming.body
-    tools = {tool["name"]: tool.get("parameters") for tool in rows(body.get("tools")) if tool.get("type") == "function"}
+    tools = {
+        tool["name"]: tool.get("parameters")
+        for tool in rows(body.get("tools"))
+        if tool.get("type") == "function"
+    }
     choice = body.get("tool_choice") or "auto"
     form = obj(obj(body.get("text")).get("format"))
     schemas: JSON = {"json_schema": form.get("schema"), "json_object": {"type": "object"}}
@@ -146,11 +167,28 @@ def _final(host: Host, incoming: Incoming, model: str, said: Reply) -> JSON:
 
 def _output(said: Reply, status: str) -> Iterator[JSON]:
     for call in said.calls:
-        yield {"id": unique("fc_", 48), "type": "function_call", "status": status, "call_id": unique("call_"),
-               "name": call.name, "arguments": call.json}  # fmt: skip
+        yield {
+            "id": unique("fc_", 48),
+            "type": "function_call",
+            "status": status,
+            "call_id": unique("call_"),
+            "name": call.name,
+            "arguments": call.json,
+        }
     if said.text:
-        content: JSON = {"type": "output_text", "text": said.text, "annotations": [], "logprobs": []}
-        yield {"id": unique("msg_", 48), "type": "message", "status": status, "role": "assistant", "content": [content]}
+        content: JSON = {
+            "type": "output_text",
+            "text": said.text,
+            "annotations": [],
+            "logprobs": [],
+        }
+        yield {
+            "id": unique("msg_", 48),
+            "type": "message",
+            "status": status,
+            "role": "assistant",
+            "content": [content],
+        }
 
 
 def _options(host: Host, body: JSON, held: Held, read: int, ttl: str) -> JSON:
@@ -160,7 +198,10 @@ def _options(host: Host, body: JSON, held: Held, read: int, ttl: str) -> JSON:
     if not (other := asked.get("comparison_response_id")):
         return {"prompt_cache_options": applied}
     applied["comparison_response_id"] = other
-    return {"prompt_cache_options": applied, "prompt_cache_diagnostics": diagnose(host.kept(str(other)), held, read)}
+    return {
+        "prompt_cache_options": applied,
+        "prompt_cache_diagnostics": diagnose(host.kept(str(other)), held, read),
+    }
 
 
 def diagnose(earlier: Held | None, held: Held, read: int) -> JSON:
@@ -178,8 +219,14 @@ def diagnose(earlier: Held | None, held: Held, read: int) -> JSON:
         same += 1
     shared = now.ends[same - 1] if same else 0
     changed = [name for name, value in held.salts.items() if value != earlier.salts.get(name)]
-    tools = [[piece.text for piece in prompt.pieces if piece.level == 0] for prompt in (before, now)]
-    if "tools_changed" not in changed and tools[0] != tools[1] and "text_format_changed" not in changed:
+    tools = [
+        [piece.text for piece in prompt.pieces if piece.level == 0] for prompt in (before, now)
+    ]
+    if (
+        "tools_changed" not in changed
+        and tools[0] != tools[1]
+        and "text_format_changed" not in changed
+    ):
         changed.append("tools_changed")
     changed.sort(key=list(held.salts).index)
     if not changed and same < len(before.pieces):
@@ -187,8 +234,12 @@ def diagnose(earlier: Held | None, held: Held, read: int) -> JSON:
     if not changed:
         return {"type": "cache_hit" if read else "unavailable"}
     reusable = shared if changed[0] == "input_changed" else 0
-    return {"type": "cache_miss", "reason": changed[0], "cache_missed_tokens": before.total - reusable,
-            "comparison_reusable_tokens": shared}  # fmt: skip
+    return {
+        "type": "cache_miss",
+        "reason": changed[0],
+        "cache_missed_tokens": before.total - reusable,
+        "comparison_reusable_tokens": shared,
+    }
 
 
 def _events(final: JSON, background: bool) -> Iterator[JSON]:
@@ -199,7 +250,10 @@ def _events(final: JSON, background: bool) -> Iterator[JSON]:
 
 def _unnumbered(final: JSON, background: bool) -> Iterator[JSON]:
     begun = final | _UNFINISHED | {"status": "in_progress", "incomplete_details": None}
-    yield {"type": "response.created", "response": begun | ({"status": "queued"} if background else {})}
+    yield {
+        "type": "response.created",
+        "response": begun | ({"status": "queued"} if background else {}),
+    }
     if background:
         yield {"type": "response.queued", "response": begun | {"status": "queued"}}
     yield {"type": "response.in_progress", "response": begun}
@@ -211,12 +265,21 @@ def _unnumbered(final: JSON, background: bool) -> Iterator[JSON]:
 def _item(index: int, item: JSON) -> Iterator[JSON]:
     at: JSON = {"output_index": index}
     empty: JSON = {"arguments": ""} if item["type"] == "function_call" else {"content": []}
-    yield {"type": "response.output_item.added", "item": item | {"status": "in_progress"} | empty, **at}
+    yield {
+        "type": "response.output_item.added",
+        "item": item | {"status": "in_progress"} | empty,
+        **at,
+    }
     named = at | {"item_id": item["id"]}
     if item["type"] == "function_call":
         said = item["arguments"]
         yield {"type": "response.function_call_arguments.delta", "delta": said, **named}
-        yield {"type": "response.function_call_arguments.done", "arguments": said, "name": item["name"], **named}
+        yield {
+            "type": "response.function_call_arguments.done",
+            "arguments": said,
+            "name": item["name"],
+            **named,
+        }
     for number, part in enumerate(item.get("content", [])):
         here = named | {"content_index": number}
         yield {"type": "response.content_part.added", "part": part | {"text": ""}, **here}
@@ -247,13 +310,31 @@ def compact(host: Host, incoming: Incoming) -> Answer:
     body = incoming.body
     model = openai.model_of(incoming)
     items = _items(host, body)
-    plan, rules = openai.plan(host, incoming, model, openai.prompt(incoming, model, items, body.get("instructions")))
+    plan, rules = openai.plan(
+        host, incoming, model, openai.prompt(incoming, model, items, body.get("instructions"))
+    )
     outcome, commit = host.settle(incoming, model, plan, 24)
-    kept = [{"type": "message", "id": unique("msg_", 48), "status": "completed", "role": "user",
-             "content": [{"type": "input_text", "text": text_of(item.get("content"))}]}
-            for item in items if item.get("role") == "user"]  # fmt: skip
-    opaque = {"type": "compaction", "id": unique("cmp_", 48), "encrypted_content": unique("gAAAA", 64)}
-    whole: JSON = {"id": unique("resp_", 48), "object": "response.compaction", "created_at": int(host.clock())}
+    kept = [
+        {
+            "type": "message",
+            "id": unique("msg_", 48),
+            "status": "completed",
+            "role": "user",
+            "content": [{"type": "input_text", "text": text_of(item.get("content"))}],
+        }
+        for item in items
+        if item.get("role") == "user"
+    ]
+    opaque = {
+        "type": "compaction",
+        "id": unique("cmp_", 48),
+        "encrypted_content": unique("gAAAA", 64),
+    }
+    whole: JSON = {
+        "id": unique("resp_", 48),
+        "object": "response.compaction",
+        "created_at": int(host.clock()),
+    }
     usage = openai.responses_usage(outcome, rules, 24, 0)
     return Answer(whole | {"output": [*kept, opaque], "usage": usage}, commit=commit)
 

@@ -107,14 +107,18 @@ ANTHROPIC: Final = (
 BEDROCK: Final = (
     *ANTHROPIC,
     Rules(
-        models=r"claude-opus-4-7", minimum=4096, source="AWS prompt caching page; the model map of LiteLLM says 2048"
+        models=r"claude-opus-4-7",
+        minimum=4096,
+        source="AWS prompt caching page; the model map of LiteLLM says 2048",
     ),
-    Rules(models=r"nova-", minimum=1000, source="AWS prompt caching page: Nova 1,000 tokens (older copy)"),
+    Rules(
+        models=r"nova-",
+        minimum=1000,
+        source="AWS prompt caching page: Nova 1,000 tokens (older copy)",
+    ),
 )
 
-_GEMINI_DOC: Final = (
-    "Gemini API context caching page of 2026-09: minimum; lifetime and step of implicit caching are unpublished"
-)
+_GEMINI_DOC: Final = "Gemini API context caching page of 2026-09: minimum; lifetime and step of implicit caching are unpublished"
 _VERTEX_DOC: Final = "Vertex AI context cache overview, autumn 2026: minimum by generation"
 
 GEMINI: Final = (
@@ -125,8 +129,22 @@ GEMINI: Final = (
 VERTEX: Final = (
     Rules(models="", minimum=2048, step=256, ttl="10m", bills=False, source=_VERTEX_DOC),
     Rules(models=r"gemini-3", minimum=4096, step=256, ttl="10m", bills=False, source=_VERTEX_DOC),
-    Rules(models=r"gemini-3(\.[078])?-(flash|pro)", minimum=6144, step=256, ttl="10m", bills=False, source=_VERTEX_DOC),
-    Rules(models=r"gemini-3\.1-pro", minimum=6144, step=256, ttl="10m", bills=False, source=_VERTEX_DOC),
+    Rules(
+        models=r"gemini-3(\.[078])?-(flash|pro)",
+        minimum=6144,
+        step=256,
+        ttl="10m",
+        bills=False,
+        source=_VERTEX_DOC,
+    ),
+    Rules(
+        models=r"gemini-3\.1-pro",
+        minimum=6144,
+        step=256,
+        ttl="10m",
+        bills=False,
+        source=_VERTEX_DOC,
+    ),
 )
 
 IMPLICIT: Final = ("none", "latest", "developer", "pinned")
@@ -141,18 +159,27 @@ def rules(table: tuple[Rules, ...], model: str, now: float, overrides: Mapping[s
     return replace(rows[-1], **overrides)
 
 
-_READ: Final[Mapping[type, Callable[[str], Any]]] = {int: int, float: float, str: str, bool: "true".__eq__}
+_READ: Final[Mapping[type, Callable[[str], Any]]] = {
+    int: int,
+    float: float,
+    str: str,
+    bool: "true".__eq__,
+}
 
 
 def overrides(text: str) -> dict[str, Any]:
     """Reads `field=value,field=value`. Raises ValueError naming the fields that may be overridden."""
     kinds: dict[str, type] = {
-        item.name: type(item.default) for item in fields(Rules) if item.name not in {"models", "since", "source"}
+        item.name: type(item.default)
+        for item in fields(Rules)
+        if item.name not in {"models", "since", "source"}
     }
     found: dict[str, Any] = {}
     for pair in filter(None, text.replace(" ", "").split(",")):
         name, _, value = pair.partition("=")
         if name not in kinds or (name == "implicit" and value not in IMPLICIT):
-            raise ValueError(f"{pair!r}: allowed are {', '.join(kinds)}; implicit is one of {', '.join(IMPLICIT)}")
+            raise ValueError(
+                f"{pair!r}: allowed are {', '.join(kinds)}; implicit is one of {', '.join(IMPLICIT)}"
+            )
         found[name] = _READ[kinds[name]](value)
     return found

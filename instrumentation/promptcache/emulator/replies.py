@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
-from . import tokens
-from .plain import is_array, obj
+from promptcache.emulator import tokens
+from promptcache.emulator.plain import is_array, obj
 
 _WORDS: Final = re.findall(
     r"\w+", "the answer follows from what you sent and nothing else, so it is kept short on purpose"
@@ -43,7 +43,9 @@ class Reply:
 
     @property
     def tokens(self) -> int:
-        return tokens.count(self.text) + sum(tokens.count(call.name + call.json) for call in self.calls)
+        return tokens.count(self.text) + sum(
+            tokens.count(call.name + call.json) for call in self.calls
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,9 @@ def reply(ask: Ask) -> Reply:
         return Reply(calls=(Call(name, obj(instance(ask.tools[name], ask.tools[name]))),))
     if ask.schema is not None:
         return Reply(json.dumps(instance(ask.schema, ask.schema)))
-    seed = int.from_bytes(blake2b(ask.last.encode("utf-8", "surrogatepass"), digest_size=2).digest())
+    seed = int.from_bytes(
+        blake2b(ask.last.encode("utf-8", "surrogatepass"), digest_size=2).digest()
+    )
     said = [_WORDS[(seed + index) % len(_WORDS)] for index in range(max(1, ask.words - 1))]
     return Reply(" ".join([*said, f"{seed:04x}."][: max(1, ask.words)]))
 
@@ -77,12 +81,18 @@ def _called(ask: Ask) -> str | None:
         return next(iter(ask.tools), None)
     if ask.choice == "none" or ask.answered:
         return None
-    return next((name for name in ask.tools if re.search(rf"\b{re.escape(name)}\b", ask.last)), None)
+    return next(
+        (name for name in ask.tools if re.search(rf"\b{re.escape(name)}\b", ask.last)), None
+    )
 
 
 _SAMPLES: Final[Mapping[str, Any]] = {
-    "string": "text", "integer": 1, "number": 1.5, "boolean": True, "null": None,
-}  # fmt: skip
+    "string": "text",
+    "integer": 1,
+    "number": 1.5,
+    "boolean": True,
+    "null": None,
+}
 
 
 def instance(schema: Any, root: Any) -> Any:

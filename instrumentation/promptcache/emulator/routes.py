@@ -5,8 +5,17 @@ from __future__ import annotations
 from itertools import chain
 from typing import Final
 
-from . import anthropic, bedrock, gemini, gemini_interactions, openai_chat, openai_responses
-from .wire import Route
+from promptcache.emulator import (
+    anthropic,
+    bedrock,
+    gemini,
+    gemini_interactions,
+    openai_chat,
+    openai_responses,
+)
+from promptcache.emulator.wire import Route
 
 _PROVIDERS: Final = (openai_chat, openai_responses, anthropic, gemini, gemini_interactions, bedrock)
-ROUTES: Final[tuple[Route, ...]] = tuple(chain.from_iterable(provider.ROUTES for provider in _PROVIDERS))
+ROUTES: Final[tuple[Route, ...]] = tuple(
+    chain.from_iterable(provider.ROUTES for provider in _PROVIDERS)
+)

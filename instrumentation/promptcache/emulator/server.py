@@ -21,10 +21,10 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from . import profiles
-from .engine import Clock, Emulator, summary
-from .plain import compact, dump, obj
-from .wire import Answer
+from promptcache.emulator import profiles
+from promptcache.emulator.engine import Clock, Emulator, summary
+from promptcache.emulator.plain import compact, dump, obj
+from promptcache.emulator.wire import Answer
 
 _METHODS: Final = ["GET", "POST", "PATCH", "DELETE"]
 _ABORT: Final = "emulator.abort"
@@ -119,7 +119,9 @@ def _control(emulator: Emulator, name: str, raw: bytes) -> Response:
         elif name == "evict":
             emulator.cache.evict()
         elif name == "faults" and asked:
-            emulator.faults.add(str(asked["fault"]), int(asked.get("times", 1)), str(asked.get("path", "")))
+            emulator.faults.add(
+                str(asked["fault"]), int(asked.get("times", 1)), str(asked.get("path", ""))
+            )
         elif name == "rules" and asked:
             emulator.overrides = profiles.overrides(str(asked["rules"]))
         elif name not in {"clock", "requests", "faults", "rules"}:
@@ -137,7 +139,9 @@ def _advance(emulator: Emulator, seconds: float) -> None:
 
 def listen(host: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one. Raises OSError where the port is taken."""
-    sock = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    sock = socket.create_server(
+        (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+    )
     # asyncio leaves Nagle on where a socket's protocol number is 0, and each answer would wait 40 ms for an ACK.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
@@ -145,9 +149,14 @@ def listen(host: str, port: int) -> socket.socket:
 
 def _server(emulator: Emulator, latency: float) -> uvicorn.Server:
     config = uvicorn.Config(
-        app(emulator, latency), log_config=None, log_level="critical", access_log=False, lifespan="off",
-        ws="auto", timeout_graceful_shutdown=1,
-    )  # fmt: skip
+        app(emulator, latency),
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        lifespan="off",
+        ws="auto",
+        timeout_graceful_shutdown=1,
+    )
     return uvicorn.Server(config)
 
 
@@ -161,7 +170,9 @@ def running(emulator: Emulator | None = None, latency: float = 0.0) -> Generator
     """Serves from a thread of this process on a free port, and gives the base URL (without `/v1`)."""
     sock = listen("127.0.0.1", 0)
     server = _server(emulator or Emulator(), latency)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [sock]}, name="promptcache-emulator", daemon=True)
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [sock]}, name="promptcache-emulator", daemon=True
+    )
     thread.start()
     try:
         # The socket listens already: a client that connects before the loop runs waits in its backlog.

@@ -13,7 +13,9 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
-_TOKEN: Final = re.compile(r" ?[A-Za-z]{1,7}|\d{1,3}|\s+|[^\W\d_A-Za-z]{1,2}|[^\w\s]{1,2}|_|.", re.DOTALL)
+_TOKEN: Final = re.compile(
+    r" ?[A-Za-z]{1,7}|\d{1,3}|\s+|[^\W\d_A-Za-z]{1,2}|[^\w\s]{1,2}|_|.", re.DOTALL
+)
 
 
 @lru_cache(maxsize=1024)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from .cache import Outcome, Plan
-from .faults import Fault
-from .plain import JSON, dump
-from .profiles import Rules
+from promptcache.emulator.cache import Outcome, Plan
+from promptcache.emulator.faults import Fault
+from promptcache.emulator.plain import JSON, dump
+from promptcache.emulator.profiles import Rules
 
 
 class Refused(Exception):  # noqa: N818 -- the provider says no; it is an answer, not a failure of ours
@@ -85,11 +85,15 @@ class Host(Protocol):
         """The profile in force for this request."""
         ...
 
-    def settle(self, incoming: Incoming, model: str, plan: Plan, output: int) -> tuple[Outcome, Callable[[], None]]:
+    def settle(
+        self, incoming: Incoming, model: str, plan: Plan, output: int
+    ) -> tuple[Outcome, Callable[[], None]]:
         """What the request read and writes, and the commit of what it writes."""
         ...
 
-    def note(self, incoming: Incoming, model: str, plan: Plan, output: int, outcome: Outcome) -> None:
+    def note(
+        self, incoming: Incoming, model: str, plan: Plan, output: int, outcome: Outcome
+    ) -> None:
         """Keeps the record of a request that did not ask the cache."""
         ...
 

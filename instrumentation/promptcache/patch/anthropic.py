@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from ..providers import anthropic
-from .drive import Target
-from .stainless import SDK, Stainless
+from promptcache.patch.drive import Target
+from promptcache.patch.stainless import SDK, Stainless
+from promptcache.providers import anthropic
 
 PLATFORMS: Final = (
     ("Bedrock", "aws.bedrock"),
@@ -26,7 +26,9 @@ def _platform(client: Any) -> str | None:
 
 def _traces_itself(client: Any, options: Any) -> bool:
     """Whether the SDK (1.14 and later) opens a span for this call: `client.post` names none."""
-    return getattr(client, "_tracer", None) is not None and bool(getattr(options, "span_name", None))
+    return getattr(client, "_tracer", None) is not None and bool(
+        getattr(options, "span_name", None)
+    )
 
 
 _SDK: Final = SDK(
@@ -36,4 +38,6 @@ _SDK: Final = SDK(
     defer=_traces_itself,
     headers={"anthropic-beta": anthropic.BETAS},
 )
-TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {"anthropic._base_client": Stainless(_SDK).targets}
+TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
+    "anthropic._base_client": Stainless(_SDK).targets
+}

@@ -11,8 +11,8 @@ from typing import Any, ParamSpec, final
 from opentelemetry import context as otel
 from opentelemetry.context import Context
 
-from .. import ambient
-from ..safety import safely
+from promptcache import ambient
+from promptcache.safety import safely
 
 P = ParamSpec("P")
 
@@ -61,7 +61,12 @@ class Around:
             self._token = safely(otel.attach, self._context)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
         if self._token is not None:
             safely(self._detach, self._token)
             self._token = None

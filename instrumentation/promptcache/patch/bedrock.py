@@ -18,17 +18,17 @@ from weakref import ref
 
 from opentelemetry import context as otel
 
-from .. import ambient
-from ..observe import Record
-from ..observer import Asked, Observer
-from ..providers import bedrock
-from ..providers.wire import JSON, Wire, mapping, text
-from ..safety import safely
-from ..spans import welcome
-from .around import Around, Ended, Flow
-from .drive import Target
-from .response import LARGEST_BODY, parsed
-from .sent import opened
+from promptcache import ambient
+from promptcache.observe import Record
+from promptcache.observer import Asked, Observer
+from promptcache.patch.around import Around, Ended, Flow
+from promptcache.patch.drive import Target
+from promptcache.patch.response import LARGEST_BODY, parsed
+from promptcache.patch.sent import opened
+from promptcache.providers import bedrock
+from promptcache.providers.wire import JSON, Wire, mapping, text
+from promptcache.safety import safely
+from promptcache.spans import welcome
 
 SERVICE: Final = "bedrock-runtime"
 _CALL: Final = otel.create_key("promptcache-bedrock")
@@ -92,7 +92,9 @@ def _overhear(body: Any, held: _Held) -> None:
         raw.read = partial(_overheard, held.raw, held)
 
 
-def _overheard(raw: Callable[[], Any], held: _Held, amt: int | None = None, *args: Any, **kwargs: Any) -> bytes:
+def _overheard(
+    raw: Callable[[], Any], held: _Held, amt: int | None = None, *args: Any, **kwargs: Any
+) -> bytes:
     alive = raw()
     with Around(_past, held, amt) as turn:
         turn.result = alive.__class__.read(alive, amt, *args, **kwargs)
@@ -171,7 +173,9 @@ def _tenant(client: Any) -> str:
 
 def _answered(underway: _Call, record: Record, http: Any, answer: JSON) -> bool:
     """Takes up an answer; says whether a stream of it is left to read, with which the record will end."""
-    record.retries = cast("int | None", mapping(answer.get("ResponseMetadata")).get("RetryAttempts"))
+    record.retries = cast(
+        "int | None", mapping(answer.get("ResponseMetadata")).get("RetryAttempts")
+    )
     if http.status_code >= 300:
         code = text(mapping(answer.get("Error")).get("Code"))
         record.error = underway.client.exceptions.from_code(code).__name__
@@ -253,7 +257,9 @@ def close(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
 def _client(owner: str) -> tuple[Target, ...]:
     return (
         Target(owner, "_make_api_call", ("operation_name", "api_params"), call),
-        Target(owner, "_make_request", ("operation_model", "request_dict", "request_context"), send),
+        Target(
+            owner, "_make_request", ("operation_model", "request_dict", "request_context"), send
+        ),
     )
 
 
@@ -273,16 +279,25 @@ TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
         Target("EventStream", "__iter__", (), events),
         Target("EventStream", "close", (), close),
     ),
-    "botocore.response": (*_reading("StreamingBody"), Target("StreamingBody", "__exit__", (), close)),
+    "botocore.response": (
+        *_reading("StreamingBody"),
+        Target("StreamingBody", "__exit__", (), close),
+    ),
     "aiobotocore.client": _client("AioBaseClient"),
     "aiobotocore.eventstream": (
-        Target("AioEventStream", "_parse_event", ("event",), event, optional=True),  # older ones inherit it
+        Target(
+            "AioEventStream", "_parse_event", ("event",), event, optional=True
+        ),  # older ones inherit it
         Target("AioEventStream", "__anext__", (), events),
     ),
     "aiobotocore.response": (
         *_reading("StreamingBody"),
-        *(Target("HttpxStreamingBody", target.name, target.parameters, target.around, optional=True)
-          for target in _reading("StreamingBody")),
+        *(
+            Target(
+                "HttpxStreamingBody", target.name, target.parameters, target.around, optional=True
+            )
+            for target in _reading("StreamingBody")
+        ),
     ),
-}  # fmt: skip
+}
 """Where to stand, by module."""

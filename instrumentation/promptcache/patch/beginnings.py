@@ -8,8 +8,8 @@ from weakref import WeakValueDictionary
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
-from ..safety import safely
-from ..spans import begun
+from promptcache.safety import safely
+from promptcache.spans import begun
 
 
 class Beginnings(SpanProcessor):
@@ -17,7 +17,9 @@ class Beginnings(SpanProcessor):
 
     def __init__(self) -> None:
         self.on = False
-        self._heard: Final = WeakValueDictionary[int, Any]()  # by id, for Logfire's provider cannot be hashed
+        self._heard: Final = WeakValueDictionary[
+            int, Any
+        ]()  # by id, for Logfire's provider cannot be hashed
 
     def listen(self, provider: Any) -> None:
         """Hears of the spans of `provider` from now on."""

@@ -18,9 +18,9 @@ from logging import getLogger
 from types import FrameType
 from typing import Any, Final, NamedTuple, TypeGuard
 
-from ..observer import Observer
-from ..safety import safely
-from .around import Around, Flow
+from promptcache.observer import Observer
+from promptcache.patch.around import Around, Flow
+from promptcache.safety import safely
 
 log = getLogger("promptcache")
 
@@ -102,7 +102,9 @@ def _shell(target: Target, original: Callable[..., Any], switch: Switch) -> Call
     """What stands in for `original`: same name, same signature, same kind of function."""
     if target.quick is not None:
         quick = target.quick(original, switch)
-        if list(inspect.signature(quick).parameters) == list(inspect.signature(original).parameters):
+        if list(inspect.signature(quick).parameters) == list(
+            inspect.signature(original).parameters
+        ):
             return functools.wraps(original)(quick)
     named = _named(original)
     if target.before is not None:
@@ -110,7 +112,9 @@ def _shell(target: Target, original: Callable[..., Any], switch: Switch) -> Call
     step = target.around
     assert step is not None, "a target has a flow around it or a tap before it"
 
-    def start(observer: Observer, self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Around:
+    def start(
+        observer: Observer, self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Around:
         return Around(lambda: step(observer, self, named(args, kwargs)))
 
     make = next(make for fits, make in _KINDS if fits(original))
@@ -151,7 +155,9 @@ def _generated(start: Start, original: Callable[..., Any], switch: Switch) -> Ca
     return generated
 
 
-def _generated_async(start: Start, original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
+def _generated_async(
+    start: Start, original: Callable[..., Any], switch: Switch
+) -> Callable[..., Any]:
     async def generated(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         items = original(self, *args, **kwargs)
         if (observer := switch.observer) is not None:
@@ -210,7 +216,9 @@ class _Reader:
         safely(self.turn.leave, _outside())
 
 
-async def followed_async(reader: _Reader, items: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, None]:
+async def followed_async(
+    reader: _Reader, items: AsyncGenerator[Any, Any]
+) -> AsyncGenerator[Any, None]:
     """As `followed`."""
     turn = reader.turn
     async with aclosing(items):
@@ -227,7 +235,9 @@ async def followed_async(reader: _Reader, items: AsyncGenerator[Any, Any]) -> As
             turn.leave(_outside())
 
 
-def _tapped(tap: Tap, named: Named, original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
+def _tapped(
+    tap: Tap, named: Named, original: Callable[..., Any], switch: Switch
+) -> Callable[..., Any]:
     @functools.wraps(original)
     def tapped(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         if switch.observer is not None:
@@ -239,12 +249,18 @@ def _tapped(tap: Tap, named: Named, original: Callable[..., Any], switch: Switch
 
 def moved(where: str) -> None:
     """Says that an SDK's release is newer than ours: there is nothing that fits at `where`, a module or a function."""
-    log.warning("promptcache does not know this release: %s has moved; calls that pass there are not seen", where)
+    log.warning(
+        "promptcache does not know this release: %s has moved; calls that pass there are not seen",
+        where,
+    )
 
 
 def fits(original: object, target: Target) -> TypeGuard[Callable[..., Any]]:
     """Whether the function is there and takes what the flow reads."""
-    return inspect.isfunction(original) and set(target.parameters) <= inspect.signature(original).parameters.keys()
+    return (
+        inspect.isfunction(original)
+        and set(target.parameters) <= inspect.signature(original).parameters.keys()
+    )
 
 
 class Patches:
@@ -270,9 +286,17 @@ class Patches:
         original = owner.__dict__.get(target.name) if owner is not None else None
         if owner is None or not fits(original, target):
             if not target.optional:
-                self._miss(".".join((*getattr(self.module, "__name__", "").split(), target.owner, target.name)))
+                self._miss(
+                    ".".join(
+                        (*getattr(self.module, "__name__", "").split(), target.owner, target.name)
+                    )
+                )
             return
-        twins = (patch.shell for patch in self._standing if patch.owner is owner and patch.original is original)
+        twins = (
+            patch.shell
+            for patch in self._standing
+            if patch.owner is owner and patch.original is original
+        )
         # A wrapt wrapper must be asked through its class, else it does not know whose method it is.
         shell = next(twins, None) or _shell(target, original.__get__(None, owner), self._switch)
         self._standing.append(Patch(owner, target.name, original, shell, self._switch))

@@ -13,18 +13,18 @@ from urllib.parse import urlsplit
 
 from opentelemetry import context as otel
 
-from ..observe import Record
-from ..observer import Asked, Observer
-from ..providers import gemini, gemini_caches
-from ..providers.wire import JSON, WHOLE, Route, find, mapping, text
-from ..safety import safely
-from ..spans import welcome
-from .around import Ended, Flow
-from .drive import Target
-from .named_caches import Where, managed, show_cached
-from .response import KEY, parsed, watch
-from .sent import credential, opened
-from .stainless import SDK, Stainless
+from promptcache.observe import Record
+from promptcache.observer import Asked, Observer
+from promptcache.patch.around import Ended, Flow
+from promptcache.patch.drive import Target
+from promptcache.patch.named_caches import Where, managed, show_cached
+from promptcache.patch.response import KEY, parsed, watch
+from promptcache.patch.sent import credential, opened
+from promptcache.patch.stainless import SDK, Stainless
+from promptcache.providers import gemini, gemini_caches
+from promptcache.providers.wire import JSON, WHOLE, Route, find, mapping, text
+from promptcache.safety import safely
+from promptcache.spans import welcome
 
 VERTEX: Final = "gcp.vertex_ai"
 GEMINI: Final = "gcp.gemini"
@@ -39,7 +39,11 @@ def provider(client: Any) -> str:
 
 def _where(observer: Observer, url: str, default: str) -> Where:
     parts = urlsplit(url)
-    return Where(observer.provider(parts.hostname, default), parts.hostname, parts.port or _PORTS.get(parts.scheme))
+    return Where(
+        observer.provider(parts.hostname, default),
+        parts.hostname,
+        parts.port or _PORTS.get(parts.scheme),
+    )
 
 
 def _base_url(client: Any, options: object) -> str:
@@ -51,7 +55,9 @@ def _base_url(client: Any, options: object) -> str:
     return ""
 
 
-def _open(observer: Observer, where: Where, route: Route, path: str, body: JSON, tenant: object) -> Record:
+def _open(
+    observer: Observer, where: Where, route: Route, path: str, body: JSON, tenant: object
+) -> Record:
     """The record of a call whose body is known before it is sent, opened and settled."""
     asked = Asked(
         wire=route.wire,
@@ -132,7 +138,14 @@ def interact(observer: Observer, sdk: Any, call: Mapping[str, Any]) -> Flow:
         return
     default = VERTEX if "aiplatform" in sent.url.host else GEMINI
     body: JSON = parsed(sent.content) if sent.method == "POST" else {}
-    record = _open(observer, _where(observer, str(sent.url), default), route, "", body, credential(sent.headers))
+    record = _open(
+        observer,
+        _where(observer, str(sent.url), default),
+        route,
+        "",
+        body,
+        credential(sent.headers),
+    )
     ended = yield record.context
     response = ended.result
     if ended.error is not None:
@@ -145,7 +158,10 @@ def interact(observer: Observer, sdk: Any, call: Mapping[str, Any]) -> Flow:
         return
     else:
         tier = response.headers.get(gemini.SERVICE_TIER)
-        safely(record.saw, {**parsed(response.content), **({gemini.SERVICE_TIER: tier} if tier else {})})
+        safely(
+            record.saw,
+            {**parsed(response.content), **({gemini.SERVICE_TIER: tier} if tier else {})},
+        )
     record.end()
 
 
@@ -163,5 +179,7 @@ TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
         Target("BaseSDK", "do_request", ("request", "stream"), interact),
         Target("AsyncBaseSDK", "do_request_async", ("request", "stream"), interact),
     ),
-    "google.genai._interactions._base_client": Stainless(SDK(gemini.INTERACTION_ROUTES, provider)).targets,
+    "google.genai._interactions._base_client": Stainless(
+        SDK(gemini.INTERACTION_ROUTES, provider)
+    ).targets,
 }

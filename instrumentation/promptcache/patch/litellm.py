@@ -18,17 +18,17 @@ from functools import partial
 from typing import Any, Final, NamedTuple, final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from ..observe import Record
-from ..observer import Asked, Observer
-from ..providers import anthropic, bedrock, gemini, gemini_caches, openai
-from ..providers.wire import JSON, Wire, find, mapping, text
-from ..safety import safely
-from ..spans import welcome
-from .around import Flow
-from .drive import Target
-from .named_caches import Where, managed, show_cached
-from .response import KEY, listen, parsed, watch
-from .sent import credential, opened
+from promptcache.observe import Record
+from promptcache.observer import Asked, Observer
+from promptcache.patch.around import Flow
+from promptcache.patch.drive import Target
+from promptcache.patch.named_caches import Where, managed, show_cached
+from promptcache.patch.response import KEY, listen, parsed, watch
+from promptcache.patch.sent import credential, opened
+from promptcache.providers import anthropic, bedrock, gemini, gemini_caches, openai
+from promptcache.providers.wire import JSON, Wire, find, mapping, text
+from promptcache.safety import safely
+from promptcache.spans import welcome
 
 ROUTES: Final = (*openai.ROUTES, *anthropic.ROUTES, *gemini.ROUTES)
 PROVIDERS: Final[Mapping[str, str]] = {
@@ -50,7 +50,9 @@ PROVIDERS: Final[Mapping[str, str]] = {
     "xai": "x_ai",
 }
 """LiteLLM's names of providers where OpenTelemetry, or our table of hosts, has others."""
-_BEDROCK: Final = re.compile(r"/model/([^/]+)/(converse|converse-stream|invoke|invoke-with-response-stream)$")
+_BEDROCK: Final = re.compile(
+    r"/model/([^/]+)/(converse|converse-stream|invoke|invoke-with-response-stream)$"
+)
 _OPERATIONS: Final[Mapping[str, str]] = {
     "converse": "Converse",
     "converse-stream": "ConverseStream",
@@ -74,7 +76,13 @@ def _whose(wire: Wire, url: SplitResult) -> str:
     if _BEDROCK.search(url.path):
         return "bedrock"
     vertex = "/projects/" in url.path
-    return "vertex_ai" if vertex else "gemini" if wire is gemini.CONTENT else wire.name.partition(".")[0]
+    return (
+        "vertex_ai"
+        if vertex
+        else "gemini"
+        if wire is gemini.CONTENT
+        else wire.name.partition(".")[0]
+    )
 
 
 @final
@@ -116,11 +124,22 @@ def _open(observer: Observer, method: str, call: Mapping[str, Any]) -> Record | 
         return None
     wire, model, fetch, body = found
     asked = Asked(
-        wire, _provider(observer, wire, url, call), model, url.hostname, url.port or _PORTS.get(url.scheme),
-        stream=bool(call.get("stream")), fetch=fetch,
-    )  # fmt: skip
-    headers = {str(name).lower(): str(value) for name, value in mapping(call.get("headers")).items()}
-    betas = {anthropic.BETAS: headers["anthropic-beta"].split(",")} if "anthropic-beta" in headers else {}
+        wire,
+        _provider(observer, wire, url, call),
+        model,
+        url.hostname,
+        url.port or _PORTS.get(url.scheme),
+        stream=bool(call.get("stream")),
+        fetch=fetch,
+    )
+    headers = {
+        str(name).lower(): str(value) for name, value in mapping(call.get("headers")).items()
+    }
+    betas = (
+        {anthropic.BETAS: headers["anthropic-beta"].split(",")}
+        if "anthropic-beta" in headers
+        else {}
+    )
     tenant = credential(headers) or next(iter(parse_qs(url.query).get("key", ())), "")
     record = opened(observer, asked, {**betas, **body} if betas else body, tenant)
     safely(show_cached, record, body)
@@ -134,7 +153,11 @@ def exchange(method: str, observer: Observer, handler: Any, call: Mapping[str, A
     url = urlsplit(str(call["url"]))
     operation = gemini_caches.cache_operation(method, url.path)
     if operation is not None:
-        where = Where(_provider(observer, gemini.CONTENT, url, call), url.hostname, url.port or _PORTS.get(url.scheme))
+        where = Where(
+            _provider(observer, gemini.CONTENT, url, call),
+            url.hostname,
+            url.port or _PORTS.get(url.scheme),
+        )
         return managed(observer, operation, where, url.path, _body(call))
     record = _open(observer, method, call)
     return _nothing() if record is None else _called(record)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, final
 
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
-from ..attributes import (
+from promptcache.attributes import (
     CACHE_COMMITTED,
     CACHE_EXPIRES,
     CACHE_NAME,
@@ -24,14 +24,14 @@ from ..attributes import (
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from ..model import Facts, NamedCache, Prefix, Request, Usage
-from ..observe import Record
-from ..observer import Observer
-from ..providers import gemini, gemini_caches
-from ..providers.wire import JSON, WHOLE, items, mapping, text
-from ..safety import safely
-from .around import Flow
-from .response import parsed
+from promptcache.model import Facts, NamedCache, Prefix, Request, Usage
+from promptcache.observe import Record
+from promptcache.observer import Observer
+from promptcache.patch.around import Flow
+from promptcache.patch.response import parsed
+from promptcache.providers import gemini, gemini_caches
+from promptcache.providers.wire import JSON, WHOLE, items, mapping, text
+from promptcache.safety import safely
 
 
 @final
@@ -50,11 +50,17 @@ def managed(observer: Observer, operation: str, where: Where, path: str, body: J
     span = observer.tracer.start_span(
         f"{operation} {model}" if model else operation,
         kind=SpanKind.CLIENT,
-        attributes=_said({
-            OPERATION: operation, PROVIDER: where.provider, REQUEST_MODEL: model, SERVER_ADDRESS: where.host,
-            SERVER_PORT: where.port, CACHE_NAME: gemini_caches.cache_name(path),
-        }),
-    )  # fmt: skip
+        attributes=_said(
+            {
+                OPERATION: operation,
+                PROVIDER: where.provider,
+                REQUEST_MODEL: model,
+                SERVER_ADDRESS: where.host,
+                SERVER_PORT: where.port,
+                CACHE_NAME: gemini_caches.cache_name(path),
+            }
+        ),
+    )
     try:
         ended = yield set_span_in_context(span)
         if ended.error is not None:
@@ -76,7 +82,15 @@ def _said(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _learn(observer: Observer, operation: str, where: Where, path: str, body: JSON, answer: JSON, span: Span) -> None:
+def _learn(
+    observer: Observer,
+    operation: str,
+    where: Where,
+    path: str,
+    body: JSON,
+    answer: JSON,
+    span: Span,
+) -> None:
     """Takes up what an answer says of caches, and writes on the span what it and the rent of it are."""
     storage, cache = observer.storage, gemini_caches.named_cache(answer)
     if operation == "list_caches":
@@ -84,7 +98,9 @@ def _learn(observer: Observer, operation: str, where: Where, path: str, body: JS
             storage.seen(where.provider, gemini_caches.named_cache(mapping(resource)))
         return
     if operation == "delete_cache":
-        span.set_attributes(_said({CACHE_STORED: storage.deleted(gemini_caches.cache_name(path) or "")}))
+        span.set_attributes(
+            _said({CACHE_STORED: storage.deleted(gemini_caches.cache_name(path) or "")})
+        )
         return
     more: dict[str, Any] = {}
     if operation == "create_cache":
@@ -95,13 +111,24 @@ def _learn(observer: Observer, operation: str, where: Where, path: str, body: JS
         storage.seen(where.provider, cache)
     committed = storage.committed(cache.name or "") if operation != "get_cache" else None
     known = {CACHE_NAME: cache.name, CACHE_TOKENS: cache.tokens, CACHE_EXPIRES: cache.expire_time}
-    span.set_attributes(_said(known | {REQUEST_MODEL: cache.model, CACHE_COMMITTED: committed} | more))
+    span.set_attributes(
+        _said(known | {REQUEST_MODEL: cache.model, CACHE_COMMITTED: committed} | more)
+    )
 
 
 def _request(observer: Observer, where: Where, cache: NamedCache, body: JSON) -> Request:
     wire, now = gemini.CONTENT, observer.clock()
     return Request(
-        wire.name, where.provider, wire.operation, cache.model, where.host, where.port, False, body, b"", now
+        wire.name,
+        where.provider,
+        wire.operation,
+        cache.model,
+        where.host,
+        where.port,
+        False,
+        body,
+        b"",
+        now,
     )
 
 
@@ -110,9 +137,12 @@ def _prefix(observer: Observer, where: Where, cache: NamedCache, body: JSON) -> 
     prompt = gemini.CONTENT.prompt(_request(observer, where, cache, body))
     if prompt is None:
         return None
-    prompt = prompt._replace(blocks=tuple(
-        replace(block, section="system") if block.section == "messages" else block for block in prompt.blocks
-    ))  # fmt: skip
+    prompt = prompt._replace(
+        blocks=tuple(
+            replace(block, section="system") if block.section == "messages" else block
+            for block in prompt.blocks
+        )
+    )
     return observer.exporter.export(prompt, observer.hasher.chain(prompt), cache.model)
 
 

@@ -15,12 +15,12 @@ from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
 
-from .. import ambient
-from ..observe import Record
-from ..providers import eventstream
-from ..providers.wire import JSON, mapping
-from ..safety import safely
-from .around import Around, Ended, Flow
+from promptcache import ambient
+from promptcache.observe import Record
+from promptcache.patch.around import Around, Ended, Flow
+from promptcache.providers import eventstream
+from promptcache.providers.wire import JSON, mapping
+from promptcache.safety import safely
 
 KEY: Final = "promptcache"
 ERRORS: Final = (b'"error"', b":exception-type", b":error-code")
@@ -115,7 +115,12 @@ class _Listener:
     def look_back(self) -> None:
         """Finds the server's own error in the last bytes: the SDK raises it instead of letting us hear it."""
         record = self._record
-        if record.heard and self._lines and not record.facts.terminal and any(sign in self.kept for sign in ERRORS):
+        if (
+            record.heard
+            and self._lines
+            and not record.facts.terminal
+            and any(sign in self.kept for sign in ERRORS)
+        ):
             for event in self._events():
                 if event.get("error"):
                     record.saw(event)
@@ -136,7 +141,11 @@ class _Listener:
         self.kept, self._searched = bytearray(rest), 0
         for event in events:
             lines = event.split(b"\n")
-            data = event if self._end == b"\n" else b"\n".join(line[5:] for line in lines if line.startswith(b"data:"))
+            data = (
+                event
+                if self._end == b"\n"
+                else b"\n".join(line[5:] for line in lines if line.startswith(b"data:"))
+            )
             if data:
                 yield {"type": "[DONE]"} if data.strip() == b"[DONE]" else parsed(data)
 
@@ -149,7 +158,9 @@ class Watched:
         self._response: ref[Any] = ref(response)
         self._request = response.request
         self._record = record
-        self._listener = _Listener(record, response.headers.get("content-type", ""), expected=expected)
+        self._listener = _Listener(
+            record, response.headers.get("content-type", ""), expected=expected
+        )
         self._pulling = False
         self._closed = False
         response.stream = self
@@ -185,7 +196,9 @@ class Watched:
         if ended.error is None:
             self._listener.flush()
             # A stream's last event was told as it came.
-            if self._record.facts.counts and not (self._record.asked.stream and self._record.facts.terminal):
+            if self._record.facts.counts and not (
+                self._record.asked.stream and self._record.facts.terminal
+            ):
                 self._record.tell()
         elif isinstance(ended.error, Exception):
             self._record.broke(ended.error)
@@ -216,12 +229,17 @@ class Watched:
     def _concerned(self, error: BaseException) -> bool:
         """Whether `error` is the SDK's word on this very response, and not one that the application is handling."""
         answered = getattr(getattr(error, "response", None), "stream", None)
-        return answered is self or getattr(error, "_request", getattr(error, "request", None)) is self._request
+        return (
+            answered is self
+            or getattr(error, "_request", getattr(error, "request", None)) is self._request
+        )
 
     def _finish(self) -> None:
         safely(self._listener.leave)
         if (response := self._response()) is not None:
-            if response.stream is self:  # an SDK that traces itself has put its own stand-in around ours
+            if (
+                response.stream is self
+            ):  # an SDK that traces itself has put its own stand-in around ours
                 response.stream = self._inner
             response.extensions.pop(KEY, None)
             for name in ("iter_bytes", "aiter_bytes"):
@@ -232,7 +250,9 @@ class Watched:
         ended: Ended = yield None
         self._pulling = False
         # A sync body that is read the async way is refused untouched, and can still be read the right way.
-        if isinstance(ended.error, Exception) and getattr(self._response(), "is_stream_consumed", True):
+        if isinstance(ended.error, Exception) and getattr(
+            self._response(), "is_stream_consumed", True
+        ):
             self._record.failed(ended.error)
             self._closed = True
         if self._closed:
@@ -267,7 +287,13 @@ class Watched:
 
 
 def _listen(
-    stand_in: Callable[[Any], Any], response: ref[Any], kind: Any, state: JSON, name: str, *args: Any, **kwargs: Any
+    stand_in: Callable[[Any], Any],
+    response: ref[Any],
+    kind: Any,
+    state: JSON,
+    name: str,
+    *args: Any,
+    **kwargs: Any,
 ) -> Any:
     """Iterates over the response; over its like where `ask().iter_bytes()` let go of it: this is no bound method."""
     if (alive := response()) is None:
@@ -279,7 +305,9 @@ def _listen(
 @lru_cache(maxsize=16)
 def _kind(stream: Any) -> type[Watched]:
     """`Watched` as httpx accepts it: sync, async or both, as the stream that it stands in for."""
-    bases = [base for base in stream.__mro__ if base.__name__ in {"SyncByteStream", "AsyncByteStream"}]
+    bases = [
+        base for base in stream.__mro__ if base.__name__ in {"SyncByteStream", "AsyncByteStream"}
+    ]
     return type("Watched", (Watched, *bases), {})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final, cast
 
-from .drive import Target
+from promptcache.patch.drive import Target
 
 ROWS: Final[Mapping[str, str]] = {
     "openai._base_client": "openai",

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from ..observe import Record
-from ..observer import Asked, Observer
-from ..providers.wire import JSON
-from ..safety import safely
+from promptcache.observe import Record
+from promptcache.observer import Asked, Observer
+from promptcache.providers.wire import JSON
+from promptcache.safety import safely
 
 CREDENTIALS: Final = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 _SIGNED: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,]+)")

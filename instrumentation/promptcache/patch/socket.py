@@ -15,15 +15,15 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
 
-from ..observe import Record
-from ..observer import Asked, Observer
-from ..providers.openai import RESPONSES
-from ..providers.wire import JSON, mapping, text
-from ..safety import safely
-from ..spans import welcome
-from .around import Flow
-from .drive import Target
-from .response import parsed
+from promptcache.observe import Record
+from promptcache.observer import Asked, Observer
+from promptcache.patch.around import Flow
+from promptcache.patch.drive import Target
+from promptcache.patch.response import parsed
+from promptcache.providers.openai import RESPONSES
+from promptcache.providers.wire import JSON, mapping, text
+from promptcache.safety import safely
+from promptcache.spans import welcome
 
 ASKS: Final = "response.create"
 TELLING: Final = (b'"response":', b'"error"')
@@ -54,7 +54,9 @@ class _Socket:
 
     def _begin(self, event: JSON) -> Record:
         # Responses put the body beside the type, Realtime one level down.
-        body = mapping(event.get("response")) or {name: value for name, value in event.items() if name != "type"}
+        body = mapping(event.get("response")) or {
+            name: value for name, value in event.items() if name != "type"
+        }
         model = text(body.get("model")) or self._model
         provider = self.observer.provider(self._host, "openai")
         asked = Asked(RESPONSES, provider, model, self._host, self._port, stream=True)
@@ -65,7 +67,11 @@ class _Socket:
     def received(self, message: bytes | str) -> None:
         """An event arrives."""
         raw = message.encode() if isinstance(message, str) else message
-        if self._running and not any(word in raw for word in TELLING) and not self._awaits_content():
+        if (
+            self._running
+            and not any(word in raw for word in TELLING)
+            and not self._awaits_content()
+        ):
             return
         event = parsed(raw)
         if event.get("type") == "error":
@@ -111,7 +117,10 @@ class _Socket:
             record.end()
 
     def _due(self) -> list[Record]:
-        return [*self._running.values(), *(record for asked in self._asked.values() for record in asked)]
+        return [
+            *self._running.values(),
+            *(record for asked in self._asked.values() for record in asked),
+        ]
 
     def __del__(self) -> None:
         if "_running" in self.__dict__:
@@ -140,7 +149,11 @@ def _said(connection: Any, call: Mapping[str, Any]) -> JSON:
     event = call["event"]
     if isinstance(event, Mapping):
         return cast("JSON", event)
-    return parsed(event.to_json(exclude_unset=True).encode()) if getattr(event, "type", None) == ASKS else {}
+    return (
+        parsed(event.to_json(exclude_unset=True).encode())
+        if getattr(event, "type", None) == ASKS
+        else {}
+    )
 
 
 def send(observer: Observer, connection: Any, call: Mapping[str, Any]) -> Flow:
@@ -174,7 +187,10 @@ BASES: Final = ("WebSocketConnectionBase", "AsyncWebSocketConnectionBase")
 SENDING: Final = tuple(
     target
     for owner in BASES
-    for target in (Target(owner, "send_raw", ("data",), around=send), Target(owner, "close", (), around=close))
+    for target in (
+        Target(owner, "send_raw", ("data",), around=send),
+        Target(owner, "close", (), around=close),
+    )
 )
 
 

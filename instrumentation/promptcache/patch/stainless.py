@@ -16,16 +16,16 @@ from typing import Any, Final
 
 from opentelemetry import context as otel
 
-from ..observe import Record
-from ..observer import Asked, Observer
-from ..providers.wire import JSON, Route, find, mapping, text
-from ..results import Results
-from ..safety import safely
-from ..spans import welcome
-from .around import Flow
-from .drive import Switch, Target
-from .response import KEY, listen, parsed, recorded, watch
-from .sent import credential
+from promptcache.observe import Record
+from promptcache.observer import Asked, Observer
+from promptcache.patch.around import Flow
+from promptcache.patch.drive import Switch, Target
+from promptcache.patch.response import KEY, listen, parsed, recorded, watch
+from promptcache.patch.sent import credential
+from promptcache.providers.wire import JSON, Route, find, mapping, text
+from promptcache.results import Results
+from promptcache.safety import safely
+from promptcache.spans import welcome
 
 RAW: Final = "X-Stainless-Raw-Response"
 """The SDKs' own mark on calls whose response the application reads by itself."""
@@ -65,7 +65,9 @@ def _address(url: Any) -> tuple[str | None, int | None]:
     return host, port if host and isinstance(port, int) else None
 
 
-_MODEL_IN_PATH: Final = re.compile(r"/(?:deployments|models?)/([^/]+?)(?::(?:streamR|r)awPredict)?/?(?:\?|/|$)")
+_MODEL_IN_PATH: Final = re.compile(
+    r"/(?:deployments|models?)/([^/]+?)(?::(?:streamR|r)awPredict)?/?(?:\?|/|$)"
+)
 """Where Azure (the deployment), Bedrock and Vertex name the model."""
 
 
@@ -76,7 +78,9 @@ def _model(body: JSON, url: str) -> str | None:
     return text(found[1]) if found else named
 
 
-def _ask(sdk: SDK, observer: Observer, client: Any, options: Any, url: Any, *, stream: bool) -> Asked | None:
+def _ask(
+    sdk: SDK, observer: Observer, client: Any, options: Any, url: Any, *, stream: bool
+) -> Asked | None:
     if not welcome():
         return None
     route = find(sdk.routes, options.method, options.url)
@@ -109,7 +113,11 @@ def _body(sdk: SDK, options: Any, request: Any) -> JSON:
         body = {**body, **extra}
     if not body and options.method.upper() == "POST":
         body = parsed(request.content)
-    told = {name: value.split(",") for header, name in sdk.headers.items() if (value := request.headers.get(header))}
+    told = {
+        name: value.split(",")
+        for header, name in sdk.headers.items()
+        if (value := request.headers.get(header))
+    }
     return {**told, **body} if told else body
 
 
@@ -135,13 +143,28 @@ class Stainless:
             Target("AsyncAPIClient", "request", asked, around=self.request),
             Target("SyncAPIClient", "_process_response", answered, around=self.process_response),
             Target("AsyncAPIClient", "_process_response", answered, around=self.process_response),
-            Target("BaseClient", "_process_response_data", heard, before=self.process_data, quick=_heard),
-            Target("BaseClient", "_build_request", ("options",), before=self.ask_why, optional=True),
+            Target(
+                "BaseClient",
+                "_process_response_data",
+                heard,
+                before=self.process_data,
+                quick=_heard,
+            ),
+            Target(
+                "BaseClient", "_build_request", ("options",), before=self.ask_why, optional=True
+            ),
         )
 
     def request(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
         """One logical call, retries inside. Ends the record where the call fails or nobody saw its response."""
-        asked = _ask(self._sdk, observer, client, call["options"], client.base_url, stream=bool(call.get("stream")))
+        asked = _ask(
+            self._sdk,
+            observer,
+            client,
+            call["options"],
+            client.base_url,
+            stream=bool(call.get("stream")),
+        )
         record = _record(observer, asked)
         before, mine = _underway.get(), _Underway(client, record)
         _underway.set(mine)
@@ -208,7 +231,9 @@ class Stainless:
         if opening is None:
             return
         record.conversation = observer.hasher.digest((asked.provider, asked.host, opening))
-        asking = asked.wire.asking(asked.provider, body, observer.conversations.get(record.conversation))
+        asking = asked.wire.asking(
+            asked.provider, body, observer.conversations.get(record.conversation)
+        )
         if asking is not None:
             options.json_data = asking
 
@@ -216,7 +241,9 @@ class Stainless:
         """One parsed body or stream event, before the SDK builds its model of it."""
         _hear(call["data"], call["response"])
 
-    def _record(self, observer: Observer, client: Any, options: Any, response: Any, *, stream: bool) -> Record | None:
+    def _record(
+        self, observer: Observer, client: Any, options: Any, response: Any, *, stream: bool
+    ) -> Record | None:
         underway = _underway.get()
         if underway is not None and underway.client is client:
             record = underway.record
@@ -241,7 +268,12 @@ def _heard(original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
         if switch.observer is not None:
             try:
                 dull = response.extensions[KEY].dull(data)
-            except (AttributeError, LookupError, TypeError, ValueError):  # all that a look at plain data can raise
+            except (
+                AttributeError,
+                LookupError,
+                TypeError,
+                ValueError,
+            ):  # all that a look at plain data can raise
                 dull = False
             if not dull:
                 safely(_hear, data, response)
@@ -258,7 +290,9 @@ def _elapsed(response: Any) -> float:
         return 0.0
 
 
-def _refused(sdk: SDK, observer: Observer, record: Record, options: Any, error: BaseException) -> None:
+def _refused(
+    sdk: SDK, observer: Observer, record: Record, options: Any, error: BaseException
+) -> None:
     """The call failed before there was a response; the SDK's error knows what was sent, and how often."""
     sent = getattr(error, "request", None)
     if sent is not None and record.own and record.request is None:
@@ -266,10 +300,15 @@ def _refused(sdk: SDK, observer: Observer, record: Record, options: Any, error: 
         _sent(sdk, observer, record, options, error, int(resent) if resent.isdigit() else None)
 
 
-def _sent(sdk: SDK, observer: Observer, record: Record, options: Any, response: Any, retries: int | None) -> None:
+def _sent(
+    sdk: SDK, observer: Observer, record: Record, options: Any, response: Any, retries: int | None
+) -> None:
     sent = response.request
     host, port = _address(sent.url)
     body, asked = _body(sdk, options, sent), record.asked
     model = asked.model or _model(body, str(sent.url.path))
     asked = asked._replace(model=model, host=host or asked.host, port=port or asked.port)
-    record.sent(asked.request(body, observer.hasher.digest(credential(sent.headers)), record.started), retries)
+    record.sent(
+        asked.request(body, observer.hasher.digest(credential(sent.headers)), record.started),
+        retries,
+    )

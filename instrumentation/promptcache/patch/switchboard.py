@@ -10,17 +10,17 @@ from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer, get_tracer_provider
 from wrapt import register_post_import_hook
 
-from ..meters import Meters
-from ..observer import Observer
-from ..safety import safely
-from ..settings import Settings
-from ..spans import TRACER
-from ..version import __version__
-from .drive import Patches, moved
-from .sdks import CHOKES, ROWS, targets
+from promptcache.meters import Meters
+from promptcache.observer import Observer
+from promptcache.patch.drive import Patches, moved
+from promptcache.patch.sdks import CHOKES, ROWS, targets
+from promptcache.safety import safely
+from promptcache.settings import Settings
+from promptcache.spans import TRACER
+from promptcache.version import __version__
 
 if TYPE_CHECKING:
-    from .beginnings import Beginnings
+    from promptcache.patch.beginnings import Beginnings
 
 
 def _looks_for(module: str) -> Callable[[object], None]:
@@ -42,11 +42,19 @@ class Switchboard:
         for package, module in CHOKES.items():
             register_post_import_hook(_looks_for(module), package)
 
-    def on(self, settings: Settings, tracer_provider: Any = None, meter_provider: Any = None, **more: Any) -> None:
+    def on(
+        self,
+        settings: Settings,
+        tracer_provider: Any = None,
+        meter_provider: Any = None,
+        **more: Any,
+    ) -> None:
         """Stands with a new observer; of `more` only `clock` is known."""
         meters = Meters(get_meter("promptcache", __version__, meter_provider), settings.metric_keys)
         known = {name: value for name, value in more.items() if name == "clock"}
-        self._observer = Observer(settings, get_tracer(TRACER, __version__, tracer_provider), meters, **known)
+        self._observer = Observer(
+            settings, get_tracer(TRACER, __version__, tracer_provider), meters, **known
+        )
         self._provider = tracer_provider
         safely(self._listen)
         for module in ROWS:
@@ -72,7 +80,7 @@ class Switchboard:
         if not hasattr(provider, "add_span_processor"):
             return
         if self._beginnings is None:
-            from .beginnings import Beginnings
+            from promptcache.patch.beginnings import Beginnings
 
             self._beginnings = Beginnings()
         self._beginnings.listen(provider)

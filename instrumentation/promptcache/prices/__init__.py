@@ -6,6 +6,6 @@ keeps only what it was asked for.
 
 from __future__ import annotations
 
-from .book import Book
+from promptcache.prices.book import Book
 
 __all__ = ["Book"]

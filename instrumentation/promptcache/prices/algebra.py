@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
-from ..model import Cost, Unknown, Usage
+from promptcache.model import Cost, Unknown, Usage
 
 MILLION: Final = 1e6
 TOKEN_CLASSES: Final = ("input", "read", "output")
@@ -35,7 +35,9 @@ class Rates(NamedTuple):
     since: str | None = None
 
 
-def rates(entry: Mapping[str, Any], band: int, factor: float, source: str, date: str | None) -> Rates:
+def rates(
+    entry: Mapping[str, Any], band: int, factor: float, source: str, date: str | None
+) -> Rates:
     """The rates of a table entry (spec, section 6) for its context band number `band`, tokens times `factor`."""
 
     def at(value: float | list[float]) -> float:
@@ -78,7 +80,11 @@ def rates(entry: Mapping[str, Any], band: int, factor: float, source: str, date:
 
 def starts(entry: Mapping[str, Any]) -> tuple[int, ...]:
     """The input sizes above which an entry's next context band holds, ascending."""
-    banded = [cast("list[float]", price) for key, price in entry.items() if key not in META and isinstance(price, list)]
+    banded = [
+        cast("list[float]", price)
+        for key, price in entry.items()
+        if key not in META and isinstance(price, list)
+    ]
     found = {int(start) for price in banded for start in price[1::2]}
     return tuple(sorted(found))
 
@@ -113,7 +119,11 @@ def doubt(rates: Rates, usage: Usage, writes: Mapping[str, int]) -> Unknown | No
             return "usage"
         if usage.write is None and rates.writes and next(iter(rates.writes.values())) != p_in:
             return "usage"
-    if (usage.input and p_in is None) or (usage.read and p_read is None) or (usage.output and rates.output is None):
+    if (
+        (usage.input and p_in is None)
+        or (usage.read and p_read is None)
+        or (usage.output and rates.output is None)
+    ):
         return "price"
     for ttl, tokens in writes.items():
         if tokens and ttl not in rates.writes:
@@ -121,7 +131,9 @@ def doubt(rates: Rates, usage: Usage, writes: Mapping[str, int]) -> Unknown | No
     return None
 
 
-def _modal(rates: Rates, usage: Usage, name: str, tokens: int) -> tuple[int, float, float] | Unknown:
+def _modal(
+    rates: Rates, usage: Usage, name: str, tokens: int
+) -> tuple[int, float, float] | Unknown:
     """What `tokens` of a modality add to their class, and to the call without cache, beyond the class's own price."""
     kind, _, place = name.partition(".")
     index = _CLASS.get(place)
@@ -131,12 +143,20 @@ def _modal(rates: Rates, usage: Usage, name: str, tokens: int) -> tuple[int, flo
         return "usage"
     plain = rates.input or 0.0
     own = rates.modal.get(name)
-    fresh = rates.modal.get(f"{kind}.input", plain) - plain if place == "read" else (own or plain) - plain
+    fresh = (
+        rates.modal.get(f"{kind}.input", plain) - plain
+        if place == "read"
+        else (own or plain) - plain
+    )
     if own is None:
         return "price" if place == "read" and fresh else (index, 0.0, 0.0)
     if place == "output":
         return index, tokens * (own - (rates.output or 0.0)), 0.0
-    return index, tokens * (own - (plain if place == "input" else rates.read or 0.0)), tokens * fresh
+    return (
+        index,
+        tokens * (own - (plain if place == "input" else rates.read or 0.0)),
+        tokens * fresh,
+    )
 
 
 def _modals(rates: Rates, usage: Usage) -> tuple[list[float], float] | Unknown:
@@ -172,7 +192,12 @@ def price(rates: Rates, usage: Usage, lifetime: str | None = None) -> Cost:
         if isinstance(found, str):
             return Cost(None, unknown=found, date=rates.date)
         (more_fresh, more_read, more_output), more = found
-        fresh, read, output, without = fresh + more_fresh, read + more_read, output + more_output, without + more
+        fresh, read, output, without = (
+            fresh + more_fresh,
+            read + more_read,
+            output + more_output,
+            without + more,
+        )
     write = 0.0
     for ttl, tokens in writes.items():
         write += rates.writes.get(ttl, 0.0) * tokens
@@ -185,4 +210,13 @@ def price(rates: Rates, usage: Usage, lifetime: str | None = None) -> Cost:
                 return Cost(None, unknown="price", date=rates.date)
             parts["tools"] = parts.get("tools", 0.0) + rates.tools[name] * uses
     tools = parts.get("tools", 0.0)
-    return Cost(amount + tools, parts, without + tools, rates.input, rates.read, rates.writes, "local", rates.date)
+    return Cost(
+        amount + tools,
+        parts,
+        without + tools,
+        rates.input,
+        rates.read,
+        rates.writes,
+        "local",
+        rates.date,
+    )

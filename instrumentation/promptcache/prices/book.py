@@ -8,12 +8,12 @@ from itertools import pairwise
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ..model import Cost, Facts, Request, Unknown, Usage
-from . import algebra, names, table
-from .table import STANDARD, Period, Row
+from promptcache.model import Cost, Facts, Request, Unknown, Usage
+from promptcache.prices import algebra, names, table
+from promptcache.prices.table import STANDARD, Period, Row
 
 if TYPE_CHECKING:
-    from .userfile import Own
+    from promptcache.prices.userfile import Own
 
 log = getLogger(__name__)
 
@@ -35,18 +35,26 @@ TIERS: Final[Mapping[str, str]] = {
 """What providers call a service tier -> ours. Bought capacity (`scale`, `reserved`, `provisioned_throughput`) has no
 price per token and is not here."""
 
-_UNDECIDED: Final = frozenset({"auto", "default", "standard", "standard_only", "on_demand", "unspecified"})
+_UNDECIDED: Final = frozenset(
+    {"auto", "default", "standard", "standard_only", "on_demand", "unspecified"}
+)
 """Requested tiers that end in the standard tier where the response says nothing."""
 
 _HOSTS: Final = (
     ("openai", r"[a-z]{2}\.api\.openai\.com", "regional"),
-    ("gcp.", r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com", "regional"),
+    (
+        "gcp.",
+        r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com",
+        "regional",
+    ),
     ("aws.", r".*\.us-gov-[a-z0-9-]+\.amazonaws\.com", "government"),
     ("aws.", r".*\.(?!us-)[a-z]{2}-[a-z0-9-]+\.amazonaws\.com", "abroad"),
 )
 """Provider, pattern of its host -> the place, where it is not the one that the vendor's list is of."""
 _WORLDWIDE: Final = frozenset({"", "global", "not_available"})
-_MARKERS: Final = frozenset({"cache_control", "cachePoint", "prompt_cache_options", "prompt_cache_breakpoint"})
+_MARKERS: Final = frozenset(
+    {"cache_control", "cachePoint", "prompt_cache_options", "prompt_cache_breakpoint"}
+)
 _AGREES: Final = 1e-4
 """A list price within this share of what the provider billed is the price that was billed."""
 
@@ -140,7 +148,10 @@ class Book:
         """
         if not path:
             return cls()
-        from .userfile import PriceFileError, load  # only who has a price file pays for the code that reads it
+        from promptcache.prices.userfile import (  # only who has a price file pays for the code that reads it
+            PriceFileError,
+            load,
+        )
 
         try:
             return cls(load(path))
@@ -180,7 +191,9 @@ class Book:
             found = self._plans[key] = self._make(request, facts, key[-1])
         return found
 
-    def storage(self, model: str, tokens: int, seconds: float, at: float, provider: str = "gcp.gemini") -> float | None:
+    def storage(
+        self, model: str, tokens: int, seconds: float, at: float, provider: str = "gcp.gemini"
+    ) -> float | None:
         """USD for keeping `tokens` in a named cache for `seconds` from `at` on (epoch seconds); None where unknown.
 
         Prorated to the second, each second at the price of its own day.
@@ -189,7 +202,9 @@ class Book:
         if row is None or seconds < 0:
             return None
         periods = row.periods(STANDARD, 1.0)
-        edges = sorted({at, at + seconds, *(p.since for p in periods if at < p.since < at + seconds)})
+        edges = sorted(
+            {at, at + seconds, *(p.since for p in periods if at < p.since < at + seconds)}
+        )
         total = 0.0
         for start, end in pairwise(edges):
             held = table.in_force(periods, start)
@@ -222,7 +237,9 @@ class Book:
         here = place(request.provider, request.host, facts.geo)
         factor = row.uplift.get(here, row.uplift.get("*")) if here else 1.0
         # Another seller's list speaks for the maker's standard price only.
-        foreign = row.vendor and row.vendor != names.vendors(request.provider)[0] and billed != STANDARD
+        foreign = (
+            row.vendor and row.vendor != names.vendors(request.provider)[0] and billed != STANDARD
+        )
         if billed is None or factor is None or foreign:
             return Plan(unknown="tier", row=row)
         periods = row.periods(billed, factor)
@@ -239,5 +256,9 @@ class Book:
         if usage is None:
             return Cost(None, unknown="usage", date=found.rates[0].date)
         rates = found.at(usage.input)
-        asked = lifetime(request.body, next(iter(rates.writes), None)) if algebra.undated(usage) else None
+        asked = (
+            lifetime(request.body, next(iter(rates.writes), None))
+            if algebra.undated(usage)
+            else None
+        )
         return algebra.price(rates, usage, asked)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-from ..model import TTL_SECONDS
-from .algebra import Rates
+from promptcache.model import TTL_SECONDS
+from promptcache.prices.algebra import Rates
 
 _SLACK: Final = 1e-9
 """Keeps a ratio that is whole in decimal from falling on the wrong side of it in binary."""
@@ -68,7 +68,14 @@ def choices(rates: Rates, per_hour: float, *, steady: bool = False) -> list[Choi
     for ttl, p_write in _known(rates.writes).items():
         if p_read is not None:
             hits = hit_share(per_hour, ttl, steady=steady)
-            found.append(Choice(ttl, hits, hits * p_read + (1 - hits) * p_write, pays_after(p_in, p_read, p_write)))
+            found.append(
+                Choice(
+                    ttl,
+                    hits,
+                    hits * p_read + (1 - hits) * p_write,
+                    pays_after(p_in, p_read, p_write),
+                )
+            )
     if rates.storage is not None and p_read is not None and per_hour > 0:
         cost = (p_in + rates.storage) / per_hour + p_read
         found.append(Choice("stored", 1.0, cost, storage_pays(p_in, p_read, rates.storage)))

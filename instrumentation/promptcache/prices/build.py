@@ -14,10 +14,10 @@ from fnmatch import fnmatchcase
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
-from ..model import TTL_SECONDS
-from . import own
-from .overlay import Entry, Raw, apply, number
-from .table import FOLDER, STANDARD
+from promptcache.model import TTL_SECONDS
+from promptcache.prices import own
+from promptcache.prices.overlay import Entry, Raw, apply, number
+from promptcache.prices.table import FOLDER, STANDARD
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
@@ -57,7 +57,10 @@ def entry(price: ModelPrice, ttl: str) -> Entry | None:
         if tiers is None:
             found[ours] = number(value)
         else:
-            found[ours] = [number(value.base), *(part for t in tiers for part in (t.start, number(t.price)))]
+            found[ours] = [
+                number(value.base),
+                *(part for t in tiers for part in (t.start, number(t.price))),
+            ]
     return found
 
 
@@ -74,14 +77,19 @@ def literals(match: Any) -> Iterator[str]:
 
 def write_ttl(vendor: str, model: str) -> str:
     """The TTL that a model's plain cache-write price is for."""
-    return next(ttl for v, m, ttl in own.WRITE_TTL if fnmatchcase(vendor, v) and fnmatchcase(model, m))
+    return next(
+        ttl for v, m, ttl in own.WRITE_TTL if fnmatchcase(vendor, v) and fnmatchcase(model, m)
+    )
 
 
 def days(model: ModelInfo) -> list[date | None]:
     """None for the beginning, then each day on which some price of the model changes."""
     prices = model.prices if isinstance(model.prices, list) else []
     limits = [price.constraint for price in (*prices, *(model.price_variants or ()))]
-    return [None, *sorted({start for limit in limits if (start := getattr(limit, "start_date", None))})]
+    return [
+        None,
+        *sorted({start for limit in limits if (start := getattr(limit, "start_date", None))}),
+    ]
 
 
 def read_is_own(model: ModelInfo, context: Mapping[str, str] | None) -> bool:
@@ -97,9 +105,14 @@ def imported(vendor: str, model: ModelInfo) -> Raw:
     for tier, context in ((STANDARD, None), *CONTEXTS):
         last: Entry | None = None
         for day in days(model):
-            moment = datetime(day.year, day.month, day.day, tzinfo=UTC) if day else datetime(1970, 1, 1, tzinfo=UTC)
+            moment = (
+                datetime(day.year, day.month, day.day, tzinfo=UTC)
+                if day
+                else datetime(1970, 1, 1, tzinfo=UTC)
+            )
             if context and not any(
-                variant.when == context and (variant.constraint is None or variant.constraint.active(moment))
+                variant.when == context
+                and (variant.constraint is None or variant.constraint.active(moment))
                 for variant in model.price_variants or ()
             ):
                 continue
@@ -107,7 +120,9 @@ def imported(vendor: str, model: ModelInfo) -> Raw:
             if found and (vendor, tier) in own.OWN_READ and not read_is_own(model, context):
                 found.pop("read", None)
             if found and found != last:
-                head: Entry = ({"tier": tier} if context else {}) | ({"from": day.isoformat()} if day else {})
+                head: Entry = ({"tier": tier} if context else {}) | (
+                    {"from": day.isoformat()} if day else {}
+                )
                 prices.append(head | found)
                 last = found
     names = [model.id.lower(), *literals(model.match)]
@@ -124,7 +139,9 @@ def borrowed(model: ModelInfo) -> bool:
 
 def lines(vendor: Provider, header: Mapping[str, str]) -> list[str]:
     """The file of one vendor: a header, then a line a model, ordered by name."""
-    rows = apply(vendor.id, [imported(vendor.id, model) for model in vendor.models if not borrowed(model)])
+    rows = apply(
+        vendor.id, [imported(vendor.id, model) for model in vendor.models if not borrowed(model)]
+    )
     taken: set[str] = set()
     for raw in rows:
         raw["names"] = [one for one in raw["names"] if one not in taken]
@@ -161,7 +178,11 @@ def build(folder: str = FOLDER, day: str | None = None) -> dict[str, list[str]]:
     for vendor in providers:
         before = read(os.path.join(folder, f"{vendor.id}.jsonl"))[:1]
         old: dict[str, str] = json.loads(before[0]) if before else {}
-        date = old["date"] if old.get("source") == source else day or datetime.now(UTC).date().isoformat()
+        date = (
+            old["date"]
+            if old.get("source") == source
+            else day or datetime.now(UTC).date().isoformat()
+        )
         made[vendor.id] = lines(vendor, {"source": source, "date": date})
     return made
 
@@ -178,5 +199,7 @@ def write(made: Mapping[str, list[str]], folder: str = FOLDER) -> None:
     """Writes the table."""
     os.makedirs(folder, exist_ok=True)
     for vendor, content in made.items():
-        with open(os.path.join(folder, f"{vendor}.jsonl"), "w", encoding="ascii", newline="\n") as file:
+        with open(
+            os.path.join(folder, f"{vendor}.jsonl"), "w", encoding="ascii", newline="\n"
+        ) as file:
             file.write("\n".join(content) + "\n")

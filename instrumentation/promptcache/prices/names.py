@@ -36,7 +36,9 @@ _PREVIEW: Final = r"-(?:preview|exp|experimental)(?:-[\d-]+)?$"
 _BEDROCK: Final = r"(?:-v\d+)?(?::\d+)?(?::(?:\d+k|mm))?$"
 _GEOGRAPHY: Final = r"^(?:us|(?:eu|apac|au|jp|in)(?=\.anthropic\.))\."
 """Geographies of inference profiles that cost what their row says: the US, and all commercial ones for Claude."""
-_BEDROCK_ARN: Final = r"arn:aws[\w-]*:bedrock:[^:]*:\d*:(?:inference-profile|foundation-model)/([^/]+)$"
+_BEDROCK_ARN: Final = (
+    r"arn:aws[\w-]*:bedrock:[^:]*:\d*:(?:inference-profile|foundation-model)/([^/]+)$"
+)
 _GEMINI_NUMBER: Final = r"-\d{3}$"
 _GOOGLE_TUNED: Final = r"(?:^|/)(?:tunedmodels|endpoints)/"
 _ROUTE: Final = r":(?:nitro|floor|exacto)$"
@@ -110,7 +112,9 @@ def candidates(vendor: str, model: str) -> Iterator[str]:
     yield name + "*"
     shorter = _SHORTEN[vendor](name) if vendor in _SHORTEN else (name,)
     cuts = (_SNAPSHOT,) if vendor in _MOVING else (_SNAPSHOT, _LATEST)
-    forms = dict.fromkeys(form for short in shorter for form in (short, *(re.sub(cut, "", short) for cut in cuts)))
+    forms = dict.fromkeys(
+        form for short in shorter for form in (short, *(re.sub(cut, "", short) for cut in cuts))
+    )
     for form in forms:
         if form != name:
             yield form

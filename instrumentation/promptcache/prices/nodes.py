@@ -114,7 +114,9 @@ def _yaml(text: str) -> Node:
     try:
         import yaml
     except ImportError:
-        raise DocumentError(1, 'YAML needs PyYAML (pip install "promptcache[prices]"); JSON needs nothing') from None
+        raise DocumentError(
+            1, 'YAML needs PyYAML (pip install "promptcache[prices]"); JSON needs nothing'
+        ) from None
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
@@ -135,7 +137,9 @@ def _from_yaml(loader: Any, node: Any, depth: int) -> Node:
         for key, value in node.value:
             name = str(key.value)
             if name in found:
-                raise DocumentError(key.start_mark.line + 1, f"{json.dumps(name)} stands here twice")
+                raise DocumentError(
+                    key.start_mark.line + 1, f"{json.dumps(name)} stands here twice"
+                )
             found[name] = _from_yaml(loader, value, depth + 1)
         return Node(line, found)
     if node.id == "sequence":

@@ -7,9 +7,9 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
-from . import own
-from .algebra import META
-from .table import STANDARD
+from promptcache.prices import own
+from promptcache.prices.algebra import META
+from promptcache.prices.table import STANDARD
 
 Entry = dict[str, Any]
 Raw = dict[str, Any]
@@ -28,7 +28,9 @@ def row_id(raw: Raw) -> str:
 
 def named(raw: Raw, patterns: Iterable[str]) -> bool:
     """Whether any of a row's names fits any of `patterns`."""
-    return any(fnmatchcase(name.rstrip("*"), pattern) for name in raw["names"] for pattern in patterns)
+    return any(
+        fnmatchcase(name.rstrip("*"), pattern) for name in raw["names"] for pattern in patterns
+    )
 
 
 def of_tier(raw: Raw, tier: str) -> list[Entry]:
@@ -50,13 +52,19 @@ def scaled(value: Any, factor: float | Decimal) -> Any:
     """A price, or a banded price, times a factor."""
     if isinstance(value, list):
         pairs = enumerate(cast("list[float]", value))
-        return [v if place % 2 else number(Decimal(str(v)) * Decimal(str(factor))) for place, v in pairs]
+        return [
+            v if place % 2 else number(Decimal(str(v)) * Decimal(str(factor))) for place, v in pairs
+        ]
     return number(Decimal(str(value)) * Decimal(str(factor)))
 
 
 def token_keys(found: Entry) -> list[str]:
     """The keys of an entry that are prices per token."""
-    return [key for key in found if key not in META and key.partition(".")[0] not in ("tools", "storage")]
+    return [
+        key
+        for key in found
+        if key not in META and key.partition(".")[0] not in ("tools", "storage")
+    ]
 
 
 def multiply(raw: Raw, rule: own.Multiply) -> None:
@@ -130,13 +138,24 @@ def apply(vendor: str, rows: list[Raw]) -> list[Raw]:
     rows = [raw for raw in rows if not any(fnmatchcase(row_id(raw), drop) for drop in drops)]
     denied = [pattern for rule in rules if isinstance(rule, own.Forget) for pattern in rule.names]
     for raw in rows:
-        raw["names"] = [name for name in raw["names"] if not any(fnmatchcase(name, pattern) for pattern in denied)]
+        raw["names"] = [
+            name
+            for name in raw["names"]
+            if not any(fnmatchcase(name, pattern) for pattern in denied)
+        ]
     for rule in rules:
         if isinstance(rule, own.Replace):
             mine = {name.rstrip("*") for name in rule.names}
             rows = [raw for raw in rows if row_id(raw) not in mine]
             prices = [dict(found) for found in rule.prices]
-            rows.append({"names": list(rule.names), "prices": prices, "source": rule.source, "date": rule.date})
+            rows.append(
+                {
+                    "names": list(rule.names),
+                    "prices": prices,
+                    "source": rule.source,
+                    "date": rule.date,
+                }
+            )
     for raw in rows:
         for rule in rules:
             lay(raw, rule)

@@ -13,8 +13,8 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from . import algebra
-from .algebra import Rates
+from promptcache.prices import algebra
+from promptcache.prices.algebra import Rates
 
 FOLDER: Final = os.path.join(os.path.dirname(__file__), "table")
 STANDARD: Final = "standard"
@@ -27,7 +27,11 @@ def seconds(moment: str) -> int:
     """Epoch seconds of an ISO day or minute in UTC (`2026-10-14`, `2026-08-16T16:00`)."""
     day, _, clock = moment.partition("T")
     hours, _, minutes = (clock or "00:00").partition(":")
-    return (date.fromisoformat(day).toordinal() - _EPOCH) * 86_400 + int(hours) * 3600 + int(minutes) * 60
+    return (
+        (date.fromisoformat(day).toordinal() - _EPOCH) * 86_400
+        + int(hours) * 3600
+        + int(minutes) * 60
+    )
 
 
 class Period(NamedTuple):

@@ -13,8 +13,8 @@ from datetime import date
 from fnmatch import fnmatchcase
 from typing import Any, Final, cast, final
 
-from .nodes import DocumentError, Node, parse
-from .table import STANDARD, Row
+from promptcache.prices.nodes import DocumentError, Node, parse
+from promptcache.prices.table import STANDARD, Row
 
 TIERS: Final = (STANDARD, "batch", "flex", "priority", "fast")
 TTLS: Final = ("5m", "30m", "1h", "12h", "unknown")
@@ -39,7 +39,11 @@ class _Checker:
         """The items of a mapping; keys outside `keys` (where any are given) are errors."""
         allowed = tuple(keys)
         if not node.is_a(dict):
-            self.say(node, f"{what} is not a mapping", "a mapping" + (f" of {', '.join(allowed)}" if allowed else ""))
+            self.say(
+                node,
+                f"{what} is not a mapping",
+                "a mapping" + (f" of {', '.join(allowed)}" if allowed else ""),
+            )
             return {}
         items = cast("dict[str, Node]", node.value)
         for key, value in items.items():
@@ -55,7 +59,12 @@ class _Checker:
 
     def number(self, node: Node, what: str, *, above: float | None = None) -> float:
         value = node.value
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, (int, float))
+            or not math.isfinite(value)
+            or value < 0
+        ):
             self.say(node, f"{what} is {value!r}", "a number of at least 0")
             return 0.0
         if above is not None and value <= above:
@@ -65,7 +74,11 @@ class _Checker:
     def word(self, node: Node, what: str, choices: Iterable[str] = ()) -> str:
         value, allowed = node.value, tuple(choices)
         if not isinstance(value, str) or not value.strip() or (allowed and value not in allowed):
-            self.say(node, f"{what} is {value!r}", ", ".join(allowed) if allowed else "a text that is not empty")
+            self.say(
+                node,
+                f"{what} is {value!r}",
+                ", ".join(allowed) if allowed else "a text that is not empty",
+            )
             return ""
         return value.strip()
 
@@ -98,7 +111,9 @@ class Own:
         """The user's own row of a model; the first entry whose pattern matches."""
         name = model.lower()
         for patterns, owner, row in self.rows:
-            if (owner is None or owner == provider) and any(fnmatchcase(name, pattern) for pattern in patterns):
+            if (owner is None or owner == provider) and any(
+                fnmatchcase(name, pattern) for pattern in patterns
+            ):
                 return row
         return None
 
@@ -109,9 +124,21 @@ class Own:
 
 _HEAD: Final = ("currency", "rate", "source", "date", "aliases", "models")
 _MODEL: Final = (
-    "match", "provider", "from", "tier", "input", "read", "write", "output", *KINDS, "reasoning", "tools", "storage",
-    "above", "source",
-)  # fmt: skip
+    "match",
+    "provider",
+    "from",
+    "tier",
+    "input",
+    "read",
+    "write",
+    "output",
+    *KINDS,
+    "reasoning",
+    "tools",
+    "storage",
+    "above",
+    "source",
+)
 _BAND: Final = ("input", "read", "write", "output")
 
 
@@ -125,7 +152,9 @@ def load(path: str) -> Own:
     try:
         root = parse(text, yaml=os.path.splitext(path)[1].lower() in (".yaml", ".yml"))
     except DocumentError as error:
-        raise PriceFileError(f"{path}:{error.line}: {error}; allowed: JSON, or YAML in a .yaml file") from None
+        raise PriceFileError(
+            f"{path}:{error.line}: {error}; allowed: JSON, or YAML in a .yaml file"
+        ) from None
     check = _Checker(path)
     found = _read(check, root)
     if check.errors:
@@ -137,9 +166,13 @@ def _read(check: _Checker, root: Node) -> Own:
     own = Own()
     head = check.mapping(root, "the file", _HEAD)
     rate = _rate(check, head, root)
-    source = check.word(head["source"], "source") if "source" in head else os.path.basename(check.path)
+    source = (
+        check.word(head["source"], "source") if "source" in head else os.path.basename(check.path)
+    )
     day = check.day(head["date"], "date") if "date" in head else None
-    for name, node in check.mapping(head["aliases"], "aliases").items() if "aliases" in head else ():
+    for name, node in (
+        check.mapping(head["aliases"], "aliases").items() if "aliases" in head else ()
+    ):
         own.aliases[name.lower()] = _alias(check, node)
     grouped: dict[tuple[tuple[str, ...], str | None], list[dict[str, Any]]] = {}
     for node in check.items(head["models"], "models") if "models" in head else ():
@@ -147,7 +180,9 @@ def _read(check: _Checker, root: Node) -> Own:
         grouped.setdefault((patterns, provider), []).append(entry)
     for (patterns, provider), entries in grouped.items():
         entries.sort(key=lambda entry: str(entry.get("from", "")))
-        own.rows.append((patterns, provider, Row("", ", ".join(patterns), entries, {"*": 1.0}, source, day)))
+        own.rows.append(
+            (patterns, provider, Row("", ", ".join(patterns), entries, {"*": 1.0}, source, day))
+        )
     return own
 
 
@@ -157,7 +192,11 @@ def _rate(check: _Checker, head: Mapping[str, Node], root: Node) -> float:
     if "rate" in head:
         return check.number(head["rate"], "rate", above=0)
     if currency not in ("USD", ""):
-        check.say(head.get("currency", root), f"currency {currency} has no rate", "rate: USD for one " + currency)
+        check.say(
+            head.get("currency", root),
+            f"currency {currency} has no rate",
+            "rate: USD for one " + currency,
+        )
     return 1.0
 
 
@@ -179,10 +218,14 @@ def _patterns(check: _Checker, node: Node) -> tuple[str, ...]:
     return tuple(check.word(one, "match").lower() for one in nodes)
 
 
-def _model(check: _Checker, node: Node, rate: float) -> tuple[tuple[str, ...], str | None, dict[str, Any]]:
+def _model(
+    check: _Checker, node: Node, rate: float
+) -> tuple[tuple[str, ...], str | None, dict[str, Any]]:
     items = check.mapping(node, "a model", _MODEL)
     if "match" not in items:
-        check.say(node, "a model has no match", "match: a model's name or pattern, or a list of them")
+        check.say(
+            node, "a model has no match", "match: a model's name or pattern, or a list of them"
+        )
         return (), None, {}
     if "input" not in items and "storage" not in items:
         check.say(node, "a model has no input price", "input: a price per million tokens")
@@ -195,14 +238,18 @@ def _model(check: _Checker, node: Node, rate: float) -> tuple[tuple[str, ...], s
         entry["source"] = check.word(items["source"], "source")
     entry |= _prices(check, items, rate)
     for start, prices in _bands(check, items, rate):
-        for key in set(entry) & {"input", "read", "output"} | {key for key in entry if key.startswith("write.")}:
+        for key in set(entry) & {"input", "read", "output"} | {
+            key for key in entry if key.startswith("write.")
+        }:
             known = entry[key] if isinstance(entry[key], list) else [entry[key]]
             entry[key] = [*known, start, prices.get(key, known[-1])]
     provider = check.word(items["provider"], "provider") if "provider" in items else None
     return _patterns(check, items["match"]), provider, entry
 
 
-def _bands(check: _Checker, items: Mapping[str, Node], rate: float) -> list[tuple[int, dict[str, float]]]:
+def _bands(
+    check: _Checker, items: Mapping[str, Node], rate: float
+) -> list[tuple[int, dict[str, float]]]:
     """The prices above each input size, ascending."""
     found: list[tuple[int, dict[str, float]]] = []
     for start, node in check.mapping(items["above"], "above").items() if "above" in items else ():
@@ -216,16 +263,28 @@ def _bands(check: _Checker, items: Mapping[str, Node], rate: float) -> list[tupl
 def _prices(check: _Checker, items: Mapping[str, Node], rate: float) -> dict[str, float]:
     """A model's prices under the names that the table uses, in USD."""
     found: dict[str, float] = {}
-    for key, name in (("input", "input"), ("read", "read"), ("output", "output"), ("storage", "storage"),
-                      ("reasoning", "reasoning.output")):  # fmt: skip
+    for key, name in (
+        ("input", "input"),
+        ("read", "read"),
+        ("output", "output"),
+        ("storage", "storage"),
+        ("reasoning", "reasoning.output"),
+    ):
         if key in items:
             found[name] = check.number(items[key], key) * rate
     if "write" in items:
         node = items["write"]
         split = check.mapping(node, "write", TTLS) if node.is_a(dict) else dict.fromkeys(TTLS, node)
-        found |= {f"write.{ttl}": check.number(split[ttl], f"write.{ttl}") * rate for ttl in TTLS if ttl in split}
+        found |= {
+            f"write.{ttl}": check.number(split[ttl], f"write.{ttl}") * rate
+            for ttl in TTLS
+            if ttl in split
+        }
     named: tuple[tuple[str, Callable[[str], str], tuple[str, ...]], ...] = (
-        *((kind, (lambda name, kind=kind: f"{kind}.{name}"), ("input", "read", "output")) for kind in KINDS),
+        *(
+            (kind, (lambda name, kind=kind: f"{kind}.{name}"), ("input", "read", "output"))
+            for kind in KINDS
+        ),
         ("tools", lambda name: f"tools.{name}", ()),
     )
     for key, rename, keys in named:

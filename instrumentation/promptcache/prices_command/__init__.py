@@ -10,13 +10,13 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ..exits import Exit, described
-from ..model import Cost, Usage
-from ..prices import table
-from ..prices.algebra import Rates
-from ..prices.book import Plan
-from ..prices.table import Period
-from .asked import (
+from promptcache.exits import Exit, described
+from promptcache.model import Cost, Usage
+from promptcache.prices import table
+from promptcache.prices.algebra import Rates
+from promptcache.prices.book import Plan
+from promptcache.prices.table import Period
+from promptcache.prices_command.asked import (
     At,
     Batch,
     File,
@@ -30,8 +30,8 @@ from .asked import (
     moment,
     opened,
     unknown,
-)  # fmt: skip
-from .breakeven import breaks_even
+)
+from promptcache.prices_command.breakeven import breaks_even
 
 Count = Annotated[int, typer.Option(min=0, help="Tokens.")]
 Beside = Annotated[int, typer.Option(min=0, help="Tokens, beside those of text.")]
@@ -53,7 +53,9 @@ UNITS: Final = {
 def as_printed(rates: Rates) -> dict[str, dict[str, float]]:
     """Rates as price lists print them, by the key of UNITS that says what they are for."""
     plain = {"input": rates.input, "read": rates.read, "output": rates.output}
-    tokens = plain | {f"write.{ttl}": value for ttl, value in rates.writes.items()} | dict(rates.modal)
+    tokens = (
+        plain | {f"write.{ttl}": value for ttl, value in rates.writes.items()} | dict(rates.modal)
+    )
     uses = {f"tools.{name}": value for name, value in rates.tools.items()}
     groups: tuple[tuple[Mapping[str, float | None], float], ...] = (
         (tokens, 1e6),
@@ -123,9 +125,19 @@ def cost(
     plain, cached, written = uncached + audio_input, read + audio_read, sum(writes.values())
     split = {ttl: tokens for ttl, tokens in writes.items() if tokens}
     modal = {name: tokens for name, tokens in audio.items() if tokens}
-    usage = Usage(plain + cached + written, plain, cached, written, split, output + audio_output, modalities=modal)
+    usage = Usage(
+        plain + cached + written,
+        plain,
+        cached,
+        written,
+        split,
+        output + audio_output,
+        modalities=modal,
+    )
     if not (usage.input or usage.output):
-        raise typer.BadParameter("a cost is one of tokens: give at least one count", param_hint="--uncached, --output")
+        raise typer.BadParameter(
+            "a cost is one of tokens: give at least one count", param_hint="--uncached, --output"
+        )
     request, facts = asked(book, model, provider, started, tier, speed, geo, batch)
     found = book.cost(request, facts, usage)
     if found.amount is None:
@@ -147,8 +159,15 @@ def show_cost(found: Cost, shown: Mapping[str, Any], as_json: bool) -> None:
     total, without = found.amount or 0.0, found.without_cache or 0.0
     if as_json:
         parts = {name: amount(value) for name, value in found.parts.items()}
-        answer = {"amount": amount(total), "currency": "USD", "parts": parts, "without_cache": amount(without),
-                  "saved": amount(without - total), "price": shown, "unknown": None}  # fmt: skip
+        answer = {
+            "amount": amount(total),
+            "currency": "USD",
+            "parts": parts,
+            "without_cache": amount(without),
+            "saved": amount(without - total),
+            "price": shown,
+            "unknown": None,
+        }
         typer.echo(json.dumps(answer))
         return
     above = f", above {shown['above']:,} tokens" if shown["above"] is not None else ""
@@ -187,34 +206,53 @@ def show(
     held = table.in_force(plan.periods, started)
     if plan.unknown or held is None or plan.row is None:
         raise unknown(
-            plan.unknown or ("price" if plan.tier == table.STANDARD else "tier"), as_json, book, request, facts
+            plan.unknown or ("price" if plan.tier == table.STANDARD else "tier"),
+            as_json,
+            book,
+            request,
+            facts,
         )
     bands = [price(plan, held, start + 1) for start in (-1, *held.bands)]
     if as_json:
         typer.echo(
-            json.dumps({"provider": request.provider, "tiers": plan.row.tiers(), "bands": bands, "also": plan.row.also})
+            json.dumps(
+                {
+                    "provider": request.provider,
+                    "tiers": plan.row.tiers(),
+                    "bands": bands,
+                    "also": plan.row.also,
+                }
+            )
         )
         return
     for band in bands:
         size = f", above {band['above']:,} input tokens" if band["above"] is not None else ""
         typer.echo(f"{request.provider} {band['model']}, {band['tier']}{size}, in USD:")
         aligned(
-            (f"  {key}", f"{value:<8g} {unit}") for group, unit in UNITS.items() for key, value in band[group].items()
+            (f"  {key}", f"{value:<8g} {unit}")
+            for group, unit in UNITS.items()
+            for key, value in band[group].items()
         )
     rates = held.rates[0]
     since = f", in force since {rates.since}" if rates.since else ""
-    typer.echo(f"Source: {rates.source} ({rates.date}){since}. Tiers: {', '.join(plan.row.tiers())}.")
+    typer.echo(
+        f"Source: {rates.source} ({rates.date}){since}. Tiers: {', '.join(plan.row.tiers())}."
+    )
     for name, source in plan.row.also.items():
         typer.echo(f"{name}: {source}.")
 
 
 def build(
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 where the table is stale.")] = False,
-    date: Annotated[str | None, typer.Option(help="The day of a new version of the list; today by default.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit 1 where the table is stale.")
+    ] = False,
+    date: Annotated[
+        str | None, typer.Option(help="The day of a new version of the list; today by default.")
+    ] = None,
     folder: Annotated[str, typer.Option(help="Where the table stands.")] = table.FOLDER,
 ) -> None:
     """Compile the price table from genai-prices and our own rows, and show what changed."""
-    from ..prices import build as compiler
+    from promptcache.prices import build as compiler
 
     try:
         made = compiler.build(folder, date)
@@ -224,7 +262,9 @@ def build(
     changed = 0
     for vendor, lines in sorted(made.items()):
         before = compiler.read(os.path.join(folder, f"{vendor}.jsonl"))
-        for line in difflib.unified_diff(before, lines, f"{vendor} before", f"{vendor} now", "", "", 0, ""):
+        for line in difflib.unified_diff(
+            before, lines, f"{vendor} before", f"{vendor} now", "", "", 0, ""
+        ):
             typer.echo(line)
         changed += before != lines
     if not check:

@@ -10,15 +10,23 @@ from typing import Annotated, Final
 
 import typer
 
-from ..exits import Exit
-from ..model import Facts, Request
-from ..prices import Book, names, table
-from ..settings import OTEL_PROMPTCACHE_PRICES
+from promptcache.exits import Exit
+from promptcache.model import Facts, Request
+from promptcache.prices import Book, names, table
+from promptcache.settings import OTEL_PROMPTCACHE_PRICES
 
 GUESSES: Final = (
-    "anthropic", "openai", "gcp.gemini", "aws.bedrock", "deepseek", "x_ai", "mistral_ai", "moonshot_ai", "groq",
+    "anthropic",
+    "openai",
+    "gcp.gemini",
+    "aws.bedrock",
+    "deepseek",
+    "x_ai",
+    "mistral_ai",
+    "moonshot_ai",
+    "groq",
     "openrouter",
-)  # fmt: skip
+)
 """Whose lists to look through, in this order, where no provider is named."""
 
 WHY: Final[Mapping[str, str]] = {
@@ -29,22 +37,31 @@ WHY: Final[Mapping[str, str]] = {
 }
 
 Model = Annotated[str, typer.Argument(help="The model, by any of its names.")]
-Provider = Annotated[str | None, typer.Option(help="openai, anthropic, aws.bedrock ...; guessed where not given.")]
-At = Annotated[str | None, typer.Option(help="Day or moment of the call, UTC: 2026-11-20 or 2026-11-20T09:30.")]
-Tier = Annotated[str | None, typer.Option(help="Service tier as the response names it: flex, priority ...")]
+Provider = Annotated[
+    str | None, typer.Option(help="openai, anthropic, aws.bedrock ...; guessed where not given.")
+]
+At = Annotated[
+    str | None, typer.Option(help="Day or moment of the call, UTC: 2026-11-20 or 2026-11-20T09:30.")
+]
+Tier = Annotated[
+    str | None, typer.Option(help="Service tier as the response names it: flex, priority ...")
+]
 Speed = Annotated[str | None, typer.Option(help="Anthropic: standard or fast.")]
 Geo = Annotated[str | None, typer.Option(help="Place of inference: us, regional ...")]
 Batch = Annotated[bool, typer.Option("--batch", help="A result of a batch.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 File = Annotated[
-    str | None, typer.Option("--prices", help=f"A price file; that of {OTEL_PROMPTCACHE_PRICES} where not given.")
+    str | None,
+    typer.Option(
+        "--prices", help=f"A price file; that of {OTEL_PROMPTCACHE_PRICES} where not given."
+    ),
 ]
 
 
 def opened(path: str | None) -> Book:
     """The book of a price file: a broken one named on the command line ends the command, one of the environment is
     said on stderr and, as in an application, leaves the built-in prices in force."""
-    from ..prices.userfile import PriceFileError, load
+    from promptcache.prices.userfile import PriceFileError, load
 
     named = path if path is not None else os.environ.get(OTEL_PROMPTCACHE_PRICES)
     if path is None and not named:
@@ -55,7 +72,9 @@ def opened(path: str | None) -> Book:
         typer.echo(str(error), err=True)
         if path is not None:
             raise typer.Exit(Exit.USAGE) from None
-        typer.echo(f"{OTEL_PROMPTCACHE_PRICES} is not used: built-in prices stay in force.", err=True)
+        typer.echo(
+            f"{OTEL_PROMPTCACHE_PRICES} is not used: built-in prices stay in force.", err=True
+        )
         return Book()
 
 
@@ -66,7 +85,9 @@ def moment(at: str | None) -> float:
     try:
         found = datetime.fromisoformat(at)
     except ValueError:
-        raise typer.BadParameter(f"{at!r} is no day or moment such as 2026-11-20T09:30", param_hint="--at") from None
+        raise typer.BadParameter(
+            f"{at!r} is no day or moment such as 2026-11-20T09:30", param_hint="--at"
+        ) from None
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
@@ -101,7 +122,9 @@ def why(reason: str, book: Book, request: Request, facts: Facts) -> str:
         return WHY[reason]
     asked_for = {"tier": facts.tier, "speed": facts.speed, "geo": facts.geo, "batch": facts.batch}
     given = {option: value for option, value in asked_for.items() if value}
-    refused = [option for option, value in given.items() if not priced(book, request, option, value)]
+    refused = [
+        option for option, value in given.items() if not priced(book, request, option, value)
+    ]
     named = [f"--{one}" + ("" if one == "batch" else f" {given[one]}") for one in refused or given]
     together = "" if refused else " together"
     places = f"; places {', '.join(row.uplift)}" if row.uplift else ""

@@ -8,16 +8,27 @@ from typing import Annotated, Final
 
 import typer
 
-from ..prices import breakeven, table
-from ..prices.algebra import Rates
-from ..prices.breakeven import Choice
-from .asked import At, File, Json, Model, Provider, Tier, asked, moment, opened, unknown
+from promptcache.prices import breakeven, table
+from promptcache.prices.algebra import Rates
+from promptcache.prices.breakeven import Choice
+from promptcache.prices_command.asked import (
+    At,
+    File,
+    Json,
+    Model,
+    Provider,
+    Tier,
+    asked,
+    moment,
+    opened,
+    unknown,
+)
 
 FREE: Final = "Caching is automatic and writing is free: nothing to decide."
-KEPT: Final = (
-    "Implicit caching is automatic and free; the list has no price for keeping a stored cache, which is not weighed."
+KEPT: Final = "Implicit caching is automatic and free; the list has no price for keeping a stored cache, which is not weighed."
+IMPLICIT: Final = (
+    "Hits of the implicit cache, which are free to have but not promised, are not counted."
 )
-IMPLICIT: Final = "Hits of the implicit cache, which are free to have but not promised, are not counted."
 
 
 def finite(value: float) -> float:
@@ -36,7 +47,8 @@ def breaks_even(
     model: Model,
     provider: Provider = None,
     per_hour: Annotated[
-        float, typer.Option(min=0.0, callback=finite, help="Requests an hour that share the prefix.")
+        float,
+        typer.Option(min=0.0, callback=finite, help="Requests an hour that share the prefix."),
     ] = 12.0,
     steady: Annotated[
         bool, typer.Option("--steady", help="Evenly spaced requests instead of independent ones.")
@@ -65,14 +77,25 @@ def breaks_even(
 
 def in_json(rates: Rates, found: list[Choice], per_hour: float, note: str) -> None:
     """Prints the choices as JSON: none, and `automatic` as the cheapest, where there is nothing to decide."""
-    rows = [{"ttl": one.ttl, "hit_rate": one.hits, "usd_per_million": round(one.cost * 1e6, 9),
-             "pays_after": one.pays_after} for one in found]  # fmt: skip
+    rows = [
+        {
+            "ttl": one.ttl,
+            "hit_rate": one.hits,
+            "usd_per_million": round(one.cost * 1e6, 9),
+            "pays_after": one.pays_after,
+        }
+        for one in found
+    ]
     automatic = breakeven.automatic(rates)
     p_in, p_read, kept = rates.input or 0.0, rates.read or 0.0, rates.storage
     stored = None if kept is None else breakeven.storage_pays(p_in, p_read, kept)
-    answer = {"cheapest": "automatic" if automatic else found[0].ttl, "per_hour": per_hour,
-              "choices": [] if automatic else rows, "stored_pays_from_per_hour": stored,
-              "note": note if automatic else None}  # fmt: skip
+    answer = {
+        "cheapest": "automatic" if automatic else found[0].ttl,
+        "per_hour": per_hour,
+        "choices": [] if automatic else rows,
+        "stored_pays_from_per_hour": stored,
+        "note": note if automatic else None,
+    }
     typer.echo(json.dumps(answer))
 
 

@@ -10,8 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, cast
 
-from ..model import Facts, Param, Prompt, Request, Usage
-from .wire import JSON, Blocks, Counters, Wire, flatten, items, mapping, params, route, text, unmarked, usage, whole
+from promptcache.model import Facts, Param, Prompt, Request, Usage
+from promptcache.providers.wire import (
+    JSON,
+    Blocks,
+    Counters,
+    Wire,
+    flatten,
+    items,
+    mapping,
+    params,
+    route,
+    text,
+    unmarked,
+    usage,
+    whole,
+)
 
 MARKER: Final = "cache_control"
 BETAS: Final = "anthropic_beta"
@@ -55,9 +69,12 @@ UNSPLIT: Final = COUNTERS._replace(ttl="unknown")
 """For a response that does not split its writes at all: their TTL is whatever the request asked for."""
 
 _BILLED_APART: Final = (
-    *COUNTERS.input, *COUNTERS.read, *COUNTERS.write, *COUNTERS.output,
+    *COUNTERS.input,
+    *COUNTERS.read,
+    *COUNTERS.write,
+    *COUNTERS.output,
     *(name for names in COUNTERS.write_by_ttl.values() for name in names),
-)  # fmt: skip
+)
 
 
 # Requests
@@ -99,7 +116,12 @@ def _blocks(body: JSON) -> Blocks:
         for tool in tools:
             if _searches(tool) is chosen:
                 data, mark = _bare(tool)
-                blocks.add(cast("Literal['tools', 'system']", section), text(_kind(tool)) or "custom", data, mark)
+                blocks.add(
+                    cast("Literal['tools', 'system']", section),
+                    text(_kind(tool)) or "custom",
+                    data,
+                    mark,
+                )
     for block in _content(body.get("system")):
         data, mark = _bare(block)
         blocks.add("system", _kind(block), data, mark)
@@ -107,7 +129,9 @@ def _blocks(body: JSON) -> Blocks:
         role = mapping(message).get("role")
         for index, block in enumerate(_content(mapping(message).get("content"))):
             data, mark = _bare(block)
-            blocks.add("messages", _kind(block), data if index else {"role": role, "content": data}, mark)
+            blocks.add(
+                "messages", _kind(block), data if index else {"role": role, "content": data}, mark
+            )
     return blocks
 
 
@@ -151,7 +175,9 @@ def _opening(body: JSON) -> object:
     """The first message, unless the server holds it: a conversation grows at its end."""
     first = mapping(next(iter(items(body.get("messages"))), None))
     return (
-        None if mapping(body.get("thread")) else [_bare(block)[0] for block in _content(first.get("content"))] or None
+        None
+        if mapping(body.get("thread"))
+        else [_bare(block)[0] for block in _content(first.get("content"))] or None
     )
 
 
@@ -184,7 +210,9 @@ def _message(message: JSON, **more: Any) -> Facts:
 def _delta(event: JSON) -> Facts:
     """Of a `message_delta`: `delta` is a message in part, `usage` cumulative. Once it stopped, nothing more is said."""
     delta = mapping(event.get("delta"))
-    return _message({**delta, "usage": event.get("usage")}, terminal=delta.get("stop_reason") is not None)
+    return _message(
+        {**delta, "usage": event.get("usage")}, terminal=delta.get("stop_reason") is not None
+    )
 
 
 def _failure(event: JSON) -> Facts:
@@ -209,7 +237,9 @@ def _read(event: JSON) -> Facts | None:
     return known(event) if known else None
 
 
-_DULL: Final = frozenset({"content_block_start", "content_block_delta", "content_block_stop", "ping"})
+_DULL: Final = frozenset(
+    {"content_block_start", "content_block_delta", "content_block_stop", "ping"}
+)
 
 
 def _dull(event: JSON) -> bool:
@@ -238,7 +268,9 @@ def _usage(facts: Facts) -> Usage | None:
 def _sums(counts: JSON, more: list[dict[str, Any]]) -> dict[str, int]:
     added = {name: sum(whole(turn.get(name)) or 0 for turn in more) for name in _BILLED_APART}
     given = {name: whole(counts.get(name, 0)) for name in _BILLED_APART}
-    return {name: base + added[name] for name, base in given.items() if base is not None and added[name]}
+    return {
+        name: base + added[name] for name, base in given.items() if base is not None and added[name]
+    }
 
 
 def _doubts(turns: list[dict[str, Any]], apart: list[dict[str, Any]]) -> Iterator[str]:
@@ -250,8 +282,16 @@ def _doubts(turns: list[dict[str, Any]], apart: list[dict[str, Any]]) -> Iterato
 
 
 MESSAGES: Final = Wire(
-    "anthropic.messages", "chat", _prompt, _read, _usage, _dull, last="message_stop", opening=_opening, asking=_asking
-)  # fmt: skip
+    "anthropic.messages",
+    "chat",
+    _prompt,
+    _read,
+    _usage,
+    _dull,
+    last="message_stop",
+    opening=_opening,
+    asking=_asking,
+)
 RESULTS: Final = Wire("anthropic.results", "chat", _prompt, _results, _usage, _dull)
 
 ROUTES: Final = (
@@ -259,5 +299,9 @@ ROUTES: Final = (
     route("GET", r"messages/batches/[^/?]+/results", RESULTS, results=True),
     # As Bedrock's and Vertex's clients rewrite the first.
     route("POST", r"model/[^/?]+/invoke(?:-with-response-stream)?", MESSAGES),
-    route("POST", r"publishers/anthropic/models/(?!count-tokens:)[^/?:]+:(?:streamR|r)awPredict", MESSAGES),
+    route(
+        "POST",
+        r"publishers/anthropic/models/(?!count-tokens:)[^/?:]+:(?:streamR|r)awPredict",
+        MESSAGES,
+    ),
 )

@@ -10,9 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
-from ..model import Facts, Param, Prompt, Request, Section, Usage
-from . import anthropic
-from .wire import JSON, Blocks, Counters, Wire, flatten, items, mapping, params, text, usage
+from promptcache.model import Facts, Param, Prompt, Request, Section, Usage
+from promptcache.providers import anthropic
+from promptcache.providers.wire import (
+    JSON,
+    Blocks,
+    Counters,
+    Wire,
+    flatten,
+    items,
+    mapping,
+    params,
+    text,
+    usage,
+)
 
 MARKER: Final = "cachePoint"
 
@@ -70,21 +81,36 @@ def _prompt(request: Request) -> Prompt | None:
     nova = is_nova(request.model)
     mode: Literal["automatic", "explicit", "none"] = "automatic" if nova else "none"
     # Claude's rule: the first image takes the messages out of the cache.
-    toggle = (Param("images", True, "messages"),) if not nova and any(_pictured(piece) for _, piece, _ in found) else ()
-    return Prompt(tuple(blocks), (*params(request.body, PARAMS), *toggle), mode="explicit" if blocks.marked else mode)
+    toggle = (
+        (Param("images", True, "messages"),)
+        if not nova and any(_pictured(piece) for _, piece, _ in found)
+        else ()
+    )
+    return Prompt(
+        tuple(blocks),
+        (*params(request.body, PARAMS), *toggle),
+        mode="explicit" if blocks.marked else mode,
+    )
 
 
 def _pictured(piece: JSON) -> bool:
-    return any("image" in mapping(part) for part in (piece, *items(mapping(piece.get("toolResult")).get("content"))))
+    return any(
+        "image" in mapping(part)
+        for part in (piece, *items(mapping(piece.get("toolResult")).get("content")))
+    )
 
 
 def _read(event: JSON) -> Facts | None:
     """A response, or one event of a stream, whose last one (`metadata`) carries the usage."""
     told = mapping(event.get("metadata")) or event
     spent = mapping(told.get("usage"))
-    written = {f"cacheDetails.{mapping(one).get('ttl')}": mapping(one).get("inputTokens")
-               for one in items(spent.get("cacheDetails"))}  # fmt: skip
-    stop = text(event.get("stopReason")) or text(mapping(event.get("messageStop")).get("stopReason"))
+    written = {
+        f"cacheDetails.{mapping(one).get('ttl')}": mapping(one).get("inputTokens")
+        for one in items(spent.get("cacheDetails"))
+    }
+    stop = text(event.get("stopReason")) or text(
+        mapping(event.get("messageStop")).get("stopReason")
+    )
     router = mapping(mapping(told.get("trace")).get("promptRouter"))
     return Facts(
         model=text(router.get("invokedModelId")),
@@ -133,7 +159,9 @@ def wire(operation: str, model: str | None, body: JSON) -> Wire | None:
     """The wire of a request; None where nothing is known of the model's own body."""
     if operation.startswith("Converse"):
         return CONVERSE
-    return next((wire for maker, mark, wire in MAKERS if maker in (model or "") or mark in body), None)
+    return next(
+        (wire for maker, mark, wire in MAKERS if maker in (model or "") or mark in body), None
+    )
 
 
 def event_of(operation: str, event: Mapping[str, Any]) -> bytes | JSON:

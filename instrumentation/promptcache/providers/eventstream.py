@@ -11,7 +11,7 @@ import struct
 from base64 import b64decode
 from typing import Final
 
-from .wire import JSON, mapping
+from promptcache.providers.wire import JSON, mapping
 
 MEDIA: Final = "application/vnd.amazon.eventstream"
 _PRELUDE: Final = struct.Struct("!II")
@@ -54,4 +54,8 @@ def _event(headers: dict[str, str], payload: bytes) -> JSON:
     if failed:
         return {"type": "error", "error": {"type": failed}}
     name, said = headers.get(":event-type", ""), mapping(json.loads(payload))
-    return mapping(json.loads(b64decode(said["bytes"]))) if name == "chunk" and "bytes" in said else {name: said}
+    return (
+        mapping(json.loads(b64decode(said["bytes"])))
+        if name == "chunk" and "bytes" in said
+        else {name: said}
+    )

@@ -13,8 +13,21 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from ..model import Facts, Prompt, Request, Section, Usage
-from .wire import JSON, Blocks, Counters, Wire, flatten, items, mapping, number, params, route, text, usage
+from promptcache.model import Facts, Prompt, Request, Section, Usage
+from promptcache.providers.wire import (
+    JSON,
+    Blocks,
+    Counters,
+    Wire,
+    flatten,
+    items,
+    mapping,
+    number,
+    params,
+    route,
+    text,
+    usage,
+)
 
 SERVICE_TIER: Final = "x-gemini-service-tier"
 """The response header that says which tier served the call."""
@@ -64,7 +77,11 @@ _COUNTERS: Final = Counters(
     reasoning=("reasoning",),
     inside=True,
     write_by_ttl={},
-    modalities={f"{kind}.{place}": (f"{kind}.{place}",) for kind in _KINDS for place in ("input", "read", "output")},
+    modalities={
+        f"{kind}.{place}": (f"{kind}.{place}",)
+        for kind in _KINDS
+        for place in ("input", "read", "output")
+    },
 )
 _CONTENT_PARAMS: Final = (
     ("generationConfig.mediaResolution", "messages"),
@@ -87,7 +104,9 @@ _INTERACTION_PARAMS: Final = (
 
 def model(path: str) -> str | None:
     """The model that a path names, less what stands before `models/`: a tuned model or an endpoint keeps its kind."""
-    found = re.search(r"(?:^|/)(?:models/)?((?:tunedModels/|endpoints/)?[^/:?]+)(?::\w+)?(?:\?.*)?$", path)
+    found = re.search(
+        r"(?:^|/)(?:models/)?((?:tunedModels/|endpoints/)?[^/:?]+)(?::\w+)?(?:\?.*)?$", path
+    )
     return text(found[1]) if found else None
 
 
@@ -96,7 +115,11 @@ def _tools(blocks: Blocks, tools: object) -> None:
     for tool in items(tools):
         declared = items(mapping(tool).get("functionDeclarations"))
         for one in declared or [tool]:
-            kind = "function" if declared else mapping(tool).get("type") or next(iter(mapping(tool)), None)
+            kind = (
+                "function"
+                if declared
+                else mapping(tool).get("type") or next(iter(mapping(tool)), None)
+            )
             blocks.add("tools", kind, one)
 
 
@@ -146,7 +169,9 @@ def _interaction_prompt(request: Request) -> Prompt | None:
     state = text(body.get("previous_interaction_id")) or text(body.get("cached_content"))
     if not tuple(blocks) and state is None:
         return None
-    return Prompt(tuple(blocks), params(body, _INTERACTION_PARAMS), complete=state is None, state=state)
+    return Prompt(
+        tuple(blocks), params(body, _INTERACTION_PARAMS), complete=state is None, state=state
+    )
 
 
 def named_cache_of(body: JSON) -> str | None:
@@ -175,7 +200,9 @@ def _read(event: JSON) -> Facts | None:
     candidates = [mapping(candidate) for candidate in items(event.get("candidates"))]
     spent = mapping(event.get("usageMetadata"))
     blocked = text(mapping(event.get("promptFeedback")).get("blockReason"))
-    finish = tuple(reason for candidate in candidates if (reason := text(candidate.get("finishReason"))))
+    finish = tuple(
+        reason for candidate in candidates if (reason := text(candidate.get("finishReason")))
+    )
     finish = finish or ((blocked,) if blocked else ())
     return Facts(
         model=text(event.get("modelVersion")),
@@ -198,7 +225,9 @@ def _interaction_read(event: JSON) -> Facts | None:
     interaction = mapping(event.get("interaction")) if kind else event
     status = text(interaction.get("status"))
     over = status in _ENDED and kind in {None, "interaction.completed"}
-    error = mapping(event.get("error")) or mapping(next(iter(items(interaction.get("errors"))), None))
+    error = mapping(event.get("error")) or mapping(
+        next(iter(items(interaction.get("errors"))), None)
+    )
     return Facts(
         model=text(interaction.get("model")),
         id=text(interaction.get("id")),
@@ -240,7 +269,10 @@ def _usage(facts: Facts, names: _Names) -> Usage | None:
             for splits in (names.input_split, (names.read_split,), (names.output_split,))
         )
         ours |= {f"{kind}.input": fresh, f"{kind}.read": read, f"{kind}.output": output}
-    return usage(facts._replace(counts={name: value for name, value in ours.items() if value is not None}), _COUNTERS)
+    return usage(
+        facts._replace(counts={name: value for name, value in ours.items() if value is not None}),
+        _COUNTERS,
+    )
 
 
 def _content_usage(facts: Facts) -> Usage | None:

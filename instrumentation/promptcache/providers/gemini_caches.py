@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from ..model import NamedCache
-from .gemini import model
-from .wire import JSON, mapping, number, text
+from promptcache.model import NamedCache
+from promptcache.providers.gemini import model
+from promptcache.providers.wire import JSON, mapping, number, text
 
 _NAMED: Final = re.compile(r"(?:^|/)cachedContents(/[^/?]+)?(?:\?.*)?$")
 _OPERATIONS: Final[Mapping[tuple[str, bool], str]] = {

@@ -50,6 +50,8 @@ def _usual(host: str) -> str | None:
 
 def _match(host: str, rows: Iterable[tuple[str, str]]) -> str | None:
     for suffix, name in rows:
-        if host == suffix.lstrip(".") or host.endswith(suffix if suffix.startswith(".") else f".{suffix}"):
+        if host == suffix.lstrip(".") or host.endswith(
+            suffix if suffix.startswith(".") else f".{suffix}"
+        ):
             return name
     return None

@@ -10,8 +10,22 @@ from __future__ import annotations
 import re
 from typing import Any, Final, Literal
 
-from ..model import Facts, Param, Prompt, Request, Usage
-from .wire import JSON, Blocks, Counters, Wire, flatten, items, mapping, number, params, route, text, unmarked, usage
+from promptcache.model import Facts, Param, Prompt, Request, Usage
+from promptcache.providers.wire import (
+    JSON,
+    Blocks,
+    Counters,
+    Wire,
+    flatten,
+    items,
+    mapping,
+    number,
+    params,
+    route,
+    text,
+    unmarked,
+    usage,
+)
 
 MARKER: Final = "prompt_cache_breakpoint"
 SYSTEM_ROLES: Final = frozenset({"system", "developer"})
@@ -46,7 +60,10 @@ CHAT_COUNTERS: Final = Counters(
     input=("prompt_tokens",),
     # DeepSeek and Moonshot name the cached tokens at the top level, the others where OpenAI does.
     read=("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cached_tokens"),
-    write=("prompt_tokens_details.cache_write_tokens", "prompt_tokens_details.cache_creation_input_tokens"),
+    write=(
+        "prompt_tokens_details.cache_write_tokens",
+        "prompt_tokens_details.cache_creation_input_tokens",
+    ),
     output=("completion_tokens",),
     reasoning=("completion_tokens_details.reasoning_tokens",),
     inside=True,
@@ -99,7 +116,9 @@ def _billed(usage: JSON) -> float | None:
 # Requests
 
 
-def _part(blocks: Blocks, section: Literal["system", "messages"], part: object, around: JSON) -> None:
+def _part(
+    blocks: Blocks, section: Literal["system", "messages"], part: object, around: JSON
+) -> None:
     if fields := mapping(part):
         data, mark = unmarked(fields, MARKER)
         blocks.add(section, data.get("type"), {**around, "content": data} if around else data, mark)
@@ -123,7 +142,9 @@ def _message(blocks: Blocks, message: object, in_head: bool) -> bool:
     return in_head
 
 
-def _prompt(body: JSON, blocks: Blocks, messages: list[Any], found: tuple[Param, ...], state: str | None) -> Prompt:
+def _prompt(
+    body: JSON, blocks: Blocks, messages: list[Any], found: tuple[Param, ...], state: str | None
+) -> Prompt:
     in_head = True
     for message in messages:
         in_head = _message(blocks, message, in_head)
@@ -160,7 +181,9 @@ def _chat_prompt(request: Request) -> Prompt | None:
     messages = items(body.get("messages"))
     if not messages:
         return None
-    return _prompt(body, _tools(body, "tools", "functions"), messages, params(body, CHAT_PARAMS), None)
+    return _prompt(
+        body, _tools(body, "tools", "functions"), messages, params(body, CHAT_PARAMS), None
+    )
 
 
 def _responses_prompt(request: Request) -> Prompt | None:
@@ -184,14 +207,23 @@ def _state(held: object) -> str | None:
 
 def _opening(body: JSON) -> object:
     """The first input item, unless the server holds it: a conversation grows at its end."""
-    return None if text(body.get("previous_response_id")) else next(iter(items(body.get("input"))), None)
+    return (
+        None
+        if text(body.get("previous_response_id"))
+        else next(iter(items(body.get("input"))), None)
+    )
 
 
 def _asking(provider: str, body: JSON, previous: str | None) -> JSON | None:
     """Asks by `comparison_response_id` (diagnostics page, autumn 2026: GPT-5.6 and later on OpenAI's own API)."""
     options: JSON = mapping(body.get("prompt_cache_options"))
     known = _DIAGNOSED.match(text(body.get("model")) or "")
-    if previous is None or provider != "openai" or known is None or "comparison_response_id" in options:
+    if (
+        previous is None
+        or provider != "openai"
+        or known is None
+        or "comparison_response_id" in options
+    ):
         return None
     return {**body, "prompt_cache_options": {**options, "comparison_response_id": previous}}
 
@@ -206,7 +238,9 @@ def _chat_read(event: JSON) -> Facts | None:
     choices = [mapping(choice) for choice in items(event.get("choices"))]
     first = choices[0] if choices else mapping(None)
     # Groq streams its usage under `x_groq`, Moonshot inside the choice.
-    spent = mapping(event.get("usage") or mapping(event.get("x_groq")).get("usage") or first.get("usage"))
+    spent = mapping(
+        event.get("usage") or mapping(event.get("x_groq")).get("usage") or first.get("usage")
+    )
     finish = tuple(reason for choice in choices if (reason := text(choice.get("finish_reason"))))
     return Facts(
         model=text(event.get("model")),
@@ -238,13 +272,17 @@ _ENDED: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
 def _responses_read(event: JSON) -> Facts | None:
     kind = event.get("type")
-    response = mapping(event.get("response")) if isinstance(kind, str) and "response" in event else event
+    response = (
+        mapping(event.get("response")) if isinstance(kind, str) and "response" in event else event
+    )
     status = text(response.get("status"))
     spent = mapping(response.get("usage"))
     return Facts(
         model=text(response.get("model")),
         id=text(response.get("id")) if kind is None or "response" in event else None,
-        finish=(status,) if status in _ENDED and (kind is None or kind != "response.created") else (),
+        finish=(status,)
+        if status in _ENDED and (kind is None or kind != "response.created")
+        else (),
         tier=text(response.get("service_tier")),
         counts=dict(flatten(spent)),
         verdict=mapping(response.get("prompt_cache_diagnostics")) or None,
@@ -252,7 +290,8 @@ def _responses_read(event: JSON) -> Facts | None:
         ttl=text(mapping(response.get("prompt_cache_options")).get("ttl")),
         content=isinstance(kind, str) and kind.endswith(".delta"),
         terminal=status in _ENDED or response.get("object") == "response.compaction",
-        failed=_failure(response) or (text(event.get("code")) or "error" if kind == "error" else None),
+        failed=_failure(response)
+        or (text(event.get("code")) or "error" if kind == "error" else None),
     )
 
 
@@ -276,11 +315,20 @@ def _responses_usage(facts: Facts) -> Usage | None:
     return usage(facts, RESPONSES_COUNTERS)
 
 
-CHAT: Final = Wire("openai.chat", "chat", _chat_prompt, _chat_read, _chat_usage, _chat_dull, last="[DONE]")
+CHAT: Final = Wire(
+    "openai.chat", "chat", _chat_prompt, _chat_read, _chat_usage, _chat_dull, last="[DONE]"
+)
 RESPONSES: Final = Wire(
-    "openai.responses", "chat", _responses_prompt, _responses_read, _responses_usage, _responses_dull,
-    fetched=True, opening=_opening, asking=_asking,
-)  # fmt: skip
+    "openai.responses",
+    "chat",
+    _responses_prompt,
+    _responses_read,
+    _responses_usage,
+    _responses_dull,
+    fetched=True,
+    opening=_opening,
+    asking=_asking,
+)
 
 ROUTES: Final = (
     route("POST", r"chat/completions", CHAT),

@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
-from ..model import CHOICES, Block, Facts, Param, Prompt, Request, Section, Usage
+from promptcache.model import CHOICES, Block, Facts, Param, Prompt, Request, Section, Usage
 
 JSON = Mapping[str, Any]
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -64,7 +64,9 @@ class Route(NamedTuple):
     results: bool = False
 
 
-def route(method: str, path: str, wire: Wire, *, fetch: bool = False, results: bool = False) -> Route:
+def route(
+    method: str, path: str, wire: Wire, *, fetch: bool = False, results: bool = False
+) -> Route:
     """A row of routes; `path` is a regular expression for the last segments, without the query."""
     return Route(method, re.compile(rf"(?:^|/){path}/?(?:\?.*)?$"), wire, fetch, results)
 
@@ -86,7 +88,9 @@ def merge(earlier: Facts, later: Facts) -> Facts:
     values: dict[str, Any] = {}
     for name in _FACTS:
         before, after = getattr(earlier, name), getattr(later, name)
-        values[name] = _JOIN[name](before, after) if name in _JOIN else before if after is None else after
+        values[name] = (
+            _JOIN[name](before, after) if name in _JOIN else before if after is None else after
+        )
     return Facts(**values)
 
 
@@ -122,7 +126,11 @@ def text(value: object, longest: int = LONGEST) -> str | None:
     """
     if not isinstance(value, str) or not 0 < len(value) <= longest:
         return None
-    return value if type(value) is str and value.isascii() else str.encode(value, errors="replace").decode()
+    return (
+        value
+        if type(value) is str and value.isascii()
+        else str.encode(value, errors="replace").decode()
+    )
 
 
 def number(value: object) -> float | None:
@@ -220,7 +228,9 @@ def usage(facts: Facts, counters: Counters) -> Usage | None:
         write=write,
         write_by_ttl=_by_ttl(reader, write, split, facts.ttl or counters.ttl),
         output=output,
-        reasoning=reader.at_most(reasoning, output, "reasoning>output") if output is not None else reasoning,
+        reasoning=reader.at_most(reasoning, output, "reasoning>output")
+        if output is not None
+        else reasoning,
         modalities=_modalities(reader, counters, uncached),
         tools=reader.table(counters.tools),
         issues=tuple(reader.issues),
@@ -236,7 +246,9 @@ def _modalities(reader: _Reader, counters: Counters, uncached: int) -> dict[str,
     return {name: count for name, count in found.items() if count}
 
 
-def _by_ttl(reader: _Reader, write: int | None, split: Mapping[str, int], ttl: str) -> dict[str, int]:
+def _by_ttl(
+    reader: _Reader, write: int | None, split: Mapping[str, int], ttl: str
+) -> dict[str, int]:
     """The split of `write`, made to sum to it: what no TTL claims goes to `ttl`, what is claimed too much is cut."""
     rest, found = write or 0, dict[str, int]()
     for name, count in split.items():
@@ -268,7 +280,9 @@ class Blocks:
     def add(self, section: Section, kind: object, data: object, mark: str | None = None) -> None:
         index = self._count.get(section, 0)
         self._count[section] = index + 1
-        self._found.append(Block(section, index, kind if isinstance(kind, str) else "unknown", data, mark))
+        self._found.append(
+            Block(section, index, kind if isinstance(kind, str) else "unknown", data, mark)
+        )
 
     def __iter__(self) -> Iterator[Block]:
         return iter(self._found)
