@@ -16,15 +16,15 @@ import tracemalloc
 from collections.abc import Callable
 from tempfile import TemporaryDirectory
 
-from promptcache.model import Facts, Request, Usage
-from promptcache.prices import Book
+from promptcache.model import Request, ResponseFacts, Usage
+from promptcache.prices import PriceBook
 
-MICROSECONDS = 5.0
-GROWTH = 16 * 1024
-FIRST_MS = 5.0
-FIRST_MIB = 1.0
+MAX_CALL_MICROSECONDS = 5.0
+MAX_GROWTH_BYTES = 16 * 1024
+MAX_FIRST_CALL_MS = 5.0
+MAX_FIRST_CALL_MIB = 1.0
 
-CALLS = {
+SAMPLE_CALLS = {
     "openai, hit": ("openai", "gpt-6-sol", Usage(5300, 300, 5000, 0, {}, 100, 40)),
     "anthropic, write": (
         "anthropic",
@@ -35,12 +35,12 @@ CALLS = {
     "gemini, audio": (
         "gcp.gemini",
         "gemini-2.5-flash",
-        Usage(9, 9, 0, 0, {}, 9, modalities={"audio.input": 5}),
+        Usage(9, 9, 0, 0, {}, 9, modality_tokens={"audio.input": 5}),
     ),
     "deepseek, peak hours": ("deepseek", "deepseek-flash", Usage(5300, 300, 5000, None, {}, 100)),
 }
 
-FIRST = """
+FIRST_CALL_SCRIPT = """
 import resource, sys, time
 import datetime, json, logging, re, types  # what every instrumented application has imported already
 package = types.ModuleType("promptcache")
@@ -62,15 +62,17 @@ print((imported - start) * 1e3, (done - imported) * 1e3, grown / 1024)
 """
 
 
-def caller(book: Book, provider: str, model: str, usage: Usage) -> Callable[[], object]:
+def make_pricing_call(
+    book: PriceBook, provider: str, model: str, usage: Usage
+) -> Callable[[], object]:
     request = Request(
         "chat", provider, "chat", model, "api.example.com", 443, False, {}, b"", 1_795_000_000.0
     )
-    facts = Facts(model=model, tier="default")
-    return lambda: book.cost(request, facts, usage)
+    facts = ResponseFacts(model=model, service_tier="default")
+    return lambda: book.compute_cost(request, facts, usage)
 
 
-def per_call(call: Callable[[], object], times: int = 20_000, rounds: int = 7) -> float:
+def measure_call(call: Callable[[], object], times: int = 20_000, rounds: int = 7) -> float:
     """CPU microseconds of one call, best of several rounds: what the machine can do when nobody disturbs it."""
     best = float("inf")
     for _ in range(rounds):
@@ -81,7 +83,7 @@ def per_call(call: Callable[[], object], times: int = 20_000, rounds: int = 7) -
     return best / times * 1e6
 
 
-def growth(call: Callable[[], object], times: int) -> int:
+def measure_growth(call: Callable[[], object], times: int) -> int:
     """Bytes that are still allocated after `times` calls."""
     for _ in range(1000):
         call()
@@ -96,7 +98,7 @@ def growth(call: Callable[[], object], times: int) -> int:
     return after - before
 
 
-def first_call() -> tuple[float, float, float]:
+def measure_first_call() -> tuple[float, float, float]:
     """Import ms, ms of the first call of three models, MiB grown: the best of seven new processes each."""
     import promptcache
 
@@ -105,7 +107,7 @@ def first_call() -> tuple[float, float, float]:
         ("anthropic", "claude-opus-5-5"),
         ("openrouter", "anthropic/claude-opus-5.5"),
     ]
-    code = FIRST.format(package=list(promptcache.__path__), models=models)
+    code = FIRST_CALL_SCRIPT.format(package=list(promptcache.__path__), models=models)
     runs: list[list[float]] = []
     with (
         TemporaryDirectory() as cache
@@ -126,21 +128,28 @@ def main() -> int:
         "--calls", type=int, default=1_000_000, help="calls of the allocation check"
     )
     times = parser.parse_args().calls
-    book = Book()
+    book = PriceBook()
     slow = 0
-    for name, (provider, model, usage) in CALLS.items():
-        spent = per_call(caller(book, provider, model, usage))
-        slow += spent > MICROSECONDS
-        print(f"{name:<24} {spent:6.2f} us a call (budget {MICROSECONDS:g})")
-    provider, model, usage = CALLS["anthropic, write"]
-    grown = growth(caller(book, provider, model, usage), times)
-    print(f"{'allocation growth':<24} {grown:6d} bytes over {times:,} calls (budget {GROWTH:,})")
-    imported, first, mib = first_call()
+    for name, (provider, model, usage) in SAMPLE_CALLS.items():
+        spent = measure_call(make_pricing_call(book, provider, model, usage))
+        slow += spent > MAX_CALL_MICROSECONDS
+        print(f"{name:<24} {spent:6.2f} us a call (budget {MAX_CALL_MICROSECONDS:g})")
+    provider, model, usage = SAMPLE_CALLS["anthropic, write"]
+    grown = measure_growth(make_pricing_call(book, provider, model, usage), times)
     print(
-        f"{'import':<24} {imported:6.2f} ms; first calls of three models {first:.2f} ms (budget {FIRST_MS:g}); "
-        f"{mib:.2f} MiB (budget {FIRST_MIB:g})"
+        f"{'allocation growth':<24} {grown:6d} bytes over {times:,} calls (budget {MAX_GROWTH_BYTES:,})"
     )
-    return int(slow > 0 or grown > GROWTH or imported + first > FIRST_MS or mib > FIRST_MIB)
+    imported, first, mib = measure_first_call()
+    print(
+        f"{'import':<24} {imported:6.2f} ms; first calls of three models {first:.2f} ms (budget {MAX_FIRST_CALL_MS:g}); "
+        f"{mib:.2f} MiB (budget {MAX_FIRST_CALL_MIB:g})"
+    )
+    return int(
+        slow > 0
+        or grown > MAX_GROWTH_BYTES
+        or imported + first > MAX_FIRST_CALL_MS
+        or mib > MAX_FIRST_CALL_MIB
+    )
 
 
 if __name__ == "__main__":

@@ -14,40 +14,48 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from promptcache.diagnosis.diagnosis import Diagnosis
+from promptcache.diagnosis.memory import Memory
+from promptcache.prefix.hashing import InProcessHasher
+
 from promptcache import Settings
-from promptcache.diagnose import Diagnosis
-from promptcache.memory import Memory
-from promptcache.model import Block, Facts, Param, Prompt, Request, Usage
-from promptcache.prefix import Hasher
+from promptcache.model import Block, Param, ParsedPrompt, Request, ResponseFacts, Usage
 
-TEXT = "The customer asks whether the parcel may be left with a neighbour, and the carrier confirms it. "
-KEYS = ("prompt_cache_key", "service_tier", "tool_choice", "reasoning_effort")
-FACTS = Facts()
+SENTENCE = "The customer asks whether the parcel may be left with a neighbour, and the carrier confirms it. "
+PARAM_NAMES = ("prompt_cache_key", "service_tier", "tool_choice", "reasoning_effort")
+FACTS = ResponseFacts()
 
 
-def prompt(system: str, messages: int, last: str = "") -> Prompt:
+def make_prompt(system: str, messages: int, last: str = "") -> ParsedPrompt:
     """A system prompt and messages of about 300 bytes, the last of them ending in `last`."""
     blocks = [Block("system", 0, "text", {"role": "system", "content": system})]
     for index in range(messages):
         role = "assistant" if index % 2 else "user"
         tail = last if index == messages - 1 else ""
         blocks.append(
-            Block("messages", index, "text", {"role": role, "content": f"{index} {TEXT * 3}{tail}"})
+            Block(
+                "messages",
+                index,
+                "text",
+                {"role": role, "content": f"{index} {SENTENCE * 3}{tail}"},
+            )
         )
-    return Prompt(tuple(blocks), tuple(Param(name, "auto", "tools") for name in KEYS))
+    return ParsedPrompt(tuple(blocks), tuple(Param(name, "auto", "tools") for name in PARAM_NAMES))
 
 
-class Driver:
+class CallDriver:
     """One application: calls in a row, a second apart."""
 
     def __init__(self, memory: Memory | None = None) -> None:
         self.diagnosis = Diagnosis(Settings(), memory=memory)
         self.now = 1e9
 
-    def calls(self, prompts: Sequence[Prompt], tokens: int, read: int) -> float:
+    def time_calls(
+        self, prompts: Sequence[ParsedPrompt], tokens: int, cache_read_tokens: int
+    ) -> float:
         """Microseconds a call."""
-        usage = Usage(tokens, tokens - read, read, None)
-        open_, close, now = self.diagnosis.open, self.diagnosis.close, self.now
+        usage = Usage(tokens, tokens - cache_read_tokens, cache_read_tokens, None)
+        open_, close, now = self.diagnosis.start, self.diagnosis.finish, self.now
         start = time.perf_counter()
         for given in prompts:
             now += 1.0
@@ -60,7 +68,7 @@ class Driver:
         return spent / len(prompts) * 1e6
 
 
-def handbook(sentences: int) -> str:
+def make_handbook(sentences: int) -> str:
     dice = random.Random(1)
     words = (
         "the",
@@ -81,44 +89,49 @@ def handbook(sentences: int) -> str:
     )
 
 
-BATCH, BATCHES = 5, 100
+BATCH_SIZE, BATCH_COUNT = 5, 100
 
 
-def unbroken(messages: int, new: int = 2) -> float:
+def measure_unbroken_prefix(messages: int, new: int = 2) -> float:
     """Conversations that grew by `new` messages since the call before."""
-    driver, best = Driver(), float("inf")
-    for batch in range(BATCHES):
-        systems = [f"{handbook(30)} {batch} {number}" for number in range(BATCH)]
-        driver.calls([prompt(system, messages - new) for system in systems], 3000, 0)
-        best = min(best, driver.calls([prompt(system, messages) for system in systems], 3200, 2944))
+    driver, best = CallDriver(), float("inf")
+    for batch in range(BATCH_COUNT):
+        systems = [f"{make_handbook(30)} {batch} {number}" for number in range(BATCH_SIZE)]
+        driver.time_calls([make_prompt(system, messages - new) for system in systems], 3000, 0)
+        best = min(
+            best,
+            driver.time_calls([make_prompt(system, messages) for system in systems], 3200, 2944),
+        )
     return best
 
 
-def broken(messages: int, sentences: int = 30) -> float:
+def measure_broken_prefix(messages: int, sentences: int = 30) -> float:
     """A time of day at the head of the system prompt of one conversation."""
-    driver, body, best = Driver(), handbook(sentences), float("inf")
-    for batch in range(BATCHES):
-        stamps = [f"1{number}:{batch // 60:02d}:{batch % 60:02d}" for number in range(BATCH)]
-        prompts = [prompt(f"Now: {stamp}. {body}", messages, stamp) for stamp in stamps]
-        best = min(best, driver.calls(prompts, 3200, 0))
+    driver, body, best = CallDriver(), make_handbook(sentences), float("inf")
+    for batch in range(BATCH_COUNT):
+        stamps = [f"1{number}:{batch // 60:02d}:{batch % 60:02d}" for number in range(BATCH_SIZE)]
+        prompts = [make_prompt(f"Now: {stamp}. {body}", messages, stamp) for stamp in stamps]
+        best = min(best, driver.time_calls(prompts, 3200, 0))
     return best
 
 
-def megabyte() -> tuple[float, float]:
+def measure_megabyte_hashing() -> tuple[float, float]:
     """Hashing 200 messages of 5 KB, and one `json.dumps` of them."""
-    given = prompt("x" * 5000, 0)
+    given = make_prompt("x" * 5000, 0)
     blocks = [
         Block("messages", n, "text", {"role": "user", "content": f"{n}" + "word " * 1050})
         for n in range(200)
     ]
-    given = Prompt((*given.blocks, *blocks))
+    given = ParsedPrompt((*given.blocks, *blocks))
     body = {"messages": [block.data for block in given.blocks]}
-    hasher = Hasher()
+    hasher = InProcessHasher()
 
-    return best(lambda: hasher.chain(given)), best(lambda: json.dumps(body))
+    return best_microseconds(lambda: hasher.hash_prompt(given)), best_microseconds(
+        lambda: json.dumps(body)
+    )
 
 
-def best(run: Callable[[], Any], rounds: int = 30) -> float:
+def best_microseconds(run: Callable[[], Any], rounds: int = 30) -> float:
     """Microseconds of the best of `rounds`."""
     found = float("inf")
     for _ in range(rounds):
@@ -128,28 +141,30 @@ def best(run: Callable[[], Any], rounds: int = 30) -> float:
     return found * 1e6
 
 
-def resident() -> float:
+def resident_mb() -> float:
     """Resident memory in MB (Linux)."""
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 1e6
 
 
-def unique(count: int) -> tuple[float, float, float]:
+def measure_unique_prompts(count: int) -> tuple[float, float, float]:
     """RSS in MB that the filled memory takes, its growth over `count` unique prompts after that, and calls a second."""
 
-    def batch(first: int) -> list[Prompt]:
-        texts = (f"{number} {TEXT}" for number in range(first, first + 1000))
+    def batch(first: int) -> list[ParsedPrompt]:
+        texts = (f"{number} {SENTENCE}" for number in range(first, first + 1000))
         return [
-            Prompt((Block("messages", 0, "text", {"role": "user", "content": text}),))
+            ParsedPrompt((Block("messages", 0, "text", {"role": "user", "content": text}),))
             for text in texts
         ]
 
-    driver, before = Driver(), resident()
+    driver, before = CallDriver(), resident_mb()
     for first in range(0, 70_000, 1000):
-        driver.calls(batch(first), 40, 0)
-    filled = resident()
-    spent = sum(driver.calls(batch(first), 40, 0) for first in range(70_000, 70_000 + count, 1000))
-    return filled - before, resident() - filled, count / (spent * 1000 / 1e6)
+        driver.time_calls(batch(first), 40, 0)
+    filled = resident_mb()
+    spent = sum(
+        driver.time_calls(batch(first), 40, 0) for first in range(70_000, 70_000 + count, 1000)
+    )
+    return filled - before, resident_mb() - filled, count / (spent * 1000 / 1e6)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -159,17 +174,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     chosen = parser.parse_args(arguments)
     write = sys.stdout.write
-    write(f"unbroken, 20 messages, 2 new     {unbroken(20):8.1f} us   goal 25\n")
-    write(f"unbroken, 100 messages, 2 new    {unbroken(100):8.1f} us\n")
+    write(f"unbroken, 20 messages, 2 new     {measure_unbroken_prefix(20):8.1f} us   goal 25\n")
+    write(f"unbroken, 100 messages, 2 new    {measure_unbroken_prefix(100):8.1f} us\n")
     for new in (10, 50):
-        write(f"unbroken, 100 messages, {new:2} new   {unbroken(100, new):8.1f} us\n")
-    write(f"broken,   20 messages            {broken(20):8.1f} us   goal 100\n")
-    write(f"broken,   100 messages           {broken(100):8.1f} us\n")
-    hashing, dumping = megabyte()
+        write(
+            f"unbroken, 100 messages, {new:2} new   {measure_unbroken_prefix(100, new):8.1f} us\n"
+        )
+    write(f"broken,   20 messages            {measure_broken_prefix(20):8.1f} us   goal 100\n")
+    write(f"broken,   100 messages           {measure_broken_prefix(100):8.1f} us\n")
+    hashing, dumping = measure_megabyte_hashing()
     write(
         f"1 MB in 200 messages: hashing {hashing:.0f} us, json.dumps {dumping:.0f} us, ratio {hashing / dumping:.2f}\n"
     )
-    filled, growth, rate = unique(chosen.unique)
+    filled, growth, rate = measure_unique_prompts(chosen.unique)
     write(
         f"{chosen.unique} unique prompts: {filled:.1f} MB when filled, {growth:+.1f} MB after, {rate:.0f} calls/s\n"
     )

@@ -28,21 +28,21 @@ import openai
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
+from promptcache.common.generational_cache import GenerationalCache
+from promptcache.patching.registry import load_hooks
+from promptcache.patching.wrapping import ModulePatcher
+from promptcache.telemetry.handler import TelemetryHandler
+from promptcache.telemetry.metrics import MetricsRecorder
 
 from promptcache import Settings
-from promptcache.generations import Generations
-from promptcache.meters import Meters
-from promptcache.observer import Observer
-from promptcache.patch.drive import Patches
-from promptcache.patch.sdks import targets
 
-FILL: Final = 40_000
+FILL_CALLS: Final = 40_000
 """Calls that fill the memory: each brings two new blocks, and 65,536 are remembered."""
-GROWTH: Final = 10.0
+MAX_GROWTH_MB: Final = 10.0
 """Megabytes that it may grow by after that."""
-MODELS, NAMED = 300, 100
-MODULE: Final = "openai._base_client"
-TEXT: Final = "The customer asks whether the parcel may be left with a neighbour, and the carrier confirms it. "
+MODEL_COUNT, MAX_NAMED_MODELS = 300, 100
+SDK_MODULE: Final = "openai._base_client"
+SENTENCE: Final = "The customer asks whether the parcel may be left with a neighbour, and the carrier confirms it. "
 USAGE: Final = {
     "prompt_tokens": 1500,
     "completion_tokens": 9,
@@ -51,16 +51,16 @@ USAGE: Final = {
 }
 
 
-def body(number: int) -> dict[str, Any]:
+def request_body(number: int) -> dict[str, Any]:
     """A prompt that nobody sent before."""
-    system = {"role": "system", "content": f"You are agent {number}. {TEXT * 2}"}
+    system = {"role": "system", "content": f"You are agent {number}. {SENTENCE * 2}"}
     return {
-        "model": f"gpt-{number % MODELS}",
+        "model": f"gpt-{number % MODEL_COUNT}",
         "messages": [system, {"role": "user", "content": f"Where is order {number}?"}],
     }
 
 
-def reply(number: int) -> dict[str, Any]:
+def response_body(number: int) -> dict[str, Any]:
     choice = {
         "index": 0,
         "finish_reason": "stop",
@@ -70,7 +70,7 @@ def reply(number: int) -> dict[str, Any]:
         "id": f"chatcmpl-{number}",
         "object": "chat.completion",
         "created": 1,
-        "model": f"gpt-{number % MODELS}",
+        "model": f"gpt-{number % MODEL_COUNT}",
         "choices": [choice],
         "usage": USAGE,
     }
@@ -106,21 +106,24 @@ class SyncAPIClient:
         return json.loads(response.content)
 
 
-def flows(observer: Observer) -> Callable[[int], object]:
+def make_flow_caller(observer: TelemetryHandler) -> Callable[[int], object]:
     """Calls through our flows alone."""
-    patches = Patches()
+    patches = ModulePatcher()
     patches.module = sys.modules[__name__]
     patches.install(
-        tuple(it for it in targets(MODULE) if it.owner in globals() and not it.optional), observer
+        tuple(
+            it for it in load_hooks(SDK_MODULE) if it.class_name in globals() and not it.is_optional
+        ),
+        observer,
     )
     client = SyncAPIClient()
 
     def call(number: int) -> object:
-        content = json.dumps(reply(number)).encode()
+        content = json.dumps(response_body(number)).encode()
         options = SimpleNamespace(
             method="POST",
             url="/chat/completions",
-            json_data=body(number),
+            json_data=request_body(number),
             extra_json=None,
             content=content,
         )
@@ -129,21 +132,23 @@ def flows(observer: Observer) -> Callable[[int], object]:
     return call
 
 
-def sdk(observer: Observer) -> Callable[[int], object]:
+def make_sdk_caller(observer: TelemetryHandler) -> Callable[[int], object]:
     """Calls through the real SDK, answered in this process."""
-    patches = Patches()
-    patches.module = sys.modules[MODULE]
-    patches.install(targets(MODULE), observer)
+    patches = ModulePatcher()
+    patches.module = sys.modules[SDK_MODULE]
+    patches.install(load_hooks(SDK_MODULE), observer)
     count = iter(range(sys.maxsize))
-    transport = httpx2.MockTransport(lambda request: httpx2.Response(200, json=reply(next(count))))
+    transport = httpx2.MockTransport(
+        lambda request: httpx2.Response(200, json=response_body(next(count)))
+    )
     client = openai.OpenAI(api_key="none", http_client=httpx2.Client(transport=transport))
     create: Any = client.chat.completions.create
-    return lambda number: create(**body(number))
+    return lambda number: create(**request_body(number))
 
 
-WAYS: Final[Mapping[str, Callable[[Observer], Callable[[int], object]]]] = {
-    "flows": flows,
-    "sdk": sdk,
+CALLER_FACTORIES: Final[Mapping[str, Callable[[TelemetryHandler], Callable[[int], object]]]] = {
+    "flows": make_flow_caller,
+    "sdk": make_sdk_caller,
 }
 
 
@@ -151,41 +156,50 @@ WAYS: Final[Mapping[str, Callable[[Observer], Callable[[int], object]]]] = {
 
 
 @dataclass(frozen=True)
-class Left:
+class LeakReport:
     """Resident memory in MB when filled and its growth after, objects then and after, and what is out of bounds."""
 
-    way: str
+    caller: str
     calls: int
-    filled: float
-    growth: float
-    objects: tuple[int, int]
-    models: int
-    beyond: tuple[str, ...]
+    filled_mb: float
+    growth_mb: float
+    object_counts: tuple[int, int]
+    named_models: int
+    exceeded_bounds: tuple[str, ...]
     microseconds: float
 
     @property
-    def fine(self) -> bool:
-        return self.growth < GROWTH and not self.beyond and self.models <= NAMED + 1
+    def is_within_limits(self) -> bool:
+        return (
+            self.growth_mb < MAX_GROWTH_MB
+            and not self.exceeded_bounds
+            and self.named_models <= MAX_NAMED_MODELS + 1
+        )
 
 
-def resident() -> float:
+def resident_mb() -> float:
     """Resident memory in MB, of what can still be reached."""
     gc.collect()
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 1e6
 
 
-def beyond(observer: Observer) -> tuple[str, ...]:
+def find_exceeded_bounds(observer: TelemetryHandler) -> tuple[str, ...]:
     """The bounded mappings that hold more than they may, and calls that never ended."""
     memory = observer.diagnosis.memory
-    owners: tuple[object, ...] = (memory, observer, observer.batches, observer.storage)
+    owners: tuple[object, ...] = (
+        memory,
+        observer,
+        observer.counted_batch_results,
+        observer.cache_storage,
+    )
     held = [(name, it) for owner in owners for name, it in vars(owner).items()]
-    bounded: dict[str, Any] = {name: it for name, it in held if isinstance(it, Generations)}
+    bounded: dict[str, Any] = {name: it for name, it in held if isinstance(it, GenerationalCache)}
     full = [f"{name} holds {len(it)}" for name, it in bounded.items() if len(it) > 2 * it._half]
-    return (*full, *([f"{len(memory.pending)} pending"] if memory.pending else ()))
+    return (*full, *([f"{len(memory.running_calls)} pending"] if memory.running_calls else ()))
 
 
-def models(reader: InMemoryMetricReader) -> int:
+def count_named_models(reader: InMemoryMetricReader) -> int:
     """How many models the counter of calls names."""
     data: Any = reader.get_metrics_data()
     metrics = [
@@ -203,21 +217,32 @@ def models(reader: InMemoryMetricReader) -> int:
     return len({point.attributes["gen_ai.request.model"] for point in points})
 
 
-def run(way: str, count: int) -> Left:
+def measure_leaks(way: str, count: int) -> LeakReport:
     """Fills the memory, then makes `count` calls more."""
     reader = InMemoryMetricReader()
-    meters = Meters(MeterProvider([reader]).get_meter("promptcache"))
-    observer = Observer(Settings(), TracerProvider().get_tracer("promptcache"), meters)
-    call, empty = WAYS[way](observer), resident()
-    for number in range(FILL):
+    meters = MetricsRecorder(MeterProvider([reader]).get_meter("promptcache"))
+    observer = TelemetryHandler(Settings(), TracerProvider().get_tracer("promptcache"), meters)
+    call, empty = CALLER_FACTORIES[way](observer), resident_mb()
+    for number in range(FILL_CALLS):
         call(number)
-    filled, objects, begun = resident(), len(gc.get_objects()), time.process_time()
-    for number in range(FILL, FILL + count):
+    filled, objects, begun = resident_mb(), len(gc.get_objects()), time.process_time()
+    for number in range(FILL_CALLS, FILL_CALLS + count):
         call(number)
-    spent, growth, after = time.process_time() - begun, resident() - filled, len(gc.get_objects())
+    spent, growth, after = (
+        time.process_time() - begun,
+        resident_mb() - filled,
+        len(gc.get_objects()),
+    )
     cost = spent / count * 1e6
-    return Left(
-        way, count, filled - empty, growth, (objects, after), models(reader), beyond(observer), cost
+    return LeakReport(
+        way,
+        count,
+        filled - empty,
+        growth,
+        (objects, after),
+        count_named_models(reader),
+        find_exceeded_bounds(observer),
+        cost,
     )
 
 
@@ -231,16 +256,16 @@ def main() -> int:
     parser.add_argument("--sdk", type=int, default=100_000, help="calls through the SDK")
     asked = vars(parser.parse_args())
     fine = True
-    for way in WAYS:
+    for way in CALLER_FACTORIES:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            left = process.submit(run, way, asked[way]).result()
+            left = process.submit(measure_leaks, way, asked[way]).result()
         print(
-            f"{way:6} {left.calls:>9,} calls: {left.filled:.1f} MB when filled, {left.growth:+.1f} MB after;"
-            f" objects {left.objects[0]:,} -> {left.objects[1]:,}; {left.models} models;"
-            f" {left.microseconds:.0f} us of CPU a call; {'; '.join(left.beyond) or 'all within bounds'}",
+            f"{way:6} {left.calls:>9,} calls: {left.filled_mb:.1f} MB when filled, {left.growth_mb:+.1f} MB after;"
+            f" objects {left.object_counts[0]:,} -> {left.object_counts[1]:,}; {left.named_models} models;"
+            f" {left.microseconds:.0f} us of CPU a call; {'; '.join(left.exceeded_bounds) or 'all within bounds'}",
             flush=True,
         )
-        fine = fine and left.fine
+        fine = fine and left.is_within_limits
     return 0 if fine else 1
 
 

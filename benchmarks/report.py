@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from promptcache_exporters import table
+from promptcache_exporters.database import columns as table
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -26,28 +26,28 @@ from examples import demo
 COMMAND: Final = str(Path(sys.executable).parent / "promptcache")
 
 
-def grow(path: Path, rows: int) -> None:
+def repeat_rows(path: Path, rows: int) -> None:
     """Repeats the table's rows until there are `rows`."""
     fresh = {
         "trace_id": "lower(hex(randomblob(16)))",
         "span_id": "lower(hex(randomblob(8)))",
         "time": "time + n * 60.0",
     }
-    names = [column.name for column in table.COLUMNS]
+    names = [column.name for column in table.CALL_COLUMNS]
     values = ", ".join(fresh.get(name, name) for name in names)
     with closing(sqlite3.connect(path)) as connection, connection:
         (had,) = connection.execute(
-            f"SELECT count(*) FROM {table.NAME}"
+            f"SELECT count(*) FROM {table.CALLS_TABLE_NAME}"
         ).fetchone()  # a name of ours
-        connection.execute(f"CREATE TEMP TABLE seed AS SELECT * FROM main.{table.NAME}")
+        connection.execute(f"CREATE TEMP TABLE seed AS SELECT * FROM main.{table.CALLS_TABLE_NAME}")
         connection.execute(
             f"WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < ?) "
-            f"INSERT INTO main.{table.NAME} ({', '.join(names)}) SELECT {values} FROM many, temp.seed",
+            f"INSERT INTO main.{table.CALLS_TABLE_NAME} ({', '.join(names)}) SELECT {values} FROM many, temp.seed",
             (-(-rows // had) - 1,),
         )
 
 
-def spent(*arguments: str) -> str:
+def measure_command(*arguments: str) -> str:
     """Wall and CPU seconds of one run of the command line, and its peak memory."""
     before = os.times()
     process = subprocess.Popen([COMMAND, *arguments], stdout=subprocess.DEVNULL)
@@ -65,14 +65,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         many, parquet = Path(folder) / "calls.db", Path(folder) / "calls.parquet"
-        with demo.emulator() as url:
-            demo.run("support-agent", url, many)
-            demo.run("support-agent-with-clock", url, many, "--clock")
-        grow(many, given.rows)
+        with demo.running_emulator() as url:
+            demo.run_agent("support-agent", url, many)
+            demo.run_agent("support-agent-with-clock", url, many, "--clock")
+        repeat_rows(many, given.rows)
         print(f"{given.rows} rows, {many.stat().st_size / 1e6:.0f} MB", flush=True)
-        print(f"report, SQLite   {spent('report', str(many), '--json')}", flush=True)
-        print(f"export           {spent('export', str(many), '--out', str(parquet))}", flush=True)
-        print(f"report, DuckDB   {spent('report', str(parquet), '--json')}", flush=True)
+        print(f"report, SQLite   {measure_command('report', str(many), '--json')}", flush=True)
+        print(
+            f"export           {measure_command('export', str(many), '--out', str(parquet))}",
+            flush=True,
+        )
+        print(f"report, DuckDB   {measure_command('report', str(parquet), '--json')}", flush=True)
     return 0
 
 

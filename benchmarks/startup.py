@@ -17,7 +17,9 @@ from statistics import median
 from typing import Final
 
 LAUNCHER: Final = str(Path(sys.executable).parent / "opentelemetry-instrument")
-QUIET: Final = {f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")}
+NO_EXPORTERS: Final = {
+    f"OTEL_{signal}_EXPORTER": "none" for signal in ("TRACES", "METRICS", "LOGS")
+}
 SIDES: Final = {
     "without": {"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "promptcache"},
     "with": dict[str, str](),
@@ -29,10 +31,10 @@ PROGRAMS: Final = {
 }
 
 
-def start(program: str, side: str) -> tuple[float, float]:
+def measure_start(program: str, side: str) -> tuple[float, float]:
     """CPU milliseconds and peak MiB of one process."""
     process = subprocess.Popen(
-        [LAUNCHER, sys.executable, "-c", program], env=os.environ | QUIET | SIDES[side]
+        [LAUNCHER, sys.executable, "-c", program], env=os.environ | NO_EXPORTERS | SIDES[side]
     )
     _, status, used = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
@@ -41,13 +43,13 @@ def start(program: str, side: str) -> tuple[float, float]:
     return (used.ru_utime + used.ru_stime) * 1e3, used.ru_maxrss / 1024
 
 
-def rows(rounds: int) -> Iterable[str]:
+def result_rows(rounds: int) -> Iterable[str]:
     """One line a program: medians of both sides and the difference."""
     for name, program in PROGRAMS.items():
         found: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
         for turn in range(rounds + 1):
             for side in SIDES:
-                used = start(program, side)
+                used = measure_start(program, side)
                 if turn:  # the first round compiles and warms the file cache
                     found[side].append(used)
         (cpu, memory), (cpu_with, memory_with) = (
@@ -62,4 +64,4 @@ def rows(rounds: int) -> Iterable[str]:
 if __name__ == "__main__":
     print("| program | CPU ms without | with | added | MiB without | with | added |")
     print("|---|--:|--:|--:|--:|--:|--:|")
-    print(*rows(int(sys.argv[1]) if len(sys.argv) > 1 else 15), sep="\n")
+    print(*result_rows(int(sys.argv[1]) if len(sys.argv) > 1 else 15), sep="\n")

@@ -14,22 +14,23 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from promptcache.diagnosis.diagnosis import Diagnosis
+
 from promptcache import Settings
-from promptcache.diagnose import Diagnosis
-from promptcache.model import Block, Facts, Prompt, Request, Usage
+from promptcache.model import Block, ParsedPrompt, Request, ResponseFacts, Usage
 
-TOKENS = 512
-BOUNDS = (1_024, 4_096, 16_384, 65_536, 262_144)
+TOKENS_PER_BLOCK = 512
+MEMORY_BOUNDS = (1_024, 4_096, 16_384, 65_536, 262_144)
 
 
-def calls(path: str) -> Iterator[tuple[float, int, list[int]]]:
+def read_trace(path: str) -> Iterator[tuple[float, int, list[int]]]:
     """Seconds, input tokens and block ids of each request."""
     with open(path) as file:
         for row in map(json.loads, file):
             yield row["timestamp"] / 1000, row["input_length"], row["hash_ids"]
 
 
-def ideal(trace: Sequence[tuple[float, int, list[int]]]) -> float:
+def ideal_hit_share(trace: Sequence[tuple[float, int, list[int]]]) -> float:
     """The share of blocks that stood in the same prefix before, with nothing ever forgotten."""
     known: set[int] = set()
     hits = total = 0
@@ -45,25 +46,25 @@ def ideal(trace: Sequence[tuple[float, int, list[int]]]) -> float:
     return hits / total
 
 
-def prompt(ids: Sequence[int]) -> Prompt:
-    return Prompt(
+def make_prompt(ids: Sequence[int]) -> ParsedPrompt:
+    return ParsedPrompt(
         tuple(Block("messages", at, "text", f"block {number}") for at, number in enumerate(ids))
     )
 
 
-def replay(trace: Sequence[tuple[float, int, list[int]]], nodes: int) -> tuple[float, float]:
+def replay_trace(trace: Sequence[tuple[float, int, list[int]]], nodes: int) -> tuple[float, float]:
     """The share of blocks that the bounded memory predicts to be read, and calls per second of CPU."""
     diagnosis = Diagnosis(Settings(memory_nodes=nodes, memory_calls=max(64, nodes // 16)))
     hits = total = 0
     start = time.thread_time()
     for at, tokens, ids in trace:
         request = Request("trace", "vllm", "chat", "m", None, None, False, {}, b"", at)
-        sighting = diagnosis.open(request, prompt(ids))
-        known = len(ids) - len(sighting.new)
-        read = min(known * TOKENS, tokens)
+        sighting = diagnosis.start(request, make_prompt(ids))
+        known = len(ids) - len(sighting.new_nodes)
+        read = min(known * TOKENS_PER_BLOCK, tokens)
         usage = Usage(tokens, tokens - read, read, None)
-        facts: Any = Facts()
-        diagnosis.close(sighting, facts=facts, usage=usage, cost=None, failed=False, at=at)
+        facts: Any = ResponseFacts()
+        diagnosis.finish(sighting, facts=facts, usage=usage, cost=None, failed=False, at=at)
         hits += known
         total += len(ids)
     return hits / total, len(trace) / (time.thread_time() - start)
@@ -72,14 +73,14 @@ def replay(trace: Sequence[tuple[float, int, list[int]]], nodes: int) -> tuple[f
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trace", help="path of the trace")
-    trace = list(calls(parser.parse_args(arguments).trace))
+    trace = list(read_trace(parser.parse_args(arguments).trace))
     write = sys.stdout.write
-    best = ideal(trace)
+    best = ideal_hit_share(trace)
     write(
         f"{len(trace)} requests, {sum(len(ids) for _, _, ids in trace)} blocks; ideal {best:.4f} of blocks\n"
     )
-    for nodes in BOUNDS:
-        share, rate = replay(trace, nodes)
+    for nodes in MEMORY_BOUNDS:
+        share, rate = replay_trace(trace, nodes)
         write(
             f"memory of {nodes:7} nodes: {share:.4f} predicted, {share / best:6.1%} of the ideal, {rate:6.0f} calls/s\n"
         )

@@ -29,7 +29,7 @@ SYSTEM: list[TextBlockParam] = [
 QUESTIONS = ["Can I return boots that I wore once?", "How long do I have?", "Do I need the box?"]
 
 
-def talk(client: Anthropic) -> None:
+def hold_conversation(client: Anthropic) -> None:
     """One conversation; its history is cached by the automatic breakpoint at its end."""
     history: list[MessageParam] = []
     for question in QUESTIONS:
@@ -46,7 +46,7 @@ def talk(client: Anthropic) -> None:
         history.append({"role": "assistant", "content": answer})
 
 
-def overnight(client: Anthropic) -> None:
+def run_batch(client: Anthropic) -> None:
     """The same questions at half the price, for whoever can wait."""
     requests: list[Request] = [
         {
@@ -69,5 +69,5 @@ def overnight(client: Anthropic) -> None:
 
 if __name__ == "__main__":
     with Anthropic() as anthropic:
-        talk(anthropic)
-        overnight(anthropic)
+        hold_conversation(anthropic)
+        run_batch(anthropic)

@@ -25,7 +25,7 @@ SYSTEM = [
 QUESTIONS = ["Can I return boots that I wore once?", "How long do I have?", "Do I need the box?"]
 
 
-def said(message: Any) -> str:
+def message_text(message: Any) -> str:
     """The text of a message."""
     return "".join(part.get("text", "") for part in message["content"])
 
@@ -39,7 +39,7 @@ def main() -> None:
         answer = client.converse(modelId=MODEL, system=SYSTEM, messages=history)["output"][
             "message"
         ]
-        print(said(answer))
+        print(message_text(answer))
         history.append(answer)
     history.append({"role": "user", "content": [{"text": "Thank you!"}]})
     for event in client.converse_stream(modelId=MODEL, system=SYSTEM, messages=history)["stream"]:

@@ -13,15 +13,15 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-HERE = Path(__file__).parent
-BIN = Path(sys.executable).parent
+EXAMPLES_DIR = Path(__file__).parent
+BIN_DIR = Path(sys.executable).parent
 
 
 @contextmanager
-def emulator() -> Generator[str]:
+def running_emulator() -> Generator[str]:
     """Runs the emulator on a free port; gives its address."""
     process = subprocess.Popen(
-        [BIN / "promptcache", "emulate", "--port", "0"],
+        [BIN_DIR / "promptcache", "emulate", "--port", "0"],
         stdout=subprocess.PIPE,
         text=True,
         stderr=subprocess.DEVNULL,
@@ -39,20 +39,20 @@ def emulator() -> Generator[str]:
         process.wait(10)
 
 
-def run(service: str, url: str, database: Path, *arguments: str) -> None:
+def run_agent(service: str, url: str, database: Path, *arguments: str) -> None:
     """Runs the support agent under `opentelemetry-instrument`, its spans going to the local table."""
     print(
         f"$ opentelemetry-instrument --service_name {service} python support_agent.py {' '.join(arguments)}"
     )
     subprocess.run(
         [
-            BIN / "opentelemetry-instrument",
+            BIN_DIR / "opentelemetry-instrument",
             *("--service_name", service),
             *("--traces_exporter", "promptcache_sqlite"),
             *("--metrics_exporter", "none"),
             *("--logs_exporter", "none"),
             sys.executable,
-            HERE / "support_agent.py",
+            EXAMPLES_DIR / "support_agent.py",
             *arguments,
         ],
         env=os.environ
@@ -67,12 +67,12 @@ def run(service: str, url: str, database: Path, *arguments: str) -> None:
 
 def main() -> None:
     """Two services, one report."""
-    with tempfile.TemporaryDirectory() as folder, emulator() as url:
+    with tempfile.TemporaryDirectory() as folder, running_emulator() as url:
         database = Path(folder) / "demo.db"
-        run("support-agent", url, database)
-        run("support-agent-with-clock", url, database, "--clock")
+        run_agent("support-agent", url, database)
+        run_agent("support-agent-with-clock", url, database, "--clock")
         print("$ promptcache report --by service\n", flush=True)
-        subprocess.run([BIN / "promptcache", "report", database, "--by", "service"], check=True)
+        subprocess.run([BIN_DIR / "promptcache", "report", database, "--by", "service"], check=True)
 
 
 if __name__ == "__main__":

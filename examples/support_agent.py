@@ -77,7 +77,7 @@ def system_prompt(clock: bool) -> str:
     return f"Current time: {datetime.now(UTC).isoformat()}\n{SYSTEM}" if clock else SYSTEM
 
 
-def answer(client: OpenAI, messages: list[ChatCompletionMessageParam], *, stream: bool) -> str:
+def ask_model(client: OpenAI, messages: list[ChatCompletionMessageParam], *, stream: bool) -> str:
     """One turn, streamed or not."""
     if not stream:
         reply = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS)
@@ -100,7 +100,7 @@ def main(clock: bool) -> None:
         for question in questions:
             history.append({"role": "user", "content": question})
             head: ChatCompletionMessageParam = {"role": "system", "content": system_prompt(clock)}
-            text = answer(client, [head, *history], stream=number % 2 == 1)
+            text = ask_model(client, [head, *history], stream=number % 2 == 1)
             history.append({"role": "assistant", "content": text})
 
 

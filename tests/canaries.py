@@ -14,12 +14,12 @@ from typing import Any, Final
 import anthropic
 import openai
 from google import genai
+from promptcache.patching.wrapping import ModulePatcher
+from promptcache.providers.litellm import hooks as litellm
+from promptcache.telemetry.handler import TelemetryHandler
+from promptcache.telemetry.metrics import MetricsRecorder
 
 from promptcache import Settings
-from promptcache.meters import Meters
-from promptcache.observer import Observer
-from promptcache.patch import litellm
-from promptcache.patch.drive import Patches
 from tests.calls import HTTP
 from tests.calls_bedrock import CLAUDE, NOVA, boto3
 from tests.conftest import Telemetry
@@ -289,13 +289,13 @@ def bedrock_road(url: str, telemetry: Telemetry) -> None:
 
 def litellm_road(url: str, telemetry: Telemetry) -> None:
     """By the stand-ins of `test_litellm`: it cannot be installed beside openai 3."""
-    patches = Patches()
+    patches = ModulePatcher()
     patches.module = SimpleNamespace(HTTPHandler=HTTPHandler, AsyncHTTPHandler=AsyncHTTPHandler)
-    meters = Meters(telemetry.meters.get_meter("promptcache"))
+    meters = MetricsRecorder(telemetry.meters.get_meter("promptcache"))
     settings = telemetry_settings(telemetry)
     patches.install(
-        litellm.TARGETS[MODULE],
-        Observer(settings, telemetry.tracers.get_tracer("promptcache"), meters),
+        litellm.HOOKS[MODULE],
+        TelemetryHandler(settings, telemetry.tracers.get_tracer("promptcache"), meters),
     )
     handler = HTTPHandler()
     headers = {"x-api-key": CANARY, "authorization": f"Bearer {CANARY}", **HEADERS}

@@ -15,11 +15,11 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+from promptcache.semconv import OUTCOME
+from promptcache_emulator.engine import Emulator
+from promptcache_emulator.server import running_server
 
 from promptcache import PromptCacheInstrumentor, Settings
-from promptcache.attributes import OUTCOME
-from promptcache.emulator.engine import Emulator
-from promptcache.emulator.server import running
 
 # No timed test: a busy machine is not a failure. `make fuzz` runs the same properties for longer.
 _ANY_PACE: dict[str, Any] = {
@@ -131,7 +131,7 @@ def emulator() -> Emulator:
 
 @pytest.fixture(scope="session")
 def served(emulator: Emulator) -> Iterator[str]:
-    with running(emulator) as url:
+    with running_server(emulator) as url:
         yield url
 
 

@@ -12,26 +12,25 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from opentelemetry.trace import SpanKind
-
-from promptcache.attributes import (
+from promptcache.semconv import (
     COST_AMOUNT,
     COST_WITHOUT_CACHE,
+    GEN_AI_PROVIDER_NAME,
+    GEN_AI_REQUEST_MODEL,
     INPUT_TOKENS,
     OUTCOME,
     OUTPUT_TOKENS,
-    PROVIDER,
     READ_TOKENS,
-    REQUEST_MODEL,
     UNCACHED_TOKENS,
     WRITE_TOKENS,
 )
-from promptcache_exporters import table
-from promptcache_exporters.sqlite import SQLiteSpanExporter
+from promptcache_exporters.database import columns as table
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 
 HIT: Final[Mapping[str, Any]] = {
     OUTCOME: "hit",
-    PROVIDER: "openai",
-    REQUEST_MODEL: "gpt-5.5",
+    GEN_AI_PROVIDER_NAME: "openai",
+    GEN_AI_REQUEST_MODEL: "gpt-5.5",
     INPUT_TOKENS: 1000,
     READ_TOKENS: 800,
     WRITE_TOKENS: 0,
@@ -82,7 +81,8 @@ def rows(path: Path) -> list[dict[str, Any]]:
     connection.row_factory = sqlite3.Row
     try:
         return [
-            dict(row) for row in connection.execute(f"SELECT * FROM {table.NAME} ORDER BY rowid")
+            dict(row)
+            for row in connection.execute(f"SELECT * FROM {table.CALLS_TABLE_NAME} ORDER BY rowid")
         ]  # our name
     finally:
         connection.close()

@@ -17,28 +17,35 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from promptcache.cli.commands import app
+from promptcache.cli.exit_codes import ExitCode
+from promptcache.diagnosis.miss_reasons import MISS_REASONS
+from promptcache.semconv import (
+    COUNTERS,
+    HISTOGRAMS,
+    PROMPTCACHE_ATTRIBUTES,
+    SHORTFALL_TOKENS,
+    STANDARD_ATTRIBUTES,
+    shortfall_tokens,
+)
+from promptcache_exporters.alerts.registry import BACKENDS, GENERATED_DIR, generate_files
 from typer.testing import CliRunner, Result
 
-from promptcache.attributes import COUNTERS, HISTOGRAMS, OWN, SHORTFALL_TOKENS, STANDARD, shortfall
-from promptcache.causes import CAUSES
-from promptcache.commands import app
-from promptcache.exits import Exit
-from promptcache.model import Call, Facts, Request, Usage, Verdict
+from promptcache.model import Call, Request, ResponseFacts, Usage, Verdict
 from promptcache_exporters.alerts import datadog, honeycomb, newrelic, prometheus, promql, signoz
 from promptcache_exporters.alerts.definition import (
-    ALLOWED,
-    BY,
-    DEFAULT,
-    LABELS,
-    Definition,
-    seconds,
+    DEFAULT_DEFINITION,
+    FIELD_RULES,
+    GROUP_ATTRIBUTES,
+    SERVICE_LABELS,
+    AlertDefinition,
+    parse_duration,
 )
-from promptcache_exporters.alerts.definition import METRICS as CONTRACT
-from promptcache_exporters.alerts.files import BACKENDS, MADE, files
+from promptcache_exporters.alerts.definition import METRICS_BY_NAME as CONTRACT
 from tests.rows import record
 
 ROOT = Path(__file__).parent.parent
-OURS = {row.name for row in OWN} | {SHORTFALL_TOKENS}
+OURS = {row.name for row in PROMPTCACHE_ATTRIBUTES} | {SHORTFALL_TOKENS}
 METRICS = {row.name for row in (*COUNTERS, *HISTOGRAMS)}
 MADE_OF_OPTIONS = tuple(name for name in BACKENDS if name != "runbooks")
 UNTRIED = ("honeycomb", "datadog", "newrelic", "signoz")
@@ -49,18 +56,22 @@ def run(*arguments: object) -> Result:
 
 
 def made(backend: str, **options: Any) -> str:
-    return "\n".join(files(backend, Definition(**options)).values())
+    return "\n".join(generate_files(backend, AlertDefinition(**options)).values())
 
 
 @pytest.mark.parametrize("backend", MADE_OF_OPTIONS)
 def test_the_committed_files_are_those_of_the_definition(backend: str) -> None:
-    for name, text in files(backend, DEFAULT).items():
-        assert (MADE / name).read_text(encoding="utf-8") == text, "make alerts"
+    for name, text in generate_files(backend, DEFAULT_DEFINITION).items():
+        assert (GENERATED_DIR / name).read_text(encoding="utf-8") == text, "make alerts"
 
 
 def test_nothing_else_is_committed() -> None:
-    known = {name for backend in MADE_OF_OPTIONS for name in files(backend, DEFAULT)}
-    assert {str(path.relative_to(MADE)) for path in MADE.rglob("*") if path.is_file()} == known
+    known = {
+        name for backend in MADE_OF_OPTIONS for name in generate_files(backend, DEFAULT_DEFINITION)
+    }
+    assert {
+        str(path.relative_to(GENERATED_DIR)) for path in GENERATED_DIR.rglob("*") if path.is_file()
+    } == known
 
 
 @pytest.mark.parametrize("backend", MADE_OF_OPTIONS)
@@ -76,12 +87,12 @@ def test_the_head_says_how_to_make_it_again(backend: str, tmp_path: Path) -> Non
         "--labels",
         "target_info",
     ]
-    assert run(backend, *options, "--out", tmp_path).exit_code == Exit.OK
+    assert run(backend, *options, "--out", tmp_path).exit_code == ExitCode.OK
     (first, *_) = sorted(path for path in tmp_path.rglob("*") if path.is_file())
     found = re.search(r"Made by: promptcache alerts ([^\"\n]*)", first.read_text())
     assert found
     again = tmp_path / "again"
-    assert run(*found[1].split(), "--out", again).exit_code == Exit.OK
+    assert run(*found[1].split(), "--out", again).exit_code == ExitCode.OK
     assert (again / first.relative_to(tmp_path)).read_bytes() == first.read_bytes()
 
 
@@ -129,14 +140,14 @@ def _body(text: str) -> str:
 )
 def test_a_wrong_option_says_what_is_allowed(options: list[str], words: str) -> None:
     result = run("prometheus", *options)
-    assert (result.exit_code, result.stdout) == (Exit.USAGE, "")
+    assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
     assert words in re.sub(r"[│\s]+", " ", result.stderr)
 
 
 @pytest.mark.parametrize("arguments", [["nagios"], []])
 def test_a_wrong_backend_says_which_there_are(arguments: list[str]) -> None:
     result = run(*arguments)
-    assert result.exit_code == Exit.USAGE
+    assert result.exit_code == ExitCode.USAGE
     assert all(name in result.stderr for name in BACKENDS)
 
 
@@ -144,12 +155,12 @@ def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
     taken = tmp_path / "taken"
     taken.write_text("a file")
     result = run("prometheus", "--out", taken)
-    assert (result.exit_code, result.stdout) == (Exit.USAGE, "")
+    assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
     assert "Not a directory" in re.sub(r"[│\s]+", " ", result.stderr)
 
 
 def test_every_option_is_checked() -> None:
-    assert set(Definition.__dataclass_fields__) - set(ALLOWED) == {"actionable"}
+    assert set(AlertDefinition.__dataclass_fields__) - set(FIELD_RULES) == {"actionable"}
 
 
 def test_prometheus_needs_no_extra_and_grafana_names_it() -> None:
@@ -168,11 +179,13 @@ def test_prometheus_needs_no_extra_and_grafana_names_it() -> None:
 
 
 def test_durations() -> None:
-    assert [seconds(text) for text in ("30s", "5m", "1h", "2d")] == [30, 300, 3600, 172800]
+    assert [parse_duration(text) for text in ("30s", "5m", "1h", "2d")] == [30, 300, 3600, 172800]
 
 
-@pytest.mark.parametrize("labels", LABELS)
-@pytest.mark.parametrize("by", [("service", "model"), tuple(BY), ("model",), ("key:tenant.id",)])
+@pytest.mark.parametrize("labels", SERVICE_LABELS)
+@pytest.mark.parametrize(
+    "by", [("service", "model"), tuple(GROUP_ATTRIBUTES), ("model",), ("key:tenant.id",)]
+)
 def test_rules_are_yaml_after_the_conventions(labels: str, by: tuple[str, ...]) -> None:
     (group,) = yaml.safe_load(made("prometheus", labels=labels, by=by))["groups"]
     records = [rule for rule in group["rules"] if "record" in rule]
@@ -194,7 +207,7 @@ def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
 
 @pytest.mark.parametrize("backend", ["prometheus", "grafana"])
 def test_prometheus_names_are_those_of_the_contract(backend: str) -> None:
-    known = {promql.series(name) for name in CONTRACT}
+    known = {promql.series_name(name) for name in CONTRACT}
     found = set(re.findall(r"(?<![:\w])promptcache_\w+(?=[{\[ ])", made(backend)))
     found = {re.sub("_bucket$", "", name) for name in found}
     assert found
@@ -209,17 +222,22 @@ def columns(query: Any) -> Iterator[str]:
 
 
 def test_span_queries_read_only_our_own_counts() -> None:
-    queries = [trigger["query"] for trigger in honeycomb.triggers(DEFAULT).values()]
-    queries += [query for _, query in honeycomb.panels(DEFAULT).values()]
+    queries = [
+        trigger["query"] for trigger in honeycomb.build_triggers(DEFAULT_DEFINITION).values()
+    ]
+    queries += [query for _, query in honeycomb.board_queries(DEFAULT_DEFINITION).values()]
     read = {column for query in queries for column in columns(query)}
-    assert read <= OURS | {honeycomb.FIELD}
-    assert set(re.findall(r"\$([\w.]+)", honeycomb.field(DEFAULT)["expression"])) <= OURS
+    assert read <= OURS | {honeycomb.SHORTFALL_FIELD}
+    assert (
+        set(re.findall(r"\$([\w.]+)", honeycomb.shortfall_field(DEFAULT_DEFINITION)["expression"]))
+        <= OURS
+    )
     assert "gen_ai.usage" not in "".join(made(backend) for backend in MADE_OF_OPTIONS)
 
 
 def test_a_trigger_obeys_the_limits_of_honeycomb() -> None:
     for window in ("1m", "5m", "1h", "1d"):
-        for trigger in honeycomb.triggers(Definition(window=window, hold="1h")).values():
+        for trigger in honeycomb.build_triggers(AlertDefinition(window=window, hold="1h")).values():
             query = trigger["query"]
             assert query["time_range"] <= 4 * trigger["frequency"]
             assert trigger["frequency"] % 60 == 0
@@ -231,7 +249,7 @@ def test_a_trigger_obeys_the_limits_of_honeycomb() -> None:
 
 
 def test_terraform_names_only_what_it_defines() -> None:
-    text = files("honeycomb", DEFAULT)["honeycomb/promptcache.tf"]
+    text = generate_files("honeycomb", DEFAULT_DEFINITION)["honeycomb/promptcache.tf"]
     defined = {
         ".".join(pair) for pair in re.findall(r'^resource "(\w+)" "(\w+)"', text, re.MULTILINE)
     }
@@ -243,9 +261,9 @@ def test_terraform_names_only_what_it_defines() -> None:
 
 def test_dotted_metric_names_are_those_of_the_contract() -> None:
     texts = [
-        str(datadog.monitors(DEFAULT)),
-        str(newrelic.conditions(DEFAULT)),
-        str(signoz.rules(DEFAULT)),
+        str(datadog.build_monitors(DEFAULT_DEFINITION)),
+        str(newrelic.build_conditions(DEFAULT_DEFINITION)),
+        str(signoz.build_rules(DEFAULT_DEFINITION)),
     ]
     for text in texts:
         found = set(re.findall(r"promptcache\.[a-z_.]+(?<!\.)", text))
@@ -255,7 +273,7 @@ def test_dotted_metric_names_are_those_of_the_contract() -> None:
 
 @pytest.mark.parametrize("backend", UNTRIED)
 def test_what_was_never_run_says_so_with_its_page(backend: str) -> None:
-    for text in files(backend, DEFAULT).values():
+    for text in generate_files(backend, DEFAULT_DEFINITION).values():
         head = text[:800]
         assert "NOT RUN LIVE" in head
         assert re.search(r"\w+\.(com|io)/\S+", head)
@@ -271,7 +289,10 @@ def test_left_out_outcomes_are_in_every_file(backend: str) -> None:
 def call(read: int | None, tokens: int) -> Call:
     request = Request("openai", "openai", "chat", "m", None, None, False, {}, b"", 0.0)
     return Call(
-        request, Facts(), Verdict("hit"), usage=Usage(tokens, tokens - (read or 0), read, None)
+        request,
+        ResponseFacts(),
+        Verdict("hit"),
+        usage=Usage(tokens, tokens - (read or 0), read, None),
     )
 
 
@@ -285,13 +306,13 @@ def call(read: int | None, tokens: int) -> Call:
 def test_the_sum_of_shortfalls_is_the_ratio_of_sums(
     calls: list[tuple[int, int]], target: float
 ) -> None:
-    short = sum(shortfall(call(read, tokens), target) or 0.0 for read, tokens in calls)
+    short = sum(shortfall_tokens(call(read, tokens), target) or 0.0 for read, tokens in calls)
     read, tokens = (sum(column) for column in zip(*calls, strict=True))
     assert (short > 0) == (tokens > 0 and read / tokens < target)
 
 
 def test_a_call_that_reported_nothing_is_not_short_of_anything() -> None:
-    assert shortfall(call(None, 1000), 0.5) is None
+    assert shortfall_tokens(call(None, 1000), 0.5) is None
 
 
 def test_the_dashboard_is_sound() -> None:
@@ -316,7 +337,9 @@ def _cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
 
 
 def test_the_collector_counts_before_it_samples() -> None:
-    config = yaml.safe_load(files("collector", DEFAULT)["collector/promptcache.yaml"])
+    config = yaml.safe_load(
+        generate_files("collector", DEFAULT_DEFINITION)["collector/promptcache.yaml"]
+    )
     pipes = config["service"]["pipelines"]
     assert "signal_to_metrics" in pipes["traces"]["exporters"]
     assert not any("sampling" in name for name in pipes["traces"]["processors"])
@@ -330,13 +353,13 @@ def test_the_collector_counts_before_it_samples() -> None:
 def test_the_rules_name_no_factor_that_cannot_be_reached() -> None:
     # At a target of 50 % the error budget cannot burn faster than twice: 14.4 and 6 would be rules that never fire.
     assert not re.search(r"14\.4|\b6 \*", _body(made("prometheus")))
-    assert prometheus.FILE in files("prometheus", DEFAULT)
+    assert prometheus.FILE_PATH in generate_files("prometheus", DEFAULT_DEFINITION)
 
 
 def test_jaegers_searches_name_attributes_of_the_contract() -> None:
     tags = set(re.findall(r"([a-z_]+(?:\.[a-z_]+)+)=", (ROOT / "docs" / "jaeger.md").read_text()))
     assert len(tags) > 5
-    assert tags <= OURS | {row.name for row in STANDARD}
+    assert tags <= OURS | {row.name for row in STANDARD_ATTRIBUTES}
 
 
 def test_the_runbooks_come_with_the_package() -> None:
@@ -344,7 +367,7 @@ def test_the_runbooks_come_with_the_package() -> None:
         f"runbooks/{path.name}": path.read_text()
         for path in (ROOT / "docs" / "runbooks").glob("*.md")
     }
-    assert files("runbooks", DEFAULT) == there
+    assert generate_files("runbooks", DEFAULT_DEFINITION) == there
 
 
 def test_links_lead_to_where_the_reader_put_the_pages() -> None:
@@ -353,7 +376,7 @@ def test_links_lead_to_where_the_reader_put_the_pages() -> None:
     links = [rule["annotations"]["runbook_url"] for rule in group["rules"] if "alert" in rule]
     pages = {
         f"https://wiki.example.com/prompts/{name.partition('/')[2]}"
-        for name in files("runbooks", DEFAULT)
+        for name in generate_files("runbooks", DEFAULT_DEFINITION)
     }
     assert set(links) < pages
     assert "--runbooks https://..." in made("prometheus")
@@ -378,13 +401,14 @@ def test_a_runbook_has_its_parts_and_names_real_causes(
         if "reason `" in line
         for word in re.findall(r"`([a-z]+_[a-z_]+)`", line)
     }
-    assert named <= {*CAUSES, "not_requested"}
+    assert named <= {*MISS_REASONS, "not_requested"}
     record(tmp_path / "promptcache.db", {})
     monkeypatch.chdir(tmp_path)
     for command in re.findall(r"^promptcache (.*)$", text, re.MULTILINE):
-        assert CliRunner().invoke(app, command.split()).exit_code in {Exit.OK, Exit.NO_CALLS}, (
-            command
-        )
+        assert CliRunner().invoke(app, command.split()).exit_code in {
+            ExitCode.OK,
+            ExitCode.NO_CALLS,
+        }, command
 
 
 def test_the_recipes_of_the_page_run_as_printed(
@@ -398,5 +422,5 @@ def test_the_recipes_of_the_page_run_as_printed(
     )
     assert len(printed) > 4
     for command in (first or second for first, second in printed):
-        assert CliRunner().invoke(app, command.split()).exit_code == Exit.OK, command
-    assert (tmp_path / "deploy" / prometheus.FILE).is_file()
+        assert CliRunner().invoke(app, command.split()).exit_code == ExitCode.OK, command
+    assert (tmp_path / "deploy" / prometheus.FILE_PATH).is_file()

@@ -10,10 +10,10 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from promptcache.providers.anthropic.wire import BATCH_RESULTS, MESSAGES, ROUTES
 
-from promptcache.model import Facts, Param, Prompt, Request, Usage
-from promptcache.providers import wire
-from promptcache.providers.anthropic import MESSAGES, RESULTS, ROUTES
+from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
+from promptcache.providers import wire_format as wire
 
 REPORTED: Final[list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent / "fixtures/anthropic/usage.json").read_text()
@@ -23,41 +23,43 @@ HOUR: Final[dict[str, Any]] = {"type": "ephemeral", "ttl": "1h"}
 HI: Final[dict[str, Any]] = {"role": "user", "content": "hi"}
 
 
-def asked(body: dict[str, Any]) -> Prompt | None:
-    return MESSAGES.prompt(Request("w", "anthropic", "chat", "m", "h", 443, False, body, b"", 0.0))
+def asked(body: dict[str, Any]) -> ParsedPrompt | None:
+    return MESSAGES.parse_prompt(
+        Request("w", "anthropic", "chat", "m", "h", 443, False, body, b"", 0.0)
+    )
 
 
-def prompt(**body: Any) -> Prompt:
+def prompt(**body: Any) -> ParsedPrompt:
     made = asked({"messages": [HI], "max_tokens": 9, **body})
     assert made is not None
     return made
 
 
-def marks(made: Prompt) -> list[str]:
+def marks(made: ParsedPrompt) -> list[str]:
     return [
-        f"{block.section}[{block.index}] {block.mark}".strip()
+        f"{block.section}[{block.index}] {block.breakpoint_ttl}".strip()
         for block in made.blocks
-        if block.mark is not None
+        if block.breakpoint_ttl is not None
     ]
 
 
-def told(events: list[dict[str, Any]]) -> Facts:
-    found = [facts for event in events if (facts := MESSAGES.read(event)) is not None]
-    return reduce(wire.merge, found)
+def told(events: list[dict[str, Any]]) -> ResponseFacts:
+    found = [facts for event in events if (facts := MESSAGES.parse_event(event)) is not None]
+    return reduce(wire.merge_facts, found)
 
 
 @pytest.mark.parametrize("case", REPORTED, ids=lambda case: case["name"])
 def test_reported_usage(case: dict[str, Any]) -> None:
     facts = told(case["events"])
     expected: dict[str, Any] = {
-        "write_by_ttl": {},
+        "cache_write_by_ttl": {},
         **case["usage"],
-        "issues": tuple(case["usage"].get("issues", ())),
+        "inconsistencies": tuple(case["usage"].get("inconsistencies", ())),
     }
-    assert MESSAGES.usage(facts) == Usage(**expected)
+    assert MESSAGES.parse_usage(facts) == Usage(**expected)
     assert facts.id == "msg_01"
     assert {name: getattr(facts, name) for name in case["facts"]} == case["facts"]
-    assert len(facts.finish) == 1
+    assert len(facts.finish_reasons) == 1
 
 
 COUNT: Final = st.one_of(
@@ -95,18 +97,29 @@ SPENT: Final = st.fixed_dictionaries(
 
 @given(SPENT)
 def test_the_classes_are_disjoint_whatever_is_reported(spent: dict[str, Any]) -> None:
-    facts = MESSAGES.read({"type": "message", "usage": spent})
+    facts = MESSAGES.parse_event({"type": "message", "usage": spent})
     assert facts is not None
-    found = MESSAGES.usage(facts)
+    found = MESSAGES.parse_usage(facts)
     if found is None:
         assert (
-            wire.number(spent.get("input_tokens")) is None
+            wire.as_number(spent.get("input_tokens")) is None
             or not float(spent["input_tokens"]).is_integer()
         )
         return
-    assert found.uncached + (found.read or 0) + (found.write or 0) == found.input
-    assert min(found.uncached, found.read or 0, found.write or 0, found.output or 0) >= 0
-    assert sum(found.write_by_ttl.values()) == (found.write or 0)
+    assert (
+        found.uncached_tokens + (found.cache_read_tokens or 0) + (found.cache_write_tokens or 0)
+        == found.input_tokens
+    )
+    assert (
+        min(
+            found.uncached_tokens,
+            found.cache_read_tokens or 0,
+            found.cache_write_tokens or 0,
+            found.output_tokens or 0,
+        )
+        >= 0
+    )
+    assert sum(found.cache_write_by_ttl.values()) == (found.cache_write_tokens or 0)
 
 
 def test_order_is_tools_system_messages_and_marks_keep_their_place() -> None:
@@ -138,7 +151,7 @@ def test_order_is_tools_system_messages_and_marks_keep_their_place() -> None:
         "messages",
     ]
     assert marks(made) == ["tools[1]", "system[0] 1h", "messages[1]"]
-    assert made.mode == "explicit"
+    assert made.caching_mode == "explicit"
     assert made.blocks[0].kind == "custom"
     assert made.blocks[1].data == {"name": "b", "input_schema": {}}
     assert made.blocks[4].data == {"role": "user", "content": {"type": "text", "text": "x"}}
@@ -154,7 +167,7 @@ def test_a_text_is_short_for_a_block() -> None:
 
 
 def test_marks_inside_a_result_of_a_tool_count_and_leave_its_bytes() -> None:
-    def told_by(**mark: Any) -> Prompt:
+    def told_by(**mark: Any) -> ParsedPrompt:
         result = {
             "type": "tool_result",
             "tool_use_id": "t",
@@ -191,13 +204,13 @@ def test_web_search_stands_behind_the_tools() -> None:
 )
 def test_how_caching_is_asked_for(body: dict[str, Any], mode: str, lifetime: str | None) -> None:
     made = prompt(**body)
-    assert (made.mode, made.lifetime) == (mode, lifetime)
-    assert made.complete is (made.state is None) is ("continue" not in str(body))
+    assert (made.caching_mode, made.ttl) == (mode, lifetime)
+    assert made.is_complete is (made.server_state_id is None) is ("continue" not in str(body))
 
 
 def test_no_output_asked_for_is_a_prewarm() -> None:
-    assert prompt(max_tokens=0).prewarm
-    assert not prompt().prewarm
+    assert prompt(max_tokens=0).is_prewarm
+    assert not prompt().is_prewarm
 
 
 @pytest.mark.parametrize(
@@ -251,25 +264,25 @@ def test_odd_messages_are_read_as_far_as_they_can_be() -> None:
 
 
 def test_events_that_say_nothing() -> None:
-    assert MESSAGES.read({"type": "ping"}) is None
-    assert MESSAGES.read({}) is None
-    assert MESSAGES.dull({"type": "content_block_delta"})
-    assert not MESSAGES.dull({"type": "message_delta"})
+    assert MESSAGES.parse_event({"type": "ping"}) is None
+    assert MESSAGES.parse_event({}) is None
+    assert MESSAGES.can_skip({"type": "content_block_delta"})
+    assert not MESSAGES.can_skip({"type": "message_delta"})
 
 
 @pytest.mark.parametrize(
     ("error", "failed"), [({"type": "overloaded_error"}, "overloaded_error"), (None, "error")]
 )
 def test_an_error_in_mid_stream(error: object, failed: str) -> None:
-    facts = MESSAGES.read({"type": "error", "error": error})
+    facts = MESSAGES.parse_event({"type": "error", "error": error})
     assert facts is not None
-    assert (facts.failed, facts.terminal) == (failed, False)
+    assert (facts.error_code, facts.is_terminal) == (failed, False)
 
 
 def test_the_providers_own_diagnosis_is_kept() -> None:
     said = {"cache_miss_reason": {"type": "system_changed", "cache_missed_input_tokens": 9}}
-    assert told([{"type": "message", "diagnostics": said}]).verdict == said
-    assert told([{"type": "message", "diagnostics": None}]).verdict is None
+    assert told([{"type": "message", "diagnostics": said}]).provider_diagnostics == said
+    assert told([{"type": "message", "diagnostics": None}]).provider_diagnostics is None
 
 
 def test_results_of_a_batch() -> None:
@@ -278,10 +291,15 @@ def test_results_of_a_batch() -> None:
         "type": "message",
         "usage": {"input_tokens": 1, "output_tokens": 2, "service_tier": "batch"},
     }
-    facts = RESULTS.read({"custom_id": "a", "result": {"type": "succeeded", "message": message}})
+    facts = BATCH_RESULTS.parse_event(
+        {"custom_id": "a", "result": {"type": "succeeded", "message": message}}
+    )
     assert facts is not None
-    assert (facts.id, facts.batch, facts.tier) == ("msg_1", True, "batch")
-    assert RESULTS.read({"custom_id": "b", "result": {"type": "errored", "error": {}}}) is None
+    assert (facts.id, facts.is_batch, facts.service_tier) == ("msg_1", True, "batch")
+    assert (
+        BATCH_RESULTS.parse_event({"custom_id": "b", "result": {"type": "errored", "error": {}}})
+        is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -313,5 +331,5 @@ def test_results_of_a_batch() -> None:
     ],
 )
 def test_routes(method: str, url: str, found: str | None) -> None:
-    route = wire.find(ROUTES, method, url)
-    assert (route and route.wire.name) == found
+    route = wire.find_route(ROUTES, method, url)
+    assert (route and route.wire_format.name) == found

@@ -11,13 +11,13 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanContext
+from promptcache.semconv import BATCH_RESULTS
+from promptcache.telemetry import batch_results as reading
+from promptcache.telemetry.handler import CountedBatchResults
+from promptcache_emulator.engine import Emulator
+from promptcache_exporters.database.batch_spans import expand_batch_span
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 
-from promptcache import results as reading
-from promptcache.attributes import BATCH_RESULTS
-from promptcache.emulator.engine import Emulator
-from promptcache.observer import Batches
-from promptcache_exporters.batch import told
-from promptcache_exporters.sqlite import SQLiteSpanExporter
 from tests.calls import done, each
 from tests.calls_anthropic import ASKED, CLIENTS
 from tests.conftest import Telemetry
@@ -58,10 +58,14 @@ async def test_results_count_once_at_the_batch_price(
     await read(client, name)
     (span,) = telemetry.calls
     attributes: Any = span.attributes
-    truths = [record.outcome for record in emulator.ledger]
+    truths = [record.result for record in emulator.records]
     assert attributes["promptcache.batch"] is True
-    assert attributes["promptcache.input_tokens"] == sum(truth.input for truth in truths)
-    assert attributes["promptcache.read_tokens"] == sum(truth.read for truth in truths) > 0
+    assert attributes["promptcache.input_tokens"] == sum(truth.input_tokens for truth in truths)
+    assert (
+        attributes["promptcache.read_tokens"]
+        == sum(truth.cache_read_tokens for truth in truths)
+        > 0
+    )
     assert attributes["gen_ai.response.model"] == ASKED["model"]
     assert (
         telemetry.metric("promptcache.calls", promptcache__batch=True)
@@ -102,7 +106,7 @@ async def test_a_row_a_result(client: Any, telemetry: Telemetry, tmp_path: Path)
 async def test_too_many_results_stand_in_one_row(
     client: Any, telemetry: Telemetry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "MOST", 1)
+    monkeypatch.setattr(reading, "MAX_ENTRIES", 1)
     telemetry.tracers.add_span_processor(
         SimpleSpanProcessor(SQLiteSpanExporter(tmp_path / "calls.db"))
     )
@@ -136,18 +140,18 @@ def test_entries_of_others_make_no_rows(entry: Any) -> None:
     (span,) = spans({BATCH_RESULTS: (entry,)})
     context = SpanContext(1, 2, is_remote=False)
     theirs = ReadableSpan("chat", context, attributes=span.attributes, start_time=1, end_time=2)
-    assert list(told(theirs)) == []
-    assert list(told(span)) == [span], "a span without a context can have no children"
+    assert list(expand_batch_span(theirs)) == []
+    assert list(expand_batch_span(span)) == [span], "a span without a context can have no children"
 
 
 def test_the_largest_batch_counts_once_and_what_was_counted_is_bounded() -> None:
-    batches = Batches()
+    batches = CountedBatchResults()
 
     def new(address: str, count: int) -> int:
         return sum(
-            batches.first_time("anthropic", address, f"msg_{number}") for number in range(count)
+            batches.mark_counted("anthropic", address, f"msg_{number}") for number in range(count)
         )
 
     assert [new("a", 100_000), new("a", 100_000), new("b", 1)] == [100_000, 0, 1]
-    assert new("c", Batches.LIMIT) == Batches.LIMIT
+    assert new("c", CountedBatchResults.MAX_RESULTS) == CountedBatchResults.MAX_RESULTS
     assert new("a", 100_000) == 100_000, "forgotten"

@@ -11,11 +11,11 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from promptcache.providers.bedrock.wire import CONVERSE, is_nova, unwrap_event, wire_format_of
+from promptcache.providers.wire_format import merge_facts
 
-from promptcache.model import Facts, Request, Usage
-from promptcache.providers import anthropic
-from promptcache.providers.bedrock import CONVERSE, event_of, is_nova, wire
-from promptcache.providers.wire import merge
+from promptcache.model import Request, ResponseFacts, Usage
+from promptcache.providers.anthropic import wire as anthropic
 
 FIXTURES: Final = Path(__file__).parent / "fixtures/bedrock"
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -25,16 +25,21 @@ def fixture(name: str) -> Any:
     return json.loads((FIXTURES / f"{name}.json").read_text())
 
 
-def facts(*events: Any) -> Facts:
+def facts(*events: Any) -> ResponseFacts:
     return reduce(
-        merge, [found for event in events if (found := CONVERSE.read(event)) is not None], Facts()
+        merge_facts,
+        [found for event in events if (found := CONVERSE.parse_event(event)) is not None],
+        ResponseFacts(),
     )
 
 
 def usage(*events: Any) -> Usage:
-    found = CONVERSE.usage(facts(*events))
+    found = CONVERSE.parse_usage(facts(*events))
     assert found is not None
-    assert found.uncached + (found.read or 0) + (found.write or 0) == found.input
+    assert (
+        found.uncached_tokens + (found.cache_read_tokens or 0) + (found.cache_write_tokens or 0)
+        == found.input_tokens
+    )
     return found
 
 
@@ -46,17 +51,23 @@ def asked(body: Mapping[str, Any], model: str = CLAUDE) -> Request:
 
 def test_input_includes_what_was_read_and_written() -> None:
     found = usage(fixture("converse"))
-    assert (found.input, found.uncached, found.read, found.write, found.output) == (
+    assert (
+        found.input_tokens,
+        found.uncached_tokens,
+        found.cache_read_tokens,
+        found.cache_write_tokens,
+        found.output_tokens,
+    ) == (
         5112,
         12,
         4100,
         1000,
         40,
     )
-    assert found.write_by_ttl == {"1h": 600, "5m": 400}
-    assert not found.issues
+    assert found.cache_write_by_ttl == {"1h": 600, "5m": 400}
+    assert not found.inconsistencies
     told = facts(fixture("converse"))
-    assert (told.finish, told.tier, told.speed, told.terminal) == (
+    assert (told.finish_reasons, told.service_tier, told.speed, told.is_terminal) == (
         ("end_turn",),
         "default",
         "standard",
@@ -67,14 +78,24 @@ def test_input_includes_what_was_read_and_written() -> None:
 
 def test_a_stream_tells_its_usage_last() -> None:
     *events, last = fixture("stream")
-    assert CONVERSE.usage(facts(*events)) is None
-    assert facts(*events).content
-    assert not facts(*events).terminal
-    assert [CONVERSE.dull(event) for event in (*events, last)] == [False, True, True, False, False]
+    assert CONVERSE.parse_usage(facts(*events)) is None
+    assert facts(*events).has_content
+    assert not facts(*events).is_terminal
+    assert [CONVERSE.can_skip(event) for event in (*events, last)] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
     found = usage(*events, last)
-    assert (found.input, found.read, found.write_by_ttl) == (1012, 0, {"5m": 1000})
+    assert (found.input_tokens, found.cache_read_tokens, found.cache_write_by_ttl) == (
+        1012,
+        0,
+        {"5m": 1000},
+    )
     told = facts(*events, last)
-    assert (told.finish, told.tier, told.speed, told.terminal) == (
+    assert (told.finish_reasons, told.service_tier, told.speed, told.is_terminal) == (
         ("end_turn",),
         "flex",
         "optimized",
@@ -84,12 +105,20 @@ def test_a_stream_tells_its_usage_last() -> None:
 
 def test_nova_spells_its_counters_otherwise() -> None:
     found = usage(fixture("nova"))
-    assert (found.input, found.read, found.write) == (4112, 4100, 0)
+    assert (found.input_tokens, found.cache_read_tokens, found.cache_write_tokens) == (
+        4112,
+        4100,
+        0,
+    )
 
 
 def test_a_model_that_does_not_cache_reports_nothing() -> None:
     found = usage({"usage": {"inputTokens": 9, "outputTokens": 1}, "output": {}})
-    assert (found.input, found.read, found.write) == (9, None, None)
+    assert (found.input_tokens, found.cache_read_tokens, found.cache_write_tokens) == (
+        9,
+        None,
+        None,
+    )
 
 
 COUNT = st.one_of(
@@ -113,11 +142,17 @@ USAGE = st.fixed_dictionaries(
 
 @given(USAGE)
 def test_whatever_is_reported_the_classes_are_disjoint(reported: Any) -> None:
-    found = CONVERSE.usage(facts({"usage": reported}))
+    found = CONVERSE.parse_usage(facts({"usage": reported}))
     if found is not None:
-        assert min(found.uncached, found.read or 0, found.write or 0) >= 0
-        assert found.uncached + (found.read or 0) + (found.write or 0) == found.input
-        assert sum(found.write_by_ttl.values()) == (found.write or 0)
+        assert (
+            min(found.uncached_tokens, found.cache_read_tokens or 0, found.cache_write_tokens or 0)
+            >= 0
+        )
+        assert (
+            found.uncached_tokens + (found.cache_read_tokens or 0) + (found.cache_write_tokens or 0)
+            == found.input_tokens
+        )
+        assert sum(found.cache_write_by_ttl.values()) == (found.cache_write_tokens or 0)
 
 
 POINT: Final = {"cachePoint": {"type": "default"}}
@@ -139,9 +174,11 @@ BODY: Final[Mapping[str, Any]] = {
 
 
 def test_a_cache_point_marks_what_stands_before_it() -> None:
-    prompt = CONVERSE.prompt(asked(BODY))
+    prompt = CONVERSE.parse_prompt(asked(BODY))
     assert prompt is not None
-    assert [(block.section, block.index, block.kind, block.mark) for block in prompt.blocks] == [
+    assert [
+        (block.section, block.index, block.kind, block.breakpoint_ttl) for block in prompt.blocks
+    ] == [
         ("tools", 0, "toolSpec", "1h"),
         ("system", 0, "text", ""),
         ("messages", 0, "text", None),
@@ -153,8 +190,8 @@ def test_a_cache_point_marks_what_stands_before_it() -> None:
         {"image": {"format": "png"}},
         {"role": "assistant", "text": "A tent."},
     ]
-    assert prompt.mode == "explicit"
-    shown = [(param.name, param.level) for param in prompt.params]
+    assert prompt.caching_mode == "explicit"
+    shown = [(param.name, param.invalidation_level) for param in prompt.params]
     assert shown == [("toolConfig.toolChoice", "messages"), ("images", "messages")]
 
 
@@ -179,7 +216,9 @@ def test_a_cache_point_marks_what_stands_before_it() -> None:
 def test_an_image_anywhere_switches_what_claude_keeps_of_the_messages(
     part: Any, model: str, shown: bool
 ) -> None:
-    prompt = CONVERSE.prompt(asked({"messages": [{"role": "user", "content": [part]}]}, model))
+    prompt = CONVERSE.parse_prompt(
+        asked({"messages": [{"role": "user", "content": [part]}]}, model)
+    )
     assert prompt is not None
     assert bool(prompt.params) is shown
 
@@ -193,7 +232,7 @@ def test_where_the_point_stands_is_no_part_of_the_content() -> None:
             {"role": "assistant", "content": [{"text": "A tent."}]},
         ],
     }
-    here, there = CONVERSE.prompt(asked(BODY)), CONVERSE.prompt(asked(moved))
+    here, there = CONVERSE.parse_prompt(asked(BODY)), CONVERSE.parse_prompt(asked(moved))
     assert here is not None
     assert there is not None
     assert [block.data for block in here.blocks] == [block.data for block in there.blocks]
@@ -208,16 +247,16 @@ def test_where_the_point_stands_is_no_part_of_the_content() -> None:
     ],
 )
 def test_how_caching_is_asked_for_without_points(model: str, mode: str) -> None:
-    prompt = CONVERSE.prompt(
+    prompt = CONVERSE.parse_prompt(
         asked({"messages": [{"role": "user", "content": [{"text": "Hi."}]}]}, model)
     )
     assert prompt is not None
-    assert prompt.mode == mode
+    assert prompt.caching_mode == mode
 
 
 @pytest.mark.parametrize("body", [{}, {"system": [POINT]}, {"messages": "Hi."}])
 def test_nothing_asked_is_no_prompt(body: Any) -> None:
-    assert CONVERSE.prompt(asked(body)) is None
+    assert CONVERSE.parse_prompt(asked(body)) is None
 
 
 @pytest.mark.parametrize(
@@ -244,7 +283,7 @@ def test_nothing_asked_is_no_prompt(body: Any) -> None:
 def test_whose_wire_a_request_speaks(
     operation: str, model: str | None, body: Any, found: Any
 ) -> None:
-    assert wire(operation, model, body) is found
+    assert wire_format_of(operation, model, body) is found
     assert is_nova(model) is ("nova" in (model or ""))
 
 
@@ -257,4 +296,4 @@ def test_whose_wire_a_request_speaks(
     ],
 )
 def test_an_event_of_a_maker_comes_as_bytes(operation: str, event: Any, said: Any) -> None:
-    assert event_of(operation, event) == said
+    assert unwrap_event(operation, event) == said

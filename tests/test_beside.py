@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import openai
 import pytest
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, use_span
+from promptcache.telemetry import spans
 
-from promptcache import PromptCacheInstrumentor, spans
+from promptcache import PromptCacheInstrumentor
 from tests.calls import MODEL, chat_started
 from tests.conftest import Telemetry
 from tests.test_imports import run
@@ -197,10 +198,10 @@ def test_switched_off_nothing_is_remembered(
 ) -> None:
     PromptCacheInstrumentor().uninstrument()
     span = opened()
-    assert list(spans._beside(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # what a call would find
+    assert list(spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # what a call would find
     telemetry.instrument()
     again = opened()
-    assert list(spans._beside(INVALID_SPAN)) == [again]  # pyright: ignore[reportPrivateUsage]  # as above
+    assert list(spans._detached_spans(INVALID_SPAN)) == [again]  # pyright: ignore[reportPrivateUsage]  # as above
     span.end()
     again.end()
 
@@ -209,12 +210,12 @@ def test_only_the_last_few_are_remembered(
     telemetry: Telemetry, opened: Callable[..., Span]
 ) -> None:
     several = [opened() for _ in range(200)]
-    found = list(spans._beside(INVALID_SPAN))  # pyright: ignore[reportPrivateUsage]  # what a call would find
+    found = list(spans._detached_spans(INVALID_SPAN))  # pyright: ignore[reportPrivateUsage]  # what a call would find
     assert found == several[-len(found) :]
     assert 8 <= len(found) <= 33
     for span in several:
         span.end()
-    assert list(spans._beside(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # as above
+    assert list(spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # as above
 
 
 def test_one_that_stays_open_is_remembered_among_many_that_ended(
@@ -224,7 +225,7 @@ def test_one_that_stays_open_is_remembered_among_many_that_ended(
     for _ in range(200):
         others.append(opened())
         others[-1].end()
-    assert list(spans._beside(INVALID_SPAN)) == [span]  # pyright: ignore[reportPrivateUsage]  # as above
+    assert list(spans._detached_spans(INVALID_SPAN)) == [span]  # pyright: ignore[reportPrivateUsage]  # as above
     span.end()
 
 
@@ -244,7 +245,7 @@ def test_a_provider_that_cannot_be_hashed_is_heard_once() -> None:
     program = """
 from dataclasses import dataclass
 from opentelemetry.sdk.trace import TracerProvider
-from promptcache.patch.beginnings import Beginnings
+from promptcache.patch.beginnings import SpanStartTracker
 
 @dataclass
 class Proxy:  # as Logfire's
@@ -252,9 +253,9 @@ class Proxy:  # as Logfire's
     def add_span_processor(self, processor):
         self.provider.add_span_processor(processor)
 
-proxy, beginnings = Proxy(TracerProvider()), Beginnings()
-beginnings.listen(proxy)
-beginnings.listen(proxy)
+proxy, tracker = Proxy(TracerProvider()), SpanStartTracker()
+tracker.track(proxy)
+tracker.track(proxy)
 print(len(proxy.provider._active_span_processor._span_processors))
 """
     assert run(program) == "1"
@@ -288,4 +289,4 @@ class _Named(NonRecordingSpan):
 def test_a_span_whose_marks_come_late_is_known_by_its_name(
     tracer: str, name: str, llm: bool
 ) -> None:
-    assert spans.describes_llm_call(_Named(tracer, name)) is llm
+    assert spans.is_llm_span(_Named(tracer, name)) is llm

@@ -9,10 +9,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from promptcache.patching.flow import Flow
+from promptcache.patching.wrapping import Hook, ModulePatcher
+from promptcache.telemetry.handler import TelemetryHandler
 
-from promptcache.observer import Observer
-from promptcache.patch.around import Flow
-from promptcache.patch.drive import Patches, Target
 from tests.canary.check import SDKS, looked_for
 
 INSTALLED = [sdk for sdk in SDKS if sdk != "litellm"]
@@ -42,7 +42,7 @@ class Client:
         return "changed"
 
 
-def flow(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+def flow(observer: TelemetryHandler, client: Any, call: Mapping[str, Any]) -> Flow:
     yield None
 
 
@@ -50,8 +50,8 @@ def test_what_moved_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     module: Any = ModuleType("sdk._client")
     module.Client = Client
     places = (("Client", "kept"), ("Client", "changed"), ("Client", "gone"), ("Other", "gone"))
-    targets = tuple(Target(owner, name, ("options",), around=flow) for owner, name in places)
-    patches, observer = Patches(), object()
+    targets = tuple(Hook(owner, name, ("options",), around_call=flow) for owner, name in places)
+    patches, observer = ModulePatcher(), object()
     patches.module = module
     for _ in range(2):
         patches.install(targets, observer)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # never called

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from promptcache.cli.commands import COMMANDS, app
+from promptcache.cli.exit_codes import EXIT_CODE_MEANINGS, RECORD_COMMAND, ExitCode
+from promptcache.semconv import BATCH, GEN_AI_REQUEST_MODEL, OUTCOME, READ_TOKENS
+from promptcache_exporters.database import sqlite_file as store
 from typer.testing import CliRunner, Result
 
 from promptcache import __version__
-from promptcache.attributes import BATCH, OUTCOME, READ_TOKENS, REQUEST_MODEL
-from promptcache.commands import COMMANDS, app
-from promptcache.exits import MEANING, RECORD, Exit
-from promptcache_exporters import command, store
+from promptcache.cli import report as command
 from tests.rows import record
 
 
@@ -46,8 +47,8 @@ def test_version() -> None:
 def test_help_teaches_and_names_every_command_and_exit_code() -> None:
     page = run("--help").stdout
     assert all(name in page for name in COMMANDS)
-    assert all(f"{code.value}  {MEANING[code]}"[:40] in page for code in Exit)
-    assert RECORD in " ".join(page.split())
+    assert all(f"{code.value}  {EXIT_CODE_MEANINGS[code]}"[:40] in page for code in ExitCode)
+    assert RECORD_COMMAND in " ".join(page.split())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -57,14 +58,14 @@ def test_every_command_has_help(name: str) -> None:
 
 
 def test_an_unknown_command_is_a_usage_error() -> None:
-    assert run("repotr").exit_code == Exit.USAGE
+    assert run("repotr").exit_code == ExitCode.USAGE
 
 
 def test_how_to_begin_needs_nothing_that_is_not_installed() -> None:
     """The first steps install no exporter of metrics or logs; OpenTelemetry's default would ask for both."""
     said = run("report").stderr
     for words in (
-        RECORD,
+        RECORD_COMMAND,
         "--traces_exporter promptcache_sqlite",
         "--metrics_exporter none",
         "--logs_exporter none",
@@ -75,7 +76,7 @@ def test_how_to_begin_needs_nothing_that_is_not_installed() -> None:
 @pytest.mark.parametrize("port", ["99999", "-1"])
 def test_a_port_that_is_none_is_a_usage_error(port: str) -> None:
     result = run("emulate", "--port", port)
-    assert (result.exit_code, "--port" in result.stderr) == (Exit.USAGE, True)
+    assert (result.exit_code, "--port" in result.stderr) == (ExitCode.USAGE, True)
 
 
 def test_the_table_is_found_by_argument_variable_or_default(
@@ -116,23 +117,23 @@ def torn(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "code", "words"),
     [
-        (Path.exists, Exit.NO_FILE, "does not exist. Record some calls first"),
-        (Path.touch, Exit.NO_CALLS, "has no calls yet"),
-        (Path.mkdir, Exit.NOT_A_TABLE, "is no regular file"),
-        (no_database, Exit.NOT_A_TABLE, "file is not a database"),
-        (of_another, Exit.NOT_A_TABLE, "another application"),
-        (torn, Exit.NOT_A_TABLE, "malformed"),
-        (newer, Exit.NEWER_SCHEMA, "Upgrade"),
+        (Path.exists, ExitCode.NO_FILE, "does not exist. Record some calls first"),
+        (Path.touch, ExitCode.NO_CALLS, "has no calls yet"),
+        (Path.mkdir, ExitCode.NOT_A_TABLE, "is no regular file"),
+        (no_database, ExitCode.NOT_A_TABLE, "file is not a database"),
+        (of_another, ExitCode.NOT_A_TABLE, "another application"),
+        (torn, ExitCode.NOT_A_TABLE, "malformed"),
+        (newer, ExitCode.NEWER_SCHEMA, "Upgrade"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_explained(
-    path: Path, make: Any, code: Exit, words: str
+    path: Path, make: Any, code: ExitCode, words: str
 ) -> None:
     make(path)
     for more in ((), ("--json",)):
         result = run("report", *more)
         assert result.exit_code == code
-        if more and code == Exit.NO_CALLS:
+        if more and code == ExitCode.NO_CALLS:
             assert json.loads(result.stdout)["totals"]["calls"] == 0
         else:
             assert result.stdout == ""
@@ -165,7 +166,10 @@ def test_json_is_all_of_stdout(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_no_calls_that_match_is_said_in_json_too(path: Path) -> None:
     record(path, {})
     result = run("report", "--json", "--since", "1s")
-    assert (result.exit_code, json.loads(result.stdout)["totals"]["calls"]) == (Exit.NO_CALLS, 0)
+    assert (result.exit_code, json.loads(result.stdout)["totals"]["calls"]) == (
+        ExitCode.NO_CALLS,
+        0,
+    )
     assert "no calls since" in result.stderr
     assert "(--since 1s)" in result.stderr
     assert run("report", "--since", "1s").stdout == ""
@@ -187,7 +191,7 @@ def test_a_table_with_text_for_numbers_is_explained(path: Path, column: str) -> 
     for arguments in (("report", "--by", "outcome"), ("export", "--out", "calls.parquet")):
         result = run(*arguments)
         assert (result.exit_code, "text where a number belongs" in result.stderr) == (
-            Exit.NOT_A_TABLE,
+            ExitCode.NOT_A_TABLE,
             True,
         )
 
@@ -198,24 +202,26 @@ def test_the_help_of_the_report_explains_its_words() -> None:
 
 
 HIT: dict[str, Any] = {}  # as `record` has it: 800 of 1,000 tokens read
-JUDGED: list[tuple[list[dict[str, Any]], list[str], Exit]] = [
-    ([HIT], ["--fail-below", "0.8"], Exit.OK),
-    ([HIT], ["--fail-below", "0.81"], Exit.BELOW_TARGET),
-    ([HIT, {READ_TOKENS: 0}], ["--fail-below", "0.5"], Exit.BELOW_TARGET),
-    ([{READ_TOKENS: 0}], ["--fail-below", "0.5", "--min-tokens", "1001"], Exit.OK),
-    ([{READ_TOKENS: 0}], ["--fail-below", "0.5", "--min-tokens", "1000"], Exit.BELOW_TARGET),
-    ([{READ_TOKENS: 0}], [], Exit.OK),
-    ([{OUTCOME: "unreported", READ_TOKENS: None}], ["--fail-below", "0.5"], Exit.NO_CALLS),
-    ([HIT, {READ_TOKENS: 0, BATCH: True}], ["--fail-below", "0.8"], Exit.OK),
-    ([HIT], ["--fail-below", "1.5"], Exit.USAGE),
-    ([HIT], ["--since", "yesterday"], Exit.USAGE),
-    ([HIT], ["--by", "weather"], Exit.USAGE),
-    ([HIT], ["--html", "no/such/folder.html"], Exit.USAGE),
+JUDGED: list[tuple[list[dict[str, Any]], list[str], ExitCode]] = [
+    ([HIT], ["--fail-below", "0.8"], ExitCode.OK),
+    ([HIT], ["--fail-below", "0.81"], ExitCode.BELOW_TARGET),
+    ([HIT, {READ_TOKENS: 0}], ["--fail-below", "0.5"], ExitCode.BELOW_TARGET),
+    ([{READ_TOKENS: 0}], ["--fail-below", "0.5", "--min-tokens", "1001"], ExitCode.OK),
+    ([{READ_TOKENS: 0}], ["--fail-below", "0.5", "--min-tokens", "1000"], ExitCode.BELOW_TARGET),
+    ([{READ_TOKENS: 0}], [], ExitCode.OK),
+    ([{OUTCOME: "unreported", READ_TOKENS: None}], ["--fail-below", "0.5"], ExitCode.NO_CALLS),
+    ([HIT, {READ_TOKENS: 0, BATCH: True}], ["--fail-below", "0.8"], ExitCode.OK),
+    ([HIT], ["--fail-below", "1.5"], ExitCode.USAGE),
+    ([HIT], ["--since", "yesterday"], ExitCode.USAGE),
+    ([HIT], ["--by", "weather"], ExitCode.USAGE),
+    ([HIT], ["--html", "no/such/folder.html"], ExitCode.USAGE),
 ]
 
 
 @pytest.mark.parametrize(("calls", "more", "code"), JUDGED)
-def test_exit_codes(path: Path, calls: list[dict[str, Any]], more: list[str], code: Exit) -> None:
+def test_exit_codes(
+    path: Path, calls: list[dict[str, Any]], more: list[str], code: ExitCode
+) -> None:
     record(path, *calls)
     assert run("report", *more).exit_code == code
 
@@ -226,11 +232,11 @@ def test_sampled_rows_are_not_judged(path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.1")
     record(path, {READ_TOKENS: 0})
     result = run("report", "--fail-below", "0.5")
-    assert (result.exit_code, "Not judged" in result.stderr) == (Exit.SAMPLED, True)
+    assert (result.exit_code, "Not judged" in result.stderr) == (ExitCode.SAMPLED, True)
 
 
 def test_html_is_written_beside(path: Path) -> None:
-    record(path, {REQUEST_MODEL: "<b>"})
+    record(path, {GEN_AI_REQUEST_MODEL: "<b>"})
     assert run("report", "--html", "report.html", "--by", "model").exit_code == 0
     page = path.with_name("report.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;" in page
@@ -248,13 +254,13 @@ def test_html_is_written_beside(path: Path) -> None:
     ],
 )
 def test_since(text: str, instant: float) -> None:
-    assert command.since(text, 10_000) == instant
+    assert command.parse_since(text, 10_000) == instant
 
 
 @pytest.mark.parametrize("text", ["", "m", "-5m", "5y", "1.2.3h", "tomorrow"])
 def test_since_refuses(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        command.since(text, 0)
+        command.parse_since(text, 0)
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:
@@ -283,5 +289,5 @@ def test_a_missing_extra_is_one_clear_line(missing: str) -> None:
         f"find = util.find_spec\nutil.find_spec = lambda name: None if name == '{missing}' else find(name)\n"
         "from promptcache.cli import main\nmain()"
     )
-    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert (done.returncode, done.stdout) == (ExitCode.USAGE, "")
     assert done.stderr == 'The command line needs an extra: pip install "promptcache[report]"\n'

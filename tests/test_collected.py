@@ -9,11 +9,11 @@ from typing import Any
 
 import openai
 import pytest
+from promptcache.diagnosis.memory import Memory
+from promptcache.patching.byte_stream import invocation_of
+from promptcache.telemetry.handler import TelemetryHandler
 
 from promptcache import PromptCacheInstrumentor
-from promptcache.memory import Memory
-from promptcache.observer import Observer
-from promptcache.patch.response import recorded
 from tests.calls import CHAT, USAGE
 from tests.conftest import Telemetry
 
@@ -24,14 +24,14 @@ def client(emulator_url: str) -> Iterator[openai.OpenAI]:
         yield made
 
 
-def abandon(client: openai.OpenAI) -> Observer:
+def abandon(client: openai.OpenAI) -> TelemetryHandler:
     """Leaves a stream that has begun to the collector: its generator refers to itself."""
     create: Any = client.chat.completions.create
     stream = create(**CHAT, stream=True, stream_options=USAGE)
     next(iter(stream))
-    record = recorded(stream.response)
+    record = invocation_of(stream.response)
     assert record is not None
-    return record.observer
+    return record.handler
 
 
 def test_a_stream_collected_inside_our_own_lock_ends_later(
@@ -42,22 +42,22 @@ def test_a_stream_collected_inside_our_own_lock_ends_later(
     gc.disable()
     try:
         observer = abandon(client)
-        start = Memory.start
+        start = Memory.register_call
 
         def collecting(*args: Any) -> Any:
             gc.collect()
             return start(*args)
 
-        monkeypatch.setattr(Memory, "start", collecting)
+        monkeypatch.setattr(Memory, "register_call", collecting)
         create(**CHAT)
         monkeypatch.undo()
-        assert observer.dropped
+        assert observer.deferred
         assert len(telemetry.spans) == 1
         create(**CHAT)
     finally:
         gc.enable()
     assert len(telemetry.spans) == 3
-    assert not observer.dropped
+    assert not observer.deferred
 
 
 def test_one_that_waits_for_the_next_call_ends_when_there_is_none(
@@ -66,11 +66,11 @@ def test_one_that_waits_for_the_next_call_ends_when_there_is_none(
     def busy(frame: object) -> bool:
         return True
 
-    monkeypatch.setattr("promptcache.ambient.telemetry_runs", busy)
+    monkeypatch.setattr("promptcache.ambient.lock_may_be_held", busy)
     gc.collect()
     observer = abandon(client)
     gc.collect()
-    assert observer.dropped
+    assert observer.deferred
     assert not telemetry.spans
     PromptCacheInstrumentor().uninstrument()
     assert len(telemetry.spans) == 1
@@ -81,11 +81,11 @@ def test_a_forked_child_ends_nothing_of_its_parents(
 ) -> None:
     create: Any = client.chat.completions.create
     stream = create(**CHAT, stream=True, stream_options=USAGE)
-    record = recorded(stream.response)
+    record = invocation_of(stream.response)
     assert record is not None
     child = os.fork()
     if child == 0:
-        record.end()
+        record.finish()
         os._exit(len(telemetry.spans))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     list(stream)

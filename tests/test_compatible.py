@@ -8,9 +8,9 @@ from typing import Any
 import groq
 import openai
 import pytest
+from promptcache_emulator.engine import Emulator
 
 from promptcache import Settings
-from promptcache.emulator.engine import Emulator
 from tests.calls import CHAT
 from tests.conftest import Telemetry
 
@@ -52,14 +52,14 @@ def test_their_usage_fields(
     ask()
     telemetry = instrumented(Settings(providers={"127.0.0.1": HOSTS[server]}))
     ask()
-    truth, found = emulator.ledger[-1].outcome, telemetry.attributes
+    truth, found = emulator.records[-1].result, telemetry.attributes
     assert found["gen_ai.provider.name"] == HOSTS[server]
-    assert found["promptcache.input_tokens"] == truth.input
+    assert found["promptcache.input_tokens"] == truth.input_tokens
     if server == "vllm":
         assert found["promptcache.outcome"] == "unreported"
         assert "promptcache.read_tokens" not in found
     else:
-        assert found["promptcache.read_tokens"] == truth.read > 0
+        assert found["promptcache.read_tokens"] == truth.cache_read_tokens > 0
     billed = server in {"openrouter", "xai"}
     assert (found.get("promptcache.cost.source") == "provider") is billed
 
@@ -77,4 +77,4 @@ def test_the_groq_sdk_shares_the_choke_point(
     found = telemetry.spans[-1].attributes or {}
     assert len(telemetry.spans) == 2
     assert found["gen_ai.provider.name"] == "groq"
-    assert found["promptcache.read_tokens"] == emulator.ledger[-1].outcome.read
+    assert found["promptcache.read_tokens"] == emulator.records[-1].result.cache_read_tokens

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from promptcache.model import Cost, Facts, Request, Usage
-from promptcache.prices import Book, algebra
+from promptcache.model import Cost, Request, ResponseFacts, Usage
+from promptcache.prices import PriceBook, algebra
 from promptcache.prices.algebra import Rates
-from promptcache.prices.book import lifetime
+from promptcache.prices.book import requested_ttl
 
-BOOK = Book()
+BOOK = PriceBook()
 
 
 def at(moment: str) -> float:
@@ -49,15 +49,15 @@ def cost(
     moment: str = "2026-11-20T12:00",
     /,
     *,
-    book: Book = BOOK,
+    book: PriceBook = BOOK,
     host: str | None = None,
     body: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> Cost:
     """The cost of a call whose response repeats the request's model, unless `facts` say otherwise."""
-    return book.cost(
+    return book.compute_cost(
         request(provider, model, moment, host, body),
-        Facts(**dict[str, Any](model=model) | facts),
+        ResponseFacts(**dict[str, Any](model=model) | facts),
         usage,
     )
 
@@ -143,7 +143,7 @@ def test_worked_gemini_cache_of_an_hour(model: str, moment: str, total: str, pla
     """100,000 tokens cached for an hour, 10 requests of 150 tokens in and 500 out (S1 of the worked examples)."""
     creation = cost("gcp.gemini", model, used(100_000), moment).amount or 0
     asked = cost("gcp.gemini", model, used(150, 100_000, output=500), moment)
-    rent = BOOK.storage(model, 100_000, 3600, at(moment)) or 0
+    rent = BOOK.storage_cost(model, 100_000, 3600, at(moment)) or 0
     assert digits(creation + 10 * (asked.amount or 0) + rent) == total
     assert digits(10 * (asked.without_cache or 0)) == plain
 
@@ -173,7 +173,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "claude-opus-4-8",
         used(1000, 1000, {"1h": 1000}, 1000),
         "2026-11-20T00:00",
-        {"geo": "us"},
+        {"inference_geo": "us"},
         "0.04455",
         "platform.claude.com pricing, 2026-10-07: inference_geo us 1.1x on 5/0.5/10/25",
     ),
@@ -182,7 +182,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "claude-opus-4-5",
         used(1000),
         "2026-11-20T00:00",
-        {"geo": "not_available"},
+        {"inference_geo": "not_available"},
         "0.005",
         "platform.claude.com pricing, 2026-10-07: worldwide, no factor",
     ),
@@ -209,7 +209,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "claude-3-5-sonnet-20241022",
         used(1000, 1000, {"5m": 1000}, 1000),
         "2025-03-01T00:00",
-        {"batch": True},
+        {"is_batch": True},
         "0.011025",
         "platform.claude.com batch processing, 2026-10-07: half of 3/0.30/3.75/15",
     ),
@@ -234,7 +234,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "anthropic",
         "claude-opus-4-8",
-        used(tools={"web_search": 3}),
+        used(server_tool_calls={"web_search": 3}),
         "2026-11-20T00:00",
         {},
         "0.03",
@@ -245,7 +245,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "gpt-6-sol",
         used(1000, 4000, {"30m": 2000, "12h": 1000}, 100),
         "2026-11-20T00:00",
-        {"tier": "default"},
+        {"service_tier": "default"},
         "0.0138",
         "developers.openai.com pricing, 2026-10-12: 2/0.2/2.5/10, 12h 2.5x input (2026-10-26)",
     ),
@@ -272,7 +272,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "gpt-6-sol",
         used(1000, 1000, output=1000),
         "2026-11-20T00:00",
-        {"tier": "flex"},
+        {"service_tier": "flex"},
         "0.0061",
         "developers.openai.com pricing, 2026-10-12: flex half",
     ),
@@ -281,7 +281,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "gpt-6-sol",
         used(1000, 1000, output=1000),
         "2026-11-20T00:00",
-        {"tier": "priority"},
+        {"service_tier": "priority"},
         "0.0244",
         "developers.openai.com pricing, 2026-10-12: priority double",
     ),
@@ -290,7 +290,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "gpt-4.1",
         used(1000, 1000, output=1000),
         "2026-11-20T00:00",
-        {"tier": "priority"},
+        {"service_tier": "priority"},
         "0.018375",
         "developers.openai.com pricing, 2026-07-15: 1.75x of 2/0.5/8",
     ),
@@ -299,7 +299,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "gpt-4.1",
         used(1000, 1000, output=1000),
         "2026-11-20T00:00",
-        {"batch": True},
+        {"is_batch": True},
         "0.006",
         "developers.openai.com pricing, batch table: 1 in, '-' cached, 4 out: no cached rate in batch",
     ),
@@ -308,7 +308,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "gpt-5",
         used(1000, 1000, output=1000),
         "2026-11-20T00:00",
-        {"batch": True},
+        {"is_batch": True},
         "0.0056875",
         "developers.openai.com pricing, batch table 2026-10-14: 0.625/0.0625/5",
     ),
@@ -317,7 +317,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "gpt-5",
         used(1000, 1000, output=1000),
         "2026-01-01T00:00",
-        {"batch": True},
+        {"is_batch": True},
         "0.0056875",
         "OpenAI Batch API, half price since 2024-04-15",
     ),
@@ -351,7 +351,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-4o-audio-preview",
-        used(100, 0, {}, 200, modalities={"audio.input": 60, "audio.output": 150}),
+        used(100, 0, {}, 200, modality_tokens={"audio.input": 60, "audio.output": 150}),
         "2026-11-20T00:00",
         {},
         "0.015",
@@ -369,7 +369,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "gcp.gemini",
         "gemini-2.5-flash",
-        used(1000, 1000, {}, 100, modalities={"audio.input": 400, "audio.read": 500}),
+        used(1000, 1000, {}, 100, modality_tokens={"audio.input": 400, "audio.read": 500}),
         "2026-11-20T00:00",
         {},
         "0.000895",
@@ -380,7 +380,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "gemini-3.1-pro-preview",
         used(1000, 1000, output=1000),
         "2026-11-20T00:00",
-        {"tier": "flex"},
+        {"service_tier": "flex"},
         "0.0072",
         "ai.google.dev pricing: flex 1.00 in, 6 out, caching as standard 0.20",
     ),
@@ -389,7 +389,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "gemini-3.1-pro-preview",
         used(200_001),
         "2026-11-20T00:00",
-        {"tier": "ON_DEMAND_PRIORITY"},
+        {"service_tier": "ON_DEMAND_PRIORITY"},
         "1.4400072",
         "ai.google.dev pricing: priority 1.8x, above 200,000 7.20",
     ),
@@ -398,7 +398,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
         "gemini-2.5-pro",
         used(1000, 1000, output=1000),
         "2026-11-20T00:00",
-        {"batch": True},
+        {"is_batch": True},
         "0.00575",
         "ai.google.dev pricing: batch halves 1.25 and 10, cached stays 0.125",
     ),
@@ -578,9 +578,9 @@ def test_published_prices(
     source: str,
 ) -> None:
     found = cost(provider, model, usage, moment, **facts)
-    assert (digits(found.amount), found.unknown) == (usd, None), source
+    assert (digits(found.amount), found.unknown_reason) == (usd, None), source
     assert found.source == "local"
-    assert found.date is not None
+    assert found.price_date is not None
 
 
 @pytest.mark.parametrize(
@@ -654,19 +654,31 @@ UNKNOWN: list[tuple[str, str, str | None, Usage | None, dict[str, Any]]] = [
         {"model": None},
     ),  # a deployment's name says nothing
     ("model", "azure.ai.openai", "deepseek-v4-pro", used(1), {}),  # Azure's price is not DeepSeek's
-    ("tier", "openai", "gpt-4o", used(1), {"tier": "flex"}),
-    ("tier", "openai", "gpt-4o", used(1), {"tier": "scale"}),
-    ("tier", "openai", "gpt-6-sol", used(1), {"tier": "flex", "batch": True}),
-    ("tier", "anthropic", "claude-opus-4-8", used(1), {"tier": "priority"}),  # committed capacity
-    ("tier", "anthropic", "claude-opus-4-8", used(1), {"speed": "fast", "batch": True}),
+    ("tier", "openai", "gpt-4o", used(1), {"service_tier": "flex"}),
+    ("tier", "openai", "gpt-4o", used(1), {"service_tier": "scale"}),
+    ("tier", "openai", "gpt-6-sol", used(1), {"service_tier": "flex", "is_batch": True}),
+    (
+        "tier",
+        "anthropic",
+        "claude-opus-4-8",
+        used(1),
+        {"service_tier": "priority"},
+    ),  # committed capacity
+    ("tier", "anthropic", "claude-opus-4-8", used(1), {"speed": "fast", "is_batch": True}),
     ("tier", "anthropic", "claude-opus-4-8", used(1), {"speed": "ludicrous"}),
-    ("tier", "anthropic", "claude-opus-4-5", used(1), {"geo": "us"}),  # the place exists since 4.6
+    (
+        "tier",
+        "anthropic",
+        "claude-opus-4-5",
+        used(1),
+        {"inference_geo": "us"},
+    ),  # the place exists since 4.6
     (
         "tier",
         "azure.ai.openai",
         "gpt-4o",
         used(1),
-        {"batch": True},
+        {"is_batch": True},
     ),  # OpenAI's batch price is not Azure's
     ("price", "openai", "whisper-1", used(1), {}),  # billed by the hour
     ("price", "anthropic", "claude-2", used(0, 1), {}),  # no cache, so no price for reading it
@@ -678,12 +690,12 @@ UNKNOWN: list[tuple[str, str, str | None, Usage | None, dict[str, Any]]] = [
         {},
     ),  # writes are billed since GPT-5.6 only
     ("price", "anthropic", "claude-opus-4-8", used(0, 0, {"12h": 1}), {}),
-    ("price", "anthropic", "claude-opus-4-8", used(1, tools={"code_execution": 1}), {}),
+    ("price", "anthropic", "claude-opus-4-8", used(1, server_tool_calls={"code_execution": 1}), {}),
     ("price", "openai", "text-embedding-3-small", used(1, output=1), {}),
-    ("price", "openai", "gpt-4o-transcribe", used(9, modalities={"smell.nowhere": 1}), {}),
+    ("price", "openai", "gpt-4o-transcribe", used(9, modality_tokens={"smell.nowhere": 1}), {}),
     ("usage", "openai", "gpt-6-sol", None, {}),
     ("usage", "openai", "gpt-6-sol", used(1, output=None), {}),
-    ("usage", "openai", "gpt-6-sol", used(1, issues=("negative",)), {}),
+    ("usage", "openai", "gpt-6-sol", used(1, inconsistencies=("negative",)), {}),
     ("usage", "openai", "gpt-4o", used(1, None), {}),  # a discount that may have been given
     (
         "usage",
@@ -692,7 +704,7 @@ UNKNOWN: list[tuple[str, str, str | None, Usage | None, dict[str, Any]]] = [
         Usage(1, 1, 0, None, {}, 0),
         {},
     ),  # a write that may have been billed
-    ("usage", "openai", "gpt-4o-audio-preview", used(9, modalities={"audio.input": 10}), {}),
+    ("usage", "openai", "gpt-4o-audio-preview", used(9, modality_tokens={"audio.input": 10}), {}),
 ]
 
 
@@ -701,7 +713,7 @@ def test_unknown_is_unknown(
     reason: str, provider: str, model: str | None, usage: Usage | None, facts: dict[str, Any]
 ) -> None:
     found = cost(provider, model, usage, **facts)
-    assert (found.amount, found.unknown, dict(found.parts), found.without_cache) == (
+    assert (found.amount, found.unknown_reason, dict(found.parts), found.without_cache) == (
         None,
         reason,
         {},
@@ -716,7 +728,9 @@ def test_on_bedrock_the_profile_decides() -> None:
     )
     assert digits(found.amount) == "0.004"
     opaque = "arn:aws:bedrock:us-east-1:1:application-inference-profile/a1"
-    assert cost("aws.bedrock", opaque, used(1000), model="claude-opus-5-5").unknown == "model"
+    assert (
+        cost("aws.bedrock", opaque, used(1000), model="claude-opus-5-5").unknown_reason == "model"
+    )
 
 
 @pytest.mark.parametrize(
@@ -730,13 +744,16 @@ def test_on_bedrock_the_profile_decides() -> None:
     ],
 )
 def test_places_without_a_price(model: str, host: str) -> None:
-    assert cost("aws.bedrock", model, used(1), host=host).unknown == "tier"
+    assert cost("aws.bedrock", model, used(1), host=host).unknown_reason == "tier"
 
 
 def test_prices_are_not_guessed_before_their_day() -> None:
-    assert cost("x_ai", "grok-4.3", used(1), "2026-10-13T23:59", batch=True).unknown == "tier"
-    assert cost("deepseek", "deepseek-chat", used(1), "2024-12-31T00:00").unknown == "price"
-    assert cost("deepseek", "deepseek-chat", used(1), "2026-05-01T00:00").unknown == "price"
+    assert (
+        cost("x_ai", "grok-4.3", used(1), "2026-10-13T23:59", is_batch=True).unknown_reason
+        == "tier"
+    )
+    assert cost("deepseek", "deepseek-chat", used(1), "2024-12-31T00:00").unknown_reason == "price"
+    assert cost("deepseek", "deepseek-chat", used(1), "2026-05-01T00:00").unknown_reason == "price"
 
 
 def test_a_provider_without_caching_needs_no_report_of_it() -> None:
@@ -750,9 +767,9 @@ def test_a_provider_without_caching_needs_no_report_of_it() -> None:
 
 def test_an_asked_tier_counts_only_when_it_was_given() -> None:
     asked = {"service_tier": "flex"}
-    assert cost("openai", "gpt-6-sol", used(1), body=asked).unknown == "tier"
+    assert cost("openai", "gpt-6-sol", used(1), body=asked).unknown_reason == "tier"
     assert (
-        digits(cost("openai", "gpt-6-sol", used(1000), body=asked, tier="default").amount)
+        digits(cost("openai", "gpt-6-sol", used(1000), body=asked, service_tier="default").amount)
         == "0.002"
     )
     assert (
@@ -783,7 +800,7 @@ def test_writes_of_unknown_ttl_follow_the_request(body: dict[str, Any], usd: str
     assert (digits(found.amount) if usd else found.amount) == usd
     unsplit = cost("anthropic", "claude-opus-4-8", Usage(1000, 0, 0, 1000, {}, 0), body=body)
     assert unsplit == found
-    assert found.unknown == (None if usd else "usage")
+    assert found.unknown_reason == (None if usd else "usage")
 
 
 def test_a_single_write_price_needs_no_ttl() -> None:
@@ -796,62 +813,79 @@ def test_a_single_write_price_needs_no_ttl() -> None:
 def test_lifetime_walks_anything() -> None:
     endless: dict[str, Any] = {"messages": []}
     endless["messages"].append(endless)
-    assert lifetime(endless, "5m") == "5m"
-    assert lifetime({"a": [{"cachePoint": {"ttl": ["odd"]}}]}, "5m") == "['odd']"
+    assert requested_ttl(endless, "5m") == "5m"
+    assert requested_ttl({"a": [{"cachePoint": {"ttl": ["odd"]}}]}, "5m") == "['odd']"
 
 
 def test_the_provider_s_word_wins() -> None:
     """OpenRouter `usage.cost`: the billed USD. Parts follow only if the list comes to the same."""
     usage = used(300, 5000)
-    agreed = cost("openrouter", "anthropic/claude-sonnet-4.5", usage, billed=0.0024)
+    agreed = cost("openrouter", "anthropic/claude-sonnet-4.5", usage, billed_usd=0.0024)
     assert (agreed.amount, agreed.source, digits(agreed.without_cache)) == (
         0.0024,
         "provider",
         "0.0159",
     )
     assert set(agreed.parts) == {"input", "cache_read", "cache_write", "output"}
-    other = cost("openrouter", "anthropic/claude-sonnet-4.5", usage, billed=0.0025)
-    assert (other.amount, other.source, dict(other.parts), other.without_cache, other.p_in) == (
+    other = cost("openrouter", "anthropic/claude-sonnet-4.5", usage, billed_usd=0.0025)
+    assert (
+        other.amount,
+        other.source,
+        dict(other.parts),
+        other.without_cache,
+        other.input_price,
+    ) == (
         0.0025,
         "provider",
         {},
         None,
         None,
     )
-    unlisted = cost("openrouter", "someone/something", usage, billed=0.0)
-    assert (unlisted.amount, unlisted.source, unlisted.unknown) == (0.0, "provider", None)
+    unlisted = cost("openrouter", "someone/something", usage, billed_usd=0.0)
+    assert (unlisted.amount, unlisted.source, unlisted.unknown_reason) == (0.0, "provider", None)
 
 
 def test_marginal_prices() -> None:
-    found = cost("openai", "gpt-6-sol", used(1), tier="flex")
-    assert (found.p_in, found.p_read, dict(found.p_write)) == (
+    found = cost("openai", "gpt-6-sol", used(1), service_tier="flex")
+    assert (found.input_price, found.cache_read_price, dict(found.cache_write_prices)) == (
         1e-6,
         1e-7,
         {"30m": 1.25e-6, "12h": 2.5e-6},
     )
-    assert dict(cost("anthropic", "claude-opus-4-5", used(1)).p_write) == {
+    assert dict(cost("anthropic", "claude-opus-4-5", used(1)).cache_write_prices) == {
         "5m": 6.25e-6,
         "1h": 1e-5,
     }
 
 
 def test_reasoning_priced_apart() -> None:
-    rates = Rates(1e-6, None, 2e-6, modal={"reasoning.output": 3e-6})
-    assert digits(algebra.price(rates, used(10, None, {}, 100, reasoning=40)).amount) == "0.00025"
-    assert algebra.price(rates, used(10, None, {}, 100, reasoning=400)).unknown == "usage"
+    rates = Rates(1e-6, None, 2e-6, modality_prices={"reasoning.output": 3e-6})
+    assert (
+        digits(algebra.price_usage(rates, used(10, None, {}, 100, reasoning_tokens=40)).amount)
+        == "0.00025"
+    )
+    assert (
+        algebra.price_usage(rates, used(10, None, {}, 100, reasoning_tokens=400)).unknown_reason
+        == "usage"
+    )
 
 
 def test_cached_audio_without_its_own_price_is_unknown() -> None:
-    rates = Rates(1e-6, 1e-7, 2e-6, modal={"audio.input": 5e-6})
-    assert algebra.price(rates, used(10, 10, modalities={"audio.read": 3})).unknown == "price"
+    rates = Rates(1e-6, 1e-7, 2e-6, modality_prices={"audio.input": 5e-6})
     assert (
-        algebra.price(rates, used(10, 10, modalities={"audio.read": 0, "image.read": 3})).amount
+        algebra.price_usage(rates, used(10, 10, modality_tokens={"audio.read": 3})).unknown_reason
+        == "price"
+    )
+    assert (
+        algebra.price_usage(
+            rates, used(10, 10, modality_tokens={"audio.read": 0, "image.read": 3})
+        ).amount
         is not None
     )
 
 
 def test_plans_are_bounded() -> None:
-    book = Book()
+    book = PriceBook()
     for number in range(1200):
         cost("openai", f"model-{number}", used(1), book=book)
     plans = getattr(book, "_plans")  # noqa: B009 # a private field, of which only the size matters
@@ -879,7 +913,7 @@ def test_plans_are_bounded() -> None:
     ],
 )
 def test_storage(model: str, seconds: float, moment: str, usd: str) -> None:
-    assert digits(BOOK.storage(model, 1_000_000, seconds, at(moment))) == usd
+    assert digits(BOOK.storage_cost(model, 1_000_000, seconds, at(moment))) == usd
 
 
 @pytest.mark.parametrize(
@@ -887,4 +921,4 @@ def test_storage(model: str, seconds: float, moment: str, usd: str) -> None:
     [("gemini-9", 1), ("gemini-3.5-flash", 1), ("gemini-2.5-pro", -1), ("deepseek-chat", 1)],
 )
 def test_storage_unknown(model: str, seconds: float) -> None:
-    assert BOOK.storage(model, 1, seconds, at("2026-11-20T00:00")) is None
+    assert BOOK.storage_cost(model, 1, seconds, at("2026-11-20T00:00")) is None

@@ -9,10 +9,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from promptcache.model import TTL_SECONDS, Facts, Request, Usage
-from promptcache.prices import Book, algebra, table
+from promptcache.model import TTL_SECONDS, Request, ResponseFacts, Usage
+from promptcache.prices import PriceBook, algebra, table
 from promptcache.prices.algebra import Rates
-from promptcache.prices.breakeven import pays_after
+from promptcache.prices.breakeven import requests_until_write_pays
 
 TTLS = tuple(TTL_SECONDS)
 counts = st.integers(0, 2_000_000)
@@ -49,21 +49,27 @@ def usages(draw: st.DrawFn) -> Usage:
         write,
         split,
         output,
-        modalities=draw(st.sampled_from([modal, {}])),
-        tools={"web_search": draw(st.integers(0, 9))},
+        modality_tokens=draw(st.sampled_from([modal, {}])),
+        server_tool_calls={"web_search": draw(st.integers(0, 9))},
     )
 
 
 def plain(usage: Usage) -> Usage:
     """The same tokens, none of them cached."""
-    audio = dict(usage.modalities)
+    audio = dict(usage.modality_tokens)
     audio["audio.input"] = audio.get("audio.input", 0) + audio.pop("audio.read", 0)
-    return usage._replace(uncached=usage.input, read=0, write=0, write_by_ttl={}, modalities=audio)
+    return usage._replace(
+        uncached_tokens=usage.input_tokens,
+        cache_read_tokens=0,
+        cache_write_tokens=0,
+        cache_write_by_ttl={},
+        modality_tokens=audio,
+    )
 
 
 @given(rates(), usages())
 def test_parts_sum_to_the_amount(prices: Rates, usage: Usage) -> None:
-    found = algebra.price(prices, usage)
+    found = algebra.price_usage(prices, usage)
     assert found.amount is not None
     assert isclose(sum(found.parts.values()), found.amount, rel_tol=1e-12, abs_tol=1e-15)
     assert set(found.parts) >= {"input", "cache_read", "cache_write", "output"}
@@ -72,7 +78,7 @@ def test_parts_sum_to_the_amount(prices: Rates, usage: Usage) -> None:
 
 @given(rates(), usages())
 def test_without_cache_is_what_the_same_tokens_cost_uncached(prices: Rates, usage: Usage) -> None:
-    found, uncached = algebra.price(prices, usage), algebra.price(prices, plain(usage))
+    found, uncached = algebra.price_usage(prices, usage), algebra.price_usage(prices, plain(usage))
     assert found.without_cache is not None
     assert uncached.amount is not None
     assert isclose(found.without_cache, uncached.amount, rel_tol=1e-9, abs_tol=1e-12)
@@ -84,40 +90,51 @@ def test_without_cache_is_what_the_same_tokens_cost_uncached(prices: Rates, usag
 @given(
     rates(),
     usages(),
-    st.sampled_from(["uncached", "read", "output", *TTLS, "web_search"]),
+    st.sampled_from(["uncached_tokens", "cache_read_tokens", "output_tokens", *TTLS, "web_search"]),
     st.integers(1, 1000),
 )
 def test_no_class_is_free_and_more_costs_more(
     prices: Rates, usage: Usage, kind: str, more: int
 ) -> None:
-    if kind in ("uncached", "read"):
-        grown = usage._replace(**{kind: getattr(usage, kind) + more, "input": usage.input + more})
-    elif kind == "output":
-        grown = usage._replace(output=(usage.output or 0) + more)
-    elif kind == "web_search":
-        grown = usage._replace(tools={kind: usage.tools[kind] + more})
-    else:
-        split = {**usage.write_by_ttl, kind: usage.write_by_ttl.get(kind, 0) + more}
+    if kind in ("uncached_tokens", "cache_read_tokens"):
         grown = usage._replace(
-            write_by_ttl=split, write=(usage.write or 0) + more, input=usage.input + more
+            **{kind: getattr(usage, kind) + more, "input_tokens": usage.input_tokens + more}
         )
-    assert (algebra.price(prices, grown).amount or 0) > (algebra.price(prices, usage).amount or 0)
+    elif kind == "output_tokens":
+        grown = usage._replace(output_tokens=(usage.output_tokens or 0) + more)
+    elif kind == "web_search":
+        grown = usage._replace(server_tool_calls={kind: usage.server_tool_calls[kind] + more})
+    else:
+        split = {**usage.cache_write_by_ttl, kind: usage.cache_write_by_ttl.get(kind, 0) + more}
+        grown = usage._replace(
+            cache_write_by_ttl=split,
+            cache_write_tokens=(usage.cache_write_tokens or 0) + more,
+            input_tokens=usage.input_tokens + more,
+        )
+    assert (algebra.price_usage(prices, grown).amount or 0) > (
+        algebra.price_usage(prices, usage).amount or 0
+    )
 
 
 @given(rates(), usages())
 def test_marginal_prices_are_the_derivative(prices: Rates, usage: Usage) -> None:
-    usage = usage._replace(modalities={})
-    found = algebra.price(prices, usage)
-    fresh = usage._replace(uncached=usage.uncached + 1000, input=usage.input + 1000)
-    read = usage._replace(read=(usage.read or 0) + 1000, input=usage.input + 1000)
-    for grown, marginal in ((fresh, found.p_in), (read, found.p_read)):
-        step = (algebra.price(prices, grown).amount or 0) - (found.amount or 0)
+    usage = usage._replace(modality_tokens={})
+    found = algebra.price_usage(prices, usage)
+    fresh = usage._replace(
+        uncached_tokens=usage.uncached_tokens + 1000, input_tokens=usage.input_tokens + 1000
+    )
+    read = usage._replace(
+        cache_read_tokens=(usage.cache_read_tokens or 0) + 1000,
+        input_tokens=usage.input_tokens + 1000,
+    )
+    for grown, marginal in ((fresh, found.input_price), (read, found.cache_read_price)):
+        step = (algebra.price_usage(prices, grown).amount or 0) - (found.amount or 0)
         assert isclose(
             step, 1000 * (marginal or 0), rel_tol=1e-6, abs_tol=1e-9 * (1 + (found.amount or 0))
         )
 
 
-BOOK = Book()
+BOOK = PriceBook()
 MODELS = ("claude-opus-4-8", "claude-opus-5-5", "claude-sonnet-4-6", "claude-haiku-5-5")
 
 
@@ -125,7 +142,7 @@ def claude(model: str, usage: Usage, **facts: Any) -> float:
     request = Request(
         "messages", "anthropic", "chat", model, None, None, False, {}, b"", 1_795_000_000.0
     )
-    found = BOOK.cost(request, Facts(model=model, **facts), usage).amount
+    found = BOOK.compute_cost(request, ResponseFacts(model=model, **facts), usage).amount
     assert found is not None
     return found
 
@@ -135,11 +152,15 @@ def claude(model: str, usage: Usage, **facts: Any) -> float:
 def test_place_and_batch_commute(model: str, usage: Usage) -> None:
     """Anthropic's 1.1x for inference in the US and half price for a batch: both, in either order, are 0.55x."""
     tokens = usage._replace(
-        modalities={}, tools={}, write=0, write_by_ttl={}, input=usage.uncached + (usage.read or 0)
+        modality_tokens={},
+        server_tool_calls={},
+        cache_write_tokens=0,
+        cache_write_by_ttl={},
+        input_tokens=usage.uncached_tokens + (usage.cache_read_tokens or 0),
     )
     whole = claude(model, tokens)
-    both = claude(model, tokens, geo="us", batch=True)
-    modifiers: tuple[dict[str, Any], ...] = ({"geo": "us"}, {"batch": True})
+    both = claude(model, tokens, inference_geo="us", is_batch=True)
+    modifiers: tuple[dict[str, Any], ...] = ({"inference_geo": "us"}, {"is_batch": True})
     for first, second in permutations(modifiers):
         share = claude(model, tokens, **first) / whole if whole else 0
         assert isclose(both, share * claude(model, tokens, **second), rel_tol=1e-9, abs_tol=1e-15)
@@ -151,7 +172,7 @@ def test_a_write_pays_exactly_from_the_break_even_on(
     p_in: float, read: float, write: float
 ) -> None:
     p_read, p_write = read * p_in, write * p_in
-    number = pays_after(p_in, p_read, p_write)
+    number = requests_until_write_pays(p_in, p_read, p_write)
     assert number is not None
     slack = 1e-6 * p_in * (number + 1)
     assert p_write + (number - 1) * p_read < number * p_in + slack
@@ -160,7 +181,7 @@ def test_a_write_pays_exactly_from_the_break_even_on(
 
 @given(st.integers(0, 2_000_000_000), st.lists(st.integers(0, 2_000_000_000), max_size=6))
 def test_the_last_period_that_began_holds(moment: int, begins: list[int]) -> None:
-    periods = tuple(table.Period(start, {}, (), (Rates(1, 1, 1),)) for start in sorted(begins))
-    found = table.in_force(periods, moment)
+    periods = tuple(table.PricePeriod(start, {}, (), (Rates(1, 1, 1),)) for start in sorted(begins))
+    found = table.period_in_force(periods, moment)
     begun = [start for start in sorted(begins) if start <= moment]
     assert (found.since if found else None) == (begun[-1] if begun else None)

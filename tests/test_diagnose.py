@@ -8,19 +8,44 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from promptcache.diagnosis.diagnosis import Diagnosis, PendingCall
+from promptcache.diagnosis.explain import compute_wasted_usd
+from promptcache.diagnosis.miss_reasons import (
+    BY_PROVIDER_NAME,
+    MISS_REASONS,
+    REASON_OF_PARAM,
+    format_advice,
+)
+from promptcache.diagnosis.provider_diagnosis import merge_reasons, provider_reason
+from promptcache.diagnosis.volatile_values import find_volatile_value
+from promptcache.prefix.fingerprint import (
+    block_text,
+    changed_range,
+    detailed_fingerprint,
+    encode_utf8,
+    fingerprint,
+    first_difference,
+    identifier_hashes,
+    similarity,
+)
+from promptcache.providers.cache_rules import CACHE_RULES, cache_rule_for, safe_ttl_seconds
 
 from promptcache import Settings
-from promptcache.causes import CAUSES, PARAMS, THEIRS, advice
-from promptcache.diagnose import Diagnosis, Sighting
-from promptcache.diagnose.hints import look
-from promptcache.diagnose.judge import waste
-from promptcache.diagnose.theirs import agreed, provider_reason
-from promptcache.grain import body, boxed, deep, encoded, grain, parted, similarity, words
-from promptcache.model import Block, Cost, Facts, Param, Prompt, Request, Usage, Verdict
-from promptcache.rules import RULES, lifetime, rule
+from promptcache.model import (
+    Block,
+    Cost,
+    Param,
+    ParsedPrompt,
+    Request,
+    ResponseFacts,
+    Usage,
+    Verdict,
+)
 
 FILLER = "The agent reads the order, checks the policy and answers in plain words. " * 40
-COST = Cost(1.0, p_in=10.0, p_read=1.0, p_write={"5m": 12.5, "30m": 12.5})
+COST = Cost(
+    1.0, input_price=10.0, cache_read_price=1.0, cache_write_prices={"5m": 12.5, "30m": 12.5}
+)
 
 
 def text(
@@ -42,12 +67,14 @@ def talk(
     tools: tuple[Block, ...] = (),
     marks: tuple[int, ...] = (),
     **more: Any,
-) -> Prompt:
+) -> ParsedPrompt:
     said = [
         text("messages", at, words, "" if at in marks else None)
         for at, words in enumerate(messages)
     ]
-    return Prompt((*tools, text("system", 0, system, "" if -1 in marks else None), *said), **more)
+    return ParsedPrompt(
+        (*tools, text("system", 0, system, "" if -1 in marks else None), *said), **more
+    )
 
 
 @dataclass
@@ -60,32 +87,32 @@ class Lab:
     key: bytes = b"one"
     diagnosis: Diagnosis = field(default_factory=lambda: Diagnosis(Settings()))
 
-    def size(self, prompt: Prompt) -> int:
-        return sum(len(body(block.data)) for block in prompt.blocks) // 4
+    def size(self, prompt: ParsedPrompt) -> int:
+        return sum(len(block_text(block.data)) for block in prompt.blocks) // 4
 
-    def open(self, prompt: Prompt | None, **more: Any) -> Sighting:
+    def open(self, prompt: ParsedPrompt | None, **more: Any) -> PendingCall:
         wire, model, key = (
             more.get("wire", "w"),
             more.get("model", self.model),
             more.get("key", self.key),
         )
         request = Request(wire, self.provider, "chat", model, "h", 443, False, {}, key, self.now)
-        return self.diagnosis.open(request, prompt)
+        return self.diagnosis.start(request, prompt)
 
     def close(
-        self, sighting: Sighting, read: int | None = 0, write: int | None = None, **more: Any
+        self, sighting: PendingCall, read: int | None = 0, write: int | None = None, **more: Any
     ) -> Verdict:
         total = more.get("input") or (self.size(sighting.prompt) if sighting.prompt else 2000)
         split = {more.get("ttl", "5m"): write} if write else {}
         usage = Usage(total, total - (read or 0) - (write or 0), read, write, split)
-        facts = more.get("facts", Facts(id=more.get("id"), model=more.get("served")))
-        return self.diagnosis.close(
+        facts = more.get("facts", ResponseFacts(id=more.get("id"), model=more.get("served")))
+        return self.diagnosis.finish(
             sighting, facts=facts, usage=usage, cost=COST, failed=False, at=self.now + 1
         )
 
     def call(
         self,
-        prompt: Prompt | None,
+        prompt: ParsedPrompt | None,
         read: int | None = 0,
         write: int | None = None,
         wait: float = 5.0,
@@ -122,8 +149,8 @@ def test_a_call_without_a_readable_prompt_has_an_outcome(
     lab = Lab()
     sighting = lab.open(None)
     assert sighting.prefix is None
-    said = lab.diagnosis.close(
-        sighting, facts=Facts(), usage=usage, cost=None, failed=failed, at=lab.now
+    said = lab.diagnosis.finish(
+        sighting, facts=ResponseFacts(), usage=usage, cost=None, failed=failed, at=lab.now
     )
     assert said == Verdict(outcome)  # type: ignore[arg-type]  # parametrised
 
@@ -132,8 +159,8 @@ def test_failed_calls_are_errors_and_teach_nothing() -> None:
     lab = claude()
     for marks in ((0,), (0, 1, 2, 3, 4)):
         sighting = lab.open(talk("a", "b", "c", "d", "e", marks=marks))
-        said = lab.diagnosis.close(
-            sighting, facts=Facts(), usage=None, cost=None, failed=True, at=lab.now
+        said = lab.diagnosis.finish(
+            sighting, facts=ResponseFacts(), usage=None, cost=None, failed=True, at=lab.now
         )
         assert (said.outcome, said.reason) == (
             "error",
@@ -144,12 +171,12 @@ def test_failed_calls_are_errors_and_teach_nothing() -> None:
 
 def test_outcomes_by_precedence() -> None:
     lab = Lab()
-    assert lab.call(talk("a", prewarm=True)).outcome == "prewarm"
+    assert lab.call(talk("a", is_prewarm=True)).outcome == "prewarm"
     assert lab.call(talk("b"), None).outcome == "unreported"
     assert lab.call(talk("short", system="x")).outcome == "below_minimum"
-    assert claude().call(talk("c", mode="none"), 0, 0).reason == "caching_not_requested"
+    assert claude().call(talk("c", caching_mode="none"), 0, 0).reason == "caching_not_requested"
     assert (
-        claude().call(talk("c", marks=(0,), mode="explicit"), 0, 0, input=1500).outcome
+        claude().call(talk("c", marks=(0,), caching_mode="explicit"), 0, 0, input=1500).outcome
         == "below_minimum"
     )
     assert Lab().call(talk("d"), input=3000).outcome == "cold"
@@ -170,7 +197,7 @@ def test_near_the_documented_minimum_only_a_second_call_shows_that_it_holds() ->
 
 
 def test_a_prompt_without_blocks_is_survived() -> None:
-    assert Lab().call(Prompt(()), input=2000).outcome == "cold"
+    assert Lab().call(ParsedPrompt(()), input=2000).outcome == "cold"
 
 
 # What is no break
@@ -180,8 +207,11 @@ def test_a_growing_conversation_hits() -> None:
     lab = Lab()
     lab.call(talk("one"), input=2000)
     said = lab.call(talk("one", "two", "three"), 1920, input=2300)
-    assert (said.outcome, said.reason, said.tokens) == ("hit", None, None)
-    assert said.family == lab.call(talk("one", "two", "three", "four"), 2176, input=2400).family
+    assert (said.outcome, said.reason, said.missed_tokens) == ("hit", None, None)
+    assert (
+        said.prefix_family
+        == lab.call(talk("one", "two", "three", "four"), 2176, input=2400).prefix_family
+    )
 
 
 def test_rounding_is_no_miss() -> None:
@@ -217,7 +247,7 @@ def test_a_read_that_was_not_expected_is_a_hit() -> None:
 # Breaks
 
 
-def broken(old: Prompt, new: Prompt, lab: Lab | None = None, read: int = 0) -> Verdict:
+def broken(old: ParsedPrompt, new: ParsedPrompt, lab: Lab | None = None, read: int = 0) -> Verdict:
     lab = lab or Lab()
     lab.call(old, input=3000)
     return lab.call(new, read, input=3100)
@@ -234,15 +264,24 @@ def test_a_time_in_the_system_prompt() -> None:
         "system",
         0,
     )
-    assert (said.hint, said.offset, said.tokens, said.source) == ("timestamp", 4, 2944, "local")
-    assert said.waste == pytest.approx(2944 * 9.0)
+    assert (said.hint, said.offset, said.missed_tokens, said.source) == (
+        "timestamp",
+        4,
+        2944,
+        "local",
+    )
+    assert said.wasted_usd == pytest.approx(2944 * 9.0)
 
 
 def test_a_partial_read_names_only_what_was_missed() -> None:
     said = broken(
         talk("one", system=FILLER + "10:31"), talk("one", "two", system=FILLER + "11:32"), read=2048
     )
-    assert (said.outcome, said.reason, said.tokens) == ("partial", "volatile_token", 2944 - 2048)
+    assert (said.outcome, said.reason, said.missed_tokens) == (
+        "partial",
+        "volatile_token",
+        2944 - 2048,
+    )
 
 
 A, B, C = tool(0, "alpha"), tool(1, "beta"), tool(2, "gamma")
@@ -304,7 +343,7 @@ def test_one_tool_in_another_order_of_keys_and_another_edited() -> None:
 
 
 def test_a_system_block_that_comes_or_goes() -> None:
-    more = Prompt(
+    more = ParsedPrompt(
         (text("system", 0, FILLER), text("system", 1, "Be brief."), text("messages", 0, "one"))
     )
     assert broken(talk("one"), more).hint == "added"
@@ -350,8 +389,8 @@ def test_history(messages: list[str], index: int, hint: str | None) -> None:
         index,
         hint,
     )
-    assert said.tokens is not None
-    assert 0 < said.tokens <= 2944 - 1024
+    assert said.missed_tokens is not None
+    assert 0 < said.missed_tokens <= 2944 - 1024
 
 
 def test_a_message_that_is_rendered_anew() -> None:
@@ -370,12 +409,12 @@ def test_a_message_that_is_rendered_anew() -> None:
     assert longer.reason == "history_rewritten"
 
 
-def pictured(*kinds: str) -> Prompt:
+def pictured(*kinds: str) -> ParsedPrompt:
     said = [
         Block("messages", at, kind, {"type": kind, "text": FILLER[at * 9 : at * 9 + 300]})
         for at, kind in enumerate(kinds)
     ]
-    return Prompt((text("system", 0, FILLER), *said))
+    return ParsedPrompt((text("system", 0, FILLER), *said))
 
 
 def test_images_come_and_go() -> None:
@@ -386,7 +425,7 @@ def test_images_come_and_go() -> None:
         tuple(text("messages", at, LONG[at]) for at in range(2, 6)),
     )
     with_image, without, replaced = (
-        Prompt((*first, *one, *rest)) for one in ((shown,), (), (other,))
+        ParsedPrompt((*first, *one, *rest)) for one in ((shown,), (), (other,))
     )
     assert broken(with_image, without, read=1024).hint == "image_removed"
     assert broken(without, with_image, read=1024).hint == "image_added"
@@ -405,10 +444,10 @@ def test_a_word_in_common_is_no_common_history() -> None:
 def test_without_the_finer_fingerprints_less_is_known() -> None:
     lab = Lab()
     lab.call(talk("one", system=FILLER), input=3000)
-    lab.diagnosis.memory.deep.clear()
+    lab.diagnosis.memory.detailed_fingerprints.clear()
     said = lab.call(talk("one", system=FILLER[:2900] + "10:31:07 " + FILLER[2900:]), input=3000)
     assert (said.reason, said.section) == ("volatile_token", "system")
-    lab.diagnosis.memory.deep.clear()
+    lab.diagnosis.memory.detailed_fingerprints.clear()
     assert lab.call(talk("one", system="10:31:07 " + FILLER), input=3000).reason == "cold_start"
 
 
@@ -446,7 +485,7 @@ def test_a_block_that_outgrew_its_steps_is_still_placed() -> None:
 )
 def test_parameters(name: str, level: Any, reason: str) -> None:
     old, new = (talk("one", params=(Param(name, value, level),)) for value in ("a", "b"))
-    said = broken(old, Prompt((*new.blocks, text("messages", 1, "two")), new.params))
+    said = broken(old, ParsedPrompt((*new.blocks, text("messages", 1, "two")), new.params))
     assert said.reason == reason
     assert said.section == (None if reason == "unknown" else "params")
 
@@ -510,28 +549,30 @@ def test_another_wire_explains_nothing() -> None:
     lab, tools = Lab(), (tool(0, "a"), tool(1, "b"))
     lab.call(talk("one", tools=tools), input=4000, wire="openai.chat")
     string = Block("system", 0, "text", FILLER)
-    responses = Prompt((*tools, string, text("messages", 0, "one"), text("messages", 1, "two")))
+    responses = ParsedPrompt(
+        (*tools, string, text("messages", 0, "one"), text("messages", 1, "two"))
+    )
     said = lab.call(responses, input=4100, wire="openai.responses")
-    assert (said.outcome, said.reason, said.tokens) == ("cold", "cold_start", None)
+    assert (said.outcome, said.reason, said.missed_tokens) == ("cold", "cold_start", None)
     again = lab.call(talk("one", "two", tools=tools), input=4100, wire="openai.chat")
-    assert (again.reason, again.tokens) == ("unknown", 3968)
+    assert (again.reason, again.missed_tokens) == ("unknown", 3968)
 
 
 def test_the_same_words_over_another_wire_are_no_other_scope() -> None:
     lab = Lab()
     lab.call(talk("one"), input=3000, wire="openai.chat")
     said = lab.call(talk("one", "two"), input=3100, wire="openai.responses")
-    assert (said.reason, said.tokens) == ("cold_start", None)
+    assert (said.reason, said.missed_tokens) == ("cold_start", None)
 
 
 def test_another_credential() -> None:
     lab = Lab()
     lab.call(talk("one"), input=3000)
     said = lab.call(talk("one", "two"), input=3100, key=b"two")
-    assert (said.reason, said.section, said.tokens) == ("scope_changed", "params", 2944)
+    assert (said.reason, said.section, said.missed_tokens) == ("scope_changed", "params", 2944)
     assert lab.call(talk("one", "two"), input=3100, key=b"three", wait=1e6).reason == "cold_start"
     assert (
-        lab.call(Prompt((text("system", 0, FILLER),)), input=3100, key=b"four").reason
+        lab.call(ParsedPrompt((text("system", 0, FILLER),)), input=3100, key=b"four").reason
         == "cold_start"
     )
 
@@ -571,10 +612,13 @@ def test_a_read_behind_a_lapse_shows_that_it_was_none() -> None:
 def test_held_state() -> None:
     lab = Lab()
     lab.call(talk("one"), input=3000, id="r1")
-    known = talk("two", complete=False, state="r1")
+    known = talk("two", is_complete=False, server_state_id="r1")
     assert lab.call(known, 2944, input=3300, id="r2").outcome == "hit"
     assert lab.call(known, 0, input=3300).reason == "unknown"
-    assert lab.call(talk("two", complete=False, state="elsewhere"), 0, input=3300).outcome == "cold"
+    assert (
+        lab.call(talk("two", is_complete=False, server_state_id="elsewhere"), 0, input=3300).outcome
+        == "cold"
+    )
 
 
 # Breakpoints
@@ -590,7 +634,7 @@ def test_the_trap_of_a_varying_tail() -> None:
         0.7,
         0.95,
     )
-    assert said[1].waste == pytest.approx((said[1].tokens or 0) * 11.5)
+    assert said[1].wasted_usd == pytest.approx((said[1].missed_tokens or 0) * 11.5)
     marked = latest()
     marked.call(talk("one", marks=(-1,)), 0, 3000, input=3000)
     assert marked.call(talk("two", marks=(-1,)), 0, 3000, input=3000).reason == "unknown"
@@ -617,9 +661,11 @@ def test_explicit_breakpoints() -> None:
         first: tuple[int, ...], second: tuple[int, ...], more: int = 1, lab: Lab | None = None
     ) -> str | None:
         lab = lab or claude()
-        lab.call(talk(*LONG[:4], marks=first, mode="explicit"), 0, 3000, input=3000)
+        lab.call(talk(*LONG[:4], marks=first, caching_mode="explicit"), 0, 3000, input=3000)
         grown = (*LONG[:4], *map(str, range(more)))
-        return lab.call(talk(*grown, marks=second, mode="explicit"), 0, 3200, input=3200).reason
+        return lab.call(
+            talk(*grown, marks=second, caching_mode="explicit"), 0, 3200, input=3200
+        ).reason
 
     assert case((3,), (4,)) == "unknown"
     assert case((3,), (0,)) == "breakpoint_missing_on_static"
@@ -679,11 +725,11 @@ def test_too_many_requests_a_minute() -> None:
 
 def test_waste_charges_each_token_once_and_never_more_than_the_input() -> None:
     usage = Usage(1000, 200, 0, 800, {"5m": 500, "30m": 300})
-    assert waste(usage, COST, 900) == pytest.approx(800 * 11.5 + 100 * 9)
-    assert waste(usage, COST, 10**9) == pytest.approx(200 * 10 + 800 * 12.5)
-    assert waste(usage, None, 5) is None
-    assert waste(usage, Cost(None), 5) is None
-    assert waste(usage, Cost(1.0, p_in=1.0, p_read=2.0), 5) == 0.0
+    assert compute_wasted_usd(usage, COST, 900) == pytest.approx(800 * 11.5 + 100 * 9)
+    assert compute_wasted_usd(usage, COST, 10**9) == pytest.approx(200 * 10 + 800 * 12.5)
+    assert compute_wasted_usd(usage, None, 5) is None
+    assert compute_wasted_usd(usage, Cost(None), 5) is None
+    assert compute_wasted_usd(usage, Cost(1.0, input_price=1.0, cache_read_price=2.0), 5) == 0.0
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**7))
@@ -691,7 +737,7 @@ def test_waste_stays_within_the_input_cost(
     uncached: int, read: int, write: int, missed: int
 ) -> None:
     usage = Usage(uncached + read + write, uncached, read, write, {"5m": write})
-    found = waste(usage, COST, missed)
+    found = compute_wasted_usd(usage, COST, missed)
     assert found is not None
     assert 0 <= found <= uncached * 10 + read + write * 12.5 + 1e-6
 
@@ -716,7 +762,7 @@ def test_the_provider_s_own_word(verdict: Any, word: str | None) -> None:
 
 
 def test_the_provider_wins_and_ours_may_say_it_more_exactly() -> None:
-    facts = Facts(verdict={"type": "cache_miss", "reason": "input_changed"})
+    facts = ResponseFacts(provider_diagnostics={"type": "cache_miss", "reason": "input_changed"})
     lab = Lab()
     lab.call(talk("one", system=f"Now 10:31. {FILLER}"), input=3000)
     said = lab.call(talk("one", system=f"Now 11:32. {FILLER}"), input=3000, facts=facts)
@@ -729,30 +775,32 @@ def test_the_provider_wins_and_ours_may_say_it_more_exactly() -> None:
         lab.call(talk("one", system=f"Now 11:32. {FILLER}"), 2944, input=3000, facts=facts).reason
         is None
     )
-    assert agreed("tools_changed", "system_changed") == "tools_changed"
-    assert agreed("tools_changed", None) == "tools_changed"
+    assert merge_reasons("tools_changed", "system_changed") == "tools_changed"
+    assert merge_reasons("tools_changed", None) == "tools_changed"
 
 
 # Tables
 
 
 def test_every_reason_has_advice_and_every_word_of_the_providers_a_reason() -> None:
-    assert all(len(cause.advice) > 20 and cause.advice.endswith(".") for cause in CAUSES.values())
-    assert {*PARAMS.values()} <= {*CAUSES}
-    assert all(set(cause.finer) <= {*CAUSES} for cause in CAUSES.values())
+    assert all(
+        len(cause.advice) > 20 and cause.advice.endswith(".") for cause in MISS_REASONS.values()
+    )
+    assert {*REASON_OF_PARAM.values()} <= {*MISS_REASONS}
+    assert all(set(cause.more_specific) <= {*MISS_REASONS} for cause in MISS_REASONS.values())
     openai = (
         "model_changed prompt_cache_key_changed service_tier_changed tools_changed text_format_changed "
         "reasoning_effort_changed verbosity_changed context_compacted input_changed"
     )
     anthropic = "model_changed system_changed tools_changed messages_changed"
-    assert {*openai.split(), *anthropic.split()} == {*THEIRS}
+    assert {*openai.split(), *anthropic.split()} == {*BY_PROVIDER_NAME}
 
 
 def test_advice_names_the_place() -> None:
-    assert "(system[0])" in advice("system_changed", "system", 0)
-    assert "(tools)" in advice("tools_changed", "tools")
-    assert "{" not in advice("tools_changed")
-    assert advice("of a later version") == ""
+    assert "(system[0])" in format_advice("system_changed", "system", 0)
+    assert "(tools)" in format_advice("tools_changed", "tools")
+    assert "{" not in format_advice("tools_changed")
+    assert format_advice("of a later version") == ""
 
 
 @pytest.mark.parametrize(
@@ -768,14 +816,21 @@ def test_advice_names_the_place() -> None:
     ],
 )
 def test_rules(provider: str, model: str | None, minimum: int, writes: bool) -> None:
-    found = rule(provider, model)
-    assert (found.minimum, found.writes) == (minimum, writes)
+    found = cache_rule_for(provider, model)
+    assert (found.minimum_tokens, found.bills_writes) == (minimum, writes)
 
 
 def test_rules_are_dated_and_have_a_source() -> None:
-    assert all(row.date >= "2026" and row.source and 0 < row.lapse <= 1 for row in RULES)
-    assert lifetime(RULES[0], "1h") == 3600
-    assert lifetime(RULES[0], "24h") == lifetime(RULES[0], None) == RULES[0].ttl
+    assert all(
+        row.documented_on >= "2026" and row.source and 0 < row.expiry_confidence <= 1
+        for row in CACHE_RULES
+    )
+    assert safe_ttl_seconds(CACHE_RULES[0], "1h") == 3600
+    assert (
+        safe_ttl_seconds(CACHE_RULES[0], "24h")
+        == safe_ttl_seconds(CACHE_RULES[0], None)
+        == CACHE_RULES[0].ttl_seconds
+    )
 
 
 # Inside a block
@@ -798,13 +853,13 @@ def test_rules_are_dated_and_have_a_source() -> None:
     ],
 )
 def test_hints(words_: str, kind: str | None, at: int) -> None:
-    assert look(words_, at, at + 3, ()) == (None if kind is None else (kind, at))
-    assert look(words_, at, at + 3, set(words(words_))) is None
+    assert find_volatile_value(words_, at, at + 3, ()) == (None if kind is None else (kind, at))
+    assert find_volatile_value(words_, at, at + 3, set(identifier_hashes(words_))) is None
 
 
 @pytest.mark.parametrize(("at", "kind"), [(0, "hex_id"), (11, "hex_id"), (12, None), (16, None)])
 def test_a_random_value_that_began_alike_is_the_same(at: int, kind: str | None) -> None:
-    found = look("req_0a1b2c3d4e5f60 and plain words", at, 34, ())
+    found = find_volatile_value("req_0a1b2c3d4e5f60 and plain words", at, 34, ())
     assert (found[0] if found else None) == kind
 
 
@@ -812,15 +867,15 @@ def test_a_random_value_that_began_alike_is_the_same(at: int, kind: str | None) 
 def test_a_change_lies_in_the_box(before: str, at: int, put: str) -> None:
     at = min(at, len(before))
     after = before[:at] + put + before[at:]
-    new, old = deep(after, after), deep(before, before)
-    here, there = encoded(after), encoded(before)
+    new, old = detailed_fingerprint(after, after), detailed_fingerprint(before, before)
+    here, there = encode_utf8(after), encode_utf8(before)
     first = next(
         (n for n, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), len(there)
     )
-    size = grain(after).size
-    start, end = boxed(new, old, size)
+    size = fingerprint(after).size
+    start, end = changed_range(new, old, size)
     assert start <= first <= max(end, first)
-    low, high = parted(grain(after), grain(before))
+    low, high = first_difference(fingerprint(after), fingerprint(before))
     assert low <= first
     assert high - low <= max(64, size // 8 + 1)
     assert 0 <= similarity(new, old, size) <= 1
@@ -839,4 +894,4 @@ def test_a_change_lies_in_the_box(before: str, at: int, put: str) -> None:
     ],
 )
 def test_offsets_count_in_the_text_of_a_block(data: Any, text_: str) -> None:
-    assert body(data) == text_
+    assert block_text(data) == text_

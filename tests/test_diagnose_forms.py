@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from promptcache.prefix.fingerprint import fingerprint, first_difference
 
-from promptcache.grain import grain, parted
-from promptcache.model import Block, Prompt, Request
-from promptcache.providers import openai
+from promptcache.model import Block, ParsedPrompt, Request
+from promptcache.providers.openai import wire as openai
 from tests.test_diagnose import FILLER, Lab
 
 WORDS = "Where is my parcel, please? "
 
 
-def chat(*messages: Any, system: Any = FILLER) -> Prompt:
+def chat(*messages: Any, system: Any = FILLER) -> ParsedPrompt:
     roles = ("user", "assistant")
     said = [{"role": roles[at % 2], "content": content} for at, content in enumerate(messages)]
     body = {"model": "gpt-4.1", "messages": [{"role": "system", "content": system}, *said]}
-    prompt = openai.CHAT.prompt(
+    prompt = openai.CHAT.parse_prompt(
         Request("w", "openai", "chat", "gpt-4.1", "h", 443, False, body, b"", 0.0)
     )
     assert prompt is not None
@@ -35,7 +35,7 @@ BEFORE, AFTER = chat(FIRST, SECOND), chat(FIRST, part(SECOND), LAST)
 
 def test_a_string_and_its_text_part_are_different_blocks_as_sent() -> None:
     assert BEFORE.blocks[2].data != AFTER.blocks[2].data
-    assert grain(FIRST) != grain(SECOND)
+    assert fingerprint(FIRST) != fingerprint(SECOND)
 
 
 def test_a_provider_that_reads_both_alike_is_not_contradicted() -> None:
@@ -88,11 +88,11 @@ def test_other_words_in_another_form_are_rewritten() -> None:
 def test_a_change_of_any_byte_shows_in_the_fingerprints(size: int) -> None:
     text = (WORDS * 200)[:size]
     for at in {0, size // 2, size - 1, max(0, size - 130)}:
-        other = grain(text[:at] + "#" + text[at + 1 :])
-        assert other != grain(text)
-        start, end = parted(other, grain(text))
+        other = fingerprint(text[:at] + "#" + text[at + 1 :])
+        assert other != fingerprint(text)
+        start, end = first_difference(other, fingerprint(text))
         assert start <= at < end
-    assert parted(grain(text), grain(text)) == (size, size)
+    assert first_difference(fingerprint(text), fingerprint(text)) == (size, size)
 
 
 def test_the_form_counts_for_blocks_of_every_wire() -> None:
@@ -106,8 +106,8 @@ def test_the_form_counts_for_blocks_of_every_wire() -> None:
     )
     tail = Block("messages", 1, "text", {"role": "user", "content": LAST})
     system = chat("x").blocks[0]
-    lab.call(Prompt((system, plain)), input=3000)
-    assert lab.call(Prompt((system, wrapped, tail)), 1792, input=3100).hint == "form"
+    lab.call(ParsedPrompt((system, plain)), input=3000)
+    assert lab.call(ParsedPrompt((system, wrapped, tail)), 1792, input=3100).hint == "form"
 
 
 @pytest.mark.parametrize(

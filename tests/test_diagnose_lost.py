@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from promptcache.diagnosis.compare import Difference
+from promptcache.diagnosis.explain import Evidence, RelatedCall, explain_miss
+from promptcache.diagnosis.memory import CacheParams, PastCall
+from promptcache.providers.cache_rules import cache_rule_for
 
-from promptcache.diagnose.compare import Difference
-from promptcache.diagnose.judge import Case, Relative, find
-from promptcache.memory import Scope, Trace
-from promptcache.model import Block, Prompt, Usage
-from promptcache.rules import rule
+from promptcache.model import Block, ParsedPrompt, Usage
 from tests.test_diagnose import FILLER, Lab, claude, latest, talk, text
 
 IMAGE = Block("messages", 1, "image", {"type": "image", "source": {"data": "9" * 5000}})
@@ -18,9 +18,11 @@ SAID = [
 ]
 
 
-def pictured(shown: bool, *more: Block) -> Prompt:
+def pictured(shown: bool, *more: Block) -> ParsedPrompt:
     system = text("system", 0, FILLER, "")
-    return Prompt((system, SAID[0], *([IMAGE] if shown else []), *SAID[1:], *more), mode="explicit")
+    return ParsedPrompt(
+        (system, SAID[0], *([IMAGE] if shown else []), *SAID[1:], *more), caching_mode="explicit"
+    )
 
 
 @pytest.mark.parametrize("tokens", [258, 765, 1500, 4000])
@@ -28,7 +30,11 @@ def test_whatever_an_image_weighs_its_tokens_are_known_from_the_totals(tokens: i
     lab, words = claude(), 3000
     lab.call(pictured(True), 0, words + tokens, input=words + tokens)
     said = lab.call(pictured(False), 900, words - 900, input=words)
-    assert (said.reason, said.hint, said.tokens) == ("image_changed", "image_removed", words - 900)
+    assert (said.reason, said.hint, said.missed_tokens) == (
+        "image_changed",
+        "image_removed",
+        words - 900,
+    )
 
 
 def test_what_came_is_taken_off_by_its_share_of_the_prompt() -> None:
@@ -38,19 +44,33 @@ def test_what_came_is_taken_off_by_its_share_of_the_prompt() -> None:
     prompt = pictured(False, fresh)
     share = len(str(fresh.data)) / sum(len(str(block.data)) for block in prompt.blocks)
     said = lab.call(prompt, 900, 2200, input=3100)
-    assert said.tokens == pytest.approx(3100 * (1 - share) - 900, rel=0.01)
+    assert said.missed_tokens == pytest.approx(3100 * (1 - share) - 900, rel=0.01)
 
 
 def missed(lost: int, fresh: float, *, model: str = "m", size: int = 3000) -> int | None:
     """Of an earlier call that left 4,000 tokens, for one of `size` tokens that reads 100."""
-    known, scope = rule("anthropic", "claude-sonnet-4-5"), Scope("m", ())
-    earlier = Trace(1, scope, 1, 9, 1, 0.0, (), ttl=300.0, at=1.0, input=4000, write=4000)
-    now = Trace(1, Scope(model, ()), 2, 9, 1, 5.0, ())
-    relative = Relative(
+    known, scope = cache_rule_for("anthropic", "claude-sonnet-4-5"), CacheParams("m", ())
+    earlier = PastCall(
+        1,
+        scope,
+        1,
+        9,
+        1,
+        0.0,
+        (),
+        ttl_seconds=300.0,
+        ended_at=1.0,
+        input_tokens=4000,
+        cache_write_tokens=4000,
+    )
+    now = PastCall(1, CacheParams(model, ()), 2, 9, 1, 5.0, ())
+    relative = RelatedCall(
         earlier, Difference("break", 1, "system_changed", "system", 0), 100, lost, fresh
     )
-    found = find(Case(now, known, Usage(size, 100, 100, size - 200, {}), False, 1024, [relative]))
-    return found and found.missed
+    found = explain_miss(
+        Evidence(now, known, Usage(size, 100, 100, size - 200, {}), False, 1024, [relative])
+    )
+    return found and found.missed_tokens
 
 
 def test_the_smaller_of_what_went_and_what_came_is_estimated() -> None:
@@ -87,11 +107,13 @@ def test_reads_that_stay_pinned_do_not_hide_what_keeps_changing() -> None:
     for name in ("Ann", "Bob", "Cid", "Dan", "Eve"):
         first, system = f"I am {name}", f"You serve {name} now. {FILLER}"
         said.append(
-            lab.call(talk(first, system=system, mode="implicit"), 0, 3000, input=3000).reason
+            lab.call(
+                talk(first, system=system, caching_mode="implicit"), 0, 3000, input=3000
+            ).reason
         )
-        lab.call(talk(first, "b", system=system, mode="implicit"), 2500, 600, input=3100)
+        lab.call(talk(first, "b", system=system, caching_mode="implicit"), 2500, 600, input=3100)
         pinned = lab.call(
-            talk(first, "b", "c", system=system, mode="implicit"), 2500, 700, input=3200
+            talk(first, "b", "c", system=system, caching_mode="implicit"), 2500, 700, input=3200
         )
         assert pinned.reason == "breakpoint_missing_on_static"
     assert said == ["cold_start", "cold_start", "cold_start", "volatile_token", "volatile_token"]
@@ -104,20 +126,23 @@ def test_a_long_prompt_is_believed_to_be_cached_unseen() -> None:
 
 def test_what_was_never_seen_to_be_read_is_not_missed() -> None:
     lab = latest()
-    said = [talk(*words, mode="implicit") for words in (["a"], ["a", "b"], ["a", "b", "c"])]
+    said = [talk(*words, caching_mode="implicit") for words in (["a"], ["a", "b"], ["a", "b", "c"])]
     for prompt, read, write in zip(said, (0, 2000, 2000), (2400, 500, 600), strict=True):
         lab.call(prompt, read, write, input=read + write)
     broken = lab.call(
-        talk("a", "b", "c", "d", system=f"Now: 10:41. {FILLER}", mode="implicit"),
+        talk("a", "b", "c", "d", system=f"Now: 10:41. {FILLER}", caching_mode="implicit"),
         0,
         2700,
         input=2700,
     )
-    assert (broken.reason, broken.tokens) == ("volatile_token", 2000)
+    assert (broken.reason, broken.missed_tokens) == ("volatile_token", 2000)
 
 
 def test_a_tail_that_nobody_asked_to_cache_is_lost_in_no_race() -> None:
-    lab, prompt = claude(), Prompt((text("system", 0, FILLER, ""), SAID[0]), mode="explicit")
+    lab, prompt = (
+        claude(),
+        ParsedPrompt((text("system", 0, FILLER, ""), SAID[0]), caching_mode="explicit"),
+    )
     first, second = lab.open(prompt), lab.open(prompt)
     lab.close(first, 0, 2000, input=2007)
     said = lab.close(second, 2000, 0, input=2007)

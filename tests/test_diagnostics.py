@@ -8,10 +8,10 @@ from typing import Any, Final
 import anthropic
 import openai
 import pytest
+from promptcache.providers.anthropic.wire import MESSAGES
+from promptcache.providers.openai.wire import RESPONSES
 
 from promptcache import Settings
-from promptcache.providers.anthropic import MESSAGES
-from promptcache.providers.openai import RESPONSES
 from tests.calls import SYSTEM
 from tests.conftest import Telemetry
 
@@ -100,7 +100,7 @@ NEW: Final[dict[str, Any]] = {"model": "gpt-6-sol"}
 def test_what_anthropic_is_asked(
     provider: str, body: dict[str, Any], previous: str | None, question: Any
 ) -> None:
-    asking = MESSAGES.asking(provider, body, previous)
+    asking = MESSAGES.with_diagnostics(provider, body, previous)
     assert (asking and asking["diagnostics"]) == question
 
 
@@ -123,17 +123,17 @@ def test_what_anthropic_is_asked(
 def test_what_openai_is_asked(
     provider: str, body: dict[str, Any], previous: str | None, question: Any
 ) -> None:
-    asking = RESPONSES.asking(provider, body, previous)
+    asking = RESPONSES.with_diagnostics(provider, body, previous)
     assert (asking and asking["prompt_cache_options"]) == question
 
 
 def test_how_a_conversation_is_known_again() -> None:
     mark = {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}
-    assert MESSAGES.opening(HI) == MESSAGES.opening(
+    assert MESSAGES.conversation_key(HI) == MESSAGES.conversation_key(
         {"messages": [{"role": "user", "content": [mark]}, *HI["messages"]]}
     )
-    assert MESSAGES.opening({**HI, "thread": {"type": "create"}}) is None
-    assert MESSAGES.opening({}) is None
-    assert RESPONSES.opening({"input": ["a", "b"]}) == "a"
-    assert RESPONSES.opening({"input": "hi"}) is None
-    assert RESPONSES.opening({"input": ["a"], "previous_response_id": "r"}) is None
+    assert MESSAGES.conversation_key({**HI, "thread": {"type": "create"}}) is None
+    assert MESSAGES.conversation_key({}) is None
+    assert RESPONSES.conversation_key({"input": ["a", "b"]}) == "a"
+    assert RESPONSES.conversation_key({"input": "hi"}) is None
+    assert RESPONSES.conversation_key({"input": ["a"], "previous_response_id": "r"}) is None

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import wrapt
 from opentelemetry import context as otel
+from promptcache.patching.flow import Flow, StepResult
+from promptcache.patching.wrapping import HandlerRef, Hook, ModulePatcher
+from promptcache.telemetry.handler import TelemetryHandler
 
-from promptcache.observer import Observer
-from promptcache.patch.around import Ended, Flow
-from promptcache.patch.drive import Patches, Switch, Target
 from tests.calls import each
 
 MARK = "promptcache-test"
@@ -60,7 +60,7 @@ class SDK:
         return numbers(count)
 
 
-Heard = list[Ended]
+Heard = list[StepResult]
 
 
 @pytest.fixture
@@ -68,18 +68,18 @@ def heard() -> Iterator[Heard]:
     """Every step that a flow around all of `SDK` heard of."""
     found: Heard = []
 
-    def flow(observer: Observer, sdk: Any, call: Any) -> Flow:
+    def flow(observer: TelemetryHandler, sdk: Any, call: Any) -> Flow:
         context = otel.set_value(MARK, call["count"])
         ended = yield context
         found.append(ended)
-        while not ended.last:
+        while not ended.is_final:
             ended = yield context
             found.append(ended)
 
-    patches = Patches()
+    patches = ModulePatcher()
     patches.module = __import__("sys").modules[__name__]
     names = ("plain", "coroutine", "items", "items_async", "opened")
-    patches.install(tuple(Target("SDK", name, ("count",), flow) for name in names), object())  # type: ignore[arg-type]  # the flow asks nothing of its observer
+    patches.install(tuple(Hook("SDK", name, ("count",), flow) for name in names), object())  # type: ignore[arg-type]  # the flow asks nothing of its observer
     yield found
     patches.restore()
 
@@ -95,7 +95,7 @@ STREAMS = pytest.mark.parametrize("name", ["items", "items_async", "opened"])
 @pytest.mark.parametrize("name", ["plain", "coroutine"])
 async def test_a_call_is_one_step(name: str, heard: Heard) -> None:
     assert await start(name, 3) == 3
-    assert [(ended.result, ended.last) for ended in heard] == [(3, True)]
+    assert [(ended.result, ended.is_final) for ended in heard] == [(3, True)]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_a_stream_is_heard_to_its_end_and_keeps_its_kind(name: str, heard:
     seen = [item async for item in each(stream)]
     assert [number for number, _ in seen] == [0, 1, 2]
     assert [ended.result for ended in heard if ended.result] == seen
-    assert [ended.last for ended in heard][-2:] == [False, True]
+    assert [ended.is_final for ended in heard][-2:] == [False, True]
     assert not SDK.open
 
 
@@ -141,7 +141,7 @@ async def test_a_stream_that_is_left_ends_at_once(name: str, count: int, heard: 
         await anext(stream) if inspect.isasyncgen(stream) else next(stream)
     await (stream.aclose() if inspect.isasyncgen(stream) else asyncio.to_thread(stream.close))
     del stream
-    assert [ended.left for ended in heard if ended.last] == (
+    assert [ended.is_abandoned for ended in heard if ended.is_final] == (
         [True] if count or name == "opened" else []
     )
     assert not SDK.open
@@ -161,7 +161,7 @@ async def test_a_stream_that_is_dropped_ends_with_the_garbage(
     gc.collect()
     for _ in range(9):
         await asyncio.sleep(0)
-    assert [ended.busy for ended in heard if ended.last] == (
+    assert [ended.must_defer for ended in heard if ended.is_final] == (
         [False] if count or name == "opened" else []
     )
     assert not SDK.open
@@ -178,7 +178,7 @@ async def test_a_failing_stream_is_heard_failing(
     monkeypatch.setattr(otel, "get_value", fail)
     with pytest.raises(ConnectionError):
         await anext(items)
-    assert [type(ended.error) for ended in heard if ended.last] == [ConnectionError]
+    assert [type(ended.error) for ended in heard if ended.is_final] == [ConnectionError]
 
 
 async def test_a_flow_that_wants_one_step_gets_one(heard: Heard) -> None:
@@ -188,12 +188,12 @@ async def test_a_flow_that_wants_one_step_gets_one(heard: Heard) -> None:
         async def opened(self, count: int) -> AsyncIterator[object]:
             return numbers(count)
 
-    def flow(observer: Observer, sdk: Any, call: Any) -> Flow:
+    def flow(observer: TelemetryHandler, sdk: Any, call: Any) -> Flow:
         yield None
 
-    patches = Patches()
+    patches = ModulePatcher()
     patches.module = type("module", (), {"Other": Other})
-    patches.install((Target("Other", "opened", ("count",), flow),), object())  # type: ignore[arg-type]  # as above
+    patches.install((Hook("Other", "opened", ("count",), flow),), object())  # type: ignore[arg-type]  # as above
     assert [item async for item in await Other().opened(2)] == [(0, None), (1, None)]
     patches.restore()
 
@@ -217,13 +217,13 @@ async def test_a_wrapper_that_was_there_first_keeps_its_instance(name: str) -> N
         instances.append(instance)
         return wrapped(*args, **kwargs)
 
-    def flow(observer: Observer, sdk: Any, call: Any) -> Flow:
+    def flow(observer: TelemetryHandler, sdk: Any, call: Any) -> Flow:
         yield None
 
     wrapt.wrap_function_wrapper(Wrapped, name, theirs)
-    patches = Patches()
+    patches = ModulePatcher()
     patches.module = type("module", (), {"Wrapped": Wrapped})
-    patches.install((Target("Wrapped", name, ("count",), flow),), object())  # type: ignore[arg-type]  # as above
+    patches.install((Hook("Wrapped", name, ("count",), flow),), object())  # type: ignore[arg-type]  # as above
     sdk = Wrapped()
     made = getattr(sdk, name)(1)
     made = await made if inspect.isawaitable(made) else made
@@ -240,7 +240,7 @@ def test_a_shell_by_hand_stands_only_where_the_parameters_are_its_own(
     def other(self: SDK, count: int, *, newer: int = 0) -> int:
         return count
 
-    def quick(original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
+    def quick(original: Callable[..., Any], switch: HandlerRef) -> Callable[..., Any]:
         def shell(self: Any, count: int) -> Any:
             told.append("by hand")
             return original(self, count)
@@ -251,10 +251,10 @@ def test_a_shell_by_hand_stands_only_where_the_parameters_are_its_own(
         told.append("tap")
 
     monkeypatch.setattr(SDK, "other", other, raising=False)
-    patches = Patches()
+    patches = ModulePatcher()
     patches.module = inspect.getmodule(SDK)
-    target = Target("SDK", name, ("count",), before=tap, quick=quick)
-    patches.install((target,), Observer.__new__(Observer))
+    target = Hook("SDK", name, ("count",), before_call=tap, make_fast_wrapper=quick)
+    patches.install((target,), TelemetryHandler.__new__(TelemetryHandler))
     assert getattr(SDK(), name)(3) == 3
     assert inspect.signature(getattr(SDK, name)) == inspect.signature(
         getattr(SDK, name).__wrapped__

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from promptcache.emulator import cache, tokens
-from promptcache.emulator.engine import Clock, Emulator, Record
-from promptcache.emulator.profiles import overrides
-from promptcache.emulator.replies import instance
+from promptcache_emulator import cache, tokens
+from promptcache_emulator.engine import Clock, Emulator, RequestRecord
+from promptcache_emulator.profiles import parse_overrides
+from promptcache_emulator.replies import example_for_schema
 
 NOW = 1_795_132_800.0  # 2026-11-20
 CHAT = "/v1/chat/completions"
@@ -33,24 +32,24 @@ def chat(
     key: str = "a",
     headers: Any = None,
     **more: Any,
-) -> Record:
+) -> RequestRecord:
     """Sends a system message and the rest in turns; what the emulator knows of the call."""
     roles = ["system", *(["user", "assistant"] * len(texts))]
     messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
     engine.post(CHAT, {"model": model, "messages": messages} | more, key, headers)
-    return engine.ledger[-1]
+    return engine.records[-1]
 
 
-def read(record: Record) -> int:
-    return record.outcome.read
+def read(record: RequestRecord) -> int:
+    return record.result.cache_read_tokens
 
 
 @given(st.text(max_size=200), st.text(max_size=50))
 def test_tokens_cover_the_text_and_a_longer_text_never_has_fewer(text: str, more: str) -> None:
-    ends = tokens.ends(text)
+    ends = tokens.token_ends(text)
     assert (ends[-1] if ends else 0) == len(text)
     assert list(ends) == sorted(set(ends))
-    assert tokens.count(text + more) >= tokens.count(text)
+    assert tokens.count_tokens(text + more) >= tokens.count_tokens(text)
 
 
 def test_tokens_are_no_constant_multiple_of_bytes() -> None:
@@ -61,9 +60,9 @@ def test_tokens_are_no_constant_multiple_of_bytes() -> None:
         "Größe und Länge",
         "日本語の文",
     )
-    assert len({round(len(text.encode()) / tokens.count(text), 1) for text in samples}) == len(
-        samples
-    )
+    assert len(
+        {round(len(text.encode()) / tokens.count_tokens(text), 1) for text in samples}
+    ) == len(samples)
 
 
 TURNS = st.lists(
@@ -80,11 +79,16 @@ def test_every_call_adds_up_and_old_models_read_in_steps(
 ) -> None:
     engine = Emulator(Clock(NOW))
     for word, times, key in turns:
-        outcome = chat(engine, TEXT, f"{word} " * times * 50, model=model, key=key).outcome
-        assert outcome.uncached + outcome.read + outcome.write == outcome.input
-        assert min(outcome.uncached, outcome.read, outcome.write) >= 0
-        assert outcome.read % (128 if model in {OLD, "gpt-5.4"} else 1) == 0
-        assert model in {NEW, "gpt-6.1-sol"} or outcome.write == 0
+        outcome = chat(engine, TEXT, f"{word} " * times * 50, model=model, key=key).result
+        assert (
+            outcome.uncached_tokens + outcome.cache_read_tokens + outcome.cache_write_tokens
+            == outcome.input_tokens
+        )
+        assert (
+            min(outcome.uncached_tokens, outcome.cache_read_tokens, outcome.cache_write_tokens) >= 0
+        )
+        assert outcome.cache_read_tokens % (128 if model in {OLD, "gpt-5.4"} else 1) == 0
+        assert model in {NEW, "gpt-6.1-sol"} or outcome.cache_write_tokens == 0
 
 
 @pytest.mark.parametrize("model", [OLD, NEW])
@@ -92,7 +96,7 @@ def test_conversation_reads_what_was_there_before(engine: Emulator, model: str) 
     first = chat(engine, TEXT, "hello", model=model)
     second = chat(engine, TEXT, "hello", "hi", "and now?", model=model)
     assert read(first) == 0
-    assert first.outcome.input - 128 < read(second) <= first.outcome.input
+    assert first.result.input_tokens - 128 < read(second) <= first.result.input_tokens
 
 
 @settings(max_examples=30, deadline=None)
@@ -109,23 +113,23 @@ def test_a_conversation_that_only_grows_never_reads_less(turns: list[str], model
 
 
 def test_images_count_by_detail_and_are_told_apart(engine: Emulator) -> None:
-    def send(data: str, detail: str) -> Record:
+    def send(data: str, detail: str) -> RequestRecord:
         image = {
             "type": "image_url",
             "image_url": {"url": f"data:image/png;base64,{data}", "detail": detail},
         }
         content = [image, {"type": "text", "text": TEXT}]
         engine.post(CHAT, {"model": OLD, "messages": [{"role": "user", "content": content}]})
-        return engine.ledger[-1]
+        return engine.records[-1]
 
     first = send("AAAA", "high")
     assert read(send("BBBB", "high")) == 0
     assert read(send("AAAA", "high")) > 1024
-    assert first.outcome.input - send("AAAA", "low").outcome.input == 680
+    assert first.result.input_tokens - send("AAAA", "low").result.input_tokens == 680
 
 
 def test_cache_is_bounded(engine: Emulator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "_LIMIT", 100)
+    monkeypatch.setattr(cache, "_MAX_ENTRIES", 100)
     for number in range(50):
         chat(engine, f"{number} {TEXT}", "hello")
     assert read(chat(engine, f"49 {TEXT}", "hello")) > 0
@@ -174,9 +178,9 @@ def test_entries_expire_and_use_renews_them(
 
 def test_below_the_minimum_nothing_is_cached(engine: Emulator) -> None:
     for model in (OLD, OLD, NEW, NEW):
-        outcome = chat(engine, TEXT[:2000], "hello", model=model).outcome
-        assert outcome.input < 1024
-        assert outcome.read == outcome.write == 0
+        outcome = chat(engine, TEXT[:2000], "hello", model=model).result
+        assert outcome.input_tokens < 1024
+        assert outcome.cache_read_tokens == outcome.cache_write_tokens == 0
 
 
 def test_implicit_modes_differ_where_the_sources_conflict(engine: Emulator) -> None:
@@ -185,13 +189,15 @@ def test_implicit_modes_differ_where_the_sources_conflict(engine: Emulator) -> N
         engine.reset()
         headers = {"x-emulator-rules": f"implicit={mode}"}
         turns = [(TEXT, "one"), (TEXT, "two"), (TEXT, "two", "yes", "three" * 400)]
-        outcomes = [chat(engine, *turn, model=NEW, headers=headers).outcome for turn in turns]
-        seen[mode] = [(outcome.read, outcome.write) for outcome in outcomes]
+        outcomes = [chat(engine, *turn, model=NEW, headers=headers).result for turn in turns]
+        seen[mode] = [
+            (outcome.cache_read_tokens, outcome.cache_write_tokens) for outcome in outcomes
+        ]
     system = seen["developer"][1][0]
     assert [reads for reads, _ in seen["latest"]][:2] == [0, 0], (
         "the trap: everything written, nothing read"
     )
-    assert seen["latest"][1][1] == engine.ledger[1].outcome.input
+    assert seen["latest"][1][1] == engine.records[1].result.input_tokens
     assert seen["latest"][2][0] == seen["developer"][2][0] > system > 1024
     assert [reads for reads, _ in seen["pinned"]] == [0, system, system]
 
@@ -205,12 +211,14 @@ def test_explicit_mode_writes_at_breakpoints_only(engine: Emulator) -> None:
         content = [marked(TEXT, ttl="12h"), {"type": "text", "text": question}]
         body = {"model": NEW, "prompt_cache_options": {"mode": "explicit"}}
         engine.post(CHAT, body | {"messages": [{"role": "user", "content": content}]})
-    first, second = (record.outcome for record in engine.ledger)
-    assert first.written == {"12h": first.write}
-    assert (second.read, second.write) == (first.write, 0)
-    assert 0 < first.uncached < 10
+    first, second = (record.result for record in engine.records)
+    assert first.cache_write_by_ttl == {"12h": first.cache_write_tokens}
+    assert (second.cache_read_tokens, second.cache_write_tokens) == (first.cache_write_tokens, 0)
+    assert 0 < first.uncached_tokens < 10
     chat(engine, TEXT, "one", model=NEW, prompt_cache_options={"mode": "explicit"})
-    assert engine.ledger[-1].outcome.write == 0, "explicit mode without a breakpoint does not cache"
+    assert engine.records[-1].result.cache_write_tokens == 0, (
+        "explicit mode without a breakpoint does not cache"
+    )
 
 
 def test_at_most_four_breakpoints_are_written(engine: Emulator) -> None:
@@ -221,10 +229,12 @@ def test_at_most_four_breakpoints_are_written(engine: Emulator) -> None:
         "messages": [{"role": "user", "content": parts}],
     }
     engine.post(CHAT, send)
-    assert len(engine.ledger[-1].plan.writes) == 4
+    assert len(engine.records[-1].plan.writes) == 4
     shorter = send | {"messages": [{"role": "user", "content": parts[:2]}]}
     engine.post(CHAT, shorter)
-    assert engine.ledger[-1].outcome.read == 0, "the first two were not among the latest four"
+    assert engine.records[-1].result.cache_read_tokens == 0, (
+        "the first two were not among the latest four"
+    )
 
 
 def test_the_first_two_breakpoints_are_always_looked_at(engine: Emulator) -> None:
@@ -236,7 +246,7 @@ def test_the_first_two_breakpoints_are_always_looked_at(engine: Emulator) -> Non
             body | {"prompt_cache_options": {"mode": "explicit"}},
             headers={"x-emulator-rules": "lookback=1"},
         )
-        assert (read(engine.ledger[-1]) > 0) is hit
+        assert (read(engine.records[-1]) > 0) is hit
 
 
 def test_responses_split_what_is_written_by_lifetime(engine: Emulator) -> None:
@@ -249,28 +259,35 @@ def test_responses_split_what_is_written_by_lifetime(engine: Emulator) -> None:
 
 
 def test_counterfactual_ignores_time_and_salts_but_not_text(engine: Emulator) -> None:
-    whole = chat(engine, TEXT, "hello", model=NEW).outcome.write
+    whole = chat(engine, TEXT, "hello", model=NEW).result.cache_write_tokens
     assert (
-        chat(engine, TEXT, "hello", model=NEW, key="b", reasoning_effort="high").outcome.reusable
+        chat(
+            engine, TEXT, "hello", model=NEW, key="b", reasoning_effort="high"
+        ).result.reusable_tokens
         == whole
     )
-    assert chat(engine, "!" + TEXT, "hello", model=NEW).outcome.reusable == 0
+    assert chat(engine, "!" + TEXT, "hello", model=NEW).result.reusable_tokens == 0
 
 
 def test_fork_is_independent(engine: Emulator) -> None:
-    twin = engine.fork()
+    twin = engine.copy()
     chat(twin, TEXT, "hello")
     assert read(chat(engine, TEXT, "hello")) == 0
-    assert read(chat(engine.fork(), TEXT, "hello")) > 0
+    assert read(chat(engine.copy(), TEXT, "hello")) > 0
 
 
 def test_race_of_cold_requests_writes_twice(engine: Emulator) -> None:
     commits = [
-        engine.cache.look("t", chat(engine.fork(), TEXT, "x", model=NEW).plan) for _ in range(2)
+        engine.cache.look_up("t", chat(engine.copy(), TEXT, "x", model=NEW).plan) for _ in range(2)
     ]
-    assert all(outcome.read == 0 for outcome, _ in commits)
+    assert all(outcome.cache_read_tokens == 0 for outcome, _ in commits)
     commits[0][1]()
-    assert engine.cache.look("t", chat(engine.fork(), TEXT, "x", model=NEW).plan)[0].read > 0
+    assert (
+        engine.cache.look_up("t", chat(engine.copy(), TEXT, "x", model=NEW).plan)[
+            0
+        ].cache_read_tokens
+        > 0
+    )
 
 
 def responses(engine: Emulator, **body: Any) -> dict[str, Any]:
@@ -307,7 +324,7 @@ def test_openai_diagnoses_the_first_change(
     )
     found = asked["prompt_cache_diagnostics"]
     assert (found["type"], found["reason"]) == ("cache_miss", reason)
-    assert 0 < found["cache_missed_tokens"] <= engine.ledger[0].outcome.input
+    assert 0 < found["cache_missed_tokens"] <= engine.records[0].result.input_tokens
 
 
 def test_openai_diagnosis_of_hits_expiry_and_strangers(engine: Emulator) -> None:
@@ -347,16 +364,16 @@ def test_conversation_holds_what_was_said(engine: Emulator) -> None:
 
 
 def test_eviction_is_no_expiry(engine: Emulator) -> None:
-    whole = chat(engine, TEXT, "hello", model=NEW).outcome.write
-    engine.cache.evict()
-    outcome = chat(engine, TEXT, "hello", model=NEW).outcome
-    assert (outcome.read, outcome.reusable) == (0, whole)
+    whole = chat(engine, TEXT, "hello", model=NEW).result.cache_write_tokens
+    engine.cache.evict_all()
+    outcome = chat(engine, TEXT, "hello", model=NEW).result
+    assert (outcome.cache_read_tokens, outcome.reusable_tokens) == (0, whole)
 
 
 def test_responses_are_forgotten_one_day(engine: Emulator) -> None:
     for number in range(5000):
-        engine.keep(f"resp_{number}", number)
-    assert (engine.kept("resp_0"), engine.kept("resp_4999")) == (None, 4999)
+        engine.store_value(f"resp_{number}", number)
+    assert (engine.stored_value("resp_0"), engine.stored_value("resp_4999")) == (None, 4999)
 
 
 PATHS = (
@@ -432,7 +449,7 @@ def test_compatible_servers_word_their_usage(engine: Emulator, dialect: str) -> 
     usage = engine.post(f"/{dialect}/v1/chat/completions", body)["usage"]
     common = {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details"}
     assert set(usage) - common == DIALECTS[dialect]
-    hit = read(engine.ledger[-1])
+    hit = read(engine.records[-1])
     shown = usage.get("prompt_cache_hit_tokens", usage.get("cached_tokens"))
     details = usage.get("prompt_tokens_details")
     assert hit > 0
@@ -477,17 +494,22 @@ def test_instances_fit_schemas_with_references() -> None:
             "kind": {"type": ["boolean", "null"]},
         },
     }
-    assert instance(schema, schema) == {"leaf": ["red"], "any": None, "fixed": 7, "kind": True}
+    assert example_for_schema(schema, schema) == {
+        "leaf": ["red"],
+        "any": None,
+        "fixed": 7,
+        "kind": True,
+    }
 
 
 @pytest.mark.parametrize("text", ["minimum", "nonsense=1", "implicit=sideways", "minimum=many"])
 def test_overrides_refuse_what_they_do_not_know(text: str) -> None:
     with pytest.raises(ValueError, match=r"allowed are|invalid literal"):
-        overrides(text)
+        parse_overrides(text)
 
 
 def test_lifetimes_stretch(engine: Emulator) -> None:
-    engine.overrides = overrides("stretch=0.5")
+    engine.overrides = parse_overrides("stretch=0.5")
     assert isinstance(engine.clock, Clock)
     chat(engine, TEXT, "hello", model=NEW)
     engine.clock.advance(901)
@@ -502,6 +524,6 @@ def test_deferred_tools_are_no_part_of_the_prefix(engine: Emulator) -> None:
 
 
 def test_overrides_change_the_profile_in_force(engine: Emulator) -> None:
-    engine.overrides = overrides("minimum=100000")
+    engine.overrides = parse_overrides("minimum=100000")
     chat(engine, TEXT, "hello", model=NEW)
-    assert engine.ledger[-1].outcome.write == 0
+    assert engine.records[-1].result.cache_write_tokens == 0

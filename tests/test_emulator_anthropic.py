@@ -11,11 +11,10 @@ import pytest
 from anthropic.lib.vertex import AnthropicVertex
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from promptcache_emulator.cache import CacheResult
+from promptcache_emulator.engine import Clock, Emulator
+from promptcache_emulator.server import running_server
 from pydantic import BaseModel
-
-from promptcache.emulator.cache import Outcome
-from promptcache.emulator.engine import Clock, Emulator
-from promptcache.emulator.server import running
 
 NOW = 1_795_132_800.0  # 2026-11-20
 TEXT = " ".join(f"Rule {number}: answer in {number % 7} words." for number in range(400))
@@ -40,11 +39,11 @@ def engine() -> Emulator:
     return Emulator(Clock(NOW))
 
 
-def send(engine: Emulator, key: str = "a", **body: Any) -> Outcome:
+def send(engine: Emulator, key: str = "a", **body: Any) -> CacheResult:
     base = {"model": MODEL, "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}]}
     answer = engine.post("/v1/messages", base | body, headers={"x-api-key": key})
     assert answer["type"] == "message", answer
-    return engine.ledger[-1].outcome
+    return engine.records[-1].result
 
 
 def status(engine: Emulator, **body: Any) -> tuple[str, str]:
@@ -54,7 +53,9 @@ def status(engine: Emulator, **body: Any) -> tuple[str, str]:
 
 
 def test_without_a_breakpoint_nothing_is_cached(engine: Emulator) -> None:
-    assert [(send(engine, system=TEXT).read, send(engine, system=TEXT).write)] == [(0, 0)]
+    assert [
+        (send(engine, system=TEXT).cache_read_tokens, send(engine, system=TEXT).cache_write_tokens)
+    ] == [(0, 0)]
 
 
 def test_mixed_lifetimes_split_the_write(engine: Emulator) -> None:
@@ -63,12 +64,18 @@ def test_mixed_lifetimes_split_the_write(engine: Emulator) -> None:
         "cache_control": {"type": "ephemeral"},
     }
     first = send(engine, **body)
-    assert set(first.written) == {"1h", "5m"}
-    assert (first.uncached, first.written["1h"]) == (0, first.input - first.written["5m"])
+    assert set(first.cache_write_by_ttl) == {"1h", "5m"}
+    assert (first.uncached_tokens, first.cache_write_by_ttl["1h"]) == (
+        0,
+        first.input_tokens - first.cache_write_by_ttl["5m"],
+    )
     assert isinstance(engine.clock, Clock)
     engine.clock.advance(301)
     later = send(engine, **body)
-    assert (later.read, later.written["5m"]) == (first.written["1h"], first.written["5m"])
+    assert (later.cache_read_tokens, later.cache_write_by_ttl["5m"]) == (
+        first.cache_write_by_ttl["1h"],
+        first.cache_write_by_ttl["5m"],
+    )
 
 
 @pytest.mark.parametrize(("ttl", "seconds"), [("5m", 300), ("1h", 3600)])
@@ -77,7 +84,7 @@ def test_each_use_renews_the_lifetime(engine: Emulator, ttl: str, seconds: float
     send(engine, system=[block(TEXT, ttl)])
     for pause, hit in ((seconds - 1, True), (seconds - 1, True), (seconds, False)):
         engine.clock.advance(pause)
-        assert (send(engine, system=[block(TEXT, ttl)]).read > 0) is hit
+        assert (send(engine, system=[block(TEXT, ttl)]).cache_read_tokens > 0) is hit
 
 
 def test_reading_renews_what_is_not_written_again(engine: Emulator) -> None:
@@ -85,9 +92,9 @@ def test_reading_renews_what_is_not_written_again(engine: Emulator) -> None:
     send(engine, messages=conversation(1, 1))
     for blocks in (2, 3):
         engine.clock.advance(200)
-        assert send(engine, messages=conversation(blocks, blocks)).read > 0
+        assert send(engine, messages=conversation(blocks, blocks)).cache_read_tokens > 0
     engine.clock.advance(200)
-    assert send(engine, messages=conversation(1, 1)).read > 0
+    assert send(engine, messages=conversation(1, 1)).cache_read_tokens > 0
 
 
 @pytest.mark.parametrize(
@@ -105,13 +112,18 @@ def test_reading_renews_what_is_not_written_again(engine: Emulator) -> None:
 def test_minimum_by_model(engine: Emulator, model: str, least: int) -> None:
     words = "word " * least
     short, enough = words[: 5 * (least - 6)], words
-    assert send(engine, model=model, system=[block(short, "5m")]).write == 0
-    assert send(engine, model=model, system=[block(enough, "5m")]).write >= least
+    assert send(engine, model=model, system=[block(short, "5m")]).cache_write_tokens == 0
+    assert send(engine, model=model, system=[block(enough, "5m")]).cache_write_tokens >= least
 
 
 def test_minimum_has_a_history() -> None:
     early = Emulator(Clock(1_770_000_000.0))  # 2026-02-02
-    assert send(early, model="claude-opus-4-8", system=[block("word " * 2000, "5m")]).write == 0
+    assert (
+        send(
+            early, model="claude-opus-4-8", system=[block("word " * 2000, "5m")]
+        ).cache_write_tokens
+        == 0
+    )
 
 
 def conversation(blocks: int, *marks: int) -> list[JSON]:
@@ -126,8 +138,8 @@ def test_lookback_counts_the_breakpoint_as_the_first_of_twenty(
     engine: Emulator, mark: int, hit: bool
 ) -> None:
     send(engine, messages=conversation(15, 15))
-    assert (send(engine, messages=conversation(mark, mark)).read > 0) is hit
-    assert send(engine, messages=conversation(mark + 1, 15, mark + 1)).read > 0, (
+    assert (send(engine, messages=conversation(mark, mark)).cache_read_tokens > 0) is hit
+    assert send(engine, messages=conversation(mark + 1, 15, mark + 1)).cache_read_tokens > 0, (
         "a second breakpoint finds it"
     )
 
@@ -178,8 +190,8 @@ CITED = {
 )
 def test_invalidation_cascades(engine: Emulator, change: JSON, levels: int) -> None:
     send(engine, **FULL)
-    offsets = [0, *(write.at for write in engine.ledger[-1].plan.writes)]
-    assert send(engine, **(FULL | change)).read == offsets[levels]
+    offsets = [0, *(write.offset for write in engine.records[-1].plan.writes)]
+    assert send(engine, **(FULL | change)).cache_read_tokens == offsets[levels]
 
 
 def thought(text: str) -> list[JSON]:
@@ -202,12 +214,12 @@ def test_thinking_before_the_user_s_next_words(engine: Emulator, model: str, kep
         messages=[*history, {"role": "user", "content": "now what?"}],
         cache_control=AUTO,
     )
-    assert after.read == (before.input if kept else 0)
+    assert after.cache_read_tokens == (before.input_tokens if kept else 0)
 
 
 def test_keys_are_isolated(engine: Emulator) -> None:
     send(engine, system=[block(TEXT, "5m")])
-    assert send(engine, key="b", system=[block(TEXT, "5m")]).read == 0
+    assert send(engine, key="b", system=[block(TEXT, "5m")]).cache_read_tokens == 0
 
 
 @pytest.mark.parametrize(
@@ -244,9 +256,14 @@ def test_every_call_adds_up(calls: list[tuple[int, set[int]]]) -> None:
     for length, marks in calls:
         blocks = [block(f"{at} {TEXT}", "5m" if at in marks else None) for at in range(length)]
         outcome = send(engine, messages=[{"role": "user", "content": blocks}])
-        assert outcome.uncached + outcome.read + outcome.write == outcome.input
-        assert min(outcome.uncached, outcome.read, outcome.write) >= 0
-        assert outcome.reusable >= outcome.read
+        assert (
+            outcome.uncached_tokens + outcome.cache_read_tokens + outcome.cache_write_tokens
+            == outcome.input_tokens
+        )
+        assert (
+            min(outcome.uncached_tokens, outcome.cache_read_tokens, outcome.cache_write_tokens) >= 0
+        )
+        assert outcome.reusable_tokens >= outcome.cache_read_tokens
 
 
 @pytest.mark.parametrize(
@@ -284,7 +301,7 @@ class Weather(BaseModel):
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with running(Emulator()) as base:
+    with running_server(Emulator()) as base:
         yield base
 
 

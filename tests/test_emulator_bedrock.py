@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 from anthropic.lib.bedrock import AnthropicBedrock
-
-from promptcache.emulator.engine import Clock, Emulator
-from promptcache.emulator.server import running
+from promptcache_emulator.engine import Clock, Emulator
+from promptcache_emulator.server import running_server
 
 # Neither has type stubs, and nothing here needs any.
 boto3: Any = import_module("boto3")
@@ -45,7 +44,7 @@ def engine() -> Emulator:
 
 @pytest.fixture
 def url(engine: Emulator) -> Iterator[str]:
-    with running(engine) as base:
+    with running_server(engine) as base:
         yield base
 
 
@@ -77,8 +76,11 @@ def test_converse_counts_the_cache_beside_the_input(
     first, second = client.converse(**ask)["usage"], client.converse(**ask)["usage"]
     assert first["cacheDetails"] == [{"ttl": "1h", "inputTokens": first["cacheWriteInputTokens"]}]
     assert first["cacheWriteInputTokens"] == second["cacheReadInputTokens"] > 1024
-    assert first["inputTokens"] + first["cacheWriteInputTokens"] == engine.ledger[0].outcome.input
-    assert engine.ledger[0].tenant == "AK"
+    assert (
+        first["inputTokens"] + first["cacheWriteInputTokens"]
+        == engine.records[0].result.input_tokens
+    )
+    assert engine.records[0].cache_scope == "AK"
     assert usage_of(client.converse_stream(**ask)["stream"]) == second
 
 

@@ -9,10 +9,9 @@ import pytest
 from google import genai
 from google.genai import errors
 from google.oauth2.credentials import Credentials
+from promptcache_emulator.engine import Clock, Emulator
+from promptcache_emulator.server import running_server
 from pydantic import BaseModel
-
-from promptcache.emulator.engine import Clock, Emulator
-from promptcache.emulator.server import running
 
 NOW = 1_795_132_800.0  # 2026-11-20
 TEXT = " ".join(f"Rule {number}: answer in {number % 7} words." for number in range(900))
@@ -26,7 +25,7 @@ def engine() -> Emulator:
 
 @pytest.fixture
 def url(engine: Emulator) -> Iterator[str]:
-    with running(engine) as base:
+    with running_server(engine) as base:
         yield base
 
 
@@ -46,8 +45,8 @@ def ask(client: Any, question: str = "hi", model: str = FLASH, **config: Any) ->
 def test_implicit_caching_reports_no_zero(client: Any, engine: Emulator) -> None:
     assert ask(client).usage_metadata.cached_content_token_count is None
     again = ask(client, "and again").usage_metadata
-    assert again.cached_content_token_count == engine.ledger[-1].outcome.read > 2048
-    assert again.prompt_token_count == engine.ledger[-1].outcome.input
+    assert again.cached_content_token_count == engine.records[-1].result.cache_read_tokens > 2048
+    assert again.prompt_token_count == engine.records[-1].result.input_tokens
     *_, last = client.models.generate_content_stream(
         model=FLASH, contents="hi", config={"system_instruction": TEXT}
     )

@@ -13,10 +13,9 @@ import httpx2
 import openai
 import pytest
 from openai import AzureOpenAI, OpenAI
+from promptcache_emulator.engine import Clock, Emulator
+from promptcache_emulator.server import running_server
 from pydantic import BaseModel
-
-from promptcache.emulator.engine import Clock, Emulator
-from promptcache.emulator.server import running
 
 TEXT = " ".join(f"Rule {number}: answer in {number % 7} words." for number in range(400))
 CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "system", "content": TEXT}]}
@@ -35,7 +34,7 @@ def engine() -> Emulator:
 
 @pytest.fixture(scope="module")
 def url(engine: Emulator) -> Iterator[str]:
-    with running(engine) as base:
+    with running_server(engine) as base:
         yield base
 
 
@@ -139,7 +138,7 @@ def test_azure_deployments_and_keys(client: Any, engine: Emulator, url: str) -> 
         said = azure.chat.completions.create(**CHAT | {"model": "our-gpt-5.6"})
         assert azure.responses.create(**RESPONSE).usage
     assert said.model == "gpt-5.6"
-    assert engine.ledger[0].tenant == "z"
+    assert engine.records[0].cache_scope == "z"
 
 
 @pytest.mark.parametrize(
@@ -184,11 +183,11 @@ def test_streams_break_fail_and_report_errors(client: Any) -> None:
 
 def test_cold_race_writes_twice_and_slow_streams_are_slow(url: str, engine: Emulator) -> None:
     engine.reset()
-    with running(engine, latency=0.2) as slow, ThreadPoolExecutor(2) as pool:
+    with running_server(engine, latency=0.2) as slow, ThreadPoolExecutor(2) as pool:
         body = RESPONSE | {"stream": True}
         sent = [pool.submit(httpx2.post, slow + "/v1/responses", json=body) for _ in range(2)]
     assert [answer.result().status_code for answer in sent] == [200, 200]
-    assert [record.outcome.read for record in engine.ledger] == [0, 0]
+    assert [record.result.cache_read_tokens for record in engine.records] == [0, 0]
     begun = time.monotonic()
     httpx2.post(
         url + "/v1/chat/completions", json=CHAT | {"stream": True}, headers=fault("slow=0.01")
@@ -230,7 +229,7 @@ def test_control_paths(client: Any, engine: Emulator, url: str) -> None:
         client.with_options(max_retries=0).responses.create(**RESPONSE)
     seen = httpx2.get(f"{url}/_emulator/requests").json()
     assert seen["paths"] == {"POST /v1/chat/completions": 1, "POST /v1/responses": 1}
-    assert seen["totals"]["input"] == engine.ledger[0].outcome.input
+    assert seen["totals"]["input"] == engine.records[0].result.input_tokens
     assert control("rules", rules="minimum=9").status_code == 200
     assert engine.overrides == {"minimum": 9}
     assert control("rules", rules="").status_code == 200
@@ -240,7 +239,7 @@ def test_control_paths(client: Any, engine: Emulator, url: str) -> None:
     ]
     assert control("evict").status_code == 200
     control("reset")
-    assert not engine.ledger
+    assert not engine.records
 
 
 def test_refusals_have_the_vendor_s_shape(client: Any, url: str) -> None:

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 from opentelemetry.trace import StatusCode
+from promptcache_emulator.engine import Emulator
 
-from promptcache.emulator.engine import Emulator
 from tests.calls import done, each, opened, optioned
 from tests.conftest import Telemetry
 from tests.kits import KITS, PLATFORMS, Kit
@@ -142,7 +142,7 @@ async def test_a_stream_ends_once(
     assert ("gen_ai.response.time_to_first_chunk" in telemetry.attributes) is complete
     assert telemetry.metric("promptcache.calls") == 1
     assert not stream.response.__dict__.keys() & {"iter_bytes", "aiter_bytes"}
-    assert type(stream.response.stream).__name__ != "Watched"
+    assert type(stream.response.stream).__name__ != "ObservedByteStream"
 
 
 @pytest.mark.parametrize("read", [0, 1], ids=["never read", "begun"])
@@ -303,5 +303,5 @@ async def test_twenty_at_once(
     assert len(telemetry.spans) == 20
     assert len({span.context.trace_id for span in telemetry.spans if span.context}) == 20
     assert telemetry.metric("promptcache.input.tokens") == sum(
-        record.outcome.input for record in emulator.ledger
+        record.result.input_tokens for record in emulator.records
     )

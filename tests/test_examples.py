@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-
-from promptcache.emulator.engine import Emulator
+from promptcache_emulator.engine import Emulator
 
 ROOT: Final = Path(__file__).parent.parent
 PROGRAMS: Final[Mapping[str, Mapping[str, str]]] = {
@@ -57,6 +56,8 @@ def test_a_program_is_seen_without_a_change(
         rows = table.execute(
             "SELECT input_tokens, read_tokens FROM llm_calls ORDER BY rowid"
         ).fetchall()
-    truth = [(record.outcome.input, record.outcome.read) for record in emulator.ledger]
+    truth = [
+        (record.result.input_tokens, record.result.cache_read_tokens) for record in emulator.records
+    ]
     assert rows == truth
     assert sum(read for _, read in rows) > 2000

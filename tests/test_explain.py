@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
-
-from promptcache.attributes import (
+from promptcache.cli.commands import app
+from promptcache.cli.exit_codes import ExitCode
+from promptcache.diagnosis.miss_reasons import format_advice
+from promptcache.semconv import (
+    GEN_AI_REQUEST_MODEL,
     MISS_HINT,
     MISS_INDEX,
     MISS_OFFSET,
@@ -21,31 +23,29 @@ from promptcache.attributes import (
     PREFIX_CHAIN,
     PREFIX_CHAIN_START,
     PREFIX_FAMILY,
+    PREFIX_SYSTEM_HASH,
+    PREFIX_TOOLS_HASH,
     READ_TOKENS,
-    REQUEST_MODEL,
-    SYSTEM_HASH,
-    TOOLS_HASH,
     WASTED_USD,
 )
-from promptcache.causes import advice
-from promptcache.commands import app
-from promptcache.exits import Exit
-from promptcache_exporters.explain import Explanation, of_trace, worst
-from promptcache_exporters.figures import By, collect
-from promptcache_exporters.html import as_html
+from promptcache_exporters.explain.query import CallComparison, explain_trace, explain_worst_misses
+from promptcache_exporters.report.html import render_html
+from promptcache_exporters.report.query import GroupBy, collect_report
+from typer.testing import CliRunner, Result
+
 from tests.rows import START, record, rows
 
 WHOLE: dict[str, Any] = {
     PREFIX_FAMILY: "p1:f",
-    TOOLS_HASH: "p1:t",
-    SYSTEM_HASH: "p1:s",
+    PREFIX_TOOLS_HASH: "p1:t",
+    PREFIX_SYSTEM_HASH: "p1:s",
     PREFIX_BLOCKS: 4,
     PREFIX_CHAIN: ("k1:a", "k1:b", "k1:c"),
     PREFIX_CHAIN_START: 1,
 }
 BROKEN: dict[str, Any] = {
     **WHOLE,
-    SYSTEM_HASH: "p1:other",
+    PREFIX_SYSTEM_HASH: "p1:other",
     PREFIX_CHAIN: ("k1:a", "k1:b", "k1:x"),
     OUTCOME: "miss",
     READ_TOKENS: 0,
@@ -70,7 +70,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["explain", *map(str, arguments)])
 
 
-def only(found: list[Explanation]) -> Explanation:
+def only(found: list[CallComparison]) -> CallComparison:
     (one,) = found
     return one
 
@@ -81,33 +81,37 @@ def trace(path: Path, number: int) -> str:
 
 def test_a_call_stands_beside_the_previous_one_of_its_family(path: Path) -> None:
     record(path, WHOLE, {**WHOLE, PREFIX_FAMILY: "p1:another"}, BROKEN, WHOLE)
-    it = only(of_trace(path, trace(path, 2)))
-    assert it.relative
-    assert it.relative["time"] == START
-    assert it.equal == {
+    it = only(explain_trace(path, trace(path, 2)))
+    assert it.related_call
+    assert it.related_call["time"] == START
+    assert it.unchanged_parts == {
         "model": True,
         "tools": True,
         "system": False,
         "parameters": None,
         "breakpoints": None,
     }
-    assert it.equal_blocks == 3
-    assert it.advice == advice("volatile_token", "system", 0)
+    assert it.shared_blocks == 3
+    assert it.advice == format_advice("volatile_token", "system", 0)
 
 
 def test_a_break_that_repeats_is_counted_and_summed(path: Path) -> None:
     elsewhere = {**BROKEN, MISS_INDEX: 1, WASTED_USD: 5.0}
     record(path, WHOLE, BROKEN, elsewhere, BROKEN, BROKEN)
     record(path, BROKEN, service="another")
-    it = only(of_trace(path, trace(path, 3)))
-    assert (it.repeated, it.calls) == (3, 5)
-    assert it.wasted_usd == pytest.approx(0.06)
+    it = only(explain_trace(path, trace(path, 3)))
+    assert (it.repeated_breaks, it.family_calls) == (3, 5)
+    assert it.repeated_wasted_usd == pytest.approx(0.06)
 
 
 def test_the_blocks_of_one_output_agree_on_how_often(path: Path) -> None:
     record(path, WHOLE, BROKEN, BROKEN, BROKEN)
-    assert {(it.repeated, it.calls) for it in worst(path, 3)} == {(3, 4)}
-    assert {(it.repeated, it.calls) for it in worst(path, 3, START + 120)} == {(2, 2)}
+    assert {(it.repeated_breaks, it.family_calls) for it in explain_worst_misses(path, 3)} == {
+        (3, 4)
+    }
+    assert {
+        (it.repeated_breaks, it.family_calls) for it in explain_worst_misses(path, 3, START + 120)
+    } == {(2, 2)}
 
 
 def test_an_export_is_refused_in_words(path: Path) -> None:
@@ -125,24 +129,27 @@ def test_an_export_is_refused_in_words(path: Path) -> None:
 
 def test_the_first_of_a_family_has_no_relative(path: Path) -> None:
     record(path, {**WHOLE, OUTCOME: "cold"})
-    it = only(of_trace(path, trace(path, 0)))
-    assert (it.relative, it.equal_blocks, it.advice) == (None, None, "")
-    assert set(it.equal.values()) == {None}
+    it = only(explain_trace(path, trace(path, 0)))
+    assert (it.related_call, it.shared_blocks, it.advice) == (None, None, "")
+    assert set(it.unchanged_parts.values()) == {None}
     assert "no earlier call of its family" in run(trace(path, 0)).stdout
 
 
 def test_the_worst_are_those_that_wasted_most(path: Path) -> None:
     wastes = [0.01, 0.3, None, 0.2]
     record(path, WHOLE, *({**BROKEN, WASTED_USD: waste} for waste in wastes))
-    assert [it.call["wasted_usd"] for it in worst(path, 2)] == [0.3, 0.2]
-    assert [it.call["wasted_usd"] for it in worst(path, 9)] == [0.3, 0.2, 0.01, None]
-    assert [it.call["wasted_usd"] for it in worst(path, 9, START + 180)] == [0.2, None]
+    assert [it.call["wasted_usd"] for it in explain_worst_misses(path, 2)] == [0.3, 0.2]
+    assert [it.call["wasted_usd"] for it in explain_worst_misses(path, 9)] == [0.3, 0.2, 0.01, None]
+    assert [it.call["wasted_usd"] for it in explain_worst_misses(path, 9, START + 180)] == [
+        0.2,
+        None,
+    ]
 
 
 def test_the_page_tells_the_whole_story(path: Path) -> None:
     record(path, WHOLE, BROKEN, BROKEN)
     result = run(trace(path, 2).upper())
-    assert result.exit_code == Exit.OK
+    assert result.exit_code == ExitCode.OK
     text = " ".join(result.stdout.split())
     for words in (
         "system p1:other p1:other same",
@@ -151,7 +158,7 @@ def test_the_page_tells_the_whole_story(path: Path) -> None:
         "volatile_token in system[0] at about byte 1,234, looks like timestamp",
         "800 tokens missed, $0.0200 wasted",
         "2 of 3 calls of this family broke there, $0.0400 wasted in all",
-        advice("volatile_token", "system", 0),
+        format_advice("volatile_token", "system", 0),
     ):
         assert words in text
     assert max(map(len, result.stdout.splitlines())) <= 80
@@ -183,7 +190,7 @@ def test_names_cannot_steer_the_terminal(path: Path) -> None:
         WHOLE,
         {
             **BROKEN,
-            REQUEST_MODEL: "[red]\x1b[31m\nx",
+            GEN_AI_REQUEST_MODEL: "[red]\x1b[31m\nx",
             MISS_HINT: "\x07",
             MISS_REASON: "{where}\x1b",
         },
@@ -196,23 +203,23 @@ def test_names_cannot_steer_the_terminal(path: Path) -> None:
 def test_where_the_table_is(path: Path) -> None:
     other = path.with_name("other.db")
     record(other, WHOLE, BROKEN)
-    assert run("--worst", 1, other).exit_code == Exit.OK
-    assert run(trace(other, 1), other).exit_code == Exit.OK
-    assert run("--worst", 1).exit_code == Exit.NO_FILE
+    assert run("--worst", 1, other).exit_code == ExitCode.OK
+    assert run(trace(other, 1), other).exit_code == ExitCode.OK
+    assert run("--worst", 1).exit_code == ExitCode.NO_FILE
 
 
 @pytest.mark.parametrize(
     ("arguments", "code"),
     [
-        (["0" * 32], Exit.NO_CALLS),
-        (["--worst", "1"], Exit.NO_CALLS),
-        (["--worst", "0"], Exit.USAGE),
-        (["nonsense"], Exit.USAGE),
-        ([], Exit.USAGE),
-        (["0" * 32, "x.db", "--worst", "1"], Exit.USAGE),
+        (["0" * 32], ExitCode.NO_CALLS),
+        (["--worst", "1"], ExitCode.NO_CALLS),
+        (["--worst", "0"], ExitCode.USAGE),
+        (["nonsense"], ExitCode.USAGE),
+        ([], ExitCode.USAGE),
+        (["0" * 32, "x.db", "--worst", "1"], ExitCode.USAGE),
     ],
 )
-def test_exit_codes(path: Path, arguments: list[str], code: Exit) -> None:
+def test_exit_codes(path: Path, arguments: list[str], code: ExitCode) -> None:
     record(path, WHOLE)
     assert run(*arguments).exit_code == code
 
@@ -220,7 +227,7 @@ def test_exit_codes(path: Path, arguments: list[str], code: Exit) -> None:
 def test_the_report_by_reason_gives_advice(path: Path) -> None:
     record(path, WHOLE, BROKEN, {**BROKEN, MISS_REASON: "of_a_later_version"})
     result = CliRunner().invoke(app, ["report", "--by", "reason"])
-    assert f"volatile_token: {advice('volatile_token')}" in " ".join(result.stdout.split())
+    assert f"volatile_token: {format_advice('volatile_token')}" in " ".join(result.stdout.split())
     assert "of_a_later_version:" not in result.stdout
-    assert advice("volatile_token") in as_html(collect(path, By.REASON))
-    assert advice("volatile_token") not in as_html(collect(path, By.OUTCOME))
+    assert format_advice("volatile_token") in render_html(collect_report(path, GroupBy.REASON))
+    assert format_advice("volatile_token") not in render_html(collect_report(path, GroupBy.OUTCOME))

@@ -20,10 +20,12 @@ from typing import Any, Final
 import openai
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from promptcache.common import safely as safety
+from promptcache_emulator.engine import Emulator
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 
-from promptcache import PromptCacheInstrumentor, attributes, safety
-from promptcache.emulator.engine import Emulator
-from promptcache_exporters.sqlite import SQLiteSpanExporter
+from promptcache import PromptCacheInstrumentor
+from promptcache import semconv as attributes
 from tests.calls import CHAT, Notes
 from tests.conftest import Telemetry
 from tests.faults import AREAS, OURS, Stack, broken, clock, forget, functions, noted
@@ -61,7 +63,7 @@ class Process:
 
     def renew(self) -> None:
         """Nothing is remembered: what runs once runs again."""
-        safety._said.clear()  # pyright: ignore[reportPrivateUsage]  # what was said in an earlier step
+        safety._logged_failures.clear()  # pyright: ignore[reportPrivateUsage]  # what was said in an earlier step
         self._exporter.shutdown()
         self.telemetry.exporter.clear()
         forget()
@@ -246,7 +248,7 @@ def test_a_kind_of_failure_is_said_once_and_takes_nothing_with_it(
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise LookupError
 
-    monkeypatch.setattr("promptcache.meters.Meters.record", fail)
+    monkeypatch.setattr("promptcache.meters.MetricsRecorder.record_call", fail)
     chat(emulator_url)
     chat(emulator_url)
     assert len(warnings(caplog)) == 1

@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import openai
 import pytest
+from promptcache.patching.byte_stream import invocation_of
+from promptcache_emulator.engine import Emulator
 
-from promptcache.emulator.engine import Emulator
-from promptcache.patch.response import recorded
 from tests.calls import RESPONSES, done, each
 from tests.conftest import Telemetry
 
@@ -56,7 +56,7 @@ async def test_a_background_response_counts_when_it_is_fetched(
         "the call that asked for it is known"
     )
     assert telemetry.metric("promptcache.input.tokens") == sum(
-        record.outcome.input for record in emulator.ledger
+        record.result.input_tokens for record in emulator.records
     )
 
 
@@ -80,8 +80,8 @@ async def test_a_stream_that_is_resumed_counts_once(
     dropped, resumed = [span.attributes or {} for span in telemetry.spans]
     assert dropped["promptcache.stream.completed"] is False
     assert resumed["promptcache.stream.completed"] is True
-    assert resumed["promptcache.input_tokens"] == emulator.ledger[-1].outcome.input
-    assert telemetry.metric("promptcache.input.tokens") == emulator.ledger[-1].outcome.input
+    assert resumed["promptcache.input_tokens"] == emulator.records[-1].result.input_tokens
+    assert telemetry.metric("promptcache.input.tokens") == emulator.records[-1].result.input_tokens
 
 
 async def test_a_stream_that_ends_after_it_was_fetched_counts_once(
@@ -93,7 +93,7 @@ async def test_a_stream_that_ends_after_it_was_fetched_counts_once(
     await finished(client, begun.response.id)
     async for _ in items:
         pass
-    assert telemetry.metric("promptcache.input.tokens") == emulator.ledger[-1].outcome.input
+    assert telemetry.metric("promptcache.input.tokens") == emulator.records[-1].result.input_tokens
     assert telemetry.metric("promptcache.calls") == 2
 
 
@@ -101,10 +101,10 @@ async def test_streams_left_halfway_are_no_rivals(client: Any, telemetry: Teleme
     memory: Any = None
     for _ in range(3):
         stream = await done(client.responses.create(**RESPONSES, stream=True))
-        memory = recorded(stream.response).observer.diagnosis.memory  # type: ignore[union-attr]  # it is open
-        assert len(memory.pending) == 1
+        memory = invocation_of(stream.response).handler.diagnosis.memory  # type: ignore[union-attr]  # it is open
+        assert len(memory.running_calls) == 1
         await done(stream.close())
-    assert not memory.pending
+    assert not memory.running_calls
 
 
 async def test_an_unknown_response_is_no_call(client: Any, telemetry: Telemetry) -> None:

@@ -15,13 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
+from promptcache.common import safely as safety
+from promptcache.providers.wire_format import WireFormat, as_str
+from promptcache.telemetry.handler import TelemetryHandler
+from promptcache.telemetry.metrics import MetricsRecorder
 
-from promptcache import Settings, safety
-from promptcache.meters import Meters
+from promptcache import Settings
 from promptcache.model import OUTCOMES, Request
-from promptcache.observer import Observer
-from promptcache.providers import anthropic, openai
-from promptcache.providers.wire import Wire, text
+from promptcache.providers.anthropic import wire as anthropic
+from promptcache.providers.openai import wire as openai
 from tests.conftest import Telemetry
 from tests.fuzz.calls import ROADS, Road
 from tests.fuzz.odd import Loud, Odd, Text
@@ -49,10 +51,10 @@ class Process:
     def __init__(self) -> None:
         self.telemetry = Telemetry()
         settings = Settings(hash_key="k", hashes="all", provider_diagnostics=True)
-        self.observer = Observer(
+        self.observer = TelemetryHandler(
             settings,
             self.telemetry.tracers.get_tracer("t"),
-            Meters(self.telemetry.meters.get_meter("t")),
+            MetricsRecorder(self.telemetry.meters.get_meter("t")),
             clock=self._tick,
         )
         self.said, self.calls, self._now = Said(), 0, 1_780_000_000.0
@@ -64,7 +66,7 @@ class Process:
 
     def call(self, road: Road, rng: Random) -> Sequence[ReadableSpan]:
         """One odd call; its span, none where the body shows nothing that is known."""
-        safety._said.clear()  # pyright: ignore[reportPrivateUsage]  # else a second failure of a kind would be silent
+        safety._logged_failures.clear()  # pyright: ignore[reportPrivateUsage]  # else a second failure of a kind would be silent
         given, answered, stream = (
             Odd(rng, plain=road.plain),
             Odd(rng, plain=True),
@@ -147,7 +149,7 @@ def test_nothing_odd_is_noticed(road: Road, process: Process) -> None:
 
 CYCLE: Final[dict[str, Any]] = {"type": "tool_result"}
 CYCLE["content"] = [CYCLE]
-ONCE: Final[Mapping[str, tuple[Wire, dict[str, Any]]]] = {
+ONCE: Final[Mapping[str, tuple[WireFormat, dict[str, Any]]]] = {
     "a role that is a list": (openai.CHAT, {"messages": [{"role": ["system"], "content": "hi"}]}),
     "a type that nobody may compare": (
         openai.CHAT,
@@ -170,22 +172,22 @@ ONCE: Final[Mapping[str, tuple[Wire, dict[str, Any]]]] = {
 def test_what_once_raised(name: str) -> None:
     wire, body = ONCE[name]
     assert (
-        wire.prompt(Request(wire.name, "p", "chat", "m", None, None, False, body, b"", 0.0))
+        wire.parse_prompt(Request(wire.name, "p", "chat", "m", None, None, False, body, b"", 0.0))
         is not None
     )
 
 
 def test_texts_can_be_exported() -> None:
-    assert (text("a\udfff\u00e9"), text("\ud800"), text(""), text(7)) == (
+    assert (as_str("a\udfff\u00e9"), as_str("\ud800"), as_str(""), as_str(7)) == (
         "a?\u00e9",
         "?",
         None,
         None,
     )
-    assert type(text(Text("sub"))) is str
+    assert type(as_str(Text("sub"))) is str
 
 
 def test_an_amount_beyond_all_bounds_is_none() -> None:
-    facts = openai.CHAT.read({"usage": {"cost_in_usd_ticks": 10**400, "prompt_tokens": 7}})
+    facts = openai.CHAT.parse_event({"usage": {"cost_in_usd_ticks": 10**400, "prompt_tokens": 7}})
     assert facts is not None
-    assert facts.billed is None
+    assert facts.billed_usd is None

@@ -11,11 +11,21 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from promptcache.providers.google.cached_contents import (
+    cached_content_in_path,
+    cached_content_operation,
+    parse_cached_content,
+)
+from promptcache.providers.google.wire import (
+    GENERATE_CONTENT,
+    INTERACTIONS,
+    SERVICE_TIER_HEADER,
+    cached_content_in_body,
+    model_in_path,
+)
+from promptcache.providers.wire_format import WireFormat, merge_facts
 
-from promptcache.model import Facts, NamedCache, Request, Usage
-from promptcache.providers.gemini import CONTENT, INTERACTION, SERVICE_TIER, model, named_cache_of
-from promptcache.providers.gemini_caches import cache_name, cache_operation, named_cache
-from promptcache.providers.wire import Wire, merge
+from promptcache.model import CachedContentInfo, Request, ResponseFacts, Usage
 
 FIXTURES: Final = Path(__file__).parent / "fixtures/gemini"
 
@@ -24,20 +34,25 @@ def fixture(name: str) -> Any:
     return json.loads((FIXTURES / f"{name}.json").read_text())
 
 
-def facts(wire: Wire, *events: Any) -> Facts:
+def facts(wire: WireFormat, *events: Any) -> ResponseFacts:
     return reduce(
-        merge, [found for event in events if (found := wire.read(event)) is not None], Facts()
+        merge_facts,
+        [found for event in events if (found := wire.parse_event(event)) is not None],
+        ResponseFacts(),
     )
 
 
-def usage(wire: Wire, *events: Any) -> Usage:
-    found = wire.usage(facts(wire, *events))
+def usage(wire: WireFormat, *events: Any) -> Usage:
+    found = wire.parse_usage(facts(wire, *events))
     assert found is not None
-    assert found.uncached + (found.read or 0) + (found.write or 0) == found.input
+    assert (
+        found.uncached_tokens + (found.cache_read_tokens or 0) + (found.cache_write_tokens or 0)
+        == found.input_tokens
+    )
     return found
 
 
-def asked(wire: Wire, body: Mapping[str, Any]) -> Request:
+def asked(wire: WireFormat, body: Mapping[str, Any]) -> Request:
     return Request(
         wire.name,
         "gcp.gemini",
@@ -56,57 +71,81 @@ def asked(wire: Wire, body: Mapping[str, Any]) -> Request:
 
 
 def test_every_count_of_a_response_has_its_class() -> None:
-    found = usage(CONTENT, fixture("generate_content"))
-    assert (found.input, found.read, found.write, found.uncached) == (5240, 4096, None, 1144)
-    assert (found.output, found.reasoning) == (172, 130)
+    found = usage(GENERATE_CONTENT, fixture("generate_content"))
+    assert (
+        found.input_tokens,
+        found.cache_read_tokens,
+        found.cache_write_tokens,
+        found.uncached_tokens,
+    ) == (5240, 4096, None, 1144)
+    assert (found.output_tokens, found.reasoning_tokens) == (172, 130)
     # Pages of documents are billed as images; what was read of a modality is no part of its fresh tokens.
-    assert found.modalities == {
+    assert found.modality_tokens == {
         "audio.input": 200,
         "audio.read": 500,
         "image.input": 252,
         "image.read": 258,
     }
-    assert not found.issues
+    assert not found.inconsistencies
 
 
 def test_a_stream_counts_cumulatively() -> None:
     events = fixture("stream")
-    found = facts(CONTENT, *events)
-    assert (found.model, found.id, found.finish, found.tier) == (
+    found = facts(GENERATE_CONTENT, *events)
+    assert (found.model, found.id, found.finish_reasons, found.service_tier) == (
         "gemini-2.5-pro",
         "rb1",
         ("STOP",),
         "ON_DEMAND",
     )
-    assert found.terminal
-    assert not facts(CONTENT, events[0]).terminal
-    assert facts(CONTENT, events[0]).content
-    assert not CONTENT.dull(events[0])
-    whole = usage(CONTENT, *events)
-    assert (whole.input, whole.read, whole.output, whole.reasoning) == (2210, 2048, 109, 100)
+    assert found.is_terminal
+    assert not facts(GENERATE_CONTENT, events[0]).is_terminal
+    assert facts(GENERATE_CONTENT, events[0]).has_content
+    assert not GENERATE_CONTENT.can_skip(events[0])
+    whole = usage(GENERATE_CONTENT, *events)
+    assert (
+        whole.input_tokens,
+        whole.cache_read_tokens,
+        whole.output_tokens,
+        whole.reasoning_tokens,
+    ) == (2210, 2048, 109, 100)
 
 
 def test_protobuf_leaves_out_a_zero() -> None:
-    found = usage(CONTENT, fixture("blocked"))
-    assert (found.input, found.read, found.output, found.reasoning) == (310, 0, 0, 0)
-    assert facts(CONTENT, fixture("blocked")).finish == ("PROHIBITED_CONTENT",)
+    found = usage(GENERATE_CONTENT, fixture("blocked"))
+    assert (
+        found.input_tokens,
+        found.cache_read_tokens,
+        found.output_tokens,
+        found.reasoning_tokens,
+    ) == (310, 0, 0, 0)
+    assert facts(GENERATE_CONTENT, fixture("blocked")).finish_reasons == ("PROHIBITED_CONTENT",)
 
 
 def test_an_interaction_reports_its_zeros() -> None:
-    found = usage(INTERACTION, fixture("interaction"))
-    assert (found.input, found.read, found.output, found.reasoning) == (3015, 2048, 36, 16)
-    assert found.modalities == {"audio.input": 200, "audio.read": 500}
-    unreported = usage(
-        INTERACTION, {"id": "v1", "status": "completed", "usage": {"total_input_tokens": 9}}
-    )
-    assert (unreported.read, unreported.output, unreported.reasoning) == (None, None, None)
-
-
-@pytest.mark.parametrize("wire", [CONTENT, INTERACTION])
-def test_no_usage_is_no_usage(wire: Wire) -> None:
-    assert wire.usage(facts(wire, {})) is None
+    found = usage(INTERACTIONS, fixture("interaction"))
     assert (
-        wire.usage(
+        found.input_tokens,
+        found.cache_read_tokens,
+        found.output_tokens,
+        found.reasoning_tokens,
+    ) == (3015, 2048, 36, 16)
+    assert found.modality_tokens == {"audio.input": 200, "audio.read": 500}
+    unreported = usage(
+        INTERACTIONS, {"id": "v1", "status": "completed", "usage": {"total_input_tokens": 9}}
+    )
+    assert (
+        unreported.cache_read_tokens,
+        unreported.output_tokens,
+        unreported.reasoning_tokens,
+    ) == (None, None, None)
+
+
+@pytest.mark.parametrize("wire", [GENERATE_CONTENT, INTERACTIONS])
+def test_no_usage_is_no_usage(wire: WireFormat) -> None:
+    assert wire.parse_usage(facts(wire, {})) is None
+    assert (
+        wire.parse_usage(
             facts(wire, {"usageMetadata": {"totalTokenCount": 3}, "usage": {"total_tokens": 3}})
         )
         is None
@@ -114,8 +153,14 @@ def test_no_usage_is_no_usage(wire: Wire) -> None:
 
 
 def test_the_tier_that_served_is_the_one_that_the_header_names() -> None:
-    assert facts(CONTENT, {**fixture("blocked"), SERVICE_TIER: "flex"}).tier == "flex"
-    assert facts(INTERACTION, {"id": "v1", SERVICE_TIER: "priority"}).tier == "priority"
+    assert (
+        facts(GENERATE_CONTENT, {**fixture("blocked"), SERVICE_TIER_HEADER: "flex"}).service_tier
+        == "flex"
+    )
+    assert (
+        facts(INTERACTIONS, {"id": "v1", SERVICE_TIER_HEADER: "priority"}).service_tier
+        == "priority"
+    )
 
 
 def test_events_of_an_interaction() -> None:
@@ -125,19 +170,23 @@ def test_events_of_an_interaction() -> None:
         "interaction": {**whole, "status": "in_progress", "usage": None},
     }
     delta = {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "On"}}
-    found = facts(INTERACTION, created, delta)
-    assert (found.id, found.terminal, found.content, found.finish) == (
+    found = facts(INTERACTIONS, created, delta)
+    assert (found.id, found.is_terminal, found.has_content, found.finish_reasons) == (
         "v1_a7684a886776",
         False,
         True,
         (),
     )
-    assert INTERACTION.dull(delta)
-    assert not INTERACTION.dull(created)
+    assert INTERACTIONS.can_skip(delta)
+    assert not INTERACTIONS.can_skip(created)
     found = facts(
-        INTERACTION, created, delta, {"event_type": "interaction.completed", "interaction": whole}
+        INTERACTIONS, created, delta, {"event_type": "interaction.completed", "interaction": whole}
     )
-    assert (found.terminal, found.finish, found.tier) == (True, ("completed",), "standard")
+    assert (found.is_terminal, found.finish_reasons, found.service_tier) == (
+        True,
+        ("completed",),
+        "standard",
+    )
 
 
 @pytest.mark.parametrize(
@@ -153,7 +202,7 @@ def test_events_of_an_interaction() -> None:
     ],
 )
 def test_a_failure_is_named_by_its_code_alone(event: Any, failed: str | None) -> None:
-    assert facts(INTERACTION, event).failed == failed
+    assert facts(INTERACTIONS, event).error_code == failed
 
 
 COUNT = st.one_of(
@@ -180,13 +229,25 @@ METADATA = st.fixed_dictionaries(
 
 @given(st.lists(METADATA, max_size=3))
 def test_whatever_is_reported_the_classes_are_disjoint(reported: list[Any]) -> None:
-    found = CONTENT.usage(facts(CONTENT, *({"usageMetadata": one} for one in reported)))
+    found = GENERATE_CONTENT.parse_usage(
+        facts(GENERATE_CONTENT, *({"usageMetadata": one} for one in reported))
+    )
     if found is not None:
         assert (
-            min(found.uncached, found.read or 0, found.output or 0, *found.modalities.values()) >= 0
+            min(
+                found.uncached_tokens,
+                found.cache_read_tokens or 0,
+                found.output_tokens or 0,
+                *found.modality_tokens.values(),
+            )
+            >= 0
         )
-        assert found.uncached + (found.read or 0) == found.input
-        assert found.reasoning is None or found.output is None or found.reasoning <= found.output
+        assert found.uncached_tokens + (found.cache_read_tokens or 0) == found.input_tokens
+        assert (
+            found.reasoning_tokens is None
+            or found.output_tokens is None
+            or found.reasoning_tokens <= found.output_tokens
+        )
 
 
 # Requests
@@ -211,7 +272,7 @@ def test_the_order_is_system_tools_contents() -> None:
         "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
         "generationConfig": {"mediaResolution": "LOW", "temperature": 1},
     }
-    prompt = CONTENT.prompt(asked(CONTENT, body))
+    prompt = GENERATE_CONTENT.parse_prompt(asked(GENERATE_CONTENT, body))
     assert prompt is not None
     assert [(block.section, block.index, block.kind) for block in prompt.blocks] == [
         ("system", 0, "text"),
@@ -224,12 +285,12 @@ def test_the_order_is_system_tools_contents() -> None:
     ]
     assert prompt.blocks[4].data == {"role": "user", "parts": {"text": "What is this?"}}
     assert prompt.blocks[5].data == {"inlineData": {"mimeType": "image/png", "data": "eA=="}}
-    assert {(param.name, param.level) for param in prompt.params} == {
+    assert {(param.name, param.invalidation_level) for param in prompt.params} == {
         ("generationConfig.mediaResolution", "messages"),
         ("toolConfig", "none"),
     }
-    assert prompt.complete
-    assert prompt.mode == "automatic"
+    assert prompt.is_complete
+    assert prompt.caching_mode == "automatic"
 
 
 @pytest.mark.parametrize(
@@ -242,22 +303,28 @@ def test_the_order_is_system_tools_contents() -> None:
     ],
 )
 def test_an_image_is_told_from_other_data(part: Any, kind: str) -> None:
-    prompt = CONTENT.prompt(asked(CONTENT, {"contents": [{"parts": [part]}]}))
+    prompt = GENERATE_CONTENT.parse_prompt(
+        asked(GENERATE_CONTENT, {"contents": [{"parts": [part]}]})
+    )
     assert prompt is not None
     assert [block.kind for block in prompt.blocks] == [kind]
 
 
 def test_a_named_cache_is_state_that_the_server_holds() -> None:
     body = {"contents": [{"parts": [{"text": "Hi."}]}], "cachedContent": "cachedContents/a"}
-    prompt = CONTENT.prompt(asked(CONTENT, body))
+    prompt = GENERATE_CONTENT.parse_prompt(asked(GENERATE_CONTENT, body))
     assert prompt is not None
-    assert (prompt.complete, prompt.state, len(prompt.blocks)) == (False, "cachedContents/a", 1)
-    assert named_cache_of(body) == "cachedContents/a"
+    assert (prompt.is_complete, prompt.server_state_id, len(prompt.blocks)) == (
+        False,
+        "cachedContents/a",
+        1,
+    )
+    assert cached_content_in_body(body) == "cachedContents/a"
 
 
-@pytest.mark.parametrize("wire", [CONTENT, INTERACTION])
-def test_nothing_asked_is_no_prompt(wire: Wire) -> None:
-    assert wire.prompt(asked(wire, {})) is None
+@pytest.mark.parametrize("wire", [GENERATE_CONTENT, INTERACTIONS])
+def test_nothing_asked_is_no_prompt(wire: WireFormat) -> None:
+    assert wire.parse_prompt(asked(wire, {})) is None
 
 
 @pytest.mark.parametrize(
@@ -277,15 +344,15 @@ def test_the_input_of_an_interaction(given: Any, kinds: list[str]) -> None:
         "previous_interaction_id": "v1_a",
         "generation_config": {"temperature": 1},
     }
-    prompt = INTERACTION.prompt(asked(INTERACTION, body))
+    prompt = INTERACTIONS.parse_prompt(asked(INTERACTIONS, body))
     assert prompt is not None
     assert [block.kind for block in prompt.blocks] == ["text", "google_search", *kinds]
-    assert (prompt.complete, prompt.state) == (False, "v1_a")
+    assert (prompt.is_complete, prompt.server_state_id) == (False, "v1_a")
     assert [param.name for param in prompt.params] == ["generation_config"]
 
 
 def test_an_interaction_may_only_go_on() -> None:
-    prompt = INTERACTION.prompt(asked(INTERACTION, {"previous_interaction_id": "v1_a"}))
+    prompt = INTERACTIONS.parse_prompt(asked(INTERACTIONS, {"previous_interaction_id": "v1_a"}))
     assert prompt is not None
     assert not prompt.blocks
 
@@ -303,7 +370,7 @@ def test_an_interaction_may_only_go_on() -> None:
     ],
 )
 def test_the_model_of_a_path(path: str, named: str | None) -> None:
-    assert model(path) == named
+    assert model_in_path(path) == named
 
 
 # Named caches
@@ -322,7 +389,7 @@ def test_the_model_of_a_path(path: str, named: str | None) -> None:
     ],
 )
 def test_what_is_done_to_caches(method: str, path: str, operation: str | None) -> None:
-    assert cache_operation(method, path) == operation
+    assert cached_content_operation(method, path) == operation
 
 
 @pytest.mark.parametrize(
@@ -334,24 +401,24 @@ def test_what_is_done_to_caches(method: str, path: str, operation: str | None) -
     ],
 )
 def test_the_name_of_a_cache(path: str, name: str | None) -> None:
-    assert cache_name(path) == name
+    assert cached_content_in_path(path) == name
 
 
 def test_a_cache_as_it_is_described() -> None:
-    found = named_cache(fixture("cache"))
-    assert (found.name, found.model, found.tokens) == (
+    found = parse_cached_content(fixture("cache"))
+    assert (found.name, found.model, found.token_count) == (
         "cachedContents/f2bd292389a2",
         "gemini-2.5-flash",
         100_000,
     )
-    assert found.created is not None
-    assert found.expires is not None
-    assert found.expires - found.created == 3600
-    assert found.expire_time == "2026-11-20T11:00:00.123456789Z"
+    assert found.created_at is not None
+    assert found.expires_at is not None
+    assert found.expires_at - found.created_at == 3600
+    assert found.expire_time_text == "2026-11-20T11:00:00.123456789Z"
 
 
 @pytest.mark.parametrize(
     "resource", [{}, {"createTime": "yesterday", "expireTime": 3, "usageMetadata": []}]
 )
 def test_a_cache_that_says_nothing(resource: Any) -> None:
-    assert named_cache(resource) == NamedCache()
+    assert parse_cached_content(resource) == CachedContentInfo()

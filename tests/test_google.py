@@ -15,9 +15,9 @@ from google.genai.types import HttpOptions
 from google.oauth2.credentials import Credentials
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
+from promptcache_emulator.engine import Emulator
 
 from promptcache import PromptCacheInstrumentor
-from promptcache.emulator.engine import Emulator
 from tests.calls import done, each
 from tests.calls_google import CALL, CLIENTS, GEMINI, function_calling, options
 from tests.conftest import Telemetry
@@ -73,9 +73,9 @@ async def test_every_hop_of_function_calling_is_a_call(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     await function_calling(client)
-    assert len(telemetry.spans) == len(emulator.ledger) == 2
+    assert len(telemetry.spans) == len(emulator.records) == 2
     assert [said(span)["promptcache.input_tokens"] for span in telemetry.spans] == [
-        record.outcome.input for record in emulator.ledger
+        record.result.input_tokens for record in emulator.records
     ]
 
 

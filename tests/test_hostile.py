@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from typer.testing import CliRunner
-
-from promptcache.attributes import (
-    AGENT_NAME,
-    CODE_FILE,
-    CODE_FUNCTION,
+from promptcache.cli.commands import app
+from promptcache.cli.exit_codes import ExitCode
+from promptcache.providers.wire_format import as_list, as_mapping, as_str, merge_facts
+from promptcache.semconv import (
+    CODE_FILE_PATH,
+    CODE_FUNCTION_NAME,
     COST_AMOUNT,
     COST_UNKNOWN,
+    GEN_AI_AGENT_NAME,
+    GEN_AI_PROVIDER_NAME,
+    GEN_AI_REQUEST_MODEL,
+    GEN_AI_RESPONSE_MODEL,
     INPUT_TOKENS,
     MISS_HINT,
     MISS_REASON,
@@ -25,21 +29,17 @@ from promptcache.attributes import (
     OUTCOME,
     PREFIX_FAMILY,
     PREFIX_HASH,
-    PROVIDER,
     READ_TOKENS,
-    REQUEST_MODEL,
-    RESPONSE_MODEL,
 )
-from promptcache.commands import app
-from promptcache.emulator.engine import Emulator
-from promptcache.emulator.server import running
-from promptcache.emulator.wire import Answer, Incoming
-from promptcache.exits import Exit
-from promptcache.model import CHOICES, Facts
-from promptcache.providers.wire import items, mapping, merge, text
-from promptcache_exporters.figures import By, collect
-from promptcache_exporters.html import as_html
-from promptcache_exporters.table import LONGEST
+from promptcache_emulator.engine import Emulator
+from promptcache_emulator.server import running_server
+from promptcache_emulator.wire import ProviderRequest, ProviderResponse
+from promptcache_exporters.database.columns import MAX_TEXT_LENGTH
+from promptcache_exporters.report.html import render_html
+from promptcache_exporters.report.query import GroupBy, collect_report
+from typer.testing import CliRunner
+
+from promptcache.model import MAX_CHOICES, ResponseFacts
 from tests.calls import Shape
 from tests.conftest import Telemetry
 from tests.kits import KITS, Kit
@@ -90,7 +90,7 @@ CASES: Final = [
 class Boastful(Emulator):
     """An emulator with far too much in every name that it tells."""
 
-    def handle(self, *args: Any, **kwargs: Any) -> tuple[Answer, Incoming]:
+    def handle(self, *args: Any, **kwargs: Any) -> tuple[ProviderResponse, ProviderRequest]:
         answer, incoming = super().handle(*args, **kwargs)
         answer.body, answer.events = inflated(answer.body), inflated(answer.events)
         return answer, incoming
@@ -98,15 +98,15 @@ class Boastful(Emulator):
 
 def inflated(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
-        return {key: inflated(inner, key) for key, inner in mapping(value).items()}  # pyright: ignore[reportUnknownArgumentType]  # JSON
+        return {key: inflated(inner, key) for key, inner in as_mapping(value).items()}  # pyright: ignore[reportUnknownArgumentType]  # JSON
     if isinstance(value, list):
-        return [inflated(inner, name) for inner in items(value)]  # pyright: ignore[reportUnknownArgumentType]  # JSON
+        return [inflated(inner, name) for inner in as_list(value)]  # pyright: ignore[reportUnknownArgumentType]  # JSON
     return f"{value}-{'x' * 2**18}" if name in NAMED and isinstance(value, str) else value
 
 
 @pytest.fixture(scope="module")
 def boastful() -> Iterator[str]:
-    with running(Boastful()) as url:
+    with running_server(Boastful()) as url:
         yield url
 
 
@@ -114,7 +114,7 @@ def words(value: Any) -> Iterator[str]:
     """Every text in a piece of JSON, keys too."""
     if isinstance(value, str):
         yield value
-    for inner in (*mapping(value), *mapping(value).values(), *items(value)):
+    for inner in (*as_mapping(value), *as_mapping(value).values(), *as_list(value)):
         yield from words(inner)
 
 
@@ -139,17 +139,17 @@ async def test_a_megabyte_is_no_name(
         }
     metrics: Any = telemetry.reader.get_metrics_data()
     said = [*words(told), *words(json.loads(metrics.to_json()))]
-    assert max(map(len, said)) <= LONGEST
+    assert max(map(len, said)) <= MAX_TEXT_LENGTH
 
 
 def test_a_long_name_is_dropped_and_not_cut() -> None:
-    assert text("x" * LONGEST) == "x" * LONGEST
-    assert text("x" * (LONGEST + 1)) is None
+    assert as_str("x" * MAX_TEXT_LENGTH) == "x" * MAX_TEXT_LENGTH
+    assert as_str("x" * (MAX_TEXT_LENGTH + 1)) is None
 
 
 def test_reasons_of_an_end_do_not_pile_up() -> None:
-    many = Facts(finish=("stop",) * CHOICES)
-    assert merge(merge(many, many), many).finish == many.finish
+    many = ResponseFacts(finish_reasons=("stop",) * MAX_CHOICES)
+    assert merge_facts(merge_facts(many, many), many).finish_reasons == many.finish_reasons
 
 
 INJECTIONS: Final = {
@@ -162,18 +162,18 @@ INJECTIONS: Final = {
     "a megabyte": "m" * 2**20,
 }
 EVERYWHERE: Final = (
-    AGENT_NAME,
-    CODE_FILE,
-    CODE_FUNCTION,
+    GEN_AI_AGENT_NAME,
+    CODE_FILE_PATH,
+    CODE_FUNCTION_NAME,
     COST_UNKNOWN,
     MISS_HINT,
     MISS_REASON,
     MISS_SECTION,
     PREFIX_FAMILY,
     PREFIX_HASH,
-    PROVIDER,
-    REQUEST_MODEL,
-    RESPONSE_MODEL,
+    GEN_AI_PROVIDER_NAME,
+    GEN_AI_REQUEST_MODEL,
+    GEN_AI_RESPONSE_MODEL,
 )
 STEERS: Final = {
     chr(number) for number in (*range(32), *range(127, 160), 0x2028, 0x202E, 0x2066, 0xFEFF)
@@ -214,13 +214,13 @@ def filled(path: Path, name: str) -> Path:
 
 def output(*arguments: object) -> str:
     result = CliRunner().invoke(app, [*map(str, arguments)])
-    assert result.exit_code == Exit.OK, result.output
+    assert result.exit_code == ExitCode.OK, result.output
     return result.output
 
 
 def test_no_name_steers_a_terminal(tmp_path: Path, name: str) -> None:
     path = filled(tmp_path / "calls.db", name)
-    said = [output("report", path, "--by", by) for by in By] + [
+    said = [output("report", path, "--by", by) for by in GroupBy] + [
         output("explain", "--worst", 4, path)
     ]
     for text_shown in said:
@@ -231,8 +231,8 @@ def test_no_name_steers_a_terminal(tmp_path: Path, name: str) -> None:
 
 def test_no_name_becomes_html(tmp_path: Path, name: str) -> None:
     hostile, plain = filled(tmp_path / "hostile.db", name), filled(tmp_path / "plain.db", "p")
-    for by in By:
-        page, like = (as_html(collect(path, by)) for path in (hostile, plain))
+    for by in GroupBy:
+        page, like = (render_html(collect_report(path, by)) for path in (hostile, plain))
         assert Tags(page).found == Tags(like).found
         assert not STEERS & set(page)
 
@@ -241,7 +241,7 @@ def test_names_are_data_in_sql_and_json(tmp_path: Path, name: str) -> None:
     path = filled(tmp_path / "calls.db", name)
     before = rows(path)
     kept = before[0]["request_model"]
-    for by in By:
+    for by in GroupBy:
         assert (
             sum(
                 group["calls"]
@@ -249,9 +249,11 @@ def test_names_are_data_in_sql_and_json(tmp_path: Path, name: str) -> None:
             )
             == 4
         )
-    (group,) = json.loads(output("report", path, "--json", "--by", By.MODEL))["groups"]
+    (group,) = json.loads(output("report", path, "--json", "--by", GroupBy.MODEL))["groups"]
     assert (
-        group["key"] == kept == name[:LONGEST].encode(errors="replace").decode().replace("\0", "?")
+        group["key"]
+        == kept
+        == name[:MAX_TEXT_LENGTH].encode(errors="replace").decode().replace("\0", "?")
     )
     found = json.loads(output("explain", "--worst", 4, "--json", path))["calls"]
     assert [it["call"]["request_model"] for it in found] == [kept] * 4

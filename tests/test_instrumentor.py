@@ -16,8 +16,8 @@ import pytest
 from openai import _base_client as base  # pyright: ignore[reportPrivateUsage]  # the choke point itself
 
 from promptcache import PromptCacheInstrumentor, Settings, settings
-from promptcache.patch.around import Around, Ended, Flow
-from promptcache.patch.drive import Patches, Target
+from promptcache.patch.around import Flow, FlowRunner, StepResult
+from promptcache.patch.drive import Hook, ModulePatcher
 from promptcache.safety import safely
 from tests.calls import CHAT, RESPONSES
 from tests.conftest import Telemetry
@@ -136,11 +136,11 @@ def test_an_sdk_that_moved_is_said_once_and_left_alone(caplog: pytest.LogCapture
     def flow(*_: Any) -> Flow:
         yield None
 
-    patches, observer = Patches(), SimpleNamespace()
+    patches, observer = ModulePatcher(), SimpleNamespace()
     patches.module = SimpleNamespace(Client=Client)
     targets = (
-        Target("Client", "request", ("options",), around=flow),
-        Target("Gone", "request", (), around=flow),
+        Hook("Client", "request", ("options",), around_call=flow),
+        Hook("Gone", "request", (), around_call=flow),
     )
     patches.install(targets, observer)  # type: ignore[arg-type]  # no observer is needed
     assert Client().request(3) == 3
@@ -177,7 +177,7 @@ def test_what_must_pass_passes(passing: type[BaseException]) -> None:
 
 @pytest.mark.parametrize("where", ["before", "after", "nowhere"])
 def test_a_flow_that_breaks_leaves_the_call_alone(where: str) -> None:
-    seen: list[Ended] = []
+    seen: list[StepResult] = []
 
     def flow() -> Flow:
         if where == "before":
@@ -186,7 +186,7 @@ def test_a_flow_that_breaks_leaves_the_call_alone(where: str) -> None:
         if where == "after":
             raise LookupError
 
-    with Around(flow) as turn:
+    with FlowRunner(flow) as turn:
         turn.result = 7
     assert turn.result == 7
     assert [ended.result for ended in seen] == ([] if where == "before" else [7])

@@ -16,12 +16,12 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from promptcache import Settings
 from promptcache.emulator.engine import Emulator
-from promptcache.meters import Meters
-from promptcache.observer import Observer
+from promptcache.meters import MetricsRecorder
+from promptcache.observer import TelemetryHandler
 from promptcache.patch import litellm
-from promptcache.patch.drive import Patches
-from promptcache.patch.sent import credential
-from promptcache.spans import describes_llm_call
+from promptcache.patch.drive import ModulePatcher
+from promptcache.patch.sent import cache_scope_key
+from promptcache.spans import is_llm_span
 from tests.calls import SYSTEM
 from tests.conftest import Telemetry
 
@@ -200,17 +200,17 @@ class LiteLLM:
 
     @property
     def truth(self) -> list[int]:
-        return [record.outcome.read for record in self.emulator.ledger]
+        return [record.result.cache_read_tokens for record in self.emulator.records]
 
 
 @pytest.fixture
 async def lite(emulator_url: str, emulator: Emulator, bare: Telemetry) -> AsyncIterator[LiteLLM]:
-    patches = Patches()
+    patches = ModulePatcher()
     patches.module = SimpleNamespace(HTTPHandler=HTTPHandler, AsyncHTTPHandler=AsyncHTTPHandler)
-    meters = Meters(bare.meters.get_meter("promptcache"))
+    meters = MetricsRecorder(bare.meters.get_meter("promptcache"))
     patches.install(
-        litellm.TARGETS[MODULE],
-        Observer(Settings(), bare.tracers.get_tracer("promptcache"), meters),
+        litellm.HOOKS[MODULE],
+        TelemetryHandler(Settings(), bare.tracers.get_tracer("promptcache"), meters),
     )
     made = LiteLLM(emulator_url, emulator)
     yield made
@@ -277,7 +277,9 @@ def test_a_stream_ends_with_its_last_event_where_nobody_asks_for_more_bytes(
     )
     lines = response.iter_lines()
     assert any(last in line for line in lines)  # stops there
-    assert bare.attributes["promptcache.input_tokens"] == lite.emulator.ledger[0].outcome.input
+    assert (
+        bare.attributes["promptcache.input_tokens"] == lite.emulator.records[0].result.input_tokens
+    )
     response.close()
     assert len(bare.spans) == 1
 
@@ -289,7 +291,9 @@ def test_a_stream_is_read_as_it_comes(lite: LiteLLM, bare: Telemetry) -> None:
     )
     next(response.iter_bytes())
     response.close()
-    assert bare.attributes["promptcache.input_tokens"] == lite.emulator.ledger[0].outcome.input
+    assert (
+        bare.attributes["promptcache.input_tokens"] == lite.emulator.records[0].result.input_tokens
+    )
 
 
 @pytest.mark.parametrize(
@@ -315,7 +319,7 @@ def test_what_else_passes_is_not_even_parsed(
     lite: LiteLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[bytes] = []
-    monkeypatch.setattr(litellm, "parsed", read.append)
+    monkeypatch.setattr(litellm, "parse_json_object", read.append)
     with suppress(httpx.HTTPStatusError):
         lite.sync.post(f"{lite.url}/v1/embeddings", data="{}")
     assert not read
@@ -356,7 +360,7 @@ def test_a_response_fetched_later_counts_once(lite: LiteLLM, bare: Telemetry) ->
     name = lite.sync.post(f"{lite.url}/v1/responses", json=body).json()["id"]
     for _ in range(3):
         lite.sync.get(f"{lite.url}/v1/responses/{name}")
-    assert bare.metric("promptcache.input.tokens") == lite.emulator.ledger[0].outcome.input
+    assert bare.metric("promptcache.input.tokens") == lite.emulator.records[0].result.input_tokens
 
 
 @pytest.mark.parametrize(
@@ -408,11 +412,11 @@ def test_a_signature_is_no_tenant() -> None:
     signed = (
         "AWS4-HMAC-SHA256 Credential=AKIA1/20261121/us-east-1/bedrock/aws4_request, Signature={}"
     )
-    one, other = (credential({"authorization": signed.format(name)}) for name in ("a", "b"))
+    one, other = (cache_scope_key({"authorization": signed.format(name)}) for name in ("a", "b"))
     assert one == other == "AKIA1"
-    assert credential({"authorization": "Bearer t"}) == "Bearer t"
-    assert credential({"x-api-key": "k"}) == "k"
-    assert credential({}) == ""
+    assert cache_scope_key({"authorization": "Bearer t"}) == "Bearer t"
+    assert cache_scope_key({"x-api-key": "k"}) == "k"
+    assert cache_scope_key({}) == ""
 
 
 def test_the_kind_that_openinference_keeps_to_itself() -> None:
@@ -422,7 +426,7 @@ def test_the_kind_that_openinference_keeps_to_itself() -> None:
         span: Any = SimpleNamespace(
             attributes={}, _self_important_attributes={"openinference.span.kind": kind}
         )
-        return describes_llm_call(span)
+        return is_llm_span(span)
 
     assert describes("LLM")
     assert not describes("CHAIN")

@@ -36,7 +36,7 @@ async def test_a_call_is_seen_once_and_untouched(
         await shape.use(client)
         without = await shape.use(client)
         telemetry = instrumented()
-        before = len(emulator.ledger)
+        before = len(emulator.records)
         assert await shape.use(client) == without
     # Another LLM span is the SDK's own: over before the usage could be known, and the parent of ours.
     llm = [
@@ -46,7 +46,7 @@ async def test_a_call_is_seen_once_and_untouched(
     ]
     known = [end for span in telemetry.calls for end in (span.context, span.parent)]
     assert all(span.context in known for span in llm)
-    truths = [record.outcome for record in list(emulator.ledger)[before:]]
+    truths = [record.result for record in list(emulator.records)[before:]]
     assert len(telemetry.calls) == telemetry.metric("promptcache.calls") == len(truths)
     for span, truth in zip(telemetry.calls, truths, strict=True):
         attributes: Any = span.attributes
@@ -60,9 +60,13 @@ async def test_a_call_is_seen_once_and_untouched(
             assert ("promptcache.input_tokens" in attributes) is shape.reported
             assert "promptcache.read_tokens" not in attributes
             continue
-        assert attributes["promptcache.input_tokens"] == truth.input
-        assert attributes["promptcache.read_tokens"] == truth.read
+        assert attributes["promptcache.input_tokens"] == truth.input_tokens
+        assert attributes["promptcache.read_tokens"] == truth.cache_read_tokens
         # The later turns of a thread send a suffix; the emulator holds no threads and reads nothing there.
-        assert (attributes["promptcache.outcome"] in {"hit", "partial"}) is (truth.read > 0)
+        assert (attributes["promptcache.outcome"] in {"hit", "partial"}) is (
+            truth.cache_read_tokens > 0
+        )
     if shape.reported and shape.cached:
-        assert telemetry.metric("promptcache.read.tokens") == sum(truth.read for truth in truths)
+        assert telemetry.metric("promptcache.read.tokens") == sum(
+            truth.cache_read_tokens for truth in truths
+        )

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptcache.generations import Generations
-from promptcache.grain import Grain
-from promptcache.memory import Memory, Node, Scope, Trace
+from promptcache.generations import GenerationalCache
+from promptcache.grain import BlockFingerprint
+from promptcache.memory import CacheParams, Memory, Node, PastCall
 
-SCOPE = Scope("m", ())
+SCOPE = CacheParams("m", ())
 
 
 @given(st.integers(2, 40), st.lists(st.integers(0, 60), max_size=200))
 def test_generations_hold_the_last_used_half_and_never_more_than_all(
     capacity: int, keys: list[int]
 ) -> None:
-    held: Generations[int, int] = Generations(capacity)
+    held: GenerationalCache[int, int] = GenerationalCache(capacity)
     for key in keys:
         if held.get(key) is None:
             held[key] = key + 1
@@ -32,14 +32,14 @@ def test_generations_hold_the_last_used_half_and_never_more_than_all(
 
 
 def test_generations_overwrite_and_clear() -> None:
-    held: Generations[str, int] = Generations(4)
+    held: GenerationalCache[str, int] = GenerationalCache(4)
     for key in "aab":
         held[key] = ord(key)
     held["c"] = 1
-    assert not held.young("a")
+    assert not held.is_recent("a")
     held["a"] = 2
-    assert held.young("a")
-    assert (held.get("a"), len(held), held.turns) == (2, 3, 1)
+    assert held.is_recent("a")
+    assert (held.get("a"), len(held), held.rotations) == (2, 3, 1)
     held.clear()
     assert len(held) == 0
 
@@ -50,11 +50,11 @@ class Caller:
     def __init__(self, **bounds: int) -> None:
         self.memory = Memory(**bounds)
 
-    def call(self, *links: int, scope: Scope = SCOPE, at: float = 1.0) -> Trace:
-        trace = Trace(0, scope, links[-1], len(links), 1, at, links, at=at)
+    def call(self, *links: int, scope: CacheParams = SCOPE, at: float = 1.0) -> PastCall:
+        trace = PastCall(0, scope, links[-1], len(links), 1, at, links, ended_at=at)
         with self.memory as memory:
-            known = memory.known(links)
-            number = memory.start(trace)
+            known = memory.known_depth(links)
+            number = memory.register_call(trace)
             parents = (0, *links)
             new = [
                 Node(
@@ -66,24 +66,26 @@ class Caller:
                     "text",
                     10,
                     10 * (depth + 1),
-                    Grain(10, 64, b""),
+                    BlockFingerprint(10, 64, b""),
                 )
                 for depth, link in enumerate(links)
                 if depth >= known
             ]
-            memory.pending.pop(number)
-            memory.learn(number, trace, new, ())
-        trace.links = ()
+            memory.running_calls.pop(number)
+            memory.store_call(number, trace, new, ())
+        trace.prefix_digests = ()
         return trace
 
-    def through(self, link: int) -> list[Trace]:
-        return [trace for _, trace in self.memory.through(self.memory.nodes.get(link))]
+    def through(self, link: int) -> list[PastCall]:
+        return [trace for _, trace in self.memory.calls_through(self.memory.nodes.get(link))]
 
 
 def test_the_longest_known_beginning_is_found() -> None:
     caller = Caller()
     caller.call(1, 2, 3)
-    assert [caller.memory.known(links) for links in ((1, 2, 3, 4), (1, 2, 9), (9, 8, 3), ())] == [
+    assert [
+        caller.memory.known_depth(links) for links in ((1, 2, 3, 4), (1, 2, 9), (9, 8, 3), ())
+    ] == [
         3,
         2,
         3,
@@ -102,7 +104,7 @@ def test_a_node_leads_to_the_last_call_that_went_on() -> None:
 
 def test_calls_of_other_scopes_stay_visible_beside_each_other() -> None:
     caller = Caller()
-    scopes = [Scope(str(n), ()) for n in range(6)]
+    scopes = [CacheParams(str(n), ()) for n in range(6)]
     traces = [caller.call(1, 2, scope=scope) for scope in scopes]
     assert caller.through(2) == traces[:1:-1]
     again = caller.call(1, 2, scope=scopes[5])
@@ -110,18 +112,18 @@ def test_calls_of_other_scopes_stay_visible_beside_each_other() -> None:
 
 
 def test_ancestors_outlive_what_stands_on_them() -> None:
-    caller = Caller(nodes=40)
+    caller = Caller(max_nodes=40)
     caller.call(1, 2, 3)
     for turn in range(200):
         caller.call(1, 2, 3, 1000 + turn)
         caller.call(5000 + turn, 6000 + turn)
     last = caller.call(1, 2, 3, 4)
-    assert [node.link for node in caller.memory.path(last)] == [1, 2, 3, 4]
+    assert [node.prefix_digest for node in caller.memory.nodes_of_call(last)] == [1, 2, 3, 4]
     assert len(caller.memory.nodes) <= 40
 
 
 def test_a_forgotten_call_is_not_found() -> None:
-    caller = Caller(calls=4)
+    caller = Caller(max_calls=4)
     caller.call(1, 2)
     for number in range(10, 30):
         caller.call(number)
@@ -130,17 +132,17 @@ def test_a_forgotten_call_is_not_found() -> None:
 
 
 def test_counted_once() -> None:
-    memory = Memory(calls=8)
-    assert memory.first_time(("openai", "r1"))
-    assert not memory.first_time(("openai", "r1"))
-    assert memory.first_time(("openai", "r2"))
+    memory = Memory(max_calls=8)
+    assert memory.is_first_time(("openai", "r1"))
+    assert not memory.is_first_time(("openai", "r1"))
+    assert memory.is_first_time(("openai", "r2"))
 
 
 def test_many_threads_count_each_once() -> None:
     memory, counted = Memory(), list[int]()
 
     def work() -> None:
-        counted.append(sum(memory.first_time(number) for number in range(500)))
+        counted.append(sum(memory.is_first_time(number) for number in range(500)))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -157,19 +159,19 @@ def test_many_threads_count_each_once() -> None:
 def test_a_forked_child_has_a_lock_of_its_own(busy: bool) -> None:
     caller = Caller()
     caller.call(1, 2)
-    caller.memory.start(Trace(0, SCOPE, 3, 1, 0, 1.0, (3,)))
+    caller.memory.register_call(PastCall(0, SCOPE, 3, 1, 0, 1.0, (3,)))
     if busy:
         caller.memory.__enter__()
     child = os.fork()
     if not child:
         with caller.memory as memory:
-            kept = memory.known((1, 2))
-        os._exit(10 + kept if not memory.pending else 1)
+            kept = memory.known_depth((1, 2))
+        os._exit(10 + kept if not memory.running_calls else 1)
     if busy:
         caller.memory.__exit__()
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == (10 if busy else 12)
-    assert caller.memory.known((1, 2)) == 2
+    assert caller.memory.known_depth((1, 2)) == 2
 
 
 @pytest.mark.parametrize(("held", "kept"), [(False, 2), (True, 0)])
@@ -178,14 +180,14 @@ def test_renewing_forgets_only_what_may_be_half_done(held: bool, kept: int) -> N
     caller.call(1, 2)
     if held:
         caller.memory.__enter__()
-    caller.memory.renew()
+    caller.memory.reset_after_fork()
     with caller.memory as memory:
-        assert memory.known((1, 2)) == kept
+        assert memory.known_depth((1, 2)) == kept
 
 
 def test_a_platform_without_fork_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "register_at_fork", raising=False)
-    assert Memory().first_time("x")
+    assert Memory().is_first_time("x")
 
 
 def test_a_memory_that_is_gone_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,8 +198,8 @@ def test_a_memory_that_is_gone_is_left_alone(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(os, "register_at_fork", register)
     memory = Memory()
-    memory.start(Trace(0, SCOPE, 3, 1, 0, 1.0, (3,)))
+    memory.register_call(PastCall(0, SCOPE, 3, 1, 0, 1.0, (3,)))
     hooks[0]()
-    assert memory.pending == {}
+    assert memory.running_calls == {}
     del memory
     hooks[0]()

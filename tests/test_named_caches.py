@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanKind, StatusCode
 
 from promptcache import PromptCacheInstrumentor
-from promptcache.model import NamedCache, Prefix
-from promptcache.storage import Storage
+from promptcache.model import CachedContentInfo, PrefixHashes
+from promptcache.storage import CacheStorage
 from tests.calls import done, each
 from tests.calls_google import ASK, CLIENTS, GEMINI, LONG
 from tests.conftest import Telemetry
@@ -167,14 +167,14 @@ async def test_rent_goes_on_over_a_change_of_instrumentation(
 
 
 def test_nothing_keeps_what_was_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[ref[Storage]] = []
-    start = Storage.__init__
+    made: list[ref[CacheStorage]] = []
+    start = CacheStorage.__init__
 
-    def noted(self: Storage, *args: Any) -> None:
+    def noted(self: CacheStorage, *args: Any) -> None:
         start(self, *args)
         made.append(ref(self))
 
-    monkeypatch.setattr(Storage, "__init__", noted)
+    monkeypatch.setattr(CacheStorage, "__init__", noted)
     telemetry = Telemetry()
     for _ in range(3):
         telemetry.instrument()
@@ -245,15 +245,15 @@ async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
 
 # The arithmetic
 
-PREFIX: Final = Prefix("p1:0", None, None, None, 1, (), True)
+PREFIX: Final = PrefixHashes("p1:0", None, None, None, 1, (), True)
 
 
 def price(model: str, tokens: int, seconds: float, at: float, provider: str) -> float | None:
     return None if model == "unknown" else tokens * seconds
 
 
-def held(name: str, life: float | None, tokens: int = 2, model: str = "m") -> NamedCache:
-    return NamedCache(name, model, tokens, 500.0, None if life is None else 500.0 + life)
+def held(name: str, life: float | None, tokens: int = 2, model: str = "m") -> CachedContentInfo:
+    return CachedContentInfo(name, model, tokens, 500.0, None if life is None else 500.0 + life)
 
 
 @given(life=st.floats(0, 100), steps=st.lists(st.floats(0, 60), max_size=6), delete=st.booleans())
@@ -261,59 +261,68 @@ def test_rent_never_falls_and_ends_where_the_cache_does(
     life: float, steps: list[float], delete: bool
 ) -> None:
     clock = SimpleNamespace(now=1000.0)
-    storage = Storage(price, lambda: clock.now)
-    storage.created("p", held("a/x", life), PREFIX)
+    storage = CacheStorage(price, lambda: clock.now)
+    storage.record_created("p", held("a/x", life), PREFIX)
     last = 0.0
     for step in steps:
         clock.now += step
-        (total,) = (total for total, _ in storage.accrued())
+        (total,) = (total for total, _ in storage.accrued_costs())
         assert last <= total
         assert total == pytest.approx(2 * min(life, clock.now - 1000.0))
         last = total
     if delete:
-        assert storage.deleted("x") == pytest.approx(last)
+        assert storage.record_deleted("x") == pytest.approx(last)
         clock.now += 1000
-        assert [total for total, _ in storage.accrued()] == [pytest.approx(last)]
-        assert storage.prefix("a/x") is PREFIX
+        assert [total for total, _ in storage.accrued_costs()] == [pytest.approx(last)]
+        assert storage.prefix_of("a/x") is PREFIX
 
 
 def test_two_caches_of_one_model_are_one_series() -> None:
     clock = SimpleNamespace(now=0.0)
-    storage = Storage(price, lambda: clock.now)
-    storage.created("p", held("a", 10.0), None)
-    storage.created("p", held("b", 30.0), None)
-    storage.created("p", held("c", 30.0, model="unknown"), None)
+    storage = CacheStorage(price, lambda: clock.now)
+    storage.record_created("p", held("a", 10.0), None)
+    storage.record_created("p", held("b", 30.0), None)
+    storage.record_created("p", held("c", 30.0, model="unknown"), None)
     clock.now = 20.0
-    ((total, series),) = storage.accrued()
+    ((total, series),) = storage.accrued_costs()
     assert total == pytest.approx(2 * 10 + 2 * 20)
     assert series == ("p", "m")
 
 
 @pytest.mark.parametrize(
     "cache",
-    [NamedCache(), NamedCache("a"), NamedCache("a", "m"), NamedCache(None, "m", 3)],
+    [
+        CachedContentInfo(),
+        CachedContentInfo("a"),
+        CachedContentInfo("a", "m"),
+        CachedContentInfo(None, "m", 3),
+    ],
     ids=lambda cache: str(cache),
 )
-def test_what_is_not_described_is_unknown(cache: NamedCache) -> None:
-    storage = Storage(price, lambda: 0.0)
-    storage.created("p", cache, PREFIX)
-    assert (storage.prefix("a"), storage.committed("a"), storage.deleted("a")) == (None, None, None)
-    assert not list(storage.accrued())
+def test_what_is_not_described_is_unknown(cache: CachedContentInfo) -> None:
+    storage = CacheStorage(price, lambda: 0.0)
+    storage.record_created("p", cache, PREFIX)
+    assert (storage.prefix_of("a"), storage.committed_usd("a"), storage.record_deleted("a")) == (
+        None,
+        None,
+        None,
+    )
+    assert not list(storage.accrued_costs())
 
 
 def test_without_an_expiry_nothing_is_committed_but_rent_runs() -> None:
     clock = SimpleNamespace(now=0.0)
-    storage = Storage(price, lambda: clock.now)
-    storage.created("p", NamedCache("a", "m", 2), None)
+    storage = CacheStorage(price, lambda: clock.now)
+    storage.record_created("p", CachedContentInfo("a", "m", 2), None)
     clock.now = 9.0
-    assert storage.committed("a") is None
-    assert storage.deleted("a") == 18.0
+    assert storage.committed_usd("a") is None
+    assert storage.record_deleted("a") == 18.0
 
 
 def test_a_forked_child_pays_for_nothing() -> None:
-    storage = Storage(price, lambda: 9.0)
-    storage.created("p", held("a", 10.0), PREFIX)
-    storage.start_anew()
-    assert not list(storage.accrued())
-    assert storage.prefix("a") is PREFIX
-    assert storage.deleted("a") is not None
+    storage = CacheStorage(price, lambda: 9.0)
+    storage.record_created("p", held("a", 10.0), PREFIX)
+    storage.reset_after_fork()
+    assert not list(storage.accrued_costs())
+    assert storage.prefix_of("a") is PREFIX
+    assert storage.record_deleted("a") is not None

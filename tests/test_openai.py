@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptcache.model import Block, Facts, Param, Prompt, Request, Usage
+from promptcache.model import Block, Param, ParsedPrompt, Request, ResponseFacts, Usage
 from promptcache.providers import wire
-from promptcache.providers.hosts import provider
+from promptcache.providers.hosts import provider_for_host
 from promptcache.providers.openai import CHAT, RESPONSES, ROUTES
 
 WIRES: Final = {"chat": CHAT, "responses": RESPONSES}
@@ -26,8 +26,8 @@ def request(body: Mapping[str, Any]) -> Request:
     return Request("w", "openai", "chat", "m", "h", 443, False, body, b"", 0.0)
 
 
-def prompt(wire_name: str, **body: Any) -> Prompt:
-    made = WIRES[wire_name].prompt(request(body))
+def prompt(wire_name: str, **body: Any) -> ParsedPrompt:
+    made = WIRES[wire_name].parse_prompt(request(body))
     assert made is not None
     return made
 
@@ -35,16 +35,16 @@ def prompt(wire_name: str, **body: Any) -> Prompt:
 @pytest.mark.parametrize("case", REPORTED, ids=lambda case: case["name"])
 def test_reported_usage(case: dict[str, Any]) -> None:
     spoken = WIRES[case["wire"]]
-    facts = spoken.read(case["body"])
+    facts = spoken.parse_event(case["body"])
     assert facts is not None
     expected: dict[str, Any] = {
-        "write_by_ttl": {},
-        "reasoning": None,
+        "cache_write_by_ttl": {},
+        "reasoning_tokens": None,
         **case["usage"],
-        "issues": tuple(case["usage"].get("issues", ())),
+        "inconsistencies": tuple(case["usage"].get("inconsistencies", ())),
     }
-    assert spoken.usage(facts) == Usage(**expected)
-    assert facts.billed == case.get("billed")
+    assert spoken.parse_usage(facts) == Usage(**expected)
+    assert facts.billed_usd == case.get("billed")
     assert facts.id
 
 
@@ -90,17 +90,32 @@ COUNTS: Final = st.fixed_dictionaries(
 
 @given(COUNTS, st.sampled_from([CHAT, RESPONSES]))
 def test_whatever_is_reported_the_classes_are_disjoint(
-    counts: dict[str, Any], spoken: wire.Wire
+    counts: dict[str, Any], spoken: wire.WireFormat
 ) -> None:
-    facts = spoken.read({"usage": counts, "id": "x"})
+    facts = spoken.parse_event({"usage": counts, "id": "x"})
     assert facts is not None
-    usage = spoken.usage(facts)
+    usage = spoken.parse_usage(facts)
     if usage is None:
         return
-    assert usage.uncached + (usage.read or 0) + (usage.write or 0) == usage.input
-    assert min(usage.uncached, usage.read or 0, usage.write or 0, usage.output or 0) >= 0
-    assert sum(usage.write_by_ttl.values()) == (usage.write or 0)
-    assert usage.reasoning is None or usage.output is None or usage.reasoning <= usage.output
+    assert (
+        usage.uncached_tokens + (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+        == usage.input_tokens
+    )
+    assert (
+        min(
+            usage.uncached_tokens,
+            usage.cache_read_tokens or 0,
+            usage.cache_write_tokens or 0,
+            usage.output_tokens or 0,
+        )
+        >= 0
+    )
+    assert sum(usage.cache_write_by_ttl.values()) == (usage.cache_write_tokens or 0)
+    assert (
+        usage.reasoning_tokens is None
+        or usage.output_tokens is None
+        or usage.reasoning_tokens <= usage.output_tokens
+    )
 
 
 @given(
@@ -123,42 +138,52 @@ def test_no_body_and_no_event_is_too_odd(data: Any) -> None:
             {"error": data},
         ]
         for body in bodies:
-            spoken.prompt(request(body))
+            spoken.parse_prompt(request(body))
         for event in events:
-            facts = spoken.read(event)
+            facts = spoken.parse_event(event)
             if facts is not None:
-                spoken.usage(facts)
-            spoken.dull(event)
+                spoken.parse_usage(facts)
+            spoken.can_skip(event)
 
 
 def test_counters_may_stand_beside_the_input() -> None:
-    beside = wire.Counters(
-        input=("i",),
-        read=("r",),
-        write=("w",),
-        output=("o",),
-        reasoning=(),
-        inside=False,
-        write_by_ttl={"1h": ("h",)},
+    beside = wire.UsageCounters(
+        input_tokens=("i",),
+        cache_read_tokens=("r",),
+        cache_write_tokens=("w",),
+        output_tokens=("o",),
+        reasoning_tokens=(),
+        input_includes_cached=False,
+        cache_write_by_ttl={"1h": ("h",)},
         modalities={},
-        ttl="5m",
+        default_ttl="5m",
     )
-    made = wire.usage(Facts(counts={"i": 10, "r": 100, "h": 7}), beside)
+    made = wire.parse_usage(ResponseFacts(usage_counters={"i": 10, "r": 100, "h": 7}), beside)
     assert made == Usage(117, 10, 100, 7, {"1h": 7})
-    made = wire.usage(Facts(counts={"i": 10, "r": 100, "w": 9, "h": 7}), beside)
-    assert made == Usage(119, 10, 100, 9, {"1h": 7, "5m": 2}, issues=("write_split",))
+    made = wire.parse_usage(
+        ResponseFacts(usage_counters={"i": 10, "r": 100, "w": 9, "h": 7}), beside
+    )
+    assert made == Usage(119, 10, 100, 9, {"1h": 7, "5m": 2}, inconsistencies=("write_split",))
 
 
 def test_merging_keeps_what_was_known() -> None:
-    earlier = Facts(model="m", id="a", counts={"x": 1, "y": 1}, finish=("stop",), content=True)
-    later = Facts(id="b", counts={"y": 2}, finish=("length",), terminal=True)
-    assert wire.merge(earlier, later) == Facts(
+    earlier = ResponseFacts(
+        model="m",
+        id="a",
+        usage_counters={"x": 1, "y": 1},
+        finish_reasons=("stop",),
+        has_content=True,
+    )
+    later = ResponseFacts(
+        id="b", usage_counters={"y": 2}, finish_reasons=("length",), is_terminal=True
+    )
+    assert wire.merge_facts(earlier, later) == ResponseFacts(
         model="m",
         id="b",
-        counts={"x": 1, "y": 2},
-        finish=("stop", "length"),
-        content=True,
-        terminal=True,
+        usage_counters={"x": 1, "y": 2},
+        finish_reasons=("stop", "length"),
+        has_content=True,
+        is_terminal=True,
     )
 
 
@@ -203,7 +228,7 @@ def test_a_chat_prompt_reads_tools_then_the_head_then_the_rest() -> None:
         Param("prompt_cache_options.ttl", "30m", "none"),
         Param("reasoning_effort", "high", "tools"),
     )
-    assert (made.mode, made.lifetime, made.prewarm, made.complete) == (
+    assert (made.caching_mode, made.ttl, made.is_prewarm, made.is_complete) == (
         "explicit",
         "30m",
         True,
@@ -217,9 +242,11 @@ def test_a_responses_prompt_knows_what_the_server_holds() -> None:
         Block("system", 0, "text", "be"),
         Block("messages", 0, "text", {"role": "user", "content": "hi"}),
     )
-    assert (made.complete, made.state) == (False, "resp_0")
-    assert prompt("responses", input="hi", conversation={"id": "conv_1"}).state == "conv_1"
-    assert prompt("responses", input="hi", prompt={"variables": {}}).state == "unnamed"
+    assert (made.is_complete, made.server_state_id) == (False, "resp_0")
+    assert (
+        prompt("responses", input="hi", conversation={"id": "conv_1"}).server_state_id == "conv_1"
+    )
+    assert prompt("responses", input="hi", prompt={"variables": {}}).server_state_id == "unnamed"
 
 
 @pytest.mark.parametrize(
@@ -235,14 +262,14 @@ def test_how_caching_is_asked_for(options: Any, mode: str) -> None:
     assert (
         prompt(
             "chat", messages=[{"role": "user", "content": "x"}], prompt_cache_options=options
-        ).mode
+        ).caching_mode
         == mode
     )
 
 
 def test_a_one_shot_iterator_is_never_touched() -> None:
     messages: Any = iter([{"role": "user", "content": "x"}])
-    assert CHAT.prompt(request({"messages": messages})) is None
+    assert CHAT.parse_prompt(request({"messages": messages})) is None
     left: Any = next(messages)
     assert left
 
@@ -258,7 +285,7 @@ def test_a_part_that_is_no_object_is_still_a_part() -> None:
 
 
 def test_an_empty_responses_body_has_no_prompt() -> None:
-    assert RESPONSES.prompt(request({})) is None
+    assert RESPONSES.parse_prompt(request({})) is None
 
 
 DULL: Final[list[Any]] = [
@@ -272,13 +299,13 @@ DULL: Final[list[Any]] = [
 
 @pytest.mark.parametrize(("event", "dull"), DULL)
 def test_dull_chat_chunks(event: dict[str, Any], dull: bool) -> None:
-    assert CHAT.dull(event) is dull
+    assert CHAT.can_skip(event) is dull
 
 
 def test_dull_responses_events() -> None:
-    assert RESPONSES.dull({"type": "response.output_text.delta", "delta": "x"})
-    assert not RESPONSES.dull({"type": "response.completed", "response": {}})
-    assert not RESPONSES.dull({"type": "error"})
+    assert RESPONSES.can_skip({"type": "response.output_text.delta", "delta": "x"})
+    assert not RESPONSES.can_skip({"type": "response.completed", "response": {}})
+    assert not RESPONSES.can_skip({"type": "error"})
 
 
 @pytest.mark.parametrize(
@@ -299,9 +326,9 @@ def test_dull_responses_events() -> None:
     ],
 )
 def test_failures_name_codes_only(event: dict[str, Any], failed: str | None) -> None:
-    facts = RESPONSES.read(event)
+    facts = RESPONSES.parse_event(event)
     assert facts is not None
-    assert facts.failed == failed
+    assert facts.error_code == failed
 
 
 @pytest.mark.parametrize(
@@ -318,9 +345,9 @@ def test_failures_name_codes_only(event: dict[str, Any], failed: str | None) -> 
         ("post", "/embeddings", None),
     ],
 )
-def test_routes(method: str, url: str, found: wire.Wire | None) -> None:
-    row = wire.find(ROUTES, method, url)
-    assert (row and row.wire) is found
+def test_routes(method: str, url: str, found: wire.WireFormat | None) -> None:
+    row = wire.find_route(ROUTES, method, url)
+    assert (row and row.wire_format) is found
 
 
 @pytest.mark.parametrize(
@@ -340,4 +367,4 @@ def test_routes(method: str, url: str, found: wire.Wire | None) -> None:
     ],
 )
 def test_hosts(host: str | None, name: str) -> None:
-    assert provider(host, "openai", {"gateway.corp": "groq"}) == name
+    assert provider_for_host(host, "openai", {"gateway.corp": "groq"}) == name

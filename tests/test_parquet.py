@@ -17,16 +17,16 @@ from typer.testing import CliRunner, Result
 
 from promptcache.attributes import (
     COST_AMOUNT,
-    FINISH_REASONS,
+    GEN_AI_REQUEST_MODEL,
+    GEN_AI_REQUEST_STREAM,
+    GEN_AI_RESPONSE_FINISH_REASONS,
     OUTCOME,
     READ_TOKENS,
-    REQUEST_MODEL,
-    REQUEST_STREAM,
 )
 from promptcache.commands import app
-from promptcache.exits import Exit
+from promptcache.exits import ExitCode
 from promptcache_exporters import parquet, store, table
-from promptcache_exporters.figures import By, collect
+from promptcache_exporters.figures import GroupBy, collect_report
 from tests.rows import record, rows
 
 
@@ -46,11 +46,11 @@ def fill(path: Path) -> None:
         path,
         {},
         {READ_TOKENS: None, OUTCOME: "unreported"},
-        {REQUEST_MODEL: "", FINISH_REASONS: ("a", "b")},
+        {GEN_AI_REQUEST_MODEL: "", GEN_AI_RESPONSE_FINISH_REASONS: ("a", "b")},
     )
     record(
         path,
-        {REQUEST_MODEL: 'null "\\N\u2028', REQUEST_STREAM: False, COST_AMOUNT: None},
+        {GEN_AI_REQUEST_MODEL: 'null "\\N\u2028', GEN_AI_REQUEST_STREAM: False, COST_AMOUNT: None},
         service="it's",
     )
 
@@ -69,29 +69,35 @@ def exported(out: Path) -> list[dict[str, Any]]:
 def delete(path: Path, *ids: int) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
-            f"DELETE FROM {table.NAME} WHERE rowid = ?", [(it,) for it in ids]
+            f"DELETE FROM {table.CALLS_TABLE_NAME} WHERE rowid = ?", [(it,) for it in ids]
         )  # a name of ours
 
 
 def test_an_export_holds_the_same_facts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parquet, "PART", 3)
-    monkeypatch.setattr(parquet, "LIST", 2)
+    monkeypatch.setattr(parquet, "ROWS_PER_PART", 3)
+    monkeypatch.setattr(parquet, "ROWS_PER_JSON_OBJECT", 2)
     fill(path)
-    record(path, *({COST_AMOUNT: amount, FINISH_REASONS: ("]", '"},{')} for amount in AMOUNTS))
+    record(
+        path,
+        *(
+            {COST_AMOUNT: amount, GEN_AI_RESPONSE_FINISH_REASONS: ("]", '"},{')}
+            for amount in AMOUNTS
+        ),
+    )
     delete(path, 6)
     out = path.with_name("it's.parquet")
-    assert run("export", "--out", out).exit_code == Exit.OK
+    assert run("export", "--out", out).exit_code == ExitCode.OK
     assert exported(out) == rows(path)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     assert {file.name for file in path.parent.iterdir()} == {path.name, out.name}
 
 
-@pytest.mark.parametrize("by", By)
-def test_both_give_the_same_report(path: Path, by: By) -> None:
+@pytest.mark.parametrize("by", GroupBy)
+def test_both_give_the_same_report(path: Path, by: GroupBy) -> None:
     fill(path)
     out = path.with_suffix(".parquet")
-    assert parquet.export(path, out) == 4
-    assert collect(out, by) == collect(path, by)
+    assert parquet.export_calls(path, out) == 4
+    assert collect_report(out, by) == collect_report(path, by)
     assert json.loads(run("report", out, "--json", "--by", by).stdout)["totals"]["calls"] == 4
 
 
@@ -99,24 +105,24 @@ def test_an_export_replaces_an_older_one(path: Path) -> None:
     fill(path)
     out = path.with_suffix(".parquet")
     for expected in (4, 8):
-        parquet.export(path, out)
-        assert collect(out).totals.calls == expected
+        parquet.export_calls(path, out)
+        assert collect_report(out).totals.calls == expected
         fill(path)
 
 
 def test_trouble_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = path.with_suffix(".parquet")
-    assert run("export", "--out", out).exit_code == Exit.NO_FILE
-    assert run("report", out).exit_code == Exit.NO_FILE
+    assert run("export", "--out", out).exit_code == ExitCode.NO_FILE
+    assert run("report", out).exit_code == ExitCode.NO_FILE
     fill(path)
-    assert run("export", "--out", "calls.csv").exit_code == Exit.USAGE
-    assert run("export", "--out", "no/such/folder.parquet").exit_code == Exit.USAGE
+    assert run("export", "--out", "calls.csv").exit_code == ExitCode.USAGE
+    assert run("export", "--out", "no/such/folder.parquet").exit_code == ExitCode.USAGE
     out.write_bytes(b"no parquet")
-    assert run("report", out).exit_code == Exit.NOT_A_TABLE
+    assert run("report", out).exit_code == ExitCode.NOT_A_TABLE
     monkeypatch.setattr(parquet, "find_spec", {"duckdb": None}.get)
     result = run("export", "--out", out)
     assert (result.exit_code, 'pip install "promptcache[duckdb]"' in result.stderr) == (
-        Exit.USAGE,
+        ExitCode.USAGE,
         True,
     )
     assert out.read_bytes() == b"no parquet"
@@ -128,10 +134,10 @@ def test_trouble_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_in_memory_at_once_is_bounded(
     path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
 ) -> None:
-    record(path, *({REQUEST_MODEL: f"{number:0400}"} for number in range(40)))
-    monkeypatch.setattr(parquet, "LONGEST", longest)
-    monkeypatch.setattr(parquet, "LIST", 10)
-    objects = list(parquet.objects(path, 1, 40))
+    record(path, *({GEN_AI_REQUEST_MODEL: f"{number:0400}"} for number in range(40)))
+    monkeypatch.setattr(parquet, "MAX_JSON_OBJECT_BYTES", longest)
+    monkeypatch.setattr(parquet, "ROWS_PER_JSON_OBJECT", 10)
+    objects = list(parquet.json_objects(path, 1, 40))
     assert (len(objects) > 4) is (longest < 10_000_000)
     assert max(map(len, objects)) <= longest
     assert [row for it in objects for row in json.loads(it)["id"]] == list(range(1, 41))
@@ -139,10 +145,10 @@ def test_what_is_in_memory_at_once_is_bounded(
 
 
 def test_a_row_beyond_all_bounds_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record(path, {}, {REQUEST_MODEL: "m" * 1000})
-    monkeypatch.setattr(parquet, "LONGEST", 2500)
+    record(path, {}, {GEN_AI_REQUEST_MODEL: "m" * 1000})
+    monkeypatch.setattr(parquet, "MAX_JSON_OBJECT_BYTES", 2500)
     result = run("export", "--out", "calls.parquet")
-    assert (result.exit_code, "row 2 is too long" in result.stderr) == (Exit.NOT_A_TABLE, True)
+    assert (result.exit_code, "row 2 is too long" in result.stderr) == (ExitCode.NOT_A_TABLE, True)
     assert os.listdir() == [path.name]
 
 
@@ -151,31 +157,31 @@ def test_what_no_exporter_writes_is_said(path: Path, value: object) -> None:
     fill(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
-            f"UPDATE {table.NAME} SET cost_amount = ? WHERE rowid = 2", (value,)
+            f"UPDATE {table.CALLS_TABLE_NAME} SET cost_amount = ? WHERE rowid = 2", (value,)
         )  # a name of ours
-    assert run("export", "--out", "calls.parquet").exit_code == Exit.NOT_A_TABLE
+    assert run("export", "--out", "calls.parquet").exit_code == ExitCode.NOT_A_TABLE
     assert os.listdir() == [path.name]
 
 
 def test_of_no_calls_there_is_a_file_too(path: Path) -> None:
-    store.open_to_write(path, 1).close()
+    store.open_for_writing(path, 1).close()
     out = path.with_suffix(".parquet")
-    assert parquet.export(path, out) == 0
+    assert parquet.export_calls(path, out) == 0
     assert exported(out) == []
 
 
 def test_an_interrupted_export_leaves_what_was_there(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, objects, told = list[int](), parquet.objects, list[tuple[int, int]]()
-    monkeypatch.setattr(parquet, "PART", 1)
+    made, objects, told = list[int](), parquet.json_objects, list[tuple[int, int]]()
+    monkeypatch.setattr(parquet, "ROWS_PER_PART", 1)
 
     def counted(path: Path, first: int, last: int) -> Iterator[bytes]:
         made.append(first)
         return objects(path, first, last)
 
-    monkeypatch.setattr(parquet, "objects", counted)
-    record(path, *({REQUEST_MODEL: str(number)} for number in range(30)))
+    monkeypatch.setattr(parquet, "json_objects", counted)
+    record(path, *({GEN_AI_REQUEST_MODEL: str(number)} for number in range(30)))
     out = path.with_suffix(".parquet")
     out.write_bytes(b"an older one")
 
@@ -185,7 +191,7 @@ def test_an_interrupted_export_leaves_what_was_there(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        parquet.export(path, out, interrupted)
+        parquet.export_calls(path, out, interrupted)
     assert told == [(1, 30), (2, 30)]
     assert len(made) < 30
     assert out.read_bytes() == b"an older one"

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptcache.model import Block, Param, Prompt
-from promptcache.plain import plain
-from promptcache.prefix import Chain, Exporter, Hasher
+from promptcache.model import Block, Param, ParsedPrompt
+from promptcache.plain import to_plain_json
+from promptcache.prefix import HashChain, InProcessHasher, PrefixHasher
 
-HASHER = Hasher(b"k" * 16)
+HASHER = InProcessHasher(b"k" * 16)
 scalars = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(max_size=8)
 )
@@ -28,19 +28,21 @@ data = st.recursive(
 )
 
 
-def prompt(*items: Any, section: Any = "messages", params: tuple[Param, ...] = ()) -> Prompt:
-    return Prompt(tuple(Block(section, at, "text", item) for at, item in enumerate(items)), params)
+def prompt(*items: Any, section: Any = "messages", params: tuple[Param, ...] = ()) -> ParsedPrompt:
+    return ParsedPrompt(
+        tuple(Block(section, at, "text", item) for at, item in enumerate(items)), params
+    )
 
 
-def chain(*items: Any) -> Chain:
-    return HASHER.chain(prompt(*items))
+def chain(*items: Any) -> HashChain:
+    return HASHER.hash_prompt(prompt(*items))
 
 
 @given(st.lists(data, max_size=6), data)
 def test_appending_changes_no_earlier_link(items: list[Any], more: Any) -> None:
     before, after = chain(*items), chain(*items, more)
-    assert after.links[:-1] == before.links
-    assert after.own[:-1] == before.own
+    assert after.prefix_digests[:-1] == before.prefix_digests
+    assert after.block_digests[:-1] == before.block_digests
 
 
 @given(st.lists(st.text(), min_size=1, max_size=6), st.data())
@@ -50,9 +52,11 @@ def test_one_changed_block_changes_every_link_from_there_on(
     at = draw.draw(st.integers(0, len(items) - 1))
     other = [*items[:at], items[at] + "x", *items[at + 1 :]]
     here, there = chain(*items), chain(*other)
-    assert here.links[:at] == there.links[:at]
-    assert all(a != b for a, b in zip(here.links[at:], there.links[at:], strict=True))
-    assert here.own[at + 1 :] == there.own[at + 1 :]
+    assert here.prefix_digests[:at] == there.prefix_digests[:at]
+    assert all(
+        a != b for a, b in zip(here.prefix_digests[at:], there.prefix_digests[at:], strict=True)
+    )
+    assert here.block_digests[at + 1 :] == there.block_digests[at + 1 :]
 
 
 @pytest.mark.parametrize(
@@ -68,16 +72,19 @@ def test_one_changed_block_changes_every_link_from_there_on(
     ],
 )
 def test_other_bytes_are_another_block(one: Any, other: Any) -> None:
-    assert chain(one).own != chain(other).own
+    assert chain(one).block_digests != chain(other).block_digests
 
 
 def test_the_section_and_the_root_are_part_of_the_chain_but_not_of_the_block() -> None:
     system, message = (
-        HASHER.chain(prompt("x", section=section)) for section in ("system", "messages")
+        HASHER.hash_prompt(prompt("x", section=section)) for section in ("system", "messages")
     )
-    assert system.own == message.own
-    assert system.links != message.links
-    assert HASHER.chain(prompt("x"), 7).links != HASHER.chain(prompt("x"), 8).links
+    assert system.block_digests == message.block_digests
+    assert system.prefix_digests != message.prefix_digests
+    assert (
+        HASHER.hash_prompt(prompt("x"), 7).prefix_digests
+        != HASHER.hash_prompt(prompt("x"), 8).prefix_digests
+    )
 
 
 def test_marks_are_counted_but_never_hashed() -> None:
@@ -86,17 +93,23 @@ def test_marks_are_counted_but_never_hashed() -> None:
         Block("system", 0, "t", "b", "1h"),
         Block("messages", 0, "t", "c", ""),
     )
-    marked = HASHER.chain(Prompt(blocks))
-    bare = HASHER.chain(Prompt(tuple(Block(b.section, b.index, b.kind, b.data) for b in blocks)))
-    assert marked.links == bare.links
-    assert (marked.marks, bare.marks, marked.static) == ((2, 3), (), 2)
+    marked = HASHER.hash_prompt(ParsedPrompt(blocks))
+    bare = HASHER.hash_prompt(
+        ParsedPrompt(tuple(Block(b.section, b.index, b.kind, b.data) for b in blocks))
+    )
+    assert marked.prefix_digests == bare.prefix_digests
+    assert (marked.breakpoint_depths, bare.breakpoint_depths, marked.static_depth) == (
+        (2, 3),
+        (),
+        2,
+    )
 
 
 def test_the_key_decides_and_is_random_by_default() -> None:
-    one, other = Hasher(), Hasher()
-    assert one.own("x") != other.own("x")
-    assert one.digest("x") != other.digest("x")
-    assert Hasher(b"k").own("x") == Hasher(b"k").own("x")
+    one, other = InProcessHasher(), InProcessHasher()
+    assert one.hash_data("x") != other.hash_data("x")
+    assert one.keyed_digest("x") != other.keyed_digest("x")
+    assert InProcessHasher(b"k").hash_data("x") == InProcessHasher(b"k").hash_data("x")
 
 
 class Word(str, Enum):  # noqa: UP042 - the older way is what applications do
@@ -160,10 +173,10 @@ ODD: list[Any] = [
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: type(odd).__name__)
 def test_odd_data_is_hashed_steadily(odd: Any) -> None:
-    assert HASHER.own([odd]) == HASHER.own([odd])
-    assert HASHER.digest(odd) == HASHER.digest(odd)
-    exported = Exporter().export(
-        prompt(odd, section="system"), HASHER.chain(prompt(odd, section="system")), "m"
+    assert HASHER.hash_data([odd]) == HASHER.hash_data([odd])
+    assert HASHER.keyed_digest(odd) == HASHER.keyed_digest(odd)
+    exported = PrefixHasher().hash_prefix(
+        prompt(odd, section="system"), HASHER.hash_prompt(prompt(odd, section="system")), "m"
     )
     assert exported.system_hash is not None
 
@@ -171,20 +184,20 @@ def test_odd_data_is_hashed_steadily(odd: Any) -> None:
 def test_a_generator_is_not_consumed() -> None:
     seen: list[int] = []
     source = counting(seen)
-    HASHER.own([source])
-    HASHER.digest(source)
+    HASHER.hash_data([source])
+    HASHER.keyed_digest(source)
     assert seen == []
     assert list(source) == [0, 1, 2]
 
 
 def test_plain_keeps_what_is_plain_and_names_what_is_not() -> None:
-    assert plain({"a": (Word.YES, Number.ONE, Share(0.5), None, True)}) == {
+    assert to_plain_json({"a": (Word.YES, Number.ONE, Share(0.5), None, True)}) == {
         "a": ["yes", 1, 0.5, None, True]
     }
-    assert plain(b"\x01") == {"bytes": "01"}
-    assert plain(Sentinel()).endswith("Sentinel>")
-    assert plain(endless()) == ["<endless>"]
-    assert "<endless>" in str(plain(deep()))
+    assert to_plain_json(b"\x01") == {"bytes": "01"}
+    assert to_plain_json(Sentinel()).endswith("Sentinel>")
+    assert to_plain_json(endless()) == ["<endless>"]
+    assert "<endless>" in str(to_plain_json(deep()))
 
 
 # Exported hashes
@@ -195,7 +208,7 @@ PINNED = (
     "p1:3338d7dfae2929a4",
     "p1:c2ad17239b20828f",
 )
-STATIC = Prompt(
+STATIC = ParsedPrompt(
     (
         Block("tools", 0, "function", {"name": "f"}),
         Block("system", 0, "text", "be kind", "1h"),
@@ -205,79 +218,86 @@ STATIC = Prompt(
 )
 
 
-def export(exporter: Exporter, given: Prompt = STATIC, model: str = "m") -> Any:
-    return exporter.export(given, Hasher().chain(given), model)
+def export(exporter: PrefixHasher, given: ParsedPrompt = STATIC, model: str = "m") -> Any:
+    return exporter.hash_prefix(given, InProcessHasher().hash_prompt(given), model)
 
 
 def test_exported_hashes_are_the_same_in_every_process_and_release() -> None:
-    found = export(Exporter())
+    found = export(PrefixHasher())
     assert (found.hash, found.tools_hash, found.system_hash, found.scope_hash) == PINNED
     assert found.breakpoints == ("system[0] 1h", "messages[0]")
-    assert (found.blocks, found.complete, found.chain, found.chain_start) == (3, True, (), None)
+    assert (found.block_count, found.is_complete, found.chain, found.chain_start) == (
+        3,
+        True,
+        (),
+        None,
+    )
 
 
 def test_remembered_values_are_the_computed_ones() -> None:
-    exporter, hasher = Exporter("secret", "all"), Hasher()
-    given = hasher.chain(STATIC)
+    exporter, hasher = PrefixHasher("secret", "all"), InProcessHasher()
+    given = hasher.hash_prompt(STATIC)
     assert (
-        exporter.export(STATIC, given, "m")
-        == exporter.export(STATIC, given, "m")
-        == export(Exporter("secret", "all"))
+        exporter.hash_prefix(STATIC, given, "m")
+        == exporter.hash_prefix(STATIC, given, "m")
+        == export(PrefixHasher("secret", "all"))
     )
 
 
 def test_without_a_key_no_free_text_and_no_message_is_covered() -> None:
-    other = Prompt(
+    other = ParsedPrompt(
         (*STATIC.blocks[:2], Block("messages", 0, "text", "good bye", "")),
         (STATIC.params[0], Param("prompt_cache_key", "user-2", "tools")),
     )
     for key, hashes in ((None, "static"), (None, "all"), ("secret", "static")):
-        assert export(Exporter(key, hashes)) == export(Exporter(key, hashes), other)
+        assert export(PrefixHasher(key, hashes)) == export(PrefixHasher(key, hashes), other)
     assert (
-        export(Exporter("secret", "all")).scope_hash
-        != export(Exporter("secret", "all"), other).scope_hash
+        export(PrefixHasher("secret", "all")).scope_hash
+        != export(PrefixHasher("secret", "all"), other).scope_hash
     )
     assert (
-        export(Exporter("secret", "all")).chain[:2]
-        == export(Exporter("secret", "all"), other).chain[:2]
+        export(PrefixHasher("secret", "all")).chain[:2]
+        == export(PrefixHasher("secret", "all"), other).chain[:2]
     )
     assert (
-        export(Exporter("secret", "all")).chain[2]
-        != export(Exporter("secret", "all"), other).chain[2]
+        export(PrefixHasher("secret", "all")).chain[2]
+        != export(PrefixHasher("secret", "all"), other).chain[2]
     )
 
 
 def test_schemes_never_look_alike() -> None:
-    public, secret, other = (export(Exporter(key)) for key in (None, "secret", "other"))
+    public, secret, other = (export(PrefixHasher(key)) for key in (None, "secret", "other"))
     assert public.hash.startswith("p1:")
     assert secret.hash.startswith("k1:")
     assert len({public.hash[3:], secret.hash[3:], other.hash[3:]}) == 3
-    assert export(Exporter(hashes="none")).hash is None
+    assert export(PrefixHasher(hashes="none")).hash is None
 
 
 def test_each_section_moves_its_own_hash() -> None:
-    base = export(Exporter())
-    tools = Prompt(
+    base = export(PrefixHasher())
+    tools = ParsedPrompt(
         (Block("tools", 0, "function", {"name": "g"}), *STATIC.blocks[1:]), STATIC.params
     )
-    effort = Prompt(STATIC.blocks, (Param("effort", "low", "tools"),))
-    assert export(Exporter(), tools).tools_hash != base.tools_hash
-    assert export(Exporter(), tools).system_hash == base.system_hash
-    assert export(Exporter(), effort).scope_hash != base.scope_hash
-    assert export(Exporter(), effort).hash == base.hash != export(Exporter(), model="n").hash
-    assert export(Exporter(), prompt("hi")).tools_hash is None
+    effort = ParsedPrompt(STATIC.blocks, (Param("effort", "low", "tools"),))
+    assert export(PrefixHasher(), tools).tools_hash != base.tools_hash
+    assert export(PrefixHasher(), tools).system_hash == base.system_hash
+    assert export(PrefixHasher(), effort).scope_hash != base.scope_hash
+    assert (
+        export(PrefixHasher(), effort).hash == base.hash != export(PrefixHasher(), model="n").hash
+    )
+    assert export(PrefixHasher(), prompt("hi")).tools_hash is None
 
 
 def test_only_the_last_64_block_ends_are_exported() -> None:
-    found = export(Exporter("secret", "all"), prompt(*map(str, range(100))))
+    found = export(PrefixHasher("secret", "all"), prompt(*map(str, range(100))))
     assert (len(found.chain), found.chain_start) == (64, 36)
 
 
 def test_the_hash_seed_of_the_interpreter_does_not_show() -> None:
     code = (
         "from promptcache.prefix import *; from promptcache.model import *\n"
-        "p = Prompt((Block('system', 0, 'text', 'be kind'),))\n"
-        "print(Exporter().export(p, Hasher().chain(p), 'm').hash)"
+        "p = ParsedPrompt((Block('system', 0, 'text', 'be kind'),))\n"
+        "print(PrefixHasher().hash_prefix(p, InProcessHasher().hash_prompt(p), 'm').hash)"
     )
     runs = {
         subprocess.run(

@@ -7,29 +7,34 @@ import random
 import pytest
 
 from promptcache.prices.algebra import Rates
-from promptcache.prices.breakeven import choices, hit_share, pays_after, storage_pays
+from promptcache.prices.breakeven import (
+    compare_caching_options,
+    expected_hit_rate,
+    requests_until_storage_pays,
+    requests_until_write_pays,
+)
 
 
 @pytest.mark.parametrize(("write", "number"), [(1.25, 2), (2, 3), (2.5, 3), (1, 2), (0.05, 1)])
 def test_requests_until_a_write_pays(write: float, number: int) -> None:
     """S0-breakeven: 1.25x pays with 2 requests, 2x and 2.5x with 3, at reads of 0.1x."""
-    assert pays_after(3e-6, 0.3e-6, write * 3e-6) == number
+    assert requests_until_write_pays(3e-6, 0.3e-6, write * 3e-6) == number
 
 
 def test_whole_ratios_need_one_more() -> None:
     """(w - r) / (1 - r) = 2 exactly: two requests come to the same price, the third saves."""
-    assert pays_after(1.0, 0.5, 1.5) == 3
+    assert requests_until_write_pays(1.0, 0.5, 1.5) == 3
 
 
 def test_reads_without_discount_never_pay() -> None:
-    assert pays_after(1.0, 1.0, 1.25) is None
-    assert storage_pays(1.0, 1.0, 1.0) is None
+    assert requests_until_write_pays(1.0, 1.0, 1.25) is None
+    assert requests_until_storage_pays(1.0, 1.0, 1.0) is None
 
 
 def test_stored_caches() -> None:
     """S1-gemini31pro: N > (2 + 4.5) / (2 - 0.2) = 3.61, so 4 requests within the hour."""
-    assert storage_pays(2.0, 0.2, 4.5) == 4
-    assert storage_pays(2.0, 0.2, 4.5, hours=2) == 7
+    assert requests_until_storage_pays(2.0, 0.2, 4.5) == 4
+    assert requests_until_storage_pays(2.0, 0.2, 4.5, hours=2) == 7
 
 
 def simulated(per_hour: float, seconds: int) -> float:
@@ -44,7 +49,7 @@ def simulated(per_hour: float, seconds: int) -> float:
 )
 @pytest.mark.parametrize("per_hour", [0.05, 1, 12, 200])
 def test_hit_share_of_independent_requests(ttl: str, seconds: int, per_hour: float) -> None:
-    assert hit_share(per_hour, ttl, steady=False) == pytest.approx(
+    assert expected_hit_rate(per_hour, ttl, steady=False) == pytest.approx(
         simulated(per_hour, seconds), abs=0.01
     )
 
@@ -70,6 +75,6 @@ OPENAI = Rates(2e-6, 0.2e-6, 10e-6, {"30m": 2.5e-6, "12h": 5e-6})
     ],
 )
 def test_the_cheapest_ttl(rates: Rates, per_hour: float, steady: bool, best: str) -> None:
-    found = choices(rates, per_hour, steady=steady)
+    found = compare_caching_options(rates, per_hour, steady=steady)
     assert found[0].ttl == best
-    assert [one.cost for one in found] == sorted(one.cost for one in found)
+    assert [one.usd_per_token for one in found] == sorted(one.usd_per_token for one in found)

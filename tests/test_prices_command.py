@@ -13,7 +13,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from promptcache.prices import table
-from promptcache.prices_command import money, register
+from promptcache.prices_command import format_usd, register
 from promptcache.settings import OTEL_PROMPTCACHE_PRICES
 
 app = typer.Typer()
@@ -230,7 +230,7 @@ def test_breakeven_says_100_per_cent_of_certainty_only() -> None:
 
 def test_build_shows_what_changes(tmp_path: Path) -> None:
     folder = tmp_path / "table"
-    shutil.copytree(table.FOLDER, folder)
+    shutil.copytree(table.DATA_DIR, folder)
     assert run("prices", "build", "--check", "--folder", str(folder)).exit_code == 0
     file = folder / "deepseek.jsonl"
     before = file.read_text()
@@ -256,7 +256,7 @@ def test_build_without_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     [(0.0, "0.00"), (1.5, "1.50"), (0.00241, "0.00241"), (-3.0, "-3.00"), (1e-9, "0.000000001")],
 )
 def test_money(value: float, text: str) -> None:
-    assert money(value) == text
+    assert format_usd(value) == text
 
 
 @pytest.mark.parametrize(

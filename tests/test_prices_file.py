@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from promptcache.model import Cost, Facts, Request, Usage
-from promptcache.prices import Book
-from promptcache.prices.userfile import PriceFileError, load
+from promptcache.model import Cost, Request, ResponseFacts, Usage
+from promptcache.prices import PriceBook
+from promptcache.prices.userfile import PriceFileError, load_user_prices
 
 FULL = """\
 currency: EUR
@@ -52,14 +52,14 @@ models:
 U = Usage(100, 100, 0, 0, {}, 10)
 
 
-def book(tmp_path: Path, text: str, name: str = "prices.yaml") -> Book:
+def book(tmp_path: Path, text: str, name: str = "prices.yaml") -> PriceBook:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    return Book.load(str(path))
+    return PriceBook.load(str(path))
 
 
 def cost(
-    prices: Book,
+    prices: PriceBook,
     model: str,
     usage: Usage = U,
     provider: str = "openai",
@@ -78,7 +78,7 @@ def cost(
         b"",
         at,
     )
-    return prices.cost(request, Facts(model=model, **facts), usage)
+    return prices.compute_cost(request, ResponseFacts(model=model, **facts), usage)
 
 
 def usd(found: Cost) -> float | None:
@@ -88,12 +88,12 @@ def usd(found: Cost) -> float | None:
 def test_prices_of_the_file(tmp_path: Path) -> None:
     prices = book(tmp_path, FULL)
     found = cost(prices, "our-llama-70b")
-    assert (usd(found), found.date) == ((100 * 2 + 10 * 8) * 1.25, "2026-11-01")
+    assert (usd(found), found.price_date) == ((100 * 2 + 10 * 8) * 1.25, "2026-11-01")
     assert usd(cost(prices, "OUR-LLAMA")) == usd(found)
     early = 1_770_000_000.0  # February 2026
     assert usd(cost(prices, "our-llama", at=early)) == (100 * 4 + 10 * 16) * 1.25
-    assert usd(cost(prices, "our-llama", batch=True)) == (100 * 1 + 10 * 4) * 1.25
-    assert cost(prices, "our-llama", tier="flex").unknown == "tier"
+    assert usd(cost(prices, "our-llama", is_batch=True)) == (100 * 1 + 10 * 4) * 1.25
+    assert cost(prices, "our-llama", service_tier="flex").unknown_reason == "tier"
     assert usd(cost(prices, "our-llama", host="eu.api.openai.com")) == usd(found), (
         "a price of the user's is final"
     )
@@ -117,13 +117,13 @@ def test_the_file_wins_over_the_table_for_its_provider(tmp_path: Path) -> None:
         {"5m": 20, "1h": 10},
         40,
         10,
-        modalities={"audio.input": 5, "audio.output": 5},
-        tools={"web_search": 1},
+        modality_tokens={"audio.input": 5, "audio.output": 5},
+        server_tool_calls={"web_search": 1},
     )
     parts = 45 * 1 + 5 * 8 + 20 * 0.5 + 20 * 2 + 10 * 3 + 25 * 3 + 5 * 16 + 10 * 4 + 8000
     assert usd(cost(prices, "gpt-4o", usage)) == pytest.approx(parts * 1.25)
     assert usd(cost(prices, "gpt-4o", provider="azure.ai.openai")) == 100 * 2.5 + 10 * 10
-    assert prices.storage("gpt-4o", 1_000_000, 3600, 0.0, "openai") == pytest.approx(1.0)
+    assert prices.storage_cost("gpt-4o", 1_000_000, 3600, 0.0, "openai") == pytest.approx(1.0)
 
 
 def test_aliases(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_aliases(tmp_path: Path) -> None:
     assert usd(cost(prices, "our-deployment")) == sol
     assert usd(cost(prices, "whatever", asked="our-deployment", provider="azure.ai.openai")) == sol
     assert usd(cost(prices, "smart", provider="my.gateway")) == 100 * 4 + 10 * 20
-    assert cost(prices, "unheard-of").unknown == "model"
+    assert cost(prices, "unheard-of").unknown_reason == "model"
 
 
 def test_json_needs_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +142,7 @@ def test_json_needs_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert usd(cost(book(tmp_path, text, "p.json"), "m")) == 170
     (tmp_path / "p.yml").write_text("models: []")
     with pytest.raises(PriceFileError, match=r"p\.yml:1: YAML needs PyYAML .*JSON needs nothing"):
-        load(str(tmp_path / "p.yml"))
+        load_user_prices(str(tmp_path / "p.yml"))
 
 
 def test_an_empty_list_of_models_changes_nothing(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_errors_name_file_line_and_what_is_allowed(
     path = tmp_path / "prices.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(PriceFileError) as raised:
-        load(str(path))
+        load_user_prices(str(path))
     message = str(raised.value)
     assert f"{path}:{line}: " in message
     assert problem in message
@@ -260,7 +260,7 @@ def test_errors_in_json_have_lines_too(tmp_path: Path, text: str, line: int, pro
     path = tmp_path / "prices.json"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(PriceFileError) as raised:
-        load(str(path))
+        load_user_prices(str(path))
     assert f"{path}:{line}: " in str(raised.value)
     assert problem in str(raised.value)
 
@@ -269,7 +269,7 @@ def test_every_error_is_told_at_once(tmp_path: Path) -> None:
     path = tmp_path / "prices.yaml"
     path.write_text("rate: 0\nmodels:\n  - input: x\n  - match: m\n", encoding="utf-8")
     with pytest.raises(PriceFileError) as raised:
-        load(str(path))
+        load_user_prices(str(path))
     assert [line.split(":")[1] for line in str(raised.value).splitlines()] == ["1", "3", "4"]
 
 
@@ -291,10 +291,12 @@ def test_a_file_that_cannot_be_read(
     if content is not None:
         path.write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        assert usd(cost(Book.load(str(path)), "gpt-4o")) == 350
+        assert usd(cost(PriceBook.load(str(path)), "gpt-4o")) == 350
     assert "cannot be read" in caplog.text
 
 
 def test_no_file_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
-    assert usd(cost(Book.load(None), "gpt-4o")) == usd(cost(Book.load(""), "gpt-4o")) == 350
+    assert (
+        usd(cost(PriceBook.load(None), "gpt-4o")) == usd(cost(PriceBook.load(""), "gpt-4o")) == 350
+    )
     assert not caplog.records

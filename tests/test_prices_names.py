@@ -106,8 +106,8 @@ RESOLVED = [
 
 
 def row_of(provider: str, name: str) -> str | None:
-    for vendor in names.vendors(provider):
-        row = table.find(vendor, names.candidates(vendor, name))
+    for vendor in names.vendors_of_provider(provider):
+        row = table.find_row(vendor, names.candidate_names(vendor, name))
         if row:
             return row.id
     return None
@@ -159,12 +159,12 @@ OTHERWISE = {
 
 def denied(vendor: str, name: str) -> bool:
     """Whether our own rules take a name away."""
-    for rule in own.RULES:
+    for rule in own.OVERRIDE_RULES:
         patterns = (
             rule.models
-            if isinstance(rule, own.Drop)
+            if isinstance(rule, own.DropModels)
             else rule.names
-            if isinstance(rule, own.Forget)
+            if isinstance(rule, own.DropNames)
             else ()
         )
         if rule.vendor == vendor and any(fnmatchcase(name, pattern) for pattern in patterns):
@@ -178,7 +178,7 @@ def test_every_name_of_the_list_means_what_the_list_means_by_it(provider: Any) -
     for model in provider.models:
         for name in meant(model.match):
             theirs = provider.find_model(name)
-            ours = table.find(provider.id, names.candidates(provider.id, name))
+            ours = table.find_row(provider.id, names.candidate_names(provider.id, name))
             same = (
                 ours
                 and theirs

@@ -11,34 +11,34 @@ from typing import Any
 import pytest
 
 from promptcache.prices import build, overlay, own, table
-from promptcache.prices.overlay import Raw
+from promptcache.prices.overlay import RawRow
 
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, list[str]]:
-    return build.build()
+    return build.compile_tables()
 
 
 def test_the_table_is_what_the_build_makes(made: dict[str, list[str]]) -> None:
     for vendor, lines in made.items():
-        assert build.read(f"{table.FOLDER}/{vendor}.jsonl") == lines, (
+        assert build.read_lines(f"{table.DATA_DIR}/{vendor}.jsonl") == lines, (
             f"run `promptcache prices build` ({vendor})"
         )
-    assert {path.stem for path in Path(table.FOLDER).glob("*.jsonl")} == set(made)
+    assert {path.stem for path in Path(table.DATA_DIR).glob("*.jsonl")} == set(made)
 
 
 def test_the_build_is_reproducible_and_keeps_the_day_of_a_version(
     made: dict[str, list[str]], tmp_path: Path
 ) -> None:
     folder = str(tmp_path / "table")
-    build.write(build.build(folder, "2026-01-02"), folder)
-    assert json.loads(build.read(f"{folder}/openai.jsonl")[0])["date"] == "2026-01-02"
-    again = build.build(folder, "2026-05-05")
+    build.write_tables(build.compile_tables(folder, "2026-01-02"), folder)
+    assert json.loads(build.read_lines(f"{folder}/openai.jsonl")[0])["date"] == "2026-01-02"
+    again = build.compile_tables(folder, "2026-05-05")
     assert again["openai"][1:] == made["openai"][1:]
     assert json.loads(again["openai"][0])["date"] == "2026-01-02"
-    assert json.loads(build.build(str(tmp_path / "none"))["openai"][0])["source"].startswith(
-        "genai-prices "
-    )
+    assert json.loads(build.compile_tables(str(tmp_path / "none"))["openai"][0])[
+        "source"
+    ].startswith("genai-prices ")
 
 
 def test_rows_are_well_formed(made: dict[str, list[str]]) -> None:
@@ -47,13 +47,13 @@ def test_rows_are_well_formed(made: dict[str, list[str]]) -> None:
         for line in lines[1:]:
             raw = json.loads(line)
             names += raw["names"]
-            row = table.row(vendor, line, json.loads(lines[0]))
+            row = table.parse_row(vendor, line, json.loads(lines[0]))
             for tier in row.tiers():
-                periods = row.periods(tier, 1.0)
+                periods = row.periods_of_tier(tier, 1.0)
                 assert [p.since for p in periods] == sorted(p.since for p in periods), row.id
                 for period in periods:
-                    assert len(period.rates) == len(period.bands) + 1
-                    assert all(rates.source and rates.date for rates in period.rates)
+                    assert len(period.rates_by_band) == len(period.band_starts) + 1
+                    assert all(rates.source and rates.date for rates in period.rates_by_band)
         assert len(names) == len(set(names)), vendor
 
 
@@ -62,12 +62,12 @@ def test_a_name_is_found_among_names_only(monkeypatch: pytest.MonkeyPatch, tmp_p
     header = '{"source":"s","date":"2026-01-01"}'
     lines = ['{"names":["a"],"prices":[],"also":{"x":"b"}}', '{"names":["b"],"prices":[]}']
     (tmp_path / "acme.jsonl").write_text("\n".join([header, *lines]), encoding="ascii")
-    monkeypatch.setattr(table, "FOLDER", str(tmp_path))
-    found = table.find("acme", ["c", "b"])
+    monkeypatch.setattr(table, "DATA_DIR", str(tmp_path))
+    found = table.find_row("acme", ["c", "b"])
     assert found is not None
     assert (found.id, found.source, found.date) == ("b", "s", "2026-01-01")
-    assert table.find("acme", ["x"]) is None
-    assert table.find("nobody", ["b"]) is None
+    assert table.find_row("acme", ["x"]) is None
+    assert table.find_row("nobody", ["b"]) is None
 
 
 PROBE = """
@@ -101,12 +101,14 @@ STANDARD: dict[str, Any] = {
 }
 
 
-def raw(*prices: dict[str, Any]) -> Raw:
+def raw(*prices: dict[str, Any]) -> RawRow:
     return {"names": ["m*"], "prices": [dict(price) for price in prices]}
 
 
-def multiply(since: str = "2026-01-01", **factors: float) -> own.Multiply:
-    return own.Multiply("v", ("m",), "flex", since, {"*": 0.5} | factors, "page", "2026-02-02")
+def multiply(since: str = "2026-01-01", **factors: float) -> own.MultiplyStandard:
+    return own.MultiplyStandard(
+        "v", ("m",), "flex", since, {"*": 0.5} | factors, "page", "2026-02-02"
+    )
 
 
 def test_multiply_makes_a_tier_until_the_list_has_its_own() -> None:
@@ -115,7 +117,7 @@ def test_multiply_makes_a_tier_until_the_list_has_its_own() -> None:
         {"from": "2026-03-01", "input": 4},
         {"tier": "flex", "from": "2026-06-01", "input": 9},
     )
-    overlay.lay(row, multiply(read=1.0))
+    overlay.apply_rule(row, multiply(read=1.0))
     assert row["prices"][3:] == [
         {
             "tier": "flex",
@@ -134,16 +136,16 @@ def test_multiply_makes_a_tier_until_the_list_has_its_own() -> None:
 def test_multiply_leaves_other_models_alone() -> None:
     row = raw(STANDARD)
     row["names"] = ["other"]
-    overlay.lay(row, multiply())
+    overlay.apply_rule(row, multiply())
     assert row["prices"] == [STANDARD]
 
 
-BACK = own.Backdate("v", "flex", "2026-01-01", "page", "2026-02-02")
+BACK = own.BackdateTier("v", "flex", "2026-01-01", "page", "2026-02-02")
 
 
 def test_backdate_moves_the_first_day() -> None:
     row = raw({"input": 2}, {"tier": "flex", "from": "2026-06-01", "input": 1})
-    overlay.lay(row, BACK)
+    overlay.apply_rule(row, BACK)
     assert row["prices"][1] == {
         "tier": "flex",
         "from": "2026-01-01",
@@ -159,7 +161,7 @@ def test_backdate_keeps_the_proportion_where_the_standard_price_was_another() ->
         {"from": "2026-03-01", "input": [2, 5, 4]},
         {"tier": "flex", "from": "2026-06-01", "input": [1, 5, 2]},
     )
-    overlay.lay(row, BACK)
+    overlay.apply_rule(row, BACK)
     assert [(one.get("from"), one["input"]) for one in row["prices"] if "tier" in one] == [
         ("2026-03-01", [1, 5, 2]),
         ("2026-01-01", [5, 5, 10]),
@@ -173,14 +175,14 @@ def test_backdate_does_not_guess_where_the_shapes_differ(before: dict[str, Any])
         {"from": "2026-03-01", "input": 2},
         {"tier": "flex", "from": "2026-06-01", "input": 1},
     )
-    overlay.lay(row, BACK)
+    overlay.apply_rule(row, BACK)
     assert [one["from"] for one in row["prices"] if "tier" in one] == ["2026-03-01"]
 
 
 @pytest.mark.parametrize("prices", [(STANDARD,), (STANDARD, {"tier": "flex", "input": 1})])
 def test_backdate_without_need(prices: tuple[dict[str, Any], ...]) -> None:
     row = raw(*prices)
-    overlay.lay(row, BACK)
+    overlay.apply_rule(row, BACK)
     assert row["prices"] == list(prices)
 
 
@@ -190,41 +192,44 @@ def test_add_puts_a_price_where_it_is_missing_and_says_so() -> None:
         {"input": 3},
         {"tier": "batch", "input": 1, "write.30m": 1, "write.12h": 7},
     )
-    overlay.lay(
-        row, own.Add("v", ("*",), "write.12h", "page", "2026-02-02", of="input", factor=2.5)
+    overlay.apply_rule(
+        row,
+        own.AddPrice("v", ("*",), "write.12h", "page", "2026-02-02", base_key="input", factor=2.5),
     )
     assert [one.get("write.12h") for one in row["prices"]] == [5, None, 7]
     assert row["also"] == {"write.12h": "page (2026-02-02)"}
     other = raw({"read": 2})
-    overlay.lay(other, own.Add("v", ("*",), "write.5m", "page", "2026-02-02", of="input"))
+    overlay.apply_rule(
+        other, own.AddPrice("v", ("*",), "write.5m", "page", "2026-02-02", base_key="input")
+    )
     assert "also" not in other
 
 
 def test_uplift_is_the_first_that_names_the_model() -> None:
     row = raw(STANDARD)
     for factor in (1.1, 1.0):
-        overlay.lay(row, own.Uplift("v", ("m",), {"us": factor}, "page", "2026-02-02"))
+        overlay.apply_rule(row, own.RegionUplift("v", ("m",), {"us": factor}, "page", "2026-02-02"))
     assert row["uplift"] == {"us": 1.1}
 
 
 def test_denied_names_and_dropped_models_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     rules = (
-        own.Forget("v", ("a*", "gone"), "page", "2026-02-02"),
-        own.Drop("v", ("other",), "page", "2026-02-02"),
+        own.DropNames("v", ("a*", "gone"), "page", "2026-02-02"),
+        own.DropModels("v", ("other",), "page", "2026-02-02"),
     )
-    monkeypatch.setattr(own, "RULES", rules)
-    rows: list[Raw] = [
+    monkeypatch.setattr(own, "OVERRIDE_RULES", rules)
+    rows: list[RawRow] = [
         {"names": [*names], "prices": []} for names in (["m", "alias"], ["gone"], ["other"])
     ]
-    assert [row["names"] for row in overlay.apply("v", rows)] == [["m"]]
+    assert [row["names"] for row in overlay.apply_overrides("v", rows)] == [["m"]]
 
 
 def test_numbers_keep_the_digits_of_their_source() -> None:
-    assert [overlay.number(value) for value in (0.1 + 0.2, 2.0, 1e-9)] == [0.3, 2, 1e-9]
+    assert [overlay.round_price(value) for value in (0.1 + 0.2, 2.0, 1e-9)] == [0.3, 2, 1e-9]
 
 
 def test_every_own_rule_has_a_source_and_a_day(made: dict[str, list[str]]) -> None:
-    for rule in own.RULES:
+    for rule in own.OVERRIDE_RULES:
         assert rule.source
-        assert table.seconds(rule.date) > 0
+        assert table.to_epoch_seconds(rule.date) > 0
         assert rule.vendor in made

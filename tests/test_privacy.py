@@ -26,15 +26,15 @@ from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExport
 from rich.console import Console
 
 from promptcache import PromptCacheInstrumentor, Settings, safety
-from promptcache.attributes import PREFIX_HASH, REQUEST_MODEL
+from promptcache.attributes import GEN_AI_REQUEST_MODEL, PREFIX_HASH
 from promptcache.emulator.engine import Emulator
 from promptcache.providers import wire
 from promptcache_exporters import explain, parquet
-from promptcache_exporters.explained import as_json as explained_as_json
-from promptcache_exporters.explained import show as show_explained
-from promptcache_exporters.figures import By, collect
-from promptcache_exporters.html import as_html
-from promptcache_exporters.report import as_json, show
+from promptcache_exporters.explained import print_comparisons as show_explained
+from promptcache_exporters.explained import render_json as explained_as_json
+from promptcache_exporters.figures import GroupBy, collect_report
+from promptcache_exporters.html import render_html
+from promptcache_exporters.report import print_report, render_json
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 from tests.canaries import CANARY, ROADS, forms, hashes
 from tests.conftest import Telemetry
@@ -131,7 +131,7 @@ def stored(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "table, being written", b"".join(file.read_bytes() for file in files)
     exporter.shutdown()
     yield "table", table.read_bytes()
-    parquet.export(table, out)
+    parquet.export_calls(table, out)
     yield (
         "export",
         out.read_bytes()
@@ -139,11 +139,11 @@ def stored(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str, bytes]]:
     )
     text = io.StringIO()
     console = Console(file=text, width=200)
-    for by in By:
-        report = collect(table, by=by)
-        show(report, console, 0)
-        yield f"report by {by}", (as_json(report) + as_html(report)).encode()
-    found = explain.worst(table, 9)
+    for by in GroupBy:
+        report = collect_report(table, by=by)
+        print_report(report, console, 0)
+        yield f"report by {by}", (render_json(report) + render_html(report)).encode()
+    found = explain.explain_worst_misses(table, 9)
     assert found
     show_explained(found, console)
     yield "report and explanation", (text.getvalue() + explained_as_json(found)).encode()
@@ -170,7 +170,7 @@ def test_no_canary_leaves(
     assert any(it.get(PREFIX_HASH) for it in calls)
     leaves = dict([*sent(telemetry), *stored(telemetry, tmp_path), ("log", logged(caplog))])
     assert all(
-        str(calls[0][REQUEST_MODEL]).encode() in leaves[name]
+        str(calls[0][GEN_AI_REQUEST_MODEL]).encode() in leaves[name]
         for name in leaves
         if name.startswith("OTLP")
     )
@@ -189,8 +189,8 @@ def test_a_failure_of_ours_tells_no_text(
     def fails(*_: object) -> None:
         raise ValueError(CANARY)
 
-    monkeypatch.setattr(safety, "_said", set[tuple[str, str]]())
-    monkeypatch.setattr(wire.Blocks, "add", fails)
+    monkeypatch.setattr(safety, "_logged_failures", set[tuple[str, str]]())
+    monkeypatch.setattr(wire.BlockCollector, "add", fails)
     ROADS["openai"](emulator_url, telemetry)
     assert b"ValueError" in logged(caplog)
     assert CANARY.encode() not in logged(caplog)

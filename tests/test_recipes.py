@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
 
 from promptcache.attributes import OUTCOME, READ_TOKENS
-from promptcache.emulator.server import running
+from promptcache.emulator.server import running_server
 from tests.alerts_e2e.stage import free_port
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -48,7 +48,7 @@ def recipe(title: str) -> str:
 
 @pytest.fixture
 def model() -> Iterator[str]:
-    with running() as url:
+    with running_server() as url:
         yield url
 
 

@@ -17,31 +17,37 @@ from rich.console import Console
 
 from promptcache.attributes import (
     BATCH,
-    CODE_FILE,
-    CODE_FUNCTION,
-    CODE_LINE,
+    CODE_FILE_PATH,
+    CODE_FUNCTION_NAME,
+    CODE_LINE_NUMBER,
     COST_AMOUNT,
     COST_UNKNOWN,
     COST_WITHOUT_CACHE,
+    GEN_AI_PROVIDER_NAME,
+    GEN_AI_REQUEST_MODEL,
+    GEN_AI_RESPONSE_MODEL,
     INPUT_TOKENS,
     MISS_REASON,
     OUTCOME,
     OUTPUT_TOKENS,
     PREFIX_FAMILY,
     PREFIX_HASH,
-    PROVIDER,
     READ_TOKENS,
-    REQUEST_MODEL,
-    RESPONSE_MODEL,
     UNCACHED_TOKENS,
     WASTED_USD,
     WRITE_TOKENS,
 )
 from promptcache.model import OUTCOMES
 from promptcache_exporters import figures, wording
-from promptcache_exporters.figures import By, Change, Report, Unpriced, collect
-from promptcache_exporters.html import as_html
-from promptcache_exporters.report import as_json, show
+from promptcache_exporters.figures import (
+    GroupBy,
+    PrefixChange,
+    Report,
+    UnpricedModel,
+    collect_report,
+)
+from promptcache_exporters.html import render_html
+from promptcache_exporters.report import print_report, render_json
 from tests.rows import START, record
 
 COLD: dict[str, Any] = {OUTCOME: "cold", READ_TOKENS: 0, UNCACHED_TOKENS: 1000}
@@ -56,7 +62,7 @@ def path(tmp_path: Path) -> Path:
 
 def shown(report: Report, width: int = 80, limit: int = 20) -> str:
     text = io.StringIO()
-    show(report, Console(file=text, width=width, markup=False, highlight=False), limit)
+    print_report(report, Console(file=text, width=width, markup=False, highlight=False), limit)
     return text.getvalue()
 
 
@@ -76,7 +82,7 @@ CALLS = st.lists(
             COST_WITHOUT_CACHE: MONEY,
             WASTED_USD: MONEY,
             COST_UNKNOWN: st.none() | st.just("model"),
-            PROVIDER: st.none() | st.sampled_from("ab"),
+            GEN_AI_PROVIDER_NAME: st.none() | st.sampled_from("ab"),
         }
     ),
     min_size=1,
@@ -143,15 +149,17 @@ def recomputed(calls: list[dict[str, Any]]) -> dict[str, Any]:
 @given(CALLS, st.sampled_from([1, 5, 200_000]))
 def test_figures_are_those_of_a_plain_recomputation(calls: list[dict[str, Any]], span: int) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "RANGE", span)
+        patch.setattr(figures, "ROWS_PER_RANGE", span)
         path = Path(folder) / "calls.db"
         record(path, *calls)
-        report = json.loads(as_json(collect(path, By.PROVIDER)))
+        report = json.loads(render_json(collect_report(path, GroupBy.PROVIDER)))
     groups = {group.pop("key"): group for group in report["groups"]}
-    assert set(groups) == {call[PROVIDER] for call in calls}
+    assert set(groups) == {call[GEN_AI_PROVIDER_NAME] for call in calls}
     assert report["totals"] == pytest.approx(recomputed(calls), nan_ok=False)
     for key, group in groups.items():
-        assert group == pytest.approx(recomputed([call for call in calls if call[PROVIDER] == key]))
+        assert group == pytest.approx(
+            recomputed([call for call in calls if call[GEN_AI_PROVIDER_NAME] == key])
+        )
 
 
 def test_json_is_a_stable_interface(path: Path) -> None:
@@ -187,7 +195,7 @@ def test_json_is_a_stable_interface(path: Path) -> None:
         "wasted_usd": None,
         "unpriced_calls": 1,
     }
-    report = json.loads(as_json(collect(path)))
+    report = json.loads(render_json(collect_report(path)))
     unread = {"calls": 0, "tokens": 0, "wasted_usd": 0.0, "unpriced": 0}
     groups = [{"key": "shop"} | shop, {"key": "desk"} | desk]
     assert report == {
@@ -202,63 +210,76 @@ def test_json_is_a_stable_interface(path: Path) -> None:
 
 def test_the_hit_rate_is_the_ratio_of_sums(path: Path) -> None:
     record(path, {INPUT_TOKENS: 100, READ_TOKENS: 100}, {INPUT_TOKENS: 9900, READ_TOKENS: 0})
-    assert collect(path).totals.hit_rate == 0.01
+    assert collect_report(path).totals.hit_rate == 0.01
 
 
 @pytest.mark.parametrize(
     ("by", "attributes", "key"),
     [
-        (By.SERVICE, {}, "shop"),
-        (By.MODEL, {RESPONSE_MODEL: "gpt-5.5-2026-01-01"}, "gpt-5.5"),
+        (GroupBy.SERVICE, {}, "shop"),
+        (GroupBy.MODEL, {GEN_AI_RESPONSE_MODEL: "gpt-5.5-2026-01-01"}, "gpt-5.5"),
         (
-            By.MODEL,
-            {REQUEST_MODEL: None, RESPONSE_MODEL: "gpt-5.5-2026-01-01"},
+            GroupBy.MODEL,
+            {GEN_AI_REQUEST_MODEL: None, GEN_AI_RESPONSE_MODEL: "gpt-5.5-2026-01-01"},
             "gpt-5.5-2026-01-01",
         ),
-        (By.PREFIX, {PREFIX_HASH: "p1:00"}, "p1:00"),
-        (By.FAMILY, {PREFIX_FAMILY: "p1:11"}, "p1:11"),
-        (By.CALLSITE, {CODE_FILE: "app.py", CODE_LINE: 3, CODE_FUNCTION: "ask"}, "app.py:3 ask"),
-        (By.CALLSITE, {CODE_FILE: "app.py"}, "app.py"),
-        (By.OUTCOME, {}, "hit"),
-        (By.REASON, {MISS_REASON: "expired"}, "expired"),
-        (By.REASON, {}, None),
-        (By.PROVIDER, {}, "openai"),
+        (GroupBy.PREFIX, {PREFIX_HASH: "p1:00"}, "p1:00"),
+        (GroupBy.FAMILY, {PREFIX_FAMILY: "p1:11"}, "p1:11"),
+        (
+            GroupBy.CALLSITE,
+            {CODE_FILE_PATH: "app.py", CODE_LINE_NUMBER: 3, CODE_FUNCTION_NAME: "ask"},
+            "app.py:3 ask",
+        ),
+        (GroupBy.CALLSITE, {CODE_FILE_PATH: "app.py"}, "app.py"),
+        (GroupBy.OUTCOME, {}, "hit"),
+        (GroupBy.REASON, {MISS_REASON: "expired"}, "expired"),
+        (GroupBy.REASON, {}, None),
+        (GroupBy.PROVIDER, {}, "openai"),
     ],
 )
-def test_keys(path: Path, by: By, attributes: dict[str, Any], key: str | None) -> None:
+def test_keys(path: Path, by: GroupBy, attributes: dict[str, Any], key: str | None) -> None:
     record(path, attributes)
-    assert [group.key for group in collect(path, by).groups] == [key]
+    assert [group.key for group in collect_report(path, by).groups] == [key]
 
 
 def test_groups_come_by_input_then_by_name_the_nameless_last(path: Path) -> None:
     record(path, *({MISS_REASON: reason} for reason in (None, "b", "a", "c", "c")))
-    assert [group.key for group in collect(path, By.REASON).groups] == ["c", "a", "b", None]
+    assert [group.key for group in collect_report(path, GroupBy.REASON).groups] == [
+        "c",
+        "a",
+        "b",
+        None,
+    ]
 
 
 def test_since_leaves_out_what_began_before(path: Path) -> None:
     record(path, {}, {}, COLD)
-    report = collect(path, since=START + 60)
-    assert (report.totals.calls, report.first, report.last) == (2, START + 60, START + 120)
-    assert collect(path, since=START + 121).totals.calls == 0
+    report = collect_report(path, since=START + 60)
+    assert (report.totals.calls, report.first_call_time, report.last_call_time) == (
+        2,
+        START + 60,
+        START + 120,
+    )
+    assert collect_report(path, since=START + 121).totals.calls == 0
 
 
 def test_unpriced_calls_are_named(path: Path) -> None:
-    usage = UNPRICED | {COST_UNKNOWN: "price", REQUEST_MODEL: "gpt-9"}
+    usage = UNPRICED | {COST_UNKNOWN: "price", GEN_AI_REQUEST_MODEL: "gpt-9"}
     record(
         path,
         {},
         UNPRICED,
         usage,
         usage,
-        {COST_AMOUNT: None, COST_WITHOUT_CACHE: None, REQUEST_MODEL: "gpt-8"},
+        {COST_AMOUNT: None, COST_WITHOUT_CACHE: None, GEN_AI_REQUEST_MODEL: "gpt-8"},
     )
-    report = collect(path)
-    assert report.unpriced == (
-        Unpriced("gpt-9", "price", 2),
-        Unpriced("gpt-5.5", "model", 1),
-        Unpriced("gpt-8", None, 1),
+    report = collect_report(path)
+    assert report.unpriced_models == (
+        UnpricedModel("gpt-9", "price", 2),
+        UnpricedModel("gpt-5.5", "model", 1),
+        UnpricedModel("gpt-8", None, 1),
     )
-    assert sum(it.calls for it in report.unpriced) == report.totals.unpriced_calls == 4
+    assert sum(it.calls for it in report.unpriced_models) == report.totals.unpriced_calls == 4
     assert "4 calls not in the cost: 2 gpt-9 (price), 1 gpt-5.5 (model)" in " ".join(
         shown(report).split()
     )
@@ -267,18 +288,20 @@ def test_unpriced_calls_are_named(path: Path) -> None:
 def test_a_replaced_prefix_is_told(path: Path) -> None:
     old, new = ({PREFIX_FAMILY: "p1:f", PREFIX_HASH: f"p1:{name}"} for name in ("old", "new"))
     record(path, old, old, new | COLD, new | COLD)
-    report = collect(path)
-    assert report.changes == (Change("shop", "p1:old", "p1:new", START + 120, 0.8, 0.0),)
+    report = collect_report(path)
+    assert report.prefix_changes == (
+        PrefixChange("shop", "p1:old", "p1:new", START + 120, 0.8, 0.0),
+    )
     assert "prefix p1:new replaced p1:old, hit rate 80.0 % -> 0.0 %" in " ".join(
         shown(report).split()
     )
-    assert "replaced p1:old" in as_html(report)
+    assert "replaced p1:old" in render_html(report)
 
 
 def test_prefixes_that_take_turns_have_not_replaced_each_other(path: Path) -> None:
     one, two = ({PREFIX_FAMILY: "p1:f", PREFIX_HASH: f"p1:{name}"} for name in ("one", "two"))
     record(path, one, two, one, two)
-    assert collect(path).changes == ()
+    assert collect_report(path).prefix_changes == ()
 
 
 def test_sampled_rows_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,39 +309,42 @@ def test_sampled_rows_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
     record(path, {})
-    report = collect(path)
-    assert (report.sampled, report.ratio) == (1, 0.25)
+    report = collect_report(path)
+    assert (report.sampled_calls, report.smallest_sample_ratio) == (1, 0.25)
     assert "Sampled: 1 of these 2 calls" in shown(report)
-    assert "25 %" in as_html(report)
+    assert "25 %" in render_html(report)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "of-ones-own")
     record(path, {})
-    assert (collect(path).sampled, collect(path).ratio) == (2, None)
-    assert "an unknown share" in shown(collect(path), width=200)
+    assert (collect_report(path).sampled_calls, collect_report(path).smallest_sample_ratio) == (
+        2,
+        None,
+    )
+    assert "an unknown share" in shown(collect_report(path), width=200)
 
 
 def test_the_terminal_stays_within_80_columns_and_shows_everything(path: Path) -> None:
-    record(path, *({REQUEST_MODEL: f"{'long-name-' * 8}{number}"} for number in range(25)))
-    text = shown(collect(path, By.MODEL))
+    record(path, *({GEN_AI_REQUEST_MODEL: f"{'long-name-' * 8}{number}"} for number in range(25)))
+    text = shown(collect_report(path, GroupBy.MODEL))
     assert max(map(len, text.splitlines())) <= 80
     assert "and 5 more" in text
-    everything = "".join(shown(collect(path, By.MODEL), limit=0).split())
+    everything = "".join(shown(collect_report(path, GroupBy.MODEL), limit=0).split())
     assert "more" not in everything
     assert everything.count("long-name-") >= 25
 
 
 def test_names_cannot_steer_the_terminal(path: Path) -> None:
-    record(path, UNPRICED | {REQUEST_MODEL: HOSTILE})
-    text = shown(collect(path, By.MODEL), width=200)
+    record(path, UNPRICED | {GEN_AI_REQUEST_MODEL: HOSTILE})
+    text = shown(collect_report(path, GroupBy.MODEL), width=200)
     assert "[red]{boo}\\x1b[31m\\x202e\\x0aend" in text
     assert not {"\x1b", "\u202e"} & set(text)
 
 
 def test_names_cannot_leave_their_cell_in_html(path: Path) -> None:
-    family = {PREFIX_FAMILY: "p1:f", **UNPRICED, REQUEST_MODEL: HOSTILE}
+    family = {PREFIX_FAMILY: "p1:f", **UNPRICED, GEN_AI_REQUEST_MODEL: HOSTILE}
     calls = [family | {PREFIX_HASH: HOSTILE + str(number // 2)} for number in range(4)]
     record(path, *calls, service=HOSTILE)
-    for by in By:
-        page = as_html(collect(path, by))
+    for by in GroupBy:
+        page = render_html(collect_report(path, by))
         assert "<script" not in page
         assert page.count("&lt;script&gt;") >= 3
         assert "default-src 'none'" in page
@@ -326,9 +352,9 @@ def test_names_cannot_leave_their_cell_in_html(path: Path) -> None:
 
 def test_a_name_with_sql_is_a_name(path: Path) -> None:
     name = "x'; DROP TABLE llm_calls; --"
-    record(path, {REQUEST_MODEL: name})
-    assert [group.key for group in collect(path, By.MODEL).groups] == [name]
-    assert collect(path).totals.calls == 1
+    record(path, {GEN_AI_REQUEST_MODEL: name})
+    assert [group.key for group in collect_report(path, GroupBy.MODEL).groups] == [name]
+    assert collect_report(path).totals.calls == 1
 
 
 @pytest.mark.parametrize(
@@ -343,7 +369,7 @@ def test_a_name_with_sql_is_a_name(path: Path) -> None:
     ],
 )
 def test_dollars(amount: float | None, text: str) -> None:
-    assert wording.dollars(amount) == text
+    assert wording.format_usd(amount) == text
 
 
 @pytest.mark.parametrize(
@@ -358,16 +384,16 @@ def test_dollars(amount: float | None, text: str) -> None:
     ],
 )
 def test_short(number: int | None, text: str) -> None:
-    assert wording.short(number) == text
+    assert wording.format_short_count(number) == text
 
 
 @pytest.mark.parametrize(
     ("share", "text"), [(None, "\u2013"), (1.0, "100.0 %"), (0.9999, "99.9 %"), (0.29, "29.0 %")]
 )
 def test_percent_never_rounds_up_to_all(share: float | None, text: str) -> None:
-    assert wording.percent(share) == text
+    assert wording.format_percent(share) == text
 
 
 def test_minus_infinity_is_the_beginning(path: Path) -> None:
     record(path, {}, at=0)
-    assert collect(path, since=-math.inf).totals.calls == 1
+    assert collect_report(path, since=-math.inf).totals.calls == 1

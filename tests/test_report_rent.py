@@ -15,21 +15,21 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from promptcache.attributes import (
-    CACHE_COMMITTED,
+    CACHE_COMMITTED_USD,
     CACHE_EXPIRES,
     CACHE_NAME,
-    CACHE_STORED,
+    CACHE_STORED_USD,
     CACHE_TOKENS,
     COST_AMOUNT,
     ERROR_TYPE,
-    OPERATION,
+    GEN_AI_OPERATION_NAME,
     OUTCOME,
 )
 from promptcache_exporters import rent, schema
-from promptcache_exporters.figures import collect
-from promptcache_exporters.report import as_json
+from promptcache_exporters.figures import collect_report
+from promptcache_exporters.report import render_json
 from promptcache_exporters.sqlite import SQLiteSpanExporter
-from promptcache_exporters.wording import summary
+from promptcache_exporters.wording import summary_lines
 from tests.calls import done
 from tests.calls_google import ASK, CLIENTS, GEMINI, LONG
 from tests.conftest import Telemetry
@@ -53,7 +53,7 @@ def happened(path: Path, *events: dict[str, Any]) -> None:
     for number, event in enumerate(events):
         span_of(
             provider,
-            {OPERATION: "create_cache", CACHE_NAME: "cachedContents/a", **event},
+            {GEN_AI_OPERATION_NAME: "create_cache", CACHE_NAME: "cachedContents/a", **event},
             START + number,
         )
     provider.shutdown()
@@ -67,13 +67,17 @@ def test_from_the_sdk_to_the_report(
     telemetry = instrumented(clock=lambda: now[0])
     telemetry.tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(path)))
     tokens = asyncio.run(_lives(emulator_url, now))
-    found = collect(path)
-    assert found.rent is not None
-    assert (found.totals.calls, found.rent.caches, found.rent.unpriced) == (1, 2, 0)
-    assert found.rent.paid_usd == pytest.approx(tokens * 1e-6 / 4, rel=1e-3)
-    assert found.rent.committed_usd == pytest.approx(2 * tokens * 1e-6, rel=1e-3)
-    assert found.rent.filled_usd == pytest.approx(2 * tokens * 0.3e-6)
-    assert json.loads(as_json(found))["rent"]["caches"] == 2
+    found = collect_report(path)
+    assert found.storage_costs is not None
+    assert (found.totals.calls, found.storage_costs.caches, found.storage_costs.unpriced) == (
+        1,
+        2,
+        0,
+    )
+    assert found.storage_costs.paid_usd == pytest.approx(tokens * 1e-6 / 4, rel=1e-3)
+    assert found.storage_costs.committed_usd == pytest.approx(2 * tokens * 1e-6, rel=1e-3)
+    assert found.storage_costs.filled_usd == pytest.approx(2 * tokens * 0.3e-6)
+    assert json.loads(render_json(found))["rent"]["caches"] == 2
 
 
 async def _lives(url: str, now: list[float]) -> int:
@@ -98,26 +102,26 @@ async def _lives(url: str, now: list[float]) -> int:
 def test_what_lives_is_committed_and_what_expired_is_paid(path: Path) -> None:
     happened(
         path,
-        {CACHE_EXPIRES: LATER, CACHE_COMMITTED: 0.5, COST_AMOUNT: 0.25, CACHE_TOKENS: 9000},
-        {CACHE_NAME: "cachedContents/b", CACHE_EXPIRES: PAST, CACHE_COMMITTED: 0.125},
+        {CACHE_EXPIRES: LATER, CACHE_COMMITTED_USD: 0.5, COST_AMOUNT: 0.25, CACHE_TOKENS: 9000},
+        {CACHE_NAME: "cachedContents/b", CACHE_EXPIRES: PAST, CACHE_COMMITTED_USD: 0.125},
     )
-    assert collect(path).rent == rent.Rent(2, 0.125, 0.5, 0.25, 0)
+    assert collect_report(path).storage_costs == rent.StorageCosts(2, 0.125, 0.5, 0.25, 0)
     text = "$0.1250 paid, $0.5000 committed for 2 named caches; filling them cost $0.2500"
-    assert dict(summary(collect(path)))["Rent"] == text
+    assert dict(summary_lines(collect_report(path)))["Rent"] == text
 
 
 def test_a_deletion_ends_it_under_its_short_name_too(path: Path) -> None:
-    gone = {OPERATION: "delete_cache", CACHE_NAME: "a", CACHE_STORED: 0.1}
+    gone = {GEN_AI_OPERATION_NAME: "delete_cache", CACHE_NAME: "a", CACHE_STORED_USD: 0.1}
     name = "projects/p/locations/l/cachedContents/a"
-    happened(path, {CACHE_NAME: name, CACHE_EXPIRES: LATER, CACHE_COMMITTED: 0.5}, gone)
-    assert collect(path).rent == rent.Rent(1, 0.1, 0, 0, 0)
+    happened(path, {CACHE_NAME: name, CACHE_EXPIRES: LATER, CACHE_COMMITTED_USD: 0.5}, gone)
+    assert collect_report(path).storage_costs == rent.StorageCosts(1, 0.1, 0, 0, 0)
 
 
 def test_rent_without_a_price_is_unknown_and_not_free(path: Path) -> None:
-    happened(path, {CACHE_EXPIRES: LATER}, {OPERATION: "delete_cache", CACHE_NAME: "b"})
-    assert collect(path).rent == rent.Rent(2, 0, 0, 0, 2)
+    happened(path, {CACHE_EXPIRES: LATER}, {GEN_AI_OPERATION_NAME: "delete_cache", CACHE_NAME: "b"})
+    assert collect_report(path).storage_costs == rent.StorageCosts(2, 0, 0, 0, 2)
     assert (
-        dict(summary(collect(path)))["Rent"]
+        dict(summary_lines(collect_report(path)))["Rent"]
         == "$0.00 paid, $0.00 committed for 2 named caches, not known of 2"
     )
 
@@ -125,43 +129,43 @@ def test_rent_without_a_price_is_unknown_and_not_free(path: Path) -> None:
 @pytest.mark.parametrize(
     "event",
     [
-        {OPERATION: "get_cache"},
+        {GEN_AI_OPERATION_NAME: "get_cache"},
         {ERROR_TYPE: "ClientError"},
         {CACHE_NAME: None},
-        {OPERATION: "chat"},
+        {GEN_AI_OPERATION_NAME: "chat"},
     ],
 )
 def test_what_changes_no_cache_is_no_row(path: Path, event: dict[str, Any]) -> None:
     happened(path, event)
-    assert collect(path).rent is None
+    assert collect_report(path).storage_costs is None
 
 
 def test_only_what_happened_since(path: Path) -> None:
-    happened(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED: 0.5})
-    assert collect(path, since=START - 1).rent is not None
-    assert collect(path, since=START + 0.5).rent is None
+    happened(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED_USD: 0.5})
+    assert collect_report(path, since=START - 1).storage_costs is not None
+    assert collect_report(path, since=START + 0.5).storage_costs is None
 
 
 def test_a_file_of_before_has_no_rents_and_gains_them(path: Path) -> None:
     record(path, {})
     connection = sqlite3.connect(path)
-    connection.execute(f"DROP TABLE {rent.NAME}")
-    connection.execute(f"PRAGMA user_version = {len(schema.CALLS.columns)}")
+    connection.execute(f"DROP TABLE {rent.STORAGE_COSTS_TABLE_NAME}")
+    connection.execute(f"PRAGMA user_version = {len(schema.CALLS_TABLE.columns)}")
     connection.commit()
     connection.close()
-    assert collect(path).rent is None
-    happened(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED: 0.5})
-    assert collect(path).rent == rent.Rent(1, 0.5, 0, 0, 0)
+    assert collect_report(path).storage_costs is None
+    happened(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED_USD: 0.5})
+    assert collect_report(path).storage_costs == rent.StorageCosts(1, 0.5, 0, 0, 0)
     assert [row["outcome"] for row in rows(path)] == ["hit", "hit"]
 
 
 def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
     exporter = SQLiteSpanExporter(path)
     given = {
-        OPERATION: "create_cache",
+        GEN_AI_OPERATION_NAME: "create_cache",
         CACHE_NAME: "a",
         CACHE_EXPIRES: PAST,
-        CACHE_COMMITTED: 0.5,
+        CACHE_COMMITTED_USD: 0.5,
         OUTCOME: "hit",
     }
     telemetry = Telemetry()
@@ -169,11 +173,11 @@ def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
     for _ in range(2):
         exporter.export(telemetry.spans)
     exporter.shutdown()
-    assert collect(path).rent == rent.Rent(1, 0.5, 0, 0, 0)
+    assert collect_report(path).storage_costs == rent.StorageCosts(1, 0.5, 0, 0, 0)
 
 
 @pytest.mark.parametrize("stamp", ["soon", None])
 def test_an_expiry_that_cannot_be_read_is_to_come(stamp: str | None) -> None:
-    assert rent.total([("a", "create_cache", stamp, 0.5, None, None)], time.time()) == rent.Rent(
-        1, 0, 0.5, 0, 0
-    )
+    assert rent.sum_storage_costs(
+        [("a", "create_cache", stamp, 0.5, None, None)], time.time()
+    ) == rent.StorageCosts(1, 0, 0.5, 0, 0)

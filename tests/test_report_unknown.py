@@ -12,21 +12,21 @@ import pytest
 from promptcache.attributes import (
     COST_AMOUNT,
     COST_WITHOUT_CACHE,
+    GEN_AI_OPERATION_NAME,
+    GEN_AI_PROVIDER_NAME,
+    GEN_AI_REQUEST_MODEL,
+    GEN_AI_REQUEST_STREAM,
     INPUT_TOKENS,
-    OPERATION,
     OUTCOME,
     OUTPUT_TOKENS,
-    PROVIDER,
     READ_TOKENS,
-    REQUEST_MODEL,
-    REQUEST_STREAM,
     STREAM_COMPLETED,
     UNCACHED_TOKENS,
     WASTED_USD,
     WRITE_TOKENS,
 )
 from promptcache_exporters import store, table
-from promptcache_exporters.figures import By, collect
+from promptcache_exporters.figures import GroupBy, collect_report
 from tests.rows import START, record
 from tests.test_report import UNPRICED, shown
 
@@ -52,50 +52,58 @@ NOTHING: dict[str, Any] = dict.fromkeys(
 @pytest.mark.parametrize("outcome", ["error", "unreported"])
 def test_a_call_of_which_nothing_is_known_leaves_the_waste_known(path: Path, outcome: str) -> None:
     record(path, {}, {}, {OUTCOME: outcome, **NOTHING})
-    report = collect(path, By.SERVICE)
+    report = collect_report(path, GroupBy.SERVICE)
     assert [
         report.totals.wasted_usd,
-        report.groups[0].figures.wasted_usd,
-        report.waste_unknown,
+        report.groups[0].totals.wasted_usd,
+        report.unknown_waste_calls,
     ] == [0.0, 0.0, 0]
-    assert collect(path, By.OUTCOME).groups[1].figures.wasted_usd is None
+    assert collect_report(path, GroupBy.OUTCOME).groups[1].totals.wasted_usd is None
 
 
 def test_a_waste_beside_unknown_ones_is_the_least(path: Path) -> None:
     record(path, {OUTCOME: "miss", WASTED_USD: 0.02}, {OUTCOME: "miss", **UNPRICED})
-    text = shown(collect(path), width=200)
+    text = shown(collect_report(path), width=200)
     assert "at least $0.0200 (200.0 % of the cost), not known of 1 call" in text
     assert "$0.0200+" in text
     record(path.with_name("b.db"), {}, {OUTCOME: "miss", **UNPRICED})
-    assert collect(path.with_name("b.db")).totals.wasted_usd is None
+    assert collect_report(path.with_name("b.db")).totals.wasted_usd is None
 
 
 def test_the_same_money_is_the_same_however_it_is_grouped(path: Path) -> None:
-    record(path, *({COST_AMOUNT: cent / 30, PROVIDER: "abc"[cent % 3]} for cent in range(1, 40)))
-    assert len({collect(path, by).totals for by in By}) == 1
+    record(
+        path,
+        *({COST_AMOUNT: cent / 30, GEN_AI_PROVIDER_NAME: "abc"[cent % 3]} for cent in range(1, 40)),
+    )
+    assert len({collect_report(path, by).totals for by in GroupBy}) == 1
 
 
 def test_failed_calls_and_silent_streams_are_told(path: Path) -> None:
-    silent = {OUTCOME: "unreported", OPERATION: "chat", REQUEST_STREAM: True, **NOTHING}
-    record(path, {}, {OUTCOME: "error", **NOTHING}, silent, silent | {REQUEST_STREAM: None})
-    record(path, silent | {STREAM_COMPLETED: False}, silent | {PROVIDER: "anthropic"})
-    text = shown(collect(path), width=200)
+    silent = {
+        OUTCOME: "unreported",
+        GEN_AI_OPERATION_NAME: "chat",
+        GEN_AI_REQUEST_STREAM: True,
+        **NOTHING,
+    }
+    record(path, {}, {OUTCOME: "error", **NOTHING}, silent, silent | {GEN_AI_REQUEST_STREAM: None})
+    record(path, silent | {STREAM_COMPLETED: False}, silent | {GEN_AI_PROVIDER_NAME: "anthropic"})
+    text = shown(collect_report(path), width=200)
     assert "Failed    1 of the calls" in text
     assert "1 chat streams did not report tokens: stream_options={'include_usage': True}" in text
     record(path.with_name("b.db"), {})
-    assert not {"Failed", "Silent"} & set(shown(collect(path.with_name("b.db"))).split())
+    assert not {"Failed", "Silent"} & set(shown(collect_report(path.with_name("b.db"))).split())
 
 
 def test_the_report_names_its_file_and_the_zone_of_its_times(path: Path) -> None:
     record(path, {})
-    assert str(path) in shown(collect(path), width=300)
-    assert time.strftime(" UTC%z\n", time.localtime(START)) in shown(collect(path))
+    assert str(path) in shown(collect_report(path), width=300)
+    assert time.strftime(" UTC%z\n", time.localtime(START)) in shown(collect_report(path))
 
 
 def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
     nothing = dict.fromkeys((INPUT_TOKENS, READ_TOKENS, COST_AMOUNT, COST_WITHOUT_CACHE))
     record(path, {OUTCOME: "error", **nothing})
-    assert collect(path).totals.unpriced_calls == 0
+    assert collect_report(path).totals.unpriced_calls == 0
 
 
 @pytest.mark.parametrize("column", ["cost_amount", "without_cache", "wasted_usd", "input_tokens"])
@@ -106,18 +114,22 @@ def test_text_where_money_belongs_is_said_and_not_taken_for_nothing(
     record(path, {}, {})
     connection = sqlite3.connect(path)
     connection.execute(
-        f"UPDATE {table.NAME} SET {column} = ? WHERE rowid = 2", (text,)
+        f"UPDATE {table.CALLS_TABLE_NAME} SET {column} = ? WHERE rowid = 2", (text,)
     )  # our names
     connection.commit()
     connection.close()
-    with pytest.raises(store.UnusableError, match="a row holds text where a number belongs"):
-        collect(path)
+    with pytest.raises(store.UnreadableTableError, match="a row holds text where a number belongs"):
+        collect_report(path)
 
 
 @pytest.mark.parametrize("width", [20, 40, 59, 60])
 def test_a_narrow_terminal_still_shows_whose_figures_they_are(path: Path, width: int) -> None:
-    record(path, {REQUEST_MODEL: "gpt-5.5-with-a-name-as-long-as-a-line"}, {REQUEST_MODEL: None})
-    lines = shown(collect(path, By.MODEL), width=width).splitlines()
+    record(
+        path,
+        {GEN_AI_REQUEST_MODEL: "gpt-5.5-with-a-name-as-long-as-a-line"},
+        {GEN_AI_REQUEST_MODEL: None},
+    )
+    lines = shown(collect_report(path, GroupBy.MODEL), width=width).splitlines()
     assert max(map(len, lines)) <= width
     words = "".join("".join(lines).split())
     assert "gpt-5.5-with-a-name-as-long-as-a-line" in words if width < 60 else "gpt-5.5-" in words

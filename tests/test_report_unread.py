@@ -13,35 +13,35 @@ import pytest
 from promptcache.attributes import (
     BATCH,
     COST_AMOUNT,
+    COST_CACHE_READ,
+    COST_CACHE_WRITE,
     COST_INPUT,
     COST_OUTPUT,
-    COST_READ,
     COST_WITHOUT_CACHE,
-    COST_WRITE,
+    GEN_AI_PROVIDER_NAME,
+    GEN_AI_REQUEST_MODEL,
+    GEN_AI_RESPONSE_MODEL,
     INPUT_TOKENS,
     MISSED_TOKENS,
     OUTCOME,
     PREFIX_FAMILY,
-    PROVIDER,
+    PREFIX_SYSTEM_HASH,
+    PREFIX_TOOLS_HASH,
     READ_TOKENS,
-    REQUEST_MODEL,
-    RESPONSE_MODEL,
-    SYSTEM_HASH,
-    TOOLS_HASH,
     UNCACHED_TOKENS,
     WRITE_TOKENS,
     WRITE_TOKENS_BY_TTL,
 )
-from promptcache.model import Facts, Request, Usage
-from promptcache.prices import Book
-from promptcache_exporters.figures import By, collect
-from promptcache_exporters.report import as_json
-from promptcache_exporters.unread import Unread
-from promptcache_exporters.wording import advised, summary
+from promptcache.model import Request, ResponseFacts, Usage
+from promptcache.prices import PriceBook
+from promptcache_exporters.figures import GroupBy, collect_report
+from promptcache_exporters.report import render_json
+from promptcache_exporters.unread import UnreadWrites
+from promptcache_exporters.wording import advice_lines, summary_lines
 from tests.rows import START, record
 
 MODEL: Final = "claude-sonnet-4-5"
-NOTHING: Final = Unread()
+NOTHING: Final = UnreadWrites()
 WIDELY: Final = 100_000.0
 
 
@@ -55,13 +55,13 @@ def call(at: float, read: int = 0, write: int = 0, **more: Any) -> tuple[float, 
     ttl: str = more.pop("ttl", "5m")
     usage = Usage(read + write + 200, 200, read, write, {ttl: write} if write else {}, 50)
     request = Request("w", "anthropic", "chat", MODEL, None, None, False, {}, b"", START + at)
-    cost = Book.load(None).cost(request, Facts(model=MODEL), usage)
+    cost = PriceBook.load(None).compute_cost(request, ResponseFacts(model=MODEL), usage)
     known = {
         OUTCOME: "hit" if read else "cold",
-        PROVIDER: "anthropic",
-        REQUEST_MODEL: MODEL,
-        RESPONSE_MODEL: MODEL,
-        INPUT_TOKENS: usage.input,
+        GEN_AI_PROVIDER_NAME: "anthropic",
+        GEN_AI_REQUEST_MODEL: MODEL,
+        GEN_AI_RESPONSE_MODEL: MODEL,
+        INPUT_TOKENS: usage.input_tokens,
         READ_TOKENS: read,
         WRITE_TOKENS: write,
         UNCACHED_TOKENS: 200,
@@ -69,33 +69,33 @@ def call(at: float, read: int = 0, write: int = 0, **more: Any) -> tuple[float, 
         COST_AMOUNT: cost.amount,
         COST_WITHOUT_CACHE: cost.without_cache,
         COST_INPUT: cost.parts.get("input"),
-        COST_READ: cost.parts.get("cache_read"),
-        COST_WRITE: cost.parts.get("cache_write"),
+        COST_CACHE_READ: cost.parts.get("cache_read"),
+        COST_CACHE_WRITE: cost.parts.get("cache_write"),
         COST_OUTPUT: cost.parts.get("output"),
-        TOOLS_HASH: "p1:t",
-        SYSTEM_HASH: "p1:s",
+        PREFIX_TOOLS_HASH: "p1:t",
+        PREFIX_SYSTEM_HASH: "p1:s",
         PREFIX_FAMILY: "p1:f",
     }
     return START + at, known | {_SHORT[name]: value for name, value in more.items()}
 
 
 _SHORT: Final = {
-    "tools": TOOLS_HASH,
-    "system": SYSTEM_HASH,
+    "tools": PREFIX_TOOLS_HASH,
+    "system": PREFIX_SYSTEM_HASH,
     "family": PREFIX_FAMILY,
     "missed": MISSED_TOKENS,
     "batch": BATCH,
-    "model": RESPONSE_MODEL,
-    "paid": COST_WRITE,
+    "model": GEN_AI_RESPONSE_MODEL,
+    "paid": COST_CACHE_WRITE,
     "split": WRITE_TOKENS_BY_TTL["5m"],
 }
 
 
-def unread(path: Path, *calls: tuple[float, Mapping[str, Any]]) -> Unread:
+def unread(path: Path, *calls: tuple[float, Mapping[str, Any]]) -> UnreadWrites:
     """What the report says of `calls` and of one long after them."""
     for at, known in (*calls, call(WIDELY, tools="p1:other")):
         record(path, known, at=at)
-    found = collect(path).unread
+    found = collect_report(path).unread_writes
     assert found is not None
     return found
 
@@ -184,7 +184,7 @@ def test_without_a_ttl_the_provider_s_own_is_waited_for(path: Path) -> None:
 def test_before_its_time_is_up_nothing_is_said(path: Path) -> None:
     for at, known in (call(0, write=2000), call(330)):
         record(path, known, at=at)
-    assert collect(path).unread == NOTHING
+    assert collect_report(path).unread_writes == NOTHING
 
 
 def test_what_is_charged_as_missed_is_not_charged_again(path: Path) -> None:
@@ -194,11 +194,14 @@ def test_what_is_charged_as_missed_is_not_charged_again(path: Path) -> None:
 
 
 def test_a_write_without_a_price_is_counted_and_its_money_unknown(path: Path) -> None:
-    assert unread(path, call(0, write=2000, paid=None)) == Unread(1, 2000, None, 1)
+    assert unread(path, call(0, write=2000, paid=None)) == UnreadWrites(1, 2000, None, 1)
     found = unread(path, call(WIDELY / 2, write=1000))
     assert (found.calls, found.unpriced) == (2, 1)
     assert found.wasted_usd == pytest.approx(1000 * SURCHARGE)
-    assert "at least $0.000750 more than plain input" in dict(summary(collect(path)))["Unread"]
+    assert (
+        "at least $0.000750 more than plain input"
+        in dict(summary_lines(collect_report(path)))["Unread"]
+    )
 
 
 def test_where_calls_may_be_missing_nothing_is_said(
@@ -208,24 +211,26 @@ def test_where_calls_may_be_missing_nothing_is_said(
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     for at, known in (call(0, write=2000), call(WIDELY)):
         record(path, known, at=at)
-    assert collect(path).unread is None
+    assert collect_report(path).unread_writes is None
 
 
 def test_the_report_says_it_with_advice(path: Path) -> None:
     unread(path, call(0, write=2000))
-    report = collect(path, By.REASON)
+    report = collect_report(path, GroupBy.REASON)
     text = "2,000 tokens that 1 call wrote were never read: $0.001500 more than plain input"
-    assert dict(summary(report))["Unread"] == text
-    assert dict(advised(report))["write_never_read"].startswith("What was written was never read")
-    assert json.loads(as_json(report))["unread"] == {
+    assert dict(summary_lines(report))["Unread"] == text
+    assert dict(advice_lines(report))["write_never_read"].startswith(
+        "What was written was never read"
+    )
+    assert json.loads(render_json(report))["unread"] == {
         "calls": 1,
         "tokens": 2000,
         "wasted_usd": pytest.approx(0.0015),
         "unpriced": 0,
     }
     many = replace(report, totals=replace(report.totals, calls=100_001))
-    assert "that 1 call of the last 100,000 wrote" in dict(summary(many))["Unread"]
+    assert "that 1 call of the last 100,000 wrote" in dict(summary_lines(many))["Unread"]
     record(path, call(2 * WIDELY)[1], at=START + 2 * WIDELY)
-    later = collect(path, since=START + 1.5 * WIDELY)
-    assert "Unread" not in dict(summary(later))
-    assert not advised(later)
+    later = collect_report(path, since=START + 1.5 * WIDELY)
+    assert "Unread" not in dict(summary_lines(later))
+    assert not advice_lines(later)

@@ -27,14 +27,23 @@ HOSTS: Final = (
     "proxy." + "golang.org",
     "crates" + ".io",
 )
-OPTIONS: Final = ("--index" + "-url", "--extra-index" + "-url", "--find" + "-links", "--trusted" + "-host")
+OPTIONS: Final = (
+    "--index" + "-url",
+    "--extra-index" + "-url",
+    "--find" + "-links",
+    "--trusted" + "-host",
+)
 
 
 def committed_files() -> list[Path]:
     """Return the files that git tracks; every file in an unpacked source distribution, which has no git."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    listed = subprocess.run(
+        ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     if listed.returncode == 0:
-        return [ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()]
+        return [
+            ROOT / name for name in listed.stdout.split("\0") if name and (ROOT / name).is_file()
+        ]
     return [path for path in ROOT.rglob("*") if path.is_file() and not path.is_symlink()]
 
 
@@ -55,13 +64,20 @@ def wanted(name: str) -> list[Requirement]:
     """Return all dependencies that the lock `name` must cover."""
     extra, group = LOCKS[name]
     base = [Requirement(text) for text in PROJECT["project"]["dependencies"]] if extra else []
-    return [*base, *dependencies_of_extra(extra), *map(Requirement, PROJECT["dependency-groups"][group])]
+    return [
+        *base,
+        *dependencies_of_extra(extra),
+        *map(Requirement, PROJECT["dependency-groups"][group]),
+    ]
 
 
 def locked(name: str) -> dict[str, tuple[Requirement, list[str]]]:
     """Return each package of requirements/`name`.txt with its pin and its hashes."""
     entries = re.split(r"\n(?=[^\s#])", (REQUIREMENTS / f"{name}.txt").read_text())
-    pins = [(Requirement(entry.partition("\\")[0].strip()), re.findall(r"--hash=(\S+)", entry)) for entry in entries]
+    pins = [
+        (Requirement(entry.partition("\\")[0].strip()), re.findall(r"--hash=(\S+)", entry))
+        for entry in entries
+    ]
     return {canonicalize_name(pin.name): (pin, hashes) for pin, hashes in pins}
 
 
@@ -71,7 +87,9 @@ def test_lock_covers_every_dependency_of_its_extra(name: str) -> None:
     for requirement in wanted(name):
         pin, _ = pins[canonicalize_name(requirement.name)]
         (version,) = [specifier.version for specifier in pin.specifier]
-        assert requirement.specifier.contains(version, prereleases=True), f"run `make requirements`: {requirement}"
+        assert requirement.specifier.contains(version, prereleases=True), (
+            f"run `make requirements`: {requirement}"
+        )
         assert pin.marker is None or pin.marker.evaluate()
 
 
@@ -86,7 +104,9 @@ def test_lock_pins_every_package_by_version_and_hash(name: str) -> None:
 def test_demo_and_dev_lock_the_same_versions() -> None:
     demo, dev = locked("demo"), locked("dev")
     assert demo.keys() <= dev.keys()
-    assert {name: pin.specifier for name, (pin, _) in demo.items()} == {name: dev[name][0].specifier for name in demo}
+    assert {name: pin.specifier for name, (pin, _) in demo.items()} == {
+        name: dev[name][0].specifier for name in demo
+    }
 
 
 def test_no_committed_file_names_a_package_index() -> None:

@@ -19,17 +19,17 @@ from opentelemetry.trace import (
 )
 
 from promptcache.attributes import (
-    CODE_FILE,
-    CODE_LINE,
+    CODE_FILE_PATH,
+    CODE_LINE_NUMBER,
     ERROR_TYPE,
-    FINISH_REASONS,
+    GEN_AI_REQUEST_MODEL,
+    GEN_AI_REQUEST_STREAM,
+    GEN_AI_RESPONSE_FINISH_REASONS,
+    GEN_AI_USAGE_INPUT_TOKENS,
     MISS_CONFIDENCE,
     OUTCOME,
     PREFIX_BREAKPOINTS,
     READ_TOKENS,
-    REQUEST_MODEL,
-    REQUEST_STREAM,
-    USAGE_INPUT,
     WRITE_TOKENS_BY_TTL,
 )
 from promptcache_exporters import schema, store, table
@@ -46,10 +46,10 @@ def test_a_call_is_one_typed_row(path: Path) -> None:
     record(
         path,
         {
-            CODE_FILE: "app.py",
-            CODE_LINE: 7,
-            REQUEST_STREAM: True,
-            FINISH_REASONS: ("stop",),
+            CODE_FILE_PATH: "app.py",
+            CODE_LINE_NUMBER: 7,
+            GEN_AI_REQUEST_STREAM: True,
+            GEN_AI_RESPONSE_FINISH_REASONS: ("stop",),
             PREFIX_BREAKPOINTS: ("system[0] 1h",),
             MISS_CONFIDENCE: 1,
             WRITE_TOKENS_BY_TTL["1h"]: 3,
@@ -92,10 +92,10 @@ def test_unreported_is_null_and_reported_zero_is_zero(path: Path) -> None:
 
 def test_only_judged_calls_are_rows(path: Path) -> None:
     provider = tracers(SQLiteSpanExporter(path))
-    span_of(provider, {USAGE_INPUT: 5, REQUEST_MODEL: "an agent's span"})
+    span_of(provider, {GEN_AI_USAGE_INPUT_TOKENS: 5, GEN_AI_REQUEST_MODEL: "an agent's span"})
     assert not path.exists()
     span_of(
-        provider, {**HIT, USAGE_INPUT: 99_999}
+        provider, {**HIT, GEN_AI_USAGE_INPUT_TOKENS: 99_999}
     )  # a foreign span may count otherwise under the standard name
     provider.shutdown()
     assert [row["input_tokens"] for row in rows(path)] == [1000]
@@ -127,36 +127,45 @@ HOSTILE = st.one_of(
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.dictionaries(
-        st.sampled_from([*HIT, REQUEST_STREAM, FINISH_REASONS, CODE_LINE, ERROR_TYPE]), HOSTILE
+        st.sampled_from(
+            [
+                *HIT,
+                GEN_AI_REQUEST_STREAM,
+                GEN_AI_RESPONSE_FINISH_REASONS,
+                CODE_LINE_NUMBER,
+                ERROR_TYPE,
+            ]
+        ),
+        HOSTILE,
     )
 )
 def test_hostile_attributes_never_fail_a_batch(attributes: dict[str, Any]) -> None:
     (span,) = spans(attributes)
     connection = sqlite3.connect(":memory:")
-    connection.execute(schema.CALLS.create)
-    connection.execute(schema.CALLS.insert, schema.CALLS.row(span))
+    connection.execute(schema.CALLS_TABLE.create_statement)
+    connection.execute(schema.CALLS_TABLE.insert_statement, schema.CALLS_TABLE.row_from_span(span))
     connection.execute(
-        f"SELECT sum(input_tokens), sum(cost_amount) FROM {table.NAME}"
+        f"SELECT sum(input_tokens), sum(cost_amount) FROM {table.CALLS_TABLE_NAME}"
     ).fetchone()  # our name
     (size,) = connection.execute(
-        f"SELECT max(length(request_model)) FROM {table.NAME}"
+        f"SELECT max(length(request_model)) FROM {table.CALLS_TABLE_NAME}"
     ).fetchone()  # our name
     connection.close()
-    assert (size or 0) <= table.LONGEST
+    assert (size or 0) <= table.MAX_TEXT_LENGTH
 
 
 @pytest.mark.parametrize("value", [True, -1, 2**62, 1.5, "12", float("nan")])
 def test_what_is_no_count_is_not_reported(value: Any) -> None:
-    assert table.whole(value) is None
+    assert table.to_sql_count(value) is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 10**400, "0.1", True])
 def test_what_cannot_be_added_up_is_not_reported(value: Any) -> None:
-    assert table.finite(value) is None
+    assert table.to_sql_real(value) is None
 
 
 def test_texts_are_made_harmless() -> None:
-    assert table.clean("a\0b\ud800") == "a?b?"
+    assert table.to_sql_text("a\0b\ud800") == "a?b?"
 
 
 def test_nothing_is_opened_before_the_first_call(
@@ -228,9 +237,11 @@ def test_only_the_columns_reach_the_file(path: Path) -> None:
 def test_an_older_file_gains_the_columns_it_lacks(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute(
-        f"CREATE TABLE {table.NAME} (time REAL NOT NULL, trace_id TEXT, span_id TEXT, service TEXT)"
+        f"CREATE TABLE {table.CALLS_TABLE_NAME} (time REAL NOT NULL, trace_id TEXT, span_id TEXT, service TEXT)"
     )
-    connection.execute(f"INSERT INTO {table.NAME} VALUES (1.5, 'a', 'b', 'old')")  # our name
+    connection.execute(
+        f"INSERT INTO {table.CALLS_TABLE_NAME} VALUES (1.5, 'a', 'b', 'old')"
+    )  # our name
     connection.execute(f"PRAGMA application_id = {store.APPLICATION_ID}")
     connection.execute("PRAGMA user_version = 4")
     connection.commit()

@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exporting, "PATIENCE", 0.1)
+    monkeypatch.setattr(exporting, "LOCK_TIMEOUT_SECONDS", 0.1)
 
 
 def test_a_corrupt_file_is_said_once_and_left_alone(
@@ -76,7 +76,7 @@ def test_the_first_opening_waits_for_a_reader(path: Path) -> None:
     reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     reader.execute("PRAGMA journal_mode = DELETE")
     reader.execute("BEGIN")
-    reader.execute(f"SELECT * FROM {table.NAME}").fetchall()  # our name
+    reader.execute(f"SELECT * FROM {table.CALLS_TABLE_NAME}").fetchall()  # our name
     timer = threading.Timer(0.1, reader.execute, ["COMMIT"])
     timer.start()
     record(path, {})
@@ -182,7 +182,7 @@ def test_several_processes_write_while_one_reads(path: Path) -> None:
     counts = [0]
     while any(writer.poll() is None for writer in writers):
         if path.exists() and path.stat().st_size:
-            with store.open_to_read(path) as connection:
+            with store.open_for_reading(path) as connection:
                 counts.append(connection.execute("SELECT count(*) FROM calls").fetchone()[0])
     for writer in writers:
         output, _ = writer.communicate()
@@ -225,7 +225,7 @@ def test_the_batch_processor_flushes_on_shutdown_from_many_threads(path: Path) -
 
 FORKER = """
 import os, sys, threading
-from promptcache.attributes import REQUEST_MODEL
+from promptcache.attributes import GEN_AI_REQUEST_MODEL
 from tests.rows import HIT, span_of, tracers
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 exporter = SQLiteSpanExporter(sys.argv[1])
@@ -241,7 +241,7 @@ for number in range(20):
     child = os.fork()
     if not child:
         assert exporter._connection is None
-        span_of(provider, {**HIT, REQUEST_MODEL: "child"})
+        span_of(provider, {**HIT, GEN_AI_REQUEST_MODEL: "child"})
         provider.shutdown()
         os._exit(0)
     children.append(child)
@@ -269,6 +269,6 @@ def test_a_child_forked_amid_a_batch_keeps_its_hands_off(
         exporter.after_fork_in_child()
         assert exporter.export(spans({})) is SpanExportResult.FAILURE
     assert "forked" in caplog.text
-    exporter._orphaned = False  # pyright: ignore[reportPrivateUsage]  # so that this process can close the file
+    exporter._is_orphaned = False  # pyright: ignore[reportPrivateUsage]  # so that this process can close the file
     exporter.shutdown()
     assert len(rows(path)) == 1

@@ -96,7 +96,7 @@ async def test_closed(
     for _ in range(times):
         await close(stream)
     await collected()
-    assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == len(emulator.ledger)
+    assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == len(emulator.records)
     for span in telemetry.spans:
         assert span.status.is_unset
         assert (span.attributes or {})["promptcache.stream.completed"] is False
@@ -111,7 +111,7 @@ async def test_abandoned(
 
     await abandon()
     await collected()
-    assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == len(emulator.ledger)
+    assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == len(emulator.records)
 
 
 @pytest.mark.parametrize("fault", ["error-event=3", "drop=3"])

@@ -19,7 +19,7 @@ import pytest
 import wrapt
 
 from promptcache import PromptCacheInstrumentor
-from promptcache.patch.sdks import ROWS, targets
+from promptcache.patch.sdks import HOOK_MODULES, load_hooks
 from tests.calls import CHAT, done, each
 from tests.conftest import Telemetry
 from tests.kits import KITS, Kit
@@ -50,13 +50,13 @@ def _present(module: str) -> bool:
 
 
 def _places() -> Iterator[Place]:
-    for module in ROWS:
+    for module in HOOK_MODULES:
         if _present(module):
             imported = import_module(module)
-            for target in targets(module):
-                owner = getattr(imported, target.owner, None)
-                if owner is not None and target.name in owner.__dict__:
-                    yield Place(owner, target.name)
+            for target in load_hooks(module):
+                owner = getattr(imported, target.class_name, None)
+                if owner is not None and target.method_name in owner.__dict__:
+                    yield Place(owner, target.method_name)
 
 
 PLACES: Final = tuple(_places())

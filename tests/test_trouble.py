@@ -104,7 +104,7 @@ def _locked(protocol: str, folder: Path) -> Generator[Exporters]:
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
         made = SQLiteSpanExporter(path)
-        made._patience = 0.5  # pyright: ignore[reportPrivateUsage]  # five seconds, while a test waits
+        made._lock_timeout_seconds = 0.5  # pyright: ignore[reportPrivateUsage]  # five seconds, while a test waits
         yield (made,)
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import pytest
 
 from promptcache import Settings
-from promptcache.attributes import OTHER
+from promptcache.attributes import OTHER_VALUE
 from promptcache.diagnose import Diagnosis
-from promptcache.diagnose.writes import Unread, surcharge
-from promptcache.meters import DISTINCT_VALUES, Meters
-from promptcache.model import Block, Cost, Facts, Prompt, Request, Usage
-from promptcache.observer import Observer
+from promptcache.diagnose.writes import UnreadWrite, write_surcharge
+from promptcache.meters import MAX_DISTINCT_VALUES, MetricsRecorder
+from promptcache.model import Block, Cost, ParsedPrompt, Request, ResponseFacts, Usage
+from promptcache.observer import TelemetryHandler
 from tests.conftest import Telemetry
 
-COST = Cost(1.0, p_in=2.0, p_read=0.2, p_write={"5m": 2.5, "1h": 4.0})
+COST = Cost(1.0, input_price=2.0, cache_read_price=0.2, cache_write_prices={"5m": 2.5, "1h": 4.0})
 SYSTEM = "The agent reads the order, checks the policy and answers in plain words. " * 60
 
 
@@ -26,11 +26,13 @@ class Lab:
     """One application with Anthropic's cache, and what it is told of."""
 
     now: float = 1e9
-    told: list[Unread] = field(default_factory=list[Unread])
+    told: list[UnreadWrite] = field(default_factory=list[UnreadWrite])
     calls: int = 4096
 
     def __post_init__(self) -> None:
-        self.diagnosis = Diagnosis(Settings(memory_calls=self.calls), unread=self.told.append)
+        self.diagnosis = Diagnosis(
+            Settings(memory_calls=self.calls), on_unread_write=self.told.append
+        )
 
     def call(
         self, *messages: str, read: int = 0, write: int = 0, wait: float = 5.0, **more: Any
@@ -40,17 +42,17 @@ class Lab:
             Block("messages", at, "text", {"role": "user", "content": words})
             for at, words in enumerate(messages)
         ]
-        prompt = Prompt((Block("system", 0, "text", more.get("system", SYSTEM)), *said))
+        prompt = ParsedPrompt((Block("system", 0, "text", more.get("system", SYSTEM)), *said))
         request = Request(
             "w", "anthropic", "chat", "claude-sonnet-4-5", "h", 443, False, {}, b"k", self.now
         )
         usage = Usage(
             read + write + 10, 10, read, write, {more.get("ttl", "5m"): write} if write else {}
         )
-        sighting = self.diagnosis.open(request, prompt)
+        sighting = self.diagnosis.start(request, prompt)
         cost = more.get("cost", COST)
-        self.diagnosis.close(
-            sighting, facts=Facts(), usage=usage, cost=cost, failed=False, at=self.now + 1
+        self.diagnosis.finish(
+            sighting, facts=ResponseFacts(), usage=usage, cost=cost, failed=False, at=self.now + 1
         )
 
 
@@ -60,7 +62,7 @@ def test_a_write_that_nobody_reads_is_told_of_once_when_it_has_expired() -> None
     lab.call("other", system="elsewhere", wait=200)
     assert lab.told == []
     lab.call("other", system="elsewhere", wait=200)
-    assert [(unread.provider, unread.model, unread.usd) for unread in lab.told] == [
+    assert [(unread.provider, unread.model, unread.wasted_usd) for unread in lab.told] == [
         ("anthropic", "claude-sonnet-4-5", 2000 * 0.5)
     ]
     lab.call("other", system="elsewhere", wait=2000)
@@ -73,7 +75,7 @@ def test_a_longer_lifetime_is_waited_for() -> None:
     lab.call("other", system="elsewhere", wait=3000)
     assert lab.told == []
     lab.call("other", system="elsewhere", wait=3000)
-    assert [unread.usd for unread in lab.told] == [2000 * 2.0]
+    assert [unread.wasted_usd for unread in lab.told] == [2000 * 2.0]
 
 
 def test_what_a_later_call_read_is_never_told_of() -> None:
@@ -90,22 +92,22 @@ def test_the_end_of_a_conversation_is_written_in_vain() -> None:
     lab.call("one", write=2000)
     lab.call("one", "two", read=2000, write=100)
     lab.call("other", system="elsewhere", wait=9999)
-    assert [unread.usd for unread in lab.told] == [100 * 0.5]
+    assert [unread.wasted_usd for unread in lab.told] == [100 * 0.5]
 
 
 def test_tokens_already_counted_as_missed_are_not_counted_again() -> None:
     usage = Usage(3000, 0, 0, 3000, {"5m": 1000, "1h": 2000})
-    assert surcharge(usage, COST, 0) == 1000 * 0.5 + 2000 * 2.0
-    assert surcharge(usage, COST, 1500) == 1500 * 2.0
-    assert surcharge(usage, COST, 5000) == 0.0
+    assert write_surcharge(usage, COST, 0) == 1000 * 0.5 + 2000 * 2.0
+    assert write_surcharge(usage, COST, 1500) == 1500 * 2.0
+    assert write_surcharge(usage, COST, 5000) == 0.0
     lab = Lab()
     lab.call("one", write=2000)
     lab.call("one", "two", write=2050)
     lab.call("other", system="elsewhere", wait=9999)
-    assert sorted(unread.usd for unread in lab.told) == [50 * 0.5, 2000 * 0.5]
+    assert sorted(unread.wasted_usd for unread in lab.told) == [50 * 0.5, 2000 * 0.5]
 
 
-@pytest.mark.parametrize("cost", [None, Cost(None, unknown="model")])
+@pytest.mark.parametrize("cost", [None, Cost(None, unknown_reason="model")])
 def test_an_unknown_price_says_nothing(cost: Cost | None) -> None:
     lab = Lab()
     lab.call("one", write=2000, cost=cost)
@@ -138,21 +140,23 @@ def test_a_forked_child_leaves_it_to_its_parent() -> None:
 
 def test_it_is_wasted_money_under_a_reason_of_its_own() -> None:
     telemetry = Telemetry()
-    meters = Meters(telemetry.meters.get_meter("t"))
-    for number in range(DISTINCT_VALUES + 2):
-        meters.unread(Unread("anthropic", f"m{number}", 0.5, 0.0))
+    meters = MetricsRecorder(telemetry.meters.get_meter("t"))
+    for number in range(MAX_DISTINCT_VALUES + 2):
+        meters.record_unread_write(UnreadWrite("anthropic", f"m{number}", 0.5, 0.0))
     why = {"promptcache.miss.reason": "write_never_read", "gen_ai.provider.name": "anthropic"}
-    assert telemetry.metric("promptcache.wasted.usd", **why) == 0.5 * (DISTINCT_VALUES + 2)
+    assert telemetry.metric("promptcache.wasted.usd", **why) == 0.5 * (MAX_DISTINCT_VALUES + 2)
     assert (
-        telemetry.metric("promptcache.wasted.usd", **why, **{"gen_ai.request.model": OTHER})
+        telemetry.metric("promptcache.wasted.usd", **why, **{"gen_ai.request.model": OTHER_VALUE})
         == 0.5 * 2
     )
 
 
 def test_an_instrumented_process_counts_it() -> None:
     telemetry = Telemetry()
-    observer = Observer(
-        Settings(), telemetry.tracers.get_tracer("t"), Meters(telemetry.meters.get_meter("t"))
+    observer = TelemetryHandler(
+        Settings(),
+        telemetry.tracers.get_tracer("t"),
+        MetricsRecorder(telemetry.meters.get_meter("t")),
     )
     lab = Lab()
     lab.diagnosis = observer.diagnosis

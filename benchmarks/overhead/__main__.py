@@ -14,7 +14,13 @@ import json
 import sys
 
 from benchmarks.overhead.calls import SCENARIOS, SDKS
-from benchmarks.overhead.table import as_json, goals, machine, rows, table
+from benchmarks.overhead.table import (
+    describe_machine,
+    format_goals,
+    format_table,
+    result_rows,
+    to_json,
+)
 from benchmarks.overhead.turns import measure
 
 
@@ -30,18 +36,18 @@ def main(arguments: list[str]) -> None:
     asked = parser.parse_args(arguments)
     sdks = [sdk for sdk in SDKS if asked.sdk in {None, sdk.name}]
     scenarios = [one for one in SCENARIOS if asked.call in {None, one.name}]
-    before = list(machine([sdk.name for sdk in sdks]))
+    before = list(describe_machine([sdk.name for sdk in sdks]))
     found = {sdk.name: measure(sdk, scenarios, asked.rounds) for sdk in sdks}
-    measured = [row for name, one in found.items() for row in rows(name, one)]
+    measured = [row for name, one in found.items() for row in result_rows(name, one)]
     if asked.json:
-        print(json.dumps(as_json(before, measured), indent=2))
+        print(json.dumps(to_json(before, measured), indent=2))
         return
     print(
         *before,
         "",
-        *table(measured),
+        *format_table(measured),
         "",
-        *(line for name, one in found.items() for line in goals(name, one)),
+        *(line for name, one in found.items() for line in format_goals(name, one)),
         sep="\n",
     )
 

@@ -13,14 +13,14 @@ from typing import Any, Final
 
 import httpx2
 
-CHUNKS: Final = 500
-USAGE: Final = {
+CHUNK_COUNT: Final = 500
+OPENAI_USAGE: Final = {
     "prompt_tokens": 1500,
     "completion_tokens": 9,
     "total_tokens": 1509,
     "prompt_tokens_details": {"cached_tokens": 1024, "cache_write_tokens": 0},
 }
-SPENT: Final = {
+ANTHROPIC_USAGE: Final = {
     "input_tokens": 476,
     "cache_creation_input_tokens": 0,
     "cache_read_input_tokens": 1024,
@@ -35,16 +35,16 @@ class Scenario:
     """One kind of call: how many messages of what size in characters, streamed or not, and calls in one turn."""
 
     name: str
-    messages: int
-    size: int
+    message_count: int
+    characters: int
     stream: bool
-    block: int
+    calls_per_turn: int
 
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
-    Scenario("1 KB", 2, 1_000, stream=False, block=60),
-    Scenario("1 MB", 200, 1_000_000, stream=False, block=5),
-    Scenario("500 chunks", 2, 1_000, stream=True, block=6),
+    Scenario("1 KB", 2, 1_000, stream=False, calls_per_turn=60),
+    Scenario("1 MB", 200, 1_000_000, stream=False, calls_per_turn=5),
+    Scenario("500 chunks", 2, 1_000, stream=True, calls_per_turn=6),
 )
 
 
@@ -56,17 +56,17 @@ class SDK:
     client: str
     method: str
     model: str
-    asked: Mapping[str, Any]
-    streaming: Mapping[str, Any]
-    reply: Mapping[str, Any]
+    request_fields: Mapping[str, Any]
+    stream_fields: Mapping[str, Any]
+    response: Mapping[str, Any]
     events: Callable[[], Iterator[tuple[str | None, Mapping[str, Any] | str]]]
 
-    def caller(self, *, stream: bool) -> Callable[[dict[str, Any]], None]:
+    def make_caller(self, *, stream: bool) -> Callable[[dict[str, Any]], None]:
         """A client's method, used as an application uses it: a stream is read to its end."""
         answer = (
-            partial(_streamed, self._chunks())
+            partial(_stream_response, self._encoded_events())
             if stream
-            else partial(_plain, json.dumps(self.reply).encode())
+            else partial(_json_response, json.dumps(self.response).encode())
         )
         http = httpx2.Client(transport=httpx2.MockTransport(answer))
         client = getattr(import_module(self.name), self.client)(api_key="none", http_client=http)
@@ -79,36 +79,36 @@ class SDK:
 
         return call
 
-    def body(self, scenario: Scenario, number: int) -> dict[str, Any]:
+    def request_body(self, scenario: Scenario, number: int) -> dict[str, Any]:
         """A request. Each says something new in its last message, as calls do."""
         text = (
             "Orders leave the house within two working days unless the customer asked for another date. "
             * 100
         )
         said = [
-            f"{at} {text[: scenario.size // scenario.messages]}"
-            for at in range(scenario.messages - 1)
+            f"{at} {text[: scenario.characters // scenario.message_count]}"
+            for at in range(scenario.message_count - 1)
         ]
         roles = ("user", "assistant")
         messages = [{"role": roles[at % 2], "content": one} for at, one in enumerate(said)]
         asked = {
             "role": "user",
-            "content": f"{text[: scenario.size // scenario.messages]} Where is order {number}?",
+            "content": f"{text[: scenario.characters // scenario.message_count]} Where is order {number}?",
         }
-        body = {"model": self.model, "messages": [*messages, asked], **self.asked}
-        return {**body, **self.streaming} if scenario.stream else body
+        body = {"model": self.model, "messages": [*messages, asked], **self.request_fields}
+        return {**body, **self.stream_fields} if scenario.stream else body
 
-    def _chunks(self) -> list[bytes]:
-        return [_sse(name, data) for name, data in self.events()]
+    def _encoded_events(self) -> list[bytes]:
+        return [_encode_sse(name, data) for name, data in self.events()]
 
 
-def _sse(name: str | None, data: Mapping[str, Any] | str) -> bytes:
+def _encode_sse(name: str | None, data: Mapping[str, Any] | str) -> bytes:
     lines = [f"event: {name}"] if name else []
     lines.append(f"data: {data if isinstance(data, str) else json.dumps(data)}")
     return "\n".join((*lines, "\n")).encode()
 
 
-class _Chunks(httpx2.SyncByteStream):
+class _ChunkedStream(httpx2.SyncByteStream):
     """A body that comes in piece by piece: one that is in memory as a whole would be no stream to an SDK."""
 
     def __init__(self, chunks: Sequence[bytes]) -> None:
@@ -118,13 +118,13 @@ class _Chunks(httpx2.SyncByteStream):
         yield from self._chunks
 
 
-def _streamed(chunks: Sequence[bytes], request: httpx2.Request) -> httpx2.Response:
+def _stream_response(chunks: Sequence[bytes], request: httpx2.Request) -> httpx2.Response:
     return httpx2.Response(
-        200, headers={"content-type": "text/event-stream"}, stream=_Chunks(chunks)
+        200, headers={"content-type": "text/event-stream"}, stream=_ChunkedStream(chunks)
     )
 
 
-def _plain(content: bytes, request: httpx2.Request) -> httpx2.Response:
+def _json_response(content: bytes, request: httpx2.Request) -> httpx2.Response:
     return httpx2.Response(200, headers={"content-type": "application/json"}, content=content)
 
 
@@ -138,14 +138,14 @@ def _chat_events() -> Iterator[tuple[None, Mapping[str, Any] | str]]:
             **more,
         }
 
-    for _ in range(CHUNKS - 2):
+    for _ in range(CHUNK_COUNT - 2):
         yield event(choices=[{"index": 0, "delta": {"content": "word "}, "finish_reason": None}])
     yield event(choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
-    yield event(choices=[], usage=USAGE)
+    yield event(choices=[], usage=OPENAI_USAGE)
     yield None, "[DONE]"
 
 
-MESSAGE: Final = {
+ANTHROPIC_MESSAGE: Final = {
     "id": "msg_1",
     "type": "message",
     "role": "assistant",
@@ -153,7 +153,7 @@ MESSAGE: Final = {
     "stop_reason": "end_turn",
     "stop_sequence": None,
     "content": [{"type": "text", "text": "It left today."}],
-    "usage": SPENT,
+    "usage": ANTHROPIC_USAGE,
 }
 
 
@@ -161,13 +161,14 @@ def _message_events() -> Iterator[tuple[str, Mapping[str, Any]]]:
     def event(kind: str, **more: Any) -> tuple[str, Mapping[str, Any]]:
         return kind, {"type": kind, **more}
 
-    yield event("message_start", message={**MESSAGE, "content": [], "stop_reason": None})
+    yield event("message_start", message={**ANTHROPIC_MESSAGE, "content": [], "stop_reason": None})
     yield event("content_block_start", index=0, content_block={"type": "text", "text": ""})
-    for _ in range(CHUNKS - 5):
+    for _ in range(CHUNK_COUNT - 5):
         yield event("content_block_delta", index=0, delta={"type": "text_delta", "text": "word "})
     yield event("content_block_stop", index=0)
     spent = {
-        name: SPENT[name] for name in ("input_tokens", "cache_read_input_tokens", "output_tokens")
+        name: ANTHROPIC_USAGE[name]
+        for name in ("input_tokens", "cache_read_input_tokens", "output_tokens")
     }
     yield event(
         "message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage=spent
@@ -175,21 +176,21 @@ def _message_events() -> Iterator[tuple[str, Mapping[str, Any]]]:
     yield event("message_stop")
 
 
-SYSTEM: Final = "You answer customers of a shop, politely and in one sentence."
+SYSTEM_PROMPT: Final = "You answer customers of a shop, politely and in one sentence."
 SDKS: Final = (
     SDK(
         "openai",
         "OpenAI",
         "chat.completions.create",
         "gpt-5.4",
-        asked={},
-        streaming={"stream": True, "stream_options": {"include_usage": True}},
-        reply={
+        request_fields={},
+        stream_fields={"stream": True, "stream_options": {"include_usage": True}},
+        response={
             "id": "chatcmpl-1",
             "object": "chat.completion",
             "created": 1,
             "model": "gpt-5.4",
-            "usage": USAGE,
+            "usage": OPENAI_USAGE,
             "choices": [
                 {
                     "index": 0,
@@ -205,12 +206,14 @@ SDKS: Final = (
         "Anthropic",
         "messages.create",
         "claude-sonnet-5",
-        asked={
+        request_fields={
             "max_tokens": 99,
-            "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
+            "system": [
+                {"type": "text", "text": SYSTEM_PROMPT, "cache_control": {"type": "ephemeral"}}
+            ],
         },
-        streaming={"stream": True},
-        reply=MESSAGE,
+        stream_fields={"stream": True},
+        response=ANTHROPIC_MESSAGE,
         events=_message_events,
     ),
 )

@@ -11,7 +11,7 @@ from typing import Any, Final
 NONE: Final = "none"
 NATIVE: Final = "native span"
 OURS: Final = "promptcache"
-HASHED: Final = "promptcache, all hashed"
+HASH_ALL: Final = "promptcache, all hashed"
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Variant:
     environment: Mapping[str, str] | None = None
 
 
-def _nothing() -> None:
+def _no_op() -> None:
     pass
 
 
-def _ours(**settings: Any) -> Callable[[], None]:
+def _instrument_promptcache(**settings: Any) -> Callable[[], None]:
     def instrument() -> None:
         from promptcache import PromptCacheInstrumentor, Settings
 
@@ -36,11 +36,11 @@ def _ours(**settings: Any) -> Callable[[], None]:
     return instrument
 
 
-def _theirs(distribution: str, module: str, kind: str) -> Variant:
+def _peer_variant(distribution: str, module: str, kind: str) -> Variant:
     return Variant(lambda: getattr(import_module(module), kind)().instrument(), distribution)
 
 
-def _openlit(sdk: str, kind: str) -> Callable[[], None]:
+def _instrument_openlit(sdk: str, kind: str) -> Callable[[], None]:
     """Its instrumentation of one SDK: it asks for older ones than there are, and runs with these, less its metrics."""
 
     def instrument() -> None:
@@ -51,31 +51,31 @@ def _openlit(sdk: str, kind: str) -> Callable[[], None]:
     return instrument
 
 
-def _all(kind: str, sdk: str) -> dict[str, Variant]:
+def _all_variants(kind: str, sdk: str) -> dict[str, Variant]:
     found = {
-        OURS: Variant(_ours()),
-        HASHED: Variant(_ours(hashes="all", hash_key="benchmark")),
-        f"genai-{sdk}": _theirs(
+        OURS: Variant(_instrument_promptcache()),
+        HASH_ALL: Variant(_instrument_promptcache(hashes="all", hash_key="benchmark")),
+        f"genai-{sdk}": _peer_variant(
             f"opentelemetry-instrumentation-genai-{sdk}",
             f"opentelemetry.instrumentation.genai.{sdk}",
             kind,
         ),
-        "OpenInference": _theirs(
+        "OpenInference": _peer_variant(
             f"openinference-instrumentation-{sdk}", f"openinference.instrumentation.{sdk}", kind
         ),
-        "OpenLLMetry": _theirs(
+        "OpenLLMetry": _peer_variant(
             f"opentelemetry-instrumentation-{sdk}", f"opentelemetry.instrumentation.{sdk}", kind
         ),
-        "OpenLIT": Variant(_openlit(sdk, kind), "openlit"),
+        "OpenLIT": Variant(_instrument_openlit(sdk, kind), "openlit"),
     }
     return {
         name: variant
         for name, variant in found.items()
-        if variant.peer is None or released(variant.peer)
+        if variant.peer is None or installed_release(variant.peer)
     }
 
 
-def released(distribution: str) -> str | None:
+def installed_release(distribution: str) -> str | None:
     """The release that is installed, if any is."""
     try:
         return version(distribution)
@@ -84,16 +84,16 @@ def released(distribution: str) -> str | None:
 
 
 VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
-    "openai": {NONE: Variant(_nothing), **_all("OpenAIInstrumentor", "openai")},
+    "openai": {NONE: Variant(_no_op), **_all_variants("OpenAIInstrumentor", "openai")},
     # The SDK traces itself: everybody else comes on top of that.
     "anthropic": {
-        NONE: Variant(_nothing, environment={"ANTHROPIC_OPEN_TELEMETRY": "false"}),
-        NATIVE: Variant(_nothing),
-        **_all("AnthropicInstrumentor", "anthropic"),
+        NONE: Variant(_no_op, environment={"ANTHROPIC_OPEN_TELEMETRY": "false"}),
+        NATIVE: Variant(_no_op),
+        **_all_variants("AnthropicInstrumentor", "anthropic"),
     },
 }
 
 
-def base(sdk: str, variant: str) -> str:
+def baseline_of(sdk: str, variant: str) -> str:
     """What a variant is compared with."""
     return NATIVE if NATIVE in VARIANTS[sdk] and variant not in {NATIVE, NONE} else NONE

@@ -24,24 +24,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-BIN: Final = Path(sys.executable).parent
-AGENT: Final = Path(__file__).resolve().parent.parent / "support_agent.py"
-SERVICE: Final = "support-agent"
-CALLS: Final = 20
+BIN_DIR: Final = Path(sys.executable).parent
+AGENT_SCRIPT: Final = Path(__file__).resolve().parent.parent / "support_agent.py"
+SERVICE_NAME: Final = "support-agent"
+CALL_COUNT: Final = 20
 
-TOTALS: Final = """{ projects { edges { node { name traceCount
+TOTALS_QUERY: Final = """{ projects { edges { node { name traceCount
   costSummary { total { tokens cost } }
   spans(first: 100) { edges { node { name tokenCountPrompt
     tokenPromptDetails { cacheRead } } } } } } } }"""
 
 
 @contextmanager
-def running(
-    command: list[str | Path], environ: Mapping[str, str], said: int
+def running_process(
+    command: list[str | Path], environ: Mapping[str, str], stdout: int
 ) -> Generator[subprocess.Popen[str]]:
-    """A server that is stopped with the block; `said` is where its standard output goes."""
+    """A server that is stopped with the block; `stdout` is where its standard output goes."""
     process = subprocess.Popen(
-        command, env=os.environ | environ, stdout=said, stderr=subprocess.DEVNULL, text=True
+        command, env=os.environ | environ, stdout=stdout, stderr=subprocess.DEVNULL, text=True
     )
     try:
         yield process
@@ -56,7 +56,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def ask(url: str, body: object = None) -> Any:
+def request_json(url: str, body: object = None) -> Any:
     """A JSON answer."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json"})
@@ -79,20 +79,22 @@ def wait_until_ready(url: str, process: subprocess.Popen[str], seconds: float = 
 
 def run_agent(phoenix: str) -> None:
     """One run of the agent against the emulator, its spans sent to Phoenix."""
-    with running([BIN / "promptcache", "emulate", "--port", "0"], {}, subprocess.PIPE) as emulator:
+    with running_process(
+        [BIN_DIR / "promptcache", "emulate", "--port", "0"], {}, subprocess.PIPE
+    ) as emulator:
         assert emulator.stdout is not None
         url = next(word for word in emulator.stdout.readline().split() if word.startswith("http"))
         subprocess.run(
             [
-                BIN / "opentelemetry-instrument",
-                *("--service_name", SERVICE),
+                BIN_DIR / "opentelemetry-instrument",
+                *("--service_name", SERVICE_NAME),
                 *("--traces_exporter", "otlp"),
                 *("--exporter_otlp_protocol", "http/protobuf"),
                 *("--exporter_otlp_traces_endpoint", f"{phoenix}/v1/traces"),
                 *("--metrics_exporter", "none"),
                 *("--logs_exporter", "none"),
                 sys.executable,
-                AGENT,
+                AGENT_SCRIPT,
             ],
             env=os.environ
             | {"OPENAI_BASE_URL": f"{url.rstrip('/')}/v1", "OPENAI_API_KEY": "no-key-needed"},
@@ -100,23 +102,23 @@ def run_agent(phoenix: str) -> None:
         )
 
 
-def spans(phoenix: str) -> list[Mapping[str, Any]]:
+def read_spans(phoenix: str) -> list[Mapping[str, Any]]:
     """The attributes of all spans that Phoenix holds, once it has taken in every call."""
     found: list[Mapping[str, Any]] = []
     for _ in range(60):
         found = [
             span["attributes"]
-            for span in ask(f"{phoenix}/v1/projects/default/spans?limit=100")["data"]
+            for span in request_json(f"{phoenix}/v1/projects/default/spans?limit=100")["data"]
         ]
-        if len(found) >= CALLS:
+        if len(found) >= CALL_COUNT:
             break
         time.sleep(0.5)
     return found
 
 
-def tell(phoenix: str) -> None:
+def print_summary(phoenix: str) -> None:
     """What Phoenix stored of ours, and what it worked out by itself."""
-    stored = spans(phoenix)
+    stored = read_spans(phoenix)
     read, total = (
         sum(span[f"promptcache.{name}_tokens"] for span in stored) for name in ("read", "input")
     )
@@ -128,7 +130,9 @@ def tell(phoenix: str) -> None:
     )
     print(f"our cost: {sum(span['promptcache.cost.amount'] for span in stored):.4f} USD")
     theirs = 0
-    for edge in ask(f"{phoenix}/graphql", {"query": TOTALS})["data"]["projects"]["edges"]:
+    for edge in request_json(f"{phoenix}/graphql", {"query": TOTALS_QUERY})["data"]["projects"][
+        "edges"
+    ]:
         project = edge["node"]
         seen: list[dict[str, Any]] = [span["node"] for span in project["spans"]["edges"]]
         cached = sum(
@@ -139,7 +143,7 @@ def tell(phoenix: str) -> None:
             f"Phoenix's own: {cached:,} of {total:,} tokens, {project['costSummary']['total']['cost']:.4f} USD"
         )
         theirs += cached
-    if len(stored) != CALLS or not read or theirs != read:
+    if len(stored) != CALL_COUNT or not read or theirs != read:
         sys.exit("Phoenix does not hold what the agent did.")
 
 
@@ -156,10 +160,10 @@ def main(phoenix: str) -> None:
             "PHOENIX_TELEMETRY_ENABLED": "false",
         }
         # Not into a pipe: what a new Phoenix says of its migrations fills one, and then it waits for a reader.
-        with running([phoenix, "serve"], environ, subprocess.DEVNULL) as server:
+        with running_process([phoenix, "serve"], environ, subprocess.DEVNULL) as server:
             print(f"Phoenix is ready after {wait_until_ready(url, server):.0f} s", flush=True)
             run_agent(url)
-            tell(url)
+            print_summary(url)
 
 
 if __name__ == "__main__":

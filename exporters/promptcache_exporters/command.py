@@ -9,16 +9,21 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from rich.console import Console
 
-from promptcache.exits import Exit, described
-from promptcache_exporters import store
-from promptcache_exporters.figures import By, Report, collect, nothing
-from promptcache_exporters.html import as_html
-from promptcache_exporters.report import as_json, show
-from promptcache_exporters.wording import moment, percent, sampling, zone
+from promptcache_exporters.database import sqlite_file as store
+from promptcache_exporters.report.format import (
+    format_percent,
+    format_time,
+    format_utc_offset,
+    sampling_note,
+)
+from promptcache_exporters.report.html import render_html
+from promptcache_exporters.report.query import GroupBy, Report, collect_report, empty_report
+from promptcache_exporters.report.terminal import print_report, render_json
 
-_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_SECONDS_BY_UNIT: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 EPILOG: Final = "\n\n".join(
     (
@@ -32,55 +37,55 @@ EPILOG: Final = "\n\n".join(
         "family: calls whose prompts were meant to begin alike, also after the prefix changed",
         "callsite: the line and function of your code that made the call",
         "reason: why a call missed what it could have read",
-        described(
-            Exit.OK,
-            Exit.BELOW_TARGET,
-            Exit.USAGE,
-            Exit.NO_FILE,
-            Exit.NO_CALLS,
-            Exit.NEWER_SCHEMA,
-            Exit.NOT_A_TABLE,
-            Exit.SAMPLED,
+        exit_code_help(
+            ExitCode.OK,
+            ExitCode.BELOW_TARGET,
+            ExitCode.USAGE,
+            ExitCode.NO_FILE,
+            ExitCode.NO_CALLS,
+            ExitCode.NEWER_SCHEMA,
+            ExitCode.NOT_A_TABLE,
+            ExitCode.SAMPLED,
         ),
     )
 )
 
 
-def since(text: str, now: float) -> float:
+def parse_since(text: str, now: float) -> float:
     """The instant that `15m`, `2h`, `3d`, `1w` ago or an ISO time (local unless it names a zone) means.
 
     Raises ValueError for anything else.
     """
-    if text[-1:] in _UNITS and text[:-1].replace(".", "", 1).isdecimal():
-        return now - float(text[:-1]) * _UNITS[text[-1]]
+    if text[-1:] in _SECONDS_BY_UNIT and text[:-1].replace(".", "", 1).isdecimal():
+        return now - float(text[:-1]) * _SECONDS_BY_UNIT[text[-1]]
     return datetime.fromisoformat(text).timestamp()
 
 
-def instant(text: str | None) -> float:
+def parse_since_option(text: str | None) -> float:
     """The same for an option, minus infinity where it was not given. Raises what typer shows as a usage error."""
     allowed = "allowed: 15m, 2h, 3d, 1w, or an ISO time such as 2026-11-21T14:00"
     try:
-        return -math.inf if text is None else since(text, time.time())
+        return -math.inf if text is None else parse_since(text, time.time())
     except (ValueError, OverflowError, OSError) as error:
         raise typer.BadParameter(f"{text!r} is no time; {allowed}", param_hint="--since") from error
 
 
-Db = Annotated[
+DatabaseArgument = Annotated[
     Path | None, typer.Argument(help="The table; else OTEL_PROMPTCACHE_DB, else promptcache.db.")
 ]
-Since = Annotated[
+SinceOption = Annotated[
     str | None, typer.Option(help="Only calls since: 15m, 2h, 3d, 1w ago, or an ISO time.")
 ]
-Json = Annotated[
+JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON, a stable interface, and nothing else.")
 ]
 
 
 def report(
-    db: Db = None,
-    by: Annotated[By, typer.Option(help="What the lines of the table are.")] = By.SERVICE,
-    since: Since = None,
-    as_data: Json = False,
+    db: DatabaseArgument = None,
+    by: Annotated[GroupBy, typer.Option(help="What the lines of the table are.")] = GroupBy.SERVICE,
+    since: SinceOption = None,
+    as_data: JsonOption = False,
     html: Annotated[
         Path | None, typer.Option(help="Also write the report to this file, as HTML.")
     ] = None,
@@ -100,56 +105,59 @@ def report(
     """Show hit rate, cost, savings and waste of the recorded calls."""
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
-        found = collect(store.path_of(db), by, instant(since))
+        found = collect_report(store.database_path(db), by, parse_since_option(since))
         if html:
-            html.write_text(as_html(found), encoding="utf-8")
-    except (store.UnusableError, OSError) as trouble:
-        code = getattr(trouble, "code", Exit.USAGE)
-        if as_data and code is Exit.NO_CALLS:
-            typer.echo(as_json(nothing(store.path_of(db), by)))
+            html.write_text(render_html(found), encoding="utf-8")
+    except (store.UnreadableTableError, OSError) as trouble:
+        code = getattr(trouble, "code", ExitCode.USAGE)
+        if as_data and code is ExitCode.NO_CALLS:
+            typer.echo(render_json(empty_report(store.database_path(db), by)))
         errors.print(str(trouble))
         raise typer.Exit(code) from None
-    notes = [] if found.totals.calls else [_none(since)]
+    notes = [] if found.totals.calls else [_no_calls_message(since)]
     if as_data:
-        typer.echo(as_json(found))
-        notes += filter(None, [sampling(found)])
+        typer.echo(render_json(found))
+        notes += filter(None, [sampling_note(found)])
     elif found.totals.calls:
-        show(found, Console(highlight=False, markup=False, emoji=False), limit)
-    code, verdict = judge(found, fail_below, min_tokens)
+        print_report(found, Console(highlight=False, markup=False, emoji=False), limit)
+    code, verdict = check_target(found, fail_below, min_tokens)
     for note in filter(None, [*notes, verdict]):
         errors.print(note)
     raise typer.Exit(code)
 
 
-def _none(since: str | None) -> str:
+def _no_calls_message(since: str | None) -> str:
     if since is None:
         return "There are no calls to report on."
-    begin = instant(since)
-    return f"There are no calls since {moment(begin)} {zone(begin)} to report on: all are older (--since {since})."
+    begin = parse_since_option(since)
+    return f"There are no calls since {format_time(begin)} {format_utc_offset(begin)} to report on: all are older (--since {since})."
 
 
-def judge(found: Report, target: float | None, min_tokens: int = 0) -> tuple[Exit, str]:
+def check_target(found: Report, target: float | None, min_tokens: int = 0) -> tuple[ExitCode, str]:
     """The exit code of a report and, where a `target` (0..1) was set for its hit rate, why."""
     rate = found.totals.hit_rate
     if not found.totals.calls:
-        return Exit.NO_CALLS, ""
+        return ExitCode.NO_CALLS, ""
     if target is None:
-        return Exit.OK, ""
-    if found.sampled:
+        return ExitCode.OK, ""
+    if found.sampled_calls:
         return (
-            Exit.SAMPLED,
+            ExitCode.SAMPLED,
             "Not judged: a hit rate of sampled spans is an estimate. Record with sampling off.",
         )
     if rate is None:
-        return Exit.NO_CALLS, "Not judged: no call reported cached tokens."
-    if found.judged_tokens < min_tokens:
+        return ExitCode.NO_CALLS, "Not judged: no call reported cached tokens."
+    if found.rated_input_tokens < min_tokens:
         return (
-            Exit.OK,
-            f"Not judged: {found.judged_tokens:,} input tokens are fewer than --min-tokens {min_tokens:,}.",
+            ExitCode.OK,
+            f"Not judged: {found.rated_input_tokens:,} input tokens are fewer than --min-tokens {min_tokens:,}.",
         )
     if rate < target:
         return (
-            Exit.BELOW_TARGET,
-            f"Failed: the hit rate {percent(rate)} is below {percent(target)}.",
+            ExitCode.BELOW_TARGET,
+            f"Failed: the hit rate {format_percent(rate)} is below {format_percent(target)}.",
         )
-    return Exit.OK, f"Passed: the hit rate {percent(rate)} is at least {percent(target)}."
+    return (
+        ExitCode.OK,
+        f"Passed: the hit rate {format_percent(rate)} is at least {format_percent(target)}.",
+    )

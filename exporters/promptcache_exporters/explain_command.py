@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.report import JsonOption, SinceOption, parse_since_option
 from rich.console import Console
 
-from promptcache.exits import Exit, described
-from promptcache_exporters import explain as explaining
-from promptcache_exporters import store
-from promptcache_exporters.command import Json, Since, instant
-from promptcache_exporters.explained import as_json, show
+from promptcache_exporters.database import sqlite_file as store
+from promptcache_exporters.explain import query as explaining
+from promptcache_exporters.explain.render import print_comparisons, render_json
 
 EPILOG: Final = "\n\n".join(
     (
@@ -22,13 +22,18 @@ EPILOG: Final = "\n\n".join(
         "promptcache explain --worst 5 --since 1d",
         "promptcache explain --worst 1 --json /srv/app/promptcache.db",
         "messages[3] is the fourth block of the messages, tools[0] the first tool: each part of a message is a block.",
-        described(
-            Exit.OK, Exit.USAGE, Exit.NO_FILE, Exit.NO_CALLS, Exit.NEWER_SCHEMA, Exit.NOT_A_TABLE
+        exit_code_help(
+            ExitCode.OK,
+            ExitCode.USAGE,
+            ExitCode.NO_FILE,
+            ExitCode.NO_CALLS,
+            ExitCode.NEWER_SCHEMA,
+            ExitCode.NOT_A_TABLE,
         ),
     )
 )
 
-_TRACE: Final = re.compile(r"[0-9a-f]{32}")
+_TRACE_ID_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
 
 
 def explain(
@@ -42,8 +47,8 @@ def explain(
     worst: Annotated[
         int | None, typer.Option(min=1, help="Instead of a trace, the calls that wasted most.")
     ] = None,
-    since: Since = None,
-    as_data: Json = False,
+    since: SinceOption = None,
+    as_data: JsonOption = False,
 ) -> None:
     """Show a call beside its relative: where the prefix broke, what that cost, what to do."""
     if worst is not None and trace is not None:
@@ -52,29 +57,29 @@ def explain(
         db = Path(trace)  # with --worst the only argument is the table
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
-        path = store.path_of(db)
+        path = store.database_path(db)
         if worst is not None:
-            found = explaining.worst(path, worst, instant(since))
+            found = explaining.explain_worst_misses(path, worst, parse_since_option(since))
         else:
-            found = explaining.of_trace(path, _trace_id(trace))
-    except store.UnusableError as trouble:
+            found = explaining.explain_trace(path, _parse_trace_id(trace))
+    except store.UnreadableTableError as trouble:
         errors.print(str(trouble))
         raise typer.Exit(trouble.code) from None
     if as_data:
-        typer.echo(as_json(found))
+        typer.echo(render_json(found))
     elif found:
-        show(found, Console(highlight=False, markup=False, emoji=False))
+        print_comparisons(found, Console(highlight=False, markup=False, emoji=False))
     if not found:
         errors.print(
             f"{path} has no such call."
             if worst is None
             else f"{path} has no call whose miss has a reason."
         )
-        raise typer.Exit(Exit.NO_CALLS)
+        raise typer.Exit(ExitCode.NO_CALLS)
 
 
-def _trace_id(text: str | None) -> str:
+def _parse_trace_id(text: str | None) -> str:
     digits = (text or "").strip().lower().removeprefix("0x").replace("-", "")
-    if not _TRACE.fullmatch(digits):
+    if not _TRACE_ID_PATTERN.fullmatch(digits):
         raise typer.BadParameter("give a trace id of 32 hex digits, or --worst N")
     return digits

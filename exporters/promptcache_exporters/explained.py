@@ -11,12 +11,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from promptcache_exporters import wording
-from promptcache_exporters.explain import PARTS, Explanation, Row
+from promptcache_exporters.explain.query import COMPARED_COLUMNS, CallComparison, CallRow
+from promptcache_exporters.report import format as wording
 
-_SAME: Final = {True: ("same", "green"), False: ("changed", "red"), None: (wording.UNKNOWN, "")}
+_UNCHANGED_TEXTS: Final = {
+    True: ("same", "green"),
+    False: ("changed", "red"),
+    None: (wording.NO_VALUE, ""),
+}
 
-_FACTS: Final = {
+_JSON_COLUMNS: Final = {
     "call": (
         "time",
         "outcome",
@@ -44,7 +48,7 @@ _FACTS: Final = {
         "missed_tokens",
     ),
     "cost": ("cost_amount", "without_cache", "wasted_usd", "cost_unknown"),
-    "prefix": ("prefix_hash", "prefix_family", *PARTS.values(), "prefix_blocks"),
+    "prefix": ("prefix_hash", "prefix_family", *COMPARED_COLUMNS.values(), "prefix_blocks"),
     "miss": (
         "miss_reason",
         "miss_section",
@@ -57,108 +61,108 @@ _FACTS: Final = {
     ),
 }
 
-_LINES: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
-    *((name, column, wording.printable) for name, column in PARTS.items()),
-    ("blocks", "prefix_blocks", wording.count),
-    ("input", "input_tokens", wording.count),
-    ("read", "read_tokens", wording.count),
-    ("cost", "cost_amount", wording.dollars),
+_TABLE_LINES: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
+    *((name, column, wording.escape_unprintable) for name, column in COMPARED_COLUMNS.items()),
+    ("blocks", "prefix_blocks", wording.format_count),
+    ("input", "input_tokens", wording.format_count),
+    ("read", "read_tokens", wording.format_count),
+    ("cost", "cost_amount", wording.format_usd),
 )
 
 
-def as_json(found: list[Explanation]) -> str:
+def render_json(found: list[CallComparison]) -> str:
     """`calls`, each with itself, its relative (or null), the parts that stayed, and how often the same break came."""
-    return json.dumps({"calls": [_data(it) for it in found]}, indent=2)
+    return json.dumps({"calls": [_comparison_data(it) for it in found]}, indent=2)
 
 
-def _data(it: Explanation) -> dict[str, Any]:
+def _comparison_data(it: CallComparison) -> dict[str, Any]:
     return {
-        "call": _facts(it.call),
-        "relative": _facts(it.relative),
-        "equal": it.equal,
-        "equal_blocks": it.equal_blocks,
-        "repeated": it.repeated,
-        "of": it.calls,
-        "wasted_usd": it.wasted_usd,
+        "call": _row_data(it.call),
+        "relative": _row_data(it.related_call),
+        "equal": it.unchanged_parts,
+        "equal_blocks": it.shared_blocks,
+        "repeated": it.repeated_breaks,
+        "of": it.family_calls,
+        "wasted_usd": it.repeated_wasted_usd,
         "advice": it.advice,
     }
 
 
-def _facts(row: Row | None) -> Any:
-    return row and {name: row[name] for names in _FACTS.values() for name in names}
+def _row_data(row: CallRow | None) -> Any:
+    return row and {name: row[name] for names in _JSON_COLUMNS.values() for name in names}
 
 
-def show(found: list[Explanation], console: Console) -> None:
+def print_comparisons(found: list[CallComparison], console: Console) -> None:
     """Prints one explanation after the other."""
     for number, it in enumerate(found):
         if number:
             console.print()
-        console.print(Text(_title(it), "bold"))
-        console.print(_table(it))
-        for title, text in _verdict(it):
+        console.print(Text(_format_title(it), "bold"))
+        console.print(_build_table(it))
+        for title, text in _verdict_lines(it):
             console.print(Text.assemble((f"{title:<10}", "bold"), text))
 
 
-def _title(it: Explanation) -> str:
+def _format_title(it: CallComparison) -> str:
     names = (it.call["service"], it.call["request_model"], f"trace {it.call['trace_id']}")
-    return f"{wording.moment(it.call['time'])}  " + "  ".join(
-        wording.printable(name) for name in names if name
+    return f"{wording.format_time(it.call['time'])}  " + "  ".join(
+        wording.escape_unprintable(name) for name in names if name
     )
 
 
-def _table(it: Explanation) -> Table:
+def _build_table(it: CallComparison) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("", "relative", "this call", ""):
         table.add_column(name, overflow="fold")
-    for name, relative, call, same in _lines(it):
-        word, style = _SAME[same]
-        mark = Text(word, style) if name in PARTS else Text("")
+    for name, relative, call, same in _table_lines(it):
+        word, style = _UNCHANGED_TEXTS[same]
+        mark = Text(word, style) if name in COMPARED_COLUMNS else Text("")
         table.add_row(Text(name), Text(relative), Text(call), mark)
     return table
 
 
-def _lines(it: Explanation) -> Iterator[tuple[str, str, str, bool | None]]:
-    other = it.relative or {}
-    for name, column, worded in _LINES:
-        yield name, worded(other.get(column)), worded(it.call[column]), it.equal.get(name)
+def _table_lines(it: CallComparison) -> Iterator[tuple[str, str, str, bool | None]]:
+    other = it.related_call or {}
+    for name, column, worded in _TABLE_LINES:
+        yield name, worded(other.get(column)), worded(it.call[column]), it.unchanged_parts.get(name)
 
 
-def _verdict(it: Explanation) -> Iterator[tuple[str, str]]:
+def _verdict_lines(it: CallComparison) -> Iterator[tuple[str, str]]:
     call = it.call
     yield (
         "Outcome",
-        wording.printable(call["outcome"])
-        + ("" if it.relative else ", no earlier call of its family"),
+        wording.escape_unprintable(call["outcome"])
+        + ("" if it.related_call else ", no earlier call of its family"),
     )
-    if it.relative:
+    if it.related_call:
         yield (
             "Relative",
-            f"{call['time'] - it.relative['time']:.1f} s earlier, trace {it.relative['trace_id']}",
+            f"{call['time'] - it.related_call['time']:.1f} s earlier, trace {it.related_call['trace_id']}",
         )
-    if it.equal_blocks is not None:
+    if it.shared_blocks is not None:
         yield (
             "Equal",
-            f"the first {it.equal_blocks} of {wording.count(call['prefix_blocks'])} blocks",
+            f"the first {it.shared_blocks} of {wording.format_count(call['prefix_blocks'])} blocks",
         )
     if call["miss_reason"]:
-        yield "Broke" if call["miss_section"] else "Reason", _break(call)
+        yield "Broke" if call["miss_section"] else "Reason", _format_break(call)
         if call["missed_tokens"] is not None:
             missed, wasted = (
-                wording.count(call["missed_tokens"]),
-                wording.dollars(call["wasted_usd"]),
+                wording.format_count(call["missed_tokens"]),
+                wording.format_usd(call["wasted_usd"]),
             )
             yield "Cost", f"{missed} tokens missed, {wasted} wasted"
-        if it.repeated > 1:
-            wasted = wording.dollars(it.wasted_usd)
+        if it.repeated_breaks > 1:
+            wasted = wording.format_usd(it.repeated_wasted_usd)
             yield (
                 "Again",
-                f"{it.repeated} of {it.calls} calls of this family broke there, {wasted} wasted in all",
+                f"{it.repeated_breaks} of {it.family_calls} calls of this family broke there, {wasted} wasted in all",
             )
         yield "Advice", it.advice or "None known."
 
 
-def _break(call: Row) -> str:
-    place = wording.place(call["miss_section"], call["miss_index"])
+def _format_break(call: CallRow) -> str:
+    place = wording.format_location(call["miss_section"], call["miss_index"])
     offset = f" at about byte {call['miss_offset']:,}" if call["miss_offset"] is not None else ""
     details = {
         "looks like" if call["miss_reason"] == "volatile_token" else "change": call["miss_hint"],
@@ -167,8 +171,8 @@ def _break(call: Row) -> str:
         "the provider calls it": call["miss_provider_reason"],
     }
     known = "".join(
-        f", {name} {wording.printable(str(value))}"
+        f", {name} {wording.escape_unprintable(str(value))}"
         for name, value in details.items()
         if value is not None
     )
-    return f"{wording.printable(call['miss_reason'])}{place and f' in {place}'}{offset}{known}"
+    return f"{wording.escape_unprintable(call['miss_reason'])}{place and f' in {place}'}{offset}{known}"

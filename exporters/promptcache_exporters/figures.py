@@ -19,15 +19,26 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from promptcache.exits import Exit
-from promptcache_exporters import parquet, rent, store, unread
-from promptcache_exporters.rent import Rent
-from promptcache_exporters.sums import BOUNDS, NO_PRICE, PREFIXES, SAMPLED, SILENT, SUMS
-from promptcache_exporters.table import LARGEST
-from promptcache_exporters.unread import Unread
+from promptcache.cli.exit_codes import ExitCode
+
+from promptcache_exporters.database import parquet
+from promptcache_exporters.database import sqlite_file as store
+from promptcache_exporters.database.columns import MAX_NUMBER
+from promptcache_exporters.report import storage_costs as rent
+from promptcache_exporters.report import unread_writes as unread
+from promptcache_exporters.report.sql import (
+    BOUNDS_QUERY,
+    IS_UNPRICED,
+    PREFIXES_QUERY,
+    SAMPLED_QUERY,
+    STREAMS_WITHOUT_USAGE_QUERY,
+    SUM_EXPRESSIONS,
+)
+from promptcache_exporters.report.storage_costs import StorageCosts
+from promptcache_exporters.report.unread_writes import UnreadWrites
 
 
-class By(StrEnum):
+class GroupBy(StrEnum):
     """What calls can be grouped by."""
 
     SERVICE = "service"
@@ -40,20 +51,20 @@ class By(StrEnum):
     PROVIDER = "provider"
 
 
-_KEYS: Final = {
-    By.SERVICE: "service",
-    By.MODEL: "coalesce(request_model, response_model)",
-    By.PREFIX: "prefix_hash",
-    By.FAMILY: "prefix_family",
-    By.CALLSITE: "code_file || coalesce(':' || code_line, '') || coalesce(' ' || code_function, '')",
-    By.OUTCOME: "outcome",
-    By.REASON: "miss_reason",
-    By.PROVIDER: "provider",
+_GROUP_EXPRESSIONS: Final = {
+    GroupBy.SERVICE: "service",
+    GroupBy.MODEL: "coalesce(request_model, response_model)",
+    GroupBy.PREFIX: "prefix_hash",
+    GroupBy.FAMILY: "prefix_family",
+    GroupBy.CALLSITE: "code_file || coalesce(':' || code_line, '') || coalesce(' ' || code_function, '')",
+    GroupBy.OUTCOME: "outcome",
+    GroupBy.REASON: "miss_reason",
+    GroupBy.PROVIDER: "provider",
 }
 
-RANGE: Final = 500_000
+ROWS_PER_RANGE: Final = 500_000
 """Rows read at a time."""
-RECENT: Final = 100_000
+RECENT_ROWS: Final = 100_000
 """Rows in which changes of a prefix are looked for."""
 
 Sums = tuple[Any, ...]
@@ -61,7 +72,7 @@ Sums = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
+class Totals:
     """The stable interface of `promptcache report --json`: tokens, a rate in 0..1, and USD. None is unknown."""
 
     calls: int
@@ -79,17 +90,17 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class ReportGroup:
     """The calls that share `key`, which is None where they do not say."""
 
     key: str | None
-    figures: Figures
-    waste_unknown: int = 0
+    totals: Totals
+    unknown_waste_calls: int = 0
     """Calls that may have wasted something nobody can name: the waste is at least that of the others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Unpriced:
+class UnpricedModel:
     """Calls of one model without a cost, and why (`promptcache.cost.unknown`)."""
 
     model: str | None
@@ -98,132 +109,150 @@ class Unpriced:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class PrefixChange:
     """A static prefix that took the place of another at `time` (epoch seconds), and the hit rates of both."""
 
     service: str | None
-    old: str
-    new: str
+    old_hash: str
+    new_hash: str
     time: float
-    before: float | None
-    after: float | None
+    old_hit_rate: float | None
+    new_hit_rate: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """All that a report shows. `judged_tokens` is what the hit rate is a share of.
+    """All that a report shows. `rated_input_tokens` is what the hit rate is a share of.
 
-    `sampled` counts calls from sampled traces; `ratio` is the smallest share that was kept, None where not known.
-    `first` and `last` are the starts of the first and last call in epoch seconds. `failed` counts calls that failed,
-    `silent` chat streams that would have reported their tokens on request, and `waste_unknown` as a `Group` does.
-    `unread` speaks of the last `RECENT` calls, and of none where sampling may have dropped who read; `rent` of caches.
+    `sampled_calls` counts calls from sampled traces; `smallest_sample_ratio` is the smallest share that was kept, None where not known.
+    `first_call_time` and `last_call_time` are the starts of the first and last call in epoch seconds. `failed_calls` counts calls that failed,
+    `streams_without_usage` chat streams that would have reported their tokens on request, and `unknown_waste_calls` as a `ReportGroup` does.
+    `unread_writes` speaks of the last `RECENT_ROWS` calls, and of none where sampling may have dropped who read; `storage_costs` of caches.
     """
 
-    by: By
-    totals: Figures
-    groups: tuple[Group, ...]
-    judged_tokens: int
-    unpriced: tuple[Unpriced, ...]
-    sampled: int
-    ratio: float | None
-    changes: tuple[Change, ...]
-    first: float | None
-    last: float | None
+    by: GroupBy
+    totals: Totals
+    groups: tuple[ReportGroup, ...]
+    rated_input_tokens: int
+    unpriced_models: tuple[UnpricedModel, ...]
+    sampled_calls: int
+    smallest_sample_ratio: float | None
+    prefix_changes: tuple[PrefixChange, ...]
+    first_call_time: float | None
+    last_call_time: float | None
     path: Path | None = field(default=None, compare=False)
-    failed: int = 0
-    silent: int = 0
-    waste_unknown: int = 0
-    unread: Unread | None = None
-    rent: Rent | None = None
+    failed_calls: int = 0
+    streams_without_usage: int = 0
+    unknown_waste_calls: int = 0
+    unread_writes: UnreadWrites | None = None
+    storage_costs: StorageCosts | None = None
 
 
-_UNPRICED: Final = f"""
-SELECT {_KEYS[By.MODEL]}, cost_unknown, count(*) FROM calls WHERE {NO_PRICE} AND +time >= ?
+_UNPRICED_QUERY: Final = f"""
+SELECT {_GROUP_EXPRESSIONS[GroupBy.MODEL]}, cost_unknown, count(*) FROM calls WHERE {IS_UNPRICED} AND +time >= ?
 GROUP BY 1, 2 ORDER BY 3 DESC, 1, 2"""  # noqa: S608  # SQL of our own
 
 
-def collect(path: Path, by: By = By.SERVICE, since: float = -math.inf) -> Report:
+def collect_report(path: Path, by: GroupBy = GroupBy.SERVICE, since: float = -math.inf) -> Report:
     """The report on the table at `path`, calls begun at `since` (epoch seconds) or later. Raises `UnusableError`."""
-    with _opened(path) as connection:
-        first, last, low, high = connection.execute(BOUNDS, (since,)).fetchone()
-        groups = {} if first is None else _groups(path, by, since, low, high)
-        _check(path, groups, first, last)
-        totals = _added(list(groups.values()))
-        named = dict(zip(SUMS, totals, strict=False))
+    with _open_calls(path) as connection:
+        first, last, low, high = connection.execute(BOUNDS_QUERY, (since,)).fetchone()
+        groups = {} if first is None else _sum_groups(path, by, since, low, high)
+        _reject_invalid_rows(path, groups, first, last)
+        totals = _add_sums(list(groups.values()))
+        named = dict(zip(SUM_EXPRESSIONS, totals, strict=False))
         silent = (
-            connection.execute(SILENT, (since,)).fetchone()[0] if named.get("unreported") else 0
+            connection.execute(STREAMS_WITHOUT_USAGE_QUERY, (since,)).fetchone()[0]
+            if named.get("unreported")
+            else 0
         )
-        sampled, unknown, ratio = connection.execute(SAMPLED, (since,)).fetchone()
-        unpriced = connection.execute(_UNPRICED, (since,)).fetchall()
-        recent = ((high or 0) - RECENT, since)
-        prefixes = connection.execute(PREFIXES, recent).fetchall()
+        sampled, unknown, ratio = connection.execute(SAMPLED_QUERY, (since,)).fetchone()
+        unpriced = connection.execute(_UNPRICED_QUERY, (since,)).fetchall()
+        recent = ((high or 0) - RECENT_ROWS, since)
+        prefixes = connection.execute(PREFIXES_QUERY, recent).fetchall()
         known = named.get("write_tokens") is not None and not sampled
-        written = _unread(path, connection, recent, last) if known else None
+        written = _find_unread_writes(path, connection, recent, last) if known else None
         rents = (
-            None if parquet.is_one(path) else connection.execute(rent.QUERY, (since,)).fetchall()
+            None
+            if parquet.is_parquet_file(path)
+            else connection.execute(rent.STORAGE_COSTS_QUERY, (since,)).fetchall()
         )
     return Report(
         by=by,
-        totals=_figures(totals),
-        groups=_ordered(groups),
-        judged_tokens=named.get("judged_input") or 0,
-        unpriced=tuple(Unpriced(*found) for found in unpriced),
-        sampled=sampled,
-        ratio=None if unknown else ratio,
-        changes=_changes(prefixes),
-        first=first,
-        last=last,
+        totals=_totals_from_sums(totals),
+        groups=_sort_groups(groups),
+        rated_input_tokens=named.get("judged_input") or 0,
+        unpriced_models=tuple(UnpricedModel(*found) for found in unpriced),
+        sampled_calls=sampled,
+        smallest_sample_ratio=None if unknown else ratio,
+        prefix_changes=_find_prefix_changes(prefixes),
+        first_call_time=first,
+        last_call_time=last,
         path=path,
-        failed=named.get("failed") or 0,
-        silent=silent,
-        waste_unknown=_waste_unknown(named),
-        unread=written,
-        rent=rent.total(rents or (), time.time()),
+        failed_calls=named.get("failed") or 0,
+        streams_without_usage=silent,
+        unknown_waste_calls=_count_unknown_waste(named),
+        unread_writes=written,
+        storage_costs=rent.sum_storage_costs(rents or (), time.time()),
     )
 
 
-def _unread(
-    path: Path, connection: store.Readable, recent: tuple[float, float], last: float
-) -> Unread:
+def _find_unread_writes(
+    path: Path, connection: store.QueryConnection, recent: tuple[float, float], last: float
+) -> UnreadWrites:
     try:
-        return unread.find(connection.execute(unread.QUERY, recent).fetchall(), last)
+        return unread.find_unread_writes(
+            connection.execute(unread.UNREAD_WRITES_QUERY, recent).fetchall(), last
+        )
     except TypeError as error:
-        raise store.UnusableError(Exit.NOT_A_TABLE, store.EDITED.format(path=path)) from error
+        raise store.UnreadableTableError(
+            ExitCode.NOT_A_TABLE, store.INVALID_ROW_MESSAGE.format(path=path)
+        ) from error
 
 
-def nothing(path: Path, by: By) -> Report:
+def empty_report(path: Path, by: GroupBy) -> Report:
     """The report on a file without a table."""
-    return Report(by, _figures(()), (), 0, (), 0, None, (), None, None, path)
+    return Report(by, _totals_from_sums(()), (), 0, (), 0, None, (), None, None, path)
 
 
-def _check(path: Path, groups: dict[Any, Sums], *times: Any) -> None:
+def _reject_invalid_rows(path: Path, groups: dict[Any, Sums], *times: Any) -> None:
     """Raises `UnusableError` where the rows hold what no exporter writes: a sum over text is no whole number."""
-    sound = all(it is None or (isinstance(it, (int, float)) and abs(it) <= LARGEST) for it in times)
+    sound = all(
+        it is None or (isinstance(it, (int, float)) and abs(it) <= MAX_NUMBER) for it in times
+    )
     for key, sums in groups.items():
-        named = dict(zip(SUMS, sums, strict=True))
+        named = dict(zip(SUM_EXPRESSIONS, sums, strict=True))
         sound &= isinstance(key, str | None)
         sound &= all(
             name.endswith("_usd") or isinstance(it, int | None) for name, it in named.items()
         )
         sound &= not named["unreadable"]
     if not sound:
-        raise store.UnusableError(Exit.NOT_A_TABLE, store.EDITED.format(path=path))
+        raise store.UnreadableTableError(
+            ExitCode.NOT_A_TABLE, store.INVALID_ROW_MESSAGE.format(path=path)
+        )
 
 
-def _opened(path: Path) -> AbstractContextManager[store.Readable]:
+def _open_calls(path: Path) -> AbstractContextManager[store.QueryConnection]:
     """The view `calls` of the file, a table or an export of one. The queries here are of the SQL that both speak."""
-    return parquet.open_to_read(path) if parquet.is_one(path) else store.open_to_read(path)
-
-
-def _groups(path: Path, by: By, since: float, low: int, high: int) -> dict[str | None, Sums]:
-    sums = ", ".join(SUMS.values())
-    query = (
-        f"SELECT {_KEYS[by]}, {sums} FROM calls WHERE id BETWEEN ? AND ? AND +time >= ? GROUP BY 1"  # noqa: S608  # SQL of our own
+    return (
+        parquet.open_for_reading(path)
+        if parquet.is_parquet_file(path)
+        else store.open_for_reading(path)
     )
-    step = high - low + 1 if parquet.is_one(path) else RANGE  # DuckDB divides the work by itself
+
+
+def _sum_groups(
+    path: Path, by: GroupBy, since: float, low: int, high: int
+) -> dict[str | None, Sums]:
+    sums = ", ".join(SUM_EXPRESSIONS.values())
+    query = f"SELECT {_GROUP_EXPRESSIONS[by]}, {sums} FROM calls WHERE id BETWEEN ? AND ? AND +time >= ? GROUP BY 1"  # noqa: S608  # SQL of our own
+    step = (
+        high - low + 1 if parquet.is_parquet_file(path) else ROWS_PER_RANGE
+    )  # DuckDB divides the work by itself
 
     def read(first: int) -> list[tuple[Any, ...]]:
-        with _opened(path) as connection:
+        with _open_calls(path) as connection:
             return list(
                 connection.execute(query, (first, min(first + step - 1, high), since)).fetchall()
             )
@@ -233,10 +262,10 @@ def _groups(path: Path, by: By, since: float, low: int, high: int) -> dict[str |
         for rows in pool.map(read, range(low, high + 1, step)):
             for key, *sums_of_key in rows:
                 found.setdefault(key, []).append(tuple(sums_of_key))
-    return {key: _added(parts) for key, parts in found.items()}
+    return {key: _add_sums(parts) for key, parts in found.items()}
 
 
-def _added(parts: list[tuple[Any, ...]]) -> Sums:
+def _add_sums(parts: list[tuple[Any, ...]]) -> Sums:
     """The sum of sums in the order of `SUMS`, None where no part knows."""
     if len(parts) == 1:
         return parts[0]
@@ -246,48 +275,57 @@ def _added(parts: list[tuple[Any, ...]]) -> Sums:
     )
 
 
-def rate(read: int | None, whole: int | None) -> float | None:
+def ratio_of_sums(read: int | None, whole: int | None) -> float | None:
     """read / whole, the ratio of sums; None where there is nothing to divide by."""
     return (read or 0) / whole if whole else None
 
 
-def _figures(sums: Sums) -> Figures:
-    named: dict[str, Any] = dict.fromkeys(SUMS) | {"calls": 0, "unpriced_calls": 0}
-    named |= dict(zip(SUMS, sums, strict=False))
-    if named["waste_known"] and not _waste_unknown(named):
+def _totals_from_sums(sums: Sums) -> Totals:
+    named: dict[str, Any] = dict.fromkeys(SUM_EXPRESSIONS) | {"calls": 0, "unpriced_calls": 0}
+    named |= dict(zip(SUM_EXPRESSIONS, sums, strict=False))
+    if named["waste_known"] and not _count_unknown_waste(named):
         named["wasted_usd"] = named["wasted_usd"] or 0.0
-    money = {name: _rounded(named[name]) for name in named if name.endswith("_usd")}
-    known: dict[str, Any] = {it.name: named.get(it.name) for it in fields(Figures)}
-    known |= money | {"hit_rate": rate(named["judged_read"], named["judged_input"])}
-    return Figures(**known)
+    money = {name: _round_usd(named[name]) for name in named if name.endswith("_usd")}
+    known: dict[str, Any] = {it.name: named.get(it.name) for it in fields(Totals)}
+    known |= money | {"hit_rate": ratio_of_sums(named["judged_read"], named["judged_input"])}
+    return Totals(**known)
 
 
-def _waste_unknown(named: dict[str, Any]) -> int:
+def _count_unknown_waste(named: dict[str, Any]) -> int:
     return (named.get("calls") or 0) - (named.get("waste_known") or 0) - (named.get("idle") or 0)
 
 
-def _rounded(amount: float | None) -> float | None:
+def _round_usd(amount: float | None) -> float | None:
     """To 12 digits, so that the order in which the same calls were added up does not show."""
     return None if amount is None else float(f"{amount:.12g}")
 
 
-def _ordered(groups: dict[str | None, Sums]) -> tuple[Group, ...]:
+def _sort_groups(groups: dict[str | None, Sums]) -> tuple[ReportGroup, ...]:
     """The groups, most input first, so that the first lines matter most; then by name, the nameless last."""
     found = [
-        Group(key, _figures(it), _waste_unknown(dict(zip(SUMS, it, strict=True))))
+        ReportGroup(
+            key,
+            _totals_from_sums(it),
+            _count_unknown_waste(dict(zip(SUM_EXPRESSIONS, it, strict=True))),
+        )
         for key, it in groups.items()
     ]
     return tuple(
-        sorted(
-            found, key=lambda it: (-(it.figures.input_tokens or 0), it.key is None, it.key or "")
-        )
+        sorted(found, key=lambda it: (-(it.totals.input_tokens or 0), it.key is None, it.key or ""))
     )
 
 
-def _changes(prefixes: list[Sequence[Any]]) -> tuple[Change, ...]:
+def _find_prefix_changes(prefixes: list[Sequence[Any]]) -> tuple[PrefixChange, ...]:
     """The last three times that a family's prefix was replaced by another for good, newest first."""
     found = [
-        Change(new[0], old[2], new[2], new[3], rate(old[6], old[5]), rate(new[6], new[5]))
+        PrefixChange(
+            new[0],
+            old[2],
+            new[2],
+            new[3],
+            ratio_of_sums(old[6], old[5]),
+            ratio_of_sums(new[6], new[5]),
+        )
         for old, new in pairwise(prefixes)
         if old[:2] == new[:2] and old[4] <= new[3]
     ]

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from promptcache_exporters import wording
-from promptcache_exporters.figures import Report
+from promptcache_exporters.report import format as wording
+from promptcache_exporters.report.query import Report
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --good: #1a7f37; --fair: #9a6700; --bad: #cf222e; --line: #8884 }
@@ -21,7 +21,7 @@ td { font-variant-numeric: tabular-nums; white-space: nowrap } td:first-child { 
 meter { width: 6rem; vertical-align: middle; margin-right: .5rem } .note { color: var(--fair) }
 """
 
-_PAGE: Final = """<!doctype html>
+_PAGE_TEMPLATE: Final = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -48,31 +48,32 @@ _PAGE: Final = """<!doctype html>
 """
 
 
-def as_html(report: Report) -> str:
+def render_html(report: Report) -> str:
     """The page. Everything that comes from the table is escaped, and the page's policy forbids scripts besides."""
-    note = wording.sampling(report)
-    advice = _listed(f"{reason}: {text}" for reason, text in wording.advised(report))
-    changes = _listed(wording.change(change) for change in report.changes)
-    return _PAGE.format(
+    note = wording.sampling_note(report)
+    advice = _render_list(f"{reason}: {text}" for reason, text in wording.advice_lines(report))
+    changes = _render_list(wording.format_prefix_change(change) for change in report.prefix_changes)
+    return _PAGE_TEMPLATE.format(
         style=_STYLE,
         summary="".join(
             f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>"
-            for title, text in wording.summary(report)
+            for title, text in wording.summary_lines(report)
         ),
         notes=f'<p class="note">{escape(note)}</p>' if note else "",
-        heading=escape(wording.heading(report.by)),
+        heading=escape(wording.group_heading(report.by)),
         head="".join(
-            f"<th>{escape(name)}</th>" for name in (wording.heading(report.by), *wording.COLUMNS)
+            f"<th>{escape(name)}</th>"
+            for name in (wording.group_heading(report.by), *wording.GROUP_COLUMNS)
         ),
-        rows="\n".join(_rows(report)),
+        rows="\n".join(_render_rows(report)),
         advice=f"<h2>What to do</h2>{advice}" if advice else "",
         changes=f"<h2>Changes of the static prefix</h2>{changes}" if changes else "",
     )
 
 
-def _rows(report: Report) -> Iterable[str]:
+def _render_rows(report: Report) -> Iterable[str]:
     for group in report.groups:
-        rate = group.figures.hit_rate
+        rate = group.totals.hit_rate
         meter = (
             ""
             if rate is None
@@ -80,11 +81,11 @@ def _rows(report: Report) -> Iterable[str]:
         )
         cells = (
             f"<td>{meter if name == 'hit rate' else ''}{escape(cell)}</td>"
-            for name, cell in zip(wording.COLUMNS, wording.cells(group), strict=True)
+            for name, cell in zip(wording.GROUP_COLUMNS, wording.group_cells(group), strict=True)
         )
-        yield f"<tr><td>{escape(wording.printable(group.key))}</td>{''.join(cells)}</tr>"
+        yield f"<tr><td>{escape(wording.escape_unprintable(group.key))}</td>{''.join(cells)}</tr>"
 
 
-def _listed(texts: Iterable[str]) -> str:
+def _render_list(texts: Iterable[str]) -> str:
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return f"<ul>{items}</ul>" if items else ""

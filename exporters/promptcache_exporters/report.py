@@ -12,73 +12,74 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from promptcache_exporters import wording
-from promptcache_exporters.figures import Report
+from promptcache_exporters.report import format as wording
+from promptcache_exporters.report.query import Report
 
 
-def as_json(report: Report) -> str:
+def render_json(report: Report) -> str:
     """The stable interface: `totals`, `by`, `groups`, `unread` and `rent`, null for what is unknown."""
-    groups = [{"key": group.key} | asdict(group.figures) for group in report.groups]
+    groups = [{"key": group.key} | asdict(group.totals) for group in report.groups]
     beside = {
-        name: it and asdict(it) for name, it in (("unread", report.unread), ("rent", report.rent))
+        name: it and asdict(it)
+        for name, it in (("unread", report.unread_writes), ("rent", report.storage_costs))
     }
     return json.dumps(
         {"totals": asdict(report.totals), "by": report.by, "groups": groups} | beside, indent=2
     )
 
 
-def show(report: Report, console: Console, limit: int) -> None:
-    """Prints the report, at most `limit` groups of it (0 is all). Never interprets what a name contains."""
-    for title, text in wording.summary(report):
+def print_report(report: Report, console: Console, max_groups: int) -> None:
+    """Prints the report, at most `max_groups` groups of it (0 is all). Never interprets what a name contains."""
+    for title, text in wording.summary_lines(report):
         rate = report.totals.hit_rate if title == "Hit rate" else None
-        line = Text.assemble((f"{title:<10}", "bold"), (text, _style(rate)))
+        line = Text.assemble((f"{title:<10}", "bold"), (text, _rate_style(rate)))
         console.print(line)
-    if note := wording.sampling(report):
+    if note := wording.sampling_note(report):
         console.print(Text(note, "yellow"))
-    if console.width < _NARROW:
-        _list(report, console, limit)
+    if console.width < _MIN_TABLE_WIDTH:
+        _print_group_list(report, console, max_groups)
     else:
-        console.print(_table(report, limit))
-    hidden = len(report.groups) - limit if limit else 0
+        console.print(_build_table(report, max_groups))
+    hidden = len(report.groups) - max_groups if max_groups else 0
     if hidden > 0:
         console.print(Text(f"... and {hidden:,} more (--limit 0 shows all)", "dim"))
-    for reason, text in wording.advised(report):
+    for reason, text in wording.advice_lines(report):
         console.print(Text.assemble((f"{reason}: ", "bold"), text))
-    for change in report.changes:
-        console.print(Text(wording.change(change)))
+    for change in report.prefix_changes:
+        console.print(Text(wording.format_prefix_change(change)))
 
 
-_NARROW: Final = 60
+_MIN_TABLE_WIDTH: Final = 60
 """Columns below which a table has no room for names."""
 
 
-def _list(report: Report, console: Console, limit: int) -> None:
+def _print_group_list(report: Report, console: Console, limit: int) -> None:
     """The groups one below the other."""
     for group in report.groups[: limit or None]:
-        console.print(Text(wording.printable(group.key), "bold"), overflow="fold")
-        pairs = zip(wording.COLUMNS, wording.cells(group), strict=True)
+        console.print(Text(wording.escape_unprintable(group.key), "bold"), overflow="fold")
+        pairs = zip(wording.GROUP_COLUMNS, wording.group_cells(group), strict=True)
         console.print(
             Padding(Text(", ".join(f"{name} {cell}" for name, cell in pairs)), (0, 0, 0, 2))
         )
 
 
-def _table(report: Report, limit: int) -> Table:
+def _build_table(report: Report, limit: int) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     # Folded, not cut: what is piped into a file must be complete.
-    table.add_column(wording.heading(report.by), overflow="fold")
-    for name in wording.COLUMNS:
+    table.add_column(wording.group_heading(report.by), overflow="fold")
+    for name in wording.GROUP_COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     for group in report.groups[: limit or None]:
-        style = _style(group.figures.hit_rate)
+        style = _rate_style(group.totals.hit_rate)
         cells = [
             Text(cell, style if name == "hit rate" else "")
-            for name, cell in zip(wording.COLUMNS, wording.cells(group), strict=True)
+            for name, cell in zip(wording.GROUP_COLUMNS, wording.group_cells(group), strict=True)
         ]
-        table.add_row(Text(wording.printable(group.key)), *cells)
+        table.add_row(Text(wording.escape_unprintable(group.key)), *cells)
     return table
 
 
-def _style(rate: float | None) -> str:
+def _rate_style(rate: float | None) -> str:
     if rate is None:
         return ""
     return "green" if rate >= 0.8 else "yellow" if rate >= 0.5 else "red"

@@ -19,39 +19,43 @@ from opentelemetry import trace
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-_THRESHOLD: Final = re.compile(r"(?:^|;)th:([0-9a-f]{1,14})(?:;|$)")
-_RATIO: Final = re.compile(r"ratio\w*\{([^{}]*)\}", re.IGNORECASE)
-_ALWAYS_ON: Final = re.compile(r"(?:ParentBased\{root:|parentbased_)?always_?on", re.IGNORECASE)
+_THRESHOLD_PATTERN: Final = re.compile(r"(?:^|;)th:([0-9a-f]{1,14})(?:;|$)")
+_RATIO_PATTERN: Final = re.compile(r"ratio\w*\{([^{}]*)\}", re.IGNORECASE)
+_ALWAYS_ON_PATTERN: Final = re.compile(
+    r"(?:ParentBased\{root:|parentbased_)?always_?on", re.IGNORECASE
+)
 
 
-def kept(span: ReadableSpan) -> float | None:
+def sample_ratio(span: ReadableSpan) -> float | None:
     """The share of spans like `span` that are recorded: 1.0 is all of them, None that nobody can tell."""
     state = span.context.trace_state.get("ot", "") if span.context else ""
-    if found := _THRESHOLD.search(state or ""):
+    if found := _THRESHOLD_PATTERN.search(state or ""):
         return 1 - int(found[1].ljust(14, "0"), 16) / 16**14
-    return configured()
+    return configured_sample_ratio()
 
 
-def configured() -> float | None:
+def configured_sample_ratio() -> float | None:
     """The share that this process's sampler keeps of the traces it begins."""
     sampler = getattr(trace.get_tracer_provider(), "sampler", None)
-    return share(sampler.get_description() if sampler else _by_environment())
+    return ratio_from_description(
+        sampler.get_description() if sampler else _describe_environment_sampler()
+    )
 
 
-def _by_environment() -> str:
+def _describe_environment_sampler() -> str:
     name = os.environ.get("OTEL_TRACES_SAMPLER", "").strip() or "parentbased_always_on"
     return f"{name}{{{os.environ.get('OTEL_TRACES_SAMPLER_ARG', '')}}}"
 
 
 @lru_cache(maxsize=64)
-def share(description: str) -> float | None:
+def ratio_from_description(description: str) -> float | None:
     """The share named by a sampler's description, as the SDK's own samplers word it; None for foreign ones."""
-    if ratios := _RATIO.findall(description):
-        return min(map(_number, ratios))
-    return 1.0 if _ALWAYS_ON.match(description) else None
+    if ratios := _RATIO_PATTERN.findall(description):
+        return min(map(_parse_ratio, ratios))
+    return 1.0 if _ALWAYS_ON_PATTERN.match(description) else None
 
 
-def _number(text: str) -> float:
+def _parse_ratio(text: str) -> float:
     # The SDK, too, takes everything where the argument is no number.
     try:
         return float(text)

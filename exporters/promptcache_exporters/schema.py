@@ -6,14 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from promptcache_exporters import rent, table
+from promptcache_exporters.database import columns as table
+from promptcache_exporters.report import storage_costs as rent
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableSchema:
     """One table and the view under which it is read."""
 
     name: str
@@ -22,33 +23,37 @@ class Table:
     indexes: tuple[str, ...]
 
     @property
-    def create(self) -> str:
+    def create_statement(self) -> str:
         return f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(f'{it.name} {it.type}' for it in self.columns)})"
 
     @property
-    def insert(self) -> str:
+    def insert_statement(self) -> str:
         names = ", ".join(it.name for it in self.columns)
         return f"INSERT OR IGNORE INTO {self.name} ({names}) VALUES ({', '.join('?' * len(self.columns))})"  # noqa: S608  # names of our own
 
-    def reading(self, present: Collection[str]) -> str:
-        """The view over a file whose table has the columns `present`, an empty one where there is no such table."""
+    def view_statement(self, existing_columns: Collection[str]) -> str:
+        """The view over a file whose table has the columns `existing_columns`, an empty one where there is no such table."""
         columns = ", ".join(
-            it.name if it.name in present else f"NULL AS {it.name}" for it in self.columns
+            it.name if it.name in existing_columns else f"NULL AS {it.name}" for it in self.columns
         )
         source = (
             f"rowid AS id, {columns} FROM main.{self.name}"
-            if present
+            if existing_columns
             else f"NULL AS id, {columns} WHERE 0"
         )
         return f"CREATE TEMP VIEW {self.view} AS SELECT {source}"
 
-    def row(self, span: ReadableSpan) -> tuple[table.Value, ...]:
+    def row_from_span(self, span: ReadableSpan) -> tuple[table.ColumnValue, ...]:
         """The span's row, in the order of the columns."""
-        return tuple(column.read(span) for column in self.columns)
+        return tuple(column.read_from_span(span) for column in self.columns)
 
 
-CALLS: Final = Table(table.NAME, "calls", table.COLUMNS, table.INDEXES)
-RENTS: Final = Table(rent.NAME, "rents", rent.COLUMNS, rent.INDEXES)
-TABLES: Final = (CALLS, RENTS)
-VERSION: Final = sum(len(one.columns) for one in TABLES)
+CALLS_TABLE: Final = TableSchema(
+    table.CALLS_TABLE_NAME, "calls", table.CALL_COLUMNS, table.CALL_INDEXES
+)
+STORAGE_COSTS_TABLE: Final = TableSchema(
+    rent.STORAGE_COSTS_TABLE_NAME, "rents", rent.STORAGE_COST_COLUMNS, rent.STORAGE_COST_INDEXES
+)
+TABLES: Final = (CALLS_TABLE, STORAGE_COSTS_TABLE)
+SCHEMA_VERSION: Final = sum(len(one.columns) for one in TABLES)
 """The schema's version. Columns are only ever added, so their number orders the versions."""

@@ -20,11 +20,15 @@ from weakref import WeakSet
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from promptcache_exporters import batch, rent, schema, store, table
+from promptcache_exporters.database import batch_spans as batch
+from promptcache_exporters.database import columns as table
+from promptcache_exporters.database import schema
+from promptcache_exporters.database import sqlite_file as store
+from promptcache_exporters.report import storage_costs as rent
 
-log = getLogger(__name__)
+_logger = getLogger(__name__)
 
-PATIENCE: Final = 5.0
+LOCK_TIMEOUT_SECONDS: Final = 5.0
 """Seconds to wait for another process's lock; after a failure a fiftieth of it, until a batch gets through again."""
 
 
@@ -32,35 +36,39 @@ class SQLiteSpanExporter(SpanExporter):
     """Writes LLM call spans to the table at `path` (see `store.path_of`). Safe with threads and across forks."""
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path: Final = store.path_of(path)
+        self.path: Final = store.database_path(path)
         self._connection: sqlite3.Connection | None = None
-        self._file = (0, 0)
-        self._patience = PATIENCE
-        self._said: set[str] = set()
+        self._opened_file_id = (0, 0)
+        self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS
+        self._warned_error_kinds: set[str] = set()
         self._lock = Lock()
-        self._held = self._orphaned = False
-        _alive.add(self)
+        self._has_fork_lock = self._is_orphaned = False
+        _live_exporters.add(self)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Writes the LLM calls among `spans` in one transaction. Never raises for what the file does."""
         calls = [
-            schema.CALLS.row(one)
+            schema.CALLS_TABLE.row_from_span(one)
             for span in spans
-            if table.wanted(span)
-            for one in batch.told(span)
+            if table.is_llm_call(span)
+            for one in batch.expand_batch_span(span)
         ]
-        rents = [schema.RENTS.row(span) for span in spans if rent.wanted(span)]
+        rents = [
+            schema.STORAGE_COSTS_TABLE.row_from_span(span)
+            for span in spans
+            if rent.is_cache_operation(span)
+        ]
         if not calls and not rents:
             return SpanExportResult.SUCCESS
         with self._lock:
             try:
-                self._write(calls, rents)
+                self._insert_rows(calls, rents)
             except (sqlite3.Error, OSError) as error:
                 self._close()
-                self._patience = PATIENCE / 50
-                self._say(error)
+                self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS / 50
+                self._warn_once(error)
                 return SpanExportResult.FAILURE
-            self._patience = PATIENCE
+            self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS
         return SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -74,39 +82,39 @@ class SQLiteSpanExporter(SpanExporter):
 
     def before_fork(self) -> None:
         """Closes the file, since SQLite's locks do not survive a fork, not even those of connections left alone."""
-        self._held = self._lock.acquire(timeout=1)
-        if self._held:
+        self._has_fork_lock = self._lock.acquire(timeout=1)
+        if self._has_fork_lock:
             self._close()
 
     def after_fork_in_parent(self) -> None:
         """Goes on; the next batch opens the file again."""
-        if self._held:
+        if self._has_fork_lock:
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
         """Starts anew, unless a batch was being written: then this process must keep its hands off the file."""
-        self._orphaned = self._orphaned or not self._held
+        self._is_orphaned = self._is_orphaned or not self._has_fork_lock
         self._lock = Lock()
 
-    def _write(self, *rows: list[tuple[table.Value, ...]]) -> None:
-        connection = self._opened()
-        connection.execute(f"PRAGMA busy_timeout = {self._patience * 1000:.0f}")
+    def _insert_rows(self, *rows: list[tuple[table.ColumnValue, ...]]) -> None:
+        connection = self._get_connection()
+        connection.execute(f"PRAGMA busy_timeout = {self._lock_timeout_seconds * 1000:.0f}")
         with connection:
             connection.execute("BEGIN IMMEDIATE")
             for one, new in zip(schema.TABLES, rows, strict=True):
-                connection.executemany(one.insert, new)
+                connection.executemany(one.insert_statement, new)
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._orphaned:
+    def _get_connection(self) -> sqlite3.Connection:
+        if self._is_orphaned:
             raise OSError("the process was forked while another batch was being written")
-        if self._connection is not None and self._file != self._identity():
+        if self._connection is not None and self._opened_file_id != self._current_file_id():
             self._close()  # deleted or rotated: rows written there would be seen by nobody
         if self._connection is None:
-            self._connection = store.open_to_write(self.path, self._patience)
-            self._file = self._identity()
+            self._connection = store.open_for_writing(self.path, self._lock_timeout_seconds)
+            self._opened_file_id = self._current_file_id()
         return self._connection
 
-    def _identity(self) -> tuple[int, int]:
+    def _current_file_id(self) -> tuple[int, int]:
         try:
             found = os.stat(self.path)
         except FileNotFoundError:
@@ -114,37 +122,37 @@ class SQLiteSpanExporter(SpanExporter):
         return (found.st_dev, found.st_ino)
 
     def _close(self) -> None:
-        if self._connection is not None and not self._orphaned:
+        if self._connection is not None and not self._is_orphaned:
             with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
 
-    def _say(self, error: sqlite3.Error | OSError) -> None:
+    def _warn_once(self, error: sqlite3.Error | OSError) -> None:
         kind = getattr(error, "sqlite_errorname", None) or type(error).__name__
-        if kind not in self._said:
-            self._said.add(kind)
-            log.warning(
+        if kind not in self._warned_error_kinds:
+            self._warned_error_kinds.add(kind)
+            _logger.warning(
                 "%s cannot be written, LLM calls are missing from it (said once): %s",
                 self.path,
                 error,
             )
 
 
-_alive: Final[WeakSet[SQLiteSpanExporter]] = WeakSet()
+_live_exporters: Final[WeakSet[SQLiteSpanExporter]] = WeakSet()
 
 
 def _before_fork() -> None:
-    for exporter in list(_alive):
+    for exporter in list(_live_exporters):
         exporter.before_fork()
 
 
 def _after_fork_in_parent() -> None:
-    for exporter in list(_alive):
+    for exporter in list(_live_exporters):
         exporter.after_fork_in_parent()
 
 
 def _after_fork_in_child() -> None:
-    for exporter in list(_alive):
+    for exporter in list(_live_exporters):
         exporter.after_fork_in_child()
 
 

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, Final
 
-from promptcache.attributes import WRITE_TOKENS_BY_TTL
-from promptcache.rules import lifetime, rule
+from promptcache.providers.cache_rules import cache_rule_for, safe_ttl_seconds
+from promptcache.semconv import WRITE_TOKENS_BY_TTL
 
-_SPLIT: Final = tuple(f"write_{ttl}_tokens" for ttl in WRITE_TOKENS_BY_TTL)
-_NAMES: Final = (
+_TTL_COLUMNS: Final = tuple(f"write_{ttl}_tokens" for ttl in WRITE_TOKENS_BY_TTL)
+_QUERY_COLUMNS: Final = (
     "time",
     "batch",
     "provider",
@@ -35,18 +35,18 @@ _NAMES: Final = (
     "cost_read",
     "cost_write",
     "without_cache",
-    *_SPLIT,
+    *_TTL_COLUMNS,
 )
-QUERY: Final = f"""
-SELECT {", ".join(_NAMES)} FROM calls WHERE id >= ? AND +time >= ? AND (read_tokens > 0 OR write_tokens > 0)
+UNREAD_WRITES_QUERY: Final = f"""
+SELECT {", ".join(_QUERY_COLUMNS)} FROM calls WHERE id >= ? AND +time >= ? AND (read_tokens > 0 OR write_tokens > 0)
 ORDER BY time, id"""  # noqa: S608  # names of our own
 
-Key = tuple[Any, ...]
-_ANYTHING: Final[Key] = ("anything",)
+PrefixKey = tuple[Any, ...]
+_UNKNOWN_PREFIX: Final[PrefixKey] = ("anything",)
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadWrites:
     """`calls` wrote `tokens` that nothing read; `wasted_usd` is what that cost more than plain input.
 
     What is already charged as missed is not in the money, and neither are `unpriced` calls; None where none has a
@@ -60,85 +60,94 @@ class Unread:
 
 
 @dataclass(slots=True)
-class _Write:
+class _OpenWrite:
     row: tuple[Any, ...]
-    due: float
-    read_by: bool = False
+    expires_at: float
+    is_read: bool = False
 
 
 @dataclass(slots=True)
-class _Cache:
+class _ModelCache:
     """The open writes of one provider's model, by what those who may read them begin with; the shortest read first."""
 
-    open: defaultdict[Key, list[tuple[int, int, _Write]]] = field(
+    open_writes: defaultdict[PrefixKey, list[tuple[int, int, _OpenWrite]]] = field(
         default_factory=lambda: defaultdict(list)
     )
-    batched: set[Key] = field(default_factory=set[Key])
+    batch_keys: set[PrefixKey] = field(default_factory=set[PrefixKey])
 
-    def read(self, row: tuple[Any, ...]) -> None:
+    def mark_read(self, row: tuple[Any, ...]) -> None:
         """Everything that `row` may have read is no longer unread."""
-        keys = _keys(row)
-        for key in (*keys, _ANYTHING) if keys != (_ANYTHING,) else tuple(self.open):
-            writes = self.open[key]
+        keys = _prefix_keys(row)
+        for key in (
+            (*keys, _UNKNOWN_PREFIX) if keys != (_UNKNOWN_PREFIX,) else tuple(self.open_writes)
+        ):
+            writes = self.open_writes[key]
             while writes and writes[0][0] < row[_READ]:
                 write = heappop(writes)[2]
-                write.read_by = write.read_by or write.due >= row[0]
+                write.is_read = write.is_read or write.expires_at >= row[0]
         if row[1]:
-            self.batched.update(keys)
+            self.batch_keys.update(keys)
 
 
-_READ: Final = _NAMES.index("read_tokens")
-_WRITE: Final = _NAMES.index("write_tokens")
+_READ: Final = _QUERY_COLUMNS.index("read_tokens")
+_WRITE: Final = _QUERY_COLUMNS.index("write_tokens")
 
 
-def _keys(row: tuple[Any, ...]) -> tuple[Key, ...]:
+def _prefix_keys(row: tuple[Any, ...]) -> tuple[PrefixKey, ...]:
     tools, system, family = row[4:7]
     if tools:
         return (("tools", tools),)
-    return (("system", system), ("family", family)) if system else (_ANYTHING,)
+    return (("system", system), ("family", family)) if system else (_UNKNOWN_PREFIX,)
 
 
-def find(rows: Iterable[tuple[Any, ...]], last: float) -> Unread:
-    """The writes among `rows`, which `QUERY` gives, whose time was up by `last` (epoch seconds) and nobody had read."""
-    caches: defaultdict[Key, _Cache] = defaultdict(_Cache)
-    writes: list[tuple[_Cache, _Write]] = []
+def find_unread_writes(rows: Iterable[tuple[Any, ...]], last_call_time: float) -> UnreadWrites:
+    """The writes among `rows`, which `UNREAD_WRITES_QUERY` gives, whose time was up by `last_call_time` (epoch seconds) and nobody had read."""
+    caches: defaultdict[PrefixKey, _ModelCache] = defaultdict(_ModelCache)
+    writes: list[tuple[_ModelCache, _OpenWrite]] = []
     for number, row in enumerate(rows):
         cache = caches[row[2:4]]
         if row[_READ]:
-            cache.read(row)
+            cache.mark_read(row)
         if row[_WRITE] and not row[1]:
-            write = _Write(row, row[0] + _kept(row))
+            write = _OpenWrite(row, row[0] + _lifetime_seconds(row))
             writes.append((cache, write))
-            for key in _keys(row):
-                heappush(cache.open[key], (row[_READ] or 0, number, write))
-    return _told(_unread(writes, last))
+            for key in _prefix_keys(row):
+                heappush(cache.open_writes[key], (row[_READ] or 0, number, write))
+    return _sum_unread(_select_unread(writes, last_call_time))
 
 
-def _kept(row: tuple[Any, ...]) -> float:
+def _lifetime_seconds(row: tuple[Any, ...]) -> float:
     """Seconds after which what the row wrote is surely gone: the less sure a lapse is, the longer we wait."""
-    known = rule(row[2] or "", row[3])
-    split = zip(WRITE_TOKENS_BY_TTL, row[-len(_SPLIT) :], strict=True)
+    known = cache_rule_for(row[2] or "", row[3])
+    split = zip(WRITE_TOKENS_BY_TTL, row[-len(_TTL_COLUMNS) :], strict=True)
     return (
-        max((lifetime(known, ttl) for ttl, tokens in split if tokens), default=known.ttl)
-        / known.lapse
+        max(
+            (safe_ttl_seconds(known, ttl) for ttl, tokens in split if tokens),
+            default=known.ttl_seconds,
+        )
+        / known.expiry_confidence
     )
 
 
-def _unread(writes: Iterable[tuple[_Cache, _Write]], last: float) -> Iterator[tuple[Any, ...]]:
+def _select_unread(
+    writes: Iterable[tuple[_ModelCache, _OpenWrite]], last: float
+) -> Iterator[tuple[Any, ...]]:
     for cache, write in writes:
-        keys = _keys(write.row)
-        batched = cache.batched and (
-            _ANYTHING in keys or not cache.batched.isdisjoint({*keys, _ANYTHING})
+        keys = _prefix_keys(write.row)
+        batched = cache.batch_keys and (
+            _UNKNOWN_PREFIX in keys or not cache.batch_keys.isdisjoint({*keys, _UNKNOWN_PREFIX})
         )
-        if not batched and not write.read_by and write.due < last:
+        if not batched and not write.is_read and write.expires_at < last:
             yield write.row
 
 
-def _told(rows: Iterable[tuple[Any, ...]]) -> Unread:
-    found = [(row[_WRITE], _surcharge(dict(zip(_NAMES, row, strict=True)))) for row in rows]
+def _sum_unread(rows: Iterable[tuple[Any, ...]]) -> UnreadWrites:
+    found = [(row[_WRITE], _surcharge(dict(zip(_QUERY_COLUMNS, row, strict=True)))) for row in rows]
     known = [usd for _, usd in found if usd is not None]
     money = float(f"{sum(known):.12g}") if known or not found else None
-    return Unread(len(found), sum(tokens for tokens, _ in found), money, len(found) - len(known))
+    return UnreadWrites(
+        len(found), sum(tokens for tokens, _ in found), money, len(found) - len(known)
+    )
 
 
 def _surcharge(row: dict[str, Any]) -> float | None:

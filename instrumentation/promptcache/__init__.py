@@ -6,9 +6,9 @@ Under `opentelemetry-instrument` nothing needs to be imported. By hand:
 >>> PromptCacheInstrumentor().instrument()  # doctest: +SKIP
 """
 
-from promptcache.ambient import attributes
 from promptcache.instrumentor import PromptCacheInstrumentor
 from promptcache.settings import Settings
+from promptcache.telemetry.context_attributes import attributes
 from promptcache.version import __version__
 
 __all__ = ["PromptCacheInstrumentor", "Settings", "__version__", "attributes"]

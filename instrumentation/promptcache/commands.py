@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
-from promptcache.exits import RECORD, Exit, described
+from promptcache.cli.exit_codes import RECORD_COMMAND, ExitCode, exit_code_help
 from promptcache.version import __version__
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -25,7 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
 """Where each command is. A function called `register` adds it, and others, to an app by itself."""
 
 
-class Lazy(TyperGroup):
+class LazyGroup(TyperGroup):
     """A group that knows the names of its commands, and imports only the one that runs."""
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -34,14 +34,14 @@ class Lazy(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The command called `cmd_name`, None where there is none."""
-        return _load(cmd_name, COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
+        return _load_command(cmd_name, COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
 
 
-def _load(name: str, where: str) -> Any:
+def _load_command(name: str, where: str) -> Any:
     path, _, function = where.partition(":")
     module = import_module(path)
     some = typer.Typer()
-    some.callback()(_nothing)  # a lone command would not be a member of a group
+    some.callback()(_empty_callback)  # a lone command would not be a member of a group
     if function == "register":
         module.register(some)
     else:
@@ -49,34 +49,34 @@ def _load(name: str, where: str) -> Any:
     return typer.main.get_group(some).commands[name]
 
 
-def _nothing() -> None:
+def _empty_callback() -> None:
     """Nothing happens before a command."""
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"promptcache {__version__}")
         raise typer.Exit
 
 
 app = typer.Typer(
-    cls=Lazy, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+    cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
 
-_BEGIN: Final = (
+_FIRST_STEPS: Final = (
     "Begin with:",
-    RECORD,
+    RECORD_COMMAND,
     "promptcache report",
 )
 
 
-@app.callback(epilog="\n\n".join((*_BEGIN, described(*Exit))))
+@app.callback(epilog="\n\n".join((*_FIRST_STEPS, exit_code_help(*ExitCode))))
 def promptcache(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_version, is_eager=True, help="Show the version and exit."
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
         ),
     ] = False,
 ) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-RECORD: Final = (
+RECORD_COMMAND: Final = (
     "opentelemetry-instrument --service_name my-app --traces_exporter promptcache_sqlite"
     " --metrics_exporter none --logs_exporter none python app.py"
 )
 """How a table comes to be where none is. Without the two `none` the default exporters must be installed as well."""
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """Exit codes, a stable interface: scripts and CI jobs branch on them."""
 
     OK = 0
@@ -26,19 +26,21 @@ class Exit(IntEnum):
     SAMPLED = 8
 
 
-MEANING: Final = {
-    Exit.OK: "done",
-    Exit.BELOW_TARGET: "the hit rate is below --fail-below",
-    Exit.USAGE: "the command line is not understood, or an extra is not installed",
-    Exit.UNKNOWN_COST: "the cost is not known",
-    Exit.NO_FILE: "there is no such file",
-    Exit.NO_CALLS: "the table has no calls to speak of (none at all, none that match, none with reported cache counts)",
-    Exit.NEWER_SCHEMA: "the table was written by a newer promptcache",
-    Exit.NOT_A_TABLE: "the file cannot be read as a table of promptcache's",
-    Exit.SAMPLED: "spans were sampled, so --fail-below refuses to judge",
+EXIT_CODE_MEANINGS: Final = {
+    ExitCode.OK: "done",
+    ExitCode.BELOW_TARGET: "the hit rate is below --fail-below",
+    ExitCode.USAGE: "the command line is not understood, or an extra is not installed",
+    ExitCode.UNKNOWN_COST: "the cost is not known",
+    ExitCode.NO_FILE: "there is no such file",
+    ExitCode.NO_CALLS: "the table has no calls to speak of (none at all, none that match, none with reported cache counts)",
+    ExitCode.NEWER_SCHEMA: "the table was written by a newer promptcache",
+    ExitCode.NOT_A_TABLE: "the file cannot be read as a table of promptcache's",
+    ExitCode.SAMPLED: "spans were sampled, so --fail-below refuses to judge",
 }
 
 
-def described(*codes: Exit) -> str:
+def exit_code_help(*codes: ExitCode) -> str:
     """The meaning of `codes`, for the foot of a help page."""
-    return "\n\n".join(("Exit codes:", *(f"{code.value}  {MEANING[code]}" for code in codes)))
+    return "\n\n".join(
+        ("Exit codes:", *(f"{code.value}  {EXIT_CODE_MEANINGS[code]}" for code in codes))
+    )

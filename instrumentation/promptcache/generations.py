@@ -15,47 +15,47 @@ V = TypeVar("V")
 
 
 @final
-class Generations(Generic[K, V]):
-    """At most `capacity` entries (at least 2). `turns` counts how often the young grew old."""
+class GenerationalCache(Generic[K, V]):
+    """At most `capacity` entries (at least 2). `rotations` counts how often the young grew old."""
 
-    __slots__ = ("_half", "_old", "_young", "turns")
+    __slots__ = ("_generation_size", "_older", "_recent", "rotations")
 
     def __init__(self, capacity: int) -> None:
-        self._half = max(1, capacity // 2)
-        self._young: dict[K, V] = {}
-        self._old: dict[K, V] = {}
-        self.turns = 0
+        self._generation_size = max(1, capacity // 2)
+        self._recent: dict[K, V] = {}
+        self._older: dict[K, V] = {}
+        self.rotations = 0
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._recent) + len(self._older)
 
     def __iter__(self) -> Iterator[K]:
-        yield from self._young
-        yield from self._old
+        yield from self._recent
+        yield from self._older
 
     def __contains__(self, key: K) -> bool:
-        return key in self._young or key in self._old
+        return key in self._recent or key in self._older
 
     def __setitem__(self, key: K, value: V) -> None:
-        if key not in self._young:
-            self._old.pop(key, None)
-            if len(self._young) >= self._half:
-                self._old, self._young = self._young, {}
-                self.turns += 1
-        self._young[key] = value
+        if key not in self._recent:
+            self._older.pop(key, None)
+            if len(self._recent) >= self._generation_size:
+                self._older, self._recent = self._recent, {}
+                self.rotations += 1
+        self._recent[key] = value
 
     def get(self, key: K) -> V | None:
         """The value of `key`, which this use makes young again; None where it is not held."""
-        if (value := self._young.get(key)) is not None:
+        if (value := self._recent.get(key)) is not None:
             return value
-        if (value := self._old.pop(key, None)) is not None:
+        if (value := self._older.pop(key, None)) is not None:
             self[key] = value
         return value
 
-    def young(self, key: K) -> bool:
+    def is_recent(self, key: K) -> bool:
         """Whether `key` was used since the young ones last grew old."""
-        return key in self._young
+        return key in self._recent
 
     def clear(self) -> None:
         """Forget everything."""
-        self._young, self._old = {}, {}
+        self._recent, self._older = {}, {}

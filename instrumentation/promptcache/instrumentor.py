@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # its module opts out of mypy
 from wrapt import register_post_import_hook
 
-from promptcache.safety import safely
+from promptcache.common.safely import safely
 from promptcache.settings import Settings
 
 if TYPE_CHECKING:
-    from promptcache.patch.switchboard import Switchboard
+    from promptcache.patching.manager import PatchManager
 
-SDKS: Final = (
+SDK_MODULES: Final = (
     "openai",
     "anthropic",
     "groq",
@@ -38,49 +38,49 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
     `uninstrument` ever raises.
     """
 
-    _board: Switchboard | None = None
-    _wanted: Mapping[str, Any] | None = None
-    _waiting: bool = False
+    _manager: PatchManager | None = None
+    _options: Mapping[str, Any] | None = None
+    _has_import_hooks: bool = False
 
     def instrumentation_dependencies(self) -> Collection[str]:
         """None: each SDK is looked at by itself, when it is imported."""
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        safely(self._switch_on, **kwargs)
+        safely(self._enable, **kwargs)
 
     def _uninstrument(self, **kwargs: Any) -> None:
-        safely(self._switch_off)
+        safely(self._disable)
 
-    def _switch_on(self, settings: Settings | None = None, **kwargs: Any) -> None:
+    def _enable(self, settings: Settings | None = None, **kwargs: Any) -> None:
         cls = PromptCacheInstrumentor
-        cls._wanted = {"settings": settings or Settings.load(), **kwargs}
-        if cls._board is not None:
-            cls._board.on(**cls._wanted)
-        elif any(name in sys.modules for name in SDKS):
-            cls.load()
-        elif not cls._waiting:
-            cls._waiting = True
-            for name in SDKS:
-                register_post_import_hook(_imported, name)
+        cls._options = {"settings": settings or Settings.load(), **kwargs}
+        if cls._manager is not None:
+            cls._manager.enable(**cls._options)
+        elif any(name in sys.modules for name in SDK_MODULES):
+            cls.load_patching()
+        elif not cls._has_import_hooks:
+            cls._has_import_hooks = True
+            for name in SDK_MODULES:
+                register_post_import_hook(_on_sdk_import, name)
 
-    def _switch_off(self) -> None:
+    def _disable(self) -> None:
         cls = PromptCacheInstrumentor
-        cls._wanted = None
-        if cls._board is not None:
-            cls._board.off()
+        cls._options = None
+        if cls._manager is not None:
+            cls._manager.disable()
 
     @classmethod
-    def load(cls) -> None:
+    def load_patching(cls) -> None:
         """The application imported an SDK: loads the rest of us, and takes up what `instrument` was asked for."""
-        if cls._board is not None or cls._wanted is None:
+        if cls._manager is not None or cls._options is None:
             return
-        from promptcache.patch.switchboard import Switchboard
+        from promptcache.patching.manager import PatchManager
 
-        cls._board = Switchboard()
-        cls._board.on(**cls._wanted)
-        atexit.register(safely, cls._board.sweep)
+        cls._manager = PatchManager()
+        cls._manager.enable(**cls._options)
+        atexit.register(safely, cls._manager.finish_abandoned_calls)
 
 
-def _imported(module: object) -> None:
-    safely(PromptCacheInstrumentor.load)
+def _on_sdk_import(module: object) -> None:
+    safely(PromptCacheInstrumentor.load_patching)

@@ -15,105 +15,109 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final, NamedTuple, final
 
-from promptcache.generations import Generations
-from promptcache.grain import Deep, Grain
-from promptcache.model import Level
+from promptcache.common.generational_cache import GenerationalCache
+from promptcache.model import InvalidationLevel
+from promptcache.prefix.fingerprint import BlockFingerprint, DetailedFingerprint
 
-_SCOPES: Final = 4
+_MAX_CALLS_PER_NODE: Final = 4
 """How many calls of different scopes a node names."""
 
 
 @final
-class Scope(NamedTuple):
+class CacheParams(NamedTuple):
     """What decides whether a prefix may be reused without being text; the memory holds one object for equal ones.
 
     `params` holds name, digest of the value and the level that a change of it invalidates.
     """
 
     model: str | None
-    params: tuple[tuple[str, int, Level], ...]
+    params: tuple[tuple[str, int, InvalidationLevel], ...]
 
 
 @final
 @dataclass(slots=True, eq=False)
-class Trace:
-    """One remembered call. Times in epoch seconds; `at` is None while it runs.
+class PastCall:
+    """One remembered call. Times in epoch seconds; `ended_at` is None while it runs.
 
-    `links` are those of its blocks while it runs; later `leaf`, the last of them, leads to all. `depth` counts its
-    blocks, `static` those before the messages. `marks` holds the depths at which it asked for caching, `ttl` the
-    lifetime in seconds of what it left there. `input`, `read` and `write` are the tokens that the provider reported,
-    `served` the model that it named. `family` is the exported hash of the first relative; `place` and `streak` say
-    where the prefix broke and how many times in a row it did so there. `later` is the number of the last call that
-    extended this one. `pinned` says that it read no more than the call that it extends although that one had written.
+    `prefix_digests` are those of its blocks while it runs; later `leaf_digest`, the last of them, leads to all. `depth` counts its
+    blocks, `static_depth` those before the messages. `breakpoint_depths` holds the depths at which it asked for caching, `ttl_seconds` the
+    lifetime in seconds of what it left there. `input_tokens`, `cache_read_tokens` and `cache_write_tokens` are the tokens that the provider reported,
+    `response_model` the model that it named. `family_hash` is the exported hash of the first relative; `break_location` and `break_count` say
+    where the prefix broke and how many times in a row it did so there. `continued_by` is the number of the last call that
+    extended this one. `is_read_stuck` says that it read no more than the call that it extends although that one had written.
     """
 
-    root: int
-    scope: Scope
-    leaf: int
+    root_digest: int
+    cache_params: CacheParams
+    leaf_digest: int
     depth: int
-    static: int
-    started: float
-    links: tuple[int, ...]
-    marks: tuple[int, ...] = ()
-    ttl: float = 0.0
-    at: float | None = None
-    served: str | None = None
-    input: int = 0
-    read: int = 0
-    write: int | None = None
-    family: str | None = None
-    place: tuple[str, int] | None = None
-    streak: int = 0
-    later: int | None = None
-    pinned: bool = False
+    static_depth: int
+    started_at: float
+    prefix_digests: tuple[int, ...]
+    breakpoint_depths: tuple[int, ...] = ()
+    ttl_seconds: float = 0.0
+    ended_at: float | None = None
+    response_model: str | None = None
+    input_tokens: int = 0
+    cache_read_tokens: int = 0
+    cache_write_tokens: int | None = None
+    family_hash: str | None = None
+    break_location: tuple[str, int] | None = None
+    break_count: int = 0
+    continued_by: int | None = None
+    is_read_stuck: bool = False
 
 
 @final
 @dataclass(slots=True, eq=False)
 class Node:
-    """One block at its place: `end` is the size of the prompt up to its end, in bytes; `tokens` in tokens, if known.
+    """One block at its place: `end_offset` is the size of the prompt up to its end, in bytes; `end_tokens` in tokens, if known.
 
-    `traces` are keys of `Memory.traces`: the calls that brought the block, departed behind it or ended with it, the
-    most recent first; those that went on from them are found through `Trace.later`.
+    `call_numbers` are keys of `Memory.calls`: the calls that brought the block, departed behind it or ended with it, the
+    most recent first; those that went on from them are found through `Trace.continued_by`.
     """
 
-    link: int
-    parent: int
-    own: int
+    prefix_digest: int
+    parent_digest: int
+    block_digest: int
     section: str
     index: int
     kind: str
     size: int
-    end: int
-    grain: Grain
-    tokens: int | None = None
-    traces: tuple[int, ...] = ()
+    end_offset: int
+    fingerprint: BlockFingerprint
+    end_tokens: int | None = None
+    call_numbers: tuple[int, ...] = ()
 
 
 @final
 class Memory:
     """Bounded record of prefixes, calls and responses already counted. Use it under `with memory:`.
 
-    `nodes` are the blocks at their places; `deep` the finer fingerprints of those that ought to stay the same; `where`
-    and `sketches` lead from a block alone and from a sentence to the last place where it stood; `named` leads from a
-    response id or a conversation's head to a call; `rates` counts calls by minute.
+    `max_nodes` are the blocks at their places; `detailed_fingerprints` the finer fingerprints of those that ought to stay the same; `last_node_of_block`
+    and `node_of_sentence` lead from a block alone and from a sentence to the last place where it stood; `call_by_id` leads from a
+    response id or a conversation's head to a call; `calls_per_minute` counts calls by minute.
     """
 
-    def __init__(self, nodes: int = 65_536, calls: int = 4_096) -> None:
-        self.nodes: Generations[int, Node] = Generations(nodes)
-        self.where: Generations[int, int] = Generations(nodes)
-        self.deep: Generations[int, Deep] = Generations(calls)
-        self.sketches: Generations[int, int] = Generations(4 * calls)
-        self.traces: Generations[int, Trace] = Generations(calls)
-        self.scopes: Generations[object, Scope] = Generations(calls)
-        self.named: Generations[object, int] = Generations(2 * calls)
-        self.rates: Generations[int, tuple[int, int]] = Generations(calls)
-        self.pending: dict[int, Trace] = {}
+    def __init__(self, max_nodes: int = 65_536, max_calls: int = 4_096) -> None:
+        self.nodes: GenerationalCache[int, Node] = GenerationalCache(max_nodes)
+        self.last_node_of_block: GenerationalCache[int, int] = GenerationalCache(max_nodes)
+        self.detailed_fingerprints: GenerationalCache[int, DetailedFingerprint] = GenerationalCache(
+            max_calls
+        )
+        self.node_of_sentence: GenerationalCache[int, int] = GenerationalCache(4 * max_calls)
+        self.calls: GenerationalCache[int, PastCall] = GenerationalCache(max_calls)
+        self.interned_params: GenerationalCache[object, CacheParams] = GenerationalCache(max_calls)
+        self.call_by_id: GenerationalCache[object, int] = GenerationalCache(2 * max_calls)
+        self.calls_per_minute: GenerationalCache[int, tuple[int, int]] = GenerationalCache(
+            max_calls
+        )
+        self.running_calls: dict[int, PastCall] = {}
         self.on_fork: Callable[[], None] | None = None
-        self._counted: Generations[Hashable, bool] = Generations(2 * calls)
-        self._next = 0
+        self._seen_keys: GenerationalCache[Hashable, bool] = GenerationalCache(2 * max_calls)
+        self._last_number = 0
         self._lock = Lock()
-        _renew_in_children(self)
+        _reset_in_child_processes(self)
 
     def __enter__(self) -> Memory:
         self._lock.acquire()
@@ -122,123 +126,132 @@ class Memory:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def renew(self) -> None:
+    def reset_after_fork(self) -> None:
         """A new lock for a forked child; if another thread was at work at the fork, all is forgotten."""
         if self._lock.locked():
             for held in (
                 self.nodes,
-                self.where,
-                self.deep,
-                self.sketches,
-                self.traces,
-                self.named,
-                self.rates,
+                self.last_node_of_block,
+                self.detailed_fingerprints,
+                self.node_of_sentence,
+                self.calls,
+                self.call_by_id,
+                self.calls_per_minute,
             ):
                 held.clear()
-        self.pending = {}
+        self.running_calls = {}
         if self.on_fork is not None:
             self.on_fork()
         self._lock = Lock()
 
-    def first_time(self, key: Hashable) -> bool:
+    def is_first_time(self, key: Hashable) -> bool:
         """Whether `key` is seen for the first time, of the most recent ones. Thread-safe; not inside `with`."""
         with self:
-            if self._counted.get(key):
+            if self._seen_keys.get(key):
                 return False
-            self._counted[key] = True
+            self._seen_keys[key] = True
             return True
 
-    def start(self, trace: Trace) -> int:
+    def register_call(self, trace: PastCall) -> int:
         """Register a running call; the number names it until `stop` and, once learned, for good."""
-        self._next += 1
-        self.pending[self._next] = trace
-        return self._next
+        self._last_number += 1
+        self.running_calls[self._last_number] = trace
+        return self._last_number
 
-    def known(self, links: Sequence[int]) -> int:
+    def known_depth(self, links: Sequence[int]) -> int:
         """How many leading blocks are known: the new ones are looked at, and one known."""
         nodes = self.nodes
         for depth in range(len(links), 0, -1):
             if links[depth - 1] in nodes:
-                if not nodes.young(links[depth - 1]):
-                    self._keep(links[:depth])
+                if not nodes.is_recent(links[depth - 1]):
+                    self._touch_path(links[:depth])
                 return depth
         return 0
 
-    def _keep(self, links: Iterable[int]) -> None:
+    def _touch_path(self, links: Iterable[int]) -> None:
         """Make a whole path young, so that no block is forgotten before those that stand on it."""
         for link in links:
             self.nodes.get(link)
 
-    def through(self, node: Node | None) -> Iterator[tuple[int, Trace]]:
+    def calls_through(self, node: Node | None) -> Iterator[tuple[int, PastCall]]:
         """The calls through `node`, with their numbers: first the last ones that went on from those that it names."""
         named = [
             (n, trace)
-            for n in (node.traces if node else ())
-            if (trace := self.traces.get(n)) is not None
+            for n in (node.call_numbers if node else ())
+            if (trace := self.calls.get(n)) is not None
         ]
         for number, trace in named:
             end, last = number, trace
-            while last.later is not None and (later := self.traces.get(last.later)) is not None:
-                end, last = last.later, later
+            while (
+                last.continued_by is not None
+                and (later := self.calls.get(last.continued_by)) is not None
+            ):
+                end, last = last.continued_by, later
             if last is not trace:
                 yield end, last
         yield from named
 
-    def path(self, trace: Trace) -> list[Node]:
+    def nodes_of_call(self, trace: PastCall) -> list[Node]:
         """The nodes of a finished call from its first block on; those before a forgotten one are left out."""
         path: list[Node] = []
-        link = trace.leaf
+        link = trace.leaf_digest
         while (node := self.nodes.get(link)) is not None:
             path.append(node)
-            link = node.parent
+            link = node.parent_digest
         return path[::-1]
 
-    def learn(
-        self, number: int, trace: Trace, new: Sequence[Node], deep: Iterable[tuple[int, Deep]]
+    def store_call(
+        self,
+        number: int,
+        trace: PastCall,
+        new: Sequence[Node],
+        deep: Iterable[tuple[int, DetailedFingerprint]],
     ) -> None:
         """Remember a finished call and the blocks that it brought."""
-        self.traces[number] = trace
-        turns = self.nodes.turns
+        self.calls[number] = trace
+        turns = self.nodes.rotations
         for node in new:
-            if self.nodes.get(node.link) is None:
-                self.nodes[node.link] = node
-                node.traces = (number,)
-            self.where[node.own] = node.link
+            if self.nodes.get(node.prefix_digest) is None:
+                self.nodes[node.prefix_digest] = node
+                node.call_numbers = (number,)
+            self.last_node_of_block[node.block_digest] = node.prefix_digest
         for link, fingerprints in deep:
-            self.deep[link] = fingerprints
-            for part in fingerprints.sketch:
-                self.sketches[part] = link
-        static = trace.links[: trace.static]
-        for link in {*trace.links[: trace.depth - len(new)][-1:], *static[-1:]}:
-            self._pass(link, number, trace)
-        if self.nodes.turns != turns:
-            self._keep(trace.links)
-        if static and not self.deep.young(static[-1]):
+            self.detailed_fingerprints[link] = fingerprints
+            for part in fingerprints.sentence_minhash:
+                self.node_of_sentence[part] = link
+        static = trace.prefix_digests[: trace.static_depth]
+        for link in {*trace.prefix_digests[: trace.depth - len(new)][-1:], *static[-1:]}:
+            self._link_call(link, number, trace)
+        if self.nodes.rotations != turns:
+            self._touch_path(trace.prefix_digests)
+        if static and not self.detailed_fingerprints.is_recent(static[-1]):
             for link in static:
-                self.deep.get(link)
+                self.detailed_fingerprints.get(link)
 
-    def _pass(self, link: int, number: int, trace: Trace) -> None:
-        """Let the node `link` name the call, and the calls that ended there lead to it."""
+    def _link_call(self, link: int, number: int, trace: PastCall) -> None:
+        """Let the node `prefix_digest` name the call, and the calls that ended there lead to it."""
         node = self.nodes.get(link)
-        if node is None or number in node.traces:
+        if node is None or number in node.call_numbers:
             return
-        for other in node.traces:
-            earlier = self.traces.get(other)
-            if earlier is not None and earlier.leaf == link != trace.leaf:
-                earlier.later = number
-        node.traces = self._with(node.traces, number, trace.scope)
+        for other in node.call_numbers:
+            earlier = self.calls.get(other)
+            if earlier is not None and earlier.leaf_digest == link != trace.leaf_digest:
+                earlier.continued_by = number
+        node.call_numbers = self._prepend_call(node.call_numbers, number, trace.cache_params)
 
-    def _with(self, traces: tuple[int, ...], number: int, scope: Scope) -> tuple[int, ...]:
-        """`traces` with `number` before all, in place of the one of the same scope."""
+    def _prepend_call(
+        self, traces: tuple[int, ...], number: int, scope: CacheParams
+    ) -> tuple[int, ...]:
+        """`call_numbers` with `number` before all, in place of the one of the same scope."""
         others = [
             other
             for other in traces
-            if (seen := self.traces.get(other)) and seen.scope is not scope
+            if (seen := self.calls.get(other)) and seen.cache_params is not scope
         ]
-        return (number, *others[: _SCOPES - 1])
+        return (number, *others[: _MAX_CALLS_PER_NODE - 1])
 
 
-def _renew_in_children(memory: Memory) -> None:
+def _reset_in_child_processes(memory: Memory) -> None:
     if not hasattr(os, "register_at_fork"):
         return
     weak = weakref.ref(memory)
@@ -246,6 +259,6 @@ def _renew_in_children(memory: Memory) -> None:
     def renew() -> None:
         alive = weak()
         if alive is not None:
-            alive.renew()
+            alive.reset_after_fork()
 
     os.register_at_fork(after_in_child=renew)

@@ -10,30 +10,30 @@ from weakref import WeakMethod
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
-from promptcache.attributes import (
-    BIRTH,
-    BORN_TOGETHER,
-    COST_USD,
-    COUNTERS,
-    HISTOGRAMS,
-    MISS_REASON,
-    OTHER,
-    PROVIDER,
-    REQUEST_MODEL,
-    STORAGE_USD,
-    WASTED_COUNTER,
-    series,
-)
 from promptcache.model import Call
+from promptcache.semconv import (
+    COUNTERS,
+    GEN_AI_PROVIDER_NAME,
+    GEN_AI_REQUEST_MODEL,
+    HISTOGRAMS,
+    METRIC_COST_USD,
+    METRIC_STORAGE_USD,
+    METRIC_WASTED_USD,
+    MISS_REASON,
+    OTHER_VALUE,
+    ZERO_INITIALISED,
+    ZERO_POINTS,
+    metric_attributes,
+)
 
 if TYPE_CHECKING:
-    from promptcache.diagnose.writes import Unread
+    from promptcache.diagnosis.unread_writes import UnreadWrite
 
-DISTINCT_VALUES: Final = 100
-DISTINCT_CHOSEN_VALUES: Final = 50
+MAX_DISTINCT_VALUES: Final = 100
+MAX_DISTINCT_USER_VALUES: Final = 50
 
 
-class Bounded:
+class CardinalityLimiter:
     """Lets the first `limit` distinct values through, turns every later one into `_OTHER`.
 
     Without a lock, hence safe in a forked child: each step is one operation on a dict; a race wastes a rank at
@@ -49,47 +49,47 @@ class Bounded:
         rank = self._ranks.get(value)
         if rank is None:
             if len(self._ranks) >= self._limit:
-                return OTHER
+                return OTHER_VALUE
             rank = self._ranks.setdefault(value, next(self._next))
-        return value if rank < self._limit else OTHER
+        return value if rank < self._limit else OTHER_VALUE
 
 
-Rents = Iterable[tuple[float, tuple[str, str]]]
+StorageCosts = Iterable[tuple[float, tuple[str, str]]]
 """USD by provider and model."""
 
 
-class Rent:
+class StorageCostCallback:
     """What one meter says of rent: never falls, whoever is watched.
 
     The SDK keeps the first callback of a name for as long as its provider lives, through every `uninstrument` and
-    `instrument`: so this asks who is `watched` now, and keeps nobody alive.
+    `instrument`: so this asks who is `current_source` now, and keeps nobody alive.
     """
 
-    watched: ClassVar[WeakMethod[Callable[[], Rents]] | None] = None
+    current_source: ClassVar[WeakMethod[Callable[[], StorageCosts]] | None] = None
 
     def __init__(self) -> None:
-        self._bound = Bounded(DISTINCT_VALUES)
-        self._asked: WeakMethod[Callable[[], Rents]] | None = None
-        self._before: Mapping[tuple[str, str], float] = {}
-        self._now: dict[tuple[str, str], float] = {}
+        self._model_limiter = CardinalityLimiter(MAX_DISTINCT_VALUES)
+        self._source: WeakMethod[Callable[[], StorageCosts]] | None = None
+        self._previous_totals: Mapping[tuple[str, str], float] = {}
+        self._totals: dict[tuple[str, str], float] = {}
 
     def __call__(self, options: CallbackOptions) -> Iterator[Observation]:
-        if self._asked is not Rent.watched:
-            self._asked, self._before = Rent.watched, self._now
-        accrued = None if self._asked is None else self._asked()
+        if self._source is not StorageCostCallback.current_source:
+            self._source, self._previous_totals = StorageCostCallback.current_source, self._totals
+        accrued = None if self._source is None else self._source()
         if accrued is not None:
-            self._now = dict(self._before)
+            self._totals = dict(self._previous_totals)
             for total, (provider, model) in accrued():
-                series = provider, self._bound(model)
-                self._now[series] = self._now.get(series, 0.0) + total
-        for (provider, model), total in self._now.items():
-            yield Observation(total, {PROVIDER: provider, REQUEST_MODEL: model})
+                series = provider, self._model_limiter(model)
+                self._totals[series] = self._totals.get(series, 0.0) + total
+        for (provider, model), total in self._totals.items():
+            yield Observation(total, {GEN_AI_PROVIDER_NAME: provider, GEN_AI_REQUEST_MODEL: model})
 
 
-class Meters:
-    """Records finished calls; `chosen` are the keys of the user's that metrics carry."""
+class MetricsRecorder:
+    """Records finished calls; `user_keys` are the keys of the user's that metrics carry."""
 
-    def __init__(self, meter: Meter, chosen: tuple[str, ...] = ()) -> None:
+    def __init__(self, meter: Meter, user_keys: tuple[str, ...] = ()) -> None:
         self._meter = meter
         self._counters = [
             (row, meter.create_counter(row.name, unit=row.unit, description=row.description))
@@ -102,78 +102,86 @@ class Meters:
                     row.name,
                     unit=row.unit,
                     description=row.description,
-                    explicit_bucket_boundaries_advisory=row.buckets,
+                    explicit_bucket_boundaries_advisory=row.bucket_boundaries,
                 ),
             )
             for row in HISTOGRAMS
         ]
-        self._bounds = {name: Bounded(DISTINCT_CHOSEN_VALUES) for name in chosen}
-        self._zeros: set[tuple[Any, ...]] = set()
-        self._born: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+        self._limiters = {name: CardinalityLimiter(MAX_DISTINCT_USER_VALUES) for name in user_keys}
+        self._zero_series: set[tuple[Any, ...]] = set()
+        self._initialised: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 
-    def rent(self, accrued: Callable[[], Rents]) -> None:
+    def observe_storage_cost(self, accrued: Callable[[], StorageCosts]) -> None:
         """Watches what named caches cost in rent, by provider and model, as the method `accrued` says."""
-        Rent.watched = WeakMethod(accrued)
+        StorageCostCallback.current_source = WeakMethod(accrued)
         self._meter.create_observable_counter(
-            STORAGE_USD, [Rent()], unit="{USD}", description="Rent of named caches, by token-hours."
+            METRIC_STORAGE_USD,
+            [StorageCostCallback()],
+            unit="{USD}",
+            description="Rent of named caches, by token-hours.",
         )
 
-    def pay(self, usd: float, provider: str, model: str, context: Context) -> None:
+    def record_cache_fill(self, usd: float, provider: str, model: str, context: Context) -> None:
         """Adds what filling a named cache cost, which is no call."""
-        counter = next(counter for row, counter in self._counters if row.name == COST_USD)
+        counter = next(counter for row, counter in self._counters if row.name == METRIC_COST_USD)
         counter.add(
-            usd, {PROVIDER: provider, REQUEST_MODEL: self._bound(REQUEST_MODEL)(model)}, context
+            usd,
+            {
+                GEN_AI_PROVIDER_NAME: provider,
+                GEN_AI_REQUEST_MODEL: self._limiter(GEN_AI_REQUEST_MODEL)(model),
+            },
+            context,
         )
 
-    def unread(self, unread: Unread) -> None:
+    def record_unread_write(self, unread: UnreadWrite) -> None:
         """Adds what a write cost too much that expired unread: known after its call, hence without a context."""
-        counter = next(counter for row, counter in self._counters if row.name == WASTED_COUNTER)
+        counter = next(counter for row, counter in self._counters if row.name == METRIC_WASTED_USD)
         base = {
-            PROVIDER: unread.provider,
-            REQUEST_MODEL: self._bound(REQUEST_MODEL)(unread.model or ""),
+            GEN_AI_PROVIDER_NAME: unread.provider,
+            GEN_AI_REQUEST_MODEL: self._limiter(GEN_AI_REQUEST_MODEL)(unread.model or ""),
         }
-        counter.add(unread.usd, {**base, MISS_REASON: "write_never_read"}, Context())
+        counter.add(unread.wasted_usd, {**base, MISS_REASON: "write_never_read"}, Context())
 
-    def record(self, call: Call, context: Context) -> None:
+    def record_call(self, call: Call, context: Context) -> None:
         """Adds one finished call, in its own context so that exemplars find its span."""
-        base = self._base(call, context)
+        base = self._base_attributes(call, context)
         for row, counter in self._counters:
             for value, extra in row.points(call):
-                if value or self._new(row.name, base, extra):
+                if value or self._is_new_series(row.name, base, extra):
                     counter.add(value, {**base, **extra}, context)
         for row, histogram in self._histograms:
             for value, extra in row.points(call):
                 histogram.record(value, {**base, **extra}, context)
 
-    def _new(self, name: str, base: Mapping[str, Any], extra: Mapping[str, Any]) -> bool:
+    def _is_new_series(self, name: str, base: Mapping[str, Any], extra: Mapping[str, Any]) -> bool:
         """Whether a 0 begins a series; a later one adds nothing, and takes the SDK as long as any number."""
         key = (name, *base.values(), *extra.values())
-        if key in self._zeros:
+        if key in self._zero_series:
             return False
-        self._zeros.add(key)
+        self._zero_series.add(key)
         return True
 
-    def _base(self, call: Call, context: Context) -> Mapping[str, Any]:
-        wanted = series(call)
-        for name in (name for name in self._bounds if name in call.ambient):
-            wanted[name] = call.ambient[name]
+    def _base_attributes(self, call: Call, context: Context) -> Mapping[str, Any]:
+        wanted = metric_attributes(call)
+        for name in (name for name in self._limiters if name in call.context_attributes):
+            wanted[name] = call.context_attributes[name]
         key = tuple(wanted.items())
-        known = self._born.get(key)
+        known = self._initialised.get(key)
         if known is not None:
             return known
-        base = {name: self._bound(name)(value) for name, value in wanted.items()}
+        base = {name: self._limiter(name)(value) for name, value in wanted.items()}
         bounded = tuple(base.items())
-        if bounded not in self._born:
-            self._bear(base, context)
-        if OTHER not in base.values():
-            self._born[key] = base
-        return self._born.setdefault(bounded, base)
+        if bounded not in self._initialised:
+            self._initialise_series(base, context)
+        if OTHER_VALUE not in base.values():
+            self._initialised[key] = base
+        return self._initialised.setdefault(bounded, base)
 
-    def _bound(self, name: str) -> Bounded:
-        return self._bounds.setdefault(name, Bounded(DISTINCT_VALUES))
+    def _limiter(self, name: str) -> CardinalityLimiter:
+        return self._limiters.setdefault(name, CardinalityLimiter(MAX_DISTINCT_VALUES))
 
-    def _bear(self, base: Mapping[str, Any], context: Context) -> None:
+    def _initialise_series(self, base: Mapping[str, Any], context: Context) -> None:
         for row, counter in self._counters:
-            if row.name in BORN_TOGETHER:
-                for extra in BIRTH:
+            if row.name in ZERO_INITIALISED:
+                for extra in ZERO_POINTS:
                     counter.add(0, {**base, **extra}, context)

@@ -1,6 +1,6 @@
 """The life of one call: opened, fed with what the provider says, ended exactly once.
 
-A `Record` is one call. Everything of ours that runs on the application's path runs inside `safely`, so that no failure
+A `Invocation` is one call. Everything of ours that runs on the application's path runs inside `safely`, so that no failure
 of ours becomes the application's.
 """
 
@@ -18,93 +18,100 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
-from promptcache import ambient, spans
-from promptcache.attributes import AT_START, read
-from promptcache.model import Call, Cost, Prompt, Request, Usage, Verdict
-from promptcache.observer import Asked, Observer
-from promptcache.providers.wire import JSON, NOTHING, merge
-from promptcache.safety import safely
+from promptcache.common.safely import safely
+from promptcache.model import Call, Cost, ParsedPrompt, Request, Usage, Verdict
+from promptcache.providers.wire_format import NO_FACTS, JSONObject, merge_facts
+from promptcache.semconv import SAMPLING_ATTRIBUTES, read_attributes
+from promptcache.telemetry import context_attributes as ambient
+from promptcache.telemetry import spans
+from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
 
 if TYPE_CHECKING:
-    from promptcache.diagnose import Sighting
+    from promptcache.diagnosis.diagnosis import PendingCall
 
 
-class Record:
+class Invocation:
     """One call, from `request` to its last event. Methods may raise: callers run them `safely`."""
 
     __slots__ = (
         "__weakref__",
-        "_ambient",
-        "_begun",
-        "_first_chunk",
-        "_once",
-        "_process",
-        "_repeats",
-        "_settled",
+        "_context_attributes",
+        "_started_monotonic",
+        "_time_to_first_chunk",
+        "_finished_lock",
+        "_process_id",
+        "_is_duplicate",
+        "_evaluated",
         "_verdict",
-        "asked",
-        "claimed",
+        "request_info",
+        "has_foreign_span",
         "context",
-        "conversation",
-        "dull",
-        "error",
+        "conversation_key",
+        "is_irrelevant",
+        "error_type",
         "facts",
-        "heard",
-        "held",
-        "observer",
-        "own",
+        "sdk_parses_events",
+        "owns_response",
+        "handler",
+        "has_own_span",
         "prompt",
         "request",
         "retries",
-        "sighting",
-        "site",
+        "pending_call",
+        "call_site",
         "span",
-        "started",
-        "written",
+        "started_at",
+        "flushed_attributes",
     )
 
-    def __init__(self, observer: Observer, asked: Asked, elapsed: float = 0.0) -> None:
+    def __init__(
+        self, handler: TelemetryHandler, request_info: RequestInfo, elapsed: float = 0.0
+    ) -> None:
         """Opens the call; `elapsed` seconds of it have passed already. Opens its span, or claims the one around it."""
-        if observer.dropped:
-            observer.sweep()
-        self.observer, self.asked = observer, asked
-        self.started = observer.clock() - elapsed
-        self._begun = time.perf_counter() - elapsed
-        self._once = Lock()
-        self._process = os.getpid()
-        self._repeats = False
-        self._first_chunk: float | None = None
+        if handler.deferred:
+            handler.finish_deferred()
+        self.handler, self.request_info = handler, request_info
+        self.started_at = handler.clock() - elapsed
+        self._started_monotonic = time.perf_counter() - elapsed
+        self._finished_lock = Lock()
+        self._process_id = os.getpid()
+        self._is_duplicate = False
+        self._time_to_first_chunk: float | None = None
         self._verdict: Verdict | None = None
         self.request: Request | None = None
-        self.prompt: Prompt | None = None
-        self.sighting: Sighting | None = None
-        self.facts = NOTHING
-        self.error: str | None = None
+        self.prompt: ParsedPrompt | None = None
+        self.pending_call: PendingCall | None = None
+        self.facts = NO_FACTS
+        self.error_type: str | None = None
         self.retries: int | None = None
-        self.conversation: bytes | None = None
+        self.conversation_key: bytes | None = None
         self.span: Span | None = None
-        self.own = self.claimed = self.heard = self.held = False
-        self.written: Mapping[str, Any] | None = None
-        self._settled: tuple[object, tuple[Usage, Cost | None, Verdict]] | None = None
-        self.dull: Callable[[JSON], bool] = lambda event: False  # until output was heard of
+        self.has_own_span = self.has_foreign_span = self.sdk_parses_events = self.owns_response = (
+            False
+        )
+        self.flushed_attributes: Mapping[str, Any] | None = None
+        self._evaluated: tuple[object, tuple[Usage, Cost | None, Verdict]] | None = None
+        self.is_irrelevant: Callable[[JSONObject], bool] = lambda event: (
+            False
+        )  # until output was heard of
         self.context = otel.get_current()
         around = trace.get_current_span(self.context)
-        self._ambient = ambient.inherited(
-            self.context, around, (*observer.settings.baggage_keys, *observer.settings.metric_keys)
+        self._context_attributes = ambient.inherited_attributes(
+            self.context, around, (*handler.settings.baggage_keys, *handler.settings.metric_keys)
         )
-        self.site = ambient.site() if observer.settings.callsite else None
-        if not asked.fetch and not asked.defer:
-            self.enter(self.context)
+        self.call_site = ambient.find_call_site() if handler.settings.callsite else None
+        if not request_info.is_retrieval and not request_info.has_sdk_span:
+            self.resolve_span(self.context)
 
-    def enter(self, context: Context) -> None:
+    def resolve_span(self, context: Context) -> None:
         """Settles which span is the call's: an LLM span that others opened for it in `context`, else a new one there.
 
         A span that does not record, and was not there when the call began, is the SDK's own, which no sampler took.
         """
         around, before = trace.get_current_span(context), trace.get_current_span(self.context)
-        self.context, asked = context, self.asked
-        if taken := self.observer.claims.take(around, asked.model, stream=asked.stream):
-            self.span, self.claimed, self.context = (
+        self.context, asked = context, self.request_info
+        if taken := self.handler.foreign_spans.claim(around, asked.model, stream=asked.stream):
+            self.span, self.has_foreign_span, self.context = (
                 taken,
                 True,
                 trace.set_span_in_context(taken, context),
@@ -112,219 +119,239 @@ class Record:
         elif around is not before and not around.is_recording():
             self.span = around
         else:
-            self._open()
+            self._start_own_span()
 
-    def _open(self) -> None:
-        start = read(AT_START, self._call(None, None, Verdict("cold")))
-        name = " ".join(part for part in (self.asked.wire.operation, self.asked.model) if part)
-        self.own = True
-        self.span = self.observer.tracer.start_span(
-            name, self.context, SpanKind.CLIENT, start, start_time=int(self.started * 1e9)
+    def _start_own_span(self) -> None:
+        start = read_attributes(SAMPLING_ATTRIBUTES, self._build_call(None, None, Verdict("cold")))
+        name = " ".join(
+            part
+            for part in (self.request_info.wire_format.operation, self.request_info.model)
+            if part
+        )
+        self.has_own_span = True
+        self.span = self.handler.tracer.start_span(
+            name, self.context, SpanKind.CLIENT, start, start_time=int(self.started_at * 1e9)
         )
         self.context = trace.set_span_in_context(self.span, self.context)
 
-    def sent(self, request: Request, retries: int | None) -> None:
+    def on_request_sent(self, request: Request, retries: int | None) -> None:
         """The body is known and the response begins: reads the prompt, looks it up, and settles the span."""
         self.request, self.retries = request, retries
-        if self.asked.fetch:
+        if self.request_info.is_retrieval:
             return
         if self.span is None:
-            self.enter(otel.get_current())
-        self.prompt = safely(self.asked.wire.prompt, request)
-        self.sighting = safely(self.observer.diagnosis.open, request, self.prompt)
+            self.resolve_span(otel.get_current())
+        self.prompt = safely(self.request_info.wire_format.parse_prompt, request)
+        self.pending_call = safely(self.handler.diagnosis.start, request, self.prompt)
 
     @property
-    def over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether the call has ended."""
-        return self._once.locked()
+        return self._finished_lock.locked()
 
     @property
-    def began(self) -> bool:
+    def has_output(self) -> bool:
         """Whether output has been seen."""
-        return self._first_chunk is not None
+        return self._time_to_first_chunk is not None
 
-    def begun(self) -> None:
+    def on_stream_started(self) -> None:
         """The application will read a stream. A foreign span may end before the first event: it learns this much."""
-        if self.claimed and self.written is None:
-            self._publish(self._call(None, None, Verdict("unreported")))
+        if self.has_foreign_span and self.flushed_attributes is None:
+            self._set_attributes(self._build_call(None, None, Verdict("unreported")))
 
-    def hear(self, data: object) -> None:
+    def on_parsed_event(self, data: object) -> None:
         """The SDK parsed `data` and is about to build its model of it."""
-        self.heard = True
-        if isinstance(data, Mapping) and not self._once.locked():
-            self.saw(cast("JSON", data))
-            if self.began:
-                self.dull = self.asked.wire.dull
+        self.sdk_parses_events = True
+        if isinstance(data, Mapping) and not self._finished_lock.locked():
+            self.on_event(cast("JSONObject", data))
+            if self.has_output:
+                self.is_irrelevant = self.request_info.wire_format.can_skip
 
-    def saw(self, event: JSON) -> None:
+    def on_event(self, event: JSONObject) -> None:
         """One response, or one event of a stream."""
-        if (self.began and self.asked.wire.dull(event)) or (
-            facts := self.asked.wire.read(event)
+        if (self.has_output and self.request_info.wire_format.can_skip(event)) or (
+            facts := self.request_info.wire_format.parse_event(event)
         ) is None:
             return
-        more = facts.counts or facts.failed or (facts.terminal and not self.facts.terminal)
-        self.facts = merge(self.facts, facts)
-        if facts.content and self._first_chunk is None:
-            self._first_chunk = time.perf_counter() - self._begun
-        if more and self.asked.stream:
-            self.tell()
+        more = (
+            facts.usage_counters
+            or facts.error_code
+            or (facts.is_terminal and not self.facts.is_terminal)
+        )
+        self.facts = merge_facts(self.facts, facts)
+        if facts.has_content and self._time_to_first_chunk is None:
+            self._time_to_first_chunk = time.perf_counter() - self._started_monotonic
+        if more and self.request_info.stream:
+            self.flush_attributes()
 
-    def tell(self) -> None:
+    def flush_attributes(self) -> None:
         """Writes what is known on a foreign span, which may end before the call does."""
-        if self.claimed and not self._once.locked():
-            self._publish(self._settle())
+        if self.has_foreign_span and not self._finished_lock.locked():
+            self._set_attributes(self._evaluate())
 
-    def failed(self, error: BaseException) -> None:
-        """The call raised `error`; only its type is kept."""
-        self.error = type(error).__name__
+    def fail(self, error: BaseException) -> None:
+        """The call raised `error_type`; only its type is kept."""
+        self.error_type = type(error).__name__
 
-    def broke(self, error: BaseException) -> None:
-        """The stream broke with `error`; a foreign span is about to end."""
-        self.failed(error)
-        self.tell()
+    def on_stream_failed(self, error: BaseException) -> None:
+        """The stream broke with `error_type`; a foreign span is about to end."""
+        self.fail(error)
+        self.flush_attributes()
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Ends the call. The first time counts, every later one does nothing."""
-        if os.getpid() != self._process or not self._once.acquire(blocking=False):
+        if os.getpid() != self._process_id or not self._finished_lock.acquire(blocking=False):
             return
-        if self.asked.fetch and not self._fetched():
+        if self.request_info.is_retrieval and not self._is_new_retrieval():
             return
-        if self.span is None and not (self.asked.defer and self._failed):
-            self.enter(self.context)
+        if self.span is None and not (self.request_info.has_sdk_span and self._has_failed):
+            self.resolve_span(self.context)
         try:
-            call = self._settle(final=True)
-            if self.conversation and self.facts.id:
-                self.observer.conversations[self.conversation] = self.facts.id
-            if self._late():
-                self._open()
-            safely(self.observer.meters.record, call, self.context)
-            self._publish(call)
+            call = self._evaluate(final=True)
+            if self.conversation_key and self.facts.id:
+                self.handler.response_id_by_conversation[self.conversation_key] = self.facts.id
+            if self._foreign_span_ended_early():
+                self._start_own_span()
+            safely(self.handler.metrics.record_call, call, self.context)
+            self._set_attributes(call)
         finally:
-            if self.own and self.span is not None:
+            if self.has_own_span and self.span is not None:
                 self.span.end()
 
-    def drop(self) -> None:
+    def finalize(self) -> None:
         """The response was garbage-collected: runs in its `__del__`, by `safely`."""
-        if not self._once.locked():
-            self.leave(busy=ambient.telemetry_runs(sys._getframe()))  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
+        if not self._finished_lock.locked():
+            self.finish_or_defer(must_defer=ambient.lock_may_be_held(sys._getframe()))  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
 
-    def leave(self, *, busy: bool) -> None:
-        """Ends the call, now if no lock of telemetry's can be held here; if `busy`, with the next call."""
-        if busy:
-            self.observer.dropped.append(self)
+    def finish_or_defer(self, *, must_defer: bool) -> None:
+        """Ends the call, now if no lock of telemetry's can be held here; if `must_defer`, with the next call."""
+        if must_defer:
+            self.handler.deferred.append(self)
         else:
-            self.end()
+            self.finish()
 
-    def _late(self) -> bool:
+    def _foreign_span_ended_early(self) -> bool:
         """Whether the SDK's span ended before anything could be written on it: a child of ours carries it all then."""
         return (
-            self.claimed
-            and self.written is None
+            self.has_foreign_span
+            and self.flushed_attributes is None
             and self.span is not None
             and not self.span.is_recording()
         )
 
-    def _fetched(self) -> bool:
+    def _is_new_retrieval(self) -> bool:
         """Whether a fetched response says something that was not counted yet; takes up the call that asked for it."""
         facts = self.facts
-        if not facts.counts or not facts.id:
+        if not facts.usage_counters or not facts.id:
             return False
-        waiting = self.observer.unfinished.take(self.asked.provider, facts.id)
+        waiting = self.handler.pending_retrievals.pop(self.request_info.provider, facts.id)
         if waiting is not None:
-            self.request, self.prompt, self.sighting = waiting
-        return self._count_once()
+            self.request, self.prompt, self.pending_call = waiting
+        return self._mark_counted()
 
-    def _first_time(self) -> bool:
+    def _is_first_count(self) -> bool:
         """Whether this response was not counted before: a fetch may have seen the end of a stream before the stream."""
-        once = self.asked.fetch or not self.facts.id or not self.asked.wire.fetched
-        return once or self._count_once()
+        once = (
+            self.request_info.is_retrieval
+            or not self.facts.id
+            or not self.request_info.wire_format.is_retrievable
+        )
+        return once or self._mark_counted()
 
-    def _count_once(self) -> bool:
-        return self.observer.diagnosis.memory.first_time((self.asked.provider, self.facts.id))
+    def _mark_counted(self) -> bool:
+        return self.handler.diagnosis.memory.is_first_time(
+            (self.request_info.provider, self.facts.id)
+        )
 
-    def _settle(self, *, final: bool = False) -> Call:
+    def _evaluate(self, *, final: bool = False) -> Call:
         """The call as far as it is known now; the verdict is made once, with the first usage or finally without."""
         facts = self.facts
-        said = facts._replace(content=False, terminal=False), self._failed
-        if self._settled is not None and self._settled[0] == said:
-            return self._call(*self._settled[1])
-        usage = None if self._repeats else safely(self.asked.wire.usage, facts)
-        if usage is not None and self._verdict is None and not self._first_time():
-            usage, self._repeats = None, True
+        said = facts._replace(has_content=False, is_terminal=False), self._has_failed
+        if self._evaluated is not None and self._evaluated[0] == said:
+            return self._build_call(*self._evaluated[1])
+        usage = (
+            None if self._is_duplicate else safely(self.request_info.wire_format.parse_usage, facts)
+        )
+        if usage is not None and self._verdict is None and not self._is_first_count():
+            usage, self._is_duplicate = None, True
         if usage is None and not final:
-            return self._call(None, None, self._plainly(None))
+            return self._build_call(None, None, self._verdict_from_usage(None))
         cost = (
-            safely(self.observer.book.cost, self._asked_for(), facts, usage)
-            if usage or not self._failed
+            safely(self.handler.price_book.compute_cost, self._request_so_far(), facts, usage)
+            if usage or not self._has_failed
             else None
         )
         if self._verdict is None:
-            self._verdict = self._judge(usage, cost)
-        self._settled = None if usage is None else (said, (usage, cost, self._verdict))
-        return self._call(usage, cost, self._verdict)
+            self._verdict = self._diagnose(usage, cost)
+        self._evaluated = None if usage is None else (said, (usage, cost, self._verdict))
+        return self._build_call(usage, cost, self._verdict)
 
-    def _judge(self, usage: Usage | None, cost: Cost | None) -> Verdict:
-        facts, sighting = self.facts, self.sighting
+    def _diagnose(self, usage: Usage | None, cost: Cost | None) -> Verdict:
+        facts, sighting = self.facts, self.pending_call
         if sighting is None:
-            return self._plainly(usage)
+            return self._verdict_from_usage(usage)
         if (
             usage is None
-            and not self._failed
+            and not self._has_failed
             and facts.id
-            and self.asked.wire.fetched
+            and self.request_info.wire_format.is_retrievable
             and self.request is not None
         ):
-            self.observer.diagnosis.park(sighting)
-            if not self._repeats:
-                self.observer.unfinished.keep(
-                    self.asked.provider, facts.id, (self.request, self.prompt, sighting)
+            self.handler.diagnosis.suspend(sighting)
+            if not self._is_duplicate:
+                self.handler.pending_retrievals.add(
+                    self.request_info.provider, facts.id, (self.request, self.prompt, sighting)
                 )
             return Verdict("unreported")
         verdict = safely(
-            self.observer.diagnosis.close,
+            self.handler.diagnosis.finish,
             sighting,
             facts=facts,
             usage=usage,
             cost=cost,
-            failed=self._failed,
-            at=self.observer.clock(),
+            failed=self._has_failed,
+            at=self.handler.clock(),
         )
-        return verdict or self._plainly(usage)
+        return verdict or self._verdict_from_usage(usage)
 
-    def _plainly(self, usage: Usage | None) -> Verdict:
+    def _verdict_from_usage(self, usage: Usage | None) -> Verdict:
         """What the usage alone says, where the prompt could not be read."""
-        if usage is None or usage.read is None:
-            return Verdict("error" if usage is None and self._failed else "unreported")
-        return Verdict("hit" if usage.read else "cold")
+        if usage is None or usage.cache_read_tokens is None:
+            return Verdict("error" if usage is None and self._has_failed else "unreported")
+        return Verdict("hit" if usage.cache_read_tokens else "cold")
 
     @property
-    def _failed(self) -> bool:
-        return self.error is not None or self.facts.failed is not None
+    def _has_failed(self) -> bool:
+        return self.error_type is not None or self.facts.error_code is not None
 
-    def _asked_for(self) -> Request:
+    def _request_so_far(self) -> Request:
         """The request, as far as it got."""
-        return self.request or self.asked.request({}, b"", self.started)
+        return self.request or self.request_info.to_request({}, b"", self.started_at)
 
-    def _call(self, usage: Usage | None, cost: Cost | None, verdict: Verdict) -> Call:
+    def _build_call(self, usage: Usage | None, cost: Cost | None, verdict: Verdict) -> Call:
         return Call(
-            request=self._asked_for(),
+            request=self._request_so_far(),
             facts=self.facts,
             verdict=verdict,
             prompt=self.prompt,
-            prefix=self.sighting and self.sighting.prefix,
+            prefix=self.pending_call and self.pending_call.prefix,
             usage=usage,
             cost=cost,
-            site=self.site,
-            error=self.error or self.facts.failed,
+            call_site=self.call_site,
+            error_type=self.error_type or self.facts.error_code,
             retries=self.retries,
-            first_chunk=self._first_chunk if self.asked.stream else None,
-            duration=time.perf_counter() - self._begun,
-            ambient=self._ambient,
+            time_to_first_chunk=self._time_to_first_chunk if self.request_info.stream else None,
+            duration=time.perf_counter() - self._started_monotonic,
+            context_attributes=self._context_attributes,
         )
 
-    def _publish(self, call: Call) -> None:
+    def _set_attributes(self, call: Call) -> None:
         if self.span is not None and self.span.is_recording():
-            before = self.written or {}
-            self.written = spans.publish(
-                self.span, call, self.observer.settings, own=self.own, before=before
+            before = self.flushed_attributes or {}
+            self.flushed_attributes = spans.set_call_attributes(
+                self.span,
+                call,
+                self.handler.settings,
+                is_own_span=self.has_own_span,
+                already_set=before,
             )

@@ -9,158 +9,163 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from opentelemetry.trace import Tracer
 
-from promptcache.generations import Generations
-from promptcache.meters import Meters
-from promptcache.model import Prompt, Request
-from promptcache.prefix import Exporter, Hasher
-from promptcache.providers.hosts import provider
-from promptcache.providers.wire import JSON, Wire
+from promptcache.common.generational_cache import GenerationalCache
+from promptcache.model import ParsedPrompt, Request
+from promptcache.prefix.hashing import InProcessHasher, PrefixHasher
+from promptcache.providers.hosts import provider_for_host
+from promptcache.providers.wire_format import JSONObject, WireFormat
 from promptcache.settings import Settings
-from promptcache.spans import Claims
-from promptcache.storage import Storage
+from promptcache.telemetry.cache_storage import CacheStorage
+from promptcache.telemetry.metrics import MetricsRecorder
+from promptcache.telemetry.spans import ForeignSpans
 
 if TYPE_CHECKING:
-    from promptcache.diagnose import Diagnosis, Sighting
-    from promptcache.prices import Book
+    from promptcache.diagnosis.diagnosis import Diagnosis, PendingCall
+    from promptcache.prices import PriceBook
 
 
-class Swept(Protocol):
+class Finishable(Protocol):
     """A call whose end had to wait."""
 
-    def end(self) -> None: ...
+    def finish(self) -> None: ...
 
 
-class Asked(NamedTuple):
+class RequestInfo(NamedTuple):
     """A call as it is known before its body is: enough for a sampler to decide on.
 
-    `fetch` marks a call that returns an earlier response again, `results` is the address of a batch's results where it
-    returns those; `defer` says that the SDK is about to open a span of its own for the call.
+    `is_retrieval` marks a call that returns an earlier response again, `batch_results_url` is the address of a batch's results where it
+    returns those; `has_sdk_span` says that the SDK is about to open a span of its own for the call.
     """
 
-    wire: Wire
+    wire_format: WireFormat
     provider: str
     model: str | None
     host: str | None
     port: int | None
     stream: bool
-    fetch: bool = False
-    results: str | None = None
-    defer: bool = False
+    is_retrieval: bool = False
+    batch_results_url: str | None = None
+    has_sdk_span: bool = False
 
-    def request(self, body: JSON, tenant: bytes, started: float) -> Request:
+    def to_request(self, body: JSONObject, cache_scope: bytes, started_at: float) -> Request:
         """The request of this call, once its body and the digest of its credential are known."""
         return Request(
-            self.wire.name,
+            self.wire_format.name,
             self.provider,
-            self.wire.operation,
+            self.wire_format.operation,
             self.model,
             self.host,
             self.port,
             self.stream,
             body,
-            tenant,
-            started,
+            cache_scope,
+            started_at,
         )
 
 
-class Observer:
+class TelemetryHandler:
     """What all calls share: tracer, instruments, memory, prices. Thread-safe; holds no text of any prompt."""
 
     def __init__(
         self,
         settings: Settings,
         tracer: Tracer,
-        meters: Meters,
+        metrics: MetricsRecorder,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        self.settings, self.tracer, self.meters, self.clock = settings, tracer, meters, clock
-        self.hasher = Hasher()
-        self.unfinished = Unfinished()
-        self.batches = Batches()
-        self.conversations: Generations[bytes, str] = Generations(4096)
-        self.dropped: deque[Swept] = deque()
-        self.claims = Claims()
+        self.settings, self.tracer, self.metrics, self.clock = settings, tracer, metrics, clock
+        self.hasher = InProcessHasher()
+        self.pending_retrievals = PendingRetrievals()
+        self.counted_batch_results = CountedBatchResults()
+        self.response_id_by_conversation: GenerationalCache[bytes, str] = GenerationalCache(4096)
+        self.deferred: deque[Finishable] = deque()
+        self.foreign_spans = ForeignSpans()
         self._diagnosis: dict[None, Diagnosis] = {}
-        self._book: Book | None = None
-        self.exporter = Exporter(settings.hash_key, settings.hashes, remember=64)
-        self.storage = Storage(self._rent, clock)
-        meters.rent(self.storage.accrued)
+        self._price_book: PriceBook | None = None
+        self.prefix_hasher = PrefixHasher(settings.hash_key, settings.hashes, max_remembered=64)
+        self.cache_storage = CacheStorage(self._storage_cost, clock)
+        metrics.observe_storage_cost(self.cache_storage.accrued_costs)
 
     @property
     def diagnosis(self) -> Diagnosis:
         """Memory and judgement, loaded with the first call: a start costs next to nothing."""
-        return self._diagnosis.get(None) or self._diagnose()
+        return self._diagnosis.get(None) or self._create_diagnosis()
 
-    def _diagnose(self) -> Diagnosis:
-        from promptcache.diagnose import Diagnosis
+    def _create_diagnosis(self) -> Diagnosis:
+        from promptcache.diagnosis.diagnosis import Diagnosis
 
         # Two first calls may be here at once and get the same one; a lock could be held where the process forks.
         return self._diagnosis.setdefault(
-            None, Diagnosis(self.settings, self.hasher, unread=self.meters.unread)
+            None,
+            Diagnosis(self.settings, self.hasher, on_unread_write=self.metrics.record_unread_write),
         )
 
     @property
-    def book(self) -> Book:
+    def price_book(self) -> PriceBook:
         """The prices, loaded when the first call needs them."""
-        if self._book is None:
-            from promptcache.prices import Book
+        if self._price_book is None:
+            from promptcache.prices import PriceBook
 
-            self._book = Book.load(self.settings.prices)
-        return self._book
+            self._price_book = PriceBook.load(self.settings.prices)
+        return self._price_book
 
-    def _rent(
+    def _storage_cost(
         self, model: str, tokens: int, seconds: float, at: float, provider: str
     ) -> float | None:
-        return self.book.storage(model, tokens, seconds, at, provider)
+        return self.price_book.storage_cost(model, tokens, seconds, at, provider)
 
-    def sweep(self) -> None:
+    def finish_deferred(self) -> None:
         """Ends the calls whose streams were garbage-collected where nothing could be ended."""
-        while self.dropped:
-            self.dropped.popleft().end()
+        while self.deferred:
+            self.deferred.popleft().finish()
 
-    def provider(self, host: str | None, default: str, *, sure: bool = False) -> str:
-        """Whose models `host` serves; `default` is the client's word, which only the user overrides if `sure`."""
-        return provider(host, default, self.settings.providers, sure=sure)
+    def provider_for_host(
+        self, host: str | None, default: str, *, client_decides: bool = False
+    ) -> str:
+        """Whose models `host` serves; `default` is the client's word, which only the user overrides if `client_decides`."""
+        return provider_for_host(
+            host, default, self.settings.providers, client_decides=client_decides
+        )
 
 
-Waiting: TypeAlias = "tuple[Request, Prompt | None, Sighting]"
+PendingRetrieval: TypeAlias = "tuple[Request, ParsedPrompt | None, PendingCall]"
 
 
-class Unfinished:
+class PendingRetrievals:
     """Calls whose response will be fetched later (background, resumed streams), by provider and response id.
 
     The only place that holds a prompt longer than its call, hence few.
     """
 
-    LIMIT: Final = 64
+    MAX_CALLS: Final = 64
 
     def __init__(self) -> None:
-        self._waiting: dict[tuple[str, str], Waiting] = {}
+        self._calls: dict[tuple[str, str], PendingRetrieval] = {}
 
-    def keep(self, provider: str, response: str, waiting: Waiting) -> None:
-        while len(self._waiting) >= self.LIMIT:
-            self._waiting.pop(next(iter(self._waiting), ("", "")), None)
-        self._waiting[provider, response] = waiting
+    def add(self, provider: str, response_id: str, call: PendingRetrieval) -> None:
+        while len(self._calls) >= self.MAX_CALLS:
+            self._calls.pop(next(iter(self._calls), ("", "")), None)
+        self._calls[provider, response_id] = call
 
-    def take(self, provider: str, response: str) -> Waiting | None:
-        return self._waiting.pop((provider, response), None)
+    def pop(self, provider: str, response_id: str) -> PendingRetrieval | None:
+        return self._calls.pop((provider, response_id), None)
 
 
-class Batches:
+class CountedBatchResults:
     """Which results of batches were counted, as hashes, for there are many.
 
     Without a lock: whoever reads one file in two threads at once may count a result twice.
     """
 
-    LIMIT: Final = 1 << 18
+    MAX_RESULTS: Final = 1 << 18
     """The last half at least are held, more than Anthropic's largest batch has (100,000); 21 MB when full."""
 
     def __init__(self) -> None:
-        self._counted: Generations[int, bool] = Generations(self.LIMIT)
+        self._counted: GenerationalCache[int, bool] = GenerationalCache(self.MAX_RESULTS)
 
-    def first_time(self, provider: str, address: str, result: str) -> bool:
-        key = hash((provider, address, result))
+    def mark_counted(self, provider: str, results_url: str, result_id: str) -> bool:
+        key = hash((provider, results_url, result_id))
         new = key not in self._counted
         self._counted[key] = True
         return new

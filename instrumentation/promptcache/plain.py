@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-_DEEPEST: Final = 200
-_SCALARS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
+_MAX_DEPTH: Final = 200
+_SCALAR_CONVERTERS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
     (str, str.__str__),
     (int, int.__int__),
     (float, float.__float__),
@@ -19,19 +19,22 @@ _SCALARS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
 )
 
 
-def plain(value: Any, above: frozenset[int] = frozenset()) -> Any:
+def to_plain_json(value: Any, ancestor_ids: frozenset[int] = frozenset()) -> Any:
     """`value` as dicts, lists and scalars of exact types. A cycle and depth beyond 200 become a mark."""
     if value is None or isinstance(value, bool):
         return value
-    for kind, exact in _SCALARS:
+    for kind, exact in _SCALAR_CONVERTERS:
         if isinstance(value, kind):
             return exact(value)
     node: Any = value  # narrowed types of containers are unknown to a type checker
     if not isinstance(value, dict | list | tuple):
         return f"<{type(node).__module__}.{type(node).__qualname__}>"
-    if id(node) in above or len(above) >= _DEEPEST:
+    if id(node) in ancestor_ids or len(ancestor_ids) >= _MAX_DEPTH:
         return "<endless>"
-    inside = above | {id(node)}
+    inside = ancestor_ids | {id(node)}
     if isinstance(value, dict):
-        return {str(plain(key, inside)): plain(item, inside) for key, item in node.items()}
-    return [plain(item, inside) for item in node]
+        return {
+            str(to_plain_json(key, inside)): to_plain_json(item, inside)
+            for key, item in node.items()
+        }
+    return [to_plain_json(item, inside) for item in node]

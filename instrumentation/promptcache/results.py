@@ -7,144 +7,156 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
-from promptcache.attributes import (
+from promptcache.common.safely import safely
+from promptcache.model import Call, Cost, Request, ResponseFacts, Usage
+from promptcache.providers.wire_format import JSONObject
+from promptcache.semconv import (
+    BATCH_RESULT_FIELDS,
     BATCH_RESULTS,
     COST_AMOUNT,
+    COST_CACHE_READ,
+    COST_CACHE_WRITE,
     COST_INPUT,
     COST_OUTPUT,
-    COST_READ,
     COST_UNKNOWN,
     COST_WITHOUT_CACHE,
-    COST_WRITE,
+    GEN_AI_RESPONSE_MODEL,
     INPUT_TOKENS,
     OUTCOME,
     OUTPUT_TOKENS,
-    OWN,
+    PROMPTCACHE_ATTRIBUTES,
     READ_TOKENS,
-    RESPONSE_MODEL,
-    RESULT,
-    STANDARD,
+    STANDARD_ATTRIBUTES,
     UNCACHED_TOKENS,
     WRITE_TOKENS,
     WRITE_TOKENS_BY_TTL,
-    read,
+    read_attributes,
 )
-from promptcache.model import Call, Cost, Facts, Request, Usage
-from promptcache.observe import Record
-from promptcache.observer import Asked, Observer
-from promptcache.providers.wire import JSON
-from promptcache.safety import safely
+from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry.invocation import Invocation
 
-MOST: Final = 4096
+MAX_ENTRIES: Final = 4096
 """Results that the span tells one by one, some 600 KB; those beyond stand in one last entry, as a sum without id."""
-_PARTS: Final = {
+_COST_PART_ATTRIBUTES: Final = {
     "input": COST_INPUT,
-    "cache_read": COST_READ,
-    "cache_write": COST_WRITE,
+    "cache_read": COST_CACHE_READ,
+    "cache_write": COST_CACHE_WRITE,
     "output": COST_OUTPUT,
 }
-_ROWS: Final = tuple(row for row in (*STANDARD, *OWN) if row.name in RESULT)
+_RESULT_ATTRIBUTES: Final = tuple(
+    row
+    for row in (*STANDARD_ATTRIBUTES, *PROMPTCACHE_ATTRIBUTES)
+    if row.name in BATCH_RESULT_FIELDS
+)
 
 
-def _entry(said: Mapping[str, Any]) -> str:
-    return json.dumps([said.get(name) for name in RESULT], separators=(",", ":"))
+def _format_entry(said: Mapping[str, Any]) -> str:
+    return json.dumps([said.get(name) for name in BATCH_RESULT_FIELDS], separators=(",", ":"))
 
 
-class _Tally:
+class BatchTotals:
     """What many results come to."""
 
     def __init__(self) -> None:
-        self.models: set[Any] = set()
+        self.response_models: set[Any] = set()
         self._entries: list[str] = []
-        self._unknown: Any = None
+        self._unknown_cost_reason: Any = None
         self._sums: Counter[str] = Counter()
-        self._rest: Counter[str] = Counter()
+        self._overflow_sums: Counter[str] = Counter()
 
     def add(self, call: Call) -> None:
-        said = read(_ROWS, call)
-        self.models.add(said.get(RESPONSE_MODEL))
-        self._unknown = self._unknown or said.get(COST_UNKNOWN)
+        said = read_attributes(_RESULT_ATTRIBUTES, call)
+        self.response_models.add(said.get(GEN_AI_RESPONSE_MODEL))
+        self._unknown_cost_reason = self._unknown_cost_reason or said.get(COST_UNKNOWN)
         numbers: Any = {
             name: value for name, value in said.items() if isinstance(value, int | float)
         }
         self._sums.update(numbers)
-        if len(self._entries) < MOST:
-            self._entries.append(_entry(said))
+        if len(self._entries) < MAX_ENTRIES:
+            self._entries.append(_format_entry(said))
         else:
-            self._rest.update(numbers)
+            self._overflow_sums.update(numbers)
 
     def entries(self) -> list[str]:
         """The results one by one, and those that were too many."""
-        rest = {**self._rest, OUTCOME: "hit" if self._rest[READ_TOKENS] else "cold"}
-        return [*self._entries, _entry(rest)] if self._rest else self._entries
+        rest = {
+            **self._overflow_sums,
+            OUTCOME: "hit" if self._overflow_sums[READ_TOKENS] else "cold",
+        }
+        return [*self._entries, _format_entry(rest)] if self._overflow_sums else self._entries
 
-    def usage(self) -> Usage:
+    def total_usage(self) -> Usage:
         sums = self._sums
         return Usage(
-            input=sums[INPUT_TOKENS],
-            uncached=sums[UNCACHED_TOKENS],
-            read=sums[READ_TOKENS],
-            write=sums[WRITE_TOKENS],
-            write_by_ttl={
+            input_tokens=sums[INPUT_TOKENS],
+            uncached_tokens=sums[UNCACHED_TOKENS],
+            cache_read_tokens=sums[READ_TOKENS],
+            cache_write_tokens=sums[WRITE_TOKENS],
+            cache_write_by_ttl={
                 ttl: sums[name] for ttl, name in WRITE_TOKENS_BY_TTL.items() if sums[name]
             },
-            output=sums[OUTPUT_TOKENS],
+            output_tokens=sums[OUTPUT_TOKENS],
         )
 
-    def cost(self) -> Cost:
-        if self._unknown is not None:
-            return Cost(None, unknown=self._unknown)
+    def total_cost(self) -> Cost:
+        if self._unknown_cost_reason is not None:
+            return Cost(None, unknown_reason=self._unknown_cost_reason)
         sums: Mapping[str, float] = self._sums
         return Cost(
             sums[COST_AMOUNT],
-            {part: sums[name] for part, name in _PARTS.items()},
+            {part: sums[name] for part, name in _COST_PART_ATTRIBUTES.items()},
             sums[COST_WITHOUT_CACHE],
         )
 
 
-class Results(Record):
+class BatchResultsInvocation(Invocation):
     """One reading of a batch's results. A result that was read before adds nothing."""
 
-    __slots__ = ("_tally",)
+    __slots__ = ("_totals",)
 
-    def __init__(self, observer: Observer, asked: Asked) -> None:
+    def __init__(self, handler: TelemetryHandler, request_info: RequestInfo) -> None:
         # Nothing is known of it before it is read, so no span is opened, as for a response that is fetched again.
-        super().__init__(observer, asked._replace(fetch=True))
-        self._tally = _Tally()
+        super().__init__(handler, request_info._replace(is_retrieval=True))
+        self._totals = BatchTotals()
 
-    def sent(self, request: Request, retries: int | None) -> None:
+    def on_request_sent(self, request: Request, retries: int | None) -> None:
         """The results begin to come in."""
         self.request, self.retries = request, retries
 
-    def saw(self, event: JSON) -> None:
+    def on_event(self, event: JSONObject) -> None:
         """One line."""
-        asked, observer = self.asked, self.observer
-        facts = asked.wire.read(event)
-        if facts is None or not observer.batches.first_time(
-            asked.provider, asked.results or "", facts.id or ""
+        asked, observer = self.request_info, self.handler
+        facts = asked.wire_format.parse_event(event)
+        if facts is None or not observer.counted_batch_results.mark_counted(
+            asked.provider, asked.batch_results_url or "", facts.id or ""
         ):
             return
         self.facts = facts
-        call = self._judged(facts, asked.wire.usage(facts))
-        safely(observer.meters.record, call, self.context)
-        self._tally.add(call)
+        call = self._call_of_result(facts, asked.wire_format.parse_usage(facts))
+        safely(observer.metrics.record_call, call, self.context)
+        self._totals.add(call)
 
-    def _judged(self, facts: Facts, usage: Usage | None) -> Call:
-        cost = safely(self.observer.book.cost, self._asked_for(), facts, usage)
-        return self._call(usage, cost, self._plainly(usage))
+    def _call_of_result(self, facts: ResponseFacts, usage: Usage | None) -> Call:
+        cost = safely(self.handler.price_book.compute_cost, self._request_so_far(), facts, usage)
+        return self._build_call(usage, cost, self._verdict_from_usage(usage))
 
-    def end(self) -> None:
+    def finish(self) -> None:
         """Whoever read them is done: the span of what was new."""
-        if not self._once.acquire(blocking=False) or not self._tally.models:
+        if not self._finished_lock.acquire(blocking=False) or not self._totals.response_models:
             return
-        self.facts = Facts(
-            model=self._tally.models.pop() if len(self._tally.models) == 1 else None, batch=True
+        self.facts = ResponseFacts(
+            model=self._totals.response_models.pop()
+            if len(self._totals.response_models) == 1
+            else None,
+            is_batch=True,
         )
-        usage = self._tally.usage()
-        self._open()
+        usage = self._totals.total_usage()
+        self._start_own_span()
         assert self.span is not None, "opened above"
         try:
-            self._publish(self._call(usage, self._tally.cost(), self._plainly(usage)))
-            self.span.set_attribute(BATCH_RESULTS, self._tally.entries())
+            self._set_attributes(
+                self._build_call(usage, self._totals.total_cost(), self._verdict_from_usage(usage))
+            )
+            self.span.set_attribute(BATCH_RESULTS, self._totals.entries())
         finally:
             self.span.end()

@@ -12,7 +12,7 @@ log = getLogger("promptcache")
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_said: set[tuple[str, str]] = set()
+_logged_failures: set[tuple[str, str]] = set()
 
 
 def safely(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | None:
@@ -25,7 +25,7 @@ def safely(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | No
     except Exception as error:  # noqa: BLE001  # the one place: the application never notices
         frame = extract_tb(error.__traceback__)[-1]
         kind = (type(error).__name__, f"{frame.name}:{frame.lineno}")
-        if kind not in _said:
-            _said.add(kind)
+        if kind not in _logged_failures:
+            _logged_failures.add(kind)
             log.warning("promptcache failed with %s in %s; the application is not affected", *kind)
         return None

@@ -43,13 +43,13 @@ OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS: Final = "OTEL_PROMPTCACHE_PROVIDER_DIAGNO
 """Whether to ask providers for their own miss diagnosis, which changes the request (default false)."""
 
 
-def _flag(text: str) -> bool:
-    if text.lower() not in _FLAGS:
+def _parse_bool(text: str) -> bool:
+    if text.lower() not in _BOOL_WORDS:
         raise ValueError("allowed: true, false")
-    return _FLAGS[text.lower()]
+    return _BOOL_WORDS[text.lower()]
 
 
-_FLAGS: Final[Mapping[str, bool]] = {
+_BOOL_WORDS: Final[Mapping[str, bool]] = {
     "true": True,
     "1": True,
     "yes": True,
@@ -61,18 +61,18 @@ _FLAGS: Final[Mapping[str, bool]] = {
 }
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _parse_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _pairs(text: str) -> Mapping[str, str]:
-    pairs = [name.partition("=") for name in _names(text)]
+def _parse_host_providers(text: str) -> Mapping[str, str]:
+    pairs = [name.partition("=") for name in _parse_names(text)]
     if not all(host.strip() and provider.strip() for host, _, provider in pairs):
         raise ValueError("allowed: host=provider pairs, separated by commas")
     return MappingProxyType({host.strip().lower(): provider.strip() for host, _, provider in pairs})
 
 
-def _one_of(*allowed: str) -> Callable[[str], str]:
+def _choice_parser(*allowed: str) -> Callable[[str], str]:
     def read(text: str) -> str:
         if text not in allowed:
             raise ValueError(f"allowed: {', '.join(allowed)}")
@@ -81,42 +81,48 @@ def _one_of(*allowed: str) -> Callable[[str], str]:
     return read
 
 
-def _share(text: str) -> float:
+def _parse_ratio(text: str) -> float:
     if not 0 < (value := float(text)) <= 1:
         raise ValueError("allowed: a number above 0, at most 1")
     return value
 
 
-def _count(text: str) -> int:
+def _parse_count(text: str) -> int:
     if (value := int(text)) < 1:
         raise ValueError("allowed: a whole number of at least 1")
     return value
 
 
-def _setting(variable: str, read: Callable[[str], Any], default: Any) -> Any:
+def _setting_field(variable: str, read: Callable[[str], Any], default: Any) -> Any:
     # By a factory, since Python 3.11 takes a mapping for a mutable default, read-only or not.
     return field(default_factory=lambda: default, metadata={"variable": variable, "read": read})
 
 
-_NO_PAIRS: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_HOST_PROVIDERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings in force. Each field is documented at its environment variable above."""
 
-    hash_key: str | None = _setting(OTEL_PROMPTCACHE_HASH_KEY, str, None)
-    hashes: str = _setting(OTEL_PROMPTCACHE_HASHES, _one_of("none", "static", "all"), "static")
-    callsite: bool = _setting(OTEL_PROMPTCACHE_CALLSITE, _flag, True)
-    legacy_names: bool = _setting(OTEL_PROMPTCACHE_LEGACY_NAMES, _flag, True)
-    baggage_keys: tuple[str, ...] = _setting(OTEL_PROMPTCACHE_BAGGAGE_KEYS, _names, ())
-    metric_keys: tuple[str, ...] = _setting(OTEL_PROMPTCACHE_METRIC_KEYS, _names, ())
-    target: float = _setting(OTEL_PROMPTCACHE_TARGET, _share, 0.5)
-    providers: Mapping[str, str] = _setting(OTEL_PROMPTCACHE_PROVIDERS, _pairs, _NO_PAIRS)
-    prices: str | None = _setting(OTEL_PROMPTCACHE_PRICES, str, None)
-    memory_nodes: int = _setting(OTEL_PROMPTCACHE_MEMORY_NODES, _count, 65_536)
-    memory_calls: int = _setting(OTEL_PROMPTCACHE_MEMORY_CALLS, _count, 4_096)
-    provider_diagnostics: bool = _setting(OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS, _flag, False)
+    hash_key: str | None = _setting_field(OTEL_PROMPTCACHE_HASH_KEY, str, None)
+    hashes: str = _setting_field(
+        OTEL_PROMPTCACHE_HASHES, _choice_parser("none", "static", "all"), "static"
+    )
+    callsite: bool = _setting_field(OTEL_PROMPTCACHE_CALLSITE, _parse_bool, True)
+    legacy_names: bool = _setting_field(OTEL_PROMPTCACHE_LEGACY_NAMES, _parse_bool, True)
+    baggage_keys: tuple[str, ...] = _setting_field(OTEL_PROMPTCACHE_BAGGAGE_KEYS, _parse_names, ())
+    metric_keys: tuple[str, ...] = _setting_field(OTEL_PROMPTCACHE_METRIC_KEYS, _parse_names, ())
+    target: float = _setting_field(OTEL_PROMPTCACHE_TARGET, _parse_ratio, 0.5)
+    providers: Mapping[str, str] = _setting_field(
+        OTEL_PROMPTCACHE_PROVIDERS, _parse_host_providers, _NO_HOST_PROVIDERS
+    )
+    prices: str | None = _setting_field(OTEL_PROMPTCACHE_PRICES, str, None)
+    memory_nodes: int = _setting_field(OTEL_PROMPTCACHE_MEMORY_NODES, _parse_count, 65_536)
+    memory_calls: int = _setting_field(OTEL_PROMPTCACHE_MEMORY_CALLS, _parse_count, 4_096)
+    provider_diagnostics: bool = _setting_field(
+        OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS, _parse_bool, False
+    )
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:

@@ -9,7 +9,8 @@ from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from promptcache.emulator.server import running
+from promptcache_emulator.server import running_server
+
 from tests.alerts_e2e.programs import program
 from tests.alerts_e2e.stage import BIN, Webhook, free_port, get, query, started, wait, webhook
 
@@ -113,7 +114,7 @@ def test_a_broken_prompt_pages_and_its_repair_ends_the_page(tmp_path: Path) -> N
     rules(tmp_path / "rules.yaml")
     broken = tmp_path / "shop-is-broken"
     with ExitStack() as stack:
-        model, hook = stack.enter_context(running()), stack.enter_context(webhook())
+        model, hook = stack.enter_context(running_server()), stack.enter_context(webhook())
         targets = [stack.enter_context(agent(tmp_path, name, model)) for name in ("shop", "desk")]
         manager = stack.enter_context(alertmanager(tmp_path, hook))
         url = stack.enter_context(prometheus(tmp_path, targets, manager))

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 from promptcache_exporters.alerts import grafana
-from promptcache_exporters.alerts.definition import LABELS, Definition
+from promptcache_exporters.alerts.definition import SERVICE_LABELS, AlertDefinition
 from tests.alerts_e2e.programs import program
 from tests.alerts_e2e.stage import free_port, get, started, wait
 
@@ -110,7 +110,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def panels(labels: str) -> list[dict[str, Any]]:
-    (text,) = grafana.files(Definition(labels=labels)).values()
+    (text,) = grafana.files(AlertDefinition(labels=labels)).values()
     found: list[dict[str, Any]] = json.loads(text)["panels"]
     return found
 
@@ -134,7 +134,7 @@ def ask(url: str, target: dict[str, Any], service: str) -> dict[str, float]:
     return {legend(target["legendFormat"], one["metric"]): float(one["value"][1]) for one in found}
 
 
-@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("labels", SERVICE_LABELS)
 def test_every_query_answers_with_the_recorded_figures(prometheus: str, labels: str) -> None:
     asked = [panel for panel in panels(labels) if panel["datasource"]["type"] == "prometheus"]
     assert [panel["title"] for panel in asked] == list(EXPECTED)
@@ -145,7 +145,7 @@ def test_every_query_answers_with_the_recorded_figures(prometheus: str, labels: 
         assert found == pytest.approx(EXPECTED[panel["title"]], rel=1e-6), panel["title"]
 
 
-@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("labels", SERVICE_LABELS)
 def test_the_choice_of_services_is_heeded(prometheus: str, labels: str) -> None:
     for panel in panels(labels):
         for target in panel["targets"] if panel["datasource"]["type"] == "prometheus" else ():

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 from promptcache_exporters.alerts import prometheus
-from promptcache_exporters.alerts.definition import LABELS, Definition
+from promptcache_exporters.alerts.definition import SERVICE_LABELS, AlertDefinition
 from tests.alerts_e2e.programs import program
 
 CASES = Path(__file__).parent / "cases"
 OPTIONS = {
-    "actionable": Definition(actionable=True),
-    "target_info": Definition(labels="target_info"),
+    "actionable": AlertDefinition(actionable=True),
+    "target_info": AlertDefinition(labels="target_info"),
 }
 """What the rules of a case are made with, where not with the defaults."""
 
@@ -66,7 +66,7 @@ BROKEN = [
 
 
 def rules(case: str) -> str:
-    return prometheus.files(OPTIONS.get(case, Definition()))[prometheus.FILE]
+    return prometheus.files(OPTIONS.get(case, AlertDefinition()))[prometheus.FILE_PATH]
 
 
 def promtool(case: str, text: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -108,16 +108,16 @@ def test_every_alert_has_a_case_that_expects_it() -> None:
     assert not [name for name in names if f"alertname: {name}\n        eval_time" not in cases]
 
 
-@pytest.mark.parametrize("labels", LABELS)
+@pytest.mark.parametrize("labels", SERVICE_LABELS)
 @pytest.mark.parametrize("actionable", [False, True])
 def test_every_form_is_read_by_promtool_and_vmalert(
     labels: str, actionable: bool, tmp_path: Path
 ) -> None:
-    made = Definition(
+    made = AlertDefinition(
         labels=labels, actionable=actionable, by=("service", "model", "key:tenant.id")
     )
     path = tmp_path / "rules.yaml"
-    path.write_text(prometheus.files(made)[prometheus.FILE])
+    path.write_text(prometheus.files(made)[prometheus.FILE_PATH])
     checked = run(program("promtool"), "check", "rules", str(path))
     assert checked.returncode == 0, checked.stderr
     checked = run(program("vmalert"), "-dryRun", "-rule", str(path))

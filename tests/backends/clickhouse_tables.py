@@ -18,9 +18,10 @@ import urllib.request
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from promptcache.emulator.server import running
+from promptcache_emulator.server import running_server
+
 from promptcache_exporters.alerts import collector
-from promptcache_exporters.alerts.definition import DEFAULT
+from promptcache_exporters.alerts.definition import DEFAULT_DEFINITION
 from tests.alerts_e2e.stage import BIN, free_port, started, wait
 
 AGENT = Path(__file__).parents[2] / "examples" / "support_agent.py"
@@ -46,7 +47,7 @@ def ask(url: str, sql: str) -> list[float]:
 
 def work(otlp: int) -> None:
     """One run of the agent against the emulator."""
-    with running() as model:
+    with running_server() as model:
         around = {"OPENAI_BASE_URL": f"{model}/v1", "OPENAI_API_KEY": "no-key-needed"}
         options = [
             "--service_name",
@@ -67,7 +68,7 @@ def work(otlp: int) -> None:
 
 def settings(folder: Path, otlp: int, clickhouse: int) -> dict[str, str]:
     """Writes the configuration; gives what the collector finds in its environment."""
-    for name, text in collector.files(DEFAULT).items():
+    for name, text in collector.files(DEFAULT_DEFINITION).items():
         (folder / Path(name).name).write_text(text)
     quiet = {"service": {"telemetry": {"metrics": {"level": "none"}}}}
     (folder / "quiet.yaml").write_text(json.dumps(quiet))  # JSON is YAML

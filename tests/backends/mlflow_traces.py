@@ -19,8 +19,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from promptcache.attributes import INPUT_TOKENS, OUTCOME, READ_TOKENS
-from promptcache.emulator.server import running
+from promptcache.semconv import INPUT_TOKENS, OUTCOME, READ_TOKENS
+from promptcache_emulator.server import running_server
+
 from tests.alerts_e2e.stage import BIN, free_port, started
 
 AGENT = Path(__file__).parents[2] / "examples" / "support_agent.py"
@@ -51,7 +52,7 @@ def ready(url: str, seconds: float = 240) -> float:
 
 def work(url: str) -> None:
     """One run of the agent against the emulator, its spans sent to MLflow."""
-    with running() as model:
+    with running_server() as model:
         around = {
             "OPENAI_BASE_URL": f"{model}/v1",
             "OPENAI_API_KEY": "no-key-needed",

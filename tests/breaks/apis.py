@@ -7,8 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptcache.providers import anthropic, bedrock, gemini, openai
-from promptcache.providers.wire import Wire
+from promptcache.providers.google import wire as gemini
+from promptcache.providers.wire_format import WireFormat
+
+from promptcache.providers.anthropic import wire as anthropic
+from promptcache.providers.bedrock import wire as bedrock
+from promptcache.providers.openai import wire as openai
 from tests.breaks.conversations import Message, State
 
 JSON = dict[str, Any]
@@ -27,7 +31,7 @@ class Api:
 
     name: str
     path: str
-    wire: Wire
+    wire: WireFormat
     provider: str
     models: tuple[str, str]
     write: Callable[[Api, State], JSON]
@@ -327,7 +331,7 @@ APIS = (
     Api(
         "gemini",
         "/v1beta/models/{model}:generateContent",
-        gemini.CONTENT,
+        gemini.GENERATE_CONTENT,
         "gcp.gemini",
         GEMINIS,
         _gemini,

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from promptcache.diagnosis.diagnosis import Diagnosis
+from promptcache_emulator.engine import Clock, Emulator
+
 from promptcache import Settings
-from promptcache.diagnose import Diagnosis
-from promptcache.emulator.engine import Clock, Emulator
-from promptcache.model import Cost, Facts, Request, Usage, Verdict
-from promptcache.prices import Book
+from promptcache.model import Cost, Request, ResponseFacts, Usage, Verdict
+from promptcache.prices import PriceBook
 from tests.breaks.apis import Api
 from tests.breaks.conversations import Message
 from tests.breaks.more_mutators import mutators
@@ -52,7 +53,7 @@ class World:
         self.clock = Clock(START)
         self.emulator = Emulator(self.clock, rules)
         self.diagnosis = Diagnosis(Settings())
-        self.prices = Book.load(None)
+        self.prices = PriceBook.load(None)
         self.better = Emulator(self.clock, rules)
         self.left: list[int] = []
         self.ended = 0
@@ -84,36 +85,36 @@ class World:
         assert answer.status == 200, answer.body
         return answer.body, answer.commit
 
-    def usage(self, reply: Any) -> tuple[Facts, Usage]:
-        facts = self.api.wire.read(reply)
+    def usage(self, reply: Any) -> tuple[ResponseFacts, Usage]:
+        facts = self.api.wire.parse_event(reply)
         assert facts is not None
-        usage = self.api.wire.usage(facts)
+        usage = self.api.wire.parse_usage(facts)
         assert usage is not None
         return facts, usage
 
     def truth(self, step: Step, usage: Usage, before: Emulator) -> tuple[int, bool]:
         """How many tokens the call could have read more, by the emulator's own counterfactual, and whether that ends at
         a boundary that an earlier call reported."""
-        could, shrunk = self.left[-1] if self.left else 0, usage.input
+        could, shrunk = self.left[-1] if self.left else 0, usage.input_tokens
         if step.label is not None and step.label.reason == "model_changed":
-            could = before.ledger[-1].outcome.reusable if before.ledger else 0
+            could = before.records[-1].result.reusable_tokens if before.records else 0
         if step.instead is not None:
             better = Step(step.instead, key=step.key)
             reply, commit = self.reply(better, self.better)
             commit()
-            could = self.usage(reply)[1].read or 0
+            could = self.usage(reply)[1].cache_read_tokens or 0
         if step.twin is not None:
             twin = self.usage(self.reply(Step(step.twin, key=step.key), before)[0])[1]
-            could = twin.read or 0
+            could = twin.cache_read_tokens or 0
             # What is new in the twin would have been new here too: a prompt that shrank had less to read.
             ended = self.ended if could == self.whole(self.ended) else could
-            shrunk = self.whole(usage.input - (twin.input - ended))
+            shrunk = self.whole(usage.input_tokens - (twin.input_tokens - ended))
         # Without reported writes a boundary is known only from the call that this one goes on from.
         before_it, self.last = self.last, step.state.messages
         follows = step.state.messages[: len(before_it)] == before_it
         known = self.left if self.api.writes else self.left[-1:] if follows else []
-        return min(could, shrunk, usage.input) - (
-            usage.read or 0
+        return min(could, shrunk, usage.input_tokens) - (
+            usage.cache_read_tokens or 0
         ), could in known and could <= shrunk
 
     @property
@@ -123,17 +124,22 @@ class World:
     def excuse(self, usage: Usage) -> str | None:
         """What is too short is below the minimum, also where only its marked beginning is; where only tails are
         written, static prefixes are lost."""
-        if not self.whole(usage.input) or usage.read == usage.write == 0:
+        if (
+            not self.whole(usage.input_tokens)
+            or usage.cache_read_tokens == usage.cache_write_tokens == 0
+        ):
             return "below_minimum"
         tail = self.api.tail or self.emulator.overrides.get("implicit") in ("latest", "pinned")
         return "breakpoint_missing_on_static" if tail else None
 
     def remember(self, usage: Usage) -> None:
         cached = (
-            (usage.read or 0) + (usage.write or 0) if self.api.writes else self.whole(usage.input)
+            (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+            if self.api.writes
+            else self.whole(usage.input_tokens)
         )
         self.left.append(cached)
-        self.ended = usage.input
+        self.ended = usage.input_tokens
 
     def whole(self, tokens: int) -> int:
         """As many as can be read where the provider reads multiples of a step."""
@@ -147,16 +153,18 @@ def play(name: str, api: Api, seed: int, rules: str = "") -> Iterator[Judged]:
     world, last = World(api, rules), None
     for group in _groups(mutators()[name](dice, api)):
         world.clock.advance(group[0].wait)
-        before = world.emulator.fork()
+        before = world.emulator.copy()
         running = [(step, world.request(step)) for step in group]
-        seen = [world.diagnosis.open(request, api.wire.prompt(request)) for _, request in running]
+        seen = [
+            world.diagnosis.start(request, api.wire.parse_prompt(request)) for _, request in running
+        ]
         replies = [world.reply(step) for step in group]
         world.clock.advance(2.0)
         for (step, request), sighting, (reply, commit) in zip(running, seen, replies, strict=True):
             commit()
             facts, usage = world.usage(reply)
-            cost = world.prices.cost(request, facts, usage)
-            said = world.diagnosis.close(
+            cost = world.prices.compute_cost(request, facts, usage)
+            said = world.diagnosis.finish(
                 sighting, facts=facts, usage=usage, cost=cost, failed=False, at=world.clock()
             )
             missed, coincides = world.truth(step, usage, before)
@@ -191,16 +199,22 @@ def _groups(steps: Iterator[Step]) -> Iterator[list[Step]]:
 
 def paid(usage: Usage, cost: Cost, missed: int) -> float | None:
     """What `missed` tokens cost too much, from the prices alone."""
-    if cost.p_in is None or cost.p_read is None:
+    if cost.input_price is None or cost.cache_read_price is None:
         return None
-    again = min(missed, usage.write or 0)
-    price = next(iter(cost.p_write.values()), cost.p_in) if again else cost.p_in
-    return again * (price - cost.p_read) + (missed - again) * (cost.p_in - cost.p_read)
+    again = min(missed, usage.cache_write_tokens or 0)
+    price = (
+        next(iter(cost.cache_write_prices.values()), cost.input_price)
+        if again
+        else cost.input_price
+    )
+    return again * (price - cost.cache_read_price) + (missed - again) * (
+        cost.input_price - cost.cache_read_price
+    )
 
 
 def naive(request: Request, last: Request | None, usage: Usage) -> str | None:
     """The simple baseline: nothing read means a miss, explained by the first difference from the call before."""
-    if usage.read:
+    if usage.cache_read_tokens:
         return None
     if last is None:
         return "cold_start"

@@ -78,9 +78,9 @@ class Tally:
         if label.hint is not None:
             self.hints += 1
             self.hinted += said.hint == label.hint
-        if right and call.waste and said.waste is not None:
+        if right and call.waste and said.wasted_usd is not None:
             (self.exact if call.coincides else self.estimated).append(
-                abs(said.waste - call.waste) / call.waste
+                abs(said.wasted_usd - call.waste) / call.waste
             )
 
     def merge(self, other: Tally) -> None:

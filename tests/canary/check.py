@@ -16,8 +16,8 @@ from importlib.metadata import version
 from inspect import getattr_static
 from typing import Final
 
-from promptcache.patch.drive import fits
-from promptcache.patch.sdks import ROWS, targets
+from promptcache.patching.registry import HOOK_MODULES, load_hooks
+from promptcache.patching.wrapping import is_compatible
 
 SDKS: Final = {
     "openai": "openai",
@@ -41,7 +41,7 @@ def looked_for(sdks: Iterable[str]) -> Iterator[tuple[str, bool]]:
     ours = [
         name
         for sdk in sdks
-        for name in ROWS
+        for name in HOOK_MODULES
         if name.startswith(f"{SDKS[sdk]}.") and name not in LACKING
     ]
     for name in ours:
@@ -50,11 +50,13 @@ def looked_for(sdks: Iterable[str]) -> Iterator[tuple[str, bool]]:
         except ModuleNotFoundError:
             yield name, False
             continue
-        for target in targets(name):
-            where = f"{name}.{target.owner}.{target.name}"
-            found = getattr_static(getattr(module, target.owner, object), target.name, None)
+        for target in load_hooks(name):
+            where = f"{name}.{target.class_name}.{target.method_name}"
+            found = getattr_static(
+                getattr(module, target.class_name, object), target.method_name, None
+            )
             if where not in LACKING:
-                yield where, fits(found, target)
+                yield where, is_compatible(found, target)
 
 
 def main(sdks: list[str]) -> int:

@@ -21,15 +21,16 @@ from itertools import chain
 from multiprocessing import get_context
 from typing import Any, Final, NamedTuple, cast
 
-from promptcache.attributes import (
+from promptcache.semconv import (
     INPUT_TOKENS,
-    LEGACY,
+    LEGACY_ATTRIBUTES,
     OUTCOME,
     OUTPUT_TOKENS,
     READ_TOKENS,
-    STANDARD,
+    STANDARD_ATTRIBUTES,
     WRITE_TOKENS,
 )
+
 from tests.coexistence.others import OTHERS, Other
 from tests.coexistence.seen import CALLS, Case, Seen, Written, observe
 
@@ -40,7 +41,7 @@ METRICS: Final[Mapping[str, str]] = {
     WRITE_TOKENS: "promptcache.write.tokens",
     OUTPUT_TOKENS: "promptcache.output.tokens",
 }
-ADDED: Final = frozenset(row.name for row in (*STANDARD, *LEGACY))
+ADDED: Final = frozenset(row.name for row in (*STANDARD_ATTRIBUTES, *LEGACY_ATTRIBUTES))
 """Standard names that we may add to a span of theirs which lacks them."""
 
 LEGEND: Final = """

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from opentelemetry.sdk.trace import ReadableSpan
+from promptcache.semconv import INPUT_TOKENS, OUTCOME, OUTPUT_TOKENS, READ_TOKENS, WRITE_TOKENS
+from promptcache.telemetry.spans import TRACER_NAME
+from promptcache_emulator.engine import Clock, Emulator, RequestRecord
+from promptcache_emulator.server import running_server
 
-from promptcache.attributes import INPUT_TOKENS, OUTCOME, OUTPUT_TOKENS, READ_TOKENS, WRITE_TOKENS
-from promptcache.emulator.engine import Clock, Emulator, Record
-from promptcache.emulator.server import running
-from promptcache.spans import TRACER
 from tests.coexistence.others import OTHERS
 from tests.conftest import Telemetry
 from tests.kits import KITS
@@ -55,7 +55,7 @@ class Written(NamedTuple):
 
     @property
     def ours(self) -> bool:
-        return self.tracer == TRACER
+        return self.tracer == TRACER_NAME
 
     @property
     def llm(self) -> bool:
@@ -103,13 +103,13 @@ def _written(span: ReadableSpan, port: str) -> Written:
     )
 
 
-def _truth(record: Record) -> Amounts:
-    outcome = record.outcome
+def _truth(record: RequestRecord) -> Amounts:
+    outcome = record.result
     return {
-        INPUT_TOKENS: outcome.input,
-        READ_TOKENS: outcome.read,
-        WRITE_TOKENS: outcome.write,
-        OUTPUT_TOKENS: record.output,
+        INPUT_TOKENS: outcome.input_tokens,
+        READ_TOKENS: outcome.cache_read_tokens,
+        WRITE_TOKENS: outcome.cache_write_tokens,
+        OUTPUT_TOKENS: record.output_tokens,
     }
 
 
@@ -161,14 +161,14 @@ class _Process:
 
     def seen(self, case: Case) -> Seen:
         self.telemetry.exporter.clear()
-        self.emulator.ledger.clear()
+        self.emulator.records.clear()
         before = _amounts(self.telemetry)
         notes = self.made(case)
         port = str(urlsplit(self.url).port)
         return Seen(
             tuple(_written(span, port) for span in self.telemetry.spans),
             {name: value - before.get(name, 0) for name, value in _amounts(self.telemetry).items()},
-            tuple(map(_truth, self.emulator.ledger)),
+            tuple(map(_truth, self.emulator.records)),
             notes,
         )
 
@@ -179,9 +179,9 @@ def observe(name: str, order: str) -> Mapping[Case, tuple[Seen, ...]]:
     Every call was made once before, so that there is something in the cache to read.
     """
     logging.getLogger().addHandler(logging.NullHandler())
-    logging.getLogger(TRACER).addHandler(logging.StreamHandler())  # ours alone is of interest
+    logging.getLogger(TRACER_NAME).addHandler(logging.StreamHandler())  # ours alone is of interest
     emulator = Emulator(Clock(NOON))
-    with running(emulator) as url:
+    with running_server(emulator) as url:
         process = _Process(name, url, emulator)
         steps: Mapping[str, Callable[[], object]] = {
             "ours": process.telemetry.instrument,

@@ -27,18 +27,18 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
 from opentelemetry.trace import TraceState
-
-from promptcache.attributes import (
+from promptcache.semconv import (
     BATCH,
+    GEN_AI_REQUEST_MODEL,
     INPUT_TOKENS,
     OUTCOME,
     PREFIX_HASH,
     READ_TOKENS,
-    REQUEST_MODEL,
     WASTED_USD,
 )
+
 from promptcache_exporters.alerts import collector
-from promptcache_exporters.alerts.definition import DEFAULT
+from promptcache_exporters.alerts.definition import DEFAULT_DEFINITION
 from tests.alerts_e2e.stage import free_port, started, wait
 
 PROGRAM = os.environ.get("PROMPTCACHE_COLLECTOR", "otelcol-promptcache")
@@ -117,7 +117,11 @@ def spans(
     for outcome, read, waste, times in rows:
         for _ in range(times):
             figures = {INPUT_TOKENS: 1000, READ_TOKENS: read, WASTED_USD: waste}
-            words = {OUTCOME: outcome, REQUEST_MODEL: "gpt-5.4", PREFIX_HASH: f"p1:{outcome}"}
+            words = {
+                OUTCOME: outcome,
+                GEN_AI_REQUEST_MODEL: "gpt-5.4",
+                PREFIX_HASH: f"p1:{outcome}",
+            }
             tracer.start_span("chat gpt-5.4", attributes={**figures, **words}).end()
     if sampler is ALWAYS_ON:
         tracer.start_span(
@@ -145,7 +149,7 @@ def samples(url: str) -> dict[tuple[str, str, str], float]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the configuration as the command makes it."""
     folder = tmp_path_factory.mktemp("collector")
-    for name, text in collector.files(DEFAULT).items():
+    for name, text in collector.files(DEFAULT_DEFINITION).items():
         (folder / Path(name).name).write_text(text)
     return folder
 

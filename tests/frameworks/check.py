@@ -16,9 +16,9 @@ from importlib import import_module
 from typing import Any, Final
 
 from opentelemetry import trace
+from promptcache_emulator.engine import Emulator
+from promptcache_emulator.server import running_server
 
-from promptcache.emulator.engine import Emulator
-from promptcache.emulator.server import running
 from tests.conftest import Telemetry
 from tests.frameworks import Ask
 
@@ -56,20 +56,22 @@ class Harness:
         return {name: self.telemetry.metric(name) for name in COUNTED}
 
     def _wrong(self, failed: int) -> Iterator[str]:
-        truth = [record.outcome for record in self._emulator.ledger]
+        truth = [record.result for record in self._emulator.records]
         read = [
             (span.attributes or {}).get("promptcache.read_tokens") for span in self.telemetry.calls
         ]
-        if [count for count in read if count is not None] != [outcome.read for outcome in truth]:
-            yield f"read {read}, in truth {[outcome.read for outcome in truth]}"
+        if [count for count in read if count is not None] != [
+            outcome.cache_read_tokens for outcome in truth
+        ]:
+            yield f"read {read}, in truth {[outcome.cache_read_tokens for outcome in truth]}"
         if read.count(None) != failed or len(read) != len(truth) + failed:
             yield f"{len(read)} calls have a span, of which {read.count(None)} failed, not {len(truth)} and {failed}"
-        if not failed and not (truth and truth[-1].read):
+        if not failed and not (truth and truth[-1].cache_read_tokens):
             yield "the last call read nothing from the cache"
         sums = (
             len(read),
-            sum(outcome.input for outcome in truth),
-            sum(outcome.read for outcome in truth),
+            sum(outcome.input_tokens for outcome in truth),
+            sum(outcome.cache_read_tokens for outcome in truth),
         )
         counted = {name: count - self._before[name] for name, count in self._counters().items()}
         if tuple(counted.values()) != sums:
@@ -136,7 +138,7 @@ def main(name: str) -> int:
     """Checks one framework. Its names are taken before we stand anywhere, as the worst of applications does."""
     framework = import_module(f".{name.replace('-', '_')}", __package__)
     fine, emulator = True, Emulator()
-    with running(emulator) as url:
+    with running_server(emulator) as url:
         for case, wrong in checked(Harness(emulator, url), framework):
             fine = fine and not wrong
             print(f"  {case:44} {'; '.join(wrong) or 'ok'}", flush=True)

@@ -9,33 +9,35 @@ from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
 import httpx2
+from promptcache.common.safely import safely
+from promptcache.patching.flow import Flow, FlowRunner
+from promptcache.patching.registry import load_hooks
+from promptcache.patching.stainless import StainlessHooks
+from promptcache.patching.wrapping import iterate_with_flow
+from promptcache.providers.google import hooks as google
+from promptcache.telemetry.handler import TelemetryHandler
 
-from promptcache.observer import Observer
-from promptcache.patch import bedrock, google
-from promptcache.patch.around import Around, Flow
-from promptcache.patch.drive import followed
-from promptcache.patch.sdks import targets
-from promptcache.patch.stainless import Stainless
-from promptcache.safety import safely
+from promptcache.providers.bedrock import hooks as bedrock
 from tests.fuzz import wires
 
 
-def _stainless(module: str) -> Stainless:
+def _stainless(module: str) -> StainlessHooks:
     (flows,) = {
-        getattr(target.around or target.before, "__self__", None) for target in targets(module)
+        getattr(target.around_call or target.before_call, "__self__", None)
+        for target in load_hooks(module)
     }
-    assert isinstance(flows, Stainless)
+    assert isinstance(flows, StainlessHooks)
     return flows
 
 
-def _around(flow: Callable[..., Flow], *args: Any) -> Around:
-    return Around(lambda: flow(*args))
+def _around(flow: Callable[..., Flow], *args: Any) -> FlowRunner:
+    return FlowRunner(lambda: flow(*args))
 
 
 def through_stainless(
     module: str,
     path: str,
-    observer: Observer,
+    observer: TelemetryHandler,
     rng: Random,
     body: Any,
     events: list[Any],
@@ -75,11 +77,13 @@ def through_stainless(
 
     def told() -> None:
         for event in events:
-            safely(flows.process_data, observer, client, {"data": event, "response": response})
+            safely(
+                flows.observe_parsed_data, observer, client, {"data": event, "response": response}
+            )
 
-    with _around(flows.request, observer, client, call):
-        safely(flows.ask_why, observer, client, call)
-        with _around(flows.process_response, observer, client, call):
+    with _around(flows.observe_request, observer, client, call):
+        safely(flows.add_diagnostics_request, observer, client, call)
+        with _around(flows.observe_response, observer, client, call):
             if not stream:
                 told()
     if stream:
@@ -88,7 +92,7 @@ def through_stainless(
 
 
 def through_google(
-    observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool
+    observer: TelemetryHandler, rng: Random, body: Any, events: list[Any], stream: bool
 ) -> None:
     """As google-genai calls, all but its interactions: what comes back is text."""
     client = SimpleNamespace(
@@ -108,9 +112,13 @@ def through_google(
         for event in events
     ]
     if stream:
-        list(followed(_around(google.exchange, observer, client, call), _items(bodies)))
+        list(
+            iterate_with_flow(
+                _around(google.observe_request, observer, client, call), _items(bodies)
+            )
+        )
         return
-    with _around(google.exchange, observer, client, call) as turn:
+    with _around(google.observe_request, observer, client, call) as turn:
         turn.result = bodies[0] if bodies else None
 
 
@@ -119,13 +127,15 @@ def _items(items: Iterable[Any]) -> Generator[Any]:
 
 
 def through_interactions(
-    observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool
+    observer: TelemetryHandler, rng: Random, body: Any, events: list[Any], stream: bool
 ) -> None:
     """As google-genai's interactions call: bytes to and fro."""
     sent = httpx2.Request(
         "POST", "https://g.example/v1beta/interactions", content=json.dumps(body).encode()
     )
-    with _around(google.interact, observer, None, {"request": sent, "stream": stream}) as turn:
+    with _around(
+        google.observe_interaction, observer, None, {"request": sent, "stream": stream}
+    ) as turn:
         turn.result = httpx2.Response(
             200, request=sent, content=json.dumps(events[0] if events else None).encode()
         )
@@ -142,7 +152,12 @@ class _Stream:
 
 
 def through_bedrock(
-    operation: str, observer: Observer, rng: Random, body: Any, events: list[Any], stream: bool
+    operation: str,
+    observer: TelemetryHandler,
+    rng: Random,
+    body: Any,
+    events: list[Any],
+    stream: bool,
 ) -> None:
     """As botocore calls."""
     meta = SimpleNamespace(
@@ -159,18 +174,23 @@ def through_bedrock(
     call = {"operation_name": operation, "api_params": params}
     answer = _fields(events[0]) if operation == "Converse" else {"stream": left, "body": left}
     with (
-        _around(bedrock.call, observer, client, call),
-        _around(bedrock.send, observer, client, {}) as turn,
+        _around(bedrock.observe_call, observer, client, call),
+        _around(bedrock.observe_request, observer, client, {}) as turn,
     ):
         turn.result = SimpleNamespace(status_code=200), answer
     if operation == "InvokeModel":
-        with _around(bedrock.read, observer, left, {"amt": None}) as turn:
+        with _around(bedrock.observe_body_read, observer, left, {"amt": None}) as turn:
             turn.result = json.dumps(events[0] if events else None).encode()
     elif stream:
         if operation.startswith("Invoke"):
             events = [{"chunk": {"bytes": json.dumps(event).encode()}} for event in events]
-        list(followed(_around(bedrock.events, observer, left, {}), _items(map(_fields, events))))
-    with _around(bedrock.close, observer, left, {}):
+        list(
+            iterate_with_flow(
+                _around(bedrock.observe_event_stream, observer, left, {}),
+                _items(map(_fields, events)),
+            )
+        )
+    with _around(bedrock.observe_close, observer, left, {}):
         pass
 
 
@@ -180,7 +200,7 @@ class Road(NamedTuple):
     body: Any
     response: Any
     event: Any
-    call: Callable[[Observer, Random, Any, list[Any], bool], None]
+    call: Callable[[TelemetryHandler, Random, Any, list[Any], bool], None]
     plain: bool = False
     opaque: bool = False
 

@@ -16,29 +16,35 @@ from typing import Any, Final
 atheris: Final[Any] = import_module("atheris")  # not typed, and in an environment of its own
 
 with atheris.instrument_imports(include=["promptcache"]):
-    from promptcache.model import Request
-    from promptcache.patch.response import parsed
-    from promptcache.prefix import Hasher
-    from promptcache.providers import anthropic, bedrock, eventstream, gemini, gemini_caches, openai
-    from promptcache.providers.wire import JSON, Wire, items, mapping
+    from promptcache.patching.byte_stream import parse_json_object
+    from promptcache.prefix.hashing import InProcessHasher
+    from promptcache.providers.google import cached_contents as gemini_caches
+    from promptcache.providers.google import wire as gemini
+    from promptcache.providers.wire_format import JSONObject, WireFormat, as_list, as_mapping
 
-WIRES: Final[list[Wire]] = [
+    from promptcache.model import Request
+    from promptcache.providers.anthropic import wire as anthropic
+    from promptcache.providers.bedrock import eventstream
+    from promptcache.providers.bedrock import wire as bedrock
+    from promptcache.providers.openai import wire as openai
+
+WIRES: Final[list[WireFormat]] = [
     openai.CHAT,
     openai.RESPONSES,
     anthropic.MESSAGES,
-    anthropic.RESULTS,
-    gemini.CONTENT,
-    gemini.INTERACTION,
+    anthropic.BATCH_RESULTS,
+    gemini.GENERATE_CONTENT,
+    gemini.INTERACTIONS,
     bedrock.CONVERSE,
 ]
-HASHER: Final = Hasher(b"k")
+HASHER: Final = InProcessHasher(b"k")
 
 
 def _names(node: Any) -> Iterator[str]:
     """All keys and all words."""
     if isinstance(node, str) and len(node) < 40:
         yield node
-    for entry in (*items(node), *mapping(node), *mapping(node).values()):
+    for entry in (*as_list(node), *as_mapping(node), *as_mapping(node).values()):
         yield from _names(entry)
 
 
@@ -95,28 +101,39 @@ def built(data: Any, deep: int = 0) -> Any:
 def one(raw: bytes) -> None:
     """One input: read as a response or an event, and as a request."""
     data = atheris.FuzzedDataProvider(raw)
-    wire: Wire = data.PickValueInList(WIRES)
+    wire: WireFormat = data.PickValueInList(WIRES)
     if data.ConsumeBool():
         given = data.ConsumeBytes(len(raw))
-        event: JSON = parsed(given)
-        eventstream.events(given)
+        event: JSONObject = parse_json_object(given)
+        eventstream.decode_events(given)
     else:
-        event = mapping(built(data))
-    facts = wire.read(event)
-    usage = wire.usage(facts) if facts is not None else None
+        event = as_mapping(built(data))
+    facts = wire.parse_event(event)
+    usage = wire.parse_usage(facts) if facts is not None else None
     if usage is not None:
-        assert usage.uncached + (usage.read or 0) + (usage.write or 0) == usage.input
-        assert min(usage.uncached, usage.read or 0, usage.write or 0, usage.output or 0) >= 0
-        assert sum(usage.write_by_ttl.values()) == (usage.write or 0)
-    wire.dull(event)
-    gemini_caches.named_cache(event)
-    prompt = wire.prompt(
+        assert (
+            usage.uncached_tokens + (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+            == usage.input_tokens
+        )
+        assert (
+            min(
+                usage.uncached_tokens,
+                usage.cache_read_tokens or 0,
+                usage.cache_write_tokens or 0,
+                usage.output_tokens or 0,
+            )
+            >= 0
+        )
+        assert sum(usage.cache_write_by_ttl.values()) == (usage.cache_write_tokens or 0)
+    wire.can_skip(event)
+    gemini_caches.parse_cached_content(event)
+    prompt = wire.parse_prompt(
         Request(wire.name, "p", "chat", "amazon.nova", None, None, False, event, b"", 0.0)
     )
     if prompt is not None:
-        HASHER.chain(prompt)
-    opening = wire.opening(event)
-    wire.asking(
+        HASHER.hash_prompt(prompt)
+    opening = wire.conversation_key(event)
+    wire.with_diagnostics(
         "openai" if wire.name.startswith("openai") else "anthropic",
         event,
         "one" if opening else None,

@@ -27,19 +27,19 @@ from typing import Any
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-
-from promptcache.attributes import (
-    OPERATION,
-    PROVIDER,
-    REQUEST_MODEL,
-    RESPONSE_MODEL,
-    USAGE_INPUT,
-    USAGE_OUTPUT,
-    USAGE_READ,
-    USAGE_WRITE_LEGACY,
+from promptcache.semconv import (
+    GEN_AI_OPERATION_NAME,
+    GEN_AI_PROVIDER_NAME,
+    GEN_AI_REQUEST_MODEL,
+    GEN_AI_RESPONSE_MODEL,
+    GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS,
+    GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
+    GEN_AI_USAGE_INPUT_TOKENS,
+    GEN_AI_USAGE_OUTPUT_TOKENS,
 )
-from promptcache.model import Facts, Request, Usage
-from promptcache.prices import Book
+
+from promptcache.model import Request, ResponseFacts, Usage
+from promptcache.prices import PriceBook
 
 PORT, GRPC_PORT = 16_006, 14_317
 BASE = f"http://127.0.0.1:{PORT}"
@@ -133,11 +133,11 @@ def cases() -> Iterator[Case]:
                     yield Case(provider, model, shape, usage)
 
 
-def ours(book: Book, case: Case) -> float | None:
+def ours(book: PriceBook, case: Case) -> float | None:
     request = Request(
         "", case.provider, "chat", case.model, None, None, False, {}, b"", time.time()
     )
-    return book.cost(request, Facts(model=case.model), case.usage).amount
+    return book.compute_cost(request, ResponseFacts(model=case.model), case.usage).amount
 
 
 @contextmanager
@@ -181,14 +181,14 @@ def send(all_cases: list[Case]) -> None:
     for case in all_cases:
         usage = case.usage
         found: dict[str, str | int] = {
-            OPERATION: "chat",
-            PROVIDER: case.provider,
-            REQUEST_MODEL: case.model,
-            RESPONSE_MODEL: case.model,
-            USAGE_INPUT: usage.input,
-            USAGE_OUTPUT: usage.output or 0,
-            USAGE_READ: usage.read or 0,
-            USAGE_WRITE_LEGACY: usage.write or 0,
+            GEN_AI_OPERATION_NAME: "chat",
+            GEN_AI_PROVIDER_NAME: case.provider,
+            GEN_AI_REQUEST_MODEL: case.model,
+            GEN_AI_RESPONSE_MODEL: case.model,
+            GEN_AI_USAGE_INPUT_TOKENS: usage.input_tokens,
+            GEN_AI_USAGE_OUTPUT_TOKENS: usage.output_tokens or 0,
+            GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: usage.cache_read_tokens or 0,
+            GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS: usage.cache_write_tokens or 0,
         }
         with tracer.start_as_current_span(case.key, attributes=found):
             pass
@@ -225,7 +225,7 @@ def priced(count: int) -> dict[str, float | None]:
     return read()
 
 
-def judge(book: Book, all_cases: list[Case], theirs: dict[str, float | None]) -> int:
+def judge(book: PriceBook, all_cases: list[Case], theirs: dict[str, float | None]) -> int:
     same = 0
     left: set[str] = set(EXPLAINED)
     unexplained: list[str] = []
@@ -257,7 +257,7 @@ def main() -> int:
     with phoenix(sys.argv[1]):
         send(all_cases)
         theirs = priced(len(all_cases))
-    return judge(Book(), all_cases, theirs)
+    return judge(PriceBook(), all_cases, theirs)
 
 
 if __name__ == "__main__":

@@ -27,9 +27,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from promptcache.emulator.engine import Emulator
-from promptcache.emulator.server import running
-from promptcache_exporters import table
+from promptcache_emulator.engine import Emulator
+from promptcache_emulator.server import running_server
+from promptcache_exporters.database import columns as table
 
 REQUESTS: Final = 200
 PATIENCE: Final = 120.0
@@ -57,7 +57,9 @@ def read(path: Path) -> tuple[int, bool]:
     if not path.exists():
         return 0, True
     with closing(sqlite3.connect(path)) as connection:
-        (count,) = connection.execute(f"SELECT count(*) FROM {table.NAME}").fetchone()  # our name
+        (count,) = connection.execute(
+            f"SELECT count(*) FROM {table.CALLS_TABLE_NAME}"
+        ).fetchone()  # our name
         return count, connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -174,7 +176,7 @@ def main() -> int:
     names: list[str] = parser.parse_args().servers or [*SERVERS]
     fine = True
     for name in names:
-        with tempfile.TemporaryDirectory() as folder, running(Emulator()) as url:
+        with tempfile.TemporaryDirectory() as folder, running_server(Emulator()) as url:
             path = Path(folder) / "calls.db"
             more = {"EMULATOR": f"{url}/v1", "OTEL_PROMPTCACHE_DB": str(path), "BROKER": folder}
             forks = {} if name == "uvicorn" else {"WARM": "yes"}

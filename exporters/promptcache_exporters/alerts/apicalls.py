@@ -6,34 +6,36 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from promptcache_exporters.alerts.definition import Definition
+from promptcache_exporters.alerts.definition import AlertDefinition
 
 
-def head(definition: Definition, backend: str, pages: Sequence[str], *more: str) -> list[str]:
+def header_lines(
+    definition: AlertDefinition, backend: str, pages: Sequence[str], *more: str
+) -> list[str]:
     """The lines at the top of a file that could not be run live: how it was made, and what from."""
     return [
-        f"Made by: {definition.command(backend)}",
+        f"Made by: {definition.command_line(backend)}",
         "NOT RUN LIVE: promptcache's tests have no account there. Written from these pages, November 2026:",
         *(f"  {page}" for page in pages),
         *more,
     ]
 
 
-def document(about: Sequence[str], requests: Sequence[dict[str, Any]]) -> str:
+def render_requests(about: Sequence[str], requests: Sequence[dict[str, Any]]) -> str:
     """A JSON file of API requests. `<...>` stands for what only the reader knows, or what an earlier answer said."""
     return json.dumps({"about": about, "requests": requests}, indent=2) + "\n"
 
 
-def rate_name(definition: Definition) -> str:
+def hit_rate_alert_name(definition: AlertDefinition) -> str:
     """What an alert on the hit rate is called."""
     return f"Prompt cache hit rate below {definition.target * 100:g}%"
 
 
-def rate_text(definition: Definition) -> str:
+def hit_rate_alert_text(definition: AlertDefinition) -> str:
     """What an alert on the hit rate means, in a sentence or two."""
     return (
         f"Over {definition.window}, fewer than {definition.target * 100:g}% of the input tokens came from the"
         f" provider's cache, with at least {definition.min_tokens:,} input tokens. Calls with outcome"
-        f" {', '.join(definition.left_out)} and batch results are left out."
+        f" {', '.join(definition.excluded_outcomes)} and batch results are left out."
         f" Runbook: {definition.runbooks.rstrip('/')}/hit-rate-low.md"
     )

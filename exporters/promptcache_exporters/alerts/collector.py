@@ -9,24 +9,25 @@ from __future__ import annotations
 from string import Template
 from typing import Final
 
-from promptcache.attributes import (
+from promptcache.semconv import (
     BATCH,
     COST_AMOUNT,
     COST_WITHOUT_CACHE,
+    GEN_AI_PROVIDER_NAME,
     INPUT_TOKENS,
     MISS_REASON,
     MISSED_TOKENS,
     OUTCOME,
     OUTPUT_TOKENS,
-    PROVIDER,
     READ_TOKENS,
     SERVICE_NAME,
     WASTED_USD,
     WRITE_TOKENS,
 )
-from promptcache_exporters.alerts.definition import Definition
 
-COUNTED: Final = (
+from promptcache_exporters.alerts.definition import AlertDefinition
+
+SUMMED_ATTRIBUTES: Final = (
     ("input.tokens", "{token}", INPUT_TOKENS),
     ("read.tokens", "{token}", READ_TOKENS),
     ("write.tokens", "{token}", WRITE_TOKENS),
@@ -38,7 +39,7 @@ COUNTED: Final = (
 )
 """What is summed: the metric's name behind its prefix, its unit, the span's attribute."""
 
-KEPT: Final = ("miss", "cold")
+KEPT_OUTCOMES: Final = ("miss", "cold")
 """The outcomes whose traces are always kept."""
 
 _MAIN: Final = Template("""\
@@ -160,10 +161,14 @@ service:
 """)
 
 
-def _metric(
-    definition: Definition, name: str, unit: str, condition: str, value: str, extra: str
+def _render_metric(
+    definition: AlertDefinition, name: str, unit: str, condition: str, value: str, extra: str
 ) -> str:
-    keys = [key for key in (*definition.keys, PROVIDER, OUTCOME) if key != SERVICE_NAME]
+    keys = [
+        key
+        for key in (*definition.group_attributes, GEN_AI_PROVIDER_NAME, OUTCOME)
+        if key != SERVICE_NAME
+    ]
     rows = [
         f"          - {{key: {key}, optional: true}}"
         for key in dict.fromkeys([*keys, *filter(None, [extra])])
@@ -181,27 +186,27 @@ def _metric(
     )
 
 
-def _metrics(definition: Definition) -> str:
+def _render_metrics(definition: AlertDefinition) -> str:
     lost = {MISSED_TOKENS, WASTED_USD}
-    made = [_metric(definition, "calls", "{call}", OUTCOME, "AdjustedCount()", "")]
-    for name, unit, attribute in COUNTED:
+    made = [_render_metric(definition, "calls", "{call}", OUTCOME, "AdjustedCount()", "")]
+    for name, unit, attribute in SUMMED_ATTRIBUTES:
         value = f'Double(span.attributes["{attribute}"]) * AdjustedCount()'
         made.append(
-            _metric(
+            _render_metric(
                 definition, name, unit, attribute, value, MISS_REASON if attribute in lost else ""
             )
         )
     return "".join(made)
 
 
-def files(definition: Definition) -> dict[str, str]:
+def files(definition: AlertDefinition) -> dict[str, str]:
     """The configuration, and what ClickHouse adds to it, by their paths."""
-    command = definition.command("collector")
+    command = definition.command_line("collector")
     main = _MAIN.substitute(
         command=command,
-        metrics=_metrics(definition),
+        metrics=_render_metrics(definition),
         outcome=OUTCOME,
-        kept=", ".join(KEPT),
+        kept=", ".join(KEPT_OUTCOMES),
         wasted=WASTED_USD,
     )
     return {

@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from promptcache.cli.exit_codes import ExitCode, exit_code_help
 
-from promptcache.exits import Exit, described
-from promptcache_exporters.alerts.definition import BY, DEFAULT, LABELS, Definition
-from promptcache_exporters.alerts.files import BACKENDS, files, write
+from promptcache_exporters.alerts.definition import (
+    DEFAULT_DEFINITION,
+    GROUP_ATTRIBUTES,
+    SERVICE_LABELS,
+    AlertDefinition,
+)
+from promptcache_exporters.alerts.registry import BACKENDS, generate_files, write_files
 
 EPILOG: Final = "\n\n".join(
     (
@@ -22,7 +27,7 @@ EPILOG: Final = "\n\n".join(
         "Backends:",
         *(f"{name}: {what}" for name, what in BACKENDS.items()),
         "An option that a backend has no use for changes nothing but the line that says how its files were made.",
-        described(Exit.OK, Exit.USAGE),
+        exit_code_help(ExitCode.OK, ExitCode.USAGE),
     )
 )
 
@@ -33,41 +38,43 @@ def alerts(
     ] = "",
     target: Annotated[
         float, typer.Option(help="The hit rate below which somebody is told: 0.5 is 50 %.")
-    ] = (DEFAULT.target),
+    ] = (DEFAULT_DEFINITION.target),
     window: Annotated[
         str, typer.Option(help="What the rate is taken over: 30s, 5m, 1h, ...")
-    ] = DEFAULT.window,
+    ] = DEFAULT_DEFINITION.window,
     hold: Annotated[
         str, typer.Option("--for", help="How long it must stay below, likewise.")
-    ] = DEFAULT.hold,
+    ] = DEFAULT_DEFINITION.hold,
     min_tokens: Annotated[
         int, typer.Option(help="Input tokens in a window below which nothing is said.")
-    ] = (DEFAULT.min_tokens),
+    ] = (DEFAULT_DEFINITION.min_tokens),
     labels: Annotated[
         str,
-        typer.Option(help=f"The label that names the service in Prometheus: {', '.join(LABELS)}."),
-    ] = DEFAULT.labels,
+        typer.Option(
+            help=f"The label that names the service in Prometheus: {', '.join(SERVICE_LABELS)}."
+        ),
+    ] = DEFAULT_DEFINITION.labels,
     by: Annotated[
         str,
         typer.Option(
-            help=f"What rates are told apart by: {', '.join(BY)}, key:NAME; separated by commas."
+            help=f"What rates are told apart by: {', '.join(GROUP_ATTRIBUTES)}, key:NAME; separated by commas."
         ),
-    ] = ",".join(DEFAULT.by),
+    ] = ",".join(DEFAULT_DEFINITION.by),
     actionable: Annotated[
         bool,
         typer.Option(
             "--actionable", help="Leave out prompts too short for a cache, and prewarming."
         ),
-    ] = DEFAULT.actionable,
+    ] = DEFAULT_DEFINITION.actionable,
     budget: Annotated[
         float, typer.Option(help="Waste in USD per hour that is too much.")
-    ] = DEFAULT.budget,
+    ] = DEFAULT_DEFINITION.budget,
     drop: Annotated[
         float, typer.Option(help="How far a rate may fall below yesterday's: 0.2 is 20 %.")
-    ] = DEFAULT.drop,
+    ] = DEFAULT_DEFINITION.drop,
     runbooks: Annotated[
         str, typer.Option(help="The URL below which you put the pages of `alerts runbooks`.")
-    ] = (DEFAULT.runbooks),
+    ] = (DEFAULT_DEFINITION.runbooks),
     out: Annotated[
         Path | None, typer.Option(help="Write the files below this folder; else print them.")
     ] = None,
@@ -82,10 +89,10 @@ def alerts(
         tuple(name.strip() for name in by.split(",")),
         actionable,
     )
-    made = _made(backend, *fields, budget, drop, runbooks)
+    made = _generate_files(backend, *fields, budget, drop, runbooks)
     try:
         if out:
-            write(out, made)
+            write_files(out, made)
     except OSError as trouble:
         raise typer.BadParameter(f"--out {out}: {trouble.strerror}: {trouble.filename}") from None
     for name, text in made.items():
@@ -95,9 +102,9 @@ def alerts(
             typer.echo((f"==> {name} <==\n" if len(made) > 1 else "") + text, nl=False)
 
 
-def _made(backend: str, *fields: Any) -> Mapping[str, str]:
+def _generate_files(backend: str, *fields: Any) -> Mapping[str, str]:
     try:
-        return files(backend, Definition(*fields))
+        return generate_files(backend, AlertDefinition(*fields))
     except KeyError:
         raise typer.BadParameter(
             f"{backend or 'no backend is named'}: allowed is one of {', '.join(BACKENDS)}"

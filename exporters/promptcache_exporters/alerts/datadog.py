@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from promptcache.attributes import BATCH, OUTCOME, SERVICE_NAME
-from promptcache_exporters.alerts.apicalls import document, head, rate_name, rate_text
-from promptcache_exporters.alerts.definition import LONG, METRICS, Definition
+from promptcache.semconv import BATCH, OUTCOME, SERVICE_NAME
 
-PAGES: Final = (
+from promptcache_exporters.alerts.api_documents import (
+    header_lines,
+    hit_rate_alert_name,
+    hit_rate_alert_text,
+    render_requests,
+)
+from promptcache_exporters.alerts.definition import LONG_WINDOW, METRICS_BY_NAME, AlertDefinition
+
+SOURCE_PAGES: Final = (
     "docs.datadoghq.com/api/latest/monitors/#create-a-monitor",
     "docs.datadoghq.com/monitors/guide/as-count-in-monitor-evaluations/",
     "docs.datadoghq.com/monitors/types/composite/",
@@ -20,19 +26,21 @@ PAGES: Final = (
 )
 
 
-def _tag(key: str) -> str:
+def _tag_name(key: str) -> str:
     return "service" if key == SERVICE_NAME else key
 
 
-def count(definition: Definition, name: str, judged: bool = True) -> str:
+def counter_query(definition: AlertDefinition, name: str, rated_only: bool = True) -> str:
     """A counter summed by the definition's dimensions, as a count and 0 where there is none."""
-    out = [f"!{OUTCOME}:{outcome}" for outcome in definition.left_out] if judged else []
-    scope = ",".join([*out, f"!{BATCH}:true"] if judged else ["*"])
-    by = ",".join(map(_tag, definition.keys))
-    return f"default_zero(sum:{METRICS[name].name}{{{scope}}} by {{{by}}}.as_count())"
+    out = (
+        [f"!{OUTCOME}:{outcome}" for outcome in definition.excluded_outcomes] if rated_only else []
+    )
+    scope = ",".join([*out, f"!{BATCH}:true"] if rated_only else ["*"])
+    by = ",".join(map(_tag_name, definition.group_attributes))
+    return f"default_zero(sum:{METRICS_BY_NAME[name].name}{{{scope}}} by {{{by}}}.as_count())"
 
 
-def _monitor(
+def _build_monitor(
     name: str, query: str, message: str, threshold: float, kind: str = "query alert"
 ) -> dict[str, Any]:
     options = {"thresholds": {"critical": threshold}, "notify_no_data": False, "include_tags": True}
@@ -46,21 +54,21 @@ def _monitor(
     }
 
 
-def monitors(definition: Definition) -> dict[str, dict[str, Any]]:
+def build_monitors(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
     """The monitors by a name for each."""
-    read, tokens = (count(definition, name) for name in ("read.tokens", "input.tokens"))
+    read, tokens = (counter_query(definition, name) for name in ("read.tokens", "input.tokens"))
     over, target = f"sum(last_{definition.window})", definition.target
     guard = target * definition.min_tokens
-    name, text = rate_name(definition), rate_text(definition)
-    wasted = count(definition, "wasted.usd", judged=False)
+    name, text = hit_rate_alert_name(definition), hit_rate_alert_text(definition)
+    wasted = counter_query(definition, "wasted.usd", rated_only=False)
     return {
-        "ratio": _monitor(
+        "ratio": _build_monitor(
             f"{name} (part)",
             f"{over}:{read} / {tokens} < {target:g}",
             "Part of a composite.",
             target,
         ),
-        "traffic": _monitor(
+        "traffic": _build_monitor(
             "Prompt cache traffic (part)",
             f"{over}:{tokens} >= {definition.min_tokens}",
             "Part of a composite.",
@@ -73,22 +81,22 @@ def monitors(definition: Definition) -> dict[str, dict[str, Any]]:
             "message": f"{text} <@your-pager>",
             "tags": ["promptcache"],
         },
-        "shortfall": _monitor(
+        "shortfall": _build_monitor(
             f"{name}, by shortfall",
             f"{over}:{target:g} * {tokens} - {read} > {guard:g}",
             f"More than {guard:g} tokens short of the target. {text} <@your-pager>",
             guard,
         ),
-        "waste": _monitor(
+        "waste": _build_monitor(
             f"Prompt cache waste above {definition.budget:g} USD an hour",
-            f"sum(last_{LONG}):{wasted} > {definition.budget:g}",
+            f"sum(last_{LONG_WINDOW}):{wasted} > {definition.budget:g}",
             f"Runbook: {definition.runbooks.rstrip('/')}/waste-above-budget.md <@your-pager>",
             definition.budget,
         ),
     }
 
 
-def files(definition: Definition) -> dict[str, str]:
+def files(definition: AlertDefinition) -> dict[str, str]:
     """The monitors, by the file's path."""
     more = (
         "Send delta temporality (OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta) or go through the agent.",
@@ -96,6 +104,10 @@ def files(definition: Definition) -> dict[str, str]:
     )
     requests = [
         {"method": "POST", "path": "/api/v1/monitor", "id": key, "body": body}
-        for key, body in monitors(definition).items()
+        for key, body in build_monitors(definition).items()
     ]
-    return {"datadog/monitors.json": document(head(definition, "datadog", PAGES, *more), requests)}
+    return {
+        "datadog/monitors.json": render_requests(
+            header_lines(definition, "datadog", SOURCE_PAGES, *more), requests
+        )
+    }

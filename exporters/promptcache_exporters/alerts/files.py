@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
-from promptcache_exporters.alerts.definition import Definition
+from promptcache_exporters.alerts.definition import AlertDefinition
 
 BACKENDS: Final[Mapping[str, str]] = {
     "prometheus": "recording and alert rules",
@@ -20,11 +20,11 @@ BACKENDS: Final[Mapping[str, str]] = {
     "runbooks": "what each alert means and what to do, as pages to put where --runbooks points",
 }
 
-MADE: Final = Path(__file__).parent / "made"
+GENERATED_DIR: Final = Path(__file__).parent / "made"
 """The files of the default definition, for those who install nothing."""
 
 
-def files(backend: str, definition: Definition) -> dict[str, str]:
+def generate_files(backend: str, definition: AlertDefinition) -> dict[str, str]:
     """The files for a backend, text by path; the same for the same definition. Raises ModuleNotFoundError where an
     extra is missing, KeyError for another backend."""
     if backend not in BACKENDS:
@@ -33,7 +33,7 @@ def files(backend: str, definition: Definition) -> dict[str, str]:
     return made
 
 
-def write(folder: Path, made: Mapping[str, str]) -> None:
+def write_files(folder: Path, made: Mapping[str, str]) -> None:
     """Writes the files below `folder`. Raises OSError."""
     for name, text in made.items():
         path = folder / name

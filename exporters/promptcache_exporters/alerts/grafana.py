@@ -11,14 +11,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, final
 
-from promptcache.attributes import MISS_REASON, MISSED_TOKENS, OUTCOME, PREFIX_HASH, REQUEST_MODEL
-from promptcache_exporters.alerts.definition import Definition
-from promptcache_exporters.alerts.promql import Query, label, series
+from promptcache.semconv import (
+    GEN_AI_REQUEST_MODEL,
+    MISS_REASON,
+    MISSED_TOKENS,
+    OUTCOME,
+    PREFIX_HASH,
+)
 
-FILE: Final = "grafana/promptcache.json"
-MODEL: Final = f'{label(REQUEST_MODEL)}=~"$model"'
-WINDOW: Final = "$__rate_interval"
-NOT_RUN: Final = (
+from promptcache_exporters.alerts.definition import AlertDefinition
+from promptcache_exporters.alerts.promql import QueryBuilder, label_name, series_name
+
+FILE_PATH: Final = "grafana/promptcache.json"
+MODEL_MATCHER: Final = f'{label_name(GEN_AI_REQUEST_MODEL)}=~"$model"'
+RATE_WINDOW: Final = "$__rate_interval"
+TEMPO_NOTE: Final = (
     "Not run live by promptcache's tests. Needs Tempo 2.8 or newer with TraceQL metrics (written from"
     " grafana.com/docs/tempo/latest/metrics-from-traces/metrics-queries/functions); with Jaeger see docs/jaeger.md."
 )
@@ -26,69 +33,81 @@ NOT_RUN: Final = (
 
 @final
 @dataclass(frozen=True, slots=True)
-class View:
+class PanelSpec:
     """One panel: `queries` are pairs of a legend and an expression."""
 
     title: str
-    about: str
+    description: str
     unit: str
     queries: tuple[tuple[str, str], ...]
-    stacked: bool = False
+    is_stacked: bool = False
 
 
-def views(definition: Definition) -> Iterator[View]:
+def panel_specs(definition: AlertDefinition) -> Iterator[PanelSpec]:
     """The panels that ask Prometheus."""
-    query = Query(definition, '=~"$service"')
-    yield from _rates(query)
-    yield from _money(query)
-    yield _first_chunk(query)
-    yield _blind(query)
+    query = QueryBuilder(definition, '=~"$service"')
+    yield from _token_panels(query)
+    yield from _cost_panels(query)
+    yield _first_chunk_panel(query)
+    yield _uncounted_calls_panel(query)
 
 
-def _rates(query: Query) -> Iterator[View]:
-    judged = f"{query.judged}, {MODEL}"
-    read, tokens = (query.increase(f"{name}.tokens", WINDOW, judged) for name in ("read", "input"))
-    legend = ", ".join(f"{{{{{name}}}}}" for name in query.by)
-    yield View(
+def _token_panels(query: QueryBuilder) -> Iterator[PanelSpec]:
+    judged = f"{query.rated_calls_selector}, {MODEL_MATCHER}"
+    read, tokens = (
+        query.sum_increase(f"{name}.tokens", RATE_WINDOW, judged) for name in ("read", "input")
+    )
+    legend = ", ".join(f"{{{{{name}}}}}" for name in query.group_labels)
+    yield PanelSpec(
         "Hit rate",
         "Input tokens read from the provider's cache, of all input tokens: a ratio of sums. Calls"
-        f" with outcome {', '.join(query.definition.left_out)} and batch results are left out.",
+        f" with outcome {', '.join(query.definition.excluded_outcomes)} and batch results are left out.",
         "percentunit",
         ((legend, f"({read} or 0 * {tokens}) / ({tokens} > 0)"),),
     )
-    outcome = (label(OUTCOME),)
-    yield View(
+    outcome = (label_name(OUTCOME),)
+    yield PanelSpec(
         "Calls by outcome",
         "What became of each call's prefix.",
         "short",
-        ((f"{{{{{outcome[0]}}}}}", query.increase("calls", WINDOW, MODEL, outcome)),),
-        stacked=True,
+        (
+            (
+                f"{{{{{outcome[0]}}}}}",
+                query.sum_increase("calls", RATE_WINDOW, MODEL_MATCHER, outcome),
+            ),
+        ),
+        is_stacked=True,
     )
     total, reads, writes = (
-        query.increase(f"{name}.tokens", WINDOW, MODEL, ()) for name in ("input", "read", "write")
+        query.sum_increase(f"{name}.tokens", RATE_WINDOW, MODEL_MATCHER, ())
+        for name in ("input", "read", "write")
     )
     plain = f"clamp_min({total} - ({reads} or vector(0)) - ({writes} or vector(0)), 0)"
-    yield View(
+    yield PanelSpec(
         "Input tokens by class",
         "Read from the cache, written to it, or neither: together all input tokens.",
         "short",
         (("read", reads), ("written", writes), ("uncached", plain)),
-        stacked=True,
+        is_stacked=True,
     )
 
 
-def _money(query: Query) -> Iterator[View]:
-    names = series("cost.usd"), series("cost_without_cache.usd")
-    cost, without = (query.over("3600 * rate", name, WINDOW, MODEL, ()) for name in names)
-    yield View(
+def _cost_panels(query: QueryBuilder) -> Iterator[PanelSpec]:
+    names = series_name("cost.usd"), series_name("cost_without_cache.usd")
+    cost, without = (
+        query.sum_over_window("3600 * rate", name, RATE_WINDOW, MODEL_MATCHER, ()) for name in names
+    )
+    yield PanelSpec(
         "Cost an hour",
         "What the priced calls cost, and what they would have cost without a cache.",
         "currencyUSD",
         (("with cache", cost), ("without cache", without)),
     )
-    reason = label(MISS_REASON)
-    wasted = query.over("3600 * rate", series("wasted.usd"), WINDOW, MODEL, (reason,))
-    yield View(
+    reason = label_name(MISS_REASON)
+    wasted = query.sum_over_window(
+        "3600 * rate", series_name("wasted.usd"), RATE_WINDOW, MODEL_MATCHER, (reason,)
+    )
+    yield PanelSpec(
         "Saved and wasted an hour",
         "Saved is what the cache took off the bill; wasted is what misses that could"
         " have been hits put on it, by their cause.",
@@ -97,64 +116,68 @@ def _money(query: Query) -> Iterator[View]:
     )
 
 
-def _first_chunk(query: Query) -> View:
-    labels = ("le", label(OUTCOME))
-    where = f'{label(OUTCOME)}=~"hit|partial|miss|cold", {MODEL}'
-    rates = query.over("rate", f"{series('time_to_first_chunk')}_bucket", WINDOW, where, labels)
+def _first_chunk_panel(query: QueryBuilder) -> PanelSpec:
+    labels = ("le", label_name(OUTCOME))
+    where = f'{label_name(OUTCOME)}=~"hit|partial|miss|cold", {MODEL_MATCHER}'
+    rates = query.sum_over_window(
+        "rate", f"{series_name('time_to_first_chunk')}_bucket", RATE_WINDOW, where, labels
+    )
     shares = ((0.5, "p50"), (0.95, "p95"))
     queries = (
         (f"{{{{{labels[1]}}}}} {name}", f"histogram_quantile({share}, {rates})")
         for share, name in shares
     )
     about = "What a hit is worth to those who wait: streamed calls by outcome."
-    return View("Time to the first chunk", about, "s", tuple(queries))
+    return PanelSpec("Time to the first chunk", about, "s", tuple(queries))
 
 
-def _blind(query: Query) -> View:
-    unreported = f'{label(OUTCOME)}="unreported", {MODEL}'
-    return View(
+def _uncounted_calls_panel(query: QueryBuilder) -> PanelSpec:
+    unreported = f'{label_name(OUTCOME)}="unreported", {MODEL_MATCHER}'
+    return PanelSpec(
         "What these figures do not see",
         "Calls without cached counts are missing from the hit rate, unpriced ones from the cost.",
         "short",
         (
-            ("unreported", query.increase("calls", WINDOW, unreported, ())),
-            ("unpriced", query.increase("unpriced.calls", WINDOW, MODEL, ())),
+            ("unreported", query.sum_increase("calls", RATE_WINDOW, unreported, ())),
+            ("unpriced", query.sum_increase("unpriced.calls", RATE_WINDOW, MODEL_MATCHER, ())),
         ),
     )
 
 
-def prefixes() -> str:
+def missed_prefixes_query() -> str:
     """The query for the prefixes that miss most, in TraceQL."""
     missing = f'{{ span.{OUTCOME} =~ "miss|cold|partial" }}'
     return f"{missing} | sum_over_time(span.{MISSED_TOKENS}) by (span.{PREFIX_HASH}) | topk(10)"
 
 
-def files(definition: Definition) -> dict[str, str]:
+def files(definition: AlertDefinition) -> dict[str, str]:
     """The dashboard, by its path. Raises ModuleNotFoundError without the extra."""
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-    board = json.loads(JSONEncoder().encode(_dashboard(definition)), object_hook=_said)
-    return {FILE: json.dumps(board, indent=2, sort_keys=True) + "\n"}
+    board = json.loads(
+        JSONEncoder().encode(_build_dashboard(definition)), object_hook=_drop_unset_options
+    )
+    return {FILE_PATH: json.dumps(board, indent=2, sort_keys=True) + "\n"}
 
 
-def _said(found: dict[str, Any]) -> dict[str, Any]:
+def _drop_unset_options(found: dict[str, Any]) -> dict[str, Any]:
     """An object without the options that nobody set; the null of a first threshold, in turn, means something."""
     return {key: value for key, value in found.items() if not (key == "options" and value is None)}
 
 
-def _dashboard(definition: Definition) -> Any:
+def _build_dashboard(definition: AlertDefinition) -> Any:
     from grafana_foundation_sdk.builders import dashboard
 
-    query = Query(definition)
+    query = QueryBuilder(definition)
     source = {
-        "job": series("calls"),
-        "service_name": series("calls"),
+        "job": series_name("calls"),
+        "service_name": series_name("calls"),
         "target_info": "target_info",
     }[definition.labels]
     board = (
         dashboard.Dashboard("Prompt cache")
         .uid("promptcache")
-        .description(f"Made by: {definition.command('grafana')}")
+        .description(f"Made by: {definition.command_line('grafana')}")
         .tags(["llm", "promptcache"])
         .refresh("1m")
         .time("now-6h", "now")
@@ -162,16 +185,20 @@ def _dashboard(definition: Definition) -> Any:
             dashboard.DatasourceVariable("metrics").label("Prometheus").type("prometheus")
         )
         .with_variable(dashboard.DatasourceVariable("traces").label("Tempo").type("tempo"))
-        .with_variable(_choice("service", f"label_values({source}, {query.service})"))
-        .with_variable(_choice("model", f"label_values({series('calls')}, {label(REQUEST_MODEL)})"))
+        .with_variable(_build_variable("service", f"label_values({source}, {query.service_label})"))
+        .with_variable(
+            _build_variable(
+                "model", f"label_values({series_name('calls')}, {label_name(GEN_AI_REQUEST_MODEL)})"
+            )
+        )
     )
-    panels = [_panel(view, definition.target) for view in views(definition)]
-    for number, panel in enumerate([*panels, _prefixes()], 1):
+    panels = [_build_panel(view, definition.target) for view in panel_specs(definition)]
+    for number, panel in enumerate([*panels, _build_prefixes_panel()], 1):
         board.with_panel(panel.id(number))
     return board.build()
 
 
-def _choice(name: str, values: str) -> Any:
+def _build_variable(name: str, values: str) -> Any:
     from grafana_foundation_sdk.builders import dashboard
     from grafana_foundation_sdk.models.dashboard import (
         DataSourceRef,
@@ -193,7 +220,7 @@ def _choice(name: str, values: str) -> Any:
     )
 
 
-def _panel(view: View, target: float) -> Any:
+def _build_panel(view: PanelSpec, target: float) -> Any:
     from grafana_foundation_sdk.builders import common, dashboard, prometheus, timeseries
     from grafana_foundation_sdk.models import common as modes
     from grafana_foundation_sdk.models import dashboard as models
@@ -201,7 +228,7 @@ def _panel(view: View, target: float) -> Any:
     panel = (
         timeseries.Panel()
         .title(view.title)
-        .description(view.about)
+        .description(view.description)
         .unit(view.unit)
         .height(8)
         .span(12)
@@ -212,7 +239,7 @@ def _panel(view: View, target: float) -> Any:
         panel.with_target(
             prometheus.Dataquery().expr(expr).legend_format(legend).range().ref_id("ABCDEF"[number])
         )
-    if view.stacked:
+    if view.is_stacked:
         panel.stacking(common.StackingConfig().mode(modes.StackingMode.NORMAL)).fill_opacity(40)
     if view.unit == "percentunit":
         steps = [models.Threshold(None, "red"), models.Threshold(target, "green")]
@@ -225,15 +252,15 @@ def _panel(view: View, target: float) -> Any:
     return panel
 
 
-def _prefixes() -> Any:
+def _build_prefixes_panel() -> Any:
     from grafana_foundation_sdk.builders import table, tempo
     from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
-    asked = tempo.TempoQuery().query(prefixes()).query_type("traceql").ref_id("A")
+    asked = tempo.TempoQuery().query(missed_prefixes_query()).query_type("traceql").ref_id("A")
     panel = (
         table.Panel()
         .title("Prefixes that miss most")
-        .description(f"Missed tokens by prefix hash. {NOT_RUN}")
+        .description(f"Missed tokens by prefix hash. {TEMPO_NOTE}")
     )
     return (
         panel.datasource(DataSourceRef("tempo", "${traces}"))

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from promptcache.attributes import BATCH, OUTCOME
-from promptcache_exporters.alerts.apicalls import document, head, rate_name, rate_text
-from promptcache_exporters.alerts.definition import LONG, METRICS, Definition, seconds
+from promptcache.semconv import BATCH, OUTCOME
 
-PAGES: Final = (
+from promptcache_exporters.alerts.api_documents import (
+    header_lines,
+    hit_rate_alert_name,
+    hit_rate_alert_text,
+    render_requests,
+)
+from promptcache_exporters.alerts.definition import (
+    LONG_WINDOW,
+    METRICS_BY_NAME,
+    AlertDefinition,
+    parse_duration,
+)
+
+SOURCE_PAGES: Final = (
     "docs.newrelic.com/docs/apis/nerdgraph/examples/nerdgraph-api-nrql-condition-alerts/",
     "docs.newrelic.com/docs/alerts/create-alert/create-alert-condition/create-nrql-alert-conditions",
     "docs.newrelic.com/docs/opentelemetry/best-practices/opentelemetry-best-practices-metrics/",
@@ -19,21 +30,21 @@ MUTATION: Final = (
 )
 
 
-def _sum(name: str) -> str:
-    return f"sum(`{METRICS[name].name}`)"
+def _metric_sum(name: str) -> str:
+    return f"sum(`{METRICS_BY_NAME[name].name}`)"
 
 
-def rate(definition: Definition) -> str:
+def hit_rate_query(definition: AlertDefinition) -> str:
     """The hit rate; 1 where there is too little traffic."""
-    read, tokens = _sum("read.tokens"), _sum("input.tokens")
-    out = ", ".join(f"'{outcome}'" for outcome in definition.left_out)
+    read, tokens = _metric_sum("read.tokens"), _metric_sum("input.tokens")
+    out = ", ".join(f"'{outcome}'" for outcome in definition.excluded_outcomes)
     where = f"`{OUTCOME}` NOT IN ({out}) AND (`{BATCH}` IS NULL OR `{BATCH}` IS FALSE)"
-    by = ", ".join(f"`{key}`" for key in definition.keys)
+    by = ", ".join(f"`{key}`" for key in definition.group_attributes)
     formula = f"if({tokens} >= {definition.min_tokens}, {read} / {tokens}, 1)"
     return f"FROM Metric SELECT {formula} WHERE {where} FACET {by}"
 
 
-def _condition(
+def _build_condition(
     name: str, query: str, text: str, window: int, term: dict[str, Any]
 ) -> dict[str, Any]:
     signal = {
@@ -52,36 +63,36 @@ def _condition(
     }
 
 
-def conditions(definition: Definition) -> list[dict[str, Any]]:
+def build_conditions(definition: AlertDefinition) -> list[dict[str, Any]]:
     """The conditions: hit rate and waste."""
-    window = min(21600, max(30, seconds(definition.window)))
+    window = min(21600, max(30, parse_duration(definition.window)))
     # A threshold lasts a whole number of windows.
-    hold = max(1, -(-seconds(definition.hold) // window)) * window
-    by = ", ".join(f"`{key}`" for key in definition.keys)
-    waste = f"FROM Metric SELECT {_sum('wasted.usd')} FACET {by}"
+    hold = max(1, -(-parse_duration(definition.hold) // window)) * window
+    by = ", ".join(f"`{key}`" for key in definition.group_attributes)
+    waste = f"FROM Metric SELECT {_metric_sum('wasted.usd')} FACET {by}"
     return [
-        _condition(
-            rate_name(definition),
-            rate(definition),
-            rate_text(definition),
+        _build_condition(
+            hit_rate_alert_name(definition),
+            hit_rate_query(definition),
+            hit_rate_alert_text(definition),
             window,
             {"operator": "BELOW", "threshold": definition.target, "thresholdDuration": hold},
         ),
-        _condition(
+        _build_condition(
             f"Prompt cache waste above {definition.budget:g} USD an hour",
             waste,
             f"Runbook: {definition.runbooks.rstrip('/')}/waste-above-budget.md",
-            seconds(LONG),
+            parse_duration(LONG_WINDOW),
             {
                 "operator": "ABOVE",
                 "threshold": definition.budget,
-                "thresholdDuration": seconds(LONG),
+                "thresholdDuration": parse_duration(LONG_WINDOW),
             },
         ),
     ]
 
 
-def files(definition: Definition) -> dict[str, str]:
+def files(definition: AlertDefinition) -> dict[str, str]:
     """The conditions, by the file's path."""
     more = ("Send delta temporality: OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta.",)
     places = {"accountId": "<account>", "policyId": "<policy>"}
@@ -91,8 +102,10 @@ def files(definition: Definition) -> dict[str, str]:
             "path": "/graphql",
             "body": {"query": MUTATION, "variables": {**places, "condition": one}},
         }
-        for one in conditions(definition)
+        for one in build_conditions(definition)
     ]
     return {
-        "newrelic/conditions.json": document(head(definition, "newrelic", PAGES, *more), requests)
+        "newrelic/conditions.json": render_requests(
+            header_lines(definition, "newrelic", SOURCE_PAGES, *more), requests
+        )
     }

@@ -13,30 +13,31 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
 
-from promptcache.attributes import OUTCOME
-from promptcache_exporters.alerts.definition import LONG, Definition
-from promptcache_exporters.alerts.promql import Query, label, series
+from promptcache.semconv import OUTCOME
 
-FILE: Final = "prometheus/promptcache.rules.yaml"
-UNREPORTED_CALLS: Final = 20
+from promptcache_exporters.alerts.definition import LONG_WINDOW, AlertDefinition
+from promptcache_exporters.alerts.promql import QueryBuilder, label_name, series_name
+
+FILE_PATH: Final = "prometheus/promptcache.rules.yaml"
+MIN_CALLS_FOR_UNREPORTED_ALERT: Final = 20
 """Calls in an hour from which on half of them without cached counts is worth a word."""
-READ_SHARE: Final = 0.1
+MIN_READ_SHARE: Final = 0.1
 """The share of written tokens of which fewer were read again: then nobody reads what is written."""
-PATHS: Final = (
+RUNBOOK_PATH_NOTE: Final = (
     "# runbook_url is a path here: `promptcache alerts runbooks --out DIR` writes the pages, to be put where the paged",
     "# can read them; then `--runbooks https://...` makes links to there.",
 )
-WRITTEN: Final = f"promptcache_write_tokens:increase{LONG}"
+WRITE_TOKENS_RECORD: Final = f"promptcache_write_tokens:increase{LONG_WINDOW}"
 
 
 @final
 @dataclass(frozen=True, slots=True)
-class Alert:
+class AlertRule:
     """One alert rule. `about` is its runbook's file name; `summary` and `description` are Prometheus templates."""
 
     name: str
     severity: str
-    hold: str
+    for_duration: str
     expr: str
     summary: str
     description: str
@@ -48,68 +49,81 @@ class Alert:
         return f"{'-'.join(words).lower()}.md"
 
 
-def recorded(query: Query, what: str) -> str:
+def record_name(query: QueryBuilder, metric_operation: str) -> str:
     """The name of a recorded series, its level being the labels that it keeps."""
-    return f"{'_'.join(name.removeprefix('gen_ai_request_') for name in query.by)}:{what}"
+    return f"{'_'.join(name.removeprefix('gen_ai_request_') for name in query.group_labels)}:{metric_operation}"
 
 
-def records(query: Query) -> Iterator[tuple[str, str]]:
+def recording_rules(query: QueryBuilder) -> Iterator[tuple[str, str]]:
     """The recording rules, name and expression, for the short and the long window."""
-    for window in dict.fromkeys((query.definition.window, LONG)):
-        tokens = recorded(query, f"promptcache_input_tokens:increase{window}")
-        read = recorded(query, f"promptcache_read_tokens:increase{window}")
-        yield tokens, query.rise("input.tokens", window, query.judged)
+    for window in dict.fromkeys((query.definition.window, LONG_WINDOW)):
+        tokens = record_name(query, f"promptcache_input_tokens:increase{window}")
+        read = record_name(query, f"promptcache_read_tokens:increase{window}")
+        yield (
+            tokens,
+            query.sum_increase_since_start("input.tokens", window, query.rated_calls_selector),
+        )
         # Where nothing was ever read there may be no such series, and a ratio without its left side is no ratio: the
         # alert would stay silent in exactly the worst case.
-        yield read, f"{query.rise('read.tokens', window, query.judged)}\nor\n0 * {tokens}"
-        yield recorded(query, f"promptcache_hit:ratio_{window}"), f"{read} / ({tokens} > 0)"
-    yield recorded(query, WRITTEN), query.rise("write.tokens", LONG, query.regular)
+        yield (
+            read,
+            f"{query.sum_increase_since_start('read.tokens', window, query.rated_calls_selector)}\nor\n0 * {tokens}",
+        )
+        yield record_name(query, f"promptcache_hit:ratio_{window}"), f"{read} / ({tokens} > 0)"
+    yield (
+        record_name(query, WRITE_TOKENS_RECORD),
+        query.sum_increase_since_start("write.tokens", LONG_WINDOW, query.non_batch_selector),
+    )
 
 
-def alerts(query: Query) -> Iterator[Alert]:
+def alert_rules(query: QueryBuilder) -> Iterator[AlertRule]:
     """The alert rules, the page first."""
-    yield from _low(query)
-    yield from _telemetry(query)
-    yield from _money(query)
+    yield from _hit_rate_rules(query)
+    yield from _telemetry_rules(query)
+    yield from _spending_rules(query)
 
 
-def _low(query: Query) -> Iterator[Alert]:
+def _hit_rate_rules(query: QueryBuilder) -> Iterator[AlertRule]:
     it = query.definition
-    where, target = _where(query), f"{it.target * 100:g}%"
-    for window, hold, severity in ((it.window, it.hold, "critical"), (LONG, "15m", "warning")):
-        tokens = recorded(query, f"promptcache_input_tokens:increase{window}")
-        yield Alert(
+    where, target = _group_template(query), f"{it.target * 100:g}%"
+    for window, hold, severity in (
+        (it.window, it.hold, "critical"),
+        (LONG_WINDOW, "15m", "warning"),
+    ):
+        tokens = record_name(query, f"promptcache_input_tokens:increase{window}")
+        yield AlertRule(
             "PromptCacheHitRateLow" if severity == "critical" else "PromptCacheHitRateLowForLong",
             severity,
             hold,
-            f"{recorded(query, f'promptcache_hit:ratio_{window}')} < {it.target:g}\nand\n{tokens} >= {it.min_tokens}",
+            f"{record_name(query, f'promptcache_hit:ratio_{window}')} < {it.target:g}\nand\n{tokens} >= {it.min_tokens}",
             f"Prompt cache hit rate of {where} is below {target}",
             f"Over the last {window}, {{{{ $value | humanizePercentage }}}} of the input tokens of {where} came from"
             f" the provider's cache; the target is {target}. Every missed token costs the full input price.",
         )
     now, before = (
-        recorded(query, f"promptcache_hit:ratio_{LONG}") + offset for offset in ("", " offset 1d")
+        record_name(query, f"promptcache_hit:ratio_{LONG_WINDOW}") + offset
+        for offset in ("", " offset 1d")
     )
-    tokens = recorded(query, f"promptcache_input_tokens:increase{LONG}")
-    yield Alert(
+    tokens = record_name(query, f"promptcache_input_tokens:increase{LONG_WINDOW}")
+    yield AlertRule(
         "PromptCacheHitRateDropped",
         "warning",
         "15m",
         f"{before} - {now} > {it.drop:g}\nand\n{tokens} >= {it.min_tokens}\nand\n{tokens} offset 1d >= {it.min_tokens}",
         f"Prompt cache hit rate of {where} fell against yesterday",
-        f"The hit rate of {where} over the last {LONG} lies {{{{ $value | humanizePercentage }}}} of all input tokens"
+        f"The hit rate of {where} over the last {LONG_WINDOW} lies {{{{ $value | humanizePercentage }}}} of all input tokens"
         " below that of the same hour of yesterday.",
     )
 
 
-def _telemetry(query: Query) -> Iterator[Alert]:
-    calls, service = series("calls"), (query.service,)
-    named = f"{{{{ $labels.{query.service} }}}}"
+def _telemetry_rules(query: QueryBuilder) -> Iterator[AlertRule]:
+    calls, service = series_name("calls"), (query.service_label,)
+    named = f"{{{{ $labels.{query.service_label} }}}}"
     then, now = (
-        query.sum(f"{calls} offset {LONG}", service, f" offset {LONG}"),
-        query.sum(calls, service),
+        query.sum_by(f"{calls} offset {LONG_WINDOW}", service, f" offset {LONG_WINDOW}"),
+        query.sum_by(calls, service),
     )
-    yield Alert(
+    yield AlertRule(
         "PromptCacheTelemetryMissing",
         "warning",
         "10m",
@@ -118,69 +132,74 @@ def _telemetry(query: Query) -> Iterator[Alert]:
         f"{named} reported calls an hour ago and reports none of its series now: no alert on its hit rate can fire.",
     )
     unreported, total = (
-        query.rise("calls", LONG, sel) for sel in (f'{label(OUTCOME)}="unreported"', "")
+        query.sum_increase_since_start("calls", LONG_WINDOW, sel)
+        for sel in (f'{label_name(OUTCOME)}="unreported"', "")
     )
-    where = _where(query)
-    yield Alert(
+    where = _group_template(query)
+    yield AlertRule(
         "PromptCacheUsageUnreported",
         "warning",
         "15m",
-        f"{unreported}\n/\n({total} >= {UNREPORTED_CALLS}) > 0.5",
+        f"{unreported}\n/\n({total} >= {MIN_CALLS_FOR_UNREPORTED_ALERT}) > 0.5",
         f"Most calls of {where} report no cached tokens",
-        f"{{{{ $value | humanizePercentage }}}} of the calls of {where} in the last {LONG} ended without cached token"
+        f"{{{{ $value | humanizePercentage }}}} of the calls of {where} in the last {LONG_WINDOW} ended without cached token"
         " counts, so the hit rate does not see them.",
     )
 
 
-def _money(query: Query) -> Iterator[Alert]:
-    it, where = query.definition, _where(query)
-    yield Alert(
+def _spending_rules(query: QueryBuilder) -> Iterator[AlertRule]:
+    it, where = query.definition, _group_template(query)
+    yield AlertRule(
         "PromptCacheWasteAboveBudget",
         "warning",
         "5m",
-        f"{query.rise('wasted.usd', LONG)} > {it.budget:g}",
+        f"{query.sum_increase_since_start('wasted.usd', LONG_WINDOW)} > {it.budget:g}",
         f"Prompt cache misses of {where} waste more than {it.budget:g} USD an hour",
-        f'In the last {LONG} {where} paid {{{{ $value | printf "%.2f" }}}} USD too much for tokens that the'
+        f'In the last {LONG_WINDOW} {where} paid {{{{ $value | printf "%.2f" }}}} USD too much for tokens that the'
         " provider's cache could have served.",
     )
-    written, read = recorded(query, WRITTEN), query.rise("read.tokens", LONG, query.regular)
-    yield Alert(
+    written, read = (
+        record_name(query, WRITE_TOKENS_RECORD),
+        query.sum_increase_since_start("read.tokens", LONG_WINDOW, query.non_batch_selector),
+    )
+    yield AlertRule(
         "PromptCacheWritesNeverRead",
         "warning",
         "15m",
-        f"{written} >= {it.min_tokens}\nunless\n{read} >= {READ_SHARE:g} * {written}",
+        f"{written} >= {it.min_tokens}\nunless\n{read} >= {MIN_READ_SHARE:g} * {written}",
         f"What {where} writes to the prompt cache is hardly ever read",
-        f"In the last {LONG} {where} wrote {{{{ $value | humanize }}}} tokens to the provider's cache and read fewer"
-        f" than {READ_SHARE:.0%} as many. Writing costs more than not caching at all.",
+        f"In the last {LONG_WINDOW} {where} wrote {{{{ $value | humanize }}}} tokens to the provider's cache and read fewer"
+        f" than {MIN_READ_SHARE:.0%} as many. Writing costs more than not caching at all.",
     )
 
 
-def _where(query: Query) -> str:
+def _group_template(query: QueryBuilder) -> str:
     names = (name.removeprefix("key:") for name in query.definition.by)
     return ", ".join(
-        f"{name} {{{{ $labels.{label} }}}}" for name, label in zip(names, query.by, strict=True)
+        f"{name} {{{{ $labels.{label} }}}}"
+        for name, label in zip(names, query.group_labels, strict=True)
     )
 
 
-def files(definition: Definition) -> dict[str, str]:
+def files(definition: AlertDefinition) -> dict[str, str]:
     """The rule file, by its path."""
-    query = Query(definition)
+    query = QueryBuilder(definition)
     lines = [
-        "# Made by: " + definition.command("prometheus"),
+        "# Made by: " + definition.command_line("prometheus"),
         "# Change the options and make it again instead of editing it. Shown to work: tests/alerts_e2e (promtool,",
         "# Prometheus 2.42 and Alertmanager 0.25 end to end, vmalert -dryRun).",
-        *(PATHS if "://" not in definition.runbooks else ()),
+        *(RUNBOOK_PATH_NOTE if "://" not in definition.runbooks else ()),
         "groups:",
         "  - name: promptcache",
         "    rules:",
     ]
-    for name, expr in records(query):
+    for name, expr in recording_rules(query):
         lines += [f"      - record: {name}", *_block("expr", expr)]
-    for alert in alerts(query):
+    for alert in alert_rules(query):
         lines += [
             f"      - alert: {alert.name}",
             *_block("expr", alert.expr),
-            f"        for: {alert.hold}",
+            f"        for: {alert.for_duration}",
         ]
         lines += [
             "        labels:",
@@ -190,7 +209,7 @@ def files(definition: Definition) -> dict[str, str]:
         notes = {"summary": alert.summary, "description": alert.description}
         notes["runbook_url"] = f"{definition.runbooks.rstrip('/')}/{alert.runbook}"
         lines += [f"          {key}: {json.dumps(text)}" for key, text in notes.items()]
-    return {FILE: "\n".join(lines) + "\n"}
+    return {FILE_PATH: "\n".join(lines) + "\n"}
 
 
 def _block(key: str, text: str) -> list[str]:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from promptcache_exporters.alerts.definition import Definition
+from promptcache_exporters.alerts.definition import AlertDefinition
 
-HERE: Final = Path(__file__).parent
-PLACES: Final = (HERE / "made" / "runbooks", HERE.parents[2] / "docs" / "runbooks")
+ALERTS_DIR: Final = Path(__file__).parent
+RUNBOOK_DIRS: Final = (
+    ALERTS_DIR / "made" / "runbooks",
+    ALERTS_DIR.parents[2] / "docs" / "runbooks",
+)
 """Where the pages lie: in an installed package, in the repository."""
 
 
-def files(definition: Definition) -> dict[str, str]:
+def files(definition: AlertDefinition) -> dict[str, str]:
     """The pages by their paths. They hold for any options, and say which one a figure comes from."""
-    folder = next(place for place in PLACES if place.is_dir())
+    folder = next(place for place in RUNBOOK_DIRS if place.is_dir())
     return {
         f"runbooks/{page.name}": page.read_text(encoding="utf-8")
         for page in sorted(folder.glob("*.md"))

@@ -8,37 +8,60 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from promptcache.attributes import BATCH, OUTCOME
-from promptcache_exporters.alerts.apicalls import document, head, rate_name, rate_text
-from promptcache_exporters.alerts.definition import LONG, METRICS, Definition, seconds
+from promptcache.semconv import BATCH, OUTCOME
 
-PAGES: Final = (
+from promptcache_exporters.alerts.api_documents import (
+    header_lines,
+    hit_rate_alert_name,
+    hit_rate_alert_text,
+    render_requests,
+)
+from promptcache_exporters.alerts.definition import (
+    LONG_WINDOW,
+    METRICS_BY_NAME,
+    AlertDefinition,
+    parse_duration,
+)
+
+SOURCE_PAGES: Final = (
     "signoz.io/docs/alerts-management/metrics-based-alerts/",
     "github.com/SigNoz/signoz, frontend/src/types/api/alerts (rules of version v4)",
 )
-ABOVE, IN_TOTAL = "1", "4"
+OP_ABOVE, MATCH_IN_TOTAL = "1", "4"
 
 
-def _side(definition: Definition, name: str, metric: str, judged: bool = True) -> dict[str, Any]:
+def _build_query(
+    definition: AlertDefinition, name: str, metric: str, rated_only: bool = True
+) -> dict[str, Any]:
     out = [
-        {"key": {"key": OUTCOME, "type": "tag"}, "op": "nin", "value": list(definition.left_out)},
+        {
+            "key": {"key": OUTCOME, "type": "tag"},
+            "op": "nin",
+            "value": list(definition.excluded_outcomes),
+        },
         {"key": {"key": BATCH, "type": "tag"}, "op": "nin", "value": ["true", "True"]},
     ]
     return {
         "queryName": name,
         "expression": name,
         "dataSource": "metrics",
-        "disabled": judged,
+        "disabled": rated_only,
         "stepInterval": 60,
-        "aggregateAttribute": {"key": METRICS[metric].name, "type": "Sum", "dataType": "float64"},
+        "aggregateAttribute": {
+            "key": METRICS_BY_NAME[metric].name,
+            "type": "Sum",
+            "dataType": "float64",
+        },
         "timeAggregation": "increase",
         "spaceAggregation": "sum",
-        "filters": {"op": "AND", "items": out if judged else []},
-        "groupBy": [{"key": key, "type": "tag", "dataType": "string"} for key in definition.keys],
+        "filters": {"op": "AND", "items": out if rated_only else []},
+        "groupBy": [
+            {"key": key, "type": "tag", "dataType": "string"} for key in definition.group_attributes
+        ],
     }
 
 
-def _rule(
+def _build_rule(
     name: str, text: str, severity: str, window: str, target: float, queries: list[dict[str, Any]]
 ) -> dict[str, Any]:
     composite = {
@@ -51,43 +74,58 @@ def _rule(
         "alertType": "METRIC_BASED_ALERT",
         "ruleType": "threshold_rule",
         "version": "v4",
-        "evalWindow": f"{seconds(window) // 60}m0s",
+        "evalWindow": f"{parse_duration(window) // 60}m0s",
         "frequency": "1m0s",
         "labels": {"severity": severity},
         "annotations": {"summary": name, "description": text},
         "condition": {
             "compositeQuery": composite,
-            "op": ABOVE,
+            "op": OP_ABOVE,
             "target": target,
-            "matchType": IN_TOTAL,
+            "matchType": MATCH_IN_TOTAL,
             "selectedQueryName": queries[-1]["queryName"],
         },
     }
 
 
-def rules(definition: Definition) -> list[dict[str, Any]]:
+def build_rules(definition: AlertDefinition) -> list[dict[str, Any]]:
     """The rules: hit rate, as a shortfall summed over the window, and waste."""
-    sides = [_side(definition, "A", "input.tokens"), _side(definition, "B", "read.tokens")]
+    sides = [
+        _build_query(definition, "A", "input.tokens"),
+        _build_query(definition, "B", "read.tokens"),
+    ]
     formula = {"queryName": "F1", "expression": f"{definition.target:g} * A - B", "disabled": False}
     guard = definition.target * definition.min_tokens
-    text = f"More than {guard:g} tokens short of the target. {rate_text(definition)}"
+    text = f"More than {guard:g} tokens short of the target. {hit_rate_alert_text(definition)}"
     waste = f"Runbook: {definition.runbooks.rstrip('/')}/waste-above-budget.md"
     return [
-        _rule(rate_name(definition), text, "critical", definition.window, guard, [*sides, formula]),
-        _rule(
+        _build_rule(
+            hit_rate_alert_name(definition),
+            text,
+            "critical",
+            definition.window,
+            guard,
+            [*sides, formula],
+        ),
+        _build_rule(
             f"Prompt cache waste above {definition.budget:g} USD an hour",
             waste,
             "warning",
-            LONG,
+            LONG_WINDOW,
             definition.budget,
-            [_side(definition, "A", "wasted.usd", judged=False)],
+            [_build_query(definition, "A", "wasted.usd", rated_only=False)],
         ),
     ]
 
 
-def files(definition: Definition) -> dict[str, str]:
+def files(definition: AlertDefinition) -> dict[str, str]:
     """The rules, by the file's path."""
     requests = [
-        {"method": "POST", "path": "/api/v1/rules", "body": body} for body in rules(definition)
+        {"method": "POST", "path": "/api/v1/rules", "body": body}
+        for body in build_rules(definition)
     ]
-    return {"signoz/rules.json": document(head(definition, "signoz", PAGES), requests)}
+    return {
+        "signoz/rules.json": render_requests(
+            header_lines(definition, "signoz", SOURCE_PAGES), requests
+        )
+    }

@@ -9,7 +9,7 @@ import re
 from collections.abc import Container
 from typing import Final
 
-from promptcache.grain import telling
+from promptcache.prefix.fingerprint import looks_like_identifier
 
 _MONTH: Final = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
 _DAY: Final = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
@@ -19,7 +19,7 @@ _DATE: Final = (
     rf"|{_MONTH}\.? \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}|\b\d{{1,2}}\.? {_MONTH},? \d{{4}})"
 )
 _EPOCH: Final = r"\b1[5-9]\d{8}(?:\d{3}|\.\d+)?\b"
-PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
+VOLATILE_PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("uuid", re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")),
     ("timestamp", re.compile(rf"{_DATE}(?:[T ,]| at ){{1,3}}{_TIME}|{_EPOCH}|\b{_TIME}")),
     ("date", re.compile(rf"{_DATE}|\b{_DAY}\b")),
@@ -30,35 +30,39 @@ PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 )
 """In the order of their precedence: what is more special comes first."""
 
-WEAK: Final = frozenset({"counter", "name_like"})
+AMBIGUOUS_HINTS: Final = frozenset({"counter", "name_like"})
 """Kinds that an ordinary edit has too: believed only of a small change in place, or when they keep changing."""
-_RANDOM: Final = frozenset({"uuid", "hex_id"})
-_HEAD: Final = 12
+_RANDOM_HINTS: Final = frozenset({"uuid", "hex_id"})
+_RANDOM_START_CHARS: Final = 12
 """Random values begin to differ before this character, those that begin with their time included."""
-_AROUND: Final = 48
+_CONTEXT_CHARS: Final = 48
 
 
-def look(text: str, start: int, end: int, known: Container[int]) -> tuple[str, int] | None:
+def find_volatile_value(
+    text: str, start: int, end: int, known: Container[int]
+) -> tuple[str, int] | None:
     """The kind and position of a volatile value of `text` that touches `start:end`, by precedence.
 
     What stands before `start` did not change. `known` holds the hashes (32 bits) of words that stood in the earlier
     text: a value made of them did not change either.
     """
-    low, high = max(0, start - _AROUND), min(len(text), end + _AROUND)
-    for name, pattern in PATTERNS:
+    low, high = max(0, start - _CONTEXT_CHARS), min(len(text), end + _CONTEXT_CHARS)
+    for name, pattern in VOLATILE_PATTERNS:
         for match in pattern.finditer(text, low, high):
             first, last = match.span()
-            if name in _RANDOM and start - first >= _HEAD:
+            if name in _RANDOM_HINTS and start - first >= _RANDOM_START_CHARS:
                 continue
-            if first < end and last > start and not _stood(text, first, last, known):
+            if first < end and last > start and not _was_there_before(text, first, last, known):
                 return name, first
     return None
 
 
-def _stood(text: str, start: int, end: int, known: Container[int]) -> bool:
+def _was_there_before(text: str, start: int, end: int, known: Container[int]) -> bool:
     """Whether all words of `text` that `start:end` touches are `known`."""
     start = text.rfind(" ", 0, start) + 1
     end = end if (after := text.find(" ", end)) < 0 else after
     return all(
-        hash(word) & 0xFFFFFFFF in known for word in text[start:end].split() if telling(word)
+        hash(word) & 0xFFFFFFFF in known
+        for word in text[start:end].split()
+        if looks_like_identifier(word)
     )

@@ -5,37 +5,42 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Final, final
 
-from promptcache.generations import Generations
+from promptcache.common.generational_cache import GenerationalCache
 from promptcache.model import Request, Usage
-from promptcache.rules import Rule
+from promptcache.providers.cache_rules import CacheRule
 
-_BELIEVED: Final = 1.5
+_UNOBSERVED_MINIMUM_FACTOR: Final = 1.5
 """From so many times the documented minimum on, a prompt is taken to have been cached before any was seen to be."""
 
 
 @final
-class Minima:
+class ObservedMinimums:
     """The smallest prompts that were seen to be cached, by provider and model. Not thread-safe by itself."""
 
     def __init__(self) -> None:
-        self._least: Generations[Hashable, int] = Generations(512)
+        self._smallest_cached: GenerationalCache[Hashable, int] = GenerationalCache(512)
 
-    def observed(self, request: Request, known: Rule, usage: Usage) -> Rule:
+    def with_observed_minimum(self, request: Request, known: CacheRule, usage: Usage) -> CacheRule:
         """The rule, with the minimum lowered to what this call and those before it showed to be cached."""
         key = (request.provider, request.model)
-        cached, least = (usage.read or 0) + (usage.write or 0), self._least.get(key)
+        cached, least = (
+            (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0),
+            self._smallest_cached.get(key),
+        )
         if cached and (least is None or cached < least):
-            self._least[key] = least = cached
+            self._smallest_cached[key] = least = cached
         return (
-            known._replace(minimum=least) if least is not None and least < known.minimum else known
+            known._replace(minimum_tokens=least)
+            if least is not None and least < known.minimum_tokens
+            else known
         )
 
-    def believed(self, request: Request, known: Rule) -> int:
+    def effective_minimum(self, request: Request, known: CacheRule) -> int:
         """From how many tokens on a prompt is believed to be cached where no usage says that it was."""
-        if known.writes:
-            return known.minimum
+        if known.bills_writes:
+            return known.minimum_tokens
         least, doubted = (
-            self._least.get((request.provider, request.model)),
-            round(_BELIEVED * known.minimum),
+            self._smallest_cached.get((request.provider, request.model)),
+            round(_UNOBSERVED_MINIMUM_FACTOR * known.minimum_tokens),
         )
-        return doubted if least is None else max(known.minimum, min(least, doubted))
+        return doubted if least is None else max(known.minimum_tokens, min(least, doubted))

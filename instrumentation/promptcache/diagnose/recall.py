@@ -6,191 +6,229 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from promptcache.diagnose.compare import Difference, Reader, compare
-from promptcache.diagnose.judge import Relative
-from promptcache.grain import Deep, body, deep, grain
-from promptcache.memory import Memory, Node, Trace
+from promptcache.diagnosis.compare import BlockLookup, Difference, compare
+from promptcache.diagnosis.explain import RelatedCall
+from promptcache.diagnosis.memory import Memory, Node, PastCall
 from promptcache.model import Block
-from promptcache.prefix import Chain
+from promptcache.prefix.fingerprint import (
+    DetailedFingerprint,
+    block_text,
+    detailed_fingerprint,
+    fingerprint,
+)
+from promptcache.prefix.hashing import HashChain
 
-_RELATIVES: Final = 6
-_PROBES: Final = 4
-_RIVALS: Final = 32
-_IMAGE_BYTES: Final = 4_000
+_MAX_RELATED_CALLS: Final = 6
+_MAX_PROBES: Final = 4
+_MAX_CONCURRENT_CALLS: Final = 32
+_IMAGE_WEIGHT_BYTES: Final = 4_000
 """What an image weighs beside text: it costs tokens by its area, not by its bytes."""
 
 
-def grown(
-    memory: Memory, chain: Chain, blocks: Sequence[Block], known: int, root: int
-) -> tuple[list[Node], dict[int, Deep]]:
+def new_nodes(
+    memory: Memory, chain: HashChain, blocks: Sequence[Block], known: int, root: int
+) -> tuple[list[Node], dict[int, DetailedFingerprint]]:
     """The nodes of the blocks behind the `known` ones, and finer fingerprints of those that ought to stay the same."""
-    parent = memory.nodes.get(chain.links[known - 1]) if known else None
-    link, end = (parent.link, parent.end) if parent else (root, 0)
+    parent = memory.nodes.get(chain.prefix_digests[known - 1]) if known else None
+    link, end = (parent.prefix_digest, parent.end_offset) if parent else (root, 0)
     nodes: list[Node] = []
-    fine: dict[int, Deep] = {}
+    fine: dict[int, DetailedFingerprint] = {}
     for block, own, here in zip(
-        blocks[known:], chain.own[known:], chain.links[known:], strict=True
+        blocks[known:], chain.block_digests[known:], chain.prefix_digests[known:], strict=True
     ):
-        twin = _twin(memory, own)
-        text = "" if twin else body(block.data)
-        prints = twin.grain if twin else grain(text)
-        size = _IMAGE_BYTES if "image" in block.kind else prints.size
+        twin = _same_block_elsewhere(memory, own)
+        text = "" if twin else block_text(block.data)
+        prints = twin.fingerprint if twin else fingerprint(text)
+        size = _IMAGE_WEIGHT_BYTES if "image" in block.kind else prints.size
         end += size
         nodes.append(
             Node(here, link, own, block.section, block.index, block.kind, size, end, prints)
         )
         if block.section != "messages":
-            fine[here] = (memory.deep.get(twin.link) if twin else None) or deep(
-                block.data, text or body(block.data)
-            )
+            fine[here] = (
+                memory.detailed_fingerprints.get(twin.prefix_digest) if twin else None
+            ) or detailed_fingerprint(block.data, text or block_text(block.data))
         link = here
     return nodes, fine
 
 
-def _twin(memory: Memory, own: int) -> Node | None:
-    link = memory.where.get(own)
+def _same_block_elsewhere(memory: Memory, own: int) -> Node | None:
+    link = memory.last_node_of_block.get(own)
     return None if link is None else memory.nodes.get(link)
 
 
-def relatives(
+def find_related_calls(
     memory: Memory,
-    trace: Trace,
+    trace: PastCall,
     known: int,
     new: Sequence[Node],
-    fine: dict[int, Deep],
+    fine: dict[int, DetailedFingerprint],
     blocks: Sequence[Block],
-) -> list[Relative]:
+) -> list[RelatedCall]:
     """The earlier calls that shared most with this one; the one that it extends in the same scope suffices alone."""
     if known:
-        node = memory.nodes.get(trace.links[known - 1])
-        for other in filter(None, map(memory.traces.get, node.traces if node else ())):
+        node = memory.nodes.get(trace.prefix_digests[known - 1])
+        for other in filter(None, map(memory.calls.get, node.call_numbers if node else ())):
             if (
                 node
-                and other.leaf == node.link
-                and other.scope is trace.scope
-                and _finished(other, trace)
+                and other.leaf_digest == node.prefix_digest
+                and other.cache_params is trace.cache_params
+                and _ended_before(other, trace)
             ):
-                return [Relative(other, Difference("extends", known), other.input, 0)]
-    whole = [*filter(None, map(memory.nodes.get, trace.links[:known])), *new]
-    reader = _reader(memory, dict(zip(trace.links, blocks, strict=True)), fine)
-    found: list[Relative] = []
-    for other in _candidates(memory, trace, whole, fine):
-        path = memory.path(other)
+                return [RelatedCall(other, Difference("extends", known), other.input_tokens, 0)]
+    whole = [*filter(None, map(memory.nodes.get, trace.prefix_digests[:known])), *new]
+    reader = _block_lookup(memory, dict(zip(trace.prefix_digests, blocks, strict=True)), fine)
+    found: list[RelatedCall] = []
+    for other in _candidate_calls(memory, trace, whole, fine):
+        path = memory.nodes_of_call(other)
         if path:
             difference = compare(whole, path, reader)
             found.append(
-                _relative(
-                    memory, trace, other, path, difference, max(whole[-1].end, 1) if whole else 1
+                _related_call(
+                    memory,
+                    trace,
+                    other,
+                    path,
+                    difference,
+                    max(whole[-1].end_offset, 1) if whole else 1,
                 )
             )
     return found
 
 
-def _reader(memory: Memory, places: Mapping[int, Block], fine: Mapping[int, Deep]) -> Reader:
+def _block_lookup(
+    memory: Memory, places: Mapping[int, Block], fine: Mapping[int, DetailedFingerprint]
+) -> BlockLookup:
     def data(link: int) -> object:
         return places[link].data
 
-    def prints(link: int) -> Deep | None:
-        return fine.get(link) or memory.deep.get(link)
+    def prints(link: int) -> DetailedFingerprint | None:
+        return fine.get(link) or memory.detailed_fingerprints.get(link)
 
-    return Reader(data, prints)
-
-
-def _finished(other: Trace, trace: Trace) -> bool:
-    return other.at is not None and other.at <= trace.started
+    return BlockLookup(data, prints)
 
 
-def _candidates(
-    memory: Memory, trace: Trace, whole: Sequence[Node], fine: dict[int, Deep]
-) -> Iterator[Trace]:
+def _ended_before(other: PastCall, trace: PastCall) -> bool:
+    return other.ended_at is not None and other.ended_at <= trace.started_at
+
+
+def _candidate_calls(
+    memory: Memory, trace: PastCall, whole: Sequence[Node], fine: dict[int, DetailedFingerprint]
+) -> Iterator[PastCall]:
     seen: set[int] = set()
     asked: set[tuple[int, ...]] = set()
     for probes in (
-        _along(memory, whole),
-        _by_blocks(memory, trace, whole),
-        _by_sentences(memory, fine),
+        _nodes_on_path(memory, whole),
+        _nodes_with_same_blocks(memory, trace, whole),
+        _nodes_with_same_sentences(memory, fine),
     ):
         taken = 0
         for node in probes:
-            if node.traces in asked:  # as most neighbours on a path
+            if node.call_numbers in asked:  # as most neighbours on a path
                 continue
-            asked.add(node.traces)
-            for number, other in memory.through(node):
-                if number not in seen and other.root == trace.root and _finished(other, trace):
+            asked.add(node.call_numbers)
+            for number, other in memory.calls_through(node):
+                if (
+                    number not in seen
+                    and other.root_digest == trace.root_digest
+                    and _ended_before(other, trace)
+                ):
                     seen.add(number)
                     taken += 1
                     yield other
-            if taken >= _RELATIVES // 2:
+            if taken >= _MAX_RELATED_CALLS // 2:
                 break
 
 
-def _along(memory: Memory, whole: Sequence[Node]) -> Iterator[Node]:
+def _nodes_on_path(memory: Memory, whole: Sequence[Node]) -> Iterator[Node]:
     """The known part of the path, from its end."""
-    return (node for node in reversed(whole) if node.traces)
+    return (node for node in reversed(whole) if node.call_numbers)
 
 
-def _by_blocks(memory: Memory, trace: Trace, whole: Sequence[Node]) -> Iterator[Node]:
+def _nodes_with_same_blocks(
+    memory: Memory, trace: PastCall, whole: Sequence[Node]
+) -> Iterator[Node]:
     """Where the present blocks last stood: late messages first, for they lead to the latest call of a conversation."""
-    messages = [node for node in whole[trace.static :] if not node.traces]
-    probes = (*reversed(messages[-_PROBES - 1 :]), *messages[:1], *reversed(whole[: trace.static]))
-    twins = (_twin(memory, node.own) for node in probes if not node.traces)
+    messages = [node for node in whole[trace.static_depth :] if not node.call_numbers]
+    probes = (
+        *reversed(messages[-_MAX_PROBES - 1 :]),
+        *messages[:1],
+        *reversed(whole[: trace.static_depth]),
+    )
+    twins = (
+        _same_block_elsewhere(memory, node.block_digest) for node in probes if not node.call_numbers
+    )
     return (node for node in twins if node is not None)
 
 
-def _by_sentences(memory: Memory, fine: dict[int, Deep]) -> Iterator[Node]:
+def _nodes_with_same_sentences(
+    memory: Memory, fine: dict[int, DetailedFingerprint]
+) -> Iterator[Node]:
     """The blocks with most sentences in common with the new ones that ought to have stayed the same."""
     if not fine:
         return iter(())
     votes: Counter[int] = Counter()
     for prints in fine.values():
-        votes.update(filter(None, map(memory.sketches.get, prints.sketch)))
-    nodes = (memory.nodes.get(link) for link, _ in votes.most_common(_PROBES) if link not in fine)
+        votes.update(filter(None, map(memory.node_of_sentence.get, prints.sentence_minhash)))
+    nodes = (
+        memory.nodes.get(link) for link, _ in votes.most_common(_MAX_PROBES) if link not in fine
+    )
     return (node for node in nodes if node is not None)
 
 
-def _relative(
+def _related_call(
     memory: Memory,
-    trace: Trace,
-    other: Trace,
+    trace: PastCall,
+    other: PastCall,
     path: Sequence[Node],
     difference: Difference,
     size: int,
-) -> Relative:
-    shared = difference.shared
-    tokens = _tokens(path, other, shared)
-    lost = round(difference.lost * other.input / max(path[-1].end, 1))
-    found = Relative(other, difference, tokens, lost, difference.fresh / size)
-    if shared and other.scope is not trace.scope:  # only a changed scope can blame the key
-        keys = {key for _, one in memory.through(path[shared - 1]) for key in _keys(one)}
-        found.keys = len(keys.union(_keys(trace)))
+) -> RelatedCall:
+    shared = difference.shared_blocks
+    tokens = _prefix_tokens(path, other, shared)
+    lost = round(difference.removed_bytes * other.input_tokens / max(path[-1].end_offset, 1))
+    found = RelatedCall(other, difference, tokens, lost, difference.added_bytes / size)
+    if (
+        shared and other.cache_params is not trace.cache_params
+    ):  # only a changed scope can blame the key
+        keys = {
+            key for _, one in memory.calls_through(path[shared - 1]) for key in _cache_keys(one)
+        }
+        found.cache_key_count = len(keys.union(_cache_keys(trace)))
     return found
 
 
-def _keys(trace: Trace) -> Iterable[int]:
-    return (digest for name, digest, _ in trace.scope.params if name == "prompt_cache_key")
+def _cache_keys(trace: PastCall) -> Iterable[int]:
+    return (digest for name, digest, _ in trace.cache_params.params if name == "prompt_cache_key")
 
 
-def _tokens(path: Sequence[Node], other: Trace, shared: int) -> int:
+def _prefix_tokens(path: Sequence[Node], other: PastCall, shared: int) -> int:
     """The size in tokens of the first `shared` blocks: between the nearest places where it is known, by bytes."""
     if not shared:
         return 0
-    end = path[shared - 1].end
-    low, high = (0, 0), (path[-1].end, other.input)
+    end = path[shared - 1].end_offset
+    low, high = (0, 0), (path[-1].end_offset, other.input_tokens)
     for node in path[:-1]:
-        if node.tokens is not None:
-            point = (node.end, node.tokens)
-            low, high = (max(low, point), high) if node.end <= end else (low, min(high, point))
+        if node.end_tokens is not None:
+            point = (node.end_offset, node.end_tokens)
+            low, high = (
+                (max(low, point), high) if node.end_offset <= end else (low, min(high, point))
+            )
     span = max(high[0] - low[0], 1)
     return low[1] + round((high[1] - low[1]) * (end - low[0]) / span)
 
 
-def rivals(memory: Memory, trace: Trace) -> list[tuple[Trace, int]]:
+def find_concurrent_calls(memory: Memory, trace: PastCall) -> list[tuple[PastCall, int]]:
     """Calls that are running with the same beginning, and how many blocks of it."""
-    found: list[tuple[Trace, int]] = []
-    for other in list(memory.pending.values())[-_RIVALS:]:
-        if other is not trace and other.root == trace.root and other.started <= trace.started:
+    found: list[tuple[PastCall, int]] = []
+    for other in list(memory.running_calls.values())[-_MAX_CONCURRENT_CALLS:]:
+        if (
+            other is not trace
+            and other.root_digest == trace.root_digest
+            and other.started_at <= trace.started_at
+        ):
             shared = 0
-            for here, there in zip(trace.links, other.links, strict=False):
+            for here, there in zip(trace.prefix_digests, other.prefix_digests, strict=False):
                 if here != there:
                     break
                 shared += 1

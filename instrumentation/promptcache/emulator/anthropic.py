@@ -7,170 +7,204 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from promptcache.emulator import tokens
-from promptcache.emulator.anthropic_cache import Print, diagnose, family, plan, prompt, usage
-from promptcache.emulator.plain import JSON, dump, obj, rows, text_of
-from promptcache.emulator.profiles import ANTHROPIC, Rules
-from promptcache.emulator.replies import Ask, Reply, reply
-from promptcache.emulator.wire import Answer, Host, Incoming, Refused, Route, named_sse, unique
+from promptcache_emulator import tokens
+from promptcache_emulator.anthropic_cache import (
+    PromptFingerprint,
+    bare_model_name,
+    diagnose_miss,
+    parse_prompt,
+    plan_cache,
+    usage_body,
+)
+from promptcache_emulator.json_util import (
+    JSONObject,
+    as_object,
+    as_objects,
+    content_text,
+    to_json_bytes,
+)
+from promptcache_emulator.profiles import ANTHROPIC_PROFILES, CacheProfile
+from promptcache_emulator.replies import Reply, ReplyRequest, generate_reply
+from promptcache_emulator.wire import (
+    EmulatorContext,
+    ProviderError,
+    ProviderRequest,
+    ProviderResponse,
+    Route,
+    encode_named_sse,
+    new_id,
+)
 
-_KINDS: Final = {
+_ERROR_TYPES: Final = {
     401: "authentication_error",
     404: "not_found_error",
     429: "rate_limit_error",
     529: "overloaded_error",
 }
-_THOUGHT: Final = "the question is simple"
+_THINKING_TEXT: Final = "the question is simple"
 
 
-def refuse(refused: Refused) -> JSON:
+def error_body(error: ProviderError) -> JSONObject:
     """The body of an HTTP error."""
-    kind = _KINDS.get(
-        refused.status, "api_error" if refused.status >= 500 else "invalid_request_error"
+    kind = _ERROR_TYPES.get(
+        error.status, "api_error" if error.status >= 500 else "invalid_request_error"
     )
     return {
         "type": "error",
-        "error": {"type": kind, "message": refused.message},
-        "request_id": unique("req_011"),
+        "error": {"type": kind, "message": error.message},
+        "request_id": new_id("req_011"),
     }
 
 
-def create(host: Host, incoming: Incoming) -> Answer:
+def create_message(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """`POST /v1/messages`, and Vertex's `rawPredict` and `streamRawPredict`."""
-    said, commit = respond(host, incoming, ANTHROPIC)
-    if not (incoming.body.get("stream") or incoming.path.endswith(":streamRawPredict")):
-        return Answer(said, commit=commit)
-    return Answer(
-        events=list(events(said)),
-        frame=named_sse,
-        media="text/event-stream",
+    said, commit = run_request(context, request, ANTHROPIC_PROFILES)
+    if not (request.body.get("stream") or request.path.endswith(":streamRawPredict")):
+        return ProviderResponse(said, commit=commit)
+    return ProviderResponse(
+        events=list(stream_events(said)),
+        encode_event=encode_named_sse,
+        media_type="text/event-stream",
         commit=commit,
-        breaks=ERROR,
+        error_event=OVERLOADED_EVENT,
     )
 
 
-ERROR: Final[JSON] = {
+OVERLOADED_EVENT: Final[JSONObject] = {
     "type": "error",
     "error": {"type": "overloaded_error", "message": "Overloaded"},
 }
 
 
-def respond(
-    host: Host, incoming: Incoming, table: tuple[Rules, ...], tier: str = "standard"
-) -> tuple[JSON, Callable[[], None]]:
+def run_request(
+    context: EmulatorContext,
+    request: ProviderRequest,
+    profiles: tuple[CacheProfile, ...],
+    service_tier: str = "standard",
+) -> tuple[JSONObject, Callable[[], None]]:
     """Runs one request against the cache: the message, and the commit of what it writes."""
-    body = _threaded(host, incoming.body)
-    incoming = replace(incoming, body=body)
-    model = str(body.get("model") or incoming.params.get("model") or "")
-    if not model or not rows(body.get("messages")) or not isinstance(body.get("max_tokens"), int):
-        raise Refused(400, "model, messages and max_tokens: Field required")
+    body = _with_thread_history(context, request.body)
+    request = replace(request, body=body)
+    model = str(body.get("model") or request.path_params.get("model") or "")
+    if (
+        not model
+        or not as_objects(body.get("messages"))
+        or not isinstance(body.get("max_tokens"), int)
+    ):
+        raise ProviderError(400, "model, messages and max_tokens: Field required")
     silent = body["max_tokens"] == 0
-    if silent and (body.get("stream") or obj(body.get("thinking")).get("type") == "enabled"):
-        raise Refused(400, "max_tokens: 0 is not supported with stream or thinking")
-    seen = prompt(body, model, incoming.headers.get("anthropic-beta", ""))
-    rules = host.rules(table, family(model), incoming)
-    said = Reply() if silent else reply(_ask(incoming))
+    if silent and (body.get("stream") or as_object(body.get("thinking")).get("type") == "enabled"):
+        raise ProviderError(400, "max_tokens: 0 is not supported with stream or thinking")
+    seen = parse_prompt(body, model, request.headers.get("anthropic-beta", ""))
+    rules = context.profile_for(profiles, bare_model_name(model), request)
+    said = Reply() if silent else generate_reply(_reply_request(request))
     thought = (
         0
-        if silent or obj(body.get("thinking")).get("type") in {None, "disabled"}
-        else tokens.count(_THOUGHT)
+        if silent or as_object(body.get("thinking")).get("type") in {None, "disabled"}
+        else tokens.count_tokens(_THINKING_TEXT)
     )
-    output = 0 if silent else said.tokens + thought + 2
-    planned = plan(seen, rules, body.get("cache_control"))
-    outcome, commit = host.settle(incoming, model, planned, output)
+    output = 0 if silent else said.token_count + thought + 2
+    planned = plan_cache(seen, rules, body.get("cache_control"))
+    outcome, commit = context.run_cache_plan(request, model, planned, output)
     more = {
-        "service_tier": tier,
+        "service_tier": service_tier,
         "inference_geo": body.get("inference_geo", "global"),
         "server_tool_use": None,
     }
     more |= {"speed": body["speed"]} if body.get("speed") else {}
-    message: JSON = {
-        "id": unique("msg_01", 22),
+    message: JSONObject = {
+        "id": new_id("msg_01", 22),
         "type": "message",
         "role": "assistant",
         "model": model,
-        "content": list(_content(said, thought)),
-        "stop_reason": _stop(incoming, said, silent),
+        "content": list(_content_blocks(said, thought)),
+        "stop_reason": _stop_reason(request, said, silent),
         "stop_sequence": None,
-        "usage": usage(outcome, output, thought, **more),
+        "usage": usage_body(outcome, output, thought, **more),
     }
-    print_ = Print(f"{model} {body.get('speed')}", seen, outcome.read + outcome.write)
-    message |= _diagnostics(host, body, print_)
-    host.keep(str(message["id"]), print_)
+    print_ = PromptFingerprint(
+        f"{model} {body.get('speed')}", seen, outcome.cache_read_tokens + outcome.cache_write_tokens
+    )
+    message |= _diagnostics_field(context, body, print_)
+    context.store_value(str(message["id"]), print_)
     if body.get("thread"):
         said_so_far = [*body["messages"], {"role": "assistant", "content": message["content"]}]
-        host.keep(f"thread/{message['id']}", body | {"messages": said_so_far})
+        context.store_value(f"thread/{message['id']}", body | {"messages": said_so_far})
     return message, commit
 
 
-def _threaded(host: Host, body: JSON) -> JSON:
+def _with_thread_history(context: EmulatorContext, body: JSONObject) -> JSONObject:
     """The whole request where the server holds its beginning (beta: message threads, anthropic 2.11.0)."""
-    if not (parent := obj(body.get("thread")).get("previous_message_id")):
+    if not (parent := as_object(body.get("thread")).get("previous_message_id")):
         return body
-    held: JSON | None = host.kept(f"thread/{parent}")
+    held: JSONObject | None = context.stored_value(f"thread/{parent}")
     if held is None:
-        raise Refused(404, f"thread: no message {parent}")
-    return held | body | {"messages": [*held["messages"], *rows(body.get("messages"))]}
+        raise ProviderError(404, f"thread: no message {parent}")
+    return held | body | {"messages": [*held["messages"], *as_objects(body.get("messages"))]}
 
 
-def _diagnostics(host: Host, body: JSON, now: Print) -> JSON:
+def _diagnostics_field(
+    context: EmulatorContext, body: JSONObject, current: PromptFingerprint
+) -> JSONObject:
     """`diagnostics`, where asked for: null on a first turn and where nothing diverged."""
     if body.get("diagnostics") is None:
         return {}
-    previous = obj(body["diagnostics"]).get("previous_message_id")
-    reason = diagnose(host.kept(str(previous)), now) if previous else None
+    previous = as_object(body["diagnostics"]).get("previous_message_id")
+    reason = diagnose_miss(context.stored_value(str(previous)), current) if previous else None
     return {"diagnostics": {"cache_miss_reason": reason} if reason else None}
 
 
-def _stop(incoming: Incoming, said: Reply, silent: bool) -> str:
-    if incoming.fault.failed:
+def _stop_reason(request: ProviderRequest, reply: Reply, is_prewarm: bool) -> str:
+    if request.fault.failed:
         return "refusal"
-    if silent or incoming.fault.incomplete:
+    if is_prewarm or request.fault.incomplete:
         return "max_tokens"
-    return "tool_use" if said.calls else "end_turn"
+    return "tool_use" if reply.calls else "end_turn"
 
 
-def _ask(incoming: Incoming) -> Ask:
-    body = incoming.body
-    last = rows(body.get("messages"))[-1]
-    blocks = rows(last.get("content"))
-    choice = obj(body.get("tool_choice"))
-    form = obj(body.get("output_format") or obj(body.get("output_config")).get("format"))
-    return Ask(
-        last=text_of(last.get("content")),
+def _reply_request(request: ProviderRequest) -> ReplyRequest:
+    body = request.body
+    last = as_objects(body.get("messages"))[-1]
+    blocks = as_objects(last.get("content"))
+    choice = as_object(body.get("tool_choice"))
+    form = as_object(
+        body.get("output_format") or as_object(body.get("output_config")).get("format")
+    )
+    return ReplyRequest(
+        last_text=content_text(last.get("content")),
         tools={
             tool["name"]: tool["input_schema"]
-            for tool in rows(body.get("tools"))
+            for tool in as_objects(body.get("tools"))
             if "input_schema" in tool
         },
-        choice=str(
+        tool_choice=str(
             choice.get("name")
             or {"any": "required"}.get(str(choice.get("type")), choice.get("type", "auto"))
         ),
-        answered=any(block.get("type") == "tool_result" for block in blocks),
-        schema=form.get("schema"),
-        words=int(incoming.headers.get("x-emulator-words", 8)),
+        is_tool_result=any(block.get("type") == "tool_result" for block in blocks),
+        json_schema=form.get("schema"),
+        word_count=int(request.headers.get("x-emulator-words", 8)),
     )
 
 
-def _content(said: Reply, thought: int) -> Iterator[JSON]:
-    if thought:
-        yield {"type": "thinking", "thinking": _THOUGHT, "signature": unique("EqQB", 40)}
-    if said.text:
-        yield {"type": "text", "text": said.text, "citations": None}
-    for call in said.calls:
+def _content_blocks(reply: Reply, thinking_tokens: int) -> Iterator[JSONObject]:
+    if thinking_tokens:
+        yield {"type": "thinking", "thinking": _THINKING_TEXT, "signature": new_id("EqQB", 40)}
+    if reply.text:
+        yield {"type": "text", "text": reply.text, "citations": None}
+    for call in reply.calls:
         yield {
             "type": "tool_use",
-            "id": unique("toolu_01", 22),
+            "id": new_id("toolu_01", 22),
             "name": call.name,
             "input": call.arguments,
         }
 
 
-def events(message: JSON) -> Iterator[JSON]:
+def stream_events(message: JSONObject) -> Iterator[JSONObject]:
     """The stream of a message. Usage stands at its start, and again, cumulative, at its end."""
-    counted: JSON = message["usage"]
-    begun: JSON = {
+    counted: JSONObject = message["usage"]
+    begun: JSONObject = {
         "content": [],
         "stop_reason": None,
         "usage": counted | {"output_tokens": min(1, counted["output_tokens"])},
@@ -178,7 +212,7 @@ def events(message: JSON) -> Iterator[JSON]:
     yield {"type": "message_start", "message": message | begun}
     yield {"type": "ping"}
     for index, block in enumerate(message["content"]):
-        empty: dict[str, JSON] = {
+        empty: dict[str, JSONObject] = {
             "text": {"text": ""},
             "tool_use": {"input": {}},
             "thinking": {"thinking": "", "signature": ""},
@@ -188,7 +222,7 @@ def events(message: JSON) -> Iterator[JSON]:
             "index": index,
             "content_block": block | empty[block["type"]],
         }
-        for delta in _deltas(block):
+        for delta in _content_deltas(block):
             yield {"type": "content_block_delta", "index": index, "delta": delta}
         yield {"type": "content_block_stop", "index": index}
     final = {"stop_reason": message["stop_reason"], "stop_sequence": None}
@@ -207,30 +241,34 @@ def events(message: JSON) -> Iterator[JSON]:
     yield {"type": "message_stop"}
 
 
-def _deltas(block: JSON) -> Iterator[JSON]:
+def _content_deltas(block: JSONObject) -> Iterator[JSONObject]:
     if block["type"] == "text":
         for word in Reply(block["text"]).chunks:
             yield {"type": "text_delta", "text": word}
     elif block["type"] == "tool_use":
-        yield {"type": "input_json_delta", "partial_json": dump(block["input"]).decode()}
+        yield {"type": "input_json_delta", "partial_json": to_json_bytes(block["input"]).decode()}
     else:
         yield {"type": "thinking_delta", "thinking": block["thinking"]}
         yield {"type": "signature_delta", "signature": block["signature"]}
 
 
-def count_tokens(host: Host, incoming: Incoming) -> Answer:
+def count_tokens(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """`POST /v1/messages/count_tokens`: no cache is asked."""
-    return Answer({"input_tokens": prompt(incoming.body, str(incoming.body.get("model"))).total})
+    return ProviderResponse(
+        {"input_tokens": parse_prompt(request.body, str(request.body.get("model"))).total_tokens}
+    )
 
 
-def create_batch(host: Host, incoming: Incoming) -> Answer:
+def create_batch(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """`POST /v1/messages/batches`: every request runs now; its result is read later."""
-    results = [_result(host, incoming, row) for row in rows(incoming.body.get("requests"))]
+    results = [
+        _run_batch_item(context, request, row) for row in as_objects(request.body.get("requests"))
+    ]
     if not results:
-        raise Refused(400, "requests: List should have at least 1 item")
-    now = datetime.fromtimestamp(host.clock(), UTC).isoformat()
-    batch: JSON = {
-        "id": unique("msgbatch_01", 22),
+        raise ProviderError(400, "requests: List should have at least 1 item")
+    now = datetime.fromtimestamp(context.clock(), UTC).isoformat()
+    batch: JSONObject = {
+        "id": new_id("msgbatch_01", 22),
         "type": "message_batch",
         "processing_status": "in_progress",
         "request_counts": {
@@ -247,41 +285,50 @@ def create_batch(host: Host, incoming: Incoming) -> Answer:
         "cancel_initiated_at": None,
         "results_url": None,
     }
-    host.named[str(batch["id"])] = (batch, results)
-    return Answer(batch)
+    context.resources[str(batch["id"])] = (batch, results)
+    return ProviderResponse(batch)
 
 
-def _result(host: Host, incoming: Incoming, row: JSON) -> JSON:
-    one = Incoming(
+def _run_batch_item(
+    context: EmulatorContext, request: ProviderRequest, batch_item: JSONObject
+) -> JSONObject:
+    one = ProviderRequest(
         "POST",
-        incoming.path,
-        obj(row.get("params")),
-        incoming.headers,
+        request.path,
+        as_object(batch_item.get("params")),
+        request.headers,
         {},
-        incoming.tenant,
-        incoming.fault,
+        request.cache_scope,
+        request.fault,
     )
     try:
-        message, commit = respond(host, one, ANTHROPIC, "batch")
-    except Refused as refused:
+        message, commit = run_request(context, one, ANTHROPIC_PROFILES, "batch")
+    except ProviderError as refused:
         return {
-            "custom_id": row.get("custom_id"),
-            "result": {"type": "errored", "error": refuse(refused)},
+            "custom_id": batch_item.get("custom_id"),
+            "result": {"type": "errored", "error": error_body(refused)},
         }
     commit()
-    return {"custom_id": row.get("custom_id"), "result": {"type": "succeeded", "message": message}}
+    return {
+        "custom_id": batch_item.get("custom_id"),
+        "result": {"type": "succeeded", "message": message},
+    }
 
 
-def _held(host: Host, incoming: Incoming) -> tuple[JSON, list[JSON]]:
-    held: tuple[JSON, list[JSON]] | None = host.named.get(incoming.params["id"])
+def _find_batch(
+    context: EmulatorContext, request: ProviderRequest
+) -> tuple[JSONObject, list[JSONObject]]:
+    held: tuple[JSONObject, list[JSONObject]] | None = context.resources.get(
+        request.path_params["id"]
+    )
     if held is None:
-        raise Refused(404, f"no such batch: {incoming.params['id']}")
+        raise ProviderError(404, f"no such batch: {request.path_params['id']}")
     return held
 
 
-def get_batch(host: Host, incoming: Incoming) -> Answer:
+def get_batch(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """`GET /v1/messages/batches/{id}`: it has ended by the time somebody asks."""
-    batch, results = _held(host, incoming)
+    batch, results = _find_batch(context, request)
     succeeded = sum(row["result"]["type"] == "succeeded" for row in results)
     counts = {
         "processing": 0,
@@ -290,33 +337,40 @@ def get_batch(host: Host, incoming: Incoming) -> Answer:
         "canceled": 0,
         "expired": 0,
     }
-    base = f"http://{incoming.headers.get('host', 'localhost')}"
+    base = f"http://{request.headers.get('host', 'localhost')}"
     ended = {
         "processing_status": "ended",
         "ended_at": batch["created_at"],
         "request_counts": counts,
     }
-    return Answer(
+    return ProviderResponse(
         batch | ended | {"results_url": f"{base}/v1/messages/batches/{batch['id']}/results"}
     )
 
 
-def batch_results(host: Host, incoming: Incoming) -> Answer:
+def get_batch_results(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """`GET /v1/messages/batches/{id}/results`: one JSON object a line."""
-    _, results = _held(host, incoming)
-    return Answer(
-        events=list[Any](results), frame=lambda row: dump(row) + b"\n", media="application/x-jsonl"
+    _, results = _find_batch(context, request)
+    return ProviderResponse(
+        events=list[Any](results),
+        encode_event=lambda row: to_json_bytes(row) + b"\n",
+        media_type="application/x-jsonl",
     )
 
 
-_VERTEX: Final = r"(/v1)?/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/"
-_BATCHES: Final = r"(/anthropic)?/v1/messages/batches"
+_VERTEX_MODEL_PATH: Final = r"(/v1)?/projects/[^/]+/locations/[^/]+/publishers/anthropic/models/"
+_BATCHES_PATH: Final = r"(/anthropic)?/v1/messages/batches"
 ROUTES: Final[tuple[Route, ...]] = (
-    Route("POST", r"(/anthropic)?/v1/messages", create, refuse),
-    Route("POST", r"(/anthropic)?/v1/messages/count_tokens", count_tokens, refuse),
-    Route("POST", _BATCHES, create_batch, refuse),
-    Route("GET", _BATCHES + r"/(?P<id>[^/]+)", get_batch, refuse),
-    Route("GET", _BATCHES + r"/(?P<id>[^/]+)/results", batch_results, refuse),
-    Route("POST", _VERTEX + r"count-tokens:rawPredict", count_tokens, refuse),
-    Route("POST", _VERTEX + r"(?P<model>[^/]+):(streamRawPredict|rawPredict)", create, refuse),
+    Route("POST", r"(/anthropic)?/v1/messages", create_message, error_body),
+    Route("POST", r"(/anthropic)?/v1/messages/count_tokens", count_tokens, error_body),
+    Route("POST", _BATCHES_PATH, create_batch, error_body),
+    Route("GET", _BATCHES_PATH + r"/(?P<id>[^/]+)", get_batch, error_body),
+    Route("GET", _BATCHES_PATH + r"/(?P<id>[^/]+)/results", get_batch_results, error_body),
+    Route("POST", _VERTEX_MODEL_PATH + r"count-tokens:rawPredict", count_tokens, error_body),
+    Route(
+        "POST",
+        _VERTEX_MODEL_PATH + r"(?P<model>[^/]+):(streamRawPredict|rawPredict)",
+        create_message,
+        error_body,
+    ),
 )

@@ -7,7 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
-_MISSING: Final = 'the emulator needs its extra: pip install "promptcache[emulator]"'
+_MISSING_EXTRA: Final = 'the emulator needs its extra: pip install "promptcache[emulator]"'
 
 
 def emulate(
@@ -35,17 +35,17 @@ def emulate(
     x-emulator-usage (deepseek, moonshot, openrouter, xai, groq, vllm) and x-emulator-words.
     """
     try:
-        from promptcache.emulator import server  # starlette and uvicorn are an extra
+        from promptcache_emulator import server
     except ModuleNotFoundError as error:
-        raise typer.BadParameter(f"{_MISSING} (no module named {error.name})") from error
-    from promptcache.emulator.engine import Emulator
+        raise typer.BadParameter(f"{_MISSING_EXTRA} (no module named {error.name})") from error
+    from promptcache_emulator.engine import Emulator
 
-    if not (_loopback(host) or beyond_loopback):
+    if not (_is_loopback(host) or beyond_loopback):
         raise typer.BadParameter(
             f"{host} is not loopback; pass --beyond-loopback to serve it to others"
         )
     try:
-        emulator, sock = Emulator(rules=rules), server.listen(host, port)
+        emulator, sock = Emulator(overrides=rules), server.listen(host, port)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     shown = f"[{host}]" if ":" in host else host
@@ -53,7 +53,7 @@ def emulate(
     server.serve(emulator, sock, latency)
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -5,43 +5,50 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from promptcache.emulator.cache import Outcome
-from promptcache.emulator.plain import JSON
-from promptcache.emulator.wire import Incoming
+from promptcache_emulator.cache import CacheResult
+from promptcache_emulator.json_util import JSONObject
+from promptcache_emulator.wire import ProviderRequest
 
-_P_IN, _P_OUT = 1e-6, 4e-6
+_INPUT_PRICE, _OUTPUT_PRICE = 1e-6, 4e-6
 
 
-def _cost(usage: Mapping[str, int], outcome: Outcome) -> float:
+def _made_up_cost(usage: Mapping[str, int], result: CacheResult) -> float:
     """A made-up price: 1 USD per million tokens in, a tenth of it for cached ones, 4 USD out."""
-    plain, cached = outcome.input - outcome.read, outcome.read
-    return round(plain * _P_IN + cached * _P_IN / 10 + usage["completion_tokens"] * _P_OUT, 12)
+    plain, cached = result.input_tokens - result.cache_read_tokens, result.cache_read_tokens
+    return round(
+        plain * _INPUT_PRICE
+        + cached * _INPUT_PRICE / 10
+        + usage["completion_tokens"] * _OUTPUT_PRICE,
+        12,
+    )
 
 
-def _bare(usage: JSON) -> JSON:
+def _token_counts(usage: JSONObject) -> JSONObject:
     return {name: usage[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
 
 
-def _cached(usage: JSON, outcome: Outcome) -> JSON:
-    return _bare(usage) | {"prompt_tokens_details": {"cached_tokens": outcome.read}}
-
-
-def _deepseek(usage: JSON, outcome: Outcome) -> JSON:
-    hit = {
-        "prompt_cache_hit_tokens": outcome.read,
-        "prompt_cache_miss_tokens": outcome.input - outcome.read,
+def _with_cached_tokens(usage: JSONObject, result: CacheResult) -> JSONObject:
+    return _token_counts(usage) | {
+        "prompt_tokens_details": {"cached_tokens": result.cache_read_tokens}
     }
-    return _cached(usage, outcome) | hit
 
 
-def _openrouter(usage: JSON, outcome: Outcome) -> JSON:
+def _deepseek(usage: JSONObject, result: CacheResult) -> JSONObject:
+    hit = {
+        "prompt_cache_hit_tokens": result.cache_read_tokens,
+        "prompt_cache_miss_tokens": result.input_tokens - result.cache_read_tokens,
+    }
+    return _with_cached_tokens(usage, result) | hit
+
+
+def _openrouter(usage: JSONObject, result: CacheResult) -> JSONObject:
     details = {
-        "cached_tokens": outcome.read,
-        "cache_write_tokens": outcome.write,
+        "cached_tokens": result.cache_read_tokens,
+        "cache_write_tokens": result.cache_write_tokens,
         "audio_tokens": 0,
     }
-    cost = _cost(usage, outcome)
-    return _bare(usage) | {
+    cost = _made_up_cost(usage, result)
+    return _token_counts(usage) | {
         "prompt_tokens_details": details,
         "completion_tokens_details": {"reasoning_tokens": 0},
         "cost": cost,
@@ -50,39 +57,50 @@ def _openrouter(usage: JSON, outcome: Outcome) -> JSON:
     }
 
 
-def _xai(usage: JSON, outcome: Outcome) -> JSON:
-    return usage | {"cost_in_usd_ticks": round(_cost(usage, outcome) * 1e10), "num_sources_used": 0}
+def _xai(usage: JSONObject, result: CacheResult) -> JSONObject:
+    return usage | {
+        "cost_in_usd_ticks": round(_made_up_cost(usage, result) * 1e10),
+        "num_sources_used": 0,
+    }
 
 
-def _groq(usage: JSON, outcome: Outcome) -> JSON:
+def _groq(usage: JSONObject, result: CacheResult) -> JSONObject:
     times = {"queue_time": 0.02, "prompt_time": 0.001, "completion_time": 0.01, "total_time": 0.011}
-    return _cached(usage, outcome) | times
+    return _with_cached_tokens(usage, result) | times
 
 
-DIALECTS: Final[Mapping[str, Callable[[JSON, Outcome], JSON]]] = {
+USAGE_DIALECTS: Final[Mapping[str, Callable[[JSONObject, CacheResult], JSONObject]]] = {
     "deepseek": _deepseek,
-    "moonshot": lambda usage, outcome: _bare(usage) | {"cached_tokens": outcome.read},
+    "moonshot": lambda usage, outcome: (
+        _token_counts(usage) | {"cached_tokens": outcome.cache_read_tokens}
+    ),
     "openrouter": _openrouter,
     "xai": _xai,
     "groq": _groq,
-    "vllm": lambda usage, _: _bare(usage) | {"prompt_tokens_details": None},
-    "vllm-details": _cached,
+    "vllm": lambda usage, _: _token_counts(usage) | {"prompt_tokens_details": None},
+    "vllm-details": _with_cached_tokens,
 }
 """Usage as each server words it (providers' pages of autumn 2026)."""
 
 
-def usage(incoming: Incoming, plain: JSON, outcome: Outcome) -> JSON:
-    """`plain` (OpenAI's usage) in the words of the server that the request names, if it names one."""
-    dialect = _dialect(incoming)
-    return DIALECTS[dialect](plain, outcome) if dialect in DIALECTS else plain
+def translate_usage(
+    request: ProviderRequest, openai_usage: JSONObject, result: CacheResult
+) -> JSONObject:
+    """`openai_usage` (OpenAI's usage) in the words of the server that the request names, if it names one."""
+    dialect = _dialect_name(request)
+    return (
+        USAGE_DIALECTS[dialect](openai_usage, result) if dialect in USAGE_DIALECTS else openai_usage
+    )
 
 
-def _dialect(incoming: Incoming) -> str:
-    return incoming.headers.get("x-emulator-usage") or incoming.params.get("dialect") or ""
+def _dialect_name(request: ProviderRequest) -> str:
+    return request.headers.get("x-emulator-usage") or request.path_params.get("dialect") or ""
 
 
-def unasked(incoming: Incoming, events: list[JSON | str], usage: JSON) -> None:
+def add_unrequested_usage(
+    request: ProviderRequest, events: list[JSONObject | str], usage: JSONObject
+) -> None:
     """Groq puts the usage of a stream into its last chunk under `x_groq`, asked or not (groq-python 1.7.0)."""
-    if _dialect(incoming) == "groq":
+    if _dialect_name(request) == "groq":
         last = [event for event in events if isinstance(event, dict)][-1]
         last["x_groq"] = {"id": "req_emulated", "usage": usage}

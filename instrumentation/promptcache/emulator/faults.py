@@ -13,13 +13,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from promptcache.emulator.plain import is_array, is_object
+from promptcache_emulator.json_util import is_array, is_object
 
-KINDS: Final = ("slow", "drop", "reset", "malformed-usage", "error-event", "failed", "incomplete")
-_ONE: Final = re.compile(r"(?P<kind>[a-z-]+|\d{3})(=(?P<value>[\w.+-]+?))?(x(?P<times>\d+))?")
+FAULT_KINDS: Final = (
+    "slow",
+    "drop",
+    "reset",
+    "malformed-usage",
+    "error-event",
+    "failed",
+    "incomplete",
+)
+_FAULT_PATTERN: Final = re.compile(
+    r"(?P<kind>[a-z-]+|\d{3})(=(?P<value>[\w.+-]+?))?(x(?P<times>\d+))?"
+)
 
 
-def _each(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _map_numbers(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def walk(value: Any) -> Any:
         if is_object(value):
             return {key: walk(item) for key, item in value.items()}
@@ -32,20 +42,20 @@ def _without_details(usage: Any) -> Any:
     return {key: None if is_object(value) else value for key, value in usage.items()}
 
 
-MALFORMED: Final[Mapping[str, Callable[[Any], Any]]] = {
+USAGE_MALFORMATIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "null": lambda _: None,
     "empty": lambda _: {},
     "list": lambda _: [],
     "text": lambda _: "many",
-    "negative": _each(lambda number: -number - 1),
-    "string": _each(str),
-    "float": _each(lambda number: number + 0.5),
-    "bool": _each(bool),
-    "nan": _each(lambda _: float("nan")),
-    "huge": _each(lambda _: 10**30),
-    "null-counts": _each(lambda _: None),
+    "negative": _map_numbers(lambda number: -number - 1),
+    "string": _map_numbers(str),
+    "float": _map_numbers(lambda number: number + 0.5),
+    "bool": _map_numbers(bool),
+    "nan": _map_numbers(lambda _: float("nan")),
+    "huge": _map_numbers(lambda _: 10**30),
+    "null-counts": _map_numbers(lambda _: None),
     "null-details": _without_details,
-    "zero": _each(lambda _: 0),
+    "zero": _map_numbers(lambda _: 0),
 }
 """What can be done to a usage object; `missing` takes it away altogether."""
 
@@ -64,27 +74,27 @@ class Fault:
     incomplete: bool = False
 
 
-NONE: Final = Fault()
+NO_FAULT: Final = Fault()
 
 
-def parse(text: str, attempt: int = 0) -> Fault:
+def parse_fault(text: str, attempt: int = 0) -> Fault:
     """Reads a fault for the given attempt (0 is the first). Raises ValueError on an unknown one."""
     found: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
-        match = _ONE.fullmatch(part)
+        match = _FAULT_PATTERN.fullmatch(part)
         kind, value, times = match.group("kind", "value", "times") if match else ("", None, None)
-        if not (kind.isdigit() or kind in KINDS) or (
-            kind == "malformed-usage" and value not in {*MALFORMED, "missing"}
+        if not (kind.isdigit() or kind in FAULT_KINDS) or (
+            kind == "malformed-usage" and value not in {*USAGE_MALFORMATIONS, "missing"}
         ):
             raise ValueError(
-                f"{part!r}: allowed are an HTTP status, {', '.join(KINDS)}; {', '.join(MALFORMED)}, missing"
+                f"{part!r}: allowed are an HTTP status, {', '.join(FAULT_KINDS)}; {', '.join(USAGE_MALFORMATIONS)}, missing"
             )
         if times is None or attempt < int(times):
-            found |= _field(kind, value)
+            found |= _fault_field(kind, value)
     return Fault(**found)
 
 
-def _field(kind: str, value: str | None) -> dict[str, Any]:
+def _fault_field(kind: str, value: str | None) -> dict[str, Any]:
     if kind.isdigit():
         return {"status": int(kind)}
     if kind == "malformed-usage":
@@ -94,7 +104,7 @@ def _field(kind: str, value: str | None) -> dict[str, Any]:
 
 
 @dataclass(slots=True)
-class Faults:
+class FaultQueue:
     """The queue of a test, for clients that cannot set a header; and the attempts of those that do not number them."""
 
     queue: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
@@ -102,41 +112,43 @@ class Faults:
 
     def add(self, fault: str, times: int = 1, path: str = "") -> None:
         """The next `times` requests whose path contains `path` meet `fault`. Raises ValueError on an unknown one."""
-        parse(fault)
+        parse_fault(fault)
         self.queue.extend([(path, fault)] * times)
 
     def clear(self) -> None:
         self.queue.clear()
         self._attempts.clear()
 
-    def take(self, path: str, headers: Mapping[str, str], raw: bytes) -> Fault:
+    def take(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> Fault:
         """The fault for this request: its header's, else the first of the queue that fits its path."""
         if text := headers.get("x-emulator-fault"):
-            return parse(text, self._attempt(path, text, headers, raw))
+            return parse_fault(text, self._attempt_number(path, text, headers, raw_body))
         for index, (part, fault) in enumerate(self.queue):
             if part in path:
                 del self.queue[index]
-                return parse(fault)
-        return NONE
+                return parse_fault(fault)
+        return NO_FAULT
 
-    def _attempt(self, path: str, text: str, headers: Mapping[str, str], raw: bytes) -> int:
+    def _attempt_number(
+        self, path: str, text: str, headers: Mapping[str, str], raw_body: bytes
+    ) -> int:
         if numbered := headers.get("x-stainless-retry-count"):
             return int(numbered)
-        key = (path, text, str(hash(raw)))
+        key = (path, text, str(hash(raw_body)))
         self._attempts[key] = self._attempts.get(key, -1) + 1
         return self._attempts[key]
 
 
-def malform(value: Any, shape: str, keys: frozenset[str]) -> Any:
-    """`value` with every object under one of `keys` (one or two levels down, or in lists) put out of shape."""
+def malform_usage(value: Any, shape: str, usage_keys: frozenset[str]) -> Any:
+    """`value` with every object under one of `usage_keys` (one or two levels down, or in lists) put out of shape."""
     if is_array(value):
-        return [malform(item, shape, keys) for item in value]
+        return [malform_usage(item, shape, usage_keys) for item in value]
     if not is_object(value):
         return value
     changed: dict[str, Any] = {}
     for key, item in value.items():
-        if key not in keys or item is None:
-            changed[key] = malform(item, shape, keys)
+        if key not in usage_keys or item is None:
+            changed[key] = malform_usage(item, shape, usage_keys)
         elif shape != "missing":
-            changed[key] = MALFORMED[shape](item)
+            changed[key] = USAGE_MALFORMATIONS[shape](item)
     return changed

@@ -8,13 +8,34 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from promptcache.emulator.cache import SYSTEM, Outcome, Piece, Plan, Prompt, stepped
-from promptcache.emulator.plain import JSON, compact, obj, rows, text_of
-from promptcache.emulator.profiles import GEMINI, VERTEX, Rules
-from promptcache.emulator.replies import Ask, Reply, reply
-from promptcache.emulator.wire import Answer, Host, Incoming, Refused, Route, sse, unique
+from promptcache_emulator.cache import (
+    SYSTEM,
+    CachePlan,
+    CacheResult,
+    PromptBlock,
+    PromptLayout,
+    plan_automatic_cache,
+)
+from promptcache_emulator.json_util import (
+    JSONObject,
+    as_object,
+    as_objects,
+    content_text,
+    to_compact_json,
+)
+from promptcache_emulator.profiles import GEMINI_PROFILES, VERTEX_PROFILES, CacheProfile
+from promptcache_emulator.replies import Reply, ReplyRequest, generate_reply
+from promptcache_emulator.wire import (
+    EmulatorContext,
+    ProviderError,
+    ProviderRequest,
+    ProviderResponse,
+    Route,
+    encode_sse,
+    new_id,
+)
 
-_STATUS: Final = {
+_STATUS_NAMES: Final = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
     403: "PERMISSION_DENIED",
@@ -26,131 +47,158 @@ _STATUS: Final = {
 }
 
 
-def refuse(refused: Refused) -> JSON:
+def error_body(error: ProviderError) -> JSONObject:
     """The body of an HTTP error."""
-    status = _STATUS.get(refused.status, "UNKNOWN")
-    return {"error": {"code": refused.status, "message": refused.message, "status": status}}
+    status = _STATUS_NAMES.get(error.status, "UNKNOWN")
+    return {"error": {"code": error.status, "message": error.message, "status": status}}
 
 
 @dataclass(slots=True)
-class Named:
+class CachedContent:
     """A cache made by `cachedContents`: its pieces, and until when it lives. Use does not renew it."""
 
-    resource: JSON
-    tenant: str
-    pieces: tuple[Piece, ...]
-    expires: float
+    resource: JSONObject
+    cache_scope: str
+    blocks: tuple[PromptBlock, ...]
+    expires_at: float
 
 
-def is_vertex(incoming: Incoming) -> bool:
-    return "/projects/" in incoming.path or "/publishers/" in incoming.path
+def is_vertex(request: ProviderRequest) -> bool:
+    return "/projects/" in request.path or "/publishers/" in request.path
 
 
-def rules_of(host: Host, incoming: Incoming, model: str) -> Rules:
-    return host.rules(VERTEX if is_vertex(incoming) else GEMINI, model, incoming)
+def gemini_profile(context: EmulatorContext, request: ProviderRequest, model: str) -> CacheProfile:
+    return context.profile_for(
+        VERTEX_PROFILES if is_vertex(request) else GEMINI_PROFILES, model, request
+    )
 
 
-def pieces(body: JSON) -> list[Piece]:
+def prompt_blocks(body: JSONObject) -> list[PromptBlock]:
     """System instruction, tools, contents: a piece a part (the order is Google's own secret; this one is plausible)."""
-    system = obj(body.get("systemInstruction") or body.get("system_instruction"))
-    found = [_piece(part, SYSTEM, "system") for part in rows(system.get("parts"))]
-    found += [Piece(compact(tool), SYSTEM) for tool in rows(body.get("tools"))]
-    for content in rows(body.get("contents")):
-        for index, part in enumerate(rows(content.get("parts"))):
-            found.append(_piece(part, 2, "" if index else str(content.get("role", "user"))))
+    system = as_object(body.get("systemInstruction") or body.get("system_instruction"))
+    found = [_prompt_block(part, SYSTEM, "system") for part in as_objects(system.get("parts"))]
+    found += [PromptBlock(to_compact_json(tool), SYSTEM) for tool in as_objects(body.get("tools"))]
+    for content in as_objects(body.get("contents")):
+        for index, part in enumerate(as_objects(content.get("parts"))):
+            found.append(_prompt_block(part, 2, "" if index else str(content.get("role", "user"))))
     return found
 
 
-def _piece(part: JSON, level: int, head: str) -> Piece:
+def _prompt_block(part: JSONObject, level: int, header: str) -> PromptBlock:
     heavy = 258 if {"inlineData", "fileData"} & part.keys() else None
-    return Piece(
-        f"{head}\n{part['text']}" if "text" in part else head + compact(part), level, weight=heavy
+    return PromptBlock(
+        f"{header}\n{part['text']}" if "text" in part else header + to_compact_json(part),
+        level,
+        fixed_tokens=heavy,
     )
 
 
-def settle(
-    host: Host, incoming: Incoming, model: str, own: list[Piece], output: int
-) -> tuple[Outcome, Callable[[], None]]:
+def use_named_or_implicit_cache(
+    context: EmulatorContext,
+    request: ProviderRequest,
+    model: str,
+    request_blocks: list[PromptBlock],
+    output_tokens: int,
+) -> tuple[CacheResult, Callable[[], None]]:
     """What was read: of a named cache all of it, else what the implicit one holds."""
-    rules = rules_of(host, incoming, model)
-    name = incoming.body.get("cachedContent") or incoming.body.get("cached_content")
+    rules = gemini_profile(context, request, model)
+    name = request.body.get("cachedContent") or request.body.get("cached_content")
     if not name:
-        return host.settle(
-            incoming, model, stepped(Prompt(tuple(own), (model, "", "")), rules), output
+        return context.run_cache_plan(
+            request,
+            model,
+            plan_automatic_cache(PromptLayout(tuple(request_blocks), (model, "", "")), rules),
+            output_tokens,
         )
-    if any(piece.level == SYSTEM for piece in own):
-        raise Refused(
+    if any(piece.level == SYSTEM for piece in request_blocks):
+        raise ProviderError(
             400,
             "CachedContent can not be used with GenerateContent request setting system_instruction or tools",
         )
-    held = lookup(host, incoming, str(name))
-    prompt = Prompt((*held.pieces, *own), (model, "", ""))
-    cached = Prompt(held.pieces).total
-    outcome = Outcome(prompt.total, cached, reusable=cached)
-    host.note(incoming, model, Plan(prompt, (cached,), bills=False), output, outcome)
+    held = find_cached_content(context, request, str(name))
+    prompt = PromptLayout((*held.blocks, *request_blocks), (model, "", ""))
+    cached = PromptLayout(held.blocks).total_tokens
+    outcome = CacheResult(prompt.total_tokens, cached, reusable_tokens=cached)
+    context.record_request(
+        request, model, CachePlan(prompt, (cached,), bills_writes=False), output_tokens, outcome
+    )
     return outcome, lambda: None
 
 
-def lookup(host: Host, incoming: Incoming, name: str) -> Named:
+def find_cached_content(
+    context: EmulatorContext, request: ProviderRequest, name: str
+) -> CachedContent:
     """The named cache, while it lives and for its owner only. Raises Refused."""
-    held: Named | None = host.named.get(f"cachedContents/{name.rpartition('/')[2]}")
-    if held is None or held.tenant != incoming.tenant or held.expires <= host.clock():
-        raise Refused(403, "CachedContent not found (or permission denied)")
+    held: CachedContent | None = context.resources.get(f"cachedContents/{name.rpartition('/')[2]}")
+    if (
+        held is None
+        or held.cache_scope != request.cache_scope
+        or held.expires_at <= context.clock()
+    ):
+        raise ProviderError(403, "CachedContent not found (or permission denied)")
     return held
 
 
-def generate(host: Host, incoming: Incoming) -> Answer:
+def generate_content(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """`models/{model}:generateContent` and `:streamGenerateContent`."""
-    model = incoming.params["model"]
-    if not rows(incoming.body.get("contents")):
-        raise Refused(400, "* GenerateContentRequest.contents: contents is not specified")
-    said = reply(_ask(incoming))
-    thought = _thought(incoming, model)
-    outcome, commit = settle(host, incoming, model, pieces(incoming.body), said.tokens + thought)
-    frame = {"modelVersion": model, "responseId": unique("r", 22)}
-    finish = (
-        "MAX_TOKENS" if incoming.fault.incomplete else "SAFETY" if incoming.fault.failed else "STOP"
+    model = request.path_params["model"]
+    if not as_objects(request.body.get("contents")):
+        raise ProviderError(400, "* GenerateContentRequest.contents: contents is not specified")
+    said = generate_reply(_reply_request(request))
+    thought = _count_thinking_tokens(request, model)
+    outcome, commit = use_named_or_implicit_cache(
+        context, request, model, prompt_blocks(request.body), said.token_count + thought
     )
-    if incoming.path.endswith(":generateContent"):
-        parts = [*_calls(said), *([{"text": said.text}] if said.text else [])]
-        usage = _usage(incoming, outcome, said.tokens, thought)
-        return Answer(
+    frame = {"modelVersion": model, "responseId": new_id("r", 22)}
+    finish = (
+        "MAX_TOKENS" if request.fault.incomplete else "SAFETY" if request.fault.failed else "STOP"
+    )
+    if request.path.endswith(":generateContent"):
+        parts = [*_function_calls(said), *([{"text": said.text}] if said.text else [])]
+        usage = _usage_metadata(request, outcome, said.token_count, thought)
+        return ProviderResponse(
             frame | {"candidates": [_candidate(parts, finish)], "usageMetadata": usage},
             commit=commit,
         )
-    events = [frame | event for event in _stream(incoming, said, outcome, thought, finish)]
-    breaks = refuse(Refused(503, "The model is overloaded."))
-    return Answer(
-        events=list[Any](events), frame=sse, media="text/event-stream", commit=commit, breaks=breaks
+    events = [frame | event for event in _stream_events(request, said, outcome, thought, finish)]
+    breaks = error_body(ProviderError(503, "The model is overloaded."))
+    return ProviderResponse(
+        events=list[Any](events),
+        encode_event=encode_sse,
+        media_type="text/event-stream",
+        commit=commit,
+        error_event=breaks,
     )
 
 
-def _ask(incoming: Incoming) -> Ask:
-    body = incoming.body
-    last = rows(body.get("contents"))[-1]
+def _reply_request(request: ProviderRequest) -> ReplyRequest:
+    body = request.body
+    last = as_objects(body.get("contents"))[-1]
     declared = [
-        item for tool in rows(body.get("tools")) for item in rows(tool.get("functionDeclarations"))
+        item
+        for tool in as_objects(body.get("tools"))
+        for item in as_objects(tool.get("functionDeclarations"))
     ]
-    calling = obj(obj(body.get("toolConfig")).get("functionCallingConfig"))
-    config = obj(body.get("generationConfig"))
-    return Ask(
-        last=text_of(last.get("parts")),
+    calling = as_object(as_object(body.get("toolConfig")).get("functionCallingConfig"))
+    config = as_object(body.get("generationConfig"))
+    return ReplyRequest(
+        last_text=content_text(last.get("parts")),
         tools={
-            item["name"]: next((item[key] for key in _SCHEMAS if item.get(key)), None)
+            item["name"]: next((item[key] for key in _SCHEMA_KEYS if item.get(key)), None)
             for item in declared
         },
-        choice={"ANY": "required", "NONE": "none"}.get(str(calling.get("mode")), "auto"),
-        answered=any("functionResponse" in part for part in rows(last.get("parts"))),
-        schema=config.get("responseSchema") or config.get("responseJsonSchema"),
-        words=int(incoming.headers.get("x-emulator-words", 8)),
+        tool_choice={"ANY": "required", "NONE": "none"}.get(str(calling.get("mode")), "auto"),
+        is_tool_result=any("functionResponse" in part for part in as_objects(last.get("parts"))),
+        json_schema=config.get("responseSchema") or config.get("responseJsonSchema"),
+        word_count=int(request.headers.get("x-emulator-words", 8)),
     )
 
 
-_SCHEMAS: Final = ("parameters", "parametersJsonSchema", "parameters_json_schema")
+_SCHEMA_KEYS: Final = ("parameters", "parametersJsonSchema", "parameters_json_schema")
 
 
-def _thought(incoming: Incoming, model: str) -> int:
-    thinking = obj(obj(incoming.body.get("generationConfig")).get("thinkingConfig"))
+def _count_thinking_tokens(request: ProviderRequest, model: str) -> int:
+    thinking = as_object(as_object(request.body.get("generationConfig")).get("thinkingConfig"))
     return (
         0
         if thinking.get("thinkingBudget") == 0 or not re.match(r"gemini-(2\.5|[3-9])", model)
@@ -158,121 +206,146 @@ def _thought(incoming: Incoming, model: str) -> int:
     )
 
 
-def _calls(said: Reply) -> Iterator[JSON]:
-    for call in said.calls:
+def _function_calls(reply: Reply) -> Iterator[JSONObject]:
+    for call in reply.calls:
         yield {"functionCall": {"name": call.name, "args": call.arguments}}
 
 
-def _candidate(parts: list[JSON], finish: str | None) -> JSON:
-    done = {"finishReason": finish} if finish else {}
+def _candidate(parts: list[JSONObject], finish_reason: str | None) -> JSONObject:
+    done = {"finishReason": finish_reason} if finish_reason else {}
     return {"content": {"parts": parts, "role": "model"}, "index": 0, **done}
 
 
-def _usage(incoming: Incoming, outcome: Outcome, said: int, thought: int) -> JSON:
+def _usage_metadata(
+    request: ProviderRequest, result: CacheResult, output_tokens: int, thinking_tokens: int
+) -> JSONObject:
     """`usageMetadata`. As protobuf's JSON has it, a count of 0 is left out."""
     counts = {
-        "promptTokenCount": outcome.input,
-        "candidatesTokenCount": said,
-        "totalTokenCount": outcome.input + said + thought,
-        "cachedContentTokenCount": outcome.read,
-        "thoughtsTokenCount": thought,
+        "promptTokenCount": result.input_tokens,
+        "candidatesTokenCount": output_tokens,
+        "totalTokenCount": result.input_tokens + output_tokens + thinking_tokens,
+        "cachedContentTokenCount": result.cache_read_tokens,
+        "thoughtsTokenCount": thinking_tokens,
     }
-    split = {"promptTokensDetails": outcome.input, "cacheTokensDetails": outcome.read}
+    split = {
+        "promptTokensDetails": result.input_tokens,
+        "cacheTokensDetails": result.cache_read_tokens,
+    }
     details = {
         name: [{"modality": "TEXT", "tokenCount": count}] for name, count in split.items() if count
     }
-    traffic = {"trafficType": "ON_DEMAND"} if is_vertex(incoming) else {}
+    traffic = {"trafficType": "ON_DEMAND"} if is_vertex(request) else {}
     return {name: count for name, count in counts.items() if count} | details | traffic
 
 
-def _stream(
-    incoming: Incoming, said: Reply, outcome: Outcome, thought: int, finish: str
-) -> Iterator[JSON]:
+def _stream_events(
+    request: ProviderRequest,
+    reply: Reply,
+    result: CacheResult,
+    thinking_tokens: int,
+    finish_reason: str,
+) -> Iterator[JSONObject]:
     """Every chunk carries the usage so far; the last one has it all, and the finish reason."""
-    parts = [*_calls(said), *({"text": word} for word in said.chunks)]
+    parts = [*_function_calls(reply), *({"text": word} for word in reply.chunks)]
     for index, part in enumerate(parts, 1):
         last = index == len(parts)
-        usage = _usage(incoming, outcome, said.tokens if last else 0, thought)
-        yield {"candidates": [_candidate([part], finish if last else None)], "usageMetadata": usage}
+        usage = _usage_metadata(request, result, reply.token_count if last else 0, thinking_tokens)
+        yield {
+            "candidates": [_candidate([part], finish_reason if last else None)],
+            "usageMetadata": usage,
+        }
 
 
-def count_tokens(host: Host, incoming: Incoming) -> Answer:
+def count_tokens(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """`models/{model}:countTokens`: no cache is asked."""
-    body = obj(incoming.body.get("generateContentRequest")) or incoming.body
-    return Answer({"totalTokens": Prompt(tuple(pieces(body))).total})
+    body = as_object(request.body.get("generateContentRequest")) or request.body
+    return ProviderResponse({"totalTokens": PromptLayout(tuple(prompt_blocks(body))).total_tokens})
 
 
-def create_cache(host: Host, incoming: Incoming) -> Answer:
+def create_cache(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """`POST cachedContents`. Refuses what is below the model's minimum, as Google does."""
-    body = incoming.body
+    body = request.body
     model = str(body.get("model", "")).rpartition("/")[2]
-    kept = tuple(pieces(body))
-    total, least = Prompt(kept).total, rules_of(host, incoming, model).minimum
+    kept = tuple(prompt_blocks(body))
+    total, least = PromptLayout(kept).total_tokens, gemini_profile(context, request, model).minimum
     if total < least:
-        raise Refused(
+        raise ProviderError(
             400,
             f"Cached content is too small. total_token_count={total}, min_total_token_count={least}",
         )
-    name = f"{incoming.path.partition('/')[2].partition('/')[2]}/{unique('', 20)}"
-    now = _stamp(host.clock())
-    resource: JSON = {"name": name, "model": body["model"], "createTime": now, "updateTime": now}
+    name = f"{request.path.partition('/')[2].partition('/')[2]}/{new_id('', 20)}"
+    now = _format_timestamp(context.clock())
+    resource: JSONObject = {
+        "name": name,
+        "model": body["model"],
+        "createTime": now,
+        "updateTime": now,
+    }
     resource |= {"displayName": body["displayName"]} if body.get("displayName") else {}
     resource["usageMetadata"] = {"totalTokenCount": total}
-    held = Named(resource, incoming.tenant, kept, host.clock() + 3600)
-    host.named[f"cachedContents/{name.rpartition('/')[2]}"] = held
-    return _alive(held, incoming, host)
+    held = CachedContent(resource, request.cache_scope, kept, context.clock() + 3600)
+    context.resources[f"cachedContents/{name.rpartition('/')[2]}"] = held
+    return _set_expiry(held, request, context)
 
 
-def _alive(held: Named, incoming: Incoming, host: Host) -> Answer:
+def _set_expiry(
+    cached_content: CachedContent, request: ProviderRequest, context: EmulatorContext
+) -> ProviderResponse:
     """The resource, after its lifetime has been set as the request wants it."""
-    if ttl := incoming.body.get("ttl"):
-        held.expires = host.clock() + float(str(ttl).removesuffix("s"))
-    elif at := incoming.body.get("expireTime"):
-        held.expires = datetime.fromisoformat(str(at)).timestamp()
-    return Answer(held.resource | {"expireTime": _stamp(held.expires)})
-
-
-def _stamp(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
-
-
-def get_cache(host: Host, incoming: Incoming) -> Answer:
-    """`GET cachedContents/{name}`, and `PATCH`, which sets another lifetime."""
-    held = lookup(host, incoming, incoming.params["name"])
-    if incoming.method == "PATCH":
-        held.resource["updateTime"] = _stamp(host.clock())
-    return _alive(held, incoming, host)
-
-
-def list_caches(host: Host, incoming: Incoming) -> Answer:
-    """`GET cachedContents`: those of this credential that live."""
-    mine = [
-        held
-        for held in host.named.values()
-        if isinstance(held, Named) and held.tenant == incoming.tenant
-    ]
-    alive = [held for held in mine if held.expires > host.clock()]
-    return Answer(
-        {"cachedContents": [held.resource | {"expireTime": _stamp(held.expires)} for held in alive]}
+    if ttl := request.body.get("ttl"):
+        cached_content.expires_at = context.clock() + float(str(ttl).removesuffix("s"))
+    elif at := request.body.get("expireTime"):
+        cached_content.expires_at = datetime.fromisoformat(str(at)).timestamp()
+    return ProviderResponse(
+        cached_content.resource | {"expireTime": _format_timestamp(cached_content.expires_at)}
     )
 
 
-def delete_cache(host: Host, incoming: Incoming) -> Answer:
+def _format_timestamp(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat().replace("+00:00", "Z")
+
+
+def get_or_update_cache(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
+    """`GET cachedContents/{name}`, and `PATCH`, which sets another lifetime."""
+    held = find_cached_content(context, request, request.path_params["name"])
+    if request.method == "PATCH":
+        held.resource["updateTime"] = _format_timestamp(context.clock())
+    return _set_expiry(held, request, context)
+
+
+def list_caches(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
+    """`GET cachedContents`: those of this credential that live."""
+    mine = [
+        held
+        for held in context.resources.values()
+        if isinstance(held, CachedContent) and held.cache_scope == request.cache_scope
+    ]
+    alive = [held for held in mine if held.expires_at > context.clock()]
+    return ProviderResponse(
+        {
+            "cachedContents": [
+                held.resource | {"expireTime": _format_timestamp(held.expires_at)} for held in alive
+            ]
+        }
+    )
+
+
+def delete_cache(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """`DELETE cachedContents/{name}`."""
-    lookup(host, incoming, incoming.params["name"])
-    del host.named[f"cachedContents/{incoming.params['name']}"]
-    return Answer({})
+    find_cached_content(context, request, request.path_params["name"])
+    del context.resources[f"cachedContents/{request.path_params['name']}"]
+    return ProviderResponse({})
 
 
-_WHERE: Final = r"/v\d\w*(/projects/[^/]+/locations/[^/]+)?"
-_MODEL: Final = _WHERE + r"(/publishers/google)?/(models|tunedModels)/(?P<model>[^/:]+)"
-_CACHES: Final = _WHERE + r"/cachedContents"
+_VERSION_PATH: Final = r"/v\d\w*(/projects/[^/]+/locations/[^/]+)?"
+_MODEL_PATH: Final = _VERSION_PATH + r"(/publishers/google)?/(models|tunedModels)/(?P<model>[^/:]+)"
+_CACHES_PATH: Final = _VERSION_PATH + r"/cachedContents"
 ROUTES: Final[tuple[Route, ...]] = (
-    Route("POST", _MODEL + r":(g|streamG)enerateContent", generate, refuse),
-    Route("POST", _MODEL + r":countTokens", count_tokens, refuse),
-    Route("POST", _CACHES, create_cache, refuse),
-    Route("GET", _CACHES, list_caches, refuse),
-    Route("GET", _CACHES + r"/(?P<name>[^/]+)", get_cache, refuse),
-    Route("PATCH", _CACHES + r"/(?P<name>[^/]+)", get_cache, refuse),
-    Route("DELETE", _CACHES + r"/(?P<name>[^/]+)", delete_cache, refuse),
+    Route("POST", _MODEL_PATH + r":(g|streamG)enerateContent", generate_content, error_body),
+    Route("POST", _MODEL_PATH + r":countTokens", count_tokens, error_body),
+    Route("POST", _CACHES_PATH, create_cache, error_body),
+    Route("GET", _CACHES_PATH, list_caches, error_body),
+    Route("GET", _CACHES_PATH + r"/(?P<name>[^/]+)", get_or_update_cache, error_body),
+    Route("PATCH", _CACHES_PATH + r"/(?P<name>[^/]+)", get_or_update_cache, error_body),
+    Route("DELETE", _CACHES_PATH + r"/(?P<name>[^/]+)", delete_cache, error_body),
 )

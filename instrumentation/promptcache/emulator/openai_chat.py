@@ -5,42 +5,54 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from promptcache.emulator import compatible, openai
-from promptcache.emulator.plain import JSON, obj, rows, text_of
-from promptcache.emulator.replies import Ask, Reply, reply
-from promptcache.emulator.wire import Answer, Host, Incoming, Refused, Route, sse, unique
+from promptcache_emulator import compatible, openai
+from promptcache_emulator.json_util import JSONObject, as_object, as_objects, content_text
+from promptcache_emulator.replies import Reply, ReplyRequest, generate_reply
+from promptcache_emulator.wire import (
+    EmulatorContext,
+    ProviderError,
+    ProviderRequest,
+    ProviderResponse,
+    Route,
+    encode_sse,
+    new_id,
+)
 
-_FINGERPRINT: Final = "fp_50cad350e4"
+_SYSTEM_FINGERPRINT: Final = "fp_50cad350e4"
 
 
-def complete(host: Host, incoming: Incoming) -> Answer:
+def create_completion(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """`POST .../chat/completions`."""
-    body = incoming.body
-    messages = rows(body.get("messages"))
+    body = request.body
+    messages = as_objects(body.get("messages"))
     if not messages:
-        raise Refused(400, "'messages' is too short: an array of at least one message is expected")
-    model = openai.model_of(incoming)
-    said = reply(_ask(incoming, messages))
-    thought = openai.reasoning(model, body)
-    plan, rules = openai.plan(host, incoming, model, openai.prompt(incoming, model, messages))
+        raise ProviderError(
+            400, "'messages' is too short: an array of at least one message is expected"
+        )
+    model = openai.requested_model(request)
+    said = generate_reply(_reply_request(request, messages))
+    thought = openai.count_reasoning_tokens(model, body)
+    plan, rules = openai.plan_cache(
+        context, request, model, openai.parse_prompt(request, model, messages)
+    )
     choices = int(body.get("n") or 1)
-    output = openai.spoken(said.tokens, thought) * choices
-    outcome, commit = host.settle(incoming, model, plan, output)
+    output = openai.count_output_tokens(said.token_count, thought) * choices
+    outcome, commit = context.run_cache_plan(request, model, plan, output)
     usage = openai.chat_usage(outcome, rules, output, thought * choices)
-    frame: JSON = {
-        "id": unique("chatcmpl-", 29),
+    frame: JSONObject = {
+        "id": new_id("chatcmpl-", 29),
         "object": "chat.completion",
-        "created": int(host.clock()),
-        "model": openai.snapshot(model),
-        "service_tier": openai.tier_of(body),
-        "system_fingerprint": _FINGERPRINT,
+        "created": int(context.clock()),
+        "model": openai.snapshot_name(model),
+        "service_tier": openai.reported_tier(body),
+        "system_fingerprint": _SYSTEM_FINGERPRINT,
     }
-    usage = compatible.usage(incoming, usage, outcome)
-    finish = "length" if incoming.fault.incomplete else "tool_calls" if said.calls else "stop"
+    usage = compatible.translate_usage(request, usage, outcome)
+    finish = "length" if request.fault.incomplete else "tool_calls" if said.calls else "stop"
     if body.get("stream"):
-        wanted = obj(body.get("stream_options")).get("include_usage")
+        wanted = as_object(body.get("stream_options")).get("include_usage")
         events = list(
-            _chunks(
+            _stream_events(
                 frame | {"object": "chat.completion.chunk"},
                 said,
                 finish,
@@ -48,7 +60,7 @@ def complete(host: Host, incoming: Incoming) -> Answer:
                 usage if wanted else None,
             )
         )
-        compatible.unasked(incoming, events, usage)
+        compatible.add_unrequested_usage(request, events, usage)
         broken = {
             "error": {
                 "message": "The server had an error",
@@ -57,73 +69,77 @@ def complete(host: Host, incoming: Incoming) -> Answer:
                 "code": None,
             }
         }
-        return Answer(
-            events=events, frame=sse, media="text/event-stream", commit=commit, breaks=broken
+        return ProviderResponse(
+            events=events,
+            encode_event=encode_sse,
+            media_type="text/event-stream",
+            commit=commit,
+            error_event=broken,
         )
     shown = [_choice(index, said, finish) for index in range(choices)]
-    return Answer(frame | {"choices": shown, "usage": usage}, commit=commit)
+    return ProviderResponse(frame | {"choices": shown, "usage": usage}, commit=commit)
 
 
-def _ask(incoming: Incoming, messages: list[JSON]) -> Ask:
-    body = incoming.body
+def _reply_request(request: ProviderRequest, messages: list[JSONObject]) -> ReplyRequest:
+    body = request.body
     functions = [
-        tool["function"] for tool in rows(body.get("tools")) if tool.get("type") == "function"
+        tool["function"] for tool in as_objects(body.get("tools")) if tool.get("type") == "function"
     ]
     tools = {
         item["name"]: item.get("parameters")
-        for item in [*functions, *(rows(body.get("functions")))]
+        for item in [*functions, *(as_objects(body.get("functions")))]
     }
     choice = body.get("tool_choice") or "auto"
-    form = obj(body.get("response_format"))
+    form = as_object(body.get("response_format"))
     schemas: dict[str, Any] = {
-        "json_schema": obj(form.get("json_schema")).get("schema"),
+        "json_schema": as_object(form.get("json_schema")).get("schema"),
         "json_object": {"type": "object"},
     }
-    return Ask(
-        last=text_of(messages[-1].get("content")),
+    return ReplyRequest(
+        last_text=content_text(messages[-1].get("content")),
         tools=tools,
-        choice=choice
+        tool_choice=choice
         if isinstance(choice, str)
-        else str(obj(choice.get("function")).get("name", "auto")),
-        answered=messages[-1].get("role") in {"tool", "function"},
-        schema=schemas.get(str(form.get("type"))),
-        words=int(incoming.headers.get("x-emulator-words", 8)),
+        else str(as_object(choice.get("function")).get("name", "auto")),
+        is_tool_result=messages[-1].get("role") in {"tool", "function"},
+        json_schema=schemas.get(str(form.get("type"))),
+        word_count=int(request.headers.get("x-emulator-words", 8)),
     )
 
 
-def _choice(index: int, said: Reply, finish: str) -> JSON:
-    message: JSON = {
+def _choice(index: int, reply: Reply, finish_reason: str) -> JSONObject:
+    message: JSONObject = {
         "role": "assistant",
-        "content": said.text or None,
+        "content": reply.text or None,
         "refusal": None,
         "annotations": [],
     }
-    if said.calls:
-        message["tool_calls"] = list(_calls(said))
-    return {"index": index, "message": message, "logprobs": None, "finish_reason": finish}
+    if reply.calls:
+        message["tool_calls"] = list(_tool_calls(reply))
+    return {"index": index, "message": message, "logprobs": None, "finish_reason": finish_reason}
 
 
-def _calls(said: Reply) -> Iterator[JSON]:
-    for call in said.calls:
-        function = {"name": call.name, "arguments": call.json}
-        yield {"id": unique("call_"), "type": "function", "function": function}
+def _tool_calls(reply: Reply) -> Iterator[JSONObject]:
+    for call in reply.calls:
+        function = {"name": call.name, "arguments": call.arguments_json}
+        yield {"id": new_id("call_"), "type": "function", "function": function}
 
 
-def _chunks(
-    frame: JSON, said: Reply, finish: str, choices: int, usage: JSON | None
-) -> Iterator[JSON | str]:
+def _stream_events(
+    frame: JSONObject, reply: Reply, finish: str, choice_count: int, usage: JSONObject | None
+) -> Iterator[JSONObject | str]:
     """The stream: role, words or calls, the finish reason, then the usage where it was asked for."""
-    extra: JSON = {} if usage is None else {"usage": None}
+    extra: JSONObject = {} if usage is None else {"usage": None}
 
-    def chunk(index: int, delta: JSON, finish: str | None = None) -> JSON:
+    def chunk(index: int, delta: JSONObject, finish: str | None = None) -> JSONObject:
         choice = {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish}
         return frame | extra | {"choices": [choice]}
 
-    for index in range(choices):
+    for index in range(choice_count):
         yield chunk(
-            index, {"role": "assistant", "content": None if said.calls else "", "refusal": None}
+            index, {"role": "assistant", "content": None if reply.calls else "", "refusal": None}
         )
-        for order, call in enumerate(_calls(said)):
+        for order, call in enumerate(_tool_calls(reply)):
             function = call["function"]
             yield chunk(
                 index,
@@ -141,7 +157,7 @@ def _chunks(
                     ]
                 },
             )
-        for word in said.chunks:
+        for word in reply.chunks:
             yield chunk(index, {"content": word})
         yield chunk(index, {}, finish)
     if usage is not None:
@@ -150,7 +166,7 @@ def _chunks(
 
 
 ROUTES: Final[tuple[Route, ...]] = tuple(
-    Route("POST", path, complete, openai.refuse)
+    Route("POST", path, create_completion, openai.error_body)
     for path in (
         r"(/(?P<dialect>[a-z-]+))?(/api)?(/openai)?(/v1)?/chat/completions",
         r"/openai/deployments/(?P<deployment>[^/]+)/chat/completions",

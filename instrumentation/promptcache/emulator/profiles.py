@@ -14,13 +14,13 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
 
-SECONDS: Final[Mapping[str, float]] = MappingProxyType(
+TTL_SECONDS: Final[Mapping[str, float]] = MappingProxyType(
     {"5m": 300, "10m": 600, "30m": 1800, "1h": 3600, "2h": 7200, "12h": 43200, "24h": 86400}
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rules:
+class CacheProfile:
     """How one family of models caches.
 
     `models` is a regular expression for the beginning of the model's name; `minimum` and `step` are in tokens (`step`
@@ -44,12 +44,12 @@ class Rules:
     bills: bool = True
     source: str = field(default="", compare=False)
 
-    def seconds(self, ttl: str) -> float:
-        return SECONDS[ttl] * self.stretch
+    def ttl_seconds(self, ttl: str) -> float:
+        return TTL_SECONDS[ttl] * self.stretch
 
 
-OPENAI: Final = (
-    Rules(
+OPENAI_PROFILES: Final = (
+    CacheProfile(
         models="",
         step=128,
         ttl="10m",
@@ -57,7 +57,7 @@ OPENAI: Final = (
         bills=False,
         source="OpenAI prompt caching guide, 2024-10: automatic from 1,024 tokens, 5-10 minutes idle, an hour at most",
     ),
-    Rules(
+    CacheProfile(
         models=r"(ft:)?(gpt-|o\d|chatgpt-|codex-)",
         since="2026-05-29",
         step=128,
@@ -66,7 +66,7 @@ OPENAI: Final = (
         bills=False,
         source="OpenAI: default retention 24h for organizations without ZDR since 2026-05-29",
     ),
-    Rules(
+    CacheProfile(
         models=r"(ft:)?gpt-(5\.[6-9]|[6-9]|\d\d)",
         since="2026-07-09",
         ttl="30m",
@@ -75,7 +75,7 @@ OPENAI: Final = (
         endings=50,
         source="OpenAI guide of July 2026: one implicit breakpoint, at the end of the latest message; no fall-back",
     ),
-    Rules(
+    CacheProfile(
         models=r"(ft:)?gpt-(5\.[6-9]|[6-9]|\d\d)",
         since="2026-10-01",
         ttl="30m",
@@ -89,29 +89,29 @@ _ANTHROPIC_DOC: Final = "Anthropic prompt caching page: "
 _LOWERED: Final = _ANTHROPIC_DOC + "minimum lowered during 2026 (extracts of July to September)"
 _CURRENT: Final = _ANTHROPIC_DOC + "minimum by model, autumn 2026"
 
-ANTHROPIC: Final = (
-    Rules(models="", source=_CURRENT),
-    Rules(models=r"claude-(3-haiku|3-5-haiku|haiku-3)", minimum=2048, source=_CURRENT),
-    Rules(models=r"claude-(opus-4-[56]|haiku-4-5)", minimum=4096, source=_CURRENT),
-    Rules(models=r"claude-opus-4-[78]", minimum=4096, source=_CURRENT),
-    Rules(models=r"claude-sonnet-4-6", minimum=2048, source=_CURRENT),
-    Rules(models=r"claude-(opus|fable|mythos)-5", minimum=512, source=_CURRENT),
-    Rules(models=r"claude-(sonnet|haiku)-5-5", minimum=512, source=_CURRENT),
-    Rules(models=r"claude-fable-5$", minimum=2048, source=_CURRENT),
-    Rules(models=r"claude-fable-5$", since="2026-07-01", minimum=512, source=_LOWERED),
-    Rules(models=r"claude-opus-4-7", since="2026-07-01", minimum=2048, source=_LOWERED),
-    Rules(models=r"claude-opus-4-8", since="2026-07-01", minimum=1024, source=_LOWERED),
-    Rules(models=r"claude-sonnet-4-6", since="2026-07-01", minimum=1024, source=_LOWERED),
+ANTHROPIC_PROFILES: Final = (
+    CacheProfile(models="", source=_CURRENT),
+    CacheProfile(models=r"claude-(3-haiku|3-5-haiku|haiku-3)", minimum=2048, source=_CURRENT),
+    CacheProfile(models=r"claude-(opus-4-[56]|haiku-4-5)", minimum=4096, source=_CURRENT),
+    CacheProfile(models=r"claude-opus-4-[78]", minimum=4096, source=_CURRENT),
+    CacheProfile(models=r"claude-sonnet-4-6", minimum=2048, source=_CURRENT),
+    CacheProfile(models=r"claude-(opus|fable|mythos)-5", minimum=512, source=_CURRENT),
+    CacheProfile(models=r"claude-(sonnet|haiku)-5-5", minimum=512, source=_CURRENT),
+    CacheProfile(models=r"claude-fable-5$", minimum=2048, source=_CURRENT),
+    CacheProfile(models=r"claude-fable-5$", since="2026-07-01", minimum=512, source=_LOWERED),
+    CacheProfile(models=r"claude-opus-4-7", since="2026-07-01", minimum=2048, source=_LOWERED),
+    CacheProfile(models=r"claude-opus-4-8", since="2026-07-01", minimum=1024, source=_LOWERED),
+    CacheProfile(models=r"claude-sonnet-4-6", since="2026-07-01", minimum=1024, source=_LOWERED),
 )
 
-BEDROCK: Final = (
-    *ANTHROPIC,
-    Rules(
+BEDROCK_PROFILES: Final = (
+    *ANTHROPIC_PROFILES,
+    CacheProfile(
         models=r"claude-opus-4-7",
         minimum=4096,
         source="AWS prompt caching page; the model map of LiteLLM says 2048",
     ),
-    Rules(
+    CacheProfile(
         models=r"nova-",
         minimum=1000,
         source="AWS prompt caching page: Nova 1,000 tokens (older copy)",
@@ -121,15 +121,19 @@ BEDROCK: Final = (
 _GEMINI_DOC: Final = "Gemini API context caching page of 2026-09: minimum; lifetime and step of implicit caching are unpublished"
 _VERTEX_DOC: Final = "Vertex AI context cache overview, autumn 2026: minimum by generation"
 
-GEMINI: Final = (
-    Rules(models="", minimum=2048, step=256, ttl="10m", bills=False, source=_GEMINI_DOC),
-    Rules(models=r"gemini-3", minimum=4096, step=256, ttl="10m", bills=False, source=_GEMINI_DOC),
+GEMINI_PROFILES: Final = (
+    CacheProfile(models="", minimum=2048, step=256, ttl="10m", bills=False, source=_GEMINI_DOC),
+    CacheProfile(
+        models=r"gemini-3", minimum=4096, step=256, ttl="10m", bills=False, source=_GEMINI_DOC
+    ),
 )
 
-VERTEX: Final = (
-    Rules(models="", minimum=2048, step=256, ttl="10m", bills=False, source=_VERTEX_DOC),
-    Rules(models=r"gemini-3", minimum=4096, step=256, ttl="10m", bills=False, source=_VERTEX_DOC),
-    Rules(
+VERTEX_PROFILES: Final = (
+    CacheProfile(models="", minimum=2048, step=256, ttl="10m", bills=False, source=_VERTEX_DOC),
+    CacheProfile(
+        models=r"gemini-3", minimum=4096, step=256, ttl="10m", bills=False, source=_VERTEX_DOC
+    ),
+    CacheProfile(
         models=r"gemini-3(\.[078])?-(flash|pro)",
         minimum=6144,
         step=256,
@@ -137,7 +141,7 @@ VERTEX: Final = (
         bills=False,
         source=_VERTEX_DOC,
     ),
-    Rules(
+    CacheProfile(
         models=r"gemini-3\.1-pro",
         minimum=6144,
         step=256,
@@ -147,19 +151,21 @@ VERTEX: Final = (
     ),
 )
 
-IMPLICIT: Final = ("none", "latest", "developer", "pinned")
+IMPLICIT_MODES: Final = ("none", "latest", "developer", "pinned")
 """`latest`: written and read at message ends only; `developer`: the initial developer block too, 20 message ends back;
 `pinned`: the developer block alone is ever read (field report ax-llm/ax#573)."""
 
 
-def rules(table: tuple[Rules, ...], model: str, now: float, overrides: Mapping[str, Any]) -> Rules:
-    """The row in force for `model` at epoch second `now`, with `overrides` laid over it."""
+def select_profile(
+    profiles: tuple[CacheProfile, ...], model: str, now: float, overrides: Mapping[str, Any]
+) -> CacheProfile:
+    """The row in force for `model` at epoch second `now`, with `parse_overrides` laid over it."""
     day = datetime.fromtimestamp(now, UTC).date().isoformat()
-    rows = [row for row in table if re.match(row.models, model) and row.since <= day]
+    rows = [row for row in profiles if re.match(row.models, model) and row.since <= day]
     return replace(rows[-1], **overrides)
 
 
-_READ: Final[Mapping[type, Callable[[str], Any]]] = {
+_PARSERS: Final[Mapping[type, Callable[[str], Any]]] = {
     int: int,
     float: float,
     str: str,
@@ -167,19 +173,19 @@ _READ: Final[Mapping[type, Callable[[str], Any]]] = {
 }
 
 
-def overrides(text: str) -> dict[str, Any]:
+def parse_overrides(text: str) -> dict[str, Any]:
     """Reads `field=value,field=value`. Raises ValueError naming the fields that may be overridden."""
     kinds: dict[str, type] = {
         item.name: type(item.default)
-        for item in fields(Rules)
+        for item in fields(CacheProfile)
         if item.name not in {"models", "since", "source"}
     }
     found: dict[str, Any] = {}
     for pair in filter(None, text.replace(" ", "").split(",")):
         name, _, value = pair.partition("=")
-        if name not in kinds or (name == "implicit" and value not in IMPLICIT):
+        if name not in kinds or (name == "implicit" and value not in IMPLICIT_MODES):
             raise ValueError(
-                f"{pair!r}: allowed are {', '.join(kinds)}; implicit is one of {', '.join(IMPLICIT)}"
+                f"{pair!r}: allowed are {', '.join(kinds)}; implicit is one of {', '.join(IMPLICIT_MODES)}"
             )
-        found[name] = _READ[kinds[name]](value)
+        found[name] = _PARSERS[kinds[name]](value)
     return found

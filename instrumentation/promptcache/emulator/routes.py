@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import chain
 from typing import Final
 
-from promptcache.emulator import (
+from promptcache_emulator import (
     anthropic,
     bedrock,
     gemini,
@@ -13,9 +13,16 @@ from promptcache.emulator import (
     openai_chat,
     openai_responses,
 )
-from promptcache.emulator.wire import Route
+from promptcache_emulator.wire import Route
 
-_PROVIDERS: Final = (openai_chat, openai_responses, anthropic, gemini, gemini_interactions, bedrock)
+_PROVIDER_MODULES: Final = (
+    openai_chat,
+    openai_responses,
+    anthropic,
+    gemini,
+    gemini_interactions,
+    bedrock,
+)
 ROUTES: Final[tuple[Route, ...]] = tuple(
-    chain.from_iterable(provider.ROUTES for provider in _PROVIDERS)
+    chain.from_iterable(provider.ROUTES for provider in _PROVIDER_MODULES)
 )

@@ -14,6 +14,10 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import uvicorn
+from promptcache_emulator import profiles
+from promptcache_emulator.engine import Clock, Emulator, request_summary
+from promptcache_emulator.json_util import as_object, to_compact_json, to_json_bytes
+from promptcache_emulator.wire import ProviderResponse
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -21,20 +25,15 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from promptcache.emulator import profiles
-from promptcache.emulator.engine import Clock, Emulator, summary
-from promptcache.emulator.plain import compact, dump, obj
-from promptcache.emulator.wire import Answer
-
 _METHODS: Final = ["GET", "POST", "PATCH", "DELETE"]
-_ABORT: Final = "emulator.abort"
+_ABORT_KEY: Final = "emulator.abort"
 
 
-class BrokenError(RuntimeError):
+class ConnectionDroppedError(RuntimeError):
     """Raised in the middle of a response, so that the server cuts the connection: a fault on demand."""
 
 
-def app(emulator: Emulator, latency: float = 0.0) -> ASGIApp:
+def build_app(emulator: Emulator, latency: float = 0.0) -> ASGIApp:
     """The ASGI application. `latency` is the time to the first chunk in seconds."""
 
     async def endpoint(request: Request) -> Response:
@@ -46,18 +45,18 @@ def app(emulator: Emulator, latency: float = 0.0) -> ASGIApp:
         fault = incoming.fault
         await asyncio.sleep(latency + fault.slow)
         if fault.reset:
-            request.scope[_ABORT]()
+            request.scope[_ABORT_KEY]()
         if answer.events is not None or fault.drop is not None:
-            body = _stream(answer, fault.slow, fault.drop)
-            return StreamingResponse(body, answer.status, answer.headers, answer.media)
+            body = _stream_body(answer, fault.slow, fault.drop)
+            return StreamingResponse(body, answer.status, answer.headers, answer.media_type)
         answer.commit()
-        return Response(answer.chunks()[0], answer.status, answer.headers, answer.media)
+        return Response(answer.chunks()[0], answer.status, answer.headers, answer.media_type)
 
     async def control(request: Request) -> Response:
-        return _control(emulator, request.path_params["name"], await request.body())
+        return _handle_control(emulator, request.path_params["name"], await request.body())
 
     async def socket_endpoint(websocket: WebSocket) -> None:
-        await _converse(emulator, websocket)
+        await _serve_websocket(emulator, websocket)
 
     routes: list[BaseRoute] = [
         WebSocketRoute("/{path:path}", socket_endpoint),
@@ -72,84 +71,92 @@ def _with_abort(inner: ASGIApp) -> ASGIApp:
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
         cycle: Any = getattr(send, "__self__", None)
-        scope[_ABORT] = lambda: cycle.transport.abort()
+        scope[_ABORT_KEY] = lambda: cycle.transport.abort()
         await inner(scope, receive, send)
 
     return outer
 
 
-async def _stream(answer: Answer, slow: float, drop: int | None) -> AsyncIterator[bytes]:
+async def _stream_body(
+    response: ProviderResponse, slow: float, drop: int | None
+) -> AsyncIterator[bytes]:
     """The chunks, `slow` seconds apart; the connection breaks after `drop` of them. The first makes the entries."""
-    for index, chunk in enumerate(answer.chunks()[:drop]):
+    for index, chunk in enumerate(response.chunks()[:drop]):
         if index:
             await asyncio.sleep(slow)
         else:
-            answer.commit()
+            response.commit()
         yield chunk
     if drop is not None:
-        raise BrokenError
+        raise ConnectionDroppedError
 
 
-async def _converse(emulator: Emulator, websocket: WebSocket) -> None:
+async def _serve_websocket(emulator: Emulator, websocket: WebSocket) -> None:
     """The Responses API over a WebSocket: each `response.create` is answered by the events of a stream."""
     await websocket.accept()
     headers = {name.lower(): value for name, value in websocket.headers.items()}
     async for message in websocket.iter_text():
-        body = obj(json.loads(message)) | {"stream": True}
+        body = as_object(json.loads(message)) | {"stream": True}
         lane = {"stream_id": body["stream_id"]} if "stream_id" in body else {}
-        answer, incoming = emulator.handle("POST", websocket.url.path, dump(body), headers, {})
-        events = answer.events or [{"type": "error", "status": answer.status, **obj(answer.body)}]
+        answer, incoming = emulator.handle(
+            "POST", websocket.url.path, to_json_bytes(body), headers, {}
+        )
+        events = answer.events or [
+            {"type": "error", "status": answer.status, **as_object(answer.body)}
+        ]
         answer.commit()
         for event in events[: incoming.fault.drop]:
             await asyncio.sleep(incoming.fault.slow)
-            await websocket.send_text(compact(event | lane))
+            await websocket.send_text(to_compact_json(event | lane))
         if incoming.fault.drop is not None:
             return await websocket.close(1011)
     return None
 
 
-def _control(emulator: Emulator, name: str, raw: bytes) -> Response:
+def _handle_control(emulator: Emulator, name: str, raw_body: bytes) -> Response:
     """The control paths: `clock`, `reset`, `evict`, `faults`, `rules`, `requests`."""
     try:
-        asked: dict[str, Any] = json.loads(raw or b"{}")
+        asked: dict[str, Any] = json.loads(raw_body or b"{}")
         if name == "clock" and asked:
-            _advance(emulator, float(asked["advance"]))
+            _advance_clock(emulator, float(asked["advance"]))
         elif name == "reset":
             emulator.reset()
         elif name == "evict":
-            emulator.cache.evict()
+            emulator.cache.evict_all()
         elif name == "faults" and asked:
             emulator.faults.add(
                 str(asked["fault"]), int(asked.get("times", 1)), str(asked.get("path", ""))
             )
         elif name == "rules" and asked:
-            emulator.overrides = profiles.overrides(str(asked["rules"]))
+            emulator.overrides = profiles.parse_overrides(str(asked["rules"]))
         elif name not in {"clock", "requests", "faults", "rules"}:
             return JSONResponse({"error": f"no such control: {name}"}, 404)
     except (ValueError, KeyError) as error:
         return JSONResponse({"error": str(error)}, 400)
-    return JSONResponse(summary(emulator) if name == "requests" else {"now": emulator.clock()})
+    return JSONResponse(
+        request_summary(emulator) if name == "requests" else {"now": emulator.clock()}
+    )
 
 
-def _advance(emulator: Emulator, seconds: float) -> None:
+def _advance_clock(emulator: Emulator, seconds: float) -> None:
     if not isinstance(emulator.clock, Clock):
         raise ValueError("this emulator's clock cannot be moved")
     emulator.clock.advance(seconds)
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(context: str, port: int) -> socket.socket:
     """A listening socket; port 0 takes a free one. Raises OSError where the port is taken."""
     sock = socket.create_server(
-        (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET
+        (context, port), family=socket.AF_INET6 if ":" in context else socket.AF_INET
     )
     # asyncio leaves Nagle on where a socket's protocol number is 0, and each answer would wait 40 ms for an ACK.
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
 
 
-def _server(emulator: Emulator, latency: float) -> uvicorn.Server:
+def _make_server(emulator: Emulator, latency: float) -> uvicorn.Server:
     config = uvicorn.Config(
-        app(emulator, latency),
+        build_app(emulator, latency),
         log_config=None,
         log_level="critical",
         access_log=False,
@@ -162,14 +169,14 @@ def _server(emulator: Emulator, latency: float) -> uvicorn.Server:
 
 def serve(emulator: Emulator, sock: socket.socket, latency: float = 0.0) -> None:
     """Serves until interrupted."""
-    _server(emulator, latency).run(sockets=[sock])
+    _make_server(emulator, latency).run(sockets=[sock])
 
 
 @contextmanager
-def running(emulator: Emulator | None = None, latency: float = 0.0) -> Generator[str]:
+def running_server(emulator: Emulator | None = None, latency: float = 0.0) -> Generator[str]:
     """Serves from a thread of this process on a free port, and gives the base URL (without `/v1`)."""
     sock = listen("127.0.0.1", 0)
-    server = _server(emulator or Emulator(), latency)
+    server = _make_server(emulator or Emulator(), latency)
     thread = threading.Thread(
         target=server.run, kwargs={"sockets": [sock]}, name="promptcache-emulator", daemon=True
     )

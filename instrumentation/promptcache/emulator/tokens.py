@@ -13,17 +13,17 @@ from functools import lru_cache
 from itertools import accumulate
 from typing import Final
 
-_TOKEN: Final = re.compile(
+_TOKEN_PATTERN: Final = re.compile(
     r" ?[A-Za-z]{1,7}|\d{1,3}|\s+|[^\W\d_A-Za-z]{1,2}|[^\w\s]{1,2}|_|.", re.DOTALL
 )
 
 
 @lru_cache(maxsize=1024)
-def ends(text: str) -> Sequence[int]:
+def token_ends(text: str) -> Sequence[int]:
     """Where each token of `text` ends, in characters; the last is `len(text)`. Four bytes a token, as many are kept."""
-    return array("I", accumulate(map(len, _TOKEN.findall(text))))
+    return array("I", accumulate(map(len, _TOKEN_PATTERN.findall(text))))
 
 
-def count(text: str) -> int:
+def count_tokens(text: str) -> int:
     """Number of tokens of `text`."""
-    return len(ends(text))
+    return len(token_ends(text))

@@ -8,97 +8,104 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from promptcache.emulator.cache import Outcome, Plan
-from promptcache.emulator.faults import Fault
-from promptcache.emulator.plain import JSON, dump
-from promptcache.emulator.profiles import Rules
+from promptcache_emulator.cache import CachePlan, CacheResult
+from promptcache_emulator.faults import Fault
+from promptcache_emulator.json_util import JSONObject, to_json_bytes
+from promptcache_emulator.profiles import CacheProfile
 
 
-class Refused(Exception):  # noqa: N818 -- the provider says no; it is an answer, not a failure of ours
+class ProviderError(Exception):  # noqa: N818 -- the provider says no; it is an answer, not a failure of ours
     """The provider answers with an HTTP error: `status`, and what it says."""
 
     def __init__(self, status: int, message: str, kind: str = "invalid_request_error") -> None:
         super().__init__(message)
-        self.status, self.message, self.kind = status, message, kind
+        self.status, self.message, self.error_type = status, message, kind
 
 
 @dataclass(frozen=True, slots=True)
-class Incoming:
-    """One request. Header names are lower case; `tenant` is the credential; `path` has no query."""
+class ProviderRequest:
+    """One request. Header names are lower case; `cache_scope` is the credential; `path_pattern` has no query."""
 
     method: str
     path: str
-    body: JSON
+    body: JSONObject
     headers: Mapping[str, str]
     query: Mapping[str, str]
-    tenant: str
+    cache_scope: str
     fault: Fault
-    params: Mapping[str, str] = field(default_factory=dict[str, str])
+    path_params: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def _nothing() -> None:
+def _no_op() -> None:
     pass
 
 
 @dataclass(slots=True)
-class Answer:
-    """One response: `body` (JSON, or bytes as they are), or a stream of `events` that `frame` turns into bytes.
+class ProviderResponse:
+    """One response: `body` (JSON, or bytes as they are), or a stream of `events` that `encode_event` turns into bytes.
 
     `commit` makes the cache entries; whoever sends the answer calls it with the first byte.
     """
 
     body: Any = None
     events: list[Any] | None = None
-    frame: Callable[[Any], bytes] = bytes
+    encode_event: Callable[[Any], bytes] = bytes
     status: int = 200
-    media: str = "application/json"
+    media_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict[str, str])
-    commit: Callable[[], None] = _nothing
-    breaks: Any = None
+    commit: Callable[[], None] = _no_op
+    error_event: Any = None
     """The event with which this wire reports an error in the middle of a stream."""
 
     def chunks(self) -> list[bytes]:
         """The body, in the pieces in which it is sent."""
         if self.events is not None:
-            return [self.frame(event) for event in self.events]
-        return [self.body if isinstance(self.body, bytes) else dump(self.body)]
+            return [self.encode_event(event) for event in self.events]
+        return [self.body if isinstance(self.body, bytes) else to_json_bytes(self.body)]
 
 
-class Host(Protocol):
+class EmulatorContext(Protocol):
     """What a provider's file needs of the emulator: time, rules, the cache, and a place to keep things by name."""
 
-    named: dict[str, Any]
+    resources: dict[str, Any]
     """What stays until it is deleted: named caches and batches."""
 
     @property
     def clock(self) -> Callable[[], float]: ...
 
-    def keep(self, name: str, value: Any) -> None:
+    def store_value(self, name: str, value: Any) -> None:
         """Remembers a response under its id; the oldest are forgotten."""
         ...
 
-    def kept(self, name: str) -> Any:
-        """What `keep` was given under this name, None where it is not known."""
+    def stored_value(self, name: str) -> Any:
+        """What `store_value` was given under this name, None where it is not known."""
         ...
 
-    def rules(self, table: tuple[Rules, ...], model: str, incoming: Incoming) -> Rules:
+    def profile_for(
+        self, table: tuple[CacheProfile, ...], model: str, request: ProviderRequest
+    ) -> CacheProfile:
         """The profile in force for this request."""
         ...
 
-    def settle(
-        self, incoming: Incoming, model: str, plan: Plan, output: int
-    ) -> tuple[Outcome, Callable[[], None]]:
+    def run_cache_plan(
+        self, request: ProviderRequest, model: str, plan: CachePlan, output_tokens: int
+    ) -> tuple[CacheResult, Callable[[], None]]:
         """What the request read and writes, and the commit of what it writes."""
         ...
 
-    def note(
-        self, incoming: Incoming, model: str, plan: Plan, output: int, outcome: Outcome
+    def record_request(
+        self,
+        request: ProviderRequest,
+        model: str,
+        plan: CachePlan,
+        output_tokens: int,
+        result: CacheResult,
     ) -> None:
         """Keeps the record of a request that did not ask the cache."""
         ...
 
 
-Handler = Callable[[Host, Incoming], Answer]
+RouteHandler = Callable[[EmulatorContext, ProviderRequest], ProviderResponse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,25 +113,27 @@ class Route:
     """One row: a method, a pattern for the whole path, and who answers. `usage` names where its usage stands."""
 
     method: str
-    path: str
-    handler: Handler
-    refuse: Callable[[Refused], JSON]
+    path_pattern: str
+    handler: RouteHandler
+    error_body: Callable[[ProviderError], JSONObject]
 
     def match(self, method: str, path: str) -> dict[str, str] | None:
-        found = re.fullmatch(self.path, path) if method == self.method else None
+        found = re.fullmatch(self.path_pattern, path) if method == self.method else None
         return found.groupdict() if found else None
 
 
-def unique(prefix: str, length: int = 24) -> str:
+def new_id(prefix: str, length: int = 24) -> str:
     """An identifier as the providers make them, never the same twice."""
     return prefix + secrets.token_hex(length)[:length]
 
 
-def sse(event: Any) -> bytes:
+def encode_sse(event: Any) -> bytes:
     """A server-sent event without a name; a string is sent as it is (`[DONE]`)."""
-    return b"data: " + (event.encode() if isinstance(event, str) else dump(event)) + b"\n\n"
+    return (
+        b"data: " + (event.encode() if isinstance(event, str) else to_json_bytes(event)) + b"\n\n"
+    )
 
 
-def named_sse(event: JSON) -> bytes:
+def encode_named_sse(event: JSONObject) -> bytes:
     """A server-sent event named by the `type` of its data."""
-    return b"event: " + str(event["type"]).encode() + b"\n" + sse(event)
+    return b"event: " + str(event["type"]).encode() + b"\n" + encode_sse(event)

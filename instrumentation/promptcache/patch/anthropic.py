@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from promptcache.patch.drive import Target
-from promptcache.patch.stainless import SDK, Stainless
-from promptcache.providers import anthropic
+from promptcache.patching.stainless import StainlessHooks, StainlessSDK
+from promptcache.patching.wrapping import Hook
+from promptcache.providers.anthropic import wire as anthropic
 
-PLATFORMS: Final = (
+PLATFORM_PROVIDERS: Final = (
     ("Bedrock", "aws.bedrock"),
     ("Vertex", "gcp.vertex_ai"),
     ("Foundry", "anthropic"),
@@ -19,25 +19,25 @@ PLATFORMS: Final = (
 """What the names of its other client classes hold, and whose models they call, as its own spans say."""
 
 
-def _platform(client: Any) -> str | None:
+def _platform_provider(client: Any) -> str | None:
     names = " ".join(base.__name__ for base in type(client).__mro__)
-    return next((provider for word, provider in PLATFORMS if word in names), None)
+    return next((provider for word, provider in PLATFORM_PROVIDERS if word in names), None)
 
 
-def _traces_itself(client: Any, options: Any) -> bool:
+def _sdk_opens_span(client: Any, options: Any) -> bool:
     """Whether the SDK (1.14 and later) opens a span for this call: `client.post` names none."""
     return getattr(client, "_tracer", None) is not None and bool(
         getattr(options, "span_name", None)
     )
 
 
-_SDK: Final = SDK(
+_SDK: Final = StainlessSDK(
     anthropic.ROUTES,
-    provider=lambda client: _platform(client) or "anthropic",
-    sure=lambda client: _platform(client) is not None,
-    defer=_traces_itself,
-    headers={"anthropic-beta": anthropic.BETAS},
+    provider_of_client=lambda client: _platform_provider(client) or "anthropic",
+    client_decides_provider=lambda client: _platform_provider(client) is not None,
+    opens_own_span=_sdk_opens_span,
+    prompt_headers={"anthropic-beta": anthropic.BETAS_FIELD},
 )
-TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
-    "anthropic._base_client": Stainless(_SDK).targets
+HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
+    "anthropic._base_client": StainlessHooks(_SDK).hooks
 }

@@ -18,285 +18,309 @@ from weakref import ref
 
 from opentelemetry import context as otel
 
-from promptcache import ambient
-from promptcache.observe import Record
-from promptcache.observer import Asked, Observer
-from promptcache.patch.around import Around, Ended, Flow
-from promptcache.patch.drive import Target
-from promptcache.patch.response import LARGEST_BODY, parsed
-from promptcache.patch.sent import opened
-from promptcache.providers import bedrock
-from promptcache.providers.wire import JSON, Wire, mapping, text
-from promptcache.safety import safely
-from promptcache.spans import welcome
+from promptcache.common.safely import safely
+from promptcache.patching.byte_stream import MAX_BODY_BYTES, parse_json_object
+from promptcache.patching.flow import Flow, FlowRunner, StepResult
+from promptcache.patching.request import start_invocation
+from promptcache.patching.wrapping import Hook
+from promptcache.providers.bedrock import wire as bedrock
+from promptcache.providers.wire_format import JSONObject, WireFormat, as_mapping, as_str
+from promptcache.telemetry import context_attributes as ambient
+from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry.invocation import Invocation
+from promptcache.telemetry.spans import should_instrument
 
-SERVICE: Final = "bedrock-runtime"
-_CALL: Final = otel.create_key("promptcache-bedrock")
-_HELD: Final = "_self_promptcache"
+SERVICE_NAME: Final = "bedrock-runtime"
+_CURRENT_CALL_KEY: Final = otel.create_key("promptcache-bedrock")
+_STATE_ATTRIBUTE: Final = "_self_promptcache"
 """Where a stream carries its record; the prefix keeps it on a wrapt proxy instead of what that proxies."""
 
 
-class _Call(NamedTuple):
+class _CurrentCall(NamedTuple):
     """One logical call while it runs."""
 
     client: Any
     operation: str
-    body: JSON
-    asked: Asked
+    body: JSONObject
+    request_info: RequestInfo
 
 
-class _Held:
+class _StreamState:
     """The record of a stream that is yet to be read; ends with that stream."""
 
-    def __init__(self, record: Record, operation: str) -> None:
-        self.record, self.operation = record, operation
-        self.kept = bytearray()
-        self.watched = False
+    def __init__(self, record: Invocation, operation: str) -> None:
+        self.invocation, self.operation = record, operation
+        self.buffer = bytearray()
+        self.is_body_being_read = False
         """Whether the body itself is being read, and not only what lies under it."""
-        self.raw: Callable[[], Any] = lambda: None
+        self.raw_stream_ref: Callable[[], Any] = lambda: None
         """What lies under it, with our ear at it, if that is still there."""
 
-    def hear(self, chunk: bytes, wanted: int | None) -> bool:
-        """Some of a body that nobody parses but the application, which `wanted` that much; whether it was the last."""
-        if len(self.kept) + len(chunk) <= LARGEST_BODY:
-            self.kept += chunk
-        return wanted is None or wanted < 0 or (wanted > 0 and not chunk)
+    def feed(self, chunk: bytes, requested_bytes: int | None) -> bool:
+        """Some of a body that nobody parses but the application, which `requested_bytes` that much; whether it was the last."""
+        if len(self.buffer) + len(chunk) <= MAX_BODY_BYTES:
+            self.buffer += chunk
+        return requested_bytes is None or requested_bytes < 0 or (requested_bytes > 0 and not chunk)
 
-    def listen(self) -> None:
-        if self.kept:
-            self.record.saw(parsed(bytes(self.kept)))
-            self.kept.clear()
+    def parse_body(self) -> None:
+        if self.buffer:
+            self.invocation.on_event(parse_json_object(bytes(self.buffer)))
+            self.buffer.clear()
 
-    def end(self) -> None:
-        safely(self.listen)
-        self.record.end()
-        if (raw := self.raw()) is not None:
+    def finish(self) -> None:
+        safely(self.parse_body)
+        self.invocation.finish()
+        if (raw := self.raw_stream_ref()) is not None:
             raw.__dict__.pop("read", None)
 
-    def leave(self) -> None:
+    def finalize(self) -> None:
         """Ends with the next call, where a finalizer runs in the middle of telemetry's own code."""
-        if ambient.telemetry_runs(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
-            self.record.observer.dropped.append(self)
+        if ambient.lock_may_be_held(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
+            self.invocation.handler.deferred.append(self)
         else:
-            self.end()
+            self.finish()
 
     def __del__(self) -> None:
-        safely(self.leave)
+        safely(self.finalize)
 
 
-def _overhear(body: Any, held: _Held) -> None:
+def _observe_raw_body(body: Any, state: _StreamState) -> None:
     """Hears also what is read past `body`: OpenLLMetry and OpenInference take out of it what it reads from."""
     raw: Any = getattr(body, "_raw_stream", None)
     if isinstance(body, IOBase) and raw is not None and "read" not in vars(raw):
-        held.raw = ref(raw)
-        raw.read = partial(_overheard, held.raw, held)
+        state.raw_stream_ref = ref(raw)
+        raw.read = partial(_read_raw, state.raw_stream_ref, state)
 
 
-def _overheard(
-    raw: Callable[[], Any], held: _Held, amt: int | None = None, *args: Any, **kwargs: Any
+def _read_raw(
+    raw_stream_ref: Callable[[], Any],
+    state: _StreamState,
+    amt: int | None = None,
+    *args: Any,
+    **kwargs: Any,
 ) -> bytes:
-    alive = raw()
-    with Around(_past, held, amt) as turn:
+    alive = raw_stream_ref()
+    with FlowRunner(_raw_read_flow, state, amt) as turn:
         turn.result = alive.__class__.read(alive, amt, *args, **kwargs)
     chunk: bytes = turn.result
     return chunk
 
 
-def _past(held: _Held, wanted: int | None) -> Flow:
+def _raw_read_flow(state: _StreamState, requested_bytes: int | None) -> Flow:
     """Some bytes of a body, or all that are left, unless the body itself asked for them."""
     ended = yield None
-    if held.watched:
+    if state.is_body_being_read:
         return
     if ended.error is not None:
-        held.record.failed(ended.error)
-    if ended.error is not None or held.hear(ended.result, wanted):
-        held.end()
+        state.invocation.fail(ended.error)
+    if ended.error is not None or state.feed(ended.result, requested_bytes):
+        state.finish()
 
 
-def _asked(observer: Observer, client: Any, operation: str, params: JSON, wire: Wire) -> Asked:
-    url = urlsplit(text(client.meta.endpoint_url) or "")
-    return Asked(
-        wire=wire,
-        provider=observer.provider(url.hostname, "aws.bedrock"),
-        model=text(params.get("modelId")),
+def _request_info(
+    observer: TelemetryHandler, client: Any, operation: str, params: JSONObject, wire: WireFormat
+) -> RequestInfo:
+    url = urlsplit(as_str(client.meta.endpoint_url) or "")
+    return RequestInfo(
+        wire_format=wire,
+        provider=observer.provider_for_host(url.hostname, "aws.bedrock"),
+        model=as_str(params.get("modelId")),
         host=url.hostname,
         port=url.port or {"https": 443, "http": 80}.get(url.scheme),
-        stream=bedrock.OPERATIONS[operation],
+        stream=bedrock.STREAMS_BY_OPERATION[operation],
     )
 
 
-def _body(operation: str, params: JSON) -> JSON:
+def _request_body(operation: str, params: JSONObject) -> JSONObject:
     """The body as plain data; one given as an open file stays unread."""
     if operation.startswith("Converse"):
         return params
     body = params.get("body")
     if isinstance(body, str):
-        return parsed(body.encode())
-    return parsed(bytes(body)) if isinstance(body, bytes | bytearray) else {}
+        return parse_json_object(body.encode())
+    return parse_json_object(bytes(body)) if isinstance(body, bytes | bytearray) else {}
 
 
-def call(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+def observe_call(observer: TelemetryHandler, client: Any, call: Mapping[str, Any]) -> Flow:
     """One logical call: its parameters wait here for its request."""
-    operation, params = call["operation_name"], mapping(call["api_params"])
-    ours = client.meta.service_model.service_name == SERVICE and operation in bedrock.OPERATIONS
-    body = _body(operation, params) if ours and welcome() else None
-    wire = bedrock.wire(operation, text(params.get("modelId")), body) if body is not None else None
+    operation, params = call["operation_name"], as_mapping(call["api_params"])
+    ours = (
+        client.meta.service_model.service_name == SERVICE_NAME
+        and operation in bedrock.STREAMS_BY_OPERATION
+    )
+    body = _request_body(operation, params) if ours and should_instrument() else None
+    wire = (
+        bedrock.wire_format_of(operation, as_str(params.get("modelId")), body)
+        if body is not None
+        else None
+    )
     if body is None or wire is None:
         yield None
         return
-    asked = _asked(observer, client, operation, params, wire)
-    yield otel.set_value(_CALL, _Call(client, operation, body, asked))
+    asked = _request_info(observer, client, operation, params, wire)
+    yield otel.set_value(_CURRENT_CALL_KEY, _CurrentCall(client, operation, body, asked))
 
 
-def send(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+def observe_request(observer: TelemetryHandler, client: Any, call: Mapping[str, Any]) -> Flow:
     """The request of a call, retries inside: every span around it is open here, and its answer has just begun."""
-    underway = cast("_Call | None", otel.get_value(_CALL))
+    underway = cast("_CurrentCall | None", otel.get_value(_CURRENT_CALL_KEY))
     if underway is None or underway.client is not client:
         yield None
         return
-    record = opened(observer, underway.asked, underway.body, _tenant(client))
+    record = start_invocation(observer, underway.request_info, underway.body, _cache_scope(client))
     ended = yield record.context
     if ended.error is not None:
-        record.failed(ended.error)
-    elif safely(_answered, underway, record, *ended.result):
+        record.fail(ended.error)
+    elif safely(_process_response, underway, record, *ended.result):
         return
-    record.end()
+    record.finish()
 
 
-def _tenant(client: Any) -> str:
+def _cache_scope(client: Any) -> str:
     """Whose cache it is, as far as it shows without asking for credentials, which may go to the network."""
     credentials: Any = getattr(getattr(client, "_request_signer", None), "_credentials", None)
-    known: JSON = getattr(credentials, "__dict__", {})
-    lasting = text(known.get("access_key"))
+    known: JSONObject = getattr(credentials, "__dict__", {})
+    lasting = as_str(known.get("access_key"))
     return lasting or str(getattr(credentials, "method", ""))
 
 
-def _answered(underway: _Call, record: Record, http: Any, answer: JSON) -> bool:
+def _process_response(
+    current_call: _CurrentCall, invocation: Invocation, http: Any, answer: JSONObject
+) -> bool:
     """Takes up an answer; says whether a stream of it is left to read, with which the record will end."""
-    record.retries = cast(
-        "int | None", mapping(answer.get("ResponseMetadata")).get("RetryAttempts")
+    invocation.retries = cast(
+        "int | None", as_mapping(answer.get("ResponseMetadata")).get("RetryAttempts")
     )
     if http.status_code >= 300:
-        code = text(mapping(answer.get("Error")).get("Code"))
-        record.error = underway.client.exceptions.from_code(code).__name__
+        code = as_str(as_mapping(answer.get("Error")).get("Code"))
+        invocation.error_type = current_call.client.exceptions.from_code(code).__name__
         return False
-    stream = answer.get("stream" if underway.operation == "ConverseStream" else "body")
+    stream = answer.get("stream" if current_call.operation == "ConverseStream" else "body")
     if stream is None:
-        record.saw(answer)
+        invocation.on_event(answer)
         return False
-    held = _Held(record, underway.operation)
-    setattr(stream, _HELD, held)
-    if underway.operation == "InvokeModel":
-        safely(_overhear, stream, held)
+    held = _StreamState(invocation, current_call.operation)
+    setattr(stream, _STATE_ATTRIBUTE, held)
+    if current_call.operation == "InvokeModel":
+        safely(_observe_raw_body, stream, held)
     return True
 
 
-def _held(stream: Any) -> _Held | None:
-    return getattr(stream, _HELD, None)
+def _state_of_stream(stream: Any) -> _StreamState | None:
+    return getattr(stream, _STATE_ATTRIBUTE, None)
 
 
-def _end(stream: Any, held: _Held) -> None:
+def _finish_stream(stream: Any, state: _StreamState) -> None:
     """Ends the call; the stream is as it was without us."""
-    held.end()
-    if _held(stream) is held:
-        delattr(stream, _HELD)
+    state.finish()
+    if _state_of_stream(stream) is state:
+        delattr(stream, _STATE_ATTRIBUTE)
 
 
-def event(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
+def observe_event(observer: TelemetryHandler, stream: Any, call: Mapping[str, Any]) -> Flow:
     """One event, where it is parsed: OpenLLMetry ends its span right there, before anybody iterates on to it."""
-    held = _held(stream)
+    held = _state_of_stream(stream)
     ended = yield None
     if held is not None and ended.result is not None:
-        said = bedrock.event_of(held.operation, ended.result)
-        safely(held.record.saw, parsed(said) if isinstance(said, bytes) else said)
+        said = bedrock.unwrap_event(held.operation, ended.result)
+        safely(
+            held.invocation.on_event, parse_json_object(said) if isinstance(said, bytes) else said
+        )
 
 
-def events(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
+def observe_event_stream(observer: TelemetryHandler, stream: Any, call: Mapping[str, Any]) -> Flow:
     """The whole stream. Whoever stops iterating may go on later: only the stream's own end is the call's."""
-    held, ended = _held(stream), Ended(last=False)
-    while not ended.last:
+    held, ended = _state_of_stream(stream), StepResult(is_final=False)
+    while not ended.is_final:
         ended = yield None
         if held is None:
             return
         if ended.error is not None:
-            held.record.failed(ended.error)
-    if held is not None and not ended.left:
-        _end(stream, held)
+            held.invocation.fail(ended.error)
+    if held is not None and not ended.is_abandoned:
+        _finish_stream(stream, held)
 
 
-def read(observer: Observer, body: Any, call: Mapping[str, Any]) -> Flow:
+def observe_body_read(observer: TelemetryHandler, body: Any, call: Mapping[str, Any]) -> Flow:
     """Some bytes of a body, or all that are left."""
-    held = _held(body)
+    held = _state_of_stream(body)
     if held is None:
         yield None
         return
-    held.watched = True
+    held.is_body_being_read = True
     ended = yield None
-    held.watched = False
+    held.is_body_being_read = False
     if ended.error is not None:
-        held.record.failed(ended.error)
-        _end(body, held)
-    elif held.hear(*_got(ended.result, call)):
-        _end(body, held)
+        held.invocation.fail(ended.error)
+        _finish_stream(body, held)
+    elif held.feed(*_read_result(ended.result, call)):
+        _finish_stream(body, held)
 
 
-def _got(result: Any, call: Mapping[str, Any]) -> tuple[bytes, int | None]:
+def _read_result(result: Any, call: Mapping[str, Any]) -> tuple[bytes, int | None]:
     """What a body gave, and how much of it was wanted; None for all."""
     into = call.get("b")
     return (result, call.get("amt")) if into is None else (bytes(into[:result]), len(into))
 
 
-def close(observer: Observer, stream: Any, call: Mapping[str, Any]) -> Flow:
+def observe_close(observer: TelemetryHandler, stream: Any, call: Mapping[str, Any]) -> Flow:
     """The application wants no more."""
     yield None
-    held = _held(stream)
+    held = _state_of_stream(stream)
     if held is not None:
-        _end(stream, held)
+        _finish_stream(stream, held)
 
 
-def _client(owner: str) -> tuple[Target, ...]:
+def _client_hooks(owner: str) -> tuple[Hook, ...]:
     return (
-        Target(owner, "_make_api_call", ("operation_name", "api_params"), call),
-        Target(
-            owner, "_make_request", ("operation_model", "request_dict", "request_context"), send
+        Hook(owner, "_make_api_call", ("operation_name", "api_params"), observe_call),
+        Hook(
+            owner,
+            "_make_request",
+            ("operation_model", "request_dict", "request_context"),
+            observe_request,
         ),
     )
 
 
-def _reading(owner: str) -> tuple[Target, ...]:
+def _body_hooks(owner: str) -> tuple[Hook, ...]:
     return (
-        Target(owner, "read", ("amt",), read),
-        Target(owner, "readinto", ("b",), read, optional=True),
-        Target(owner, "close", (), close, optional=True),
-        Target(owner, "aclose", (), close, optional=True),
+        Hook(owner, "read", ("amt",), observe_body_read),
+        Hook(owner, "readinto", ("b",), observe_body_read, is_optional=True),
+        Hook(owner, "close", (), observe_close, is_optional=True),
+        Hook(owner, "aclose", (), observe_close, is_optional=True),
     )
 
 
-TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
-    "botocore.client": _client("BaseClient"),
+HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
+    "botocore.client": _client_hooks("BaseClient"),
     "botocore.eventstream": (
-        Target("EventStream", "_parse_event", ("event",), event),
-        Target("EventStream", "__iter__", (), events),
-        Target("EventStream", "close", (), close),
+        Hook("EventStream", "_parse_event", ("event",), observe_event),
+        Hook("EventStream", "__iter__", (), observe_event_stream),
+        Hook("EventStream", "close", (), observe_close),
     ),
     "botocore.response": (
-        *_reading("StreamingBody"),
-        Target("StreamingBody", "__exit__", (), close),
+        *_body_hooks("StreamingBody"),
+        Hook("StreamingBody", "__exit__", (), observe_close),
     ),
-    "aiobotocore.client": _client("AioBaseClient"),
+    "aiobotocore.client": _client_hooks("AioBaseClient"),
     "aiobotocore.eventstream": (
-        Target(
-            "AioEventStream", "_parse_event", ("event",), event, optional=True
+        Hook(
+            "AioEventStream", "_parse_event", ("event",), observe_event, is_optional=True
         ),  # older ones inherit it
-        Target("AioEventStream", "__anext__", (), events),
+        Hook("AioEventStream", "__anext__", (), observe_event_stream),
     ),
     "aiobotocore.response": (
-        *_reading("StreamingBody"),
+        *_body_hooks("StreamingBody"),
         *(
-            Target(
-                "HttpxStreamingBody", target.name, target.parameters, target.around, optional=True
+            Hook(
+                "HttpxStreamingBody",
+                target.method_name,
+                target.parameters,
+                target.around_call,
+                is_optional=True,
             )
-            for target in _reading("StreamingBody")
+            for target in _body_hooks("StreamingBody")
         ),
     ),
 }

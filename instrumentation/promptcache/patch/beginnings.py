@@ -8,27 +8,27 @@ from weakref import WeakValueDictionary
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
-from promptcache.safety import safely
-from promptcache.spans import begun
+from promptcache.common.safely import safely
+from promptcache.telemetry.spans import remember_started_span
 
 
-class Beginnings(SpanProcessor):
+class SpanStartTracker(SpanProcessor):
     """Exports nothing. No provider lets go of a processor again, so this one has a switch."""
 
     def __init__(self) -> None:
-        self.on = False
-        self._heard: Final = WeakValueDictionary[
+        self.is_enabled = False
+        self._tracked_providers: Final = WeakValueDictionary[
             int, Any
         ]()  # by id, for Logfire's provider cannot be hashed
 
-    def listen(self, provider: Any) -> None:
+    def track(self, provider: Any) -> None:
         """Hears of the spans of `provider` from now on."""
-        self.on = True
-        if self._heard.get(id(provider)) is not provider:
-            self._heard[id(provider)] = provider
+        self.is_enabled = True
+        if self._tracked_providers.get(id(provider)) is not provider:
+            self._tracked_providers[id(provider)] = provider
             provider.add_span_processor(self)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """A span began, in the context of whoever opened it."""
-        if self.on:
-            safely(begun, span)
+        if self.is_enabled:
+            safely(remember_started_span, span)

@@ -13,34 +13,46 @@ from urllib.parse import urlsplit
 
 from opentelemetry import context as otel
 
-from promptcache.observe import Record
-from promptcache.observer import Asked, Observer
-from promptcache.patch.around import Ended, Flow
-from promptcache.patch.drive import Target
-from promptcache.patch.named_caches import Where, managed, show_cached
-from promptcache.patch.response import KEY, parsed, watch
-from promptcache.patch.sent import credential, opened
-from promptcache.patch.stainless import SDK, Stainless
-from promptcache.providers import gemini, gemini_caches
-from promptcache.providers.wire import JSON, WHOLE, Route, find, mapping, text
-from promptcache.safety import safely
-from promptcache.spans import welcome
+from promptcache.common.safely import safely
+from promptcache.patching.byte_stream import EXTENSION_KEY, observe_stream, parse_json_object
+from promptcache.patching.cached_contents import (
+    Endpoint,
+    apply_cached_prefix,
+    observe_cached_content_request,
+)
+from promptcache.patching.flow import Flow, StepResult
+from promptcache.patching.request import cache_scope_key, start_invocation
+from promptcache.patching.stainless import StainlessHooks, StainlessSDK
+from promptcache.patching.wrapping import Hook
+from promptcache.providers.google import cached_contents as gemini_caches
+from promptcache.providers.google import wire as gemini
+from promptcache.providers.wire_format import (
+    UNLIMITED_CHARS,
+    JSONObject,
+    Route,
+    as_mapping,
+    as_str,
+    find_route,
+)
+from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry.invocation import Invocation
+from promptcache.telemetry.spans import should_instrument
 
-VERTEX: Final = "gcp.vertex_ai"
-GEMINI: Final = "gcp.gemini"
-_RECORD: Final = otel.create_key("promptcache-gemini")
+VERTEX_PROVIDER: Final = "gcp.vertex_ai"
+GEMINI_PROVIDER: Final = "gcp.gemini"
+_INVOCATION_KEY: Final = otel.create_key("promptcache-gemini")
 _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
 
 
-def provider(client: Any) -> str:
+def provider_of_client(client: Any) -> str:
     """Whether a client speaks to Vertex AI or to the Gemini API."""
-    return VERTEX if getattr(client, "vertexai", None) else GEMINI
+    return VERTEX_PROVIDER if getattr(client, "vertexai", None) else GEMINI_PROVIDER
 
 
-def _where(observer: Observer, url: str, default: str) -> Where:
+def _endpoint(observer: TelemetryHandler, url: str, default: str) -> Endpoint:
     parts = urlsplit(url)
-    return Where(
-        observer.provider(parts.hostname, default),
+    return Endpoint(
+        observer.provider_for_host(parts.hostname, default),
         parts.hostname,
         parts.port or _PORTS.get(parts.scheme),
     )
@@ -49,137 +61,151 @@ def _where(observer: Observer, url: str, default: str) -> Where:
 def _base_url(client: Any, options: object) -> str:
     """The address that a request goes to: the call's own, else the client's."""
     for given in (options, getattr(client, "_http_options", None)):
-        url = text(mapping(given).get("base_url") or getattr(given, "base_url", None))
+        url = as_str(as_mapping(given).get("base_url") or getattr(given, "base_url", None))
         if url is not None:
             return url
     return ""
 
 
-def _open(
-    observer: Observer, where: Where, route: Route, path: str, body: JSON, tenant: object
-) -> Record:
+def _start_invocation(
+    observer: TelemetryHandler,
+    endpoint: Endpoint,
+    route: Route,
+    path: str,
+    body: JSONObject,
+    cache_scope: object,
+) -> Invocation:
     """The record of a call whose body is known before it is sent, opened and settled."""
-    asked = Asked(
-        wire=route.wire,
-        provider=where.provider,
-        model=text(body.get("model")) or text(body.get("agent")) or gemini.model(path),
-        host=where.host,
-        port=where.port,
+    asked = RequestInfo(
+        wire_format=route.wire_format,
+        provider=endpoint.provider,
+        model=as_str(body.get("model")) or as_str(body.get("agent")) or gemini.model_in_path(path),
+        host=endpoint.host,
+        port=endpoint.port,
         stream=":streamGenerateContent" in path or body.get("stream") is True,
-        fetch=route.fetch,
+        is_retrieval=route.is_retrieval,
     )
-    record = opened(observer, asked, body, tenant)
-    safely(show_cached, record, body)
+    record = start_invocation(observer, asked, body, cache_scope)
+    safely(apply_cached_prefix, record, body)
     return record
 
 
-def exchange(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+def observe_request(observer: TelemetryHandler, client: Any, call: Mapping[str, Any]) -> Flow:
     """One request and its answer, plain or streamed: a call, or what is done to a named cache."""
-    method, path, body = call["http_method"], call["path"], mapping(call["request_dict"])
-    if not welcome():
-        return _nothing()
-    where = _where(observer, _base_url(client, call.get("http_options")), provider(client))
-    operation = gemini_caches.cache_operation(method, path)
+    method, path, body = call["http_method"], call["path"], as_mapping(call["request_dict"])
+    if not should_instrument():
+        return _empty_flow()
+    where = _endpoint(
+        observer, _base_url(client, call.get("http_options")), provider_of_client(client)
+    )
+    operation = gemini_caches.cached_content_operation(method, path)
     if operation is not None:
-        return managed(observer, operation, where, path, body)
-    route = find(gemini.ROUTES, method, path)
+        return observe_cached_content_request(observer, operation, where, path, body)
+    route = find_route(gemini.ROUTES, method, path)
     if route is None:
-        return _nothing()
-    tenant = [text(getattr(client, name, None)) for name in ("api_key", "project", "location")]
-    return _generated(_open(observer, where, route, path, body, tenant))
+        return _empty_flow()
+    tenant = [as_str(getattr(client, name, None)) for name in ("api_key", "project", "location")]
+    return _observe_generation(_start_invocation(observer, where, route, path, body, tenant))
 
 
-def _nothing() -> Flow:
+def _empty_flow() -> Flow:
     yield None
 
 
-def _generated(record: Record) -> Flow:
+def _observe_generation(invocation: Invocation) -> Flow:
     # The counts of a stream are cumulative: between its first chunk and its last, one is as good as the next.
-    context = otel.set_value(_RECORD, record, record.context)
-    ended, begun, latest = Ended(last=False), False, ""
+    context = otel.set_value(_INVOCATION_KEY, invocation, invocation.context)
+    ended, begun, latest = StepResult(is_final=False), False, ""
     try:
-        while not ended.last:
+        while not ended.is_final:
             ended = yield context
-            body = text(getattr(ended.result, "body", None), WHOLE)
+            body = as_str(getattr(ended.result, "body", None), UNLIMITED_CHARS)
             if ended.error is not None:
-                record.failed(ended.error)
-            if body is not None and (ended.last or not begun or '"finishReason"' in body):
-                safely(record.saw, _event(ended.result, body))
+                invocation.fail(ended.error)
+            if body is not None and (ended.is_final or not begun or '"finishReason"' in body):
+                safely(invocation.on_event, _with_service_tier(ended.result, body))
                 begun, latest = True, ""
             elif body is not None:
                 latest = body
     finally:
         if latest:
-            safely(record.saw, parsed(latest.encode()))
-        record.leave(busy=ended.busy)
+            safely(invocation.on_event, parse_json_object(latest.encode()))
+        invocation.finish_or_defer(must_defer=ended.must_defer)
 
 
-def _event(response: Any, body: str) -> JSON:
+def _with_service_tier(response: Any, body: str) -> JSONObject:
     """A response with the tier that its header tells."""
-    event = parsed(body.encode())
-    tier = mapping(getattr(response, "headers", None)).get(gemini.SERVICE_TIER)
-    return {**event, gemini.SERVICE_TIER: tier} if tier else event
+    event = parse_json_object(body.encode())
+    tier = as_mapping(getattr(response, "headers", None)).get(gemini.SERVICE_TIER_HEADER)
+    return {**event, gemini.SERVICE_TIER_HEADER: tier} if tier else event
 
 
-def attempt(observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+def count_attempt(observer: TelemetryHandler, client: Any, call: Mapping[str, Any]) -> Flow:
     """One attempt of a request; all after the first are resends."""
-    record = cast("Record | None", otel.get_value(_RECORD))
+    record = cast("Invocation | None", otel.get_value(_INVOCATION_KEY))
     if record is not None:
         record.retries = 0 if record.retries is None else record.retries + 1
     yield None
 
 
-def interact(observer: Observer, sdk: Any, call: Mapping[str, Any]) -> Flow:
+def observe_interaction(observer: TelemetryHandler, sdk: Any, call: Mapping[str, Any]) -> Flow:
     """One request of the Interactions API, and its answer, read or yet to be read."""
     sent = call["request"]
-    route = find(gemini.INTERACTION_ROUTES, sent.method, sent.url.path) if welcome() else None
+    route = (
+        find_route(gemini.INTERACTIONS_ROUTES, sent.method, sent.url.path)
+        if should_instrument()
+        else None
+    )
     if route is None:
         yield None
         return
-    default = VERTEX if "aiplatform" in sent.url.host else GEMINI
-    body: JSON = parsed(sent.content) if sent.method == "POST" else {}
-    record = _open(
+    default = VERTEX_PROVIDER if "aiplatform" in sent.url.host else GEMINI_PROVIDER
+    body: JSONObject = parse_json_object(sent.content) if sent.method == "POST" else {}
+    record = _start_invocation(
         observer,
-        _where(observer, str(sent.url), default),
+        _endpoint(observer, str(sent.url), default),
         route,
         "",
         body,
-        credential(sent.headers),
+        cache_scope_key(sent.headers),
     )
     ended = yield record.context
     response = ended.result
     if ended.error is not None:
-        record.failed(ended.error)
+        record.fail(ended.error)
     elif response.status_code >= 400:
-        record.error = str(response.status_code)  # the SDK raises later, outside
+        record.error_type = str(response.status_code)  # the SDK raises later, outside
     elif not response.is_closed:
-        response.extensions[KEY] = record
-        watch(response, record)
+        response.extensions[EXTENSION_KEY] = record
+        observe_stream(response, record)
         return
     else:
-        tier = response.headers.get(gemini.SERVICE_TIER)
+        tier = response.headers.get(gemini.SERVICE_TIER_HEADER)
         safely(
-            record.saw,
-            {**parsed(response.content), **({gemini.SERVICE_TIER: tier} if tier else {})},
+            record.on_event,
+            {
+                **parse_json_object(response.content),
+                **({gemini.SERVICE_TIER_HEADER: tier} if tier else {}),
+            },
         )
-    record.end()
+    record.finish()
 
 
-_REQUEST: Final = ("http_method", "path", "request_dict", "http_options")
-TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
+_REQUEST_PARAMETERS: Final = ("http_method", "path", "request_dict", "http_options")
+HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
     "google.genai._api_client": (
-        Target("BaseApiClient", "request", _REQUEST, exchange),
-        Target("BaseApiClient", "async_request", _REQUEST, exchange),
-        Target("BaseApiClient", "request_streamed", _REQUEST, exchange),
-        Target("BaseApiClient", "async_request_streamed", _REQUEST, exchange),
-        Target("BaseApiClient", "_request_once", ("http_request",), attempt),
-        Target("BaseApiClient", "_async_request_once", ("http_request",), attempt),
+        Hook("BaseApiClient", "request", _REQUEST_PARAMETERS, observe_request),
+        Hook("BaseApiClient", "async_request", _REQUEST_PARAMETERS, observe_request),
+        Hook("BaseApiClient", "request_streamed", _REQUEST_PARAMETERS, observe_request),
+        Hook("BaseApiClient", "async_request_streamed", _REQUEST_PARAMETERS, observe_request),
+        Hook("BaseApiClient", "_request_once", ("http_request",), count_attempt),
+        Hook("BaseApiClient", "_async_request_once", ("http_request",), count_attempt),
     ),
     "google.genai._gaos.basesdk": (
-        Target("BaseSDK", "do_request", ("request", "stream"), interact),
-        Target("AsyncBaseSDK", "do_request_async", ("request", "stream"), interact),
+        Hook("BaseSDK", "do_request", ("request", "stream"), observe_interaction),
+        Hook("AsyncBaseSDK", "do_request_async", ("request", "stream"), observe_interaction),
     ),
-    "google.genai._interactions._base_client": Stainless(
-        SDK(gemini.INTERACTION_ROUTES, provider)
-    ).targets,
+    "google.genai._interactions._base_client": StainlessHooks(
+        StainlessSDK(gemini.INTERACTIONS_ROUTES, provider_of_client)
+    ).hooks,
 }

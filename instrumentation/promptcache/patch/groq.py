@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from promptcache.patch.drive import Target
-from promptcache.patch.stainless import SDK, Stainless
-from promptcache.providers import openai
+from promptcache.patching.stainless import StainlessHooks, StainlessSDK
+from promptcache.patching.wrapping import Hook
+from promptcache.providers.openai import wire as openai
 
-TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
-    "groq._base_client": Stainless(SDK(openai.ROUTES, lambda client: "groq")).targets,
+HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
+    "groq._base_client": StainlessHooks(StainlessSDK(openai.ROUTES, lambda client: "groq")).hooks,
 }

@@ -18,20 +18,33 @@ from functools import partial
 from typing import Any, Final, NamedTuple, final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from promptcache.observe import Record
-from promptcache.observer import Asked, Observer
-from promptcache.patch.around import Flow
-from promptcache.patch.drive import Target
-from promptcache.patch.named_caches import Where, managed, show_cached
-from promptcache.patch.response import KEY, listen, parsed, watch
-from promptcache.patch.sent import credential, opened
-from promptcache.providers import anthropic, bedrock, gemini, gemini_caches, openai
-from promptcache.providers.wire import JSON, Wire, find, mapping, text
-from promptcache.safety import safely
-from promptcache.spans import welcome
+from promptcache.common.safely import safely
+from promptcache.patching.byte_stream import (
+    EXTENSION_KEY,
+    observe_stream,
+    parse_json_object,
+    read_buffered_response,
+)
+from promptcache.patching.cached_contents import (
+    Endpoint,
+    apply_cached_prefix,
+    observe_cached_content_request,
+)
+from promptcache.patching.flow import Flow
+from promptcache.patching.request import cache_scope_key, start_invocation
+from promptcache.patching.wrapping import Hook
+from promptcache.providers.anthropic import wire as anthropic
+from promptcache.providers.bedrock import wire as bedrock
+from promptcache.providers.google import cached_contents as gemini_caches
+from promptcache.providers.google import wire as gemini
+from promptcache.providers.openai import wire as openai
+from promptcache.providers.wire_format import JSONObject, WireFormat, as_mapping, as_str, find_route
+from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry.invocation import Invocation
+from promptcache.telemetry.spans import should_instrument
 
 ROUTES: Final = (*openai.ROUTES, *anthropic.ROUTES, *gemini.ROUTES)
-PROVIDERS: Final[Mapping[str, str]] = {
+PROVIDER_NAMES: Final[Mapping[str, str]] = {
     "azure": "azure.ai.openai",
     "azure_ai": "azure.ai.inference",
     "bedrock": "aws.bedrock",
@@ -50,151 +63,163 @@ PROVIDERS: Final[Mapping[str, str]] = {
     "xai": "x_ai",
 }
 """LiteLLM's names of providers where OpenTelemetry, or our table of hosts, has others."""
-_BEDROCK: Final = re.compile(
+_BEDROCK_PATH: Final = re.compile(
     r"/model/([^/]+)/(converse|converse-stream|invoke|invoke-with-response-stream)$"
 )
-_OPERATIONS: Final[Mapping[str, str]] = {
+_BEDROCK_OPERATIONS: Final[Mapping[str, str]] = {
     "converse": "Converse",
     "converse-stream": "ConverseStream",
     "invoke": "InvokeModel",
     "invoke-with-response-stream": "InvokeModelWithResponseStream",
 }
 _PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
-_VERTEX_MODEL: Final = re.compile(r"/models/([^/:]+):\w+$")
+_VERTEX_MODEL_PATH: Final = re.compile(r"/models/([^/:]+):\w+$")
 
 
-def _provider(observer: Observer, wire: Wire, url: SplitResult, call: Mapping[str, Any]) -> str:
+def _provider_name(
+    observer: TelemetryHandler, wire: WireFormat, url: SplitResult, call: Mapping[str, Any]
+) -> str:
     """Who serves the call: its host where that is known, else as LiteLLM has it, else whose wire it is."""
-    details: JSON = mapping(getattr(call.get("logging_obj"), "model_call_details", None))
-    named = text(details.get("custom_llm_provider")) or _whose(wire, url)
+    details: JSONObject = as_mapping(getattr(call.get("logging_obj"), "model_call_details", None))
+    named = as_str(details.get("custom_llm_provider")) or _guess_provider(wire, url)
     if named == "azure_ai" and wire is anthropic.MESSAGES:
-        return observer.provider(url.hostname, "anthropic", sure=True)
-    return observer.provider(url.hostname, PROVIDERS.get(named, named))
+        return observer.provider_for_host(url.hostname, "anthropic", client_decides=True)
+    return observer.provider_for_host(url.hostname, PROVIDER_NAMES.get(named, named))
 
 
-def _whose(wire: Wire, url: SplitResult) -> str:
-    if _BEDROCK.search(url.path):
+def _guess_provider(wire: WireFormat, url: SplitResult) -> str:
+    if _BEDROCK_PATH.search(url.path):
         return "bedrock"
     vertex = "/projects/" in url.path
     return (
         "vertex_ai"
         if vertex
         else "gemini"
-        if wire is gemini.CONTENT
+        if wire is gemini.GENERATE_CONTENT
         else wire.name.partition(".")[0]
     )
 
 
 @final
-class _Asked(NamedTuple):
+class _ParsedRequest(NamedTuple):
     """What a request asks: of which model, in which wire, and whether for an earlier response again."""
 
-    wire: Wire
+    wire: WireFormat
     model: str | None
     fetch: bool
-    body: JSON
+    body: JSONObject
 
 
-def _asked(method: str, url: SplitResult, call: Mapping[str, Any]) -> _Asked | None:
-    if served := _BEDROCK.search(url.path):
-        body, model = _body(call), text(unquote(served[1]))
-        wire = bedrock.wire(_OPERATIONS[served[2]], model, body)
-        return wire and _Asked(wire, model, False, body)
-    route = find(ROUTES, method, url.path)
-    if route is None or route.results:
+def _parse_request(method: str, url: SplitResult, call: Mapping[str, Any]) -> _ParsedRequest | None:
+    if served := _BEDROCK_PATH.search(url.path):
+        body, model = _request_body(call), as_str(unquote(served[1]))
+        wire = bedrock.wire_format_of(_BEDROCK_OPERATIONS[served[2]], model, body)
+        return wire and _ParsedRequest(wire, model, False, body)
+    route = find_route(ROUTES, method, url.path)
+    if route is None or route.is_batch_results:
         return None  # whatever else passes here is not even parsed
-    body, in_path = _body(call), _VERTEX_MODEL.search(url.path)
-    named = text(body.get("model")) or (in_path and text(unquote(in_path[1])))
-    return _Asked(route.wire, named, route.fetch, body) if named or route.fetch else None
+    body, in_path = _request_body(call), _VERTEX_MODEL_PATH.search(url.path)
+    named = as_str(body.get("model")) or (in_path and as_str(unquote(in_path[1])))
+    return (
+        _ParsedRequest(route.wire_format, named, route.is_retrieval, body)
+        if named or route.is_retrieval
+        else None
+    )
 
 
-def _body(call: Mapping[str, Any]) -> JSON:
+def _request_body(call: Mapping[str, Any]) -> JSONObject:
     """The body as plain data, whichever way LiteLLM hands it to its handler."""
     given = next((call[name] for name in ("json", "data", "content") if call.get(name)), None)
     if isinstance(given, str):
         given = given.encode()
-    return parsed(given) if isinstance(given, bytes) else mapping(given)
+    return parse_json_object(given) if isinstance(given, bytes) else as_mapping(given)
 
 
-def _open(observer: Observer, method: str, call: Mapping[str, Any]) -> Record | None:
+def _start_invocation(
+    observer: TelemetryHandler, method: str, call: Mapping[str, Any]
+) -> Invocation | None:
     """The record of a request if it is a call to a model."""
     url = urlsplit(str(call["url"]))
-    found = _asked(method, url, call)
+    found = _parse_request(method, url, call)
     if found is None:
         return None
     wire, model, fetch, body = found
-    asked = Asked(
+    asked = RequestInfo(
         wire,
-        _provider(observer, wire, url, call),
+        _provider_name(observer, wire, url, call),
         model,
         url.hostname,
         url.port or _PORTS.get(url.scheme),
         stream=bool(call.get("stream")),
-        fetch=fetch,
+        is_retrieval=fetch,
     )
     headers = {
-        str(name).lower(): str(value) for name, value in mapping(call.get("headers")).items()
+        str(name).lower(): str(value) for name, value in as_mapping(call.get("headers")).items()
     }
     betas = (
-        {anthropic.BETAS: headers["anthropic-beta"].split(",")}
+        {anthropic.BETAS_FIELD: headers["anthropic-beta"].split(",")}
         if "anthropic-beta" in headers
         else {}
     )
-    tenant = credential(headers) or next(iter(parse_qs(url.query).get("key", ())), "")
-    record = opened(observer, asked, {**betas, **body} if betas else body, tenant)
-    safely(show_cached, record, body)
+    tenant = cache_scope_key(headers) or next(iter(parse_qs(url.query).get("key", ())), "")
+    record = start_invocation(observer, asked, {**betas, **body} if betas else body, tenant)
+    safely(apply_cached_prefix, record, body)
     return record
 
 
-def exchange(method: str, observer: Observer, handler: Any, call: Mapping[str, Any]) -> Flow:
+def observe_request(
+    method: str, observer: TelemetryHandler, http_handler: Any, call: Mapping[str, Any]
+) -> Flow:
     """One request and its answer: a call, or what is done to a named cache, or nothing of ours."""
-    if not welcome():
-        return _nothing()
+    if not should_instrument():
+        return _empty_flow()
     url = urlsplit(str(call["url"]))
-    operation = gemini_caches.cache_operation(method, url.path)
+    operation = gemini_caches.cached_content_operation(method, url.path)
     if operation is not None:
-        where = Where(
-            _provider(observer, gemini.CONTENT, url, call),
+        where = Endpoint(
+            _provider_name(observer, gemini.GENERATE_CONTENT, url, call),
             url.hostname,
             url.port or _PORTS.get(url.scheme),
         )
-        return managed(observer, operation, where, url.path, _body(call))
-    record = _open(observer, method, call)
-    return _nothing() if record is None else _called(record)
+        return observe_cached_content_request(
+            observer, operation, where, url.path, _request_body(call)
+        )
+    record = _start_invocation(observer, method, call)
+    return _empty_flow() if record is None else _observe_call(record)
 
 
-def _nothing() -> Flow:
+def _empty_flow() -> Flow:
     yield None
 
 
-def _called(record: Record) -> Flow:
-    ended = yield record.context if record.own else None
+def _observe_call(invocation: Invocation) -> Flow:
+    ended = yield invocation.context if invocation.has_own_span else None
     response = ended.result
     if ended.error is not None:
         status = getattr(getattr(ended.error, "response", None), "status_code", None)
-        record.error = str(status) if status else type(ended.error).__name__
+        invocation.error_type = str(status) if status else type(ended.error).__name__
     else:
-        tier = response.headers.get(gemini.SERVICE_TIER)
+        tier = response.headers.get(gemini.SERVICE_TIER_HEADER)
         if tier:
-            safely(record.saw, {gemini.SERVICE_TIER: tier})
+            safely(invocation.on_event, {gemini.SERVICE_TIER_HEADER: tier})
         if not response.is_closed:
-            response.extensions[KEY] = record
-            safely(record.begun)
-            watch(response, record, expected=False)
+            response.extensions[EXTENSION_KEY] = invocation
+            safely(invocation.on_stream_started)
+            observe_stream(response, invocation, sdk_parses=False)
             return
-        safely(listen, response, record)
-    record.end()
+        safely(read_buffered_response, response, invocation)
+    invocation.finish()
 
 
-_POST: Final[Callable[..., Flow]] = partial(exchange, "POST")
-_GET: Final[Callable[..., Flow]] = partial(exchange, "GET")
-TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
+_OBSERVE_POST: Final[Callable[..., Flow]] = partial(observe_request, "POST")
+_OBSERVE_GET: Final[Callable[..., Flow]] = partial(observe_request, "GET")
+HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
     "litellm.llms.custom_httpx.http_handler": tuple(
         target
         for owner in ("HTTPHandler", "AsyncHTTPHandler")
         for target in (
-            Target(owner, "post", ("url", "data", "json", "headers", "stream"), _POST),
-            Target(owner, "get", ("url", "headers"), _GET),
+            Hook(owner, "post", ("url", "data", "json", "headers", "stream"), _OBSERVE_POST),
+            Hook(owner, "get", ("url", "headers"), _OBSERVE_GET),
         )
     ),
 }

@@ -8,34 +8,41 @@ from typing import Any, NamedTuple, final
 
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
-from promptcache.attributes import (
-    CACHE_COMMITTED,
+from promptcache.common.safely import safely
+from promptcache.model import CachedContentInfo, PrefixHashes, Request, ResponseFacts, Usage
+from promptcache.patching.byte_stream import parse_json_object
+from promptcache.patching.flow import Flow
+from promptcache.providers.google import cached_contents as gemini_caches
+from promptcache.providers.google import wire as gemini
+from promptcache.providers.wire_format import (
+    UNLIMITED_CHARS,
+    JSONObject,
+    as_list,
+    as_mapping,
+    as_str,
+)
+from promptcache.semconv import (
+    CACHE_COMMITTED_USD,
     CACHE_EXPIRES,
     CACHE_NAME,
-    CACHE_STORED,
+    CACHE_STORED_USD,
     CACHE_TOKENS,
     COST_AMOUNT,
     COST_CURRENCY,
     ERROR_TYPE,
-    OPERATION,
+    GEN_AI_OPERATION_NAME,
+    GEN_AI_PROVIDER_NAME,
+    GEN_AI_REQUEST_MODEL,
     PREFIX_HASH,
-    PROVIDER,
-    REQUEST_MODEL,
     SERVER_ADDRESS,
     SERVER_PORT,
 )
-from promptcache.model import Facts, NamedCache, Prefix, Request, Usage
-from promptcache.observe import Record
-from promptcache.observer import Observer
-from promptcache.patch.around import Flow
-from promptcache.patch.response import parsed
-from promptcache.providers import gemini, gemini_caches
-from promptcache.providers.wire import JSON, WHOLE, items, mapping, text
-from promptcache.safety import safely
+from promptcache.telemetry.handler import TelemetryHandler
+from promptcache.telemetry.invocation import Invocation
 
 
 @final
-class Where(NamedTuple):
+class Endpoint(NamedTuple):
     """Who serves a request."""
 
     provider: str
@@ -43,21 +50,23 @@ class Where(NamedTuple):
     port: int | None
 
 
-def managed(observer: Observer, operation: str, where: Where, path: str, body: JSON) -> Flow:
+def observe_cached_content_request(
+    observer: TelemetryHandler, operation: str, endpoint: Endpoint, path: str, body: JSONObject
+) -> Flow:
     """One request about a named cache, or all of them."""
-    named = text(body.get("model"))
-    model = gemini.model(named) if named else None
+    named = as_str(body.get("model"))
+    model = gemini.model_in_path(named) if named else None
     span = observer.tracer.start_span(
         f"{operation} {model}" if model else operation,
         kind=SpanKind.CLIENT,
-        attributes=_said(
+        attributes=_without_none(
             {
-                OPERATION: operation,
-                PROVIDER: where.provider,
-                REQUEST_MODEL: model,
-                SERVER_ADDRESS: where.host,
-                SERVER_PORT: where.port,
-                CACHE_NAME: gemini_caches.cache_name(path),
+                GEN_AI_OPERATION_NAME: operation,
+                GEN_AI_PROVIDER_NAME: endpoint.provider,
+                GEN_AI_REQUEST_MODEL: model,
+                SERVER_ADDRESS: endpoint.host,
+                SERVER_PORT: endpoint.port,
+                CACHE_NAME: gemini_caches.cached_content_in_path(path),
             }
         ),
     )
@@ -67,64 +76,91 @@ def managed(observer: Observer, operation: str, where: Where, path: str, body: J
             span.set_attribute(ERROR_TYPE, type(ended.error).__name__)
             span.set_status(StatusCode.ERROR)
         else:
-            safely(_learn, observer, operation, where, path, body, _answer(ended.result), span)
+            safely(
+                _record_response,
+                observer,
+                operation,
+                endpoint,
+                path,
+                body,
+                _response_body(ended.result),
+                span,
+            )
     finally:
         span.end()
 
 
-def _answer(response: Any) -> JSON:
+def _response_body(response: Any) -> JSONObject:
     """What Gemini's SDK made of a response, or the response itself."""
-    body = text(getattr(response, "body", None), WHOLE)
-    return parsed(body.encode() if body else getattr(response, "content", b""))
+    body = as_str(getattr(response, "body", None), UNLIMITED_CHARS)
+    return parse_json_object(body.encode() if body else getattr(response, "content", b""))
 
 
-def _said(values: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _learn(
-    observer: Observer,
+def _record_response(
+    observer: TelemetryHandler,
     operation: str,
-    where: Where,
+    endpoint: Endpoint,
     path: str,
-    body: JSON,
-    answer: JSON,
+    body: JSONObject,
+    response_body: JSONObject,
     span: Span,
 ) -> None:
     """Takes up what an answer says of caches, and writes on the span what it and the rent of it are."""
-    storage, cache = observer.storage, gemini_caches.named_cache(answer)
+    storage, cache = observer.cache_storage, gemini_caches.parse_cached_content(response_body)
     if operation == "list_caches":
-        for resource in items(answer.get("cachedContents")):
-            storage.seen(where.provider, gemini_caches.named_cache(mapping(resource)))
+        for resource in as_list(response_body.get("cachedContents")):
+            storage.record_described(
+                endpoint.provider, gemini_caches.parse_cached_content(as_mapping(resource))
+            )
         return
     if operation == "delete_cache":
         span.set_attributes(
-            _said({CACHE_STORED: storage.deleted(gemini_caches.cache_name(path) or "")})
+            _without_none(
+                {
+                    CACHE_STORED_USD: storage.record_deleted(
+                        gemini_caches.cached_content_in_path(path) or ""
+                    )
+                }
+            )
         )
         return
     more: dict[str, Any] = {}
     if operation == "create_cache":
-        prefix = _prefix(observer, where, cache, body)
-        storage.created(where.provider, cache, prefix)
-        more = {PREFIX_HASH: prefix and prefix.hash} | _filled(observer, where, cache, span)
+        prefix = _hash_cached_content(observer, endpoint, cache, body)
+        storage.record_created(endpoint.provider, cache, prefix)
+        more = {PREFIX_HASH: prefix and prefix.hash} | _record_cache_fill(
+            observer, endpoint, cache, span
+        )
     else:
-        storage.seen(where.provider, cache)
-    committed = storage.committed(cache.name or "") if operation != "get_cache" else None
-    known = {CACHE_NAME: cache.name, CACHE_TOKENS: cache.tokens, CACHE_EXPIRES: cache.expire_time}
+        storage.record_described(endpoint.provider, cache)
+    committed = storage.committed_usd(cache.name or "") if operation != "get_cache" else None
+    known = {
+        CACHE_NAME: cache.name,
+        CACHE_TOKENS: cache.token_count,
+        CACHE_EXPIRES: cache.expire_time_text,
+    }
     span.set_attributes(
-        _said(known | {REQUEST_MODEL: cache.model, CACHE_COMMITTED: committed} | more)
+        _without_none(
+            known | {GEN_AI_REQUEST_MODEL: cache.model, CACHE_COMMITTED_USD: committed} | more
+        )
     )
 
 
-def _request(observer: Observer, where: Where, cache: NamedCache, body: JSON) -> Request:
-    wire, now = gemini.CONTENT, observer.clock()
+def _create_request(
+    observer: TelemetryHandler, endpoint: Endpoint, cache: CachedContentInfo, body: JSONObject
+) -> Request:
+    wire, now = gemini.GENERATE_CONTENT, observer.clock()
     return Request(
         wire.name,
-        where.provider,
+        endpoint.provider,
         wire.operation,
         cache.model,
-        where.host,
-        where.port,
+        endpoint.host,
+        endpoint.port,
         False,
         body,
         b"",
@@ -132,9 +168,11 @@ def _request(observer: Observer, where: Where, cache: NamedCache, body: JSON) ->
     )
 
 
-def _prefix(observer: Observer, where: Where, cache: NamedCache, body: JSON) -> Prefix | None:
+def _hash_cached_content(
+    observer: TelemetryHandler, endpoint: Endpoint, cache: CachedContentInfo, body: JSONObject
+) -> PrefixHashes | None:
     """The hashes of what was put into a cache: all of it is static, its contents too."""
-    prompt = gemini.CONTENT.prompt(_request(observer, where, cache, body))
+    prompt = gemini.GENERATE_CONTENT.parse_prompt(_create_request(observer, endpoint, cache, body))
     if prompt is None:
         return None
     prompt = prompt._replace(
@@ -143,27 +181,41 @@ def _prefix(observer: Observer, where: Where, cache: NamedCache, body: JSON) -> 
             for block in prompt.blocks
         )
     )
-    return observer.exporter.export(prompt, observer.hasher.chain(prompt), cache.model)
+    return observer.prefix_hasher.hash_prefix(
+        prompt, observer.hasher.hash_prompt(prompt), cache.model
+    )
 
 
-def _filled(observer: Observer, where: Where, cache: NamedCache, span: Span) -> dict[str, Any]:
+def _record_cache_fill(
+    observer: TelemetryHandler, endpoint: Endpoint, cache: CachedContentInfo, span: Span
+) -> dict[str, Any]:
     """What filling the cache cost: its tokens at the plain input price. Counted, though it is no call."""
-    if cache.tokens is None or cache.model is None:
+    if cache.token_count is None or cache.model is None:
         return {}
-    usage = Usage(input=cache.tokens, uncached=cache.tokens, read=0, write=None, output=0)
-    amount = observer.book.cost(_request(observer, where, cache, {}), Facts(), usage).amount
+    usage = Usage(
+        input_tokens=cache.token_count,
+        uncached_tokens=cache.token_count,
+        cache_read_tokens=0,
+        cache_write_tokens=None,
+        output_tokens=0,
+    )
+    amount = observer.price_book.compute_cost(
+        _create_request(observer, endpoint, cache, {}), ResponseFacts(), usage
+    ).amount
     if amount is None:
         return {}
-    observer.meters.pay(amount, where.provider, cache.model, set_span_in_context(span))
+    observer.metrics.record_cache_fill(
+        amount, endpoint.provider, cache.model, set_span_in_context(span)
+    )
     return {COST_AMOUNT: amount, COST_CURRENCY: "USD"}
 
 
-def show_cached(record: Record, body: JSON) -> None:
+def apply_cached_prefix(invocation: Invocation, body: JSONObject) -> None:
     """The prefix of a call that reads from a named cache is what was put into that cache; unknown if others did it."""
-    name, sighting = gemini.named_cache_of(body), record.sighting
+    name, sighting = gemini.cached_content_in_body(body), invocation.pending_call
     if name is None or sighting is None or sighting.prefix is None:
         return
-    cached = record.observer.storage.prefix(name)
+    cached = invocation.handler.cache_storage.prefix_of(name)
     sighting.prefix = sighting.prefix._replace(
         hash=cached and cached.hash,
         tools_hash=cached and cached.tools_hash,

@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from promptcache.patch.drive import Target
-from promptcache.patch.socket import SENDING, receiving
-from promptcache.patch.stainless import SDK, Stainless
-from promptcache.providers import openai
+from promptcache.patching.stainless import StainlessHooks, StainlessSDK
+from promptcache.patching.wrapping import Hook
+from promptcache.providers.openai import wire as openai
+from promptcache.providers.openai.websocket import BASE_CONNECTION_HOOKS, connection_hooks
 
-AZURE: Final = frozenset({"BaseAzureClient", "AzureOpenAI", "AsyncAzureOpenAI"})
+AZURE_CLIENTS: Final = frozenset({"BaseAzureClient", "AzureOpenAI", "AsyncAzureOpenAI"})
 
 
-def _provider(client: Any) -> str:
+def _provider_of_client(client: Any) -> str:
     return (
-        "azure.ai.openai" if AZURE & {base.__name__ for base in type(client).__mro__} else "openai"
+        "azure.ai.openai"
+        if AZURE_CLIENTS & {base.__name__ for base in type(client).__mro__}
+        else "openai"
     )
 
 
-TARGETS: Final[Mapping[str, tuple[Target, ...]]] = {
-    "openai._base_client": Stainless(SDK(openai.ROUTES, _provider)).targets,
-    "openai._websocket_connection": SENDING,
-    "openai.resources.responses.responses": receiving(
-        "ResponsesConnection", "AsyncResponsesConnection", optional=True
+HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
+    "openai._base_client": StainlessHooks(StainlessSDK(openai.ROUTES, _provider_of_client)).hooks,
+    "openai._websocket_connection": BASE_CONNECTION_HOOKS,
+    "openai.resources.responses.responses": connection_hooks(
+        "ResponsesConnection", "AsyncResponsesConnection", is_optional=True
     ),
-    "openai.resources.realtime.realtime": receiving(
+    "openai.resources.realtime.realtime": connection_hooks(
         "RealtimeConnection", "AsyncRealtimeConnection"
     ),
 }

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Final, cast
 
-from promptcache.patch.drive import Target
+from promptcache.patching.wrapping import Hook
 
-ROWS: Final[Mapping[str, str]] = {
+HOOK_MODULES: Final[Mapping[str, str]] = {
     "openai._base_client": "openai",
     "openai._websocket_connection": "openai",
     "openai.resources.responses.responses": "openai",
@@ -28,7 +28,7 @@ ROWS: Final[Mapping[str, str]] = {
 }
 """Module of an SDK -> module beside this one, whose `TARGETS` name the functions there."""
 
-CHOKES: Final[Mapping[str, str]] = {
+REQUIRED_MODULES: Final[Mapping[str, str]] = {
     "openai": "openai._base_client",
     "anthropic": "anthropic._base_client",
     "groq": "groq._base_client",
@@ -37,7 +37,7 @@ CHOKES: Final[Mapping[str, str]] = {
 """What each SDK has imported once it is imported itself: where it has not, that module is gone."""
 
 
-def targets(module: str) -> tuple[Target, ...]:
-    """Where to stand in `module`: only now is our side of its SDK loaded, for most processes use one of them."""
-    ours = import_module(f".{ROWS[module]}", __package__)
-    return cast("Mapping[str, tuple[Target, ...]]", ours.TARGETS)[module]
+def load_hooks(sdk_module: str) -> tuple[Hook, ...]:
+    """Where to stand in `sdk_module`: only now is our side of its SDK loaded, for most processes use one of them."""
+    ours = import_module(f".{HOOK_MODULES[sdk_module]}", __package__)
+    return cast("Mapping[str, tuple[Hook, ...]]", ours.HOOKS)[sdk_module]

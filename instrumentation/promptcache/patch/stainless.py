@@ -16,51 +16,59 @@ from typing import Any, Final
 
 from opentelemetry import context as otel
 
-from promptcache.observe import Record
-from promptcache.observer import Asked, Observer
-from promptcache.patch.around import Flow
-from promptcache.patch.drive import Switch, Target
-from promptcache.patch.response import KEY, listen, parsed, recorded, watch
-from promptcache.patch.sent import credential
-from promptcache.providers.wire import JSON, Route, find, mapping, text
-from promptcache.results import Results
-from promptcache.safety import safely
-from promptcache.spans import welcome
+from promptcache.common.safely import safely
+from promptcache.patching.byte_stream import (
+    EXTENSION_KEY,
+    invocation_of,
+    observe_stream,
+    parse_json_object,
+    read_buffered_response,
+)
+from promptcache.patching.flow import Flow
+from promptcache.patching.request import cache_scope_key
+from promptcache.patching.wrapping import HandlerRef, Hook
+from promptcache.providers.wire_format import JSONObject, Route, as_mapping, as_str, find_route
+from promptcache.telemetry.batch_results import BatchResultsInvocation
+from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry.invocation import Invocation
+from promptcache.telemetry.spans import should_instrument
 
-RAW: Final = "X-Stainless-Raw-Response"
+RAW_RESPONSE_HEADER: Final = "X-Stainless-Raw-Response"
 """The SDKs' own mark on calls whose response the application reads by itself."""
 
 
 @dataclass(frozen=True, slots=True)
-class SDK:
+class StainlessSDK:
     """What the flows need to know of one SDK.
 
-    `provider` is what a client stands for, whatever its host if `sure`; `defer` says whether the SDK will open a span
-    of its own for a call (client, options); `headers` are those that belong to the prompt, with the names under which
+    `provider_of_client` is what a client stands for, whatever its host if `client_decides_provider`; `opens_own_span` says whether the SDK will open a span
+    of its own for a call (client, options); `prompt_headers` are those that belong to the prompt, with the names under which
     they join its body.
     """
 
     routes: tuple[Route, ...]
-    provider: Callable[[Any], str]
-    sure: Callable[[Any], bool] = lambda client: False
-    defer: Callable[[Any, Any], bool] | None = None
-    headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    provider_of_client: Callable[[Any], str]
+    client_decides_provider: Callable[[Any], bool] = lambda client: False
+    opens_own_span: Callable[[Any, Any], bool] | None = None
+    prompt_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(slots=True)
-class _Underway:
-    """The `request` that runs in this context, and its record: None where the call is not ours to see."""
+class CurrentRequest:
+    """The `observe_request` that runs in this context, and its record: None where the call is not ours to see."""
 
     client: Any
-    record: Record | None
+    invocation: Invocation | None
 
 
-_underway: ContextVar[_Underway | None] = ContextVar("promptcache-underway", default=None)
+_current_request: ContextVar[CurrentRequest | None] = ContextVar(
+    "promptcache-underway", default=None
+)
 
 
-def _address(url: Any) -> tuple[str | None, int | None]:
+def _server_address(url: Any) -> tuple[str | None, int | None]:
     """Host and port of an httpx URL, without the rest: it may hold credentials."""
-    host = text(getattr(url, "host", None))
+    host = as_str(getattr(url, "host", None))
     port = getattr(url, "port", None) or {"https": 443, "http": 80}.get(getattr(url, "scheme", ""))
     return host, port if host and isinstance(port, int) else None
 
@@ -71,93 +79,115 @@ _MODEL_IN_PATH: Final = re.compile(
 """Where Azure (the deployment), Bedrock and Vertex name the model."""
 
 
-def _model(body: JSON, url: str) -> str | None:
+def _model_name(body: JSONObject, url: str) -> str | None:
     """The model that the body names, or the path."""
-    named = text(body.get("model"))
+    named = as_str(body.get("model"))
     found = None if named else _MODEL_IN_PATH.search(url)
-    return text(found[1]) if found else named
+    return as_str(found[1]) if found else named
 
 
-def _ask(
-    sdk: SDK, observer: Observer, client: Any, options: Any, url: Any, *, stream: bool
-) -> Asked | None:
-    if not welcome():
+def _request_info(
+    sdk: StainlessSDK,
+    observer: TelemetryHandler,
+    client: Any,
+    options: Any,
+    url: Any,
+    *,
+    stream: bool,
+) -> RequestInfo | None:
+    if not should_instrument():
         return None
-    route = find(sdk.routes, options.method, options.url)
+    route = find_route(sdk.routes, options.method, options.url)
     if route is None:
         return None
-    host, port = _address(url)
-    return Asked(
-        wire=route.wire,
-        provider=observer.provider(host, sdk.provider(client), sure=sdk.sure(client)),
-        model=_model(mapping(options.json_data), options.url),
+    host, port = _server_address(url)
+    return RequestInfo(
+        wire_format=route.wire_format,
+        provider=observer.provider_for_host(
+            host, sdk.provider_of_client(client), client_decides=sdk.client_decides_provider(client)
+        ),
+        model=_model_name(as_mapping(options.json_data), options.url),
         host=host,
         port=port,
         stream=stream,
-        fetch=route.fetch,
-        results=options.url if route.results else None,
-        defer=sdk.defer is not None and sdk.defer(client, options),
+        is_retrieval=route.is_retrieval,
+        batch_results_url=options.url if route.is_batch_results else None,
+        has_sdk_span=sdk.opens_own_span is not None and sdk.opens_own_span(client, options),
     )
 
 
-def _record(observer: Observer, asked: Asked | None, elapsed: float = 0.0) -> Record | None:
-    if asked is None:
+def _create_invocation(
+    observer: TelemetryHandler, request_info: RequestInfo | None, elapsed_seconds: float = 0.0
+) -> Invocation | None:
+    if request_info is None:
         return None
-    return Results(observer, asked) if asked.results else Record(observer, asked, elapsed)
+    return (
+        BatchResultsInvocation(observer, request_info)
+        if request_info.batch_results_url
+        else Invocation(observer, request_info, elapsed_seconds)
+    )
 
 
-def _body(sdk: SDK, options: Any, request: Any) -> JSON:
+def _request_body(sdk: StainlessSDK, options: Any, request: Any) -> JSONObject:
     """The body as it was sent: the SDK's prepared data, else the bytes on the wire."""
-    body, extra = mapping(options.json_data), mapping(options.extra_json)
+    body, extra = as_mapping(options.json_data), as_mapping(options.extra_json)
     if extra:
         body = {**body, **extra}
     if not body and options.method.upper() == "POST":
-        body = parsed(request.content)
+        body = parse_json_object(request.content)
     told = {
         name: value.split(",")
-        for header, name in sdk.headers.items()
+        for header, name in sdk.prompt_headers.items()
         if (value := request.headers.get(header))
     }
     return {**told, **body} if told else body
 
 
-class Stainless:
+class StainlessHooks:
     """The flows of one SDK."""
 
-    def __init__(self, sdk: SDK) -> None:
+    def __init__(self, sdk: StainlessSDK) -> None:
         self._sdk = sdk
 
     @property
-    def targets(self) -> tuple[Target, ...]:
+    def hooks(self) -> tuple[Hook, ...]:
         """Where to stand in the SDK's `_base_client` module."""
         asked = ("cast_to", "options")
         answered = ("options", "response", "stream", "retries_taken")
         heard = ("data", "response")
         traced = tuple(
-            Target(owner, "_request", asked, around=self.traced, optional=True)
+            Hook(owner, "_request", asked, around_call=self.observe_inner_request, is_optional=True)
             for owner in ("SyncAPIClient", "AsyncAPIClient")
         )
         return (
-            *(traced if self._sdk.defer else ()),
-            Target("SyncAPIClient", "request", asked, around=self.request),
-            Target("AsyncAPIClient", "request", asked, around=self.request),
-            Target("SyncAPIClient", "_process_response", answered, around=self.process_response),
-            Target("AsyncAPIClient", "_process_response", answered, around=self.process_response),
-            Target(
+            *(traced if self._sdk.opens_own_span else ()),
+            Hook("SyncAPIClient", "request", asked, around_call=self.observe_request),
+            Hook("AsyncAPIClient", "request", asked, around_call=self.observe_request),
+            Hook("SyncAPIClient", "_process_response", answered, around_call=self.observe_response),
+            Hook(
+                "AsyncAPIClient", "_process_response", answered, around_call=self.observe_response
+            ),
+            Hook(
                 "BaseClient",
                 "_process_response_data",
                 heard,
-                before=self.process_data,
-                quick=_heard,
+                before_call=self.observe_parsed_data,
+                make_fast_wrapper=_wrap_process_response_data,
             ),
-            Target(
-                "BaseClient", "_build_request", ("options",), before=self.ask_why, optional=True
+            Hook(
+                "BaseClient",
+                "_build_request",
+                ("options",),
+                before_call=self.add_diagnostics_request,
+                is_optional=True,
             ),
         )
 
-    def request(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+    def observe_request(
+        self, observer: TelemetryHandler, client: Any, call: Mapping[str, Any]
+    ) -> Flow:
         """One logical call, retries inside. Ends the record where the call fails or nobody saw its response."""
-        asked = _ask(
+        asked = _request_info(
             self._sdk,
             observer,
             client,
@@ -165,109 +195,137 @@ class Stainless:
             client.base_url,
             stream=bool(call.get("stream")),
         )
-        record = _record(observer, asked)
-        before, mine = _underway.get(), _Underway(client, record)
-        _underway.set(mine)
+        record = _create_invocation(observer, asked)
+        before, mine = _current_request.get(), CurrentRequest(client, record)
+        _current_request.set(mine)
         try:
-            ended = yield record.context if record is not None and record.own else None
+            ended = yield record.context if record is not None and record.has_own_span else None
         finally:
-            if _underway.get() is mine:  # not so where a coroutine is closed from another context
-                _underway.set(before)
+            if (
+                _current_request.get() is mine
+            ):  # not so where a coroutine is closed from another context
+                _current_request.set(before)
         if record is not None and ended.error is not None:
-            safely(_refused, self._sdk, observer, record, call["options"], ended.error)
-            record.failed(ended.error)
-        if record is not None and not (record.held and ended.error is None):
-            record.end()
+            safely(
+                _record_failed_request, self._sdk, observer, record, call["options"], ended.error
+            )
+            record.fail(ended.error)
+        if record is not None and not (record.owns_response and ended.error is None):
+            record.finish()
 
-    def traced(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
-        """The part of `request` in which the SDK's own span is current, and still open where the call fails."""
-        underway = _underway.get()
-        record = underway.record if underway is not None and underway.client is client else None
-        if record is None or record.span is not None or not record.asked.defer:
+    def observe_inner_request(
+        self, observer: TelemetryHandler, client: Any, call: Mapping[str, Any]
+    ) -> Flow:
+        """The part of `observe_request` in which the SDK's own span is current, and still open where the call fails."""
+        underway = _current_request.get()
+        record = underway.invocation if underway is not None and underway.client is client else None
+        if record is None or record.span is not None or not record.request_info.has_sdk_span:
             yield None
             return
-        record.enter(otel.get_current())
-        ended = yield record.context if record.own else None
+        record.resolve_span(otel.get_current())
+        ended = yield record.context if record.has_own_span else None
         if ended.error is not None:
-            record.failed(ended.error)
-            record.end()
+            record.fail(ended.error)
+            record.finish()
 
-    def process_response(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> Flow:
+    def observe_response(
+        self, observer: TelemetryHandler, client: Any, call: Mapping[str, Any]
+    ) -> Flow:
         """The response has begun: its record learns the body, and ends now or is watched to its end."""
         options, response = call["options"], call["response"]
-        record = self._record(observer, client, options, response, stream=bool(call.get("stream")))
+        record = self._invocation_of_response(
+            observer, client, options, response, stream=bool(call.get("stream"))
+        )
         if record is None:
             yield None
             return
-        safely(_sent, self._sdk, observer, record, options, response, call.get("retries_taken"))
-        response.extensions[KEY] = record
-        record.held = True
+        safely(
+            _record_sent_request,
+            self._sdk,
+            observer,
+            record,
+            options,
+            response,
+            call.get("retries_taken"),
+        )
+        response.extensions[EXTENSION_KEY] = record
+        record.owns_response = True
         # What reads results is made in there, and would read past us.
-        early = record.asked.results is not None and not response.is_closed
+        early = record.request_info.batch_results_url is not None and not response.is_closed
         if early:
-            watch(response, record)
+            observe_stream(response, record)
         ended = yield None
         if ended.error is not None:
-            record.failed(ended.error)
+            record.fail(ended.error)
         if early:
             return
         if not response.is_closed:
-            if response.request.headers.get(RAW) is None:
-                safely(record.begun)
-            watch(response, record)
+            if response.request.headers.get(RAW_RESPONSE_HEADER) is None:
+                safely(record.on_stream_started)
+            observe_stream(response, record)
             return
-        safely(listen, response, record)
-        response.extensions.pop(KEY, None)
-        record.end()
+        safely(read_buffered_response, response, record)
+        response.extensions.pop(EXTENSION_KEY, None)
+        record.finish()
 
-    def ask_why(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> None:
+    def add_diagnostics_request(
+        self, observer: TelemetryHandler, client: Any, call: Mapping[str, Any]
+    ) -> None:
         """Where the user wants it, each attempt's own copy of the options asks the provider why it missed its cache."""
-        underway = _underway.get() if observer.settings.provider_diagnostics else None
-        if underway is None or underway.client is not client or underway.record is None:
+        underway = _current_request.get() if observer.settings.provider_diagnostics else None
+        if underway is None or underway.client is not client or underway.invocation is None:
             return
-        record, options = underway.record, call["options"]
-        asked, body = record.asked, mapping(options.json_data)
-        opening = asked.wire.opening(body)
+        record, options = underway.invocation, call["options"]
+        asked, body = record.request_info, as_mapping(options.json_data)
+        opening = asked.wire_format.conversation_key(body)
         if opening is None:
             return
-        record.conversation = observer.hasher.digest((asked.provider, asked.host, opening))
-        asking = asked.wire.asking(
-            asked.provider, body, observer.conversations.get(record.conversation)
+        record.conversation_key = observer.hasher.keyed_digest(
+            (asked.provider, asked.host, opening)
+        )
+        asking = asked.wire_format.with_diagnostics(
+            asked.provider, body, observer.response_id_by_conversation.get(record.conversation_key)
         )
         if asking is not None:
             options.json_data = asking
 
-    def process_data(self, observer: Observer, client: Any, call: Mapping[str, Any]) -> None:
+    def observe_parsed_data(
+        self, observer: TelemetryHandler, client: Any, call: Mapping[str, Any]
+    ) -> None:
         """One parsed body or stream event, before the SDK builds its model of it."""
-        _hear(call["data"], call["response"])
+        _process_parsed_data(call["data"], call["response"])
 
-    def _record(
-        self, observer: Observer, client: Any, options: Any, response: Any, *, stream: bool
-    ) -> Record | None:
-        underway = _underway.get()
+    def _invocation_of_response(
+        self, observer: TelemetryHandler, client: Any, options: Any, response: Any, *, stream: bool
+    ) -> Invocation | None:
+        underway = _current_request.get()
         if underway is not None and underway.client is client:
-            record = underway.record
-            if record is None or not record.held:
+            record = underway.invocation
+            if record is None or not record.owns_response:
                 return record
             # A middleware sent a second request inside the call: another model's, and billed.
-        # Else another instrumentation replaced `request` and bypasses ours.
-        asked = _ask(self._sdk, observer, client, options, response.request.url, stream=stream)
-        return _record(observer, asked, _elapsed(response))
+        # Else another instrumentation replaced `observe_request` and bypasses ours.
+        asked = _request_info(
+            self._sdk, observer, client, options, response.request.url, stream=stream
+        )
+        return _create_invocation(observer, asked, _elapsed_seconds(response))
 
 
-def _hear(data: object, response: Any) -> None:
-    record = recorded(response)
+def _process_parsed_data(data: object, response: Any) -> None:
+    record = invocation_of(response)
     if record is not None:
-        record.hear(data)
+        record.on_parsed_event(data)
 
 
-def _heard(original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
+def _wrap_process_response_data(
+    original: Callable[..., Any], handler_ref: HandlerRef
+) -> Callable[..., Any]:
     """The shell for events: most of them cost one look and nothing else of ours."""
 
     def heard(self: Any, *, data: Any, cast_to: Any, response: Any) -> Any:
-        if switch.observer is not None:
+        if handler_ref.handler is not None:
             try:
-                dull = response.extensions[KEY].dull(data)
+                dull = response.extensions[EXTENSION_KEY].dull(data)
             except (
                 AttributeError,
                 LookupError,
@@ -276,13 +334,13 @@ def _heard(original: Callable[..., Any], switch: Switch) -> Callable[..., Any]:
             ):  # all that a look at plain data can raise
                 dull = False
             if not dull:
-                safely(_hear, data, response)
+                safely(_process_parsed_data, data, response)
         return original(self, data=data, cast_to=cast_to, response=response)
 
     return heard
 
 
-def _elapsed(response: Any) -> float:
+def _elapsed_seconds(response: Any) -> float:
     """Seconds that a response took, where it is in and its transport measured that."""
     try:
         return response.elapsed.total_seconds() if response.is_closed else 0.0
@@ -290,25 +348,38 @@ def _elapsed(response: Any) -> float:
         return 0.0
 
 
-def _refused(
-    sdk: SDK, observer: Observer, record: Record, options: Any, error: BaseException
+def _record_failed_request(
+    sdk: StainlessSDK,
+    observer: TelemetryHandler,
+    invocation: Invocation,
+    options: Any,
+    error: BaseException,
 ) -> None:
     """The call failed before there was a response; the SDK's error knows what was sent, and how often."""
     sent = getattr(error, "request", None)
-    if sent is not None and record.own and record.request is None:
+    if sent is not None and invocation.has_own_span and invocation.request is None:
         resent = sent.headers.get("x-stainless-retry-count", "")
-        _sent(sdk, observer, record, options, error, int(resent) if resent.isdigit() else None)
+        _record_sent_request(
+            sdk, observer, invocation, options, error, int(resent) if resent.isdigit() else None
+        )
 
 
-def _sent(
-    sdk: SDK, observer: Observer, record: Record, options: Any, response: Any, retries: int | None
+def _record_sent_request(
+    sdk: StainlessSDK,
+    observer: TelemetryHandler,
+    invocation: Invocation,
+    options: Any,
+    response: Any,
+    retries: int | None,
 ) -> None:
     sent = response.request
-    host, port = _address(sent.url)
-    body, asked = _body(sdk, options, sent), record.asked
-    model = asked.model or _model(body, str(sent.url.path))
+    host, port = _server_address(sent.url)
+    body, asked = _request_body(sdk, options, sent), invocation.request_info
+    model = asked.model or _model_name(body, str(sent.url.path))
     asked = asked._replace(model=model, host=host or asked.host, port=port or asked.port)
-    record.sent(
-        asked.request(body, observer.hasher.digest(credential(sent.headers)), record.started),
+    invocation.on_request_sent(
+        asked.to_request(
+            body, observer.hasher.keyed_digest(cache_scope_key(sent.headers)), invocation.started_at
+        ),
         retries,
     )

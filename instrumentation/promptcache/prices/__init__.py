@@ -6,6 +6,6 @@ keeps only what it was asked for.
 
 from __future__ import annotations
 
-from promptcache.prices.book import Book
+from promptcache.prices.book import PriceBook
 
-__all__ = ["Book"]
+__all__ = ["PriceBook"]

@@ -6,36 +6,36 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, cast
 
-from promptcache.model import Cost, Unknown, Usage
+from promptcache.model import Cost, UnknownCostReason, Usage
 
 MILLION: Final = 1e6
 TOKEN_CLASSES: Final = ("input", "read", "output")
-META: Final = frozenset({"tier", "from", "hours", "days", "except", "source", "date"})
+METADATA_KEYS: Final = frozenset({"tier", "from", "hours", "days", "except", "source", "date"})
 """Keys of a table entry that are no prices."""
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
-_CLASS: Final = {"input": 0, "read": 1, "output": 2}
+_CLASS_INDEX: Final = {"input": 0, "read": 1, "output": 2}
 
 
 class Rates(NamedTuple):
     """The prices of one model in one tier, place, moment and context band, in USD per token.
 
-    A None is a price that the vendor does not publish. `writes` is by TTL, the default TTL first. `modal` holds
-    prices such as `audio.input` that replace the class's own. `tools` is USD per use, `storage` USD per token-hour.
+    A None is a price that the vendor does not publish. `cache_write_prices` is by TTL, the default TTL first. `modality_prices` holds
+    prices such as `audio.input` that replace the class's own. `tool_prices` is USD per use, `storage_price` USD per token-hour.
     """
 
-    input: float | None
-    read: float | None
-    output: float | None
-    writes: Mapping[str, float] = _EMPTY
-    modal: Mapping[str, float] = _EMPTY
-    tools: Mapping[str, float] = _EMPTY
-    storage: float | None = None
+    input_price: float | None
+    cache_read_price: float | None
+    output_price: float | None
+    cache_write_prices: Mapping[str, float] = _EMPTY
+    modality_prices: Mapping[str, float] = _EMPTY
+    tool_prices: Mapping[str, float] = _EMPTY
+    storage_price: float | None = None
     source: str = ""
     date: str | None = None
-    since: str | None = None
+    valid_from: str | None = None
 
 
-def rates(
+def build_rates(
     entry: Mapping[str, Any], band: int, factor: float, source: str, date: str | None
 ) -> Rates:
     """The rates of a table entry (spec, section 6) for its context band number `band`, tokens times `factor`."""
@@ -51,7 +51,7 @@ def rates(
     modal: dict[str, float] = {}
     for key, value in entry.items():
         head, _, tail = key.partition(".")
-        if key in META:
+        if key in METADATA_KEYS:
             continue
         if head == "tools":
             tools[tail] = at(value) / 1000
@@ -78,97 +78,109 @@ def rates(
     )
 
 
-def starts(entry: Mapping[str, Any]) -> tuple[int, ...]:
+def band_starts(entry: Mapping[str, Any]) -> tuple[int, ...]:
     """The input sizes above which an entry's next context band holds, ascending."""
     banded = [
         cast("list[float]", price)
         for key, price in entry.items()
-        if key not in META and isinstance(price, list)
+        if key not in METADATA_KEYS and isinstance(price, list)
     ]
     found = {int(start) for price in banded for start in price[1::2]}
     return tuple(sorted(found))
 
 
-def undated(usage: Usage) -> int:
+def count_writes_of_unknown_ttl(usage: Usage) -> int:
     """How many written tokens came without their TTL."""
-    if not usage.write:
+    if not usage.cache_write_tokens:
         return 0
-    split = usage.write_by_ttl
-    return usage.write - sum(split.values()) + split.get("unknown", 0)
+    split = usage.cache_write_by_ttl
+    return usage.cache_write_tokens - sum(split.values()) + split.get("unknown", 0)
 
 
-def written(usage: Usage, rates: Rates, lifetime: str | None) -> Mapping[str, int]:
-    """Written tokens by TTL; those of unknown TTL count as `lifetime`, the one TTL that the request can have meant."""
-    rest = undated(usage)
+def split_writes_by_ttl(usage: Usage, rates: Rates, requested_ttl: str | None) -> Mapping[str, int]:
+    """Written tokens by TTL; those of unknown TTL count as `requested_ttl`, the one TTL that the request can have meant."""
+    rest = count_writes_of_unknown_ttl(usage)
     if not rest:
-        return usage.write_by_ttl
-    if len(set(rates.writes.values())) == 1:
-        lifetime = next(iter(rates.writes))
-    found = dict(usage.write_by_ttl) | {"unknown": 0}
-    found[lifetime or "unknown"] = found.get(lifetime or "unknown", 0) + rest
+        return usage.cache_write_by_ttl
+    if len(set(rates.cache_write_prices.values())) == 1:
+        requested_ttl = next(iter(rates.cache_write_prices))
+    found = dict(usage.cache_write_by_ttl) | {"unknown": 0}
+    found[requested_ttl or "unknown"] = found.get(requested_ttl or "unknown", 0) + rest
     return found
 
 
-def doubt(rates: Rates, usage: Usage, writes: Mapping[str, int]) -> Unknown | None:
+def unknown_reason(
+    rates: Rates, usage: Usage, writes: Mapping[str, int]
+) -> UnknownCostReason | None:
     """Why the amount cannot be known to the last digit; None where it can (spec, section 4)."""
-    p_in, p_read = rates.input, rates.read
-    if usage.issues or (usage.output is None and rates.output is not None):
+    p_in, p_read = rates.input_price, rates.cache_read_price
+    if usage.inconsistencies or (usage.output_tokens is None and rates.output_price is not None):
         return "usage"
-    if usage.uncached:
-        if usage.read is None and p_read is not None and p_read != p_in:
+    if usage.uncached_tokens:
+        if usage.cache_read_tokens is None and p_read is not None and p_read != p_in:
             return "usage"
-        if usage.write is None and rates.writes and next(iter(rates.writes.values())) != p_in:
+        if (
+            usage.cache_write_tokens is None
+            and rates.cache_write_prices
+            and next(iter(rates.cache_write_prices.values())) != p_in
+        ):
             return "usage"
     if (
-        (usage.input and p_in is None)
-        or (usage.read and p_read is None)
-        or (usage.output and rates.output is None)
+        (usage.input_tokens and p_in is None)
+        or (usage.cache_read_tokens and p_read is None)
+        or (usage.output_tokens and rates.output_price is None)
     ):
         return "price"
     for ttl, tokens in writes.items():
-        if tokens and ttl not in rates.writes:
-            return "usage" if ttl == "unknown" and rates.writes else "price"
+        if tokens and ttl not in rates.cache_write_prices:
+            return "usage" if ttl == "unknown" and rates.cache_write_prices else "price"
     return None
 
 
-def _modal(
+def _modality_surcharge(
     rates: Rates, usage: Usage, name: str, tokens: int
-) -> tuple[int, float, float] | Unknown:
+) -> tuple[int, float, float] | UnknownCostReason:
     """What `tokens` of a modality add to their class, and to the call without cache, beyond the class's own price."""
     kind, _, place = name.partition(".")
-    index = _CLASS.get(place)
+    index = _CLASS_INDEX.get(place)
     if index is None:
         return "price"
-    if not 0 <= tokens <= ((usage.uncached, usage.read, usage.output)[index] or 0):
+    if (
+        not 0
+        <= tokens
+        <= ((usage.uncached_tokens, usage.cache_read_tokens, usage.output_tokens)[index] or 0)
+    ):
         return "usage"
-    plain = rates.input or 0.0
-    own = rates.modal.get(name)
+    plain = rates.input_price or 0.0
+    own = rates.modality_prices.get(name)
     fresh = (
-        rates.modal.get(f"{kind}.input", plain) - plain
+        rates.modality_prices.get(f"{kind}.input", plain) - plain
         if place == "read"
         else (own or plain) - plain
     )
     if own is None:
         return "price" if place == "read" and fresh else (index, 0.0, 0.0)
     if place == "output":
-        return index, tokens * (own - (rates.output or 0.0)), 0.0
+        return index, tokens * (own - (rates.output_price or 0.0)), 0.0
     return (
         index,
-        tokens * (own - (plain if place == "input" else rates.read or 0.0)),
+        tokens * (own - (plain if place == "input" else rates.cache_read_price or 0.0)),
         tokens * fresh,
     )
 
 
-def _modals(rates: Rates, usage: Usage) -> tuple[list[float], float] | Unknown:
+def _modality_surcharges(
+    rates: Rates, usage: Usage
+) -> tuple[list[float], float] | UnknownCostReason:
     """What all modalities add to input, read and output, and to the input of the call without cache."""
     added = [0.0, 0.0, 0.0]
     without = 0.0
-    split = usage.modalities
-    if usage.reasoning and "reasoning.output" in rates.modal:
-        split = {**split, "reasoning.output": usage.reasoning}
+    split = usage.modality_tokens
+    if usage.reasoning_tokens and "reasoning.output" in rates.modality_prices:
+        split = {**split, "reasoning.output": usage.reasoning_tokens}
     for name, tokens in split.items():
         if tokens:
-            found = _modal(rates, usage, name, tokens)
+            found = _modality_surcharge(rates, usage, name, tokens)
             if isinstance(found, str):
                 return found
             added[found[0]] += found[1]
@@ -176,21 +188,23 @@ def _modals(rates: Rates, usage: Usage) -> tuple[list[float], float] | Unknown:
     return added, without
 
 
-def price(rates: Rates, usage: Usage, lifetime: str | None = None) -> Cost:
-    """The cost of `usage` at `rates`; `lifetime` is the TTL that the request asked for. Never raises."""
-    writes = written(usage, rates, lifetime) if usage.write else _EMPTY
-    reason = doubt(rates, usage, writes)
+def price_usage(rates: Rates, usage: Usage, requested_ttl: str | None = None) -> Cost:
+    """The cost of `usage` at `build_rates`; `requested_ttl` is the TTL that the request asked for. Never raises."""
+    writes = (
+        split_writes_by_ttl(usage, rates, requested_ttl) if usage.cache_write_tokens else _EMPTY
+    )
+    reason = unknown_reason(rates, usage, writes)
     if reason:
-        return Cost(None, unknown=reason, date=rates.date)
-    p_in = rates.input or 0.0
-    fresh = p_in * usage.uncached
-    read = (rates.read or 0.0) * (usage.read or 0)
-    output = (rates.output or 0.0) * (usage.output or 0)
-    without = p_in * usage.input
-    if rates.modal:
-        found = _modals(rates, usage)
+        return Cost(None, unknown_reason=reason, price_date=rates.date)
+    p_in = rates.input_price or 0.0
+    fresh = p_in * usage.uncached_tokens
+    read = (rates.cache_read_price or 0.0) * (usage.cache_read_tokens or 0)
+    output = (rates.output_price or 0.0) * (usage.output_tokens or 0)
+    without = p_in * usage.input_tokens
+    if rates.modality_prices:
+        found = _modality_surcharges(rates, usage)
         if isinstance(found, str):
-            return Cost(None, unknown=found, date=rates.date)
+            return Cost(None, unknown_reason=found, price_date=rates.date)
         (more_fresh, more_read, more_output), more = found
         fresh, read, output, without = (
             fresh + more_fresh,
@@ -200,23 +214,23 @@ def price(rates: Rates, usage: Usage, lifetime: str | None = None) -> Cost:
         )
     write = 0.0
     for ttl, tokens in writes.items():
-        write += rates.writes.get(ttl, 0.0) * tokens
+        write += rates.cache_write_prices.get(ttl, 0.0) * tokens
     parts = {"input": fresh, "cache_read": read, "cache_write": write, "output": output}
     amount = fresh + read + write + output
     without += output
-    for name, uses in usage.tools.items():
+    for name, uses in usage.server_tool_calls.items():
         if uses:
-            if name not in rates.tools:
-                return Cost(None, unknown="price", date=rates.date)
-            parts["tools"] = parts.get("tools", 0.0) + rates.tools[name] * uses
+            if name not in rates.tool_prices:
+                return Cost(None, unknown_reason="price", price_date=rates.date)
+            parts["tools"] = parts.get("tools", 0.0) + rates.tool_prices[name] * uses
     tools = parts.get("tools", 0.0)
     return Cost(
         amount + tools,
         parts,
         without + tools,
-        rates.input,
-        rates.read,
-        rates.writes,
+        rates.input_price,
+        rates.cache_read_price,
+        rates.cache_write_prices,
         "local",
         rates.date,
     )

@@ -15,14 +15,19 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from promptcache.model import TTL_SECONDS
-from promptcache.prices import own
-from promptcache.prices.overlay import Entry, Raw, apply, number
-from promptcache.prices.table import FOLDER, STANDARD
+from promptcache.prices.build import overrides as own
+from promptcache.prices.build.apply_overrides import (
+    PriceEntry,
+    RawRow,
+    apply_overrides,
+    round_price,
+)
+from promptcache.prices.table import DATA_DIR, STANDARD_TIER
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, ModelPrice, Provider
 
-KEYS: Final[Mapping[str, str]] = {
+PRICE_KEYS: Final[Mapping[str, str]] = {
     "input_mtok": "input",
     "cache_read_mtok": "read",
     "cache_write_1h_mtok": "write.1h",
@@ -36,38 +41,38 @@ KEYS: Final[Mapping[str, str]] = {
 }
 """The list's price keys -> ours. A model billed by anything else (hours, pages, requests) is not priced by tokens."""
 
-CONTEXTS: Final[tuple[tuple[str, dict[str, str]], ...]] = (
+TIER_CONTEXTS: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("flex", {"service_tier": "flex"}),
     ("priority", {"service_tier": "priority"}),
     ("fast", {"speed": "fast"}),
     ("batch", {"processing": "batch"}),
 )
-_BORROWED: Final = ("Imported from OpenRouter", "Seen on OpenRouter before")
-_ORDER: Final = ("tier", "from", "hours", "days", "except", "input", "read", "write", "output")
+_RESELLER_COMMENTS: Final = ("Imported from OpenRouter", "Seen on OpenRouter before")
+_KEY_ORDER: Final = ("tier", "from", "hours", "days", "except", "input", "read", "write", "output")
 
 
-def entry(price: ModelPrice, ttl: str) -> Entry | None:
+def convert_price(price: ModelPrice, ttl: str) -> PriceEntry | None:
     """One imported price in our words; None where it bills by something that is not tokens or tool uses."""
-    found: Entry = {}
+    found: PriceEntry = {}
     for key, value in vars(price).items():
-        ours = f"write.{ttl}" if key == "cache_write_mtok" else KEYS.get(key)
+        ours = f"write.{ttl}" if key == "cache_write_mtok" else PRICE_KEYS.get(key)
         if ours is None:
             return None
         tiers = getattr(value, "tiers", None)
         if tiers is None:
-            found[ours] = number(value)
+            found[ours] = round_price(value)
         else:
             found[ours] = [
-                number(value.base),
-                *(part for t in tiers for part in (t.start, number(t.price))),
+                round_price(value.base),
+                *(part for t in tiers for part in (t.start, round_price(t.price))),
             ]
     return found
 
 
-def literals(match: Any) -> Iterator[str]:
+def match_names(match: Any) -> Iterator[str]:
     """The names that a match clause of the list stands for; one that holds for a family of previews ends in `*`."""
     for part in getattr(match, "or_", None) or getattr(match, "and_", None) or ():
-        yield from literals(part)
+        yield from match_names(part)
     if hasattr(match, "equals"):
         yield match.equals.lower()
     for kind in ("starts_with", "ends_with", "contains"):
@@ -75,14 +80,16 @@ def literals(match: Any) -> Iterator[str]:
             yield getattr(match, kind).lower().strip("-@/") + "*"
 
 
-def write_ttl(vendor: str, model: str) -> str:
+def default_write_ttl(vendor: str, model: str) -> str:
     """The TTL that a model's plain cache-write price is for."""
     return next(
-        ttl for v, m, ttl in own.WRITE_TTL if fnmatchcase(vendor, v) and fnmatchcase(model, m)
+        ttl
+        for v, m, ttl in own.DEFAULT_WRITE_TTLS
+        if fnmatchcase(vendor, v) and fnmatchcase(model, m)
     )
 
 
-def days(model: ModelInfo) -> list[date | None]:
+def price_change_days(model: ModelInfo) -> list[date | None]:
     """None for the beginning, then each day on which some price of the model changes."""
     prices = model.prices if isinstance(model.prices, list) else []
     limits = [price.constraint for price in (*prices, *(model.price_variants or ()))]
@@ -92,19 +99,19 @@ def days(model: ModelInfo) -> list[date | None]:
     ]
 
 
-def read_is_own(model: ModelInfo, context: Mapping[str, str] | None) -> bool:
+def has_cache_read_price(model: ModelInfo, context: Mapping[str, str] | None) -> bool:
     """Whether the list gives a tier its own price for cached reads, rather than leaving the standard one."""
     variants = [variant for variant in model.price_variants or () if variant.when == context]
     return any("cache_read_mtok" in vars(variant.prices) for variant in variants)
 
 
-def imported(vendor: str, model: ModelInfo) -> Raw:
+def import_model(vendor: str, model: ModelInfo) -> RawRow:
     """A model of the list as a raw row: every tier's whole prices at every day of a change."""
-    ttl = write_ttl(vendor, model.id.lower())
-    prices: list[Entry] = []
-    for tier, context in ((STANDARD, None), *CONTEXTS):
-        last: Entry | None = None
-        for day in days(model):
+    ttl = default_write_ttl(vendor, model.id.lower())
+    prices: list[PriceEntry] = []
+    for tier, context in ((STANDARD_TIER, None), *TIER_CONTEXTS):
+        last: PriceEntry | None = None
+        for day in price_change_days(model):
             moment = (
                 datetime(day.year, day.month, day.day, tzinfo=UTC)
                 if day
@@ -116,57 +123,62 @@ def imported(vendor: str, model: ModelInfo) -> Raw:
                 for variant in model.price_variants or ()
             ):
                 continue
-            found = entry(model.get_prices(moment, context), ttl)
-            if found and (vendor, tier) in own.OWN_READ and not read_is_own(model, context):
+            found = convert_price(model.get_prices(moment, context), ttl)
+            if (
+                found
+                and (vendor, tier) in own.TIERS_WITHOUT_CACHE_READ_PRICE
+                and not has_cache_read_price(model, context)
+            ):
                 found.pop("read", None)
             if found and found != last:
-                head: Entry = ({"tier": tier} if context else {}) | (
+                head: PriceEntry = ({"tier": tier} if context else {}) | (
                     {"from": day.isoformat()} if day else {}
                 )
                 prices.append(head | found)
                 last = found
-    names = [model.id.lower(), *literals(model.match)]
+    names = [model.id.lower(), *match_names(model.match)]
     families = {name for name in names if name.endswith("*")}
     wide = (name + "*" if name + "*" in families else name for name in names)
     return {"names": list(dict.fromkeys(wide)), "prices": prices}
 
 
-def borrowed(model: ModelInfo) -> bool:
+def is_from_reseller(model: ModelInfo) -> bool:
     """Whether the list has a model's price from another seller's page only."""
     note = model.price_comments or ""
-    return note.startswith(_BORROWED) and "Verified against" not in note
+    return note.startswith(_RESELLER_COMMENTS) and "Verified against" not in note
 
 
-def lines(vendor: Provider, header: Mapping[str, str]) -> list[str]:
+def compile_vendor(vendor: Provider, header: Mapping[str, str]) -> list[str]:
     """The file of one vendor: a header, then a line a model, ordered by name."""
-    rows = apply(
-        vendor.id, [imported(vendor.id, model) for model in vendor.models if not borrowed(model)]
+    rows = apply_overrides(
+        vendor.id,
+        [import_model(vendor.id, model) for model in vendor.models if not is_from_reseller(model)],
     )
     taken: set[str] = set()
     for raw in rows:
         raw["names"] = [one for one in raw["names"] if one not in taken]
         taken.update(raw["names"])
-        raw["prices"] = [tidy(found) for found in raw["prices"]]
+        raw["prices"] = [sort_keys(found) for found in raw["prices"]]
     rows = sorted((raw for raw in rows if raw["names"]), key=lambda raw: str(raw["names"][0]))
     return [json.dumps(line, separators=(",", ":")) for line in (header, *rows)]
 
 
-def tidy(found: Entry) -> Entry:
+def sort_keys(entry: PriceEntry) -> PriceEntry:
     """An entry with its keys in one order."""
-    places = {key: place for place, key in enumerate(_ORDER)}
+    places = {key: place for place, key in enumerate(_KEY_ORDER)}
     ttls = (*TTL_SECONDS, "unknown")
     ordered = sorted(
-        found,
+        entry,
         key=lambda key: (
             places.get(key.partition(".")[0], 99),
             ttls.index(key[6:]) if key.startswith("write.") else 0,
             key,
         ),
     )
-    return {key: found[key] for key in ordered}
+    return {key: entry[key] for key in ordered}
 
 
-def build(folder: str = FOLDER, day: str | None = None) -> dict[str, list[str]]:
+def compile_tables(folder: str = DATA_DIR, day: str | None = None) -> dict[str, list[str]]:
     """Every vendor's lines. A list's date is the day on which its version was first compiled.
 
     Needs the extra `promptcache[prices]`.
@@ -176,18 +188,18 @@ def build(folder: str = FOLDER, day: str | None = None) -> dict[str, list[str]]:
     source = f"genai-prices {version('genai-prices')}"
     made: dict[str, list[str]] = {}
     for vendor in providers:
-        before = read(os.path.join(folder, f"{vendor.id}.jsonl"))[:1]
+        before = read_lines(os.path.join(folder, f"{vendor.id}.jsonl"))[:1]
         old: dict[str, str] = json.loads(before[0]) if before else {}
         date = (
             old["date"]
             if old.get("source") == source
             else day or datetime.now(UTC).date().isoformat()
         )
-        made[vendor.id] = lines(vendor, {"source": source, "date": date})
+        made[vendor.id] = compile_vendor(vendor, {"source": source, "date": date})
     return made
 
 
-def read(path: str) -> list[str]:
+def read_lines(path: str) -> list[str]:
     """A file's lines, none where there is no file."""
     if not os.path.exists(path):
         return []
@@ -195,10 +207,10 @@ def read(path: str) -> list[str]:
         return file.read().splitlines()
 
 
-def write(made: Mapping[str, list[str]], folder: str = FOLDER) -> None:
+def write_tables(tables: Mapping[str, list[str]], folder: str = DATA_DIR) -> None:
     """Writes the table."""
     os.makedirs(folder, exist_ok=True)
-    for vendor, content in made.items():
+    for vendor, content in tables.items():
         with open(
             os.path.join(folder, f"{vendor}.jsonl"), "w", encoding="ascii", newline="\n"
         ) as file:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-VENDORS: Final[Mapping[str, tuple[str, ...]]] = {
+VENDORS_BY_PROVIDER: Final[Mapping[str, tuple[str, ...]]] = {
     "openai": ("openai",),
     "azure.ai.openai": ("azure", "openai", "anthropic"),
     "azure.ai.inference": ("azure", "openai", "anthropic"),
@@ -28,90 +28,100 @@ VENDORS: Final[Mapping[str, tuple[str, ...]]] = {
 """OpenTelemetry's provider name -> price lists, the vendor's own first. The others sell at the maker's list price."""
 
 # Patterns are plain texts: `re` compiles and keeps those that are used, and an import compiles none.
-_SNAPSHOT: Final = r"(?:[-@]20\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|@default|@latest)$"
-_LATEST: Final = r"-latest$"
-_MOVING: Final = frozenset({"mistral"})
+_SNAPSHOT_PATTERN: Final = (
+    r"(?:[-@]20\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|@default|@latest)$"
+)
+_LATEST_PATTERN: Final = r"-latest$"
+_VENDORS_WITH_MOVING_LATEST: Final = frozenset({"mistral"})
 """Vendors whose `-latest` moves on to models of another price, and which is therefore only what a list says it is."""
-_PREVIEW: Final = r"-(?:preview|exp|experimental)(?:-[\d-]+)?$"
-_BEDROCK: Final = r"(?:-v\d+)?(?::\d+)?(?::(?:\d+k|mm))?$"
-_GEOGRAPHY: Final = r"^(?:us|(?:eu|apac|au|jp|in)(?=\.anthropic\.))\."
+_PREVIEW_PATTERN: Final = r"-(?:preview|exp|experimental)(?:-[\d-]+)?$"
+_BEDROCK_VERSION_PATTERN: Final = r"(?:-v\d+)?(?::\d+)?(?::(?:\d+k|mm))?$"
+_SAME_PRICE_GEOGRAPHY_PATTERN: Final = r"^(?:us|(?:eu|apac|au|jp|in)(?=\.anthropic\.))\."
 """Geographies of inference profiles that cost what their row says: the US, and all commercial ones for Claude."""
-_BEDROCK_ARN: Final = (
+_BEDROCK_ARN_PATTERN: Final = (
     r"arn:aws[\w-]*:bedrock:[^:]*:\d*:(?:inference-profile|foundation-model)/([^/]+)$"
 )
-_GEMINI_NUMBER: Final = r"-\d{3}$"
-_GOOGLE_TUNED: Final = r"(?:^|/)(?:tunedmodels|endpoints)/"
-_ROUTE: Final = r":(?:nitro|floor|exacto)$"
-_SAME_PRICE: Final = r":(?:thinking|beta)$"
-_ONE_SELLER: Final = ("anthropic/", "openai/", "google/", "x-ai/")
+_GEMINI_VERSION_PATTERN: Final = r"-\d{3}$"
+_GOOGLE_TUNED_PATTERN: Final = r"(?:^|/)(?:tunedmodels|endpoints)/"
+_OPENROUTER_ROUTE_PATTERN: Final = r":(?:nitro|floor|exacto)$"
+_OPENROUTER_SAME_PRICE_PATTERN: Final = r":(?:thinking|beta)$"
+_MAKERS_WITH_ONE_PRICE: Final = ("anthropic/", "openai/", "google/", "x-ai/")
 """Makers whose models have one price wherever OpenRouter routes them, so that a routing suffix changes nothing."""
 
 
-def vendors(provider: str) -> tuple[str, ...]:
+def vendors_of_provider(provider: str) -> tuple[str, ...]:
     """The price lists of a provider, by OpenTelemetry's name for it or by the list's own."""
-    found = VENDORS.get(provider)
+    found = VENDORS_BY_PROVIDER.get(provider)
     return found or (re.sub(r"[^a-z0-9-]", "-", provider.lower()),)
 
 
-def _google(name: str) -> str:
-    return "" if re.search(_GOOGLE_TUNED, name) else name.rpartition("models/")[2]
+def _normalize_google(name: str) -> str:
+    return "" if re.search(_GOOGLE_TUNED_PATTERN, name) else name.rpartition("models/")[2]
 
 
-def _bedrock(name: str) -> str:
+def _normalize_bedrock(name: str) -> str:
     if name.startswith("arn:"):
-        found = re.match(_BEDROCK_ARN, name)
+        found = re.match(_BEDROCK_ARN_PATTERN, name)
         return found[1] if found else ""
     return name
 
 
-def _openai(name: str) -> str:
+def _normalize_openai(name: str) -> str:
     return ":".join(name.split(":")[:2]) if name.startswith("ft:") else name
 
 
-def _openrouter(name: str) -> str:
+def _normalize_openrouter(name: str) -> str:
     return name.removeprefix("openrouter/") if name.count("/") > 1 else name
 
 
-def _unrouted(name: str) -> str:
-    name = re.sub(_SAME_PRICE, "", name)
-    return re.sub(_ROUTE, "", name) if name.startswith(_ONE_SELLER) else name
+def _without_openrouter_route(name: str) -> str:
+    name = re.sub(_OPENROUTER_SAME_PRICE_PATTERN, "", name)
+    return (
+        re.sub(_OPENROUTER_ROUTE_PATTERN, "", name)
+        if name.startswith(_MAKERS_WITH_ONE_PRICE)
+        else name
+    )
 
 
-_READ: Final[Mapping[str, Callable[[str], str]]] = {
-    "google": _google,
-    "aws": _bedrock,
-    "openai": _openai,
-    "azure": _openai,
-    "openrouter": _openrouter,
+_NORMALIZERS: Final[Mapping[str, Callable[[str], str]]] = {
+    "google": _normalize_google,
+    "aws": _normalize_bedrock,
+    "openai": _normalize_openai,
+    "azure": _normalize_openai,
+    "openrouter": _normalize_openrouter,
 }
 
 
-def _model_of_profile(name: str) -> tuple[str, ...]:
+def _shorten_bedrock_id(name: str) -> tuple[str, ...]:
     """A Bedrock id without its version, then without its geography, then without its maker."""
-    base = re.sub(_BEDROCK, "", name, count=1)
-    here = re.sub(_GEOGRAPHY, "", base)
+    base = re.sub(_BEDROCK_VERSION_PATTERN, "", name, count=1)
+    here = re.sub(_SAME_PRICE_GEOGRAPHY_PATTERN, "", base)
     return base, here, here.removeprefix("anthropic.")
 
 
-_SHORTEN: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {
-    "google": lambda name: (re.sub(_GEMINI_NUMBER, "", name),),
-    "aws": _model_of_profile,
-    "openrouter": lambda name: (_unrouted(name),),
+_SHORTENERS: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {
+    "google": lambda name: (re.sub(_GEMINI_VERSION_PATTERN, "", name),),
+    "aws": _shorten_bedrock_id,
+    "openrouter": lambda name: (_without_openrouter_route(name),),
 }
 
 
-def candidates(vendor: str, model: str) -> Iterator[str]:
+def candidate_names(vendor: str, model: str) -> Iterator[str]:
     """The names under which `vendor` may list `model`, the most exact first.
 
     A name that ends in `*` only means rows that hold for a whole family of previews.
     """
-    name = _READ.get(vendor, str)(model.strip().lower())
+    name = _NORMALIZERS.get(vendor, str)(model.strip().lower())
     if not name:
         return
     yield name
     yield name + "*"
-    shorter = _SHORTEN[vendor](name) if vendor in _SHORTEN else (name,)
-    cuts = (_SNAPSHOT,) if vendor in _MOVING else (_SNAPSHOT, _LATEST)
+    shorter = _SHORTENERS[vendor](name) if vendor in _SHORTENERS else (name,)
+    cuts = (
+        (_SNAPSHOT_PATTERN,)
+        if vendor in _VENDORS_WITH_MOVING_LATEST
+        else (_SNAPSHOT_PATTERN, _LATEST_PATTERN)
+    )
     forms = dict.fromkeys(
         form for short in shorter for form in (short, *(re.sub(cut, "", short) for cut in cuts))
     )
@@ -120,5 +130,5 @@ def candidates(vendor: str, model: str) -> Iterator[str]:
             yield form
             yield form + "*"
     for form in forms:
-        if (family := re.sub(_PREVIEW, "", form)) != form:
+        if (family := re.sub(_PREVIEW_PATTERN, "", form)) != form:
             yield family + "*"

@@ -25,7 +25,7 @@ class DocumentError(ValueError):
 
 @final
 @dataclass(frozen=True, slots=True)
-class Node:
+class LocatedValue:
     """A value and the line that it begins on. Containers hold nodes: `dict[str, Node]`, `list[Node]`."""
 
     line: int
@@ -36,7 +36,7 @@ class Node:
         return isinstance(self.value, kind)
 
 
-def parse(text: str, *, yaml: bool) -> Node:
+def parse(text: str, *, yaml: bool) -> LocatedValue:
     """The document in `text`. Raises DocumentError."""
     return _yaml(text) if yaml else _Json(text).document()
 
@@ -47,7 +47,7 @@ class _Json:
     def __init__(self, text: str) -> None:
         self.text, self.at = text, 0
 
-    def document(self) -> Node:
+    def document(self) -> LocatedValue:
         node = self.node(0)
         if self.peek():
             raise self.problem("the end of the file")
@@ -78,19 +78,19 @@ class _Json:
             raise DocumentError(error.lineno, error.msg) from None
         return value
 
-    def node(self, depth: int) -> Node:
+    def node(self, depth: int) -> LocatedValue:
         first, line = self.peek(), self.line()
         if depth > 20:
             raise self.problem("at most 20 levels")
         if first == "{":
-            return Node(line, dict(self.items("}", depth)))
+            return LocatedValue(line, dict(self.items("}", depth)))
         if first == "[":
-            return Node(line, [node for _, node in self.items("]", depth)])
-        return Node(line, self.scalar())
+            return LocatedValue(line, [node for _, node in self.items("]", depth)])
+        return LocatedValue(line, self.scalar())
 
-    def items(self, end: str, depth: int) -> list[tuple[str, Node]]:
+    def items(self, end: str, depth: int) -> list[tuple[str, LocatedValue]]:
         self.at += 1
-        found: list[tuple[str, Node]] = []
+        found: list[tuple[str, LocatedValue]] = []
         seen: set[str] = set()
         if self.peek() == end:
             self.at += 1
@@ -110,7 +110,7 @@ class _Json:
                 return found
 
 
-def _yaml(text: str) -> Node:
+def _yaml(text: str) -> LocatedValue:
     try:
         import yaml
     except ImportError:
@@ -120,7 +120,7 @@ def _yaml(text: str) -> Node:
     try:
         loader = yaml.SafeLoader(text)
         root = loader.get_single_node()
-        return Node(1, None) if root is None else _from_yaml(loader, root, 0)
+        return LocatedValue(1, None) if root is None else _from_yaml(loader, root, 0)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise DocumentError(mark.line + 1 if mark else 1, error.problem or "not YAML") from None
@@ -128,12 +128,12 @@ def _yaml(text: str) -> Node:
         raise DocumentError(1, f"not YAML: {error}") from None
 
 
-def _from_yaml(loader: Any, node: Any, depth: int) -> Node:
+def _from_yaml(loader: Any, node: Any, depth: int) -> LocatedValue:
     line = node.start_mark.line + 1
     if depth > 20:
         raise DocumentError(line, "expected at most 20 levels")
     if node.id == "mapping":
-        found: dict[str, Node] = {}
+        found: dict[str, LocatedValue] = {}
         for key, value in node.value:
             name = str(key.value)
             if name in found:
@@ -141,10 +141,10 @@ def _from_yaml(loader: Any, node: Any, depth: int) -> Node:
                     key.start_mark.line + 1, f"{json.dumps(name)} stands here twice"
                 )
             found[name] = _from_yaml(loader, value, depth + 1)
-        return Node(line, found)
+        return LocatedValue(line, found)
     if node.id == "sequence":
-        return Node(line, [_from_yaml(loader, item, depth + 1) for item in node.value])
+        return LocatedValue(line, [_from_yaml(loader, item, depth + 1) for item in node.value])
     try:
-        return Node(line, loader.construct_object(node))
+        return LocatedValue(line, loader.construct_object(node))
     except ValueError as error:
         raise DocumentError(line, str(error)) from None

@@ -16,13 +16,13 @@ from typing import Any, Final
 OPENAI_PRICING: Final = "developers.openai.com/api/docs/pricing"
 ANTHROPIC_PRICING: Final = "platform.claude.com/docs/en/about-claude/pricing"
 GEMINI_PRICING: Final = "ai.google.dev/gemini-api/docs/pricing"
-GEMINI_TIERS: Final = GEMINI_PRICING + ", by LiteLLM"
-OPENAI_BY_LITELLM: Final = OPENAI_PRICING + ", by LiteLLM"
-_NOTHING: Final[Mapping[str, float]] = MappingProxyType({})
+GEMINI_PRICING_BY_LITELLM: Final = GEMINI_PRICING + ", by LiteLLM"
+OPENAI_PRICING_BY_LITELLM: Final = OPENAI_PRICING + ", by LiteLLM"
+_NO_UPLIFT: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class Multiply:
+class MultiplyStandard:
     """In `tier`, from `since` on, each class costs its standard price times a factor; `read` may be of another class.
 
     Holds for the models that `models` (glob patterns) name, until a price of that tier begins in the imported list.
@@ -38,7 +38,7 @@ class Multiply:
 
 
 @dataclass(frozen=True, slots=True)
-class Backdate:
+class BackdateTier:
     """The imported prices of `tier` begin on the day on which somebody checked them; they held since `since`."""
 
     vendor: str
@@ -49,7 +49,7 @@ class Backdate:
 
 
 @dataclass(frozen=True, slots=True)
-class Uplift:
+class RegionUplift:
     """In `place`, token prices of `models` are multiplied by `factor`; the first rule that names a model holds."""
 
     vendor: str
@@ -60,8 +60,8 @@ class Uplift:
 
 
 @dataclass(frozen=True, slots=True)
-class Add:
-    """A price that the list has no word for: `key` = `factor` x `of`, or plainly `value`, in every entry.
+class AddPrice:
+    """A price that the list has no word for: `key` = `factor` x `base_key`, or plainly `value`, in every entry.
 
     `since` begins it on a day, `tiers` limits it.
     """
@@ -71,7 +71,7 @@ class Add:
     key: str
     source: str
     date: str
-    of: str | None = None
+    base_key: str | None = None
     factor: float = 1.0
     value: float | None = None
     since: str | None = None
@@ -79,7 +79,7 @@ class Add:
 
 
 @dataclass(frozen=True, slots=True)
-class Replace:
+class ReplaceRow:
     """A whole row, in place of an imported one of the same first name."""
 
     vendor: str
@@ -87,11 +87,11 @@ class Replace:
     prices: tuple[Mapping[str, Any], ...]
     source: str
     date: str
-    uplift: Mapping[str, float] = field(default_factory=lambda: _NOTHING)
+    uplift: Mapping[str, float] = field(default_factory=lambda: _NO_UPLIFT)
 
 
 @dataclass(frozen=True, slots=True)
-class Drop:
+class DropModels:
     """A model that the list names under a vendor who does not sell it at that price."""
 
     vendor: str
@@ -101,7 +101,7 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
-class Forget:
+class DropNames:
     """Names (glob patterns) that the list gives a price which other sources deny: better unknown than wrong."""
 
     vendor: str
@@ -110,9 +110,11 @@ class Forget:
     date: str
 
 
-Rule = Multiply | Backdate | Uplift | Add | Replace | Drop | Forget
+OverrideRule = (
+    MultiplyStandard | BackdateTier | RegionUplift | AddPrice | ReplaceRow | DropModels | DropNames
+)
 
-WRITE_TTL: Final[tuple[tuple[str, str, str], ...]] = (
+DEFAULT_WRITE_TTLS: Final[tuple[tuple[str, str, str], ...]] = (
     (
         "openai",
         "*",
@@ -127,11 +129,17 @@ WRITE_TTL: Final[tuple[tuple[str, str, str], ...]] = (
 )
 """Vendor and model patterns -> the TTL that the list's plain cache-write price is for; the first that matches."""
 
-OWN_READ: Final = frozenset({("openai", "batch")})
+TIERS_WITHOUT_CACHE_READ_PRICE: Final = frozenset({("openai", "batch")})
 """Vendor and tier whose table prints `-` for cached input instead of leaving it at the standard price."""
 
-NEW_OPENAI: Final = ("gpt-5.4*", "gpt-5.5*", "gpt-5.6*", "gpt-6*", "gpt-chat-latest")
-NEW_CLAUDE: Final = (
+OPENAI_WITH_REGIONAL_UPLIFT: Final = (
+    "gpt-5.4*",
+    "gpt-5.5*",
+    "gpt-5.6*",
+    "gpt-6*",
+    "gpt-chat-latest",
+)
+CLAUDE_WITH_US_UPLIFT: Final = (
     "claude-opus-4-[6-9]*",
     "claude-sonnet-4-[6-9]*",
     "claude-opus-5*",
@@ -140,13 +148,13 @@ NEW_CLAUDE: Final = (
     "claude-fable-5*",
     "claude-mythos-5*",
 )
-VERTEX_CLAUDE: Final = (
-    *NEW_CLAUDE,
+CLAUDE_WITH_VERTEX_UPLIFT: Final = (
+    *CLAUDE_WITH_US_UPLIFT,
     "claude-opus-4-5*",
     "claude-sonnet-4-5*",
     "claude-haiku-4-5*",
 )
-GEMINI_TIERED: Final = (
+GEMINI_WITH_PRIORITY_TIER: Final = (
     "gemini-2.5-pro",
     "gemini-2.5-flash",
     "gemini-2.5-flash-lite",
@@ -158,8 +166,8 @@ GEMINI_TIERED: Final = (
     "gemini-3.8-flash",
     "gemini-4-argon",
 )
-HALF: Final = MappingProxyType({"*": 0.5})
-NO_PEAK: Final = (
+HALF_PRICE: Final = MappingProxyType({"*": 0.5})
+HOLIDAYS_WITHOUT_PEAK: Final = (
     "2026-09-25",
     "2026-10-01",
     "2026-10-02",
@@ -170,12 +178,16 @@ NO_PEAK: Final = (
 )
 """Working days of the week that are public holidays in China since 2026-08-17 (State Council notice on 2026: Mid-Autumn
 25-27 September, National Day 1-7 October; New Year's Day 2027). Later holidays: until they are listed, peak prices."""
-PEAK: Final = MappingProxyType(
-    {"hours": [[60, 240], [360, 600]], "days": [1, 2, 3, 4, 5], "except": list(NO_PEAK)}
+PEAK_HOURS: Final = MappingProxyType(
+    {
+        "hours": [[60, 240], [360, 600]],
+        "days": [1, 2, 3, 4, 5],
+        "except": list(HOLIDAYS_WITHOUT_PEAK),
+    }
 )
 
 
-def _peak(
+def _with_peak_prices(
     since: str, read: float, fresh: float, output: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Off-peak prices from `since` on, and twice those in the peak hours."""
@@ -185,11 +197,11 @@ def _peak(
         "input": 2 * fresh,
         "read": 2 * read,
         "output": 2 * output,
-        **PEAK,
+        **PEAK_HOURS,
     }
 
 
-def _chat(fresh: float, read: float, output: float) -> tuple[dict[str, Any], ...]:
+def _deepseek_chat_prices(fresh: float, read: float, output: float) -> tuple[dict[str, Any], ...]:
     """DeepSeek's first two names: cheap nights in 2025, then one price for both, then aliases of V4 Flash."""
     night = {"from": "2025-02-26T16:30", "input": 0.135, "read": 0.035, "output": 0.55}
     return (
@@ -208,80 +220,84 @@ def _chat(fresh: float, read: float, output: float) -> tuple[dict[str, Any], ...
     )
 
 
-_DEEPSEEK: Final = "api-docs.deepseek.com/quick_start/pricing"
-_CHAT: Final = _DEEPSEEK + ", history well known"
-_V4_FLASH: Final = (
-    *_peak("2026-08-17", 0.007, 0.22, 0.66),
-    *_peak("2026-09-10", 0.003, 0.15, 0.6),
+_DEEPSEEK_PRICING: Final = "api-docs.deepseek.com/quick_start/pricing"
+_DEEPSEEK_HISTORY: Final = _DEEPSEEK_PRICING + ", history well known"
+_V4_FLASH_PRICES: Final = (
+    *_with_peak_prices("2026-08-17", 0.007, 0.22, 0.66),
+    *_with_peak_prices("2026-09-10", 0.003, 0.15, 0.6),
 )
 
-_SNAPSHOT: Final = OPENAI_PRICING + ", snapshot"
-_RESIDENCY: Final = OPENAI_PRICING + ": regional processing +10 % for models since 2026-03-05"
-_VERTEX: Final = (
+_OPENAI_SNAPSHOT: Final = OPENAI_PRICING + ", snapshot"
+_OPENAI_RESIDENCY: Final = (
+    OPENAI_PRICING + ": regional processing +10 % for models since 2026-03-05"
+)
+_VERTEX_REGIONAL: Final = (
     "cloud.google.com/vertex-ai/generative-ai/pricing: regional endpoints +10 % for Claude"
 )
 
-RULES: Final[tuple[Rule, ...]] = (
+OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
     # OpenAI
-    Drop(
+    DropModels(
         "openai",
         ("gpt-oss-*", "gpt-5-image*", "gpt-5.4-image-2"),
         "sold by others; OpenRouter's list",
         "2026-11-20",
     ),
-    Add(
+    AddPrice(
         "openai",
         ("*",),
         "write.12h",
         OPENAI_PRICING + "; gpt-6.1-terra: 12-hour retention 2.50 at 1.00 input",
         "2026-10-26",
-        of="input",
+        base_key="input",
         factor=2.5,
     ),
-    Add(
+    AddPrice(
         "openai",
         ("*",),
         "read",
         OPENAI_PRICING + ": no cached rate in the batch table; that it means no discount is "
         "well known",
         "2026-10-14",
-        of="input",
+        base_key="input",
         tiers=("batch",),
     ),
-    Backdate(
+    BackdateTier(
         "openai",
         "batch",
         "2024-04-15",
         "half price since the launch on 2024-04-15, well known",
         "2026-10-14",
     ),
-    Backdate("openai", "flex", "2026-07-15", _SNAPSHOT, "2026-07-15"),
-    Backdate("openai", "priority", "2026-07-15", _SNAPSHOT, "2026-07-15"),
-    Uplift("openai", NEW_OPENAI, {"regional": 1.1}, _RESIDENCY, "2026-07-15"),
-    Uplift("openai", ("*",), {"regional": 1.0}, _RESIDENCY, "2026-07-15"),
-    Replace(
+    BackdateTier("openai", "flex", "2026-07-15", _OPENAI_SNAPSHOT, "2026-07-15"),
+    BackdateTier("openai", "priority", "2026-07-15", _OPENAI_SNAPSHOT, "2026-07-15"),
+    RegionUplift(
+        "openai", OPENAI_WITH_REGIONAL_UPLIFT, {"regional": 1.1}, _OPENAI_RESIDENCY, "2026-07-15"
+    ),
+    RegionUplift("openai", ("*",), {"regional": 1.0}, _OPENAI_RESIDENCY, "2026-07-15"),
+    ReplaceRow(
         "openai",
         ("gpt-4o-audio-preview*",),
         ({"input": 2.5, "output": 10, "audio.input": 40, "audio.output": 80},),
-        OPENAI_BY_LITELLM,
+        OPENAI_PRICING_BY_LITELLM,
         "2026-11-20",
     ),
-    Replace(
+    ReplaceRow(
         "openai",
         ("gpt-4o-mini-audio-preview*", "gpt-4o-mini-audio*"),
         ({"input": 0.15, "output": 0.6, "audio.input": 10, "audio.output": 20},),
-        OPENAI_BY_LITELLM,
+        OPENAI_PRICING_BY_LITELLM,
         "2026-11-20",
     ),
     *(
-        Replace(
+        ReplaceRow(
             "openai",
             (f"ft:{model}",),
             (
                 {"input": fresh, "read": fresh / 4, "output": 4 * fresh},
                 {"tier": "batch", "input": fresh / 2, "read": fresh / 2, "output": 2 * fresh},
             ),
-            OPENAI_BY_LITELLM,
+            OPENAI_PRICING_BY_LITELLM,
             "2026-11-20",
         )
         for model, fresh in (
@@ -291,75 +307,89 @@ RULES: Final[tuple[Rule, ...]] = (
             ("o4-mini", 4),
         )
     ),
-    Add(
+    AddPrice(
         "openai",
         ("ft:gpt-4o", "ft:gpt-4o-mini"),
         "read",
-        OPENAI_BY_LITELLM,
+        OPENAI_PRICING_BY_LITELLM,
         "2026-11-20",
-        of="input",
+        base_key="input",
         factor=0.5,
         tiers=("standard",),
     ),
     # Anthropic
-    Backdate(
+    BackdateTier(
         "anthropic",
         "batch",
         "2024-10-08",
         "Message Batches: half price since then, well known",
         "2026-10-14",
     ),
-    Multiply(
+    MultiplyStandard(
         "anthropic",
         ("claude-*",),
         "batch",
         "2024-10-08",
-        HALF,
+        HALF_PRICE,
         ANTHROPIC_PRICING + ": batch",
         "2026-10-07",
     ),
-    Uplift(
+    RegionUplift(
         "anthropic",
-        NEW_CLAUDE,
+        CLAUDE_WITH_US_UPLIFT,
         {"us": 1.1},
         ANTHROPIC_PRICING + ": inference_geo us, 1.1x",
         "2026-10-07",
     ),
     # Google
-    Uplift("google", VERTEX_CLAUDE, {"regional": 1.1}, _VERTEX, "2026-09-23"),
-    Uplift("google", ("*",), {"regional": 1.0}, _VERTEX, "2026-09-23"),
-    Backdate(
+    RegionUplift(
+        "google", CLAUDE_WITH_VERTEX_UPLIFT, {"regional": 1.1}, _VERTEX_REGIONAL, "2026-09-23"
+    ),
+    RegionUplift("google", ("*",), {"regional": 1.0}, _VERTEX_REGIONAL, "2026-09-23"),
+    BackdateTier(
         "google",
         "batch",
         "2025-07-07",
         "Batch Mode: half price since 2025-07-07, well known",
         "2026-10-14",
     ),
-    Multiply(
-        "google", ("gemini-3.5-flash",), "batch", "2026-09-23", HALF, GEMINI_TIERS, "2026-11-20"
+    MultiplyStandard(
+        "google",
+        ("gemini-3.5-flash",),
+        "batch",
+        "2026-09-23",
+        HALF_PRICE,
+        GEMINI_PRICING_BY_LITELLM,
+        "2026-11-20",
     ),
-    Multiply(
-        "google", GEMINI_TIERED, "priority", "2026-09-23", {"*": 1.8}, GEMINI_TIERS, "2026-11-20"
+    MultiplyStandard(
+        "google",
+        GEMINI_WITH_PRIORITY_TIER,
+        "priority",
+        "2026-09-23",
+        {"*": 1.8},
+        GEMINI_PRICING_BY_LITELLM,
+        "2026-11-20",
     ),
-    Multiply(
+    MultiplyStandard(
         "google",
         ("gemini-2.5-*", "gemini-3.1-pro-preview"),
         "flex",
         "2026-09-23",
         {"*": 0.5, "read": 1.0, "audio.read": 1.0},
-        GEMINI_TIERS + ": caching as standard",
+        GEMINI_PRICING_BY_LITELLM + ": caching as standard",
         "2026-11-20",
     ),
-    Multiply(
+    MultiplyStandard(
         "google",
         ("gemini-3.1-flash-lite", "gemini-3.7-flash", "gemini-3.8-flash", "gemini-4-argon"),
         "flex",
         "2026-09-23",
-        HALF,
-        GEMINI_TIERS,
+        HALF_PRICE,
+        GEMINI_PRICING_BY_LITELLM,
         "2026-11-20",
     ),
-    Add(
+    AddPrice(
         "google",
         ("gemini-2.5-pro", "gemini-3.1-pro-preview"),
         "storage",
@@ -367,8 +397,8 @@ RULES: Final[tuple[Rule, ...]] = (
         "2026-09-23",
         value=4.5,
     ),
-    Add("google", ("gemini-2.5-flash",), "storage", GEMINI_PRICING, "2026-09-23", value=1.0),
-    Add(
+    AddPrice("google", ("gemini-2.5-flash",), "storage", GEMINI_PRICING, "2026-09-23", value=1.0),
+    AddPrice(
         "google",
         ("gemini-3.6-flash", "gemini-3.7-flash", "gemini-3.8-flash"),
         "storage",
@@ -376,7 +406,7 @@ RULES: Final[tuple[Rule, ...]] = (
         "2026-09-23",
         value=0.5,
     ),
-    Add(
+    AddPrice(
         "google",
         ("gemini-3.8-flash",),
         "storage",
@@ -386,40 +416,52 @@ RULES: Final[tuple[Rule, ...]] = (
         since="2027-01-01",
     ),
     # DeepSeek: peak prices on working days only, which the list cannot say
-    Replace(
+    ReplaceRow(
         "deepseek",
         ("deepseek-flash",),
-        _peak("2026-09-10", 0.003, 0.15, 0.6),
-        _DEEPSEEK,
+        _with_peak_prices("2026-09-10", 0.003, 0.15, 0.6),
+        _DEEPSEEK_PRICING,
         "2026-10-01",
     ),
-    Replace(
+    ReplaceRow(
         "deepseek",
         ("deepseek-v4-flash",),
-        ({"input": 0.14, "read": 0.0028, "output": 0.28}, *_V4_FLASH),
-        _DEEPSEEK,
+        ({"input": 0.14, "read": 0.0028, "output": 0.28}, *_V4_FLASH_PRICES),
+        _DEEPSEEK_PRICING,
         "2026-10-01",
     ),
-    Replace(
+    ReplaceRow(
         "deepseek",
         ("deepseek-v4-pro",),
         (
             {"input": 0.435, "read": 0.003625, "output": 0.87},
-            *_peak("2026-08-17", 0.022, 0.66, 1.98),
+            *_with_peak_prices("2026-08-17", 0.022, 0.66, 1.98),
         ),
-        _DEEPSEEK,
+        _DEEPSEEK_PRICING,
         "2026-10-01",
     ),
-    Replace("deepseek", ("deepseek-chat",), _chat(0.27, 0.07, 1.1), _CHAT, "2026-06-22"),
-    Replace("deepseek", ("deepseek-reasoner",), _chat(0.55, 0.14, 2.19), _CHAT, "2026-06-22"),
-    Drop(
+    ReplaceRow(
+        "deepseek",
+        ("deepseek-chat",),
+        _deepseek_chat_prices(0.27, 0.07, 1.1),
+        _DEEPSEEK_HISTORY,
+        "2026-06-22",
+    ),
+    ReplaceRow(
+        "deepseek",
+        ("deepseek-reasoner",),
+        _deepseek_chat_prices(0.55, 0.14, 2.19),
+        _DEEPSEEK_HISTORY,
+        "2026-06-22",
+    ),
+    DropModels(
         "deepseek",
         ("deepseek-v3*",),
         "names of other sellers; DeepSeek's own API has none of them",
         "2026-11-20",
     ),
     # Others
-    Forget(
+    DropNames(
         "mistral",
         (
             "mistral-large",
@@ -432,32 +474,32 @@ RULES: Final[tuple[Rule, ...]] = (
         "moving aliases at the price of an older model; docs.mistral.ai/models says otherwise",
         "2026-11-20",
     ),
-    Forget(
+    DropNames(
         "x-ai",
         ("grok-code-fast*",),
         "served by grok-build-0.1 now, by LiteLLM's map at its price",
         "2026-11-20",
     ),
     # Amazon
-    Forget(
+    DropNames(
         "aws",
         ("us-gov.*", "eu.amazon.*", "jp.amazon.*"),
         "AWS price list: prices of their own",
         "2026-11-20",
     ),
-    Uplift(
+    RegionUplift(
         "aws",
         ("*claude*", "*openai.gpt-[56]*", "global.*"),
         {"abroad": 1.0},
         "aws.amazon.com/bedrock/pricing: one price for all commercial regions",
         "2026-11-20",
     ),
-    Add(
+    AddPrice(
         "aws",
         ("*amazon.nova*",),
         "write.5m",
         "docs.aws.amazon.com/bedrock: Nova writes cost the input price",
         "2026-09-23",
-        of="input",
+        base_key="input",
     ),
 )

@@ -13,12 +13,12 @@ from datetime import date
 from fnmatch import fnmatchcase
 from typing import Any, Final, cast, final
 
-from promptcache.prices.nodes import DocumentError, Node, parse
-from promptcache.prices.table import STANDARD, Row
+from promptcache.prices.located_document import DocumentError, LocatedValue, parse
+from promptcache.prices.table import STANDARD_TIER, PriceRow
 
-TIERS: Final = (STANDARD, "batch", "flex", "priority", "fast")
+TIERS: Final = (STANDARD_TIER, "batch", "flex", "priority", "fast")
 TTLS: Final = ("5m", "30m", "1h", "12h", "unknown")
-KINDS: Final = ("audio", "image", "video")
+MODALITIES: Final = ("audio", "image", "video")
 
 
 class PriceFileError(ValueError):
@@ -32,10 +32,12 @@ class _Checker:
         self.path = path
         self.errors: list[str] = []
 
-    def say(self, node: Node, problem: str, allowed: str) -> None:
+    def say(self, node: LocatedValue, problem: str, allowed: str) -> None:
         self.errors.append(f"{self.path}:{node.line}: {problem}; allowed: {allowed}")
 
-    def mapping(self, node: Node, what: str, keys: Iterable[str] = ()) -> dict[str, Node]:
+    def mapping(
+        self, node: LocatedValue, what: str, keys: Iterable[str] = ()
+    ) -> dict[str, LocatedValue]:
         """The items of a mapping; keys outside `keys` (where any are given) are errors."""
         allowed = tuple(keys)
         if not node.is_a(dict):
@@ -45,19 +47,19 @@ class _Checker:
                 "a mapping" + (f" of {', '.join(allowed)}" if allowed else ""),
             )
             return {}
-        items = cast("dict[str, Node]", node.value)
+        items = cast("dict[str, LocatedValue]", node.value)
         for key, value in items.items():
             if allowed and key not in allowed:
                 self.say(value, f"{what} has the unknown key {key!r}", ", ".join(allowed))
         return items
 
-    def items(self, node: Node, what: str) -> list[Node]:
+    def items(self, node: LocatedValue, what: str) -> list[LocatedValue]:
         if not node.is_a(list):
             self.say(node, f"{what} is not a list", "a list")
             return []
-        return cast("list[Node]", node.value)
+        return cast("list[LocatedValue]", node.value)
 
-    def number(self, node: Node, what: str, *, above: float | None = None) -> float:
+    def number(self, node: LocatedValue, what: str, *, above: float | None = None) -> float:
         value = node.value
         if (
             isinstance(value, bool)
@@ -71,7 +73,7 @@ class _Checker:
             self.say(node, f"{what} is {value!r}", f"a number above {above:g}")
         return float(value)
 
-    def word(self, node: Node, what: str, choices: Iterable[str] = ()) -> str:
+    def word(self, node: LocatedValue, what: str, choices: Iterable[str] = ()) -> str:
         value, allowed = node.value, tuple(choices)
         if not isinstance(value, str) or not value.strip() or (allowed and value not in allowed):
             self.say(
@@ -82,7 +84,7 @@ class _Checker:
             return ""
         return value.strip()
 
-    def day(self, node: Node, what: str) -> str:
+    def day(self, node: LocatedValue, what: str) -> str:
         if isinstance(node.value, date):
             return node.value.isoformat()[:10]
         try:
@@ -95,19 +97,19 @@ class _Checker:
 
 
 @final
-class Own:
+class UserPrices:
     """A price file that was read: rows by name pattern, and aliases."""
 
     def __init__(self) -> None:
         self.aliases: dict[str, tuple[str | None, str]] = {}
-        self.rows: list[tuple[tuple[str, ...], str | None, Row]] = []
+        self.rows: list[tuple[tuple[str, ...], str | None, PriceRow]] = []
 
-    def alias(self, provider: str, model: str) -> tuple[str, str]:
+    def resolve_alias(self, provider: str, model: str) -> tuple[str, str]:
         """Provider and name that the user means by `model`: one step, so that aliases cannot circle."""
         to, name = self.aliases.get(model.lower(), (None, model))
         return to or provider, name
 
-    def row(self, provider: str, model: str) -> Row | None:
+    def find_row(self, provider: str, model: str) -> PriceRow | None:
         """The user's own row of a model; the first entry whose pattern matches."""
         name = model.lower()
         for patterns, owner, row in self.rows:
@@ -117,9 +119,9 @@ class Own:
                 return row
         return None
 
-    def knows(self, provider: str, model: str) -> bool:
+    def mentions(self, provider: str, model: str) -> bool:
         """Whether the file says anything of `model`."""
-        return model.lower() in self.aliases or self.row(provider, model) is not None
+        return model.lower() in self.aliases or self.find_row(provider, model) is not None
 
 
 _HEAD: Final = ("currency", "rate", "source", "date", "aliases", "models")
@@ -132,7 +134,7 @@ _MODEL: Final = (
     "read",
     "write",
     "output",
-    *KINDS,
+    *MODALITIES,
     "reasoning",
     "tools",
     "storage",
@@ -142,7 +144,7 @@ _MODEL: Final = (
 _BAND: Final = ("input", "read", "write", "output")
 
 
-def load(path: str) -> Own:
+def load_user_prices(path: str) -> UserPrices:
     """The price file at `path`. Raises PriceFileError with every error that it has."""
     try:
         with open(path, encoding="utf-8") as file:
@@ -162,8 +164,8 @@ def load(path: str) -> Own:
     return found
 
 
-def _read(check: _Checker, root: Node) -> Own:
-    own = Own()
+def _read(check: _Checker, root: LocatedValue) -> UserPrices:
+    own = UserPrices()
     head = check.mapping(root, "the file", _HEAD)
     rate = _rate(check, head, root)
     source = (
@@ -181,12 +183,16 @@ def _read(check: _Checker, root: Node) -> Own:
     for (patterns, provider), entries in grouped.items():
         entries.sort(key=lambda entry: str(entry.get("from", "")))
         own.rows.append(
-            (patterns, provider, Row("", ", ".join(patterns), entries, {"*": 1.0}, source, day))
+            (
+                patterns,
+                provider,
+                PriceRow("", ", ".join(patterns), entries, {"*": 1.0}, source, day),
+            )
         )
     return own
 
 
-def _rate(check: _Checker, head: Mapping[str, Node], root: Node) -> float:
+def _rate(check: _Checker, head: Mapping[str, LocatedValue], root: LocatedValue) -> float:
     """USD per unit of the file's currency."""
     currency = check.word(head["currency"], "currency").upper() if "currency" in head else "USD"
     if "rate" in head:
@@ -200,7 +206,7 @@ def _rate(check: _Checker, head: Mapping[str, Node], root: Node) -> float:
     return 1.0
 
 
-def _alias(check: _Checker, node: Node) -> tuple[str | None, str]:
+def _alias(check: _Checker, node: LocatedValue) -> tuple[str | None, str]:
     if not node.is_a(dict):
         return None, check.word(node, "an alias")
     items = check.mapping(node, "an alias", ("model", "provider"))
@@ -211,15 +217,15 @@ def _alias(check: _Checker, node: Node) -> tuple[str | None, str]:
     return provider, check.word(items["model"], "model")
 
 
-def _patterns(check: _Checker, node: Node) -> tuple[str, ...]:
-    nodes = cast("list[Node]", node.value) if node.is_a(list) else [node]
+def _patterns(check: _Checker, node: LocatedValue) -> tuple[str, ...]:
+    nodes = cast("list[LocatedValue]", node.value) if node.is_a(list) else [node]
     if not nodes:
         check.say(node, "match is empty", "a model's name or pattern, or a list of them")
     return tuple(check.word(one, "match").lower() for one in nodes)
 
 
 def _model(
-    check: _Checker, node: Node, rate: float
+    check: _Checker, node: LocatedValue, rate: float
 ) -> tuple[tuple[str, ...], str | None, dict[str, Any]]:
     items = check.mapping(node, "a model", _MODEL)
     if "match" not in items:
@@ -248,7 +254,7 @@ def _model(
 
 
 def _bands(
-    check: _Checker, items: Mapping[str, Node], rate: float
+    check: _Checker, items: Mapping[str, LocatedValue], rate: float
 ) -> list[tuple[int, dict[str, float]]]:
     """The prices above each input size, ascending."""
     found: list[tuple[int, dict[str, float]]] = []
@@ -260,7 +266,7 @@ def _bands(
     return sorted(found, key=lambda band: band[0])
 
 
-def _prices(check: _Checker, items: Mapping[str, Node], rate: float) -> dict[str, float]:
+def _prices(check: _Checker, items: Mapping[str, LocatedValue], rate: float) -> dict[str, float]:
     """A model's prices under the names that the table uses, in USD."""
     found: dict[str, float] = {}
     for key, name in (
@@ -283,7 +289,7 @@ def _prices(check: _Checker, items: Mapping[str, Node], rate: float) -> dict[str
     named: tuple[tuple[str, Callable[[str], str], tuple[str, ...]], ...] = (
         *(
             (kind, (lambda name, kind=kind: f"{kind}.{name}"), ("input", "read", "output"))
-            for kind in KINDS
+            for kind in MODALITIES
         ),
         ("tools", lambda name: f"tools.{name}", ()),
     )

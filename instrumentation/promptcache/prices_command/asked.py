@@ -10,12 +10,13 @@ from typing import Annotated, Final
 
 import typer
 
-from promptcache.exits import Exit
-from promptcache.model import Facts, Request
-from promptcache.prices import Book, names, table
+from promptcache.cli.exit_codes import ExitCode
+from promptcache.model import Request, ResponseFacts
+from promptcache.prices import PriceBook, table
+from promptcache.prices import model_names as names
 from promptcache.settings import OTEL_PROMPTCACHE_PRICES
 
-GUESSES: Final = (
+GUESSED_PROVIDERS: Final = (
     "anthropic",
     "openai",
     "gcp.gemini",
@@ -29,28 +30,28 @@ GUESSES: Final = (
 )
 """Whose lists to look through, in this order, where no provider is named."""
 
-WHY: Final[Mapping[str, str]] = {
+UNKNOWN_COST_TEXTS: Final[Mapping[str, str]] = {
     "model": "no price list names this model; give --provider, or a price file with an alias or the model itself",
     "price": "the list has no price for some of these tokens",
     "usage": "the counts do not say what was billed",
     "tier": "the list has no price for this tier, speed, place or day",
 }
 
-Model = Annotated[str, typer.Argument(help="The model, by any of its names.")]
-Provider = Annotated[
+ModelArgument = Annotated[str, typer.Argument(help="The model, by any of its names.")]
+ProviderOption = Annotated[
     str | None, typer.Option(help="openai, anthropic, aws.bedrock ...; guessed where not given.")
 ]
-At = Annotated[
+AtOption = Annotated[
     str | None, typer.Option(help="Day or moment of the call, UTC: 2026-11-20 or 2026-11-20T09:30.")
 ]
-Tier = Annotated[
+TierOption = Annotated[
     str | None, typer.Option(help="Service tier as the response names it: flex, priority ...")
 ]
-Speed = Annotated[str | None, typer.Option(help="Anthropic: standard or fast.")]
-Geo = Annotated[str | None, typer.Option(help="Place of inference: us, regional ...")]
-Batch = Annotated[bool, typer.Option("--batch", help="A result of a batch.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-File = Annotated[
+SpeedOption = Annotated[str | None, typer.Option(help="Anthropic: standard or fast.")]
+GeoOption = Annotated[str | None, typer.Option(help="Place of inference: us, regional ...")]
+BatchOption = Annotated[bool, typer.Option("--batch", help="A result of a batch.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+PriceFileOption = Annotated[
     str | None,
     typer.Option(
         "--prices", help=f"A price file; that of {OTEL_PROMPTCACHE_PRICES} where not given."
@@ -58,27 +59,27 @@ File = Annotated[
 ]
 
 
-def opened(path: str | None) -> Book:
+def load_price_book(path: str | None) -> PriceBook:
     """The book of a price file: a broken one named on the command line ends the command, one of the environment is
     said on stderr and, as in an application, leaves the built-in prices in force."""
-    from promptcache.prices.userfile import PriceFileError, load
+    from promptcache.prices.user_prices import PriceFileError, load_user_prices
 
     named = path if path is not None else os.environ.get(OTEL_PROMPTCACHE_PRICES)
     if path is None and not named:
-        return Book()
+        return PriceBook()
     try:
-        return Book(load(named or ""))
+        return PriceBook(load_user_prices(named or ""))
     except PriceFileError as error:
         typer.echo(str(error), err=True)
         if path is not None:
-            raise typer.Exit(Exit.USAGE) from None
+            raise typer.Exit(ExitCode.USAGE) from None
         typer.echo(
             f"{OTEL_PROMPTCACHE_PRICES} is not used: built-in prices stay in force.", err=True
         )
-        return Book()
+        return PriceBook()
 
 
-def moment(at: str | None) -> float:
+def parse_time(at: str | None) -> float:
     """Epoch seconds of an ISO day or moment (UTC unless it says otherwise), now where there is none."""
     if at is None:
         return datetime.now(UTC).timestamp()
@@ -91,13 +92,13 @@ def moment(at: str | None) -> float:
     return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
-def guess(book: Book, model: str) -> str:
+def guess_provider(book: PriceBook, model: str) -> str:
     """The first provider whose own list names the model."""
-    return next((name for name in GUESSES if book.find(name, (model,))), "")
+    return next((name for name in GUESSED_PROVIDERS if book.find_row(name, (model,))), "")
 
 
-def asked(
-    book: Book,
+def build_call(
+    book: PriceBook,
     model: str,
     provider: str | None,
     at: float,
@@ -105,25 +106,36 @@ def asked(
     speed: str | None = None,
     geo: str | None = None,
     batch: bool = False,
-) -> tuple[Request, Facts]:
+) -> tuple[Request, ResponseFacts]:
     """A call as the command line describes it."""
-    owner = provider or guess(book, model)
+    owner = provider or guess_provider(book, model)
     request = Request("", owner, "chat", model, None, None, False, {}, b"", at)
-    return request, Facts(model=model, tier=tier, speed=speed, geo=geo, batch=batch)
+    return request, ResponseFacts(
+        model=model, service_tier=tier, speed=speed, inference_geo=geo, is_batch=batch
+    )
 
 
-def why(reason: str, book: Book, request: Request, facts: Facts) -> str:
+def explain_unknown(reason: str, book: PriceBook, request: Request, facts: ResponseFacts) -> str:
     """What the list lacks: the provider, or which of the asked options, and what it has instead."""
-    vendors = names.vendors(request.provider) if request.provider else ()
-    if reason == "model" and vendors and not any(table.text(vendor) for vendor in vendors):
+    vendors = names.vendors_of_provider(request.provider) if request.provider else ()
+    if (
+        reason == "model"
+        and vendors
+        and not any(table.read_vendor_file(vendor) for vendor in vendors)
+    ):
         return f"there is no price list of the provider {request.provider!r}"
-    row = book.plan(request, facts).row
+    row = book.find_plan(request, facts).row
     if reason != "tier" or row is None:
-        return WHY[reason]
-    asked_for = {"tier": facts.tier, "speed": facts.speed, "geo": facts.geo, "batch": facts.batch}
+        return UNKNOWN_COST_TEXTS[reason]
+    asked_for = {
+        "tier": facts.service_tier,
+        "speed": facts.speed,
+        "geo": facts.inference_geo,
+        "batch": facts.is_batch,
+    }
     given = {option: value for option, value in asked_for.items() if value}
     refused = [
-        option for option, value in given.items() if not priced(book, request, option, value)
+        option for option, value in given.items() if not is_priced(book, request, option, value)
     ]
     named = [f"--{one}" + ("" if one == "batch" else f" {given[one]}") for one in refused or given]
     together = "" if refused else " together"
@@ -131,17 +143,31 @@ def why(reason: str, book: Book, request: Request, facts: Facts) -> str:
     return f"no price for {', '.join(named)}{together}; {row.id} has the tiers {', '.join(row.tiers())}{places}"
 
 
-def priced(book: Book, request: Request, option: str, value: str | bool) -> bool:
+_FACT_OF_OPTION: Final = {
+    "tier": "service_tier",
+    "speed": "speed",
+    "geo": "inference_geo",
+    "batch": "is_batch",
+}
+"""The field of `ResponseFacts` that each option fills."""
+
+
+def is_priced(book: PriceBook, request: Request, option: str, value: str | bool) -> bool:
     """Whether one option by itself has a price on the day of the call."""
-    alone = Facts(model=request.model, **{option: value})  # type: ignore[arg-type]  # the fields have several types
-    return table.in_force(book.plan(request, alone).periods, request.started) is not None
+    alone = ResponseFacts(model=request.model, **{_FACT_OF_OPTION[option]: value})  # type: ignore[arg-type]  # the fields have several types
+    return (
+        table.period_in_force(book.find_plan(request, alone).periods, request.started_at)
+        is not None
+    )
 
 
-def unknown(reason: str, as_json: bool, book: Book, request: Request, facts: Facts) -> typer.Exit:
+def report_unknown_cost(
+    reason: str, as_json: bool, book: PriceBook, request: Request, facts: ResponseFacts
+) -> typer.Exit:
     """Says why there is no price, and gives the exit that says the same."""
-    text = why(reason, book, request, facts)
+    text = explain_unknown(reason, book, request, facts)
     if as_json:
         typer.echo(json.dumps({"amount": None, "unknown": reason, "reason": text}))
     else:
         typer.echo(f"Cost unknown ({reason}): {text}.", err=True)
-    return typer.Exit(Exit.UNKNOWN_COST)
+    return typer.Exit(ExitCode.UNKNOWN_COST)

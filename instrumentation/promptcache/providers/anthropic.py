@@ -10,28 +10,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, cast
 
-from promptcache.model import Facts, Param, Prompt, Request, Usage
-from promptcache.providers.wire import (
-    JSON,
-    Blocks,
-    Counters,
-    Wire,
+from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
+from promptcache.providers.wire_format import (
+    BlockCollector,
+    JSONObject,
+    UsageCounters,
+    WireFormat,
+    as_count,
+    as_list,
+    as_mapping,
+    as_str,
     flatten,
-    items,
-    mapping,
-    params,
-    route,
-    text,
-    unmarked,
-    usage,
-    whole,
+    make_route,
+    parse_usage,
+    select_params,
+    split_cache_marker,
 )
 
-MARKER: Final = "cache_control"
-BETAS: Final = "anthropic_beta"
+CACHE_MARKER: Final = "cache_control"
+BETAS_FIELD: Final = "anthropic_beta"
 """Where Bedrock's body names the beta features; elsewhere they travel in the header `anthropic-beta`."""
 
-PARAMS: Final = (
+MESSAGES_PARAMS: Final = (
     ("mcp_servers", "tools"),
     ("container", "tools"),
     ("speed", "system"),
@@ -42,108 +42,111 @@ PARAMS: Final = (
     ("output_config.effort", "messages"),
     ("context_management", "messages"),
     ("compaction", "messages"),
-    (BETAS, "none"),
+    (BETAS_FIELD, "none"),
     ("inference_geo", "none"),
     ("service_tier", "none"),
 )
 """Which change takes which section out of the cache, by the table of the prompt caching page. Betas and the tier are
 in no table: their change is kept in the scope, and blamed for nothing."""
 
-COUNTERS: Final = Counters(
-    input=("input_tokens",),
-    read=("cache_read_input_tokens",),
-    write=("cache_creation_input_tokens",),
-    output=("output_tokens",),
-    reasoning=("output_tokens_details.thinking_tokens",),
-    inside=False,
-    write_by_ttl={
+MESSAGES_COUNTERS: Final = UsageCounters(
+    input_tokens=("input_tokens",),
+    cache_read_tokens=("cache_read_input_tokens",),
+    cache_write_tokens=("cache_creation_input_tokens",),
+    output_tokens=("output_tokens",),
+    reasoning_tokens=("output_tokens_details.thinking_tokens",),
+    input_includes_cached=False,
+    cache_write_by_ttl={
         "5m": ("cache_creation.ephemeral_5m_input_tokens",),
         "1h": ("cache_creation.ephemeral_1h_input_tokens",),
     },
     modalities={},
-    ttl="5m",
+    default_ttl="5m",
     # Web fetches are counted too, but free (web fetch page, 2026): a use without a price would hide the call's cost.
-    tools={"web_search": ("server_tool_use.web_search_requests",)},
+    server_tools={"web_search": ("server_tool_use.web_search_requests",)},
 )
-UNSPLIT: Final = COUNTERS._replace(ttl="unknown")
+COUNTERS_WITHOUT_TTL: Final = MESSAGES_COUNTERS._replace(default_ttl="unknown")
 """For a response that does not split its writes at all: their TTL is whatever the request asked for."""
 
-_BILLED_APART: Final = (
-    *COUNTERS.input,
-    *COUNTERS.read,
-    *COUNTERS.write,
-    *COUNTERS.output,
-    *(name for names in COUNTERS.write_by_ttl.values() for name in names),
+_COMPACTION_COUNTERS: Final = (
+    *MESSAGES_COUNTERS.input_tokens,
+    *MESSAGES_COUNTERS.cache_read_tokens,
+    *MESSAGES_COUNTERS.cache_write_tokens,
+    *MESSAGES_COUNTERS.output_tokens,
+    *(name for names in MESSAGES_COUNTERS.cache_write_by_ttl.values() for name in names),
 )
 
 
 # Requests
 
 
-def _content(content: object) -> list[Any]:
+def _content_blocks(content: object) -> list[Any]:
     """The blocks of a system prompt or message; a string is short for one text block."""
-    return [{"type": "text", "text": content}] if isinstance(content, str) else items(content)
+    return [{"type": "text", "text": content}] if isinstance(content, str) else as_list(content)
 
 
-def _bare(block: object, deep: int = 4) -> tuple[Any, str | None]:
+def _strip_cache_markers(block: object, max_depth: int = 4) -> tuple[Any, str | None]:
     """A block without its markers, and the TTL that they ask for. Results of tools may hold marked blocks."""
     if not isinstance(block, Mapping):
         return block, None
-    data, mark = unmarked(cast("JSON", block), MARKER)
+    data, mark = split_cache_marker(cast("JSONObject", block), CACHE_MARKER)
     inner = data.get("content")
-    if not isinstance(inner, list) or not deep:
+    if not isinstance(inner, list) or not max_depth:
         return data, mark
-    parts = [_bare(part, deep - 1) for part in cast("list[object]", inner)]
+    parts = [_strip_cache_markers(part, max_depth - 1) for part in cast("list[object]", inner)]
     marks = [found for _, found in parts if found is not None]
     if marks:
         data = {**data, "content": [part for part, _ in parts]}
     return data, mark if mark is not None or not marks else marks[-1]
 
 
-def _kind(block: object) -> object:
-    return mapping(block).get("type")
+def _type_of(block: object) -> object:
+    return as_mapping(block).get("type")
 
 
-def _searches(tool: object) -> bool:
+def _is_web_search(tool: object) -> bool:
     """Whether a tool is Anthropic's web search: switching it changes the system prompt and leaves the tools cached."""
-    return (text(_kind(tool)) or "").startswith("web_search")
+    return (as_str(_type_of(tool)) or "").startswith("web_search")
 
 
-def _blocks(body: JSON) -> Blocks:
-    blocks = Blocks()
-    tools = items(body.get("tools"))
+def _collect_blocks(body: JSONObject) -> BlockCollector:
+    blocks = BlockCollector()
+    tools = as_list(body.get("tools"))
     for section, chosen in (("tools", False), ("system", True)):
         for tool in tools:
-            if _searches(tool) is chosen:
-                data, mark = _bare(tool)
+            if _is_web_search(tool) is chosen:
+                data, mark = _strip_cache_markers(tool)
                 blocks.add(
                     cast("Literal['tools', 'system']", section),
-                    text(_kind(tool)) or "custom",
+                    as_str(_type_of(tool)) or "custom",
                     data,
                     mark,
                 )
-    for block in _content(body.get("system")):
-        data, mark = _bare(block)
-        blocks.add("system", _kind(block), data, mark)
-    for message in items(body.get("messages")):
-        role = mapping(message).get("role")
-        for index, block in enumerate(_content(mapping(message).get("content"))):
-            data, mark = _bare(block)
+    for block in _content_blocks(body.get("system")):
+        data, mark = _strip_cache_markers(block)
+        blocks.add("system", _type_of(block), data, mark)
+    for message in as_list(body.get("messages")):
+        role = as_mapping(message).get("role")
+        for index, block in enumerate(_content_blocks(as_mapping(message).get("content"))):
+            data, mark = _strip_cache_markers(block)
             blocks.add(
-                "messages", _kind(block), data if index else {"role": role, "content": data}, mark
+                "messages",
+                _type_of(block),
+                data if index else {"role": role, "content": data},
+                mark,
             )
     return blocks
 
 
-def _toggles(body: JSON) -> Iterator[Param]:
+def _presence_params(body: JSONObject) -> Iterator[Param]:
     """What switches by being there: an image anywhere, citations of any document."""
     found: set[str] = set()
-    for message in items(body.get("messages")):
-        for block in items(mapping(message).get("content")):
-            for part in (block, *items(mapping(block).get("content"))):
-                if text(_kind(part)) == "image":
+    for message in as_list(body.get("messages")):
+        for block in as_list(as_mapping(message).get("content")):
+            for part in (block, *as_list(as_mapping(block).get("content"))):
+                if as_str(_type_of(part)) == "image":
                     found.add("images")
-                if mapping(mapping(part).get("citations")).get("enabled") is True:
+                if as_mapping(as_mapping(part).get("citations")).get("enabled") is True:
                     found.add("citations")
     if "images" in found:
         yield Param("images", True, "messages")
@@ -151,37 +154,40 @@ def _toggles(body: JSON) -> Iterator[Param]:
         yield Param("citations", True, "system")
 
 
-def _prompt(request: Request) -> Prompt | None:
+def _parse_prompt(request: Request) -> ParsedPrompt | None:
     body = request.body
-    blocks = _blocks(body)
+    blocks = _collect_blocks(body)
     if not tuple(blocks):
         return None
-    thread, whole = mapping(body.get("thread")), mapping(body.get(MARKER))
-    state = text(thread.get("previous_message_id"))
+    thread, whole = as_mapping(body.get("thread")), as_mapping(body.get(CACHE_MARKER))
+    state = as_str(thread.get("previous_message_id"))
     # The part that a thread's server holds may be marked.
-    mode: Literal["explicit", "implicit", "none"] = "explicit" if blocks.marked or state else "none"
-    return Prompt(
+    mode: Literal["explicit", "implicit", "none"] = (
+        "explicit" if blocks.has_breakpoints or state else "none"
+    )
+    return ParsedPrompt(
         blocks=tuple(blocks),
-        params=(*params(body, PARAMS), *_toggles(body)),
-        complete=state is None,
-        state=state,
-        mode="implicit" if whole else mode,
-        lifetime=text(whole.get("ttl")),
-        prewarm=type(given := body.get("max_tokens")) is int and given == 0,
+        params=(*select_params(body, MESSAGES_PARAMS), *_presence_params(body)),
+        is_complete=state is None,
+        server_state_id=state,
+        caching_mode="implicit" if whole else mode,
+        ttl=as_str(whole.get("ttl")),
+        is_prewarm=type(given := body.get("max_tokens")) is int and given == 0,
     )
 
 
-def _opening(body: JSON) -> object:
+def _conversation_key(body: JSONObject) -> object:
     """The first message, unless the server holds it: a conversation grows at its end."""
-    first = mapping(next(iter(items(body.get("messages"))), None))
+    first = as_mapping(next(iter(as_list(body.get("messages"))), None))
     return (
         None
-        if mapping(body.get("thread"))
-        else [_bare(block)[0] for block in _content(first.get("content"))] or None
+        if as_mapping(body.get("thread"))
+        else [_strip_cache_markers(block)[0] for block in _content_blocks(first.get("content"))]
+        or None
     )
 
 
-def _asking(provider: str, body: JSON, previous: str | None) -> JSON | None:
+def _with_diagnostics(provider: str, body: JSONObject, previous: str | None) -> JSONObject | None:
     """Asks by `diagnostics` (cache diagnostics page, April 2026; its own API alone); null begins a conversation."""
     if provider != "anthropic" or body.get("diagnostics") is not None:
         return None
@@ -191,115 +197,127 @@ def _asking(provider: str, body: JSON, previous: str | None) -> JSON | None:
 # Responses
 
 
-def _message(message: JSON, **more: Any) -> Facts:
-    spent = mapping(message.get("usage"))
-    reason = text(message.get("stop_reason"))
-    return Facts(
-        model=text(message.get("model")),
-        id=text(message.get("id")),
-        finish=(reason,) if reason else (),
-        tier=text(spent.get("service_tier")),
-        speed=text(spent.get("speed")),
-        geo=text(spent.get("inference_geo")),
-        counts=dict(flatten(spent)),
-        verdict=mapping(message.get("diagnostics")) or None,
+def _message_facts(message: JSONObject, **more: Any) -> ResponseFacts:
+    spent = as_mapping(message.get("usage"))
+    reason = as_str(message.get("stop_reason"))
+    return ResponseFacts(
+        model=as_str(message.get("model")),
+        id=as_str(message.get("id")),
+        finish_reasons=(reason,) if reason else (),
+        service_tier=as_str(spent.get("service_tier")),
+        speed=as_str(spent.get("speed")),
+        inference_geo=as_str(spent.get("inference_geo")),
+        usage_counters=dict(flatten(spent)),
+        provider_diagnostics=as_mapping(message.get("diagnostics")) or None,
         **more,
     )
 
 
-def _delta(event: JSON) -> Facts:
+def _delta_facts(event: JSONObject) -> ResponseFacts:
     """Of a `message_delta`: `delta` is a message in part, `usage` cumulative. Once it stopped, nothing more is said."""
-    delta = mapping(event.get("delta"))
-    return _message(
-        {**delta, "usage": event.get("usage")}, terminal=delta.get("stop_reason") is not None
+    delta = as_mapping(event.get("delta"))
+    return _message_facts(
+        {**delta, "usage": event.get("usage")}, is_terminal=delta.get("stop_reason") is not None
     )
 
 
-def _failure(event: JSON) -> Facts:
-    return Facts(failed=text(mapping(event.get("error")).get("type")) or "error")
+def _error_facts(event: JSONObject) -> ResponseFacts:
+    return ResponseFacts(error_code=as_str(as_mapping(event.get("error")).get("type")) or "error")
 
 
-_CONTENT: Final = Facts(content=True)
-_STOP: Final = Facts(terminal=True)
-_EVENTS: Final[Mapping[str, Callable[[JSON], Facts]]] = {
-    "message": lambda event: _message(event, terminal=True),
-    "message_start": lambda event: _message(mapping(event.get("message"))),
-    "message_delta": _delta,
-    "message_stop": lambda _: _STOP,
-    "content_block_delta": lambda _: _CONTENT,
-    "error": _failure,
+_OUTPUT_FACTS: Final = ResponseFacts(has_content=True)
+_STOP_FACTS: Final = ResponseFacts(is_terminal=True)
+_EVENT_PARSERS: Final[Mapping[str, Callable[[JSONObject], ResponseFacts]]] = {
+    "message": lambda event: _message_facts(event, is_terminal=True),
+    "message_start": lambda event: _message_facts(as_mapping(event.get("message"))),
+    "message_delta": _delta_facts,
+    "message_stop": lambda _: _STOP_FACTS,
+    "content_block_delta": lambda _: _OUTPUT_FACTS,
+    "error": _error_facts,
 }
 
 
-def _read(event: JSON) -> Facts | None:
+def _parse_event(event: JSONObject) -> ResponseFacts | None:
     kind = event.get("type")
-    known = _EVENTS.get(kind) if isinstance(kind, str) else None
+    known = _EVENT_PARSERS.get(kind) if isinstance(kind, str) else None
     return known(event) if known else None
 
 
-_DULL: Final = frozenset(
+_SKIPPABLE_EVENTS: Final = frozenset(
     {"content_block_start", "content_block_delta", "content_block_stop", "ping"}
 )
 
 
-def _dull(event: JSON) -> bool:
+def _can_skip(event: JSONObject) -> bool:
     kind = event.get("type")
-    return kind.__class__ is str and kind in _DULL
+    return kind.__class__ is str and kind in _SKIPPABLE_EVENTS
 
 
-def _results(line: JSON) -> Facts | None:
+def _parse_batch_result(line: JSONObject) -> ResponseFacts | None:
     """One line of a batch's results: the message of a request that succeeded; the others cost nothing."""
-    message = mapping(mapping(line.get("result")).get("message"))
-    return _message(message, terminal=True, batch=True) if message else None
+    message = as_mapping(as_mapping(line.get("result")).get("message"))
+    return _message_facts(message, is_terminal=True, is_batch=True) if message else None
 
 
-def _usage(facts: Facts) -> Usage | None:
+def _parse_usage(facts: ResponseFacts) -> Usage | None:
     """The usage, with the compactions: they are billed and stand in no total (types/beta/beta_usage.py)."""
-    counts = facts.counts
-    split = any(name in counts for names in COUNTERS.write_by_ttl.values() for name in names)
-    turns = [dict(flatten(turn)) for turn in items(counts.get("iterations"))]
+    counts = facts.usage_counters
+    split = any(
+        name in counts for names in MESSAGES_COUNTERS.cache_write_by_ttl.values() for name in names
+    )
+    turns = [dict(flatten(turn)) for turn in as_list(counts.get("iterations"))]
     apart = [turn for turn in turns if turn.get("type") == "compaction"]
     if apart:
-        facts = facts._replace(counts={**counts, **_sums(counts, apart)})
-    found = usage(facts, COUNTERS if split else UNSPLIT)
-    return found and found._replace(issues=(*found.issues, *_doubts(turns, apart)))
+        facts = facts._replace(usage_counters={**counts, **_add_compactions(counts, apart)})
+    found = parse_usage(facts, MESSAGES_COUNTERS if split else COUNTERS_WITHOUT_TTL)
+    return found and found._replace(
+        inconsistencies=(*found.inconsistencies, *_iteration_issues(turns, apart))
+    )
 
 
-def _sums(counts: JSON, more: list[dict[str, Any]]) -> dict[str, int]:
-    added = {name: sum(whole(turn.get(name)) or 0 for turn in more) for name in _BILLED_APART}
-    given = {name: whole(counts.get(name, 0)) for name in _BILLED_APART}
+def _add_compactions(counts: JSONObject, more: list[dict[str, Any]]) -> dict[str, int]:
+    added = {
+        name: sum(as_count(turn.get(name)) or 0 for turn in more) for name in _COMPACTION_COUNTERS
+    }
+    given = {name: as_count(counts.get(name, 0)) for name in _COMPACTION_COUNTERS}
     return {
         name: base + added[name] for name, base in given.items() if base is not None and added[name]
     }
 
 
-def _doubts(turns: list[dict[str, Any]], apart: list[dict[str, Any]]) -> Iterator[str]:
+def _iteration_issues(turns: list[dict[str, Any]], apart: list[dict[str, Any]]) -> Iterator[str]:
     """What the iterations say that one usage cannot: an advisor's tokens are at another model's price."""
     if any(turn.get("type") == "advisor_message" for turn in turns):
         yield "advisor_message"
-    if any(name in turn and whole(turn[name]) is None for turn in apart for name in _BILLED_APART):
+    if any(
+        name in turn and as_count(turn[name]) is None
+        for turn in apart
+        for name in _COMPACTION_COUNTERS
+    ):
         yield "malformed:iterations"
 
 
-MESSAGES: Final = Wire(
+MESSAGES: Final = WireFormat(
     "anthropic.messages",
     "chat",
-    _prompt,
-    _read,
-    _usage,
-    _dull,
-    last="message_stop",
-    opening=_opening,
-    asking=_asking,
+    _parse_prompt,
+    _parse_event,
+    _parse_usage,
+    _can_skip,
+    terminal_event="message_stop",
+    conversation_key=_conversation_key,
+    with_diagnostics=_with_diagnostics,
 )
-RESULTS: Final = Wire("anthropic.results", "chat", _prompt, _results, _usage, _dull)
+BATCH_RESULTS: Final = WireFormat(
+    "anthropic.results", "chat", _parse_prompt, _parse_batch_result, _parse_usage, _can_skip
+)
 
 ROUTES: Final = (
-    route("POST", r"messages", MESSAGES),
-    route("GET", r"messages/batches/[^/?]+/results", RESULTS, results=True),
+    make_route("POST", r"messages", MESSAGES),
+    make_route("GET", r"messages/batches/[^/?]+/results", BATCH_RESULTS, is_batch_results=True),
     # As Bedrock's and Vertex's clients rewrite the first.
-    route("POST", r"model/[^/?]+/invoke(?:-with-response-stream)?", MESSAGES),
-    route(
+    make_route("POST", r"model/[^/?]+/invoke(?:-with-response-stream)?", MESSAGES),
+    make_route(
         "POST",
         r"publishers/anthropic/models/(?!count-tokens:)[^/?:]+:(?:streamR|r)awPredict",
         MESSAGES,

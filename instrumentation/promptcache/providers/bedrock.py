@@ -10,35 +10,35 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
-from promptcache.model import Facts, Param, Prompt, Request, Section, Usage
-from promptcache.providers import anthropic
-from promptcache.providers.wire import (
-    JSON,
-    Blocks,
-    Counters,
-    Wire,
+from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Section, Usage
+from promptcache.providers.anthropic import wire as anthropic
+from promptcache.providers.wire_format import (
+    BlockCollector,
+    JSONObject,
+    UsageCounters,
+    WireFormat,
+    as_list,
+    as_mapping,
+    as_str,
     flatten,
-    items,
-    mapping,
-    params,
-    text,
-    usage,
+    parse_usage,
+    select_params,
 )
 
-MARKER: Final = "cachePoint"
+CACHE_MARKER: Final = "cachePoint"
 
-COUNTERS: Final = Counters(
-    input=("inputTokens",),
-    read=("cacheReadInputTokens", "cacheReadInputTokenCount"),
-    write=("cacheWriteInputTokens", "cacheWriteInputTokenCount"),
-    output=("outputTokens",),
-    reasoning=(),
-    inside=False,
-    write_by_ttl={"5m": ("cacheDetails.5m",), "1h": ("cacheDetails.1h",)},
+CONVERSE_COUNTERS: Final = UsageCounters(
+    input_tokens=("inputTokens",),
+    cache_read_tokens=("cacheReadInputTokens", "cacheReadInputTokenCount"),
+    cache_write_tokens=("cacheWriteInputTokens", "cacheWriteInputTokenCount"),
+    output_tokens=("outputTokens",),
+    reasoning_tokens=(),
+    input_includes_cached=False,
+    cache_write_by_ttl={"5m": ("cacheDetails.5m",), "1h": ("cacheDetails.1h",)},
     modalities={},
-    ttl="5m",
+    default_ttl="5m",
 )
-PARAMS: Final = (
+CONVERSE_PARAMS: Final = (
     ("toolConfig.toolChoice", "messages"),
     ("additionalModelRequestFields", "messages"),
     ("guardrailConfig", "none"),
@@ -48,34 +48,34 @@ PARAMS: Final = (
 """Claude's rules (tool choice and thinking keep tools and system); Nova caches neither tools nor by such parameters."""
 
 
-Piece = tuple[Section, JSON]
+PromptPart = tuple[Section, JSONObject]
 """One part of the request with its section, cache points among them."""
 
 
-def _pieces(body: JSON) -> Iterator[Piece]:
-    for tool in items(mapping(body.get("toolConfig")).get("tools")):
-        yield "tools", mapping(tool)
-    for part in items(body.get("system")):
-        yield "system", mapping(part)
-    for message in items(body.get("messages")):
-        around = {name: value for name, value in mapping(message).items() if name != "content"}
-        for part in items(mapping(message).get("content")):
-            point = MARKER in mapping(part)
-            yield "messages", mapping(part) if point else {**around, **mapping(part)}
+def _prompt_parts(body: JSONObject) -> Iterator[PromptPart]:
+    for tool in as_list(as_mapping(body.get("toolConfig")).get("tools")):
+        yield "tools", as_mapping(tool)
+    for part in as_list(body.get("system")):
+        yield "system", as_mapping(part)
+    for message in as_list(body.get("messages")):
+        around = {name: value for name, value in as_mapping(message).items() if name != "content"}
+        for part in as_list(as_mapping(message).get("content")):
+            point = CACHE_MARKER in as_mapping(part)
+            yield "messages", as_mapping(part) if point else {**around, **as_mapping(part)}
             around = around if point else {}
 
 
-def _prompt(request: Request) -> Prompt | None:
+def _parse_prompt(request: Request) -> ParsedPrompt | None:
     """A cache point marks the part before it, be it the end of an earlier message."""
-    found: list[tuple[Section, JSON, str | None]] = []
-    for section, piece in _pieces(request.body):
-        if MARKER not in piece:
+    found: list[tuple[Section, JSONObject, str | None]] = []
+    for section, piece in _prompt_parts(request.body):
+        if CACHE_MARKER not in piece:
             found.append((section, piece, None))
         elif found:
-            found[-1] = (*found[-1][:2], text(mapping(piece[MARKER]).get("ttl")) or "")
+            found[-1] = (*found[-1][:2], as_str(as_mapping(piece[CACHE_MARKER]).get("ttl")) or "")
     if not found:
         return None
-    blocks = Blocks()
+    blocks = BlockCollector()
     for section, piece, mark in found:
         blocks.add(section, next((name for name in piece if name != "role"), None), piece, mark)
     nova = is_nova(request.model)
@@ -83,65 +83,67 @@ def _prompt(request: Request) -> Prompt | None:
     # Claude's rule: the first image takes the messages out of the cache.
     toggle = (
         (Param("images", True, "messages"),)
-        if not nova and any(_pictured(piece) for _, piece, _ in found)
+        if not nova and any(_has_image(piece) for _, piece, _ in found)
         else ()
     )
-    return Prompt(
+    return ParsedPrompt(
         tuple(blocks),
-        (*params(request.body, PARAMS), *toggle),
-        mode="explicit" if blocks.marked else mode,
+        (*select_params(request.body, CONVERSE_PARAMS), *toggle),
+        caching_mode="explicit" if blocks.has_breakpoints else mode,
     )
 
 
-def _pictured(piece: JSON) -> bool:
+def _has_image(piece: JSONObject) -> bool:
     return any(
-        "image" in mapping(part)
-        for part in (piece, *items(mapping(piece.get("toolResult")).get("content")))
+        "image" in as_mapping(part)
+        for part in (piece, *as_list(as_mapping(piece.get("toolResult")).get("content")))
     )
 
 
-def _read(event: JSON) -> Facts | None:
+def _parse_event(event: JSONObject) -> ResponseFacts | None:
     """A response, or one event of a stream, whose last one (`metadata`) carries the usage."""
-    told = mapping(event.get("metadata")) or event
-    spent = mapping(told.get("usage"))
+    told = as_mapping(event.get("metadata")) or event
+    spent = as_mapping(told.get("usage"))
     written = {
-        f"cacheDetails.{mapping(one).get('ttl')}": mapping(one).get("inputTokens")
-        for one in items(spent.get("cacheDetails"))
+        f"cacheDetails.{as_mapping(one).get('ttl')}": as_mapping(one).get("inputTokens")
+        for one in as_list(spent.get("cacheDetails"))
     }
-    stop = text(event.get("stopReason")) or text(
-        mapping(event.get("messageStop")).get("stopReason")
+    stop = as_str(event.get("stopReason")) or as_str(
+        as_mapping(event.get("messageStop")).get("stopReason")
     )
-    router = mapping(mapping(told.get("trace")).get("promptRouter"))
-    return Facts(
-        model=text(router.get("invokedModelId")),
-        finish=(stop,) if stop else (),
-        tier=text(mapping(told.get("serviceTier")).get("type")),
-        speed=text(mapping(told.get("performanceConfig")).get("latency")),
-        counts=dict(flatten(spent)) | written,
-        content="contentBlockDelta" in event,
-        terminal="metadata" in event or "output" in event,
-        failed=text(mapping(event.get("error")).get("type")),
+    router = as_mapping(as_mapping(told.get("trace")).get("promptRouter"))
+    return ResponseFacts(
+        model=as_str(router.get("invokedModelId")),
+        finish_reasons=(stop,) if stop else (),
+        service_tier=as_str(as_mapping(told.get("serviceTier")).get("type")),
+        speed=as_str(as_mapping(told.get("performanceConfig")).get("latency")),
+        usage_counters=dict(flatten(spent)) | written,
+        has_content="contentBlockDelta" in event,
+        is_terminal="metadata" in event or "output" in event,
+        error_code=as_str(as_mapping(event.get("error")).get("type")),
     )
 
 
-def _dull(event: JSON) -> bool:
+def _can_skip(event: JSONObject) -> bool:
     return "contentBlockDelta" in event or "contentBlockStop" in event
 
 
-def _usage(facts: Facts) -> Usage | None:
-    return usage(facts, COUNTERS)
+def _parse_usage(facts: ResponseFacts) -> Usage | None:
+    return parse_usage(facts, CONVERSE_COUNTERS)
 
 
-CONVERSE: Final = Wire("bedrock.converse", "chat", _prompt, _read, _usage, _dull)
+CONVERSE: Final = WireFormat(
+    "bedrock.converse", "chat", _parse_prompt, _parse_event, _parse_usage, _can_skip
+)
 
-MAKERS: Final[tuple[tuple[str, str, Wire], ...]] = (
+INVOKE_MODEL_FORMATS: Final[tuple[tuple[str, str, WireFormat], ...]] = (
     ("anthropic.claude", "anthropic_version", anthropic.MESSAGES),
     ("amazon.nova", "schemaVersion", CONVERSE),
 )
 """Whose wire the body of InvokeModel is: by the model's name in an id or an ARN, or where that is an opaque profile, by
 a field that the maker's body has."""
 
-OPERATIONS: Final[Mapping[str, bool]] = {
+STREAMS_BY_OPERATION: Final[Mapping[str, bool]] = {
     "Converse": False,
     "ConverseStream": True,
     "InvokeModel": False,
@@ -155,18 +157,23 @@ def is_nova(model: str | None) -> bool:
     return model is not None and "amazon.nova" in model
 
 
-def wire(operation: str, model: str | None, body: JSON) -> Wire | None:
+def wire_format_of(operation: str, model: str | None, body: JSONObject) -> WireFormat | None:
     """The wire of a request; None where nothing is known of the model's own body."""
     if operation.startswith("Converse"):
         return CONVERSE
     return next(
-        (wire for maker, mark, wire in MAKERS if maker in (model or "") or mark in body), None
+        (
+            wire
+            for maker, mark, wire in INVOKE_MODEL_FORMATS
+            if maker in (model or "") or mark in body
+        ),
+        None,
     )
 
 
-def event_of(operation: str, event: Mapping[str, Any]) -> bytes | JSON:
+def unwrap_event(operation: str, event: Mapping[str, Any]) -> bytes | JSONObject:
     """What an event of a stream says: InvokeModel wraps the maker's own events as bytes."""
     if operation.startswith("Converse"):
         return event
-    data = mapping(event.get("chunk")).get("bytes")
+    data = as_mapping(event.get("chunk")).get("bytes")
     return data if isinstance(data, bytes) else b""

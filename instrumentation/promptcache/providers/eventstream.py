@@ -11,37 +11,41 @@ import struct
 from base64 import b64decode
 from typing import Final
 
-from promptcache.providers.wire import JSON, mapping
+from promptcache.providers.wire_format import JSONObject, as_mapping
 
-MEDIA: Final = "application/vnd.amazon.eventstream"
+MEDIA_TYPE: Final = "application/vnd.amazon.eventstream"
 _PRELUDE: Final = struct.Struct("!II")
-_STRING: Final = 7
-_LEAST: Final = 16
+_STRING_HEADER: Final = 7
+_MIN_MESSAGE_BYTES: Final = 16
 
 
-def events(data: bytes) -> tuple[list[JSON], bytes]:
+def decode_events(data: bytes) -> tuple[list[JSONObject], bytes]:
     """The events in `data` as `{name: payload}`, and what is left of one that is not complete.
 
     What Bedrock wraps as a `chunk` is unwrapped: an event as the model's maker wrote it. An exception is told as
     Anthropic tells an error.
     """
-    found: list[JSON] = []
-    while len(data) >= _LEAST:
+    found: list[JSONObject] = []
+    while len(data) >= _MIN_MESSAGE_BYTES:
         total, headed = _PRELUDE.unpack_from(data)
-        if not headed + _LEAST <= total <= len(data):
+        if not headed + _MIN_MESSAGE_BYTES <= total <= len(data):
             break
         try:
-            found.append(_event(_headers(data[12 : 12 + headed]), data[12 + headed : total - 4]))
+            found.append(
+                _parse_message(
+                    _parse_headers(data[12 : 12 + headed]), data[12 + headed : total - 4]
+                )
+            )
         except (ValueError, TypeError, IndexError, RecursionError):
             found.append({})
         data = data[total:]
     return found, data
 
 
-def _headers(data: bytes) -> dict[str, str]:
+def _parse_headers(data: bytes) -> dict[str, str]:
     """The headers up to the first that is no string; Bedrock's all are."""
     found: dict[str, str] = {}
-    while data and data[1 + data[0]] == _STRING:
+    while data and data[1 + data[0]] == _STRING_HEADER:
         value = 4 + data[0]
         end = value + int.from_bytes(data[value - 2 : value])
         found[data[1 : value - 3].decode()] = data[value:end].decode()
@@ -49,13 +53,13 @@ def _headers(data: bytes) -> dict[str, str]:
     return found
 
 
-def _event(headers: dict[str, str], payload: bytes) -> JSON:
+def _parse_message(headers: dict[str, str], payload: bytes) -> JSONObject:
     failed = headers.get(":exception-type") or headers.get(":error-code")
     if failed:
         return {"type": "error", "error": {"type": failed}}
-    name, said = headers.get(":event-type", ""), mapping(json.loads(payload))
+    name, said = headers.get(":event-type", ""), as_mapping(json.loads(payload))
     return (
-        mapping(json.loads(b64decode(said["bytes"])))
+        as_mapping(json.loads(b64decode(said["bytes"])))
         if name == "chunk" and "bytes" in said
         else {name: said}
     )

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from promptcache.model import NamedCache
-from promptcache.providers.gemini import model
-from promptcache.providers.wire import JSON, mapping, number, text
+from promptcache.model import CachedContentInfo
+from promptcache.providers.google.wire import model_in_path
+from promptcache.providers.wire_format import JSONObject, as_mapping, as_number, as_str
 
-_NAMED: Final = re.compile(r"(?:^|/)cachedContents(/[^/?]+)?(?:\?.*)?$")
+_CACHED_CONTENTS_PATH: Final = re.compile(r"(?:^|/)cachedContents(/[^/?]+)?(?:\?.*)?$")
 _OPERATIONS: Final[Mapping[tuple[str, bool], str]] = {
     ("POST", False): "create_cache",
     ("GET", False): "list_caches",
@@ -24,33 +24,33 @@ _OPERATIONS: Final[Mapping[tuple[str, bool], str]] = {
 }
 
 
-def cache_operation(method: str, path: str) -> str | None:
+def cached_content_operation(method: str, path: str) -> str | None:
     """What a request does to named caches, None if nothing."""
-    found = _NAMED.search(path)
+    found = _CACHED_CONTENTS_PATH.search(path)
     return _OPERATIONS.get((method.upper(), found[1] is not None)) if found else None
 
 
-def cache_name(path: str) -> str | None:
+def cached_content_in_path(path: str) -> str | None:
     """The name of the cache at `path`, as responses and later calls give it."""
     found = re.search(r"(?:projects/[^?]*/)?cachedContents/[^/?]+", path)
     return found[0] if found else None
 
 
-def named_cache(resource: JSON) -> NamedCache:
+def parse_cached_content(resource: JSONObject) -> CachedContentInfo:
     """What a response says of a cache."""
-    tokens = number(mapping(resource.get("usageMetadata")).get("totalTokenCount"))
-    named = text(resource.get("model"))
-    return NamedCache(
-        name=text(resource.get("name")),
-        model=model(named) if named else None,
-        tokens=None if tokens is None else int(tokens),
-        created=_moment(resource.get("createTime")),
-        expires=_moment(resource.get("expireTime")),
-        expire_time=text(resource.get("expireTime")),
+    tokens = as_number(as_mapping(resource.get("usageMetadata")).get("totalTokenCount"))
+    named = as_str(resource.get("model"))
+    return CachedContentInfo(
+        name=as_str(resource.get("name")),
+        model=model_in_path(named) if named else None,
+        token_count=None if tokens is None else int(tokens),
+        created_at=_parse_timestamp(resource.get("createTime")),
+        expires_at=_parse_timestamp(resource.get("expireTime")),
+        expire_time_text=as_str(resource.get("expireTime")),
     )
 
 
-def _moment(stamp: object) -> float | None:
+def _parse_timestamp(stamp: object) -> float | None:
     """Epoch seconds of an RFC 3339 time, of whose fraction Python reads at most six digits."""
     if not isinstance(stamp, str):
         return None

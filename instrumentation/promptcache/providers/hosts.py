@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
-SUFFIXES: Final[tuple[tuple[str, str], ...]] = (
+HOST_SUFFIXES: Final[tuple[tuple[str, str], ...]] = (
     ("api.openai.com", "openai"),
     (".openai.azure.com", "azure.ai.openai"),
     (".services.ai.azure.com", "azure.ai.openai"),
@@ -35,20 +35,26 @@ SUFFIXES: Final[tuple[tuple[str, str], ...]] = (
 )
 
 
-def provider(host: str | None, default: str, own: Mapping[str, str], *, sure: bool = False) -> str:
-    """The provider that serves `host`, by the user's table, then by the rows above (unless `sure`), else `default`."""
+def provider_for_host(
+    host: str | None, default: str, user_hosts: Mapping[str, str], *, client_decides: bool = False
+) -> str:
+    """The provider that serves `host`, by the user's table, then by the rows above (unless `client_decides`), else `default`."""
     if host is None:
         return default
     host = host.lower()
-    return (_match(host, own.items()) if own else None) or (not sure and _usual(host)) or default
+    return (
+        (_provider_by_suffix(host, user_hosts.items()) if user_hosts else None)
+        or (not client_decides and _builtin_provider(host))
+        or default
+    )
 
 
 @lru_cache(maxsize=1024)
-def _usual(host: str) -> str | None:
-    return _match(host, SUFFIXES)
+def _builtin_provider(host: str) -> str | None:
+    return _provider_by_suffix(host, HOST_SUFFIXES)
 
 
-def _match(host: str, rows: Iterable[tuple[str, str]]) -> str | None:
+def _provider_by_suffix(host: str, rows: Iterable[tuple[str, str]]) -> str | None:
     for suffix, name in rows:
         if host == suffix.lstrip(".") or host.endswith(
             suffix if suffix.startswith(".") else f".{suffix}"

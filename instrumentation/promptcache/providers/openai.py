@@ -10,24 +10,24 @@ from __future__ import annotations
 import re
 from typing import Any, Final, Literal
 
-from promptcache.model import Facts, Param, Prompt, Request, Usage
-from promptcache.providers.wire import (
-    JSON,
-    Blocks,
-    Counters,
-    Wire,
+from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
+from promptcache.providers.wire_format import (
+    BlockCollector,
+    JSONObject,
+    UsageCounters,
+    WireFormat,
+    as_list,
+    as_mapping,
+    as_number,
+    as_str,
     flatten,
-    items,
-    mapping,
-    number,
-    params,
-    route,
-    text,
-    unmarked,
-    usage,
+    make_route,
+    parse_usage,
+    select_params,
+    split_cache_marker,
 )
 
-MARKER: Final = "prompt_cache_breakpoint"
+CACHE_MARKER: Final = "prompt_cache_breakpoint"
 SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 
 _CACHE_PARAMS: Final = (
@@ -56,34 +56,38 @@ RESPONSES_PARAMS: Final = (
     ("truncation", "none"),
 )
 
-CHAT_COUNTERS: Final = Counters(
-    input=("prompt_tokens",),
+CHAT_COUNTERS: Final = UsageCounters(
+    input_tokens=("prompt_tokens",),
     # DeepSeek and Moonshot name the cached tokens at the top level, the others where OpenAI does.
-    read=("prompt_tokens_details.cached_tokens", "prompt_cache_hit_tokens", "cached_tokens"),
-    write=(
+    cache_read_tokens=(
+        "prompt_tokens_details.cached_tokens",
+        "prompt_cache_hit_tokens",
+        "cached_tokens",
+    ),
+    cache_write_tokens=(
         "prompt_tokens_details.cache_write_tokens",
         "prompt_tokens_details.cache_creation_input_tokens",
     ),
-    output=("completion_tokens",),
-    reasoning=("completion_tokens_details.reasoning_tokens",),
-    inside=True,
-    write_by_ttl={},
+    output_tokens=("completion_tokens",),
+    reasoning_tokens=("completion_tokens_details.reasoning_tokens",),
+    input_includes_cached=True,
+    cache_write_by_ttl={},
     modalities={
         "audio.input": ("prompt_tokens_details.audio_tokens",),
         "image.input": ("prompt_tokens_details.image_tokens",),
         "audio.output": ("completion_tokens_details.audio_tokens",),
     },
-    ttl="30m",
+    default_ttl="30m",
 )
-RESPONSES_COUNTERS: Final = Counters(
-    input=("input_tokens",),
+RESPONSES_COUNTERS: Final = UsageCounters(
+    input_tokens=("input_tokens",),
     # Realtime reports in the singular.
-    read=("input_tokens_details.cached_tokens", "input_token_details.cached_tokens"),
-    write=("input_tokens_details.cache_write_tokens",),
-    output=("output_tokens",),
-    reasoning=("output_tokens_details.reasoning_tokens",),
-    inside=True,
-    write_by_ttl={
+    cache_read_tokens=("input_tokens_details.cached_tokens", "input_token_details.cached_tokens"),
+    cache_write_tokens=("input_tokens_details.cache_write_tokens",),
+    output_tokens=("output_tokens",),
+    reasoning_tokens=("output_tokens_details.reasoning_tokens",),
+    input_includes_cached=True,
+    cache_write_by_ttl={
         "30m": ("input_tokens_details.cache_write_tokens_details.ttl_30m_tokens",),
         "12h": ("input_tokens_details.cache_write_tokens_details.ttl_12h_tokens",),
     },
@@ -94,15 +98,15 @@ RESPONSES_COUNTERS: Final = Counters(
         "image.read": ("input_token_details.cached_tokens_details.image_tokens",),
         "audio.output": ("output_token_details.audio_tokens",),
     },
-    ttl="30m",
+    default_ttl="30m",
 )
 
 TICKS_PER_USD: Final = 10**10
 """xAI reports what it charged in ticks of 1e-10 USD (docs.x.ai, 2026)."""
 
 
-def _billed(usage: JSON) -> float | None:
-    cost, ticks = number(usage.get("cost")), usage.get("cost_in_usd_ticks")
+def _billed_usd(usage: JSONObject) -> float | None:
+    cost, ticks = as_number(usage.get("cost")), usage.get("cost_in_usd_ticks")
     if (
         cost is not None
         or isinstance(ticks, bool)
@@ -116,108 +120,126 @@ def _billed(usage: JSON) -> float | None:
 # Requests
 
 
-def _part(
-    blocks: Blocks, section: Literal["system", "messages"], part: object, around: JSON
+def _add_part(
+    blocks: BlockCollector,
+    section: Literal["system", "messages"],
+    part: object,
+    message_fields: JSONObject,
 ) -> None:
-    if fields := mapping(part):
-        data, mark = unmarked(fields, MARKER)
-        blocks.add(section, data.get("type"), {**around, "content": data} if around else data, mark)
+    if fields := as_mapping(part):
+        data, mark = split_cache_marker(fields, CACHE_MARKER)
+        blocks.add(
+            section,
+            data.get("type"),
+            {**message_fields, "content": data} if message_fields else data,
+            mark,
+        )
     else:
-        blocks.add(section, "text", {**around, "content": part})
+        blocks.add(section, "text", {**message_fields, "content": part})
 
 
-def _message(blocks: Blocks, message: object, in_head: bool) -> bool:
+def _add_message(blocks: BlockCollector, message: object, in_head: bool) -> bool:
     """Adds one message or input item, a block for each of its parts; says whether the head goes on."""
-    fields = mapping(message)
-    in_head = in_head and text(fields.get("role")) in SYSTEM_ROLES
+    fields = as_mapping(message)
+    in_head = in_head and as_str(fields.get("role")) in SYSTEM_ROLES
     section: Literal["system", "messages"] = "system" if in_head else "messages"
-    parts = items(fields.get("content"))
+    parts = as_list(fields.get("content"))
     if not parts:
-        data, mark = unmarked(fields, MARKER) if fields else (message, None)
-        blocks.add(section, text(fields.get("type")) or "text", data, mark)
+        data, mark = split_cache_marker(fields, CACHE_MARKER) if fields else (message, None)
+        blocks.add(section, as_str(fields.get("type")) or "text", data, mark)
         return in_head
     around = {name: value for name, value in fields.items() if name != "content"}
     for index, part in enumerate(parts):
-        _part(blocks, section, part, around if index == 0 else {})
+        _add_part(blocks, section, part, around if index == 0 else {})
     return in_head
 
 
-def _prompt(
-    body: JSON, blocks: Blocks, messages: list[Any], found: tuple[Param, ...], state: str | None
-) -> Prompt:
+def _build_prompt(
+    body: JSONObject,
+    blocks: BlockCollector,
+    messages: list[Any],
+    found: tuple[Param, ...],
+    state: str | None,
+) -> ParsedPrompt:
     in_head = True
     for message in messages:
-        in_head = _message(blocks, message, in_head)
-    options = mapping(body.get("prompt_cache_options"))
-    asked = text(options.get("mode"))
+        in_head = _add_message(blocks, message, in_head)
+    options = as_mapping(body.get("prompt_cache_options"))
+    asked = as_str(options.get("mode"))
     mode: Literal["automatic", "implicit", "explicit", "none"] = "automatic"
     if asked == "implicit":
         mode = "implicit"
     elif asked == "explicit":
-        mode = "explicit" if blocks.marked else "none"
-    return Prompt(
+        mode = "explicit" if blocks.has_breakpoints else "none"
+    return ParsedPrompt(
         blocks=tuple(blocks),
         params=found,
-        complete=state is None,
-        state=state,
-        mode=mode,
-        lifetime=text(options.get("ttl")) or text(body.get("prompt_cache_retention")),
-        prewarm=options.get("prewarm") is True,
+        is_complete=state is None,
+        server_state_id=state,
+        caching_mode=mode,
+        ttl=as_str(options.get("ttl")) or as_str(body.get("prompt_cache_retention")),
+        is_prewarm=options.get("prewarm") is True,
     )
 
 
-def _tools(body: JSON, *names: str) -> Blocks:
-    blocks = Blocks()
+def _collect_tools(body: JSONObject, *names: str) -> BlockCollector:
+    blocks = BlockCollector()
     for name in names:
-        for tool in items(body.get(name)):
-            fields = mapping(tool)
-            data, mark = unmarked(fields, MARKER) if fields else (tool, None)
-            blocks.add("tools", text(fields.get("type")) or "function", data, mark)
+        for tool in as_list(body.get(name)):
+            fields = as_mapping(tool)
+            data, mark = split_cache_marker(fields, CACHE_MARKER) if fields else (tool, None)
+            blocks.add("tools", as_str(fields.get("type")) or "function", data, mark)
     return blocks
 
 
-def _chat_prompt(request: Request) -> Prompt | None:
+def _parse_chat_prompt(request: Request) -> ParsedPrompt | None:
     body = request.body
-    messages = items(body.get("messages"))
+    messages = as_list(body.get("messages"))
     if not messages:
         return None
-    return _prompt(
-        body, _tools(body, "tools", "functions"), messages, params(body, CHAT_PARAMS), None
+    return _build_prompt(
+        body,
+        _collect_tools(body, "tools", "functions"),
+        messages,
+        select_params(body, CHAT_PARAMS),
+        None,
     )
 
 
-def _responses_prompt(request: Request) -> Prompt | None:
+def _parse_responses_prompt(request: Request) -> ParsedPrompt | None:
     body = request.body
-    blocks = _tools(body, "tools")
+    blocks = _collect_tools(body, "tools")
     if body.get("instructions") is not None:
         blocks.add("system", "text", body["instructions"])
     given = body.get("input")
-    messages = [{"role": "user", "content": given}] if isinstance(given, str) else items(given)
+    messages = [{"role": "user", "content": given}] if isinstance(given, str) else as_list(given)
     held = (body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
-    state = next((state for value in held if (state := _state(value))), None)
+    state = next((state for value in held if (state := _server_state_id(value))), None)
     if not messages and state is None and not tuple(blocks):
         return None
-    return _prompt(body, blocks, messages, params(body, RESPONSES_PARAMS), state)
+    return _build_prompt(body, blocks, messages, select_params(body, RESPONSES_PARAMS), state)
 
 
-def _state(held: object) -> str | None:
+def _server_state_id(param: object) -> str | None:
     """Which state of the server's a parameter names."""
-    return text(held) or (text(mapping(held).get("id")) or "unnamed" if mapping(held) else None)
-
-
-def _opening(body: JSON) -> object:
-    """The first input item, unless the server holds it: a conversation grows at its end."""
-    return (
-        None
-        if text(body.get("previous_response_id"))
-        else next(iter(items(body.get("input"))), None)
+    return as_str(param) or (
+        as_str(as_mapping(param).get("id")) or "unnamed" if as_mapping(param) else None
     )
 
 
-def _asking(provider: str, body: JSON, previous: str | None) -> JSON | None:
+def _conversation_key(body: JSONObject) -> object:
+    """The first input item, unless the server holds it: a conversation grows at its end."""
+    return (
+        None
+        if as_str(body.get("previous_response_id"))
+        else next(iter(as_list(body.get("input"))), None)
+    )
+
+
+def _with_diagnostics(provider: str, body: JSONObject, previous: str | None) -> JSONObject | None:
     """Asks by `comparison_response_id` (diagnostics page, autumn 2026: GPT-5.6 and later on OpenAI's own API)."""
-    options: JSON = mapping(body.get("prompt_cache_options"))
-    known = _DIAGNOSED.match(text(body.get("model")) or "")
+    options: JSONObject = as_mapping(body.get("prompt_cache_options"))
+    known = _MODELS_WITH_DIAGNOSTICS.match(as_str(body.get("model")) or "")
     if (
         previous is None
         or provider != "openai"
@@ -228,38 +250,38 @@ def _asking(provider: str, body: JSON, previous: str | None) -> JSON | None:
     return {**body, "prompt_cache_options": {**options, "comparison_response_id": previous}}
 
 
-_DIAGNOSED: Final = re.compile(r"gpt-(5\.[6-9]|[6-9]|\d\d)")
+_MODELS_WITH_DIAGNOSTICS: Final = re.compile(r"gpt-(5\.[6-9]|[6-9]|\d\d)")
 
 
 # Responses
 
 
-def _chat_read(event: JSON) -> Facts | None:
-    choices = [mapping(choice) for choice in items(event.get("choices"))]
-    first = choices[0] if choices else mapping(None)
+def _parse_chat_event(event: JSONObject) -> ResponseFacts | None:
+    choices = [as_mapping(choice) for choice in as_list(event.get("choices"))]
+    first = choices[0] if choices else as_mapping(None)
     # Groq streams its usage under `x_groq`, Moonshot inside the choice.
-    spent = mapping(
-        event.get("usage") or mapping(event.get("x_groq")).get("usage") or first.get("usage")
+    spent = as_mapping(
+        event.get("usage") or as_mapping(event.get("x_groq")).get("usage") or first.get("usage")
     )
-    finish = tuple(reason for choice in choices if (reason := text(choice.get("finish_reason"))))
-    return Facts(
-        model=text(event.get("model")),
-        id=text(event.get("id")),
-        finish=finish,
-        tier=text(event.get("service_tier")),
-        counts=dict(flatten(spent)),
-        billed=_billed(spent),
-        content=any(_says(mapping(choice.get("delta"))) for choice in choices),
-        terminal=bool(finish),
-        failed=_failure(event),
+    finish = tuple(reason for choice in choices if (reason := as_str(choice.get("finish_reason"))))
+    return ResponseFacts(
+        model=as_str(event.get("model")),
+        id=as_str(event.get("id")),
+        finish_reasons=finish,
+        service_tier=as_str(event.get("service_tier")),
+        usage_counters=dict(flatten(spent)),
+        billed_usd=_billed_usd(spent),
+        has_content=any(_has_output(as_mapping(choice.get("delta"))) for choice in choices),
+        is_terminal=bool(finish),
+        error_code=_error_code(event),
     )
 
 
-def _says(delta: JSON) -> bool:
+def _has_output(delta: JSONObject) -> bool:
     return any(value for name, value in delta.items() if name != "role")
 
 
-def _chat_dull(event: JSON) -> bool:
+def _can_skip_chat_event(event: JSONObject) -> bool:
     choices: Any = event.get("choices")
     if choices.__class__ is not list or event.get("usage") or "x_groq" in event or "error" in event:
         return False
@@ -267,72 +289,80 @@ def _chat_dull(event: JSON) -> bool:
     return choice.__class__ is dict and bool(choice) and not choice.get("finish_reason")
 
 
-_ENDED: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
+_TERMINAL_STATUSES: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
 
 
-def _responses_read(event: JSON) -> Facts | None:
+def _parse_responses_event(event: JSONObject) -> ResponseFacts | None:
     kind = event.get("type")
     response = (
-        mapping(event.get("response")) if isinstance(kind, str) and "response" in event else event
+        as_mapping(event.get("response"))
+        if isinstance(kind, str) and "response" in event
+        else event
     )
-    status = text(response.get("status"))
-    spent = mapping(response.get("usage"))
-    return Facts(
-        model=text(response.get("model")),
-        id=text(response.get("id")) if kind is None or "response" in event else None,
-        finish=(status,)
-        if status in _ENDED and (kind is None or kind != "response.created")
+    status = as_str(response.get("status"))
+    spent = as_mapping(response.get("usage"))
+    return ResponseFacts(
+        model=as_str(response.get("model")),
+        id=as_str(response.get("id")) if kind is None or "response" in event else None,
+        finish_reasons=(status,)
+        if status in _TERMINAL_STATUSES and (kind is None or kind != "response.created")
         else (),
-        tier=text(response.get("service_tier")),
-        counts=dict(flatten(spent)),
-        verdict=mapping(response.get("prompt_cache_diagnostics")) or None,
-        billed=_billed(spent),
-        ttl=text(mapping(response.get("prompt_cache_options")).get("ttl")),
-        content=isinstance(kind, str) and kind.endswith(".delta"),
-        terminal=status in _ENDED or response.get("object") == "response.compaction",
-        failed=_failure(response)
-        or (text(event.get("code")) or "error" if kind == "error" else None),
+        service_tier=as_str(response.get("service_tier")),
+        usage_counters=dict(flatten(spent)),
+        provider_diagnostics=as_mapping(response.get("prompt_cache_diagnostics")) or None,
+        billed_usd=_billed_usd(spent),
+        cache_write_ttl=as_str(as_mapping(response.get("prompt_cache_options")).get("ttl")),
+        has_content=isinstance(kind, str) and kind.endswith(".delta"),
+        is_terminal=status in _TERMINAL_STATUSES or response.get("object") == "response.compaction",
+        error_code=_error_code(response)
+        or (as_str(event.get("code")) or "error" if kind == "error" else None),
     )
 
 
-def _responses_dull(event: JSON) -> bool:
+def _can_skip_responses_event(event: JSONObject) -> bool:
     kind = event.get("type")
     return kind.__class__ is str and kind != "error" and "response" not in event
 
 
-def _failure(response: JSON) -> str | None:
+def _error_code(response: JSONObject) -> str | None:
     error = response.get("error")
     if not error:
         return None
-    return text(mapping(error).get("code")) or text(mapping(error).get("type")) or "error"
+    return as_str(as_mapping(error).get("code")) or as_str(as_mapping(error).get("type")) or "error"
 
 
-def _chat_usage(facts: Facts) -> Usage | None:
-    return usage(facts, CHAT_COUNTERS)
+def _parse_chat_usage(facts: ResponseFacts) -> Usage | None:
+    return parse_usage(facts, CHAT_COUNTERS)
 
 
-def _responses_usage(facts: Facts) -> Usage | None:
-    return usage(facts, RESPONSES_COUNTERS)
+def _parse_responses_usage(facts: ResponseFacts) -> Usage | None:
+    return parse_usage(facts, RESPONSES_COUNTERS)
 
 
-CHAT: Final = Wire(
-    "openai.chat", "chat", _chat_prompt, _chat_read, _chat_usage, _chat_dull, last="[DONE]"
+CHAT: Final = WireFormat(
+    "openai.chat",
+    "chat",
+    _parse_chat_prompt,
+    _parse_chat_event,
+    _parse_chat_usage,
+    _can_skip_chat_event,
+    terminal_event="[DONE]",
 )
-RESPONSES: Final = Wire(
+RESPONSES: Final = WireFormat(
     "openai.responses",
     "chat",
-    _responses_prompt,
-    _responses_read,
-    _responses_usage,
-    _responses_dull,
-    fetched=True,
-    opening=_opening,
-    asking=_asking,
+    _parse_responses_prompt,
+    _parse_responses_event,
+    _parse_responses_usage,
+    _can_skip_responses_event,
+    is_retrievable=True,
+    conversation_key=_conversation_key,
+    with_diagnostics=_with_diagnostics,
 )
 
 ROUTES: Final = (
-    route("POST", r"chat/completions", CHAT),
-    route("POST", r"responses", RESPONSES),
-    route("POST", r"responses/compact", RESPONSES),
-    route("GET", r"responses/[^/?]+", RESPONSES, fetch=True),
+    make_route("POST", r"chat/completions", CHAT),
+    make_route("POST", r"responses", RESPONSES),
+    make_route("POST", r"responses/compact", RESPONSES),
+    make_route("GET", r"responses/[^/?]+", RESPONSES, is_retrieval=True),
 )
