@@ -127,7 +127,7 @@ prices: $(VENV)/.ready ## compiles the price table anew from genai-prices, and s
 	@$(VENV)/bin/promptcache prices build
 
 alerts: $(VENV)/.ready ## makes the committed alerts and views anew from their definition
-	@for backend in $(BACKENDS); do $(VENV)/bin/promptcache alerts $$backend --out exporters/promptcache_exporters/alerts/made; done
+	@for backend in $(BACKENDS); do $(VENV)/bin/promptcache alerts $$backend --out exporters/promptcache_exporters/alerts/generated; done
 
 alerts-e2e: $(VENV)/.ready ## the alerts against a real Prometheus and Alertmanager, from a broken prompt to the page
 	@$(VENV)/bin/python -m pytest tests/alerts_e2e $(ARGS)

@@ -14,12 +14,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from promptcache import Settings
 from promptcache.diagnosis.diagnosis import Diagnosis
 from promptcache.diagnosis.memory import Memory
-from promptcache.prefix.hashing import InProcessHasher
-
-from promptcache import Settings
 from promptcache.model import Block, Param, ParsedPrompt, Request, ResponseFacts, Usage
+from promptcache.prefix.hashing import InProcessHasher
 
 SENTENCE = "The customer asks whether the parcel may be left with a neighbour, and the carrier confirms it. "
 PARAM_NAMES = ("prompt_cache_key", "service_tier", "tool_choice", "reasoning_effort")

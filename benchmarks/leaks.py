@@ -28,13 +28,13 @@ import openai
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
+
+from promptcache import Settings
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.patching.registry import load_hooks
 from promptcache.patching.wrapping import ModulePatcher
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
-
-from promptcache import Settings
 
 FILL_CALLS: Final = 40_000
 """Calls that fill the memory: each brings two new blocks, and 65,536 are remembered."""

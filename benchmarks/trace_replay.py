@@ -14,9 +14,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from promptcache.diagnosis.diagnosis import Diagnosis
-
 from promptcache import Settings
+from promptcache.diagnosis.diagnosis import Diagnosis
 from promptcache.model import Block, ParsedPrompt, Request, ResponseFacts, Usage
 
 TOKENS_PER_BLOCK = 512

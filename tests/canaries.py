@@ -14,12 +14,12 @@ from typing import Any, Final
 import anthropic
 import openai
 from google import genai
+
+from promptcache import Settings
 from promptcache.patching.wrapping import ModulePatcher
 from promptcache.providers.litellm import hooks as litellm
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
-
-from promptcache import Settings
 from tests.calls import HTTP
 from tests.calls_bedrock import CLAUDE, NOVA, boto3
 from tests.conftest import Telemetry

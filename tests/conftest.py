@@ -15,11 +15,11 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
+
+from promptcache import PromptCacheInstrumentor, Settings
 from promptcache.semconv import OUTCOME
 from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
-
-from promptcache import PromptCacheInstrumentor, Settings
 
 # No timed test: a busy machine is not a failure. `make fuzz` runs the same properties for longer.
 _ANY_PACE: dict[str, Any] = {

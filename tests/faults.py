@@ -18,36 +18,14 @@ from promptcache.common.safely import safely
 OURS: Final = ("promptcache.", "promptcache_exporters.")
 THEIRS: Final = "opentelemetry."
 APART: Final = (
+    "promptcache_emulator",
     *(
         f"promptcache.{part}"
-        for part in (
-            "emulator",
-            "cli",
-            "commands",
-            "causes",
-            "exits",
-            "prices_command",
-            "prices.build",
-            "prices.overlay",
-            "prices.own",
-            "prices.breakeven",
-        )
+        for part in ("cli", "diagnosis.miss_reasons", "prices.build", "prices.breakeven")
     ),
     *(
         f"promptcache_exporters.{part}"
-        for part in (
-            "alerts",
-            "command",
-            "explain",
-            "export_command",
-            "figures",
-            "html",
-            "parquet",
-            "report",
-            "sums",
-            "unread",
-            "wording",
-        )
+        for part in ("alerts", "explain", "report", "database.parquet")
     ),
 )
 """What runs by hand, in a process of its own: never where an application could notice."""
@@ -56,31 +34,31 @@ KERNEL: Final = frozenset(
     {
         # What the application itself calls in place of the SDK's function: it runs the SDK's code, so it cannot be
         # made to raise without breaking the call by hand. Everything below it can.
-        "promptcache.safety.safely",
+        "promptcache.common.safely.safely",
         "promptcache.instrumentor.PromptCacheInstrumentor._instrument",
         "promptcache.instrumentor.PromptCacheInstrumentor._uninstrument",
         "promptcache.instrumentor.PromptCacheInstrumentor.instrumentation_dependencies",
-        "promptcache.patch.around.FlowRunner.__init__",
-        "promptcache.patch.around.FlowRunner.__enter__",
-        "promptcache.patch.around.FlowRunner.__exit__",
-        "promptcache.patch.around.FlowRunner._advance",
-        "promptcache.patch.around.FlowRunner.is_active",
-        "promptcache.patch.around.FlowRunner.abandon",
-        "promptcache.patch.around.StepResult.__init__",
-        "promptcache.patch.response.ObservedByteStream.__getattr__",
-        "promptcache.patch.response.ObservedByteStream.__iter__",
-        "promptcache.patch.response.ObservedByteStream.__aiter__",
-        "promptcache.patch.response.ObservedByteStream.__del__",
-        "promptcache.patch.response.ObservedByteStream._iterate_raw",
-        "promptcache.patch.response.ObservedByteStream._async_iterate_raw",
-        "promptcache.patch.response.ObservedByteStream.close",
-        "promptcache.patch.response.ObservedByteStream.aclose",
-        "promptcache.patch.response.ObservedByteStream._iter_bytes",
-        "promptcache.patch.response.ObservedByteStream._aiter_bytes",
-        "promptcache.patch.response._iterate_response",
-        "promptcache.patch.response._close_chunks",
+        "promptcache.patching.flow.FlowRunner.__init__",
+        "promptcache.patching.flow.FlowRunner.__enter__",
+        "promptcache.patching.flow.FlowRunner.__exit__",
+        "promptcache.patching.flow.FlowRunner._advance",
+        "promptcache.patching.flow.FlowRunner.is_active",
+        "promptcache.patching.flow.FlowRunner.abandon",
+        "promptcache.patching.flow.StepResult.__init__",
+        "promptcache.patching.byte_stream.ObservedByteStream.__getattr__",
+        "promptcache.patching.byte_stream.ObservedByteStream.__iter__",
+        "promptcache.patching.byte_stream.ObservedByteStream.__aiter__",
+        "promptcache.patching.byte_stream.ObservedByteStream.__del__",
+        "promptcache.patching.byte_stream.ObservedByteStream._iterate_raw",
+        "promptcache.patching.byte_stream.ObservedByteStream._async_iterate_raw",
+        "promptcache.patching.byte_stream.ObservedByteStream.close",
+        "promptcache.patching.byte_stream.ObservedByteStream.aclose",
+        "promptcache.patching.byte_stream.ObservedByteStream._iter_bytes",
+        "promptcache.patching.byte_stream.ObservedByteStream._aiter_bytes",
+        "promptcache.patching.byte_stream._iterate_response",
+        "promptcache.patching.byte_stream._close_chunks",
         *(
-            f"promptcache.patch.drive.{shell}"
+            f"promptcache.patching.wrapping.{shell}"
             for shell in (
                 "_wrap_function.<locals>.called",
                 "_wrap_coroutine_function.<locals>.awaited",
@@ -91,17 +69,17 @@ KERNEL: Final = frozenset(
                 "_make_argument_binder.<locals>.named",
             )
         ),
-        "promptcache.patch.stainless._wrap_process_response_data.<locals>.heard",
-        "promptcache.patch.drive.iterate_with_flow",
-        "promptcache.patch.drive.async_iterate_with_flow",
-        "promptcache.patch.drive._caller_frame",
-        "promptcache.patch.drive._AbandonmentGuard.__init__",
-        "promptcache.patch.drive._AbandonmentGuard.__del__",
-        "promptcache.patch.bedrock._StreamState.__del__",
-        "promptcache.patch.bedrock._read_raw",
-        "promptcache.patch.socket.WebSocketCalls.__del__",
-        "promptcache.ambient.attributes",
-        "promptcache.memory.Memory.__exit__",  # releases a lock, and nothing else
+        "promptcache.patching.stainless._wrap_process_response_data.<locals>.heard",
+        "promptcache.patching.wrapping.iterate_with_flow",
+        "promptcache.patching.wrapping.async_iterate_with_flow",
+        "promptcache.patching.wrapping._caller_frame",
+        "promptcache.patching.wrapping._AbandonmentGuard.__init__",
+        "promptcache.patching.wrapping._AbandonmentGuard.__del__",
+        "promptcache.providers.bedrock.hooks._StreamState.__del__",
+        "promptcache.providers.bedrock.hooks._read_raw",
+        "promptcache.providers.openai.websocket.WebSocketCalls.__del__",
+        "promptcache.telemetry.context_attributes.attributes",
+        "promptcache.diagnosis.memory.Memory.__exit__",  # releases a lock, and nothing else
     }
 )
 
@@ -110,11 +88,11 @@ AREAS: Final = {
     "tracer": "opentelemetry.sdk.trace.Tracer.",
     "span": "opentelemetry.sdk.trace.Span.",
     "meter": "opentelemetry.sdk.metrics.",
-    "hash": "promptcache.prefix.",
-    "memory": "promptcache.memory.",
+    "hash": "promptcache.prefix.hashing.",
+    "memory": "promptcache.diagnosis.memory.",
     "price": "promptcache.prices.",
-    "rules": "promptcache.rules.",
-    "exporter": "promptcache_exporters.sqlite.",
+    "rules": "promptcache.providers.cache_rules.",
+    "exporter": "promptcache_exporters.database.sqlite_exporter.",
     "settings": "promptcache.settings.",
     "clock": f"{__name__}.clock",
 }

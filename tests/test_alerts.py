@@ -17,9 +17,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner, Result
+
 from promptcache.cli.commands import app
 from promptcache.cli.exit_codes import ExitCode
 from promptcache.diagnosis.miss_reasons import MISS_REASONS
+from promptcache.model import Call, Request, ResponseFacts, Usage, Verdict
 from promptcache.semconv import (
     COUNTERS,
     HISTOGRAMS,
@@ -28,10 +31,6 @@ from promptcache.semconv import (
     STANDARD_ATTRIBUTES,
     shortfall_tokens,
 )
-from promptcache_exporters.alerts.registry import BACKENDS, GENERATED_DIR, generate_files
-from typer.testing import CliRunner, Result
-
-from promptcache.model import Call, Request, ResponseFacts, Usage, Verdict
 from promptcache_exporters.alerts import datadog, honeycomb, newrelic, prometheus, promql, signoz
 from promptcache_exporters.alerts.definition import (
     DEFAULT_DEFINITION,
@@ -42,6 +41,7 @@ from promptcache_exporters.alerts.definition import (
     parse_duration,
 )
 from promptcache_exporters.alerts.definition import METRICS_BY_NAME as CONTRACT
+from promptcache_exporters.alerts.registry import BACKENDS, GENERATED_DIR, generate_files
 from tests.rows import record
 
 ROOT = Path(__file__).parent.parent
@@ -166,7 +166,7 @@ def test_every_option_is_checked() -> None:
 def test_prometheus_needs_no_extra_and_grafana_names_it() -> None:
     code = (
         "import sys\nsys.modules['grafana_foundation_sdk'] = None\nsys.modules['yaml'] = None\n"
-        "from typer.testing import CliRunner\nfrom promptcache.commands import app\n"
+        "from typer.testing import CliRunner\nfrom promptcache.cli.commands import app\n"
         "codes = {name: CliRunner().invoke(app, ['alerts', name]).exit_code for name in ('prometheus', 'grafana')}\n"
         "print(codes)\n"
         "print(CliRunner().invoke(app, ['alerts', 'grafana']).stderr)"

@@ -10,10 +10,10 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from promptcache.providers.anthropic.wire import BATCH_RESULTS, MESSAGES, ROUTES
 
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
 from promptcache.providers import wire_format as wire
+from promptcache.providers.anthropic.wire import BATCH_RESULTS, MESSAGES, ROUTES
 
 REPORTED: Final[list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent / "fixtures/anthropic/usage.json").read_text()

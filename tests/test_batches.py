@@ -11,13 +11,13 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import SpanContext
+
 from promptcache.semconv import BATCH_RESULTS
 from promptcache.telemetry import batch_results as reading
 from promptcache.telemetry.handler import CountedBatchResults
 from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.batch_spans import expand_batch_span
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-
 from tests.calls import done, each
 from tests.calls_anthropic import ASKED, CLIENTS
 from tests.conftest import Telemetry

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import openai
 import pytest
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, use_span
-from promptcache.telemetry import spans
 
 from promptcache import PromptCacheInstrumentor
+from promptcache.telemetry import spans
 from tests.calls import MODEL, chat_started
 from tests.conftest import Telemetry
 from tests.test_imports import run
@@ -245,7 +245,7 @@ def test_a_provider_that_cannot_be_hashed_is_heard_once() -> None:
     program = """
 from dataclasses import dataclass
 from opentelemetry.sdk.trace import TracerProvider
-from promptcache.patch.beginnings import SpanStartTracker
+from promptcache.patching.span_tracker import SpanStartTracker
 
 @dataclass
 class Proxy:  # as Logfire's

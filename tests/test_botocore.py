@@ -15,9 +15,9 @@ import wrapt
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import StatusCode
-from promptcache_emulator.engine import Emulator
 
 from promptcache import PromptCacheInstrumentor
+from promptcache_emulator.engine import Emulator
 from tests.calls import done, each
 from tests.calls_bedrock import CALL, CLAUDE_CALL, CLIENTS, CREDENTIALS, NOVA_CALL, boto3
 from tests.conftest import Telemetry

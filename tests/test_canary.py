@@ -9,10 +9,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+
 from promptcache.patching.flow import Flow
 from promptcache.patching.wrapping import Hook, ModulePatcher
 from promptcache.telemetry.handler import TelemetryHandler
-
 from tests.canary.check import SDKS, looked_for
 
 INSTALLED = [sdk for sdk in SDKS if sdk != "litellm"]

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from promptcache.cli.commands import COMMANDS, app
-from promptcache.cli.exit_codes import EXIT_CODE_MEANINGS, RECORD_COMMAND, ExitCode
-from promptcache.semconv import BATCH, GEN_AI_REQUEST_MODEL, OUTCOME, READ_TOKENS
-from promptcache_exporters.database import sqlite_file as store
 from typer.testing import CliRunner, Result
 
 from promptcache import __version__
 from promptcache.cli import report as command
+from promptcache.cli.commands import COMMANDS, app
+from promptcache.cli.exit_codes import EXIT_CODE_MEANINGS, RECORD_COMMAND, ExitCode
+from promptcache.semconv import BATCH, GEN_AI_REQUEST_MODEL, OUTCOME, READ_TOKENS
+from promptcache_exporters.database import sqlite_file as store
 from tests.rows import record
 
 

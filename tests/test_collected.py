@@ -9,11 +9,11 @@ from typing import Any
 
 import openai
 import pytest
+
+from promptcache import PromptCacheInstrumentor
 from promptcache.diagnosis.memory import Memory
 from promptcache.patching.byte_stream import invocation_of
 from promptcache.telemetry.handler import TelemetryHandler
-
-from promptcache import PromptCacheInstrumentor
 from tests.calls import CHAT, USAGE
 from tests.conftest import Telemetry
 
@@ -66,7 +66,7 @@ def test_one_that_waits_for_the_next_call_ends_when_there_is_none(
     def busy(frame: object) -> bool:
         return True
 
-    monkeypatch.setattr("promptcache.ambient.lock_may_be_held", busy)
+    monkeypatch.setattr("promptcache.telemetry.context_attributes.lock_may_be_held", busy)
     gc.collect()
     observer = abandon(client)
     gc.collect()

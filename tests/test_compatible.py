@@ -8,9 +8,9 @@ from typing import Any
 import groq
 import openai
 import pytest
-from promptcache_emulator.engine import Emulator
 
 from promptcache import Settings
+from promptcache_emulator.engine import Emulator
 from tests.calls import CHAT
 from tests.conftest import Telemetry
 

@@ -888,7 +888,7 @@ def test_plans_are_bounded() -> None:
     book = PriceBook()
     for number in range(1200):
         cost("openai", f"model-{number}", used(1), book=book)
-    plans = getattr(book, "_plans")  # noqa: B009 # a private field, of which only the size matters
+    plans = getattr(book, "_plans")  # noqa: B009  # a private field, of which only the size matters
     assert len(plans) <= 512
 
 

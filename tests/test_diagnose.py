@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from promptcache import Settings
 from promptcache.diagnosis.diagnosis import Diagnosis, PendingCall
 from promptcache.diagnosis.explain import compute_wasted_usd
 from promptcache.diagnosis.miss_reasons import (
@@ -18,6 +20,16 @@ from promptcache.diagnosis.miss_reasons import (
 )
 from promptcache.diagnosis.provider_diagnosis import merge_reasons, provider_reason
 from promptcache.diagnosis.volatile_values import find_volatile_value
+from promptcache.model import (
+    Block,
+    Cost,
+    Param,
+    ParsedPrompt,
+    Request,
+    ResponseFacts,
+    Usage,
+    Verdict,
+)
 from promptcache.prefix.fingerprint import (
     block_text,
     changed_range,
@@ -29,18 +41,6 @@ from promptcache.prefix.fingerprint import (
     similarity,
 )
 from promptcache.providers.cache_rules import CACHE_RULES, cache_rule_for, safe_ttl_seconds
-
-from promptcache import Settings
-from promptcache.model import (
-    Block,
-    Cost,
-    Param,
-    ParsedPrompt,
-    Request,
-    ResponseFacts,
-    Usage,
-    Verdict,
-)
 
 FILLER = "The agent reads the order, checks the policy and answers in plain words. " * 40
 COST = Cost(

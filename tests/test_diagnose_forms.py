@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from promptcache.prefix.fingerprint import fingerprint, first_difference
 
 from promptcache.model import Block, ParsedPrompt, Request
+from promptcache.prefix.fingerprint import fingerprint, first_difference
 from promptcache.providers.openai import wire as openai
 from tests.test_diagnose import FILLER, Lab
 

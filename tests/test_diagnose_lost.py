@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
+
 from promptcache.diagnosis.compare import Difference
 from promptcache.diagnosis.explain import Evidence, RelatedCall, explain_miss
 from promptcache.diagnosis.memory import CacheParams, PastCall
-from promptcache.providers.cache_rules import cache_rule_for
-
 from promptcache.model import Block, ParsedPrompt, Usage
+from promptcache.providers.cache_rules import cache_rule_for
 from tests.test_diagnose import FILLER, Lab, claude, latest, talk, text
 
 IMAGE = Block("messages", 1, "image", {"type": "image", "source": {"data": "9" * 5000}})

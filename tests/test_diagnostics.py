@@ -8,10 +8,10 @@ from typing import Any, Final
 import anthropic
 import openai
 import pytest
-from promptcache.providers.anthropic.wire import MESSAGES
-from promptcache.providers.openai.wire import RESPONSES
 
 from promptcache import Settings
+from promptcache.providers.anthropic.wire import MESSAGES
+from promptcache.providers.openai.wire import RESPONSES
 from tests.calls import SYSTEM
 from tests.conftest import Telemetry
 

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import wrapt
 from opentelemetry import context as otel
+
 from promptcache.patching.flow import Flow, StepResult
 from promptcache.patching.wrapping import HandlerRef, Hook, ModulePatcher
 from promptcache.telemetry.handler import TelemetryHandler
-
 from tests.calls import each
 
 MARK = "promptcache-test"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from promptcache_emulator import cache, tokens
 from promptcache_emulator.engine import Clock, Emulator, RequestRecord
 from promptcache_emulator.profiles import parse_overrides

@@ -11,10 +11,11 @@ import pytest
 from anthropic.lib.vertex import AnthropicVertex
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import BaseModel
+
 from promptcache_emulator.cache import CacheResult
 from promptcache_emulator.engine import Clock, Emulator
 from promptcache_emulator.server import running_server
-from pydantic import BaseModel
 
 NOW = 1_795_132_800.0  # 2026-11-20
 TEXT = " ".join(f"Rule {number}: answer in {number % 7} words." for number in range(400))

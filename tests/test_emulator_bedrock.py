@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from anthropic.lib.bedrock import AnthropicBedrock
+
 from promptcache_emulator.engine import Clock, Emulator
 from promptcache_emulator.server import running_server
 

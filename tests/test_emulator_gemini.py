@@ -9,9 +9,10 @@ import pytest
 from google import genai
 from google.genai import errors
 from google.oauth2.credentials import Credentials
+from pydantic import BaseModel
+
 from promptcache_emulator.engine import Clock, Emulator
 from promptcache_emulator.server import running_server
-from pydantic import BaseModel
 
 NOW = 1_795_132_800.0  # 2026-11-20
 TEXT = " ".join(f"Rule {number}: answer in {number % 7} words." for number in range(900))

@@ -13,9 +13,10 @@ import httpx2
 import openai
 import pytest
 from openai import AzureOpenAI, OpenAI
+from pydantic import BaseModel
+
 from promptcache_emulator.engine import Clock, Emulator
 from promptcache_emulator.server import running_server
-from pydantic import BaseModel
 
 TEXT = " ".join(f"Rule {number}: answer in {number % 7} words." for number in range(400))
 CHAT: dict[str, Any] = {"model": "gpt-4o", "messages": [{"role": "system", "content": TEXT}]}
@@ -252,7 +253,7 @@ def test_refusals_have_the_vendor_s_shape(client: Any, url: str) -> None:
 
 
 def test_command_prints_its_url_and_stays_on_loopback() -> None:
-    script = "import typer\nfrom promptcache.emulator.command import emulate\ntyper.run(emulate)"
+    script = "import typer\nfrom promptcache.cli.emulate import emulate\ntyper.run(emulate)"
     run = [sys.executable, "-c", script]
     public = [*run, "--host", "0.0.0.0"]
     without = "import sys\nsys.modules['uvicorn'] = None\n" + script

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import pytest
 from opentelemetry.trace import StatusCode
-from promptcache_emulator.engine import Emulator
 
+from promptcache_emulator.engine import Emulator
 from tests.calls import done, each, opened, optioned
 from tests.conftest import Telemetry
 from tests.kits import KITS, PLATFORMS, Kit

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from promptcache.providers.bedrock.eventstream import decode_events
 from promptcache_emulator.eventstream import encode_message
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+
 from promptcache_emulator.engine import Emulator
 
 ROOT: Final = Path(__file__).parent.parent

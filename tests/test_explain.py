@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
+
 from promptcache.cli.commands import app
 from promptcache.cli.exit_codes import ExitCode
 from promptcache.diagnosis.miss_reasons import format_advice
@@ -31,8 +33,6 @@ from promptcache.semconv import (
 from promptcache_exporters.explain.query import CallComparison, explain_trace, explain_worst_misses
 from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.query import GroupBy, collect_report
-from typer.testing import CliRunner, Result
-
 from tests.rows import START, record, rows
 
 WHOLE: dict[str, Any] = {

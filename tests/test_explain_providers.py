@@ -10,10 +10,10 @@ from typing import Any, Final
 import pytest
 from google import genai
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from promptcache.cli.commands import app
-from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from typer.testing import CliRunner
 
+from promptcache.cli.commands import app
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests import calls_bedrock, calls_google
 from tests.conftest import Telemetry
 

@@ -20,12 +20,11 @@ from typing import Any, Final
 import openai
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from promptcache import PromptCacheInstrumentor, attributes
 from promptcache.common import safely as safety
 from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-
-from promptcache import PromptCacheInstrumentor
-from promptcache import semconv as attributes
 from tests.calls import CHAT, Notes
 from tests.conftest import Telemetry
 from tests.faults import AREAS, OURS, Stack, broken, clock, forget, functions, noted
@@ -248,7 +247,7 @@ def test_a_kind_of_failure_is_said_once_and_takes_nothing_with_it(
     def fail(*args: Any, **kwargs: Any) -> Any:
         raise LookupError
 
-    monkeypatch.setattr("promptcache.meters.MetricsRecorder.record_call", fail)
+    monkeypatch.setattr("promptcache.telemetry.metrics.MetricsRecorder.record_call", fail)
     chat(emulator_url)
     chat(emulator_url)
     assert len(warnings(caplog)) == 1

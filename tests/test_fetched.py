@@ -7,9 +7,9 @@ from typing import Any, Final
 
 import openai
 import pytest
+
 from promptcache.patching.byte_stream import invocation_of
 from promptcache_emulator.engine import Emulator
-
 from tests.calls import RESPONSES, done, each
 from tests.conftest import Telemetry
 

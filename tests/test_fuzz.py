@@ -15,15 +15,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from opentelemetry.sdk.trace import ReadableSpan
-from promptcache.common import safely as safety
-from promptcache.providers.wire_format import WireFormat, as_str
-from promptcache.telemetry.handler import TelemetryHandler
-from promptcache.telemetry.metrics import MetricsRecorder
 
 from promptcache import Settings
+from promptcache.common import safely as safety
 from promptcache.model import OUTCOMES, Request
 from promptcache.providers.anthropic import wire as anthropic
 from promptcache.providers.openai import wire as openai
+from promptcache.providers.wire_format import WireFormat, as_str
+from promptcache.telemetry.handler import TelemetryHandler
+from promptcache.telemetry.metrics import MetricsRecorder
 from tests.conftest import Telemetry
 from tests.fuzz.calls import ROADS, Road
 from tests.fuzz.odd import Loud, Odd, Text

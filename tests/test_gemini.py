@@ -11,6 +11,8 @@ from typing import Any, Final
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from promptcache.model import CachedContentInfo, Request, ResponseFacts, Usage
 from promptcache.providers.google.cached_contents import (
     cached_content_in_path,
     cached_content_operation,
@@ -24,8 +26,6 @@ from promptcache.providers.google.wire import (
     model_in_path,
 )
 from promptcache.providers.wire_format import WireFormat, merge_facts
-
-from promptcache.model import CachedContentInfo, Request, ResponseFacts, Usage
 
 FIXTURES: Final = Path(__file__).parent / "fixtures/gemini"
 

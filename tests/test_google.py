@@ -15,9 +15,9 @@ from google.genai.types import HttpOptions
 from google.oauth2.credentials import Credentials
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 from opentelemetry.sdk.trace import ReadableSpan
-from promptcache_emulator.engine import Emulator
 
 from promptcache import PromptCacheInstrumentor
+from promptcache_emulator.engine import Emulator
 from tests.calls import done, each
 from tests.calls_google import CALL, CLIENTS, GEMINI, function_calling, options
 from tests.conftest import Telemetry

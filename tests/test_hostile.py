@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from typer.testing import CliRunner
+
 from promptcache.cli.commands import app
 from promptcache.cli.exit_codes import ExitCode
+from promptcache.model import MAX_CHOICES, ResponseFacts
 from promptcache.providers.wire_format import as_list, as_mapping, as_str, merge_facts
 from promptcache.semconv import (
     CODE_FILE_PATH,
@@ -37,9 +40,6 @@ from promptcache_emulator.wire import ProviderRequest, ProviderResponse
 from promptcache_exporters.database.columns import MAX_TEXT_LENGTH
 from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.query import GroupBy, collect_report
-from typer.testing import CliRunner
-
-from promptcache.model import MAX_CHOICES, ResponseFacts
 from tests.calls import Shape
 from tests.conftest import Telemetry
 from tests.kits import KITS, Kit

@@ -23,10 +23,10 @@ OTHERS = (
     "genai_prices",
 )
 OURS = (
-    "promptcache.observe",
-    "promptcache.diagnose",
-    "promptcache.patch.sdks",
-    "promptcache.emulator",
+    "promptcache.telemetry.invocation",
+    "promptcache.diagnosis",
+    "promptcache.patching.registry",
+    "promptcache_emulator",
 )
 
 UNUSED = tuple(

@@ -16,9 +16,9 @@ import pytest
 from openai import _base_client as base  # pyright: ignore[reportPrivateUsage]  # the choke point itself
 
 from promptcache import PromptCacheInstrumentor, Settings, settings
-from promptcache.patch.around import Flow, FlowRunner, StepResult
-from promptcache.patch.drive import Hook, ModulePatcher
-from promptcache.safety import safely
+from promptcache.common.safely import safely
+from promptcache.patching.flow import Flow, FlowRunner, StepResult
+from promptcache.patching.wrapping import Hook, ModulePatcher
 from tests.calls import CHAT, RESPONSES
 from tests.conftest import Telemetry
 

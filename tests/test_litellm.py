@@ -15,13 +15,13 @@ import pytest
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from promptcache import Settings
-from promptcache.emulator.engine import Emulator
-from promptcache.meters import MetricsRecorder
-from promptcache.observer import TelemetryHandler
-from promptcache.patch import litellm
-from promptcache.patch.drive import ModulePatcher
-from promptcache.patch.sent import cache_scope_key
-from promptcache.spans import is_llm_span
+from promptcache.patching.request import cache_scope_key
+from promptcache.patching.wrapping import ModulePatcher
+from promptcache.providers.litellm import hooks as litellm
+from promptcache.telemetry.handler import TelemetryHandler
+from promptcache.telemetry.metrics import MetricsRecorder
+from promptcache.telemetry.spans import is_llm_span
+from promptcache_emulator.engine import Emulator
 from tests.calls import SYSTEM
 from tests.conftest import Telemetry
 

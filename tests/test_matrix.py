@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
-from promptcache.emulator.engine import Emulator
+from promptcache_emulator.engine import Emulator
 from tests.calls import Shape
 from tests.conftest import Telemetry
 from tests.kits import KITS, PLATFORMS, Kit

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptcache.generations import GenerationalCache
-from promptcache.grain import BlockFingerprint
-from promptcache.memory import CacheParams, Memory, Node, PastCall
+from promptcache.common.generational_cache import GenerationalCache
+from promptcache.diagnosis.memory import CacheParams, Memory, Node, PastCall
+from promptcache.prefix.fingerprint import BlockFingerprint
 
 SCOPE = CacheParams("m", ())
 

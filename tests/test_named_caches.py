@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from promptcache import PromptCacheInstrumentor
 from promptcache.model import CachedContentInfo, PrefixHashes
-from promptcache.storage import CacheStorage
+from promptcache.telemetry.cache_storage import CacheStorage
 from tests.calls import done, each
 from tests.calls_google import ASK, CLIENTS, GEMINI, LONG
 from tests.conftest import Telemetry

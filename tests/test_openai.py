@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptcache.model import Block, Param, ParsedPrompt, Request, ResponseFacts, Usage
-from promptcache.providers import wire
+from promptcache.providers import wire_format as wire
 from promptcache.providers.hosts import provider_for_host
-from promptcache.providers.openai import CHAT, RESPONSES, ROUTES
+from promptcache.providers.openai.wire import CHAT, RESPONSES, ROUTES
 
 WIRES: Final = {"chat": CHAT, "responses": RESPONSES}
 REPORTED: Final[list[dict[str, Any]]] = json.loads(

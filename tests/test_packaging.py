@@ -40,7 +40,7 @@ def tree() -> set[str]:
 def pages() -> set[str]:
     """The runbooks, which have a place of their own in a wheel."""
     return {
-        f"promptcache_exporters/alerts/made/runbooks/{path.name}"
+        f"promptcache_exporters/alerts/generated/runbooks/{path.name}"
         for path in ROOT.glob("docs/runbooks/*.md")
     }
 
@@ -118,7 +118,7 @@ HEAVY = (
     "duckdb",
     "promptcache_exporters",
     "promptcache.cli",
-    "promptcache.emulator",
+    "promptcache_emulator",
     "sqlite3",
     "httpx",
     "httpx2",

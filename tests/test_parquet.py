@@ -15,7 +15,9 @@ import duckdb
 import pytest
 from typer.testing import CliRunner, Result
 
-from promptcache.attributes import (
+from promptcache.cli.commands import app
+from promptcache.cli.exit_codes import ExitCode
+from promptcache.semconv import (
     COST_AMOUNT,
     GEN_AI_REQUEST_MODEL,
     GEN_AI_REQUEST_STREAM,
@@ -23,10 +25,10 @@ from promptcache.attributes import (
     OUTCOME,
     READ_TOKENS,
 )
-from promptcache.commands import app
-from promptcache.exits import ExitCode
-from promptcache_exporters import parquet, store, table
-from promptcache_exporters.figures import GroupBy, collect_report
+from promptcache_exporters.database import columns as table
+from promptcache_exporters.database import parquet
+from promptcache_exporters.database import sqlite_file as store
+from promptcache_exporters.report.query import GroupBy, collect_report
 from tests.rows import record, rows
 
 

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptcache.common.json_sanitize import to_plain_json
 from promptcache.model import Block, Param, ParsedPrompt
-from promptcache.plain import to_plain_json
-from promptcache.prefix import HashChain, InProcessHasher, PrefixHasher
+from promptcache.prefix.hashing import HashChain, InProcessHasher, PrefixHasher
 
 HASHER = InProcessHasher(b"k" * 16)
 scalars = (
@@ -112,7 +112,7 @@ def test_the_key_decides_and_is_random_by_default() -> None:
     assert InProcessHasher(b"k").hash_data("x") == InProcessHasher(b"k").hash_data("x")
 
 
-class Word(str, Enum):  # noqa: UP042 - the older way is what applications do
+class Word(str, Enum):  # noqa: UP042
     YES = "yes"
 
 
@@ -295,7 +295,7 @@ def test_only_the_last_64_block_ends_are_exported() -> None:
 
 def test_the_hash_seed_of_the_interpreter_does_not_show() -> None:
     code = (
-        "from promptcache.prefix import *; from promptcache.model import *\n"
+        "from promptcache.prefix.hashing import *; from promptcache.model import *\n"
         "p = ParsedPrompt((Block('system', 0, 'text', 'be kind'),))\n"
         "print(PrefixHasher().hash_prefix(p, InProcessHasher().hash_prompt(p), 'm').hash)"
     )

@@ -12,8 +12,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from promptcache.cli.prices import format_usd, register
 from promptcache.prices import table
-from promptcache.prices_command import format_usd, register
 from promptcache.settings import OTEL_PROMPTCACHE_PRICES
 
 app = typer.Typer()

@@ -12,7 +12,7 @@ import pytest
 
 from promptcache.model import Cost, Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook
-from promptcache.prices.userfile import PriceFileError, load_user_prices
+from promptcache.prices.user_prices import PriceFileError, load_user_prices
 
 FULL = """\
 currency: EUR

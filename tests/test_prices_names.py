@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from genai_prices.data import providers
 
-from promptcache.prices import names, own, table
+from promptcache.prices import model_names as names
+from promptcache.prices import table
+from promptcache.prices.build import overrides as own
 
 RESOLVED = [
     # provider, name, row; AWS: docs.aws.amazon.com/bedrock, inference profiles and ARNs

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
-from promptcache.prices import build, overlay, own, table
-from promptcache.prices.overlay import RawRow
+from promptcache.prices import table
+from promptcache.prices.build import apply_overrides as overlay
+from promptcache.prices.build import compile as build
+from promptcache.prices.build import overrides as own
+from promptcache.prices.build.apply_overrides import RawRow
 
 
 @pytest.fixture(scope="module")
@@ -74,12 +77,12 @@ PROBE = """
 import sys
 before = set(sys.modules)
 import promptcache.prices.{module}
-heavy = {{"genai_prices", "yaml", "pydantic", "typer", "promptcache.prices.userfile"}} & set(sys.modules) - before
+heavy = {{"genai_prices", "yaml", "pydantic", "typer", "promptcache.prices.user_prices"}} & set(sys.modules) - before
 print(sorted(heavy))
 """
 
 
-@pytest.mark.parametrize("module", ["book", "table", "names", "algebra"])
+@pytest.mark.parametrize("module", ["book", "table", "model_names", "algebra"])
 def test_importing_prices_imports_nothing_heavy(module: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROBE.format(module=module)],

@@ -25,17 +25,19 @@ from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExp
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpSpans
 from rich.console import Console
 
-from promptcache import PromptCacheInstrumentor, Settings, safety
-from promptcache.attributes import GEN_AI_REQUEST_MODEL, PREFIX_HASH
-from promptcache.emulator.engine import Emulator
-from promptcache.providers import wire
-from promptcache_exporters import explain, parquet
-from promptcache_exporters.explained import print_comparisons as show_explained
-from promptcache_exporters.explained import render_json as explained_as_json
-from promptcache_exporters.figures import GroupBy, collect_report
-from promptcache_exporters.html import render_html
-from promptcache_exporters.report import print_report, render_json
-from promptcache_exporters.sqlite import SQLiteSpanExporter
+from promptcache import PromptCacheInstrumentor, Settings
+from promptcache.common import safely as safety
+from promptcache.providers import wire_format as wire
+from promptcache.semconv import GEN_AI_REQUEST_MODEL, PREFIX_HASH
+from promptcache_emulator.engine import Emulator
+from promptcache_exporters.database import parquet
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
+from promptcache_exporters.explain import query as explain
+from promptcache_exporters.explain.render import print_comparisons as show_explained
+from promptcache_exporters.explain.render import render_json as explained_as_json
+from promptcache_exporters.report.html import render_html
+from promptcache_exporters.report.query import GroupBy, collect_report
+from promptcache_exporters.report.terminal import print_report, render_json
 from tests.canaries import CANARY, ROADS, forms, hashes
 from tests.conftest import Telemetry
 

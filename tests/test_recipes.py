@@ -21,8 +21,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as messages
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as service
 
-from promptcache.attributes import OUTCOME, READ_TOKENS
-from promptcache.emulator.server import running_server
+from promptcache.semconv import OUTCOME, READ_TOKENS
+from promptcache_emulator.server import running_server
 from tests.alerts_e2e.stage import free_port
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -102,7 +102,7 @@ def over_http() -> Iterator[tuple[Sink, str]]:
             self.send_header("content-length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name that the base class gave it
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base's name
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from promptcache.attributes import (
+from promptcache.model import OUTCOMES
+from promptcache.semconv import (
     BATCH,
     CODE_FILE_PATH,
     CODE_FUNCTION_NAME,
@@ -37,17 +38,17 @@ from promptcache.attributes import (
     WASTED_USD,
     WRITE_TOKENS,
 )
-from promptcache.model import OUTCOMES
-from promptcache_exporters import figures, wording
-from promptcache_exporters.figures import (
+from promptcache_exporters.report import format as wording
+from promptcache_exporters.report import query as figures
+from promptcache_exporters.report.html import render_html
+from promptcache_exporters.report.query import (
     GroupBy,
     PrefixChange,
     Report,
     UnpricedModel,
     collect_report,
 )
-from promptcache_exporters.html import render_html
-from promptcache_exporters.report import print_report, render_json
+from promptcache_exporters.report.terminal import print_report, render_json
 from tests.rows import START, record
 
 COLD: dict[str, Any] = {OUTCOME: "cold", READ_TOKENS: 0, UNCACHED_TOKENS: 1000}

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-from promptcache.attributes import (
+from promptcache.semconv import (
     CACHE_COMMITTED_USD,
     CACHE_EXPIRES,
     CACHE_NAME,
@@ -25,11 +25,12 @@ from promptcache.attributes import (
     GEN_AI_OPERATION_NAME,
     OUTCOME,
 )
-from promptcache_exporters import rent, schema
-from promptcache_exporters.figures import collect_report
-from promptcache_exporters.report import render_json
-from promptcache_exporters.sqlite import SQLiteSpanExporter
-from promptcache_exporters.wording import summary_lines
+from promptcache_exporters.database import schema
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
+from promptcache_exporters.report import storage_costs as rent
+from promptcache_exporters.report.format import summary_lines
+from promptcache_exporters.report.query import collect_report
+from promptcache_exporters.report.terminal import render_json
 from tests.calls import done
 from tests.calls_google import ASK, CLIENTS, GEMINI, LONG
 from tests.conftest import Telemetry

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from promptcache.attributes import (
+from promptcache.semconv import (
     COST_AMOUNT,
     COST_WITHOUT_CACHE,
     GEN_AI_OPERATION_NAME,
@@ -25,8 +25,9 @@ from promptcache.attributes import (
     WASTED_USD,
     WRITE_TOKENS,
 )
-from promptcache_exporters import store, table
-from promptcache_exporters.figures import GroupBy, collect_report
+from promptcache_exporters.database import columns as table
+from promptcache_exporters.database import sqlite_file as store
+from promptcache_exporters.report.query import GroupBy, collect_report
 from tests.rows import START, record
 from tests.test_report import UNPRICED, shown
 

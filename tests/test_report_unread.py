@@ -10,7 +10,9 @@ from typing import Any, Final
 
 import pytest
 
-from promptcache.attributes import (
+from promptcache.model import Request, ResponseFacts, Usage
+from promptcache.prices import PriceBook
+from promptcache.semconv import (
     BATCH,
     COST_AMOUNT,
     COST_CACHE_READ,
@@ -32,12 +34,10 @@ from promptcache.attributes import (
     WRITE_TOKENS,
     WRITE_TOKENS_BY_TTL,
 )
-from promptcache.model import Request, ResponseFacts, Usage
-from promptcache.prices import PriceBook
-from promptcache_exporters.figures import GroupBy, collect_report
-from promptcache_exporters.report import render_json
-from promptcache_exporters.unread import UnreadWrites
-from promptcache_exporters.wording import advice_lines, summary_lines
+from promptcache_exporters.report.format import advice_lines, summary_lines
+from promptcache_exporters.report.query import GroupBy, collect_report
+from promptcache_exporters.report.terminal import render_json
+from promptcache_exporters.report.unread_writes import UnreadWrites
 from tests.rows import START, record
 
 MODEL: Final = "claude-sonnet-4-5"

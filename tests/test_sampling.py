@@ -14,8 +14,8 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from promptcache_exporters import sampling
-from promptcache_exporters.sqlite import SQLiteSpanExporter
+from promptcache_exporters.database import sampling
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.rows import HIT, record, rows, tracers
 
 

@@ -18,7 +18,7 @@ from opentelemetry.trace import (
     StatusCode,
 )
 
-from promptcache.attributes import (
+from promptcache.semconv import (
     CODE_FILE_PATH,
     CODE_LINE_NUMBER,
     ERROR_TYPE,
@@ -32,8 +32,10 @@ from promptcache.attributes import (
     READ_TOKENS,
     WRITE_TOKENS_BY_TTL,
 )
-from promptcache_exporters import schema, store, table
-from promptcache_exporters.sqlite import SQLiteSpanExporter
+from promptcache_exporters.database import columns as table
+from promptcache_exporters.database import schema
+from promptcache_exporters.database import sqlite_file as store
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.rows import HIT, START, record, rows, span_of, spans, tracers
 
 

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 
-from promptcache_exporters import sqlite as exporting
-from promptcache_exporters import store, table
-from promptcache_exporters.sqlite import SQLiteSpanExporter
+from promptcache_exporters.database import columns as table
+from promptcache_exporters.database import sqlite_exporter as exporting
+from promptcache_exporters.database import sqlite_file as store
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.rows import HIT, record, rows, span_of, spans, tracers
 
 
@@ -225,7 +226,7 @@ def test_the_batch_processor_flushes_on_shutdown_from_many_threads(path: Path) -
 
 FORKER = """
 import os, sys, threading
-from promptcache.attributes import GEN_AI_REQUEST_MODEL
+from promptcache.semconv import GEN_AI_REQUEST_MODEL
 from tests.rows import HIT, span_of, tracers
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 exporter = SQLiteSpanExporter(sys.argv[1])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from promptcache.emulator.engine import Emulator
+from promptcache_emulator.engine import Emulator
 from tests.calls import done, each
 from tests.conftest import Telemetry
 from tests.kits import KITS, Kit

@@ -19,7 +19,7 @@ import pytest
 import wrapt
 
 from promptcache import PromptCacheInstrumentor
-from promptcache.patch.sdks import HOOK_MODULES, load_hooks
+from promptcache.patching.registry import HOOK_MODULES, load_hooks
 from tests.calls import CHAT, done, each
 from tests.conftest import Telemetry
 from tests.kits import KITS, Kit

@@ -22,7 +22,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from promptcache import PromptCacheInstrumentor, Settings
-from promptcache_exporters.sqlite import SQLiteSpanExporter
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.test_processes import answered
 
 QUEUE: Final = 20

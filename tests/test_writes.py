@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from promptcache import Settings
-from promptcache.attributes import OTHER_VALUE
-from promptcache.diagnose import Diagnosis
-from promptcache.diagnose.writes import UnreadWrite, write_surcharge
-from promptcache.meters import MAX_DISTINCT_VALUES, MetricsRecorder
+from promptcache.diagnosis.diagnosis import Diagnosis
+from promptcache.diagnosis.unread_writes import UnreadWrite, write_surcharge
 from promptcache.model import Block, Cost, ParsedPrompt, Request, ResponseFacts, Usage
-from promptcache.observer import TelemetryHandler
+from promptcache.semconv import OTHER_VALUE
+from promptcache.telemetry.handler import TelemetryHandler
+from promptcache.telemetry.metrics import MAX_DISTINCT_VALUES, MetricsRecorder
 from tests.conftest import Telemetry
 
 COST = Cost(1.0, input_price=2.0, cache_read_price=0.2, cache_write_prices={"5m": 2.5, "1h": 4.0})

@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx
 from wrapt import notify_module_loaded
 
-from promptcache.emulator.engine import Emulator
+from promptcache_emulator.engine import Emulator
 from tests.calls import CHAT, RESPONSES, SYSTEM, Notes, Shape, done, each, offered, opened
 from tests.kits import KITS as SDKS
 from tests.kits import Client, Kit

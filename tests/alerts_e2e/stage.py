@@ -105,7 +105,7 @@ def webhook() -> Generator[Webhook]:
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name that the base class gave it
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base's name
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from promptcache_emulator.server import running_server
-
 from tests.alerts_e2e.programs import program
 from tests.alerts_e2e.stage import BIN, Webhook, free_port, get, query, started, wait, webhook
 

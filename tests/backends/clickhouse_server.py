@@ -103,7 +103,7 @@ def main(port: int, folder: Path) -> None:
             self.end_headers()
             self.wfile.write(said)
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name that the base class gave it
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base's name
             print(args, flush=True)
 
     ThreadingHTTPServer(("127.0.0.1", port), Handler).serve_forever()

@@ -19,7 +19,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from promptcache_emulator.server import running_server
-
 from promptcache_exporters.alerts import collector
 from promptcache_exporters.alerts.definition import DEFAULT_DEFINITION
 from tests.alerts_e2e.stage import BIN, free_port, started, wait

@@ -25,10 +25,10 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from promptcache_emulator.server import running_server
 
 from examples.support_agent import HANDBOOK, MODEL, TOOLS, system_prompt
 from promptcache import PromptCacheInstrumentor
+from promptcache_emulator.server import running_server
 from tests.alerts_e2e.stage import free_port, get, started, wait
 
 PAGE = (Path(__file__).parents[2] / "docs" / "jaeger.md").read_text()

@@ -21,7 +21,6 @@ from typing import Any
 
 from promptcache.semconv import INPUT_TOKENS, OUTCOME, READ_TOKENS
 from promptcache_emulator.server import running_server
-
 from tests.alerts_e2e.stage import BIN, free_port, started
 
 AGENT = Path(__file__).parents[2] / "examples" / "support_agent.py"

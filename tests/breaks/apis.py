@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from promptcache.providers.google import wire as gemini
-from promptcache.providers.wire_format import WireFormat
-
 from promptcache.providers.anthropic import wire as anthropic
 from promptcache.providers.bedrock import wire as bedrock
+from promptcache.providers.google import wire as gemini
 from promptcache.providers.openai import wire as openai
+from promptcache.providers.wire_format import WireFormat
 from tests.breaks.conversations import Message, State
 
 JSON = dict[str, Any]

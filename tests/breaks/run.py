@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from promptcache.diagnosis.diagnosis import Diagnosis
-from promptcache_emulator.engine import Clock, Emulator
-
 from promptcache import Settings
+from promptcache.diagnosis.diagnosis import Diagnosis
 from promptcache.model import Cost, Request, ResponseFacts, Usage, Verdict
 from promptcache.prices import PriceBook
+from promptcache_emulator.engine import Clock, Emulator
 from tests.breaks.apis import Api
 from tests.breaks.conversations import Message
 from tests.breaks.more_mutators import mutators

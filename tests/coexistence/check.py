@@ -30,7 +30,6 @@ from promptcache.semconv import (
     STANDARD_ATTRIBUTES,
     WRITE_TOKENS,
 )
-
 from tests.coexistence.others import OTHERS, Other
 from tests.coexistence.seen import CALLS, Case, Seen, Written, observe
 

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from opentelemetry.sdk.trace import ReadableSpan
+
 from promptcache.semconv import INPUT_TOKENS, OUTCOME, OUTPUT_TOKENS, READ_TOKENS, WRITE_TOKENS
 from promptcache.telemetry.spans import TRACER_NAME
 from promptcache_emulator.engine import Clock, Emulator, RequestRecord
 from promptcache_emulator.server import running_server
-
 from tests.coexistence.others import OTHERS
 from tests.conftest import Telemetry
 from tests.kits import KITS

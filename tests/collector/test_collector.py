@@ -27,6 +27,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, Sampler, SamplingResult
 from opentelemetry.trace import TraceState
+
 from promptcache.semconv import (
     BATCH,
     GEN_AI_REQUEST_MODEL,
@@ -36,7 +37,6 @@ from promptcache.semconv import (
     READ_TOKENS,
     WASTED_USD,
 )
-
 from promptcache_exporters.alerts import collector
 from promptcache_exporters.alerts.definition import DEFAULT_DEFINITION
 from tests.alerts_e2e.stage import free_port, started, wait

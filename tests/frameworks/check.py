@@ -16,9 +16,9 @@ from importlib import import_module
 from typing import Any, Final
 
 from opentelemetry import trace
+
 from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
-
 from tests.conftest import Telemetry
 from tests.frameworks import Ask
 

@@ -9,15 +9,15 @@ from types import SimpleNamespace
 from typing import Any, Final, NamedTuple
 
 import httpx2
+
 from promptcache.common.safely import safely
 from promptcache.patching.flow import Flow, FlowRunner
 from promptcache.patching.registry import load_hooks
 from promptcache.patching.stainless import StainlessHooks
 from promptcache.patching.wrapping import iterate_with_flow
+from promptcache.providers.bedrock import hooks as bedrock
 from promptcache.providers.google import hooks as google
 from promptcache.telemetry.handler import TelemetryHandler
-
-from promptcache.providers.bedrock import hooks as bedrock
 from tests.fuzz import wires
 
 

@@ -16,17 +16,16 @@ from typing import Any, Final
 atheris: Final[Any] = import_module("atheris")  # not typed, and in an environment of its own
 
 with atheris.instrument_imports(include=["promptcache"]):
+    from promptcache.model import Request
     from promptcache.patching.byte_stream import parse_json_object
     from promptcache.prefix.hashing import InProcessHasher
-    from promptcache.providers.google import cached_contents as gemini_caches
-    from promptcache.providers.google import wire as gemini
-    from promptcache.providers.wire_format import JSONObject, WireFormat, as_list, as_mapping
-
-    from promptcache.model import Request
     from promptcache.providers.anthropic import wire as anthropic
     from promptcache.providers.bedrock import eventstream
     from promptcache.providers.bedrock import wire as bedrock
+    from promptcache.providers.google import cached_contents as gemini_caches
+    from promptcache.providers.google import wire as gemini
     from promptcache.providers.openai import wire as openai
+    from promptcache.providers.wire_format import JSONObject, WireFormat, as_list, as_mapping
 
 WIRES: Final[list[WireFormat]] = [
     openai.CHAT,

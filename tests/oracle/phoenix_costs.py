@@ -27,6 +27,9 @@ from typing import Any
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+
+from promptcache.model import Request, ResponseFacts, Usage
+from promptcache.prices import PriceBook
 from promptcache.semconv import (
     GEN_AI_OPERATION_NAME,
     GEN_AI_PROVIDER_NAME,
@@ -37,9 +40,6 @@ from promptcache.semconv import (
     GEN_AI_USAGE_INPUT_TOKENS,
     GEN_AI_USAGE_OUTPUT_TOKENS,
 )
-
-from promptcache.model import Request, ResponseFacts, Usage
-from promptcache.prices import PriceBook
 
 PORT, GRPC_PORT = 16_006, 14_317
 BASE = f"http://127.0.0.1:{PORT}"

@@ -13,9 +13,9 @@ from typing import Any, Final
 import openai
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 
 from promptcache import PromptCacheInstrumentor
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.calls import CHAT
 
 TRACERS: Final = TracerProvider(shutdown_on_exit=False)

@@ -24,7 +24,6 @@ from promptcache.semconv import (
     WASTED_USD,
     WRITE_TOKENS,
 )
-
 from promptcache_exporters.alerts.definition import AlertDefinition
 
 SUMMED_ATTRIBUTES: Final = (

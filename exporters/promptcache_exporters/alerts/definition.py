@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, final
 
+from promptcache.model import Outcome
 from promptcache.semconv import (
     COUNTERS,
     GEN_AI_OPERATION_NAME,
@@ -24,8 +25,6 @@ from promptcache.semconv import (
     SERVICE_NAME,
     MetricDefinition,
 )
-
-from promptcache.model import Outcome
 
 GROUP_ATTRIBUTES: Final[Mapping[str, str]] = {
     "service": SERVICE_NAME,

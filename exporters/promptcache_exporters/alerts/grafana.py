@@ -18,7 +18,6 @@ from promptcache.semconv import (
     OUTCOME,
     PREFIX_HASH,
 )
-
 from promptcache_exporters.alerts.definition import AlertDefinition
 from promptcache_exporters.alerts.promql import QueryBuilder, label_name, series_name
 

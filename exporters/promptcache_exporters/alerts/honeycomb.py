@@ -25,7 +25,6 @@ from promptcache.semconv import (
     SHORTFALL_TOKENS,
     WASTED_USD,
 )
-
 from promptcache_exporters.alerts.api_documents import (
     header_lines,
     hit_rate_alert_name,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from promptcache.semconv import OUTCOME
-
 from promptcache_exporters.alerts.definition import LONG_WINDOW, AlertDefinition
 from promptcache_exporters.alerts.promql import QueryBuilder, label_name, series_name
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from promptcache.semconv import BATCH, OUTCOME, SERVICE_NAME
-
 from promptcache_exporters.alerts.definition import METRICS_BY_NAME, AlertDefinition
 
 _UNIT_SUFFIXES: Final = {"s": "_seconds"}

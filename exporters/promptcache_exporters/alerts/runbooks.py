@@ -9,7 +9,7 @@ from promptcache_exporters.alerts.definition import AlertDefinition
 
 ALERTS_DIR: Final = Path(__file__).parent
 RUNBOOK_DIRS: Final = (
-    ALERTS_DIR / "made" / "runbooks",
+    ALERTS_DIR / "generated" / "runbooks",
     ALERTS_DIR.parents[2] / "docs" / "runbooks",
 )
 """Where the pages lie: in an installed package, in the repository."""

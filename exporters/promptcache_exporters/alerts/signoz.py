@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Final
 
 from promptcache.semconv import BATCH, OUTCOME
-
 from promptcache_exporters.alerts.api_documents import (
     header_lines,
     hit_rate_alert_name,

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from promptcache.prices import algebra
 from promptcache.prices.algebra import Rates
 
-DATA_DIR: Final = os.path.join(os.path.dirname(__file__), "table")
+DATA_DIR: Final = os.path.join(os.path.dirname(__file__), "data")
 STANDARD_TIER: Final = "standard"
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 _EPOCH_ORDINAL: Final = 719_163

@@ -1,0 +1,63 @@
+"""The results of a batch, told by one span: a row each in the local table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, Final
+
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import SpanContext
+
+from promptcache.providers.wire_format import as_list
+from promptcache.semconv import BATCH_RESULT_FIELDS, BATCH_RESULTS
+
+_SPAN_ID_COUNT: Final = 2**64
+
+
+def expand_batch_span(span: ReadableSpan) -> Iterator[ReadableSpan]:
+    """`span` itself, or a child of it for every result that it tells. What cannot be read is left out."""
+    given = span.attributes or {}
+    entries = as_list(given.get(BATCH_RESULTS))
+    if not entries or span.context is None:
+        yield span
+        return
+    common = {
+        name: value
+        for name, value in given.items()
+        if name not in {BATCH_RESULTS, *BATCH_RESULT_FIELDS}
+    }
+    for number, entry in enumerate(entries, 1):
+        known = _parse_result(entry)
+        if known:
+            yield _result_span(span, span.context, number, common | known)
+
+
+def _parse_result(entry: Any) -> dict[str, Any]:
+    try:
+        values = as_list(json.loads(entry))
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return {
+        name: value
+        for name, value in zip(BATCH_RESULT_FIELDS, values, strict=False)
+        if value is not None
+    }
+
+
+def _result_span(
+    span: ReadableSpan, context: SpanContext, number: int, attributes: Any
+) -> ReadableSpan:
+    """Its id follows from the span's, so that a span that is exported twice still counts once."""
+    number = (context.span_id + number) % _SPAN_ID_COUNT
+    own = SpanContext(context.trace_id, number, False, context.trace_flags, context.trace_state)
+    return ReadableSpan(
+        span.name,
+        own,
+        context,
+        span.resource,
+        attributes,
+        kind=span.kind,
+        start_time=span.start_time,
+        end_time=span.end_time,
+    )
