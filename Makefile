@@ -10,7 +10,7 @@ BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test fuzz streams check lint types sdk-suite compat frameworks diagnosis-score trace-replay \
-	requirements bench leaks processes canary audit coexistence prices alerts alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle clean
+	requirements dist bench leaks processes canary audit coexistence prices alerts alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | sort
@@ -122,6 +122,10 @@ diagnosis-score: $(VENV)/.ready ## labelled breaks: how often the diagnosis says
 
 trace-replay: $(VENV)/.ready ## a public trace through the memory (TRACE=mooncake_conversation_trace.jsonl)
 	@$(VENV)/bin/python benchmarks/trace_replay.py $(TRACE)
+
+dist: $(VENV)/.ready ## build the wheel and the source distribution, and compare the wheel with the tree (TAG=v0.2.0)
+	@rm -rf dist && $(VENV)/bin/python -m build --no-isolation --outdir dist . > /dev/null
+	@$(VENV)/bin/python -m tests.support.wheel dist/*.whl $(TAG)
 
 prices: $(VENV)/.ready ## compiles the price table anew from genai-prices, and shows what changed
 	@$(VENV)/bin/promptcache prices build

@@ -1,0 +1,69 @@
+"""Compare a built wheel with the tree: `python -m tests.support.wheel dist/NAME.whl [TAG]`."""
+
+from __future__ import annotations
+
+import sys
+import zipfile
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).parent.parent.parent
+SOURCE_ROOTS: Final = ("instrumentation", "exporters")
+RUNBOOKS: Final = "promptcache_exporters/alerts/made/runbooks"
+"""Where a wheel holds the pages of docs/runbooks."""
+
+
+def tree_files() -> dict[str, bytes]:
+    """Return what a wheel must hold: the path inside the wheel, and the content in the tree."""
+    files = {
+        f"{RUNBOOKS}/{page.name}": page.read_bytes() for page in ROOT.glob("docs/runbooks/*.md")
+    }
+    for root in SOURCE_ROOTS:
+        for path in (ROOT / root).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                files[path.relative_to(ROOT / root).as_posix()] = path.read_bytes()
+    return files
+
+
+def wheel_files(wheel: Path) -> dict[str, bytes]:
+    """Return the files of a wheel, without its metadata."""
+    with zipfile.ZipFile(wheel) as archive:
+        return {
+            name: archive.read(name) for name in archive.namelist() if ".dist-info/" not in name
+        }
+
+
+def wheel_metadata(wheel: Path) -> str:
+    """Return the METADATA file of a wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        return archive.read(name).decode()
+
+
+def differences(wheel: Path, tag: str = "") -> list[str]:
+    """Return one line for each file that differs between a wheel and the tree, and for a version that is not `tag`."""
+    tree, inside = tree_files(), wheel_files(wheel)
+    found = [f"only in the tree: {name}" for name in sorted(tree.keys() - inside.keys())]
+    found += [f"only in the wheel: {name}" for name in sorted(inside.keys() - tree.keys())]
+    found += [
+        f"differs: {name}"
+        for name in sorted(tree.keys() & inside.keys())
+        if tree[name] != inside[name]
+    ]
+    versions = [
+        line[9:] for line in wheel_metadata(wheel).splitlines() if line.startswith("Version: ")
+    ]
+    if tag and versions != [tag.removeprefix("v")]:
+        found.append(f"the tag is {tag}, the version of the wheel is {versions[0]}")
+    return found
+
+
+def main(wheel: str, tag: str = "") -> int:
+    """Print all differences. Return 1 if there are any."""
+    found = differences(Path(wheel), tag)
+    print("\n".join(found) or f"{Path(wheel).name} holds exactly what the tree holds")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
