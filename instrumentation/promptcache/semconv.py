@@ -1,9 +1,10 @@
-"""The telemetry contract: every attribute and metric name, and how its value is read from a `Call`.
+"""The telemetry contract: every attribute and metric name, and how to read its value from a `Call`.
 
-The only file with such names. A row is a name and a reader; one loop writes them all, and a reader that returns None
-writes nothing, so "not reported" stays told from 0. Names of `gen_ai.*`, `server.*`, `error.*` and `code.*` have the
-meaning that OpenTelemetry gives them (semantic-conventions-genai, November 2026, status Development); everything that
-we invented begins with `promptcache.`.
+No other file holds such a name. A `SpanAttribute` pairs a name with a function that reads the value
+from a call; one loop writes them all. A function that returns None writes nothing, so a value that
+was not reported stays different from 0. Names of `gen_ai.*`, `server.*`, `error.*` and `code.*`
+have the meaning that OpenTelemetry gives them (semantic-conventions-genai, November 2026, status
+Development). Every name of our own begins with `promptcache.`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from promptcache.model import MAX_CHOICES, OUTCOMES, Call
 
 AttributeValue = str | bool | int | float | Sequence[str]
 
-# Standard names.
+SCOPE_NAME: Final = "promptcache"
+"""The instrumentation scope of our tracer and our meter."""
+
+# Span attributes of OpenTelemetry.
 GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
 GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
 GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
@@ -45,7 +49,7 @@ CODE_FILE_PATH: Final = "code.file.path"
 CODE_LINE_NUMBER: Final = "code.line.number"
 SERVICE_NAME: Final = "service.name"
 
-# Ours, on spans.
+# Span attributes of our own.
 INPUT_TOKENS: Final = "promptcache.input_tokens"
 READ_TOKENS: Final = "promptcache.read_tokens"
 WRITE_TOKENS: Final = "promptcache.write_tokens"
@@ -100,13 +104,29 @@ WRITE_TOKENS_BY_TTL: Final[Mapping[str, str]] = {
     ttl: f"promptcache.write_tokens.{ttl}" for ttl in ("5m", "30m", "1h", "12h")
 }
 
+# Metrics.
+METRIC_INPUT_TOKENS: Final = "promptcache.input.tokens"
+METRIC_READ_TOKENS: Final = "promptcache.read.tokens"
+METRIC_WRITE_TOKENS: Final = "promptcache.write.tokens"
+METRIC_OUTPUT_TOKENS: Final = "promptcache.output.tokens"
+METRIC_CALLS: Final = "promptcache.calls"
+METRIC_MISSED_TOKENS: Final = "promptcache.missed.tokens"
+METRIC_WASTED_USD: Final = "promptcache.wasted.usd"
+METRIC_COST_USD: Final = "promptcache.cost.usd"
+METRIC_COST_WITHOUT_CACHE_USD: Final = "promptcache.cost_without_cache.usd"
+METRIC_UNPRICED_CALLS: Final = "promptcache.unpriced.calls"
+METRIC_UNPRICED_TOKENS: Final = "promptcache.unpriced.tokens"
+METRIC_STORAGE_USD: Final = "promptcache.storage.usd"
+METRIC_CALL_DURATION: Final = "promptcache.call.duration"
+METRIC_TIME_TO_FIRST_CHUNK: Final = "promptcache.time_to_first_chunk"
+
 OTHER_VALUE: Final = "_OTHER"
-"""The value that a metric attribute takes once it has had as many values as we allow."""
+"""The value of a metric attribute beyond its cardinality limit, as OpenTelemetry names it."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpanAttribute:
-    """One span attribute. `get_value` returns None where there is nothing to say."""
+    """One span attribute. `get_value` returns None if the call has no value for it."""
 
     name: str
     get_value: Callable[[Call], AttributeValue | None]
@@ -129,22 +149,21 @@ def _write_tokens_of_ttl(ttl: str) -> Callable[[Call], AttributeValue | None]:
 
 
 def hit_ratio(call: Call) -> float | None:
-    """read / input in 0..1, None where either was not reported or the input is empty."""
+    """Return cache_read_tokens / input_tokens, in 0..1.
+
+    None if either was not reported, or if the input is empty.
+    """
     usage = call.usage
-    return (
-        None
-        if usage is None or usage.cache_read_tokens is None or not usage.input_tokens
-        else usage.cache_read_tokens / usage.input_tokens
-    )
+    if usage is None or usage.cache_read_tokens is None or not usage.input_tokens:
+        return None
+    return usage.cache_read_tokens / usage.input_tokens
 
 
 def _hit_percent(call: Call) -> int | None:
     usage = call.usage
-    return (
-        None
-        if usage is None or usage.cache_read_tokens is None or not usage.input_tokens
-        else 100 * usage.cache_read_tokens // usage.input_tokens
-    )
+    if usage is None or usage.cache_read_tokens is None or not usage.input_tokens:
+        return None
+    return 100 * usage.cache_read_tokens // usage.input_tokens
 
 
 STANDARD_ATTRIBUTES: Final[tuple[SpanAttribute, ...]] = (
@@ -212,10 +231,13 @@ BATCH_RESULT_FIELDS: Final[tuple[str, ...]] = (
     COST_OUTPUT,
     COST_UNKNOWN,
 )
-"""What an entry of `promptcache.batch.results` says of one result: a JSON list in this order, null for not known."""
+"""The values of one entry of `promptcache.batch.results`, a JSON list in this order.
+
+A value that is not known is null.
+"""
 
 SAMPLING_ATTRIBUTES: Final[tuple[SpanAttribute, ...]] = STANDARD_ATTRIBUTES[:6]
-"""What a sampler may decide on."""
+"""The attributes that a span has when a sampler decides on it."""
 
 PROMPTCACHE_ATTRIBUTES: Final[tuple[SpanAttribute, ...]] = (
     SpanAttribute(OUTCOME, lambda call: call.verdict.outcome),
@@ -275,18 +297,20 @@ PROMPTCACHE_ATTRIBUTES: Final[tuple[SpanAttribute, ...]] = (
 
 
 def read_attributes(rows: Iterable[SpanAttribute], call: Call) -> dict[str, AttributeValue]:
-    """The attributes that `rows` find in `call`, without those that say nothing."""
+    """Return the values that `rows` read from `call`, without those that are None."""
     return {row.name: value for row in rows if (value := row.get_value(call)) is not None}
 
 
 def shortfall_tokens(call: Call, target: float) -> float | None:
-    """How many tokens the call stayed below `target` (negative above it); sums over calls without bias."""
+    """Return `target` * input_tokens - cache_read_tokens; None if the reads were not reported.
+
+    Positive if the call's hit ratio is below `target`, else negative. The sum over many calls is
+    the shortfall of all of them.
+    """
     usage = call.usage
-    return (
-        None
-        if usage is None or usage.cache_read_tokens is None
-        else target * usage.input_tokens - usage.cache_read_tokens
-    )
+    if usage is None or usage.cache_read_tokens is None:
+        return None
+    return target * usage.input_tokens - usage.cache_read_tokens
 
 
 MetricPoints = Iterable[tuple[float, Mapping[str, Any]]]
@@ -295,7 +319,11 @@ _NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
 
 @dataclass(frozen=True, slots=True)
 class MetricDefinition:
-    """One instrument. `points` yields what a finished call adds or records, with the attributes beyond the base."""
+    """One metric instrument.
+
+    `points` returns the values that a finished call adds or records, each with its attributes
+    beyond those of `metric_attributes`.
+    """
 
     name: str
     unit: str
@@ -345,14 +373,9 @@ def _missed_points(value: Callable[[Call], float | None]) -> Callable[[Call], Me
 DURATION_BUCKETS_SECONDS: Final = tuple(0.01 * 2**step for step in range(14))
 """The standard buckets of `gen_ai.client.operation.duration`: 0.01 s to 81.92 s."""
 
-METRIC_COST_USD: Final = "promptcache.cost.usd"
-METRIC_WASTED_USD: Final = "promptcache.wasted.usd"
-METRIC_STORAGE_USD: Final = "promptcache.storage.usd"
-"""Observable: what the named caches of this process have cost by now in rent."""
-
 COUNTERS: Final[tuple[MetricDefinition, ...]] = (
     MetricDefinition(
-        "promptcache.input.tokens",
+        METRIC_INPUT_TOKENS,
         "{token}",
         "Input tokens, cached ones included.",
         lambda call: _single_point(
@@ -360,7 +383,7 @@ COUNTERS: Final[tuple[MetricDefinition, ...]] = (
         ),
     ),
     MetricDefinition(
-        "promptcache.read.tokens",
+        METRIC_READ_TOKENS,
         "{token}",
         "Input tokens read from the provider's cache.",
         lambda call: _single_point(
@@ -368,13 +391,13 @@ COUNTERS: Final[tuple[MetricDefinition, ...]] = (
         ),
     ),
     MetricDefinition(
-        "promptcache.write.tokens",
+        METRIC_WRITE_TOKENS,
         "{token}",
         "Input tokens written to the provider's cache.",
         _cache_write_points,
     ),
     MetricDefinition(
-        "promptcache.output.tokens",
+        METRIC_OUTPUT_TOKENS,
         "{token}",
         "Output tokens, reasoning included.",
         lambda call: _single_point(
@@ -382,13 +405,13 @@ COUNTERS: Final[tuple[MetricDefinition, ...]] = (
         ),
     ),
     MetricDefinition(
-        "promptcache.calls",
+        METRIC_CALLS,
         "{call}",
         "Finished calls.",
         lambda call: _single_point(1, _outcome_and_batch_attributes(call)),
     ),
     MetricDefinition(
-        "promptcache.missed.tokens",
+        METRIC_MISSED_TOKENS,
         "{token}",
         "Reusable tokens that were not read from the cache.",
         _missed_points(lambda call: call.verdict.missed_tokens),
@@ -396,7 +419,7 @@ COUNTERS: Final[tuple[MetricDefinition, ...]] = (
     MetricDefinition(
         METRIC_WASTED_USD,
         "{USD}",
-        "What missed tokens, and writes that nobody read, cost too much.",
+        "Avoidable cost of missed tokens and of cache writes that were never read.",
         _missed_points(lambda call: call.verdict.wasted_usd),
     ),
     MetricDefinition(
@@ -406,19 +429,19 @@ COUNTERS: Final[tuple[MetricDefinition, ...]] = (
         lambda call: _single_point(call.cost and call.cost.amount),
     ),
     MetricDefinition(
-        "promptcache.cost_without_cache.usd",
+        METRIC_COST_WITHOUT_CACHE_USD,
         "{USD}",
-        "What the priced calls would have cost without a cache.",
+        "Cost of the priced calls without a cache.",
         lambda call: _single_point(call.cost and call.cost.without_cache),
     ),
     MetricDefinition(
-        "promptcache.unpriced.calls",
+        METRIC_UNPRICED_CALLS,
         "{call}",
         "Calls whose cost is not known.",
         _unpriced_points(lambda call: 1),
     ),
     MetricDefinition(
-        "promptcache.unpriced.tokens",
+        METRIC_UNPRICED_TOKENS,
         "{token}",
         "Tokens of calls whose cost is not known.",
         _unpriced_points(
@@ -431,7 +454,7 @@ COUNTERS: Final[tuple[MetricDefinition, ...]] = (
 
 HISTOGRAMS: Final[tuple[MetricDefinition, ...]] = (
     MetricDefinition(
-        "promptcache.call.duration",
+        METRIC_CALL_DURATION,
         "s",
         "From the request to the end of the response.",
         lambda call: (
@@ -440,7 +463,7 @@ HISTOGRAMS: Final[tuple[MetricDefinition, ...]] = (
         DURATION_BUCKETS_SECONDS,
     ),
     MetricDefinition(
-        "promptcache.time_to_first_chunk",
+        METRIC_TIME_TO_FIRST_CHUNK,
         "s",
         "From the request to the first content of a stream.",
         lambda call: _single_point(call.time_to_first_chunk, _outcome_attributes(call)),
@@ -449,11 +472,14 @@ HISTOGRAMS: Final[tuple[MetricDefinition, ...]] = (
 )
 
 ZERO_INITIALISED: Final[tuple[str, ...]] = (
-    "promptcache.input.tokens",
-    "promptcache.read.tokens",
-    "promptcache.calls",
+    METRIC_INPUT_TOKENS,
+    METRIC_READ_TOKENS,
+    METRIC_CALLS,
 )
-"""Counters whose series start at 0 for every outcome of a model at once: a ratio needs both its sides."""
+"""Counters whose series start at 0 for all outcomes of a model at once.
+
+A ratio of two counters needs the series of both.
+"""
 
 ZERO_POINTS: Final[tuple[Mapping[str, Any], ...]] = tuple(
     {OUTCOME: outcome, BATCH: False} for outcome in OUTCOMES
@@ -461,7 +487,7 @@ ZERO_POINTS: Final[tuple[Mapping[str, Any], ...]] = tuple(
 
 
 def metric_attributes(call: Call) -> dict[str, Any]:
-    """The base attributes of every metric of a call."""
+    """Return the attributes that every metric of a call has."""
     values = (
         (GEN_AI_OPERATION_NAME, call.request.operation),
         (GEN_AI_PROVIDER_NAME, call.request.provider),

@@ -1,8 +1,8 @@
-"""A bounded mapping that forgets what has not been used for longest, without bookkeeping on every use.
+"""A bounded mapping that evicts the entries unused for longest, without a write per read.
 
-Two generations: what is used moves to the young one; when the young one is half the capacity, the old one is dropped
-and the young one grows old. So at least the last `capacity / 2` used entries are held, and never more than `capacity`.
-Not thread-safe by itself.
+It keeps two generations. A used entry moves to the recent generation. When the recent generation
+holds half the capacity, the older one is dropped and the recent one takes its place. So at least
+the last `capacity / 2` used entries are held, and never more than `capacity`. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ V = TypeVar("V")
 
 @final
 class GenerationalCache(Generic[K, V]):
-    """At most `capacity` entries (at least 2). `rotations` counts how often the young grew old."""
+    """A mapping of at most `capacity` entries (at least 2); no value may be None.
+
+    `rotations` counts how often the recent generation became the older one.
+    """
 
     __slots__ = ("_generation_size", "_older", "_recent", "rotations")
 
@@ -45,7 +48,7 @@ class GenerationalCache(Generic[K, V]):
         self._recent[key] = value
 
     def get(self, key: K) -> V | None:
-        """The value of `key`, which this use makes young again; None where it is not held."""
+        """Return the value of `key` and mark it as recently used; None if the key is absent."""
         if (value := self._recent.get(key)) is not None:
             return value
         if (value := self._older.pop(key, None)) is not None:
@@ -53,9 +56,9 @@ class GenerationalCache(Generic[K, V]):
         return value
 
     def is_recent(self, key: K) -> bool:
-        """Whether `key` was used since the young ones last grew old."""
+        """Return whether `key` was used since the last rotation."""
         return key in self._recent
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove all entries."""
         self._recent, self._older = {}, {}

@@ -1,8 +1,8 @@
-"""Odd data made plain: what `marshal` and `json` refuse becomes something that both take.
+"""Replace odd values in a request body, so that `marshal` and `json` accept it.
 
-A request body is plain data as a rule, but nothing stops an application from putting a string subclass, a sentinel, a
-generator or a cycle into it. None of that may raise here, nothing is consumed, and no method of a foreign class is
-called: an object of an unknown type counts as its type's name.
+A request body is plain data as a rule, but an application may put a string subclass, a sentinel, a
+generator or a cycle into it. None of these may raise here. Iterators are not consumed and no method
+of a foreign class is called: an object of an unknown type is replaced by the name of its type.
 """
 
 from __future__ import annotations
@@ -20,13 +20,17 @@ _SCALAR_CONVERTERS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
 
 
 def to_plain_json(value: Any, ancestor_ids: frozenset[int] = frozenset()) -> Any:
-    """`value` as dicts, lists and scalars of exact types. A cycle and depth beyond 200 become a mark."""
+    """Return `value` as dicts, lists and scalars of exact types.
+
+    A cycle, and whatever lies deeper than 200 levels, becomes the string `<endless>`.
+    `ancestor_ids` holds the ids of the containers around `value`.
+    """
     if value is None or isinstance(value, bool):
         return value
-    for kind, exact in _SCALAR_CONVERTERS:
+    for kind, convert in _SCALAR_CONVERTERS:
         if isinstance(value, kind):
-            return exact(value)
-    node: Any = value  # narrowed types of containers are unknown to a type checker
+            return convert(value)
+    node: Any = value  # pyright does not know the element types of a narrowed container
     if not isinstance(value, dict | list | tuple):
         return f"<{type(node).__module__}.{type(node).__qualname__}>"
     if id(node) in ancestor_ids or len(ancestor_ids) >= _MAX_DEPTH:

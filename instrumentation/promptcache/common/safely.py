@@ -1,4 +1,4 @@
-"""The only broad `except` of the project: no failure of ours becomes the application's. Imports next to nothing."""
+"""The only broad `except` of the project: a failure of ours never reaches the application."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ _logged_failures: set[tuple[str, str]] = set()
 
 
 def safely(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | None:
-    """Runs a step of ours and returns what it returns; where it fails, None. Never raises an `Exception`.
+    """Call `step` and return its result; None if it raises an `Exception`, which is swallowed.
 
-    The log names each kind of failure once, by its type and place: a message could hold the application's text.
+    The log names each kind of failure once, by type and place. It leaves the message out, since a
+    message could hold text of the application.
     """
     try:
         return step(*args, **kwargs)
-    except Exception as error:  # noqa: BLE001  # the one place: the application never notices
+    except Exception as error:  # noqa: BLE001  # the one place that protects the application
         frame = extract_tb(error.__traceback__)[-1]
         kind = (type(error).__name__, f"{frame.name}:{frame.lineno}")
         if kind not in _logged_failures:

@@ -12,16 +12,11 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final, NamedTuple, final
 
+from promptcache.model import TTL_SECONDS
+
 DAY: Final = 86_400.0
 REQUESTABLE_TTL_SECONDS: Final[Mapping[str, float]] = MappingProxyType(
-    {
-        "5m": 300.0,
-        "30m": 1800.0,
-        "1h": 3600.0,
-        "12h": 43_200.0,
-        "in_memory": 300.0,
-        "in-memory": 300.0,
-    }
+    {**TTL_SECONDS, "in_memory": 300, "in-memory": 300}
 )
 """TTLs that a request can ask for, in seconds; `24h` is missing: its prefixes go earlier (OpenAI: typically 30 min)."""
 
