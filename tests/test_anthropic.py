@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptcache.common.coerce import as_number
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
-from promptcache.providers import wire_format as wire
 from promptcache.providers.anthropic.wire import BATCH_RESULTS, MESSAGES, ROUTES
+from promptcache.providers.response_facts import merge_facts
+from promptcache.providers.wire_format import find_route
 
 REPORTED: Final[list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent / "fixtures/anthropic/usage.json").read_text()
@@ -45,7 +47,7 @@ def marks(made: ParsedPrompt) -> list[str]:
 
 def told(events: list[dict[str, Any]]) -> ResponseFacts:
     found = [facts for event in events if (facts := MESSAGES.parse_event(event)) is not None]
-    return reduce(wire.merge_facts, found)
+    return reduce(merge_facts, found)
 
 
 @pytest.mark.parametrize("case", REPORTED, ids=lambda case: case["name"])
@@ -102,7 +104,7 @@ def test_the_classes_are_disjoint_whatever_is_reported(spent: dict[str, Any]) ->
     found = MESSAGES.parse_usage(facts)
     if found is None:
         assert (
-            wire.as_number(spent.get("input_tokens")) is None
+            as_number(spent.get("input_tokens")) is None
             or not float(spent["input_tokens"]).is_integer()
         )
         return
@@ -331,5 +333,5 @@ def test_results_of_a_batch() -> None:
     ],
 )
 def test_routes(method: str, url: str, found: str | None) -> None:
-    route = wire.find_route(ROUTES, method, url)
+    route = find_route(ROUTES, method, url)
     assert (route and route.wire_format.name) == found

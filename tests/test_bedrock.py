@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from promptcache.model import Request, ResponseFacts, Usage
 from promptcache.providers.anthropic import wire as anthropic
 from promptcache.providers.bedrock.wire import CONVERSE, is_nova, unwrap_event, wire_format_of
-from promptcache.providers.wire_format import merge_facts
+from promptcache.providers.response_facts import merge_facts
 
 FIXTURES: Final = Path(__file__).parent / "fixtures/bedrock"
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"

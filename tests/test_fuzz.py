@@ -18,10 +18,11 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from promptcache import Settings
 from promptcache.common import safely as safety
+from promptcache.common.coerce import as_str
 from promptcache.model import OUTCOMES, Request
 from promptcache.providers.anthropic import wire as anthropic
 from promptcache.providers.openai import wire as openai
-from promptcache.providers.wire_format import WireFormat, as_str
+from promptcache.providers.wire_format import WireFormat
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
 from tests.conftest import Telemetry

@@ -25,7 +25,8 @@ from promptcache.providers.google.wire import (
     cached_content_in_body,
     model_in_path,
 )
-from promptcache.providers.wire_format import WireFormat, merge_facts
+from promptcache.providers.response_facts import merge_facts
+from promptcache.providers.wire_format import WireFormat
 
 FIXTURES: Final = Path(__file__).parent / "fixtures/gemini"
 

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 from promptcache.cli.commands import app
 from promptcache.cli.exit_codes import ExitCode
+from promptcache.common.coerce import as_list, as_mapping, as_str
 from promptcache.model import MAX_CHOICES, ResponseFacts
-from promptcache.providers.wire_format import as_list, as_mapping, as_str, merge_facts
+from promptcache.providers.response_facts import merge_facts
 from promptcache.semconv import (
     CODE_FILE_PATH,
     CODE_FUNCTION_NAME,

@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptcache.model import Block, Param, ParsedPrompt, Request, ResponseFacts, Usage
-from promptcache.providers import wire_format as wire
 from promptcache.providers.hosts import provider_for_host
 from promptcache.providers.openai.wire import CHAT, RESPONSES, ROUTES
+from promptcache.providers.response_facts import merge_facts
+from promptcache.providers.usage import UsageCounters, parse_usage
+from promptcache.providers.wire_format import WireFormat, find_route
 
 WIRES: Final = {"chat": CHAT, "responses": RESPONSES}
 REPORTED: Final[list[dict[str, Any]]] = json.loads(
@@ -90,7 +92,7 @@ COUNTS: Final = st.fixed_dictionaries(
 
 @given(COUNTS, st.sampled_from([CHAT, RESPONSES]))
 def test_whatever_is_reported_the_classes_are_disjoint(
-    counts: dict[str, Any], spoken: wire.WireFormat
+    counts: dict[str, Any], spoken: WireFormat
 ) -> None:
     facts = spoken.parse_event({"usage": counts, "id": "x"})
     assert facts is not None
@@ -147,7 +149,7 @@ def test_no_body_and_no_event_is_too_odd(data: Any) -> None:
 
 
 def test_counters_may_stand_beside_the_input() -> None:
-    beside = wire.UsageCounters(
+    beside = UsageCounters(
         input_tokens=("i",),
         cache_read_tokens=("r",),
         cache_write_tokens=("w",),
@@ -158,11 +160,9 @@ def test_counters_may_stand_beside_the_input() -> None:
         modalities={},
         default_ttl="5m",
     )
-    made = wire.parse_usage(ResponseFacts(usage_counters={"i": 10, "r": 100, "h": 7}), beside)
+    made = parse_usage(ResponseFacts(usage_counters={"i": 10, "r": 100, "h": 7}), beside)
     assert made == Usage(117, 10, 100, 7, {"1h": 7})
-    made = wire.parse_usage(
-        ResponseFacts(usage_counters={"i": 10, "r": 100, "w": 9, "h": 7}), beside
-    )
+    made = parse_usage(ResponseFacts(usage_counters={"i": 10, "r": 100, "w": 9, "h": 7}), beside)
     assert made == Usage(119, 10, 100, 9, {"1h": 7, "5m": 2}, inconsistencies=("write_split",))
 
 
@@ -177,7 +177,7 @@ def test_merging_keeps_what_was_known() -> None:
     later = ResponseFacts(
         id="b", usage_counters={"y": 2}, finish_reasons=("length",), is_terminal=True
     )
-    assert wire.merge_facts(earlier, later) == ResponseFacts(
+    assert merge_facts(earlier, later) == ResponseFacts(
         model="m",
         id="b",
         usage_counters={"x": 1, "y": 2},
@@ -345,8 +345,8 @@ def test_failures_name_codes_only(event: dict[str, Any], failed: str | None) -> 
         ("post", "/embeddings", None),
     ],
 )
-def test_routes(method: str, url: str, found: wire.WireFormat | None) -> None:
-    row = wire.find_route(ROUTES, method, url)
+def test_routes(method: str, url: str, found: WireFormat | None) -> None:
+    row = find_route(ROUTES, method, url)
     assert (row and row.wire_format) is found
 
 

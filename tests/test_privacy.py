@@ -27,7 +27,7 @@ from rich.console import Console
 
 from promptcache import PromptCacheInstrumentor, Settings
 from promptcache.common import safely as safety
-from promptcache.providers import wire_format as wire
+from promptcache.providers.prompt import BlockCollector
 from promptcache.semconv import GEN_AI_REQUEST_MODEL, PREFIX_HASH
 from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database import parquet
@@ -192,7 +192,7 @@ def test_a_failure_of_ours_tells_no_text(
         raise ValueError(CANARY)
 
     monkeypatch.setattr(safety, "_logged_failures", set[tuple[str, str]]())
-    monkeypatch.setattr(wire.BlockCollector, "add", fails)
+    monkeypatch.setattr(BlockCollector, "add", fails)
     ROADS["openai"](emulator_url, telemetry)
     assert b"ValueError" in logged(caplog)
     assert CANARY.encode() not in logged(caplog)

@@ -16,6 +16,7 @@ from typing import Any, Final
 atheris: Final[Any] = import_module("atheris")  # not typed, and in an environment of its own
 
 with atheris.instrument_imports(include=["promptcache"]):
+    from promptcache.common.coerce import JSONObject, as_list, as_mapping
     from promptcache.model import Request
     from promptcache.patching.byte_stream import parse_json_object
     from promptcache.prefix.hashing import InProcessHasher
@@ -25,7 +26,7 @@ with atheris.instrument_imports(include=["promptcache"]):
     from promptcache.providers.google import cached_contents as gemini_caches
     from promptcache.providers.google import wire as gemini
     from promptcache.providers.openai import wire as openai
-    from promptcache.providers.wire_format import JSONObject, WireFormat, as_list, as_mapping
+    from promptcache.providers.wire_format import WireFormat
 
 WIRES: Final[list[WireFormat]] = [
     openai.CHAT,

@@ -9,7 +9,7 @@ from typing import Any, Final
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
-from promptcache.providers.wire_format import as_list
+from promptcache.common.coerce import as_list
 from promptcache.semconv import BATCH_RESULT_FIELDS, BATCH_RESULTS
 
 _SPAN_ID_COUNT: Final = 2**64

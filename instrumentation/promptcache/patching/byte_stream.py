@@ -15,10 +15,10 @@ from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
 
+from promptcache.common.coerce import JSONObject, as_mapping
 from promptcache.common.safely import safely
 from promptcache.patching.flow import Flow, FlowRunner, StepResult
 from promptcache.providers.bedrock import eventstream
-from promptcache.providers.wire_format import JSONObject, as_mapping
 from promptcache.telemetry import context_attributes as ambient
 from promptcache.telemetry.invocation import Invocation
 

@@ -8,19 +8,13 @@ from typing import Any, NamedTuple, final
 
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
+from promptcache.common.coerce import UNLIMITED_CHARS, JSONObject, as_list, as_mapping, as_str
 from promptcache.common.safely import safely
 from promptcache.model import CachedContentInfo, PrefixHashes, Request, ResponseFacts, Usage
 from promptcache.patching.byte_stream import parse_json_object
 from promptcache.patching.flow import Flow
 from promptcache.providers.google import cached_contents as gemini_caches
 from promptcache.providers.google import wire as gemini
-from promptcache.providers.wire_format import (
-    UNLIMITED_CHARS,
-    JSONObject,
-    as_list,
-    as_mapping,
-    as_str,
-)
 from promptcache.semconv import (
     CACHE_COMMITTED_USD,
     CACHE_EXPIRES,

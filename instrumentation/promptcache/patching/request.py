@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from promptcache.common.coerce import JSONObject
 from promptcache.common.safely import safely
-from promptcache.providers.wire_format import JSONObject
 from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
 

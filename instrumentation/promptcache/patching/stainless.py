@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from opentelemetry import context as otel
 
+from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
 from promptcache.patching.byte_stream import (
     EXTENSION_KEY,
@@ -27,7 +28,7 @@ from promptcache.patching.byte_stream import (
 from promptcache.patching.flow import Flow
 from promptcache.patching.request import cache_scope_key
 from promptcache.patching.wrapping import HandlerRef, Hook
-from promptcache.providers.wire_format import JSONObject, Route, as_mapping, as_str, find_route
+from promptcache.providers.wire_format import Route, find_route
 from promptcache.telemetry.batch_results import BatchResultsInvocation
 from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
 from promptcache.telemetry.invocation import Invocation

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
+from promptcache.common.coerce import JSONObject
 from promptcache.common.safely import safely
 from promptcache.model import Call, Cost, Request, ResponseFacts, Usage
-from promptcache.providers.wire_format import JSONObject
 from promptcache.semconv import (
     BATCH_RESULT_FIELDS,
     BATCH_RESULTS,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from opentelemetry.trace import Tracer
 
+from promptcache.common.coerce import JSONObject
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.model import ParsedPrompt, Request
 from promptcache.prefix.hashing import InProcessHasher, PrefixHasher
 from promptcache.providers.hosts import provider_for_host
-from promptcache.providers.wire_format import JSONObject, WireFormat
+from promptcache.providers.wire_format import WireFormat
 from promptcache.settings import Settings
 from promptcache.telemetry.cache_storage import CacheStorage
 from promptcache.telemetry.metrics import MetricsRecorder

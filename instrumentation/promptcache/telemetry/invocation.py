@@ -18,9 +18,10 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
+from promptcache.common.coerce import JSONObject
 from promptcache.common.safely import safely
 from promptcache.model import Call, Cost, ParsedPrompt, Request, Usage, Verdict
-from promptcache.providers.wire_format import NO_FACTS, JSONObject, merge_facts
+from promptcache.providers.response_facts import NO_FACTS, merge_facts
 from promptcache.semconv import SAMPLING_ATTRIBUTES, read_attributes
 from promptcache.telemetry import context_attributes as ambient
 from promptcache.telemetry import spans

@@ -11,7 +11,7 @@ import struct
 from base64 import b64decode
 from typing import Final
 
-from promptcache.providers.wire_format import JSONObject, as_mapping
+from promptcache.common.coerce import JSONObject, as_mapping
 
 MEDIA_TYPE: Final = "application/vnd.amazon.eventstream"
 _PRELUDE: Final = struct.Struct("!II")

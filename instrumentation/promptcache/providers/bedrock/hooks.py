@@ -18,13 +18,14 @@ from weakref import ref
 
 from opentelemetry import context as otel
 
+from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
 from promptcache.patching.byte_stream import MAX_BODY_BYTES, parse_json_object
 from promptcache.patching.flow import Flow, FlowRunner, StepResult
 from promptcache.patching.request import start_invocation
 from promptcache.patching.wrapping import Hook
 from promptcache.providers.bedrock import wire as bedrock
-from promptcache.providers.wire_format import JSONObject, WireFormat, as_mapping, as_str
+from promptcache.providers.wire_format import WireFormat
 from promptcache.telemetry import context_attributes as ambient
 from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
 from promptcache.telemetry.invocation import Invocation

@@ -10,20 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
+from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_str, flatten
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Section, Usage
 from promptcache.providers.anthropic import wire as anthropic
-from promptcache.providers.wire_format import (
-    BlockCollector,
-    JSONObject,
-    UsageCounters,
-    WireFormat,
-    as_list,
-    as_mapping,
-    as_str,
-    flatten,
-    parse_usage,
-    select_params,
-)
+from promptcache.providers.prompt import BlockCollector, select_params
+from promptcache.providers.usage import UsageCounters, parse_usage
+from promptcache.providers.wire_format import WireFormat
 
 CACHE_MARKER: Final = "cachePoint"
 

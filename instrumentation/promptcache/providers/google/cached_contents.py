@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
+from promptcache.common.coerce import JSONObject, as_mapping, as_number, as_str
 from promptcache.model import CachedContentInfo
 from promptcache.providers.google.wire import model_in_path
-from promptcache.providers.wire_format import JSONObject, as_mapping, as_number, as_str
 
 _CACHED_CONTENTS_PATH: Final = re.compile(r"(?:^|/)cachedContents(/[^/?]+)?(?:\?.*)?$")
 _OPERATIONS: Final[Mapping[tuple[str, bool], str]] = {

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry import context as otel
 
+from promptcache.common.coerce import UNLIMITED_CHARS, JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
 from promptcache.patching.byte_stream import EXTENSION_KEY, observe_stream, parse_json_object
 from promptcache.patching.cached_contents import (
@@ -26,14 +27,7 @@ from promptcache.patching.stainless import StainlessHooks, StainlessSDK
 from promptcache.patching.wrapping import Hook
 from promptcache.providers.google import cached_contents as gemini_caches
 from promptcache.providers.google import wire as gemini
-from promptcache.providers.wire_format import (
-    UNLIMITED_CHARS,
-    JSONObject,
-    Route,
-    as_mapping,
-    as_str,
-    find_route,
-)
+from promptcache.providers.wire_format import Route, find_route
 from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
 from promptcache.telemetry.spans import should_instrument

@@ -13,21 +13,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
+from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_number, as_str, flatten
 from promptcache.model import ParsedPrompt, Request, ResponseFacts, Section, Usage
-from promptcache.providers.wire_format import (
-    BlockCollector,
-    JSONObject,
-    UsageCounters,
-    WireFormat,
-    as_list,
-    as_mapping,
-    as_number,
-    as_str,
-    flatten,
-    make_route,
-    parse_usage,
-    select_params,
-)
+from promptcache.providers.prompt import BlockCollector, select_params
+from promptcache.providers.usage import UsageCounters, parse_usage
+from promptcache.providers.wire_format import WireFormat, make_route
 
 SERVICE_TIER_HEADER: Final = "x-gemini-service-tier"
 """The response header that says which tier served the call."""

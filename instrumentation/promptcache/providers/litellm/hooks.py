@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any, Final, NamedTuple, final
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
 from promptcache.patching.byte_stream import (
     EXTENSION_KEY,
@@ -38,7 +39,7 @@ from promptcache.providers.bedrock import wire as bedrock
 from promptcache.providers.google import cached_contents as gemini_caches
 from promptcache.providers.google import wire as gemini
 from promptcache.providers.openai import wire as openai
-from promptcache.providers.wire_format import JSONObject, WireFormat, as_mapping, as_str, find_route
+from promptcache.providers.wire_format import WireFormat, find_route
 from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
 from promptcache.telemetry.spans import should_instrument

@@ -15,12 +15,12 @@ from typing import Any, Final, cast
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
 
+from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
 from promptcache.patching.byte_stream import parse_json_object
 from promptcache.patching.flow import Flow
 from promptcache.patching.wrapping import Hook
 from promptcache.providers.openai.wire import RESPONSES
-from promptcache.providers.wire_format import JSONObject, as_mapping, as_str
 from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
 from promptcache.telemetry.spans import should_instrument

@@ -10,22 +10,11 @@ from __future__ import annotations
 import re
 from typing import Any, Final, Literal
 
+from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_number, as_str, flatten
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
-from promptcache.providers.wire_format import (
-    BlockCollector,
-    JSONObject,
-    UsageCounters,
-    WireFormat,
-    as_list,
-    as_mapping,
-    as_number,
-    as_str,
-    flatten,
-    make_route,
-    parse_usage,
-    select_params,
-    split_cache_marker,
-)
+from promptcache.providers.prompt import BlockCollector, select_params, split_cache_marker
+from promptcache.providers.usage import UsageCounters, parse_usage
+from promptcache.providers.wire_format import WireFormat, make_route
 
 CACHE_MARKER: Final = "prompt_cache_breakpoint"
 SYSTEM_ROLES: Final = frozenset({"system", "developer"})

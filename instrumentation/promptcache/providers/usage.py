@@ -1,0 +1,137 @@
+"""Turn a provider's usage counters into token counts in disjoint classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from promptcache.common.coerce import JSONObject, as_count
+from promptcache.model import ResponseFacts, Usage
+
+_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+class UsageCounters(NamedTuple):
+    """The names of a wire format's counters, dotted. Of several names, the first that is reported
+    counts.
+
+    `input_includes_cached` is True if the input counter includes cache reads and cache writes
+    (OpenAI, Gemini), False if those are counted beside it (Anthropic, Bedrock).
+    `cache_write_by_ttl`, `modalities` and `server_tools` map our names to the wire format's.
+    `default_ttl` is the TTL of a write that the response does not split by TTL.
+    """
+
+    input_tokens: tuple[str, ...]
+    cache_read_tokens: tuple[str, ...]
+    cache_write_tokens: tuple[str, ...]
+    output_tokens: tuple[str, ...]
+    reasoning_tokens: tuple[str, ...]
+    input_includes_cached: bool
+    cache_write_by_ttl: Mapping[str, tuple[str, ...]]
+    modalities: Mapping[str, tuple[str, ...]]
+    default_ttl: str = "unknown"
+    server_tools: Mapping[str, tuple[str, ...]] = _EMPTY
+
+
+def parse_usage(facts: ResponseFacts, counters: UsageCounters) -> Usage | None:
+    """Return the usage in disjoint classes; None if the input was not reported.
+
+    Counters that contradict each other are clamped, and `Usage.inconsistencies` names the
+    contradiction.
+    """
+    reader = _CounterReader(facts.usage_counters)
+    total = reader.first_reported(counters.input_tokens)
+    read = reader.first_reported(counters.cache_read_tokens)
+    split = reader.nonzero_counts(counters.cache_write_by_ttl)
+    write = reader.first_reported(counters.cache_write_tokens)
+    output = reader.first_reported(counters.output_tokens)
+    reasoning = reader.first_reported(counters.reasoning_tokens)
+    if total is None:
+        return None
+    if write is None and split:
+        write = sum(split.values())
+    if counters.input_includes_cached:
+        read = reader.clamp(read, total, "read>input")
+        write = reader.clamp(write, total - (read or 0), "read+write>input")
+    else:
+        total += (read or 0) + (write or 0)
+    uncached = total - (read or 0) - (write or 0)
+    ttl = facts.cache_write_ttl or counters.default_ttl
+    write_by_ttl = _split_cache_write(reader, write, split, ttl)
+    if output is not None:
+        reasoning = reader.clamp(reasoning, output, "reasoning>output")
+    return Usage(
+        input_tokens=total,
+        uncached_tokens=uncached,
+        cache_read_tokens=read,
+        cache_write_tokens=write,
+        cache_write_by_ttl=write_by_ttl,
+        output_tokens=output,
+        reasoning_tokens=reasoning,
+        modality_tokens=_tokens_by_modality(reader, counters, uncached),
+        server_tool_calls=reader.nonzero_counts(counters.server_tools),
+        inconsistencies=tuple(reader.inconsistencies),
+    )
+
+
+class _CounterReader:
+    """Reads counters and collects the inconsistencies among them."""
+
+    def __init__(self, counts: JSONObject) -> None:
+        self.counts = counts
+        self.inconsistencies: list[str] = []
+
+    def first_reported(self, names: tuple[str, ...]) -> int | None:
+        for name in names:
+            if name not in self.counts:
+                continue
+            value = as_count(self.counts[name])
+            if value is not None:
+                return value
+            self.inconsistencies.append(f"malformed:{name}")
+        return None
+
+    def nonzero_counts(self, names: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
+        """Return our names and the counts that are reported and not 0."""
+        found = {ours: self.first_reported(theirs) for ours, theirs in names.items()}
+        return {ours: count for ours, count in found.items() if count}
+
+    def clamp(self, count: int | None, limit: int, inconsistency: str) -> int | None:
+        if count is None or count <= limit:
+            return count
+        self.inconsistencies.append(inconsistency)
+        return limit
+
+
+def _tokens_by_modality(
+    reader: _CounterReader, counters: UsageCounters, uncached: int
+) -> dict[str, int]:
+    """Return the tokens of each modality. Our `.input` is the uncached part; providers report all
+    input."""
+    found = reader.nonzero_counts(counters.modalities)
+    for name in [name for name in found if name.endswith(".input")]:
+        cached = 0
+        if counters.input_includes_cached:
+            cached = found.get(f"{name.removesuffix('.input')}.read", 0)
+        found[name] = max(0, min(found[name] - cached, uncached))
+    return {name: count for name, count in found.items() if count}
+
+
+def _split_cache_write(
+    reader: _CounterReader, write: int | None, split: Mapping[str, int], ttl: str
+) -> dict[str, int]:
+    """Return the written tokens by TTL; they sum to `write`.
+
+    Tokens that the reported split does not cover are put under `ttl`. Tokens that it reports in
+    excess are cut.
+    """
+    rest, found = write or 0, dict[str, int]()
+    for name, count in split.items():
+        found[name] = min(count, rest)
+        rest -= found[name]
+    if split and sum(split.values()) != write:
+        reader.inconsistencies.append("write_split")
+    if rest:
+        found[ttl] = found.get(ttl, 0) + rest
+    return {name: count for name, count in found.items() if count}
