@@ -1,12 +1,13 @@
-"""What stays behind in memory after a million calls whose prompts are all different.
+"""Measure what stays in memory after a million calls with different prompts.
 
     make leaks
     python benchmarks/leaks.py [--flows 1000000] [--sdk 100000]
 
-Two runs, a process each: through the flows alone, around a stand-in for the SDK that does nothing else, and through the
-real openai SDK on a stub transport. Both begin with enough calls to fill the bounded memory; from then on resident
-memory (Linux) may grow by less than 10 MB, every mapping keeps within its capacity, and of 300 models the metrics name
-100. Exits with 1 where one of these fails.
+There are two runs, each in its own process. `flows` calls our flows around a stub of the SDK that
+does nothing else. `sdk` calls the real openai SDK on a stub transport. Both begin with enough calls
+to fill the bounded memory. After that, resident memory (Linux) may grow by less than 10 MB, every
+mapping stays within its capacity, and the metrics name 100 of 300 models. Exit with 1 if one of
+these conditions fails.
 """
 
 from __future__ import annotations
@@ -37,12 +38,15 @@ from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
 
 FILL_CALLS: Final = 40_000
-"""Calls that fill the memory: each brings two new blocks, and 65,536 are remembered."""
+"""Calls that fill the memory. Each adds two blocks, and the memory keeps 65,536."""
 MAX_GROWTH_MB: Final = 10.0
-"""Megabytes that it may grow by after that."""
-MODEL_COUNT, MAX_NAMED_MODELS = 300, 100
+MODEL_COUNT: Final = 300
+MAX_NAMED_MODELS: Final = 100
 SDK_MODULE: Final = "openai._base_client"
-SENTENCE: Final = "The customer asks whether the parcel may be left with a neighbour, and the carrier confirms it. "
+SENTENCE: Final = (
+    "The customer asks whether the parcel may be left with a neighbour, "
+    "and the carrier confirms it. "
+)
 USAGE: Final = {
     "prompt_tokens": 1500,
     "completion_tokens": 9,
@@ -52,7 +56,7 @@ USAGE: Final = {
 
 
 def request_body(number: int) -> dict[str, Any]:
-    """A prompt that nobody sent before."""
+    """Return a request whose prompt is unique."""
     system = {"role": "system", "content": f"You are agent {number}. {SENTENCE * 2}"}
     return {
         "model": f"gpt-{number % MODEL_COUNT}",
@@ -61,26 +65,19 @@ def request_body(number: int) -> dict[str, Any]:
 
 
 def response_body(number: int) -> dict[str, Any]:
-    choice = {
-        "index": 0,
-        "finish_reason": "stop",
-        "message": {"role": "assistant", "content": "It left today."},
-    }
+    message = {"role": "assistant", "content": "It left today."}
     return {
         "id": f"chatcmpl-{number}",
         "object": "chat.completion",
         "created": 1,
         "model": f"gpt-{number % MODEL_COUNT}",
-        "choices": [choice],
+        "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
         "usage": USAGE,
     }
 
 
-# Two ways to call
-
-
 class SyncAPIClient:
-    """The choke point of the SDK and nothing of the SDK: the flows stand where they stand in the real one."""
+    """A stub with the methods that our hooks wrap in the SDK. The hooks name it and its methods."""
 
     base_url: Final = httpx2.URL("https://api.openai.com/v1/")
     sent: Final = SimpleNamespace(
@@ -88,7 +85,7 @@ class SyncAPIClient:
     )
 
     def request(self, cast_to: Any, options: Any, *, stream: bool = False) -> Any:
-        """One logical call."""
+        """Make one logical call."""
         response = SimpleNamespace(
             request=self.sent,
             headers={"content-type": "application/json"},
@@ -106,37 +103,33 @@ class SyncAPIClient:
         return json.loads(response.content)
 
 
-def make_flow_caller(observer: TelemetryHandler) -> Callable[[int], object]:
-    """Calls through our flows alone."""
-    patches = ModulePatcher()
-    patches.module = sys.modules[__name__]
-    patches.install(
-        tuple(
-            it for it in load_hooks(SDK_MODULE) if it.class_name in globals() and not it.is_optional
-        ),
-        observer,
-    )
+def make_flow_caller(handler: TelemetryHandler) -> Callable[[int], object]:
+    """Return a function that makes a call through our flows alone."""
+    patcher = ModulePatcher()
+    patcher.module = sys.modules[__name__]
+    hooks = load_hooks(SDK_MODULE)
+    here = tuple(hook for hook in hooks if hook.class_name in globals() and not hook.is_optional)
+    patcher.install(here, handler)
     client = SyncAPIClient()
 
     def call(number: int) -> object:
-        content = json.dumps(response_body(number)).encode()
         options = SimpleNamespace(
             method="POST",
             url="/chat/completions",
             json_data=request_body(number),
             extra_json=None,
-            content=content,
+            content=json.dumps(response_body(number)).encode(),
         )
         return client.request(object, options)
 
     return call
 
 
-def make_sdk_caller(observer: TelemetryHandler) -> Callable[[int], object]:
-    """Calls through the real SDK, answered in this process."""
-    patches = ModulePatcher()
-    patches.module = sys.modules[SDK_MODULE]
-    patches.install(load_hooks(SDK_MODULE), observer)
+def make_sdk_caller(handler: TelemetryHandler) -> Callable[[int], object]:
+    """Return a function that makes a call through the real SDK, answered in this process."""
+    patcher = ModulePatcher()
+    patcher.module = sys.modules[SDK_MODULE]
+    patcher.install(load_hooks(SDK_MODULE), handler)
     count = iter(range(sys.maxsize))
     transport = httpx2.MockTransport(
         lambda request: httpx2.Response(200, json=response_body(next(count)))
@@ -152,12 +145,9 @@ CALLER_FACTORIES: Final[Mapping[str, Callable[[TelemetryHandler], Callable[[int]
 }
 
 
-# What is left of them
-
-
 @dataclass(frozen=True)
 class LeakReport:
-    """Resident memory in MB when filled and its growth after, objects then and after, and what is out of bounds."""
+    """Memory when filled and its growth, objects before and after, and what is out of bounds."""
 
     caller: str
     calls: int
@@ -176,37 +166,53 @@ class LeakReport:
             and self.named_models <= MAX_NAMED_MODELS + 1
         )
 
+    def __str__(self) -> str:
+        before, after = self.object_counts
+        return (
+            f"{self.caller:6} {self.calls:>9,} calls: {self.filled_mb:.1f} MB when filled, "
+            f"growth {self.growth_mb:+.1f} MB; objects {before:,} -> {after:,}; "
+            f"{self.named_models} models; {self.microseconds:.0f} us of CPU per call; "
+            f"{'; '.join(self.exceeded_bounds) or 'all mappings within bounds'}"
+        )
+
 
 def resident_mb() -> float:
-    """Resident memory in MB, of what can still be reached."""
+    """Return the resident memory in MB, after a garbage collection."""
     gc.collect()
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * 4096 / 1e6
 
 
-def find_exceeded_bounds(observer: TelemetryHandler) -> tuple[str, ...]:
-    """The bounded mappings that hold more than they may, and calls that never ended."""
-    memory = observer.diagnosis.memory
+def find_exceeded_bounds(handler: TelemetryHandler) -> tuple[str, ...]:
+    """Return the bounded mappings that are too large, and the number of calls that never ended."""
+    memory = handler.diagnosis.memory
     owners: tuple[object, ...] = (
         memory,
-        observer,
-        observer.counted_batch_results,
-        observer.cache_storage,
+        handler,
+        handler.counted_batch_results,
+        handler.cache_storage,
     )
-    held = [(name, it) for owner in owners for name, it in vars(owner).items()]
-    bounded: dict[str, Any] = {name: it for name, it in held if isinstance(it, GenerationalCache)}
-    full = [f"{name} holds {len(it)}" for name, it in bounded.items() if len(it) > 2 * it._half]
-    return (*full, *([f"{len(memory.running_calls)} pending"] if memory.running_calls else ()))
+    attributes = [(name, value) for owner in owners for name, value in vars(owner).items()]
+    caches: dict[str, Any] = {
+        name: value for name, value in attributes if isinstance(value, GenerationalCache)
+    }
+    too_large = [
+        f"{name} holds {len(cache)}"
+        for name, cache in caches.items()
+        if len(cache) > 2 * cache._generation_size
+    ]
+    running = len(memory.running_calls)
+    return (*too_large, *([f"{running} running calls"] if running else ()))
 
 
 def count_named_models(reader: InMemoryMetricReader) -> int:
-    """How many models the counter of calls names."""
+    """Return the number of models in the attributes of the counter of calls."""
     data: Any = reader.get_metrics_data()
     metrics = [
-        it
+        metric
         for resource in data.resource_metrics
         for scope in resource.scope_metrics
-        for it in scope.metrics
+        for metric in scope.metrics
     ]
     points = [
         point
@@ -217,32 +223,29 @@ def count_named_models(reader: InMemoryMetricReader) -> int:
     return len({point.attributes["gen_ai.request.model"] for point in points})
 
 
-def measure_leaks(way: str, count: int) -> LeakReport:
-    """Fills the memory, then makes `count` calls more."""
+def measure_leaks(caller: str, count: int) -> LeakReport:
+    """Fill the memory, then make `count` more calls."""
     reader = InMemoryMetricReader()
-    meters = MetricsRecorder(MeterProvider([reader]).get_meter("promptcache"))
-    observer = TelemetryHandler(Settings(), TracerProvider().get_tracer("promptcache"), meters)
-    call, empty = CALLER_FACTORIES[way](observer), resident_mb()
+    metrics = MetricsRecorder(MeterProvider([reader]).get_meter("promptcache"))
+    tracer = TracerProvider().get_tracer("promptcache")
+    handler = TelemetryHandler(Settings(), tracer, metrics)
+    call, empty_mb = CALLER_FACTORIES[caller](handler), resident_mb()
     for number in range(FILL_CALLS):
         call(number)
-    filled, objects, begun = resident_mb(), len(gc.get_objects()), time.process_time()
+    filled_mb, objects = resident_mb(), len(gc.get_objects())
+    start = time.process_time()
     for number in range(FILL_CALLS, FILL_CALLS + count):
         call(number)
-    spent, growth, after = (
-        time.process_time() - begun,
-        resident_mb() - filled,
-        len(gc.get_objects()),
-    )
-    cost = spent / count * 1e6
+    seconds = time.process_time() - start
     return LeakReport(
-        way,
+        caller,
         count,
-        filled - empty,
-        growth,
-        (objects, after),
+        filled_mb - empty_mb,
+        resident_mb() - filled_mb,
+        (objects, len(gc.get_objects())),
         count_named_models(reader),
-        find_exceeded_bounds(observer),
-        cost,
+        find_exceeded_bounds(handler),
+        seconds / count * 1e6,
     )
 
 
@@ -251,22 +254,17 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--flows", type=int, default=1_000_000, help="calls through the flows alone"
+        "--flows", type=int, default=1_000_000, help="calls through our flows alone"
     )
     parser.add_argument("--sdk", type=int, default=100_000, help="calls through the SDK")
-    asked = vars(parser.parse_args())
-    fine = True
-    for way in CALLER_FACTORIES:
+    counts = vars(parser.parse_args())
+    reports: list[LeakReport] = []
+    for caller in CALLER_FACTORIES:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
-            left = process.submit(measure_leaks, way, asked[way]).result()
-        print(
-            f"{way:6} {left.calls:>9,} calls: {left.filled_mb:.1f} MB when filled, {left.growth_mb:+.1f} MB after;"
-            f" objects {left.object_counts[0]:,} -> {left.object_counts[1]:,}; {left.named_models} models;"
-            f" {left.microseconds:.0f} us of CPU a call; {'; '.join(left.exceeded_bounds) or 'all within bounds'}",
-            flush=True,
-        )
-        fine = fine and left.is_within_limits
-    return 0 if fine else 1
+            report = process.submit(measure_leaks, caller, counts[caller]).result()
+        print(report, flush=True)
+        reports.append(report)
+    return 0 if all(report.is_within_limits for report in reports) else 1
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""How long a report over many calls takes: `python benchmarks/report.py [--rows N]`, from SQLite and from Parquet.
+"""Measure how long a report over many calls takes: `python benchmarks/report.py [--rows N]`.
 
-The calls of the demo's two agents, repeated a minute apart with ids of their own until there are N. Goals for 10
-million: 30 s from SQLite alone, 2 s with DuckDB from the export, whose memory does not grow with the rows.
+The calls of the demo's two agents are repeated a minute apart, with new ids, until there are N. The
+report runs on SQLite and on Parquet. Goals for 10 million calls: 30 s from SQLite alone, 2 s with
+DuckDB from the export, with memory that does not grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from promptcache_exporters.database import columns as table
+from promptcache_exporters.database.columns import CALL_COLUMNS, CALLS_TABLE_NAME
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
@@ -27,55 +28,55 @@ COMMAND: Final = str(Path(sys.executable).parent / "promptcache")
 
 
 def repeat_rows(path: Path, rows: int) -> None:
-    """Repeats the table's rows until there are `rows`."""
-    fresh = {
+    """Repeat the rows of the database until there are `rows`."""
+    new_values = {
         "trace_id": "lower(hex(randomblob(16)))",
         "span_id": "lower(hex(randomblob(8)))",
         "time": "time + n * 60.0",
     }
-    names = [column.name for column in table.CALL_COLUMNS]
-    values = ", ".join(fresh.get(name, name) for name in names)
+    names = [column.name for column in CALL_COLUMNS]
+    values = ", ".join(new_values.get(name, name) for name in names)
     with closing(sqlite3.connect(path)) as connection, connection:
-        (had,) = connection.execute(
-            f"SELECT count(*) FROM {table.CALLS_TABLE_NAME}"
-        ).fetchone()  # a name of ours
-        connection.execute(f"CREATE TEMP TABLE seed AS SELECT * FROM main.{table.CALLS_TABLE_NAME}")
+        (existing,) = connection.execute(f"SELECT count(*) FROM {CALLS_TABLE_NAME}").fetchone()
+        connection.execute(f"CREATE TEMP TABLE seed AS SELECT * FROM main.{CALLS_TABLE_NAME}")
         connection.execute(
-            f"WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < ?) "
-            f"INSERT INTO main.{table.CALLS_TABLE_NAME} ({', '.join(names)}) SELECT {values} FROM many, temp.seed",
-            (-(-rows // had) - 1,),
+            "WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < ?) "
+            f"INSERT INTO main.{CALLS_TABLE_NAME} ({', '.join(names)}) "
+            f"SELECT {values} FROM many, temp.seed",
+            (-(-rows // existing) - 1,),
         )
 
 
 def measure_command(*arguments: str) -> str:
-    """Wall and CPU seconds of one run of the command line, and its peak memory."""
+    """Run `promptcache` and return its wall and CPU seconds and its peak memory as text."""
     before = os.times()
     process = subprocess.Popen([COMMAND, *arguments], stdout=subprocess.DEVNULL)
-    _, status, used = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"promptcache {' '.join(arguments)} failed")
     wall = os.times().elapsed - before.elapsed
-    return f"{wall:6.1f} s, CPU {used.ru_utime + used.ru_stime:6.1f} s, {used.ru_maxrss / 1024:5.0f} MiB"
+    cpu = usage.ru_utime + usage.ru_stime
+    return f"{wall:6.1f} s, CPU {cpu:6.1f} s, {usage.ru_maxrss / 1024:5.0f} MiB"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=10_000_000)
-    given = parser.parse_args(arguments)
+    parser.add_argument("--rows", type=int, default=10_000_000, help="number of calls")
+    rows: int = parser.parse_args(arguments).rows
     with tempfile.TemporaryDirectory() as folder:
-        many, parquet = Path(folder) / "calls.db", Path(folder) / "calls.parquet"
+        database, parquet = Path(folder) / "calls.db", Path(folder) / "calls.parquet"
         with demo.running_emulator() as url:
-            demo.run_agent("support-agent", url, many)
-            demo.run_agent("support-agent-with-clock", url, many, "--clock")
-        repeat_rows(many, given.rows)
-        print(f"{given.rows} rows, {many.stat().st_size / 1e6:.0f} MB", flush=True)
-        print(f"report, SQLite   {measure_command('report', str(many), '--json')}", flush=True)
-        print(
-            f"export           {measure_command('export', str(many), '--out', str(parquet))}",
-            flush=True,
-        )
-        print(f"report, DuckDB   {measure_command('report', str(parquet), '--json')}", flush=True)
+            demo.run_agent("support-agent", url, database)
+            demo.run_agent("support-agent-with-clock", url, database, "--clock")
+        repeat_rows(database, rows)
+        print(f"{rows} rows, {database.stat().st_size / 1e6:.0f} MB", flush=True)
+        for name, command in (
+            ("report, SQLite", ("report", str(database), "--json")),
+            ("export", ("export", str(database), "--out", str(parquet))),
+            ("report, DuckDB", ("report", str(parquet), "--json")),
+        ):
+            print(f"{name:<16} {measure_command(*command)}", flush=True)
     return 0
 
 

@@ -1,9 +1,9 @@
-"""What the entry point adds to a start under `opentelemetry-instrument`: with and without, with and without an SDK.
+"""Measure what the entry point adds to a start under `opentelemetry-instrument`.
 
     python benchmarks/startup.py [rounds]
 
-Both sides take turns. CPU seconds and peak memory are the kernel's own account of the finished process. The budget is
-30 ms and 4 MiB.
+Each program starts with and without promptcache, in turns. CPU seconds and peak memory come from
+the kernel, for the finished process. The budget is 30 ms and 4 MiB.
 """
 
 from __future__ import annotations
@@ -25,35 +25,36 @@ SIDES: Final = {
     "with": dict[str, str](),
 }
 PROGRAMS: Final = {
-    "nothing else": "pass",
+    "no import": "pass",
     "import openai": "import openai",
     "a client": "import openai; openai.OpenAI(api_key='none').chat.completions",
 }
 
 
 def measure_start(program: str, side: str) -> tuple[float, float]:
-    """CPU milliseconds and peak MiB of one process."""
+    """Return CPU milliseconds and peak MiB of one process."""
     process = subprocess.Popen(
         [LAUNCHER, sys.executable, "-c", program], env=os.environ | NO_EXPORTERS | SIDES[side]
     )
-    _, status, used = os.wait4(process.pid, 0)
+    _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         sys.exit(f"{program!r} failed")
-    return (used.ru_utime + used.ru_stime) * 1e3, used.ru_maxrss / 1024
+    return (usage.ru_utime + usage.ru_stime) * 1e3, usage.ru_maxrss / 1024
 
 
 def result_rows(rounds: int) -> Iterable[str]:
-    """One line a program: medians of both sides and the difference."""
+    """Yield one line for each program: the medians of both sides and the difference."""
     for name, program in PROGRAMS.items():
-        found: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
-        for turn in range(rounds + 1):
+        samples: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
+        for number in range(rounds + 1):
             for side in SIDES:
-                used = measure_start(program, side)
-                if turn:  # the first round compiles and warms the file cache
-                    found[side].append(used)
+                sample = measure_start(program, side)
+                if number:  # the first round compiles to bytecode and fills the file cache
+                    samples[side].append(sample)
         (cpu, memory), (cpu_with, memory_with) = (
-            [median(one[which] for one in found[side]) for which in (0, 1)] for side in SIDES
+            [median(sample[which] for sample in samples[side]) for which in (0, 1)]
+            for side in SIDES
         )
         yield (
             f"| {name} | {cpu:.0f} | {cpu_with:.0f} | {cpu_with - cpu:+.1f} "

@@ -1,8 +1,9 @@
-"""Replays a public trace of prefixes: `python benchmarks/trace_replay.py TRACE`, one JSON object a line.
+"""Replay a public trace of prefixes: `python benchmarks/trace_replay.py TRACE`.
 
-A line holds `timestamp` (ms), `input_length`, `output_length` and `hash_ids`, blocks of 512 tokens (Mooncake's FAST'25
-release traces, Apache-2.0). Each block becomes a message. Printed are the share of blocks that the memory knows
-from an earlier request, beside that of an unbounded memory, at several bounds, and calls a second through `Diagnosis`.
+The trace has one JSON object a line with `timestamp` (ms), `input_length`, `output_length` and
+`hash_ids`, blocks of 512 tokens (Mooncake's FAST'25 release traces, Apache-2.0). Each block becomes
+a message. For several bounds of the memory, print the share of blocks that it knows from an earlier
+request, this share relative to an unbounded memory, and calls per second through `Diagnosis`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from promptcache import Settings
 from promptcache.diagnosis.diagnosis import Diagnosis
@@ -22,50 +23,64 @@ TOKENS_PER_BLOCK = 512
 MEMORY_BOUNDS = (1_024, 4_096, 16_384, 65_536, 262_144)
 
 
-def read_trace(path: str) -> Iterator[tuple[float, int, list[int]]]:
-    """Seconds, input tokens and block ids of each request."""
+@dataclass(frozen=True)
+class TracedRequest:
+    """One request of the trace. `started_at` is in seconds."""
+
+    started_at: float
+    input_tokens: int
+    block_ids: list[int]
+
+
+def read_trace(path: str) -> Iterator[TracedRequest]:
     with open(path) as file:
         for row in map(json.loads, file):
-            yield row["timestamp"] / 1000, row["input_length"], row["hash_ids"]
+            yield TracedRequest(row["timestamp"] / 1000, row["input_length"], row["hash_ids"])
 
 
-def ideal_hit_share(trace: Sequence[tuple[float, int, list[int]]]) -> float:
-    """The share of blocks that stood in the same prefix before, with nothing ever forgotten."""
+def ideal_hit_share(trace: Sequence[TracedRequest]) -> float:
+    """Return the share of blocks that an unbounded memory knows from an equal prefix."""
     known: set[int] = set()
     hits = total = 0
-    for _, _, ids in trace:
+    for request in trace:
         prefix = 0
-        fresh = False
-        for block in ids:
+        is_new = False
+        for block in request.block_ids:
             prefix = hash((prefix, block))
-            fresh = fresh or prefix not in known
-            hits += not fresh
+            is_new = is_new or prefix not in known
+            hits += not is_new
             known.add(prefix)
-        total += len(ids)
+        total += len(request.block_ids)
     return hits / total
 
 
-def make_prompt(ids: Sequence[int]) -> ParsedPrompt:
+def make_prompt(block_ids: Sequence[int]) -> ParsedPrompt:
     return ParsedPrompt(
-        tuple(Block("messages", at, "text", f"block {number}") for at, number in enumerate(ids))
+        tuple(
+            Block("messages", index, "text", f"block {block_id}")
+            for index, block_id in enumerate(block_ids)
+        )
     )
 
 
-def replay_trace(trace: Sequence[tuple[float, int, list[int]]], nodes: int) -> tuple[float, float]:
-    """The share of blocks that the bounded memory predicts to be read, and calls per second of CPU."""
-    diagnosis = Diagnosis(Settings(memory_nodes=nodes, memory_calls=max(64, nodes // 16)))
+def replay_trace(trace: Sequence[TracedRequest], max_nodes: int) -> tuple[float, float]:
+    """Return the share of blocks that the bounded memory predicts as read, and calls/s of CPU."""
+    settings = Settings(memory_nodes=max_nodes, memory_calls=max(64, max_nodes // 16))
+    diagnosis = Diagnosis(settings)
     hits = total = 0
     start = time.thread_time()
-    for at, tokens, ids in trace:
-        request = Request("trace", "vllm", "chat", "m", None, None, False, {}, b"", at)
-        sighting = diagnosis.start(request, make_prompt(ids))
-        known = len(ids) - len(sighting.new_nodes)
+    for traced in trace:
+        now, tokens, block_ids = traced.started_at, traced.input_tokens, traced.block_ids
+        request = Request("trace", "vllm", "chat", "m", None, None, False, {}, b"", now)
+        pending = diagnosis.start(request, make_prompt(block_ids))
+        known = len(block_ids) - len(pending.new_nodes)
         read = min(known * TOKENS_PER_BLOCK, tokens)
         usage = Usage(tokens, tokens - read, read, None)
-        facts: Any = ResponseFacts()
-        diagnosis.finish(sighting, facts=facts, usage=usage, cost=None, failed=False, at=at)
+        diagnosis.finish(
+            pending, facts=ResponseFacts(), usage=usage, cost=None, failed=False, at=now
+        )
         hits += known
-        total += len(ids)
+        total += len(block_ids)
     return hits / total, len(trace) / (time.thread_time() - start)
 
 
@@ -73,15 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("trace", help="path of the trace")
     trace = list(read_trace(parser.parse_args(arguments).trace))
-    write = sys.stdout.write
-    best = ideal_hit_share(trace)
-    write(
-        f"{len(trace)} requests, {sum(len(ids) for _, _, ids in trace)} blocks; ideal {best:.4f} of blocks\n"
-    )
-    for nodes in MEMORY_BOUNDS:
-        share, rate = replay_trace(trace, nodes)
-        write(
-            f"memory of {nodes:7} nodes: {share:.4f} predicted, {share / best:6.1%} of the ideal, {rate:6.0f} calls/s\n"
+    ideal = ideal_hit_share(trace)
+    blocks = sum(len(request.block_ids) for request in trace)
+    print(f"{len(trace)} requests, {blocks} blocks; unbounded memory: {ideal:.4f} of blocks known")
+    for max_nodes in MEMORY_BOUNDS:
+        share, rate = replay_trace(trace, max_nodes)
+        print(
+            f"memory of {max_nodes:7} nodes: {share:.4f} of blocks known, "
+            f"{share / ideal:6.1%} of the unbounded memory, {rate:6.0f} calls/s"
         )
     return 0
 

@@ -1,9 +1,10 @@
-"""A support agent on Claude: a marked handbook, a streamed conversation that grows, and a batch for the night.
+"""A support agent on Claude: a cached handbook, a streamed conversation, and a batch.
 
     opentelemetry-instrument python examples/anthropic_agent.py
 
-`ANTHROPIC_API_KEY` is the key; `ANTHROPIC_BASE_URL` leads to another server, such as `promptcache emulate`. The SDK
-opens a span for every call by itself; promptcache writes on it what the cache did, why, and what that cost.
+Set the key in `ANTHROPIC_API_KEY`. `ANTHROPIC_BASE_URL` selects another server, such as
+`promptcache emulate`. The SDK opens a span for every call. promptcache adds to this span how many
+tokens came from the cache, why tokens were missed, and what the call cost.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from anthropic.types.messages.batch_create_params import Request
 
 MODEL = "claude-sonnet-5"
 HANDBOOK = "\n".join(
-    f"Rule {number}: a refund is possible within {10 + number % 20} days of delivery if the box is complete."
+    f"Rule {number}: a refund is possible within {10 + number % 20} days of delivery "
+    "if the box is complete."
     for number in range(1, 301)
 )
 SYSTEM: list[TextBlockParam] = [
@@ -30,7 +32,7 @@ QUESTIONS = ["Can I return boots that I wore once?", "How long do I have?", "Do 
 
 
 def hold_conversation(client: Anthropic) -> None:
-    """One conversation; its history is cached by the automatic breakpoint at its end."""
+    """Hold one conversation. An automatic breakpoint at its end caches the history."""
     history: list[MessageParam] = []
     for question in QUESTIONS:
         history.append({"role": "user", "content": question})
@@ -47,7 +49,7 @@ def hold_conversation(client: Anthropic) -> None:
 
 
 def run_batch(client: Anthropic) -> None:
-    """The same questions at half the price, for whoever can wait."""
+    """Ask the same questions in a batch, at half the price."""
     requests: list[Request] = [
         {
             "custom_id": f"question-{number}",

@@ -1,8 +1,8 @@
-"""Claude on Amazon Bedrock: a cache point behind the handbook, a conversation, streamed in part.
+"""Claude on Amazon Bedrock: a cache point after the handbook, and a conversation.
 
     opentelemetry-instrument python examples/bedrock_converse.py
 
-Credentials and region come from the environment, as always with boto3; `AWS_ENDPOINT_URL_BEDROCK_RUNTIME` leads to
+boto3 reads credentials and region from the environment. `AWS_ENDPOINT_URL_BEDROCK_RUNTIME` selects
 another server, such as `promptcache emulate`.
 """
 
@@ -11,11 +11,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-boto3: Any = import_module("boto3")  # it has no types of its own
+boto3: Any = import_module("boto3")  # boto3 ships no types
 
 MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 HANDBOOK = "\n".join(
-    f"Rule {number}: a refund is possible within {10 + number % 20} days of delivery if the box is complete."
+    f"Rule {number}: a refund is possible within {10 + number % 20} days of delivery "
+    "if the box is complete."
     for number in range(1, 301)
 )
 SYSTEM = [
@@ -26,12 +27,12 @@ QUESTIONS = ["Can I return boots that I wore once?", "How long do I have?", "Do 
 
 
 def message_text(message: Any) -> str:
-    """The text of a message."""
+    """Return the text of a message."""
     return "".join(part.get("text", "") for part in message["content"])
 
 
 def main() -> None:
-    """Holds one conversation; its last answer is streamed."""
+    """Hold one conversation. The last answer is streamed."""
     client = boto3.client("bedrock-runtime")
     history: list[Any] = []
     for question in QUESTIONS:

@@ -1,6 +1,7 @@
-"""What `make demo` runs: the support agent, healthy and with a clock in its prompt, against the emulator.
+"""The program of `make demo`: run the support agent twice against the emulator and print a report.
 
-No key and no network: the emulator answers on loopback and caches by the rules of the real provider.
+The second run has the current time in its prompt, which breaks the cached prefix. The demo needs no
+key and no network: the emulator answers on loopback and caches by the rules of the real provider.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ BIN_DIR = Path(sys.executable).parent
 
 @contextmanager
 def running_emulator() -> Generator[str]:
-    """Runs the emulator on a free port; gives its address."""
+    """Run the emulator on a free port and yield its URL."""
     process = subprocess.Popen(
         [BIN_DIR / "promptcache", "emulate", "--port", "0"],
         stdout=subprocess.PIPE,
@@ -32,7 +33,7 @@ def running_emulator() -> Generator[str]:
             (word for word in process.stdout.readline().split() if word.startswith("http")), None
         )
         if url is None:
-            sys.exit("The emulator did not start; `promptcache emulate` says why.")
+            sys.exit("The emulator did not start; run `promptcache emulate` to see the reason.")
         yield url
     finally:
         process.terminate()
@@ -40,10 +41,9 @@ def running_emulator() -> Generator[str]:
 
 
 def run_agent(service: str, url: str, database: Path, *arguments: str) -> None:
-    """Runs the support agent under `opentelemetry-instrument`, its spans going to the local table."""
-    print(
-        f"$ opentelemetry-instrument --service_name {service} python support_agent.py {' '.join(arguments)}"
-    )
+    """Run the agent under `opentelemetry-instrument` and write its spans to the database."""
+    command = f"opentelemetry-instrument --service_name {service} python support_agent.py"
+    print(f"$ {command} {' '.join(arguments)}")
     subprocess.run(
         [
             BIN_DIR / "opentelemetry-instrument",
@@ -66,7 +66,7 @@ def run_agent(service: str, url: str, database: Path, *arguments: str) -> None:
 
 
 def main() -> None:
-    """Two services, one report."""
+    """Run both services and print one report."""
     with tempfile.TemporaryDirectory() as folder, running_emulator() as url:
         database = Path(folder) / "demo.db"
         run_agent("support-agent", url, database)

@@ -1,9 +1,9 @@
-"""A customer support agent: a plain OpenAI program that knows nothing of promptcache.
+"""A customer support agent: a plain OpenAI program that does not import promptcache.
 
     opentelemetry-instrument python examples/support_agent.py [--clock]
 
-With `--clock` the system prompt begins with the current time, as so many do: nothing after it can come from the cache.
-`OPENAI_BASE_URL` and `OPENAI_API_KEY` say where the model is.
+With `--clock` the system prompt begins with the current time, as many prompts do. Then nothing
+after it can come from the cache. Set the server in `OPENAI_BASE_URL`, the key in `OPENAI_API_KEY`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,18 @@ from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolPara
 MODEL = "gpt-5.4"
 
 POLICIES = [
-    "Refunds are possible within 30 days of delivery when the item is unused and its box is complete.",
-    "A parcel that is more than five working days late may be sent again at no charge, once per order.",
-    "Never ask for a card number; payment questions go to the payment page of the customer's account.",
+    (
+        "Refunds are possible within 30 days of delivery when the item is unused "
+        "and its box is complete."
+    ),
+    (
+        "A parcel that is more than five working days late may be sent again at no charge, "
+        "once per order."
+    ),
+    (
+        "Never ask for a card number; payment questions go to the payment page "
+        "of the customer's account."
+    ),
     "Addresses can be changed until the order is packed; after that offer to redirect the parcel.",
     "A customer who writes in anger gets a short apology first, then the next concrete step.",
     "Warranty claims need the order number, the date of purchase and a sentence on what fails.",
@@ -31,7 +40,10 @@ HANDBOOK = "\n".join(
     for chapter in range(1, 16)
     for number, policy in enumerate(POLICIES, 1)
 )
-SYSTEM = f"You are the support agent of a shop for outdoor gear. Follow the handbook to the letter.\n\n{HANDBOOK}"
+SYSTEM = (
+    "You are the support agent of a shop for outdoor gear. Follow the handbook to the letter.\n\n"
+    f"{HANDBOOK}"
+)
 
 TOOLS: list[ChatCompletionToolParam] = [
     {
@@ -73,12 +85,12 @@ CONVERSATIONS = [
 
 
 def system_prompt(clock: bool) -> str:
-    """The handbook, with the current time before it where the shop wants its agent to know it."""
+    """Return the handbook; with `clock`, the current time stands before it."""
     return f"Current time: {datetime.now(UTC).isoformat()}\n{SYSTEM}" if clock else SYSTEM
 
 
 def ask_model(client: OpenAI, messages: list[ChatCompletionMessageParam], *, stream: bool) -> str:
-    """One turn, streamed or not."""
+    """Ask one question, streamed or not, and return the answer."""
     if not stream:
         reply = client.chat.completions.create(model=MODEL, messages=messages, tools=TOOLS)
         return reply.choices[0].message.content or ""
@@ -93,7 +105,7 @@ def ask_model(client: OpenAI, messages: list[ChatCompletionMessageParam], *, str
 
 
 def main(clock: bool) -> None:
-    """Holds all conversations, one after the other."""
+    """Hold all conversations, one after the other."""
     client = OpenAI()
     for number, questions in enumerate(CONVERSATIONS):
         history: list[ChatCompletionMessageParam] = []

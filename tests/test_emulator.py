@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from promptcache_emulator import cache, tokens
-from promptcache_emulator.engine import Clock, Emulator, RequestRecord
-from promptcache_emulator.profiles import parse_overrides
-from promptcache_emulator.replies import example_for_schema
+from promptcache_emulator.clock import Clock
+from promptcache_emulator.engine import Emulator
+from promptcache_emulator.profile_overrides import parse_overrides
+from promptcache_emulator.request_record import RequestRecord
+from promptcache_emulator.schema_examples import example_for_schema
 
 NOW = 1_795_132_800.0  # 2026-11-20
 CHAT = "/v1/chat/completions"

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from promptcache_emulator.cache import CacheResult
-from promptcache_emulator.engine import Clock, Emulator
+from promptcache_emulator.clock import Clock
+from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
 
 NOW = 1_795_132_800.0  # 2026-11-20

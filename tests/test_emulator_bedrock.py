@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from anthropic.lib.bedrock import AnthropicBedrock
 
-from promptcache_emulator.engine import Clock, Emulator
+from promptcache_emulator.clock import Clock
+from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
 
 # Neither has type stubs, and nothing here needs any.

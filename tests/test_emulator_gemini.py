@@ -11,7 +11,8 @@ from google.genai import errors
 from google.oauth2.credentials import Credentials
 from pydantic import BaseModel
 
-from promptcache_emulator.engine import Clock, Emulator
+from promptcache_emulator.clock import Clock
+from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
 
 NOW = 1_795_132_800.0  # 2026-11-20

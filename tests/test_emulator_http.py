@@ -15,7 +15,8 @@ import pytest
 from openai import AzureOpenAI, OpenAI
 from pydantic import BaseModel
 
-from promptcache_emulator.engine import Clock, Emulator
+from promptcache_emulator.clock import Clock
+from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
 
 TEXT = " ".join(f"Rule {number}: answer in {number % 7} words." for number in range(400))
@@ -232,7 +233,7 @@ def test_control_paths(client: Any, engine: Emulator, url: str) -> None:
     assert seen["paths"] == {"POST /v1/chat/completions": 1, "POST /v1/responses": 1}
     assert seen["totals"]["input"] == engine.records[0].result.input_tokens
     assert control("rules", rules="minimum=9").status_code == 200
-    assert engine.overrides == {"minimum": 9}
+    assert engine.overrides == {"min_tokens": 9}
     assert control("rules", rules="").status_code == 200
     assert [control("faults", fault="nonsense").status_code, control("nothing").status_code] == [
         400,

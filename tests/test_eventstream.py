@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptcache.providers.bedrock.eventstream import decode_events
-from promptcache_emulator.eventstream import encode_message
+from promptcache_emulator.bedrock.eventstream import encode_message
 
 START: Final[dict[str, Any]] = {"messageStart": {"role": "assistant"}}
 USAGE: Final[dict[str, Any]] = {"metadata": {"usage": {"inputTokens": 7}}}

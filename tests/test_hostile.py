@@ -36,8 +36,9 @@ from promptcache.semconv import (
     READ_TOKENS,
 )
 from promptcache_emulator.engine import Emulator
+from promptcache_emulator.request import ProviderRequest
+from promptcache_emulator.response import ProviderResponse
 from promptcache_emulator.server import running_server
-from promptcache_emulator.wire import ProviderRequest, ProviderResponse
 from promptcache_exporters.database.columns import MAX_TEXT_LENGTH
 from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.query import GroupBy, collect_report

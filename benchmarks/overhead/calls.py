@@ -1,4 +1,4 @@
-"""What is asked of each SDK, and what answers: nothing leaves the process, and a stream comes in event by event."""
+"""The calls that are measured, and the responses. Nothing leaves the process."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ ANTHROPIC_USAGE: Final = {
     "output_tokens": 9,
     "service_tier": "standard",
 }
+SENTENCE: Final = (
+    "Orders leave the house within two working days unless the customer asked for another date. "
+)
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of call: how many messages of what size in characters, streamed or not, and calls in one turn."""
+    """One kind of call. `characters` is the size of all messages of a request together."""
 
     name: str
     message_count: int
@@ -50,7 +53,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
 
 @dataclass(frozen=True)
 class SDK:
-    """One SDK: its client, the method that is called, and how it is asked and answered."""
+    """One SDK: its client class, the method that is called, the request and the response."""
 
     name: str
     client: str
@@ -62,40 +65,31 @@ class SDK:
     events: Callable[[], Iterator[tuple[str | None, Mapping[str, Any] | str]]]
 
     def make_caller(self, *, stream: bool) -> Callable[[dict[str, Any]], None]:
-        """A client's method, used as an application uses it: a stream is read to its end."""
-        answer = (
-            partial(_stream_response, self._encoded_events())
-            if stream
-            else partial(_json_response, json.dumps(self.response).encode())
-        )
-        http = httpx2.Client(transport=httpx2.MockTransport(answer))
-        client = getattr(import_module(self.name), self.client)(api_key="none", http_client=http)
+        """Return a function that calls the method. It reads a stream to the end."""
+        chunks, body = self._encoded_events(), json.dumps(self.response).encode()
+        respond = partial(_stream_response, chunks) if stream else partial(_json_response, body)
+        http_client = httpx2.Client(transport=httpx2.MockTransport(respond))
+        client_class = getattr(import_module(self.name), self.client)
+        client = client_class(api_key="none", http_client=http_client)
         create = attrgetter(self.method)(client)
 
         def call(body: dict[str, Any]) -> None:
-            made = create(**body)
+            response = create(**body)
             if stream:
-                deque(made, maxlen=0)
+                deque(response, maxlen=0)
 
         return call
 
     def request_body(self, scenario: Scenario, number: int) -> dict[str, Any]:
-        """A request. Each says something new in its last message, as calls do."""
-        text = (
-            "Orders leave the house within two working days unless the customer asked for another date. "
-            * 100
-        )
-        said = [
-            f"{at} {text[: scenario.characters // scenario.message_count]}"
-            for at in range(scenario.message_count - 1)
-        ]
+        """Return a request. The last message of each request is new, as in real calls."""
+        text = (SENTENCE * 100)[: scenario.characters // scenario.message_count]
         roles = ("user", "assistant")
-        messages = [{"role": roles[at % 2], "content": one} for at, one in enumerate(said)]
-        asked = {
-            "role": "user",
-            "content": f"{text[: scenario.characters // scenario.message_count]} Where is order {number}?",
-        }
-        body = {"model": self.model, "messages": [*messages, asked], **self.request_fields}
+        messages = [
+            {"role": roles[index % 2], "content": f"{index} {text}"}
+            for index in range(scenario.message_count - 1)
+        ]
+        messages.append({"role": "user", "content": f"{text} Where is order {number}?"})
+        body = {"model": self.model, "messages": messages, **self.request_fields}
         return {**body, **self.stream_fields} if scenario.stream else body
 
     def _encoded_events(self) -> list[bytes]:
@@ -109,7 +103,7 @@ def _encode_sse(name: str | None, data: Mapping[str, Any] | str) -> bytes:
 
 
 class _ChunkedStream(httpx2.SyncByteStream):
-    """A body that comes in piece by piece: one that is in memory as a whole would be no stream to an SDK."""
+    """A body that arrives in chunks. An SDK does not stream a body that is complete in memory."""
 
     def __init__(self, chunks: Sequence[bytes]) -> None:
         self._chunks = chunks
@@ -119,9 +113,8 @@ class _ChunkedStream(httpx2.SyncByteStream):
 
 
 def _stream_response(chunks: Sequence[bytes], request: httpx2.Request) -> httpx2.Response:
-    return httpx2.Response(
-        200, headers={"content-type": "text/event-stream"}, stream=_ChunkedStream(chunks)
-    )
+    headers = {"content-type": "text/event-stream"}
+    return httpx2.Response(200, headers=headers, stream=_ChunkedStream(chunks))
 
 
 def _json_response(content: bytes, request: httpx2.Request) -> httpx2.Response:
@@ -129,13 +122,13 @@ def _json_response(content: bytes, request: httpx2.Request) -> httpx2.Response:
 
 
 def _chat_events() -> Iterator[tuple[None, Mapping[str, Any] | str]]:
-    def event(**more: Any) -> tuple[None, Mapping[str, Any]]:
+    def event(**fields: Any) -> tuple[None, Mapping[str, Any]]:
         return None, {
             "id": "chatcmpl-1",
             "object": "chat.completion.chunk",
             "created": 1,
             "model": "gpt-5.4",
-            **more,
+            **fields,
         }
 
     for _ in range(CHUNK_COUNT - 2):
@@ -158,20 +151,18 @@ ANTHROPIC_MESSAGE: Final = {
 
 
 def _message_events() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    def event(kind: str, **more: Any) -> tuple[str, Mapping[str, Any]]:
-        return kind, {"type": kind, **more}
+    def event(kind: str, **fields: Any) -> tuple[str, Mapping[str, Any]]:
+        return kind, {"type": kind, **fields}
 
     yield event("message_start", message={**ANTHROPIC_MESSAGE, "content": [], "stop_reason": None})
     yield event("content_block_start", index=0, content_block={"type": "text", "text": ""})
     for _ in range(CHUNK_COUNT - 5):
         yield event("content_block_delta", index=0, delta={"type": "text_delta", "text": "word "})
     yield event("content_block_stop", index=0)
-    spent = {
-        name: ANTHROPIC_USAGE[name]
-        for name in ("input_tokens", "cache_read_input_tokens", "output_tokens")
-    }
+    names = ("input_tokens", "cache_read_input_tokens", "output_tokens")
+    usage = {name: ANTHROPIC_USAGE[name] for name in names}
     yield event(
-        "message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage=spent
+        "message_delta", delta={"stop_reason": "end_turn", "stop_sequence": None}, usage=usage
     )
     yield event("message_stop")
 

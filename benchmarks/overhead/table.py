@@ -1,16 +1,16 @@
-"""What was measured, as one table with ratios, as lines about the goals, and as JSON."""
+"""Format the measurements: a table with ratios, lines about the goals, JSON."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.overhead.turns import Measurements
+from benchmarks.overhead.interleaved_runs import Measurement, Measurements
 from benchmarks.overhead.variants import (
     HASH_ALL,
     NATIVE,
@@ -23,7 +23,10 @@ from benchmarks.overhead.variants import (
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One variant in one scenario, in microseconds a call. `ratio` is to what the lightest other adds."""
+    """One variant in one scenario, in microseconds per call.
+
+    `ratio` compares `added` with that of the cheapest peer. `spans` is per call.
+    """
 
     sdk: str
     call: str
@@ -36,79 +39,94 @@ class ResultRow:
     spans: float
 
 
-def result_rows(sdk: str, found: Measurements) -> Iterator[ResultRow]:
-    """A peer that made no span did not see the call, and is nobody's measure."""
-    for call, variants in found.items():
+def result_rows(sdk: str, measurements: Measurements) -> Iterator[ResultRow]:
+    """Yield one row per scenario and variant."""
+    for call, variants in measurements.items():
         added = {
-            name: one.added_cpu(variants[baseline_of(sdk, name)])
-            for name, one in variants.items()
+            name: measurement.added_cpu(variants[baseline_of(sdk, name)])
+            for name, measurement in variants.items()
             if name != baseline_of(sdk, name)
         }
-        others = [
-            added[name]
-            for name in added
-            if VARIANTS[sdk][name].peer
-            and variants[name].spans > _native_span_count(sdk, found, call)
-        ]
-        lightest = min(others, default=None)
-        for name, one in variants.items():
-            (cpu, cpu99), (wall, _) = one.median_and_p99(0), one.median_and_p99(1)
-            more = added.get(name)
-            measured = None not in {more, lightest} and name != NATIVE
-            ratio = more / lightest if measured and more is not None and lightest else None
-            yield ResultRow(sdk, call, name, cpu, cpu99, wall, more, ratio, one.spans)
+        cheapest = _cheapest_peer(sdk, variants, added)
+        for name, measurement in variants.items():
+            cpu, cpu_p99 = measurement.median_and_p99(0)
+            wall, _ = measurement.median_and_p99(1)
+            own = added.get(name)
+            # No ratio for the baseline row, and none for the native span, which is a baseline too.
+            ratio = own / cheapest if own is not None and cheapest and name != NATIVE else None
+            yield ResultRow(sdk, call, name, cpu, cpu_p99, wall, own, ratio, measurement.spans)
 
 
-def _native_span_count(sdk: str, found: Measurements, call: str) -> float:
-    return found[call][NATIVE].spans if NATIVE in found[call] else 0.0
+def _cheapest_peer(
+    sdk: str, variants: Mapping[str, Measurement], added: Mapping[str, float]
+) -> float | None:
+    """Return the smallest CPU time that a peer adds.
+
+    A peer that makes no span of its own did not see the call, and is left out.
+    """
+    native_spans = variants[NATIVE].spans if NATIVE in variants else 0.0
+    peers = [
+        added[name]
+        for name in added
+        if VARIANTS[sdk][name].peer and variants[name].spans > native_spans
+    ]
+    return min(peers, default=None)
 
 
-def format_table(measured: Iterable[ResultRow]) -> Iterator[str]:
-    """Markdown, with a line a row."""
-    yield "| SDK | call | variant | CPU median | CPU p99 | wall median | added CPU | of the lightest other | spans |"
+def format_table(rows: Iterable[ResultRow]) -> Iterator[str]:
+    """Yield the lines of a Markdown table."""
+    yield (
+        "| SDK | call | variant | CPU median | CPU p99 | wall median | added CPU "
+        "| ratio to cheapest peer | spans |"
+    )
     yield "|---|---|---|--:|--:|--:|--:|--:|--:|"
-    for row in measured:
+    for row in rows:
         added = "" if row.added is None else f"{row.added:,.0f}"
         ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
         yield (
-            f"| {row.sdk} | {row.call} | {row.variant} | {row.cpu:,.0f} | {row.cpu_p99:,.0f} | {row.wall:,.0f} "
-            f"| {added} | {ratio} | {row.spans:g} |"
+            f"| {row.sdk} | {row.call} | {row.variant} | {row.cpu:,.0f} | {row.cpu_p99:,.0f} "
+            f"| {row.wall:,.0f} | {added} | {ratio} | {row.spans:g} |"
         )
 
 
-def format_goals(sdk: str, found: Measurements) -> Iterator[str]:
-    """How far they are."""
-    if "1 MB" in found and sdk == "openai":
-        dumped = median(time for one in found["1 MB"].values() for time in one.dumps)
+def format_goals(sdk: str, measurements: Measurements) -> Iterator[str]:
+    """Yield one line per goal: what was measured, and the goal."""
+    if "1 MB" in measurements and sdk == "openai":
+        variants = measurements["1 MB"]
+        dumps = median(time for measurement in variants.values() for time in measurement.dumps)
         for name in (OURS, HASH_ALL):
-            share = found["1 MB"][name].added_cpu(found["1 MB"][baseline_of(sdk, name)]) / dumped
-            yield f"1 MB: {name} adds {share:.2f} of one json.dumps of the body, {dumped:,.0f} us (goal 0.3)"
-    for call, most in (("1 KB", "60 us"), ("500 chunks", "0.50 of the native span's own cost")):
-        if call in found and NATIVE in found[call]:
-            native = found[call][NATIVE].added_cpu(found[call]["none"])
-            ours = found[call][OURS].added_cpu(found[call][NATIVE])
+            share = variants[name].added_cpu(variants[baseline_of(sdk, name)]) / dumps
             yield (
-                f"{call}: on top of the native span, which costs {native:,.0f} us, we add {ours:,.0f} us, "
-                f"{ours / native:.2f} of it (goal: {most})"
+                f"1 MB: {name} adds {share:.2f} of one json.dumps of the body, "
+                f"{dumps:,.0f} us (goal 0.3)"
+            )
+    goals = {"1 KB": "60 us", "500 chunks": "0.50 of the native span"}
+    for call, goal in goals.items():
+        if call in measurements and NATIVE in measurements[call]:
+            variants = measurements[call]
+            native = variants[NATIVE].added_cpu(variants["none"])
+            ours = variants[OURS].added_cpu(variants[NATIVE])
+            yield (
+                f"{call}: the native span costs {native:,.0f} us; promptcache adds {ours:,.0f} us, "
+                f"{ours / native:.2f} of it (goal: {goal})"
             )
 
 
 def describe_machine(sdks: Sequence[str]) -> Iterator[str]:
-    """What it was measured on, and with."""
+    """Yield a line about the machine and a line about the installed releases."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    models = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     yield (
-        f"{os.cpu_count()} cores, {next(named, platform.machine())}, {platform.system()}, "
+        f"{os.cpu_count()} cores, {next(models, platform.machine())}, {platform.system()}, "
         f"Python {platform.python_version()}{load}"
     )
-    peers = {one.peer for sdk in sdks for one in VARIANTS[sdk].values() if one.peer}
-    yield ", ".join(
-        f"{name} {installed_release(name)}" for name in [*sdks, "opentelemetry-sdk", *sorted(peers)]
-    )
+    peers = {variant.peer for sdk in sdks for variant in VARIANTS[sdk].values() if variant.peer}
+    names = [*sdks, "opentelemetry-sdk", *sorted(peers)]
+    yield ", ".join(f"{name} {installed_release(name)}" for name in names)
 
 
-def to_json(about: Iterable[str], measured: Iterable[ResultRow]) -> dict[str, Any]:
-    """The same, for programs."""
-    return {"machine": list(about), "rows": [asdict(row) for row in measured]}
+def to_json(machine: Iterable[str], rows: Iterable[ResultRow]) -> dict[str, Any]:
+    """Return the rows and the description of the machine."""
+    return {"machine": list(machine), "rows": [asdict(row) for row in rows]}

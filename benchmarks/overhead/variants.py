@@ -1,4 +1,4 @@
-"""What is switched on in a process, beside which tracer and meter provider."""
+"""The instrumentations that are compared."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ HASH_ALL: Final = "promptcache, all hashed"
 
 @dataclass(frozen=True)
 class Variant:
-    """One process's instrumentation; `peer` is the distribution that it comes from, None for ours and for none."""
+    """The instrumentation of one process.
+
+    `peer` is the distribution of another project; None for ours and for no instrumentation.
+    """
 
     instrument: Callable[[], None]
     peer: str | None = None
@@ -36,47 +39,54 @@ def _instrument_promptcache(**settings: Any) -> Callable[[], None]:
     return instrument
 
 
-def _peer_variant(distribution: str, module: str, kind: str) -> Variant:
-    return Variant(lambda: getattr(import_module(module), kind)().instrument(), distribution)
+def _peer_variant(distribution: str, module: str, class_name: str) -> Variant:
+    return Variant(lambda: getattr(import_module(module), class_name)().instrument(), distribution)
 
 
-def _instrument_openlit(sdk: str, kind: str) -> Callable[[], None]:
-    """Its instrumentation of one SDK: it asks for older ones than there are, and runs with these, less its metrics."""
+def _instrument_openlit(sdk: str, class_name: str) -> Callable[[], None]:
+    """Return a function that enables OpenLIT for one SDK, without its metrics.
+
+    OpenLIT requires older releases of the SDKs than the installed ones, but it works with them.
+    """
 
     def instrument() -> None:
         import_module("openlit").OpenlitConfig.reset_to_defaults()
-        theirs = getattr(import_module(f"openlit.instrumentation.{sdk}"), kind)()
-        theirs.instrument(skip_dep_check=True, disable_metrics=True)
+        instrumentor = getattr(import_module(f"openlit.instrumentation.{sdk}"), class_name)()
+        instrumentor.instrument(skip_dep_check=True, disable_metrics=True)
 
     return instrument
 
 
-def _all_variants(kind: str, sdk: str) -> dict[str, Variant]:
-    found = {
+def _installed_variants(class_name: str, sdk: str) -> dict[str, Variant]:
+    variants = {
         OURS: Variant(_instrument_promptcache()),
         HASH_ALL: Variant(_instrument_promptcache(hashes="all", hash_key="benchmark")),
         f"genai-{sdk}": _peer_variant(
             f"opentelemetry-instrumentation-genai-{sdk}",
             f"opentelemetry.instrumentation.genai.{sdk}",
-            kind,
+            class_name,
         ),
         "OpenInference": _peer_variant(
-            f"openinference-instrumentation-{sdk}", f"openinference.instrumentation.{sdk}", kind
+            f"openinference-instrumentation-{sdk}",
+            f"openinference.instrumentation.{sdk}",
+            class_name,
         ),
         "OpenLLMetry": _peer_variant(
-            f"opentelemetry-instrumentation-{sdk}", f"opentelemetry.instrumentation.{sdk}", kind
+            f"opentelemetry-instrumentation-{sdk}",
+            f"opentelemetry.instrumentation.{sdk}",
+            class_name,
         ),
-        "OpenLIT": Variant(_instrument_openlit(sdk, kind), "openlit"),
+        "OpenLIT": Variant(_instrument_openlit(sdk, class_name), "openlit"),
     }
     return {
         name: variant
-        for name, variant in found.items()
+        for name, variant in variants.items()
         if variant.peer is None or installed_release(variant.peer)
     }
 
 
 def installed_release(distribution: str) -> str | None:
-    """The release that is installed, if any is."""
+    """Return the installed release, or None."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -84,16 +94,16 @@ def installed_release(distribution: str) -> str | None:
 
 
 VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
-    "openai": {NONE: Variant(_no_op), **_all_variants("OpenAIInstrumentor", "openai")},
-    # The SDK traces itself: everybody else comes on top of that.
+    "openai": {NONE: Variant(_no_op), **_installed_variants("OpenAIInstrumentor", "openai")},
+    # The anthropic SDK opens a span by itself. The other variants run in addition to this span.
     "anthropic": {
         NONE: Variant(_no_op, environment={"ANTHROPIC_OPEN_TELEMETRY": "false"}),
         NATIVE: Variant(_no_op),
-        **_all_variants("AnthropicInstrumentor", "anthropic"),
+        **_installed_variants("AnthropicInstrumentor", "anthropic"),
     },
 }
 
 
 def baseline_of(sdk: str, variant: str) -> str:
-    """What a variant is compared with."""
+    """Return the variant with which a variant is compared."""
     return NATIVE if NATIVE in VARIANTS[sdk] and variant not in {NATIVE, NONE} else NONE

@@ -1,11 +1,12 @@
-"""The support agent's spans in a real Arize Phoenix, and what Phoenix makes of them.
+"""Send the spans of the support agent to a real Arize Phoenix, and compare the cached tokens.
 
     make phoenix
 
-Starts Phoenix and the emulator on loopback, runs `support_agent.py` under `opentelemetry-instrument` with the OTLP
-exporter, reads the spans back through Phoenix's API and adds up the cached tokens that it knows. Phoenix takes no
-metrics, hence `--metrics_exporter none`. It opens a gRPC port on all interfaces, whatever `PHOENIX_HOST` says: not for
-a machine that others can reach.
+Start Phoenix and the emulator on loopback. Run `support_agent.py` under `opentelemetry-instrument`
+with the OTLP exporter. Read the spans through Phoenix's API and sum the cached tokens that Phoenix
+stores. Phoenix accepts no metrics, so the command has `--metrics_exporter none`. Phoenix opens a
+gRPC port on all interfaces and ignores `PHOENIX_HOST` there: do not run this on a machine that
+others can reach.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ TOTALS_QUERY: Final = """{ projects { edges { node { name traceCount
 def running_process(
     command: list[str | Path], environ: Mapping[str, str], stdout: int
 ) -> Generator[subprocess.Popen[str]]:
-    """A server that is stopped with the block; `stdout` is where its standard output goes."""
+    """Run a server for the time of the block. `stdout` is a constant of `subprocess`."""
     process = subprocess.Popen(
         command, env=os.environ | environ, stdout=stdout, stderr=subprocess.DEVNULL, text=True
     )
@@ -57,7 +58,7 @@ def free_port() -> int:
 
 
 def request_json(url: str, body: object = None) -> Any:
-    """A JSON answer."""
+    """Send a request and return the JSON of the response."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json"})
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -65,7 +66,7 @@ def request_json(url: str, body: object = None) -> Any:
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[str], seconds: float = 300) -> float:
-    """How long Phoenix took to answer `/readyz`."""
+    """Wait for Phoenix to answer `/readyz`, and return the seconds that it took."""
     started = time.monotonic()
     while process.poll() is None and time.monotonic() - started < seconds:
         try:
@@ -78,7 +79,7 @@ def wait_until_ready(url: str, process: subprocess.Popen[str], seconds: float = 
 
 
 def run_agent(phoenix: str) -> None:
-    """One run of the agent against the emulator, its spans sent to Phoenix."""
+    """Run the agent against the emulator and send its spans to Phoenix."""
     with running_process(
         [BIN_DIR / "promptcache", "emulate", "--port", "0"], {}, subprocess.PIPE
     ) as emulator:
@@ -103,7 +104,7 @@ def run_agent(phoenix: str) -> None:
 
 
 def read_spans(phoenix: str) -> list[Mapping[str, Any]]:
-    """The attributes of all spans that Phoenix holds, once it has taken in every call."""
+    """Wait until Phoenix has stored every call, and return the attributes of all spans."""
     found: list[Mapping[str, Any]] = []
     for _ in range(60):
         found = [
@@ -117,38 +118,40 @@ def read_spans(phoenix: str) -> list[Mapping[str, Any]]:
 
 
 def print_summary(phoenix: str) -> None:
-    """What Phoenix stored of ours, and what it worked out by itself."""
-    stored = read_spans(phoenix)
-    read, total = (
-        sum(span[f"promptcache.{name}_tokens"] for span in stored) for name in ("read", "input")
-    )
+    """Print the tokens by our attributes and by Phoenix. Exit if they differ."""
+    spans = read_spans(phoenix)
+    read = sum(span["promptcache.read_tokens"] for span in spans)
+    total = sum(span["promptcache.input_tokens"] for span in spans)
+    cost = sum(span["promptcache.cost.amount"] for span in spans)
+    outcomes = sorted({span["promptcache.outcome"] for span in spans})
+    print(f"spans in Phoenix: {len(spans)}, outcomes: {outcomes}")
     print(
-        f"spans in Phoenix: {len(stored)}, outcomes: {sorted({span['promptcache.outcome'] for span in stored})}"
+        f"promptcache: {read:,} of {total:,} input tokens read from the cache, {read / total:.1%}"
     )
-    print(
-        f"our attributes: {read:,} of {total:,} input tokens read from the cache, {read / total:.1%}"
-    )
-    print(f"our cost: {sum(span['promptcache.cost.amount'] for span in stored):.4f} USD")
-    theirs = 0
-    for edge in request_json(f"{phoenix}/graphql", {"query": TOTALS_QUERY})["data"]["projects"][
-        "edges"
-    ]:
+    print(f"promptcache: cost {cost:.4f} USD")
+    read_by_phoenix = print_phoenix_totals(phoenix)
+    if len(spans) != CALL_COUNT or not read or read_by_phoenix != read:
+        sys.exit("The spans in Phoenix do not match the calls of the agent.")
+
+
+def print_phoenix_totals(phoenix: str) -> int:
+    """Print the totals that Phoenix computes, and return the cached tokens."""
+    cached_tokens = 0
+    answer = request_json(f"{phoenix}/graphql", {"query": TOTALS_QUERY})
+    for edge in answer["data"]["projects"]["edges"]:
         project = edge["node"]
-        seen: list[dict[str, Any]] = [span["node"] for span in project["spans"]["edges"]]
-        cached = sum(
-            details["cacheRead"] or 0 for span in seen if (details := span["tokenPromptDetails"])
-        )
-        total = sum(span["tokenCountPrompt"] or 0 for span in seen)
-        print(
-            f"Phoenix's own: {cached:,} of {total:,} tokens, {project['costSummary']['total']['cost']:.4f} USD"
-        )
-        theirs += cached
-    if len(stored) != CALL_COUNT or not read or theirs != read:
-        sys.exit("Phoenix does not hold what the agent did.")
+        spans: list[dict[str, Any]] = [span["node"] for span in project["spans"]["edges"]]
+        details = [span["tokenPromptDetails"] for span in spans]
+        cached = sum(item["cacheRead"] or 0 for item in details if item)
+        total = sum(span["tokenCountPrompt"] or 0 for span in spans)
+        cost = project["costSummary"]["total"]["cost"]
+        print(f"Phoenix: {cached:,} of {total:,} tokens, cost {cost:.4f} USD")
+        cached_tokens += cached
+    return cached_tokens
 
 
 def main(phoenix: str) -> None:
-    """All of it, with the Phoenix that is installed as the program `phoenix`."""
+    """Run everything with the Phoenix program at the path `phoenix`."""
     port, grpc = free_port(), free_port()
     url = f"http://127.0.0.1:{port}"
     with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +162,7 @@ def main(phoenix: str) -> None:
             "PHOENIX_GRPC_PORT": str(grpc),
             "PHOENIX_TELEMETRY_ENABLED": "false",
         }
-        # Not into a pipe: what a new Phoenix says of its migrations fills one, and then it waits for a reader.
+        # No pipe: a new Phoenix logs its migrations, which fills a pipe; Phoenix then waits.
         with running_process([phoenix, "serve"], environ, subprocess.DEVNULL) as server:
             print(f"Phoenix is ready after {wait_until_ready(url, server):.0f} s", flush=True)
             run_agent(url)

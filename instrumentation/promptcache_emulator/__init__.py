@@ -1,5 +1,7 @@
-"""Providers on loopback: their wire formats, and caches that follow dated profiles of the emulator's own.
+"""Emulate LLM providers on loopback: their wire formats and their prompt caches.
 
-Nothing here reads `promptcache.rules`: an oracle that shares the rules of what it judges proves nothing. Everything
-but `server` and `command` is pure Python, so that tests can drive an `Emulator` in-process and move its clock.
+The caches follow dated profiles of this package (`profiles.py`). The package imports nothing of
+`promptcache`: a test against the emulator proves nothing if both sides share the cache rules.
+Only `app`, `control` and `server` need the extra `promptcache[emulator]`. Everything else is pure
+Python, so tests can use an `Emulator` in their own process and move its clock.
 """

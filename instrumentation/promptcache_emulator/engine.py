@@ -1,82 +1,52 @@
-"""The emulator without its server: a clock, a cache, what the providers remember, and one way in, `handle`."""
+"""The emulator without its HTTP server."""
 
 from __future__ import annotations
 
 import json
 import re
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from dataclasses import replace
 from typing import Any, Final
 
-from promptcache_emulator import profiles
-from promptcache_emulator.cache import CachePlan, CacheResult, PrefixCache
-from promptcache_emulator.faults import NO_FAULT, Fault, FaultQueue, malform_usage
+from promptcache_emulator.cache import CacheResult, CommitWrites, PrefixCache
+from promptcache_emulator.cache_plan import CachePlan
+from promptcache_emulator.clock import Clock
+from promptcache_emulator.errors import ProviderError
+from promptcache_emulator.fault_queue import FaultQueue
+from promptcache_emulator.faults import NO_FAULT, Fault
 from promptcache_emulator.json_util import JSONObject, is_object
-from promptcache_emulator.profiles import CacheProfile
+from promptcache_emulator.malformed_usage import malform_usage
+from promptcache_emulator.profile_overrides import parse_overrides
+from promptcache_emulator.profiles import CacheProfile, select_profile
+from promptcache_emulator.request import ProviderRequest
+from promptcache_emulator.request_record import RequestRecord
+from promptcache_emulator.response import ProviderResponse
 from promptcache_emulator.routes import ROUTES
-from promptcache_emulator.wire import ProviderError, ProviderRequest, ProviderResponse, Route
+from promptcache_emulator.routing import Route
 
 _MAX_STORED_VALUES: Final = 4096
-USAGE_KEYS: Final = frozenset({"usage", "usageMetadata", "amazon-bedrock-invocationMetrics"})
-
-
-class Clock:
-    """Epoch seconds that tests can move: frozen at `start` if that is given, else the real clock and an offset."""
-
-    def __init__(self, start: float | None = None) -> None:
-        self._start, self._offset = start, 0.0
-
-    def __call__(self) -> float:
-        return (time.time() if self._start is None else self._start) + self._offset
-
-    def advance(self, seconds: float) -> None:
-        self._offset += seconds
-
-
-@dataclass(frozen=True, slots=True)
-class RequestRecord:
-    """The truth about one request that reached a cache, to hold reports against. `written` is by TTL."""
-
-    timestamp: float
-    path: str
-    model: str
-    cache_scope: str
-    result: CacheResult
-    output_tokens: int
-    plan: CachePlan
-
-    def to_json(self) -> JSONObject:
-        """The record as JSON, without the prompt, and with a digest for the credential."""
-        who = blake2b(self.cache_scope.encode(), digest_size=4).hexdigest()
-        shown = {
-            "at": self.timestamp,
-            "path": self.path,
-            "model": self.model,
-            "tenant": who,
-            "output": self.output_tokens,
-        }
-        usage = self.result
-        return shown | {
-            "input": usage.input_tokens,
-            "read": usage.cache_read_tokens,
-            "write": usage.cache_write_tokens,
-            "written": dict(usage.cache_write_by_ttl),
-            "uncached": usage.uncached_tokens,
-            "reusable": usage.reusable_tokens,
-        }
+_USAGE_KEYS: Final = frozenset({"usage", "usageMetadata", "amazon-bedrock-invocationMetrics"})
+_ERROR_TYPES: Final = {
+    429: "rate_limit_error",
+    500: "server_error",
+    503: "overloaded_error",
+    529: "overloaded_error",
+}
 
 
 class Emulator:
-    """All providers behind one `handle`. `overrides` overrides every profile (`minimum=2048,implicit=latest`)."""
+    """All providers behind one method, `handle`.
+
+    `clock` returns epoch seconds. `overrides` applies to every cache profile, such as
+    `minimum=2048,implicit=latest`. Raise ValueError for unknown overrides.
+    """
 
     def __init__(self, clock: Callable[[], float] | None = None, overrides: str = "") -> None:
         self.clock = clock or Clock()
         self.cache = PrefixCache(self.clock)
         self.faults = FaultQueue()
-        self.overrides = profiles.parse_overrides(overrides)
+        self.overrides = parse_overrides(overrides)
         self.records: deque[RequestRecord] = deque(maxlen=1000)
         self.totals: Counter[str] = Counter()
         self.requests_by_path: Counter[str] = Counter()
@@ -84,49 +54,53 @@ class Emulator:
         self._stored_values: dict[str, Any] = {}
 
     def copy(self) -> Emulator:
-        """An independent copy of all that is held: what would have happened had another request been sent."""
-        twin = Emulator(self.clock)
-        twin.cache, twin.overrides = self.cache.copy(), self.overrides
-        twin.resources, twin._stored_values = dict(self.resources), dict(self._stored_values)
-        return twin
+        """Return an independent copy, to try another request against the same state."""
+        other = Emulator(self.clock)
+        other.cache, other.overrides = self.cache.copy(), self.overrides
+        other.resources = dict(self.resources)
+        other._stored_values = dict(self._stored_values)
+        return other
 
     def reset(self) -> None:
-        """Forgets everything but the clock and the rules."""
+        """Clear everything except the clock and the overrides."""
         self.cache.clear()
         self.faults.clear()
-        for held in (
+        for collection in (
             self.records,
             self.totals,
             self.requests_by_path,
             self.resources,
             self._stored_values,
         ):
-            held.clear()
+            collection.clear()
 
     def store_value(self, name: str, value: Any) -> None:
-        """Remembers a response under its id; the oldest are forgotten."""
+        """Store a value, such as a response under its id. The oldest values are dropped."""
         self._stored_values[name] = value
         if len(self._stored_values) > _MAX_STORED_VALUES:
             del self._stored_values[next(iter(self._stored_values))]
 
     def stored_value(self, name: str) -> Any:
-        """What `store_value` was given under this name, None where it is not known."""
+        """Return the value stored under this name, or None."""
         return self._stored_values.get(name)
 
     def profile_for(
-        self, table: tuple[CacheProfile, ...], model: str, request: ProviderRequest
+        self, profiles: tuple[CacheProfile, ...], model: str, request: ProviderRequest
     ) -> CacheProfile:
-        """The profile in force for this request: dated row, then overrides, then those of its own header."""
-        own = profiles.parse_overrides(request.headers.get("x-emulator-rules", ""))
-        return profiles.select_profile(table, model, self.clock(), self.overrides | own)
+        """Return the row in force, with the emulator's overrides, then those of the request."""
+        requested = parse_overrides(request.headers.get("x-emulator-rules", ""))
+        return select_profile(profiles, model, self.clock(), self.overrides | requested)
 
     def run_cache_plan(
         self, request: ProviderRequest, model: str, plan: CachePlan, output_tokens: int
-    ) -> tuple[CacheResult, Callable[[], None]]:
-        """Asks the cache, keeps the record. Returns what was read and written, and the commit of what is written."""
-        outcome, commit = self.cache.look_up(request.cache_scope, plan)
-        self.record_request(request, model, plan, output_tokens, outcome)
-        return outcome, commit
+    ) -> tuple[CacheResult, CommitWrites]:
+        """Run the plan against the cache and record the request.
+
+        Return the tokens read and written, and the function that stores the entries.
+        """
+        result, commit = self.cache.look_up(request.cache_scope, plan)
+        self.record_request(request, model, plan, output_tokens, result)
+        return result, commit
 
     def record_request(
         self,
@@ -136,7 +110,7 @@ class Emulator:
         output_tokens: int,
         result: CacheResult,
     ) -> None:
-        """Keeps the record of a request that did not ask the cache: what it names is there."""
+        """Record a request and add it to the totals."""
         self.records.append(
             RequestRecord(
                 self.clock(), request.path, model, request.cache_scope, result, output_tokens, plan
@@ -158,30 +132,25 @@ class Emulator:
         headers: Mapping[str, str],
         query: Mapping[str, str],
     ) -> tuple[ProviderResponse, ProviderRequest]:
-        """Answers one request. `headers` have lower-case names. Never raises on a request that a provider refuses."""
+        """Answer one request. Header names are lower case.
+
+        A request that the provider refuses becomes a response with an error status; it raises
+        nothing.
+        """
         self.requests_by_path[f"{method} {path}"] += 1
-        incoming = ProviderRequest(
-            method, path, {}, headers, query, cache_scope_of(headers, query), NO_FAULT
-        )
-        route, params = _find_route(method, path)
+        cache_scope = cache_scope_of(headers, query)
+        request = ProviderRequest(method, path, {}, headers, query, cache_scope, NO_FAULT)
+        route, path_params = _find_route(method, path)
         if route is None:
-            return ProviderResponse(
-                {"error": {"message": f"no such path: {method} {path}"}}, status=404
-            ), incoming
+            message = f"no such path: {method} {path}"
+            return ProviderResponse({"error": {"message": message}}, status=404), request
         try:
-            incoming = replace(
-                incoming,
-                fault=self._take_fault(path, headers, raw_body),
-                path_params=params,
-                body=_parse_body(raw_body),
-            )
-            return _apply_fault(self._call_handler(route, incoming), incoming), incoming
-        except ProviderError as refused:
-            return ProviderResponse(
-                route.error_body(refused),
-                status=refused.status,
-                headers=_retry_headers(refused.status),
-            ), incoming
+            fault = self._take_fault(path, headers, raw_body)
+            body = _parse_body(raw_body)
+            request = replace(request, fault=fault, path_params=path_params, body=body)
+            return _apply_fault(self._call_handler(route, request), request), request
+        except ProviderError as error:
+            return _error_response(route, error), request
 
     def _take_fault(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> Fault:
         try:
@@ -190,7 +159,7 @@ class Emulator:
             raise ProviderError(400, f"x-emulator-fault: {error}") from error
 
     def _call_handler(self, route: Route, request: ProviderRequest) -> ProviderResponse:
-        """The provider's answer. What no handler could make sense of is refused, as a provider's validation would."""
+        """Call the handler. A malformed request is refused, as a provider's validation does."""
         if status := request.fault.status:
             raise ProviderError(status, "a fault on demand", _ERROR_TYPES.get(status, "api_error"))
         try:
@@ -205,36 +174,30 @@ class Emulator:
         api_key: str = "key",
         headers: Mapping[str, str] | None = None,
     ) -> Any:
-        """In-process: the JSON of the answer, or the list of its stream's events. Cache entries are made at once."""
-        sent = {"authorization": f"Bearer {api_key}"} | {
-            name.lower(): text for name, text in (headers or {}).items()
-        }
-        answer, _ = self.handle("POST", path, json.dumps(body).encode(), sent, {})
-        answer.commit()
-        return answer.body if answer.events is None else answer.events
+        """Post a request in this process and commit its cache writes.
 
-
-_ERROR_TYPES: Final = {
-    429: "rate_limit_error",
-    500: "server_error",
-    503: "overloaded_error",
-    529: "overloaded_error",
-}
+        Return the JSON body of the response, or the list of events of a stream.
+        """
+        lower_case = {name.lower(): value for name, value in (headers or {}).items()}
+        all_headers = {"authorization": f"Bearer {api_key}"} | lower_case
+        response, _ = self.handle("POST", path, json.dumps(body).encode(), all_headers, {})
+        response.commit()
+        return response.body if response.events is None else response.events
 
 
 def cache_scope_of(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
-    """The credential, in any of the places where the SDKs put it; of an AWS signature only the access key."""
+    """Return the credential. Of an AWS signature this is the access key only."""
     for name in ("x-api-key", "api-key", "x-goog-api-key", "authorization"):
         if value := headers.get(name):
-            signed = re.match(r"AWS4-HMAC-SHA256 Credential=([^/]+)/", value)
-            return signed[1] if signed else value.removeprefix("Bearer ")
+            signature = re.match(r"AWS4-HMAC-SHA256 Credential=([^/]+)/", value)
+            return signature[1] if signature else value.removeprefix("Bearer ")
     return query.get("key", "")
 
 
 def _find_route(method: str, path: str) -> tuple[Route | None, dict[str, str]]:
     for route in ROUTES:
-        if (params := route.match(method, path)) is not None:
-            return route, params
+        if (path_params := route.match(method, path)) is not None:
+            return route, path_params
     return None, {}
 
 
@@ -248,32 +211,33 @@ def _parse_body(raw_body: bytes) -> JSONObject:
     return body
 
 
-def _retry_headers(status: int) -> dict[str, str]:
-    return {"retry-after-ms": "1"} if status in {408, 409, 429} or status >= 500 else {}
+def _error_response(route: Route, error: ProviderError) -> ProviderResponse:
+    is_retryable = error.status in {408, 409, 429} or error.status >= 500
+    headers = {"retry-after-ms": "1"} if is_retryable else {}
+    return ProviderResponse(route.error_body(error), status=error.status, headers=headers)
 
 
 def _apply_fault(response: ProviderResponse, request: ProviderRequest) -> ProviderResponse:
     fault = request.fault
-    if fault.usage:
-        response.body = malform_usage(response.body, fault.usage, USAGE_KEYS)
-        response.events = malform_usage(response.events, fault.usage, USAGE_KEYS)
-    if (
-        fault.error_event is not None
-        and response.events is not None
-        and response.error_event is not None
-    ):
-        response.events = [*response.events[: fault.error_event], response.error_event]
+    if fault.usage_shape:
+        response.body = malform_usage(response.body, fault.usage_shape, _USAGE_KEYS)
+        response.events = malform_usage(response.events, fault.usage_shape, _USAGE_KEYS)
+    last = fault.error_after_events
+    if last is not None and response.events is not None and response.error_event is not None:
+        response.events = [*response.events[:last], response.error_event]
     return response
 
 
 def request_summary(emulator: Emulator) -> JSONObject:
-    """The counters of `GET /_emulator/requests`: requests by path, sums over all of them, the last hundred records."""
+    """Return the body of `GET /_emulator/requests`.
+
+    It has the number of requests by path, sums over all requests, and the last hundred records.
+    """
     last = [record.to_json() for record in list(emulator.records)[-100:]]
     names = ("settled", "input", "read", "write", "uncached", "output")
-    totals = {name: emulator.totals[name] for name in names}
     return {
         "requests": emulator.requests_by_path.total(),
         "paths": dict(emulator.requests_by_path),
-        "totals": totals,
+        "totals": {name: emulator.totals[name] for name in names},
         "last": last,
     }

@@ -1,19 +1,25 @@
-"""Faults on demand: what shall go wrong with a request, by its header or by a queue that a test has filled.
+"""Faults on demand: parse what shall go wrong with a request.
 
-A fault reads `kind`, `kind=value` or either with `xN`: the first N attempts fail, later ones succeed. Several are
-joined by commas. Kinds: an HTTP status (`429`, `500`, `529` ...), `slow=SECONDS` (before every event), `drop=N` (the
-connection breaks after N events), `reset` (it breaks before the response), `malformed-usage=SHAPE`, `error-event=N`
-(an error event after N events), `failed`, `incomplete`.
+A fault is `kind` or `kind=value`. With `xN` appended, the first N attempts fail and later ones
+succeed. Commas join several faults. Kinds:
+
+- an HTTP status (`429`, `500`, `529` ...)
+- `slow=SECONDS`: wait before every event
+- `drop=N`: close the connection after N events
+- `reset`: close the connection before the response
+- `malformed-usage=SHAPE`: return a malformed usage object (`malformed_usage.py`)
+- `error-event=N`: send an error event after N events
+- `failed`, `incomplete`: return a response with this status
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-from promptcache_emulator.json_util import is_array, is_object
+from promptcache_emulator.malformed_usage import USAGE_MALFORMATIONS
 
 FAULT_KINDS: Final = (
     "slow",
@@ -29,126 +35,63 @@ _FAULT_PATTERN: Final = re.compile(
 )
 
 
-def _map_numbers(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def walk(value: Any) -> Any:
-        if is_object(value):
-            return {key: walk(item) for key, item in value.items()}
-        return change(value) if isinstance(value, int | float) else value
-
-    return walk
-
-
-def _without_details(usage: Any) -> Any:
-    return {key: None if is_object(value) else value for key, value in usage.items()}
-
-
-USAGE_MALFORMATIONS: Final[Mapping[str, Callable[[Any], Any]]] = {
-    "null": lambda _: None,
-    "empty": lambda _: {},
-    "list": lambda _: [],
-    "text": lambda _: "many",
-    "negative": _map_numbers(lambda number: -number - 1),
-    "string": _map_numbers(str),
-    "float": _map_numbers(lambda number: number + 0.5),
-    "bool": _map_numbers(bool),
-    "nan": _map_numbers(lambda _: float("nan")),
-    "huge": _map_numbers(lambda _: 10**30),
-    "null-counts": _map_numbers(lambda _: None),
-    "null-details": _without_details,
-    "zero": _map_numbers(lambda _: 0),
-}
-"""What can be done to a usage object; `missing` takes it away altogether."""
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is to go wrong with one request; the default is nothing."""
+    """What goes wrong with one request. The default is that nothing does."""
 
     status: int | None = None
-    slow: float = 0.0
-    drop: int | None = None
-    reset: bool = False
-    usage: str | None = None
-    error_event: int | None = None
-    failed: bool = False
-    incomplete: bool = False
+    delay_seconds: float = 0.0
+    drop_after_events: int | None = None
+    reset_connection: bool = False
+    usage_shape: str | None = None
+    error_after_events: int | None = None
+    is_failed: bool = False
+    is_incomplete: bool = False
 
 
 NO_FAULT: Final = Fault()
 
+_FIELDS_WITH_VALUE: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
+    "slow": ("delay_seconds", float),
+    "drop": ("drop_after_events", int),
+    "malformed-usage": ("usage_shape", str),
+    "error-event": ("error_after_events", int),
+}
+_FLAG_FIELDS: Final[Mapping[str, str]] = {
+    "reset": "reset_connection",
+    "failed": "is_failed",
+    "incomplete": "is_incomplete",
+}
+
 
 def parse_fault(text: str, attempt: int = 0) -> Fault:
-    """Reads a fault for the given attempt (0 is the first). Raises ValueError on an unknown one."""
-    found: dict[str, Any] = {}
+    """Return the fault for this attempt (0 is the first). Raise ValueError for an unknown one."""
+    fields: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         match = _FAULT_PATTERN.fullmatch(part)
         kind, value, times = match.group("kind", "value", "times") if match else ("", None, None)
-        if not (kind.isdigit() or kind in FAULT_KINDS) or (
-            kind == "malformed-usage" and value not in {*USAGE_MALFORMATIONS, "missing"}
-        ):
+        if not _is_known(kind, value):
             raise ValueError(
-                f"{part!r}: allowed are an HTTP status, {', '.join(FAULT_KINDS)}; {', '.join(USAGE_MALFORMATIONS)}, missing"
+                f"{part!r}: allowed are an HTTP status, {', '.join(FAULT_KINDS)}; "
+                f"{', '.join(USAGE_MALFORMATIONS)}, missing"
             )
         if times is None or attempt < int(times):
-            found |= _fault_field(kind, value)
-    return Fault(**found)
+            name, field_value = _fault_field(kind, value)
+            fields[name] = field_value
+    return Fault(**fields)
 
 
-def _fault_field(kind: str, value: str | None) -> dict[str, Any]:
-    if kind.isdigit():
-        return {"status": int(kind)}
+def _is_known(kind: str, value: str | None) -> bool:
     if kind == "malformed-usage":
-        return {"usage": value}
-    readers: dict[str, Any] = {"slow": float, "drop": int, "error-event": int}
-    return {kind.replace("-", "_"): readers[kind](value or 1) if kind in readers else True}
+        return value in {*USAGE_MALFORMATIONS, "missing"}
+    return kind.isdigit() or kind in FAULT_KINDS
 
 
-@dataclass(slots=True)
-class FaultQueue:
-    """The queue of a test, for clients that cannot set a header; and the attempts of those that do not number them."""
-
-    queue: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    _attempts: dict[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
-
-    def add(self, fault: str, times: int = 1, path: str = "") -> None:
-        """The next `times` requests whose path contains `path` meet `fault`. Raises ValueError on an unknown one."""
-        parse_fault(fault)
-        self.queue.extend([(path, fault)] * times)
-
-    def clear(self) -> None:
-        self.queue.clear()
-        self._attempts.clear()
-
-    def take(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> Fault:
-        """The fault for this request: its header's, else the first of the queue that fits its path."""
-        if text := headers.get("x-emulator-fault"):
-            return parse_fault(text, self._attempt_number(path, text, headers, raw_body))
-        for index, (part, fault) in enumerate(self.queue):
-            if part in path:
-                del self.queue[index]
-                return parse_fault(fault)
-        return NO_FAULT
-
-    def _attempt_number(
-        self, path: str, text: str, headers: Mapping[str, str], raw_body: bytes
-    ) -> int:
-        if numbered := headers.get("x-stainless-retry-count"):
-            return int(numbered)
-        key = (path, text, str(hash(raw_body)))
-        self._attempts[key] = self._attempts.get(key, -1) + 1
-        return self._attempts[key]
-
-
-def malform_usage(value: Any, shape: str, usage_keys: frozenset[str]) -> Any:
-    """`value` with every object under one of `usage_keys` (one or two levels down, or in lists) put out of shape."""
-    if is_array(value):
-        return [malform_usage(item, shape, usage_keys) for item in value]
-    if not is_object(value):
-        return value
-    changed: dict[str, Any] = {}
-    for key, item in value.items():
-        if key not in usage_keys or item is None:
-            changed[key] = malform_usage(item, shape, usage_keys)
-        elif shape != "missing":
-            changed[key] = USAGE_MALFORMATIONS[shape](item)
-    return changed
+def _fault_field(kind: str, value: str | None) -> tuple[str, Any]:
+    """Return the field of Fault for this kind, and its value."""
+    if kind.isdigit():
+        return "status", int(kind)
+    if kind in _FLAG_FIELDS:
+        return _FLAG_FIELDS[kind], True
+    name, parse = _FIELDS_WITH_VALUE[kind]
+    return name, parse(value or "1")

@@ -1,28 +1,27 @@
-"""Every provider's rows, in one place. The next provider is its file and a line here."""
+"""The routes of all providers. A new provider adds its modules here."""
 
 from __future__ import annotations
 
 from itertools import chain
 from typing import Final
 
-from promptcache_emulator import (
-    anthropic,
-    bedrock,
-    gemini,
-    gemini_interactions,
-    openai_chat,
-    openai_responses,
-)
-from promptcache_emulator.wire import Route
+from promptcache_emulator.anthropic import batches, messages
+from promptcache_emulator.bedrock import converse, invoke
+from promptcache_emulator.google import cached_contents, generate_content, interactions
+from promptcache_emulator.openai import chat, responses
+from promptcache_emulator.routing import Route
 
 _PROVIDER_MODULES: Final = (
-    openai_chat,
-    openai_responses,
-    anthropic,
-    gemini,
-    gemini_interactions,
-    bedrock,
+    chat,
+    responses,
+    messages,
+    batches,
+    generate_content,
+    cached_contents,
+    interactions,
+    converse,
+    invoke,
 )
 ROUTES: Final[tuple[Route, ...]] = tuple(
-    chain.from_iterable(provider.ROUTES for provider in _PROVIDER_MODULES)
+    chain.from_iterable(module.ROUTES for module in _PROVIDER_MODULES)
 )

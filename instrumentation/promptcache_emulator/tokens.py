@@ -1,7 +1,8 @@
-"""How many tokens a text has, for the emulator: deterministic, local, and no constant multiple of its bytes.
+"""Count the tokens of a text.
 
-Real tokenizers differ from each other; what the caches need is only that equal beginnings have equal tokens, that a
-change moves no token before it, and that nobody can guess the count from the length.
+The count is deterministic and needs no network. Real tokenizers differ from each other, and the
+caches need only three properties: equal beginnings have equal tokens, a change moves no token
+before it, and the count cannot be computed from the length of the text.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ _TOKEN_PATTERN: Final = re.compile(
 
 @lru_cache(maxsize=1024)
 def token_ends(text: str) -> Sequence[int]:
-    """Where each token of `text` ends, in characters; the last is `len(text)`. Four bytes a token, as many are kept."""
+    """Return the character offset at which each token ends; the last one is `len(text)`."""
+    # An array takes four bytes per token; a tuple in this cache would take several times as much.
     return array("I", accumulate(map(len, _TOKEN_PATTERN.findall(text))))
 
 
 def count_tokens(text: str) -> int:
-    """Number of tokens of `text`."""
     return len(token_ends(text))

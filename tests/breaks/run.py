@@ -13,7 +13,8 @@ from promptcache import Settings
 from promptcache.diagnosis.diagnosis import Diagnosis
 from promptcache.model import Cost, Request, ResponseFacts, Usage, Verdict
 from promptcache.prices import PriceBook
-from promptcache_emulator.engine import Clock, Emulator
+from promptcache_emulator.clock import Clock
+from promptcache_emulator.engine import Emulator
 from tests.breaks.apis import Api
 from tests.breaks.conversations import Message
 from tests.breaks.more_mutators import mutators

@@ -14,7 +14,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from promptcache.semconv import INPUT_TOKENS, OUTCOME, OUTPUT_TOKENS, READ_TOKENS, WRITE_TOKENS
 from promptcache.telemetry.spans import TRACER_NAME
-from promptcache_emulator.engine import Clock, Emulator, RequestRecord
+from promptcache_emulator.clock import Clock
+from promptcache_emulator.engine import Emulator
+from promptcache_emulator.request_record import RequestRecord
 from promptcache_emulator.server import running_server
 from tests.coexistence.others import OTHERS
 from tests.conftest import Telemetry

@@ -1,4 +1,8 @@
-"""Servers that speak Chat Completions but count in words of their own: chosen by path prefix or by header."""
+"""Usage objects of servers that speak Chat Completions with other usage fields than OpenAI.
+
+The path prefix or the header `x-emulator-usage` names the server. Fields by the providers' pages of
+autumn 2026.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +11,20 @@ from typing import Final
 
 from promptcache_emulator.cache import CacheResult
 from promptcache_emulator.json_util import JSONObject
-from promptcache_emulator.wire import ProviderRequest
+from promptcache_emulator.request import ProviderRequest
 
-_INPUT_PRICE, _OUTPUT_PRICE = 1e-6, 4e-6
+_INPUT_USD_PER_TOKEN: Final = 1e-6
+_OUTPUT_USD_PER_TOKEN: Final = 4e-6
 
 
 def _made_up_cost(usage: Mapping[str, int], result: CacheResult) -> float:
-    """A made-up price: 1 USD per million tokens in, a tenth of it for cached ones, 4 USD out."""
-    plain, cached = result.input_tokens - result.cache_read_tokens, result.cache_read_tokens
+    """Return USD: 1 per million input tokens, a tenth of it if cached, 4 per million output."""
+    cached = result.cache_read_tokens
+    full_price = result.input_tokens - cached
     return round(
-        plain * _INPUT_PRICE
-        + cached * _INPUT_PRICE / 10
-        + usage["completion_tokens"] * _OUTPUT_PRICE,
+        full_price * _INPUT_USD_PER_TOKEN
+        + cached * _INPUT_USD_PER_TOKEN / 10
+        + usage["completion_tokens"] * _OUTPUT_USD_PER_TOKEN,
         12,
     )
 
@@ -28,28 +34,29 @@ def _token_counts(usage: JSONObject) -> JSONObject:
 
 
 def _with_cached_tokens(usage: JSONObject, result: CacheResult) -> JSONObject:
-    return _token_counts(usage) | {
-        "prompt_tokens_details": {"cached_tokens": result.cache_read_tokens}
-    }
+    details = {"cached_tokens": result.cache_read_tokens}
+    return _token_counts(usage) | {"prompt_tokens_details": details}
 
 
 def _deepseek(usage: JSONObject, result: CacheResult) -> JSONObject:
-    hit = {
+    return _with_cached_tokens(usage, result) | {
         "prompt_cache_hit_tokens": result.cache_read_tokens,
         "prompt_cache_miss_tokens": result.input_tokens - result.cache_read_tokens,
     }
-    return _with_cached_tokens(usage, result) | hit
+
+
+def _moonshot(usage: JSONObject, result: CacheResult) -> JSONObject:
+    return _token_counts(usage) | {"cached_tokens": result.cache_read_tokens}
 
 
 def _openrouter(usage: JSONObject, result: CacheResult) -> JSONObject:
-    details = {
-        "cached_tokens": result.cache_read_tokens,
-        "cache_write_tokens": result.cache_write_tokens,
-        "audio_tokens": 0,
-    }
     cost = _made_up_cost(usage, result)
     return _token_counts(usage) | {
-        "prompt_tokens_details": details,
+        "prompt_tokens_details": {
+            "cached_tokens": result.cache_read_tokens,
+            "cache_write_tokens": result.cache_write_tokens,
+            "audio_tokens": 0,
+        },
         "completion_tokens_details": {"reasoning_tokens": 0},
         "cost": cost,
         "is_byok": False,
@@ -58,39 +65,42 @@ def _openrouter(usage: JSONObject, result: CacheResult) -> JSONObject:
 
 
 def _xai(usage: JSONObject, result: CacheResult) -> JSONObject:
-    return usage | {
-        "cost_in_usd_ticks": round(_made_up_cost(usage, result) * 1e10),
-        "num_sources_used": 0,
-    }
+    ticks = round(_made_up_cost(usage, result) * 1e10)
+    return usage | {"cost_in_usd_ticks": ticks, "num_sources_used": 0}
 
 
 def _groq(usage: JSONObject, result: CacheResult) -> JSONObject:
-    times = {"queue_time": 0.02, "prompt_time": 0.001, "completion_time": 0.01, "total_time": 0.011}
-    return _with_cached_tokens(usage, result) | times
+    return _with_cached_tokens(usage, result) | {
+        "queue_time": 0.02,
+        "prompt_time": 0.001,
+        "completion_time": 0.01,
+        "total_time": 0.011,
+    }
+
+
+def _vllm(usage: JSONObject, result: CacheResult) -> JSONObject:
+    return _token_counts(usage) | {"prompt_tokens_details": None}
 
 
 USAGE_DIALECTS: Final[Mapping[str, Callable[[JSONObject, CacheResult], JSONObject]]] = {
     "deepseek": _deepseek,
-    "moonshot": lambda usage, outcome: (
-        _token_counts(usage) | {"cached_tokens": outcome.cache_read_tokens}
-    ),
+    "moonshot": _moonshot,
     "openrouter": _openrouter,
     "xai": _xai,
     "groq": _groq,
-    "vllm": lambda usage, _: _token_counts(usage) | {"prompt_tokens_details": None},
+    "vllm": _vllm,
     "vllm-details": _with_cached_tokens,
 }
-"""Usage as each server words it (providers' pages of autumn 2026)."""
 
 
 def translate_usage(
     request: ProviderRequest, openai_usage: JSONObject, result: CacheResult
 ) -> JSONObject:
-    """`openai_usage` (OpenAI's usage) in the words of the server that the request names, if it names one."""
+    """Return the usage object of the server that the request names; without one, OpenAI's."""
     dialect = _dialect_name(request)
-    return (
-        USAGE_DIALECTS[dialect](openai_usage, result) if dialect in USAGE_DIALECTS else openai_usage
-    )
+    if dialect not in USAGE_DIALECTS:
+        return openai_usage
+    return USAGE_DIALECTS[dialect](openai_usage, result)
 
 
 def _dialect_name(request: ProviderRequest) -> str:
@@ -100,7 +110,10 @@ def _dialect_name(request: ProviderRequest) -> str:
 def add_unrequested_usage(
     request: ProviderRequest, events: list[JSONObject | str], usage: JSONObject
 ) -> None:
-    """Groq puts the usage of a stream into its last chunk under `x_groq`, asked or not (groq-python 1.7.0)."""
+    """Add the usage of a stream to its last chunk under `x_groq`, if the server is Groq.
+
+    Groq does so even if the request does not ask for usage (groq-python 1.7.0).
+    """
     if _dialect_name(request) == "groq":
         last = [event for event in events if isinstance(event, dict)][-1]
         last["x_groq"] = {"id": "req_emulated", "usage": usage}

@@ -1,0 +1,1 @@
+"""Anthropic: Messages, batches, and the prompt cache."""

@@ -1,0 +1,115 @@
+"""The emulator as an ASGI application."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import BaseRoute, Route, WebSocketRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket
+
+from promptcache_emulator.control import handle_control
+from promptcache_emulator.engine import Emulator
+from promptcache_emulator.json_util import as_object, to_compact_json, to_json_bytes
+from promptcache_emulator.response import ProviderResponse
+
+_METHODS: Final = ["GET", "POST", "PATCH", "DELETE"]
+_ABORT_KEY: Final = "emulator.abort"
+
+
+class ConnectionDroppedError(RuntimeError):
+    """Raised inside a response, so that the server closes the connection: a fault on demand."""
+
+
+def build_app(emulator: Emulator, latency: float = 0.0) -> ASGIApp:
+    """Return the ASGI application. `latency` is the time to the first chunk in seconds."""
+
+    async def provider_endpoint(request: Request) -> Response:
+        return await _answer(emulator, request, latency)
+
+    async def control_endpoint(request: Request) -> Response:
+        return handle_control(emulator, request.path_params["name"], await request.body())
+
+    async def websocket_endpoint(websocket: WebSocket) -> None:
+        await _serve_websocket(emulator, websocket)
+
+    routes: list[BaseRoute] = [
+        WebSocketRoute("/{path:path}", websocket_endpoint),
+        Route("/_emulator/{name}", control_endpoint, methods=["GET", "POST"]),
+        Route("/{path:path}", provider_endpoint, methods=_METHODS),
+    ]
+    return _with_abort(Starlette(routes=routes))
+
+
+async def _answer(emulator: Emulator, request: Request, latency: float) -> Response:
+    response, provider_request = emulator.handle(
+        request.method,
+        request.scope["path"],
+        await request.body(),
+        {name.lower(): value for name, value in request.headers.items()},
+        dict(request.query_params),
+    )
+    fault = provider_request.fault
+    await asyncio.sleep(latency + fault.delay_seconds)
+    if fault.reset_connection:
+        request.scope[_ABORT_KEY]()
+    if response.events is not None or fault.drop_after_events is not None:
+        body = _stream_body(response, fault.delay_seconds, fault.drop_after_events)
+        return StreamingResponse(body, response.status, response.headers, response.media_type)
+    response.commit()
+    return Response(response.chunks()[0], response.status, response.headers, response.media_type)
+
+
+def _with_abort(inner: ASGIApp) -> ASGIApp:
+    """Give each request a function that aborts its connection. ASGI itself has none."""
+
+    async def outer(scope: Scope, receive: Receive, send: Send) -> None:
+        cycle: Any = getattr(send, "__self__", None)
+        scope[_ABORT_KEY] = lambda: cycle.transport.abort()
+        await inner(scope, receive, send)
+
+    return outer
+
+
+async def _stream_body(
+    response: ProviderResponse, delay_seconds: float, drop_after_events: int | None
+) -> AsyncIterator[bytes]:
+    """Yield the chunks. Commit the cache entries before the first one.
+
+    After `drop_after_events` chunks, raise ConnectionDroppedError.
+    """
+    for index, chunk in enumerate(response.chunks()[:drop_after_events]):
+        if index:
+            await asyncio.sleep(delay_seconds)
+        else:
+            response.commit()
+        yield chunk
+    if drop_after_events is not None:
+        raise ConnectionDroppedError
+
+
+async def _serve_websocket(emulator: Emulator, websocket: WebSocket) -> None:
+    """Serve the Responses API over a WebSocket: answer each message with the events of a stream."""
+    await websocket.accept()
+    headers = {name.lower(): value for name, value in websocket.headers.items()}
+    async for message in websocket.iter_text():
+        body = as_object(json.loads(message)) | {"stream": True}
+        stream_id = {"stream_id": body["stream_id"]} if "stream_id" in body else {}
+        response, request = emulator.handle(
+            "POST", websocket.url.path, to_json_bytes(body), headers, {}
+        )
+        error = {"type": "error", "status": response.status, **as_object(response.body)}
+        events = response.events or [error]
+        response.commit()
+        for event in events[: request.fault.drop_after_events]:
+            await asyncio.sleep(request.fault.delay_seconds)
+            await websocket.send_text(to_compact_json(event | stream_id))
+        if request.fault.drop_after_events is not None:
+            return await websocket.close(1011)
+    return None

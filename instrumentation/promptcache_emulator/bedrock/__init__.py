@@ -1,0 +1,1 @@
+"""Amazon Bedrock: Converse and InvokeModel for Claude and Nova."""

@@ -1,0 +1,53 @@
+"""A Converse request as the cache reads it: tools, then system, then messages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from promptcache_emulator.anthropic.prompt import bare_model_name
+from promptcache_emulator.errors import ProviderError
+from promptcache_emulator.json_util import JSONObject, as_object, as_objects, to_compact_json
+from promptcache_emulator.prompt_layout import MESSAGES, SYSTEM, TOOLS, PromptBlock, PromptLayout
+from promptcache_emulator.request import ProviderRequest
+
+
+def model_name(request: ProviderRequest) -> str:
+    """Return the bare model name of an id, an inference profile or an ARN."""
+    return re.sub(r"^.*?(?=claude-|nova-)", "", bare_model_name(request.path_params["model"]))
+
+
+def parse_prompt(body: JSONObject, model: str) -> PromptLayout:
+    """Return the blocks and salts. A cache point sets a breakpoint on the block before it."""
+    config = as_object(body.get("toolConfig"))
+    blocks: list[PromptBlock] = []
+    for tool in as_objects(config.get("tools")):
+        _append_block(blocks, tool, TOOLS, "")
+    for block in as_objects(body.get("system")):
+        _append_block(blocks, block, SYSTEM, "")
+    has_images = False
+    for message in as_objects(body.get("messages")):
+        for index, block in enumerate(as_objects(message.get("content"))):
+            header = "" if index else f"{message.get('role')}\n"
+            _append_block(blocks, block, MESSAGES, header)
+            has_images = has_images or "image" in block
+    more = as_object(body.get("additionalModelRequestFields"))
+    message_salt = [
+        config.get("toolChoice"),
+        more.get("thinking"),
+        more.get("output_config"),
+        has_images,
+    ]
+    return PromptLayout(tuple(blocks), (model, "", to_compact_json(message_salt)))
+
+
+def _append_block(blocks: list[PromptBlock], block: JSONObject, level: int, header: str) -> None:
+    if "cachePoint" not in block:
+        text = str(block["text"]) if "text" in block else to_compact_json(block)
+        fixed_tokens = 1500 if {"image", "document", "video"} & block.keys() else None
+        blocks.append(PromptBlock(header + text, level, fixed_tokens=fixed_tokens))
+    elif not blocks:
+        raise ProviderError(400, "a cachePoint must follow the content that it caches")
+    else:
+        ttl = str(as_object(block["cachePoint"]).get("ttl") or "")
+        blocks[-1] = replace(blocks[-1], breakpoint_ttl=ttl)

@@ -1,0 +1,1 @@
+"""Google: Gemini API and Vertex AI, named caches and interactions."""
