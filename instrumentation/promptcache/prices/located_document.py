@@ -1,150 +1,132 @@
-"""JSON and YAML with line numbers, so that an error in a price file can say where it is.
+"""Read a JSON or YAML document, and check it with errors that name the path of a value.
 
-JSON is read with the standard library alone; YAML needs PyYAML, which is imported only for a YAML file.
+The standard library reads JSON, in linear time. PyYAML is imported only for a YAML document.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from json.decoder import JSONDecodeError, JSONDecoder
-from typing import Any, Final, final
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from reprlib import repr as short_repr
+from typing import Any, Final, cast
 
-_SPACE: Final = re.compile(r"[ \t\r\n]*")
-_DECODER: Final = JSONDecoder()
+Check = Callable[[object, str], Iterator[str]]
+"""Yields the errors of a value and its parts. The text is the value's path: `models[3].input`."""
+
+_SIMPLE_KEY: Final = re.compile(r"[\w-]+")
 
 
 class DocumentError(ValueError):
-    """The file is not JSON or YAML, or PyYAML is missing. `line` counts from 1."""
-
-    def __init__(self, line: int, message: str) -> None:
-        super().__init__(message)
-        self.line = line
+    """The text is not JSON or YAML, or PyYAML is missing."""
 
 
-@final
-@dataclass(frozen=True, slots=True)
-class LocatedValue:
-    """A value and the line that it begins on. Containers hold nodes: `dict[str, Node]`, `list[Node]`."""
+class DocumentMapping(dict[str, Any]):
+    """A mapping of the document, with the keys that the document gives more than once."""
 
-    line: int
-    value: Any
-
-    def is_a(self, kind: type[object]) -> bool:
-        """Whether this is a mapping (`dict`), a list, or a scalar of some type."""
-        return isinstance(self.value, kind)
+    def __init__(self, pairs: Iterable[tuple[str, Any]]) -> None:
+        items = list(pairs)
+        super().__init__(items)
+        self.repeated_keys = [key for key, n in Counter(key for key, _ in items).items() if n > 1]
 
 
-def parse(text: str, *, yaml: bool) -> LocatedValue:
-    """The document in `text`. Raises DocumentError."""
-    return _yaml(text) if yaml else _Json(text).document()
-
-
-class _Json:
-    """A reader of JSON that counts lines: containers here, scalars by the standard library."""
-
-    def __init__(self, text: str) -> None:
-        self.text, self.at = text, 0
-
-    def document(self) -> LocatedValue:
-        node = self.node(0)
-        if self.peek():
-            raise self.problem("the end of the file")
-        return node
-
-    def peek(self) -> str:
-        """The next character that is no white space, which becomes the current one."""
-        found = _SPACE.match(self.text, self.at)
-        self.at = found.end() if found else self.at
-        return self.text[self.at : self.at + 1]
-
-    def line(self) -> int:
-        return self.text.count("\n", 0, self.at) + 1
-
-    def problem(self, expected: str) -> DocumentError:
-        return DocumentError(self.line(), f"expected {expected}")
-
-    def take(self, *allowed: str) -> str:
-        if (found := self.peek()) not in allowed:
-            raise self.problem(" or ".join(allowed))
-        self.at += 1
-        return found
-
-    def scalar(self) -> Any:
-        try:
-            value, self.at = _DECODER.raw_decode(self.text, self.at)
-        except JSONDecodeError as error:
-            raise DocumentError(error.lineno, error.msg) from None
-        return value
-
-    def node(self, depth: int) -> LocatedValue:
-        first, line = self.peek(), self.line()
-        if depth > 20:
-            raise self.problem("at most 20 levels")
-        if first == "{":
-            return LocatedValue(line, dict(self.items("}", depth)))
-        if first == "[":
-            return LocatedValue(line, [node for _, node in self.items("]", depth)])
-        return LocatedValue(line, self.scalar())
-
-    def items(self, end: str, depth: int) -> list[tuple[str, LocatedValue]]:
-        self.at += 1
-        found: list[tuple[str, LocatedValue]] = []
-        seen: set[str] = set()
-        if self.peek() == end:
-            self.at += 1
-            return found
-        while True:
-            key = ""
-            if end == "}":
-                if self.peek() != '"':
-                    raise self.problem("a key in quotes")
-                key = self.scalar()
-                if key in seen:
-                    raise DocumentError(self.line(), f"{json.dumps(key)} stands here twice")
-                seen.add(key)
-                self.take(":")
-            found.append((key, self.node(depth + 1)))
-            if self.take(",", end) == end:
-                return found
-
-
-def _yaml(text: str) -> LocatedValue:
+def parse_document(text: str, *, is_yaml: bool) -> object:
+    """Return the document with each mapping as a DocumentMapping. Raises DocumentError."""
     try:
-        import yaml
+        return _parse_yaml(text) if is_yaml else json.loads(text, object_pairs_hook=DocumentMapping)
     except ImportError:
-        raise DocumentError(
-            1, 'YAML needs PyYAML (pip install "promptcache[prices]"); JSON needs nothing'
-        ) from None
-    try:
-        loader = yaml.SafeLoader(text)
-        root = loader.get_single_node()
-        return LocatedValue(1, None) if root is None else _from_yaml(loader, root, 0)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise DocumentError(mark.line + 1 if mark else 1, error.problem or "not YAML") from None
-    except (yaml.YAMLError, RecursionError) as error:
-        raise DocumentError(1, f"not YAML: {error}") from None
+        hint = 'YAML needs PyYAML (pip install "promptcache[prices]"); JSON needs nothing'
+        raise DocumentError(hint) from None
+    except (ValueError, RecursionError) as error:
+        message = " ".join(str(error).split())
+        raise DocumentError(f"not {'YAML' if is_yaml else 'JSON'}: {message}") from None
 
 
-def _from_yaml(loader: Any, node: Any, depth: int) -> LocatedValue:
-    line = node.start_mark.line + 1
-    if depth > 20:
-        raise DocumentError(line, "expected at most 20 levels")
-    if node.id == "mapping":
-        found: dict[str, LocatedValue] = {}
-        for key, value in node.value:
-            name = str(key.value)
-            if name in found:
-                raise DocumentError(
-                    key.start_mark.line + 1, f"{json.dumps(name)} stands here twice"
-                )
-            found[name] = _from_yaml(loader, value, depth + 1)
-        return LocatedValue(line, found)
-    if node.id == "sequence":
-        return LocatedValue(line, [_from_yaml(loader, item, depth + 1) for item in node.value])
+def _parse_yaml(text: str) -> object:
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        """Keeps each key as it is written: `200000` is a text, as in JSON."""
+
+    def construct_mapping(loader: Any, node: Any) -> DocumentMapping:
+        if node.id != "mapping":
+            raise ValueError(f"line {node.start_mark.line + 1}: expected a mapping")
+        return DocumentMapping(
+            [
+                (str(key.value), loader.construct_object(value, deep=True))
+                for key, value in node.value
+            ]
+        )
+
+    def construct_timestamp(loader: Any, node: Any) -> object:
+        try:
+            return loader.construct_yaml_timestamp(node)
+        except ValueError:  # no such day: the check of the value reports it
+            return node.value
+
+    Loader.add_constructor("tag:yaml.org,2002:map", construct_mapping)
+    Loader.add_constructor("tag:yaml.org,2002:timestamp", construct_timestamp)
     try:
-        return LocatedValue(line, loader.construct_object(node))
-    except ValueError as error:
-        raise DocumentError(line, str(error)) from None
+        return yaml.load(text, Loader)  # noqa: S506 -- Loader is a SafeLoader
+    except yaml.YAMLError as error:
+        raise ValueError(str(error)) from None
+
+
+def join_path(path: str, key: str) -> str:
+    """Return the path of a mapping's value: `models[3].input`, `aliases["arn:aws"]`."""
+    if not _SIMPLE_KEY.fullmatch(key):
+        return f"{path}[{json.dumps(key)}]"
+    return f"{path}.{key}" if path else key
+
+
+def scalar(is_allowed: Callable[[Any], bool], allowed: str) -> Check:
+    """Make a check of a single value."""
+
+    def check(value: object, path: str) -> Iterator[str]:
+        if not is_allowed(value):
+            yield f"{path} is {short_repr(value)}; allowed: {allowed}"
+
+    return check
+
+
+def list_of(element: Check, required: str = "") -> Check:
+    """Make a check of a list and of its elements; a `required` element must be there."""
+
+    def check(value: object, path: str) -> Iterator[str]:
+        if not isinstance(value, list):
+            yield f"{path} is not a list; allowed: a list"
+            return
+        if required and not value:
+            yield f"{path} is empty; allowed: {required}"
+        for index, item in enumerate(cast("list[object]", value)):
+            yield from element(item, f"{path}[{index}]")
+
+    return check
+
+
+def mapping_of(
+    find_check: Callable[[str], Check | None], allowed: str, required: Mapping[str, str]
+) -> Check:
+    """Make a check of a mapping, of its keys and of its values.
+
+    `find_check` returns the check of a key's value, None for an unknown key. `required` says for
+    each key that must be there what its value can be; "input or storage" means one of the two.
+    """
+
+    def check(value: object, path: str) -> Iterator[str]:
+        if not isinstance(value, DocumentMapping):
+            yield f"{path or 'the file'} is not a mapping; allowed: a mapping of {allowed}"
+            return
+        for key in value.repeated_keys:
+            yield f"{join_path(path, key)} is given twice; allowed: each key once"
+        for key, item in value.items():
+            if found := find_check(key):
+                yield from found(item, join_path(path, key))
+            else:
+                yield f"{join_path(path, key)} is an unknown key; allowed: {allowed}"
+        for keys, text in required.items():
+            if not value.keys() & set(keys.split(" or ")):
+                yield f"{path} has no {keys}; allowed: {text}"
+
+    return check
