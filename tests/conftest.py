@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Final
 
 import hypothesis
 import pytest
@@ -29,6 +30,24 @@ _ANY_PACE: dict[str, Any] = {
 hypothesis.settings.register_profile("default", **_ANY_PACE)
 hypothesis.settings.register_profile("fuzz", max_examples=100_000, **_ANY_PACE)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+SYSTEM_ENVIRON: Final = dict(os.environ)
+"""The environment before `one_root_certificate` changes it, for a program that opens a real TLS connection."""
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_root_certificate() -> Iterator[None]:
+    """Make HTTP clients load one root certificate instead of the system's: 3 ms a client instead of 40.
+
+    The tests make thousands of clients. All their servers are on loopback and speak plain HTTP.
+    """
+    path = str(Path(__file__).parent / "fixtures" / "root_certificate.pem")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("SSL_CERT_DIR", raising=False)
+        for name in ("SSL_CERT_FILE", "AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"):
+            patch.setenv(name, path)
+        yield
 
 
 @dataclass

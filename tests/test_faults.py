@@ -41,6 +41,8 @@ Found = Mapping[CodeType, Mapping[Stack, str]]
 """The code that runs, by which ways, and a use for each way."""
 
 pytestmark = [
+    # The clients share what was tried, and the last test looks at all of them: one process runs them.
+    pytest.mark.xdist_group("faults"),
     # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
     pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
     # openai 3.52 opens its connections in a way that websockets 17 deprecates.

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from promptcache.version import __version__
+from tests.conftest import SYSTEM_ENVIRON
+from tests.support.wheel import differences, wheel_files, wheel_metadata
+
 ROOT = Path(__file__).parent.parent
 README_LINE = "pip install opentelemetry-distro opentelemetry-exporter-otlp promptcache"
 
@@ -28,41 +32,37 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def tree() -> set[str]:
-    return {
-        str(path.relative_to(root))
-        for root in (ROOT / "instrumentation", ROOT / "exporters")
-        for path in root.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
-    }
-
-
-def pages() -> set[str]:
-    """The runbooks, which have a place of their own in a wheel."""
-    return {
-        f"promptcache_exporters/alerts/generated/runbooks/{path.name}"
-        for path in ROOT.glob("docs/runbooks/*.md")
-    }
-
-
 def test_the_wheel_holds_what_the_tree_holds(wheel: Path) -> None:
+    assert differences(wheel) == []
+    inside = wheel_files(wheel)
+    assert {"promptcache/py.typed", "promptcache_exporters/py.typed"} <= inside.keys()
+    assert "License-Expression: Apache-2.0" in wheel_metadata(wheel)
     with zipfile.ZipFile(wheel) as archive:
-        inside = {name for name in archive.namelist() if ".dist-info/" not in name}
-        metadata = next(
-            archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA")
-        )
         licences = [name for name in archive.namelist() if name.endswith("/licenses/LICENSE")]
-    assert inside == tree() | pages()
-    assert {"promptcache/py.typed", "promptcache_exporters/py.typed"} <= inside
-    assert "License-Expression: Apache-2.0" in metadata
     assert len(licences) == 1
 
 
+def test_a_wheel_that_differs_from_the_tree_is_told_apart(wheel: Path, tmp_path: Path) -> None:
+    changed = tmp_path / wheel.name
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(changed, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "promptcache/py.typed":
+                continue
+            target.writestr(
+                name, content + b"# edited" if name == "promptcache/version.py" else content
+            )
+        target.writestr("promptcache/more.py", "")
+    assert differences(changed, "v99") == [
+        "only in the tree: promptcache/py.typed",
+        "only in the wheel: promptcache/more.py",
+        "differs: promptcache/version.py",
+        f"the tag is v99, the version of the wheel is ['{__version__}']",
+    ]
+
+
 def test_base_dependencies_are_light(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        metadata = next(
-            archive.read(name).decode() for name in archive.namelist() if name.endswith("/METADATA")
-        )
+    metadata = wheel_metadata(wheel)
     needed = re.findall(r"^Requires-Dist: ([\w.-]+)(?!.*extra ==)", metadata, re.MULTILINE)
     assert set(needed) == {"opentelemetry-api", "opentelemetry-instrumentation", "wrapt"}
     assert "==" not in " ".join(re.findall(r"^Requires-Dist: (.*?)(?:;|$)", metadata, re.MULTILINE))
@@ -88,6 +88,7 @@ def test_what_the_readmes_line_resolves_to(wheel: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        env=SYSTEM_ENVIRON,
     )
     assert report.returncode == 0, report.stderr
     found = {

@@ -9,7 +9,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parent.parent.parent
 SOURCE_ROOTS: Final = ("instrumentation", "exporters")
-RUNBOOKS: Final = "promptcache_exporters/alerts/made/runbooks"
+RUNBOOKS: Final = "promptcache_exporters/alerts/generated/runbooks"
 """Where a wheel holds the pages of docs/runbooks."""
 
 
@@ -54,7 +54,7 @@ def differences(wheel: Path, tag: str = "") -> list[str]:
         line[9:] for line in wheel_metadata(wheel).splitlines() if line.startswith("Version: ")
     ]
     if tag and versions != [tag.removeprefix("v")]:
-        found.append(f"the tag is {tag}, the version of the wheel is {versions[0]}")
+        found.append(f"the tag is {tag}, the version of the wheel is {versions}")
     return found
 
 
