@@ -40,7 +40,12 @@ from promptcache.prefix.fingerprint import (
     identifier_hashes,
     similarity,
 )
-from promptcache.providers.cache_rules import CACHE_RULES, cache_rule_for, safe_ttl_seconds
+from promptcache.providers.cache_rules import (
+    DEFAULT_CACHE_RULE,
+    cache_rule_for,
+    load_cache_rules,
+    safe_ttl_seconds,
+)
 
 FILLER = "The agent reads the order, checks the policy and answers in plain words. " * 40
 COST = Cost(
@@ -823,13 +828,13 @@ def test_rules(provider: str, model: str | None, minimum: int, writes: bool) -> 
 def test_rules_are_dated_and_have_a_source() -> None:
     assert all(
         row.documented_on >= "2026" and row.source and 0 < row.expiry_confidence <= 1
-        for row in CACHE_RULES
+        for row in load_cache_rules()
     )
-    assert safe_ttl_seconds(CACHE_RULES[0], "1h") == 3600
+    assert safe_ttl_seconds(DEFAULT_CACHE_RULE, "1h") == 3600
     assert (
-        safe_ttl_seconds(CACHE_RULES[0], "24h")
-        == safe_ttl_seconds(CACHE_RULES[0], None)
-        == CACHE_RULES[0].ttl_seconds
+        safe_ttl_seconds(DEFAULT_CACHE_RULE, "24h")
+        == safe_ttl_seconds(DEFAULT_CACHE_RULE, None)
+        == DEFAULT_CACHE_RULE.ttl_seconds
     )
 
 

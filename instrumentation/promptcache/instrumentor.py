@@ -5,27 +5,17 @@ from __future__ import annotations
 import atexit
 import sys
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # its module opts out of mypy
 from wrapt import register_post_import_hook
 
 from promptcache.common.safely import safely
+from promptcache.providers.registry import TRIGGER_MODULES
 from promptcache.settings import Settings
 
 if TYPE_CHECKING:
     from promptcache.patching.manager import PatchManager
-
-SDK_MODULES: Final = (
-    "openai",
-    "anthropic",
-    "groq",
-    "google.genai",
-    "botocore.client",
-    "aiobotocore.client",
-    "litellm",
-)
-"""Until one of these is imported nothing else of ours is: most processes of a machine never call a model."""
 
 
 class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to mypy, as above
@@ -57,11 +47,11 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
         cls._options = {"settings": settings or Settings.load(), **kwargs}
         if cls._manager is not None:
             cls._manager.enable(**cls._options)
-        elif any(name in sys.modules for name in SDK_MODULES):
+        elif any(name in sys.modules for name in TRIGGER_MODULES):
             cls.load_patching()
         elif not cls._has_import_hooks:
             cls._has_import_hooks = True
-            for name in SDK_MODULES:
+            for name in TRIGGER_MODULES:
                 register_post_import_hook(_on_sdk_import, name)
 
     def _disable(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from promptcache.providers.registry import PROVIDERS
 from promptcache_exporters.database.columns import MAX_NUMBER
 
 # The hit rate speaks of calls whose cached tokens were reported, and of no batch results (DESIGN section 6).
@@ -43,11 +44,13 @@ BOUNDS_QUERY: Final = "SELECT min(time), max(time), min(id), max(id) FROM calls 
 SAMPLED_QUERY: Final = """
 SELECT count(*), count(*) FILTER (WHERE sample_ratio IS NULL), min(sample_ratio) FROM calls
 WHERE coalesce(sample_ratio, 0) <> 1.0 AND +time >= ?"""
-# Providers with an API of their own send the usage of a stream unasked.
-STREAMS_WITHOUT_USAGE_QUERY: Final = """
+_USAGE_UNASKED: Final = ", ".join(
+    f"'{row.name}'" for row in PROVIDERS if row.reports_stream_usage_unasked
+)
+STREAMS_WITHOUT_USAGE_QUERY: Final = f"""
 SELECT count(*) FROM calls WHERE outcome = 'unreported' AND +time >= ? AND input_tokens IS NULL AND stream = 1
 AND operation = 'chat' AND coalesce(stream_completed, 1) = 1
-AND coalesce(provider, '') NOT IN ('anthropic', 'aws.bedrock', 'gcp.gemini', 'gcp.vertex_ai', 'gcp.gen_ai')"""
+AND coalesce(provider, '') NOT IN ({_USAGE_UNASKED})"""  # noqa: S608  # names of the registry
 PREFIXES_QUERY: Final = f"""
 SELECT service, prefix_family, prefix_hash, min(time), max(time), {SUM_EXPRESSIONS["judged_input"]}, {SUM_EXPRESSIONS["judged_read"]}
 FROM calls WHERE id >= ? AND +time >= ? AND prefix_family IS NOT NULL AND prefix_hash IS NOT NULL

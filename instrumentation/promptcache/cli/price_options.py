@@ -14,21 +14,11 @@ from promptcache.cli.exit_codes import ExitCode
 from promptcache.model import Request, ResponseFacts
 from promptcache.prices import PriceBook, table
 from promptcache.prices import model_names as names
+from promptcache.providers.registry import PROVIDERS
 from promptcache.settings import OTEL_PROMPTCACHE_PRICES
 
-GUESSED_PROVIDERS: Final = (
-    "anthropic",
-    "openai",
-    "gcp.gemini",
-    "aws.bedrock",
-    "deepseek",
-    "x_ai",
-    "mistral_ai",
-    "moonshot_ai",
-    "groq",
-    "openrouter",
-)
-"""Whose lists to look through, in this order, where no provider is named."""
+GUESSED_PROVIDERS: Final = tuple(row.name for row in PROVIDERS if row.is_guessed_by_model)
+"""The providers whose price lists are searched, in this order, if the user names no provider."""
 
 UNKNOWN_COST_TEXTS: Final[Mapping[str, str]] = {
     "model": "no price list names this model; give --provider, or a price file with an alias or the model itself",

@@ -1,43 +1,30 @@
-"""Which modules of which SDKs we stand at, and which of ours knows how: one row each."""
+"""Map the modules of the SDKs to our hooks, from the rows of the registry of providers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import import_module
 from typing import Final, cast
 
 from promptcache.patching.wrapping import Hook
+from promptcache.providers.registry import SDKS, import_module_of_provider
 
 HOOK_MODULES: Final[Mapping[str, str]] = {
-    "openai._base_client": "openai",
-    "openai._websocket_connection": "openai",
-    "openai.resources.responses.responses": "openai",
-    "openai.resources.realtime.realtime": "openai",
-    "anthropic._base_client": "anthropic",
-    "groq._base_client": "groq",
-    "google.genai._api_client": "google",
-    "google.genai._gaos.basesdk": "google",
-    "google.genai._interactions._base_client": "google",
-    "botocore.client": "bedrock",
-    "botocore.eventstream": "bedrock",
-    "botocore.response": "bedrock",
-    "aiobotocore.client": "bedrock",
-    "aiobotocore.eventstream": "bedrock",
-    "aiobotocore.response": "bedrock",
-    "litellm.llms.custom_httpx.http_handler": "litellm",
+    module: sdk.hooks for sdk in SDKS for module in sdk.hooked_modules
 }
-"""Module of an SDK -> module beside this one, whose `TARGETS` name the functions there."""
+"""Module of an SDK -> our module (`openai.hooks`) whose `HOOKS` name the functions to wrap."""
 
 REQUIRED_MODULES: Final[Mapping[str, str]] = {
-    "openai": "openai._base_client",
-    "anthropic": "anthropic._base_client",
-    "groq": "groq._base_client",
-    "google.genai": "google.genai._api_client",
+    sdk.trigger_modules[0]: sdk.required_module for sdk in SDKS if sdk.required_module
 }
-"""What each SDK has imported once it is imported itself: where it has not, that module is gone."""
+"""Module of an SDK -> the module that it always imports. If the latter is missing, the SDK's release
+is newer than ours."""
 
 
 def load_hooks(sdk_module: str) -> tuple[Hook, ...]:
-    """Where to stand in `sdk_module`: only now is our side of its SDK loaded, for most processes use one of them."""
-    ours = import_module(f"promptcache.providers.{HOOK_MODULES[sdk_module]}.hooks")
-    return cast("Mapping[str, tuple[Hook, ...]]", ours.HOOKS)[sdk_module]
+    """Return the hooks of `sdk_module`.
+
+    This imports the provider's `hooks.py`, so it must not run before the SDK is imported: most
+    processes use one SDK and should not pay for the others.
+    """
+    module = import_module_of_provider(HOOK_MODULES[sdk_module])
+    return cast("Mapping[str, tuple[Hook, ...]]", module.HOOKS)[sdk_module]

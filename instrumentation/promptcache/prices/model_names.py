@@ -10,22 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-VENDORS_BY_PROVIDER: Final[Mapping[str, tuple[str, ...]]] = {
-    "openai": ("openai",),
-    "azure.ai.openai": ("azure", "openai", "anthropic"),
-    "azure.ai.inference": ("azure", "openai", "anthropic"),
-    "azure.ai.foundry": ("azure", "openai", "anthropic"),
-    "anthropic": ("anthropic",),
-    "aws.bedrock": ("aws",),
-    "gcp.gemini": ("google",),
-    "gcp.gen_ai": ("google", "anthropic"),
-    "gcp.vertex_ai": ("google", "anthropic"),
-    "moonshot_ai": ("moonshotai",),
-    "mistral_ai": ("mistral",),
-    "x_ai": ("x-ai",),
-    "xai": ("x-ai",),
-}
-"""OpenTelemetry's provider name -> price lists, the vendor's own first. The others sell at the maker's list price."""
+from promptcache.providers.registry import PROVIDERS_BY_NAME
 
 # Patterns are plain texts: `re` compiles and keeps those that are used, and an import compiles none.
 _SNAPSHOT_PATTERN: Final = (
@@ -50,9 +35,14 @@ _MAKERS_WITH_ONE_PRICE: Final = ("anthropic/", "openai/", "google/", "x-ai/")
 
 
 def vendors_of_provider(provider: str) -> tuple[str, ...]:
-    """The price lists of a provider, by OpenTelemetry's name for it or by the list's own."""
-    found = VENDORS_BY_PROVIDER.get(provider)
-    return found or (re.sub(r"[^a-z0-9-]", "-", provider.lower()),)
+    """Return the price lists to search for a provider's models, in this order.
+
+    `provider` is OpenTelemetry's name or the name of a price list. Without an entry in the
+    registry, the provider has the list of its own name.
+    """
+    row = PROVIDERS_BY_NAME.get(provider)
+    own_list = re.sub(r"[^a-z0-9-]", "-", provider.lower())
+    return (row.price_vendors if row else ()) or (own_list,)
 
 
 def _normalize_google(name: str) -> str:

@@ -1,0 +1,1 @@
+"""Anthropic, and the platforms that serve Claude models through Anthropic's SDK."""

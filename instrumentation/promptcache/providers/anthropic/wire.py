@@ -12,7 +12,12 @@ from typing import Any, Final, Literal, cast
 
 from promptcache.common.coerce import JSONObject, as_count, as_list, as_mapping, as_str, flatten
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
-from promptcache.providers.prompt import BlockCollector, select_params, split_cache_marker
+from promptcache.providers.prompt import (
+    BlockCollector,
+    ParamLevels,
+    select_params,
+    split_cache_marker,
+)
 from promptcache.providers.usage import UsageCounters, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route
 
@@ -20,7 +25,7 @@ CACHE_MARKER: Final = "cache_control"
 BETAS_FIELD: Final = "anthropic_beta"
 """Where Bedrock's body names the beta features; elsewhere they travel in the header `anthropic-beta`."""
 
-MESSAGES_PARAMS: Final = (
+MESSAGES_PARAMS: Final[ParamLevels] = (
     ("mcp_servers", "tools"),
     ("container", "tools"),
     ("speed", "system"),

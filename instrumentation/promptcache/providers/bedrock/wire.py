@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_str, flatten
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Section, Usage
 from promptcache.providers.anthropic import wire as anthropic
-from promptcache.providers.prompt import BlockCollector, select_params
+from promptcache.providers.prompt import BlockCollector, ParamLevels, select_params
 from promptcache.providers.usage import UsageCounters, parse_usage
-from promptcache.providers.wire_format import WireFormat
+from promptcache.providers.wire_format import WireFormat, make_route
 
 CACHE_MARKER: Final = "cachePoint"
 
@@ -30,7 +30,7 @@ CONVERSE_COUNTERS: Final = UsageCounters(
     modalities={},
     default_ttl="5m",
 )
-CONVERSE_PARAMS: Final = (
+CONVERSE_PARAMS: Final[ParamLevels] = (
     ("toolConfig.toolChoice", "messages"),
     ("additionalModelRequestFields", "messages"),
     ("guardrailConfig", "none"),
@@ -169,3 +169,7 @@ def unwrap_event(operation: str, event: Mapping[str, Any]) -> bytes | JSONObject
         return event
     data = as_mapping(event.get("chunk")).get("bytes")
     return data if isinstance(data, bytes) else b""
+
+
+ROUTES: Final = (make_route("POST", r"model/[^/?]+/converse(?:-stream)?", CONVERSE),)
+"""InvokeModel has no route: `wire_format_of` finds its wire format by the model and the body."""

@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_number, as_str, flatten
 from promptcache.model import ParsedPrompt, Request, ResponseFacts, Section, Usage
-from promptcache.providers.prompt import BlockCollector, select_params
+from promptcache.providers.prompt import BlockCollector, ParamLevels, select_params
 from promptcache.providers.usage import UsageCounters, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route
 
@@ -73,7 +73,7 @@ _NORMALISED_COUNTERS: Final = UsageCounters(
         for place in ("input", "read", "output")
     },
 )
-_CONTENT_PARAMS: Final = (
+_CONTENT_PARAMS: Final[ParamLevels] = (
     ("generationConfig.mediaResolution", "messages"),
     ("generationConfig.responseSchema", "none"),
     ("generationConfig.responseJsonSchema", "none"),
@@ -82,7 +82,7 @@ _CONTENT_PARAMS: Final = (
     ("toolConfig", "none"),
 )
 """What else decides how a prompt is read. Google documents only a changed prefix as a cause of a miss."""
-_INTERACTION_PARAMS: Final = (
+_INTERACTION_PARAMS: Final[ParamLevels] = (
     ("generation_config", "none"),
     ("response_format", "none"),
     ("service_tier", "none"),

@@ -1,0 +1,1 @@
+"""LiteLLM, a library that calls many providers."""

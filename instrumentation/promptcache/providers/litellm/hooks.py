@@ -38,32 +38,17 @@ from promptcache.providers.anthropic import wire as anthropic
 from promptcache.providers.bedrock import wire as bedrock
 from promptcache.providers.google import cached_contents as gemini_caches
 from promptcache.providers.google import wire as gemini
-from promptcache.providers.openai import wire as openai
+from promptcache.providers.registry import PROVIDERS, load_routes
 from promptcache.providers.wire_format import WireFormat, find_route
 from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
 from promptcache.telemetry.spans import should_instrument
 
-ROUTES: Final = (*openai.ROUTES, *anthropic.ROUTES, *gemini.ROUTES)
+ROUTES: Final = tuple(load_routes())
 PROVIDER_NAMES: Final[Mapping[str, str]] = {
-    "azure": "azure.ai.openai",
-    "azure_ai": "azure.ai.inference",
-    "bedrock": "aws.bedrock",
-    "bedrock_converse": "aws.bedrock",
-    "custom_openai": "openai",
-    "dashscope": "alibaba",
-    "fireworks_ai": "fireworks",
-    "gemini": "gcp.gemini",
-    "mistral": "mistral_ai",
-    "moonshot": "moonshot_ai",
-    "openai_like": "openai",
-    "together_ai": "together",
-    "vertex_ai": "gcp.vertex_ai",
-    "vertex_ai_beta": "gcp.vertex_ai",
-    "watsonx": "ibm.watsonx.ai",
-    "xai": "x_ai",
+    name: row.name for row in PROVIDERS for name in row.litellm_names
 }
-"""LiteLLM's names of providers where OpenTelemetry, or our table of hosts, has others."""
+"""LiteLLM's names of providers -> OpenTelemetry's, where the two differ."""
 _BEDROCK_PATH: Final = re.compile(
     r"/model/([^/]+)/(converse|converse-stream|invoke|invoke-with-response-stream)$"
 )

@@ -1,0 +1,1 @@
+"""OpenAI, Azure OpenAI and the providers that speak OpenAI's wire formats."""

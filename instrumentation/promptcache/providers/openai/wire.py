@@ -12,14 +12,19 @@ from typing import Any, Final, Literal
 
 from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_number, as_str, flatten
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
-from promptcache.providers.prompt import BlockCollector, select_params, split_cache_marker
+from promptcache.providers.prompt import (
+    BlockCollector,
+    ParamLevels,
+    select_params,
+    split_cache_marker,
+)
 from promptcache.providers.usage import UsageCounters, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route
 
 CACHE_MARKER: Final = "prompt_cache_breakpoint"
 SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 
-_CACHE_PARAMS: Final = (
+_CACHE_PARAMS: Final[ParamLevels] = (
     ("prompt_cache_key", "tools"),
     ("prompt_cache_options.mode", "tools"),
     ("prompt_cache_options.ttl", "none"),
@@ -30,13 +35,13 @@ _CACHE_PARAMS: Final = (
 )
 """Which change takes which section out of the cache; `tools` comes first, so it takes everything."""
 
-CHAT_PARAMS: Final = (
+CHAT_PARAMS: Final[ParamLevels] = (
     *_CACHE_PARAMS,
     ("response_format", "tools"),
     ("reasoning_effort", "tools"),
     ("verbosity", "tools"),
 )
-RESPONSES_PARAMS: Final = (
+RESPONSES_PARAMS: Final[ParamLevels] = (
     *_CACHE_PARAMS,
     ("text.format", "tools"),
     ("text.verbosity", "tools"),

@@ -1,0 +1,284 @@
+"""List the providers: one row for each, and the only place where a provider is declared.
+
+To add a provider, write a folder beside this file and a row in `PROVIDERS`. The folder holds
+`wire.py` (request and response formats), `rules.py` (how the provider caches) and `hooks.py`
+(functions of its SDK that are wrapped), each only if the provider needs one: most providers speak
+OpenAI's wire format through OpenAI's SDK.
+
+A row names modules by strings, relative to this package (`openai.wire`), and does not import them.
+The instrumentor reads the rows at start-up, in processes that may never call a model, so this module
+must load neither wire formats nor hooks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from types import ModuleType
+from typing import TYPE_CHECKING, Final, NamedTuple, final
+
+if TYPE_CHECKING:
+    from promptcache.providers.wire_format import Route
+
+
+@final
+class SDK(NamedTuple):
+    """A client library whose calls promptcache observes.
+
+    `trigger_modules` are the modules whose import loads the instrumentation. `hooks` names the
+    module of ours whose `HOOKS` map each of `hooked_modules` to the functions that are wrapped
+    there. `required_module` is a hooked module that the first trigger module always imports: if it
+    is missing, the library's release is newer than ours and a warning says so. It is empty where
+    the library has no such module.
+    """
+
+    trigger_modules: tuple[str, ...]
+    hooks: str
+    hooked_modules: tuple[str, ...]
+    required_module: str = ""
+
+
+@final
+class Provider(NamedTuple):
+    """The facts about one provider that are not code.
+
+    `name` is the value of OpenTelemetry's `gen_ai.provider.name`, and `aliases` are other spellings
+    of it that users write. `litellm_names` are LiteLLM's names for the provider where they differ
+    from `name`. `hosts` are domains; a domain includes its subdomains. `wire` names the module
+    whose `ROUTES` map endpoints to wire formats. `rules` names the module whose `CACHE_RULES` say
+    how the provider caches. `price_vendors` are the price lists that may hold its models, in the
+    order of the search; if empty, the list has the provider's name.
+
+    `is_guessed_by_model`: the price commands search this provider's list when the user names no
+    provider, in the order of the rows. `reports_stream_usage_unasked`: the provider sends the usage
+    of a stream even if the request does not ask for usage.
+    """
+
+    name: str
+    aliases: tuple[str, ...] = ()
+    litellm_names: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    wire: str = ""
+    rules: str = ""
+    price_vendors: tuple[str, ...] = ()
+    is_guessed_by_model: bool = False
+    reports_stream_usage_unasked: bool = False
+    sdk: SDK | None = None
+
+
+_OPENAI_WIRE: Final = "openai.wire"
+_OPENAI_RULES: Final = "openai.rules"
+_GOOGLE_WIRE: Final = "google.wire"
+_GOOGLE_RULES: Final = "google.rules"
+
+PROVIDERS: Final[tuple[Provider, ...]] = (
+    Provider(
+        "anthropic",
+        hosts=("api.anthropic.com",),
+        wire="anthropic.wire",
+        rules="anthropic.rules",
+        price_vendors=("anthropic",),
+        is_guessed_by_model=True,
+        reports_stream_usage_unasked=True,
+        sdk=SDK(
+            ("anthropic",),
+            "anthropic.hooks",
+            ("anthropic._base_client",),
+            required_module="anthropic._base_client",
+        ),
+    ),
+    Provider(
+        "openai",
+        litellm_names=("custom_openai", "openai_like"),
+        hosts=("api.openai.com",),
+        wire=_OPENAI_WIRE,
+        rules=_OPENAI_RULES,
+        price_vendors=("openai",),
+        is_guessed_by_model=True,
+        sdk=SDK(
+            ("openai",),
+            "openai.hooks",
+            (
+                "openai._base_client",
+                "openai._websocket_connection",
+                "openai.resources.responses.responses",
+                "openai.resources.realtime.realtime",
+            ),
+            required_module="openai._base_client",
+        ),
+    ),
+    Provider(
+        "azure.ai.openai",
+        litellm_names=("azure",),
+        hosts=("openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com"),
+        wire=_OPENAI_WIRE,
+        rules=_OPENAI_RULES,
+        price_vendors=("azure", "openai", "anthropic"),
+    ),
+    Provider(
+        "azure.ai.inference",
+        aliases=("azure.ai.foundry",),
+        litellm_names=("azure_ai",),
+        wire=_OPENAI_WIRE,
+        rules=_OPENAI_RULES,
+        price_vendors=("azure", "openai", "anthropic"),
+    ),
+    Provider(
+        "gcp.gemini",
+        litellm_names=("gemini",),
+        hosts=("generativelanguage.googleapis.com",),
+        wire=_GOOGLE_WIRE,
+        rules=_GOOGLE_RULES,
+        price_vendors=("google",),
+        is_guessed_by_model=True,
+        reports_stream_usage_unasked=True,
+        sdk=SDK(
+            ("google.genai",),
+            "google.hooks",
+            (
+                "google.genai._api_client",
+                "google.genai._gaos.basesdk",
+                "google.genai._interactions._base_client",
+            ),
+            required_module="google.genai._api_client",
+        ),
+    ),
+    Provider(
+        "gcp.vertex_ai",
+        litellm_names=("vertex_ai", "vertex_ai_beta"),
+        hosts=("aiplatform.googleapis.com",),
+        wire=_GOOGLE_WIRE,
+        rules=_GOOGLE_RULES,
+        price_vendors=("google", "anthropic"),
+        reports_stream_usage_unasked=True,
+    ),
+    Provider(
+        "gcp.gen_ai",  # OpenTelemetry's name for any of Google's endpoints
+        wire=_GOOGLE_WIRE,
+        rules=_GOOGLE_RULES,
+        price_vendors=("google", "anthropic"),
+        reports_stream_usage_unasked=True,
+    ),
+    Provider(
+        "aws.bedrock",
+        litellm_names=("bedrock", "bedrock_converse"),
+        hosts=("amazonaws.com",),
+        wire="bedrock.wire",
+        rules="bedrock.rules",
+        price_vendors=("aws",),
+        is_guessed_by_model=True,
+        reports_stream_usage_unasked=True,
+        sdk=SDK(
+            ("botocore.client", "aiobotocore.client"),
+            "bedrock.hooks",
+            (
+                "botocore.client",
+                "botocore.eventstream",
+                "botocore.response",
+                "aiobotocore.client",
+                "aiobotocore.eventstream",
+                "aiobotocore.response",
+            ),
+        ),
+    ),
+    Provider(
+        "deepseek",
+        hosts=("deepseek.com",),
+        wire=_OPENAI_WIRE,
+        rules="deepseek.rules",
+        is_guessed_by_model=True,
+    ),
+    Provider(
+        "x_ai",
+        aliases=("xai",),
+        litellm_names=("xai",),
+        hosts=("x.ai",),
+        wire=_OPENAI_WIRE,
+        rules="x_ai.rules",
+        price_vendors=("x-ai",),
+        is_guessed_by_model=True,
+    ),
+    Provider(
+        "mistral_ai",
+        litellm_names=("mistral",),
+        hosts=("mistral.ai",),
+        wire=_OPENAI_WIRE,
+        rules="mistral_ai.rules",
+        price_vendors=("mistral",),
+        is_guessed_by_model=True,
+    ),
+    Provider(
+        "moonshot_ai",
+        litellm_names=("moonshot",),
+        hosts=("moonshot.ai", "moonshot.cn"),
+        wire=_OPENAI_WIRE,
+        price_vendors=("moonshotai",),
+        is_guessed_by_model=True,
+    ),
+    Provider(
+        "groq",
+        hosts=("groq.com",),
+        wire=_OPENAI_WIRE,
+        rules="groq.rules",
+        is_guessed_by_model=True,
+        sdk=SDK(
+            ("groq",),
+            "groq.hooks",
+            ("groq._base_client",),
+            required_module="groq._base_client",
+        ),
+    ),
+    Provider("openrouter", hosts=("openrouter.ai",), wire=_OPENAI_WIRE, is_guessed_by_model=True),
+    Provider(
+        "together",
+        litellm_names=("together_ai",),
+        hosts=("together.xyz", "together.ai"),
+        wire=_OPENAI_WIRE,
+    ),
+    Provider(
+        "fireworks",
+        litellm_names=("fireworks_ai",),
+        hosts=("fireworks.ai",),
+        wire=_OPENAI_WIRE,
+    ),
+    Provider("perplexity", hosts=("perplexity.ai",), wire=_OPENAI_WIRE),
+    Provider(
+        "alibaba",
+        litellm_names=("dashscope",),
+        hosts=("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com"),
+        wire=_OPENAI_WIRE,
+        rules="alibaba.rules",
+    ),
+    Provider("ibm.watsonx.ai", litellm_names=("watsonx",), wire=_OPENAI_WIRE),
+    Provider("vllm", wire=_OPENAI_WIRE, rules="vllm.rules"),
+)
+"""All providers. The order matters only for `is_guessed_by_model`."""
+
+PROVIDERS_BY_NAME: Final[Mapping[str, Provider]] = {
+    name: row for row in PROVIDERS for name in (row.name, *row.aliases)
+}
+
+LITELLM: Final = SDK(
+    ("litellm",),
+    "litellm.hooks",
+    ("litellm.llms.custom_httpx.http_handler",),
+)
+"""LiteLLM is a library without a provider of its own: it calls most providers of the rows."""
+
+SDKS: Final[tuple[SDK, ...]] = (*(row.sdk for row in PROVIDERS if row.sdk is not None), LITELLM)
+
+TRIGGER_MODULES: Final[tuple[str, ...]] = tuple(
+    module for sdk in SDKS for module in sdk.trigger_modules
+)
+"""The modules whose import loads the rest of promptcache."""
+
+
+def import_module_of_provider(name: str) -> ModuleType:
+    """Import the module that a row names (`openai.wire`), relative to this package."""
+    return import_module(f"promptcache.providers.{name}")
+
+
+def load_routes() -> Iterator[Route]:
+    """Yield the routes of every wire module, which this imports."""
+    for name in dict.fromkeys(row.wire for row in PROVIDERS if row.wire):
+        yield from import_module_of_provider(name).ROUTES
