@@ -32,8 +32,8 @@ from opentelemetry.sdk.trace import TracerProvider
 
 from promptcache import Settings
 from promptcache.common.generational_cache import GenerationalCache
+from promptcache.patching.patcher import ModulePatcher
 from promptcache.patching.registry import load_hooks
-from promptcache.patching.wrapping import ModulePatcher
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
 

@@ -16,7 +16,7 @@ import openai
 from google import genai
 
 from promptcache import Settings
-from promptcache.patching.wrapping import ModulePatcher
+from promptcache.patching.patcher import ModulePatcher
 from promptcache.providers.litellm import hooks as litellm
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder

@@ -58,18 +58,18 @@ KERNEL: Final = frozenset(
         "promptcache.patching.byte_stream._iterate_response",
         "promptcache.patching.byte_stream._close_chunks",
         *(
-            f"promptcache.patching.wrapping.{shell}"
-            for shell in (
-                "_wrap_function.<locals>.called",
-                "_wrap_coroutine_function.<locals>.awaited",
-                "_wrap_generator_function.<locals>.generated",
-                "_wrap_async_generator_function.<locals>.generated",
-                "_wrap_with_pre_hook.<locals>.tapped",
-                "_make_wrapper.<locals>.start",
-                "_make_argument_binder.<locals>.named",
+            f"promptcache.patching.wrapping.{wrapper}"
+            for wrapper in (
+                "_wrap_function.<locals>.wrapper",
+                "_wrap_coroutine_function.<locals>.wrapper",
+                "_wrap_generator_function.<locals>.wrapper",
+                "_wrap_async_generator_function.<locals>.wrapper",
+                "_wrap_with_pre_hook.<locals>.wrapper",
+                "make_wrapper.<locals>.start_flow",
+                "_make_argument_binder.<locals>.bind_arguments",
             )
         ),
-        "promptcache.patching.stainless._wrap_process_response_data.<locals>.heard",
+        "promptcache.patching.stainless._wrap_process_response_data.<locals>.wrapper",
         "promptcache.patching.wrapping.iterate_with_flow",
         "promptcache.patching.wrapping.async_iterate_with_flow",
         "promptcache.patching.wrapping._caller_frame",

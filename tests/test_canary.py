@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from promptcache.patching.flow import Flow
-from promptcache.patching.wrapping import Hook, ModulePatcher
+from promptcache.patching.hook import Hook
+from promptcache.patching.patcher import ModulePatcher
 from promptcache.telemetry.handler import TelemetryHandler
 from tests.canary.check import SDKS, looked_for
 

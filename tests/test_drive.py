@@ -15,7 +15,8 @@ import wrapt
 from opentelemetry import context as otel
 
 from promptcache.patching.flow import Flow, StepResult
-from promptcache.patching.wrapping import HandlerRef, Hook, ModulePatcher
+from promptcache.patching.hook import HandlerRef, Hook
+from promptcache.patching.patcher import ModulePatcher
 from promptcache.telemetry.handler import TelemetryHandler
 from tests.calls import each
 

@@ -18,7 +18,8 @@ from openai import _base_client as base  # pyright: ignore[reportPrivateUsage]  
 from promptcache import PromptCacheInstrumentor, Settings, settings
 from promptcache.common.safely import safely
 from promptcache.patching.flow import Flow, FlowRunner, StepResult
-from promptcache.patching.wrapping import Hook, ModulePatcher
+from promptcache.patching.hook import Hook
+from promptcache.patching.patcher import ModulePatcher
 from tests.calls import CHAT, RESPONSES
 from tests.conftest import Telemetry
 

@@ -15,8 +15,8 @@ import pytest
 from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from promptcache import Settings
+from promptcache.patching.patcher import ModulePatcher
 from promptcache.patching.request import cache_scope_key
-from promptcache.patching.wrapping import ModulePatcher
 from promptcache.providers.litellm import hooks as litellm
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder

@@ -16,8 +16,8 @@ from importlib.metadata import version
 from inspect import getattr_static
 from typing import Final
 
+from promptcache.patching.hook import is_compatible
 from promptcache.patching.registry import HOOK_MODULES, load_hooks
-from promptcache.patching.wrapping import is_compatible
 
 SDKS: Final = {
     "openai": "openai",

@@ -18,7 +18,7 @@ atheris: Final[Any] = import_module("atheris")  # not typed, and in an environme
 with atheris.instrument_imports(include=["promptcache"]):
     from promptcache.common.coerce import JSONObject, as_list, as_mapping
     from promptcache.model import Request
-    from promptcache.patching.byte_stream import parse_json_object
+    from promptcache.patching.event_decoder import parse_json_object
     from promptcache.prefix.hashing import InProcessHasher
     from promptcache.providers.anthropic import wire as anthropic
     from promptcache.providers.bedrock import eventstream

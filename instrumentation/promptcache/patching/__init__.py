@@ -1,1 +1,1 @@
-"""Where to stand in each SDK."""
+"""Wrap the functions of the SDKs, and turn their calls into invocations."""

@@ -1,172 +1,51 @@
-"""Watches a response whose body the application has not read yet, without reading it and without keeping it alive.
+"""Observe a response whose body the application has not read yet, without reading it and without keeping it alive.
 
-Its byte stream gets a stand-in that sees the close and the garbage collection, and its iteration over decoded bytes one
-that listens where nobody parses; both are put back at the end. The record travels in `extensions`, which is neither
-pickled nor compared. No reference leads back to the response (httpx2 has no cycle there either), so a dropped stream
-ends, and frees its connection, as early as without us.
+`ObservedByteStream` replaces `response.stream`, and sees the close and the garbage collection of the stream. It also
+replaces `iter_bytes` and `aiter_bytes` on the response, and reads the decoded bytes there if the SDK does not report
+parsed events. All of this is restored at the end. The invocation is stored in `response.extensions`, which httpx
+neither pickles nor compares.
+
+There is no reference from our objects back to the response (httpx2 has no cycle there either). So a response that the
+application drops ends, and frees its connection, as early as it does without us.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from functools import lru_cache, partial
 from typing import Any, Final
 from weakref import ref
 
-from promptcache.common.coerce import JSONObject, as_mapping
+from promptcache.common.coerce import JSONObject
 from promptcache.common.safely import safely
+from promptcache.patching.event_reader import EventReader
 from promptcache.patching.flow import Flow, FlowRunner, StepResult
-from promptcache.providers.bedrock import eventstream
-from promptcache.telemetry import context_attributes as ambient
 from promptcache.telemetry.invocation import Invocation
 
 EXTENSION_KEY: Final = "promptcache"
-ERROR_MARKERS: Final = (b'"error"', b":exception-type", b":error-code")
-"""What bytes hold that bring the server's own error: as JSON, or in the headers of AWS's framing."""
-MAX_BODY_BYTES: Final = 32 * 2**20
-"""Bytes of a body that nobody parses and that we keep to read its usage; a larger one stays unreported."""
-
-
-def parse_json_object(content: bytes) -> JSONObject:
-    """A JSON object, or an empty mapping where `content` is none."""
-    try:
-        return as_mapping(json.loads(content))
-    except (ValueError, RecursionError):
-        return {}
+"""Key of the invocation in `response.extensions`."""
 
 
 def invocation_of(response: Any) -> Invocation | None:
-    """The record of this response while it is open, if any."""
+    """Return the unfinished invocation of `response`, if it has one."""
     try:
-        record: Invocation | None = response.extensions.get(EXTENSION_KEY)
-    except AttributeError:  # whoever reads events by hand may bring a response of another make
+        invocation: Invocation | None = response.extensions.get(EXTENSION_KEY)
+    except (
+        AttributeError
+    ):  # an application that parses events itself may pass an object of another class
         return None
-    return record
+    return invocation
 
 
 async def _close_chunks(chunks: AsyncIterator[bytes]) -> None:
-    """With whoever iterates over them, where they can be closed and the event loop is not doing so, at its end."""
+    """Close an inner async generator, unless the event loop is already closing it."""
     if not getattr(chunks, "ag_running", False) and isinstance(chunks, AsyncGenerator):
         await chunks.aclose()
 
 
-class EventReader:
-    """Reads what passes by, as long as nobody else does.
-
-    Whoever parses a stream has parsed each complete event before it asks for the next bytes. So an event is read here
-    only when more bytes are asked for and the record still has not heard anything; at once where nobody else is
-    `sdk_parses` to parse it.
-    """
-
-    def __init__(
-        self, invocation: Invocation, content_type: str, *, sdk_parses: bool = True
-    ) -> None:
-        self._invocation = invocation
-        self._is_aws_event_stream = eventstream.MEDIA_TYPE in content_type
-        self._separator = (
-            b""
-            if self._is_aws_event_stream
-            else b"\n"
-            if invocation.request_info.batch_results_url
-            else b"\n\n"
-        )
-        self._has_events = (
-            self._is_aws_event_stream
-            or invocation.request_info.batch_results_url
-            or "text/event-stream" in content_type
-        )
-        self.buffer: bytearray | bytes = bytearray()
-        """What nobody has read yet; once somebody reads events, the last bytes alone."""
-        self._searched_bytes = 0
-        self._parses_at_once = not sdk_parses and self._has_events
-
-    def feed(self, chunk: bytes) -> None:
-        """`chunk` is about to be read; what came before it has been."""
-        if self._invocation.sdk_parses_events:
-            self.buffer = chunk
-            return
-        if (
-            self._has_events
-            and self.buffer.find(self._separator, max(0, self._searched_bytes - 3)) >= 0
-        ):
-            self._process_events()
-        self._searched_bytes = len(self.buffer)
-        if len(self.buffer) + len(chunk) <= MAX_BODY_BYTES:
-            self.buffer += chunk
-        if self._parses_at_once:
-            self._process_events()
-
-    def flush(self) -> None:
-        """All bytes have come in: what is complete is read at once, before others end the span that it belongs to."""
-        if self._invocation.sdk_parses_events:
-            self.read_trailing_error()
-        elif self._has_events:
-            self._process_events()
-        elif event := parse_json_object(bytes(self.buffer)):
-            self.buffer = bytearray()
-            self._invocation.on_event(event)
-
-    def read_remaining(self) -> None:
-        """Nothing more will be read."""
-        if self._has_events and not self._invocation.sdk_parses_events:
-            self.buffer += self._separator
-        self.flush()
-
-    def finalize(self) -> None:
-        """Ends the record; with the next call, where a finalizer runs in the middle of telemetry's own code."""
-        if ambient.lock_may_be_held(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
-            self._invocation.handler.deferred.append(self)
-        else:
-            self.finish()
-
-    def finish(self) -> None:
-        """As `read_remaining`, and the record ends with it."""
-        if not self._invocation.is_finished:
-            safely(self.read_remaining)
-            self._invocation.finish()
-
-    def read_trailing_error(self) -> None:
-        """Finds the server's own error in the last bytes: the SDK raises it instead of letting us hear it."""
-        record = self._invocation
-        if (
-            record.sdk_parses_events
-            and self._has_events
-            and not record.facts.is_terminal
-            and any(sign in self.buffer for sign in ERROR_MARKERS)
-        ):
-            for event in self._take_events():
-                if event.get("error"):
-                    record.on_event(event)
-
-    def _process_events(self) -> None:
-        for event in self._take_events():
-            self._invocation.on_event(event)
-            if event.get("type") == self._invocation.request_info.wire_format.terminal_event:
-                self._invocation.finish()  # not every reader asks for the end of the bytes too
-
-    def _take_events(self) -> Iterator[JSONObject]:
-        if self._is_aws_event_stream:
-            framed, left = eventstream.decode_events(bytes(self.buffer))
-            self.buffer = bytearray(left)
-            yield from framed
-            return
-        *events, rest = bytes(self.buffer).replace(b"\r\n", b"\n").split(self._separator)
-        self.buffer, self._searched_bytes = bytearray(rest), 0
-        for event in events:
-            lines = event.split(b"\n")
-            data = (
-                event
-                if self._separator == b"\n"
-                else b"\n".join(line[5:] for line in lines if line.startswith(b"data:"))
-            )
-            if data:
-                yield {"type": "[DONE]"} if data.strip() == b"[DONE]" else parse_json_object(data)
-
-
 class ObservedByteStream:
-    """Stands in for a response's byte stream: the same bytes, and the call ends with it."""
+    """Yield the bytes of a response's stream unchanged, and finish the invocation when the stream ends."""
 
     def __init__(self, response: Any, invocation: Invocation, *, sdk_parses: bool = True) -> None:
         self._inner = response.stream
@@ -179,9 +58,9 @@ class ObservedByteStream:
         self._is_reading_chunk = False
         self._is_closed = False
         response.stream = self
-        whole = (self._response_ref, response.__class__, dict[str, Any](response.__dict__))
-        response.iter_bytes = partial(_iterate_response, self._iter_bytes, *whole, "iter_bytes")
-        response.aiter_bytes = partial(_iterate_response, self._aiter_bytes, *whole, "aiter_bytes")
+        copy = (self._response_ref, response.__class__, dict[str, Any](response.__dict__))
+        response.iter_bytes = partial(_iterate_response, self._iter_bytes, *copy, "iter_bytes")
+        response.aiter_bytes = partial(_iterate_response, self._aiter_bytes, *copy, "aiter_bytes")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_inner"], name)
@@ -208,17 +87,17 @@ class ObservedByteStream:
             await _close_chunks(chunks)
 
     def _raw_read_flow(self) -> Flow:
-        """Inside the SDK's own stand-in for the stream, hence before it ends its span."""
-        ended: StepResult = yield None
-        if ended.error is None:
+        """Run inside the stream wrapper of an SDK that traces itself, hence before that SDK ends its span."""
+        result: StepResult = yield None
+        invocation = self._invocation
+        if result.error is None:
             self._reader.flush()
-            # A stream's last event was told as it came.
-            if self._invocation.facts.usage_counters and not (
-                self._invocation.request_info.stream and self._invocation.facts.is_terminal
-            ):
-                self._invocation.flush_attributes()
-        elif isinstance(ended.error, Exception):
-            self._invocation.on_stream_failed(ended.error)
+            # The attributes of a stream were flushed at its terminal event.
+            is_flushed = invocation.request_info.stream and invocation.facts.is_terminal
+            if invocation.facts.usage_counters and not is_flushed:
+                invocation.flush_attributes()
+        elif isinstance(result.error, Exception):
+            invocation.on_stream_failed(result.error)
 
     def close(self) -> None:
         with FlowRunner(self._close_flow):
@@ -238,25 +117,22 @@ class ObservedByteStream:
         if error is not None and self._is_error_of_response(error):
             self._invocation.fail(error)
         if self._is_reading_chunk:
-            # httpx closes at the last raw byte; a decoder or a chunk size may still hold decoded ones back.
+            # httpx closes at the last raw byte. A content decoder or a chunk size may still hold decoded bytes back.
             self._is_closed = True
         else:
             self._finish()
 
     def _is_error_of_response(self, error: BaseException) -> bool:
-        """Whether `error` is the SDK's word on this very response, and not one that the application is handling."""
-        answered = getattr(getattr(error, "response", None), "stream", None)
-        return (
-            answered is self
-            or getattr(error, "_request", getattr(error, "request", None)) is self._request
-        )
+        """Return whether the SDK raised `error` for this response. The application may be handling another error."""
+        stream = getattr(getattr(error, "response", None), "stream", None)
+        request = getattr(error, "_request", getattr(error, "request", None))
+        return stream is self or request is self._request
 
     def _finish(self) -> None:
         safely(self._reader.finalize)
         if (response := self._response_ref()) is not None:
-            if (
-                response.stream is self
-            ):  # an SDK that traces itself has put its own stand-in around ours
+            # An SDK that traces itself has put its own wrapper around our stream.
+            if response.stream is self:
                 response.stream = self._inner
             response.extensions.pop(EXTENSION_KEY, None)
             for name in ("iter_bytes", "aiter_bytes"):
@@ -264,39 +140,38 @@ class ObservedByteStream:
 
     def _decoded_read_flow(self) -> Flow:
         self._is_reading_chunk = True
-        ended: StepResult = yield None
+        result: StepResult = yield None
         self._is_reading_chunk = False
-        # A sync body that is read the async way is refused untouched, and can still be read the right way.
-        if isinstance(ended.error, Exception) and getattr(
-            self._response_ref(), "is_stream_consumed", True
-        ):
-            self._invocation.fail(ended.error)
+        # httpx refuses to read a sync body asynchronously. It leaves the body unread, so that a correct read may follow.
+        is_consumed = getattr(self._response_ref(), "is_stream_consumed", True)
+        if isinstance(result.error, Exception) and is_consumed:
+            self._invocation.fail(result.error)
             self._is_closed = True
         if self._is_closed:
             self._finish()
 
     def _iter_bytes(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        record, listener = self._invocation, self._reader
+        invocation, reader, decoder = self._invocation, self._reader, self._reader.decoder
         with FlowRunner(self._decoded_read_flow):
             for chunk in chunks:
                 self._is_reading_chunk = False
-                if record.sdk_parses_events:
-                    listener.buffer = chunk
+                if invocation.sdk_parses_events:
+                    decoder.buffer = chunk
                 else:
-                    safely(listener.feed, chunk)
+                    safely(reader.feed, chunk)
                 yield chunk
                 self._is_reading_chunk = True
 
     async def _aiter_bytes(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        record, listener = self._invocation, self._reader
+        invocation, reader, decoder = self._invocation, self._reader, self._reader.decoder
         try:
             with FlowRunner(self._decoded_read_flow):
                 async for chunk in chunks:
                     self._is_reading_chunk = False
-                    if record.sdk_parses_events:
-                        listener.buffer = chunk
+                    if invocation.sdk_parses_events:
+                        decoder.buffer = chunk
                     else:
-                        safely(listener.feed, chunk)
+                        safely(reader.feed, chunk)
                     yield chunk
                     self._is_reading_chunk = True
         finally:
@@ -312,32 +187,29 @@ def _iterate_response(
     *args: Any,
     **kwargs: Any,
 ) -> Any:
-    """Iterates over the response; over its like where `ask().iter_bytes()` let go of it: this is no bound method."""
-    if (alive := response_ref()) is None:
-        alive = response_class.__new__(response_class)
-        alive.__dict__.update(state)
-    return observe(getattr(response_class, method_name)(alive, *args, **kwargs))
+    """Iterate over the response; over a copy of it if it was collected already.
+
+    This is no bound method, so `create().iter_bytes()` holds no reference to the response.
+    """
+    response = response_ref()
+    if response is None:
+        response = response_class.__new__(response_class)
+        response.__dict__.update(state)
+    return observe(getattr(response_class, method_name)(response, *args, **kwargs))
 
 
 @lru_cache(maxsize=16)
 def _stream_class_for(stream: Any) -> type[ObservedByteStream]:
-    """`ObservedByteStream` as httpx accepts it: sync, async or both, as the stream that it stands in for."""
+    """Return a subclass of `ObservedByteStream` that httpx accepts in place of `stream`: sync, async or both."""
     bases = [
         base for base in stream.__mro__ if base.__name__ in {"SyncByteStream", "AsyncByteStream"}
     ]
     return type("ObservedByteStream", (ObservedByteStream, *bases), {})
 
 
-def read_buffered_response(response: Any, invocation: Invocation) -> None:
-    """Reads a response that is in memory already, if nobody parsed it."""
-    listener = EventReader(invocation, response.headers.get("content-type", ""))
-    listener.feed(response.content)
-    listener.read_remaining()
-
-
 def observe_stream(response: Any, invocation: Invocation, *, sdk_parses: bool = True) -> None:
-    """Follows `response_ref` to its end, whichever that is: read, closed, failed or dropped.
+    """Observe `response` until its end: it is read, closed, fails or is garbage-collected.
 
-    `sdk_parses` says that the record may hear of its events from whoever parses them.
+    `sdk_parses` says that the SDK may report parsed events to the invocation.
     """
     _stream_class_for(response.stream.__class__)(response, invocation, sdk_parses=sdk_parses)

@@ -1,91 +1,58 @@
-"""What is done to Gemini's named caches: one span each, and the rent that follows from it."""
+"""Observe requests about Gemini's cached contents: one span for each, and the storage cost that follows from it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, final
+from typing import Any
 
 from opentelemetry.trace import Span, SpanKind, StatusCode, set_span_in_context
 
+from promptcache import semconv
 from promptcache.common.coerce import UNLIMITED_CHARS, JSONObject, as_list, as_mapping, as_str
 from promptcache.common.safely import safely
 from promptcache.model import CachedContentInfo, PrefixHashes, Request, ResponseFacts, Usage
-from promptcache.patching.byte_stream import parse_json_object
+from promptcache.patching.endpoint import Endpoint
+from promptcache.patching.event_decoder import parse_json_object
 from promptcache.patching.flow import Flow
-from promptcache.providers.google import cached_contents as gemini_caches
-from promptcache.providers.google import wire as gemini
-from promptcache.semconv import (
-    CACHE_COMMITTED_USD,
-    CACHE_EXPIRES,
-    CACHE_NAME,
-    CACHE_STORED_USD,
-    CACHE_TOKENS,
-    COST_AMOUNT,
-    COST_CURRENCY,
-    ERROR_TYPE,
-    GEN_AI_OPERATION_NAME,
-    GEN_AI_PROVIDER_NAME,
-    GEN_AI_REQUEST_MODEL,
-    PREFIX_HASH,
-    SERVER_ADDRESS,
-    SERVER_PORT,
-)
+from promptcache.providers.google import cached_contents, wire
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
 
 
-@final
-class Endpoint(NamedTuple):
-    """Who serves a request."""
-
-    provider: str
-    host: str | None
-    port: int | None
-
-
 def observe_cached_content_request(
-    observer: TelemetryHandler, operation: str, endpoint: Endpoint, path: str, body: JSONObject
+    handler: TelemetryHandler, operation: str, endpoint: Endpoint, path: str, body: JSONObject
 ) -> Flow:
-    """One request about a named cache, or all of them."""
-    named = as_str(body.get("model"))
-    model = gemini.model_in_path(named) if named else None
-    span = observer.tracer.start_span(
+    """Observe one request that creates, updates, reads, deletes or lists cached contents."""
+    name = as_str(body.get("model"))
+    model = wire.model_in_path(name) if name else None
+    attributes = {
+        semconv.GEN_AI_OPERATION_NAME: operation,
+        semconv.GEN_AI_PROVIDER_NAME: endpoint.provider,
+        semconv.GEN_AI_REQUEST_MODEL: model,
+        semconv.SERVER_ADDRESS: endpoint.host,
+        semconv.SERVER_PORT: endpoint.port,
+        semconv.CACHE_NAME: cached_contents.cached_content_in_path(path),
+    }
+    span = handler.tracer.start_span(
         f"{operation} {model}" if model else operation,
         kind=SpanKind.CLIENT,
-        attributes=_without_none(
-            {
-                GEN_AI_OPERATION_NAME: operation,
-                GEN_AI_PROVIDER_NAME: endpoint.provider,
-                GEN_AI_REQUEST_MODEL: model,
-                SERVER_ADDRESS: endpoint.host,
-                SERVER_PORT: endpoint.port,
-                CACHE_NAME: gemini_caches.cached_content_in_path(path),
-            }
-        ),
+        attributes=_without_none(attributes),
     )
     try:
-        ended = yield set_span_in_context(span)
-        if ended.error is not None:
-            span.set_attribute(ERROR_TYPE, type(ended.error).__name__)
+        result = yield set_span_in_context(span)
+        if result.error is not None:
+            span.set_attribute(semconv.ERROR_TYPE, type(result.error).__name__)
             span.set_status(StatusCode.ERROR)
         else:
-            safely(
-                _record_response,
-                observer,
-                operation,
-                endpoint,
-                path,
-                body,
-                _response_body(ended.result),
-                span,
-            )
+            response_body = _response_body(result.result)
+            safely(_record_response, handler, operation, endpoint, path, body, response_body, span)
     finally:
         span.end()
 
 
 def _response_body(response: Any) -> JSONObject:
-    """What Gemini's SDK made of a response, or the response itself."""
+    """Return the body of a response of google-genai (attribute `body`) or of httpx (attribute `content`)."""
     body = as_str(getattr(response, "body", None), UNLIMITED_CHARS)
     return parse_json_object(body.encode() if body else getattr(response, "content", b""))
 
@@ -95,7 +62,7 @@ def _without_none(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _record_response(
-    observer: TelemetryHandler,
+    handler: TelemetryHandler,
     operation: str,
     endpoint: Endpoint,
     path: str,
@@ -103,87 +70,79 @@ def _record_response(
     response_body: JSONObject,
     span: Span,
 ) -> None:
-    """Takes up what an answer says of caches, and writes on the span what it and the rent of it are."""
-    storage, cache = observer.cache_storage, gemini_caches.parse_cached_content(response_body)
+    """Remember the caches that the response describes, and set their attributes and storage cost on the span."""
+    storage = handler.cache_storage
     if operation == "list_caches":
         for resource in as_list(response_body.get("cachedContents")):
-            storage.record_described(
-                endpoint.provider, gemini_caches.parse_cached_content(as_mapping(resource))
-            )
+            cache = cached_contents.parse_cached_content(as_mapping(resource))
+            storage.record_described(endpoint.provider, cache)
         return
     if operation == "delete_cache":
-        span.set_attributes(
-            _without_none(
-                {
-                    CACHE_STORED_USD: storage.record_deleted(
-                        gemini_caches.cached_content_in_path(path) or ""
-                    )
-                }
-            )
-        )
+        stored_usd = storage.record_deleted(cached_contents.cached_content_in_path(path) or "")
+        span.set_attributes(_without_none({semconv.CACHE_STORED_USD: stored_usd}))
         return
-    more: dict[str, Any] = {}
+    cache = cached_contents.parse_cached_content(response_body)
+    attributes: dict[str, Any] = {
+        semconv.CACHE_NAME: cache.name,
+        semconv.CACHE_TOKENS: cache.token_count,
+        semconv.CACHE_EXPIRES: cache.expire_time_text,
+        semconv.GEN_AI_REQUEST_MODEL: cache.model,
+    }
     if operation == "create_cache":
-        prefix = _hash_cached_content(observer, endpoint, cache, body)
+        prefix = _hash_cached_content(handler, endpoint, cache, body)
         storage.record_created(endpoint.provider, cache, prefix)
-        more = {PREFIX_HASH: prefix and prefix.hash} | _record_cache_fill(
-            observer, endpoint, cache, span
-        )
+        attributes[semconv.PREFIX_HASH] = prefix and prefix.hash
+        attributes |= _record_cache_fill(handler, endpoint, cache, span)
     else:
         storage.record_described(endpoint.provider, cache)
-    committed = storage.committed_usd(cache.name or "") if operation != "get_cache" else None
-    known = {
-        CACHE_NAME: cache.name,
-        CACHE_TOKENS: cache.token_count,
-        CACHE_EXPIRES: cache.expire_time_text,
-    }
-    span.set_attributes(
-        _without_none(
-            known | {GEN_AI_REQUEST_MODEL: cache.model, CACHE_COMMITTED_USD: committed} | more
-        )
-    )
+    if operation != "get_cache":
+        attributes[semconv.CACHE_COMMITTED_USD] = storage.committed_usd(cache.name or "")
+    span.set_attributes(_without_none(attributes))
 
 
 def _create_request(
-    observer: TelemetryHandler, endpoint: Endpoint, cache: CachedContentInfo, body: JSONObject
+    handler: TelemetryHandler, endpoint: Endpoint, cache: CachedContentInfo, body: JSONObject
 ) -> Request:
-    wire, now = gemini.GENERATE_CONTENT, observer.clock()
+    """Return the request that a `generateContent` call with the content of `cache` would be."""
+    wire_format = wire.GENERATE_CONTENT
     return Request(
-        wire.name,
-        endpoint.provider,
-        wire.operation,
-        cache.model,
-        endpoint.host,
-        endpoint.port,
-        False,
-        body,
-        b"",
-        now,
+        wire_format_name=wire_format.name,
+        provider=endpoint.provider,
+        operation=wire_format.operation,
+        model=cache.model,
+        host=endpoint.host,
+        port=endpoint.port,
+        stream=False,
+        body=body,
+        cache_scope=b"",
+        started_at=handler.clock(),
     )
 
 
 def _hash_cached_content(
-    observer: TelemetryHandler, endpoint: Endpoint, cache: CachedContentInfo, body: JSONObject
+    handler: TelemetryHandler, endpoint: Endpoint, cache: CachedContentInfo, body: JSONObject
 ) -> PrefixHashes | None:
-    """The hashes of what was put into a cache: all of it is static, its contents too."""
-    prompt = gemini.GENERATE_CONTENT.parse_prompt(_create_request(observer, endpoint, cache, body))
+    """Return the hashes of a cached content. All of it is static prefix, its `contents` too."""
+    prompt = wire.GENERATE_CONTENT.parse_prompt(_create_request(handler, endpoint, cache, body))
     if prompt is None:
         return None
-    prompt = prompt._replace(
-        blocks=tuple(
-            replace(block, section="system") if block.section == "messages" else block
-            for block in prompt.blocks
-        )
+    blocks = tuple(
+        replace(block, section="system") if block.section == "messages" else block
+        for block in prompt.blocks
     )
-    return observer.prefix_hasher.hash_prefix(
-        prompt, observer.hasher.hash_prompt(prompt), cache.model
+    prompt = prompt._replace(blocks=blocks)
+    return handler.prefix_hasher.hash_prefix(
+        prompt, handler.hasher.hash_prompt(prompt), cache.model
     )
 
 
 def _record_cache_fill(
-    observer: TelemetryHandler, endpoint: Endpoint, cache: CachedContentInfo, span: Span
+    handler: TelemetryHandler, endpoint: Endpoint, cache: CachedContentInfo, span: Span
 ) -> dict[str, Any]:
-    """What filling the cache cost: its tokens at the plain input price. Counted, though it is no call."""
+    """Record the cost of filling the cache, which is its tokens at the plain input price, and return its attributes.
+
+    The cost metric counts it, although no LLM call caused it.
+    """
     if cache.token_count is None or cache.model is None:
         return {}
     usage = Usage(
@@ -193,24 +152,23 @@ def _record_cache_fill(
         cache_write_tokens=None,
         output_tokens=0,
     )
-    amount = observer.price_book.compute_cost(
-        _create_request(observer, endpoint, cache, {}), ResponseFacts(), usage
-    ).amount
+    request = _create_request(handler, endpoint, cache, {})
+    amount = handler.price_book.compute_cost(request, ResponseFacts(), usage).amount
     if amount is None:
         return {}
-    observer.metrics.record_cache_fill(
+    handler.metrics.record_cache_fill(
         amount, endpoint.provider, cache.model, set_span_in_context(span)
     )
-    return {COST_AMOUNT: amount, COST_CURRENCY: "USD"}
+    return {semconv.COST_AMOUNT: amount, semconv.COST_CURRENCY: "USD"}
 
 
 def apply_cached_prefix(invocation: Invocation, body: JSONObject) -> None:
-    """The prefix of a call that reads from a named cache is what was put into that cache; unknown if others did it."""
-    name, sighting = gemini.cached_content_in_body(body), invocation.pending_call
-    if name is None or sighting is None or sighting.prefix is None:
+    """Use the cached content's hashes as the prefix of a call that reads it; None if another process created it."""
+    name, pending_call = wire.cached_content_in_body(body), invocation.pending_call
+    if name is None or pending_call is None or pending_call.prefix is None:
         return
     cached = invocation.handler.cache_storage.prefix_of(name)
-    sighting.prefix = sighting.prefix._replace(
+    pending_call.prefix = pending_call.prefix._replace(
         hash=cached and cached.hash,
         tools_hash=cached and cached.tools_hash,
         system_hash=cached and cached.system_hash,

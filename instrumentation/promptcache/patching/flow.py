@@ -1,4 +1,8 @@
-"""What we do around a step of the application's: written once as a flow, whoever drives it and however often."""
+"""Flows: the code that runs around a step of the application's call.
+
+A flow is a generator, as httpx's `auth_flow` is. It is written once, and `promptcache.patching.wrapping` drives the
+same flow around plain functions, coroutine functions and both kinds of generator functions.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +16,18 @@ from opentelemetry import context as otel
 from opentelemetry.context import Context
 
 from promptcache.common.safely import safely
-from promptcache.telemetry import context_attributes as ambient
+from promptcache.telemetry import context_attributes
 
 P = ParamSpec("P")
 
 
 @dataclass(slots=True)
 class StepResult:
-    """How a step of the application's ended: with a result, or with an exception.
+    """The result of one step, or the exception that it raised.
 
-    A plain call is one step. A stream takes one for opening it (without a result), one an item, and one that is its
-    `is_final`: exhausted, failed, or `is_abandoned` by the application; `must_defer` then says that no telemetry may be recorded here.
+    A plain call is one step. A stream has one step to open it (without a result), one for each item and a final one.
+    `is_final` is true when the stream is exhausted, failed or was abandoned; `is_abandoned` is true only for the last
+    of these. `must_defer` says that a telemetry lock may be held, so that no telemetry may be recorded now.
     """
 
     result: Any = None
@@ -33,13 +38,21 @@ class StepResult:
 
 
 Flow = Generator[Context | None, StepResult, None]
-"""What we do around steps of the application's: yields the context that a step shall run in (None: as it is), is sent
-how the step `StepResult`. One that yields again wants the next step of a stream too."""
+"""A generator that yields the context in which the next step runs (None: the current one) and receives its
+`StepResult`. A flow around a stream yields again for each further step. It returns when it needs no further step."""
+
+
+def pass_through_flow() -> Flow:
+    """Run one step unchanged and record nothing."""
+    yield None
 
 
 @final
 class FlowRunner:
-    """Runs a flow around steps: `with Around(flow, ...) as turn: turn.result = call()`. Never raises, never hides."""
+    """Run a flow around steps: `with FlowRunner(flow, ...) as runner: runner.result = call()`.
+
+    It never raises an error of the flow, and never suppresses an error of the step.
+    """
 
     __slots__ = ("_context", "_context_token", "_flow", "is_final", "result")
 
@@ -53,7 +66,7 @@ class FlowRunner:
 
     @property
     def is_active(self) -> bool:
-        """Whether the flow wants another step."""
+        """Whether the flow waits for another step."""
         return self._flow is not None
 
     def __enter__(self) -> FlowRunner:
@@ -74,19 +87,18 @@ class FlowRunner:
             self._advance(StepResult(self.result, error, self.is_final or error is not None))
 
     def _detach(self, token: Token[Context]) -> None:
-        # A coroutine that is closed from elsewhere ends in another context, where there is nothing to take back.
+        # A coroutine that another task closes ends in that task's context, where our context was never attached.
         if otel.get_current() is self._context:
             otel.detach(token)
 
     def abandon(self, frame: FrameType | None) -> None:
-        """The application gave the stream up; `frame` is where it does, or where its finalizer runs."""
+        """Tell the flow that the application gave up the stream.
+
+        `frame` is the frame that closes the stream, or the frame that the stream's finalizer interrupted.
+        """
         if self._flow is not None:
-            self._advance(
-                StepResult(
-                    is_abandoned=True,
-                    must_defer=safely(ambient.lock_may_be_held, frame) is not False,
-                )
-            )
+            must_defer = safely(context_attributes.lock_may_be_held, frame) is not False
+            self._advance(StepResult(is_abandoned=True, must_defer=must_defer))
 
     def _advance(self, result: StepResult | None) -> None:
         flow, self._flow = self._flow, None

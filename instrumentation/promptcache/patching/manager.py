@@ -1,4 +1,4 @@
-"""All patches of all SDKs, behind one observer: loaded when the application imports the first SDK that we know."""
+"""All patches of all SDKs, with one handler. Loaded when the application imports the first supported SDK."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from opentelemetry.trace import get_tracer, get_tracer_provider
 from wrapt import register_post_import_hook
 
 from promptcache.common.safely import safely
+from promptcache.patching.patcher import ModulePatcher, warn_unsupported_release
 from promptcache.patching.registry import HOOK_MODULES, REQUIRED_MODULES, load_hooks
-from promptcache.patching.wrapping import ModulePatcher, warn_unsupported_release
 from promptcache.settings import Settings
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
@@ -24,15 +24,17 @@ if TYPE_CHECKING:
 
 
 def _make_required_module_check(module: str) -> Callable[[object], None]:
-    def imported(package: object) -> None:
+    """Return an import hook that warns if importing an SDK did not import `module`."""
+
+    def check(package: object) -> None:
         if module not in sys.modules:
             warn_unsupported_release(module)
 
-    return imported
+    return check
 
 
 class PatchManager:
-    """Stands at every module that is imported, and waits for the others."""
+    """Patch every SDK module that is imported already, and each other one when the application imports it."""
 
     def __init__(self) -> None:
         self._patchers: dict[str, ModulePatcher] = {}
@@ -49,35 +51,34 @@ class PatchManager:
         meter_provider: Any = None,
         **options: Any,
     ) -> None:
-        """Stands with a new observer; of `options` only `clock` is known."""
-        meters = MetricsRecorder(
+        """Patch with a new handler. Of `options` only `clock` is used, the others are ignored."""
+        metrics = MetricsRecorder(
             get_meter("promptcache", __version__, meter_provider), settings.metric_keys
         )
-        known = {name: value for name, value in options.items() if name == "clock"}
-        self._handler = TelemetryHandler(
-            settings, get_tracer(TRACER_NAME, __version__, tracer_provider), meters, **known
-        )
+        clock = {name: value for name, value in options.items() if name == "clock"}
+        tracer = get_tracer(TRACER_NAME, __version__, tracer_provider)
+        self._handler = TelemetryHandler(settings, tracer, metrics, **clock)
         self._tracer_provider = tracer_provider
         safely(self._track_span_starts)
         for module in HOOK_MODULES:
             safely(self._patch_when_imported, module)
 
     def disable(self) -> None:
-        """Leaves every function that ours is outermost at; elsewhere it passes straight through."""
+        """Restore every function whose outermost wrapper is ours. The other wrappers only call the original."""
         safely(self.finish_abandoned_calls)
         self._handler = None
         if self._span_tracker is not None:
             self._span_tracker.is_enabled = False
-        for patches in self._patchers.values():
-            safely(patches.restore)
+        for patcher in self._patchers.values():
+            safely(patcher.restore)
 
     def finish_abandoned_calls(self) -> None:
-        """Ends what a dropped stream left open."""
+        """Finish the calls whose streams were garbage-collected while a telemetry lock may have been held."""
         if self._handler is not None:
             self._handler.finish_deferred()
 
     def _track_span_starts(self) -> None:
-        """Hears of others' spans, where there is a provider that tells: one without an SDK has none to tell of."""
+        """Track started spans if the tracer provider takes span processors. The API's own provider takes none."""
         provider = self._tracer_provider or get_tracer_provider()
         if not hasattr(provider, "add_span_processor"):
             return
@@ -95,18 +96,20 @@ class PatchManager:
             register_post_import_hook(self._make_import_hook(name), name)
 
     def _make_import_hook(self, name: str) -> Callable[[object], None]:
-        def imported(module: object) -> None:
+        def on_import(module: object) -> None:
             safely(self._on_import, name, module)
 
-        return imported
+        return on_import
 
     def _on_import(self, name: str, module: object) -> None:
         self._patchers[name].module = module
         if self._handler is not None:
-            safely(self._track_span_starts)  # the application may have made its provider by now
+            safely(
+                self._track_span_starts
+            )  # the application may have set its tracer provider since `enable`
         self._install_hooks(name)
 
     def _install_hooks(self, name: str) -> None:
-        patches = self._patchers[name]
-        if self._handler is not None and patches.module is not None:
-            patches.install(load_hooks(name), self._handler)
+        patcher = self._patchers[name]
+        if self._handler is not None and patcher.module is not None:
+            patcher.install(load_hooks(name), self._handler)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, cast
 
-from promptcache.patching.wrapping import Hook
+from promptcache.patching.hook import Hook
 from promptcache.providers.registry import SDKS, import_module_of_provider
 
 HOOK_MODULES: Final[Mapping[str, str]] = {

@@ -1,4 +1,4 @@
-"""Calls whose body is known before they are sent, and who sends them."""
+"""Start the invocation of a request whose body is known before it is sent, and find the cache that the request uses."""
 
 from __future__ import annotations
 
@@ -16,20 +16,24 @@ _AWS_SIGNATURE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,]+)")
 
 
 def cache_scope_key(headers: Mapping[str, str]) -> str:
-    """Whose cache a request reads, by its headers; AWS signs each request anew, with a key that stays."""
-    given = next((value for name in CREDENTIAL_HEADERS if (value := headers.get(name))), "")
-    signed = _AWS_SIGNATURE.match(given)
-    return signed[1] if signed else given
+    """Return the credential in the request's headers, by which providers separate their caches; "" if there is none.
+
+    AWS signs each request anew, so that only the access key id in the signature stays the same.
+    """
+    credential = next((value for name in CREDENTIAL_HEADERS if (value := headers.get(name))), "")
+    signature = _AWS_SIGNATURE.match(credential)
+    return signature[1] if signature else credential
 
 
 def start_invocation(
     handler: TelemetryHandler, request_info: RequestInfo, body: JSONObject, cache_scope: object
 ) -> Invocation:
-    """The record of a call that is about to be sent, opened and settled."""
-    record = Invocation(handler, request_info)
+    """Return the invocation of a call that is about to be sent, with its span started and its prompt parsed."""
+    invocation = Invocation(handler, request_info)
+    scope_digest = handler.hasher.keyed_digest(cache_scope)
     safely(
-        record.on_request_sent,
-        request_info.to_request(body, handler.hasher.keyed_digest(cache_scope), record.started_at),
+        invocation.on_request_sent,
+        request_info.to_request(body, scope_digest, invocation.started_at),
         None,
     )
-    return record
+    return invocation

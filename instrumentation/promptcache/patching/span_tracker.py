@@ -1,4 +1,4 @@
-"""Hears of every span that begins: others open one for a call, keep it in a variable, and make it current nowhere."""
+"""Record every started span, because some instrumentations start an LLM span without making it current."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from promptcache.telemetry.spans import remember_started_span
 
 
 class SpanStartTracker(SpanProcessor):
-    """Exports nothing. No provider lets go of a processor again, so this one has a switch."""
+    """A span processor that exports nothing. A TracerProvider cannot remove a processor, so this one can be disabled."""
 
     def __init__(self) -> None:
         self.is_enabled = False
-        self._tracked_providers: Final = WeakValueDictionary[
-            int, Any
-        ]()  # by id, for Logfire's provider cannot be hashed
+        # By id: Logfire's provider is not hashable.
+        self._tracked_providers: Final = WeakValueDictionary[int, Any]()
 
     def track(self, provider: Any) -> None:
-        """Hears of the spans of `provider` from now on."""
+        """Record the spans that `provider` starts from now on."""
         self.is_enabled = True
         if self._tracked_providers.get(id(provider)) is not provider:
             self._tracked_providers[id(provider)] = provider
             provider.add_span_processor(self)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """A span began, in the context of whoever opened it."""
+        """Remember `span` in the current context."""
         if self.is_enabled:
             safely(remember_started_span, span)

@@ -1,7 +1,11 @@
-"""The choke point that every SDK of one generator shares: openai, anthropic, groq.
+"""The hooks of every SDK that Stainless generates: openai, anthropic, groq, and google-genai 2.0 for Interactions.
 
-All HTTP calls pass `{Sync,Async}APIClient.request` (one logical call, retries inside), `_process_response` (the
-response has begun, its body may be unread) and `BaseClient._process_response_data` (one parsed body or stream event).
+Every HTTP call runs through these functions:
+
+- `{Sync,Async}APIClient.request` is one logical call; its retries run inside.
+- `_process_response` runs when the response has begun. Its body may be unread.
+- `BaseClient._process_response_data` runs for each parsed body and each parsed stream event.
+
 The parameter names are the same from openai 1.40 to 3.52 and anthropic 0.40 to 2.11 (read in November 2026).
 """
 
@@ -18,16 +22,13 @@ from opentelemetry import context as otel
 
 from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
-from promptcache.patching.byte_stream import (
-    EXTENSION_KEY,
-    invocation_of,
-    observe_stream,
-    parse_json_object,
-    read_buffered_response,
-)
+from promptcache.patching.byte_stream import EXTENSION_KEY, invocation_of, observe_stream
+from promptcache.patching.endpoint import server_port
+from promptcache.patching.event_decoder import parse_json_object
+from promptcache.patching.event_reader import read_buffered_response
 from promptcache.patching.flow import Flow
+from promptcache.patching.hook import HandlerRef, Hook
 from promptcache.patching.request import cache_scope_key
-from promptcache.patching.wrapping import HandlerRef, Hook
 from promptcache.providers.wire_format import Route, find_route
 from promptcache.telemetry.batch_results import BatchResultsInvocation
 from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
@@ -35,16 +36,17 @@ from promptcache.telemetry.invocation import Invocation
 from promptcache.telemetry.spans import should_instrument
 
 RAW_RESPONSE_HEADER: Final = "X-Stainless-Raw-Response"
-"""The SDKs' own mark on calls whose response the application reads by itself."""
+"""The SDKs send this header if the application reads the response itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class StainlessSDK:
-    """What the flows need to know of one SDK.
+    """The differences between the SDKs.
 
-    `provider_of_client` is what a client stands for, whatever its host if `client_decides_provider`; `opens_own_span` says whether the SDK will open a span
-    of its own for a call (client, options); `prompt_headers` are those that belong to the prompt, with the names under which
-    they join its body.
+    `provider_of_client` names the provider of a client. It is used for a host that we do not know, or for every host
+    if `client_decides_provider`. `opens_own_span` says whether the SDK will start a span of its own for a call (given
+    the client and the options). `prompt_headers` maps the request headers that are part of the prompt to the names
+    that they get in the body.
     """
 
     routes: tuple[Route, ...]
@@ -56,46 +58,47 @@ class StainlessSDK:
 
 @dataclass(slots=True)
 class CurrentRequest:
-    """The `observe_request` that runs in this context, and its record: None where the call is not ours to see."""
+    """The call of `request` that runs in this context, and its invocation; None if we do not record the call."""
 
     client: Any
     invocation: Invocation | None
 
 
 _current_request: ContextVar[CurrentRequest | None] = ContextVar(
-    "promptcache-underway", default=None
+    "promptcache-current-request", default=None
 )
 
 
 def _server_address(url: Any) -> tuple[str | None, int | None]:
-    """Host and port of an httpx URL, without the rest: it may hold credentials."""
+    """Return host and port of an httpx URL. The rest of it may hold credentials."""
     host = as_str(getattr(url, "host", None))
-    port = getattr(url, "port", None) or {"https": 443, "http": 80}.get(getattr(url, "scheme", ""))
-    return host, port if host and isinstance(port, int) else None
+    return host, server_port(url) if host else None
 
 
 _MODEL_IN_PATH: Final = re.compile(
     r"/(?:deployments|models?)/([^/]+?)(?::(?:streamR|r)awPredict)?/?(?:\?|/|$)"
 )
-"""Where Azure (the deployment), Bedrock and Vertex name the model."""
+"""The place of the model in paths of Azure (the deployment), Bedrock and Vertex AI."""
 
 
 def _model_name(body: JSONObject, url: str) -> str | None:
-    """The model that the body names, or the path."""
-    named = as_str(body.get("model"))
-    found = None if named else _MODEL_IN_PATH.search(url)
-    return as_str(found[1]) if found else named
+    """Return the model in the body; without one, the model in the path."""
+    if model := as_str(body.get("model")):
+        return model
+    match = _MODEL_IN_PATH.search(url)
+    return as_str(match[1]) if match else None
 
 
 def _request_info(
     sdk: StainlessSDK,
-    observer: TelemetryHandler,
+    handler: TelemetryHandler,
     client: Any,
     options: Any,
     url: Any,
     *,
     stream: bool,
 ) -> RequestInfo | None:
+    """Return the description of a call; None if we do not record it."""
     if not should_instrument():
         return None
     route = find_route(sdk.routes, options.method, options.url)
@@ -104,7 +107,7 @@ def _request_info(
     host, port = _server_address(url)
     return RequestInfo(
         wire_format=route.wire_format,
-        provider=observer.provider_for_host(
+        provider=handler.provider_for_host(
             host, sdk.provider_of_client(client), client_decides=sdk.client_decides_provider(client)
         ),
         model=_model_name(as_mapping(options.json_data), options.url),
@@ -118,60 +121,57 @@ def _request_info(
 
 
 def _create_invocation(
-    observer: TelemetryHandler, request_info: RequestInfo | None, elapsed_seconds: float = 0.0
+    handler: TelemetryHandler, request_info: RequestInfo | None, elapsed_seconds: float = 0.0
 ) -> Invocation | None:
     if request_info is None:
         return None
-    return (
-        BatchResultsInvocation(observer, request_info)
-        if request_info.batch_results_url
-        else Invocation(observer, request_info, elapsed_seconds)
-    )
+    if request_info.batch_results_url:
+        return BatchResultsInvocation(handler, request_info)
+    return Invocation(handler, request_info, elapsed_seconds)
 
 
 def _request_body(sdk: StainlessSDK, options: Any, request: Any) -> JSONObject:
-    """The body as it was sent: the SDK's prepared data, else the bytes on the wire."""
+    """Return the body as it was sent: the data that the SDK prepared, else the bytes of the request."""
     body, extra = as_mapping(options.json_data), as_mapping(options.extra_json)
     if extra:
         body = {**body, **extra}
     if not body and options.method.upper() == "POST":
         body = parse_json_object(request.content)
-    told = {
+    from_headers = {
         name: value.split(",")
         for header, name in sdk.prompt_headers.items()
         if (value := request.headers.get(header))
     }
-    return {**told, **body} if told else body
+    return {**from_headers, **body} if from_headers else body
 
 
 class StainlessHooks:
-    """The flows of one SDK."""
+    """The hooks of one SDK."""
 
     def __init__(self, sdk: StainlessSDK) -> None:
         self._sdk = sdk
 
     @property
     def hooks(self) -> tuple[Hook, ...]:
-        """Where to stand in the SDK's `_base_client` module."""
-        asked = ("cast_to", "options")
-        answered = ("options", "response", "stream", "retries_taken")
-        heard = ("data", "response")
-        traced = tuple(
-            Hook(owner, "_request", asked, around_call=self.observe_inner_request, is_optional=True)
-            for owner in ("SyncAPIClient", "AsyncAPIClient")
+        """The hooks of the SDK's `_base_client` module."""
+        clients = ("SyncAPIClient", "AsyncAPIClient")
+        request = ("cast_to", "options")
+        response = ("options", "response", "stream", "retries_taken")
+        inner_request = tuple(
+            Hook(client, "_request", request, self.observe_inner_request, is_optional=True)
+            for client in clients
         )
         return (
-            *(traced if self._sdk.opens_own_span else ()),
-            Hook("SyncAPIClient", "request", asked, around_call=self.observe_request),
-            Hook("AsyncAPIClient", "request", asked, around_call=self.observe_request),
-            Hook("SyncAPIClient", "_process_response", answered, around_call=self.observe_response),
-            Hook(
-                "AsyncAPIClient", "_process_response", answered, around_call=self.observe_response
+            *(inner_request if self._sdk.opens_own_span else ()),
+            *(Hook(client, "request", request, self.observe_request) for client in clients),
+            *(
+                Hook(client, "_process_response", response, self.observe_response)
+                for client in clients
             ),
             Hook(
                 "BaseClient",
                 "_process_response_data",
-                heard,
+                ("data", "response"),
                 before_call=self.observe_parsed_data,
                 make_fast_wrapper=_wrap_process_response_data,
             ),
@@ -185,164 +185,163 @@ class StainlessHooks:
         )
 
     def observe_request(
-        self, observer: TelemetryHandler, client: Any, call: Mapping[str, Any]
+        self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
     ) -> Flow:
-        """One logical call, retries inside. Ends the record where the call fails or nobody saw its response."""
-        asked = _request_info(
-            self._sdk,
-            observer,
-            client,
-            call["options"],
-            client.base_url,
-            stream=bool(call.get("stream")),
+        """Observe one logical call with its retries.
+
+        Finish the invocation if the call fails, or if `observe_response` did not take it over.
+        """
+        options, stream = arguments["options"], bool(arguments.get("stream"))
+        request_info = _request_info(
+            self._sdk, handler, client, options, client.base_url, stream=stream
         )
-        record = _create_invocation(observer, asked)
-        before, mine = _current_request.get(), CurrentRequest(client, record)
-        _current_request.set(mine)
+        invocation = _create_invocation(handler, request_info)
+        outer, current = _current_request.get(), CurrentRequest(client, invocation)
+        _current_request.set(current)
         try:
-            ended = yield record.context if record is not None and record.has_own_span else None
+            has_own_span = invocation is not None and invocation.has_own_span
+            result = yield invocation.context if invocation is not None and has_own_span else None
         finally:
-            if (
-                _current_request.get() is mine
-            ):  # not so where a coroutine is closed from another context
-                _current_request.set(before)
-        if record is not None and ended.error is not None:
-            safely(
-                _record_failed_request, self._sdk, observer, record, call["options"], ended.error
-            )
-            record.fail(ended.error)
-        if record is not None and not (record.owns_response and ended.error is None):
-            record.finish()
+            # Another request is current if a coroutine is closed from another context.
+            if _current_request.get() is current:
+                _current_request.set(outer)
+        if invocation is None:
+            return
+        if result.error is not None:
+            safely(_record_failed_request, self._sdk, handler, invocation, options, result.error)
+            invocation.fail(result.error)
+        if result.error is not None or not invocation.owns_response:
+            invocation.finish()
 
     def observe_inner_request(
-        self, observer: TelemetryHandler, client: Any, call: Mapping[str, Any]
+        self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
     ) -> Flow:
-        """The part of `observe_request` in which the SDK's own span is current, and still open where the call fails."""
-        underway = _current_request.get()
-        record = underway.invocation if underway is not None and underway.client is client else None
-        if record is None or record.span is not None or not record.request_info.has_sdk_span:
+        """Observe the part of `request` in which the SDK's own span is current.
+
+        If the call fails, the span ends after this function, so the invocation is finished here.
+        """
+        current = _current_request.get()
+        invocation = (
+            current.invocation if current is not None and current.client is client else None
+        )
+        if (
+            invocation is None
+            or invocation.span is not None
+            or not invocation.request_info.has_sdk_span
+        ):
             yield None
             return
-        record.resolve_span(otel.get_current())
-        ended = yield record.context if record.has_own_span else None
-        if ended.error is not None:
-            record.fail(ended.error)
-            record.finish()
+        invocation.resolve_span(otel.get_current())
+        result = yield invocation.context if invocation.has_own_span else None
+        if result.error is not None:
+            invocation.fail(result.error)
+            invocation.finish()
 
     def observe_response(
-        self, observer: TelemetryHandler, client: Any, call: Mapping[str, Any]
+        self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
     ) -> Flow:
-        """The response has begun: its record learns the body, and ends now or is watched to its end."""
-        options, response = call["options"], call["response"]
-        record = self._invocation_of_response(
-            observer, client, options, response, stream=bool(call.get("stream"))
-        )
-        if record is None:
+        """Observe a response that has begun: record the request, and finish now or when its stream ends."""
+        options, response = arguments["options"], arguments["response"]
+        stream = bool(arguments.get("stream"))
+        invocation = self._invocation_of_response(handler, client, options, response, stream=stream)
+        if invocation is None:
             yield None
             return
-        safely(
-            _record_sent_request,
-            self._sdk,
-            observer,
-            record,
-            options,
-            response,
-            call.get("retries_taken"),
-        )
-        response.extensions[EXTENSION_KEY] = record
-        record.owns_response = True
-        # What reads results is made in there, and would read past us.
-        early = record.request_info.batch_results_url is not None and not response.is_closed
-        if early:
-            observe_stream(response, record)
-        ended = yield None
-        if ended.error is not None:
-            record.fail(ended.error)
-        if early:
-            return
+        retries = arguments.get("retries_taken")
+        safely(_record_sent_request, self._sdk, handler, invocation, options, response, retries)
+        response.extensions[EXTENSION_KEY] = invocation
+        invocation.owns_response = True
+        # The SDK creates the reader of batch results inside this step, from the stream that it finds then.
+        is_batch_stream = bool(invocation.request_info.batch_results_url) and not response.is_closed
+        if is_batch_stream:
+            observe_stream(response, invocation)
+        result = yield None
+        if result.error is not None:
+            invocation.fail(result.error)
+        if not is_batch_stream:
+            self._finish_or_observe(response, invocation)
+
+    def _finish_or_observe(self, response: Any, invocation: Invocation) -> None:
         if not response.is_closed:
             if response.request.headers.get(RAW_RESPONSE_HEADER) is None:
-                safely(record.on_stream_started)
-            observe_stream(response, record)
+                safely(invocation.on_stream_started)
+            observe_stream(response, invocation)
             return
-        safely(read_buffered_response, response, record)
+        safely(read_buffered_response, response, invocation)
         response.extensions.pop(EXTENSION_KEY, None)
-        record.finish()
+        invocation.finish()
 
     def add_diagnostics_request(
-        self, observer: TelemetryHandler, client: Any, call: Mapping[str, Any]
+        self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
     ) -> None:
-        """Where the user wants it, each attempt's own copy of the options asks the provider why it missed its cache."""
-        underway = _current_request.get() if observer.settings.provider_diagnostics else None
-        if underway is None or underway.client is not client or underway.invocation is None:
+        """If the user enabled it, request the provider's cache diagnostics in the options of this attempt.
+
+        Each attempt has its own copy of the options.
+        """
+        current = _current_request.get() if handler.settings.provider_diagnostics else None
+        if current is None or current.client is not client or current.invocation is None:
             return
-        record, options = underway.invocation, call["options"]
-        asked, body = record.request_info, as_mapping(options.json_data)
-        opening = asked.wire_format.conversation_key(body)
-        if opening is None:
+        invocation, options = current.invocation, arguments["options"]
+        info, body = invocation.request_info, as_mapping(options.json_data)
+        conversation_key = info.wire_format.conversation_key(body)
+        if conversation_key is None:
             return
-        record.conversation_key = observer.hasher.keyed_digest(
-            (asked.provider, asked.host, opening)
-        )
-        asking = asked.wire_format.with_diagnostics(
-            asked.provider, body, observer.response_id_by_conversation.get(record.conversation_key)
-        )
-        if asking is not None:
-            options.json_data = asking
+        digest = handler.hasher.keyed_digest((info.provider, info.host, conversation_key))
+        invocation.conversation_key = digest
+        previous_id = handler.response_id_by_conversation.get(digest)
+        new_body = info.wire_format.with_diagnostics(info.provider, body, previous_id)
+        if new_body is not None:
+            options.json_data = new_body
 
     def observe_parsed_data(
-        self, observer: TelemetryHandler, client: Any, call: Mapping[str, Any]
+        self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
     ) -> None:
-        """One parsed body or stream event, before the SDK builds its model of it."""
-        _process_parsed_data(call["data"], call["response"])
+        """Report one parsed body or stream event, before the SDK builds its model from it."""
+        _process_parsed_data(arguments["data"], arguments["response"])
 
     def _invocation_of_response(
-        self, observer: TelemetryHandler, client: Any, options: Any, response: Any, *, stream: bool
+        self, handler: TelemetryHandler, client: Any, options: Any, response: Any, *, stream: bool
     ) -> Invocation | None:
-        underway = _current_request.get()
-        if underway is not None and underway.client is client:
-            record = underway.invocation
-            if record is None or not record.owns_response:
-                return record
-            # A middleware sent a second request inside the call: another model's, and billed.
-        # Else another instrumentation replaced `observe_request` and bypasses ours.
-        asked = _request_info(
-            self._sdk, observer, client, options, response.request.url, stream=stream
-        )
-        return _create_invocation(observer, asked, _elapsed_seconds(response))
+        current = _current_request.get()
+        if current is not None and current.client is client:
+            invocation = current.invocation
+            if invocation is None or not invocation.owns_response:
+                return invocation
+            # A middleware sent a second request inside the call: it uses another model, and is billed too.
+        # Without a current request, another instrumentation replaced `request` and does not call ours.
+        url = response.request.url
+        request_info = _request_info(self._sdk, handler, client, options, url, stream=stream)
+        return _create_invocation(handler, request_info, _elapsed_seconds(response))
 
 
 def _process_parsed_data(data: object, response: Any) -> None:
-    record = invocation_of(response)
-    if record is not None:
-        record.on_parsed_event(data)
+    invocation = invocation_of(response)
+    if invocation is not None:
+        invocation.on_parsed_event(data)
 
 
 def _wrap_process_response_data(
     original: Callable[..., Any], handler_ref: HandlerRef
 ) -> Callable[..., Any]:
-    """The shell for events: most of them cost one look and nothing else of ours."""
+    """Make the fast wrapper of `_process_response_data`. For most stream events it only calls `is_irrelevant`."""
 
-    def heard(self: Any, *, data: Any, cast_to: Any, response: Any) -> Any:
+    def wrapper(self: Any, *, data: Any, cast_to: Any, response: Any) -> Any:
         if handler_ref.handler is not None:
             try:
-                dull = response.extensions[EXTENSION_KEY].dull(data)
-            except (
-                AttributeError,
-                LookupError,
-                TypeError,
-                ValueError,
-            ):  # all that a look at plain data can raise
-                dull = False
-            if not dull:
+                invocation: Invocation = response.extensions[EXTENSION_KEY]
+                is_irrelevant = invocation.is_irrelevant(data)
+            # All errors that reading plain data can raise.
+            except (AttributeError, LookupError, TypeError, ValueError):
+                is_irrelevant = False
+            if not is_irrelevant:
                 safely(_process_parsed_data, data, response)
         return original(self, data=data, cast_to=cast_to, response=response)
 
-    return heard
+    return wrapper
 
 
 def _elapsed_seconds(response: Any) -> float:
-    """Seconds that a response took, where it is in and its transport measured that."""
+    """Return how long a complete response took; 0.0 if it is not complete or its transport did not measure it."""
     try:
         return response.elapsed.total_seconds() if response.is_closed else 0.0
     except RuntimeError:
@@ -351,36 +350,32 @@ def _elapsed_seconds(response: Any) -> float:
 
 def _record_failed_request(
     sdk: StainlessSDK,
-    observer: TelemetryHandler,
+    handler: TelemetryHandler,
     invocation: Invocation,
     options: Any,
     error: BaseException,
 ) -> None:
-    """The call failed before there was a response; the SDK's error knows what was sent, and how often."""
-    sent = getattr(error, "request", None)
-    if sent is not None and invocation.has_own_span and invocation.request is None:
-        resent = sent.headers.get("x-stainless-retry-count", "")
-        _record_sent_request(
-            sdk, observer, invocation, options, error, int(resent) if resent.isdigit() else None
-        )
+    """Record the request of a call that failed before a response. The SDK's error has the request with its retries."""
+    request = getattr(error, "request", None)
+    if request is not None and invocation.has_own_span and invocation.request is None:
+        retries = request.headers.get("x-stainless-retry-count", "")
+        retries = int(retries) if retries.isdigit() else None
+        _record_sent_request(sdk, handler, invocation, options, error, retries)
 
 
 def _record_sent_request(
     sdk: StainlessSDK,
-    observer: TelemetryHandler,
+    handler: TelemetryHandler,
     invocation: Invocation,
     options: Any,
     response: Any,
     retries: int | None,
 ) -> None:
-    sent = response.request
-    host, port = _server_address(sent.url)
-    body, asked = _request_body(sdk, options, sent), invocation.request_info
-    model = asked.model or _model_name(body, str(sent.url.path))
-    asked = asked._replace(model=model, host=host or asked.host, port=port or asked.port)
-    invocation.on_request_sent(
-        asked.to_request(
-            body, observer.hasher.keyed_digest(cache_scope_key(sent.headers)), invocation.started_at
-        ),
-        retries,
-    )
+    """Record the request of `response`, which may be an SDK's error too: both have the attribute `request`."""
+    request = response.request
+    host, port = _server_address(request.url)
+    body, info = _request_body(sdk, options, request), invocation.request_info
+    model = info.model or _model_name(body, str(request.url.path))
+    info = info._replace(model=model, host=host or info.host, port=port or info.port)
+    cache_scope = handler.hasher.keyed_digest(cache_scope_key(request.headers))
+    invocation.on_request_sent(info.to_request(body, cache_scope, invocation.started_at), retries)

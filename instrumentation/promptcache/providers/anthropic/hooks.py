@@ -1,13 +1,13 @@
-"""Anthropic's SDK, and its clients of other platforms: the generator's choke point, under the SDK's own span."""
+"""The hooks of Anthropic's SDK, with its clients of other platforms. From 1.14 on the SDK starts spans itself."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
 
+from promptcache.patching.hook import Hook
 from promptcache.patching.stainless import StainlessHooks, StainlessSDK
-from promptcache.patching.wrapping import Hook
-from promptcache.providers.anthropic import wire as anthropic
+from promptcache.providers.anthropic import wire
 
 PLATFORM_PROVIDERS: Final = (
     ("Bedrock", "aws.bedrock"),
@@ -16,28 +16,28 @@ PLATFORM_PROVIDERS: Final = (
     ("AWS", "anthropic"),
     ("GoogleCloud", "anthropic"),
 )
-"""What the names of its other client classes hold, and whose models they call, as its own spans say."""
+"""A part of a client class's name, and the provider that the SDK's own spans name for that client."""
 
 
 def _platform_provider(client: Any) -> str | None:
-    names = " ".join(base.__name__ for base in type(client).__mro__)
-    return next((provider for word, provider in PLATFORM_PROVIDERS if word in names), None)
+    class_names = " ".join(base.__name__ for base in type(client).__mro__)
+    return next((provider for part, provider in PLATFORM_PROVIDERS if part in class_names), None)
 
 
 def _sdk_opens_span(client: Any, options: Any) -> bool:
-    """Whether the SDK (1.14 and later) opens a span for this call: `client.post` names none."""
-    return getattr(client, "_tracer", None) is not None and bool(
-        getattr(options, "span_name", None)
-    )
+    """Return whether the SDK (1.14 and later) starts a span for this call. It does not for `client.post`."""
+    has_tracer = getattr(client, "_tracer", None) is not None
+    return has_tracer and bool(getattr(options, "span_name", None))
 
 
 _SDK: Final = StainlessSDK(
-    anthropic.ROUTES,
+    wire.ROUTES,
     provider_of_client=lambda client: _platform_provider(client) or "anthropic",
     client_decides_provider=lambda client: _platform_provider(client) is not None,
     opens_own_span=_sdk_opens_span,
-    prompt_headers={"anthropic-beta": anthropic.BETAS_FIELD},
+    prompt_headers={"anthropic-beta": wire.BETAS_FIELD},
 )
 HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
     "anthropic._base_client": StainlessHooks(_SDK).hooks
 }
+"""The hooks of each module of the SDK."""

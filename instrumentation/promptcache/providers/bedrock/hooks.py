@@ -1,9 +1,11 @@
-"""Amazon Bedrock through botocore and aiobotocore: one logical call, the request inside it, and what it leaves to read.
+"""The hooks of botocore and aiobotocore for Amazon Bedrock.
 
-`_make_api_call` is the call, with the application's own parameters; `_make_request` runs inside it, inside every other
-instrumentation's span too, with the retries inside. The streams it leaves to read (`EventStream`, `StreamingBody`)
-are listened to on their classes, and carry their record, which ends with them. Names read in botocore 1.35 to 1.43 and
-aiobotocore 2.16 to 3.10, November 2026.
+`_make_api_call` is the logical call, with the application's own parameters. `_make_request` runs inside it, and inside
+the span of every other instrumentation; the retries run inside `_make_request`. The response may hold a stream that
+the application reads later (`EventStream`, `StreamingBody`). The methods of these classes are wrapped, and the stream
+carries the state of its invocation, which ends with the stream.
+
+The names were read in botocore 1.35 to 1.43 and aiobotocore 2.16 to 3.10, November 2026.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ from opentelemetry import context as otel
 
 from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
-from promptcache.patching.byte_stream import MAX_BODY_BYTES, parse_json_object
+from promptcache.patching.endpoint import server_port
+from promptcache.patching.event_decoder import MAX_BODY_BYTES, parse_json_object
 from promptcache.patching.flow import Flow, FlowRunner, StepResult
+from promptcache.patching.hook import Hook
 from promptcache.patching.request import start_invocation
-from promptcache.patching.wrapping import Hook
-from promptcache.providers.bedrock import wire as bedrock
+from promptcache.providers.bedrock import wire
 from promptcache.providers.wire_format import WireFormat
-from promptcache.telemetry import context_attributes as ambient
+from promptcache.telemetry import context_attributes
 from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
 from promptcache.telemetry.spans import should_instrument
@@ -34,11 +37,11 @@ from promptcache.telemetry.spans import should_instrument
 SERVICE_NAME: Final = "bedrock-runtime"
 _CURRENT_CALL_KEY: Final = otel.create_key("promptcache-bedrock")
 _STATE_ATTRIBUTE: Final = "_self_promptcache"
-"""Where a stream carries its record; the prefix keeps it on a wrapt proxy instead of what that proxies."""
+"""The attribute of a stream that holds its state. A wrapt proxy keeps attributes with this prefix on itself."""
 
 
 class _CurrentCall(NamedTuple):
-    """One logical call while it runs."""
+    """The logical call that runs in this context."""
 
     client: Any
     operation: str
@@ -47,36 +50,44 @@ class _CurrentCall(NamedTuple):
 
 
 class _StreamState:
-    """The record of a stream that is yet to be read; ends with that stream."""
+    """The invocation of a stream that the application has not read yet. It finishes with the stream."""
 
-    def __init__(self, record: Invocation, operation: str) -> None:
-        self.invocation, self.operation = record, operation
+    def __init__(self, invocation: Invocation, operation: str) -> None:
+        self.invocation, self.operation = invocation, operation
         self.buffer = bytearray()
         self.is_body_being_read = False
-        """Whether the body itself is being read, and not only what lies under it."""
+        """True while `StreamingBody.read` runs, so that the raw read inside it is not counted twice."""
         self.raw_stream_ref: Callable[[], Any] = lambda: None
-        """What lies under it, with our ear at it, if that is still there."""
+        """Weak reference to the raw stream whose `read` is replaced."""
 
     def feed(self, chunk: bytes, requested_bytes: int | None) -> bool:
-        """Some of a body that nobody parses but the application, which `requested_bytes` that much; whether it was the last."""
+        """Buffer a chunk that the application read; return whether it was the last one.
+
+        `requested_bytes` is the number of bytes that the application requested; None or a negative number means all.
+        """
         if len(self.buffer) + len(chunk) <= MAX_BODY_BYTES:
             self.buffer += chunk
         return requested_bytes is None or requested_bytes < 0 or (requested_bytes > 0 and not chunk)
 
     def parse_body(self) -> None:
+        """Report the buffered body to the invocation."""
         if self.buffer:
             self.invocation.on_event(parse_json_object(bytes(self.buffer)))
             self.buffer.clear()
 
     def finish(self) -> None:
+        """Report the buffered body, finish the invocation, and restore the raw stream."""
         safely(self.parse_body)
         self.invocation.finish()
         if (raw := self.raw_stream_ref()) is not None:
             raw.__dict__.pop("read", None)
 
     def finalize(self) -> None:
-        """Ends with the next call, where a finalizer runs in the middle of telemetry's own code."""
-        if ambient.lock_may_be_held(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
+        """Finish, or defer this to the next call if a telemetry lock may be held.
+
+        A finalizer may interrupt telemetry code that holds a lock.
+        """
+        if context_attributes.lock_may_be_held(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
             self.invocation.handler.deferred.append(self)
         else:
             self.finish()
@@ -86,7 +97,7 @@ class _StreamState:
 
 
 def _observe_raw_body(body: Any, state: _StreamState) -> None:
-    """Hears also what is read past `body`: OpenLLMetry and OpenInference take out of it what it reads from."""
+    """Also observe reads of the raw stream: OpenLLMetry and OpenInference read `body._raw_stream` directly."""
     raw: Any = getattr(body, "_raw_stream", None)
     if isinstance(body, IOBase) and raw is not None and "read" not in vars(raw):
         state.raw_stream_ref = ref(raw)
@@ -100,40 +111,44 @@ def _read_raw(
     *args: Any,
     **kwargs: Any,
 ) -> bytes:
-    alive = raw_stream_ref()
-    with FlowRunner(_raw_read_flow, state, amt) as turn:
-        turn.result = alive.__class__.read(alive, amt, *args, **kwargs)
-    chunk: bytes = turn.result
+    raw = raw_stream_ref()
+    with FlowRunner(_raw_read_flow, state, amt) as runner:
+        runner.result = raw.__class__.read(raw, amt, *args, **kwargs)
+    chunk: bytes = runner.result
     return chunk
 
 
 def _raw_read_flow(state: _StreamState, requested_bytes: int | None) -> Flow:
-    """Some bytes of a body, or all that are left, unless the body itself asked for them."""
-    ended = yield None
+    """Observe one read of the raw stream. `observe_body_read` observes those that the body makes itself."""
+    result = yield None
     if state.is_body_being_read:
         return
-    if ended.error is not None:
-        state.invocation.fail(ended.error)
-    if ended.error is not None or state.feed(ended.result, requested_bytes):
+    if result.error is not None:
+        state.invocation.fail(result.error)
+    if result.error is not None or state.feed(result.result, requested_bytes):
         state.finish()
 
 
 def _request_info(
-    observer: TelemetryHandler, client: Any, operation: str, params: JSONObject, wire: WireFormat
+    handler: TelemetryHandler,
+    client: Any,
+    operation: str,
+    params: JSONObject,
+    wire_format: WireFormat,
 ) -> RequestInfo:
     url = urlsplit(as_str(client.meta.endpoint_url) or "")
     return RequestInfo(
-        wire_format=wire,
-        provider=observer.provider_for_host(url.hostname, "aws.bedrock"),
+        wire_format=wire_format,
+        provider=handler.provider_for_host(url.hostname, "aws.bedrock"),
         model=as_str(params.get("modelId")),
         host=url.hostname,
-        port=url.port or {"https": 443, "http": 80}.get(url.scheme),
-        stream=bedrock.STREAMS_BY_OPERATION[operation],
+        port=server_port(url),
+        stream=wire.STREAMS_BY_OPERATION[operation],
     )
 
 
 def _request_body(operation: str, params: JSONObject) -> JSONObject:
-    """The body as plain data; one given as an open file stays unread."""
+    """Return the body as plain data; an empty mapping if the application passed an open file, which stays unread."""
     if operation.startswith("Converse"):
         return params
     body = params.get("body")
@@ -142,68 +157,73 @@ def _request_body(operation: str, params: JSONObject) -> JSONObject:
     return parse_json_object(bytes(body)) if isinstance(body, bytes | bytearray) else {}
 
 
-def observe_call(observer: TelemetryHandler, client: Any, call: Mapping[str, Any]) -> Flow:
-    """One logical call: its parameters wait here for its request."""
-    operation, params = call["operation_name"], as_mapping(call["api_params"])
-    ours = (
-        client.meta.service_model.service_name == SERVICE_NAME
-        and operation in bedrock.STREAMS_BY_OPERATION
-    )
-    body = _request_body(operation, params) if ours and should_instrument() else None
-    wire = (
-        bedrock.wire_format_of(operation, as_str(params.get("modelId")), body)
-        if body is not None
-        else None
-    )
-    if body is None or wire is None:
-        yield None
-        return
-    asked = _request_info(observer, client, operation, params, wire)
-    yield otel.set_value(_CURRENT_CALL_KEY, _CurrentCall(client, operation, body, asked))
+def _current_call(
+    handler: TelemetryHandler, client: Any, operation: str, params: JSONObject
+) -> _CurrentCall | None:
+    """Return the description of a call; None if we do not record it."""
+    if client.meta.service_model.service_name != SERVICE_NAME:
+        return None
+    if operation not in wire.STREAMS_BY_OPERATION or not should_instrument():
+        return None
+    body = _request_body(operation, params)
+    wire_format = wire.wire_format_of(operation, as_str(params.get("modelId")), body)
+    if wire_format is None:
+        return None
+    request_info = _request_info(handler, client, operation, params, wire_format)
+    return _CurrentCall(client, operation, body, request_info)
 
 
-def observe_request(observer: TelemetryHandler, client: Any, call: Mapping[str, Any]) -> Flow:
-    """The request of a call, retries inside: every span around it is open here, and its answer has just begun."""
-    underway = cast("_CurrentCall | None", otel.get_value(_CURRENT_CALL_KEY))
-    if underway is None or underway.client is not client:
+def observe_call(handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]) -> Flow:
+    """Keep the parameters of a logical call in the context, for `observe_request`."""
+    params = as_mapping(arguments["api_params"])
+    call = _current_call(handler, client, arguments["operation_name"], params)
+    yield otel.set_value(_CURRENT_CALL_KEY, call) if call is not None else None
+
+
+def observe_request(handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]) -> Flow:
+    """Observe the request of a call with its retries. The spans of other instrumentations are open here."""
+    call = cast("_CurrentCall | None", otel.get_value(_CURRENT_CALL_KEY))
+    if call is None or call.client is not client:
         yield None
         return
-    record = start_invocation(observer, underway.request_info, underway.body, _cache_scope(client))
-    ended = yield record.context
-    if ended.error is not None:
-        record.fail(ended.error)
-    elif safely(_process_response, underway, record, *ended.result):
+    invocation = start_invocation(handler, call.request_info, call.body, _cache_scope(client))
+    result = yield invocation.context
+    if result.error is not None:
+        invocation.fail(result.error)
+    elif safely(_process_response, call, invocation, *result.result):
         return
-    record.finish()
+    invocation.finish()
 
 
 def _cache_scope(client: Any) -> str:
-    """Whose cache it is, as far as it shows without asking for credentials, which may go to the network."""
+    """Return the client's access key id; without one, the name of its credential source.
+
+    It is read from the credentials object's own state: its public attributes may refresh the credentials over the
+    network.
+    """
     credentials: Any = getattr(getattr(client, "_request_signer", None), "_credentials", None)
-    known: JSONObject = getattr(credentials, "__dict__", {})
-    lasting = as_str(known.get("access_key"))
-    return lasting or str(getattr(credentials, "method", ""))
+    attributes: JSONObject = getattr(credentials, "__dict__", {})
+    return as_str(attributes.get("access_key")) or str(getattr(credentials, "method", ""))
 
 
 def _process_response(
-    current_call: _CurrentCall, invocation: Invocation, http: Any, answer: JSONObject
+    call: _CurrentCall, invocation: Invocation, http_response: Any, parsed_response: JSONObject
 ) -> bool:
-    """Takes up an answer; says whether a stream of it is left to read, with which the record will end."""
-    invocation.retries = cast(
-        "int | None", as_mapping(answer.get("ResponseMetadata")).get("RetryAttempts")
-    )
-    if http.status_code >= 300:
-        code = as_str(as_mapping(answer.get("Error")).get("Code"))
-        invocation.error_type = current_call.client.exceptions.from_code(code).__name__
+    """Record a response; return whether it holds a stream, with which the invocation will finish."""
+    metadata = as_mapping(parsed_response.get("ResponseMetadata"))
+    invocation.retries = cast("int | None", metadata.get("RetryAttempts"))
+    if http_response.status_code >= 300:
+        code = as_str(as_mapping(parsed_response.get("Error")).get("Code"))
+        invocation.error_type = call.client.exceptions.from_code(code).__name__
         return False
-    stream = answer.get("stream" if current_call.operation == "ConverseStream" else "body")
+    stream = parsed_response.get("stream" if call.operation == "ConverseStream" else "body")
     if stream is None:
-        invocation.on_event(answer)
+        invocation.on_event(parsed_response)
         return False
-    held = _StreamState(invocation, current_call.operation)
-    setattr(stream, _STATE_ATTRIBUTE, held)
-    if current_call.operation == "InvokeModel":
-        safely(_observe_raw_body, stream, held)
+    state = _StreamState(invocation, call.operation)
+    setattr(stream, _STATE_ATTRIBUTE, state)
+    if call.operation == "InvokeModel":
+        safely(_observe_raw_body, stream, state)
     return True
 
 
@@ -212,84 +232,85 @@ def _state_of_stream(stream: Any) -> _StreamState | None:
 
 
 def _finish_stream(stream: Any, state: _StreamState) -> None:
-    """Ends the call; the stream is as it was without us."""
+    """Finish the invocation, and remove our attribute from the stream."""
     state.finish()
     if _state_of_stream(stream) is state:
         delattr(stream, _STATE_ATTRIBUTE)
 
 
-def observe_event(observer: TelemetryHandler, stream: Any, call: Mapping[str, Any]) -> Flow:
-    """One event, where it is parsed: OpenLLMetry ends its span right there, before anybody iterates on to it."""
-    held = _state_of_stream(stream)
-    ended = yield None
-    if held is not None and ended.result is not None:
-        said = bedrock.unwrap_event(held.operation, ended.result)
-        safely(
-            held.invocation.on_event, parse_json_object(said) if isinstance(said, bytes) else said
-        )
+def observe_event(handler: TelemetryHandler, stream: Any, arguments: Mapping[str, Any]) -> Flow:
+    """Report one event when the SDK parses it. OpenLLMetry ends its span there, before the iteration returns it."""
+    state = _state_of_stream(stream)
+    result = yield None
+    if state is not None and result.result is not None:
+        event = wire.unwrap_event(state.operation, result.result)
+        event = parse_json_object(event) if isinstance(event, bytes) else event
+        safely(state.invocation.on_event, event)
 
 
-def observe_event_stream(observer: TelemetryHandler, stream: Any, call: Mapping[str, Any]) -> Flow:
-    """The whole stream. Whoever stops iterating may go on later: only the stream's own end is the call's."""
-    held, ended = _state_of_stream(stream), StepResult(is_final=False)
-    while not ended.is_final:
-        ended = yield None
-        if held is None:
+def observe_event_stream(
+    handler: TelemetryHandler, stream: Any, arguments: Mapping[str, Any]
+) -> Flow:
+    """Observe the iteration over a stream. An application may stop and continue it, so only its end finishes the call."""
+    state, result = _state_of_stream(stream), StepResult(is_final=False)
+    while not result.is_final:
+        result = yield None
+        if state is None:
             return
-        if ended.error is not None:
-            held.invocation.fail(ended.error)
-    if held is not None and not ended.is_abandoned:
-        _finish_stream(stream, held)
+        if result.error is not None:
+            state.invocation.fail(result.error)
+    if state is not None and not result.is_abandoned:
+        _finish_stream(stream, state)
 
 
-def observe_body_read(observer: TelemetryHandler, body: Any, call: Mapping[str, Any]) -> Flow:
-    """Some bytes of a body, or all that are left."""
-    held = _state_of_stream(body)
-    if held is None:
+def observe_body_read(handler: TelemetryHandler, body: Any, arguments: Mapping[str, Any]) -> Flow:
+    """Observe one read of a body."""
+    state = _state_of_stream(body)
+    if state is None:
         yield None
         return
-    held.is_body_being_read = True
-    ended = yield None
-    held.is_body_being_read = False
-    if ended.error is not None:
-        held.invocation.fail(ended.error)
-        _finish_stream(body, held)
-    elif held.feed(*_read_result(ended.result, call)):
-        _finish_stream(body, held)
+    state.is_body_being_read = True
+    result = yield None
+    state.is_body_being_read = False
+    if result.error is not None:
+        state.invocation.fail(result.error)
+        _finish_stream(body, state)
+    elif state.feed(*_read_result(result.result, arguments)):
+        _finish_stream(body, state)
 
 
-def _read_result(result: Any, call: Mapping[str, Any]) -> tuple[bytes, int | None]:
-    """What a body gave, and how much of it was wanted; None for all."""
-    into = call.get("b")
-    return (result, call.get("amt")) if into is None else (bytes(into[:result]), len(into))
+def _read_result(result: Any, arguments: Mapping[str, Any]) -> tuple[bytes, int | None]:
+    """Return the bytes of `read(amt)` or `readinto(b)`, and the number of bytes requested; None for all."""
+    target = arguments.get("b")
+    if target is None:
+        return result, arguments.get("amt")
+    return bytes(target[:result]), len(target)
 
 
-def observe_close(observer: TelemetryHandler, stream: Any, call: Mapping[str, Any]) -> Flow:
-    """The application wants no more."""
+def observe_close(handler: TelemetryHandler, stream: Any, arguments: Mapping[str, Any]) -> Flow:
+    """Finish the invocation when the application closes the stream."""
     yield None
-    held = _state_of_stream(stream)
-    if held is not None:
-        _finish_stream(stream, held)
+    state = _state_of_stream(stream)
+    if state is not None:
+        _finish_stream(stream, state)
 
 
-def _client_hooks(owner: str) -> tuple[Hook, ...]:
+_REQUEST_PARAMETERS: Final = ("operation_model", "request_dict", "request_context")
+
+
+def _client_hooks(class_name: str) -> tuple[Hook, ...]:
     return (
-        Hook(owner, "_make_api_call", ("operation_name", "api_params"), observe_call),
-        Hook(
-            owner,
-            "_make_request",
-            ("operation_model", "request_dict", "request_context"),
-            observe_request,
-        ),
+        Hook(class_name, "_make_api_call", ("operation_name", "api_params"), observe_call),
+        Hook(class_name, "_make_request", _REQUEST_PARAMETERS, observe_request),
     )
 
 
-def _body_hooks(owner: str) -> tuple[Hook, ...]:
+def _body_hooks(class_name: str) -> tuple[Hook, ...]:
     return (
-        Hook(owner, "read", ("amt",), observe_body_read),
-        Hook(owner, "readinto", ("b",), observe_body_read, is_optional=True),
-        Hook(owner, "close", (), observe_close, is_optional=True),
-        Hook(owner, "aclose", (), observe_close, is_optional=True),
+        Hook(class_name, "read", ("amt",), observe_body_read),
+        Hook(class_name, "readinto", ("b",), observe_body_read, is_optional=True),
+        Hook(class_name, "close", (), observe_close, is_optional=True),
+        Hook(class_name, "aclose", (), observe_close, is_optional=True),
     )
 
 
@@ -306,23 +327,13 @@ HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
     ),
     "aiobotocore.client": _client_hooks("AioBaseClient"),
     "aiobotocore.eventstream": (
-        Hook(
-            "AioEventStream", "_parse_event", ("event",), observe_event, is_optional=True
-        ),  # older ones inherit it
+        # Older releases inherit it from botocore's class.
+        Hook("AioEventStream", "_parse_event", ("event",), observe_event, is_optional=True),
         Hook("AioEventStream", "__anext__", (), observe_event_stream),
     ),
     "aiobotocore.response": (
         *_body_hooks("StreamingBody"),
-        *(
-            Hook(
-                "HttpxStreamingBody",
-                target.method_name,
-                target.parameters,
-                target.around_call,
-                is_optional=True,
-            )
-            for target in _body_hooks("StreamingBody")
-        ),
+        *(hook._replace(is_optional=True) for hook in _body_hooks("HttpxStreamingBody")),
     ),
 }
-"""Where to stand, by module."""
+"""The hooks of each module of the SDKs."""

@@ -1,13 +1,14 @@
-"""LiteLLM: what it sends by itself, without a provider's SDK, passes the `post` of its two HTTP handlers.
+"""The hooks of LiteLLM, for the requests that it sends without the SDK of a provider.
 
-`completion`, `acompletion`, `responses`, `anthropic_messages`, the router and names imported before us all end there,
-with the provider's own body and its own answer, hence with all that the provider reports; what LiteLLM answers from its
-own cache or from a mock does not get there, and is no call. OpenAI's and Azure's chat models go through the openai SDK,
-where we stand anyway, and never through these handlers: no call is seen twice. Each request that LiteLLM sends is a
-call: its retries and fallbacks may go to another model, region or account.
+All of these requests run through `post` of LiteLLM's two HTTP handlers: `completion`, `acompletion`, `responses`,
+`anthropic_messages`, the router, and names that were imported before we patched. The request and response bodies there
+are the provider's own, hence with all that the provider reports. A response from LiteLLM's own cache or from a mock is
+no call, and does not run through `post`. LiteLLM sends OpenAI's and Azure's chat models through the openai SDK, which
+has its own hooks, and never through these handlers; so no call is recorded twice. Each request is a call of its own:
+LiteLLM's retries and fallbacks may go to another model, region or account.
 
-Parameter names read in litellm 1.60 to 1.106, November 2026. Not seen: its sockets (realtime), its `aiohttp_openai`
-provider, its Rust bridge (`LITELLM_RUST`), and providers with a wire of their own (Cohere, Ollama ...).
+Parameter names were read in litellm 1.60 to 1.106, November 2026. Not observed: WebSockets (realtime), the provider
+`aiohttp_openai`, the Rust bridge (`LITELLM_RUST`), and providers with a wire format of their own (Cohere, Ollama ...).
 """
 
 from __future__ import annotations
@@ -20,24 +21,18 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
-from promptcache.patching.byte_stream import (
-    EXTENSION_KEY,
-    observe_stream,
-    parse_json_object,
-    read_buffered_response,
-)
-from promptcache.patching.cached_contents import (
-    Endpoint,
-    apply_cached_prefix,
-    observe_cached_content_request,
-)
-from promptcache.patching.flow import Flow
+from promptcache.patching.byte_stream import EXTENSION_KEY, observe_stream
+from promptcache.patching.cached_contents import apply_cached_prefix, observe_cached_content_request
+from promptcache.patching.endpoint import Endpoint, server_port
+from promptcache.patching.event_decoder import parse_json_object
+from promptcache.patching.event_reader import read_buffered_response
+from promptcache.patching.flow import Flow, pass_through_flow
+from promptcache.patching.hook import Hook
 from promptcache.patching.request import cache_scope_key, start_invocation
-from promptcache.patching.wrapping import Hook
 from promptcache.providers.anthropic import wire as anthropic
 from promptcache.providers.bedrock import wire as bedrock
-from promptcache.providers.google import cached_contents as gemini_caches
 from promptcache.providers.google import wire as gemini
+from promptcache.providers.google.cached_contents import cached_content_operation
 from promptcache.providers.registry import PROVIDERS, load_routes
 from promptcache.providers.wire_format import WireFormat, find_route
 from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
@@ -58,132 +53,127 @@ _BEDROCK_OPERATIONS: Final[Mapping[str, str]] = {
     "invoke": "InvokeModel",
     "invoke-with-response-stream": "InvokeModelWithResponseStream",
 }
-_PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
 _VERTEX_MODEL_PATH: Final = re.compile(r"/models/([^/:]+):\w+$")
 
 
 def _provider_name(
-    observer: TelemetryHandler, wire: WireFormat, url: SplitResult, call: Mapping[str, Any]
+    handler: TelemetryHandler,
+    wire_format: WireFormat,
+    url: SplitResult,
+    arguments: Mapping[str, Any],
 ) -> str:
-    """Who serves the call: its host where that is known, else as LiteLLM has it, else whose wire it is."""
-    details: JSONObject = as_mapping(getattr(call.get("logging_obj"), "model_call_details", None))
-    named = as_str(details.get("custom_llm_provider")) or _guess_provider(wire, url)
-    if named == "azure_ai" and wire is anthropic.MESSAGES:
-        return observer.provider_for_host(url.hostname, "anthropic", client_decides=True)
-    return observer.provider_for_host(url.hostname, PROVIDER_NAMES.get(named, named))
+    """Return the provider of a known host; else the one that LiteLLM names; else the one that the wire format implies."""
+    details = as_mapping(getattr(arguments.get("logging_obj"), "model_call_details", None))
+    name = as_str(details.get("custom_llm_provider")) or _guess_provider(wire_format, url)
+    if name == "azure_ai" and wire_format is anthropic.MESSAGES:
+        return handler.provider_for_host(url.hostname, "anthropic", client_decides=True)
+    return handler.provider_for_host(url.hostname, PROVIDER_NAMES.get(name, name))
 
 
-def _guess_provider(wire: WireFormat, url: SplitResult) -> str:
+def _guess_provider(wire_format: WireFormat, url: SplitResult) -> str:
     if _BEDROCK_PATH.search(url.path):
         return "bedrock"
-    vertex = "/projects/" in url.path
-    return (
-        "vertex_ai"
-        if vertex
-        else "gemini"
-        if wire is gemini.GENERATE_CONTENT
-        else wire.name.partition(".")[0]
-    )
+    if "/projects/" in url.path:
+        return "vertex_ai"
+    if wire_format is gemini.GENERATE_CONTENT:
+        return "gemini"
+    return wire_format.name.partition(".")[0]
 
 
 @final
 class _ParsedRequest(NamedTuple):
-    """What a request asks: of which model, in which wire, and whether for an earlier response again."""
+    """The parts of a request that identify the call."""
 
-    wire: WireFormat
+    wire_format: WireFormat
     model: str | None
-    fetch: bool
+    is_retrieval: bool
     body: JSONObject
 
 
-def _parse_request(method: str, url: SplitResult, call: Mapping[str, Any]) -> _ParsedRequest | None:
-    if served := _BEDROCK_PATH.search(url.path):
-        body, model = _request_body(call), as_str(unquote(served[1]))
-        wire = bedrock.wire_format_of(_BEDROCK_OPERATIONS[served[2]], model, body)
-        return wire and _ParsedRequest(wire, model, False, body)
+def _parse_request(
+    method: str, url: SplitResult, arguments: Mapping[str, Any]
+) -> _ParsedRequest | None:
+    """Return the parsed request; None if it is no LLM call."""
+    if match := _BEDROCK_PATH.search(url.path):
+        body, model = _request_body(arguments), as_str(unquote(match[1]))
+        wire_format = bedrock.wire_format_of(_BEDROCK_OPERATIONS[match[2]], model, body)
+        return wire_format and _ParsedRequest(wire_format, model, False, body)
     route = find_route(ROUTES, method, url.path)
+    # The body of any other request is not parsed.
     if route is None or route.is_batch_results:
-        return None  # whatever else passes here is not even parsed
-    body, in_path = _request_body(call), _VERTEX_MODEL_PATH.search(url.path)
-    named = as_str(body.get("model")) or (in_path and as_str(unquote(in_path[1])))
-    return (
-        _ParsedRequest(route.wire_format, named, route.is_retrieval, body)
-        if named or route.is_retrieval
-        else None
+        return None
+    body, in_path = _request_body(arguments), _VERTEX_MODEL_PATH.search(url.path)
+    model = as_str(body.get("model")) or (as_str(unquote(in_path[1])) if in_path else None)
+    if not model and not route.is_retrieval:
+        return None
+    return _ParsedRequest(route.wire_format, model, route.is_retrieval, body)
+
+
+def _request_body(arguments: Mapping[str, Any]) -> JSONObject:
+    """Return the body as plain data. LiteLLM passes it to its handler in one of three parameters."""
+    body = next(
+        (arguments[name] for name in ("json", "data", "content") if arguments.get(name)), None
     )
-
-
-def _request_body(call: Mapping[str, Any]) -> JSONObject:
-    """The body as plain data, whichever way LiteLLM hands it to its handler."""
-    given = next((call[name] for name in ("json", "data", "content") if call.get(name)), None)
-    if isinstance(given, str):
-        given = given.encode()
-    return parse_json_object(given) if isinstance(given, bytes) else as_mapping(given)
+    if isinstance(body, str):
+        body = body.encode()
+    return parse_json_object(body) if isinstance(body, bytes) else as_mapping(body)
 
 
 def _start_invocation(
-    observer: TelemetryHandler, method: str, call: Mapping[str, Any]
+    handler: TelemetryHandler, method: str, arguments: Mapping[str, Any]
 ) -> Invocation | None:
-    """The record of a request if it is a call to a model."""
-    url = urlsplit(str(call["url"]))
-    found = _parse_request(method, url, call)
-    if found is None:
+    """Start the invocation of a request; return None if it is no LLM call."""
+    url = urlsplit(str(arguments["url"]))
+    request = _parse_request(method, url, arguments)
+    if request is None:
         return None
-    wire, model, fetch, body = found
-    asked = RequestInfo(
-        wire,
-        _provider_name(observer, wire, url, call),
-        model,
+    request_info = RequestInfo(
+        request.wire_format,
+        _provider_name(handler, request.wire_format, url, arguments),
+        request.model,
         url.hostname,
-        url.port or _PORTS.get(url.scheme),
-        stream=bool(call.get("stream")),
-        is_retrieval=fetch,
+        server_port(url),
+        stream=bool(arguments.get("stream")),
+        is_retrieval=request.is_retrieval,
     )
     headers = {
-        str(name).lower(): str(value) for name, value in as_mapping(call.get("headers")).items()
+        str(name).lower(): str(value)
+        for name, value in as_mapping(arguments.get("headers")).items()
     }
-    betas = (
-        {anthropic.BETAS_FIELD: headers["anthropic-beta"].split(",")}
-        if "anthropic-beta" in headers
-        else {}
-    )
-    tenant = cache_scope_key(headers) or next(iter(parse_qs(url.query).get("key", ())), "")
-    record = start_invocation(observer, asked, {**betas, **body} if betas else body, tenant)
-    safely(apply_cached_prefix, record, body)
-    return record
+    body = request.body
+    if "anthropic-beta" in headers:
+        body = {anthropic.BETAS_FIELD: headers["anthropic-beta"].split(","), **body}
+    cache_scope = cache_scope_key(headers) or next(iter(parse_qs(url.query).get("key", ())), "")
+    invocation = start_invocation(handler, request_info, body, cache_scope)
+    safely(apply_cached_prefix, invocation, request.body)
+    return invocation
 
 
 def observe_request(
-    method: str, observer: TelemetryHandler, http_handler: Any, call: Mapping[str, Any]
+    method: str, handler: TelemetryHandler, http_handler: Any, arguments: Mapping[str, Any]
 ) -> Flow:
-    """One request and its answer: a call, or what is done to a named cache, or nothing of ours."""
+    """Observe one request and its response: an LLM call, a request about cached contents, or any other request."""
     if not should_instrument():
-        return _empty_flow()
-    url = urlsplit(str(call["url"]))
-    operation = gemini_caches.cached_content_operation(method, url.path)
+        return pass_through_flow()
+    url = urlsplit(str(arguments["url"]))
+    operation = cached_content_operation(method, url.path)
     if operation is not None:
-        where = Endpoint(
-            _provider_name(observer, gemini.GENERATE_CONTENT, url, call),
-            url.hostname,
-            url.port or _PORTS.get(url.scheme),
+        provider = _provider_name(handler, gemini.GENERATE_CONTENT, url, arguments)
+        endpoint, body = (
+            Endpoint(provider, url.hostname, server_port(url)),
+            _request_body(arguments),
         )
-        return observe_cached_content_request(
-            observer, operation, where, url.path, _request_body(call)
-        )
-    record = _start_invocation(observer, method, call)
-    return _empty_flow() if record is None else _observe_call(record)
-
-
-def _empty_flow() -> Flow:
-    yield None
+        return observe_cached_content_request(handler, operation, endpoint, url.path, body)
+    invocation = _start_invocation(handler, method, arguments)
+    return pass_through_flow() if invocation is None else _observe_call(invocation)
 
 
 def _observe_call(invocation: Invocation) -> Flow:
-    ended = yield invocation.context if invocation.has_own_span else None
-    response = ended.result
-    if ended.error is not None:
-        status = getattr(getattr(ended.error, "response", None), "status_code", None)
-        invocation.error_type = str(status) if status else type(ended.error).__name__
+    result = yield invocation.context if invocation.has_own_span else None
+    response = result.result
+    if result.error is not None:
+        status = getattr(getattr(result.error, "response", None), "status_code", None)
+        invocation.error_type = str(status) if status else type(result.error).__name__
     else:
         tier = response.headers.get(gemini.SERVICE_TIER_HEADER)
         if tier:
@@ -199,13 +189,15 @@ def _observe_call(invocation: Invocation) -> Flow:
 
 _OBSERVE_POST: Final[Callable[..., Flow]] = partial(observe_request, "POST")
 _OBSERVE_GET: Final[Callable[..., Flow]] = partial(observe_request, "GET")
+_POST_PARAMETERS: Final = ("url", "data", "json", "headers", "stream")
 HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
     "litellm.llms.custom_httpx.http_handler": tuple(
-        target
-        for owner in ("HTTPHandler", "AsyncHTTPHandler")
-        for target in (
-            Hook(owner, "post", ("url", "data", "json", "headers", "stream"), _OBSERVE_POST),
-            Hook(owner, "get", ("url", "headers"), _OBSERVE_GET),
+        hook
+        for class_name in ("HTTPHandler", "AsyncHTTPHandler")
+        for hook in (
+            Hook(class_name, "post", _POST_PARAMETERS, _OBSERVE_POST),
+            Hook(class_name, "get", ("url", "headers"), _OBSERVE_GET),
         )
     ),
 }
+"""The hooks of each module of LiteLLM."""

@@ -1,0 +1,52 @@
+"""A hook names one function of an SDK and the code of ours that runs around it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeGuard
+
+from promptcache.patching.flow import Flow
+from promptcache.telemetry.handler import TelemetryHandler
+
+FlowFunction = Callable[[TelemetryHandler, Any, Mapping[str, Any]], Flow]
+"""Start the flow around one call. Parameters: the handler, the object whose method is called, the arguments by name."""
+PreHook = Callable[[TelemetryHandler, Any, Mapping[str, Any]], None]
+"""Runs before a call with the same parameters as a `FlowFunction`; it never sees the result."""
+
+
+@dataclass(slots=True)
+class HandlerRef:
+    """The active handler of all wrappers of one module; None while instrumentation is off."""
+
+    handler: TelemetryHandler | None = None
+
+
+FastWrapperFactory = Callable[[Callable[..., Any], HandlerRef], Callable[..., Any]]
+"""Make a wrapper with a fixed signature from the original function."""
+
+
+class Hook(NamedTuple):
+    """One function to wrap: method `method_name` of class `class_name`; `parameters` are the ones that our code reads.
+
+    Either `around_call` or `before_call` is given. `make_fast_wrapper` avoids packing of `*args` and `**kwargs`: it is
+    used if the signature matches exactly, else `before_call` is. A function whose hook `is_optional` does not exist in
+    every supported release, so that nothing is logged if it is missing.
+    """
+
+    class_name: str
+    method_name: str
+    parameters: tuple[str, ...]
+    around_call: FlowFunction | None = None
+    before_call: PreHook | None = None
+    make_fast_wrapper: FastWrapperFactory | None = None
+    is_optional: bool = False
+
+
+def is_compatible(original: object, hook: Hook) -> TypeGuard[Callable[..., Any]]:
+    """Return whether the function exists and has all parameters that our code reads."""
+    return (
+        inspect.isfunction(original)
+        and set(hook.parameters) <= inspect.signature(original).parameters.keys()
+    )
