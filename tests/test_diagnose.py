@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from promptcache import Settings
 from promptcache.diagnosis.diagnosis import Diagnosis, PendingCall
-from promptcache.diagnosis.explain import compute_wasted_usd
 from promptcache.diagnosis.miss_reasons import (
     BY_PROVIDER_NAME,
     MISS_REASONS,
     REASON_OF_PARAM,
     format_advice,
 )
+from promptcache.diagnosis.missed_tokens import compute_wasted_usd
 from promptcache.diagnosis.provider_diagnosis import merge_reasons, provider_reason
 from promptcache.diagnosis.volatile_values import find_volatile_value
 from promptcache.model import (
@@ -107,7 +107,9 @@ class Lab:
     def close(
         self, sighting: PendingCall, read: int | None = 0, write: int | None = None, **more: Any
     ) -> Verdict:
-        total = more.get("input") or (self.size(sighting.prompt) if sighting.prompt else 2000)
+        total = more.get("input") or (
+            self.size(sighting.tracked.prompt) if sighting.tracked else 2000
+        )
         split = {more.get("ttl", "5m"): write} if write else {}
         usage = Usage(total, total - (read or 0) - (write or 0), read, write, split)
         facts = more.get("facts", ResponseFacts(id=more.get("id"), model=more.get("served")))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from promptcache.diagnosis.cache_params import CacheParams
 from promptcache.diagnosis.compare import Difference
-from promptcache.diagnosis.explain import Evidence, RelatedCall, explain_miss
-from promptcache.diagnosis.memory import CacheParams, PastCall
+from promptcache.diagnosis.evidence import Evidence, RelatedCall
+from promptcache.diagnosis.explanations import explain
+from promptcache.diagnosis.memory import PastCall
 from promptcache.model import Block, ParsedPrompt, Usage
 from promptcache.providers.cache_rules import cache_rule_for
 from tests.test_diagnose import FILLER, Lab, claude, latest, talk, text
@@ -65,11 +67,10 @@ def missed(lost: int, fresh: float, *, model: str = "m", size: int = 3000) -> in
     )
     now = PastCall(1, CacheParams(model, ()), 2, 9, 1, 5.0, ())
     relative = RelatedCall(
-        earlier, Difference("break", 1, "system_changed", "system", 0), 100, lost, fresh
+        earlier, Difference("break", 1, "system", 0, "system_changed"), 100, lost, fresh
     )
-    found = explain_miss(
-        Evidence(now, known, Usage(size, 100, 100, size - 200, {}), False, 1024, [relative])
-    )
+    prompt, usage = ParsedPrompt((), caching_mode="explicit"), Usage(size, 100, 100, size - 200, {})
+    found = explain(Evidence(now, prompt, known, usage, 1024, [relative]))
     return found and found.missed_tokens
 
 

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptcache.common.generational_cache import GenerationalCache
-from promptcache.diagnosis.memory import CacheParams, Memory, Node, PastCall
+from promptcache.diagnosis.cache_params import CacheParams
+from promptcache.diagnosis.memory import Memory, Node, PastCall
 from promptcache.prefix.fingerprint import BlockFingerprint
 
 SCOPE = CacheParams("m", ())

@@ -1,7 +1,7 @@
-"""Two prompts side by side: where the later one departs from the earlier one, and what that looks like.
+"""Compare two prompts: find where the later one departs from the earlier one, and classify the change.
 
-The earlier one is known by fingerprints alone. What is found is about structure only; whether it cost anything, the
-usage decides elsewhere.
+The earlier prompt is known by its fingerprints only. A difference is about structure; whether it cost
+tokens is decided from the usage (missed_tokens.py).
 """
 
 from __future__ import annotations
@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, final
+from typing import Final, Literal, NamedTuple, final
 
+from promptcache.diagnosis.cache_params import LEVEL_ORDER
 from promptcache.diagnosis.memory import Node
 from promptcache.diagnosis.volatile_values import AMBIGUOUS_HINTS, find_volatile_value
+from promptcache.model import Section
 from promptcache.prefix.fingerprint import (
     DetailedFingerprint,
     block_text,
@@ -22,59 +24,76 @@ from promptcache.prefix.fingerprint import (
     similarity,
 )
 
-SECTION_ORDER: Final = {"tools": 0, "system": 1, "messages": 2}
-_MIN_COMMON_SHARE: Final = 0.5
-"""How much of the static part two prompts must share to be versions of one program."""
-_MIN_COMMON_BYTES: Final = 192
-"""A history counts as the same one from this many common bytes on, or from two common blocks on."""
 FORM_HINT: Final = "form"
-"""The hint of the same text in another wrapping, such as a string and one text part."""
+"""The hint for the same text in another wrapping, such as a string and one text part."""
+
+_MIN_COMMON_SHARE: Final = 0.5
+"""Two prompts are versions of one program if they share this part of the static blocks."""
+_MIN_COMMON_BYTES: Final = 192
+"""Two histories are the same from this many common bytes on, or from two common blocks on."""
 _MAX_SLIGHT_RESIZE_BYTES: Final = 32
-"""How many bytes a value that merely changes may grow or shrink by."""
+"""A volatile value may grow or shrink its block by this many bytes."""
 
 
 @final
 @dataclass(slots=True)
 class Difference:
-    """How a prompt relates to an earlier one.
+    """How a prompt relates to an earlier one. Not changed once made.
 
-    `kind`: it `extends` it, was `shortened` to a part of it, is another `branch` from a common beginning, or there is
-    a `break`: content that both have stands behind something that changed. `shared_blocks` counts the common leading
-    blocks, `removed_bytes` the bytes that only the earlier prompt has, `added_bytes` those behind the change that only the present one
-    has. `is_same_conversation` says that both are one conversation, `is_ambiguous`
-    that the change alone does not tell an accident from another program. Filled in while two prompts are compared,
-    and not changed after.
+    `kind` is `extends` (this prompt continues the earlier one), `shortened` (it is a part of it),
+    `branch` (a common beginning, then other content) or `break` (content that both prompts have stands
+    behind a change). `shared_blocks` counts the common leading blocks. `section`, `index`, `reason`,
+    `hint` and `offset` (bytes) describe the change. `is_ambiguous` says that the change alone does not
+    tell an edit from another program. `removed_bytes` are only in the earlier prompt, `added_bytes`
+    stand behind the change and are only in the present prompt.
     """
 
     kind: Literal["extends", "shortened", "branch", "break"]
     shared_blocks: int
-    reason: str | None = None
-    section: str | None = None
+    section: Section | None = None
     index: int | None = None
-    offset: int | None = None
+    reason: str | None = None
     hint: str | None = None
+    offset: int | None = None
+    is_ambiguous: bool = False
     removed_bytes: int = 0
     added_bytes: int = 0
     is_same_conversation: bool = True
-    is_ambiguous: bool = False
-
-    def but(self, **found: Any) -> Difference:
-        """Itself, with what was found; `replace` would take a third of the whole comparison."""
-        for name, value in found.items():
-            setattr(self, name, value)
-        return self
 
 
 @final
 class BlockLookup(NamedTuple):
-    """What comparing needs beyond nodes: the present call's data by link, and the finer fingerprints by link."""
+    """Look-ups by prefix digest: a block's data (present call only) and its detailed fingerprint."""
 
     data: Callable[[int], object]
     detailed_fingerprint: Callable[[int], DetailedFingerprint | None]
 
 
-def compare(new: Sequence[Node], old: Sequence[Node], reader: BlockLookup) -> Difference:
-    """How the prompt `new` relates to the earlier `old`; nodes of a common beginning are the same objects."""
+@final
+class _Change(NamedTuple):
+    """What changed in the first block that differs."""
+
+    reason: str
+    hint: str | None = None
+    offset: int | None = None
+    is_ambiguous: bool = False
+
+
+@final
+class _Break(NamedTuple):
+    """A change with the amounts of content behind it."""
+
+    change: _Change
+    removed_bytes: int
+    added_bytes: int
+    is_same_conversation: bool = True
+
+
+def compare(new: Sequence[Node], old: Sequence[Node], lookup: BlockLookup) -> Difference:
+    """Return how the prompt `new` relates to the earlier prompt `old`.
+
+    Nodes of a common beginning must be the same objects, as `Memory.nodes` gives them.
+    """
     shared = 0
     for here, there in zip(new, old, strict=False):
         if here is not there:
@@ -85,83 +104,94 @@ def compare(new: Sequence[Node], old: Sequence[Node], reader: BlockLookup) -> Di
         return Difference("extends", shared)
     if not now:
         return Difference("shortened", shared)
-    section = min(now[0].section, then[0].section, key=SECTION_ORDER.__getitem__)
-    sides = (now, then) if section == "messages" else (new, old)
-    found = (_compare_messages if section == "messages" else _compare_static)(
-        *sides, shared, reader
+    is_now_first = LEVEL_ORDER[now[0].section] <= LEVEL_ORDER[then[0].section]
+    first = now[0] if is_now_first else then[0]
+    section, index = first.section, first.index
+    found = (
+        _compare_messages(now, then, lookup)
+        if section == "messages"
+        else _compare_static(new, old, shared, section, lookup)
     )
-    place = now[0] if now[0].section == section else then[0]
-    return found.but(section=section, index=place.index)
+    if found is None:
+        return Difference("branch", shared, section, index, is_same_conversation=False)
+    return Difference("break", shared, section, index, *found.change, *found[1:])
 
 
 # Tools and system
 
 
 def _compare_static(
-    new: Sequence[Node], old: Sequence[Node], shared: int, reader: BlockLookup
-) -> Difference:
-    branch = Difference("branch", shared, is_same_conversation=False)
-    if not _is_same_program(new, old, reader):
-        return branch
-    section = min(new[shared].section, old[shared].section, key=SECTION_ORDER.__getitem__)
-    continues = _is_same_conversation(new, old)
+    new: Sequence[Node], old: Sequence[Node], shared: int, section: Section, lookup: BlockLookup
+) -> _Break | None:
+    """Return the break in the tools or the system prompt; None between different programs."""
+    if not _is_same_program(new, old, lookup):
+        return None
     here = [node for node in new[shared:] if node.section == section]
     there = [node for node in old[shared:] if node.section == section]
-    both = {n.block_digest for n in here} & {n.block_digest for n in there}
-    fresh, gone = ([n for n in side if n.block_digest not in both] for side in (here, there))
-    rest, past = ([n for n in side if n.section != section] for side in (new, old))
-    found = branch.but(
-        kind="break",
-        reason=f"{section}_changed",
-        is_same_conversation=continues,
-        is_ambiguous=True,
-        removed_bytes=_bytes_only_in(past, new) + _shrinkage_bytes(fresh, gone),
-        added_bytes=_bytes_only_in(rest, old),
+    both = {node.block_digest for node in here} & {node.block_digest for node in there}
+    added, removed = (
+        [node for node in side if node.block_digest not in both] for side in (here, there)
     )
-    if not (fresh or gone) and Counter(n.block_digest for n in here) == Counter(
-        n.block_digest for n in there
+    new_rest, old_rest = ([node for node in side if node.section != section] for side in (new, old))
+    if not (added or removed) and _block_counts(here) == _block_counts(there):
+        reason = "tools_reordered" if section == "tools" else f"{section}_changed"
+        change = _Change(reason, "reordered")
+    else:
+        change = _static_change(section, here, there, lookup)
+    return _Break(
+        change,
+        removed_bytes=_bytes_only_in(old_rest, new) + _shrinkage_bytes(added, removed),
+        added_bytes=_bytes_only_in(new_rest, old),
+        is_same_conversation=_is_same_conversation(new, old),
+    )
+
+
+def _static_change(
+    section: Section, here: Sequence[Node], there: Sequence[Node], lookup: BlockLookup
+) -> _Change:
+    if section == "tools" and _sorted_keys_hashes(here, lookup) == _sorted_keys_hashes(
+        there, lookup
     ):
-        cause = "tools_reordered" if section == "tools" else found.reason
-        return found.but(reason=cause, hint="reordered", is_ambiguous=False)
-    if section == "tools" and _sorted_keys_hashes(here, reader) == _sorted_keys_hashes(
-        there, reader
-    ):
-        return found.but(
-            reason="serialization_nondeterminism", hint="key_order", is_ambiguous=False, offset=0
-        )
+        return _Change("serialization_nondeterminism", "key_order", 0)
+    reason = f"{section}_changed"
     if len(here) != len(there):
-        return found.but(hint="added" if len(here) > len(there) else "removed")
-    return _describe_block_change(found, here[0], there[0], reader)
+        hint = "added" if len(here) > len(there) else "removed"
+        return _Change(reason, hint, is_ambiguous=True)
+    return _block_change(reason, here[0], there[0], lookup, is_ambiguous=True)
 
 
-def _sorted_keys_hashes(nodes: Sequence[Node], reader: BlockLookup) -> Counter[object]:
-    known = ((node, reader.detailed_fingerprint(node.prefix_digest)) for node in nodes)
+def _block_counts(nodes: Sequence[Node]) -> Counter[int]:
+    return Counter(node.block_digest for node in nodes)
+
+
+def _sorted_keys_hashes(nodes: Sequence[Node], lookup: BlockLookup) -> Counter[int]:
+    known = ((node, lookup.detailed_fingerprint(node.prefix_digest)) for node in nodes)
     return Counter(
-        node.block_digest if deep is None else deep.sorted_keys_hash for node, deep in known
+        node.block_digest if detailed is None else detailed.sorted_keys_hash
+        for node, detailed in known
     )
 
 
-def _is_same_program(new: Sequence[Node], old: Sequence[Node], reader: BlockLookup) -> bool:
-    """Whether the static parts are two versions of one: at least half of the larger one is in both."""
+def _is_same_program(new: Sequence[Node], old: Sequence[Node], lookup: BlockLookup) -> bool:
+    """Return whether the static parts are two versions of one: half of the larger one is common."""
     here = [node for node in new if node.section != "messages"]
     there = [node for node in old if node.section != "messages"]
-    owns = {node.block_digest for node in there}
-    places = {(node.section, node.index): node for node in there}
+    digests = {node.block_digest for node in there}
+    at_location = {(node.section, node.index): node for node in there}
     common = 0.0
     for node in here:
-        if node.block_digest in owns:
+        if node.block_digest in digests:
             common += node.size
-        elif (other := places.get((node.section, node.index))) is not None:
-            common += node.size * _block_similarity(node, other, reader)
-    larger = max(sum(n.size for n in here), sum(n.size for n in there))
+        elif (other := at_location.get((node.section, node.index))) is not None:
+            common += node.size * _block_similarity(node, other, lookup)
+    larger = max(sum(node.size for node in here), sum(node.size for node in there))
     return larger > 0 and common >= _MIN_COMMON_SHARE * larger
 
 
-def _block_similarity(node: Node, other: Node, reader: BlockLookup) -> float:
-    new, old = (
-        reader.detailed_fingerprint(node.prefix_digest),
-        reader.detailed_fingerprint(other.prefix_digest),
-    )
+def _block_similarity(node: Node, other: Node, lookup: BlockLookup) -> float:
+    """Return the part of a block that the other one has too, in 0..1."""
+    new = lookup.detailed_fingerprint(node.prefix_digest)
+    old = lookup.detailed_fingerprint(other.prefix_digest)
     if new is None or old is None:
         start, _ = first_difference(node.fingerprint, other.fingerprint)
         return start / max(node.size, 1)
@@ -171,9 +201,9 @@ def _block_similarity(node: Node, other: Node, reader: BlockLookup) -> float:
 
 
 def _is_same_conversation(new: Sequence[Node], old: Sequence[Node]) -> bool:
-    """Whether the messages of both belong to one conversation."""
-    owns = {node.block_digest for node in old if node.section == "messages"}
-    both = [node for node in new if node.section == "messages" and node.block_digest in owns]
+    """Return whether the messages of both prompts belong to one conversation."""
+    digests = {node.block_digest for node in old if node.section == "messages"}
+    both = [n for n in new if n.section == "messages" and n.block_digest in digests]
     return bool(both) and (len(both) > 1 or both[0].index == 0)
 
 
@@ -181,45 +211,64 @@ def _is_same_conversation(new: Sequence[Node], old: Sequence[Node]) -> bool:
 
 
 def _compare_messages(
-    now: Sequence[Node], then: Sequence[Node], shared: int, reader: BlockLookup
-) -> Difference:
+    now: Sequence[Node], then: Sequence[Node], lookup: BlockLookup
+) -> _Break | None:
+    """Return the break in the history; None if the histories are different ones.
+
+    `now` and `then` are the blocks behind the common beginning.
+    """
     inserted, removed = _first_common_block(now, then)
-    branch = Difference("branch", shared, is_same_conversation=False)
-    rewritten = Difference("break", shared, "history_rewritten")
     if inserted is None:
-        start, _ = first_difference(now[0].fingerprint, then[0].fingerprint)
-        if not _is_edited_message(now[0], then[0], start):
-            return branch
-        if (
-            len(now) <= len(then)
-            and 2 * start >= now[0].size
-            and now[0].fingerprint != then[0].fingerprint
-        ):
-            return branch  # another question that begins alike, whatever it departs in
-        found = _with_byte_counts(rewritten, now, then, 1, 1)
-        if now[0].fingerprint == then[0].fingerprint and (hint := _image_hint(now[:2], then[:2])):
-            return found.but(
-                reason="image_changed", hint=hint
-            )  # beside an image a string becomes a text part
-        found = _describe_block_change(found, now[0], then[0], reader)
-        early = 2 * (found.offset or 0) < now[0].size and found.reason == "volatile_token"
-        return found if early or len(now) > len(then) else branch
+        return _compare_edited_message(now, then, lookup)
     both = {node.block_digest for node in now} & {node.block_digest for node in then}
     kept = [node for node in then if node.block_digest in both]
     if len(kept) < 2 and sum(node.size for node in kept) < _MIN_COMMON_BYTES:
-        return branch
-    found = _with_byte_counts(rewritten, now, then, inserted, removed)
+        return None
     if hint := _image_hint(now[:inserted], then[:removed]):
-        return found.but(reason="image_changed", hint=hint)
-    if inserted == removed:
-        return _describe_block_change(found, now[0], then[0], reader)
-    if not inserted:
-        return found.but(hint="truncated")
-    return found.but(hint="compacted" if inserted < removed else "inserted")
+        change = _Change("image_changed", hint)
+    elif inserted == removed:
+        change = _block_change("history_rewritten", now[0], then[0], lookup)
+    elif not inserted:
+        change = _Change("history_rewritten", "truncated")
+    else:
+        change = _Change("history_rewritten", "compacted" if inserted < removed else "inserted")
+    return _message_break(change, now, then, inserted, removed)
+
+
+def _compare_edited_message(
+    now: Sequence[Node], then: Sequence[Node], lookup: BlockLookup
+) -> _Break | None:
+    """Return the break if the first message is the earlier one edited, and no block follows in both."""
+    node, other = now[0], then[0]
+    has_same_text = node.fingerprint == other.fingerprint
+    start, _ = first_difference(node.fingerprint, other.fingerprint)
+    if not _is_edited_message(node, other, start):
+        return None
+    if len(now) <= len(then) and 2 * start >= node.size and not has_same_text:
+        return None  # another question that begins alike, whatever its end is
+    if has_same_text and (hint := _image_hint(now[:2], then[:2])):
+        # Beside an image, an SDK sends a text part instead of a string.
+        return _message_break(_Change("image_changed", hint), now, then, 1, 1)
+    change = _block_change("history_rewritten", node, other, lookup)
+    is_early = change.reason == "volatile_token" and 2 * (change.offset or 0) < node.size
+    if not is_early and len(now) <= len(then):
+        return None
+    return _message_break(change, now, then, 1, 1)
+
+
+def _message_break(
+    change: _Change, now: Sequence[Node], then: Sequence[Node], inserted: int, removed: int
+) -> _Break:
+    """Return the break in which the first `inserted` blocks replace the first `removed` ones."""
+    return _Break(
+        change,
+        _bytes_only_in(then[removed:], now) + _shrinkage_bytes(now[:inserted], then[:removed]),
+        _bytes_only_in(now[inserted:], then),
+    )
 
 
 def _first_common_block(now: Sequence[Node], then: Sequence[Node]) -> tuple[int | None, int]:
-    """How many blocks of both stand before the first common one; None where there is none."""
+    """Return how many blocks of both stand before the first common one; None if there is none."""
     first: dict[int, int] = {}
     for position, node in enumerate(then):
         first.setdefault(node.block_digest, position)
@@ -227,15 +276,15 @@ def _first_common_block(now: Sequence[Node], then: Sequence[Node]) -> tuple[int 
     for position, node in enumerate(now):
         if best is not None and position >= sum(best):
             break
-        if node.block_digest in first and (
-            best is None or position + first[node.block_digest] < sum(best)
-        ):
-            best = position, first[node.block_digest]
+        if node.block_digest in first:
+            other = first[node.block_digest]
+            if best is None or position + other < sum(best):
+                best = position, other
     return best or (None, 0)
 
 
 def _image_hint(now: Sequence[Node], then: Sequence[Node]) -> str | None:
-    """What became of the images, where these blocks stand for those."""
+    """Return how the images changed where the blocks `now` replace the blocks `then`."""
     here, there = (sum("image" in node.kind for node in nodes) for nodes in (now, then))
     if here != there:
         return "image_added" if here > there else "image_removed"
@@ -243,65 +292,53 @@ def _image_hint(now: Sequence[Node], then: Sequence[Node]) -> str | None:
 
 
 def _is_edited_message(node: Node, other: Node, start: int) -> bool:
-    """Whether a message is the earlier one changed: they begin alike, up to `start`, or end alike."""
-    alike = start >= _MIN_COMMON_SHARE * min(node.size, other.size) and start > 0
-    same = node.fingerprint == other.fingerprint
-    return same or (
-        node.kind == other.kind
-        and (alike or node.fingerprint.tail_checksum == other.fingerprint.tail_checksum != 0)
-    )
+    """Return whether two messages are equal up to `start` bytes or at their ends."""
+    if node.fingerprint == other.fingerprint:
+        return True
+    begins_alike = start >= _MIN_COMMON_SHARE * min(node.size, other.size) and start > 0
+    ends_alike = node.fingerprint.tail_checksum == other.fingerprint.tail_checksum != 0
+    return node.kind == other.kind and (begins_alike or ends_alike)
 
 
 # One block
 
 
-def _describe_block_change(
-    found: Difference, node: Node, other: Node, reader: BlockLookup
-) -> Difference:
-    """`found`, with what the change inside one block shows."""
+def _block_change(
+    reason: str, node: Node, other: Node, lookup: BlockLookup, *, is_ambiguous: bool = False
+) -> _Change:
+    """Classify the change inside one block; `reason` is the result where the text shows no more."""
     if node.fingerprint == other.fingerprint:
-        return found.but(
-            reason="serialization_nondeterminism", hint=FORM_HINT, is_ambiguous=False, offset=0
-        )
-    text = block_text(reader.data(node.prefix_digest))
-    new, old = (
-        reader.detailed_fingerprint(node.prefix_digest),
-        reader.detailed_fingerprint(other.prefix_digest),
-    )
+        return _Change("serialization_nondeterminism", FORM_HINT, 0)
+    new = lookup.detailed_fingerprint(node.prefix_digest)
+    old = lookup.detailed_fingerprint(other.prefix_digest)
     start, end = first_difference(node.fingerprint, other.fingerprint)
     step = end - start
     if new is not None and old is not None:
-        form = _form_hint(new, old)
         if new.step == old.step:
             start, end = changed_range(new, old, node.fingerprint.size)
             step = min(new.step, node.fingerprint.size - start)
-        if form is not None:
-            where = None if form == "key_order" else start + step // 2
-            return found.but(
-                reason="serialization_nondeterminism", hint=form, is_ambiguous=False, offset=where
-            )
-    found = found.but(offset=start + step // 2)
+        if (form := _form_hint(new, old)) is not None:
+            offset = None if form == "key_order" else start + step // 2
+            return _Change("serialization_nondeterminism", form, offset)
+    text = block_text(lookup.data(node.prefix_digest))
     raw = encode_utf8(text)
     first, last = _character_count(raw, start), _character_count(raw, min(end, start + 2 * step))
     value = find_volatile_value(text, first, last, old.identifier_hashes if old else ())
-    if value is None:
-        return found
-    hint, position = value
-    slight = (
-        end - start <= 3 * step
-        and abs(node.size - other.size) <= _MAX_SLIGHT_RESIZE_BYTES
-        and old is not None
-    )
-    if hint in AMBIGUOUS_HINTS and not slight:
-        return found
-    offset = max(start, len(encode_utf8(text[:position])))
-    return found.but(
-        reason="volatile_token", hint=hint, offset=offset, is_ambiguous=hint in AMBIGUOUS_HINTS
-    )
+    if value is not None:
+        hint, position = value
+        is_slight = (
+            old is not None
+            and end - start <= 3 * step
+            and abs(node.size - other.size) <= _MAX_SLIGHT_RESIZE_BYTES
+        )
+        if is_slight or hint not in AMBIGUOUS_HINTS:
+            offset = max(start, len(encode_utf8(text[:position])))
+            return _Change("volatile_token", hint, offset, hint in AMBIGUOUS_HINTS)
+    return _Change(reason, None, start + step // 2, is_ambiguous)
 
 
 def _form_hint(new: DetailedFingerprint, old: DetailedFingerprint) -> str | None:
-    """What only the form of a block changed in, if it is only that."""
+    """Return which part of a block's form changed, if its content did not."""
     if new.sorted_keys_hash == old.sorted_keys_hash:
         return "key_order"
     if new.no_whitespace_hash == old.no_whitespace_hash:
@@ -313,21 +350,16 @@ def _character_count(raw: bytes, end: int) -> int:
     return len(raw[:end].decode("utf-8", "ignore"))
 
 
-def _with_byte_counts(
-    found: Difference, now: Sequence[Node], then: Sequence[Node], inserted: int, removed: int
-) -> Difference:
-    """`found`, with what came and went beside the `inserted` blocks that stand for the `removed` ones."""
-    lost = _bytes_only_in(then[removed:], now) + _shrinkage_bytes(now[:inserted], then[:removed])
-    return found.but(removed_bytes=lost, added_bytes=_bytes_only_in(now[inserted:], then))
-
-
 def _bytes_only_in(nodes: Sequence[Node], others: Sequence[Node]) -> int:
-    """The bytes of those `nodes` that the `others` do not have."""
-    owns = {node.block_digest for node in others}
-    return sum(node.size for node in nodes if node.block_digest not in owns)
+    """Return the bytes of the `nodes` that are not among the `others`."""
+    digests = {node.block_digest for node in others}
+    return sum(node.size for node in nodes if node.block_digest not in digests)
 
 
-def _shrinkage_bytes(fresh: Sequence[Node], gone: Sequence[Node]) -> int:
-    """The bytes of `gone` that nothing stands for. A block that was changed in place still counts as had by both."""
-    before, after = sum(node.size for node in gone), sum(node.size for node in fresh)
-    return before if len(gone) > len(fresh) else max(0, before - after)
+def _shrinkage_bytes(added: Sequence[Node], removed: Sequence[Node]) -> int:
+    """Return by how many bytes the `removed` blocks are larger than the blocks that replace them.
+
+    A block edited in place counts as present in both prompts.
+    """
+    before, after = sum(node.size for node in removed), sum(node.size for node in added)
+    return before if len(removed) > len(added) else max(0, before - after)

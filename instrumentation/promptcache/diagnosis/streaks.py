@@ -1,54 +1,66 @@
-"""From call to call of one family: which earlier call stands for it, and how often it broke at one place."""
+"""Follow a family of calls: which earlier call a call continues, and how often it broke at one location."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from promptcache.diagnosis.explain import EXPIRED, Explanation, RelatedCall
+from promptcache.diagnosis.evidence import RelatedCall
+from promptcache.diagnosis.explanation import Explanation
 from promptcache.diagnosis.memory import PastCall
+
+EXPIRED: Final = ("ttl", 0)
+"""Pseudo location of misses caused by expiry."""
 
 
 def best_related_call(
-    found: Sequence[RelatedCall], finding: Explanation | None
+    related_calls: Sequence[RelatedCall], explanation: Explanation | None
 ) -> RelatedCall | None:
-    """The relative that explains the miss, else the one that shares most; another program's is none."""
-    if finding is not None and finding.related_call is not None:
-        return finding.related_call
-    kin = [
-        item
-        for item in found
-        if item.difference.kind != "branch"
-        or item.difference.shared_blocks >= item.past_call.static_depth
+    """Return the related call that explains the miss, else the one with the longest common prefix.
+
+    A branch counts only if it shares the static prefix, because it is another program otherwise.
+    """
+    if explanation is not None and explanation.related_call is not None:
+        return explanation.related_call
+    candidates = [
+        related
+        for related in related_calls
+        if related.difference.kind != "branch"
+        or related.difference.shared_blocks >= related.past_call.static_depth
     ]
     return max(
-        kin,
-        key=lambda item: (item.difference.kind != "branch", item.difference.shared_blocks),
+        candidates,
+        key=lambda related: (
+            related.difference.kind != "branch",
+            related.difference.shared_blocks,
+        ),
         default=None,
     )
 
 
-def count_repeats(trace: PastCall, relative: RelatedCall, location: tuple[str, int] | None) -> None:
-    """How often in a row the family broke at one place; a call that broke nowhere hands the count on."""
-    before = relative.past_call
-    if location is None and before.break_location != EXPIRED:
-        trace.break_location, trace.break_count = before.break_location, before.break_count
-    elif location is not None:
-        trace.break_location, trace.break_count = (
-            location,
-            before.break_count + 1 if before.break_location == location else 1,
-        )
+def count_repeats(call: PastCall, related: RelatedCall, location: tuple[str, int] | None) -> None:
+    """Count consecutive breaks at the same location; a call without a break keeps the count."""
+    before = related.past_call
+    if location is not None:
+        is_repeat = before.break_location == location
+        call.break_location = location
+        call.break_count = before.break_count + 1 if is_repeat else 1
+    elif before.break_location != EXPIRED:
+        call.break_location, call.break_count = before.break_location, before.break_count
 
 
-def break_location(finding: Explanation | None, relative: RelatedCall) -> tuple[str, int] | None:
-    """Where the call broke with its relative: section and index, or a name for what is no place in the prompt."""
-    difference = relative.difference
-    if finding is not None and finding.reason in ("ttl_expired", "low_volume"):
+def break_location(explanation: Explanation | None, related: RelatedCall) -> tuple[str, int] | None:
+    """Return where the call broke: section and index, or a pseudo location; None without a break."""
+    difference = related.difference
+    if explanation is not None and explanation.reason in ("ttl_expired", "low_volume"):
         return EXPIRED
-    # Reads that stay pinned while a conversation grows are no break: they hand the count on.
+    # Reads that stay stuck while a conversation grows are no break, so they keep the count.
     if (
-        finding is not None
-        and finding.reason == "breakpoint_missing_on_static"
+        explanation is not None
+        and explanation.reason == "breakpoint_missing_on_static"
         and difference.kind != "extends"
     ):
         return "breakpoint", 0
-    return (difference.section or "", difference.index or 0) if difference.kind == "break" else None
+    if difference.kind != "break":
+        return None
+    return difference.section or "", difference.index or 0

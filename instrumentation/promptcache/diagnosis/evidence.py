@@ -1,0 +1,77 @@
+"""The facts from which a miss is explained."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+from promptcache.diagnosis.cache_params import changed_params
+from promptcache.diagnosis.compare import Difference
+from promptcache.diagnosis.memory import PastCall
+from promptcache.model import ParsedPrompt, Usage
+from promptcache.providers.cache_rules import CacheRule
+
+
+@final
+@dataclass(slots=True)
+class RelatedCall:
+    """An earlier or concurrent call, compared with the present one.
+
+    The token counts are estimated from bytes: `shared_tokens` is the size of the common prefix,
+    `removed_tokens` the size of the content that only the earlier call has. `added_share` is the part
+    of the present prompt (0..1) that stands behind the break and is not in the earlier call.
+    `cache_key_count` counts the different cache keys seen at the end of the common prefix.
+    """
+
+    past_call: PastCall
+    difference: Difference
+    shared_tokens: int
+    removed_tokens: int
+    added_share: float = 0.0
+    cache_key_count: int = 1
+
+
+@final
+@dataclass(slots=True)
+class Evidence:
+    """The present call and the facts about it that the explanations need.
+
+    `minimum_tokens` is the size from which on a prompt is assumed to be cached.
+    `concurrent_calls` have the same beginning and had no answer yet when this call was sent.
+    `call_in_other_cache` is a call of the same conversation under another credential or host.
+    `requests_this_minute` is counted only where the rule names a limit.
+    """
+
+    call: PastCall
+    prompt: ParsedPrompt
+    rule: CacheRule
+    usage: Usage
+    minimum_tokens: int
+    related_calls: Sequence[RelatedCall] = ()
+    concurrent_calls: Sequence[RelatedCall] = ()
+    call_in_other_cache: PastCall | None = None
+    requests_this_minute: int = 0
+    new_message_blocks: int = 0
+
+    @property
+    def cache_read_tokens(self) -> int:
+        """The reported cache read, 0 where the provider reported none."""
+        return self.usage.cache_read_tokens or 0
+
+    @property
+    def has_implicit_breakpoint(self) -> bool:
+        """Whether the provider bills cache writes and sets a breakpoint by itself."""
+        return self.rule.bills_writes and self.prompt.caching_mode in ("automatic", "implicit")
+
+    def has_other_params(self, related: RelatedCall) -> bool:
+        """Return whether a parameter on which cache reuse depends differs from the related call."""
+        return bool(changed_params(self.call.cache_params, related.past_call.cache_params))
+
+
+@final
+class Miss(NamedTuple):
+    """The tokens of one related call that the present call could have read but did not."""
+
+    related_call: RelatedCall
+    missed_tokens: int

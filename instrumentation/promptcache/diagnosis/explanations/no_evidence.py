@@ -1,0 +1,26 @@
+"""The reasons that remain when no other one applies."""
+
+from __future__ import annotations
+
+from promptcache.diagnosis.compare import FORM_HINT
+from promptcache.diagnosis.evidence import Evidence, Miss
+from promptcache.diagnosis.explanation import Explanation
+from promptcache.diagnosis.explanations.provider_side import is_unchanged
+
+
+def unknown(evidence: Evidence, miss: Miss | None) -> Explanation | None:
+    """Explain a miss by nothing: the content is the same, perhaps in another form."""
+    if miss is None:
+        return None
+    related = miss.related_call
+    is_other_form = related.difference.kind == "break" and related.difference.hint == FORM_HINT
+    if not is_other_form and not is_unchanged(evidence, miss):
+        return None
+    return Explanation("unknown", miss.missed_tokens, 0.3, related)
+
+
+def cold_start(evidence: Evidence, miss: Miss | None) -> Explanation | None:
+    """Explain a call that read nothing and has no related call of which it missed tokens."""
+    if miss is not None or evidence.usage.cache_read_tokens:
+        return None
+    return Explanation("cold_start", None, 0.5)

@@ -1,0 +1,48 @@
+"""A call between `Diagnosis.start` and `Diagnosis.finish`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, final
+
+from promptcache.diagnosis.evidence import RelatedCall
+from promptcache.diagnosis.memory import Node, PastCall
+from promptcache.model import ParsedPrompt, PrefixHashes, Request
+from promptcache.prefix.fingerprint import DetailedFingerprint
+from promptcache.prefix.hashing import HashChain
+
+
+@final
+class TrackedCall(NamedTuple):
+    """A running call with a hashed prompt, and the earlier calls that it relates to.
+
+    `number` names the call in `Memory`. `new_nodes` are the blocks that no earlier call had, and
+    `detailed_fingerprints` belong to those of them in tools and system. `concurrent_calls` holds
+    each running call with the same beginning and the number of common blocks.
+    `call_in_other_cache` is a call of the same conversation to another cache.
+    """
+
+    prompt: ParsedPrompt
+    chain: HashChain
+    call: PastCall
+    number: int
+    new_nodes: Sequence[Node]
+    detailed_fingerprints: Iterable[tuple[int, DetailedFingerprint]]
+    related_calls: Sequence[RelatedCall]
+    concurrent_calls: Sequence[tuple[PastCall, int]]
+    call_in_other_cache: PastCall | None
+
+
+@final
+@dataclass(slots=True, eq=False)
+class PendingCall:
+    """One call between `Diagnosis.start` and `Diagnosis.finish`.
+
+    `prefix` and `tracked` are None if the prompt could not be parsed. Callers may replace `prefix`;
+    `tracked` is for `Diagnosis` alone.
+    """
+
+    request: Request
+    prefix: PrefixHashes | None = None
+    tracked: TrackedCall | None = None

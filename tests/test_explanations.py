@@ -1,0 +1,71 @@
+"""The table of reasons in docs/specs/diagnosis.md, `EXPLANATIONS` and `MISS_REASONS` agree."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from promptcache.diagnosis import diagnosis
+from promptcache.diagnosis.evidence import Evidence, Miss
+from promptcache.diagnosis.explanation import Explanation
+from promptcache.diagnosis.explanations import EXPLANATIONS, Explain, explain
+from promptcache.diagnosis.explanations.params import parameter_changed
+from promptcache.diagnosis.miss_reasons import MISS_REASONS, REASON_OF_PARAM
+from tests.breaks.apis import APIS
+from tests.breaks.more_mutators import mutators
+from tests.breaks.run import play
+
+SPECIFICATION = Path(__file__).parent.parent / "docs" / "specs" / "diagnosis.md"
+NOT_ON_A_CALL = {"write_never_read"}
+"""Reasons that no call has: they are reported as a metric only."""
+
+
+def specified_reasons() -> dict[str, set[str]]:
+    """The reasons of each explanation in the table, in its order."""
+    rows = re.findall(r"^\| \d+ \| `(\w+)` \| (.+?) \|", SPECIFICATION.read_text(), re.MULTILINE)
+    return {name: set(re.findall(r"`(\w+)`", reasons)) for name, reasons in rows}
+
+
+def test_the_specification_lists_the_explanations_in_their_order() -> None:
+    assert [*specified_reasons()] == [explanation.__name__ for explanation in EXPLANATIONS]
+
+
+def test_the_specification_lists_all_miss_reasons() -> None:
+    listed = set[str]().union(*specified_reasons().values())
+    assert listed == {*MISS_REASONS} - NOT_ON_A_CALL
+    assert {*REASON_OF_PARAM.values()} <= specified_reasons()[parameter_changed.__name__]
+    assert all(f"`{reason}`" in SPECIFICATION.read_text() for reason in NOT_ON_A_CALL)
+
+
+def test_an_explanation_gives_only_the_reasons_that_are_specified_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = defaultdict[str, set[str]](set)
+
+    def recorded(explanation: Explain) -> Explain:
+        def record(evidence: Evidence, miss: Miss | None) -> Explanation | None:
+            found = explanation(evidence, miss)
+            if found is not None:
+                given[explanation.__name__].add(found.reason)
+            return found
+
+        return record
+
+    def explain_recorded(
+        evidence: Evidence, explanations: tuple[Explain, ...] = EXPLANATIONS
+    ) -> Explanation | None:
+        return explain(evidence, tuple(recorded(explanation) for explanation in explanations))
+
+    monkeypatch.setattr(diagnosis, "explain", explain_recorded)
+    api = next(api for api in APIS if api.writes)
+    for name in mutators():
+        for _ in play(name, api, seed=1):
+            pass
+    specified = specified_reasons()
+    assert {name: reasons - specified[name] for name, reasons in given.items()} == {
+        name: set[str]() for name in given
+    }
+    assert len(given) >= len(EXPLANATIONS) // 2
