@@ -32,7 +32,8 @@ from promptcache.semconv import (
 )
 from promptcache_exporters.explain.query import CallComparison, explain_trace, explain_worst_misses
 from promptcache_exporters.report.html import render_html
-from promptcache_exporters.report.query import GroupBy, collect_report
+from promptcache_exporters.report.model import GroupBy
+from promptcache_exporters.report.query import collect_report
 from tests.rows import START, record, rows
 
 WHOLE: dict[str, Any] = {
@@ -82,8 +83,8 @@ def trace(path: Path, number: int) -> str:
 def test_a_call_stands_beside_the_previous_one_of_its_family(path: Path) -> None:
     record(path, WHOLE, {**WHOLE, PREFIX_FAMILY: "p1:another"}, BROKEN, WHOLE)
     it = only(explain_trace(path, trace(path, 2)))
-    assert it.related_call
-    assert it.related_call["time"] == START
+    assert it.previous_call
+    assert it.previous_call["time"] == START
     assert it.unchanged_parts == {
         "model": True,
         "tools": True,
@@ -130,9 +131,9 @@ def test_an_export_is_refused_in_words(path: Path) -> None:
 def test_the_first_of_a_family_has_no_relative(path: Path) -> None:
     record(path, {**WHOLE, OUTCOME: "cold"})
     it = only(explain_trace(path, trace(path, 0)))
-    assert (it.related_call, it.shared_blocks, it.advice) == (None, None, "")
+    assert (it.previous_call, it.shared_blocks, it.advice) == (None, None, "")
     assert set(it.unchanged_parts.values()) == {None}
-    assert "no earlier call of its family" in run(trace(path, 0)).stdout
+    assert "no earlier call of this prefix family" in run(trace(path, 0)).stdout
 
 
 def test_the_worst_are_those_that_wasted_most(path: Path) -> None:
@@ -157,7 +158,7 @@ def test_the_page_tells_the_whole_story(path: Path) -> None:
         "the first 4 of 4 blocks",
         "volatile_token in system[0] at about byte 1,234, looks like timestamp",
         "800 tokens missed, $0.0200 wasted",
-        "2 of 3 calls of this family broke there, $0.0400 wasted in all",
+        "2 of 3 calls of this prefix family missed for this reason there, $0.0400 wasted in total",
         format_advice("volatile_token", "system", 0),
     ):
         assert words in text

@@ -39,9 +39,10 @@ from promptcache_emulator.engine import Emulator
 from promptcache_emulator.request import ProviderRequest
 from promptcache_emulator.response import ProviderResponse
 from promptcache_emulator.server import running_server
-from promptcache_exporters.database.columns import MAX_TEXT_LENGTH
+from promptcache_exporters.database.column import MAX_TEXT_LENGTH
 from promptcache_exporters.report.html import render_html
-from promptcache_exporters.report.query import GroupBy, collect_report
+from promptcache_exporters.report.model import GroupBy
+from promptcache_exporters.report.query import collect_report
 from tests.calls import Shape
 from tests.conftest import Telemetry
 from tests.kits import KITS, Kit

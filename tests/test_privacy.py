@@ -36,8 +36,10 @@ from promptcache_exporters.explain import query as explain
 from promptcache_exporters.explain.render import print_comparisons as show_explained
 from promptcache_exporters.explain.render import render_json as explained_as_json
 from promptcache_exporters.report.html import render_html
-from promptcache_exporters.report.query import GroupBy, collect_report
-from promptcache_exporters.report.terminal import print_report, render_json
+from promptcache_exporters.report.json import render_json
+from promptcache_exporters.report.model import GroupBy
+from promptcache_exporters.report.query import collect_report
+from promptcache_exporters.report.terminal import print_report
 from tests.canaries import CANARY, ROADS, forms, hashes
 from tests.conftest import Telemetry
 

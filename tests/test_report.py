@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,18 +38,20 @@ from promptcache.semconv import (
     UNCACHED_TOKENS,
     WASTED_USD,
     WRITE_TOKENS,
+    WRITE_TOKENS_BY_TTL,
 )
+from promptcache_exporters.database.query import Query
+from promptcache_exporters.database.sqlite_file import open_for_reading
 from promptcache_exporters.report import format as wording
 from promptcache_exporters.report import query as figures
+from promptcache_exporters.report import sql
 from promptcache_exporters.report.html import render_html
-from promptcache_exporters.report.query import (
-    GroupBy,
-    PrefixChange,
-    Report,
-    UnpricedModel,
-    collect_report,
-)
-from promptcache_exporters.report.terminal import print_report, render_json
+from promptcache_exporters.report.json import render_json
+from promptcache_exporters.report.model import GroupBy, PrefixChange, Report, UnpricedModel
+from promptcache_exporters.report.query import collect_report
+from promptcache_exporters.report.storage_costs import STORAGE_COSTS_QUERY
+from promptcache_exporters.report.terminal import print_report
+from promptcache_exporters.report.unread_writes import UNREAD_WRITES_QUERY, CacheCall
 from tests.rows import START, record
 
 COLD: dict[str, Any] = {OUTCOME: "cold", READ_TOKENS: 0, UNCACHED_TOKENS: 1000}
@@ -398,3 +401,22 @@ def test_percent_never_rounds_up_to_all(share: float | None, text: str) -> None:
 def test_minus_infinity_is_the_beginning(path: Path) -> None:
     record(path, {}, at=0)
     assert collect_report(path, since=-math.inf).totals.calls == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [*sql.QUERIES, STORAGE_COSTS_QUERY, UNREAD_WRITES_QUERY],
+    ids=lambda it: it.row_type.__name__,
+)
+def test_a_query_names_its_columns_as_its_rows_do(path: Path, query: Query[Any]) -> None:
+    record(path, {})
+    with open_for_reading(path) as connection:
+        cursor = connection.execute(query.sql, (0,) * query.sql.count("?"))
+    assert tuple(column[0] for column in cursor.description) == query.row_type._fields
+
+
+def test_rows_of_cache_calls_have_every_ttl() -> None:
+    names = {f"write_{ttl}_tokens" for ttl in WRITE_TOKENS_BY_TTL}
+    assert names == {
+        name for name in CacheCall._fields if re.fullmatch(r"write_\d+\w_tokens", name)
+    }

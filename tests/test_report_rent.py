@@ -28,9 +28,9 @@ from promptcache.semconv import (
 from promptcache_exporters.database import schema
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.report import storage_costs as rent
-from promptcache_exporters.report.format import summary_lines
+from promptcache_exporters.report.json import render_json
+from promptcache_exporters.report.lines import summary_lines
 from promptcache_exporters.report.query import collect_report
-from promptcache_exporters.report.terminal import render_json
 from tests.calls import done
 from tests.calls_google import ASK, CLIENTS, GEMINI, LONG
 from tests.conftest import Telemetry
@@ -108,7 +108,7 @@ def test_what_lives_is_committed_and_what_expired_is_paid(path: Path) -> None:
     )
     assert collect_report(path).storage_costs == rent.StorageCosts(2, 0.125, 0.5, 0.25, 0)
     text = "$0.1250 paid, $0.5000 committed for 2 named caches; filling them cost $0.2500"
-    assert dict(summary_lines(collect_report(path)))["Rent"] == text
+    assert dict(summary_lines(collect_report(path)))["Storage cost"] == text
 
 
 def test_a_deletion_ends_it_under_its_short_name_too(path: Path) -> None:
@@ -122,8 +122,8 @@ def test_rent_without_a_price_is_unknown_and_not_free(path: Path) -> None:
     happened(path, {CACHE_EXPIRES: LATER}, {GEN_AI_OPERATION_NAME: "delete_cache", CACHE_NAME: "b"})
     assert collect_report(path).storage_costs == rent.StorageCosts(2, 0, 0, 0, 2)
     assert (
-        dict(summary_lines(collect_report(path)))["Rent"]
-        == "$0.00 paid, $0.00 committed for 2 named caches, not known of 2"
+        dict(summary_lines(collect_report(path)))["Storage cost"]
+        == "$0.00 paid, $0.00 committed for 2 named caches, 2 without a price"
     )
 
 
@@ -150,7 +150,7 @@ def test_only_what_happened_since(path: Path) -> None:
 def test_a_file_of_before_has_no_rents_and_gains_them(path: Path) -> None:
     record(path, {})
     connection = sqlite3.connect(path)
-    connection.execute(f"DROP TABLE {rent.STORAGE_COSTS_TABLE_NAME}")
+    connection.execute(f"DROP TABLE {schema.STORAGE_COSTS_TABLE.name}")
     connection.execute(f"PRAGMA user_version = {len(schema.CALLS_TABLE.columns)}")
     connection.commit()
     connection.close()
@@ -180,5 +180,5 @@ def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
 @pytest.mark.parametrize("stamp", ["soon", None])
 def test_an_expiry_that_cannot_be_read_is_to_come(stamp: str | None) -> None:
     assert rent.sum_storage_costs(
-        [("a", "create_cache", stamp, 0.5, None, None)], time.time()
+        [rent.CacheOperation("a", "create_cache", stamp, 0.5, None, None)], time.time()
     ) == rent.StorageCosts(1, 0, 0.5, 0, 0)

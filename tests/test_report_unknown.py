@@ -26,8 +26,10 @@ from promptcache.semconv import (
     WRITE_TOKENS,
 )
 from promptcache_exporters.database import columns as table
-from promptcache_exporters.database import sqlite_file as store
-from promptcache_exporters.report.query import GroupBy, collect_report
+from promptcache_exporters.database import errors
+from promptcache_exporters.report.lines import summary_lines
+from promptcache_exporters.report.model import GroupBy
+from promptcache_exporters.report.query import collect_report
 from tests.rows import START, record
 from tests.test_report import UNPRICED, shown
 
@@ -65,7 +67,7 @@ def test_a_call_of_which_nothing_is_known_leaves_the_waste_known(path: Path, out
 def test_a_waste_beside_unknown_ones_is_the_least(path: Path) -> None:
     record(path, {OUTCOME: "miss", WASTED_USD: 0.02}, {OUTCOME: "miss", **UNPRICED})
     text = shown(collect_report(path), width=200)
-    assert "at least $0.0200 (200.0 % of the cost), not known of 1 call" in text
+    assert "at least $0.0200 (200.0 % of the cost), unknown for 1 call" in text
     assert "$0.0200+" in text
     record(path.with_name("b.db"), {}, {OUTCOME: "miss", **UNPRICED})
     assert collect_report(path.with_name("b.db")).totals.wasted_usd is None
@@ -89,10 +91,13 @@ def test_failed_calls_and_silent_streams_are_told(path: Path) -> None:
     record(path, {}, {OUTCOME: "error", **NOTHING}, silent, silent | {GEN_AI_REQUEST_STREAM: None})
     record(path, silent | {STREAM_COMPLETED: False}, silent | {GEN_AI_PROVIDER_NAME: "anthropic"})
     text = shown(collect_report(path), width=200)
-    assert "Failed    1 of the calls" in text
-    assert "1 chat streams did not report tokens: stream_options={'include_usage': True}" in text
+    assert "Failed    1 call" in text
+    assert (
+        "1 chat streams did not report tokens. Set stream_options={'include_usage': True}" in text
+    )
     record(path.with_name("b.db"), {})
-    assert not {"Failed", "Silent"} & set(shown(collect_report(path.with_name("b.db"))).split())
+    titles = dict(summary_lines(collect_report(path.with_name("b.db"))))
+    assert not {"Failed", "No usage"} & set(titles)
 
 
 def test_the_report_names_its_file_and_the_zone_of_its_times(path: Path) -> None:
@@ -119,7 +124,7 @@ def test_text_where_money_belongs_is_said_and_not_taken_for_nothing(
     )  # our names
     connection.commit()
     connection.close()
-    with pytest.raises(store.UnreadableTableError, match="a row holds text where a number belongs"):
+    with pytest.raises(errors.UnreadableTableError, match="a row holds text instead of a number"):
         collect_report(path)
 
 

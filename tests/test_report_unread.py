@@ -34,9 +34,10 @@ from promptcache.semconv import (
     WRITE_TOKENS,
     WRITE_TOKENS_BY_TTL,
 )
-from promptcache_exporters.report.format import advice_lines, summary_lines
-from promptcache_exporters.report.query import GroupBy, collect_report
-from promptcache_exporters.report.terminal import render_json
+from promptcache_exporters.report.json import render_json
+from promptcache_exporters.report.lines import advice_lines, summary_lines
+from promptcache_exporters.report.model import GroupBy
+from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.unread_writes import UnreadWrites
 from tests.rows import START, record
 
@@ -200,7 +201,7 @@ def test_a_write_without_a_price_is_counted_and_its_money_unknown(path: Path) ->
     assert found.wasted_usd == pytest.approx(1000 * SURCHARGE)
     assert (
         "at least $0.000750 more than plain input"
-        in dict(summary_lines(collect_report(path)))["Unread"]
+        in dict(summary_lines(collect_report(path)))["Unread writes"]
     )
 
 
@@ -217,8 +218,8 @@ def test_where_calls_may_be_missing_nothing_is_said(
 def test_the_report_says_it_with_advice(path: Path) -> None:
     unread(path, call(0, write=2000))
     report = collect_report(path, GroupBy.REASON)
-    text = "2,000 tokens that 1 call wrote were never read: $0.001500 more than plain input"
-    assert dict(summary_lines(report))["Unread"] == text
+    text = "1 call wrote 2,000 tokens that no call read: $0.001500 more than plain input"
+    assert dict(summary_lines(report))["Unread writes"] == text
     assert dict(advice_lines(report))["write_never_read"].startswith(
         "What was written was never read"
     )
@@ -229,8 +230,8 @@ def test_the_report_says_it_with_advice(path: Path) -> None:
         "unpriced": 0,
     }
     many = replace(report, totals=replace(report.totals, calls=100_001))
-    assert "that 1 call of the last 100,000 wrote" in dict(summary_lines(many))["Unread"]
+    assert "1 call of the last 100,000 wrote" in dict(summary_lines(many))["Unread writes"]
     record(path, call(2 * WIDELY)[1], at=START + 2 * WIDELY)
     later = collect_report(path, since=START + 1.5 * WIDELY)
-    assert "Unread" not in dict(summary_lines(later))
+    assert "Unread writes" not in dict(summary_lines(later))
     assert not advice_lines(later)

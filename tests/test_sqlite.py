@@ -32,8 +32,8 @@ from promptcache.semconv import (
     READ_TOKENS,
     WRITE_TOKENS_BY_TTL,
 )
+from promptcache_exporters.database import column, schema
 from promptcache_exporters.database import columns as table
-from promptcache_exporters.database import schema
 from promptcache_exporters.database import sqlite_file as store
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.rows import HIT, START, record, rows, span_of, spans, tracers
@@ -153,21 +153,21 @@ def test_hostile_attributes_never_fail_a_batch(attributes: dict[str, Any]) -> No
         f"SELECT max(length(request_model)) FROM {table.CALLS_TABLE_NAME}"
     ).fetchone()  # our name
     connection.close()
-    assert (size or 0) <= table.MAX_TEXT_LENGTH
+    assert (size or 0) <= column.MAX_TEXT_LENGTH
 
 
 @pytest.mark.parametrize("value", [True, -1, 2**62, 1.5, "12", float("nan")])
 def test_what_is_no_count_is_not_reported(value: Any) -> None:
-    assert table.to_sql_count(value) is None
+    assert column.to_sql_count(value) is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 10**400, "0.1", True])
 def test_what_cannot_be_added_up_is_not_reported(value: Any) -> None:
-    assert table.to_sql_real(value) is None
+    assert column.to_sql_real(value) is None
 
 
 def test_texts_are_made_harmless() -> None:
-    assert table.to_sql_text("a\0b\ud800") == "a?b?"
+    assert column.to_sql_text("a\0b\ud800") == "a?b?"
 
 
 def test_nothing_is_opened_before_the_first_call(

@@ -1,4 +1,4 @@
-"""The results of a batch, told by one span: a row each in the local table."""
+"""The results of a batch: one span carries them all, and each becomes a row of the local table."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ _SPAN_ID_COUNT: Final = 2**64
 
 
 def expand_batch_span(span: ReadableSpan) -> Iterator[ReadableSpan]:
-    """`span` itself, or a child of it for every result that it tells. What cannot be read is left out."""
-    given = span.attributes or {}
-    entries = as_list(given.get(BATCH_RESULTS))
+    """Yield `span` itself, or one child span for every batch result among its attributes.
+
+    A result that cannot be parsed is skipped.
+    """
+    attributes = span.attributes or {}
+    entries = as_list(attributes.get(BATCH_RESULTS))
     if not entries or span.context is None:
         yield span
         return
     common = {
         name: value
-        for name, value in given.items()
+        for name, value in attributes.items()
         if name not in {BATCH_RESULTS, *BATCH_RESULT_FIELDS}
     }
     for number, entry in enumerate(entries, 1):
-        known = _parse_result(entry)
-        if known:
-            yield _result_span(span, span.context, number, common | known)
+        result = _parse_result(entry)
+        if result:
+            yield _result_span(span, span.context, number, common | result)
 
 
 def _parse_result(entry: Any) -> dict[str, Any]:
@@ -48,12 +51,15 @@ def _parse_result(entry: Any) -> dict[str, Any]:
 def _result_span(
     span: ReadableSpan, context: SpanContext, number: int, attributes: Any
 ) -> ReadableSpan:
-    """Its id follows from the span's, so that a span that is exported twice still counts once."""
-    number = (context.span_id + number) % _SPAN_ID_COUNT
-    own = SpanContext(context.trace_id, number, False, context.trace_flags, context.trace_state)
+    """Return a child span for result `number`.
+
+    Its id follows from the id of `span`, so that a span that is exported twice still counts once.
+    """
+    span_id = (context.span_id + number) % _SPAN_ID_COUNT
+    child = SpanContext(context.trace_id, span_id, False, context.trace_flags, context.trace_state)
     return ReadableSpan(
         span.name,
-        own,
+        child,
         context,
         span.resource,
         attributes,

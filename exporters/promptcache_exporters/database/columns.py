@@ -1,151 +1,36 @@
-"""The local table: one row for every LLM call, one declaration for every column.
+"""The columns of both local tables: calls, and operations on named caches.
 
-A column is a name, an SQL type and a way to read it from a span; the schema, the migration, the insert and the report's
-view are all made from these rows. A new column is one new row: the number of columns is the schema's version, and an
-older file gains what it lacks. NULL means "not reported", never 0.
-
-A span is hostile input: another library may have put anything under a standard name. Readers therefore check types
-and ranges and answer None to what a column of theirs cannot hold.
+The schema, the migration, the INSERT statement and the views of the report all come from these rows.
+To add a column, add a row. The number of columns is the schema version, and an older file gains the
+missing columns. NULL means "not reported", never 0.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-from promptcache.semconv import (
-    BATCH,
-    CODE_FILE_PATH,
-    CODE_FUNCTION_NAME,
-    CODE_LINE_NUMBER,
-    COST_AMOUNT,
-    COST_CACHE_READ,
-    COST_CACHE_WRITE,
-    COST_INPUT,
-    COST_OUTPUT,
-    COST_PRICE_DATE,
-    COST_SOURCE,
-    COST_UNKNOWN,
-    COST_WITHOUT_CACHE,
-    ERROR_TYPE,
-    GEN_AI_AGENT_NAME,
-    GEN_AI_CONVERSATION_ID,
-    GEN_AI_OPERATION_NAME,
-    GEN_AI_PROMPT_NAME,
-    GEN_AI_PROMPT_VERSION,
-    GEN_AI_PROVIDER_NAME,
-    GEN_AI_REQUEST_MODEL,
-    GEN_AI_REQUEST_STREAM,
-    GEN_AI_RESPONSE_FINISH_REASONS,
-    GEN_AI_RESPONSE_ID,
-    GEN_AI_RESPONSE_MODEL,
-    GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK,
-    HTTP_REQUEST_RESEND_COUNT,
-    INPUT_TOKENS,
-    MISS_CONFIDENCE,
-    MISS_HINT,
-    MISS_INDEX,
-    MISS_OFFSET,
-    MISS_PROVIDER_REASON,
-    MISS_REASON,
-    MISS_SECTION,
-    MISS_SOURCE,
-    MISSED_TOKENS,
-    OPENAI_RESPONSE_SERVICE_TIER,
-    OUTCOME,
-    OUTPUT_TOKENS,
-    PREFIX_BLOCKS,
-    PREFIX_BREAKPOINTS,
-    PREFIX_CHAIN,
-    PREFIX_CHAIN_START,
-    PREFIX_COMPLETE,
-    PREFIX_FAMILY,
-    PREFIX_HASH,
-    PREFIX_SCOPE_HASH,
-    PREFIX_SYSTEM_HASH,
-    PREFIX_TOOLS_HASH,
-    READ_TOKENS,
-    SERVER_ADDRESS,
-    SERVER_PORT,
-    SERVICE_NAME,
-    STREAM_COMPLETED,
-    UNCACHED_TOKENS,
-    USAGE_INCONSISTENT,
-    WASTED_USD,
-    WRITE_TOKENS,
-    WRITE_TOKENS_BY_TTL,
+from promptcache import semconv
+from promptcache_exporters.database.column import (
+    Column,
+    ColumnReader,
+    attribute_column,
+    get_attribute,
+    to_sql_boolean,
+    to_sql_count,
+    to_sql_list,
+    to_sql_real,
+    to_sql_text,
 )
 from promptcache_exporters.database.sampling import sample_ratio
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
-ColumnValue = str | int | float | None
-ColumnReader = Callable[["ReadableSpan"], ColumnValue]
-
 CALLS_TABLE_NAME: Final = "llm_calls"
-MAX_TEXT_LENGTH: Final = 1024
-"""Characters kept of one text. The names of models and functions are far shorter; a text that is not is no name."""
-MAX_NUMBER: Final = 2**40
-"""No count of tokens comes near; bounded so that sums over millions of rows stay within SQLite's 64 bits."""
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One column. `read_from_span` answers None where the span does not say."""
-
-    name: str
-    type: str
-    read_from_span: ColumnReader
-
-
-def _get_attribute(span: ReadableSpan, name: str) -> Any:
-    return (span.attributes or {}).get(name)
-
-
-def to_sql_text(value: Any) -> str | None:
-    """A text that SQLite can hold: no lone surrogates, no NUL, of bounded length; None for what is no text."""
-    if not isinstance(value, str):
-        return None
-    return value[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode().replace("\0", "?")
-
-
-def to_sql_count(value: Any) -> int | None:
-    """A count: an integer from 0 up to `MAX_NUMBER`, and no truth value."""
-    return value if type(value) is int and 0 <= value <= MAX_NUMBER else None
-
-
-def to_sql_real(value: Any) -> float | None:
-    """A number that can be added up."""
-    return float(value) if type(value) in (int, float) and abs(value) <= MAX_NUMBER else None
-
-
-def to_sql_boolean(value: Any) -> int | None:
-    """A truth value as SQLite writes it."""
-    return int(value) if isinstance(value, bool) else None
-
-
-def to_sql_list(value: Any) -> str | None:
-    """Texts as a JSON list, at most `MAX_TEXT_LENGTH` of them."""
-    if not isinstance(value, (list, tuple)):
-        return None
-    return json.dumps([to_sql_text(item) for item in value[:MAX_TEXT_LENGTH]])  # pyright: ignore[reportUnknownVariableType]  # hostile
-
-
-_SQL_TYPES: Final[Mapping[Callable[[Any], ColumnValue], str]] = {
-    to_sql_text: "TEXT",
-    to_sql_count: "INTEGER",
-    to_sql_real: "REAL",
-    to_sql_boolean: "INTEGER",
-    to_sql_list: "TEXT",
-}
-
-
-def attribute_column(name: str, attribute: str, convert: Callable[[Any], ColumnValue]) -> Column:
-    """A column that holds one attribute, as far as it passes `convert`."""
-    return Column(name, _SQL_TYPES[convert], lambda span: convert(_get_attribute(span, attribute)))
+STORAGE_COSTS_TABLE_NAME: Final = "cache_rents"
+CACHE_OPERATIONS: Final = frozenset({"create_cache", "update_cache", "delete_cache"})
+"""Values of `gen_ai.operation.name` whose spans are rows of the table of storage costs."""
 
 
 def _start_seconds(span: ReadableSpan) -> float:
@@ -160,6 +45,10 @@ def _duration_seconds(span: ReadableSpan) -> float | None:
     )
 
 
+def _service_name(span: ReadableSpan) -> str | None:
+    return to_sql_text(span.resource.attributes.get(semconv.SERVICE_NAME))
+
+
 def _hex_reader(length: int, read: Callable[[ReadableSpan], int | None]) -> ColumnReader:
     def reader(span: ReadableSpan) -> str | None:
         number = read(span)
@@ -169,80 +58,82 @@ def _hex_reader(length: int, read: Callable[[ReadableSpan], int | None]) -> Colu
 
 
 CALL_COLUMNS: Final[tuple[Column, ...]] = (
-    # What every report reads comes first: SQLite decodes a row only as far as it is asked to.
-    Column("time", "REAL", _start_seconds),  # seconds since 1970 at the start of the call
-    Column("service", "TEXT", lambda span: to_sql_text(span.resource.attributes.get(SERVICE_NAME))),
-    attribute_column("provider", GEN_AI_PROVIDER_NAME, to_sql_text),
-    attribute_column("operation", GEN_AI_OPERATION_NAME, to_sql_text),
-    attribute_column("request_model", GEN_AI_REQUEST_MODEL, to_sql_text),
-    attribute_column("response_model", GEN_AI_RESPONSE_MODEL, to_sql_text),
-    attribute_column("outcome", OUTCOME, to_sql_text),
+    # Columns that every report reads come first: SQLite decodes a row only up to the last column
+    # that the query needs.
+    Column("time", "REAL", _start_seconds),  # start of the call, epoch seconds
+    Column("service", "TEXT", _service_name),
+    attribute_column("provider", semconv.GEN_AI_PROVIDER_NAME, to_sql_text),
+    attribute_column("operation", semconv.GEN_AI_OPERATION_NAME, to_sql_text),
+    attribute_column("request_model", semconv.GEN_AI_REQUEST_MODEL, to_sql_text),
+    attribute_column("response_model", semconv.GEN_AI_RESPONSE_MODEL, to_sql_text),
+    attribute_column("outcome", semconv.OUTCOME, to_sql_text),
     Column(
         "batch",
         "INTEGER NOT NULL DEFAULT 0",
-        lambda span: to_sql_boolean(_get_attribute(span, BATCH)) or 0,
+        lambda span: to_sql_boolean(get_attribute(span, semconv.BATCH)) or 0,
     ),
-    attribute_column("input_tokens", INPUT_TOKENS, to_sql_count),
-    attribute_column("read_tokens", READ_TOKENS, to_sql_count),
-    attribute_column("write_tokens", WRITE_TOKENS, to_sql_count),
-    attribute_column("uncached_tokens", UNCACHED_TOKENS, to_sql_count),
-    attribute_column("output_tokens", OUTPUT_TOKENS, to_sql_count),
-    attribute_column("cost_amount", COST_AMOUNT, to_sql_real),  # USD, as all that follow
-    attribute_column("without_cache", COST_WITHOUT_CACHE, to_sql_real),
-    attribute_column("wasted_usd", WASTED_USD, to_sql_real),
-    attribute_column("cost_unknown", COST_UNKNOWN, to_sql_text),
-    attribute_column("missed_tokens", MISSED_TOKENS, to_sql_count),
-    attribute_column("miss_reason", MISS_REASON, to_sql_text),
-    attribute_column("prefix_hash", PREFIX_HASH, to_sql_text),
-    attribute_column("prefix_family", PREFIX_FAMILY, to_sql_text),
-    attribute_column("code_file", CODE_FILE_PATH, to_sql_text),
-    attribute_column("code_line", CODE_LINE_NUMBER, to_sql_count),
-    attribute_column("code_function", CODE_FUNCTION_NAME, to_sql_text),
-    Column(
-        "sample_ratio", "REAL", sample_ratio
-    ),  # share of such calls that was recorded; 1.0 all, NULL not known
-    # The rest is for `promptcache explain` and for questions of your own.
+    attribute_column("input_tokens", semconv.INPUT_TOKENS, to_sql_count),
+    attribute_column("read_tokens", semconv.READ_TOKENS, to_sql_count),
+    attribute_column("write_tokens", semconv.WRITE_TOKENS, to_sql_count),
+    attribute_column("uncached_tokens", semconv.UNCACHED_TOKENS, to_sql_count),
+    attribute_column("output_tokens", semconv.OUTPUT_TOKENS, to_sql_count),
+    attribute_column("cost_amount", semconv.COST_AMOUNT, to_sql_real),  # USD, like all costs below
+    attribute_column("without_cache", semconv.COST_WITHOUT_CACHE, to_sql_real),
+    attribute_column("wasted_usd", semconv.WASTED_USD, to_sql_real),
+    attribute_column("cost_unknown", semconv.COST_UNKNOWN, to_sql_text),
+    attribute_column("missed_tokens", semconv.MISSED_TOKENS, to_sql_count),
+    attribute_column("miss_reason", semconv.MISS_REASON, to_sql_text),
+    attribute_column("prefix_hash", semconv.PREFIX_HASH, to_sql_text),
+    attribute_column("prefix_family", semconv.PREFIX_FAMILY, to_sql_text),
+    attribute_column("code_file", semconv.CODE_FILE_PATH, to_sql_text),
+    attribute_column("code_line", semconv.CODE_LINE_NUMBER, to_sql_count),
+    attribute_column("code_function", semconv.CODE_FUNCTION_NAME, to_sql_text),
+    # Share of such calls that was recorded: 1.0 is all of them, NULL is unknown.
+    Column("sample_ratio", "REAL", sample_ratio),
+    # The columns below are for `promptcache explain` and for queries of the user.
     *(
         attribute_column(f"write_{ttl}_tokens", name, to_sql_count)
-        for ttl, name in WRITE_TOKENS_BY_TTL.items()
+        for ttl, name in semconv.WRITE_TOKENS_BY_TTL.items()
     ),
-    attribute_column("cost_input", COST_INPUT, to_sql_real),
-    attribute_column("cost_read", COST_CACHE_READ, to_sql_real),
-    attribute_column("cost_write", COST_CACHE_WRITE, to_sql_real),
-    attribute_column("cost_output", COST_OUTPUT, to_sql_real),
-    attribute_column("cost_source", COST_SOURCE, to_sql_text),
-    attribute_column("price_date", COST_PRICE_DATE, to_sql_text),
-    attribute_column("miss_section", MISS_SECTION, to_sql_text),
-    attribute_column("miss_index", MISS_INDEX, to_sql_count),
-    attribute_column("miss_offset", MISS_OFFSET, to_sql_count),
-    attribute_column("miss_hint", MISS_HINT, to_sql_text),
-    attribute_column("miss_confidence", MISS_CONFIDENCE, to_sql_real),
-    attribute_column("miss_source", MISS_SOURCE, to_sql_text),
-    attribute_column("miss_provider_reason", MISS_PROVIDER_REASON, to_sql_text),
-    attribute_column("tools_hash", PREFIX_TOOLS_HASH, to_sql_text),
-    attribute_column("system_hash", PREFIX_SYSTEM_HASH, to_sql_text),
-    attribute_column("scope_hash", PREFIX_SCOPE_HASH, to_sql_text),
-    attribute_column("prefix_blocks", PREFIX_BLOCKS, to_sql_count),
-    attribute_column("prefix_breakpoints", PREFIX_BREAKPOINTS, to_sql_list),
-    attribute_column("prefix_complete", PREFIX_COMPLETE, to_sql_boolean),
-    attribute_column("prefix_chain", PREFIX_CHAIN, to_sql_list),
-    attribute_column("prefix_chain_start", PREFIX_CHAIN_START, to_sql_count),
+    attribute_column("cost_input", semconv.COST_INPUT, to_sql_real),
+    attribute_column("cost_read", semconv.COST_CACHE_READ, to_sql_real),
+    attribute_column("cost_write", semconv.COST_CACHE_WRITE, to_sql_real),
+    attribute_column("cost_output", semconv.COST_OUTPUT, to_sql_real),
+    attribute_column("cost_source", semconv.COST_SOURCE, to_sql_text),
+    attribute_column("price_date", semconv.COST_PRICE_DATE, to_sql_text),
+    attribute_column("miss_section", semconv.MISS_SECTION, to_sql_text),
+    attribute_column("miss_index", semconv.MISS_INDEX, to_sql_count),
+    attribute_column("miss_offset", semconv.MISS_OFFSET, to_sql_count),
+    attribute_column("miss_hint", semconv.MISS_HINT, to_sql_text),
+    attribute_column("miss_confidence", semconv.MISS_CONFIDENCE, to_sql_real),
+    attribute_column("miss_source", semconv.MISS_SOURCE, to_sql_text),
+    attribute_column("miss_provider_reason", semconv.MISS_PROVIDER_REASON, to_sql_text),
+    attribute_column("tools_hash", semconv.PREFIX_TOOLS_HASH, to_sql_text),
+    attribute_column("system_hash", semconv.PREFIX_SYSTEM_HASH, to_sql_text),
+    attribute_column("scope_hash", semconv.PREFIX_SCOPE_HASH, to_sql_text),
+    attribute_column("prefix_blocks", semconv.PREFIX_BLOCKS, to_sql_count),
+    attribute_column("prefix_breakpoints", semconv.PREFIX_BREAKPOINTS, to_sql_list),
+    attribute_column("prefix_complete", semconv.PREFIX_COMPLETE, to_sql_boolean),
+    attribute_column("prefix_chain", semconv.PREFIX_CHAIN, to_sql_list),
+    attribute_column("prefix_chain_start", semconv.PREFIX_CHAIN_START, to_sql_count),
     Column("duration", "REAL", _duration_seconds),  # seconds
-    attribute_column("first_chunk", GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, to_sql_real),  # seconds
-    attribute_column("stream", GEN_AI_REQUEST_STREAM, to_sql_boolean),
-    attribute_column("stream_completed", STREAM_COMPLETED, to_sql_boolean),
-    attribute_column("finish_reasons", GEN_AI_RESPONSE_FINISH_REASONS, to_sql_list),
-    attribute_column("error_type", ERROR_TYPE, to_sql_text),
-    attribute_column("resends", HTTP_REQUEST_RESEND_COUNT, to_sql_count),
-    attribute_column("server_address", SERVER_ADDRESS, to_sql_text),
-    attribute_column("server_port", SERVER_PORT, to_sql_count),
-    attribute_column("service_tier", OPENAI_RESPONSE_SERVICE_TIER, to_sql_text),
-    attribute_column("response_id", GEN_AI_RESPONSE_ID, to_sql_text),
-    attribute_column("conversation_id", GEN_AI_CONVERSATION_ID, to_sql_text),
-    attribute_column("prompt_name", GEN_AI_PROMPT_NAME, to_sql_text),
-    attribute_column("prompt_version", GEN_AI_PROMPT_VERSION, to_sql_text),
-    attribute_column("agent_name", GEN_AI_AGENT_NAME, to_sql_text),
-    attribute_column("usage_inconsistent", USAGE_INCONSISTENT, to_sql_text),
+    attribute_column(
+        "first_chunk", semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, to_sql_real
+    ),  # seconds
+    attribute_column("stream", semconv.GEN_AI_REQUEST_STREAM, to_sql_boolean),
+    attribute_column("stream_completed", semconv.STREAM_COMPLETED, to_sql_boolean),
+    attribute_column("finish_reasons", semconv.GEN_AI_RESPONSE_FINISH_REASONS, to_sql_list),
+    attribute_column("error_type", semconv.ERROR_TYPE, to_sql_text),
+    attribute_column("resends", semconv.HTTP_REQUEST_RESEND_COUNT, to_sql_count),
+    attribute_column("server_address", semconv.SERVER_ADDRESS, to_sql_text),
+    attribute_column("server_port", semconv.SERVER_PORT, to_sql_count),
+    attribute_column("service_tier", semconv.OPENAI_RESPONSE_SERVICE_TIER, to_sql_text),
+    attribute_column("response_id", semconv.GEN_AI_RESPONSE_ID, to_sql_text),
+    attribute_column("conversation_id", semconv.GEN_AI_CONVERSATION_ID, to_sql_text),
+    attribute_column("prompt_name", semconv.GEN_AI_PROMPT_NAME, to_sql_text),
+    attribute_column("prompt_version", semconv.GEN_AI_PROMPT_VERSION, to_sql_text),
+    attribute_column("agent_name", semconv.GEN_AI_AGENT_NAME, to_sql_text),
+    attribute_column("usage_inconsistent", semconv.USAGE_INCONSISTENT, to_sql_text),
     Column(
         "trace_id",
         "TEXT",
@@ -261,15 +152,62 @@ CALL_COLUMNS: Final[tuple[Column, ...]] = (
 )
 
 CALL_INDEXES: Final = (
-    # Spans are exported once; should one come again, it still counts once. Also finds a trace for `explain`.
-    f"CREATE UNIQUE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_span ON {CALLS_TABLE_NAME} (trace_id, span_id)",
+    # A span that is exported twice counts once. `explain` finds a trace by this index.
+    (
+        f"CREATE UNIQUE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_span"
+        f" ON {CALLS_TABLE_NAME} (trace_id, span_id)"
+    ),
     f"CREATE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_time ON {CALLS_TABLE_NAME} (time)",
-    # Both list exceptions and stay almost empty, so that the report need not read the table for them.
-    f"CREATE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_sampled ON {CALLS_TABLE_NAME} (sample_ratio) WHERE coalesce(sample_ratio, 0) <> 1.0",
-    f"CREATE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_unpriced ON {CALLS_TABLE_NAME} (cost_unknown) WHERE cost_amount IS NULL",
+    # The next two hold exceptions only and stay almost empty, so that the report finds sampled and
+    # unpriced calls without reading the table.
+    (
+        f"CREATE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_sampled ON {CALLS_TABLE_NAME} (sample_ratio)"
+        " WHERE coalesce(sample_ratio, 0) <> 1.0"
+    ),
+    (
+        f"CREATE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_unpriced ON {CALLS_TABLE_NAME} (cost_unknown)"
+        " WHERE cost_amount IS NULL"
+    ),
+)
+
+STORAGE_COST_COLUMNS: Final[tuple[Column, ...]] = (
+    *(
+        column
+        for column in CALL_COLUMNS
+        if column.name in {"time", "service", "trace_id", "span_id"}
+    ),
+    attribute_column("provider", semconv.GEN_AI_PROVIDER_NAME, to_sql_text),
+    attribute_column("operation", semconv.GEN_AI_OPERATION_NAME, to_sql_text),
+    attribute_column("model", semconv.GEN_AI_REQUEST_MODEL, to_sql_text),
+    attribute_column("name", semconv.CACHE_NAME, to_sql_text),
+    attribute_column("tokens", semconv.CACHE_TOKENS, to_sql_count),
+    attribute_column("expires", semconv.CACHE_EXPIRES, to_sql_text),  # RFC 3339
+    # Storage cost from the creation to the expiry of the cache.
+    attribute_column("committed_usd", semconv.CACHE_COMMITTED_USD, to_sql_real),
+    # Storage cost from the creation to the deletion of the cache.
+    attribute_column("stored_usd", semconv.CACHE_STORED_USD, to_sql_real),
+    # Cost of filling the cache: its tokens at the input price.
+    attribute_column("filled_usd", semconv.COST_AMOUNT, to_sql_real),
+)
+
+STORAGE_COST_INDEXES: Final = (
+    (
+        f"CREATE UNIQUE INDEX IF NOT EXISTS {STORAGE_COSTS_TABLE_NAME}_span"
+        f" ON {STORAGE_COSTS_TABLE_NAME} (trace_id, span_id)"
+    ),
 )
 
 
 def is_llm_call(span: ReadableSpan) -> bool:
-    """Whether `span` is an LLM call that promptcache has judged, its own span or a foreign one."""
-    return OUTCOME in (span.attributes or {})
+    """Return whether `span` is an LLM call with an outcome: our own span, or another library's."""
+    return semconv.OUTCOME in (span.attributes or {})
+
+
+def is_cache_operation(span: ReadableSpan) -> bool:
+    """Return whether `span` is the successful creation, renewal or deletion of a named cache."""
+    attributes = span.attributes or {}
+    return (
+        semconv.CACHE_NAME in attributes
+        and attributes.get(semconv.GEN_AI_OPERATION_NAME) in CACHE_OPERATIONS
+        and semconv.ERROR_TYPE not in attributes
+    )

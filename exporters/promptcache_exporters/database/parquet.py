@@ -1,8 +1,9 @@
-"""The table as a Parquet file: for keeping, for other tools, and for reports over tens of millions of calls.
+"""Parquet files of the calls: to archive them, for other tools, and for reports over tens of millions.
 
-DuckDB writes and reads it (extra `duckdb`). Its own reader of SQLite files is an extension that it would have to
-download, so rows go through JSON, a list for each column: SQLite makes these lists itself and lets go of the
-interpreter meanwhile, so several parts are made at once. Only what would lose digits there is written by Python.
+DuckDB writes and reads the files (extra `duckdb`). Its reader of SQLite files is an extension that it
+would have to download, so the rows go through JSON instead, with one list for each column. SQLite
+builds the lists and releases the interpreter lock meanwhile, so several parts are written at once.
+SQLite would lose digits of floating-point numbers, so Python writes their lists.
 """
 
 from __future__ import annotations
@@ -19,68 +20,72 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-from promptcache.cli.exit_codes import ExitCode
-from promptcache_exporters.database import columns as table
-from promptcache_exporters.database import sqlite_file as store
+from promptcache_exporters.database import sqlite_file
+from promptcache_exporters.database.columns import CALL_COLUMNS
+from promptcache_exporters.database.errors import (
+    InvalidRowError,
+    InvalidTableError,
+    MissingExportError,
+    MissingExtraError,
+)
+from promptcache_exporters.database.query import QueryConnection
 
 ROWS_PER_PART: Final = 20_480
-"""Rows of one part; parts are joined in the end."""
+"""Parts are joined at the end."""
 ROWS_PER_ROW_GROUP: Final = 61_440
-"""Rows of one row group: half of what DuckDB takes by itself, for half of the memory."""
+"""Half of DuckDB's default, which halves the memory."""
 ROWS_PER_JSON_OBJECT: Final = 2_000
-"""Rows of one JSON object, whose lists are in memory at once."""
+"""All lists of one JSON object are in memory at the same time."""
 MAX_JSON_OBJECT_BYTES: Final = 16_000_000
-"""Bytes of one JSON object: beyond that it is halved, down to one row."""
+"""An object that is larger is split in halves, down to a single row."""
 DUCKDB_MEMORY_LIMIT: Final = "1GB"
-"""What DuckDB may use at most; it takes half of that where every row has a chain of 64 hashes."""
+"""An upper bound. If every row has a chain of 64 hashes, DuckDB uses half of it."""
 MAX_WORKERS: Final = min(2, os.cpu_count() or 1)
-"""Parts made at once."""
+"""Parts that are written at the same time."""
 
 _DUCKDB_TYPES: Final = {"TEXT": "VARCHAR", "INTEGER": "BIGINT", "REAL": "DOUBLE"}
 _COLUMN_TYPES: Final = {"id": "BIGINT"} | {
-    column.name: _DUCKDB_TYPES[column.type.split()[0]] for column in table.CALL_COLUMNS
+    column.name: _DUCKDB_TYPES[column.type.split()[0]] for column in CALL_COLUMNS
 }
 _DOUBLE_COLUMNS: Final = [name for name, kind in _COLUMN_TYPES.items() if kind == "DOUBLE"]
-"""SQLite writes 15 digits of a number in JSON, Python all of them."""
+"""SQLite writes 15 digits of a number in JSON. Python writes all digits."""
 _JSON_COLUMNS: Final = [name for name, kind in _COLUMN_TYPES.items() if kind != "DOUBLE"]
 _FROM_ROW_RANGE: Final = "FROM calls WHERE id BETWEEN ? AND ?"
-_JSON_LISTS_QUERY: Final = f"SELECT {', '.join(f'json_group_array({name})' for name in _JSON_COLUMNS)} {_FROM_ROW_RANGE}"  # names of our own
-_DOUBLES_QUERY: Final = f"SELECT {', '.join(_DOUBLE_COLUMNS)} {_FROM_ROW_RANGE}"  # names of our own
+_JSON_LISTS: Final = ", ".join(f"json_group_array({name})" for name in _JSON_COLUMNS)
+_JSON_LISTS_QUERY: Final = f"SELECT {_JSON_LISTS} {_FROM_ROW_RANGE}"  # our own names
+_DOUBLES_QUERY: Final = f"SELECT {', '.join(_DOUBLE_COLUMNS)} {_FROM_ROW_RANGE}"  # our own names
 _PARQUET_OPTIONS: Final = f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROWS_PER_ROW_GROUP}"
 _encode_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
-_ROW_TOO_LONG_MESSAGE: Final = (
-    "The table cannot be read as one of promptcache's: row {} is too long."
-)
-
 ProgressCallback = Callable[[int, int], object]
-"""Is told how many parts of how many are done."""
+"""Called with the number of finished parts and the number of all parts."""
 
 
 def is_parquet_file(path: Path) -> bool:
-    """Whether the file is an export and not a table, by its name."""
+    """Return whether the name of the file is that of an export, and not of a SQLite file."""
     return path.suffix == ".parquet"
 
 
 def export_calls(
     path: Path, out: Path, on_progress: ProgressCallback = lambda done, of: None
 ) -> int:
-    """Writes the table's calls to `out`, mode 0600, replacing it when all are written; returns their number.
+    """Write all calls of the SQLite file at `path` to `out`, and return their number.
 
-    Raises `store.UnusableError` where the table cannot be read or DuckDB is missing, OSError where `out` cannot be
-    written.
+    `out` gets mode 0600. An existing file is replaced only after all calls are written.
+
+    Raises `UnreadableTableError` if the SQLite file cannot be read or DuckDB is not installed, and
+    OSError if `out` cannot be written.
     """
     duckdb = _import_duckdb()
     try:
         with tempfile.TemporaryDirectory(prefix=".promptcache-", dir=out.parent) as folder:
-            # A thread for each part: DuckDB's own would share one part and hold several times as much of it.
+            # DuckDB gets one thread, since each part has a thread of its own. More threads of
+            # DuckDB would share one part and use several times the memory for it.
             settings = {"memory_limit": DUCKDB_MEMORY_LIMIT, "temp_directory": folder, "threads": 1}
             with closing(duckdb.connect(config=settings)) as database:
                 count = _ParquetExport(path, Path(folder), database).write(out, on_progress)
     except (duckdb.ConversionException, duckdb.InvalidInputException, TypeError) as error:
-        raise store.UnreadableTableError(
-            ExitCode.NOT_A_TABLE, store.INVALID_ROW_MESSAGE.format(path=path)
-        ) from error
+        raise InvalidRowError(path) from error
     except duckdb.Error as error:
         raise OSError(f"{out} cannot be written: {str(error).splitlines()[0]}") from error
     return count
@@ -88,66 +93,73 @@ def export_calls(
 
 @dataclass(frozen=True)
 class _ParquetExport:
-    """One export: the table, a folder of its own beside the file to be written, and a DuckDB."""
+    """One export: the SQLite file, a temporary folder beside the output file, and a DuckDB database."""
 
     path: Path
     folder: Path
     database: Any
 
     def write(self, out: Path, on_progress: ProgressCallback) -> int:
-        with store.open_for_reading(self.path) as connection:
+        with sqlite_file.open_for_reading(self.path) as connection:
             low, high = connection.execute(
                 "SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM calls"
             ).fetchone()
-        firsts = range(
-            low, high + 1, ROWS_PER_PART
-        )  # of a fixed last row, as rows are never changed: one consistent picture
-        count = 0
+        # Rows never change, so a fixed last row gives one consistent snapshot.
+        firsts = range(low, high + 1, ROWS_PER_PART)
         lasts = (min(first + ROWS_PER_PART - 1, high) for first in firsts)
-        with ThreadPoolExecutor(
-            MAX_WORKERS
-        ) as pool:  # on a way out before its end, `map` drops the parts not begun
+        count = 0
+        # If the loop ends early, `map` cancels the parts that have not started.
+        with ThreadPoolExecutor(MAX_WORKERS) as pool:
             for done, rows in enumerate(pool.map(self._write_part, firsts, lasts), 1):
                 count += rows
                 on_progress(done, len(firsts))
-        half = self.folder / "calls.parquet"
-        self._copy_to_parquet(
-            half, "read_parquet(?)", [str(self._part_path(first)) for first in firsts]
-        )
-        half.chmod(0o600)
-        half.replace(out)
+        joined = self.folder / "calls.parquet"
+        parts = [str(self._part_path(first)) for first in firsts]
+        self._copy_to_parquet(joined, "read_parquet(?)", parts)
+        joined.chmod(0o600)
+        joined.replace(out)
         return count
 
     def _part_path(self, first: int) -> Path:
         return self.folder / f"{first}.parquet"
 
     def _write_part(self, first: int, last: int) -> int:
-        """Writes the part with the rows from `first` to `last`, and says how many there are."""
+        """Write the part with the row ids `first` to `last`, and return the number of its rows."""
         lists = self.folder / f"{first}.json"
         with lists.open("wb") as file:
             file.writelines(json_objects(self.path, first, last))
         columns = ", ".join(f"{name}: '{kind}[]'" for name, kind in _COLUMN_TYPES.items())
-        source = f"read_json(?, format = 'newline_delimited', columns = {{{columns}}}, maximum_object_size = {MAX_JSON_OBJECT_BYTES})"
+        source = (
+            f"read_json(?, format = 'newline_delimited', columns = {{{columns}}},"
+            f" maximum_object_size = {MAX_JSON_OBJECT_BYTES})"
+        )
         count = self._copy_to_parquet(
             self._part_path(first), source, str(lists), "unnest({0}) AS {0}"
         )
         lists.unlink()
         return count
 
-    def _copy_to_parquet(self, out: Path, source: str, given: Any, each: str = "{0}") -> int:
-        query = f"SELECT {', '.join(map(each.format, _COLUMN_TYPES))} FROM {source}"  # noqa: S608  # names of our own
+    def _copy_to_parquet(
+        self, out: Path, source: str, parameter: Any, column_format: str = "{0}"
+    ) -> int:
+        """Copy the rows of a FROM clause to a Parquet file, and return their number."""
+        columns = ", ".join(map(column_format.format, _COLUMN_TYPES))
+        query = f"SELECT {columns} FROM {source}"  # noqa: S608  # our own names
         with closing(self.database.cursor()) as cursor:
-            cursor.execute(f"COPY ({query}) TO ? ({_PARQUET_OPTIONS})", (given, str(out)))
+            cursor.execute(f"COPY ({query}) TO ? ({_PARQUET_OPTIONS})", (parameter, str(out)))
             (count,) = cursor.fetchone()
         return int(count)
 
 
 def json_objects(path: Path, first: int, last: int) -> Iterator[bytes]:
-    """The rows from `first` to `last` as lines of JSON: an object each, with a list for each column."""
-    with store.open_for_reading(path) as connection:
+    """Yield the rows with ids `first` to `last` as lines of JSON.
+
+    Each line is one object with a list for each column.
+    """
+    with sqlite_file.open_for_reading(path) as connection:
         connection.text_factory = bytes
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_JSON_OBJECT_BYTES)
-        connection.execute("BEGIN")  # or the two queries could see different rows
+        connection.execute("BEGIN")  # both queries must see the same rows
         for start in range(first, last + 1, ROWS_PER_JSON_OBJECT):
             yield from _bounded_json_objects(
                 connection, start, min(start + ROWS_PER_JSON_OBJECT - 1, last)
@@ -156,13 +168,15 @@ def json_objects(path: Path, first: int, last: int) -> Iterator[bytes]:
 
 def _bounded_json_objects(connection: sqlite3.Connection, first: int, last: int) -> Iterator[bytes]:
     try:
-        made = _json_object(connection, first, last)
-    except sqlite3.DataError:  # a list is too long already
-        made = None
-    if made is not None and len(made) <= MAX_JSON_OBJECT_BYTES:
-        yield made
+        json_object = _json_object(connection, first, last)
+    except sqlite3.DataError:  # one list alone exceeds the limit
+        json_object = None
+    if json_object is not None and len(json_object) <= MAX_JSON_OBJECT_BYTES:
+        yield json_object
     elif first == last:
-        raise store.UnreadableTableError(ExitCode.NOT_A_TABLE, _ROW_TOO_LONG_MESSAGE.format(first))
+        raise InvalidTableError(
+            f"The file cannot be read as a table of promptcache: row {first} is too long."
+        )
     else:
         middle = (first + last) // 2
         yield from _bounded_json_objects(connection, first, middle)
@@ -170,17 +184,12 @@ def _bounded_json_objects(connection: sqlite3.Connection, first: int, last: int)
 
 
 def _json_object(connection: sqlite3.Connection, first: int, last: int) -> bytes:
-    lists = dict(
-        zip(
-            _JSON_COLUMNS,
-            connection.execute(_JSON_LISTS_QUERY, (first, last)).fetchone(),
-            strict=True,
-        )
-    )
+    json_lists = connection.execute(_JSON_LISTS_QUERY, (first, last)).fetchone()
+    lists: dict[str, bytes] = dict(zip(_JSON_COLUMNS, json_lists, strict=True))
     numbers = connection.execute(_DOUBLES_QUERY, (first, last)).fetchall()
     lists |= {
-        name: _encode_json([row[at] for row in numbers]).encode()
-        for at, name in enumerate(_DOUBLE_COLUMNS)
+        name: _encode_json([row[index] for row in numbers]).encode()
+        for index, name in enumerate(_DOUBLE_COLUMNS)
     }
     return b"{%s}\n" % b",".join(
         b'"%s":%s' % (name.encode(), values) for name, values in lists.items()
@@ -188,37 +197,36 @@ def _json_object(connection: sqlite3.Connection, first: int, last: int) -> bytes
 
 
 @contextmanager
-def open_for_reading(path: Path) -> Generator[store.QueryConnection]:
-    """A connection with the view `calls`, as `store.open_to_read` gives it. Raises `store.UnusableError`."""
+def open_for_reading(path: Path) -> Generator[QueryConnection]:
+    """Open an export with the view `calls`, as `sqlite_file.open_for_reading` does.
+
+    Raises `UnreadableTableError`.
+    """
     if not path.exists():
-        raise store.UnreadableTableError(
-            ExitCode.NO_FILE, f"{path} does not exist. Make it: promptcache export --out {path}"
-        )
+        raise MissingExportError(path)
     duckdb = _import_duckdb()
     try:
         with closing(duckdb.connect()) as connection:
-            found = connection.execute(
-                "SELECT name FROM parquet_schema(?)", (str(path),)
-            ).fetchall()
-            present = {name for (name,) in found}
-            columns = (
-                name if name in present else f"NULL::{kind} AS {name}"
+            names = connection.execute("SELECT name FROM parquet_schema(?)", (str(path),))
+            existing_columns = {name for (name,) in names.fetchall()}
+            columns = ", ".join(
+                name if name in existing_columns else f"NULL::{kind} AS {name}"
                 for name, kind in _COLUMN_TYPES.items()
             )
-            source = str(path).replace("'", "''")  # DuckDB takes no parameters in a view
-            view = f"CREATE TEMP VIEW calls AS SELECT {', '.join(columns)} FROM read_parquet('{source}')"  # noqa: S608  # quoted
-            connection.execute(view)
+            source = str(path).replace("'", "''")  # DuckDB allows no parameters in a view
+            connection.execute(
+                f"CREATE TEMP VIEW calls AS SELECT {columns} FROM read_parquet('{source}')"  # noqa: S608  # quoted
+            )
             yield connection
     except duckdb.Error as error:
-        text = f"{path} cannot be read as an export of promptcache's: {str(error).splitlines()[0]}."
-        raise store.UnreadableTableError(ExitCode.NOT_A_TABLE, text) from error
+        raise InvalidTableError(
+            f"{path} cannot be read as an export of promptcache: {str(error).splitlines()[0]}."
+        ) from error
 
 
 def _import_duckdb() -> Any:
     if not find_spec("duckdb"):
-        raise store.UnreadableTableError(
-            ExitCode.USAGE, 'Parquet needs an extra: pip install "promptcache[duckdb]"'
-        )
+        raise MissingExtraError('Parquet needs an extra: pip install "promptcache[duckdb]"')
     import duckdb
 
     return duckdb

@@ -1,10 +1,11 @@
-"""What share of the spans like this one reach an exporter.
+"""The sample ratio of a span: the share of spans like it that reach an exporter.
 
-A figure taken from spans is only as good as the sampling behind it: kept at 0.1 %, a hit rate of 0.09 was estimated
-anywhere from 0.06 to 0.25. So every row says how it was sampled. Three places tell, in this order: the span's
-own trace state (`ot=th:...`, OpenTelemetry's consistent probability sampling), the sampler of the process's
-tracer provider, and the variables that choose the sampler. What an earlier service decided without a trace state, and
-samplers of a provider that is not the process's own, cannot be seen from here.
+Figures from sampled spans are estimates. With 0.1 % of the spans, a hit rate of 0.09 was estimated as
+anything from 0.06 to 0.25. Every row therefore has its sample ratio. There are three sources, in this
+order: the trace state of the span (`ot=th:...`, OpenTelemetry's consistent probability sampling), the
+sampler of the global tracer provider, and the environment variables that choose the sampler. Two
+cases are not visible here: an earlier service that sampled without a trace state, and the sampler of
+a tracer provider that is not the global one.
 """
 
 from __future__ import annotations
@@ -27,15 +28,15 @@ _ALWAYS_ON_PATTERN: Final = re.compile(
 
 
 def sample_ratio(span: ReadableSpan) -> float | None:
-    """The share of spans like `span` that are recorded: 1.0 is all of them, None that nobody can tell."""
+    """Return the share of spans like `span` that are recorded: 1.0 is all, None is unknown."""
     state = span.context.trace_state.get("ot", "") if span.context else ""
-    if found := _THRESHOLD_PATTERN.search(state or ""):
-        return 1 - int(found[1].ljust(14, "0"), 16) / 16**14
+    if match := _THRESHOLD_PATTERN.search(state or ""):
+        return 1 - int(match[1].ljust(14, "0"), 16) / 16**14
     return configured_sample_ratio()
 
 
 def configured_sample_ratio() -> float | None:
-    """The share that this process's sampler keeps of the traces it begins."""
+    """Return the share of new traces that the sampler of this process keeps."""
     sampler = getattr(trace.get_tracer_provider(), "sampler", None)
     return ratio_from_description(
         sampler.get_description() if sampler else _describe_environment_sampler()
@@ -49,14 +50,14 @@ def _describe_environment_sampler() -> str:
 
 @lru_cache(maxsize=64)
 def ratio_from_description(description: str) -> float | None:
-    """The share named by a sampler's description, as the SDK's own samplers word it; None for foreign ones."""
+    """Return the ratio in the description of one of the SDK's samplers; None for other samplers."""
     if ratios := _RATIO_PATTERN.findall(description):
         return min(map(_parse_ratio, ratios))
     return 1.0 if _ALWAYS_ON_PATTERN.match(description) else None
 
 
 def _parse_ratio(text: str) -> float:
-    # The SDK, too, takes everything where the argument is no number.
+    # The SDK also samples everything if the argument is not a number.
     try:
         return float(text)
     except ValueError:

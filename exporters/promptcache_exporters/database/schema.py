@@ -1,4 +1,4 @@
-"""The tables of the file, calls and rents: how each is made, brought up to date, written and read."""
+"""The two tables of the database file: their SQL statements, and a span's row in each."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from promptcache_exporters.database import columns as table
-from promptcache_exporters.report import storage_costs as rent
+from promptcache_exporters.database import columns
+from promptcache_exporters.database.column import Column, ColumnValue
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -15,45 +15,57 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TableSchema:
-    """One table and the view under which it is read."""
+    """One table, and the temporary view through which reports read it."""
 
     name: str
     view: str
-    columns: tuple[table.Column, ...]
+    columns: tuple[Column, ...]
     indexes: tuple[str, ...]
 
     @property
     def create_statement(self) -> str:
-        return f"CREATE TABLE IF NOT EXISTS {self.name} ({', '.join(f'{it.name} {it.type}' for it in self.columns)})"
+        """The CREATE TABLE statement."""
+        definitions = ", ".join(f"{column.name} {column.type}" for column in self.columns)
+        return f"CREATE TABLE IF NOT EXISTS {self.name} ({definitions})"
 
     @property
     def insert_statement(self) -> str:
-        names = ", ".join(it.name for it in self.columns)
-        return f"INSERT OR IGNORE INTO {self.name} ({names}) VALUES ({', '.join('?' * len(self.columns))})"  # noqa: S608  # names of our own
+        """The INSERT statement for a row of `row_from_span`. It ignores a span that is there already."""
+        names = ", ".join(column.name for column in self.columns)
+        values = ", ".join("?" * len(self.columns))
+        return f"INSERT OR IGNORE INTO {self.name} ({names}) VALUES ({values})"  # noqa: S608  # our own names
 
     def view_statement(self, existing_columns: Collection[str]) -> str:
-        """The view over a file whose table has the columns `existing_columns`, an empty one where there is no such table."""
-        columns = ", ".join(
-            it.name if it.name in existing_columns else f"NULL AS {it.name}" for it in self.columns
+        """Return the statement for a view with all columns of this release over an older file.
+
+        A column that is not in `existing_columns` is NULL. Without any column there is no such table,
+        and the view has no rows.
+        """
+        names = ", ".join(
+            column.name if column.name in existing_columns else f"NULL AS {column.name}"
+            for column in self.columns
         )
         source = (
-            f"rowid AS id, {columns} FROM main.{self.name}"
+            f"rowid AS id, {names} FROM main.{self.name}"
             if existing_columns
-            else f"NULL AS id, {columns} WHERE 0"
+            else f"NULL AS id, {names} WHERE 0"
         )
         return f"CREATE TEMP VIEW {self.view} AS SELECT {source}"
 
-    def row_from_span(self, span: ReadableSpan) -> tuple[table.ColumnValue, ...]:
-        """The span's row, in the order of the columns."""
+    def row_from_span(self, span: ReadableSpan) -> tuple[ColumnValue, ...]:
+        """Return the span's values in the order of the columns."""
         return tuple(column.read_from_span(span) for column in self.columns)
 
 
 CALLS_TABLE: Final = TableSchema(
-    table.CALLS_TABLE_NAME, "calls", table.CALL_COLUMNS, table.CALL_INDEXES
+    columns.CALLS_TABLE_NAME, "calls", columns.CALL_COLUMNS, columns.CALL_INDEXES
 )
 STORAGE_COSTS_TABLE: Final = TableSchema(
-    rent.STORAGE_COSTS_TABLE_NAME, "rents", rent.STORAGE_COST_COLUMNS, rent.STORAGE_COST_INDEXES
+    columns.STORAGE_COSTS_TABLE_NAME,
+    "storage_costs",
+    columns.STORAGE_COST_COLUMNS,
+    columns.STORAGE_COST_INDEXES,
 )
 TABLES: Final = (CALLS_TABLE, STORAGE_COSTS_TABLE)
-SCHEMA_VERSION: Final = sum(len(one.columns) for one in TABLES)
-"""The schema's version. Columns are only ever added, so their number orders the versions."""
+SCHEMA_VERSION: Final = sum(len(table.columns) for table in TABLES)
+"""Columns are only ever added, so that their number orders the versions."""

@@ -1,9 +1,9 @@
-"""The embedded default: an exporter that keeps a row for every LLM call in a local SQLite table.
+"""The span exporter that writes a row for every LLM call into a local SQLite file.
 
-Switched on by `OTEL_TRACES_EXPORTER=promptcache_sqlite`. Nothing is opened before the first call arrives. Whatever
-happens to the file (full disk, lock, corruption, deletion), the application goes on undisturbed, the batch is reported
-to the SDK as failed, and each kind of trouble is said once in the log. A killed process loses at most
-the batch that was not yet exported.
+`OTEL_TRACES_EXPORTER=promptcache_sqlite` enables it. It opens no file before the first call. If the
+file fails (full disk, lock, corruption, deletion), the application continues undisturbed, the exporter
+reports the batch to the SDK as failed, and it logs each kind of error once. A killed process loses at
+most the batch that was not exported yet.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ from weakref import WeakSet
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from promptcache_exporters.database import batch_spans as batch
-from promptcache_exporters.database import columns as table
-from promptcache_exporters.database import schema
-from promptcache_exporters.database import sqlite_file as store
-from promptcache_exporters.report import storage_costs as rent
+from promptcache_exporters.database import schema, sqlite_file
+from promptcache_exporters.database.batch_spans import expand_batch_span
+from promptcache_exporters.database.column import ColumnValue
+from promptcache_exporters.database.columns import is_cache_operation, is_llm_call
 
 _logger = getLogger("promptcache_exporters.sqlite")
 
 LOCK_TIMEOUT_SECONDS: Final = 5.0
-"""Seconds to wait for another process's lock; after a failure a fiftieth of it, until a batch gets through again."""
+"""How long to wait for a lock of another process. After a failure the exporter waits a fiftieth of it,
+until a batch succeeds again."""
 
 
 class SQLiteSpanExporter(SpanExporter):
-    """Writes LLM call spans to the table at `path` (see `store.path_of`). Safe with threads and across forks."""
+    """Write LLM call spans to the file at `path` (see `sqlite_file.database_path`).
+
+    The exporter is safe with threads and across forks.
+    """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path: Final = store.database_path(path)
+        self.path: Final = sqlite_file.database_path(path)
         self._connection: sqlite3.Connection | None = None
         self._opened_file_id = (0, 0)
         self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS
@@ -46,23 +49,23 @@ class SQLiteSpanExporter(SpanExporter):
         _live_exporters.add(self)
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Writes the LLM calls among `spans` in one transaction. Never raises for what the file does."""
+        """Write the LLM calls among `spans` in one transaction. File errors are never raised."""
         calls = [
-            schema.CALLS_TABLE.row_from_span(one)
+            schema.CALLS_TABLE.row_from_span(call)
             for span in spans
-            if table.is_llm_call(span)
-            for one in batch.expand_batch_span(span)
+            if is_llm_call(span)
+            for call in expand_batch_span(span)
         ]
-        rents = [
+        storage_costs = [
             schema.STORAGE_COSTS_TABLE.row_from_span(span)
             for span in spans
-            if rent.is_cache_operation(span)
+            if is_cache_operation(span)
         ]
-        if not calls and not rents:
+        if not calls and not storage_costs:
             return SpanExportResult.SUCCESS
         with self._lock:
             try:
-                self._insert_rows(calls, rents)
+                self._insert_rows(calls, storage_costs)
             except (sqlite3.Error, OSError) as error:
                 self._close()
                 self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS / 50
@@ -72,54 +75,57 @@ class SQLiteSpanExporter(SpanExporter):
         return SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing is ever held back, so there is nothing to flush."""
+        """Return True: `export` writes at once, so there is nothing to flush."""
         return True
 
     def shutdown(self) -> None:
-        """Closes the file. A span that comes later opens it again."""
+        """Close the file. A later span opens it again."""
         with self._lock:
             self._close()
 
     def before_fork(self) -> None:
-        """Closes the file, since SQLite's locks do not survive a fork, not even those of connections left alone."""
+        """Close the file: SQLite's locks do not survive a fork, not even those of an idle connection."""
         self._has_fork_lock = self._lock.acquire(timeout=1)
         if self._has_fork_lock:
             self._close()
 
     def after_fork_in_parent(self) -> None:
-        """Goes on; the next batch opens the file again."""
+        """Release the lock. The next batch opens the file again."""
         if self._has_fork_lock:
             self._lock.release()
 
     def after_fork_in_child(self) -> None:
-        """Starts anew, unless a batch was being written: then this process must keep its hands off the file."""
+        """Start again with a new lock.
+
+        If the fork happened while a batch was being written, this process must not touch the file.
+        """
         self._is_orphaned = self._is_orphaned or not self._has_fork_lock
         self._lock = Lock()
 
-    def _insert_rows(self, *rows: list[tuple[table.ColumnValue, ...]]) -> None:
+    def _insert_rows(self, *rows: list[tuple[ColumnValue, ...]]) -> None:
         connection = self._get_connection()
         connection.execute(f"PRAGMA busy_timeout = {self._lock_timeout_seconds * 1000:.0f}")
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            for one, new in zip(schema.TABLES, rows, strict=True):
-                connection.executemany(one.insert_statement, new)
+            for table, new_rows in zip(schema.TABLES, rows, strict=True):
+                connection.executemany(table.insert_statement, new_rows)
 
     def _get_connection(self) -> sqlite3.Connection:
         if self._is_orphaned:
             raise OSError("the process was forked while another batch was being written")
         if self._connection is not None and self._opened_file_id != self._current_file_id():
-            self._close()  # deleted or rotated: rows written there would be seen by nobody
+            self._close()  # deleted or rotated: nobody would find new rows in the old file
         if self._connection is None:
-            self._connection = store.open_for_writing(self.path, self._lock_timeout_seconds)
+            self._connection = sqlite_file.open_for_writing(self.path, self._lock_timeout_seconds)
             self._opened_file_id = self._current_file_id()
         return self._connection
 
     def _current_file_id(self) -> tuple[int, int]:
         try:
-            found = os.stat(self.path)
+            status = os.stat(self.path)
         except FileNotFoundError:
             return (0, 0)
-        return (found.st_dev, found.st_ino)
+        return (status.st_dev, status.st_ino)
 
     def _close(self) -> None:
         if self._connection is not None and not self._is_orphaned:
@@ -132,7 +138,7 @@ class SQLiteSpanExporter(SpanExporter):
         if kind not in self._warned_error_kinds:
             self._warned_error_kinds.add(kind)
             _logger.warning(
-                "%s cannot be written, LLM calls are missing from it (said once): %s",
+                "Cannot write %s, so LLM calls are missing from it (logged once): %s",
                 self.path,
                 error,
             )

@@ -1,8 +1,10 @@
-"""The file that holds the local table: how it comes to be, how it grows up, and how it is opened.
+"""The SQLite file of the local table: create it, migrate it, open it.
 
-SQLite in WAL mode, so that several processes write while one reads. The file is ours by its application id and of a
-version by its user version; one that belongs to somebody else is never touched. Prompt text is not in it, but call
-sites, models and spending are: it is created with mode 0600, and SQLite gives its -wal and -shm files the same mode.
+The file is in WAL mode, so that several processes can write while another one reads. SQLite's
+application id marks it as a file of promptcache, and SQLite's user version holds the schema version.
+A database of another application is never changed. The file has no prompt text, but it has call
+sites, models and costs. It is therefore created with mode 0600, and SQLite gives its -wal and -shm
+files the same mode.
 """
 
 from __future__ import annotations
@@ -13,38 +15,48 @@ import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final
 
-from promptcache.cli.exit_codes import RECORD_COMMAND, ExitCode
 from promptcache.settings import OTEL_PROMPTCACHE_DB
 from promptcache_exporters.database import schema
+from promptcache_exporters.database.errors import (
+    InvalidTableError,
+    MissingDatabaseError,
+    NewerTableError,
+    NoCallsError,
+)
 
 APPLICATION_ID: Final = 0x50436163
-"""`PCac` in ASCII: what SQLite's header says of a file of ours."""
+"""`PCac` in ASCII. The header of every file of promptcache has it."""
 DEFAULT_PATH: Final = "promptcache.db"
+_READ_TIMEOUT_SECONDS: Final = 10.0
 
 
 class ForeignDatabaseError(sqlite3.DatabaseError):
-    """The file is a database, but not one of ours."""
+    """The file is a database of another application."""
 
 
 class NewerSchemaError(sqlite3.DatabaseError):
-    """The file was written by a newer promptcache, whose columns this one does not know."""
+    """A newer promptcache wrote the file, with columns that this release does not know."""
 
 
 def database_path(path: str | os.PathLike[str] | None = None) -> Path:
-    """The table's absolute path: `path`, else `OTEL_PROMPTCACHE_DB`, else `promptcache.db` in the current folder."""
+    """Return the absolute path of the database file.
+
+    It is `path`, else `OTEL_PROMPTCACHE_DB`, else `promptcache.db` in the current folder.
+    """
     chosen = path or os.environ.get(OTEL_PROMPTCACHE_DB, "").strip() or DEFAULT_PATH
     return Path(os.path.abspath(os.path.expanduser(chosen)))
 
 
 def connect(path: Path, timeout_seconds: float) -> sqlite3.Connection:
-    """A connection to a file that exists, waiting `timeout_seconds` seconds for locks of others.
+    """Open an existing file. The connection waits `timeout_seconds` for locks of other processes.
 
-    Raises OSError where it is no regular file, sqlite3.Error where SQLite cannot open it.
+    Raises OSError if the path is not a regular file, and sqlite3.Error if SQLite cannot open it.
     """
     if not path.is_file():
-        raise OSError(f"{path} is no regular file" if path.exists() else f"{path} does not exist")
+        problem = "is no regular file" if path.exists() else "does not exist"
+        raise OSError(f"{path} {problem}")
     uri = f"{path.as_uri()}?mode=rw"
     return sqlite3.connect(
         uri, uri=True, timeout=timeout_seconds, isolation_level=None, check_same_thread=False
@@ -52,14 +64,17 @@ def connect(path: Path, timeout_seconds: float) -> sqlite3.Connection:
 
 
 def open_for_writing(path: Path, timeout_seconds: float) -> sqlite3.Connection:
-    """A connection to the table, which is created or brought up to date first. Raises OSError and sqlite3.Error."""
+    """Open the file for an exporter. Create or migrate its tables first.
+
+    Raises OSError and sqlite3.Error.
+    """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     connection = connect(path, timeout_seconds)
     try:
         _migrate(connection)
         _enable_wal_mode(connection, time.monotonic() + timeout_seconds)
-        # In WAL mode this loses nothing when the process is killed, and syncs only at checkpoints.
+        # In WAL mode, NORMAL loses nothing when the process is killed, and syncs at checkpoints only.
         connection.execute("PRAGMA synchronous = NORMAL")
     except sqlite3.Error:
         connection.close()
@@ -68,18 +83,23 @@ def open_for_writing(path: Path, timeout_seconds: float) -> sqlite3.Connection:
 
 
 def read_schema_version(connection: sqlite3.Connection) -> int:
-    """The schema's version, 0 where the file has no table yet. Raises Foreign, Newer and other sqlite3.Error."""
-    # One snapshot, or a file that another process is just creating would look like somebody else's.
-    connection.execute("SAVEPOINT looking")
+    """Return the schema version of the file, or 0 if the file has no tables yet.
+
+    Raises ForeignDatabaseError, NewerSchemaError and other subclasses of sqlite3.Error.
+    """
+    # One snapshot for the three reads. Otherwise a file that another process is creating right now
+    # could look like the database of another application.
+    connection.execute("SAVEPOINT read_version")
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    connection.execute("RELEASE looking")
+    connection.execute("RELEASE read_version")
     if application != APPLICATION_ID and (application or version or tables):
         raise ForeignDatabaseError("it is a database of another application")
     if version > schema.SCHEMA_VERSION:
         raise NewerSchemaError(
-            f"its schema {version} is newer than this promptcache, which knows {schema.SCHEMA_VERSION}"
+            f"its schema {version} is newer than this promptcache,"
+            f" which knows {schema.SCHEMA_VERSION}"
         )
     return int(version)
 
@@ -87,7 +107,7 @@ def read_schema_version(connection: sqlite3.Connection) -> int:
 def existing_columns(
     connection: sqlite3.Connection, table_name: str = schema.CALLS_TABLE.name
 ) -> frozenset[str]:
-    """The columns that a table of the file has, none where there is no such table."""
+    """Return the columns of a table in the file. They are empty if there is no such table."""
     return frozenset(
         column for _, column, *_ in connection.execute(f"PRAGMA table_info({table_name})")
     )
@@ -98,7 +118,7 @@ def _migrate(connection: sqlite3.Connection) -> None:
         return
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        read_schema_version(connection)  # once more, now that nobody else can change it
+        read_schema_version(connection)  # again: the transaction now excludes other writers
         for table in schema.TABLES:
             connection.execute(table.create_statement)
             present = existing_columns(connection, table.name)
@@ -114,7 +134,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
 
 
 def _enable_wal_mode(connection: sqlite3.Connection, deadline: float) -> None:
-    # SQLite does not wait for others by itself here. The mode is kept in the file, so one of many succeeding is enough.
+    # This statement ignores the busy timeout, so wait here. The file keeps the mode: it is enough
+    # that one of several processes succeeds.
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL").fetchone()
@@ -126,57 +147,32 @@ def _enable_wal_mode(connection: sqlite3.Connection, deadline: float) -> None:
             return
 
 
-class UnreadableTableError(Exception):
-    """The table cannot be read. The text says why and what to do, `code` is the command's exit code."""
-
-    def __init__(self, code: ExitCode, text: str) -> None:
-        super().__init__(text)
-        self.code = code
-
-
-class QueryConnection(Protocol):
-    """What the figures need of a connection, SQLite's or DuckDB's."""
-
-    def execute(self, sql: str, parameters: Any = ..., /) -> Any:
-        """A cursor over the answer."""
-        ...
-
-
 @contextmanager
 def open_for_reading(path: Path) -> Generator[sqlite3.Connection]:
-    """A connection that cannot change anything, with the views `calls` and `rents`: `id` and all columns.
+    """Open the file read-only, with the views `calls` and `storage_costs`.
 
-    A column or a table that the file is too old to have is NULL or empty.
+    Each view has the column `id` and all columns of this release. A column that an older file does
+    not have is NULL; a table that it does not have is empty.
 
-    Raises `UnreadableTableError` for whatever is wrong with the file, also while it is being read.
+    Raises `UnreadableTableError` for any problem with the file, also during the block.
     """
     if not path.exists():
-        raise UnreadableTableError(ExitCode.NO_FILE, _MISSING_FILE_MESSAGE.format(path=path))
+        raise MissingDatabaseError(path)
     if path.suffix == ".parquet":
-        raise UnreadableTableError(ExitCode.NOT_A_TABLE, _PARQUET_FILE_MESSAGE.format(path=path))
+        raise InvalidTableError(
+            f"{path} is an export: explain and export need the SQLite table (report reads Parquet)."
+        )
     try:
         with closing(connect(path, _READ_TIMEOUT_SECONDS)) as connection:
             if not read_schema_version(connection):
-                raise UnreadableTableError(ExitCode.NO_CALLS, f"{path} has no calls yet.")
+                raise NoCallsError(path)
             for table in schema.TABLES:
                 connection.execute(table.view_statement(existing_columns(connection, table.name)))
             connection.execute("PRAGMA query_only = ON")
             yield connection
     except NewerSchemaError as error:
-        raise UnreadableTableError(
-            ExitCode.NEWER_SCHEMA, f"{path}: {error}. Upgrade: pip install --upgrade promptcache"
-        ) from error
+        raise NewerTableError(path, error) from error
     except (sqlite3.Error, OSError) as error:
-        raise UnreadableTableError(
-            ExitCode.NOT_A_TABLE, f"{path} cannot be read as a table of promptcache's: {error}."
+        raise InvalidTableError(
+            f"{path} cannot be read as a table of promptcache: {error}."
         ) from error
-
-
-INVALID_ROW_MESSAGE: Final = (
-    "{path} cannot be read as a table of promptcache's: a row holds text where a number belongs."
-)
-_PARQUET_FILE_MESSAGE: Final = (
-    "{path} is an export: explain and export need the SQLite table (report reads Parquet)."
-)
-_READ_TIMEOUT_SECONDS: Final = 10.0
-_MISSING_FILE_MESSAGE: Final = f"{{path}} does not exist. Record some calls first: {RECORD_COMMAND}"

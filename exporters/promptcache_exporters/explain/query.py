@@ -1,8 +1,8 @@
-"""One call beside its relative: what of the prefix stayed, where it broke, what that cost, what to do. No rendering.
+"""Compare a call with its previous call: unchanged parts, location and cost of the break, advice.
 
-The relative is the previous call of the same family, as the process that made the call saw it; the table holds no text,
-so what changed is told by hashes: of the tools, of the system prompt, of the parameters and, with a hash key, block by
-block.
+The previous call is the last earlier call of the same prefix family and provider. The table holds no
+text, so hashes show what changed: those of the tools, of the system prompt, of the parameters, and
+with a hash key those of each block. No rendering.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ import math
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from promptcache.diagnosis.miss_reasons import format_advice
-from promptcache_exporters.database import sqlite_file as store
+from promptcache_exporters.database.query import Query
+from promptcache_exporters.database.sqlite_file import open_for_reading
 
 CallRow = dict[str, Any]
+"""The columns of the view `calls`, by name."""
 
 COMPARED_COLUMNS: Final = {
     "model": "request_model",
@@ -26,33 +28,49 @@ COMPARED_COLUMNS: Final = {
     "parameters": "scope_hash",
     "breakpoints": "prefix_breakpoints",
 }
-"""What is compared, and the column that tells."""
+"""The compared parts of a call, and the column with the value of each."""
 
 _TRACE_QUERY: Final = "SELECT * FROM calls WHERE trace_id = ? ORDER BY time, id"
 _WORST_QUERY: Final = """
 SELECT * FROM calls WHERE miss_reason IS NOT NULL AND +time >= ?
 ORDER BY coalesce(wasted_usd, 0) DESC, coalesce(missed_tokens, 0) DESC, id LIMIT ?"""
-_RELATED_CALL_QUERY: Final = """
+_PREVIOUS_CALL_QUERY: Final = """
 SELECT * FROM calls WHERE prefix_family = ? AND time <= ? AND id <> ? AND provider IS ?
 ORDER BY time DESC, id DESC LIMIT 1"""
-_REPEATED_BREAKS_QUERY: Final = """
-SELECT count(*), count(*) FILTER (WHERE {same}), sum(wasted_usd) FILTER (WHERE {same}) FROM calls
-WHERE +time >= ? AND prefix_family IS ? AND service IS ?""".format(
-    same="miss_reason = ? AND miss_section IS ? AND miss_index IS ?"
+
+
+class FamilyBreaks(NamedTuple):
+    """The calls of one family and service, and those among them with the same break."""
+
+    calls: int
+    same_breaks: int
+    wasted_usd: float | None
+
+
+_FAMILY_BREAKS_QUERY: Final = Query(
+    FamilyBreaks,
+    """
+SELECT count(*) AS calls, count(*) FILTER (WHERE {same}) AS same_breaks,
+    sum(wasted_usd) FILTER (WHERE {same}) AS wasted_usd
+FROM calls WHERE +time >= ? AND prefix_family IS ? AND service IS ?""".format(
+        same="miss_reason = ? AND miss_section IS ? AND miss_index IS ?"
+    ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class CallComparison:
-    """A call, its relative, and what their difference means.
+    """A call, its previous call, and their difference.
 
-    `unchanged_parts` tells of each of `COMPARED_COLUMNS` whether it stayed, None where one of the two does not say. `shared_blocks` counts
-    the blocks at the beginning that both share (only with a hash key). The break was the same in `repeated_breaks` of the
-    `family_calls` of this family and service that were asked about, and wasted `repeated_wasted_usd` in all of them.
+    unchanged_parts: whether each part of `COMPARED_COLUMNS` is equal in both calls; None is unknown.
+    shared_blocks: number of equal blocks at the start of both; known only with a hash key.
+    family_calls: calls of this family and service in the time range.
+    repeated_breaks: calls among them with the same reason and location.
+    repeated_wasted_usd: the waste of all repeated breaks.
     """
 
     call: CallRow
-    related_call: CallRow | None
+    previous_call: CallRow | None
     unchanged_parts: dict[str, bool | None]
     shared_blocks: int | None
     family_calls: int
@@ -62,69 +80,86 @@ class CallComparison:
 
 
 def explain_trace(path: Path, trace_id: str) -> list[CallComparison]:
-    """The LLM calls of the trace (32 hex digits), in their order. Raises `store.UnusableError`."""
+    """Compare the LLM calls of the trace (32 hex digits), in their order.
+
+    Raises `UnreadableTableError`.
+    """
     return _explain_rows(path, _TRACE_QUERY, (trace_id,))
 
 
-def explain_worst_misses(path: Path, count: int, since: float = -math.inf) -> list[CallComparison]:
-    """The `count` calls since `since` (epoch seconds) whose miss cost most. Raises `store.UnusableError`."""
-    return _explain_rows(path, _WORST_QUERY, (since, count), since)
+def explain_worst_misses(
+    path: Path, max_calls: int, since: float = -math.inf
+) -> list[CallComparison]:
+    """Compare the `max_calls` calls since `since` (epoch seconds) whose misses cost most.
+
+    Raises `UnreadableTableError`.
+    """
+    return _explain_rows(path, _WORST_QUERY, (since, max_calls), since)
 
 
 def _explain_rows(
-    path: Path, query: str, values: tuple[Any, ...], since: float = -math.inf
+    path: Path, query: str, parameters: tuple[Any, ...], since: float = -math.inf
 ) -> list[CallComparison]:
-    with store.open_for_reading(path) as connection:
+    with open_for_reading(path) as connection:
         connection.row_factory = sqlite3.Row
-        return [
-            _compare_call(connection, dict(row), since)
-            for row in connection.execute(query, values).fetchall()
-        ]
+        rows = connection.execute(query, parameters).fetchall()
+        return [_compare_call(connection, dict(row), since) for row in rows]
 
 
 def _compare_call(connection: sqlite3.Connection, call: CallRow, since: float) -> CallComparison:
-    family = call["prefix_family"]
-    place = (call["miss_reason"], call["miss_section"], call["miss_index"])
-    found = connection.execute(
-        _RELATED_CALL_QUERY, (family, call["time"], call["id"], call["provider"])
-    ).fetchone()
-    relative = dict(found) if found else None
-    calls, repeated, wasted = connection.execute(
-        _REPEATED_BREAKS_QUERY, (*place, *place, since, family, call["service"])
-    ).fetchone()
+    previous_call = _find_previous_call(connection, call)
+    reason_and_location = (call["miss_reason"], call["miss_section"], call["miss_index"])
+    breaks = _FAMILY_BREAKS_QUERY.fetch_one(
+        connection,
+        *reason_and_location,
+        *reason_and_location,
+        since,
+        call["prefix_family"],
+        call["service"],
+    )
     return CallComparison(
         call=call,
-        related_call=relative,
+        previous_call=previous_call,
         unchanged_parts={
-            part: _is_unchanged(call, relative, column) for part, column in COMPARED_COLUMNS.items()
+            part: _is_unchanged(call, previous_call, column)
+            for part, column in COMPARED_COLUMNS.items()
         },
-        shared_blocks=_count_shared_blocks(call, relative),
-        family_calls=calls,
-        repeated_breaks=repeated,
-        repeated_wasted_usd=wasted,
-        advice=format_advice(*place) if call["miss_reason"] else "",
+        shared_blocks=_count_shared_blocks(call, previous_call),
+        family_calls=breaks.calls,
+        repeated_breaks=breaks.same_breaks,
+        repeated_wasted_usd=breaks.wasted_usd,
+        advice=format_advice(*reason_and_location) if call["miss_reason"] else "",
     )
 
 
-def _is_unchanged(call: CallRow, relative: CallRow | None, column: str) -> bool | None:
-    known = relative is not None and call[column] is not None and relative[column] is not None
-    return call[column] == relative[column] if known and relative else None
+def _find_previous_call(connection: sqlite3.Connection, call: CallRow) -> CallRow | None:
+    parameters = (call["prefix_family"], call["time"], call["id"], call["provider"])
+    row = connection.execute(_PREVIOUS_CALL_QUERY, parameters).fetchone()
+    return dict(row) if row else None
 
 
-def _count_shared_blocks(call: CallRow, relative: CallRow | None) -> int | None:
-    """How many blocks of both chains agree from the start: a chain digest covers everything before it."""
-    if not relative or not call["prefix_chain"] or not relative["prefix_chain"]:
+def _is_unchanged(call: CallRow, previous_call: CallRow | None, column: str) -> bool | None:
+    if previous_call is None or call[column] is None or previous_call[column] is None:
         return None
-    ours, theirs = (
-        {digest: depth for depth, digest in enumerate(_chain_digests(row), _first_depth(row))}
-        for row in (call, relative)
+    return bool(call[column] == previous_call[column])
+
+
+def _count_shared_blocks(call: CallRow, previous_call: CallRow | None) -> int | None:
+    """Return the number of equal blocks at the start; None if a call has no chain.
+
+    A digest of the chain covers the whole prefix before it, so the last equal digest is enough.
+    """
+    if not previous_call or not call["prefix_chain"] or not previous_call["prefix_chain"]:
+        return None
+    digests, previous_digests = _digest_depths(call), _digest_depths(previous_call)
+    equal_depths = (
+        depth for digest, depth in digests.items() if previous_digests.get(digest) == depth
     )
-    return max((depth for digest, depth in ours.items() if theirs.get(digest) == depth), default=0)
+    return max(equal_depths, default=0)
 
 
-def _chain_digests(row: CallRow) -> list[str]:
-    return list(json.loads(row["prefix_chain"]))
-
-
-def _first_depth(row: CallRow) -> int:
-    return int(row["prefix_chain_start"] or 0) + 1
+def _digest_depths(call: CallRow) -> dict[str, int]:
+    """Return the depth of each digest in the chain: the number of blocks that it covers."""
+    first_depth = int(call["prefix_chain_start"] or 0) + 1
+    digests: list[str] = json.loads(call["prefix_chain"])
+    return {digest: depth for depth, digest in enumerate(digests, first_depth)}

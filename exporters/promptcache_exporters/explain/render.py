@@ -1,4 +1,4 @@
-"""An explanation as JSON and on a terminal."""
+"""A comparison of calls as JSON and on a terminal."""
 
 from __future__ import annotations
 
@@ -12,157 +12,164 @@ from rich.table import Table
 from rich.text import Text
 
 from promptcache_exporters.explain.query import COMPARED_COLUMNS, CallComparison, CallRow
-from promptcache_exporters.report import format as wording
+from promptcache_exporters.report.format import (
+    NO_VALUE,
+    escape_unprintable,
+    format_count,
+    format_location,
+    format_time,
+    format_usd,
+)
 
 _UNCHANGED_TEXTS: Final = {
     True: ("same", "green"),
     False: ("changed", "red"),
-    None: (wording.NO_VALUE, ""),
+    None: (NO_VALUE, ""),
 }
 
-_JSON_COLUMNS: Final = {
-    "call": (
-        "time",
-        "outcome",
-        "trace_id",
-        "span_id",
-        "response_id",
-        "duration",
-        "first_chunk",
-        "error_type",
-    ),
-    "place": (
-        "service",
-        "request_model",
-        "response_model",
-        "code_file",
-        "code_line",
-        "code_function",
-    ),
-    "tokens": (
-        "input_tokens",
-        "read_tokens",
-        "write_tokens",
-        "uncached_tokens",
-        "output_tokens",
-        "missed_tokens",
-    ),
-    "cost": ("cost_amount", "without_cache", "wasted_usd", "cost_unknown"),
-    "prefix": ("prefix_hash", "prefix_family", *COMPARED_COLUMNS.values(), "prefix_blocks"),
-    "miss": (
-        "miss_reason",
-        "miss_section",
-        "miss_index",
-        "miss_offset",
-        "miss_hint",
-        "miss_confidence",
-        "miss_source",
-        "miss_provider_reason",
-    ),
-}
+_JSON_COLUMNS: Final = (
+    "time",
+    "outcome",
+    "trace_id",
+    "span_id",
+    "response_id",
+    "duration",
+    "first_chunk",
+    "error_type",
+    "service",
+    "request_model",
+    "response_model",
+    "code_file",
+    "code_line",
+    "code_function",
+    "input_tokens",
+    "read_tokens",
+    "write_tokens",
+    "uncached_tokens",
+    "output_tokens",
+    "missed_tokens",
+    "cost_amount",
+    "without_cache",
+    "wasted_usd",
+    "cost_unknown",
+    "prefix_hash",
+    "prefix_family",
+    *COMPARED_COLUMNS.values(),
+    "prefix_blocks",
+    "miss_reason",
+    "miss_section",
+    "miss_index",
+    "miss_offset",
+    "miss_hint",
+    "miss_confidence",
+    "miss_source",
+    "miss_provider_reason",
+)
+"""The columns of a call in the JSON, in their order."""
 
 _TABLE_LINES: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
-    *((name, column, wording.escape_unprintable) for name, column in COMPARED_COLUMNS.items()),
-    ("blocks", "prefix_blocks", wording.format_count),
-    ("input", "input_tokens", wording.format_count),
-    ("read", "read_tokens", wording.format_count),
-    ("cost", "cost_amount", wording.format_usd),
+    *((name, column, escape_unprintable) for name, column in COMPARED_COLUMNS.items()),
+    ("blocks", "prefix_blocks", format_count),
+    ("input", "input_tokens", format_count),
+    ("read", "read_tokens", format_count),
+    ("cost", "cost_amount", format_usd),
 )
+"""Title, column and format of each line of the table."""
 
 
-def render_json(found: list[CallComparison]) -> str:
-    """`calls`, each with itself, its relative (or null), the parts that stayed, and how often the same break came."""
-    return json.dumps({"calls": [_comparison_data(it) for it in found]}, indent=2)
+def render_json(comparisons: list[CallComparison]) -> str:
+    """Return the comparisons as JSON, a stable interface: a list under the key `calls`."""
+    return json.dumps({"calls": list(map(_comparison_data, comparisons))}, indent=2)
 
 
-def _comparison_data(it: CallComparison) -> dict[str, Any]:
+def _comparison_data(comparison: CallComparison) -> dict[str, Any]:
+    previous_call = comparison.previous_call
     return {
-        "call": _row_data(it.call),
-        "relative": _row_data(it.related_call),
-        "equal": it.unchanged_parts,
-        "equal_blocks": it.shared_blocks,
-        "repeated": it.repeated_breaks,
-        "of": it.family_calls,
-        "wasted_usd": it.repeated_wasted_usd,
-        "advice": it.advice,
+        "call": _call_data(comparison.call),
+        "relative": None if previous_call is None else _call_data(previous_call),
+        "equal": comparison.unchanged_parts,
+        "equal_blocks": comparison.shared_blocks,
+        "repeated": comparison.repeated_breaks,
+        "of": comparison.family_calls,
+        "wasted_usd": comparison.repeated_wasted_usd,
+        "advice": comparison.advice,
     }
 
 
-def _row_data(row: CallRow | None) -> Any:
-    return row and {name: row[name] for names in _JSON_COLUMNS.values() for name in names}
+def _call_data(call: CallRow) -> dict[str, Any]:
+    return {name: call[name] for name in _JSON_COLUMNS}
 
 
-def print_comparisons(found: list[CallComparison], console: Console) -> None:
-    """Prints one explanation after the other."""
-    for number, it in enumerate(found):
+def print_comparisons(comparisons: list[CallComparison], console: Console) -> None:
+    """Print one comparison after the other."""
+    for number, comparison in enumerate(comparisons):
         if number:
             console.print()
-        console.print(Text(_format_title(it), "bold"))
-        console.print(_build_table(it))
-        for title, text in _verdict_lines(it):
-            console.print(Text.assemble((f"{title:<10}", "bold"), text))
+        console.print(Text(_format_title(comparison.call), "bold"))
+        console.print(_build_table(comparison))
+        lines = list(_explanation_lines(comparison))
+        title_width = max(len(title) for title, _ in lines) + 2
+        for title, text in lines:
+            console.print(Text.assemble((f"{title:<{title_width}}", "bold"), text))
 
 
-def _format_title(it: CallComparison) -> str:
-    names = (it.call["service"], it.call["request_model"], f"trace {it.call['trace_id']}")
-    return f"{wording.format_time(it.call['time'])}  " + "  ".join(
-        wording.escape_unprintable(name) for name in names if name
-    )
+def _format_title(call: CallRow) -> str:
+    names = (call["service"], call["request_model"], f"trace {call['trace_id']}")
+    known = "  ".join(escape_unprintable(name) for name in names if name)
+    return f"{format_time(call['time'])}  {known}"
 
 
-def _build_table(it: CallComparison) -> Table:
+def _build_table(comparison: CallComparison) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("", "relative", "this call", ""):
-        table.add_column(name, overflow="fold")
-    for name, relative, call, same in _table_lines(it):
-        word, style = _UNCHANGED_TEXTS[same]
-        mark = Text(word, style) if name in COMPARED_COLUMNS else Text("")
-        table.add_row(Text(name), Text(relative), Text(call), mark)
+    for heading in ("", "previous call", "this call", ""):
+        table.add_column(heading, overflow="fold")
+    previous_call = comparison.previous_call or {}
+    for name, column, to_text in _TABLE_LINES:
+        mark = Text("")
+        if name in COMPARED_COLUMNS:
+            mark = Text(*_UNCHANGED_TEXTS[comparison.unchanged_parts[name]])
+        previous_value, value = previous_call.get(column), comparison.call[column]
+        table.add_row(Text(name), Text(to_text(previous_value)), Text(to_text(value)), mark)
     return table
 
 
-def _table_lines(it: CallComparison) -> Iterator[tuple[str, str, str, bool | None]]:
-    other = it.related_call or {}
-    for name, column, worded in _TABLE_LINES:
-        yield name, worded(other.get(column)), worded(it.call[column]), it.unchanged_parts.get(name)
-
-
-def _verdict_lines(it: CallComparison) -> Iterator[tuple[str, str]]:
-    call = it.call
-    yield (
-        "Outcome",
-        wording.escape_unprintable(call["outcome"])
-        + ("" if it.related_call else ", no earlier call of its family"),
-    )
-    if it.related_call:
-        yield (
-            "Relative",
-            f"{call['time'] - it.related_call['time']:.1f} s earlier, trace {it.related_call['trace_id']}",
-        )
-    if it.shared_blocks is not None:
-        yield (
-            "Equal",
-            f"the first {it.shared_blocks} of {wording.format_count(call['prefix_blocks'])} blocks",
-        )
+def _explanation_lines(comparison: CallComparison) -> Iterator[tuple[str, str]]:
+    """Yield pairs of a title and a text."""
+    call, previous_call = comparison.call, comparison.previous_call
+    outcome = escape_unprintable(call["outcome"])
+    if previous_call is None:
+        yield "Outcome", f"{outcome}, no earlier call of this prefix family"
+    else:
+        yield "Outcome", outcome
+        seconds = call["time"] - previous_call["time"]
+        yield "Previous call", f"{seconds:.1f} s earlier, trace {previous_call['trace_id']}"
+    if comparison.shared_blocks is not None:
+        blocks = format_count(call["prefix_blocks"])
+        yield "Unchanged", f"the first {comparison.shared_blocks} of {blocks} blocks"
     if call["miss_reason"]:
-        yield "Broke" if call["miss_section"] else "Reason", _format_break(call)
-        if call["missed_tokens"] is not None:
-            missed, wasted = (
-                wording.format_count(call["missed_tokens"]),
-                wording.format_usd(call["wasted_usd"]),
-            )
-            yield "Cost", f"{missed} tokens missed, {wasted} wasted"
-        if it.repeated_breaks > 1:
-            wasted = wording.format_usd(it.repeated_wasted_usd)
-            yield (
-                "Again",
-                f"{it.repeated_breaks} of {it.family_calls} calls of this family broke there, {wasted} wasted in all",
-            )
-        yield "Advice", it.advice or "None known."
+        yield from _miss_lines(comparison)
 
 
-def _format_break(call: CallRow) -> str:
-    place = wording.format_location(call["miss_section"], call["miss_index"])
+def _miss_lines(comparison: CallComparison) -> Iterator[tuple[str, str]]:
+    call = comparison.call
+    yield "Miss reason", _format_miss(call)
+    if call["missed_tokens"] is not None:
+        missed, wasted = format_count(call["missed_tokens"]), format_usd(call["wasted_usd"])
+        yield "Cost", f"{missed} tokens missed, {wasted} wasted"
+    if comparison.repeated_breaks > 1:
+        wasted = format_usd(comparison.repeated_wasted_usd)
+        yield (
+            "Repeated",
+            (
+                f"{comparison.repeated_breaks} of {comparison.family_calls} calls of this prefix family"
+                f" missed for this reason there, {wasted} wasted in total"
+            ),
+        )
+    yield "Advice", comparison.advice or "None known."
+
+
+def _format_miss(call: CallRow) -> str:
+    location = format_location(call["miss_section"], call["miss_index"])
     offset = f" at about byte {call['miss_offset']:,}" if call["miss_offset"] is not None else ""
     details = {
         "looks like" if call["miss_reason"] == "volatile_token" else "change": call["miss_hint"],
@@ -171,8 +178,9 @@ def _format_break(call: CallRow) -> str:
         "the provider calls it": call["miss_provider_reason"],
     }
     known = "".join(
-        f", {name} {wording.escape_unprintable(str(value))}"
+        f", {name} {escape_unprintable(str(value))}"
         for name, value in details.items()
         if value is not None
     )
-    return f"{wording.escape_unprintable(call['miss_reason'])}{place and f' in {place}'}{offset}{known}"
+    reason = escape_unprintable(call["miss_reason"])
+    return f"{reason}{location and f' in {location}'}{offset}{known}"

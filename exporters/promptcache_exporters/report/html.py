@@ -1,4 +1,4 @@
-"""The report as one HTML file: static, without a script, without anything to fetch, safe with hostile names."""
+"""The report as one static HTML file: no script, nothing to fetch, safe with hostile names."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from promptcache_exporters.report import format as wording
-from promptcache_exporters.report.query import Report
+from promptcache_exporters.report.format import escape_unprintable
+from promptcache_exporters.report.lines import (
+    GROUP_COLUMNS,
+    advice_lines,
+    group_cells,
+    group_heading,
+    prefix_change_line,
+    sampling_note,
+    summary_lines,
+)
+from promptcache_exporters.report.model import Report, ReportGroup
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --good: #1a7f37; --fair: #9a6700; --bad: #cf222e; --line: #8884 }
@@ -31,7 +40,7 @@ _PAGE_TEMPLATE: Final = """<!doctype html>
 <style>{style}</style>
 </head>
 <body>
-<h1>What prompt caching does here</h1>
+<h1>Prompt caching report</h1>
 <dl>{summary}</dl>
 {notes}
 <h2>By {heading}</h2>
@@ -49,41 +58,39 @@ _PAGE_TEMPLATE: Final = """<!doctype html>
 
 
 def render_html(report: Report) -> str:
-    """The page. Everything that comes from the table is escaped, and the page's policy forbids scripts besides."""
-    note = wording.sampling_note(report)
-    advice = _render_list(f"{reason}: {text}" for reason, text in wording.advice_lines(report))
-    changes = _render_list(wording.format_prefix_change(change) for change in report.prefix_changes)
+    """Return the page. All text from the table is escaped, and a policy forbids scripts as well."""
+    note = sampling_note(report)
+    heading = group_heading(report.by)
+    advice = _render_list(f"{reason}: {text}" for reason, text in advice_lines(report))
+    changes = _render_list(prefix_change_line(change) for change in report.prefix_changes)
     return _PAGE_TEMPLATE.format(
         style=_STYLE,
         summary="".join(
             f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>"
-            for title, text in wording.summary_lines(report)
+            for title, text in summary_lines(report)
         ),
         notes=f'<p class="note">{escape(note)}</p>' if note else "",
-        heading=escape(wording.group_heading(report.by)),
-        head="".join(
-            f"<th>{escape(name)}</th>"
-            for name in (wording.group_heading(report.by), *wording.GROUP_COLUMNS)
-        ),
-        rows="\n".join(_render_rows(report)),
+        heading=escape(heading),
+        head="".join(f"<th>{escape(name)}</th>" for name in (heading, *GROUP_COLUMNS)),
+        rows="\n".join(_render_row(group) for group in report.groups),
         advice=f"<h2>What to do</h2>{advice}" if advice else "",
         changes=f"<h2>Changes of the static prefix</h2>{changes}" if changes else "",
     )
 
 
-def _render_rows(report: Report) -> Iterable[str]:
-    for group in report.groups:
-        rate = group.totals.hit_rate
-        meter = (
-            ""
-            if rate is None
-            else f'<meter min="0" max="1" low="0.5" high="0.8" optimum="1" value="{rate:.4f}"></meter>'
-        )
-        cells = (
-            f"<td>{meter if name == 'hit rate' else ''}{escape(cell)}</td>"
-            for name, cell in zip(wording.GROUP_COLUMNS, wording.group_cells(group), strict=True)
-        )
-        yield f"<tr><td>{escape(wording.escape_unprintable(group.key))}</td>{''.join(cells)}</tr>"
+def _render_row(group: ReportGroup) -> str:
+    cells = [
+        f"<td>{_render_meter(group) if name == 'hit rate' else ''}{escape(cell)}</td>"
+        for name, cell in zip(GROUP_COLUMNS, group_cells(group), strict=True)
+    ]
+    return f"<tr><td>{escape(escape_unprintable(group.key))}</td>{''.join(cells)}</tr>"
+
+
+def _render_meter(group: ReportGroup) -> str:
+    rate = group.totals.hit_rate
+    if rate is None:
+        return ""
+    return f'<meter min="0" max="1" low="0.5" high="0.8" optimum="1" value="{rate:.4f}"></meter>'
 
 
 def _render_list(texts: Iterable[str]) -> str:

@@ -1,7 +1,8 @@
-"""What named caches cost while they lie there: a table of its own beside the calls, and the sums over it.
+"""The storage costs of named caches, summed over their operations.
 
-A row is one creation, renewal or deletion of a cache, as the span of it says. Rent is paid once a cache has ended: by
-its deletion what its life cost, by its expiry what was committed. Until then it is committed.
+A row is one creation, renewal or deletion of a named cache. The storage cost of a cache is paid once
+the cache has ended: after a deletion it is the cost of its life, after its expiry it is the committed
+cost. Before that it is committed.
 """
 
 from __future__ import annotations
@@ -9,64 +10,38 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, NamedTuple
 
-from promptcache.semconv import (
-    CACHE_COMMITTED_USD,
-    CACHE_EXPIRES,
-    CACHE_NAME,
-    CACHE_STORED_USD,
-    CACHE_TOKENS,
-    COST_AMOUNT,
-    ERROR_TYPE,
-    GEN_AI_OPERATION_NAME,
-    GEN_AI_PROVIDER_NAME,
-    GEN_AI_REQUEST_MODEL,
-)
-from promptcache_exporters.database.columns import CALL_COLUMNS as CALLS
-from promptcache_exporters.database.columns import (
-    Column,
-    attribute_column,
-    to_sql_count,
-    to_sql_real,
-    to_sql_text,
-)
+from promptcache_exporters.database.query import Query
+from promptcache_exporters.report.rounding import round_usd
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
 
-STORAGE_COSTS_TABLE_NAME: Final = "cache_rents"
-CACHE_OPERATIONS: Final = frozenset({"create_cache", "update_cache", "delete_cache"})
-_SHARED_COLUMNS: Final = ("time", "service", "trace_id", "span_id")
+class CacheOperation(NamedTuple):
+    """One creation, renewal or deletion of a named cache. None is "not reported"."""
 
-STORAGE_COST_COLUMNS: Final[tuple[Column, ...]] = (
-    *(one for one in CALLS if one.name in _SHARED_COLUMNS),
-    attribute_column("provider", GEN_AI_PROVIDER_NAME, to_sql_text),
-    attribute_column("operation", GEN_AI_OPERATION_NAME, to_sql_text),
-    attribute_column("model", GEN_AI_REQUEST_MODEL, to_sql_text),
-    attribute_column("name", CACHE_NAME, to_sql_text),
-    attribute_column("tokens", CACHE_TOKENS, to_sql_count),
-    attribute_column("expires", CACHE_EXPIRES, to_sql_text),  # RFC 3339
-    attribute_column(
-        "committed_usd", CACHE_COMMITTED_USD, to_sql_real
-    ),  # rent from creation to expiry
-    attribute_column(
-        "stored_usd", CACHE_STORED_USD, to_sql_real
-    ),  # rent of the life that a deleted cache had
-    attribute_column("filled_usd", COST_AMOUNT, to_sql_real),  # its tokens at the input price
+    name: str
+    operation: str
+    expires: str | None
+    committed_usd: float | None
+    stored_usd: float | None
+    filled_usd: float | None
+
+
+STORAGE_COSTS_QUERY: Final = Query(
+    CacheOperation,
+    """
+SELECT name, operation, expires, committed_usd, stored_usd, filled_usd
+FROM storage_costs WHERE time >= ? ORDER BY time, id""",
 )
-STORAGE_COST_INDEXES: Final = (
-    f"CREATE UNIQUE INDEX IF NOT EXISTS {STORAGE_COSTS_TABLE_NAME}_span ON {STORAGE_COSTS_TABLE_NAME} (trace_id, span_id)",
-)
-STORAGE_COSTS_QUERY: Final = """
-SELECT name, operation, expires, committed_usd, stored_usd, filled_usd FROM rents WHERE time >= ? ORDER BY time, id"""
 
 
 @dataclass(frozen=True, slots=True)
 class StorageCosts:
-    """USD for `caches` named caches: rent `paid_usd` of those that ended, `committed_usd` of those that live.
+    """USD for `caches` named caches.
 
-    `filled_usd` is what filling them cost. Money is of those caches whose price is known; `unpriced` have none.
+    `paid_usd` is the storage cost of caches that ended, `committed_usd` of caches that still exist.
+    `filled_usd` is the cost of filling them. The amounts leave out `unpriced` caches, whose price is
+    unknown. The field names are keys of `promptcache report --json`, a stable interface.
     """
 
     caches: int
@@ -76,55 +51,58 @@ class StorageCosts:
     unpriced: int
 
 
-def is_cache_operation(span: ReadableSpan) -> bool:
-    """Whether `span` says that a named cache was made, renewed or deleted."""
-    given = span.attributes or {}
-    return (
-        CACHE_NAME in given
-        and given.get(GEN_AI_OPERATION_NAME) in CACHE_OPERATIONS
-        and ERROR_TYPE not in given
-    )
+@dataclass(slots=True)
+class _NamedCache:
+    """The newest known values of one named cache."""
+
+    is_deleted: bool = False
+    expires: str | None = None
+    committed_usd: float | None = None
+    stored_usd: float | None = None
+    filled_usd: float | None = None
+
+    def apply(self, operation: CacheOperation) -> None:
+        self.is_deleted = operation.operation == "delete_cache"
+        for field in ("expires", "committed_usd", "stored_usd", "filled_usd"):
+            if (value := getattr(operation, field)) is not None:
+                setattr(self, field, value)
+
+    def has_ended(self, now: float) -> bool:
+        expires_at = _parse_timestamp(self.expires)
+        return self.is_deleted or (expires_at is not None and expires_at <= now)
+
+    @property
+    def storage_cost_usd(self) -> float | None:
+        return self.stored_usd if self.is_deleted else self.committed_usd
 
 
-def sum_storage_costs(rows: Iterable[tuple[Any, ...]], now: float) -> StorageCosts | None:
-    """The sums over the rows that `STORAGE_COSTS_QUERY` gives, at `now` (epoch seconds); None where there are no caches."""
-    caches: dict[str, dict[str, Any]] = {}
-    for name, operation, *values in rows:
-        # Calls may name a cache in full or in short; its last part is the provider's own random id.
-        known = caches.setdefault(str(name).rpartition("/")[2], {})
-        given = zip(("expires", "committed", "stored", "filled"), values, strict=True)
-        known |= {key: value for key, value in given if value is not None}
-        known["deleted"] = operation == "delete_cache"
+def sum_storage_costs(operations: Iterable[CacheOperation], now: float) -> StorageCosts | None:
+    """Sum the costs of all named caches at `now` (epoch seconds). None if there are no caches."""
+    caches: dict[str, _NamedCache] = {}
+    for operation in operations:
+        # A call may give the full name of a cache or a short one. The last part is the same in both:
+        # it is the provider's random id.
+        cache_id = str(operation.name).rpartition("/")[2]
+        caches.setdefault(cache_id, _NamedCache()).apply(operation)
     if not caches:
         return None
-    paid = [_storage_cost_usd(it) for it in caches.values() if _has_ended(it, now)]
-    running = [_storage_cost_usd(it) for it in caches.values() if not _has_ended(it, now)]
-    filled = [it.get("filled") for it in caches.values()]
+    ended = [cache.storage_cost_usd for cache in caches.values() if cache.has_ended(now)]
+    alive = [cache.storage_cost_usd for cache in caches.values() if not cache.has_ended(now)]
     return StorageCosts(
-        len(caches),
-        _sum_usd(paid),
-        _sum_usd(running),
-        _sum_usd(filled),
-        [*paid, *running].count(None),
+        caches=len(caches),
+        paid_usd=_sum_usd(ended),
+        committed_usd=_sum_usd(alive),
+        filled_usd=_sum_usd(cache.filled_usd for cache in caches.values()),
+        unpriced=[*ended, *alive].count(None),
     )
-
-
-def _has_ended(cache: dict[str, Any], now: float) -> bool:
-    return cache["deleted"] or (
-        (at := _parse_timestamp(cache.get("expires"))) is not None and at <= now
-    )
-
-
-def _storage_cost_usd(cache: dict[str, Any]) -> float | None:
-    return cache.get("stored" if cache["deleted"] else "committed")
 
 
 def _sum_usd(amounts: Iterable[float | None]) -> float:
-    return float(f"{sum(amount for amount in amounts if amount is not None):.12g}")
+    return round_usd(sum(amount for amount in amounts if amount is not None))
 
 
-def _parse_timestamp(stamp: Any) -> float | None:
+def _parse_timestamp(text: Any) -> float | None:
     try:
-        return datetime.fromisoformat(stamp).timestamp()
+        return datetime.fromisoformat(text).timestamp()
     except (TypeError, ValueError):
         return None

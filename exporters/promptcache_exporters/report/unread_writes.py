@@ -1,9 +1,10 @@
-"""What was written to a provider's cache and never read, as far as the table shows: only what is certain.
+"""Cache writes in the table that no call read before they expired. Only certain cases count.
 
-A call's write begins where its read ended, so whoever reads it reads further. A write counts as never read only if no
-later call reads further than it did before its time is up, among all calls of the provider and the served model that
-may begin alike: same tools, or without tools the same system prompt or family. A call that says nothing of its
-beginning may have read anything. Batches run at an unknown time, so nothing is said beside them.
+The write of a call begins where its read ended, so a call that reads the write reads further. A write
+counts as unread only if no later call reads further than the writing call did, before the write
+expires. It compares all calls of the same provider and served model that may share the prefix: the same
+tools; or without tools the same system prompt or family. A call whose prefix is unknown may have read
+any write. Batches run at an unknown time, so writes that a batch may have read do not count.
 """
 
 from __future__ import annotations
@@ -12,45 +13,87 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from typing import Any, Final
+from typing import Final, NamedTuple
 
+from promptcache.diagnosis.unread_writes import write_surcharge
+from promptcache.model import Cost, Usage
 from promptcache.providers.cache_rules import cache_rule_for, safe_ttl_seconds
 from promptcache.semconv import WRITE_TOKENS_BY_TTL
+from promptcache_exporters.database.query import Query
+from promptcache_exporters.report.rounding import round_usd
 
-_TTL_COLUMNS: Final = tuple(f"write_{ttl}_tokens" for ttl in WRITE_TOKENS_BY_TTL)
-_QUERY_COLUMNS: Final = (
-    "time",
-    "batch",
-    "provider",
-    "coalesce(response_model, request_model)",
-    "tools_hash",
-    "system_hash",
-    "prefix_family",
-    "read_tokens",
-    "write_tokens",
-    "missed_tokens",
-    "input_tokens",
-    "cost_amount",
-    "cost_input",
-    "cost_read",
-    "cost_write",
-    "without_cache",
-    *_TTL_COLUMNS,
+PrefixKey = tuple[str, ...]
+"""What calls must share to read each other's writes."""
+_UNKNOWN_PREFIX: Final[PrefixKey] = ("unknown",)
+_ANY_TTL: Final = "any"
+
+
+class CacheCall(NamedTuple):
+    """The columns of a call that read from the cache or wrote to it."""
+
+    time: float
+    batch: int
+    provider: str | None
+    model: str | None
+    tools_hash: str | None
+    system_hash: str | None
+    prefix_family: str | None
+    read_tokens: int | None
+    write_tokens: int | None
+    missed_tokens: int | None
+    input_tokens: int | None
+    cost_amount: float | None
+    cost_input: float | None
+    cost_read: float | None
+    cost_write: float | None
+    without_cache: float | None
+    write_5m_tokens: int | None
+    write_30m_tokens: int | None
+    write_1h_tokens: int | None
+    write_12h_tokens: int | None
+
+    @property
+    def prefix_keys(self) -> tuple[PrefixKey, ...]:
+        """The keys under which other calls may share the prefix."""
+        if self.tools_hash:
+            return (("tools", self.tools_hash),)
+        if self.system_hash:
+            return (("system", self.system_hash), ("family", self.prefix_family or ""))
+        return (_UNKNOWN_PREFIX,)
+
+    @property
+    def write_lifetime_seconds(self) -> float:
+        """The seconds after which the write has certainly expired.
+
+        The less confident a cache rule is of the expiry, the longer the wait.
+        """
+        rule = cache_rule_for(self.provider or "", self.model)
+        lifetimes = (
+            safe_ttl_seconds(rule, ttl)
+            for ttl in WRITE_TOKENS_BY_TTL
+            if getattr(self, f"write_{ttl}_tokens")
+        )
+        return max(lifetimes, default=rule.ttl_seconds) / rule.expiry_confidence
+
+
+_COLUMNS: Final = ", ".join(
+    "coalesce(response_model, request_model) AS model" if name == "model" else name
+    for name in CacheCall._fields
 )
-UNREAD_WRITES_QUERY: Final = f"""
-SELECT {", ".join(_QUERY_COLUMNS)} FROM calls WHERE id >= ? AND +time >= ? AND (read_tokens > 0 OR write_tokens > 0)
-ORDER BY time, id"""  # noqa: S608  # names of our own
-
-PrefixKey = tuple[Any, ...]
-_UNKNOWN_PREFIX: Final[PrefixKey] = ("anything",)
+UNREAD_WRITES_QUERY: Final = Query(
+    CacheCall,
+    f"""
+SELECT {_COLUMNS} FROM calls WHERE id >= ? AND +time >= ? AND (read_tokens > 0 OR write_tokens > 0)
+ORDER BY time, id""",  # noqa: S608  # our own names
+)
 
 
 @dataclass(frozen=True, slots=True)
 class UnreadWrites:
-    """`calls` wrote `tokens` that nothing read; `wasted_usd` is what that cost more than plain input.
+    """`calls` wrote `tokens` that no call read. `wasted_usd` is their surcharge over plain input.
 
-    What is already charged as missed is not in the money, and neither are `unpriced` calls; None where none has a
-    price.
+    The amount leaves out tokens that are already charged as missed, and `unpriced` calls. It is None
+    if no call has a price. The field names are keys of `promptcache report --json`, a stable interface.
     """
 
     calls: int = 0
@@ -60,104 +103,104 @@ class UnreadWrites:
 
 
 @dataclass(slots=True)
-class _OpenWrite:
-    row: tuple[Any, ...]
+class _Write:
+    call: CacheCall
     expires_at: float
     is_read: bool = False
 
 
 @dataclass(slots=True)
 class _ModelCache:
-    """The open writes of one provider's model, by what those who may read them begin with; the shortest read first."""
+    """The writes to the cache of one provider's model.
 
-    open_writes: defaultdict[PrefixKey, list[tuple[int, int, _OpenWrite]]] = field(
+    `open_writes` has a heap for each prefix key, with the write of the shortest read first.
+    """
+
+    open_writes: defaultdict[PrefixKey, list[tuple[int, int, _Write]]] = field(
         default_factory=lambda: defaultdict(list)
     )
     batch_keys: set[PrefixKey] = field(default_factory=set[PrefixKey])
 
-    def mark_read(self, row: tuple[Any, ...]) -> None:
-        """Everything that `row` may have read is no longer unread."""
-        keys = _prefix_keys(row)
-        for key in (
-            (*keys, _UNKNOWN_PREFIX) if keys != (_UNKNOWN_PREFIX,) else tuple(self.open_writes)
-        ):
+    def add_write(self, write: _Write, number: int) -> None:
+        """Remember a write. `number` orders writes with equal reads."""
+        for key in write.call.prefix_keys:
+            heappush(self.open_writes[key], (write.call.read_tokens or 0, number, write))
+
+    def mark_read(self, call: CacheCall) -> None:
+        """Mark all writes that `call` may have read."""
+        keys = call.prefix_keys
+        searched = tuple(self.open_writes) if _UNKNOWN_PREFIX in keys else (*keys, _UNKNOWN_PREFIX)
+        for key in searched:
             writes = self.open_writes[key]
-            while writes and writes[0][0] < row[_READ]:
+            while writes and writes[0][0] < (call.read_tokens or 0):
                 write = heappop(writes)[2]
-                write.is_read = write.is_read or write.expires_at >= row[0]
-        if row[1]:
+                write.is_read = write.is_read or write.expires_at >= call.time
+        if call.batch:
             self.batch_keys.update(keys)
 
-
-_READ: Final = _QUERY_COLUMNS.index("read_tokens")
-_WRITE: Final = _QUERY_COLUMNS.index("write_tokens")
-
-
-def _prefix_keys(row: tuple[Any, ...]) -> tuple[PrefixKey, ...]:
-    tools, system, family = row[4:7]
-    if tools:
-        return (("tools", tools),)
-    return (("system", system), ("family", family)) if system else (_UNKNOWN_PREFIX,)
+    def may_have_batch_reader(self, call: CacheCall) -> bool:
+        """Return whether a batch result may have read the write of `call`."""
+        keys = {*call.prefix_keys, _UNKNOWN_PREFIX}
+        if _UNKNOWN_PREFIX in call.prefix_keys:
+            return bool(self.batch_keys)
+        return not self.batch_keys.isdisjoint(keys)
 
 
-def find_unread_writes(rows: Iterable[tuple[Any, ...]], last_call_time: float) -> UnreadWrites:
-    """The writes among `rows`, which `UNREAD_WRITES_QUERY` gives, whose time was up by `last_call_time` (epoch seconds) and nobody had read."""
-    caches: defaultdict[PrefixKey, _ModelCache] = defaultdict(_ModelCache)
-    writes: list[tuple[_ModelCache, _OpenWrite]] = []
-    for number, row in enumerate(rows):
-        cache = caches[row[2:4]]
-        if row[_READ]:
-            cache.mark_read(row)
-        if row[_WRITE] and not row[1]:
-            write = _OpenWrite(row, row[0] + _lifetime_seconds(row))
+def find_unread_writes(calls: Iterable[CacheCall], last_call_time: float) -> UnreadWrites:
+    """Sum the writes that expired unread before `last_call_time` (epoch seconds).
+
+    `calls` are the rows of `UNREAD_WRITES_QUERY`, in its order.
+    """
+    caches: defaultdict[tuple[str | None, str | None], _ModelCache] = defaultdict(_ModelCache)
+    writes: list[tuple[_ModelCache, _Write]] = []
+    for number, call in enumerate(calls):
+        cache = caches[call.provider, call.model]
+        if call.read_tokens:
+            cache.mark_read(call)
+        if call.write_tokens and not call.batch:
+            write = _Write(call, call.time + call.write_lifetime_seconds)
             writes.append((cache, write))
-            for key in _prefix_keys(row):
-                heappush(cache.open_writes[key], (row[_READ] or 0, number, write))
-    return _sum_unread(_select_unread(writes, last_call_time))
-
-
-def _lifetime_seconds(row: tuple[Any, ...]) -> float:
-    """Seconds after which what the row wrote is surely gone: the less sure a lapse is, the longer we wait."""
-    known = cache_rule_for(row[2] or "", row[3])
-    split = zip(WRITE_TOKENS_BY_TTL, row[-len(_TTL_COLUMNS) :], strict=True)
-    return (
-        max(
-            (safe_ttl_seconds(known, ttl) for ttl, tokens in split if tokens),
-            default=known.ttl_seconds,
-        )
-        / known.expiry_confidence
-    )
+            cache.add_write(write, number)
+    return _sum_writes(_select_unread(writes, last_call_time))
 
 
 def _select_unread(
-    writes: Iterable[tuple[_ModelCache, _OpenWrite]], last: float
-) -> Iterator[tuple[Any, ...]]:
+    writes: Iterable[tuple[_ModelCache, _Write]], last_call_time: float
+) -> Iterator[CacheCall]:
     for cache, write in writes:
-        keys = _prefix_keys(write.row)
-        batched = cache.batch_keys and (
-            _UNKNOWN_PREFIX in keys or not cache.batch_keys.isdisjoint({*keys, _UNKNOWN_PREFIX})
-        )
-        if not batched and not write.is_read and write.expires_at < last:
-            yield write.row
+        has_expired = write.expires_at < last_call_time
+        if has_expired and not write.is_read and not cache.may_have_batch_reader(write.call):
+            yield write.call
 
 
-def _sum_unread(rows: Iterable[tuple[Any, ...]]) -> UnreadWrites:
-    found = [(row[_WRITE], _surcharge(dict(zip(_QUERY_COLUMNS, row, strict=True)))) for row in rows]
-    known = [usd for _, usd in found if usd is not None]
-    money = float(f"{sum(known):.12g}") if known or not found else None
+def _sum_writes(calls: Iterable[CacheCall]) -> UnreadWrites:
+    amounts = [(call.write_tokens or 0, _surcharge_usd(call)) for call in calls]
+    known = [usd for _, usd in amounts if usd is not None]
     return UnreadWrites(
-        len(found), sum(tokens for tokens, _ in found), money, len(found) - len(known)
+        calls=len(amounts),
+        tokens=sum(tokens for tokens, _ in amounts),
+        wasted_usd=round_usd(sum(known)) if known or not amounts else None,
+        unpriced=len(amounts) - len(known),
     )
 
 
-def _surcharge(row: dict[str, Any]) -> float | None:
-    """What the write cost more than plain input, in USD, less what is charged as missed; None where not known."""
-    amount, plain, paid = row["cost_amount"], row["without_cache"], row["cost_write"]
-    written, total = row["write_tokens"], row["input_tokens"]
-    if amount is None or plain is None or paid is None or not total:
+def _surcharge_usd(call: CacheCall) -> float | None:
+    """Return what the write cost more than plain input, less the tokens that are charged as missed.
+
+    The table has no prices, so they follow from the amounts. The write price is the mean over all TTLs.
+    The input price follows from the cost without a cache, where only the input differs.
+    None if a price is unknown.
+    """
+    tokens, total_tokens = call.write_tokens or 0, call.input_tokens
+    if call.cost_amount is None or call.without_cache is None or call.cost_write is None:
         return None
-    # The plain price follows from the cost without a cache, of which all but the input is the same.
-    others = amount - (row["cost_input"] or 0) - (row["cost_read"] or 0) - paid
-    extra: float = paid - written * (plain - others) / total
-    charged: float = min(row["missed_tokens"] or 0, written) / written
-    return max(0.0, extra) * (1 - charged)
+    if not total_tokens:
+        return None
+    input_usd = (call.cost_input or 0) + (call.cost_read or 0) + call.cost_write
+    cost = Cost(
+        amount=call.cost_amount,
+        input_price=(call.without_cache - call.cost_amount + input_usd) / total_tokens,
+        cache_write_prices={_ANY_TTL: call.cost_write / tokens},
+    )
+    usage = Usage(total_tokens, 0, call.read_tokens, tokens, {_ANY_TTL: tokens})
+    return write_surcharge(usage, cost, call.missed_tokens or 0)

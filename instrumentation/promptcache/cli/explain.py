@@ -11,7 +11,9 @@ from rich.console import Console
 
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.report import JsonOption, SinceOption, parse_since_option
-from promptcache_exporters.database import sqlite_file as store
+from promptcache.cli.table_errors import table_error_exit_code, table_error_text
+from promptcache_exporters.database.errors import UnreadableTableError
+from promptcache_exporters.database.sqlite_file import database_path
 from promptcache_exporters.explain import query as explaining
 from promptcache_exporters.explain.render import print_comparisons, render_json
 
@@ -57,15 +59,15 @@ def explain(
         db = Path(trace)  # with --worst the only argument is the table
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
-        path = store.database_path(db)
+        path = database_path(db)
         if worst is None:
             found = explaining.explain_trace(path, _parse_trace_id(trace))
         else:
             start = parse_since_option(since)
             found = explaining.explain_worst_misses(path, worst, start)
-    except store.UnreadableTableError as trouble:
-        errors.print(str(trouble))
-        raise typer.Exit(trouble.code) from None
+    except UnreadableTableError as trouble:
+        errors.print(table_error_text(trouble))
+        raise typer.Exit(table_error_exit_code(trouble)) from None
     if as_data:
         typer.echo(render_json(found))
     elif found:

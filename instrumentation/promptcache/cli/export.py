@@ -13,8 +13,10 @@ from rich.progress import Progress
 
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.report import DatabaseArgument
+from promptcache.cli.table_errors import table_error_exit_code, table_error_text
 from promptcache_exporters.database import parquet
-from promptcache_exporters.database import sqlite_file as store
+from promptcache_exporters.database.errors import UnreadableTableError
+from promptcache_exporters.database.sqlite_file import database_path
 
 EPILOG: Final = "\n\n".join(
     (
@@ -43,10 +45,10 @@ def export(
         raise typer.BadParameter("--out must end in .parquet")
     try:
         with _progress_reporter(errors) as tell:
-            count = parquet.export_calls(store.database_path(db), out.absolute(), tell)
-    except (store.UnreadableTableError, OSError) as trouble:
-        errors.print(str(trouble))
-        raise typer.Exit(getattr(trouble, "code", ExitCode.USAGE)) from None
+            count = parquet.export_calls(database_path(db), out.absolute(), tell)
+    except (UnreadableTableError, OSError) as trouble:
+        errors.print(table_error_text(trouble))
+        raise typer.Exit(table_error_exit_code(trouble)) from None
     errors.print(f"{count:,} calls written to {out}")
 
 

@@ -12,16 +12,16 @@ import typer
 from rich.console import Console
 
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
-from promptcache_exporters.database import sqlite_file as store
-from promptcache_exporters.report.format import (
-    format_percent,
-    format_time,
-    format_utc_offset,
-    sampling_note,
-)
+from promptcache.cli.table_errors import table_error_exit_code, table_error_text
+from promptcache_exporters.database.errors import UnreadableTableError
+from promptcache_exporters.database.sqlite_file import database_path
+from promptcache_exporters.report.format import format_percent, format_time, format_utc_offset
 from promptcache_exporters.report.html import render_html
-from promptcache_exporters.report.query import GroupBy, Report, collect_report, empty_report
-from promptcache_exporters.report.terminal import print_report, render_json
+from promptcache_exporters.report.json import render_json
+from promptcache_exporters.report.lines import sampling_note
+from promptcache_exporters.report.model import GroupBy, Report
+from promptcache_exporters.report.query import collect_report, empty_report
+from promptcache_exporters.report.terminal import print_report
 
 _SECONDS_BY_UNIT: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -105,14 +105,14 @@ def report(
     """Show hit rate, cost, savings and waste of the recorded calls."""
     errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     try:
-        found = collect_report(store.database_path(db), by, parse_since_option(since))
+        found = collect_report(database_path(db), by, parse_since_option(since))
         if html:
             html.write_text(render_html(found), encoding="utf-8")
-    except (store.UnreadableTableError, OSError) as trouble:
-        code = getattr(trouble, "code", ExitCode.USAGE)
+    except (UnreadableTableError, OSError) as trouble:
+        code = table_error_exit_code(trouble)
         if as_data and code is ExitCode.NO_CALLS:
-            typer.echo(render_json(empty_report(store.database_path(db), by)))
-        errors.print(str(trouble))
+            typer.echo(render_json(empty_report(database_path(db), by)))
+        errors.print(table_error_text(trouble))
         raise typer.Exit(code) from None
     notes = [] if found.totals.calls else [_no_calls_message(since)]
     if as_data:

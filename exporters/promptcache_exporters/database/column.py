@@ -1,0 +1,83 @@
+"""A column of the local table, and the conversions from attribute values to SQL values.
+
+A span is hostile input: another library may have set any value under a standard attribute name.
+The conversions therefore check type and range, and return None for a value that does not fit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import ReadableSpan
+
+ColumnValue = str | int | float | None
+ColumnReader = Callable[["ReadableSpan"], ColumnValue]
+
+MAX_TEXT_LENGTH: Final = 1024
+"""Characters kept of a text, and entries kept of a list. Names of models and functions are far shorter."""
+MAX_NUMBER: Final = 2**40
+"""Far above any token count, and small enough that a sum over millions of rows fits into 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: its name, its SQL type, and the function that reads its value from a span.
+
+    `read_from_span` returns None if the span does not have the value.
+    """
+
+    name: str
+    type: str
+    read_from_span: ColumnReader
+
+
+def get_attribute(span: ReadableSpan, name: str) -> Any:
+    """Return an attribute of the span, or None."""
+    return (span.attributes or {}).get(name)
+
+
+def to_sql_text(value: Any) -> str | None:
+    """Return a text that SQLite can store: no lone surrogates, no NUL, at most `MAX_TEXT_LENGTH`."""
+    if not isinstance(value, str):
+        return None
+    return value[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode().replace("\0", "?")
+
+
+def to_sql_count(value: Any) -> int | None:
+    """Return an integer from 0 to `MAX_NUMBER`; None for other values, booleans among them."""
+    return value if type(value) is int and 0 <= value <= MAX_NUMBER else None
+
+
+def to_sql_real(value: Any) -> float | None:
+    """Return a finite number as float; None for other values."""
+    return float(value) if type(value) in (int, float) and abs(value) <= MAX_NUMBER else None
+
+
+def to_sql_boolean(value: Any) -> int | None:
+    """Return a boolean as 0 or 1; None for other values."""
+    return int(value) if isinstance(value, bool) else None
+
+
+def to_sql_list(value: Any) -> str | None:
+    """Return a sequence of texts as a JSON list of at most `MAX_TEXT_LENGTH` entries."""
+    if not isinstance(value, (list, tuple)):
+        return None
+    return json.dumps([to_sql_text(item) for item in value[:MAX_TEXT_LENGTH]])  # pyright: ignore[reportUnknownVariableType]  # hostile
+
+
+_SQL_TYPES: Final[Mapping[Callable[[Any], ColumnValue], str]] = {
+    to_sql_text: "TEXT",
+    to_sql_count: "INTEGER",
+    to_sql_real: "REAL",
+    to_sql_boolean: "INTEGER",
+    to_sql_list: "TEXT",
+}
+
+
+def attribute_column(name: str, attribute: str, convert: Callable[[Any], ColumnValue]) -> Column:
+    """Return a column that holds the span attribute `attribute`, converted by `convert`."""
+    return Column(name, _SQL_TYPES[convert], lambda span: convert(get_attribute(span, attribute)))

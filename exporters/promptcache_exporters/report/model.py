@@ -1,0 +1,111 @@
+"""The data of a report: plain values, no rendering."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+from promptcache_exporters.report.storage_costs import StorageCosts
+from promptcache_exporters.report.unread_writes import UnreadWrites
+
+
+class GroupBy(StrEnum):
+    """The values of `--by`."""
+
+    SERVICE = "service"
+    MODEL = "model"
+    PREFIX = "prefix"
+    FAMILY = "family"
+    CALLSITE = "callsite"
+    OUTCOME = "outcome"
+    REASON = "reason"
+    PROVIDER = "provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Sums over calls: tokens, USD, and a rate in 0..1. None is unknown.
+
+    The field names are keys of `promptcache report --json`, a stable interface.
+    """
+
+    calls: int
+    input_tokens: int | None
+    read_tokens: int | None
+    write_tokens: int | None
+    uncached_tokens: int | None
+    output_tokens: int | None
+    hit_rate: float | None
+    cost_usd: float | None
+    without_cache_usd: float | None
+    saved_usd: float | None
+    wasted_usd: float | None
+    unpriced_calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportGroup:
+    """The totals of the calls with the same `key`. The key is None for calls without a value.
+
+    `unknown_waste_calls` counts calls whose waste is unknown. If there are any, `totals.wasted_usd`
+    is a lower bound.
+    """
+
+    key: str | None
+    totals: Totals
+    unknown_waste_calls: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UnpricedModel:
+    """The calls of one model without a cost, and the reason (`promptcache.cost.unknown`)."""
+
+    model: str | None
+    reason: str | None
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class PrefixChange:
+    """A static prefix that replaced another one at `time` (epoch seconds), and both hit rates."""
+
+    service: str | None
+    old_hash: str
+    new_hash: str
+    time: float
+    old_hit_rate: float | None
+    new_hit_rate: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All data of one report.
+
+    rated_input_tokens: the denominator of the hit rate.
+    sampled_calls: calls from sampled traces.
+    smallest_sample_ratio: the smallest sample ratio among them; None is unknown.
+    first_call_time, last_call_time: starts of the first and the last call, epoch seconds.
+    failed_calls: calls with the outcome `error`.
+    streams_without_usage: chat streams that would have reported their tokens on request.
+    unknown_waste_calls: as in `ReportGroup`.
+    unread_writes: of the last `RECENT_ROWS` calls; None if sampling may have dropped the reading call.
+    storage_costs: of named caches; None if there are none.
+    """
+
+    by: GroupBy
+    totals: Totals
+    groups: tuple[ReportGroup, ...]
+    rated_input_tokens: int
+    unpriced_models: tuple[UnpricedModel, ...]
+    sampled_calls: int
+    smallest_sample_ratio: float | None
+    prefix_changes: tuple[PrefixChange, ...]
+    first_call_time: float | None
+    last_call_time: float | None
+    path: Path | None = field(default=None, compare=False)
+    failed_calls: int = 0
+    streams_without_usage: int = 0
+    unknown_waste_calls: int = 0
+    unread_writes: UnreadWrites | None = None
+    storage_costs: StorageCosts | None = None

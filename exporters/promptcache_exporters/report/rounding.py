@@ -1,0 +1,8 @@
+"""Rounding of amounts that are sums over calls."""
+
+from __future__ import annotations
+
+
+def round_usd(amount: float) -> float:
+    """Round to 12 significant digits, so that the order of the additions is not visible."""
+    return float(f"{amount:.12g}")
