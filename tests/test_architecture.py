@@ -107,6 +107,13 @@ def test_production_imports_nothing_of_the_emulator() -> None:
     assert not wrong
 
 
+def test_the_command_imports_the_emulator_inside_a_function() -> None:
+    tree = ast.parse((PACKAGE / "cli" / "emulate.py").read_text())
+    at_import = [ast.unparse(node) for node in tree.body if not isinstance(node, ast.FunctionDef)]
+    assert not [text for text in at_import if "promptcache_emulator" in text and "import" in text]
+    assert "promptcache_emulator" in ast.unparse(tree)
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=named)
 def test_functions_are_short(path: Path) -> None:
     text = path.read_text()
