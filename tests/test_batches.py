@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanContext
 
 from promptcache.semconv import BATCH_RESULTS
 from promptcache.telemetry import batch_results as reading
-from promptcache.telemetry.handler import CountedBatchResults
+from promptcache.telemetry.counted_batch_results import CountedBatchResults
 from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.batch_spans import expand_batch_span
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter

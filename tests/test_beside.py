@@ -10,7 +10,7 @@ import pytest
 from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, use_span
 
 from promptcache import PromptCacheInstrumentor
-from promptcache.telemetry import spans
+from promptcache.telemetry import foreign_spans
 from tests.calls import MODEL, chat_started
 from tests.conftest import Telemetry
 from tests.test_imports import run
@@ -198,10 +198,10 @@ def test_switched_off_nothing_is_remembered(
 ) -> None:
     PromptCacheInstrumentor().uninstrument()
     span = opened()
-    assert list(spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # what a call would find
+    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # what a call would find
     telemetry.instrument()
     again = opened()
-    assert list(spans._detached_spans(INVALID_SPAN)) == [again]  # pyright: ignore[reportPrivateUsage]  # as above
+    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == [again]  # pyright: ignore[reportPrivateUsage]  # as above
     span.end()
     again.end()
 
@@ -210,12 +210,12 @@ def test_only_the_last_few_are_remembered(
     telemetry: Telemetry, opened: Callable[..., Span]
 ) -> None:
     several = [opened() for _ in range(200)]
-    found = list(spans._detached_spans(INVALID_SPAN))  # pyright: ignore[reportPrivateUsage]  # what a call would find
+    found = list(foreign_spans._detached_spans(INVALID_SPAN))  # pyright: ignore[reportPrivateUsage]  # what a call would find
     assert found == several[-len(found) :]
     assert 8 <= len(found) <= 33
     for span in several:
         span.end()
-    assert list(spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # as above
+    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # as above
 
 
 def test_one_that_stays_open_is_remembered_among_many_that_ended(
@@ -225,7 +225,7 @@ def test_one_that_stays_open_is_remembered_among_many_that_ended(
     for _ in range(200):
         others.append(opened())
         others[-1].end()
-    assert list(spans._detached_spans(INVALID_SPAN)) == [span]  # pyright: ignore[reportPrivateUsage]  # as above
+    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == [span]  # pyright: ignore[reportPrivateUsage]  # as above
     span.end()
 
 
@@ -289,4 +289,4 @@ class _Named(NonRecordingSpan):
 def test_a_span_whose_marks_come_late_is_known_by_its_name(
     tracer: str, name: str, llm: bool
 ) -> None:
-    assert spans.is_llm_span(_Named(tracer, name)) is llm
+    assert foreign_spans.is_llm_span(_Named(tracer, name)) is llm

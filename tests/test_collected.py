@@ -66,7 +66,7 @@ def test_one_that_waits_for_the_next_call_ends_when_there_is_none(
     def busy(frame: object) -> bool:
         return True
 
-    monkeypatch.setattr("promptcache.telemetry.context_attributes.lock_may_be_held", busy)
+    monkeypatch.setattr("promptcache.telemetry.finalizer.lock_may_be_held", busy)
     gc.collect()
     observer = abandon(client)
     gc.collect()

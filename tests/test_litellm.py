@@ -18,9 +18,9 @@ from promptcache import Settings
 from promptcache.patching.patcher import ModulePatcher
 from promptcache.patching.request import cache_scope_key
 from promptcache.providers.litellm import hooks as litellm
+from promptcache.telemetry.foreign_spans import is_llm_span
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
-from promptcache.telemetry.spans import is_llm_span
 from promptcache_emulator.engine import Emulator
 from tests.calls import SYSTEM
 from tests.conftest import Telemetry

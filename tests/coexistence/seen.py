@@ -12,8 +12,14 @@ from urllib.parse import urlsplit
 
 from opentelemetry.sdk.trace import ReadableSpan
 
-from promptcache.semconv import INPUT_TOKENS, OUTCOME, OUTPUT_TOKENS, READ_TOKENS, WRITE_TOKENS
-from promptcache.telemetry.spans import TRACER_NAME
+from promptcache.semconv import (
+    INPUT_TOKENS,
+    OUTCOME,
+    OUTPUT_TOKENS,
+    READ_TOKENS,
+    SCOPE_NAME,
+    WRITE_TOKENS,
+)
 from promptcache_emulator.clock import Clock
 from promptcache_emulator.engine import Emulator
 from promptcache_emulator.request_record import RequestRecord
@@ -57,7 +63,7 @@ class Written(NamedTuple):
 
     @property
     def ours(self) -> bool:
-        return self.tracer == TRACER_NAME
+        return self.tracer == SCOPE_NAME
 
     @property
     def llm(self) -> bool:
@@ -181,7 +187,7 @@ def observe(name: str, order: str) -> Mapping[Case, tuple[Seen, ...]]:
     Every call was made once before, so that there is something in the cache to read.
     """
     logging.getLogger().addHandler(logging.NullHandler())
-    logging.getLogger(TRACER_NAME).addHandler(logging.StreamHandler())  # ours alone is of interest
+    logging.getLogger(SCOPE_NAME).addHandler(logging.StreamHandler())  # ours alone is of interest
     emulator = Emulator(Clock(NOON))
     with running_server(emulator) as url:
         process = _Process(name, url, emulator)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from promptcache.common.safely import safely
 from promptcache.patching.event_decoder import EventDecoder
-from promptcache.telemetry import context_attributes
+from promptcache.telemetry import finalizer
 from promptcache.telemetry.invocation import Invocation
 
 ERROR_MARKERS: Final = (b'"error"', b":exception-type", b":error-code")
@@ -84,7 +84,7 @@ class EventReader:
 
         A finalizer may interrupt telemetry code that holds a lock.
         """
-        if context_attributes.lock_may_be_held(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
+        if finalizer.lock_may_be_held(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
             self._invocation.handler.deferred.append(self)
         else:
             self.finish()

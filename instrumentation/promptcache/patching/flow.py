@@ -16,7 +16,7 @@ from opentelemetry import context as otel
 from opentelemetry.context import Context
 
 from promptcache.common.safely import safely
-from promptcache.telemetry import context_attributes
+from promptcache.telemetry import finalizer
 
 P = ParamSpec("P")
 
@@ -97,7 +97,7 @@ class FlowRunner:
         `frame` is the frame that closes the stream, or the frame that the stream's finalizer interrupted.
         """
         if self._flow is not None:
-            must_defer = safely(context_attributes.lock_may_be_held, frame) is not False
+            must_defer = safely(finalizer.lock_may_be_held, frame) is not False
             self._advance(StepResult(is_abandoned=True, must_defer=must_defer))
 
     def _advance(self, result: StepResult | None) -> None:

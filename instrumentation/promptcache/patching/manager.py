@@ -13,10 +13,10 @@ from wrapt import register_post_import_hook
 from promptcache.common.safely import safely
 from promptcache.patching.patcher import ModulePatcher, warn_unsupported_release
 from promptcache.patching.registry import HOOK_MODULES, REQUIRED_MODULES, load_hooks
+from promptcache.semconv import SCOPE_NAME
 from promptcache.settings import Settings
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
-from promptcache.telemetry.spans import TRACER_NAME
 from promptcache.version import __version__
 
 if TYPE_CHECKING:
@@ -53,10 +53,10 @@ class PatchManager:
     ) -> None:
         """Patch with a new handler. Of `options` only `clock` is used, the others are ignored."""
         metrics = MetricsRecorder(
-            get_meter("promptcache", __version__, meter_provider), settings.metric_keys
+            get_meter(SCOPE_NAME, __version__, meter_provider), settings.metric_keys
         )
         clock = {name: value for name, value in options.items() if name == "clock"}
-        tracer = get_tracer(TRACER_NAME, __version__, tracer_provider)
+        tracer = get_tracer(SCOPE_NAME, __version__, tracer_provider)
         self._handler = TelemetryHandler(settings, tracer, metrics, **clock)
         self._tracer_provider = tracer_provider
         safely(self._track_span_starts)

@@ -8,8 +8,9 @@ from typing import Final
 
 from promptcache.common.coerce import JSONObject
 from promptcache.common.safely import safely
-from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
+from promptcache.telemetry.request_info import RequestInfo
 
 CREDENTIAL_HEADERS: Final = ("authorization", "api-key", "x-api-key", "x-goog-api-key")
 _AWS_SIGNATURE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,]+)")

@@ -9,7 +9,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from promptcache.common.safely import safely
-from promptcache.telemetry.spans import remember_started_span
+from promptcache.telemetry.foreign_spans import remember_started_span
 
 
 class SpanStartTracker(SpanProcessor):

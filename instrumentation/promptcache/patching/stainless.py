@@ -31,9 +31,10 @@ from promptcache.patching.hook import HandlerRef, Hook
 from promptcache.patching.request import cache_scope_key
 from promptcache.providers.wire_format import Route, find_route
 from promptcache.telemetry.batch_results import BatchResultsInvocation
-from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry.foreign_spans import should_instrument
+from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
-from promptcache.telemetry.spans import should_instrument
+from promptcache.telemetry.request_info import RequestInfo
 
 RAW_RESPONSE_HEADER: Final = "X-Stainless-Raw-Response"
 """The SDKs send this header if the application reads the response itself."""

@@ -1,0 +1,1 @@
+"""The telemetry of calls: spans, attributes and metrics."""

@@ -1,18 +1,16 @@
-"""What named caches cost while they lie there: rent by token-hours, from creation to expiry or deletion.
+"""The storage cost of named caches: token-hours from creation to expiry or deletion.
 
-A cache that this process did not create is somebody else's to pay for here: its rent is never counted, and what is not
-known of it stays unknown.
+Only caches created by this process are charged. What it does not know of another cache is None.
 """
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Final, NamedTuple, final
 
+from promptcache.common.fork import call_in_forked_child
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.model import CachedContentInfo, PrefixHashes
 
@@ -20,14 +18,18 @@ MAX_REMEMBERED_CACHES: Final = 4096
 """Caches whose prefix and size are known by name, after their end too."""
 
 StoragePricer = Callable[[str, int, float, float, str], float | None]
-"""USD for a model, tokens, seconds from a moment on, and a provider; None where unknown."""
+"""Return USD for (model, tokens, seconds, start in epoch seconds, provider); None if unknown."""
 ProviderModel = tuple[str, str]
 """Provider and model."""
 
 
 @final
 class CachedContent(NamedTuple):
-    """A cache as far as it is known. `stored_since` is by our clock; `lifetime_seconds` is its whole life by the provider's."""
+    """What is known of a named cache.
+
+    `stored_since` is in epoch seconds by our clock, or the provider's creation time for a cache of
+    another process. `lifetime_seconds` is the time from creation to expiry by the provider's clock.
+    """
 
     provider_model: ProviderModel
     token_count: int
@@ -39,142 +41,134 @@ class CachedContent(NamedTuple):
 @final
 @dataclass(slots=True)
 class ActiveCaches:
-    """What this process rents, and what rent has come to an end. A forked child starts with none of it."""
+    """The caches that this process pays for, by id, and the cost of those that ended.
+
+    A forked child starts with none.
+    """
 
     active: dict[str, CachedContent] = field(default_factory=dict[str, CachedContent])
     ended_costs: dict[ProviderModel, float] = field(default_factory=dict[ProviderModel, float])
     lock: Lock = field(default_factory=Lock)
 
 
-def _cache_id(name: str) -> str:
-    """Calls may name a cache in full or in short; its last part is the provider's own random id."""
-    return name.rpartition("/")[2]
-
-
 @final
 class CacheStorage:
-    """The named caches of this process. Thread-safe."""
+    """The named caches that this process knows. Thread-safe."""
 
-    def __init__(self, price: StoragePricer, clock: Callable[[], float]) -> None:
-        self._price_storage, self._clock = price, clock
+    def __init__(self, price_storage: StoragePricer, clock: Callable[[], float]) -> None:
+        self._price_storage, self._clock = price_storage, clock
         self._known_caches: GenerationalCache[str, CachedContent] = GenerationalCache(
             MAX_REMEMBERED_CACHES
         )
         self._active_caches = ActiveCaches()
-        _reset_in_forked_child(self)
+        call_in_forked_child(self.reset_after_fork)
 
     def record_created(
         self, provider: str, cache: CachedContentInfo, prefix: PrefixHashes | None
     ) -> None:
-        """This process made `cache` just now, of what `prefix_of` stands for."""
+        """Record that this process has just created `cache` from a prompt with the hashes `prefix`."""
         self.record_described(provider, cache)
-        held = self._find(cache.name or "")
-        if held is not None:
-            held = held._replace(stored_since=self._clock(), prefix=prefix)
+        known = self._find(cache.name or "")
+        if known is not None:
+            known = known._replace(stored_since=self._clock(), prefix=prefix)
+            cache_id = _cache_id(cache.name or "")
             with self._active_caches.lock:
-                self._known_caches[_cache_id(cache.name or "")] = self._active_caches.active[
-                    _cache_id(cache.name or "")
-                ] = held
+                self._known_caches[cache_id] = known
+                self._active_caches.active[cache_id] = known
 
     def record_described(self, provider: str, cache: CachedContentInfo) -> None:
-        """A response described `cache`: its size, and until when it lives now."""
+        """Record the size and the expiry of `cache`, as a response described it."""
         if not cache.name or not cache.model or cache.token_count is None:
             return
-        key = _cache_id(cache.name)
-        seconds = (
+        cache_id = _cache_id(cache.name)
+        lifetime = (
             max(0.0, cache.expires_at - cache.created_at)
             if cache.expires_at and cache.created_at
             else None
         )
         with self._active_caches.lock:
-            known = self._known_caches.get(key)
+            known = self._known_caches.get(cache_id)
             since = self._clock() if cache.created_at is None else cache.created_at
-            held = CachedContent((provider, cache.model), cache.token_count, since, seconds)
+            found = CachedContent((provider, cache.model), cache.token_count, since, lifetime)
             if known is not None:
-                held = held._replace(
+                found = found._replace(
                     stored_since=known.stored_since,
                     prefix=known.prefix,
-                    lifetime_seconds=known.lifetime_seconds if seconds is None else seconds,
+                    lifetime_seconds=known.lifetime_seconds if lifetime is None else lifetime,
                 )
-            self._known_caches[key] = held
-            if key in self._active_caches.active:
-                self._active_caches.active[key] = held
+            self._known_caches[cache_id] = found
+            if cache_id in self._active_caches.active:
+                self._active_caches.active[cache_id] = found
 
     def prefix_of(self, name: str) -> PrefixHashes | None:
-        """The hashes of what was put into the cache, where this process did it."""
-        held = self._find(name)
-        return held.prefix if held else None
+        """Return the hashes of the cache's content; None if another process created the cache."""
+        known = self._find(name)
+        return known.prefix if known else None
 
     def committed_usd(self, name: str) -> float | None:
-        """USD for the whole life of a cache, from its creation to its expiry as it is now; None where unknown."""
-        held = self._find(name)
-        return (
-            self._storage_cost(held, held.lifetime_seconds)
-            if held and held.lifetime_seconds is not None
-            else None
-        )
+        """Return the cost of a cache from its creation to its expiry; None if unknown."""
+        known = self._find(name)
+        if known is None or known.lifetime_seconds is None:
+            return None
+        return self._storage_cost(known, known.lifetime_seconds)
 
     def record_deleted(self, name: str) -> float | None:
-        """USD for the life that a cache had; its rent ends here. None where unknown."""
-        held = self._find(name)
-        if held is None:
+        """Stop charging a cache, and return what it cost in USD; None if unknown."""
+        known = self._find(name)
+        if known is None:
             return None
-        held = held._replace(lifetime_seconds=self._age_seconds(held))
+        known = known._replace(lifetime_seconds=self._age_seconds(known))
         with self._active_caches.lock:
-            self._known_caches[_cache_id(name)] = held
+            self._known_caches[_cache_id(name)] = known
             if self._active_caches.active.pop(_cache_id(name), None) is not None:
-                self._add_ended_cost(held)
-        return self._storage_cost(held, self._age_seconds(held))
+                self._add_ended_cost(known)
+        return self._storage_cost(known, self._age_seconds(known))
 
     def accrued_costs(self) -> Iterator[tuple[float, ProviderModel]]:
-        """The rent up to now, by provider and model: never falls, and rests once a cache has ended."""
+        """Yield the cost up to now in USD, by provider and model. It never falls."""
         with self._active_caches.lock:
-            for key, held in tuple(self._active_caches.active.items()):
-                if (
-                    held.lifetime_seconds is not None
-                    and self._clock() - held.stored_since >= held.lifetime_seconds
-                ):
-                    del self._active_caches.active[key]
-                    self._add_ended_cost(held)
+            self._end_expired()
             totals = dict(self._active_caches.ended_costs)
-            for held in self._active_caches.active.values():
-                rent = self._storage_cost(held, self._age_seconds(held))
-                if rent is not None:
-                    totals[held.provider_model] = totals.get(held.provider_model, 0.0) + rent
-        for series, total in totals.items():
-            yield total, series
+            for cache in self._active_caches.active.values():
+                cost = self._storage_cost(cache, self._age_seconds(cache))
+                if cost is not None:
+                    totals[cache.provider_model] = totals.get(cache.provider_model, 0.0) + cost
+        for provider_model, total in totals.items():
+            yield total, provider_model
+
+    def reset_after_fork(self) -> None:
+        """Forget the active caches in a forked child: the parent goes on charging them."""
+        self._active_caches = ActiveCaches()
 
     def _find(self, name: str) -> CachedContent | None:
         with self._active_caches.lock:
             return self._known_caches.get(_cache_id(name))
 
-    def reset_after_fork(self) -> None:
-        """For a forked child: the parent goes on counting what it rents."""
-        self._active_caches = ActiveCaches()
+    def _end_expired(self) -> None:
+        for cache_id, cache in tuple(self._active_caches.active.items()):
+            lifetime = cache.lifetime_seconds
+            if lifetime is not None and self._clock() - cache.stored_since >= lifetime:
+                del self._active_caches.active[cache_id]
+                self._add_ended_cost(cache)
 
-    def _add_ended_cost(self, held: CachedContent) -> None:
-        rent = self._storage_cost(held, self._age_seconds(held))
-        if rent is not None:
-            self._active_caches.ended_costs[held.provider_model] = (
-                self._active_caches.ended_costs.get(held.provider_model, 0.0) + rent
-            )
+    def _add_ended_cost(self, cache: CachedContent) -> None:
+        cost = self._storage_cost(cache, self._age_seconds(cache))
+        if cost is not None:
+            ended = self._active_caches.ended_costs
+            ended[cache.provider_model] = ended.get(cache.provider_model, 0.0) + cost
 
-    def _age_seconds(self, held: CachedContent) -> float:
-        age = max(0.0, self._clock() - held.stored_since)
-        return age if held.lifetime_seconds is None else min(age, held.lifetime_seconds)
+    def _age_seconds(self, cache: CachedContent) -> float:
+        age = max(0.0, self._clock() - cache.stored_since)
+        return age if cache.lifetime_seconds is None else min(age, cache.lifetime_seconds)
 
-    def _storage_cost(self, held: CachedContent, seconds: float) -> float | None:
-        provider, model = held.provider_model
-        return self._price_storage(model, held.token_count, seconds, held.stored_since, provider)
+    def _storage_cost(self, cache: CachedContent, seconds: float) -> float | None:
+        provider, model = cache.provider_model
+        return self._price_storage(model, cache.token_count, seconds, cache.stored_since, provider)
 
 
-def _reset_in_forked_child(storage: CacheStorage) -> None:
-    if hasattr(os, "register_at_fork"):
-        weak = weakref.ref(storage)
+def _cache_id(name: str) -> str:
+    """Return the last part of a cache's name, which is the provider's random id.
 
-        def start_anew() -> None:
-            alive = weak()
-            if alive is not None:
-                alive.reset_after_fork()
-
-        os.register_at_fork(after_in_child=start_anew)
+    Calls may name a cache in full (`projects/.../cachedContents/ID`) or in short.
+    """
+    return name.rpartition("/")[2]

@@ -1,7 +1,7 @@
-"""The life of one call: opened, fed with what the provider says, ended exactly once.
+"""The life of one call: started, fed with the provider's events, finished exactly once.
 
-A `Invocation` is one call. Everything of ours that runs on the application's path runs inside `safely`, so that no failure
-of ours becomes the application's.
+All code of ours on the application's path runs inside `safely`, so a failure of ours never reaches
+the application.
 """
 
 from __future__ import annotations
@@ -18,21 +18,37 @@ from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 
+from promptcache import semconv
 from promptcache.common.coerce import JSONObject
 from promptcache.common.safely import safely
-from promptcache.model import Call, Cost, ParsedPrompt, Request, Usage, Verdict
+from promptcache.model import Call, Cost, ParsedPrompt, Request, ResponseFacts, Usage, Verdict
 from promptcache.providers.response_facts import NO_FACTS, merge_facts
-from promptcache.semconv import SAMPLING_ATTRIBUTES, read_attributes
-from promptcache.telemetry import context_attributes as ambient
-from promptcache.telemetry import spans
-from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry import finalizer
+from promptcache.telemetry.call_site import find_call_site
+from promptcache.telemetry.context_attributes import inherited_attributes
+from promptcache.telemetry.handler import TelemetryHandler
+from promptcache.telemetry.request_info import RequestInfo
+from promptcache.telemetry.span_attributes import set_call_attributes
 
 if TYPE_CHECKING:
     from promptcache.diagnosis.diagnosis import PendingCall
 
 
+def _is_never_irrelevant(event: JSONObject) -> bool:
+    return False
+
+
 class Invocation:
-    """One call, from `request` to its last event. Methods may raise: callers run them `safely`."""
+    """One call, from the request to the last event of its response.
+
+    Its methods may raise: callers run them inside `safely`. A call that retrieves an earlier
+    response, or that the SDK traces itself, resolves its span later than its start.
+
+    `sdk_parses_events` is True once the SDK has passed a parsed event to `on_parsed_event`: nobody
+    else needs to parse the bytes then. `is_irrelevant` tells which events need no parsing, True for
+    none before the first output. `owns_response` is True if the end of the response finishes the
+    call. `flushed_attributes` are the attributes set on the span up to now, None before the first.
+    """
 
     __slots__ = (
         "__weakref__",
@@ -68,7 +84,7 @@ class Invocation:
     def __init__(
         self, handler: TelemetryHandler, request_info: RequestInfo, elapsed: float = 0.0
     ) -> None:
-        """Opens the call; `elapsed` seconds of it have passed already. Opens its span, or claims the one around it."""
+        """Start the call, `elapsed` seconds ago, and resolve its span unless that must wait."""
         if handler.deferred:
             handler.finish_deferred()
         self.handler, self.request_info = handler, request_info
@@ -87,56 +103,60 @@ class Invocation:
         self.retries: int | None = None
         self.conversation_key: bytes | None = None
         self.span: Span | None = None
-        self.has_own_span = self.has_foreign_span = self.sdk_parses_events = self.owns_response = (
-            False
-        )
+        self.has_own_span = self.has_foreign_span = False
+        self.sdk_parses_events = self.owns_response = False
         self.flushed_attributes: Mapping[str, Any] | None = None
         self._evaluated: tuple[object, tuple[Usage, Cost | None, Verdict]] | None = None
-        self.is_irrelevant: Callable[[JSONObject], bool] = lambda event: (
-            False
-        )  # until output was heard of
+        self.is_irrelevant: Callable[[JSONObject], bool] = _is_never_irrelevant
         self.context = otel.get_current()
-        around = trace.get_current_span(self.context)
-        self._context_attributes = ambient.inherited_attributes(
-            self.context, around, (*handler.settings.baggage_keys, *handler.settings.metric_keys)
+        self._context_attributes = inherited_attributes(
+            self.context,
+            trace.get_current_span(self.context),
+            (*handler.settings.baggage_keys, *handler.settings.metric_keys),
         )
-        self.call_site = ambient.find_call_site() if handler.settings.callsite else None
+        self.call_site = find_call_site() if handler.settings.callsite else None
         if not request_info.is_retrieval and not request_info.has_sdk_span:
             self.resolve_span(self.context)
 
     def resolve_span(self, context: Context) -> None:
-        """Settles which span is the call's: an LLM span that others opened for it in `context`, else a new one there.
+        """Claim the foreign LLM span of this call in `context`, or else start a span there.
 
-        A span that does not record, and was not there when the call began, is the SDK's own, which no sampler took.
+        A current span that does not record, and was not current when the call started, is the
+        SDK's own span, which the sampler has dropped: then the call gets no span.
         """
-        around, before = trace.get_current_span(context), trace.get_current_span(self.context)
-        self.context, asked = context, self.request_info
-        if taken := self.handler.foreign_spans.claim(around, asked.model, stream=asked.stream):
-            self.span, self.has_foreign_span, self.context = (
-                taken,
-                True,
-                trace.set_span_in_context(taken, context),
-            )
-        elif around is not before and not around.is_recording():
-            self.span = around
+        current = trace.get_current_span(context)
+        current_at_start = trace.get_current_span(self.context)
+        self.context = context
+        claimed = self.handler.foreign_spans.claim(
+            current, self.request_info.model, stream=self.request_info.stream
+        )
+        if claimed:
+            self.span, self.has_foreign_span = claimed, True
+            self.context = trace.set_span_in_context(claimed, context)
+        elif current is not current_at_start and not current.is_recording():
+            self.span = current
         else:
             self._start_own_span()
 
     def _start_own_span(self) -> None:
-        start = read_attributes(SAMPLING_ATTRIBUTES, self._build_call(None, None, Verdict("cold")))
-        name = " ".join(
-            part
-            for part in (self.request_info.wire_format.operation, self.request_info.model)
-            if part
-        )
+        call = self._build_call(None, None, Verdict("cold"))
+        attributes = semconv.read_attributes(semconv.SAMPLING_ATTRIBUTES, call)
+        words = (self.request_info.wire_format.operation, self.request_info.model)
         self.has_own_span = True
         self.span = self.handler.tracer.start_span(
-            name, self.context, SpanKind.CLIENT, start, start_time=int(self.started_at * 1e9)
+            " ".join(word for word in words if word),
+            self.context,
+            SpanKind.CLIENT,
+            attributes,
+            start_time=int(self.started_at * 1e9),
         )
         self.context = trace.set_span_in_context(self.span, self.context)
 
     def on_request_sent(self, request: Request, retries: int | None) -> None:
-        """The body is known and the response begins: reads the prompt, looks it up, and settles the span."""
+        """Parse the prompt of `request`, start its diagnosis, and resolve the span.
+
+        Called once the body is known, before the response is read.
+        """
         self.request, self.retries = request, retries
         if self.request_info.is_retrieval:
             return
@@ -147,21 +167,24 @@ class Invocation:
 
     @property
     def is_finished(self) -> bool:
-        """Whether the call has ended."""
+        """Whether the call is finished."""
         return self._finished_lock.locked()
 
     @property
     def has_output(self) -> bool:
-        """Whether output has been seen."""
+        """Whether an event with output has arrived."""
         return self._time_to_first_chunk is not None
 
     def on_stream_started(self) -> None:
-        """The application will read a stream. A foreign span may end before the first event: it learns this much."""
+        """Set the first attributes on a foreign span, which may end before the first event.
+
+        Called when the application is about to read a stream.
+        """
         if self.has_foreign_span and self.flushed_attributes is None:
             self._set_attributes(self._build_call(None, None, Verdict("unreported")))
 
     def on_parsed_event(self, data: object) -> None:
-        """The SDK parsed `data` and is about to build its model of it."""
+        """Process `data`, which the SDK has parsed and not yet turned into its own model."""
         self.sdk_parses_events = True
         if isinstance(data, Mapping) and not self._finished_lock.locked():
             self.on_event(cast("JSONObject", data))
@@ -169,12 +192,14 @@ class Invocation:
                 self.is_irrelevant = self.request_info.wire_format.can_skip
 
     def on_event(self, event: JSONObject) -> None:
-        """One response, or one event of a stream."""
-        if (self.has_output and self.request_info.wire_format.can_skip(event)) or (
-            facts := self.request_info.wire_format.parse_event(event)
-        ) is None:
+        """Process one response, or one event of a stream."""
+        wire_format = self.request_info.wire_format
+        if self.has_output and wire_format.can_skip(event):
             return
-        more = (
+        facts = wire_format.parse_event(event)
+        if facts is None:
+            return
+        is_news = (
             facts.usage_counters
             or facts.error_code
             or (facts.is_terminal and not self.facts.is_terminal)
@@ -182,25 +207,28 @@ class Invocation:
         self.facts = merge_facts(self.facts, facts)
         if facts.has_content and self._time_to_first_chunk is None:
             self._time_to_first_chunk = time.perf_counter() - self._started_monotonic
-        if more and self.request_info.stream:
+        if is_news and self.request_info.stream:
             self.flush_attributes()
 
     def flush_attributes(self) -> None:
-        """Writes what is known on a foreign span, which may end before the call does."""
+        """Set what is known on a foreign span, which may end before the call does."""
         if self.has_foreign_span and not self._finished_lock.locked():
             self._set_attributes(self._evaluate())
 
     def fail(self, error: BaseException) -> None:
-        """The call raised `error_type`; only its type is kept."""
+        """Record that the call raised `error`. Only the type is kept: a message may hold text."""
         self.error_type = type(error).__name__
 
     def on_stream_failed(self, error: BaseException) -> None:
-        """The stream broke with `error_type`; a foreign span is about to end."""
+        """Record that the stream raised `error`, before a foreign span ends."""
         self.fail(error)
         self.flush_attributes()
 
     def finish(self) -> None:
-        """Ends the call. The first time counts, every later one does nothing."""
+        """Finish the call: evaluate it, record its metrics, set its attributes, end its own span.
+
+        Only the first time has an effect, and none in a forked child.
+        """
         if os.getpid() != self._process_id or not self._finished_lock.acquire(blocking=False):
             return
         if self.request_info.is_retrieval and not self._is_new_retrieval():
@@ -220,19 +248,22 @@ class Invocation:
                 self.span.end()
 
     def finalize(self) -> None:
-        """The response was garbage-collected: runs in its `__del__`, by `safely`."""
+        """Finish the call from the `__del__` of its response."""
         if not self._finished_lock.locked():
-            self.finish_or_defer(must_defer=ambient.lock_may_be_held(sys._getframe()))  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
+            self.finish_or_defer(must_defer=finalizer.lock_may_be_held(sys._getframe()))  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
 
     def finish_or_defer(self, *, must_defer: bool) -> None:
-        """Ends the call, now if no lock of telemetry's can be held here; if `must_defer`, with the next call."""
+        """Finish the call now, or with the next call if `must_defer` (a lock may be held here)."""
         if must_defer:
             self.handler.deferred.append(self)
         else:
             self.finish()
 
     def _foreign_span_ended_early(self) -> bool:
-        """Whether the SDK's span ended before anything could be written on it: a child of ours carries it all then."""
+        """Return whether the foreign span ended before any attribute could be set on it.
+
+        A child span of our own then carries all attributes.
+        """
         return (
             self.has_foreign_span
             and self.flushed_attributes is None
@@ -241,23 +272,27 @@ class Invocation:
         )
 
     def _is_new_retrieval(self) -> bool:
-        """Whether a fetched response says something that was not counted yet; takes up the call that asked for it."""
+        """Return whether a retrieved response has usage that was not counted yet.
+
+        Takes over the request of the call that created the response.
+        """
         facts = self.facts
         if not facts.usage_counters or not facts.id:
             return False
-        waiting = self.handler.pending_retrievals.pop(self.request_info.provider, facts.id)
-        if waiting is not None:
-            self.request, self.prompt, self.pending_call = waiting
+        key = (self.request_info.provider, facts.id)
+        retrieval = self.handler.pending_retrievals.pop(key, None)
+        if retrieval is not None:
+            self.request, self.prompt, self.pending_call = retrieval
         return self._mark_counted()
 
     def _is_first_count(self) -> bool:
-        """Whether this response was not counted before: a fetch may have seen the end of a stream before the stream."""
-        once = (
-            self.request_info.is_retrieval
-            or not self.facts.id
-            or not self.request_info.wire_format.is_retrievable
-        )
-        return once or self._mark_counted()
+        """Return whether this response was not counted before.
+
+        A retrieval may have counted the end of a stream before the stream itself ends.
+        """
+        if self.request_info.is_retrieval or not self.facts.id:
+            return True
+        return not self.request_info.wire_format.is_retrievable or self._mark_counted()
 
     def _mark_counted(self) -> bool:
         return self.handler.diagnosis.memory.is_first_time(
@@ -265,49 +300,46 @@ class Invocation:
         )
 
     def _evaluate(self, *, final: bool = False) -> Call:
-        """The call as far as it is known now; the verdict is made once, with the first usage or finally without."""
+        """Return the call as far as it is known now.
+
+        The verdict is made once: with the first usage, or without usage if `final`.
+        """
         facts = self.facts
-        said = facts._replace(has_content=False, is_terminal=False), self._has_failed
-        if self._evaluated is not None and self._evaluated[0] == said:
+        state = facts._replace(has_content=False, is_terminal=False), self._has_failed
+        if self._evaluated is not None and self._evaluated[0] == state:
             return self._build_call(*self._evaluated[1])
-        usage = (
-            None if self._is_duplicate else safely(self.request_info.wire_format.parse_usage, facts)
-        )
-        if usage is not None and self._verdict is None and not self._is_first_count():
-            usage, self._is_duplicate = None, True
+        usage = self._parse_usage()
         if usage is None and not final:
             return self._build_call(None, None, self._verdict_from_usage(None))
-        cost = (
-            safely(self.handler.price_book.compute_cost, self._request_so_far(), facts, usage)
-            if usage or not self._has_failed
-            else None
-        )
+        cost = self._compute_cost(facts, usage) if usage or not self._has_failed else None
         if self._verdict is None:
             self._verdict = self._diagnose(usage, cost)
-        self._evaluated = None if usage is None else (said, (usage, cost, self._verdict))
+        self._evaluated = None if usage is None else (state, (usage, cost, self._verdict))
         return self._build_call(usage, cost, self._verdict)
 
+    def _parse_usage(self) -> Usage | None:
+        """Return the usage; None if it is not known, or was counted with another call."""
+        if self._is_duplicate:
+            return None
+        usage = safely(self.request_info.wire_format.parse_usage, self.facts)
+        if usage is not None and self._verdict is None and not self._is_first_count():
+            self._is_duplicate = True
+            return None
+        return usage
+
+    def _compute_cost(self, facts: ResponseFacts, usage: Usage | None) -> Cost | None:
+        return safely(self.handler.price_book.compute_cost, self._request_so_far(), facts, usage)
+
     def _diagnose(self, usage: Usage | None, cost: Cost | None) -> Verdict:
-        facts, sighting = self.facts, self.pending_call
-        if sighting is None:
+        if self.pending_call is None:
             return self._verdict_from_usage(usage)
-        if (
-            usage is None
-            and not self._has_failed
-            and facts.id
-            and self.request_info.wire_format.is_retrievable
-            and self.request is not None
-        ):
-            self.handler.diagnosis.suspend(sighting)
-            if not self._is_duplicate:
-                self.handler.pending_retrievals.add(
-                    self.request_info.provider, facts.id, (self.request, self.prompt, sighting)
-                )
+        if usage is None and self._can_be_retrieved():
+            self._suspend(self.pending_call)
             return Verdict("unreported")
         verdict = safely(
             self.handler.diagnosis.finish,
-            sighting,
-            facts=facts,
+            self.pending_call,
+            facts=self.facts,
             usage=usage,
             cost=cost,
             failed=self._has_failed,
@@ -315,8 +347,19 @@ class Invocation:
         )
         return verdict or self._verdict_from_usage(usage)
 
+    def _can_be_retrieved(self) -> bool:
+        is_retrievable = self.request_info.wire_format.is_retrievable
+        return bool(self.facts.id and is_retrievable and not self._has_failed)
+
+    def _suspend(self, pending_call: PendingCall) -> None:
+        """Keep the request for the call that will retrieve the response, with its usage."""
+        self.handler.diagnosis.suspend(pending_call)
+        if not self._is_duplicate and self.request is not None and self.facts.id:
+            key = (self.request_info.provider, self.facts.id)
+            self.handler.pending_retrievals[key] = (self.request, self.prompt, pending_call)
+
     def _verdict_from_usage(self, usage: Usage | None) -> Verdict:
-        """What the usage alone says, where the prompt could not be read."""
+        """Return the outcome that follows from the usage alone, without the prompt."""
         if usage is None or usage.cache_read_tokens is None:
             return Verdict("error" if usage is None and self._has_failed else "unreported")
         return Verdict("hit" if usage.cache_read_tokens else "cold")
@@ -326,7 +369,7 @@ class Invocation:
         return self.error_type is not None or self.facts.error_code is not None
 
     def _request_so_far(self) -> Request:
-        """The request, as far as it got."""
+        """Return the request; one without body if the body is not known."""
         return self.request or self.request_info.to_request({}, b"", self.started_at)
 
     def _build_call(self, usage: Usage | None, cost: Cost | None, verdict: Verdict) -> Call:
@@ -348,11 +391,10 @@ class Invocation:
 
     def _set_attributes(self, call: Call) -> None:
         if self.span is not None and self.span.is_recording():
-            before = self.flushed_attributes or {}
-            self.flushed_attributes = spans.set_call_attributes(
+            self.flushed_attributes = set_call_attributes(
                 self.span,
                 call,
                 self.handler.settings,
                 is_own_span=self.has_own_span,
-                already_set=before,
+                already_set=self.flushed_attributes or {},
             )

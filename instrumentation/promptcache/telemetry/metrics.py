@@ -1,30 +1,17 @@
-"""The instruments of the contract, and the bounds that keep their series few."""
+"""Record finished calls on the metric instruments of the telemetry contract."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import count
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 from weakref import WeakMethod
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
 
+from promptcache import semconv
 from promptcache.model import Call
-from promptcache.semconv import (
-    COUNTERS,
-    GEN_AI_PROVIDER_NAME,
-    GEN_AI_REQUEST_MODEL,
-    HISTOGRAMS,
-    METRIC_COST_USD,
-    METRIC_STORAGE_USD,
-    METRIC_WASTED_USD,
-    MISS_REASON,
-    OTHER_VALUE,
-    ZERO_INITIALISED,
-    ZERO_POINTS,
-    metric_attributes,
-)
+from promptcache.telemetry.cardinality import CardinalityLimiter
 
 if TYPE_CHECKING:
     from promptcache.diagnosis.unread_writes import UnreadWrite
@@ -32,37 +19,16 @@ if TYPE_CHECKING:
 MAX_DISTINCT_VALUES: Final = 100
 MAX_DISTINCT_USER_VALUES: Final = 50
 
-
-class CardinalityLimiter:
-    """Lets the first `limit` distinct values through, turns every later one into `_OTHER`.
-
-    Without a lock, hence safe in a forked child: each step is one operation on a dict; a race wastes a rank at
-    worst.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._ranks: dict[Any, int] = {}
-        self._next = count()
-
-    def __call__(self, value: Any) -> Any:
-        rank = self._ranks.get(value)
-        if rank is None:
-            if len(self._ranks) >= self._limit:
-                return OTHER_VALUE
-            rank = self._ranks.setdefault(value, next(self._next))
-        return value if rank < self._limit else OTHER_VALUE
-
-
 StorageCosts = Iterable[tuple[float, tuple[str, str]]]
-"""USD by provider and model."""
+"""Pairs of USD and (provider, model)."""
 
 
 class StorageCostCallback:
-    """What one meter says of rent: never falls, whoever is watched.
+    """Observable callback for the cache storage cost. Monotonic across uninstrument/instrument.
 
-    The SDK keeps the first callback of a name for as long as its provider lives, through every `uninstrument` and
-    `instrument`: so this asks who is `current_source` now, and keeps nobody alive.
+    The SDK never drops a callback, and keeps the first one of a name. So this one looks up the
+    `current_source` of costs at each collection, through a weak reference that keeps no handler
+    alive.
     """
 
     current_source: ClassVar[WeakMethod[Callable[[], StorageCosts]] | None] = None
@@ -75,86 +41,83 @@ class StorageCostCallback:
 
     def __call__(self, options: CallbackOptions) -> Iterator[Observation]:
         if self._source is not StorageCostCallback.current_source:
-            self._source, self._previous_totals = StorageCostCallback.current_source, self._totals
-        accrued = None if self._source is None else self._source()
-        if accrued is not None:
+            self._source = StorageCostCallback.current_source
+            self._previous_totals = self._totals
+        accrued_costs = None if self._source is None else self._source()
+        if accrued_costs is not None:
             self._totals = dict(self._previous_totals)
-            for total, (provider, model) in accrued():
-                series = provider, self._model_limiter(model)
-                self._totals[series] = self._totals.get(series, 0.0) + total
-        for (provider, model), total in self._totals.items():
-            yield Observation(total, {GEN_AI_PROVIDER_NAME: provider, GEN_AI_REQUEST_MODEL: model})
+            for usd, (provider, model) in accrued_costs():
+                key = provider, self._model_limiter(model)
+                self._totals[key] = self._totals.get(key, 0.0) + usd
+        for (provider, model), usd in self._totals.items():
+            yield Observation(usd, _model_attributes(provider, model))
 
 
 class MetricsRecorder:
-    """Records finished calls; `user_keys` are the keys of the user's that metrics carry."""
+    """Record finished calls. Metrics carry the context attributes that `user_keys` lists."""
 
     def __init__(self, meter: Meter, user_keys: tuple[str, ...] = ()) -> None:
         self._meter = meter
         self._counters = [
-            (row, meter.create_counter(row.name, unit=row.unit, description=row.description))
-            for row in COUNTERS
-        ]
-        self._histograms = [
             (
-                row,
-                meter.create_histogram(
-                    row.name,
-                    unit=row.unit,
-                    description=row.description,
-                    explicit_bucket_boundaries_advisory=row.bucket_boundaries,
+                definition,
+                meter.create_counter(
+                    definition.name, unit=definition.unit, description=definition.description
                 ),
             )
-            for row in HISTOGRAMS
+            for definition in semconv.COUNTERS
         ]
-        self._limiters = {name: CardinalityLimiter(MAX_DISTINCT_USER_VALUES) for name in user_keys}
+        self._histograms = [
+            (definition, _create_histogram(meter, definition)) for definition in semconv.HISTOGRAMS
+        ]
+        self._limiters = {key: CardinalityLimiter(MAX_DISTINCT_USER_VALUES) for key in user_keys}
         self._zero_series: set[tuple[Any, ...]] = set()
         self._initialised: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 
-    def observe_storage_cost(self, accrued: Callable[[], StorageCosts]) -> None:
-        """Watches what named caches cost in rent, by provider and model, as the method `accrued` says."""
-        StorageCostCallback.current_source = WeakMethod(accrued)
+    def observe_storage_cost(self, accrued_costs: Callable[[], StorageCosts]) -> None:
+        """Observe the storage cost of named caches, which the bound method `accrued_costs` returns."""
+        StorageCostCallback.current_source = WeakMethod(accrued_costs)
         self._meter.create_observable_counter(
-            METRIC_STORAGE_USD,
+            semconv.METRIC_STORAGE_USD,
             [StorageCostCallback()],
             unit="{USD}",
-            description="Rent of named caches, by token-hours.",
+            description="Storage cost of named caches, by token-hours.",
         )
 
     def record_cache_fill(self, usd: float, provider: str, model: str, context: Context) -> None:
-        """Adds what filling a named cache cost, which is no call."""
-        counter = next(counter for row, counter in self._counters if row.name == METRIC_COST_USD)
+        """Add the cost of filling a named cache, which is no call."""
+        limited = self._limiter(semconv.GEN_AI_REQUEST_MODEL)(model)
+        counter = self._counter(semconv.METRIC_COST_USD)
+        counter.add(usd, _model_attributes(provider, limited), context)
+
+    def record_unread_write(self, write: UnreadWrite) -> None:
+        """Add what a cache write that expired unread cost too much.
+
+        This is known only after the call, so it is recorded outside the call's context.
+        """
+        limited = self._limiter(semconv.GEN_AI_REQUEST_MODEL)(write.model or "")
+        attributes = _model_attributes(write.provider, limited)
+        counter = self._counter(semconv.METRIC_WASTED_USD)
         counter.add(
-            usd,
-            {
-                GEN_AI_PROVIDER_NAME: provider,
-                GEN_AI_REQUEST_MODEL: self._limiter(GEN_AI_REQUEST_MODEL)(model),
-            },
-            context,
+            write.wasted_usd, {**attributes, semconv.MISS_REASON: "write_never_read"}, Context()
         )
 
-    def record_unread_write(self, unread: UnreadWrite) -> None:
-        """Adds what a write cost too much that expired unread: known after its call, hence without a context."""
-        counter = next(counter for row, counter in self._counters if row.name == METRIC_WASTED_USD)
-        base = {
-            GEN_AI_PROVIDER_NAME: unread.provider,
-            GEN_AI_REQUEST_MODEL: self._limiter(GEN_AI_REQUEST_MODEL)(unread.model or ""),
-        }
-        counter.add(unread.wasted_usd, {**base, MISS_REASON: "write_never_read"}, Context())
-
     def record_call(self, call: Call, context: Context) -> None:
-        """Adds one finished call, in its own context so that exemplars find its span."""
+        """Add one finished call, in its own `context` so that exemplars refer to its span."""
         base = self._base_attributes(call, context)
-        for row, counter in self._counters:
-            for value, extra in row.points(call):
-                if value or self._is_new_series(row.name, base, extra):
+        for definition, counter in self._counters:
+            for value, extra in definition.points(call):
+                if value or self._is_new_series(definition.name, base, extra):
                     counter.add(value, {**base, **extra}, context)
-        for row, histogram in self._histograms:
-            for value, extra in row.points(call):
+        for definition, histogram in self._histograms:
+            for value, extra in definition.points(call):
                 histogram.record(value, {**base, **extra}, context)
 
     def _is_new_series(self, name: str, base: Mapping[str, Any], extra: Mapping[str, Any]) -> bool:
-        """Whether a 0 begins a series; a later one adds nothing, and takes the SDK as long as any number."""
+        """Return whether a 0 would start a series.
+
+        A later 0 changes nothing, but costs the SDK as much time as any other number.
+        """
         key = (name, *base.values(), *extra.values())
         if key in self._zero_series:
             return False
@@ -162,7 +125,8 @@ class MetricsRecorder:
         return True
 
     def _base_attributes(self, call: Call, context: Context) -> Mapping[str, Any]:
-        wanted = metric_attributes(call)
+        """Return the attributes of all metrics of `call`, within the cardinality limits."""
+        wanted = semconv.metric_attributes(call)
         for name in (name for name in self._limiters if name in call.context_attributes):
             wanted[name] = call.context_attributes[name]
         key = tuple(wanted.items())
@@ -170,18 +134,34 @@ class MetricsRecorder:
         if known is not None:
             return known
         base = {name: self._limiter(name)(value) for name, value in wanted.items()}
-        bounded = tuple(base.items())
-        if bounded not in self._initialised:
+        limited_key = tuple(base.items())
+        if limited_key not in self._initialised:
             self._initialise_series(base, context)
-        if OTHER_VALUE not in base.values():
+        if semconv.OTHER_VALUE not in base.values():
             self._initialised[key] = base
-        return self._initialised.setdefault(bounded, base)
+        return self._initialised.setdefault(limited_key, base)
+
+    def _initialise_series(self, base: Mapping[str, Any], context: Context) -> None:
+        for definition, counter in self._counters:
+            if definition.name in semconv.ZERO_INITIALISED:
+                for extra in semconv.ZERO_POINTS:
+                    counter.add(0, {**base, **extra}, context)
 
     def _limiter(self, name: str) -> CardinalityLimiter:
         return self._limiters.setdefault(name, CardinalityLimiter(MAX_DISTINCT_VALUES))
 
-    def _initialise_series(self, base: Mapping[str, Any], context: Context) -> None:
-        for row, counter in self._counters:
-            if row.name in ZERO_INITIALISED:
-                for extra in ZERO_POINTS:
-                    counter.add(0, {**base, **extra}, context)
+    def _counter(self, name: str) -> Counter:
+        return next(counter for definition, counter in self._counters if definition.name == name)
+
+
+def _create_histogram(meter: Meter, definition: semconv.MetricDefinition) -> Histogram:
+    return meter.create_histogram(
+        definition.name,
+        unit=definition.unit,
+        description=definition.description,
+        explicit_bucket_boundaries_advisory=definition.bucket_boundaries,
+    )
+
+
+def _model_attributes(provider: str, model: str) -> dict[str, str]:
+    return {semconv.GEN_AI_PROVIDER_NAME: provider, semconv.GEN_AI_REQUEST_MODEL: model}

@@ -29,10 +29,11 @@ from promptcache.patching.hook import Hook
 from promptcache.patching.request import start_invocation
 from promptcache.providers.bedrock import wire
 from promptcache.providers.wire_format import WireFormat
-from promptcache.telemetry import context_attributes
-from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry import finalizer
+from promptcache.telemetry.foreign_spans import should_instrument
+from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
-from promptcache.telemetry.spans import should_instrument
+from promptcache.telemetry.request_info import RequestInfo
 
 SERVICE_NAME: Final = "bedrock-runtime"
 _CURRENT_CALL_KEY: Final = otel.create_key("promptcache-bedrock")
@@ -87,7 +88,7 @@ class _StreamState:
 
         A finalizer may interrupt telemetry code that holds a lock.
         """
-        if context_attributes.lock_may_be_held(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
+        if finalizer.lock_may_be_held(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
             self.invocation.handler.deferred.append(self)
         else:
             self.finish()

@@ -27,9 +27,10 @@ from promptcache.patching.stainless import StainlessHooks, StainlessSDK
 from promptcache.providers.google import wire
 from promptcache.providers.google.cached_contents import cached_content_operation
 from promptcache.providers.wire_format import Route, find_route
-from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry.foreign_spans import should_instrument
+from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
-from promptcache.telemetry.spans import should_instrument
+from promptcache.telemetry.request_info import RequestInfo
 
 VERTEX_PROVIDER: Final = "gcp.vertex_ai"
 GEMINI_PROVIDER: Final = "gcp.gemini"

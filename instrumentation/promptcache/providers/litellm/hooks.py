@@ -35,9 +35,10 @@ from promptcache.providers.google import wire as gemini
 from promptcache.providers.google.cached_contents import cached_content_operation
 from promptcache.providers.registry import PROVIDERS, load_routes
 from promptcache.providers.wire_format import WireFormat, find_route
-from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry.foreign_spans import should_instrument
+from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
-from promptcache.telemetry.spans import should_instrument
+from promptcache.telemetry.request_info import RequestInfo
 
 ROUTES: Final = tuple(load_routes())
 PROVIDER_NAMES: Final[Mapping[str, str]] = {

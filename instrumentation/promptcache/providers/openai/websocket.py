@@ -21,9 +21,10 @@ from promptcache.patching.event_decoder import parse_json_object
 from promptcache.patching.flow import Flow
 from promptcache.patching.hook import Hook
 from promptcache.providers.openai.wire import RESPONSES
-from promptcache.telemetry.handler import RequestInfo, TelemetryHandler
+from promptcache.telemetry.foreign_spans import should_instrument
+from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
-from promptcache.telemetry.spans import should_instrument
+from promptcache.telemetry.request_info import RequestInfo
 
 REQUEST_EVENT: Final = "response.create"
 RELEVANT_BYTES: Final = (b'"response":', b'"error"')
