@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import gc
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -13,6 +16,7 @@ import pytest
 from promptcache import PromptCacheInstrumentor
 from promptcache.diagnosis.memory import Memory
 from promptcache.patching.byte_stream import invocation_of
+from promptcache.telemetry.finalizer import LOCK_HOLDING_MODULES
 from promptcache.telemetry.handler import TelemetryHandler
 from tests.calls import CHAT, USAGE
 from tests.conftest import Telemetry
@@ -90,3 +94,35 @@ def test_a_forked_child_ends_nothing_of_its_parents(
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     list(stream)
     assert len(telemetry.spans) == 1
+
+
+ROOT = Path(__file__).parent.parent
+LOCKS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Event", "Barrier"}
+NEVER_WAITS = {"promptcache.telemetry.invocation"}
+"""Modules that only try to acquire their lock, and go on if another holds it."""
+
+
+def modules_with_locks() -> Iterator[str]:
+    """Yield the modules of production that use a lock of `threading`."""
+    for root in (ROOT / "instrumentation", ROOT / "exporters"):
+        for package in ("promptcache", "promptcache_exporters"):
+            for path in sorted((root / package).rglob("*.py")):
+                names = {
+                    node.id if isinstance(node, ast.Name) else node.attr
+                    for node in ast.walk(ast.parse(path.read_text()))
+                    if isinstance(node, ast.Name | ast.Attribute)
+                }
+                if names & LOCKS:
+                    yield ".".join(path.relative_to(root).with_suffix("").parts)
+
+
+@pytest.mark.parametrize("module", LOCK_HOLDING_MODULES)
+def test_a_module_that_may_hold_a_lock_exists(module: str) -> None:
+    assert find_spec(module) is not None
+
+
+def test_every_module_that_waits_for_a_lock_is_listed() -> None:
+    found = set(modules_with_locks())
+    assert {"promptcache.diagnosis.memory", "promptcache.telemetry.cache_storage"} <= found
+    missing = {module for module in found if not module.startswith(LOCK_HOLDING_MODULES)}
+    assert missing == NEVER_WAITS

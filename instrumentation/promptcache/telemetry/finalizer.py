@@ -6,13 +6,18 @@ from types import FrameType
 from typing import Final
 
 LOCK_HOLDING_MODULES: Final = (
-    "promptcache.diagnosis",
-    "promptcache.prices",
-    "promptcache.telemetry.cache_storage",
-    "promptcache.telemetry.foreign_spans",
-    "promptcache.telemetry.handler",
-    "promptcache.telemetry.metrics",
-    "promptcache.telemetry.span_attributes",
+    *(
+        f"promptcache.{module}"
+        for module in (
+            "diagnosis",
+            "prices",
+            "telemetry.cache_storage",
+            "telemetry.foreign_spans",
+            "telemetry.handler",
+            "telemetry.metrics",
+            "telemetry.span_attributes",
+        )
+    ),
     "promptcache_exporters",
     "opentelemetry.exporter",
     "opentelemetry.sdk",
