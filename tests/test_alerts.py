@@ -42,7 +42,7 @@ from promptcache_exporters.alerts.definition import (
 )
 from promptcache_exporters.alerts.definition import METRICS_BY_NAME as CONTRACT
 from promptcache_exporters.alerts.registry import BACKENDS, GENERATED_DIR, generate_files
-from tests.rows import record
+from tests.support.span_builders import record
 
 ROOT = Path(__file__).parent.parent
 OURS = {row.name for row in PROMPTCACHE_ATTRIBUTES} | {SHORTFALL_TOKENS}

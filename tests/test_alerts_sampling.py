@@ -9,7 +9,7 @@ import pytest
 from openai import OpenAI
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler, TraceIdRatioBased
 
-from tests.conftest import Telemetry
+from tests.support.telemetry import Telemetry
 
 CALLS = 40
 PROMPT = (

@@ -18,10 +18,10 @@ from promptcache.telemetry.counted_batch_results import CountedBatchResults
 from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.batch_spans import expand_batch_span
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests.calls import done, each
-from tests.calls_anthropic import ASKED, CLIENTS
-from tests.conftest import Telemetry
-from tests.rows import rows, spans
+from tests.support.call_shapes import done, each
+from tests.support.call_shapes_anthropic import ASKED, CLIENTS
+from tests.support.span_builders import rows, spans
+from tests.support.telemetry import Telemetry
 
 NAMES = [name for name in CLIENTS if "un" not in name]
 REFUSED: dict[str, Any] = {**ASKED, "messages": []}

@@ -18,9 +18,16 @@ from opentelemetry.trace import StatusCode
 
 from promptcache import PromptCacheInstrumentor
 from promptcache_emulator.engine import Emulator
-from tests.calls import done, each
-from tests.calls_bedrock import CALL, CLAUDE_CALL, CLIENTS, CREDENTIALS, NOVA_CALL, boto3
-from tests.conftest import Telemetry
+from tests.support.call_shapes import done, each
+from tests.support.call_shapes_bedrock import (
+    CALL,
+    CLAUDE_CALL,
+    CLIENTS,
+    CREDENTIALS,
+    NOVA_CALL,
+    boto3,
+)
+from tests.support.telemetry import Telemetry
 
 botocore: Final[Any] = import_module("botocore.client")
 

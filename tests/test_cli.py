@@ -19,7 +19,7 @@ from promptcache.cli.commands import COMMANDS, app
 from promptcache.cli.exit_codes import EXIT_CODE_MEANINGS, RECORD_COMMAND, ExitCode
 from promptcache.semconv import BATCH, GEN_AI_REQUEST_MODEL, OUTCOME, READ_TOKENS
 from promptcache_exporters.database import sqlite_file as store
-from tests.rows import record
+from tests.support.span_builders import record
 
 
 @pytest.fixture(autouse=True)

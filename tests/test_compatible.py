@@ -11,8 +11,8 @@ import pytest
 
 from promptcache import Settings
 from promptcache_emulator.engine import Emulator
-from tests.calls import CHAT
-from tests.conftest import Telemetry
+from tests.support.call_shapes import CHAT
+from tests.support.telemetry import Telemetry
 
 HOSTS = {
     "deepseek": "deepseek",

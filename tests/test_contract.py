@@ -14,8 +14,8 @@ from opentelemetry.trace import SpanKind
 
 import promptcache
 from promptcache import Settings
-from tests.calls import CHAT, MODEL, SYSTEM, USAGE
-from tests.conftest import Telemetry
+from tests.support.call_shapes import CHAT, MODEL, SYSTEM, USAGE
+from tests.support.telemetry import Telemetry
 
 OWN_SPAN: Mapping[str, type] = {
     "gen_ai.operation.name": str,

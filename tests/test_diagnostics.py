@@ -12,8 +12,8 @@ import pytest
 from promptcache import Settings
 from promptcache.providers.anthropic.wire import MESSAGES
 from promptcache.providers.openai.wire import RESPONSES
-from tests.calls import SYSTEM
-from tests.conftest import Telemetry
+from tests.support.call_shapes import SYSTEM
+from tests.support.telemetry import Telemetry
 
 ASK: Final = Settings(provider_diagnostics=True)
 

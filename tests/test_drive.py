@@ -18,7 +18,7 @@ from promptcache.patching.flow import Flow, StepResult
 from promptcache.patching.hook import HandlerRef, Hook
 from promptcache.patching.patcher import ModulePatcher
 from promptcache.telemetry.handler import TelemetryHandler
-from tests.calls import each
+from tests.support.call_shapes import each
 
 MARK = "promptcache-test"
 

@@ -34,7 +34,7 @@ from promptcache_exporters.explain.query import CallComparison, explain_trace, e
 from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
-from tests.rows import START, record, rows
+from tests.support.span_builders import START, record, rows
 
 WHOLE: dict[str, Any] = {
     PREFIX_FAMILY: "p1:f",

@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from promptcache.cli.commands import app
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests import calls_bedrock, calls_google
-from tests.conftest import Telemetry
+from tests.support import call_shapes_bedrock, call_shapes_google
+from tests.support.telemetry import Telemetry
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
@@ -29,8 +29,11 @@ Say = Callable[[str, list[str], list[str]], Any]
 
 
 def converse(url: str) -> Say:
-    client = calls_bedrock.boto3.client(
-        "bedrock-runtime", endpoint_url=url, config=calls_bedrock.ONCE, **calls_bedrock.CREDENTIALS
+    client = call_shapes_bedrock.boto3.client(
+        "bedrock-runtime",
+        endpoint_url=url,
+        config=call_shapes_bedrock.ONCE,
+        **call_shapes_bedrock.CREDENTIALS,
     )
 
     def say(system: str, messages: list[str], tools: list[str]) -> None:
@@ -39,14 +42,14 @@ def converse(url: str) -> Say:
             for name in tools
         ]
         parts: list[list[Any]] = [[{"text": text}] for text in messages]
-        parts[-1].append(calls_bedrock.POINT)
+        parts[-1].append(call_shapes_bedrock.POINT)
         said = [
             {"role": ("user", "assistant")[at % 2], "content": content}
             for at, content in enumerate(parts)
         ]
         client.converse(
-            modelId=calls_bedrock.CLAUDE,
-            system=[{"text": system}, calls_bedrock.POINT],
+            modelId=call_shapes_bedrock.CLAUDE,
+            system=[{"text": system}, call_shapes_bedrock.POINT],
             messages=said,
             toolConfig={"tools": specs},
         )
@@ -55,7 +58,7 @@ def converse(url: str) -> Say:
 
 
 def generate(url: str) -> Say:
-    client: Any = genai.Client(**calls_google.options(url))
+    client: Any = genai.Client(**call_shapes_google.options(url))
 
     def say(system: str, messages: list[str], tools: list[str]) -> None:
         said = [
@@ -66,7 +69,9 @@ def generate(url: str) -> Say:
             {"function_declarations": [{"name": name, "description": name} for name in tools]}
         ]
         config: Any = {"system_instruction": system, "tools": declared}
-        client.models.generate_content(model=calls_google.GEMINI, contents=said, config=config)
+        client.models.generate_content(
+            model=call_shapes_google.GEMINI, contents=said, config=config
+        )
 
     return say
 

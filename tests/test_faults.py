@@ -25,11 +25,11 @@ from promptcache import PromptCacheInstrumentor, attributes
 from promptcache.common import safely as safety
 from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests.calls import CHAT, Notes
-from tests.conftest import Telemetry
-from tests.faults import AREAS, OURS, Stack, broken, clock, forget, functions, noted
-from tests.kits import Kit
-from tests.uses import KITS, Use, uses
+from tests.support.call_shapes import CHAT, Notes
+from tests.support.faults import AREAS, OURS, Stack, broken, clock, forget, functions, noted
+from tests.support.sdks import Kit
+from tests.support.telemetry import Telemetry
+from tests.support.transparency_cases import KITS, Use, uses
 
 ALL: Final = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 CASES: Final = [

@@ -10,8 +10,8 @@ import pytest
 
 from promptcache.patching.byte_stream import invocation_of
 from promptcache_emulator.engine import Emulator
-from tests.calls import RESPONSES, done, each
-from tests.conftest import Telemetry
+from tests.support.call_shapes import RESPONSES, done, each
+from tests.support.telemetry import Telemetry
 
 CLIENTS: Final = {"sync": openai.OpenAI, "async": openai.AsyncOpenAI}
 

@@ -25,9 +25,9 @@ from promptcache.providers.openai import wire as openai
 from promptcache.providers.wire_format import WireFormat
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
-from tests.conftest import Telemetry
 from tests.fuzz.calls import ROADS, Road
 from tests.fuzz.odd import Loud, Odd, Text
+from tests.support.telemetry import Telemetry
 
 LARGEST: Final = 2**63
 PARTS: Final = tuple(

@@ -18,9 +18,9 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from promptcache import PromptCacheInstrumentor
 from promptcache_emulator.engine import Emulator
-from tests.calls import done, each
-from tests.calls_google import CALL, CLIENTS, GEMINI, function_calling, options
-from tests.conftest import Telemetry
+from tests.support.call_shapes import done, each
+from tests.support.call_shapes_google import CALL, CLIENTS, GEMINI, function_calling, options
+from tests.support.telemetry import Telemetry
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"

@@ -43,10 +43,10 @@ from promptcache_exporters.database.column import MAX_TEXT_LENGTH
 from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
-from tests.calls import Shape
-from tests.conftest import Telemetry
-from tests.kits import KITS, Kit
-from tests.rows import record, rows
+from tests.support.call_shapes import Shape
+from tests.support.sdks import KITS, Kit
+from tests.support.span_builders import record, rows
+from tests.support.telemetry import Telemetry
 
 NAMED: Final = frozenset(
     {

@@ -20,8 +20,8 @@ from promptcache.common.safely import safely
 from promptcache.patching.flow import Flow, FlowRunner, StepResult
 from promptcache.patching.hook import Hook
 from promptcache.patching.patcher import ModulePatcher
-from tests.calls import CHAT, RESPONSES
-from tests.conftest import Telemetry
+from tests.support.call_shapes import CHAT, RESPONSES
+from tests.support.telemetry import Telemetry
 
 
 @pytest.fixture(autouse=True)

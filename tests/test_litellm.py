@@ -22,8 +22,8 @@ from promptcache.telemetry.foreign_spans import is_llm_span
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
 from promptcache_emulator.engine import Emulator
-from tests.calls import SYSTEM
-from tests.conftest import Telemetry
+from tests.support.call_shapes import SYSTEM
+from tests.support.telemetry import Telemetry
 
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 MODULE: Final = "litellm.llms.custom_httpx.http_handler"

@@ -22,10 +22,10 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from promptcache import PromptCacheInstrumentor
-from tests.calls import CHAT, HTTP, USAGE, done, each
-from tests.calls_anthropic import ASKED
-from tests.conftest import Telemetry
 from tests.load.server import ENDING, running
+from tests.support.call_shapes import CHAT, HTTP, USAGE, done, each
+from tests.support.call_shapes_anthropic import ASKED
+from tests.support.telemetry import Telemetry
 
 MANY: Final = int(os.environ.get("STREAMS", "64"))
 AT_ONCE: Final = int(os.environ.get("STREAMS_AT_ONCE", "32"))

@@ -9,9 +9,9 @@ import pytest
 from opentelemetry.trace import SpanKind, StatusCode
 
 from promptcache_emulator.engine import Emulator
-from tests.calls import Shape
-from tests.conftest import Telemetry
-from tests.kits import KITS, PLATFORMS, Kit
+from tests.support.call_shapes import Shape
+from tests.support.sdks import KITS, PLATFORMS, Kit
+from tests.support.telemetry import Telemetry
 
 CASES = [
     pytest.param(kit, kind, shape, id=f"{kit.name}-{kind}-{shape.name}")

@@ -19,9 +19,9 @@ from opentelemetry.trace import SpanKind, StatusCode
 from promptcache import PromptCacheInstrumentor
 from promptcache.model import CachedContentInfo, PrefixHashes
 from promptcache.telemetry.cache_storage import CacheStorage
-from tests.calls import done, each
-from tests.calls_google import ASK, CLIENTS, GEMINI, LONG
-from tests.conftest import Telemetry
+from tests.support.call_shapes import done, each
+from tests.support.call_shapes_google import ASK, CLIENTS, GEMINI, LONG
+from tests.support.telemetry import Telemetry
 
 RENT: Final = "promptcache.storage.usd"
 USD_PER_TOKEN_HOUR: Final = 1e-6

@@ -17,8 +17,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
 from promptcache import Settings
-from tests.calls_anthropic import ASKED
-from tests.conftest import Telemetry
+from tests.support.call_shapes_anthropic import ASKED
+from tests.support.telemetry import Telemetry
 
 USAGE: Final = {
     "input_tokens": 7,

@@ -30,7 +30,7 @@ from promptcache_exporters.database import parquet
 from promptcache_exporters.database import sqlite_file as store
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
-from tests.rows import record, rows
+from tests.support.span_builders import record, rows
 
 
 @pytest.fixture(autouse=True)

@@ -40,8 +40,8 @@ from promptcache_exporters.report.json import render_json
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.terminal import print_report
-from tests.canaries import CANARY, ROADS, forms, hashes
-from tests.conftest import Telemetry
+from tests.support.canaries import CANARY, ROADS, forms, hashes
+from tests.support.telemetry import Telemetry
 
 # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
 pytestmark = pytest.mark.filterwarnings(

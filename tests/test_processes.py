@@ -18,9 +18,9 @@ from typing import Any, Final
 import openai
 import pytest
 
-from tests.calls import CHAT, HTTP, USAGE
-from tests.conftest import Telemetry
-from tests.rows import rows
+from tests.support.call_shapes import CHAT, HTTP, USAGE
+from tests.support.span_builders import rows
+from tests.support.telemetry import Telemetry
 
 ROOT: Final = Path(__file__).parent.parent
 FORKS: Final = int(os.environ.get("PROMPTCACHE_FORKS", "10"))

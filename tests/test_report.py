@@ -52,7 +52,7 @@ from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.storage_costs import STORAGE_COSTS_QUERY
 from promptcache_exporters.report.terminal import print_report
 from promptcache_exporters.report.unread_writes import UNREAD_WRITES_QUERY, CacheCall
-from tests.rows import START, record
+from tests.support.span_builders import START, record
 
 COLD: dict[str, Any] = {OUTCOME: "cold", READ_TOKENS: 0, UNCACHED_TOKENS: 1000}
 UNPRICED: dict[str, Any] = {COST_AMOUNT: None, COST_WITHOUT_CACHE: None, COST_UNKNOWN: "model"}

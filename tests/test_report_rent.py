@@ -31,10 +31,10 @@ from promptcache_exporters.report import storage_costs as rent
 from promptcache_exporters.report.json import render_json
 from promptcache_exporters.report.lines import summary_lines
 from promptcache_exporters.report.query import collect_report
-from tests.calls import done
-from tests.calls_google import ASK, CLIENTS, GEMINI, LONG
-from tests.conftest import Telemetry
-from tests.rows import START, record, rows, span_of, tracers
+from tests.support.call_shapes import done
+from tests.support.call_shapes_google import ASK, CLIENTS, GEMINI, LONG
+from tests.support.span_builders import START, record, rows, span_of, tracers
+from tests.support.telemetry import Telemetry
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"

@@ -30,7 +30,7 @@ from promptcache_exporters.database import errors
 from promptcache_exporters.report.lines import summary_lines
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
-from tests.rows import START, record
+from tests.support.span_builders import START, record
 from tests.test_report import UNPRICED, shown
 
 

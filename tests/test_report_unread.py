@@ -39,7 +39,7 @@ from promptcache_exporters.report.lines import advice_lines, summary_lines
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.unread_writes import UnreadWrites
-from tests.rows import START, record
+from tests.support.span_builders import START, record
 
 MODEL: Final = "claude-sonnet-4-5"
 NOTHING: Final = UnreadWrites()

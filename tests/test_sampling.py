@@ -16,7 +16,7 @@ from opentelemetry.trace import (
 
 from promptcache_exporters.database import sampling
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests.rows import HIT, record, rows, tracers
+from tests.support.span_builders import HIT, record, rows, tracers
 
 
 @pytest.fixture

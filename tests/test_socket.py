@@ -13,8 +13,8 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import ServerConnection, serve
 
-from tests.calls import MODEL, SYSTEM
-from tests.conftest import Telemetry
+from tests.support.call_shapes import MODEL, SYSTEM
+from tests.support.telemetry import Telemetry
 
 # openai 3.52 opens its connections in a way that websockets 17 deprecates.
 pytestmark = pytest.mark.filterwarnings(

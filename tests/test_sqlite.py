@@ -36,7 +36,7 @@ from promptcache_exporters.database import column, schema
 from promptcache_exporters.database import columns as table
 from promptcache_exporters.database import sqlite_file as store
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests.rows import HIT, START, record, rows, span_of, spans, tracers
+from tests.support.span_builders import HIT, START, record, rows, span_of, spans, tracers
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from promptcache_exporters.database import columns as table
 from promptcache_exporters.database import sqlite_exporter as exporting
 from promptcache_exporters.database import sqlite_file as store
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests.rows import HIT, record, rows, span_of, spans, tracers
+from tests.support.span_builders import HIT, record, rows, span_of, spans, tracers
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ import resource, sys, logging
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 from opentelemetry.sdk.trace import ReadableSpan
 from promptcache_exporters.sqlite import SQLiteSpanExporter
-from tests.rows import HIT
+from tests.support.span_builders import HIT
 exporter = SQLiteSpanExporter(sys.argv[1])
 batch = lambda first: [ReadableSpan("x", attributes=HIT, start_time=n, end_time=n) for n in range(first, first + 500)]
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
@@ -136,7 +136,7 @@ def test_exporting_again_after_shutdown_works(path: Path) -> None:
 ROOT = Path(__file__).parent.parent
 WRITER = """
 import sys
-from tests.rows import HIT, span_of, tracers
+from tests.support.span_builders import HIT, span_of, tracers
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 provider = tracers(SQLiteSpanExporter(sys.argv[1]), service=sys.argv[2])
 for number in range(int(sys.argv[3])):
@@ -227,7 +227,7 @@ def test_the_batch_processor_flushes_on_shutdown_from_many_threads(path: Path) -
 FORKER = """
 import os, sys, threading
 from promptcache.semconv import GEN_AI_REQUEST_MODEL
-from tests.rows import HIT, span_of, tracers
+from tests.support.span_builders import HIT, span_of, tracers
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 exporter = SQLiteSpanExporter(sys.argv[1])
 provider = tracers(exporter)

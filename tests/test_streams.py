@@ -1,6 +1,6 @@
 """Every way in which a stream of generators or of events can end: one ended span, with what was known by then.
 
-The streams that openai and anthropic share are in `test_endings`: they have a response and a `close` of their own.
+The streams that openai and anthropic share are in `test_stream_endings`: they have a response and a `close` of their own.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from promptcache_emulator.engine import Emulator
-from tests.calls import done, each
-from tests.conftest import Telemetry
-from tests.kits import KITS, Kit
+from tests.support.call_shapes import done, each
+from tests.support.sdks import KITS, Kit
+from tests.support.telemetry import Telemetry
 
 CASES = [
     pytest.param((kit, kind, start), id=f"{kit.name}-{kind}-{start.__name__}")

@@ -20,9 +20,9 @@ import wrapt
 
 from promptcache import PromptCacheInstrumentor
 from promptcache.patching.registry import HOOK_MODULES, load_hooks
-from tests.calls import CHAT, done, each
-from tests.conftest import Telemetry
-from tests.kits import KITS, Kit
+from tests.support.call_shapes import CHAT, done, each
+from tests.support.sdks import KITS, Kit
+from tests.support.telemetry import Telemetry
 
 # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
 pytestmark = pytest.mark.filterwarnings(

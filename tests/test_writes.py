@@ -15,7 +15,7 @@ from promptcache.model import Block, Cost, ParsedPrompt, Request, ResponseFacts,
 from promptcache.semconv import OTHER_VALUE
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MAX_DISTINCT_VALUES, MetricsRecorder
-from tests.conftest import Telemetry
+from tests.support.telemetry import Telemetry
 
 COST = Cost(1.0, input_price=2.0, cache_read_price=0.2, cache_write_prices={"5m": 2.5, "1h": 4.0})
 SYSTEM = "The agent reads the order, checks the policy and answers in plain words. " * 60

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import set_tracer_provider
 
-from tests.conftest import Telemetry
+from tests.support.telemetry import Telemetry
 
 Switch = Callable[[Telemetry], object]
 

@@ -25,8 +25,8 @@ from promptcache_emulator.engine import Emulator
 from promptcache_emulator.request_record import RequestRecord
 from promptcache_emulator.server import running_server
 from tests.coexistence.others import OTHERS
-from tests.conftest import Telemetry
-from tests.kits import KITS
+from tests.support.sdks import KITS
+from tests.support.telemetry import Telemetry
 
 CALLS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai": ("chat", "chat_stream", "responses", "responses_stream", "chat_raw"),

@@ -19,8 +19,8 @@ from opentelemetry import trace
 
 from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
-from tests.conftest import Telemetry
 from tests.frameworks import Ask
+from tests.support.telemetry import Telemetry
 
 OURS: Final = "promptcache"
 COUNTED: Final = ("promptcache.calls", "promptcache.input.tokens", "promptcache.read.tokens")

@@ -16,7 +16,7 @@ from typing import Any, Final
 import openai
 from openai import NOT_GIVEN, Omit
 
-from tests.calls import SYSTEM, Reply
+from tests.support.call_shapes import SYSTEM, Reply
 
 BIG: Final = "line of a log, 2026-11-20T10:00:00Z, ok\n" * (10 * 2**20 // 40)
 """A block of 10 MB."""

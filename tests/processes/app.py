@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
 from promptcache import PromptCacheInstrumentor
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests.calls import CHAT
+from tests.support.call_shapes import CHAT
 
 TRACERS: Final = TracerProvider(shutdown_on_exit=False)
 TRACERS.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter()))

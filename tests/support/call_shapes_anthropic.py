@@ -12,8 +12,19 @@ import anthropic
 from anthropic import _base_client  # pyright: ignore[reportPrivateUsage]  # says which HTTP library it stands on
 from opentelemetry import trace
 
-from tests.calls import Notes, Reply, Shape, done, each, offered, opened, optioned, types, unread
-from tests.conftest import Telemetry
+from tests.support.call_shapes import (
+    Notes,
+    Reply,
+    Shape,
+    done,
+    each,
+    offered,
+    opened,
+    optioned,
+    types,
+    unread,
+)
+from tests.support.telemetry import Telemetry
 
 HTTP: Final[Any] = import_module("httpx2" if hasattr(_base_client, "httpx2") else "httpx")
 """The HTTP library under this release."""

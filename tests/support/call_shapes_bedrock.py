@@ -11,7 +11,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from tests.calls import SYSTEM, Notes, Shape, done, each, types
+from tests.support.call_shapes import SYSTEM, Notes, Shape, done, each, types
 
 boto3: Final[Any] = import_module("boto3")  # neither of them is typed
 

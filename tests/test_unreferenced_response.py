@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import openai
 
-from tests.calls import MODEL
-from tests.conftest import Telemetry
+from tests.support.call_shapes import MODEL
+from tests.support.telemetry import Telemetry
 
 
 def test_its_bytes_come_all_the_same(emulator_url: str, telemetry: Telemetry) -> None:

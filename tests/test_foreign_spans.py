@@ -11,8 +11,8 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, use_span
 
 from promptcache import PromptCacheInstrumentor
 from promptcache.telemetry import foreign_spans
-from tests.calls import MODEL, chat_started
-from tests.conftest import Telemetry
+from tests.support.call_shapes import MODEL, chat_started
+from tests.support.telemetry import Telemetry
 from tests.test_imports import run
 
 OWN = f"chat {MODEL}"

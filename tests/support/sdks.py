@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import openai
 
-from tests.calls import (
+from tests.support.call_shapes import (
     CHAT,
     HTTP,
     OPENAI,
@@ -33,7 +33,7 @@ Client = Callable[[str], AbstractAsyncContextManager[Any]]
 class Kit:
     """One SDK: its call shapes, its sync and async clients, and what starts a stream.
 
-    For `test_endings`: `starts` begin a stream that can be closed (or a plain call with `stream=False`), `errors` holds
+    For `test_stream_endings`: `starts` begin a stream that can be closed (or a plain call with `stream=False`), `errors` holds
     the SDK's exceptions, `http` is the library under it, `early` says that a stream's first event brings usage already.
     `providers` says whom a client stands for, where the kit's clients differ in that.
     """
@@ -60,10 +60,10 @@ def _openai(kind: Callable[..., Any]) -> Client:
 
 
 def _calls(name: str, *modules: str) -> tuple[Kit, ...]:
-    """The row that stands in `calls_<name>`, if what it needs is installed."""
+    """The row that stands in `call_shapes_<name>`, if what it needs is installed."""
     if not all(find_spec(module.partition(".")[0]) and find_spec(module) for module in modules):
         return ()
-    calls = import_module(f".calls_{name}", __package__)
+    calls = import_module(f".call_shapes_{name}", __package__)
     return (
         Kit(
             name,
@@ -119,7 +119,7 @@ KITS: Final = (
 )
 
 _MORE: Mapping[str, Mapping[str, Any]] = (
-    import_module(".calls_platforms", __package__).KITS if find_spec("anthropic") else {}
+    import_module(".call_shapes_platforms", __package__).KITS if find_spec("anthropic") else {}
 )
 PLATFORMS: Final = tuple(Kit(name, **row) for name, row in _MORE.items())
 """More clients of the same SDKs: what they share is tried with `KITS`."""

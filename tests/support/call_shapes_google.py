@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from google import genai
 
-from tests.calls import SYSTEM, Notes, Reply, Shape, done, types
+from tests.support.call_shapes import SYSTEM, Notes, Reply, Shape, done, types
 
 GEMINI: Final = "gemini-2.5-flash"
 LONG: Final = SYSTEM * 3

@@ -18,8 +18,8 @@ from promptcache.diagnosis.memory import Memory
 from promptcache.patching.byte_stream import invocation_of
 from promptcache.telemetry.finalizer import LOCK_HOLDING_MODULES
 from promptcache.telemetry.handler import TelemetryHandler
-from tests.calls import CHAT, USAGE
-from tests.conftest import Telemetry
+from tests.support.call_shapes import CHAT, USAGE
+from tests.support.telemetry import Telemetry
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 from promptcache_emulator.engine import Emulator
-from tests.calls import done, each, opened, optioned
-from tests.conftest import Telemetry
-from tests.kits import KITS, PLATFORMS, Kit
+from tests.support.call_shapes import done, each, opened, optioned
+from tests.support.sdks import KITS, PLATFORMS, Kit
+from tests.support.telemetry import Telemetry
 
 FAULT: Final = "x-emulator-fault"
 CASES: Final = {

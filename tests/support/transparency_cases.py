@@ -14,9 +14,19 @@ import httpx
 from wrapt import notify_module_loaded
 
 from promptcache_emulator.engine import Emulator
-from tests.calls import CHAT, RESPONSES, SYSTEM, Notes, Shape, done, each, offered, opened
-from tests.kits import KITS as SDKS
-from tests.kits import Client, Kit
+from tests.support.call_shapes import (
+    CHAT,
+    RESPONSES,
+    SYSTEM,
+    Notes,
+    Shape,
+    done,
+    each,
+    offered,
+    opened,
+)
+from tests.support.sdks import KITS as SDKS
+from tests.support.sdks import Client, Kit
 from tests.test_litellm import MODULE, WAYS, AsyncHTTPHandler, HTTPHandler, LiteLLM, Way
 
 Use = Callable[[], Awaitable[Notes]]
@@ -116,7 +126,7 @@ async def batches(client: Any) -> Notes:
 
 
 async def named_caches(client: Any) -> Notes:
-    from tests.calls_google import ASK, GEMINI, LONG
+    from tests.support.call_shapes_google import ASK, GEMINI, LONG
 
     config = {"system_instruction": LONG, "contents": [ASK], "ttl": "3600s"}
     made = await done(client.caches.create(model=GEMINI, config=config))

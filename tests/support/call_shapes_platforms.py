@@ -7,8 +7,8 @@ from importlib import import_module
 from itertools import repeat
 from typing import Any, Final, NamedTuple
 
-from tests.calls import Shape
-from tests.calls_anthropic import (
+from tests.support.call_shapes import Shape
+from tests.support.call_shapes_anthropic import (
     ENDINGS,
     TRACED,
     beta,

@@ -20,9 +20,9 @@ from promptcache.patching.patcher import ModulePatcher
 from promptcache.providers.litellm import hooks as litellm
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
-from tests.calls import HTTP
-from tests.calls_bedrock import CLAUDE, NOVA, boto3
-from tests.conftest import Telemetry
+from tests.support.call_shapes import HTTP
+from tests.support.call_shapes_bedrock import CLAUDE, NOVA, boto3
+from tests.support.telemetry import Telemetry
 from tests.test_litellm import MODULE, AsyncHTTPHandler, HTTPHandler
 
 CANARY: Final = "canary-7f3a"
