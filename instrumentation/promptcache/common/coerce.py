@@ -33,7 +33,7 @@ def as_mapping(value: object) -> JSONObject:
 
 
 def as_list(value: object) -> list[Any]:
-    """Return a list or tuple as a list, anything else as an empty list. Iterators are not consumed."""
+    """Return a list or tuple as a list, else an empty list. Iterators are not consumed."""
     return list(cast("Iterable[Any]", value)) if isinstance(value, (list, tuple)) else []
 
 

@@ -6,8 +6,8 @@ To add a provider, write a folder beside this file and a row in `PROVIDERS`. The
 OpenAI's wire format through OpenAI's SDK.
 
 A row names modules by strings, relative to this package (`openai.wire`), and does not import them.
-The instrumentor reads the rows at start-up, in processes that may never call a model, so this module
-must load neither wire formats nor hooks.
+The instrumentor reads the rows at start-up, in processes that may never call a model, so this
+module must load neither wire formats nor hooks.
 """
 
 from __future__ import annotations

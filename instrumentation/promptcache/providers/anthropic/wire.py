@@ -1,8 +1,10 @@
-"""Anthropic Messages: Anthropic's own API, its batches, and the platforms that speak the same wire.
+"""Parse Anthropic's Messages and batch results, also as Bedrock, Vertex AI and Foundry serve them.
 
-Sources: anthropic-python 2.11.0 (types/usage.py, types/beta/beta_usage.py, types/message_create_params.py) and
-Anthropic's pages on prompt caching, batches and cache diagnostics (copies of April to October 2026). Input tokens stand
-beside what was read from the cache and what was written to it.
+Input tokens do not include cache reads and cache writes.
+
+Sources: anthropic-python 2.11.0 (types/usage.py, types/beta/beta_usage.py,
+types/message_create_params.py) and Anthropic's pages on prompt caching, batches and cache
+diagnostics (copies of April to October 2026).
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ from promptcache.providers.wire_format import WireFormat, make_route
 
 CACHE_MARKER: Final = "cache_control"
 BETAS_FIELD: Final = "anthropic_beta"
-"""Where Bedrock's body names the beta features; elsewhere they travel in the header `anthropic-beta`."""
+"""The field of Bedrock's body that names the beta features. Other platforms send them in the header
+`anthropic-beta`."""
 
 MESSAGES_PARAMS: Final[ParamLevels] = (
     ("mcp_servers", "tools"),
@@ -40,8 +43,8 @@ MESSAGES_PARAMS: Final[ParamLevels] = (
     ("inference_geo", "none"),
     ("service_tier", "none"),
 )
-"""Which change takes which section out of the cache, by the table of the prompt caching page. Betas and the tier are
-in no table: their change is kept in the scope, and blamed for nothing."""
+"""The levels are those of the table on the prompt caching page. Betas and the service tier are not
+in that table: a change of them changes the exported scope hash, but never explains a miss."""
 
 MESSAGES_COUNTERS: Final = UsageCounters(
     input_tokens=("input_tokens",),
@@ -56,11 +59,12 @@ MESSAGES_COUNTERS: Final = UsageCounters(
     },
     modalities={},
     default_ttl="5m",
-    # Web fetches are counted too, but free (web fetch page, 2026): a use without a price would hide the call's cost.
+    # Web fetches are reported too, but are free (web fetch page, 2026). A counted tool without a
+    # price would make the cost of the call unknown.
     server_tools={"web_search": ("server_tool_use.web_search_requests",)},
 )
 COUNTERS_WITHOUT_TTL: Final = MESSAGES_COUNTERS._replace(default_ttl="unknown")
-"""For a response that does not split its writes at all: their TTL is whatever the request asked for."""
+"""For a response that does not split its writes by TTL: their TTL is the one that was requested."""
 
 _COMPACTION_COUNTERS: Final = (
     *MESSAGES_COUNTERS.input_tokens,
@@ -75,23 +79,27 @@ _COMPACTION_COUNTERS: Final = (
 
 
 def _content_blocks(content: object) -> list[Any]:
-    """The blocks of a system prompt or message; a string is short for one text block."""
+    """Return the blocks of a system prompt or message. A string stands for one text block."""
     return [{"type": "text", "text": content}] if isinstance(content, str) else as_list(content)
 
 
 def _strip_cache_markers(block: object, max_depth: int = 4) -> tuple[Any, str | None]:
-    """A block without its markers, and the TTL that they ask for. Results of tools may hold marked blocks."""
+    """Return a block without cache markers, and the TTL that they request (None without a marker).
+
+    A tool result may contain marked blocks. The marker of the outer block wins, then the last one.
+    """
     if not isinstance(block, Mapping):
         return block, None
-    data, mark = split_cache_marker(cast("JSONObject", block), CACHE_MARKER)
+    data, ttl = split_cache_marker(cast("JSONObject", block), CACHE_MARKER)
     inner = data.get("content")
     if not isinstance(inner, list) or not max_depth:
-        return data, mark
+        return data, ttl
     parts = [_strip_cache_markers(part, max_depth - 1) for part in cast("list[object]", inner)]
-    marks = [found for _, found in parts if found is not None]
-    if marks:
-        data = {**data, "content": [part for part, _ in parts]}
-    return data, mark if mark is not None or not marks else marks[-1]
+    inner_ttls = [inner_ttl for _, inner_ttl in parts if inner_ttl is not None]
+    if not inner_ttls:
+        return data, ttl
+    data = {**data, "content": [part for part, _ in parts]}
+    return data, inner_ttls[-1] if ttl is None else ttl
 
 
 def _type_of(block: object) -> object:
@@ -99,41 +107,40 @@ def _type_of(block: object) -> object:
 
 
 def _is_web_search(tool: object) -> bool:
-    """Whether a tool is Anthropic's web search: switching it changes the system prompt and leaves the tools cached."""
+    """Return whether a tool is Anthropic's web search.
+
+    To add or remove that tool changes the system prompt; the cached tools stay valid.
+    """
     return (as_str(_type_of(tool)) or "").startswith("web_search")
 
 
 def _collect_blocks(body: JSONObject) -> BlockCollector:
     blocks = BlockCollector()
     tools = as_list(body.get("tools"))
-    for section, chosen in (("tools", False), ("system", True)):
-        for tool in tools:
-            if _is_web_search(tool) is chosen:
-                data, mark = _strip_cache_markers(tool)
-                blocks.add(
-                    cast("Literal['tools', 'system']", section),
-                    as_str(_type_of(tool)) or "custom",
-                    data,
-                    mark,
-                )
+    _add_tools(blocks, "tools", [tool for tool in tools if not _is_web_search(tool)])
+    _add_tools(blocks, "system", [tool for tool in tools if _is_web_search(tool)])
     for block in _content_blocks(body.get("system")):
-        data, mark = _strip_cache_markers(block)
-        blocks.add("system", _type_of(block), data, mark)
+        data, ttl = _strip_cache_markers(block)
+        blocks.add("system", _type_of(block), data, ttl)
     for message in as_list(body.get("messages")):
         role = as_mapping(message).get("role")
         for index, block in enumerate(_content_blocks(as_mapping(message).get("content"))):
-            data, mark = _strip_cache_markers(block)
-            blocks.add(
-                "messages",
-                _type_of(block),
-                data if index else {"role": role, "content": data},
-                mark,
-            )
+            content, ttl = _strip_cache_markers(block)
+            data = content if index else {"role": role, "content": content}
+            blocks.add("messages", _type_of(block), data, ttl)
     return blocks
 
 
+def _add_tools(
+    blocks: BlockCollector, section: Literal["tools", "system"], tools: list[Any]
+) -> None:
+    for tool in tools:
+        data, ttl = _strip_cache_markers(tool)
+        blocks.add(section, as_str(_type_of(tool)) or "custom", data, ttl)
+
+
 def _presence_params(body: JSONObject) -> Iterator[Param]:
-    """What switches by being there: an image anywhere, citations of any document."""
+    """Yield the parameters that an image or citations in a message set."""
     found: set[str] = set()
     for message in as_list(body.get("messages")):
         for block in as_list(as_mapping(message).get("content")):
@@ -153,36 +160,38 @@ def _parse_prompt(request: Request) -> ParsedPrompt | None:
     blocks = _collect_blocks(body)
     if not tuple(blocks):
         return None
-    thread, whole = as_mapping(body.get("thread")), as_mapping(body.get(CACHE_MARKER))
-    state = as_str(thread.get("previous_message_id"))
-    # The part that a thread's server holds may be marked.
-    mode: Literal["explicit", "implicit", "none"] = (
-        "explicit" if blocks.has_breakpoints or state else "none"
-    )
+    request_marker = as_mapping(body.get(CACHE_MARKER))
+    server_state_id = as_str(as_mapping(body.get("thread")).get("previous_message_id"))
+    mode: Literal["explicit", "implicit", "none"] = "none"
+    if request_marker:
+        mode = "implicit"
+    elif blocks.has_breakpoints or server_state_id:
+        mode = "explicit"  # the part of a thread that the server holds may have breakpoints
     return ParsedPrompt(
         blocks=tuple(blocks),
         params=(*select_params(body, MESSAGES_PARAMS), *_presence_params(body)),
-        is_complete=state is None,
-        server_state_id=state,
-        caching_mode="implicit" if whole else mode,
-        ttl=as_str(whole.get("ttl")),
+        is_complete=server_state_id is None,
+        server_state_id=server_state_id,
+        caching_mode=mode,
+        ttl=as_str(request_marker.get("ttl")),
         is_prewarm=type(given := body.get("max_tokens")) is int and given == 0,
     )
 
 
 def _conversation_key(body: JSONObject) -> object:
-    """The first message, unless the server holds it: a conversation grows at its end."""
+    """Return the first message: a conversation grows at its end. None if the server holds it."""
+    if as_mapping(body.get("thread")):
+        return None
     first = as_mapping(next(iter(as_list(body.get("messages"))), None))
-    return (
-        None
-        if as_mapping(body.get("thread"))
-        else [_strip_cache_markers(block)[0] for block in _content_blocks(first.get("content"))]
-        or None
-    )
+    blocks = _content_blocks(first.get("content"))
+    return [_strip_cache_markers(block)[0] for block in blocks] or None
 
 
 def _with_diagnostics(provider: str, body: JSONObject, previous: str | None) -> JSONObject | None:
-    """Asks by `diagnostics` (cache diagnostics page, April 2026; its own API alone); null begins a conversation."""
+    """Add `diagnostics`; a null id starts a conversation.
+
+    Source: cache diagnostics page, April 2026: on Anthropic's own API only.
+    """
     if provider != "anthropic" or body.get("diagnostics") is not None:
         return None
     return {**body, "diagnostics": {"previous_message_id": previous}}
@@ -192,23 +201,26 @@ def _with_diagnostics(provider: str, body: JSONObject, previous: str | None) -> 
 
 
 def _message_facts(message: JSONObject, **more: Any) -> ResponseFacts:
-    spent = as_mapping(message.get("usage"))
+    usage = as_mapping(message.get("usage"))
     reason = as_str(message.get("stop_reason"))
     return ResponseFacts(
         model=as_str(message.get("model")),
         id=as_str(message.get("id")),
         finish_reasons=(reason,) if reason else (),
-        service_tier=as_str(spent.get("service_tier")),
-        speed=as_str(spent.get("speed")),
-        inference_geo=as_str(spent.get("inference_geo")),
-        usage_counters=dict(flatten(spent)),
+        service_tier=as_str(usage.get("service_tier")),
+        speed=as_str(usage.get("speed")),
+        inference_geo=as_str(usage.get("inference_geo")),
+        usage_counters=dict(flatten(usage)),
         provider_diagnostics=as_mapping(message.get("diagnostics")) or None,
         **more,
     )
 
 
 def _delta_facts(event: JSONObject) -> ResponseFacts:
-    """Of a `message_delta`: `delta` is a message in part, `usage` cumulative. Once it stopped, nothing more is said."""
+    """Read a `message_delta`: `delta` is a part of a message, `usage` is cumulative.
+
+    A stop reason comes with the last counters.
+    """
     delta = as_mapping(event.get("delta"))
     return _message_facts(
         {**delta, "usage": event.get("usage")}, is_terminal=delta.get("stop_reason") is not None
@@ -232,9 +244,9 @@ _EVENT_PARSERS: Final[Mapping[str, Callable[[JSONObject], ResponseFacts]]] = {
 
 
 def _parse_event(event: JSONObject) -> ResponseFacts | None:
-    kind = event.get("type")
-    known = _EVENT_PARSERS.get(kind) if isinstance(kind, str) else None
-    return known(event) if known else None
+    event_type = event.get("type")
+    parser = _EVENT_PARSERS.get(event_type) if isinstance(event_type, str) else None
+    return parser(event) if parser else None
 
 
 _SKIPPABLE_EVENTS: Final = frozenset(
@@ -243,49 +255,57 @@ _SKIPPABLE_EVENTS: Final = frozenset(
 
 
 def _can_skip(event: JSONObject) -> bool:
-    kind = event.get("type")
-    return kind.__class__ is str and kind in _SKIPPABLE_EVENTS
+    event_type = event.get("type")
+    return event_type.__class__ is str and event_type in _SKIPPABLE_EVENTS
 
 
 def _parse_batch_result(line: JSONObject) -> ResponseFacts | None:
-    """One line of a batch's results: the message of a request that succeeded; the others cost nothing."""
+    """Read a line of a batch's results. Only a request that succeeded has a message and a cost."""
     message = as_mapping(as_mapping(line.get("result")).get("message"))
     return _message_facts(message, is_terminal=True, is_batch=True) if message else None
 
 
 def _parse_usage(facts: ResponseFacts) -> Usage | None:
-    """The usage, with the compactions: they are billed and stand in no total (types/beta/beta_usage.py)."""
+    """Return the usage with the compactions added.
+
+    Compactions are billed, and no total includes them (types/beta/beta_usage.py).
+    """
     counts = facts.usage_counters
-    split = any(
+    is_split_by_ttl = any(
         name in counts for names in MESSAGES_COUNTERS.cache_write_by_ttl.values() for name in names
     )
-    turns = [dict(flatten(turn)) for turn in as_list(counts.get("iterations"))]
-    apart = [turn for turn in turns if turn.get("type") == "compaction"]
-    if apart:
-        facts = facts._replace(usage_counters={**counts, **_add_compactions(counts, apart)})
-    found = parse_usage(facts, MESSAGES_COUNTERS if split else COUNTERS_WITHOUT_TTL)
-    return found and found._replace(
-        inconsistencies=(*found.inconsistencies, *_iteration_issues(turns, apart))
-    )
+    iterations = [dict(flatten(iteration)) for iteration in as_list(counts.get("iterations"))]
+    compactions = [one for one in iterations if one.get("type") == "compaction"]
+    if compactions:
+        sums = _add_compactions(counts, compactions)
+        facts = facts._replace(usage_counters={**counts, **sums})
+    usage = parse_usage(facts, MESSAGES_COUNTERS if is_split_by_ttl else COUNTERS_WITHOUT_TTL)
+    if usage is None:
+        return None
+    issues = _iteration_issues(iterations, compactions)
+    return usage._replace(inconsistencies=(*usage.inconsistencies, *issues))
 
 
-def _add_compactions(counts: JSONObject, more: list[dict[str, Any]]) -> dict[str, int]:
-    added = {
-        name: sum(as_count(turn.get(name)) or 0 for turn in more) for name in _COMPACTION_COUNTERS
-    }
-    given = {name: as_count(counts.get(name, 0)) for name in _COMPACTION_COUNTERS}
-    return {
-        name: base + added[name] for name, base in given.items() if base is not None and added[name]
-    }
+def _add_compactions(counts: JSONObject, compactions: list[dict[str, Any]]) -> dict[str, int]:
+    """Return the counters that the compactions change. A malformed counter stays as it is."""
+    sums: dict[str, int] = {}
+    for name in _COMPACTION_COUNTERS:
+        added = sum(as_count(compaction.get(name)) or 0 for compaction in compactions)
+        reported = as_count(counts.get(name, 0))
+        if added and reported is not None:
+            sums[name] = reported + added
+    return sums
 
 
-def _iteration_issues(turns: list[dict[str, Any]], apart: list[dict[str, Any]]) -> Iterator[str]:
-    """What the iterations say that one usage cannot: an advisor's tokens are at another model's price."""
-    if any(turn.get("type") == "advisor_message" for turn in turns):
-        yield "advisor_message"
+def _iteration_issues(
+    iterations: list[dict[str, Any]], compactions: list[dict[str, Any]]
+) -> Iterator[str]:
+    """Yield why the iterations do not fit into one usage."""
+    if any(iteration.get("type") == "advisor_message" for iteration in iterations):
+        yield "advisor_message"  # its tokens have the price of another model
     if any(
-        name in turn and as_count(turn[name]) is None
-        for turn in apart
+        name in compaction and as_count(compaction[name]) is None
+        for compaction in compactions
         for name in _COMPACTION_COUNTERS
     ):
         yield "malformed:iterations"
@@ -309,7 +329,7 @@ BATCH_RESULTS: Final = WireFormat(
 ROUTES: Final = (
     make_route("POST", r"messages", MESSAGES),
     make_route("GET", r"messages/batches/[^/?]+/results", BATCH_RESULTS, is_batch_results=True),
-    # As Bedrock's and Vertex's clients rewrite the first.
+    # The clients for Bedrock and Vertex AI rewrite the first route into these.
     make_route("POST", r"model/[^/?]+/invoke(?:-with-response-stream)?", MESSAGES),
     make_route(
         "POST",

@@ -1,7 +1,9 @@
-"""AWS's binary framing of a stream: length of the message, length of its headers, checksum, headers, payload, checksum.
+"""Decode AWS's binary event stream.
 
-Source: the event stream encoding in the Smithy specification (Amazon event stream, copy of 2026). The bytes are those
-that somebody else reads too and checks, so the checksums are not looked at.
+A message consists of its length, the length of its headers, a checksum, the headers, the payload
+and a checksum. The checksums are ignored, because the SDK reads the same bytes and checks them.
+
+Source: the event stream encoding in the Smithy specification (Amazon event stream, copy of 2026).
 """
 
 from __future__ import annotations
@@ -15,51 +17,56 @@ from promptcache.common.coerce import JSONObject, as_mapping
 
 MEDIA_TYPE: Final = "application/vnd.amazon.eventstream"
 _PRELUDE: Final = struct.Struct("!II")
-_STRING_HEADER: Final = 7
+_HEADERS_START: Final = 12
+_CHECKSUM_BYTES: Final = 4
 _MIN_MESSAGE_BYTES: Final = 16
+_STRING_HEADER: Final = 7
+"""The type of a header whose value is a string."""
 
 
 def decode_events(data: bytes) -> tuple[list[JSONObject], bytes]:
-    """The events in `data` as `{name: payload}`, and what is left of one that is not complete.
+    """Return the complete events in `data` as `{name: payload}`, and the rest of the bytes.
 
-    What Bedrock wraps as a `chunk` is unwrapped: an event as the model's maker wrote it. An exception is told as
-    Anthropic tells an error.
+    The content of a `chunk` is unwrapped: it is an event in the format of the model's maker. An
+    exception becomes an `error` event like Anthropic's. A malformed message becomes `{}`.
     """
     found: list[JSONObject] = []
     while len(data) >= _MIN_MESSAGE_BYTES:
-        total, headed = _PRELUDE.unpack_from(data)
-        if not headed + _MIN_MESSAGE_BYTES <= total <= len(data):
+        message_size, headers_size = _PRELUDE.unpack_from(data)
+        if not headers_size + _MIN_MESSAGE_BYTES <= message_size <= len(data):
             break
+        payload_start = _HEADERS_START + headers_size
+        headers = data[_HEADERS_START:payload_start]
+        payload = data[payload_start : message_size - _CHECKSUM_BYTES]
         try:
-            found.append(
-                _parse_message(
-                    _parse_headers(data[12 : 12 + headed]), data[12 + headed : total - 4]
-                )
-            )
+            found.append(_parse_message(_parse_headers(headers), payload))
         except (ValueError, TypeError, IndexError, RecursionError):
             found.append({})
-        data = data[total:]
+        data = data[message_size:]
     return found, data
 
 
 def _parse_headers(data: bytes) -> dict[str, str]:
-    """The headers up to the first that is no string; Bedrock's all are."""
+    """Return the headers up to the first that is no string. All of Bedrock's are strings.
+
+    A header consists of one byte with the length of the name, the name, one byte with the type of
+    the value, two bytes with the length of the value, and the value.
+    """
     found: dict[str, str] = {}
     while data and data[1 + data[0]] == _STRING_HEADER:
-        value = 4 + data[0]
-        end = value + int.from_bytes(data[value - 2 : value])
-        found[data[1 : value - 3].decode()] = data[value:end].decode()
+        start = 4 + data[0]
+        end = start + int.from_bytes(data[start - 2 : start])
+        found[data[1 : start - 3].decode()] = data[start:end].decode()
         data = data[end:]
     return found
 
 
 def _parse_message(headers: dict[str, str], payload: bytes) -> JSONObject:
-    failed = headers.get(":exception-type") or headers.get(":error-code")
-    if failed:
-        return {"type": "error", "error": {"type": failed}}
-    name, said = headers.get(":event-type", ""), as_mapping(json.loads(payload))
-    return (
-        as_mapping(json.loads(b64decode(said["bytes"])))
-        if name == "chunk" and "bytes" in said
-        else {name: said}
-    )
+    error_type = headers.get(":exception-type") or headers.get(":error-code")
+    if error_type:
+        return {"type": "error", "error": {"type": error_type}}
+    name = headers.get(":event-type", "")
+    content = as_mapping(json.loads(payload))
+    if name == "chunk" and "bytes" in content:
+        return as_mapping(json.loads(b64decode(content["bytes"])))
+    return {name: content}

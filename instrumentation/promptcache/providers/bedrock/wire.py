@@ -1,8 +1,11 @@
-"""Amazon Bedrock: Converse and InvokeModel, whose bodies are those of the model's maker.
+"""Parse Amazon Bedrock's Converse, and choose the wire format of an InvokeModel body.
 
-Sources: botocore 1.43 (bedrock-runtime 2023-09-30: `TokenUsage`, `CachePointBlock`, `CacheDetail`) and AWS's page on
-prompt caching (copy of 2026). Input tokens stand beside what was read from the cache and written to it. Nova's own
-body is that of Converse in all but the names of its cache counters, which no schema fixes: both spellings are read.
+Input tokens do not include cache reads and cache writes. InvokeModel uses the wire format of the
+model's maker. Nova's own body equals that of Converse except for the names of its cache counters;
+no schema defines these names, so both spellings are read.
+
+Sources: botocore 1.43 (bedrock-runtime 2023-09-30: `TokenUsage`, `CachePointBlock`, `CacheDetail`)
+and AWS's page on prompt caching (copy of 2026).
 """
 
 from __future__ import annotations
@@ -37,79 +40,88 @@ CONVERSE_PARAMS: Final[ParamLevels] = (
     ("performanceConfig.latency", "none"),
     ("serviceTier.type", "none"),
 )
-"""Claude's rules (tool choice and thinking keep tools and system); Nova caches neither tools nor by such parameters."""
+"""The levels are Claude's: tool choice and thinking keep tools and system cached. Nova does not
+cache tools, and no parameter invalidates its cache."""
 
 
 PromptPart = tuple[Section, JSONObject]
-"""One part of the request with its section, cache points among them."""
+"""A part of the request and its section. A cache point is a part too."""
 
 
 def _prompt_parts(body: JSONObject) -> Iterator[PromptPart]:
+    """Yield the parts in order. The first part of a message also holds its other fields."""
     for tool in as_list(as_mapping(body.get("toolConfig")).get("tools")):
         yield "tools", as_mapping(tool)
     for part in as_list(body.get("system")):
         yield "system", as_mapping(part)
     for message in as_list(body.get("messages")):
-        around = {name: value for name, value in as_mapping(message).items() if name != "content"}
-        for part in as_list(as_mapping(message).get("content")):
-            point = CACHE_MARKER in as_mapping(part)
-            yield "messages", as_mapping(part) if point else {**around, **as_mapping(part)}
-            around = around if point else {}
+        fields = as_mapping(message)
+        message_fields = {name: value for name, value in fields.items() if name != "content"}
+        for part in map(as_mapping, as_list(fields.get("content"))):
+            if CACHE_MARKER in part:
+                yield "messages", part
+            else:
+                yield "messages", {**message_fields, **part}
+                message_fields = {}
 
 
 def _parse_prompt(request: Request) -> ParsedPrompt | None:
-    """A cache point marks the part before it, be it the end of an earlier message."""
-    found: list[tuple[Section, JSONObject, str | None]] = []
-    for section, piece in _prompt_parts(request.body):
-        if CACHE_MARKER not in piece:
-            found.append((section, piece, None))
-        elif found:
-            found[-1] = (*found[-1][:2], as_str(as_mapping(piece[CACHE_MARKER]).get("ttl")) or "")
-    if not found:
-        return None
     blocks = BlockCollector()
-    for section, piece, mark in found:
-        blocks.add(section, next((name for name in piece if name != "role"), None), piece, mark)
-    nova = is_nova(request.model)
-    mode: Literal["automatic", "explicit", "none"] = "automatic" if nova else "none"
-    # Claude's rule: the first image takes the messages out of the cache.
-    toggle = (
-        (Param("images", True, "messages"),)
-        if not nova and any(_has_image(piece) for _, piece, _ in found)
-        else ()
-    )
-    return ParsedPrompt(
-        tuple(blocks),
-        (*select_params(request.body, CONVERSE_PARAMS), *toggle),
-        caching_mode="explicit" if blocks.has_breakpoints else mode,
-    )
+    has_image = False
+    for section, part, ttl in _parts_with_breakpoints(request.body):
+        blocks.add(section, next((name for name in part if name != "role"), None), part, ttl)
+        has_image = has_image or _has_image(part)
+    if not tuple(blocks):
+        return None
+    params = select_params(request.body, CONVERSE_PARAMS)
+    mode: Literal["automatic", "explicit", "none"] = "automatic"
+    if not is_nova(request.model):
+        mode = "none"
+        if has_image:  # Claude's rule: the first image invalidates the messages
+            params = (*params, Param("images", True, "messages"))
+    if blocks.has_breakpoints:
+        mode = "explicit"
+    return ParsedPrompt(tuple(blocks), params, caching_mode=mode)
 
 
-def _has_image(piece: JSONObject) -> bool:
-    return any(
-        "image" in as_mapping(part)
-        for part in (piece, *as_list(as_mapping(piece.get("toolResult")).get("content")))
-    )
+def _parts_with_breakpoints(body: JSONObject) -> list[tuple[Section, JSONObject, str | None]]:
+    """Return the parts without cache points, each with the TTL of the cache point that follows.
+
+    A cache point at the beginning of a message belongs to the last part of the message before.
+    """
+    found: list[tuple[Section, JSONObject, str | None]] = []
+    for section, part in _prompt_parts(body):
+        if CACHE_MARKER not in part:
+            found.append((section, part, None))
+        elif found:
+            ttl = as_str(as_mapping(part[CACHE_MARKER]).get("ttl")) or ""
+            found[-1] = (*found[-1][:2], ttl)
+    return found
+
+
+def _has_image(part: JSONObject) -> bool:
+    results = as_list(as_mapping(part.get("toolResult")).get("content"))
+    return any("image" in as_mapping(one) for one in (part, *results))
 
 
 def _parse_event(event: JSONObject) -> ResponseFacts | None:
-    """A response, or one event of a stream, whose last one (`metadata`) carries the usage."""
-    told = as_mapping(event.get("metadata")) or event
-    spent = as_mapping(told.get("usage"))
-    written = {
-        f"cacheDetails.{as_mapping(one).get('ttl')}": as_mapping(one).get("inputTokens")
-        for one in as_list(spent.get("cacheDetails"))
+    """Read a response or one event of a stream. The last event (`metadata`) carries the usage."""
+    response = as_mapping(event.get("metadata")) or event
+    usage = as_mapping(response.get("usage"))
+    writes_by_ttl = {
+        f"cacheDetails.{as_mapping(detail).get('ttl')}": as_mapping(detail).get("inputTokens")
+        for detail in as_list(usage.get("cacheDetails"))
     }
-    stop = as_str(event.get("stopReason")) or as_str(
+    stop_reason = as_str(event.get("stopReason")) or as_str(
         as_mapping(event.get("messageStop")).get("stopReason")
     )
-    router = as_mapping(as_mapping(told.get("trace")).get("promptRouter"))
+    router = as_mapping(as_mapping(response.get("trace")).get("promptRouter"))
     return ResponseFacts(
         model=as_str(router.get("invokedModelId")),
-        finish_reasons=(stop,) if stop else (),
-        service_tier=as_str(as_mapping(told.get("serviceTier")).get("type")),
-        speed=as_str(as_mapping(told.get("performanceConfig")).get("latency")),
-        usage_counters=dict(flatten(spent)) | written,
+        finish_reasons=(stop_reason,) if stop_reason else (),
+        service_tier=as_str(as_mapping(response.get("serviceTier")).get("type")),
+        speed=as_str(as_mapping(response.get("performanceConfig")).get("latency")),
+        usage_counters=dict(flatten(usage)) | writes_by_ttl,
         has_content="contentBlockDelta" in event,
         is_terminal="metadata" in event or "output" in event,
         error_code=as_str(as_mapping(event.get("error")).get("type")),
@@ -132,8 +144,8 @@ INVOKE_MODEL_FORMATS: Final[tuple[tuple[str, str, WireFormat], ...]] = (
     ("anthropic.claude", "anthropic_version", anthropic.MESSAGES),
     ("amazon.nova", "schemaVersion", CONVERSE),
 )
-"""Whose wire the body of InvokeModel is: by the model's name in an id or an ARN, or where that is an opaque profile, by
-a field that the maker's body has."""
+"""The wire format of an InvokeModel body. A row applies if the model's id or ARN contains the first
+string, or, for the opaque ARN of a profile, if the body has the field of the second string."""
 
 STREAMS_BY_OPERATION: Final[Mapping[str, bool]] = {
     "Converse": False,
@@ -141,30 +153,26 @@ STREAMS_BY_OPERATION: Final[Mapping[str, bool]] = {
     "InvokeModel": False,
     "InvokeModelWithResponseStream": True,
 }
-"""The operations that ask a model, and whether they stream."""
+"""The operations that call a model, and whether they stream."""
 
 
 def is_nova(model: str | None) -> bool:
-    """Whether a model id names a Nova model, which caches by itself."""
+    """Return whether a model id names a Nova model. Nova caches without breakpoints."""
     return model is not None and "amazon.nova" in model
 
 
 def wire_format_of(operation: str, model: str | None, body: JSONObject) -> WireFormat | None:
-    """The wire of a request; None where nothing is known of the model's own body."""
+    """Return the wire format of a request, None if the format of the model's body is unknown."""
     if operation.startswith("Converse"):
         return CONVERSE
-    return next(
-        (
-            wire
-            for maker, mark, wire in INVOKE_MODEL_FORMATS
-            if maker in (model or "") or mark in body
-        ),
-        None,
-    )
+    for id_part, field, wire_format in INVOKE_MODEL_FORMATS:
+        if id_part in (model or "") or field in body:
+            return wire_format
+    return None
 
 
 def unwrap_event(operation: str, event: Mapping[str, Any]) -> bytes | JSONObject:
-    """What an event of a stream says: InvokeModel wraps the maker's own events as bytes."""
+    """Return the content of a stream's event: InvokeModel wraps the maker's own events as bytes."""
     if operation.startswith("Converse"):
         return event
     data = as_mapping(event.get("chunk")).get("bytes")
@@ -172,4 +180,4 @@ def unwrap_event(operation: str, event: Mapping[str, Any]) -> bytes | JSONObject
 
 
 ROUTES: Final = (make_route("POST", r"model/[^/?]+/converse(?:-stream)?", CONVERSE),)
-"""InvokeModel has no route: `wire_format_of` finds its wire format by the model and the body."""
+"""InvokeModel has no route here: `wire_format_of` chooses its wire format by model and body."""

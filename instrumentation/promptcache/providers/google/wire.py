@@ -1,10 +1,12 @@
-"""Google Gemini: generateContent, its stream and the Interactions API, on the Gemini API and Vertex AI.
+"""Parse Gemini's generateContent, its stream and the Interactions API, on Gemini API and Vertex AI.
 
-Sources: google-genai 3.4.0 (types.py `GenerateContentResponseUsageMetadata`, `CachedContent`; _gaos/types/interactions/
-usage.py) and ai.google.dev (context caching, tokens; copies of 2026). The prompt's tokens include what was read from a
-cache; the results of tools that the server ran, and thoughts, are counted beside prompt and candidates and billed with
-them. `generateContent` speaks protobuf's JSON, which leaves out a count of 0: there, an absent count beside a
-prompt's is 0 and not "not reported".
+Prompt tokens include cache reads. Results of server-side tools are counted beside the prompt, and
+thoughts beside the candidates; they are billed like these. `generateContent` answers in protobuf's
+JSON, which omits a count of 0: if the prompt's count is reported, a missing count is 0 and not
+unreported.
+
+Sources: google-genai 3.4.0 (types.py `GenerateContentResponseUsageMetadata`, `CachedContent`;
+_gaos/types/interactions/usage.py) and ai.google.dev (context caching, tokens; copies of 2026).
 """
 
 from __future__ import annotations
@@ -20,11 +22,15 @@ from promptcache.providers.usage import UsageCounters, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route
 
 SERVICE_TIER_HEADER: Final = "x-gemini-service-tier"
-"""The response header that says which tier served the call."""
+"""The response header that names the service tier of the call."""
 
 
 class _CounterNames(NamedTuple):
-    """Where a wire's counters stand: those of `input_tokens` and `output_tokens` are summed, `*_split` list them by modality."""
+    """The names of a wire format's counters.
+
+    The counters of `input_tokens` and of `output_tokens` are summed up. The `*_by_modality` fields
+    name lists with one count for each modality. `omits_zeros` says that a missing count is 0.
+    """
 
     input_tokens: tuple[str, ...]
     cached_tokens: str
@@ -58,7 +64,7 @@ _MODALITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "image": ("image", "document"),
     "video": ("video",),
 }
-"""Modalities that may have a price of their own; pages of documents are billed as images."""
+"""Modalities that may have a price of their own. Pages of documents are billed as images."""
 _NORMALISED_COUNTERS: Final = UsageCounters(
     input_tokens=("input",),
     cache_read_tokens=("read",),
@@ -81,7 +87,8 @@ _CONTENT_PARAMS: Final[ParamLevels] = (
     ("serviceTier", "none"),
     ("toolConfig", "none"),
 )
-"""What else decides how a prompt is read. Google documents only a changed prefix as a cause of a miss."""
+"""Google documents only a changed prefix as the cause of a miss. The resolution changes the tokens
+of the media in the messages."""
 _INTERACTION_PARAMS: Final[ParamLevels] = (
     ("generation_config", "none"),
     ("response_format", "none"),
@@ -93,7 +100,10 @@ _INTERACTION_PARAMS: Final[ParamLevels] = (
 
 
 def model_in_path(path: str) -> str | None:
-    """The model that a path names, less what stands before `models/`: a tuned model or an endpoint keeps its kind."""
+    """Return the model that a path names, without the part up to `models/`.
+
+    A tuned model or an endpoint keeps its prefix (`tunedModels/...`, `endpoints/...`).
+    """
     found = re.search(
         r"(?:^|/)(?:models/)?((?:tunedModels/|endpoints/)?[^/:?]+)(?::\w+)?(?:\?.*)?$", path
     )
@@ -101,40 +111,38 @@ def model_in_path(path: str) -> str | None:
 
 
 def _add_tools(blocks: BlockCollector, tools: object) -> None:
-    """One block a declared function, one for each tool that the server runs."""
+    """Add a block for each declared function and for each tool that the server runs."""
     for tool in as_list(tools):
-        declared = as_list(as_mapping(tool).get("functionDeclarations"))
-        for one in declared or [tool]:
-            kind = (
-                "function"
-                if declared
-                else as_mapping(tool).get("type") or next(iter(as_mapping(tool)), None)
-            )
-            blocks.add("tools", kind, one)
+        fields = as_mapping(tool)
+        functions = as_list(fields.get("functionDeclarations"))
+        for function in functions:
+            blocks.add("tools", "function", function)
+        if not functions:
+            blocks.add("tools", fields.get("type") or next(iter(fields), None), tool)
 
 
 def _part_type(part: JSONObject) -> object:
-    """The wire's own word, except that images are told from other data by their media type."""
-    kind = part.get("type") or next(iter(part), None)
-    held = as_mapping(part.get("inlineData") or part.get("fileData"))
-    return "image" if (as_str(held.get("mimeType")) or "").startswith("image/") else kind
+    """Return the wire format's type of a part, or `image` if its media type says so."""
+    media = as_mapping(part.get("inlineData") or part.get("fileData"))
+    if (as_str(media.get("mimeType")) or "").startswith("image/"):
+        return "image"
+    return part.get("type") or next(iter(part), None)
 
 
 def _add_content(
     blocks: BlockCollector, section: Section, content: object, parts_field: str = "parts"
 ) -> None:
-    """One block a part; the first also holds what is said of the whole content."""
+    """Add a block for each part. The first block also holds the other fields of the content."""
     fields = as_mapping(content)
     parts = as_list(fields.get(parts_field))
     if not parts:
         blocks.add(section, fields.get("type") or "text", content)
         return
-    around = {name: value for name, value in fields.items() if name != parts_field}
+    other_fields = {name: value for name, value in fields.items() if name != parts_field}
     for part in parts:
-        blocks.add(
-            section, _part_type(as_mapping(part)), {**around, parts_field: part} if around else part
-        )
-        around = {}
+        data = {**other_fields, parts_field: part} if other_fields else part
+        blocks.add(section, _part_type(as_mapping(part)), data)
+        other_fields = {}
 
 
 def _parse_content_prompt(request: Request) -> ParsedPrompt | None:
@@ -145,14 +153,14 @@ def _parse_content_prompt(request: Request) -> ParsedPrompt | None:
     _add_tools(blocks, body.get("tools"))
     for content in as_list(body.get("contents")):
         _add_content(blocks, "messages", content)
-    state = as_str(body.get("cachedContent"))
-    if not tuple(blocks) and state is None:
+    cached_content = as_str(body.get("cachedContent"))
+    if not tuple(blocks) and cached_content is None:
         return None
     return ParsedPrompt(
         tuple(blocks),
         select_params(body, _CONTENT_PARAMS),
-        is_complete=state is None,
-        server_state_id=state,
+        is_complete=cached_content is None,
+        server_state_id=cached_content,
     )
 
 
@@ -162,60 +170,62 @@ def _parse_interaction_prompt(request: Request) -> ParsedPrompt | None:
     if body.get("system_instruction") is not None:
         blocks.add("system", "text", body["system_instruction"])
     _add_tools(blocks, body.get("tools"))
-    given = body.get("input")
-    for step in as_list(given) or ([given] if given else []):
+    steps = body.get("input")
+    for step in as_list(steps) or ([steps] if steps else []):
         _add_content(blocks, "messages", step, "content")
-    state = as_str(body.get("previous_interaction_id")) or as_str(body.get("cached_content"))
-    if not tuple(blocks) and state is None:
+    previous = as_str(body.get("previous_interaction_id"))
+    server_state_id = previous or as_str(body.get("cached_content"))
+    if not tuple(blocks) and server_state_id is None:
         return None
     return ParsedPrompt(
         tuple(blocks),
         select_params(body, _INTERACTION_PARAMS),
-        is_complete=state is None,
-        server_state_id=state,
+        is_complete=server_state_id is None,
+        server_state_id=server_state_id,
     )
 
 
 def cached_content_in_body(body: JSONObject) -> str | None:
-    """The name of the cache that a request reads from."""
+    """Return the name of the cached content that a request reads."""
     return as_str(body.get("cachedContent")) or as_str(body.get("cached_content"))
 
 
 # Responses
 
 
-def _flatten_counters(spent: JSONObject) -> dict[str, Any]:
-    """The counters by their names, those by modality as `promptTokensDetails.AUDIO`."""
-    return dict(flatten(spent)) | dict(_modality_counters(spent))
+def _flatten_counters(usage: JSONObject) -> dict[str, Any]:
+    """Return the counters by name, those of a modality as `promptTokensDetails.audio`."""
+    return dict(flatten(usage)) | dict(_modality_counters(usage))
 
 
-def _modality_counters(spent: JSONObject) -> Iterator[tuple[str, Any]]:
-    for name, value in spent.items():
+def _modality_counters(usage: JSONObject) -> Iterator[tuple[str, Any]]:
+    for name, value in usage.items():
         for entry in as_list(value):
             fields = as_mapping(entry)
-            kind = as_str(fields.get("modality"))
-            if kind:
-                yield f"{name}.{kind.lower()}", fields.get("tokenCount", fields.get("tokens"))
+            modality = as_str(fields.get("modality"))
+            if modality:
+                yield f"{name}.{modality.lower()}", fields.get("tokenCount", fields.get("tokens"))
 
 
 def _parse_content_event(event: JSONObject) -> ResponseFacts | None:
     candidates = [as_mapping(candidate) for candidate in as_list(event.get("candidates"))]
-    spent = as_mapping(event.get("usageMetadata"))
-    blocked = as_str(as_mapping(event.get("promptFeedback")).get("blockReason"))
-    finish = tuple(
+    usage = as_mapping(event.get("usageMetadata"))
+    finish_reasons = tuple(
         reason for candidate in candidates if (reason := as_str(candidate.get("finishReason")))
     )
-    finish = finish or ((blocked,) if blocked else ())
+    block_reason = as_str(as_mapping(event.get("promptFeedback")).get("blockReason"))
+    if not finish_reasons and block_reason:
+        finish_reasons = (block_reason,)
     return ResponseFacts(
         model=as_str(event.get("modelVersion")),
         id=as_str(event.get("responseId")),
-        finish_reasons=finish,
-        service_tier=as_str(spent.get("trafficType")) or as_str(event.get(SERVICE_TIER_HEADER)),
-        usage_counters=_flatten_counters(spent),
+        finish_reasons=finish_reasons,
+        service_tier=as_str(usage.get("trafficType")) or as_str(event.get(SERVICE_TIER_HEADER)),
+        usage_counters=_flatten_counters(usage),
         has_content=any(
             as_mapping(candidate.get("content")).get("parts") for candidate in candidates
         ),
-        is_terminal=bool(finish),
+        is_terminal=bool(finish_reasons),
     )
 
 
@@ -225,22 +235,22 @@ _TERMINAL_STATUSES: Final = frozenset(
 
 
 def _parse_interaction_event(event: JSONObject) -> ResponseFacts | None:
-    kind = as_str(event.get("event_type"))
-    interaction = as_mapping(event.get("interaction")) if kind else event
+    event_type = as_str(event.get("event_type"))
+    interaction = as_mapping(event.get("interaction")) if event_type else event
     status = as_str(interaction.get("status"))
-    over = status in _TERMINAL_STATUSES and kind in {None, "interaction.completed"}
-    error = as_mapping(event.get("error")) or as_mapping(
-        next(iter(as_list(interaction.get("errors"))), None)
-    )
+    can_be_terminal = event_type in {None, "interaction.completed"}
+    is_terminal = can_be_terminal and status in _TERMINAL_STATUSES
+    first_error = next(iter(as_list(interaction.get("errors"))), None)
+    error = as_mapping(event.get("error")) or as_mapping(first_error)
+    tier = as_str(interaction.get("service_tier")) or as_str(event.get(SERVICE_TIER_HEADER))
     return ResponseFacts(
         model=as_str(interaction.get("model")),
         id=as_str(interaction.get("id")),
-        finish_reasons=(status,) if status and over else (),
-        service_tier=as_str(interaction.get("service_tier"))
-        or as_str(event.get(SERVICE_TIER_HEADER)),
+        finish_reasons=(status,) if status and is_terminal else (),
+        service_tier=tier,
         usage_counters=_flatten_counters(as_mapping(interaction.get("usage"))),
-        has_content=kind is not None and kind.endswith(".delta"),
-        is_terminal=over,
+        has_content=event_type is not None and event_type.endswith(".delta"),
+        is_terminal=is_terminal,
         error_code=(as_str(error.get("code")) or "error") if error else None,
     )
 
@@ -250,42 +260,40 @@ def _can_skip_interaction_event(event: JSONObject) -> bool:
 
 
 def _sum_counters(counts: JSONObject, names: tuple[str, ...]) -> Any:
-    """The sum of those that are reported; a malformed one is handed on as it is, to be flagged."""
-    found = [counts[name] for name in names if name in counts]
-    wrong = [value for value in found if as_number(value) is None]
-    return wrong[0] if wrong else sum(found) if found else None
+    """Return the sum of the reported counters, None if none is reported.
+
+    A malformed counter is returned as it is, so that `parse_usage` flags it.
+    """
+    reported = [counts[name] for name in names if name in counts]
+    malformed = [value for value in reported if as_number(value) is None]
+    if malformed:
+        return malformed[0]
+    return sum(reported) if reported else None
 
 
 def _parse_usage(facts: ResponseFacts, names: _CounterNames) -> Usage | None:
     counts = facts.usage_counters
     if names.input_tokens[0] not in counts:
         return None
-    zero = 0 if names.omits_zeros else None
+    missing = 0 if names.omits_zeros else None
     output = _sum_counters(counts, names.output_tokens)
-    ours: dict[str, Any] = {
+    normalised: dict[str, Any] = {
         "input": _sum_counters(counts, names.input_tokens),
-        "read": counts.get(names.cached_tokens, zero),
-        "output": zero if output is None else output,
-        "reasoning": counts.get(names.output_tokens[1], zero),
+        "read": counts.get(names.cached_tokens, missing),
+        "output": missing if output is None else output,
+        "reasoning": counts.get(names.output_tokens[1], missing),
     }
-    for kind, theirs in _MODALITIES.items():
-        fresh, read, output = (
-            _sum_counters(
-                counts, tuple(f"{split}.{modality}" for split in splits for modality in theirs)
-            )
-            for splits in (
-                names.input_by_modality,
-                (names.cached_by_modality,),
-                (names.output_by_modality,),
-            )
-        )
-        ours |= {f"{kind}.input": fresh, f"{kind}.read": read, f"{kind}.output": output}
-    return parse_usage(
-        facts._replace(
-            usage_counters={name: value for name, value in ours.items() if value is not None}
-        ),
-        _NORMALISED_COUNTERS,
-    )
+    lists = {
+        "input": names.input_by_modality,
+        "read": (names.cached_by_modality,),
+        "output": (names.output_by_modality,),
+    }
+    for ours, theirs in _MODALITIES.items():
+        for place, fields in lists.items():
+            found = tuple(f"{field}.{modality}" for field in fields for modality in theirs)
+            normalised[f"{ours}.{place}"] = _sum_counters(counts, found)
+    reported = {name: value for name, value in normalised.items() if value is not None}
+    return parse_usage(facts._replace(usage_counters=reported), _NORMALISED_COUNTERS)
 
 
 def _parse_content_usage(facts: ResponseFacts) -> Usage | None:

@@ -1,8 +1,10 @@
-"""OpenAI: Chat Completions and Responses, and the servers that speak the same wires.
+"""Parse OpenAI's Chat Completions and Responses, also as other providers' servers speak them.
 
-Sources: openai-python 3.52.0 (types/completion_usage.py, types/responses/response_usage.py, response.py,
-response_create_params.py) and OpenAI's prompt caching guide (copies of July to October 2026). Input tokens include
-what was read from the cache and what was written to it.
+Input tokens include cache reads and cache writes.
+
+Sources: openai-python 3.52.0 (types/completion_usage.py, types/responses/response_usage.py,
+response.py, response_create_params.py) and OpenAI's prompt caching guide (copies of July to October
+2026).
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _CACHE_PARAMS: Final[ParamLevels] = (
     ("service_tier", "tools"),
     ("tool_choice", "none"),
 )
-"""Which change takes which section out of the cache; `tools` comes first, so it takes everything."""
+"""Tools are the first section of a prompt: a change of the level `tools` invalidates everything."""
 
 CHAT_PARAMS: Final[ParamLevels] = (
     *_CACHE_PARAMS,
@@ -52,7 +54,7 @@ RESPONSES_PARAMS: Final[ParamLevels] = (
 
 CHAT_COUNTERS: Final = UsageCounters(
     input_tokens=("prompt_tokens",),
-    # DeepSeek and Moonshot name the cached tokens at the top level, the others where OpenAI does.
+    # DeepSeek and Moonshot report the cached tokens at the top level.
     cache_read_tokens=(
         "prompt_tokens_details.cached_tokens",
         "prompt_cache_hit_tokens",
@@ -75,7 +77,7 @@ CHAT_COUNTERS: Final = UsageCounters(
 )
 RESPONSES_COUNTERS: Final = UsageCounters(
     input_tokens=("input_tokens",),
-    # Realtime reports in the singular.
+    # The Realtime API reports `input_token_details`, in the singular.
     cache_read_tokens=("input_tokens_details.cached_tokens", "input_token_details.cached_tokens"),
     cache_write_tokens=("input_tokens_details.cache_write_tokens",),
     output_tokens=("output_tokens",),
@@ -96,19 +98,17 @@ RESPONSES_COUNTERS: Final = UsageCounters(
 )
 
 TICKS_PER_USD: Final = 10**10
-"""xAI reports what it charged in ticks of 1e-10 USD (docs.x.ai, 2026)."""
+"""xAI reports the billed amount in ticks of 1e-10 USD (docs.x.ai, 2026)."""
 
 
 def _billed_usd(usage: JSONObject) -> float | None:
-    cost, ticks = as_number(usage.get("cost")), usage.get("cost_in_usd_ticks")
-    if (
-        cost is not None
-        or isinstance(ticks, bool)
-        or not isinstance(ticks, int | float)
-        or not 0 <= ticks < TICKS_PER_USD**2
-    ):
+    cost = as_number(usage.get("cost"))
+    if cost is not None:
         return cost
-    return ticks / TICKS_PER_USD
+    ticks = usage.get("cost_in_usd_ticks")
+    if isinstance(ticks, bool) or not isinstance(ticks, int | float):
+        return None
+    return ticks / TICKS_PER_USD if 0 <= ticks < TICKS_PER_USD**2 else None
 
 
 # Requests
@@ -120,56 +120,58 @@ def _add_part(
     part: object,
     message_fields: JSONObject,
 ) -> None:
-    if fields := as_mapping(part):
-        data, mark = split_cache_marker(fields, CACHE_MARKER)
-        blocks.add(
-            section,
-            data.get("type"),
-            {**message_fields, "content": data} if message_fields else data,
-            mark,
-        )
-    else:
+    fields = as_mapping(part)
+    if not fields:
         blocks.add(section, "text", {**message_fields, "content": part})
+        return
+    content, ttl = split_cache_marker(fields, CACHE_MARKER)
+    data = {**message_fields, "content": content} if message_fields else content
+    blocks.add(section, content.get("type"), data, ttl)
 
 
-def _add_message(blocks: BlockCollector, message: object, in_head: bool) -> bool:
-    """Adds one message or input item, a block for each of its parts; says whether the head goes on."""
+def _add_message(blocks: BlockCollector, message: object, in_system_head: bool) -> bool:
+    """Add one message or input item, with one block for each of its parts.
+
+    The system section consists of the system messages before the first other message.
+    `in_system_head` says whether all messages so far were system messages; the return value says
+    the same with this message included.
+    """
     fields = as_mapping(message)
-    in_head = in_head and as_str(fields.get("role")) in SYSTEM_ROLES
-    section: Literal["system", "messages"] = "system" if in_head else "messages"
+    in_system_head = in_system_head and as_str(fields.get("role")) in SYSTEM_ROLES
+    section: Literal["system", "messages"] = "system" if in_system_head else "messages"
     parts = as_list(fields.get("content"))
     if not parts:
-        data, mark = split_cache_marker(fields, CACHE_MARKER) if fields else (message, None)
-        blocks.add(section, as_str(fields.get("type")) or "text", data, mark)
-        return in_head
-    around = {name: value for name, value in fields.items() if name != "content"}
+        data, ttl = split_cache_marker(fields, CACHE_MARKER) if fields else (message, None)
+        blocks.add(section, as_str(fields.get("type")) or "text", data, ttl)
+        return in_system_head
+    message_fields = {name: value for name, value in fields.items() if name != "content"}
     for index, part in enumerate(parts):
-        _add_part(blocks, section, part, around if index == 0 else {})
-    return in_head
+        _add_part(blocks, section, part, message_fields if index == 0 else {})
+    return in_system_head
 
 
 def _build_prompt(
     body: JSONObject,
     blocks: BlockCollector,
     messages: list[Any],
-    found: tuple[Param, ...],
-    state: str | None,
+    params: tuple[Param, ...],
+    server_state_id: str | None,
 ) -> ParsedPrompt:
-    in_head = True
+    in_system_head = True
     for message in messages:
-        in_head = _add_message(blocks, message, in_head)
+        in_system_head = _add_message(blocks, message, in_system_head)
     options = as_mapping(body.get("prompt_cache_options"))
-    asked = as_str(options.get("mode"))
+    requested_mode = as_str(options.get("mode"))
     mode: Literal["automatic", "implicit", "explicit", "none"] = "automatic"
-    if asked == "implicit":
+    if requested_mode == "implicit":
         mode = "implicit"
-    elif asked == "explicit":
+    elif requested_mode == "explicit":
         mode = "explicit" if blocks.has_breakpoints else "none"
     return ParsedPrompt(
         blocks=tuple(blocks),
-        params=found,
-        is_complete=state is None,
-        server_state_id=state,
+        params=params,
+        is_complete=server_state_id is None,
+        server_state_id=server_state_id,
         caching_mode=mode,
         ttl=as_str(options.get("ttl")) or as_str(body.get("prompt_cache_retention")),
         is_prewarm=options.get("prewarm") is True,
@@ -181,8 +183,8 @@ def _collect_tools(body: JSONObject, *names: str) -> BlockCollector:
     for name in names:
         for tool in as_list(body.get(name)):
             fields = as_mapping(tool)
-            data, mark = split_cache_marker(fields, CACHE_MARKER) if fields else (tool, None)
-            blocks.add("tools", as_str(fields.get("type")) or "function", data, mark)
+            data, ttl = split_cache_marker(fields, CACHE_MARKER) if fields else (tool, None)
+            blocks.add("tools", as_str(fields.get("type")) or "function", data, ttl)
     return blocks
 
 
@@ -191,13 +193,8 @@ def _parse_chat_prompt(request: Request) -> ParsedPrompt | None:
     messages = as_list(body.get("messages"))
     if not messages:
         return None
-    return _build_prompt(
-        body,
-        _collect_tools(body, "tools", "functions"),
-        messages,
-        select_params(body, CHAT_PARAMS),
-        None,
-    )
+    blocks = _collect_tools(body, "tools", "functions")
+    return _build_prompt(body, blocks, messages, select_params(body, CHAT_PARAMS), None)
 
 
 def _parse_responses_prompt(request: Request) -> ParsedPrompt | None:
@@ -205,41 +202,41 @@ def _parse_responses_prompt(request: Request) -> ParsedPrompt | None:
     blocks = _collect_tools(body, "tools")
     if body.get("instructions") is not None:
         blocks.add("system", "text", body["instructions"])
-    given = body.get("input")
-    messages = [{"role": "user", "content": given}] if isinstance(given, str) else as_list(given)
-    held = (body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
-    state = next((state for value in held if (state := _server_state_id(value))), None)
-    if not messages and state is None and not tuple(blocks):
+    items = body.get("input")
+    messages = [{"role": "user", "content": items}] if isinstance(items, str) else as_list(items)
+    references = (body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
+    server_state_id = next(filter(None, map(_id_of_reference, references)), None)
+    if not messages and server_state_id is None and not tuple(blocks):
         return None
-    return _build_prompt(body, blocks, messages, select_params(body, RESPONSES_PARAMS), state)
+    params = select_params(body, RESPONSES_PARAMS)
+    return _build_prompt(body, blocks, messages, params, server_state_id)
 
 
-def _server_state_id(param: object) -> str | None:
-    """Which state of the server's a parameter names."""
-    return as_str(param) or (
-        as_str(as_mapping(param).get("id")) or "unnamed" if as_mapping(param) else None
-    )
+def _id_of_reference(param: object) -> str | None:
+    """Return the id of a prompt part that the server holds; the parameter is an id or an object."""
+    fields = as_mapping(param)
+    if not fields:
+        return as_str(param)
+    return as_str(fields.get("id")) or "unnamed"
 
 
 def _conversation_key(body: JSONObject) -> object:
-    """The first input item, unless the server holds it: a conversation grows at its end."""
-    return (
-        None
-        if as_str(body.get("previous_response_id"))
-        else next(iter(as_list(body.get("input"))), None)
-    )
+    """Return the first input item: a conversation grows at its end. None if the server holds it."""
+    if as_str(body.get("previous_response_id")):
+        return None
+    return next(iter(as_list(body.get("input"))), None)
 
 
 def _with_diagnostics(provider: str, body: JSONObject, previous: str | None) -> JSONObject | None:
-    """Asks by `comparison_response_id` (diagnostics page, autumn 2026: GPT-5.6 and later on OpenAI's own API)."""
+    """Add `comparison_response_id`.
+
+    Source: diagnostics page, autumn 2026: GPT-5.6 and later, on OpenAI's own API.
+    """
+    if previous is None or provider != "openai":
+        return None
     options: JSONObject = as_mapping(body.get("prompt_cache_options"))
-    known = _MODELS_WITH_DIAGNOSTICS.match(as_str(body.get("model")) or "")
-    if (
-        previous is None
-        or provider != "openai"
-        or known is None
-        or "comparison_response_id" in options
-    ):
+    is_supported = _MODELS_WITH_DIAGNOSTICS.match(as_str(body.get("model")) or "")
+    if not is_supported or "comparison_response_id" in options:
         return None
     return {**body, "prompt_cache_options": {**options, "comparison_response_id": previous}}
 
@@ -253,8 +250,8 @@ _MODELS_WITH_DIAGNOSTICS: Final = re.compile(r"gpt-(5\.[6-9]|[6-9]|\d\d)")
 def _parse_chat_event(event: JSONObject) -> ResponseFacts | None:
     choices = [as_mapping(choice) for choice in as_list(event.get("choices"))]
     first = choices[0] if choices else as_mapping(None)
-    # Groq streams its usage under `x_groq`, Moonshot inside the choice.
-    spent = as_mapping(
+    # Groq streams the usage under `x_groq`, Moonshot inside the choice.
+    usage = as_mapping(
         event.get("usage") or as_mapping(event.get("x_groq")).get("usage") or first.get("usage")
     )
     finish = tuple(reason for choice in choices if (reason := as_str(choice.get("finish_reason"))))
@@ -263,8 +260,8 @@ def _parse_chat_event(event: JSONObject) -> ResponseFacts | None:
         id=as_str(event.get("id")),
         finish_reasons=finish,
         service_tier=as_str(event.get("service_tier")),
-        usage_counters=dict(flatten(spent)),
-        billed_usd=_billed_usd(spent),
+        usage_counters=dict(flatten(usage)),
+        billed_usd=_billed_usd(usage),
         has_content=any(_has_output(as_mapping(choice.get("delta"))) for choice in choices),
         is_terminal=bool(finish),
         error_code=_error_code(event),
@@ -284,45 +281,45 @@ def _can_skip_chat_event(event: JSONObject) -> bool:
 
 
 _TERMINAL_STATUSES: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
+_CREATED: Final = "response.created"
 
 
 def _parse_responses_event(event: JSONObject) -> ResponseFacts | None:
-    kind = event.get("type")
-    response = (
-        as_mapping(event.get("response"))
-        if isinstance(kind, str) and "response" in event
-        else event
-    )
+    event_type = event.get("type")
+    is_in_stream = isinstance(event_type, str) and "response" in event
+    response = as_mapping(event.get("response")) if is_in_stream else event
     status = as_str(response.get("status"))
-    spent = as_mapping(response.get("usage"))
+    is_finished = status in _TERMINAL_STATUSES
+    usage = as_mapping(response.get("usage"))
+    error_code = _error_code(response)
+    if error_code is None and event_type == "error":
+        error_code = as_str(event.get("code")) or "error"
     return ResponseFacts(
         model=as_str(response.get("model")),
-        id=as_str(response.get("id")) if kind is None or "response" in event else None,
-        finish_reasons=(status,)
-        if status in _TERMINAL_STATUSES and (kind is None or kind != "response.created")
-        else (),
+        id=as_str(response.get("id")) if event_type is None or "response" in event else None,
+        finish_reasons=(status,) if status and is_finished and event_type != _CREATED else (),
         service_tier=as_str(response.get("service_tier")),
-        usage_counters=dict(flatten(spent)),
+        usage_counters=dict(flatten(usage)),
         provider_diagnostics=as_mapping(response.get("prompt_cache_diagnostics")) or None,
-        billed_usd=_billed_usd(spent),
+        billed_usd=_billed_usd(usage),
         cache_write_ttl=as_str(as_mapping(response.get("prompt_cache_options")).get("ttl")),
-        has_content=isinstance(kind, str) and kind.endswith(".delta"),
-        is_terminal=status in _TERMINAL_STATUSES or response.get("object") == "response.compaction",
-        error_code=_error_code(response)
-        or (as_str(event.get("code")) or "error" if kind == "error" else None),
+        has_content=isinstance(event_type, str) and event_type.endswith(".delta"),
+        is_terminal=is_finished or response.get("object") == "response.compaction",
+        error_code=error_code,
     )
 
 
 def _can_skip_responses_event(event: JSONObject) -> bool:
-    kind = event.get("type")
-    return kind.__class__ is str and kind != "error" and "response" not in event
+    event_type = event.get("type")
+    return event_type.__class__ is str and event_type != "error" and "response" not in event
 
 
 def _error_code(response: JSONObject) -> str | None:
     error = response.get("error")
     if not error:
         return None
-    return as_str(as_mapping(error).get("code")) or as_str(as_mapping(error).get("type")) or "error"
+    fields = as_mapping(error)
+    return as_str(fields.get("code")) or as_str(fields.get("type")) or "error"
 
 
 def _parse_chat_usage(facts: ResponseFacts) -> Usage | None:
