@@ -1,4 +1,4 @@
-"""The command `breakeven`: when a cache write pays, and which way of caching is the cheapest."""
+"""The command `promptcache breakeven`: when a cache write pays, and which TTL is the cheapest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import math
 from typing import Annotated, Final
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
+from promptcache.cli.console import output_console
+from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.price_options import (
     AtOption,
     JsonOption,
@@ -18,106 +22,134 @@ from promptcache.cli.price_options import (
     build_call,
     load_price_book,
     parse_time,
-    report_unknown_cost,
 )
+from promptcache.cli.unknown_cost import report_unknown_cost
 from promptcache.prices import breakeven, table
 from promptcache.prices.algebra import Rates
 from promptcache.prices.breakeven import CachingOption
 
-AUTOMATIC_NOTE: Final = "Caching is automatic and writing is free: nothing to decide."
-IMPLICIT_ONLY_NOTE: Final = "Implicit caching is automatic and free; the list has no price for keeping a stored cache, which is not weighed."
-IMPLICIT_HITS_NOTE: Final = (
-    "Hits of the implicit cache, which are free to have but not promised, are not counted."
+AUTOMATIC_NOTE: Final = "Caching is automatic and writing is free, so there is no TTL to choose."
+IMPLICIT_ONLY_NOTE: Final = (
+    "Implicit caching is automatic and free. The list has no price for the storage of an explicit "
+    "cache, so that option is not compared."
 )
+IMPLICIT_HITS_NOTE: Final = (
+    "Hits of the implicit cache are free but not guaranteed, so they are not counted."
+)
+EPILOG: Final = "\n\n".join(
+    (
+        "Examples:",
+        "promptcache breakeven claude-sonnet-4-5 --per-hour 12",
+        "promptcache breakeven gemini-3.1-pro-preview --per-hour 4 --steady",
+        "The words of the table:",
+        "none: no caching; stored: an explicit cache of one hour, created anew each hour",
+        "hit rate: the share of requests that find the prefix in the cache",
+        (
+            "pays from: the number of requests within the TTL from which caching is the cheaper choice, "
+            "the writing request included"
+        ),
+        exit_code_help(ExitCode.OK, ExitCode.USAGE, ExitCode.UNKNOWN_COST),
+    )
+)
+
+app = typer.Typer(add_completion=False)
 
 
 def require_finite(value: float) -> float:
-    """A request rate that can be reckoned with."""
+    """Return a request rate. Raises BadParameter for `inf` and `nan`."""
     if not math.isfinite(value):
-        raise typer.BadParameter("a finite number, please")
+        raise typer.BadParameter("give a finite number")
     return value
 
 
-def format_hit_rate(hits: float) -> str:
-    """A hit rate in per cent; only certainty reads as 100."""
-    return f"{min(round(hits, 4), 1.0 if hits == 1 else 0.9999):.2%}"
+def format_hit_rate(hit_rate: float) -> str:
+    """Format a hit rate in per cent. Only exactly 1 reads 100 %."""
+    return f"{min(round(hit_rate, 4), 1.0 if hit_rate == 1 else 0.9999):.2%}"
 
 
+@app.command("breakeven", epilog=EPILOG)
 def show_breakeven(
     model: ModelArgument,
     provider: ProviderOption = None,
     per_hour: Annotated[
         float,
         typer.Option(
-            min=0.0, callback=require_finite, help="Requests an hour that share the prefix."
+            min=0.0, callback=require_finite, help="Requests per hour that share the prefix."
         ),
     ] = 12.0,
     steady: Annotated[
-        bool, typer.Option("--steady", help="Evenly spaced requests instead of independent ones.")
+        bool,
+        typer.Option(
+            "--steady", help="The requests are evenly spaced. Default: they arrive at random."
+        ),
     ] = False,
     at: AtOption = None,
     tier: TierOption = None,
     as_json: JsonOption = False,
     prices: PriceFileOption = None,
 ) -> None:
-    """After how many requests a cache write pays, and which way of caching is the cheapest for a request rate."""
+    """Show after how many requests a cache write pays, and which TTL is the cheapest."""
     book = load_price_book(prices)
     started = parse_time(at)
     request, facts = build_call(book, model, provider, started, tier)
     plan = book.find_plan(request, facts)
-    held = table.period_in_force(plan.periods, started)
-    rates = held.rates_by_band[0] if held else None
+    period = table.period_in_force(plan.periods, started)
+    rates = period.rates_by_band[0] if period else None
     if plan.unknown or rates is None or rates.input_price is None or rates.cache_read_price is None:
         raise report_unknown_cost(plan.unknown or "price", as_json, book, request, facts)
-    found = breakeven.compare_caching_options(rates, per_hour, steady=steady)
+    options = breakeven.compare_caching_options(rates, per_hour, steady=steady)
     note = IMPLICIT_ONLY_NOTE if request.provider.startswith("gcp.") else AUTOMATIC_NOTE
     if as_json:
-        print_json(rates, found, per_hour, note)
+        print_json(rates, options, per_hour, note)
     else:
-        print_text(rates, found, f"{model} at {per_hour:g} requests an hour", note)
+        print_text(rates, options, f"{model} at {per_hour:g} requests per hour", note)
 
 
-def print_json(rates: Rates, found: list[CachingOption], per_hour: float, note: str) -> None:
-    """Prints the choices as JSON: none, and `automatic` as the cheapest, where there is nothing to decide."""
-    rows = [
+def print_json(rates: Rates, options: list[CachingOption], per_hour: float, note: str) -> None:
+    """Print the options as JSON. If caching is automatic, `cheapest` says so and `choices` is empty."""
+    is_automatic = breakeven.is_caching_automatic(rates)
+    choices = [
         {
-            "ttl": one.ttl,
-            "hit_rate": one.hit_rate,
-            "usd_per_million": round(one.usd_per_token * 1e6, 9),
-            "pays_after": one.pays_after,
+            "ttl": option.ttl,
+            "hit_rate": option.hit_rate,
+            "usd_per_million": round(option.usd_per_token * 1e6, 9),
+            "pays_after": option.pays_after,
         }
-        for one in found
+        for option in options
     ]
-    automatic = breakeven.is_caching_automatic(rates)
-    p_in, p_read, kept = (
-        rates.input_price or 0.0,
-        rates.cache_read_price or 0.0,
-        rates.storage_price,
-    )
-    stored = None if kept is None else breakeven.requests_until_storage_pays(p_in, p_read, kept)
+    storage_pays = None
+    if rates.storage_price is not None:
+        storage_pays = breakeven.requests_until_storage_pays(
+            rates.input_price or 0.0, rates.cache_read_price or 0.0, rates.storage_price
+        )
     answer = {
-        "cheapest": "automatic" if automatic else found[0].ttl,
+        "cheapest": "automatic" if is_automatic else options[0].ttl,
         "per_hour": per_hour,
-        "choices": [] if automatic else rows,
-        "stored_pays_from_per_hour": stored,
-        "note": note if automatic else None,
+        "choices": [] if is_automatic else choices,
+        "stored_pays_from_per_hour": storage_pays,
+        "note": note if is_automatic else None,
     }
     typer.echo(json.dumps(answer))
 
 
-def print_text(rates: Rates, found: list[CachingOption], title: str, note: str) -> None:
-    """Prints the choices, or that there are none to make."""
-    fresh, read = (rates.input_price or 0.0) * 1e6, (rates.cache_read_price or 0.0) * 1e6
+def print_text(rates: Rates, options: list[CachingOption], title: str, note: str) -> None:
+    """Print the options as a table, or that caching is automatic."""
     if breakeven.is_caching_automatic(rates):
+        read, fresh = (rates.cache_read_price or 0.0) * 1e6, (rates.input_price or 0.0) * 1e6
         typer.echo(f"{note} A hit costs {read:g} USD per million tokens instead of {fresh:g}.")
         return
-    typer.echo(f"{title}, USD per million prefix tokens and request:")
-    for one in found:
-        within = "the hour" if one.ttl == "stored" else "the TTL"
-        pays = f", pays from {one.pays_after} requests within {within}" if one.pays_after else ""
-        typer.echo(
-            f"  {one.ttl:<6} {one.usd_per_token * 1e6:9.4f}  hit rate {format_hit_rate(one.hit_rate):>7}{pays}"
-        )
-    typer.echo(f"Cheapest: {found[0].ttl}.")
+    typer.echo(f"{title}, in USD per million prefix tokens and request:")
+    grid = Table(box=SIMPLE_HEAD, pad_edge=False)
+    grid.add_column("TTL")
+    for name in ("USD", "hit rate"):
+        grid.add_column(name, justify="right")
+    grid.add_column("pays from")
+    for option in options:
+        within = "the hour" if option.ttl == "stored" else "the TTL"
+        pays_from = f"{option.pays_after} requests within {within}" if option.pays_after else ""
+        usd = f"{option.usd_per_token * 1e6:.4f}"
+        grid.add_row(option.ttl, usd, format_hit_rate(option.hit_rate), pays_from)
+    output_console().print(grid)
+    typer.echo(f"Cheapest: {options[0].ttl}.")
     if rates.storage_price is not None:
         typer.echo(IMPLICIT_HITS_NOTE)

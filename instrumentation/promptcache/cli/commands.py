@@ -1,8 +1,7 @@
-"""The commands of `promptcache`. The module of each is imported when it is asked for: a report needs no server."""
+"""The group of all commands. It imports a command's module only when that command is used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
 from typing import Annotated, Any, Final
 
@@ -12,63 +11,47 @@ from typer.core import TyperGroup
 from promptcache.cli.exit_codes import RECORD_COMMAND, ExitCode, exit_code_help
 from promptcache.version import __version__
 
-COMMANDS: Final[Mapping[str, str]] = {
-    "report": "promptcache.cli.report:report",
-    "explain": "promptcache.cli.explain:explain",
-    "export": "promptcache.cli.export:export",
-    "prices": "promptcache.cli.prices:register",
-    "cost": "promptcache.cli.prices:register",
-    "breakeven": "promptcache.cli.prices:register",
-    "alerts": "promptcache.cli.alerts:alerts",
-    "emulate": "promptcache.cli.emulate:emulate",
-}
-"""Where each command is. A function called `register` adds it, and others, to an app by itself."""
+COMMANDS: Final = (
+    "report",
+    "explain",
+    "export",
+    "prices",
+    "cost",
+    "breakeven",
+    "alerts",
+    "emulate",
+)
+"""The modules of this package whose `app` holds the command of the same name."""
 
 
 class LazyGroup(TyperGroup):
-    """A group that knows the names of its commands, and imports only the one that runs."""
+    """The lazy group of click's documentation ("Lazily Loading Subcommands"), for typer.
+
+    `ctx` is Any because newer releases of typer bring their own copy of click.
+    """
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """The names, in the order of the table."""
+        """Return the names of all commands, in the order of the help page."""
         return [*COMMANDS]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command called `cmd_name`, None where there is none."""
-        return _load_command(cmd_name, COMMANDS[cmd_name]) if cmd_name in COMMANDS else None
-
-
-def _load_command(name: str, where: str) -> Any:
-    path, _, function = where.partition(":")
-    module = import_module(path)
-    some = typer.Typer()
-    some.callback()(_empty_callback)  # a lone command would not be a member of a group
-    if function == "register":
-        module.register(some)
-    else:
-        some.command(name, epilog=getattr(module, "EPILOG", None))(getattr(module, function))
-    return typer.main.get_group(some).commands[name]
-
-
-def _empty_callback() -> None:
-    """Nothing happens before a command."""
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"promptcache {__version__}")
-        raise typer.Exit
+        """Import and return a command, None for an unknown name."""
+        if cmd_name not in COMMANDS:
+            return None
+        return typer.main.get_command(import_module(f"promptcache.cli.{cmd_name}").app)
 
 
 app = typer.Typer(
     cls=LazyGroup, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
 )
 
+_FIRST_STEPS: Final = ("First steps:", RECORD_COMMAND, "promptcache report")
 
-_FIRST_STEPS: Final = (
-    "Begin with:",
-    RECORD_COMMAND,
-    "promptcache report",
-)
+
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"promptcache {__version__}")
+        raise typer.Exit
 
 
 @app.callback(epilog="\n\n".join((*_FIRST_STEPS, exit_code_help(*ExitCode))))
@@ -80,4 +63,4 @@ def promptcache(
         ),
     ] = False,
 ) -> None:
-    """What LLM prompt caching really does: hit rate, cost, savings, waste, and why it missed."""
+    """Show how well LLM prompt caching works: hit rate, cost, savings, waste, and causes of misses."""

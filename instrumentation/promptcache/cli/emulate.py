@@ -1,4 +1,4 @@
-"""The command `promptcache emulate`: providers on loopback, for demos, tests and alert rehearsals."""
+"""The command `promptcache emulate`: a local server that stands in for the providers."""
 
 from __future__ import annotations
 
@@ -7,32 +7,58 @@ from typing import Annotated, Final
 
 import typer
 
+from promptcache.cli.exit_codes import ExitCode, exit_code_help
+
 _MISSING_EXTRA: Final = 'the emulator needs its extra: pip install "promptcache[emulator]"'
-
-
-def emulate(
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
-    ] = 8089,
-    host: Annotated[str, typer.Option(help="Address to bind.")] = "127.0.0.1",
-    beyond_loopback: Annotated[
-        bool, typer.Option("--beyond-loopback", help="Allow an address others reach.")
-    ] = False,
-    latency: Annotated[float, typer.Option(min=0.0, help="Seconds to the first chunk.")] = 0.002,
-    rules: Annotated[
-        str,
-        typer.Option(
-            envvar="PROMPTCACHE_EMULATOR_RULES",
-            help="Override profiles: minimum=2048,implicit=latest",
+EPILOG: Final = "\n\n".join(
+    (
+        "Control the emulator while it runs:",
+        'POST /_emulator/clock {"advance": 3600}: move its clock forward by an hour',
+        "POST /_emulator/evict: empty the caches",
+        "POST /_emulator/reset: forget everything but the clock and the rules",
+        'POST /_emulator/faults {"fault": "429", "times": 2, "path": "/v1"}: fail the next requests',
+        'POST /_emulator/rules {"rules": "ttl=1h"}: override the cache rules',
+        "GET /_emulator/requests: counts and sums of all requests, and the last 100 of them",
+        (
+            "These headers change a single request: x-emulator-fault, x-emulator-rules, "
+            "x-emulator-usage (deepseek, moonshot, openrouter, xai, groq, vllm), x-emulator-words."
         ),
-    ] = "",
-) -> None:
-    """Speak the providers' APIs on loopback, with their caches and a clock that tests can move.
+        exit_code_help(ExitCode.OK, ExitCode.USAGE),
+    )
+)
 
-    The first line printed is the URL. POST /_emulator/clock {"advance": 3600} moves the clock; reset, evict,
-    faults {"fault": "429", "times": 2, "path": "/v1"} and rules {"rules": "ttl=1h"} stand beside it, GET
-    /_emulator/requests tells the truth. One request is changed by the headers x-emulator-fault, x-emulator-rules,
-    x-emulator-usage (deepseek, moonshot, openrouter, xai, groq, vllm) and x-emulator-words.
+PortOption = Annotated[
+    int, typer.Option(min=0, max=65535, help="The port to listen on. 0 takes a free one.")
+]
+HostOption = Annotated[str, typer.Option(help="The address to listen on.")]
+BeyondLoopbackOption = Annotated[
+    bool, typer.Option("--beyond-loopback", help="Allow a --host that other machines can reach.")
+]
+LatencyOption = Annotated[
+    float, typer.Option(min=0.0, help="The seconds until the first chunk of a response.")
+]
+RulesOption = Annotated[
+    str,
+    typer.Option(
+        envvar="PROMPTCACHE_EMULATOR_RULES",
+        help="Override the cache rules: minimum=2048,implicit=latest",
+    ),
+]
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("emulate", epilog=EPILOG)
+def emulate(
+    port: PortOption = 8089,
+    host: HostOption = "127.0.0.1",
+    beyond_loopback: BeyondLoopbackOption = False,
+    latency: LatencyOption = 0.002,
+    rules: RulesOption = "",
+) -> None:
+    """Serve the APIs of the providers on this machine, with their caches and a movable clock.
+
+    For demos, tests and alert rehearsals. The first line of the output is the URL of the server.
     """
     try:
         from promptcache_emulator import server
@@ -49,7 +75,7 @@ def emulate(
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     shown = f"[{host}]" if ":" in host else host
-    print(f"http://{shown}:{sock.getsockname()[1]}", flush=True)  # noqa: T201
+    print(f"http://{shown}:{sock.getsockname()[1]}", flush=True)  # noqa: T201 -- the command's output
     server.serve(emulator, sock, latency)
 
 

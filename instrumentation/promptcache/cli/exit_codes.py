@@ -1,4 +1,4 @@
-"""What the exit code of the command `promptcache` says. The only place where they are numbered."""
+"""The exit codes of the command `promptcache`. No other module numbers them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ RECORD_COMMAND: Final = (
     "opentelemetry-instrument --service_name my-app --traces_exporter promptcache_sqlite"
     " --metrics_exporter none --logs_exporter none python app.py"
 )
-"""How a table comes to be where none is. Without the two `none` the default exporters must be installed as well."""
+"""How to record calls into the local table.
+
+Without the two `none` OpenTelemetry uses its default exporters, which need another package.
+"""
 
 
 class ExitCode(IntEnum):
-    """Exit codes, a stable interface: scripts and CI jobs branch on them."""
+    """Exit codes. They are a stable interface: scripts and CI jobs branch on them."""
 
     OK = 0
     BELOW_TARGET = 1
@@ -27,20 +30,22 @@ class ExitCode(IntEnum):
 
 
 EXIT_CODE_MEANINGS: Final = {
-    ExitCode.OK: "done",
+    ExitCode.OK: "success",
     ExitCode.BELOW_TARGET: "the hit rate is below --fail-below",
-    ExitCode.USAGE: "the command line is not understood, or an extra is not installed",
+    ExitCode.USAGE: "the command line is wrong, or an extra is not installed",
     ExitCode.UNKNOWN_COST: "the cost is not known",
-    ExitCode.NO_FILE: "there is no such file",
-    ExitCode.NO_CALLS: "the table has no calls to speak of (none at all, none that match, none with reported cache counts)",
-    ExitCode.NEWER_SCHEMA: "the table was written by a newer promptcache",
-    ExitCode.NOT_A_TABLE: "the file cannot be read as a table of promptcache's",
-    ExitCode.SAMPLED: "spans were sampled, so --fail-below refuses to judge",
+    ExitCode.NO_FILE: "the file does not exist",
+    ExitCode.NO_CALLS: (
+        "the table has no calls to report: none at all, none that match the options, "
+        "or none with reported cache counts"
+    ),
+    ExitCode.NEWER_SCHEMA: "a newer promptcache wrote the table",
+    ExitCode.NOT_A_TABLE: "the file is not a table of promptcache",
+    ExitCode.SAMPLED: "the spans were sampled, so --fail-below cannot judge the hit rate",
 }
 
 
 def exit_code_help(*codes: ExitCode) -> str:
-    """The meaning of `codes`, for the foot of a help page."""
-    return "\n\n".join(
-        ("Exit codes:", *(f"{code.value}  {EXIT_CODE_MEANINGS[code]}" for code in codes))
-    )
+    """Return the list of exit codes for the end of a help page."""
+    lines = (f"{code.value}  {EXIT_CODE_MEANINGS[code]}" for code in codes)
+    return "\n\n".join(("Exit codes:", *lines))

@@ -38,6 +38,10 @@ EPILOG: Final = "\n\n".join(
 _TRACE_ID_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
 
 
+app = typer.Typer(add_completion=False)
+
+
+@app.command("explain", epilog=EPILOG)
 def explain(
     trace: Annotated[
         str | None, typer.Argument(metavar="[TRACE_ID]", help="32 hex digits.")

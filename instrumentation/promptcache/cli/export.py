@@ -35,6 +35,10 @@ EPILOG: Final = "\n\n".join(
 )
 
 
+app = typer.Typer(add_completion=False)
+
+
+@app.command("export", epilog=EPILOG)
 def export(
     out: Annotated[Path, typer.Option(help="The file to write; it must end in .parquet.")],
     db: DatabaseArgument = None,

@@ -81,6 +81,10 @@ JsonOption = Annotated[
 ]
 
 
+app = typer.Typer(add_completion=False)
+
+
+@app.command("report", epilog=EPILOG)
 def report(
     db: DatabaseArgument = None,
     by: Annotated[GroupBy, typer.Option(help="What the lines of the table are.")] = GroupBy.SERVICE,
