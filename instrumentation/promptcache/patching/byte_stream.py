@@ -1,12 +1,14 @@
-"""Observe a response whose body the application has not read yet, without reading it and without keeping it alive.
+"""Observe a response whose body the application has not read yet.
 
-`ObservedByteStream` replaces `response.stream`, and sees the close and the garbage collection of the stream. It also
-replaces `iter_bytes` and `aiter_bytes` on the response, and reads the decoded bytes there if the SDK does not report
-parsed events. All of this is restored at the end. The invocation is stored in `response.extensions`, which httpx
-neither pickles nor compares.
+We neither read the body nor keep the response alive.
 
-There is no reference from our objects back to the response (httpx2 has no cycle there either). So a response that the
-application drops ends, and frees its connection, as early as it does without us.
+`ObservedByteStream` replaces `response.stream`, and sees the close and the garbage collection of
+the stream. It also replaces `iter_bytes` and `aiter_bytes` on the response, and reads the decoded
+bytes there if the SDK does not report parsed events. All of this is restored at the end. The
+invocation is stored in `response.extensions`, which httpx neither pickles nor compares.
+
+There is no reference from our objects back to the response (httpx2 has no cycle there either). So a
+response that the application drops ends, and frees its connection, as early as it does without us.
 """
 
 from __future__ import annotations
@@ -45,7 +47,7 @@ async def _close_chunks(chunks: AsyncIterator[bytes]) -> None:
 
 
 class ObservedByteStream:
-    """Yield the bytes of a response's stream unchanged, and finish the invocation when the stream ends."""
+    """Yield a stream's bytes unchanged, and finish the invocation when the stream ends."""
 
     def __init__(self, response: Any, invocation: Invocation, *, sdk_parses: bool = True) -> None:
         self._inner = response.stream
@@ -87,7 +89,7 @@ class ObservedByteStream:
             await _close_chunks(chunks)
 
     def _raw_read_flow(self) -> Flow:
-        """Run inside the stream wrapper of an SDK that traces itself, hence before that SDK ends its span."""
+        """Flush before the SDK ends its span: an SDK that traces itself wraps our stream."""
         result: StepResult = yield None
         invocation = self._invocation
         if result.error is None:
@@ -117,13 +119,17 @@ class ObservedByteStream:
         if error is not None and self._is_error_of_response(error):
             self._invocation.fail(error)
         if self._is_reading_chunk:
-            # httpx closes at the last raw byte. A content decoder or a chunk size may still hold decoded bytes back.
+            # httpx closes at the last raw byte. A content decoder or a chunk size may still hold
+            # decoded bytes back.
             self._is_closed = True
         else:
             self._finish()
 
     def _is_error_of_response(self, error: BaseException) -> bool:
-        """Return whether the SDK raised `error` for this response. The application may be handling another error."""
+        """Return whether `error` belongs to this response.
+
+        The application may close a stream while it handles another error.
+        """
         stream = getattr(getattr(error, "response", None), "stream", None)
         request = getattr(error, "_request", getattr(error, "request", None))
         return stream is self or request is self._request
@@ -142,7 +148,8 @@ class ObservedByteStream:
         self._is_reading_chunk = True
         result: StepResult = yield None
         self._is_reading_chunk = False
-        # httpx refuses to read a sync body asynchronously. It leaves the body unread, so that a correct read may follow.
+        # httpx refuses to read a sync body asynchronously. It leaves the body unread, so that a
+        # correct read may follow.
         is_consumed = getattr(self._response_ref(), "is_stream_consumed", True)
         if isinstance(result.error, Exception) and is_consumed:
             self._invocation.fail(result.error)
@@ -200,7 +207,7 @@ def _iterate_response(
 
 @lru_cache(maxsize=16)
 def _stream_class_for(stream: Any) -> type[ObservedByteStream]:
-    """Return a subclass of `ObservedByteStream` that httpx accepts in place of `stream`: sync, async or both."""
+    """Return a subclass that httpx accepts in place of `stream`: sync, async or both."""
     bases = [
         base for base in stream.__mro__ if base.__name__ in {"SyncByteStream", "AsyncByteStream"}
     ]

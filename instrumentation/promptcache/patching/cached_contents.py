@@ -1,4 +1,4 @@
-"""Observe requests about Gemini's cached contents: one span for each, and the storage cost that follows from it."""
+"""Observe requests about Gemini's cached contents: one span for each, and their storage cost."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def observe_cached_content_request(
 
 
 def _response_body(response: Any) -> JSONObject:
-    """Return the body of a response of google-genai (attribute `body`) or of httpx (attribute `content`)."""
+    """Return the body of google-genai's response (`body`) or of httpx's (`content`)."""
     body = as_str(getattr(response, "body", None), UNLIMITED_CHARS)
     return parse_json_object(body.encode() if body else getattr(response, "content", b""))
 
@@ -70,7 +70,7 @@ def _record_response(
     response_body: JSONObject,
     span: Span,
 ) -> None:
-    """Remember the caches that the response describes, and set their attributes and storage cost on the span."""
+    """Remember the caches that the response describes, and set the span's attributes."""
     storage = handler.cache_storage
     if operation == "list_caches":
         for resource in as_list(response_body.get("cachedContents")):
@@ -139,9 +139,10 @@ def _hash_cached_content(
 def _record_cache_fill(
     handler: TelemetryHandler, endpoint: Endpoint, cache: CachedContentInfo, span: Span
 ) -> dict[str, Any]:
-    """Record the cost of filling the cache, which is its tokens at the plain input price, and return its attributes.
+    """Record the cost of filling the cache, and return its attributes.
 
-    The cost metric counts it, although no LLM call caused it.
+    The cost is the cache's tokens at the plain input price. The cost metric counts it, although no
+    LLM call caused it.
     """
     if cache.token_count is None or cache.model is None:
         return {}
@@ -163,7 +164,10 @@ def _record_cache_fill(
 
 
 def apply_cached_prefix(invocation: Invocation, body: JSONObject) -> None:
-    """Use the cached content's hashes as the prefix of a call that reads it; None if another process created it."""
+    """Use the cached content's hashes as the prefix of a call that reads it.
+
+    The hashes are None if another process created the cached content.
+    """
     name, pending_call = wire.cached_content_in_body(body), invocation.pending_call
     if name is None or pending_call is None or pending_call.prefix is None:
         return

@@ -18,6 +18,6 @@ class Endpoint(NamedTuple):
 
 
 def server_port(url: Any) -> int | None:
-    """Return the port of a URL of `urllib` or httpx; without one, the default port of its scheme."""
+    """Return the port of a URL of `urllib` or httpx, by default that of its scheme."""
     port = getattr(url, "port", None) or _DEFAULT_PORTS.get(getattr(url, "scheme", ""))
     return port if isinstance(port, int) else None

@@ -1,4 +1,4 @@
-"""Decode the events in the bytes of a response: server-sent events, JSON lines, AWS event stream messages, or one body."""
+"""Decode the bytes of a response: server-sent events, JSON lines, AWS event stream, one body."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from promptcache.common.coerce import JSONObject, as_mapping
 from promptcache.providers.bedrock import eventstream
 
 MAX_BODY_BYTES: Final = 32 * 2**20
-"""Maximum size of the buffered part of a body. The usage of a larger body that nobody parses stays unreported."""
+"""Maximum size of the buffered part of a body. The usage of a larger body that nobody parses stays
+unreported."""
 
 
 def parse_json_object(content: bytes) -> JSONObject:
@@ -24,8 +25,9 @@ def parse_json_object(content: bytes) -> JSONObject:
 class EventDecoder:
     """Buffer bytes and cut them into events.
 
-    The content type selects the format, except for the JSON lines of a batch's results. `has_events` is false for a
-    body that is not a sequence of events; `take_body` reads such a body.
+    The content type selects the format, except for the JSON lines of a batch's results.
+    `has_events` is false for a body that is not a sequence of events; `take_body` reads such a
+    body.
     """
 
     __slots__ = ("_is_aws_event_stream", "_searched_bytes", "_separator", "buffer", "has_events")
@@ -57,7 +59,10 @@ class EventDecoder:
         )
 
     def take_events(self) -> Iterator[JSONObject]:
-        """Remove the complete events from the buffer and yield them parsed. OpenAI's end mark has type "[DONE]"."""
+        """Remove the complete events from the buffer and yield them parsed.
+
+        OpenAI's end mark becomes an event of type "[DONE]".
+        """
         if self._is_aws_event_stream:
             events, rest = eventstream.decode_events(bytes(self.buffer))
             self.buffer = bytearray(rest)
@@ -70,7 +75,7 @@ class EventDecoder:
                 yield {"type": "[DONE]"} if data.strip() == b"[DONE]" else parse_json_object(data)
 
     def take_body(self) -> JSONObject:
-        """Remove a complete JSON object from the buffer and return it; an empty mapping if there is none."""
+        """Remove a complete JSON object from the buffer and return it, else an empty mapping."""
         if body := parse_json_object(bytes(self.buffer)):
             self.buffer = bytearray()
         return body

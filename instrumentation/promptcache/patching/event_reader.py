@@ -1,4 +1,4 @@
-"""Read the events of a response that the SDK does not parse, and report them to the call's invocation."""
+"""Read the events of a response that the SDK does not parse, and report them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from promptcache.telemetry import finalizer
 from promptcache.telemetry.invocation import Invocation
 
 ERROR_MARKERS: Final = (b'"error"', b":exception-type", b":error-code")
-"""Bytes that occur in every error event of a server: in JSON, or in the headers of an AWS event stream message."""
+"""Bytes that occur in every error event of a server: in JSON, or in the headers of an AWS event
+stream message."""
 
 
 class EventReader:
     """Read the bytes of a response as long as the SDK does not report parsed events.
 
-    An SDK that parses a stream has parsed each complete event before it requests more bytes. So an event is read here
-    only when more bytes are requested and the invocation has no parsed event yet. If no SDK parses the response
-    (`sdk_parses` is false), each event is read at once.
+    An SDK that parses a stream has parsed each complete event before it requests more bytes. So an
+    event is read here only when more bytes are requested and the invocation has no parsed event
+    yet. If no SDK parses the response (`sdk_parses` is false), each event is read at once.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class EventReader:
             self._process_events()
 
     def flush(self) -> None:
-        """Read all complete events after the last chunk, before another instrumentation ends the span."""
+        """Read all complete events after the last chunk, before the SDK ends its span."""
         if self._invocation.sdk_parses_events:
             self.read_trailing_error()
         elif self.decoder.has_events:
@@ -60,7 +61,7 @@ class EventReader:
         self.flush()
 
     def read_trailing_error(self) -> None:
-        """Find the server's own error in the last chunk: the SDK raises it and does not report it as parsed."""
+        """Find the server's error in the last chunk: the SDK raises it without reporting it."""
         invocation, decoder = self._invocation, self.decoder
         if (
             not invocation.sdk_parses_events

@@ -1,7 +1,8 @@
 """Flows: the code that runs around a step of the application's call.
 
-A flow is a generator, as httpx's `auth_flow` is. It is written once, and `promptcache.patching.wrapping` drives the
-same flow around plain functions, coroutine functions and both kinds of generator functions.
+A flow is a generator, as httpx's `auth_flow` is. It is written once, and
+`promptcache.patching.wrapping` drives the same flow around plain functions, coroutine functions and
+both kinds of generator functions.
 """
 
 from __future__ import annotations
@@ -25,9 +26,10 @@ P = ParamSpec("P")
 class StepResult:
     """The result of one step, or the exception that it raised.
 
-    A plain call is one step. A stream has one step to open it (without a result), one for each item and a final one.
-    `is_final` is true when the stream is exhausted, failed or was abandoned; `is_abandoned` is true only for the last
-    of these. `must_defer` says that a telemetry lock may be held, so that no telemetry may be recorded now.
+    A plain call is one step. A stream has one step to open it (without a result), one for each item
+    and a final one. `is_final` is true when the stream is exhausted, failed or was abandoned;
+    `is_abandoned` is true only for the last of these. `must_defer` says that a telemetry lock may
+    be held, so that no telemetry may be recorded now.
     """
 
     result: Any = None
@@ -38,8 +40,9 @@ class StepResult:
 
 
 Flow = Generator[Context | None, StepResult, None]
-"""A generator that yields the context in which the next step runs (None: the current one) and receives its
-`StepResult`. A flow around a stream yields again for each further step. It returns when it needs no further step."""
+"""A generator that yields the context in which the next step runs (None: the current one) and
+receives its `StepResult`. A flow around a stream yields again for each further step. It returns
+when it needs no further step."""
 
 
 def pass_through_flow() -> Flow:
@@ -87,14 +90,16 @@ class FlowRunner:
             self._advance(StepResult(self.result, error, self.is_final or error is not None))
 
     def _detach(self, token: Token[Context]) -> None:
-        # A coroutine that another task closes ends in that task's context, where our context was never attached.
+        # A coroutine that another task closes ends in that task's context, where our context was
+        # never attached.
         if otel.get_current() is self._context:
             otel.detach(token)
 
     def abandon(self, frame: FrameType | None) -> None:
         """Tell the flow that the application gave up the stream.
 
-        `frame` is the frame that closes the stream, or the frame that the stream's finalizer interrupted.
+        `frame` is the frame that closes the stream, or the frame that the stream's finalizer
+        interrupted.
         """
         if self._flow is not None:
             must_defer = safely(finalizer.lock_may_be_held, frame) is not False

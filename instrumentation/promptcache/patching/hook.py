@@ -11,7 +11,8 @@ from promptcache.patching.flow import Flow
 from promptcache.telemetry.handler import TelemetryHandler
 
 FlowFunction = Callable[[TelemetryHandler, Any, Mapping[str, Any]], Flow]
-"""Start the flow around one call. Parameters: the handler, the object whose method is called, the arguments by name."""
+"""Start the flow around one call. Parameters: the handler, the object whose method is called, the
+arguments by name."""
 PreHook = Callable[[TelemetryHandler, Any, Mapping[str, Any]], None]
 """Runs before a call with the same parameters as a `FlowFunction`; it never sees the result."""
 
@@ -28,11 +29,12 @@ FastWrapperFactory = Callable[[Callable[..., Any], HandlerRef], Callable[..., An
 
 
 class Hook(NamedTuple):
-    """One function to wrap: method `method_name` of class `class_name`; `parameters` are the ones that our code reads.
+    """One function to wrap: method `method_name` of class `class_name`.
 
-    Either `around_call` or `before_call` is given. `make_fast_wrapper` avoids packing of `*args` and `**kwargs`: it is
-    used if the signature matches exactly, else `before_call` is. A function whose hook `is_optional` does not exist in
-    every supported release, so that nothing is logged if it is missing.
+    `parameters` are the ones that our code reads. Either `around_call` or `before_call` is given.
+    `make_fast_wrapper` avoids packing of `*args` and `**kwargs`: it is used if the signature
+    matches exactly, else `before_call` is. If `is_optional`, the function does not exist in every
+    supported release, and nothing is logged if it is missing.
     """
 
     class_name: str

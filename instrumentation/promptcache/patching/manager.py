@@ -1,4 +1,7 @@
-"""All patches of all SDKs, with one handler. Loaded when the application imports the first supported SDK."""
+"""Manage all patches of all SDKs, with one handler.
+
+This module is loaded when the application imports the first supported SDK.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ def _make_required_module_check(module: str) -> Callable[[object], None]:
 
 
 class PatchManager:
-    """Patch every SDK module that is imported already, and each other one when the application imports it."""
+    """Patch each SDK module: now if it is imported already, else when it is imported."""
 
     def __init__(self) -> None:
         self._patchers: dict[str, ModulePatcher] = {}
@@ -64,7 +67,10 @@ class PatchManager:
             safely(self._patch_when_imported, module)
 
     def disable(self) -> None:
-        """Restore every function whose outermost wrapper is ours. The other wrappers only call the original."""
+        """Restore every function whose outermost wrapper is ours.
+
+        The other wrappers only call the original from now on.
+        """
         safely(self.finish_abandoned_calls)
         self._handler = None
         if self._span_tracker is not None:
@@ -73,12 +79,12 @@ class PatchManager:
             safely(patcher.restore)
 
     def finish_abandoned_calls(self) -> None:
-        """Finish the calls whose streams were garbage-collected while a telemetry lock may have been held."""
+        """Finish the calls whose end was deferred, because a telemetry lock may have been held."""
         if self._handler is not None:
             self._handler.finish_deferred()
 
     def _track_span_starts(self) -> None:
-        """Track started spans if the tracer provider takes span processors. The API's own provider takes none."""
+        """Track started spans if the provider takes span processors; the API's own takes none."""
         provider = self._tracer_provider or get_tracer_provider()
         if not hasattr(provider, "add_span_processor"):
             return

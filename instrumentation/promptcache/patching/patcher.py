@@ -40,7 +40,10 @@ class Patch(NamedTuple):
         return False
 
     def restore(self) -> None:
-        """Remove the wrapper if it is the outermost one. Any other wrapper only calls the original from now on."""
+        """Remove the wrapper if it is the outermost one.
+
+        Any other wrapper only calls the original from now on.
+        """
         self.handler_ref.handler = None
         if self.owner.__dict__.get(self.name) is self.wrapper:
             setattr(self.owner, self.name, self.original)
@@ -56,7 +59,10 @@ class ModulePatcher:
         self._warned_locations: set[str] = set()
 
     def install(self, hooks: tuple[Hook, ...], handler: TelemetryHandler) -> None:
-        """Wrap every function that has a compatible hook. A wrapper that is still installed is only enabled again."""
+        """Wrap every function that is compatible with its hook.
+
+        A wrapper that is still installed is only enabled again.
+        """
         self._handler_ref.handler = handler
         self._patches = [patch for patch in self._patches if patch.is_installed()]
         installed = {(patch.owner, patch.name) for patch in self._patches}
@@ -91,7 +97,10 @@ class ModulePatcher:
             warn_unsupported_release(location)
 
     def restore(self) -> None:
-        """Restore every function whose outermost wrapper is ours. The other wrappers only call the original."""
+        """Restore every function whose outermost wrapper is ours.
+
+        The other wrappers only call the original from now on.
+        """
         for patch in self._patches:
             patch.restore()
         self._patches = [patch for patch in self._patches if patch.is_installed()]

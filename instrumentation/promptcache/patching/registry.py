@@ -16,8 +16,8 @@ HOOK_MODULES: Final[Mapping[str, str]] = {
 REQUIRED_MODULES: Final[Mapping[str, str]] = {
     sdk.trigger_modules[0]: sdk.required_module for sdk in SDKS if sdk.required_module
 }
-"""Module of an SDK -> the module that it always imports. If the latter is missing, the SDK's release
-is newer than ours."""
+"""Module of an SDK -> the module that it always imports. If the latter is missing, the SDK's
+release is newer than ours."""
 
 
 def load_hooks(sdk_module: str) -> tuple[Hook, ...]:

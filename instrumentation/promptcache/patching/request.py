@@ -1,4 +1,4 @@
-"""Start the invocation of a request whose body is known before it is sent, and find the cache that the request uses."""
+"""Start the invocation of a request whose body is known before it is sent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AWS_SIGNATURE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,]+)")
 
 
 def cache_scope_key(headers: Mapping[str, str]) -> str:
-    """Return the credential in the request's headers, by which providers separate their caches; "" if there is none.
+    """Return the credential in the headers, by which providers separate caches; else "".
 
     AWS signs each request anew, so that only the access key id in the signature stays the same.
     """
@@ -29,7 +29,7 @@ def cache_scope_key(headers: Mapping[str, str]) -> str:
 def start_invocation(
     handler: TelemetryHandler, request_info: RequestInfo, body: JSONObject, cache_scope: object
 ) -> Invocation:
-    """Return the invocation of a call that is about to be sent, with its span started and its prompt parsed."""
+    """Start the invocation of a call that is about to be sent, and record its request."""
     invocation = Invocation(handler, request_info)
     scope_digest = handler.hasher.keyed_digest(cache_scope)
     safely(

@@ -1,4 +1,7 @@
-"""Record every started span, because some instrumentations start an LLM span without making it current."""
+"""Record every started span.
+
+Some instrumentations start an LLM span without making it current.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ from promptcache.telemetry.foreign_spans import remember_started_span
 
 
 class SpanStartTracker(SpanProcessor):
-    """A span processor that exports nothing. A TracerProvider cannot remove a processor, so this one can be disabled."""
+    """A span processor that only records started spans.
+
+    It exports nothing. A TracerProvider cannot remove a processor, so this one can be disabled.
+    """
 
     def __init__(self) -> None:
         self.is_enabled = False

@@ -1,4 +1,6 @@
-"""The hooks of every SDK that Stainless generates: openai, anthropic, groq, and google-genai 2.0 for Interactions.
+"""The hooks of every SDK that Stainless generates: openai, anthropic, groq.
+
+google-genai 2.0 also has such a client, for the Interactions API.
 
 Every HTTP call runs through these functions:
 
@@ -6,7 +8,8 @@ Every HTTP call runs through these functions:
 - `_process_response` runs when the response has begun. Its body may be unread.
 - `BaseClient._process_response_data` runs for each parsed body and each parsed stream event.
 
-The parameter names are the same from openai 1.40 to 3.52 and anthropic 0.40 to 2.11 (read in November 2026).
+The parameter names are the same from openai 1.40 to 3.52 and anthropic 0.40 to 2.11 (read in
+November 2026).
 """
 
 from __future__ import annotations
@@ -44,10 +47,10 @@ RAW_RESPONSE_HEADER: Final = "X-Stainless-Raw-Response"
 class StainlessSDK:
     """The differences between the SDKs.
 
-    `provider_of_client` names the provider of a client. It is used for a host that we do not know, or for every host
-    if `client_decides_provider`. `opens_own_span` says whether the SDK will start a span of its own for a call (given
-    the client and the options). `prompt_headers` maps the request headers that are part of the prompt to the names
-    that they get in the body.
+    `provider_of_client` names the provider of a client. It is used for a host that we do not know,
+    or for every host if `client_decides_provider`. `opens_own_span` says whether the SDK will start
+    a span of its own for a call (given the client and the options). `prompt_headers` maps the
+    request headers that are part of the prompt to the names that they get in the body.
     """
 
     routes: tuple[Route, ...]
@@ -59,7 +62,10 @@ class StainlessSDK:
 
 @dataclass(slots=True)
 class CurrentRequest:
-    """The call of `request` that runs in this context, and its invocation; None if we do not record the call."""
+    """The call of `request` that runs in this context.
+
+    Its invocation is None if we do not record the call.
+    """
 
     client: Any
     invocation: Invocation | None
@@ -132,7 +138,7 @@ def _create_invocation(
 
 
 def _request_body(sdk: StainlessSDK, options: Any, request: Any) -> JSONObject:
-    """Return the body as it was sent: the data that the SDK prepared, else the bytes of the request."""
+    """Return the body that was sent: the SDK's prepared data, else the request's bytes."""
     body, extra = as_mapping(options.json_data), as_mapping(options.extra_json)
     if extra:
         body = {**body, **extra}
@@ -241,7 +247,7 @@ class StainlessHooks:
     def observe_response(
         self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
     ) -> Flow:
-        """Observe a response that has begun: record the request, and finish now or when its stream ends."""
+        """Record the request of a response that has begun; finish now or when its stream ends."""
         options, response = arguments["options"], arguments["response"]
         stream = bool(arguments.get("stream"))
         invocation = self._invocation_of_response(handler, client, options, response, stream=stream)
@@ -252,7 +258,8 @@ class StainlessHooks:
         safely(_record_sent_request, self._sdk, handler, invocation, options, response, retries)
         response.extensions[EXTENSION_KEY] = invocation
         invocation.owns_response = True
-        # The SDK creates the reader of batch results inside this step, from the stream that it finds then.
+        # The SDK creates the reader of batch results inside this step, from the stream that it
+        # finds then.
         is_batch_stream = bool(invocation.request_info.batch_results_url) and not response.is_closed
         if is_batch_stream:
             observe_stream(response, invocation)
@@ -275,9 +282,9 @@ class StainlessHooks:
     def add_diagnostics_request(
         self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
     ) -> None:
-        """If the user enabled it, request the provider's cache diagnostics in the options of this attempt.
+        """Request the provider's cache diagnostics, if the user enabled this setting.
 
-        Each attempt has its own copy of the options.
+        The request is added to the options of this attempt, which are a copy of its own.
         """
         current = _current_request.get() if handler.settings.provider_diagnostics else None
         if current is None or current.client is not client or current.invocation is None:
@@ -308,8 +315,10 @@ class StainlessHooks:
             invocation = current.invocation
             if invocation is None or not invocation.owns_response:
                 return invocation
-            # A middleware sent a second request inside the call: it uses another model, and is billed too.
-        # Without a current request, another instrumentation replaced `request` and does not call ours.
+            # A middleware sent a second request inside the call: it uses another model, and is
+            # billed too.
+        # Without a current request, another instrumentation replaced `request` and does not call
+        # ours.
         url = response.request.url
         request_info = _request_info(self._sdk, handler, client, options, url, stream=stream)
         return _create_invocation(handler, request_info, _elapsed_seconds(response))
@@ -324,7 +333,7 @@ def _process_parsed_data(data: object, response: Any) -> None:
 def _wrap_process_response_data(
     original: Callable[..., Any], handler_ref: HandlerRef
 ) -> Callable[..., Any]:
-    """Make the fast wrapper of `_process_response_data`. For most stream events it only calls `is_irrelevant`."""
+    """Make the fast wrapper: for most stream events it only calls `is_irrelevant`."""
 
     def wrapper(self: Any, *, data: Any, cast_to: Any, response: Any) -> Any:
         if handler_ref.handler is not None:
@@ -342,7 +351,7 @@ def _wrap_process_response_data(
 
 
 def _elapsed_seconds(response: Any) -> float:
-    """Return how long a complete response took; 0.0 if it is not complete or its transport did not measure it."""
+    """Return how long a complete response took, or 0.0 if that is not known."""
     try:
         return response.elapsed.total_seconds() if response.is_closed else 0.0
     except RuntimeError:
@@ -356,7 +365,10 @@ def _record_failed_request(
     options: Any,
     error: BaseException,
 ) -> None:
-    """Record the request of a call that failed before a response. The SDK's error has the request with its retries."""
+    """Record the request of a call that failed before a response.
+
+    The SDK's error has the request, and the request's header has the number of retries.
+    """
     request = getattr(error, "request", None)
     if request is not None and invocation.has_own_span and invocation.request is None:
         retries = request.headers.get("x-stainless-retry-count", "")
@@ -372,7 +384,7 @@ def _record_sent_request(
     response: Any,
     retries: int | None,
 ) -> None:
-    """Record the request of `response`, which may be an SDK's error too: both have the attribute `request`."""
+    """Record the request of `response`: a response or an SDK's error, which has `request` too."""
     request = response.request
     host, port = _server_address(request.url)
     body, info = _request_body(sdk, options, request), invocation.request_info

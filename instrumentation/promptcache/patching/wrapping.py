@@ -1,11 +1,13 @@
 """Make the wrapper of one function of an SDK.
 
-The wrapper has the same name, signature and kind as the original: plain function, coroutine function, generator
-function or async generator function. The wrapper of a coroutine function also handles one that returns an async
-generator. Our context is current only while the SDK's code runs, never while the application holds an item.
+The wrapper has the same name, signature and kind as the original: plain function, coroutine
+function, generator function or async generator function. The wrapper of a coroutine function also
+handles one that returns an async generator. Our context is current only while the SDK's code runs,
+never while the application holds an item.
 
-The wrappers are plain `functools.wraps` functions and not wrapt proxies. A wrapt proxy cannot be pickled as a bound
-method, and costs eight times as much on every stream event (measured in November 2026, wrapt 2.5).
+The wrappers are plain `functools.wraps` functions and not wrapt proxies. A wrapt proxy cannot be
+pickled as a bound method, and costs eight times as much on every stream event (measured in November
+2026, wrapt 2.5).
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ def make_wrapper(
 
 
 def _make_argument_binder(original: Callable[..., Any]) -> ArgumentBinder:
-    """Return a function that names positional arguments. Most calls have none, and then nothing is copied."""
+    """Return a function that names arguments; it copies only if there are positional ones."""
     names = tuple(inspect.signature(original).parameters)[1:]
 
     def bind_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
@@ -149,7 +151,10 @@ _EXHAUSTED: Final = object()
 
 
 def _caller_frame() -> FrameType | None:
-    """Return the innermost frame outside this file: it closes a stream, or the stream's finalizer interrupted it."""
+    """Return the innermost frame outside this file.
+
+    It closes a stream, or the stream's finalizer interrupted it.
+    """
     frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # the documented way to look at the stack
     while frame is not None and frame.f_code.co_filename == __file__:
         frame = frame.f_back
@@ -175,7 +180,7 @@ def iterate_with_flow(
 
 
 class _AbandonmentGuard:
-    """Abandon the flow when the stream is garbage-collected, even if its first item was never requested."""
+    """Abandon the flow when the stream is collected, even if no item was requested."""
 
     def __init__(self, runner: FlowRunner) -> None:
         self.runner = runner

@@ -1,4 +1,7 @@
-"""The hooks of Anthropic's SDK, with its clients of other platforms. From 1.14 on the SDK starts spans itself."""
+"""The hooks of Anthropic's SDK, with its clients of other platforms.
+
+From 1.14 on the SDK starts spans itself.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,8 @@ PLATFORM_PROVIDERS: Final = (
     ("AWS", "anthropic"),
     ("GoogleCloud", "anthropic"),
 )
-"""A part of a client class's name, and the provider that the SDK's own spans name for that client."""
+"""A part of a client class's name, and the provider that the SDK's own spans name for that
+client."""
 
 
 def _platform_provider(client: Any) -> str | None:
@@ -25,7 +29,10 @@ def _platform_provider(client: Any) -> str | None:
 
 
 def _sdk_opens_span(client: Any, options: Any) -> bool:
-    """Return whether the SDK (1.14 and later) starts a span for this call. It does not for `client.post`."""
+    """Return whether the SDK (1.14 and later) starts a span for this call.
+
+    It does not for `client.post`, which has no span name.
+    """
     has_tracer = getattr(client, "_tracer", None) is not None
     return has_tracer and bool(getattr(options, "span_name", None))
 

@@ -1,9 +1,10 @@
 """The hooks of botocore and aiobotocore for Amazon Bedrock.
 
-`_make_api_call` is the logical call, with the application's own parameters. `_make_request` runs inside it, and inside
-the span of every other instrumentation; the retries run inside `_make_request`. The response may hold a stream that
-the application reads later (`EventStream`, `StreamingBody`). The methods of these classes are wrapped, and the stream
-carries the state of its invocation, which ends with the stream.
+`_make_api_call` is the logical call, with the application's own parameters. `_make_request` runs
+inside it, and inside the span of every other instrumentation; the retries run inside
+`_make_request`. The response may hold a stream that the application reads later (`EventStream`,
+`StreamingBody`). The methods of these classes are wrapped, and the stream carries the state of its
+invocation, which ends with the stream.
 
 The names were read in botocore 1.35 to 1.43 and aiobotocore 2.16 to 3.10, November 2026.
 """
@@ -38,7 +39,8 @@ from promptcache.telemetry.request_info import RequestInfo
 SERVICE_NAME: Final = "bedrock-runtime"
 _CURRENT_CALL_KEY: Final = otel.create_key("promptcache-bedrock")
 _STATE_ATTRIBUTE: Final = "_self_promptcache"
-"""The attribute of a stream that holds its state. A wrapt proxy keeps attributes with this prefix on itself."""
+"""The attribute of a stream that holds its state. A wrapt proxy keeps attributes with this prefix
+on itself."""
 
 
 class _CurrentCall(NamedTuple):
@@ -51,20 +53,22 @@ class _CurrentCall(NamedTuple):
 
 
 class _StreamState:
-    """The invocation of a stream that the application has not read yet. It finishes with the stream."""
+    """The state of a stream that the application has not read yet."""
 
     def __init__(self, invocation: Invocation, operation: str) -> None:
         self.invocation, self.operation = invocation, operation
         self.buffer = bytearray()
         self.is_body_being_read = False
-        """True while `StreamingBody.read` runs, so that the raw read inside it is not counted twice."""
+        """True while `StreamingBody.read` runs, so that the raw read inside it is not counted
+        twice."""
         self.raw_stream_ref: Callable[[], Any] = lambda: None
         """Weak reference to the raw stream whose `read` is replaced."""
 
     def feed(self, chunk: bytes, requested_bytes: int | None) -> bool:
         """Buffer a chunk that the application read; return whether it was the last one.
 
-        `requested_bytes` is the number of bytes that the application requested; None or a negative number means all.
+        `requested_bytes` is the number of bytes that the application requested; None or a negative
+        number means all.
         """
         if len(self.buffer) + len(chunk) <= MAX_BODY_BYTES:
             self.buffer += chunk
@@ -98,7 +102,10 @@ class _StreamState:
 
 
 def _observe_raw_body(body: Any, state: _StreamState) -> None:
-    """Also observe reads of the raw stream: OpenLLMetry and OpenInference read `body._raw_stream` directly."""
+    """Also observe reads of the raw stream.
+
+    OpenLLMetry and OpenInference read `body._raw_stream` directly.
+    """
     raw: Any = getattr(body, "_raw_stream", None)
     if isinstance(body, IOBase) and raw is not None and "read" not in vars(raw):
         state.raw_stream_ref = ref(raw)
@@ -120,7 +127,10 @@ def _read_raw(
 
 
 def _raw_read_flow(state: _StreamState, requested_bytes: int | None) -> Flow:
-    """Observe one read of the raw stream. `observe_body_read` observes those that the body makes itself."""
+    """Observe one read of the raw stream.
+
+    `observe_body_read` observes the reads that the body makes itself.
+    """
     result = yield None
     if state.is_body_being_read:
         return
@@ -149,7 +159,10 @@ def _request_info(
 
 
 def _request_body(operation: str, params: JSONObject) -> JSONObject:
-    """Return the body as plain data; an empty mapping if the application passed an open file, which stays unread."""
+    """Return the body as plain data.
+
+    Return an empty mapping if the application passed an open file, which stays unread.
+    """
     if operation.startswith("Converse"):
         return params
     body = params.get("body")
@@ -182,7 +195,10 @@ def observe_call(handler: TelemetryHandler, client: Any, arguments: Mapping[str,
 
 
 def observe_request(handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]) -> Flow:
-    """Observe the request of a call with its retries. The spans of other instrumentations are open here."""
+    """Observe the request of a call, with its retries.
+
+    The spans of other instrumentations are open here.
+    """
     call = cast("_CurrentCall | None", otel.get_value(_CURRENT_CALL_KEY))
     if call is None or call.client is not client:
         yield None
@@ -199,8 +215,8 @@ def observe_request(handler: TelemetryHandler, client: Any, arguments: Mapping[s
 def _cache_scope(client: Any) -> str:
     """Return the client's access key id; without one, the name of its credential source.
 
-    It is read from the credentials object's own state: its public attributes may refresh the credentials over the
-    network.
+    It is read from the credentials object's own state: its public attributes may refresh the
+    credentials over the network.
     """
     credentials: Any = getattr(getattr(client, "_request_signer", None), "_credentials", None)
     attributes: JSONObject = getattr(credentials, "__dict__", {})
@@ -210,7 +226,7 @@ def _cache_scope(client: Any) -> str:
 def _process_response(
     call: _CurrentCall, invocation: Invocation, http_response: Any, parsed_response: JSONObject
 ) -> bool:
-    """Record a response; return whether it holds a stream, with which the invocation will finish."""
+    """Record a response; return whether it holds a stream that the application has to read."""
     metadata = as_mapping(parsed_response.get("ResponseMetadata"))
     invocation.retries = cast("int | None", metadata.get("RetryAttempts"))
     if http_response.status_code >= 300:
@@ -240,7 +256,10 @@ def _finish_stream(stream: Any, state: _StreamState) -> None:
 
 
 def observe_event(handler: TelemetryHandler, stream: Any, arguments: Mapping[str, Any]) -> Flow:
-    """Report one event when the SDK parses it. OpenLLMetry ends its span there, before the iteration returns it."""
+    """Report one event when the SDK parses it.
+
+    OpenLLMetry ends its span there, before the iteration returns the event.
+    """
     state = _state_of_stream(stream)
     result = yield None
     if state is not None and result.result is not None:
@@ -252,7 +271,10 @@ def observe_event(handler: TelemetryHandler, stream: Any, arguments: Mapping[str
 def observe_event_stream(
     handler: TelemetryHandler, stream: Any, arguments: Mapping[str, Any]
 ) -> Flow:
-    """Observe the iteration over a stream. An application may stop and continue it, so only its end finishes the call."""
+    """Observe the iteration over a stream.
+
+    An application may stop and continue it, so only the stream's own end finishes the call.
+    """
     state, result = _state_of_stream(stream), StepResult(is_final=False)
     while not result.is_final:
         result = yield None
@@ -281,7 +303,7 @@ def observe_body_read(handler: TelemetryHandler, body: Any, arguments: Mapping[s
 
 
 def _read_result(result: Any, arguments: Mapping[str, Any]) -> tuple[bytes, int | None]:
-    """Return the bytes of `read(amt)` or `readinto(b)`, and the number of bytes requested; None for all."""
+    """Return the bytes of `read(amt)` or `readinto(b)`, and the number requested; None for all."""
     target = arguments.get("b")
     if target is None:
         return result, arguments.get("amt")

@@ -1,9 +1,9 @@
 """The hooks of google-genai.
 
-Every request runs through `BaseApiClient`, except those of the Interactions API. Four transports and the retries run
-below `request`, `request_streamed` and their async twins. The parameter names are the same in google-genai 1.30 to 3.4
-(read in November 2026). Interactions have their own client stack: `_gaos.basesdk`, and in 2.0 a client that Stainless
-generated.
+Every request runs through `BaseApiClient`, except those of the Interactions API. Four transports
+and the retries run below `request`, `request_streamed` and their async twins. The parameter names
+are the same in google-genai 1.30 to 3.4 (read in November 2026). Interactions have their own client
+stack: `_gaos.basesdk`, and in 2.0 a client that Stainless generated.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def _start_invocation(
 
 
 def observe_request(handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]) -> Flow:
-    """Observe one request and its response, plain or streamed: an LLM call, or a request about cached contents."""
+    """Observe one request and its response: an LLM call, or a request about cached contents."""
     if not should_instrument():
         return pass_through_flow()
     method, path = arguments["http_method"], arguments["path"]
@@ -104,8 +104,8 @@ def observe_request(handler: TelemetryHandler, client: Any, arguments: Mapping[s
 
 
 def _observe_generation(invocation: Invocation) -> Flow:
-    # A stream's usage counters are cumulative. So only the first chunk, chunks with a finish reason and the last chunk
-    # are parsed at once.
+    # A stream's usage counters are cumulative. So only the first chunk, chunks with a finish reason
+    # and the last chunk are parsed at once.
     context = otel.set_value(_INVOCATION_KEY, invocation, invocation.context)
     result, has_first_chunk, unparsed = StepResult(is_final=False), False, ""
     try:

@@ -1,14 +1,16 @@
 """The hooks of LiteLLM, for the requests that it sends without the SDK of a provider.
 
-All of these requests run through `post` of LiteLLM's two HTTP handlers: `completion`, `acompletion`, `responses`,
-`anthropic_messages`, the router, and names that were imported before we patched. The request and response bodies there
-are the provider's own, hence with all that the provider reports. A response from LiteLLM's own cache or from a mock is
-no call, and does not run through `post`. LiteLLM sends OpenAI's and Azure's chat models through the openai SDK, which
-has its own hooks, and never through these handlers; so no call is recorded twice. Each request is a call of its own:
-LiteLLM's retries and fallbacks may go to another model, region or account.
+All of these requests run through `post` of LiteLLM's two HTTP handlers: `completion`,
+`acompletion`, `responses`, `anthropic_messages`, the router, and names that were imported before we
+patched. The request and response bodies there are the provider's own, hence with all that the
+provider reports. A response from LiteLLM's own cache or from a mock is no call, and does not run
+through `post`. LiteLLM sends OpenAI's and Azure's chat models through the openai SDK, which has its
+own hooks, and never through these handlers; so no call is recorded twice. Each request is a call of
+its own: LiteLLM's retries and fallbacks may go to another model, region or account.
 
-Parameter names were read in litellm 1.60 to 1.106, November 2026. Not observed: WebSockets (realtime), the provider
-`aiohttp_openai`, the Rust bridge (`LITELLM_RUST`), and providers with a wire format of their own (Cohere, Ollama ...).
+Parameter names were read in litellm 1.60 to 1.106, November 2026. Not observed: WebSockets
+(realtime), the provider `aiohttp_openai`, the Rust bridge (`LITELLM_RUST`), and providers with a
+wire format of their own (Cohere, Ollama ...).
 """
 
 from __future__ import annotations
@@ -63,7 +65,7 @@ def _provider_name(
     url: SplitResult,
     arguments: Mapping[str, Any],
 ) -> str:
-    """Return the provider of a known host; else the one that LiteLLM names; else the one that the wire format implies."""
+    """Return the provider by the host, else by LiteLLM's name for it, else by the wire format."""
     details = as_mapping(getattr(arguments.get("logging_obj"), "model_call_details", None))
     name = as_str(details.get("custom_llm_provider")) or _guess_provider(wire_format, url)
     if name == "azure_ai" and wire_format is anthropic.MESSAGES:
@@ -111,7 +113,7 @@ def _parse_request(
 
 
 def _request_body(arguments: Mapping[str, Any]) -> JSONObject:
-    """Return the body as plain data. LiteLLM passes it to its handler in one of three parameters."""
+    """Return the body as plain data. LiteLLM passes it in one of three parameters."""
     body = next(
         (arguments[name] for name in ("json", "data", "content") if arguments.get(name)), None
     )
@@ -153,7 +155,10 @@ def _start_invocation(
 def observe_request(
     method: str, handler: TelemetryHandler, http_handler: Any, arguments: Mapping[str, Any]
 ) -> Flow:
-    """Observe one request and its response: an LLM call, a request about cached contents, or any other request."""
+    """Observe one request and its response.
+
+    It is an LLM call, a request about cached contents, or a request that is not recorded.
+    """
     if not should_instrument():
         return pass_through_flow()
     url = urlsplit(str(arguments["url"]))

@@ -1,10 +1,13 @@
-"""The hooks of OpenAI's WebSockets: one call for each response id, from its request event to its terminal event.
+"""The hooks of OpenAI's WebSockets: one call for each response id.
+
+A call lasts from its request event to the terminal event of its response.
 
 Responses (`responses.connect`) and Realtime share one base connection (openai-python 3.52.0, file
-`_websocket_connection.py`): every request is sent by `send_raw`, every event is received by `recv_bytes`. Before
-openai 3 each connection has its own `send` and `close` (read in 1.109 and 2.54). Several responses may run at once; they
-are distinguished by `stream_id` until their id is known. A library that opens its own WebSocket (the OpenAI Agents SDK
-in its WebSocket mode) does not use these connections and is not observed.
+`_websocket_connection.py`): every request is sent by `send_raw`, every event is received by
+`recv_bytes`. Before openai 3 each connection has its own `send` and `close` (read in 1.109 and
+2.54). Several responses may run at once; they are distinguished by `stream_id` until their id is
+known. A library that opens its own WebSocket (the OpenAI Agents SDK in its WebSocket mode) does not
+use these connections and is not observed.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ from promptcache.telemetry.request_info import RequestInfo
 
 REQUEST_EVENT: Final = "response.create"
 RELEVANT_BYTES: Final = (b'"response":', b'"error"')
-"""Every event that ends a response, or reports an error, contains one of these. Other events need not be parsed."""
+"""Every event that ends a response, or reports an error, contains one of these. Other events need
+not be parsed."""
 RESPONSE_STARTED_EVENT: Final = "response.created"
 
 
@@ -49,7 +53,7 @@ class WebSocketCalls:
         """Calls whose response has begun, by response id."""
 
     def on_sent_event(self, event: JSONObject) -> Invocation | None:
-        """Process an event that the application sends; return the invocation that it starts, if it starts one."""
+        """Process an event that the application sends; return the invocation that it starts."""
         if event.get("type") != REQUEST_EVENT or not should_instrument():
             return None
         invocation = self._start_invocation(event)
@@ -92,7 +96,10 @@ class WebSocketCalls:
             self._running_invocations.pop(response_id).finish()
 
     def _can_skip(self, raw: bytes) -> bool:
-        """Return whether an event says nothing new. Until a call has output, every event may be its first output."""
+        """Return whether an event holds nothing that we read.
+
+        Until a call has output, every event may be its first output.
+        """
         if not self._running_invocations or any(part in raw for part in RELEVANT_BYTES):
             return False
         return all(invocation.has_output for invocation in self._running_invocations.values())
@@ -103,7 +110,10 @@ class WebSocketCalls:
         return next(iter(self._running_invocations.values()), None)
 
     def _on_error(self, event: JSONObject) -> None:
-        """Process an error. It names no response, and answers the oldest request of its stream that has none yet."""
+        """Process an error event.
+
+        It names no response. It answers the oldest request of its stream that has no response yet.
+        """
         waiting = self._waiting_invocations.get(as_str(event.get("stream_id")))
         if waiting:
             invocation = waiting.popleft()
@@ -115,7 +125,8 @@ class WebSocketCalls:
     def _take_waiting_invocation(self, stream_id: str | None) -> Invocation:
         """Return the invocation that requested a response on `stream_id`.
 
-        A Realtime server may also begin a response without a request; then a new invocation is returned.
+        A Realtime server may also begin a response without a request; then a new invocation is
+        returned.
         """
         waiting = self._waiting_invocations.get(stream_id)
         return waiting.popleft() if waiting else self._start_invocation({})
@@ -153,8 +164,8 @@ def _calls_of_connection(handler: TelemetryHandler, connection: Any) -> WebSocke
 def _sent_event(connection: Any, arguments: Mapping[str, Any]) -> JSONObject:
     """Return the event that is sent; an empty mapping if it requests no response.
 
-    `send_raw` has text. `send` has an event, and is observed only if its connection has no base class whose `send_raw`
-    it would call.
+    `send_raw` has text. `send` has an event, and is observed only if its connection has no base
+    class whose `send_raw` it would call.
     """
     if "data" in arguments:
         data = arguments["data"]
@@ -171,7 +182,7 @@ def _sent_event(connection: Any, arguments: Mapping[str, Any]) -> JSONObject:
 
 
 def observe_send(handler: TelemetryHandler, connection: Any, arguments: Mapping[str, Any]) -> Flow:
-    """Observe a message that the application sends. A message that requests a response starts an invocation."""
+    """Observe a message that the application sends; it may start an invocation."""
     event = _sent_event(connection, arguments)
     calls = _calls_of_connection(handler, connection) if event else None
     invocation = calls.on_sent_event(event) if calls is not None else None
@@ -184,7 +195,7 @@ def observe_send(handler: TelemetryHandler, connection: Any, arguments: Mapping[
 def observe_receive(
     handler: TelemetryHandler, connection: Any, arguments: Mapping[str, Any]
 ) -> Flow:
-    """Observe a message from the server, or the exception that says that the connection is closed."""
+    """Observe a message from the server, or the exception of a closed connection."""
     calls = _calls_of_connection(handler, connection)
     result = yield None
     if result.error is None:
@@ -215,7 +226,10 @@ BASE_CONNECTION_HOOKS: Final = tuple(
 
 
 def connection_hooks(*class_names: str, is_optional: bool = False) -> tuple[Hook, ...]:
-    """Return the hooks of these connections. The last three of each are needed only if it has no base class."""
+    """Return the hooks of these connections.
+
+    The hooks of `send`, `send_raw` and `close` are for releases without the base connection.
+    """
     return tuple(
         hook
         for class_name in class_names
