@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from promptcache.patching.registry import HOOK_MODULES, load_hooks
+from promptcache.providers.registry import SDKS
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "instrumentation" / "promptcache"
@@ -112,6 +117,35 @@ def test_the_command_imports_the_emulator_inside_a_function() -> None:
     at_import = [ast.unparse(node) for node in tree.body if not isinstance(node, ast.FunctionDef)]
     assert not [text for text in at_import if "promptcache_emulator" in text and "import" in text]
     assert "promptcache_emulator" in ast.unparse(tree)
+
+
+LIST_LOADED_PATCHING = """
+import importlib, sys
+for name in {modules!r}:
+    importlib.import_module(name)
+print(*[name for name in sys.modules if {patching!r} & set(name.split("."))])
+"""
+
+
+def test_providers_load_no_patching() -> None:
+    modules = [
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted((PACKAGE / "providers").rglob("*.py"))
+        if path.stem not in HOOKS
+    ]
+    program = LIST_LOADED_PATCHING.format(modules=modules, patching={"patching", *HOOKS})
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.strip() == ""
+
+
+def test_the_registry_names_every_hook_module() -> None:
+    """A row of the registry names hooks by a string, so that a rename would lose them silently."""
+    files = {path.parent.name for path in (PACKAGE / "providers").glob("*/hooks.py")}
+    assert {f"{folder}.hooks" for folder in files} == {sdk.hooks for sdk in SDKS}
+    for module, hooks in HOOK_MODULES.items():
+        assert load_hooks(module), f"{hooks} has no hooks for {module}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
+
+import pytest
 
 START = """
 import sys
@@ -29,18 +32,14 @@ OURS = (
     "promptcache_emulator",
 )
 
-UNUSED = tuple(
-    f"promptcache.{name}"
-    for name in (
-        "diagnose",
-        "memory",
-        "rules",
-        "prices",
-        "patch.anthropic",
-        "patch.google",
-        "patch.bedrock",
-        "emulator",
-    )
+UNUSED = (
+    "promptcache.diagnosis",
+    "promptcache.prices",
+    "promptcache.providers.cache_rules",
+    "promptcache.providers.anthropic.hooks",
+    "promptcache.providers.google.hooks",
+    "promptcache.providers.bedrock.hooks",
+    "promptcache_emulator",
 )
 
 
@@ -54,6 +53,11 @@ def run(program: str) -> str:
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()
+
+
+@pytest.mark.parametrize("name", sorted({*OURS, *UNUSED}))
+def test_the_modules_that_must_not_be_loaded_exist(name: str) -> None:
+    assert find_spec(name), "a module was renamed, so that the tests below assert nothing about it"
 
 
 def test_the_entry_point_loads_no_sdk_and_little_of_ours() -> None:
