@@ -34,10 +34,11 @@ $(VENV)/.ready: pyproject.toml $(wildcard requirements/*)
 
 COMPILE = $(VENV)/bin/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
 	--no-header --no-emit-index-url
-requirements: $(VENV)/.ready ## renew the locked packages of `make test` and `make demo`: the newest that pyproject.toml allows
+requirements: $(VENV)/.ready ## renew all locked packages: the newest that pyproject.toml and the tests allow
 	@$(COMPILE) --group uv --output-file requirements/uv.txt
 	@$(COMPILE) --extra dev --group build pyproject.toml --output-file requirements/dev.txt
 	@$(COMPILE) --extra demo --group build pyproject.toml --constraint requirements/dev.txt --output-file requirements/demo.txt
+	@$(VENV)/bin/python tests/compat/run.py --lock
 	@git diff --stat requirements
 
 demo: $(DEMO)/.ready ## the main job in a minute: a healthy service, a broken one, and what each costs

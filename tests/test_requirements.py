@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,11 +13,18 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.compat.run import EXTRAS, LOCKED, TOOLS_NEEDED, all_pins
+
 ROOT: Final = Path(__file__).parent.parent
 REQUIREMENTS: Final = ROOT / "requirements"
 PROJECT: Final[dict[str, Any]] = tomllib.loads((ROOT / "pyproject.toml").read_text())
-LOCKS: Final = {"demo": ("demo", "build"), "dev": ("dev", "build"), "uv": (None, "uv")}
-"""File in requirements/ -> the extra and the dependency group that the file locks."""
+LOCKS: Final[Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]]] = {
+    "demo": (("demo",), "build", ()),
+    "dev": (("dev",), "build", ()),
+    "uv": ((), "uv", ()),
+    **{f"compat-{name}": (EXTRAS, "build", (*all_pins(name), *TOOLS_NEEDED)) for name in LOCKED},
+}
+"""File in requirements/ -> the extras, the dependency group and the other packages that it locks."""
 
 # The parts are joined here, else this file would name the addresses that it looks for.
 HOSTS: Final = (
@@ -47,10 +54,8 @@ def committed_files() -> list[Path]:
     return [path for path in ROOT.rglob("*") if path.is_file() and not path.is_symlink()]
 
 
-def dependencies_of_extra(extra: str | None) -> Iterator[Requirement]:
+def dependencies_of_extra(extra: str) -> Iterator[Requirement]:
     """Yield the direct dependencies of an extra, with those of the extras that it includes."""
-    if extra is None:
-        return
     for text in PROJECT["project"]["optional-dependencies"][extra]:
         requirement = Requirement(text)
         if canonicalize_name(requirement.name) == PROJECT["project"]["name"]:
@@ -62,13 +67,12 @@ def dependencies_of_extra(extra: str | None) -> Iterator[Requirement]:
 
 def wanted(name: str) -> list[Requirement]:
     """Return all dependencies that the lock `name` must cover."""
-    extra, group = LOCKS[name]
-    base = [Requirement(text) for text in PROJECT["project"]["dependencies"]] if extra else []
-    return [
-        *base,
-        *dependencies_of_extra(extra),
-        *map(Requirement, PROJECT["dependency-groups"][group]),
-    ]
+    extras, group, others = LOCKS[name]
+    texts = [*PROJECT["dependency-groups"][group], *others]
+    if extras:
+        texts += PROJECT["project"]["dependencies"]
+    found = [requirement for extra in extras for requirement in dependencies_of_extra(extra)]
+    return [*map(Requirement, texts), *found]
 
 
 def locked(name: str) -> dict[str, tuple[Requirement, list[str]]]:

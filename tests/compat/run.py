@@ -1,10 +1,12 @@
 """The call-shape matrix against releases of the SDKs that people still run: one virtual environment each, one table.
 
     python tests/compat/run.py ["oldest openai==2.0.0 openai==1.50.0,httpx<0.28"]
+    python tests/compat/run.py --lock
 
 An environment is one of `TOGETHER` by name, or a requirement, with others behind commas. Without arguments: the
 oldest, the newest, some between, and releases at which an SDK's insides changed. Exits with 1 if a test fails, or if an
-SDK that is pinned was not tried. Lower bounds are read from pyproject.toml, so that what we claim is what is tested.
+SDK that is pinned was not tried. `--lock` renews requirements/compat-*.txt, from which the environments of `LOCKED` are
+installed: .ci/run tries these, and a release of another project must not fail it. Lower bounds are read from pyproject.toml, so that what we claim is what is tested.
 """
 
 from __future__ import annotations
@@ -43,12 +45,10 @@ MORE: Final = {
     "free-threaded": ("tests/test_memory.py", "tests/test_load.py", *LATER),
 }
 """What only releases can do that have WebSockets, or trace themselves; and where threads share state."""
-NEEDED: Final = (
-    f"--editable={ROOT}[sdk,emulator]",
-    "hypothesis>=6.100",
-    "pytest>=8",
-    "pytest-asyncio>=0.24",
-)
+EXTRAS: Final = ("sdk", "emulator")
+"""Extras of this checkout that the tests need."""
+TOOLS_NEEDED: Final = ("hypothesis>=6.100", "pytest>=8", "pytest-asyncio>=0.24")
+NEEDED: Final = (f"--editable={ROOT}[{','.join(EXTRAS)}]", *TOOLS_NEEDED)
 AT_ONCE: Final = 2
 
 
@@ -70,6 +70,9 @@ TOGETHER: Final = {
     "free-threaded": "hypothesis<6.156,pydantic<2.12.4,jiter<0.16",
 }
 """Names of environments that pin many things at once: what we claim to work with, from end to end."""
+
+LOCKED: Final = ("oldest", "middle", "late")
+"""Names in `TOGETHER` whose packages are locked in requirements/compat-NAME.txt, with hashes."""
 
 OLDEST: Final = ("oldest", "--resolution=lowest-direct")
 """Where all that we depend on is the oldest that pyproject.toml allows: OpenTelemetry, wrapt, and the rest."""
@@ -117,16 +120,58 @@ def pinned(pins: list[str]) -> set[str]:
     return {name for pin in pins for name in re.findall(r"^[\w-]+", pin)}
 
 
-def install(name: str, pins: list[str]) -> Path:
-    """The Python of a new environment. By uv, which resolves and fetches in seconds what takes pip minutes."""
+def all_pins(release: str) -> list[str]:
+    """Return the SDKs to install for `release`, with those that every environment has."""
+    pins = TOGETHER.get(release, release).split(",")
+    return [*pins, *(sdk for sdk in BESIDE if sdk not in pinned(pins))]
+
+
+def lock_file(name: str) -> Path:
+    return ROOT / "requirements" / f"compat-{name}.txt"
+
+
+def lock(name: str) -> None:
+    """Renew the lock of the environment `name`."""
+    extras = [f"--extra={extra}" for extra in EXTRAS]
+    how = ["--quiet", "--upgrade", "--universal", "--generate-hashes", "--python-version=3.11"]
+    how += ["--no-header", "--no-annotate", "--no-emit-index-url", "--group=build", *extras]
+    how += [OLDEST[1]] if name == OLDEST[0] else []
+    subprocess.run(
+        [
+            TOOLS / "bin" / "uv",
+            "pip",
+            "compile",
+            *how,
+            "-o",
+            lock_file(name),
+            "pyproject.toml",
+            "-",
+        ],
+        input="\n".join([*all_pins(name), *TOOLS_NEEDED]),
+        cwd=ROOT,
+        text=True,
+        check=True,
+    )
+
+
+def install(name: str, release: str) -> Path:
+    """Make an environment and return its Python.
+
+    uv installs, which resolves and fetches in seconds what takes pip minutes.
+    """
     python = FOLDER / name / "bin" / "python"
     uv = str(TOOLS / "bin" / "uv")
     subprocess.run(
         [uv, "venv", "--quiet", "--clear", "--python", sys.executable, FOLDER / name], check=True
     )
     # Compiled here, where what a release's own source makes the compiler warn of is no error yet.
-    how = ["--quiet", "--compile-bytecode", *([OLDEST[1]] if name == OLDEST[0] else [])]
-    subprocess.run([uv, "pip", "install", "--python", python, *how, *pins, *NEEDED], check=True)
+    add = [uv, "pip", "install", "--python", str(python), "--quiet", "--compile-bytecode"]
+    if release in LOCKED:
+        subprocess.run([*add, "--require-hashes", "-r", lock_file(release)], check=True)
+        here = ["--no-deps", "--no-build-isolation", f"--editable={ROOT}"]
+        subprocess.run([*add, *here], check=True)
+    else:
+        subprocess.run([*add, *all_pins(release), *NEEDED], check=True)
     return python
 
 
@@ -152,11 +197,10 @@ def tell(result: Result, command: list[str]) -> int:
 
 def check(release: str) -> Result:
     """Installs `release` into its environment and runs the matrix there."""
-    name, pins = release.partition(",")[0], TOGETHER.get(release, release).split(",")
-    pins += [sdk for sdk in BESIDE if sdk not in pinned(pins)]
+    name, pins = release.partition(",")[0], all_pins(release)
     result, report, started = Result(name), FOLDER / name / "report.xml", time.monotonic()
     try:
-        python = install(name, pins)
+        python = install(name, release)
     except subprocess.CalledProcessError:
         result.failed.append("could not be installed")
         return result
@@ -176,12 +220,20 @@ def check(release: str) -> Result:
     return result
 
 
-def main(releases: tuple[str, ...]) -> int:
-    """Checks all releases, two at a time, then prints the table."""
+def install_uv() -> None:
     venv.create(TOOLS, with_pip=True)
-    subprocess.run(
-        [TOOLS / "bin" / "python", "-m", "pip", "--quiet", "install", "uv>=0.8"], check=True
-    )
+    pip = [TOOLS / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    locked = ["--require-hashes", "-r", ROOT / "requirements" / "uv.txt"]
+    subprocess.run([*pip, "install", *locked], check=True)
+
+
+def main(releases: tuple[str, ...]) -> int:
+    """Check all releases, two at a time, and print the table; or renew the locks."""
+    install_uv()
+    if releases == ("--lock",):
+        for name in LOCKED:
+            lock(name)
+        return 0
     with ThreadPoolExecutor(AT_ONCE) as pool:
         results = list(pool.map(check, releases))
     print(f"\n{'environment':<24} {'passed':>6} {'failed':>6} {'seconds':>8}")
