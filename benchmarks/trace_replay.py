@@ -73,7 +73,8 @@ def replay_trace(trace: Sequence[TracedRequest], max_nodes: int) -> tuple[float,
         now, tokens, block_ids = traced.started_at, traced.input_tokens, traced.block_ids
         request = Request("trace", "vllm", "chat", "m", None, None, False, {}, b"", now)
         pending = diagnosis.start(request, make_prompt(block_ids))
-        known = len(block_ids) - len(pending.new_nodes)
+        assert pending.tracked is not None
+        known = len(block_ids) - len(pending.tracked.new_nodes)
         read = min(known * TOKENS_PER_BLOCK, tokens)
         usage = Usage(tokens, tokens - read, read, None)
         diagnosis.finish(
