@@ -31,7 +31,7 @@ def build_app(emulator: Emulator, latency: float = 0.0) -> ASGIApp:
     """Return the ASGI application. `latency` is the time to the first chunk in seconds."""
 
     async def provider_endpoint(request: Request) -> Response:
-        return await _answer(emulator, request, latency)
+        return await _handle_provider_request(emulator, request, latency)
 
     async def control_endpoint(request: Request) -> Response:
         return handle_control(emulator, request.path_params["name"], await request.body())
@@ -47,7 +47,9 @@ def build_app(emulator: Emulator, latency: float = 0.0) -> ASGIApp:
     return _with_abort(Starlette(routes=routes))
 
 
-async def _answer(emulator: Emulator, request: Request, latency: float) -> Response:
+async def _handle_provider_request(
+    emulator: Emulator, request: Request, latency: float
+) -> Response:
     response, provider_request = emulator.handle(
         request.method,
         request.scope["path"],
