@@ -1,6 +1,6 @@
 """OpenTelemetry instrumentation that shows what LLM prompt caching really does.
 
-Under `opentelemetry-instrument` nothing needs to be imported. By hand:
+`opentelemetry-instrument` needs no import. By hand:
 
 >>> from promptcache import PromptCacheInstrumentor
 >>> PromptCacheInstrumentor().instrument()  # doctest: +SKIP

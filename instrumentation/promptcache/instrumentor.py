@@ -1,4 +1,4 @@
-"""Turns the instrumentation on and off, for `opentelemetry-instrument` and by hand."""
+"""The instrumentor, for `opentelemetry-instrument` and for use by hand."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 
 
 class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to mypy, as above
-    """Instruments every supported SDK that the application imports, before or after; imports none itself.
+    """Instrument every supported SDK that the application imports, earlier or later.
 
     >>> PromptCacheInstrumentor().instrument()  # doctest: +SKIP
 
-    `instrument` takes `tracer_provider`, `meter_provider` (the global ones by default), `settings` (a `Settings`;
-    `OTEL_PROMPTCACHE_*` by default) and `clock` (a function that returns epoch seconds, for tests). Neither it nor
-    `uninstrument` ever raises.
+    `instrument` takes `tracer_provider` and `meter_provider` (by default the global ones),
+    `settings` (a `Settings`, by default of the `OTEL_PROMPTCACHE_*` variables) and `clock` (a
+    function that returns epoch seconds, for tests). `instrument` and `uninstrument` import no SDK
+    and never raise.
     """
 
     _manager: PatchManager | None = None
@@ -33,7 +34,7 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
     _has_import_hooks: bool = False
 
     def instrumentation_dependencies(self) -> Collection[str]:
-        """None: each SDK is looked at by itself, when it is imported."""
+        """Return nothing: each SDK is checked on its own when the application imports it."""
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
@@ -62,7 +63,10 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
 
     @classmethod
     def load_patching(cls) -> None:
-        """The application imported an SDK: loads the rest of us, and takes up what `instrument` was asked for."""
+        """Load the patching and enable it with the options of `instrument`.
+
+        Called once an SDK has been imported.
+        """
         if cls._manager is not None or cls._options is None:
             return
         from promptcache.patching.manager import PatchManager

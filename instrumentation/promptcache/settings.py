@@ -1,7 +1,8 @@
-"""What the user may set: `OTEL_PROMPTCACHE_*` variables, keyword arguments over them, one frozen `Settings`.
+"""The user's settings: `OTEL_PROMPTCACHE_*` variables, or a `Settings` object passed to `instrument`.
 
-Every constant here whose name begins with `OTEL_` is also a flag of `opentelemetry-instrument`. A value that cannot be
-understood never stops the application: the default stays in force and the log says what is allowed.
+A value that cannot be parsed never stops the application: the default stays in force, and the log
+names the allowed values. The entry point `opentelemetry_environment_variables` names this module,
+so `opentelemetry-instrument` has a flag for each constant that begins with `OTEL_`.
 """
 
 from __future__ import annotations
@@ -16,31 +17,49 @@ from typing import Any, Final
 log = getLogger(__name__)
 
 OTEL_PROMPTCACHE_HASH_KEY: Final = "OTEL_PROMPTCACHE_HASH_KEY"
-"""Secret that keys the exported hashes; without it only static prefixes are hashed, under a fixed public key."""
+"""Secret key of the exported hashes.
+
+Without it only static prefixes are hashed, under a fixed public key.
+"""
 OTEL_PROMPTCACHE_HASHES: Final = "OTEL_PROMPTCACHE_HASHES"
-"""`none`, `static` (tools and system; the default) or `all` (messages and free text too; needs the hash key)."""
+"""The parts of a prompt that are hashed for export: `none`, `static` or `all` (default `static`).
+
+`static` covers tools and system, `all` also messages and free text. `all` needs the hash key.
+"""
 OTEL_PROMPTCACHE_CALLSITE: Final = "OTEL_PROMPTCACHE_CALLSITE"
-"""Whether spans name the application's line that made the call (default true)."""
+"""Whether spans name the line of the application that made the call (default true)."""
 OTEL_PROMPTCACHE_LEGACY_NAMES: Final = "OTEL_PROMPTCACHE_LEGACY_NAMES"
-"""Whether written tokens also appear under their older OpenTelemetry name (default true)."""
+"""Whether cache-write tokens are also set under their older OpenTelemetry name (default true).
+
+That name is `gen_ai.usage.cache_creation.input_tokens`.
+"""
 OTEL_PROMPTCACHE_BAGGAGE_KEYS: Final = "OTEL_PROMPTCACHE_BAGGAGE_KEYS"
-"""Comma-separated baggage keys to copy to spans."""
+"""Comma-separated baggage keys that are copied to spans."""
 OTEL_PROMPTCACHE_METRIC_KEYS: Final = "OTEL_PROMPTCACHE_METRIC_KEYS"
-"""Comma-separated keys (of baggage or `promptcache.attributes`) for spans and metrics: 50 values, then `_OTHER`."""
+"""Comma-separated keys, of baggage or of `promptcache.attributes`, for spans and metrics.
+
+A metric takes 50 distinct values of a key; every later value becomes `_OTHER`.
+"""
 OTEL_PROMPTCACHE_TARGET: Final = "OTEL_PROMPTCACHE_TARGET"
-"""The hit rate that `promptcache.shortfall_tokens` is measured against, in 0..1 (default 0.5)."""
+"""The target hit rate of `promptcache.shortfall_tokens`: above 0, at most 1 (default 0.5)."""
 OTEL_PROMPTCACHE_PROVIDERS: Final = "OTEL_PROMPTCACHE_PROVIDERS"
-"""Comma-separated `host=provider` pairs: whose models a gateway's or proxy's host serves."""
+"""Comma-separated `host=provider` pairs, for gateways and proxies.
+
+A pair names the provider whose models the host serves.
+"""
 OTEL_PROMPTCACHE_PRICES: Final = "OTEL_PROMPTCACHE_PRICES"
-"""Path of a price file (YAML or JSON) that wins over the built-in prices."""
+"""Path of a price file (YAML or JSON), whose prices override the built-in ones."""
 OTEL_PROMPTCACHE_MEMORY_NODES: Final = "OTEL_PROMPTCACHE_MEMORY_NODES"
-"""How many prefix nodes to remember (default 65536)."""
+"""Number of prefix nodes to remember (default 65536)."""
 OTEL_PROMPTCACHE_MEMORY_CALLS: Final = "OTEL_PROMPTCACHE_MEMORY_CALLS"
-"""How many calls to remember (default 4096)."""
+"""Number of calls to remember (default 4096)."""
 OTEL_PROMPTCACHE_DB: Final = "OTEL_PROMPTCACHE_DB"
-"""Path of the local table that the exporter `promptcache_sqlite` writes (default `promptcache.db`)."""
+"""Path of the database that the exporter `promptcache_sqlite` writes (default `promptcache.db`)."""
 OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS: Final = "OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS"
-"""Whether to ask providers for their own miss diagnosis, which changes the request (default false)."""
+"""Whether to request the provider's own diagnosis of a miss (default false).
+
+This changes the request.
+"""
 
 
 def _parse_bool(text: str) -> bool:
@@ -73,12 +92,12 @@ def _parse_host_providers(text: str) -> Mapping[str, str]:
 
 
 def _choice_parser(*allowed: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
+    def parse(text: str) -> str:
         if text not in allowed:
             raise ValueError(f"allowed: {', '.join(allowed)}")
         return text
 
-    return read
+    return parse
 
 
 def _parse_ratio(text: str) -> float:
@@ -93,9 +112,9 @@ def _parse_count(text: str) -> int:
     return value
 
 
-def _setting_field(variable: str, read: Callable[[str], Any], default: Any) -> Any:
-    # By a factory, since Python 3.11 takes a mapping for a mutable default, read-only or not.
-    return field(default_factory=lambda: default, metadata={"variable": variable, "read": read})
+def _setting_field(variable: str, parse: Callable[[str], Any], default: Any) -> Any:
+    # A factory, because Python 3.11 refuses every mapping as a default, also a read-only one.
+    return field(default_factory=lambda: default, metadata={"variable": variable, "parse": parse})
 
 
 _NO_HOST_PROVIDERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -103,7 +122,7 @@ _NO_HOST_PROVIDERS: Final[Mapping[str, str]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings in force. Each field is documented at its environment variable above."""
+    """The settings. The docstring of each environment variable above describes its field."""
 
     hash_key: str | None = _setting_field(OTEL_PROMPTCACHE_HASH_KEY, str, None)
     hashes: str = _setting_field(
@@ -126,17 +145,20 @@ class Settings:
 
     @classmethod
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
-        """Settings from `environ` (by default the process's). Never raises: bad values are logged and left out."""
+        """Return the settings of `environ`, by default of this process.
+
+        Never raises: a value that cannot be parsed is logged, and its default stays in force.
+        """
         environ = os.environ if environ is None else environ
         found: dict[str, Any] = {}
         for item in fields(cls):
             text = environ.get(item.metadata["variable"], "").strip()
             try:
                 if text:
-                    found[item.name] = item.metadata["read"](text)
+                    found[item.name] = item.metadata["parse"](text)
             except ValueError as error:
                 log.warning(
-                    "%s is not understood and left at its default; %s",
+                    "%s cannot be parsed, its default stays in force; %s",
                     item.metadata["variable"],
                     error,
                 )

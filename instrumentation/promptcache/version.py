@@ -1,3 +1,3 @@
-"""The version, in one place: hatchling reads it at build time."""
+"""The version, which hatchling reads at build time."""
 
 __version__ = "0.1.0"
