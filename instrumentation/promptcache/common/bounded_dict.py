@@ -10,7 +10,7 @@ V = TypeVar("V")
 
 @final
 class BoundedDict(dict[K, V]):
-    """A dict of at most `capacity` keys: a new key evicts the key that was added first.
+    """A dict of at most `capacity` keys (at least 1): a new key evicts the key added first.
 
     Only `bounded[key] = value` keeps the bound. Reading a key, or setting it again, does not make
     it younger; use `GenerationalCache` where that matters. Threads may share it without a lock:
@@ -21,7 +21,7 @@ class BoundedDict(dict[K, V]):
 
     def __init__(self, capacity: int) -> None:
         super().__init__()
-        self._capacity = capacity
+        self._capacity = max(1, capacity)
 
     def __setitem__(self, key: K, value: V) -> None:
         if key not in self:

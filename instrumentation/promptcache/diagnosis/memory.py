@@ -7,13 +7,12 @@ another model, key or parameter stay comparable. See docs/specs/diagnosis.md.
 
 from __future__ import annotations
 
-import os
-import weakref
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, final
 
+from promptcache.common.fork import call_in_forked_child
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.diagnosis.cache_params import CacheParams
 from promptcache.model import Section
@@ -110,7 +109,7 @@ class Memory:
         self._seen_keys = GenerationalCache[Hashable, bool](2 * max_calls)
         self._last_number = 0
         self._lock = Lock()
-        _reset_in_child_processes(self)
+        call_in_forked_child(self.reset_after_fork)
 
     def __enter__(self) -> Memory:
         self._lock.acquire()
@@ -246,16 +245,3 @@ class Memory:
             if (call := self.calls.get(other)) and call.cache_params is not cache_params
         ]
         return (number, *others[: _MAX_CALLS_PER_NODE - 1])
-
-
-def _reset_in_child_processes(memory: Memory) -> None:
-    if not hasattr(os, "register_at_fork"):
-        return
-    reference = weakref.ref(memory)
-
-    def reset() -> None:
-        alive = reference()
-        if alive is not None:
-            alive.reset_after_fork()
-
-    os.register_at_fork(after_in_child=reset)

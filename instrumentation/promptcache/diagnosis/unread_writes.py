@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple, final
 
+from promptcache.common.bounded_dict import BoundedDict
 from promptcache.diagnosis.memory import PastCall
 from promptcache.model import Cost, Usage
 
@@ -50,8 +51,7 @@ class UnreadWriteLedger:
     """
 
     def __init__(self, max_writes: int) -> None:
-        self._max_writes = max_writes
-        self._unread: dict[PastCall, UnreadWrite] = {}
+        self._unread: BoundedDict[PastCall, UnreadWrite] = BoundedDict(max_writes)
         self._next_check_at = 0.0
 
     def __len__(self) -> int:
@@ -68,8 +68,6 @@ class UnreadWriteLedger:
             if read > other.cache_read_tokens:
                 self._unread.pop(other, None)
         if unread.wasted_usd:
-            if len(self._unread) >= self._max_writes:
-                del self._unread[next(iter(self._unread))]
             self._unread[trace] = unread
         return self._pop_expired(trace.started_at)
 
@@ -86,4 +84,4 @@ class UnreadWriteLedger:
 
     def clear(self) -> None:
         """Forget everything, as a forked child must: its parent goes on counting."""
-        self._unread = {}
+        self._unread.clear()

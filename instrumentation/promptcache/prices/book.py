@@ -8,6 +8,7 @@ from itertools import pairwise
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from promptcache.common.bounded_dict import BoundedDict
 from promptcache.model import Cost, Request, ResponseFacts, UnknownCostReason, Usage
 from promptcache.prices import algebra, table
 from promptcache.prices import model_names as names
@@ -139,7 +140,7 @@ class PriceBook:
 
     def __init__(self, user_prices: UserPrices | None = None) -> None:
         self._user_prices = user_prices
-        self._plans: dict[tuple[Any, ...], PricePlan] = {}
+        self._plans: BoundedDict[tuple[Any, ...], PricePlan] = BoundedDict(MAX_REMEMBERED_PLANS)
 
     @classmethod
     def load(cls, path: str | None = None) -> PriceBook:
@@ -184,8 +185,6 @@ class PriceBook:
         )
         found = self._plans.get(key)
         if found is None:
-            if len(self._plans) >= MAX_REMEMBERED_PLANS:
-                self._plans.clear()
             found = self._plans[key] = self._resolve_plan(request, facts, key[-1])
         return found
 
