@@ -102,6 +102,29 @@ def test_the_emulator_shares_nothing_with_the_code_that_it_judges() -> None:
     assert not wrong
 
 
+def test_nothing_imports_the_command_line() -> None:
+    wrong = [
+        (named(path), module)
+        for path in (*PACKAGE.rglob("*.py"), *EXPORTERS.rglob("*.py"), *EMULATOR.rglob("*.py"))
+        if path.parent != PACKAGE / "cli"
+        for module in imported_modules(path)
+        if module.startswith("promptcache.cli")
+    ]
+    assert not wrong
+
+
+def test_only_a_command_imports_what_compiles_the_price_table() -> None:
+    build = PACKAGE / "prices" / "build"
+    wrong = [
+        (named(path), module)
+        for path in (*PACKAGE.rglob("*.py"), *EXPORTERS.rglob("*.py"))
+        if path.parent != build and path != PACKAGE / "cli" / "prices.py"
+        for module in imported_modules(path)
+        if module.startswith("promptcache.prices.build")
+    ]
+    assert not wrong
+
+
 def test_production_imports_nothing_of_the_emulator() -> None:
     wrong = [
         named(path)

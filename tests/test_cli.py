@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from promptcache import __version__
-from promptcache.cli import report as command
+from promptcache.cli import table_options
 from promptcache.cli.commands import COMMANDS, app
 from promptcache.cli.exit_codes import EXIT_CODE_MEANINGS, RECORD_COMMAND, ExitCode
 from promptcache.semconv import BATCH, GEN_AI_REQUEST_MODEL, OUTCOME, READ_TOKENS
@@ -190,7 +190,7 @@ def test_a_table_with_text_for_numbers_is_explained(path: Path, column: str) -> 
         )  # a name of ours
     for arguments in (("report", "--by", "outcome"), ("export", "--out", "calls.parquet")):
         result = run(*arguments)
-        assert (result.exit_code, "text where a number belongs" in result.stderr) == (
+        assert (result.exit_code, "text instead of a number" in result.stderr) == (
             ExitCode.NOT_A_TABLE,
             True,
         )
@@ -254,13 +254,13 @@ def test_html_is_written_beside(path: Path) -> None:
     ],
 )
 def test_since(text: str, instant: float) -> None:
-    assert command.parse_since(text, 10_000) == instant
+    assert table_options.parse_since(text, 10_000) == instant
 
 
 @pytest.mark.parametrize("text", ["", "m", "-5m", "5y", "1.2.3h", "tomorrow"])
 def test_since_refuses(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
-        command.parse_since(text, 0)
+        table_options.parse_since(text, 0)
 
 
 def python(code: str) -> subprocess.CompletedProcess[str]:

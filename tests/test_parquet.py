@@ -207,5 +207,5 @@ def test_a_terminal_sees_how_far_it_is(path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("FORCE_COLOR", "1")
     shown = run("export", "--out", "calls.parquet")
     assert "4 calls written" in quiet.stderr
-    assert "joining them" not in quiet.stderr
-    assert "joining them" in shown.stderr
+    assert "joining parts" not in quiet.stderr
+    assert "joining parts" in shown.stderr

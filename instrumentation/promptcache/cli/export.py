@@ -1,4 +1,4 @@
-"""The command `promptcache export`: the table as a Parquet file."""
+"""The command `promptcache export`: write the recorded calls to a Parquet file."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from promptcache.cli.console import error_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
-from promptcache.cli.report import DatabaseArgument
 from promptcache.cli.table_errors import table_error_exit_code, table_error_text
+from promptcache.cli.table_options import DatabaseArgument
 from promptcache_exporters.database import parquet
 from promptcache_exporters.database.errors import UnreadableTableError
 from promptcache_exporters.database.sqlite_file import database_path
@@ -34,38 +35,36 @@ EPILOG: Final = "\n\n".join(
     )
 )
 
-
 app = typer.Typer(add_completion=False)
 
 
 @app.command("export", epilog=EPILOG)
 def export(
-    out: Annotated[Path, typer.Option(help="The file to write; it must end in .parquet.")],
+    out: Annotated[Path, typer.Option(help="The file to write. Its name must end in .parquet.")],
     db: DatabaseArgument = None,
 ) -> None:
-    """Write the recorded calls to a Parquet file, which reports read faster and other tools read too."""
-    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    """Write the recorded calls to a Parquet file, for other tools and for faster reports."""
+    errors = error_console()
     if not parquet.is_parquet_file(out):
         raise typer.BadParameter("--out must end in .parquet")
     try:
-        with _progress_reporter(errors) as tell:
-            count = parquet.export_calls(database_path(db), out.absolute(), tell)
-    except (UnreadableTableError, OSError) as trouble:
-        errors.print(table_error_text(trouble))
-        raise typer.Exit(table_error_exit_code(trouble)) from None
+        with _progress_reporter(errors) as report_progress:
+            count = parquet.export_calls(database_path(db), out.absolute(), report_progress)
+    except (UnreadableTableError, OSError) as error:
+        errors.print(table_error_text(error))
+        raise typer.Exit(table_error_exit_code(error)) from None
     errors.print(f"{count:,} calls written to {out}")
 
 
 @contextmanager
 def _progress_reporter(console: Console) -> Generator[parquet.ProgressCallback]:
-    """How far it is, on a terminal; a file or a pipe gets none of it."""
+    """Show the progress on a terminal. A file or a pipe gets no output."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading calls", total=None)
 
-        def tell(done: int, of: int) -> None:
-            doing = (
-                "reading calls" if done < of else "joining them"
-            )  # which takes a fifth of the time
-            progress.update(task, completed=done, total=of * 1.25, description=doing)
+        def report_progress(done: int, total: int) -> None:
+            # Joining the parts takes a fifth of the whole time.
+            step = "reading calls" if done < total else "joining parts"
+            progress.update(task, completed=done, total=total * 1.25, description=step)
 
-        yield tell
+        yield report_progress

@@ -1,18 +1,21 @@
-"""The command `promptcache report`: options in, figures rendered, exit code out."""
+"""The command `promptcache report`: hit rate, cost, savings and waste of the recorded calls."""
 
 from __future__ import annotations
 
-import math
-import time
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
 import typer
-from rich.console import Console
 
+from promptcache.cli.console import error_console, output_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.table_errors import table_error_exit_code, table_error_text
+from promptcache.cli.table_options import (
+    DatabaseArgument,
+    JsonOption,
+    SinceOption,
+    parse_since_option,
+)
 from promptcache_exporters.database.errors import UnreadableTableError
 from promptcache_exporters.database.sqlite_file import database_path
 from promptcache_exporters.report.format import format_percent, format_time, format_utc_offset
@@ -23,8 +26,6 @@ from promptcache_exporters.report.model import GroupBy, Report
 from promptcache_exporters.report.query import collect_report, empty_report
 from promptcache_exporters.report.terminal import print_report
 
-_SECONDS_BY_UNIT: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
 EPILOG: Final = "\n\n".join(
     (
         "Examples:",
@@ -32,11 +33,11 @@ EPILOG: Final = "\n\n".join(
         "promptcache report --by reason",
         "promptcache report --json --by prefix > prefixes.json",
         "promptcache report --fail-below 0.5 --min-tokens 100000",
-        "What --by can name:",
-        "prefix: the hash of what stays the same at the start of a prompt; calls that share it can share a cache",
-        "family: calls whose prompts were meant to begin alike, also after the prefix changed",
+        "Some groups of --by:",
+        "prefix: the hash of model, tools and system prompt; calls that have it can share a cache",
+        "family: calls that descend from one first related call, also after the prefix changed",
         "callsite: the line and function of your code that made the call",
-        "reason: why a call missed what it could have read",
+        "reason: why a call did not read tokens that the cache could have had",
         exit_code_help(
             ExitCode.OK,
             ExitCode.BELOW_TARGET,
@@ -50,36 +51,22 @@ EPILOG: Final = "\n\n".join(
     )
 )
 
-
-def parse_since(text: str, now: float) -> float:
-    """The instant that `15m`, `2h`, `3d`, `1w` ago or an ISO time (local unless it names a zone) means.
-
-    Raises ValueError for anything else.
-    """
-    if text[-1:] in _SECONDS_BY_UNIT and text[:-1].replace(".", "", 1).isdecimal():
-        return now - float(text[:-1]) * _SECONDS_BY_UNIT[text[-1]]
-    return datetime.fromisoformat(text).timestamp()
-
-
-def parse_since_option(text: str | None) -> float:
-    """The same for an option, minus infinity where it was not given. Raises what typer shows as a usage error."""
-    allowed = "allowed: 15m, 2h, 3d, 1w, or an ISO time such as 2026-11-21T14:00"
-    try:
-        return -math.inf if text is None else parse_since(text, time.time())
-    except (ValueError, OverflowError, OSError) as error:
-        raise typer.BadParameter(f"{text!r} is no time; {allowed}", param_hint="--since") from error
-
-
-DatabaseArgument = Annotated[
-    Path | None, typer.Argument(help="The table; else OTEL_PROMPTCACHE_DB, else promptcache.db.")
+ByOption = Annotated[GroupBy, typer.Option(help="Group the calls by this. One line for each.")]
+HtmlOption = Annotated[
+    Path | None, typer.Option(help="Also write the report to this file, as HTML.")
 ]
-SinceOption = Annotated[
-    str | None, typer.Option(help="Only calls since: 15m, 2h, 3d, 1w ago, or an ISO time.")
+FailBelowOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="Exit with 1 if the hit rate is below this share, such as 0.5."
+    ),
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON, a stable interface, and nothing else.")
+MinTokensOption = Annotated[
+    int, typer.Option(min=0, help="Ignore --fail-below with fewer input tokens than this.")
 ]
-
+LimitOption = Annotated[
+    int, typer.Option(min=0, help="Print at most so many groups. 0 prints all.")
+]
 
 app = typer.Typer(add_completion=False)
 
@@ -87,43 +74,32 @@ app = typer.Typer(add_completion=False)
 @app.command("report", epilog=EPILOG)
 def report(
     db: DatabaseArgument = None,
-    by: Annotated[GroupBy, typer.Option(help="What the lines of the table are.")] = GroupBy.SERVICE,
+    by: ByOption = GroupBy.SERVICE,
     since: SinceOption = None,
     as_data: JsonOption = False,
-    html: Annotated[
-        Path | None, typer.Option(help="Also write the report to this file, as HTML.")
-    ] = None,
-    fail_below: Annotated[
-        float | None,
-        typer.Option(
-            min=0, max=1, help="Exit with 1 where the hit rate is below this share, say 0.5."
-        ),
-    ] = None,
-    min_tokens: Annotated[
-        int, typer.Option(min=0, help="Judge only where there are as many input tokens.")
-    ] = 0,
-    limit: Annotated[
-        int, typer.Option(min=0, help="Lines of the table on the terminal; 0 is all.")
-    ] = 20,
+    html: HtmlOption = None,
+    fail_below: FailBelowOption = None,
+    min_tokens: MinTokensOption = 0,
+    limit: LimitOption = 20,
 ) -> None:
     """Show hit rate, cost, savings and waste of the recorded calls."""
-    errors = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    errors = error_console()
     try:
         found = collect_report(database_path(db), by, parse_since_option(since))
         if html:
             html.write_text(render_html(found), encoding="utf-8")
-    except (UnreadableTableError, OSError) as trouble:
-        code = table_error_exit_code(trouble)
+    except (UnreadableTableError, OSError) as error:
+        code = table_error_exit_code(error)
         if as_data and code is ExitCode.NO_CALLS:
             typer.echo(render_json(empty_report(database_path(db), by)))
-        errors.print(table_error_text(trouble))
+        errors.print(table_error_text(error))
         raise typer.Exit(code) from None
     notes = [] if found.totals.calls else [_no_calls_message(since)]
     if as_data:
         typer.echo(render_json(found))
         notes += filter(None, [sampling_note(found)])
     elif found.totals.calls:
-        print_report(found, Console(highlight=False, markup=False, emoji=False), limit)
+        print_report(found, output_console(), limit)
     code, verdict = check_target(found, fail_below, min_tokens)
     for note in filter(None, [*notes, verdict]):
         errors.print(note)
@@ -132,13 +108,14 @@ def report(
 
 def _no_calls_message(since: str | None) -> str:
     if since is None:
-        return "There are no calls to report on."
-    begin = parse_since_option(since)
-    return f"There are no calls since {format_time(begin)} {format_utc_offset(begin)} to report on: all are older (--since {since})."
+        return "There are no calls to report."
+    start = parse_since_option(since)
+    day = f"{format_time(start)} {format_utc_offset(start)}"
+    return f"There are no calls since {day}: all calls are older (--since {since})."
 
 
 def check_target(found: Report, target: float | None, min_tokens: int = 0) -> tuple[ExitCode, str]:
-    """The exit code of a report and, where a `target` (0..1) was set for its hit rate, why."""
+    """Return the exit code of a report and, if a `target` (0..1) is set, the reason for it."""
     rate = found.totals.hit_rate
     if not found.totals.calls:
         return ExitCode.NO_CALLS, ""
@@ -152,10 +129,9 @@ def check_target(found: Report, target: float | None, min_tokens: int = 0) -> tu
     if rate is None:
         return ExitCode.NO_CALLS, "Not judged: no call reported cached tokens."
     if found.rated_input_tokens < min_tokens:
-        return (
-            ExitCode.OK,
-            f"Not judged: {found.rated_input_tokens:,} input tokens are fewer than --min-tokens {min_tokens:,}.",
-        )
+        minimum = f"--min-tokens {min_tokens:,}"
+        tokens = f"{found.rated_input_tokens:,} input tokens"
+        return ExitCode.OK, f"Not judged: {tokens} are fewer than {minimum}."
     if rate < target:
         return (
             ExitCode.BELOW_TARGET,
