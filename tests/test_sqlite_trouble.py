@@ -103,7 +103,7 @@ print(exporter.export(batch(0)[:2]).name)
 """
     output = run(code, path).splitlines()
     assert output[1:] == ["FAILURE FAILURE", "SUCCESS"]
-    assert "cannot be written" in output[0]
+    assert "Cannot write" in output[0]
     assert len(rows(path)) == 3
 
 
