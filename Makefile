@@ -6,8 +6,6 @@ DEMO := .venv-demo
 COMMA := ,
 PIP := -m pip --disable-pip-version-check install --quiet
 
-BACKENDS := prometheus grafana honeycomb datadog newrelic signoz collector
-
 .DEFAULT_GOAL := help
 .PHONY: help demo test fuzz streams check lint types sdk-suite compat frameworks diagnosis-score trace-replay \
 	requirements dist bench leaks processes canary audit coexistence prices alerts alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle clean
@@ -133,8 +131,8 @@ dist: $(VENV)/.ready ## build the wheel and the source distribution, and compare
 prices: $(VENV)/.ready ## compiles the price table anew from genai-prices, and shows what changed
 	@$(VENV)/bin/promptcache prices build
 
-alerts: $(VENV)/.ready ## makes the committed alerts and views anew from their definition
-	@for backend in $(BACKENDS); do $(VENV)/bin/promptcache alerts $$backend --out exporters/promptcache_exporters/alerts/generated; done
+alerts: $(VENV)/.ready ## generates the committed alerts and dashboards anew
+	@$(VENV)/bin/python -c 'from promptcache_exporters.alerts.registry import write_committed_files; write_committed_files()'
 
 alerts-e2e: $(VENV)/.ready ## the alerts against a real Prometheus and Alertmanager, from a broken prompt to the page
 	@$(VENV)/bin/python -m pytest tests/alerts_e2e $(ARGS)

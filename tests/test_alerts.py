@@ -42,12 +42,13 @@ from promptcache_exporters.alerts.definition import (
 )
 from promptcache_exporters.alerts.definition import METRICS_BY_NAME as CONTRACT
 from promptcache_exporters.alerts.registry import BACKENDS, GENERATED_DIR, generate_files
+from promptcache_exporters.alerts.terraform import reference, render_terraform
 from tests.support.span_builders import record
 
 ROOT = Path(__file__).parent.parent
 OURS = {row.name for row in PROMPTCACHE_ATTRIBUTES} | {SHORTFALL_TOKENS}
 METRICS = {row.name for row in (*COUNTERS, *HISTOGRAMS)}
-MADE_OF_OPTIONS = tuple(name for name in BACKENDS if name != "runbooks")
+MADE_OF_OPTIONS = tuple(name for name, row in BACKENDS.items() if row.has_committed_files)
 UNTRIED = ("honeycomb", "datadog", "newrelic", "signoz")
 
 
@@ -237,7 +238,9 @@ def test_span_queries_read_only_our_own_counts() -> None:
 
 def test_a_trigger_obeys_the_limits_of_honeycomb() -> None:
     for window in ("1m", "5m", "1h", "1d"):
-        for trigger in honeycomb.build_triggers(AlertDefinition(window=window, hold="1h")).values():
+        for trigger in honeycomb.build_triggers(
+            AlertDefinition(window=window, for_duration="1h")
+        ).values():
             query = trigger["query"]
             assert query["time_range"] <= 4 * trigger["frequency"]
             assert trigger["frequency"] % 60 == 0
@@ -249,14 +252,57 @@ def test_a_trigger_obeys_the_limits_of_honeycomb() -> None:
 
 
 def test_terraform_names_only_what_it_defines() -> None:
-    text = generate_files("honeycomb", DEFAULT_DEFINITION)["honeycomb/promptcache.tf"]
-    defined = {
-        ".".join(pair) for pair in re.findall(r'^resource "(\w+)" "(\w+)"', text, re.MULTILINE)
-    }
-    used = set(re.findall(r"(honeycombio_\w+\.\w+)\.id", text))
+    text = generate_files("honeycomb", DEFAULT_DEFINITION)["honeycomb/promptcache.tf.json"]
+    resources = json.loads(text)["resource"]
+    defined = {f"{kind}.{name}" for kind, by_name in resources.items() for name in by_name}
+    used = set(re.findall(r"\$\{(honeycombio_\w+\.\w+)\.id\}", text))
     assert used
     assert used <= defined
-    assert text.count("{") == text.count("}")
+
+
+def test_terraform_has_the_queries_of_the_api() -> None:
+    text = generate_files("honeycomb", DEFAULT_DEFINITION)["honeycomb/promptcache.tf.json"]
+    resources = json.loads(text)["resource"]["honeycombio_query"]
+    found = {name: json.loads(body["query_json"]) for name, body in resources.items()}
+    queries = honeycomb.board_queries(DEFAULT_DEFINITION)
+    assert found == {name: query for name, (_, query) in queries.items()}
+
+
+def test_terraform_evaluates_references_only() -> None:
+    text = render_terraform(
+        [], {}, {"kind": {"name": {"text": "${a} %{if b}", "id": [reference("kind", "other")]}}}
+    )
+    body = json.loads(text)["resource"]["kind"]["name"]
+    assert body == {"text": "$${a} %%{if b}", "id": ["${kind.other.id}"]}
+
+
+def test_an_older_terraform_module_is_replaced(tmp_path: Path) -> None:
+    old = tmp_path / "honeycomb" / "promptcache.tf"
+    old.parent.mkdir()
+    old.write_text("# Made by: promptcache alerts honeycomb --target 0.6\nresource ...")
+    assert run("honeycomb", "--out", tmp_path).exit_code == ExitCode.OK
+    assert sorted(path.name for path in old.parent.iterdir()) == ["api.json", "promptcache.tf.json"]
+
+
+def test_a_terraform_module_of_the_user_is_kept_and_nothing_is_written(tmp_path: Path) -> None:
+    old = tmp_path / "honeycomb" / "promptcache.tf"
+    old.parent.mkdir()
+    old.write_text("# Written by hand.\n")
+    result = run("honeycomb", "--out", tmp_path)
+    assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
+    message = re.sub(r"[│\s]+", " ", result.stderr)
+    assert "Terraform would read each resource twice. Move or delete it" in message
+    assert [path.name for path in old.parent.iterdir()] == ["promptcache.tf"]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_is_a_module_and_a_row(backend: str) -> None:
+    assert f"{backend}: {BACKENDS[backend].description}" in " ".join(run("--help").stdout.split())
+    assert generate_files(backend, DEFAULT_DEFINITION)
+
+
+def test_make_alerts_reads_the_registry() -> None:
+    assert "registry import write_committed_files" in (ROOT / "Makefile").read_text()
 
 
 def test_dotted_metric_names_are_those_of_the_contract() -> None:

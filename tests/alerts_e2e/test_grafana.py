@@ -57,7 +57,7 @@ EXPECTED: dict[str, dict[str, float]] = {
         "miss p50": 0.75,
         "miss p95": 0.975,
     },
-    "What these figures do not see": {"unreported": 1, "unpriced": 2},
+    "Calls that the figures leave out": {"unreported": 1, "unpriced": 2},
 }
 
 

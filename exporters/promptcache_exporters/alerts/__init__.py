@@ -1,1 +1,1 @@
-"""Alerts and views for the backends that people already have, all made from one definition (`definition.py`)."""
+"""Alerts and dashboards for existing backends, all generated from one `AlertDefinition`."""

@@ -1,4 +1,4 @@
-"""Files for backends that are configured by API calls: what to send where, under a head that says what was tried."""
+"""Documents for backends that are configured by API calls: which body to send to which path."""
 
 from __future__ import annotations
 
@@ -10,32 +10,51 @@ from promptcache_exporters.alerts.definition import AlertDefinition
 
 
 def header_lines(
-    definition: AlertDefinition, backend: str, pages: Sequence[str], *more: str
+    definition: AlertDefinition, backend: str, source_pages: Sequence[str], *notes: str
 ) -> list[str]:
-    """The lines at the top of a file that could not be run live: how it was made, and what from."""
+    """Return the header of a file that was never tried on the real backend.
+
+    It has the command that makes the file, and the pages that the file was written from.
+    """
     return [
         f"Made by: {definition.command_line(backend)}",
-        "NOT RUN LIVE: promptcache's tests have no account there. Written from these pages, November 2026:",
-        *(f"  {page}" for page in pages),
-        *more,
+        (
+            "NOT RUN LIVE: promptcache's tests have no account there."
+            " Written from these pages, November 2026:"
+        ),
+        *(f"  {page}" for page in source_pages),
+        *notes,
     ]
 
 
-def render_requests(about: Sequence[str], requests: Sequence[dict[str, Any]]) -> str:
-    """A JSON file of API requests. `<...>` stands for what only the reader knows, or what an earlier answer said."""
-    return json.dumps({"about": about, "requests": requests}, indent=2) + "\n"
+def render_requests(header: Sequence[str], requests: Sequence[dict[str, Any]]) -> str:
+    """Return a JSON file of API requests.
+
+    `<...>` is a placeholder for a value of the user, or for an id from an earlier response.
+    """
+    return json.dumps({"about": header, "requests": requests}, indent=2) + "\n"
 
 
 def hit_rate_alert_name(definition: AlertDefinition) -> str:
-    """What an alert on the hit rate is called."""
+    """Return the name of an alert on the hit rate."""
     return f"Prompt cache hit rate below {definition.target * 100:g}%"
 
 
 def hit_rate_alert_text(definition: AlertDefinition) -> str:
-    """What an alert on the hit rate means, in a sentence or two."""
+    """Return the description of an alert on the hit rate."""
     return (
-        f"Over {definition.window}, fewer than {definition.target * 100:g}% of the input tokens came from the"
-        f" provider's cache, with at least {definition.min_tokens:,} input tokens. Calls with outcome"
-        f" {', '.join(definition.excluded_outcomes)} and batch results are left out."
-        f" Runbook: {definition.runbooks.rstrip('/')}/hit-rate-low.md"
+        f"Over {definition.window}, fewer than {definition.target * 100:g}% of the input tokens"
+        f" came from the provider's cache, with at least {definition.min_tokens:,} input tokens."
+        f" Calls with outcome {', '.join(definition.excluded_outcomes)} and batch results are left"
+        f" out. Runbook: {definition.runbook_link('hit-rate-low.md')}"
     )
+
+
+def waste_alert_name(definition: AlertDefinition) -> str:
+    """Return the name of an alert on waste."""
+    return f"Prompt cache waste above {definition.budget:g} USD an hour"
+
+
+def waste_alert_text(definition: AlertDefinition) -> str:
+    """Return the description of an alert on waste."""
+    return f"Runbook: {definition.runbook_link('waste-above-budget.md')}"

@@ -1,7 +1,7 @@
 """Datadog: monitors on the metrics, as API bodies.
 
-The hit rate and its traffic guard are two monitors, and a composite of both notifies: a metric monitor has one
-threshold. A third one says both in one number, the shortfall.
+A metric monitor has one threshold. The hit rate and its minimum traffic are therefore two monitors, and
+a composite of both notifies. An alternative monitor expresses both in one number, the shortfall.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from promptcache_exporters.alerts.api_documents import (
     hit_rate_alert_name,
     hit_rate_alert_text,
     render_requests,
+    waste_alert_name,
+    waste_alert_text,
 )
 from promptcache_exporters.alerts.definition import LONG_WINDOW, METRICS_BY_NAME, AlertDefinition
 
@@ -25,18 +27,21 @@ SOURCE_PAGES: Final = (
 )
 
 
-def _tag_name(key: str) -> str:
-    return "service" if key == SERVICE_NAME else key
+def _tag_name(attribute: str) -> str:
+    return "service" if attribute == SERVICE_NAME else attribute
 
 
 def counter_query(definition: AlertDefinition, name: str, rated_only: bool = True) -> str:
-    """A counter summed by the definition's dimensions, as a count and 0 where there is none."""
-    out = (
-        [f"!{OUTCOME}:{outcome}" for outcome in definition.excluded_outcomes] if rated_only else []
-    )
-    scope = ",".join([*out, f"!{BATCH}:true"] if rated_only else ["*"])
-    by = ",".join(map(_tag_name, definition.group_attributes))
-    return f"default_zero(sum:{METRICS_BY_NAME[name].name}{{{scope}}} by {{{by}}}.as_count())"
+    """Return the query for the increase of a counter, by the groups of the definition.
+
+    It is 0 if the counter has no data. `rated_only` leaves out calls that the hit rate leaves out.
+    """
+    scope = "*"
+    if rated_only:
+        excluded = [f"!{OUTCOME}:{outcome}" for outcome in definition.excluded_outcomes]
+        scope = ",".join([*excluded, f"!{BATCH}:true"])
+    tags = ",".join(map(_tag_name, definition.group_attributes))
+    return f"default_zero(sum:{METRICS_BY_NAME[name].name}{{{scope}}} by {{{tags}}}.as_count())"
 
 
 def _build_monitor(
@@ -54,10 +59,10 @@ def _build_monitor(
 
 
 def build_monitors(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
-    """The monitors by a name for each."""
+    """Return the monitors, each under an id."""
     read, tokens = (counter_query(definition, name) for name in ("read.tokens", "input.tokens"))
     over, target = f"sum(last_{definition.window})", definition.target
-    guard = target * definition.min_tokens
+    threshold = definition.shortfall_threshold
     name, text = hit_rate_alert_name(definition), hit_rate_alert_text(definition)
     wasted = counter_query(definition, "wasted.usd", rated_only=False)
     return {
@@ -82,31 +87,31 @@ def build_monitors(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
         },
         "shortfall": _build_monitor(
             f"{name}, by shortfall",
-            f"{over}:{target:g} * {tokens} - {read} > {guard:g}",
-            f"More than {guard:g} tokens short of the target. {text} <@your-pager>",
-            guard,
+            f"{over}:{target:g} * {tokens} - {read} > {threshold:g}",
+            f"More than {threshold:g} tokens short of the target. {text} <@your-pager>",
+            threshold,
         ),
         "waste": _build_monitor(
-            f"Prompt cache waste above {definition.budget:g} USD an hour",
+            waste_alert_name(definition),
             f"sum(last_{LONG_WINDOW}):{wasted} > {definition.budget:g}",
-            f"Runbook: {definition.runbooks.rstrip('/')}/waste-above-budget.md <@your-pager>",
+            f"{waste_alert_text(definition)} <@your-pager>",
             definition.budget,
         ),
     }
 
 
 def files(definition: AlertDefinition) -> dict[str, str]:
-    """The monitors, by the file's path."""
-    more = (
-        "Send delta temporality (OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta) or go through the agent.",
-        "Composite or shortfall: one of the two suffices.",
+    """Return the monitors, text by path."""
+    notes = (
+        (
+            "Send delta temporality (OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta)"
+            " or go through the agent."
+        ),
+        "Use the composite or the shortfall. You do not need both.",
     )
     requests = [
         {"method": "POST", "path": "/api/v1/monitor", "id": key, "body": body}
         for key, body in build_monitors(definition).items()
     ]
-    return {
-        "datadog/monitors.json": render_requests(
-            header_lines(definition, "datadog", SOURCE_PAGES, *more), requests
-        )
-    }
+    header = header_lines(definition, "datadog", SOURCE_PAGES, *notes)
+    return {"datadog/monitors.json": render_requests(header, requests)}

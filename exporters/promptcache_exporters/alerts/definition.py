@@ -1,8 +1,8 @@
-"""What the alerts mean, once for every backend.
+"""The meaning of the alerts, defined once for all backends.
 
-The hit rate is read tokens / input tokens over a window: a ratio of sums, never a mean of ratios. It leaves out calls
-whose cached tokens were not reported and results of batches, and it is judged only where there was traffic. Each
-backend's file says this in its own language and adds nothing to it.
+The hit rate is read tokens / input tokens over a window: a ratio of sums, never a mean of ratios. It
+leaves out batch results and calls whose cached tokens were not reported, and it counts only with
+enough traffic. The file of each backend expresses this in the backend's language and adds nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 from promptcache.model import Outcome
 from promptcache.semconv import (
@@ -34,28 +34,31 @@ GROUP_ATTRIBUTES: Final[Mapping[str, str]] = {
     "operation": GEN_AI_OPERATION_NAME,
     "address": SERVER_ADDRESS,
 }
-"""What rates can be told apart by. Keys of `OTEL_PROMPTCACHE_METRIC_KEYS` are named `key:tenant`."""
+"""The values of `--by`, and the attribute that each groups by.
+
+A key of `OTEL_PROMPTCACHE_METRIC_KEYS` has the form `key:tenant`.
+"""
 
 SERVICE_LABELS: Final = ("job", "service_name", "target_info")
-"""Where the service stands in Prometheus; none of the three is everywhere (docs/alerts.md)."""
+"""Where Prometheus has the service name. It depends on the set-up (docs/alerts.md)."""
 
 LONG_WINDOW: Final = "1h"
-"""The window of the slow rules: long enough for services with little traffic, and to compare with yesterday's."""
+"""The window of the slow rules: for services with little traffic, and to compare with yesterday."""
 
 METRICS_BY_NAME: Final[Mapping[str, MetricDefinition]] = {
     row.name.partition(".")[2]: row for row in (*COUNTERS, *HISTOGRAMS)
 }
-"""The metrics of the contract by their names less our prefix."""
+"""The metrics of promptcache, by their names without the prefix `promptcache.`."""
 
 _SECONDS_PER_UNIT: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
 def parse_duration(duration: str) -> int:
-    """The seconds of `30s`, `5m`, `1h` or `2d`. Raises ValueError for anything else."""
-    found = re.fullmatch(r"([1-9]\d{0,5})([smhd])", duration)
-    if not found:
-        raise ValueError("a duration such as 30s, 5m, 1h or 2d")
-    return int(found[1]) * _SECONDS_PER_UNIT[found[2]]
+    """Return the seconds of `30s`, `5m`, `1h` or `2d`. Raise ValueError for other texts."""
+    match = re.fullmatch(r"([1-9]\d{0,5})([smhd])", duration)
+    if not match:
+        raise ValueError(f"{duration!r} is not a duration")
+    return int(match[1]) * _SECONDS_PER_UNIT[match[2]]
 
 
 def _is_share(value: float) -> bool:
@@ -85,39 +88,54 @@ def _is_link(value: str) -> bool:
     return bool(re.fullmatch(r"[\w:/.~%@+=-]+", value))
 
 
-FIELD_RULES: Final[Mapping[str, tuple[Callable[[Any], bool], str]]] = {
-    "target": (_is_share, "a share above 0 and below 1 (0.5 is 50 %)"),
-    "window": (_is_duration, "a duration such as 30s, 5m, 1h or 2d"),
-    "hold": (_is_duration, "a duration such as 30s, 5m, 1h or 2d"),
-    "min_tokens": (_is_positive, "a whole number above 0"),
-    "labels": (SERVICE_LABELS.__contains__, f"one of {', '.join(SERVICE_LABELS)}"),
-    "by": (
+class FieldRule(NamedTuple):
+    """The check of a field, and the allowed values in words."""
+
+    is_valid: Callable[[Any], bool]
+    allowed: str
+
+
+_DURATIONS: Final = "a duration such as 30s, 5m, 1h or 2d"
+FIELD_RULES: Final[Mapping[str, FieldRule]] = {
+    "target": FieldRule(_is_share, "a share above 0 and below 1 (0.5 is 50 %)"),
+    "window": FieldRule(_is_duration, _DURATIONS),
+    "for_duration": FieldRule(_is_duration, _DURATIONS),
+    "min_tokens": FieldRule(_is_positive, "a whole number above 0"),
+    "labels": FieldRule(SERVICE_LABELS.__contains__, f"one of {', '.join(SERVICE_LABELS)}"),
+    "by": FieldRule(
         _are_dimensions,
-        f"{', '.join(GROUP_ATTRIBUTES)}, key:NAME for your own metric keys; each at most once, separated by commas",
+        f"{', '.join(GROUP_ATTRIBUTES)}, key:NAME for your own metric keys;"
+        " each at most once, separated by commas",
     ),
-    "budget": (_is_positive, "an amount in USD above 0"),
-    "drop": (_is_share, "a share above 0 and below 1 (0.2 is 20 %)"),
-    "runbooks": (_is_link, "a URL or a path without spaces"),
+    "budget": FieldRule(_is_positive, "an amount in USD above 0"),
+    "drop": FieldRule(_is_share, "a share above 0 and below 1 (0.2 is 20 %)"),
+    "runbooks": FieldRule(_is_link, "a URL or a path without spaces"),
 }
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class AlertDefinition:
-    """The options that the alerts are made with. Raises ValueError naming the option and what it allows.
+    """The options of the alerts. An invalid value raises ValueError with the allowed values.
 
-    `target` is the hit rate below which somebody is told, `window` what it is taken over, `hold` how long it must
-    stay there, `min_tokens` the input tokens in a window below which nothing is said. `labels` says where the service
-    stands in Prometheus, `by` what rates are told apart by. `actionable` also leaves out calls that could not have
-    been read from a cache: prompts below the provider's minimum and prewarming. `budget` is the waste in USD per hour
-    that is too much, `drop` how far (in shares of 1) a rate may fall below the same hour of yesterday. `runbooks` is
-    what the links to the runbooks begin with; its default is no link but the path in this repository, since only who
-    pages knows where the pages stand that the paged can read.
+    target: the hit rate below which an alert fires, in 0..1.
+    window: the time range of the hit rate.
+    for_duration: how long the hit rate must stay below the target.
+    min_tokens: with fewer input tokens in a window, no alert fires.
+    labels: where Prometheus has the service name.
+    by: what the hit rate is grouped by.
+    actionable: leave out calls that could not read from a cache as well: prompts below the
+        provider's minimum, and prewarming.
+    budget: the waste in USD per hour above which an alert fires.
+    drop: the decrease of the hit rate against the same hour of yesterday, in 0..1, above which an
+        alert fires.
+    runbooks: the base of the links to the runbooks. The default is their path in this repository,
+        because only the user knows the URL of the published pages.
     """
 
     target: float = 0.5
     window: str = "5m"
-    hold: str = "5m"
+    for_duration: str = "5m"
     min_tokens: int = 100_000
     labels: str = "job"
     by: tuple[str, ...] = ("service", "model")
@@ -127,22 +145,35 @@ class AlertDefinition:
     runbooks: str = "docs/runbooks"
 
     def __post_init__(self) -> None:
-        for name, (fits, allowed) in FIELD_RULES.items():
-            if not fits(value := getattr(self, name)):
-                raise ValueError(f"{_format_option(name, value)}: allowed is {allowed}")
+        for name, rule in FIELD_RULES.items():
+            if not rule.is_valid(value := getattr(self, name)):
+                raise ValueError(f"{_format_option(name, value)}: allowed is {rule.allowed}")
 
     @property
     def excluded_outcomes(self) -> tuple[Outcome, ...]:
-        """The outcomes whose calls the hit rate does not count."""
+        """The outcomes whose calls the hit rate leaves out."""
         return ("unreported", "below_minimum", "prewarm") if self.actionable else ("unreported",)
 
     @property
     def group_attributes(self) -> tuple[str, ...]:
-        """The attributes that rates are told apart by, in the order asked for."""
+        """The attributes that the hit rate is grouped by, in the order of `by`."""
         return tuple(GROUP_ATTRIBUTES.get(name) or name.removeprefix("key:") for name in self.by)
 
+    @property
+    def shortfall_threshold(self) -> float:
+        """The tokens short of the target at which an alert on a sum fires.
+
+        A service that reads nothing reaches it with `min_tokens`. With a better hit rate it takes more
+        traffic.
+        """
+        return self.target * self.min_tokens
+
+    def runbook_link(self, page: str) -> str:
+        """Return the link to a page of the runbooks."""
+        return f"{self.runbooks.rstrip('/')}/{page}"
+
     def command_line(self, backend: str) -> str:
-        """The command line that makes the files again."""
+        """Return the command line that generates the same files."""
         changed = ((field.name, getattr(self, field.name)) for field in fields(self))
         given = [
             _format_option(name, value)
@@ -153,8 +184,8 @@ class AlertDefinition:
 
 
 def option_name(name: str) -> str:
-    """The option of the command line that sets a field."""
-    return {"hold": "for"}.get(name, name.replace("_", "-"))
+    """Return the command-line option that sets a field, without its dashes."""
+    return {"for_duration": "for"}.get(name, name.replace("_", "-"))
 
 
 def _format_option(name: str, value: Any) -> str:

@@ -1,7 +1,8 @@
-"""A Grafana dashboard: hit rate, tokens, money, outcomes, time to the first chunk, the prefixes that miss most.
+"""A Grafana dashboard: hit rate, tokens, costs, outcomes, time to the first chunk, missed prefixes.
 
-Made with the Grafana Foundation SDK (extra `alerts`), which types the model of Grafana 10.1; newer ones read it. Every
-query is run against a real Prometheus by tests/alerts_e2e, save that of the prefixes, which asks Tempo.
+The Grafana Foundation SDK (extra `alerts`) builds it. The SDK has the types of Grafana 10.1, and newer
+versions of Grafana read the result. tests/alerts_e2e runs every query on a real Prometheus, except the
+query of the prefixes, which needs Tempo.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ MODEL_MATCHER: Final = f'{label_name(GEN_AI_REQUEST_MODEL)}=~"$model"'
 RATE_WINDOW: Final = "$__rate_interval"
 TEMPO_NOTE: Final = (
     "Not run live by promptcache's tests. Needs Tempo 2.8 or newer with TraceQL metrics (written from"
-    " grafana.com/docs/tempo/latest/metrics-from-traces/metrics-queries/functions); with Jaeger see docs/jaeger.md."
+    " grafana.com/docs/tempo/latest/metrics-from-traces/metrics-queries/functions);"
+    " with Jaeger see docs/jaeger.md."
 )
 
 
@@ -43,7 +45,7 @@ class PanelSpec:
 
 
 def panel_specs(definition: AlertDefinition) -> Iterator[PanelSpec]:
-    """The panels that ask Prometheus."""
+    """Yield the panels with queries for Prometheus."""
     query = QueryBuilder(definition, '=~"$service"')
     yield from _token_panels(query)
     yield from _cost_panels(query)
@@ -52,22 +54,23 @@ def panel_specs(definition: AlertDefinition) -> Iterator[PanelSpec]:
 
 
 def _token_panels(query: QueryBuilder) -> Iterator[PanelSpec]:
-    judged = f"{query.rated_calls_selector}, {MODEL_MATCHER}"
+    rated_calls = f"{query.rated_calls_selector}, {MODEL_MATCHER}"
     read, tokens = (
-        query.sum_increase(f"{name}.tokens", RATE_WINDOW, judged) for name in ("read", "input")
+        query.sum_increase(f"{name}.tokens", RATE_WINDOW, rated_calls) for name in ("read", "input")
     )
     legend = ", ".join(f"{{{{{name}}}}}" for name in query.group_labels)
     yield PanelSpec(
         "Hit rate",
         "Input tokens read from the provider's cache, of all input tokens: a ratio of sums. Calls"
-        f" with outcome {', '.join(query.definition.excluded_outcomes)} and batch results are left out.",
+        f" with outcome {', '.join(query.definition.excluded_outcomes)} and batch results are left"
+        " out.",
         "percentunit",
         ((legend, f"({read} or 0 * {tokens}) / ({tokens} > 0)"),),
     )
     outcome = (label_name(OUTCOME),)
     yield PanelSpec(
         "Calls by outcome",
-        "What became of each call's prefix.",
+        "Calls by the outcome of their prefix: read from the cache or not.",
         "short",
         (
             (
@@ -108,8 +111,8 @@ def _cost_panels(query: QueryBuilder) -> Iterator[PanelSpec]:
     )
     yield PanelSpec(
         "Saved and wasted an hour",
-        "Saved is what the cache took off the bill; wasted is what misses that could"
-        " have been hits put on it, by their cause.",
+        "Saved: how much less the calls cost than without a cache. Wasted: how much more they cost"
+        " because of avoidable misses, by miss reason.",
         "currencyUSD",
         (("saved", f"{without} - {cost}"), (f"wasted: {{{{{reason}}}}}", wasted)),
     )
@@ -126,15 +129,16 @@ def _first_chunk_panel(query: QueryBuilder) -> PanelSpec:
         (f"{{{{{labels[1]}}}}} {name}", f"histogram_quantile({share}, {rates})")
         for share, name in shares
     )
-    about = "What a hit is worth to those who wait: streamed calls by outcome."
-    return PanelSpec("Time to the first chunk", about, "s", tuple(queries))
+    description = "How long users wait for the start of a streamed answer, by outcome of the call."
+    return PanelSpec("Time to the first chunk", description, "s", tuple(queries))
 
 
 def _uncounted_calls_panel(query: QueryBuilder) -> PanelSpec:
     unreported = f'{label_name(OUTCOME)}="unreported", {MODEL_MATCHER}'
     return PanelSpec(
-        "What these figures do not see",
-        "Calls without cached counts are missing from the hit rate, unpriced ones from the cost.",
+        "Calls that the figures leave out",
+        "The hit rate leaves out calls without cached token counts. The cost leaves out calls"
+        " without a price.",
         "short",
         (
             ("unreported", query.sum_increase("calls", RATE_WINDOW, unreported, ())),
@@ -144,13 +148,13 @@ def _uncounted_calls_panel(query: QueryBuilder) -> PanelSpec:
 
 
 def missed_prefixes_query() -> str:
-    """The query for the prefixes that miss most, in TraceQL."""
+    """Return the TraceQL query for the prefixes with most missed tokens."""
     missing = f'{{ span.{OUTCOME} =~ "miss|cold|partial" }}'
     return f"{missing} | sum_over_time(span.{MISSED_TOKENS}) by (span.{PREFIX_HASH}) | topk(10)"
 
 
 def files(definition: AlertDefinition) -> dict[str, str]:
-    """The dashboard, by its path. Raises ModuleNotFoundError without the extra."""
+    """Return the dashboard, text by path. Raises ModuleNotFoundError without the extra."""
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
     board = json.loads(
@@ -159,9 +163,11 @@ def files(definition: AlertDefinition) -> dict[str, str]:
     return {FILE_PATH: json.dumps(board, indent=2, sort_keys=True) + "\n"}
 
 
-def _drop_unset_options(found: dict[str, Any]) -> dict[str, Any]:
-    """An object without the options that nobody set; the null of a first threshold, in turn, means something."""
-    return {key: value for key, value in found.items() if not (key == "options" and value is None)}
+def _drop_unset_options(json_object: dict[str, Any]) -> dict[str, Any]:
+    """Return the object without `options` that are null. Other nulls have a meaning (first threshold)."""
+    return {
+        key: value for key, value in json_object.items() if not (key == "options" and value is None)
+    }
 
 
 def _build_dashboard(definition: AlertDefinition) -> Any:
@@ -191,7 +197,7 @@ def _build_dashboard(definition: AlertDefinition) -> Any:
             )
         )
     )
-    panels = [_build_panel(view, definition.target) for view in panel_specs(definition)]
+    panels = [_build_panel(spec, definition.target) for spec in panel_specs(definition)]
     for number, panel in enumerate([*panels, _build_prefixes_panel()], 1):
         board.with_panel(panel.id(number))
     return board.build()
@@ -205,7 +211,7 @@ def _build_variable(name: str, values: str) -> Any:
         VariableRefresh,
     )
 
-    everything = VariableOption(text="All", value="$__all", selected=True)
+    all_values = VariableOption(text="All", value="$__all", selected=True)
     return (
         dashboard.QueryVariable(name)
         .label(name.title())
@@ -215,32 +221,32 @@ def _build_variable(name: str, values: str) -> Any:
         .multi(True)
         .include_all(True)
         .all_value(".*")
-        .current(everything)
+        .current(all_values)
     )
 
 
-def _build_panel(view: PanelSpec, target: float) -> Any:
+def _build_panel(spec: PanelSpec, target: float) -> Any:
     from grafana_foundation_sdk.builders import common, dashboard, prometheus, timeseries
     from grafana_foundation_sdk.models import common as modes
     from grafana_foundation_sdk.models import dashboard as models
 
     panel = (
         timeseries.Panel()
-        .title(view.title)
-        .description(view.description)
-        .unit(view.unit)
+        .title(spec.title)
+        .description(spec.description)
+        .unit(spec.unit)
         .height(8)
         .span(12)
         .min(0)
     )
     panel.datasource(models.DataSourceRef("prometheus", "${metrics}"))
-    for number, (legend, expr) in enumerate(view.queries):
+    for number, (legend, expr) in enumerate(spec.queries):
         panel.with_target(
             prometheus.Dataquery().expr(expr).legend_format(legend).range().ref_id("ABCDEF"[number])
         )
-    if view.is_stacked:
+    if spec.is_stacked:
         panel.stacking(common.StackingConfig().mode(modes.StackingMode.NORMAL)).fill_opacity(40)
-    if view.unit == "percentunit":
+    if spec.unit == "percentunit":
         steps = [models.Threshold(None, "red"), models.Threshold(target, "green")]
         panel.max(1).thresholds(
             dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
@@ -255,10 +261,10 @@ def _build_prefixes_panel() -> Any:
     from grafana_foundation_sdk.builders import table, tempo
     from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
-    asked = tempo.TempoQuery().query(missed_prefixes_query()).query_type("traceql").ref_id("A")
+    query = tempo.TempoQuery().query(missed_prefixes_query()).query_type("traceql").ref_id("A")
     panel = (
         table.Panel()
-        .title("Prefixes that miss most")
+        .title("Prefixes with most missed tokens")
         .description(f"Missed tokens by prefix hash. {TEMPO_NOTE}")
     )
     return (
@@ -266,5 +272,5 @@ def _build_prefixes_panel() -> Any:
         .unit("short")
         .height(8)
         .span(12)
-        .with_target(asked)
+        .with_target(query)
     )

@@ -1,15 +1,12 @@
 """Honeycomb: triggers on spans, a calculated field and a board, as API bodies and as Terraform.
 
-Everything reads the span attributes `promptcache.*` alone, since other instrumentations write other counts under the
-standard names. Spans have to arrive unsampled, or with a sample rate that Honeycomb knows.
+All queries read the span attributes `promptcache.*`, because other instrumentations write other counts
+under the standard names. The spans must arrive unsampled, or with a sample rate that Honeycomb knows.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
-from string import Template
+import math
 from typing import Any, Final
 
 from promptcache.semconv import (
@@ -32,29 +29,48 @@ from promptcache_exporters.alerts.api_documents import (
     render_requests,
 )
 from promptcache_exporters.alerts.definition import AlertDefinition, parse_duration
+from promptcache_exporters.alerts.terraform import reference, render_terraform
 
 SOURCE_PAGES: Final = (
     "api-docs.honeycomb.io/api/triggers",
     "docs.honeycomb.io/api/calculated-fields/create-a-calculated-field",
     "docs.honeycomb.io/notify/triggers/create",
-    "github.com/honeycombio/terraform-provider-honeycombio, docs/resources (formulas need 0.47.0 or newer)",
+    (
+        "github.com/honeycombio/terraform-provider-honeycombio, docs/resources"
+        " (formulas need 0.47.0 or newer)"
+    ),
 )
 SHORTFALL_FIELD: Final = "promptcache_shortfall"
 DATASET: Final = "__all__"
+BOARD_SECONDS: Final = 86_400
+"""The time range of the board's queries."""
+MAX_EXCEEDED_LIMIT: Final = 5
+"""Honeycomb's maximum for the evaluations in a row before a trigger fires."""
+_TRIGGER_CHOICE_NOTE: Final = (
+    (
+        "One trigger is enough. By formula: hit rate and traffic as in the definition."
+        " By calculated field: for plans without formulas."
+    ),
+    (
+        "By the attribute promptcache.shortfall_tokens: also without formulas;"
+        " its target is OTEL_PROMPTCACHE_TARGET."
+    ),
+)
 
 
 def _excluded_calls_filters(definition: AlertDefinition) -> list[dict[str, Any]]:
-    """What the hit rate leaves out. The attribute of batches is written on their results only."""
+    """Return the filters for the calls of the hit rate. Only batch results have the batch attribute."""
     outcome = {"column": OUTCOME, "op": "not-in", "value": list(definition.excluded_outcomes)}
     return [outcome, {"column": BATCH, "op": "does-not-exist"}]
 
 
 def hit_rate_query(definition: AlertDefinition) -> dict[str, Any]:
-    """The query of the hit rate: one formula over named calculations, each with its own filters.
+    """Return the query of the hit rate: a formula over named calculations with their own filters.
 
-    Filters of the whole query are not allowed beside named calculations. Where traffic is low the formula says 1.
+    Honeycomb does not allow filters of the whole query together with named calculations. The formula is
+    1 if there is too little traffic.
     """
-    named = (("read", READ_TOKENS), ("input", INPUT_TOKENS))
+    filters = _excluded_calls_filters(definition)
     return {
         "breakdowns": list(definition.group_attributes),
         "time_range": _time_range_seconds(definition),
@@ -63,10 +79,10 @@ def hit_rate_query(definition: AlertDefinition) -> dict[str, Any]:
                 "op": "SUM",
                 "column": column,
                 "name": name,
-                "filters": _excluded_calls_filters(definition),
+                "filters": filters,
                 "filter_combination": "AND",
             }
-            for name, column in named
+            for name, column in (("read", READ_TOKENS), ("input", INPUT_TOKENS))
         ],
         "formulas": [
             {
@@ -78,7 +94,7 @@ def hit_rate_query(definition: AlertDefinition) -> dict[str, Any]:
 
 
 def shortfall_query(definition: AlertDefinition, column: str) -> dict[str, Any]:
-    """The query with a single SUM: tokens that are missing to the target."""
+    """Return the query with a single SUM: the tokens short of the target."""
     return {
         "breakdowns": list(definition.group_attributes),
         "time_range": _time_range_seconds(definition),
@@ -88,23 +104,25 @@ def shortfall_query(definition: AlertDefinition, column: str) -> dict[str, Any]:
     }
 
 
-def shortfall_threshold(definition: AlertDefinition) -> float:
-    """The shortfall at which a service of `min_tokens` that reads nothing is told; a better one needs more traffic."""
-    return definition.target * definition.min_tokens
-
-
 def shortfall_field(definition: AlertDefinition) -> dict[str, str]:
-    """The calculated field, which follows `--target` where the attribute follows OTEL_PROMPTCACHE_TARGET."""
+    """Return the calculated field of the shortfall.
+
+    It follows `--target`. The attribute of the shortfall follows OTEL_PROMPTCACHE_TARGET instead.
+    """
     return {
         "alias": SHORTFALL_FIELD,
         "expression": f"SUB(MUL({definition.target:g}, ${INPUT_TOKENS}), ${READ_TOKENS})",
-        "description": f"Tokens missing to a hit rate of {definition.target:g}; negative above it; sums without bias.",
+        "description": f"Tokens short of a hit rate of {definition.target:g}; negative above it."
+        " Take sums of it, not averages.",
     }
 
 
 def _frequency_seconds(definition: AlertDefinition) -> int:
-    """Seconds between evaluations: whole minutes, at least a quarter of the window as Honeycomb demands."""
-    return max(60, -(-parse_duration(definition.window) // 240) * 60)
+    """Return the seconds between evaluations.
+
+    Honeycomb demands whole minutes, and at least a quarter of the time range.
+    """
+    return max(60, math.ceil(parse_duration(definition.window) / 240) * 60)
 
 
 def _time_range_seconds(definition: AlertDefinition) -> int:
@@ -112,205 +130,141 @@ def _time_range_seconds(definition: AlertDefinition) -> int:
 
 
 def build_triggers(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
-    """The triggers by a name for each: by formula, by calculated field, by attribute. One of them suffices."""
+    """Return three alternative triggers: by formula, by calculated field, by attribute."""
     frequency = _frequency_seconds(definition)
-    times = min(5, max(1, -(-parse_duration(definition.hold) // frequency)))
-    rate = {"op": "<", "value": definition.target, "exceeded_limit": times}
-    short = {"op": ">", "value": shortfall_threshold(definition), "exceeded_limit": times}
-    text = (
-        f"Fires where the sum over {definition.window} exceeds {shortfall_threshold(definition):g}: so many tokens fewer than the"
-        f" target were read. With nothing read that is {definition.min_tokens:,} input tokens; the nearer the rate is"
-        " to the target, the more traffic it takes. Runbook: "
-        f"{definition.runbooks.rstrip('/')}/hit-rate-low.md"
-    )
-    rows = (
-        (
-            "hit_rate",
+    evaluations = math.ceil(parse_duration(definition.for_duration) / frequency)
+    exceeded_limit = min(MAX_EXCEEDED_LIMIT, max(1, evaluations))
+    below_target = {"op": "<", "value": definition.target, "exceeded_limit": exceeded_limit}
+    short_of_target = {
+        "op": ">",
+        "value": definition.shortfall_threshold,
+        "exceeded_limit": exceeded_limit,
+    }
+    rows = {
+        "hit_rate": (
             hit_rate_alert_name(definition),
             hit_rate_alert_text(definition),
             hit_rate_query(definition),
-            rate,
+            below_target,
         ),
-        (
-            "shortfall_field",
+        "shortfall_field": (
             "Prompt cache short of its target (field)",
-            text,
+            _shortfall_text(definition),
             shortfall_query(definition, SHORTFALL_FIELD),
-            short,
+            short_of_target,
         ),
-        (
-            "shortfall_attribute",
+        "shortfall_attribute": (
             "Prompt cache short of its target",
-            text,
+            _shortfall_text(definition),
             shortfall_query(definition, SHORTFALL_TOKENS),
-            short,
+            short_of_target,
         ),
-    )
-    return {
-        key: {
-            "name": name,
-            "description": about,
-            "query": query,
-            "threshold": threshold,
-            "frequency": frequency,
-            "alert_type": "on_change",
-        }
-        for key, name, about, query, threshold in rows
     }
+    return {key: _build_trigger(*row, frequency) for key, row in rows.items()}
+
+
+def _build_trigger(
+    name: str, text: str, query: dict[str, Any], threshold: dict[str, Any], frequency: int
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "description": text,
+        "query": query,
+        "threshold": threshold,
+        "frequency": frequency,
+        "alert_type": "on_change",
+    }
+
+
+def _shortfall_text(definition: AlertDefinition) -> str:
+    return (
+        f"Fires if the sum over {definition.window} is above {definition.shortfall_threshold:g}."
+        " The sum is the number of tokens short of the target. If nothing is read, it takes"
+        f" {definition.min_tokens:,} input tokens to get there. With a hit rate closer to the target it"
+        f" takes more. Runbook: {definition.runbook_link('hit-rate-low.md')}"
+    )
 
 
 def board_queries(definition: AlertDefinition) -> dict[str, tuple[str, dict[str, Any]]]:
-    """The queries of the board, title and specification by a name for each."""
+    """Return the queries of the board: a title and a query under an id."""
+    groups = list(definition.group_attributes)
     sums: dict[str, tuple[str, list[str], list[str]]] = {
-        "tokens": (
-            "Tokens read, and all input",
-            [INPUT_TOKENS, READ_TOKENS],
-            list(definition.group_attributes),
-        ),
+        "tokens": ("Tokens read, and all input", [INPUT_TOKENS, READ_TOKENS], groups),
         "outcomes": ("Calls by outcome", [], [OUTCOME]),
-        "reasons": ("Waste by cause (USD)", [WASTED_USD], [MISS_REASON]),
-        "prefixes": ("Prefixes that miss most", [MISSED_TOKENS, WASTED_USD], [PREFIX_HASH]),
-        "money": (
-            "Cost and savings (USD)",
-            [COST_AMOUNT, COST_SAVED],
-            list(definition.group_attributes),
-        ),
+        "reasons": ("Waste by miss reason (USD)", [WASTED_USD], [MISS_REASON]),
+        "prefixes": ("Prefixes with most misses", [MISSED_TOKENS, WASTED_USD], [PREFIX_HASH]),
+        "money": ("Cost and savings (USD)", [COST_AMOUNT, COST_SAVED], groups),
     }
-    made = {"hit_rate": ("Hit rate", hit_rate_query(definition) | {"time_range": 86400})}
-    for key, (title, columns, by) in sums.items():
+    queries = {"hit_rate": ("Hit rate", hit_rate_query(definition) | {"time_range": BOARD_SECONDS})}
+    for key, (title, columns, breakdowns) in sums.items():
         calculations = [{"op": "SUM", "column": column} for column in columns] or [{"op": "COUNT"}]
-        only = [{"column": OUTCOME, "op": "exists"}]
-        made[key] = (
-            title,
-            {"breakdowns": by, "time_range": 86400, "calculations": calculations, "filters": only},
-        )
-    return made
+        query = {
+            "breakdowns": breakdowns,
+            "time_range": BOARD_SECONDS,
+            "calculations": calculations,
+            "filters": [{"column": OUTCOME, "op": "exists"}],
+        }
+        queries[key] = (title, query)
+    return queries
 
 
 def _render_api_requests(definition: AlertDefinition) -> str:
-    requests: list[dict[str, Any]] = [
-        {
-            "method": "POST",
-            "path": f"/1/derived_columns/{DATASET}",
-            "body": shortfall_field(definition),
-        }
-    ]
+    requests = [_post(f"/1/derived_columns/{DATASET}", shortfall_field(definition))]
     requests += [
-        {"method": "POST", "path": f"/1/triggers/{DATASET}", "body": body}
-        for body in build_triggers(definition).values()
+        _post(f"/1/triggers/{DATASET}", trigger) for trigger in build_triggers(definition).values()
     ]
-    places: list[dict[str, Any]] = []
+    panels: list[dict[str, Any]] = []
     for key, (title, query) in board_queries(definition).items():
-        annotation = {"query_id": f"<id of {key}>", "name": title}
-        requests.append(
-            {"method": "POST", "path": f"/1/queries/{DATASET}", "id": key, "body": query}
-        )
-        requests.append(
-            {
-                "method": "POST",
-                "path": f"/1/query_annotations/{DATASET}",
-                "id": f"{key} note",
-                "body": annotation,
-            }
-        )
-        shown = {"query_id": f"<id of {key}>", "query_annotation_id": f"<id of {key} note>"}
-        places.append({"type": "query", "query_panel": shown})
-    board = {"name": "Prompt cache", "type": "flexible", "panels": places}
-    requests.append({"method": "POST", "path": "/1/boards", "body": board})
-    return render_requests(
-        header_lines(definition, "honeycomb", SOURCE_PAGES, *_TRIGGER_CHOICE_NOTE), requests
-    )
+        query_id, annotation_id = f"<id of {key}>", f"<id of {key} note>"
+        annotation = {"query_id": query_id, "name": title}
+        requests.append(_post(f"/1/queries/{DATASET}", query, key))
+        requests.append(_post(f"/1/query_annotations/{DATASET}", annotation, f"{key} note"))
+        panel = {"query_id": query_id, "query_annotation_id": annotation_id}
+        panels.append({"type": "query", "query_panel": panel})
+    board = {"name": "Prompt cache", "type": "flexible", "panels": panels}
+    requests.append(_post("/1/boards", board))
+    return render_requests(_header(definition), requests)
 
 
-_TRIGGER_CHOICE_NOTE: Final = (
-    "One trigger suffices: by formula (hit rate and traffic as the definition has them), by calculated field, or by",
-    "the attribute promptcache.shortfall_tokens, whose target is OTEL_PROMPTCACHE_TARGET, for plans without formulas.",
-)
+def _post(path: str, body: dict[str, Any], request_id: str | None = None) -> dict[str, Any]:
+    named = {} if request_id is None else {"id": request_id}
+    return {"method": "POST", "path": path, **named, "body": body}
 
 
-_PROVIDER: Final = """\
-terraform {
-  required_providers {
-    honeycombio = {
-      source  = "honeycombio/honeycombio"
-      version = ">= 0.47.0"
-    }
-  }
-}"""
-
-_PANEL: Final = Template("""
-  panel {
-    type = "query"
-    query_panel {
-      query_id            = honeycombio_query.$key.id
-      query_annotation_id = honeycombio_query_annotation.$key.id
-    }
-  }
-""")
+def _header(definition: AlertDefinition) -> list[str]:
+    return header_lines(definition, "honeycomb", SOURCE_PAGES, *_TRIGGER_CHOICE_NOTE)
 
 
-def _render_terraform(definition: AlertDefinition) -> str:
-    about = "\n".join(
-        f"# {line}"
-        for line in header_lines(definition, "honeycomb", SOURCE_PAGES, *_TRIGGER_CHOICE_NOTE)
-    )
-    parts = [
-        about,
-        _PROVIDER,
-        _block("honeycombio_derived_column", SHORTFALL_FIELD, shortfall_field(definition)),
-    ]
+def _terraform_resources(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
+    """Return the resources by type and name."""
+    triggers: dict[str, Any] = {}
     for key, trigger in build_triggers(definition).items():
-        plain = {name: trigger[name] for name in ("name", "description", "frequency", "alert_type")}
-        plain |= {
-            "dataset": DATASET,
-            "query_json": trigger["query"],
-            "threshold": trigger["threshold"],
-        }
-        parts.append(_block("honeycombio_trigger", key, plain))
-    shown: list[str] = []
+        attributes = {name: value for name, value in trigger.items() if name != "query"}
+        triggers[key] = {"dataset": DATASET, "query_json": trigger["query"], **attributes}
+    queries: dict[str, Any] = {}
+    annotations: dict[str, Any] = {}
+    panels: list[dict[str, Any]] = []
     for key, (title, query) in board_queries(definition).items():
-        parts.append(_block("honeycombio_query", key, {"dataset": DATASET, "query_json": query}))
-        note = {"dataset": DATASET, "query_id": f"honeycombio_query.{key}.id", "name": title}
-        parts.append(_block("honeycombio_query_annotation", key, note))
-        shown.append(_PANEL.substitute(key=key))
-    parts.append(
-        'resource "honeycombio_flexible_board" "promptcache" {\n  name = "Prompt cache"\n'
-        + "".join(shown)
-        + "}"
-    )
-    return "\n\n".join(parts) + "\n"
-
-
-def _block(what: str, name: str, values: Mapping[str, Any]) -> str:
-    """A resource as `terraform fmt` writes it: plain values first, then the query, then a block inside."""
-    lines = [f'resource "{what}" "{name}" {{']
-    lines += _aligned(
-        "  ", {key: value for key, value in values.items() if not isinstance(value, dict)}
-    )
-    if query := values.get("query_json"):
-        text = json.dumps(query, indent=2, separators=(",", " : ")).replace("\n", "\n  ")
-        lines.append(f"  query_json = jsonencode({_escaped(text)})")
-    if inside := values.get("threshold"):
-        lines += ["  threshold {", *_aligned("    ", inside), "  }"]
-    return "\n".join([*lines, "}"])
-
-
-def _aligned(margin: str, values: Mapping[str, Any]) -> list[str]:
-    width = max(map(len, values))
-    shown = {
-        key: value if key == "query_id" else json.dumps(value) for key, value in values.items()
+        query_id = reference("honeycombio_query", key)
+        annotation_id = reference("honeycombio_query_annotation", key)
+        queries[key] = {"dataset": DATASET, "query_json": query}
+        annotations[key] = {"dataset": DATASET, "query_id": query_id, "name": title}
+        panel = {"query_id": query_id, "query_annotation_id": annotation_id}
+        panels.append({"type": "query", "query_panel": panel})
+    return {
+        "honeycombio_derived_column": {SHORTFALL_FIELD: shortfall_field(definition)},
+        "honeycombio_trigger": triggers,
+        "honeycombio_query": queries,
+        "honeycombio_query_annotation": annotations,
+        "honeycombio_flexible_board": {"promptcache": {"name": "Prompt cache", "panel": panels}},
     }
-    return [f"{margin}{key:<{width}} = {value}" for key, value in shown.items()]
-
-
-def _escaped(text: str) -> str:
-    """JSON as an HCL expression: `"key" :` is valid there too, `${` would be a template."""
-    return re.sub(r"\$\{", "$${", text)
 
 
 def files(definition: AlertDefinition) -> dict[str, str]:
-    """The API bodies and the Terraform module, by their paths."""
+    """Return the API bodies and the Terraform module, text by path."""
+    provider = {"honeycombio": {"source": "honeycombio/honeycombio", "version": ">= 0.47.0"}}
+    resources = _terraform_resources(definition)
     return {
         "honeycomb/api.json": _render_api_requests(definition),
-        "honeycomb/promptcache.tf": _render_terraform(definition),
+        "honeycomb/promptcache.tf.json": render_terraform(_header(definition), provider, resources),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 from promptcache.semconv import BATCH, OUTCOME
@@ -10,6 +11,8 @@ from promptcache_exporters.alerts.api_documents import (
     hit_rate_alert_name,
     hit_rate_alert_text,
     render_requests,
+    waste_alert_name,
+    waste_alert_text,
 )
 from promptcache_exporters.alerts.definition import (
     LONG_WINDOW,
@@ -25,7 +28,8 @@ SOURCE_PAGES: Final = (
 )
 MUTATION: Final = (
     "mutation ($accountId: Int!, $policyId: ID!, $condition: AlertsNrqlConditionStaticInput!) {"
-    " alertsNrqlConditionStaticCreate(accountId: $accountId, policyId: $policyId, condition: $condition) { id name } }"
+    " alertsNrqlConditionStaticCreate("
+    "accountId: $accountId, policyId: $policyId, condition: $condition) { id name } }"
 )
 
 
@@ -33,54 +37,59 @@ def _metric_sum(name: str) -> str:
     return f"sum(`{METRICS_BY_NAME[name].name}`)"
 
 
+def _facets(definition: AlertDefinition) -> str:
+    return ", ".join(f"`{attribute}`" for attribute in definition.group_attributes)
+
+
 def hit_rate_query(definition: AlertDefinition) -> str:
-    """The hit rate; 1 where there is too little traffic."""
+    """Return the query for the hit rate. It is 1 if there is too little traffic."""
     read, tokens = _metric_sum("read.tokens"), _metric_sum("input.tokens")
-    out = ", ".join(f"'{outcome}'" for outcome in definition.excluded_outcomes)
-    where = f"`{OUTCOME}` NOT IN ({out}) AND (`{BATCH}` IS NULL OR `{BATCH}` IS FALSE)"
-    by = ", ".join(f"`{key}`" for key in definition.group_attributes)
+    excluded = ", ".join(f"'{outcome}'" for outcome in definition.excluded_outcomes)
+    where = f"`{OUTCOME}` NOT IN ({excluded}) AND (`{BATCH}` IS NULL OR `{BATCH}` IS FALSE)"
     formula = f"if({tokens} >= {definition.min_tokens}, {read} / {tokens}, 1)"
-    return f"FROM Metric SELECT {formula} WHERE {where} FACET {by}"
+    return f"FROM Metric SELECT {formula} WHERE {where} FACET {_facets(definition)}"
 
 
 def _build_condition(
-    name: str, query: str, text: str, window: int, term: dict[str, Any]
+    name: str, query: str, description: str, window_seconds: int, term: dict[str, Any]
 ) -> dict[str, Any]:
     signal = {
-        "aggregationWindow": window,
+        "aggregationWindow": window_seconds,
         "aggregationMethod": "EVENT_FLOW",
         "aggregationDelay": 120,
     }
-    filled = {"priority": "CRITICAL", "thresholdOccurrences": "ALL", **term}
     return {
         "name": name,
         "enabled": True,
-        "description": text,
+        "description": description,
         "nrql": {"query": query},
         "signal": signal,
-        "terms": [filled],
+        "terms": [{"priority": "CRITICAL", "thresholdOccurrences": "ALL", **term}],
     }
 
 
 def build_conditions(definition: AlertDefinition) -> list[dict[str, Any]]:
-    """The conditions: hit rate and waste."""
+    """Return the conditions: hit rate and waste."""
     window = min(21600, max(30, parse_duration(definition.window)))
-    # A threshold lasts a whole number of windows.
-    hold = max(1, -(-parse_duration(definition.hold) // window)) * window
-    by = ", ".join(f"`{key}`" for key in definition.group_attributes)
-    waste = f"FROM Metric SELECT {_metric_sum('wasted.usd')} FACET {by}"
+    # The duration of a threshold is a whole number of windows.
+    windows = max(1, math.ceil(parse_duration(definition.for_duration) / window))
+    waste = f"FROM Metric SELECT {_metric_sum('wasted.usd')} FACET {_facets(definition)}"
     return [
         _build_condition(
             hit_rate_alert_name(definition),
             hit_rate_query(definition),
             hit_rate_alert_text(definition),
             window,
-            {"operator": "BELOW", "threshold": definition.target, "thresholdDuration": hold},
+            {
+                "operator": "BELOW",
+                "threshold": definition.target,
+                "thresholdDuration": windows * window,
+            },
         ),
         _build_condition(
-            f"Prompt cache waste above {definition.budget:g} USD an hour",
+            waste_alert_name(definition),
             waste,
-            f"Runbook: {definition.runbooks.rstrip('/')}/waste-above-budget.md",
+            waste_alert_text(definition),
             parse_duration(LONG_WINDOW),
             {
                 "operator": "ABOVE",
@@ -92,19 +101,16 @@ def build_conditions(definition: AlertDefinition) -> list[dict[str, Any]]:
 
 
 def files(definition: AlertDefinition) -> dict[str, str]:
-    """The conditions, by the file's path."""
-    more = ("Send delta temporality: OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta.",)
-    places = {"accountId": "<account>", "policyId": "<policy>"}
+    """Return the conditions, text by path."""
+    notes = ("Send delta temporality: OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta.",)
+    ids = {"accountId": "<account>", "policyId": "<policy>"}
     requests = [
         {
             "method": "POST",
             "path": "/graphql",
-            "body": {"query": MUTATION, "variables": {**places, "condition": one}},
+            "body": {"query": MUTATION, "variables": {**ids, "condition": condition}},
         }
-        for one in build_conditions(definition)
+        for condition in build_conditions(definition)
     ]
-    return {
-        "newrelic/conditions.json": render_requests(
-            header_lines(definition, "newrelic", SOURCE_PAGES, *more), requests
-        )
-    }
+    header = header_lines(definition, "newrelic", SOURCE_PAGES, *notes)
+    return {"newrelic/conditions.json": render_requests(header, requests)}

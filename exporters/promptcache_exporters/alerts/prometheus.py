@@ -1,14 +1,16 @@
-"""Recording and alert rules for Prometheus (2.42 or newer), and for what reads its rule files: vmalert, Mimir, Thanos.
+"""Rules for Prometheus (2.42 or newer), and for vmalert, Mimir and Thanos, which read the same files.
 
-After the conventions of monitoring mixins: CamelCase names, severities, summary, description, runbook_url; recorded
-series read `level:metric:operation`. Nothing here is a multi-window burn rate: at a target of 50 % no burn can
-exceed 2, and the customary factors (14.4, 6) would make rules that cannot fire.
+They follow the conventions of monitoring mixins: names in CamelCase; a severity; a summary, a description
+and a runbook_url; recorded series named `level:metric:operation`. No rule is a multi-window burn rate:
+with a target of 50 % the burn rate is at most 2, so rules with the usual factors (14.4 and 6) could never
+fire.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, final
@@ -16,23 +18,25 @@ from typing import Final, final
 from promptcache.semconv import OUTCOME
 from promptcache_exporters.alerts.definition import LONG_WINDOW, AlertDefinition
 from promptcache_exporters.alerts.promql import QueryBuilder, label_name, series_name
+from promptcache_exporters.alerts.template import render_template
 
 FILE_PATH: Final = "prometheus/promptcache.rules.yaml"
 MIN_CALLS_FOR_UNREPORTED_ALERT: Final = 20
-"""Calls in an hour from which on half of them without cached counts is worth a word."""
+"""With fewer calls in an hour, half of them without cached token counts is no reason for an alert."""
 MIN_READ_SHARE: Final = 0.1
-"""The share of written tokens of which fewer were read again: then nobody reads what is written."""
-RUNBOOK_PATH_NOTE: Final = (
-    "# runbook_url is a path here: `promptcache alerts runbooks --out DIR` writes the pages, to be put where the paged",
-    "# can read them; then `--runbooks https://...` makes links to there.",
-)
+"""If fewer than this share of the written tokens are read again, the writes count as unread."""
+RUNBOOK_PATH_NOTE: Final = """\
+# runbook_url is only a path here. `promptcache alerts runbooks --out DIR` writes the pages. Publish them,
+# and run this command with `--runbooks https://...` to get links to them.
+"""
+LONG_FOR_DURATION: Final = "15m"
 WRITE_TOKENS_RECORD: Final = f"promptcache_write_tokens:increase{LONG_WINDOW}"
 
 
 @final
 @dataclass(frozen=True, slots=True)
 class AlertRule:
-    """One alert rule. `about` is its runbook's file name; `summary` and `description` are Prometheus templates."""
+    """One alert rule. `summary` and `description` are Prometheus templates."""
 
     name: str
     severity: str
@@ -43,18 +47,19 @@ class AlertRule:
 
     @property
     def runbook(self) -> str:
-        """The file name of its runbook: `PromptCacheHitRateLow` is `hit-rate-low.md`."""
+        """The file name of the runbook: `hit-rate-low.md` for `PromptCacheHitRateLow`."""
         words = re.findall("[A-Z][a-z]+", self.name.removeprefix("PromptCache"))
         return f"{'-'.join(words).lower()}.md"
 
 
 def record_name(query: QueryBuilder, metric_operation: str) -> str:
-    """The name of a recorded series, its level being the labels that it keeps."""
-    return f"{'_'.join(name.removeprefix('gen_ai_request_') for name in query.group_labels)}:{metric_operation}"
+    """Return the name of a recorded series. Its level is made of the labels that the series keeps."""
+    level = "_".join(label.removeprefix("gen_ai_request_") for label in query.group_labels)
+    return f"{level}:{metric_operation}"
 
 
 def recording_rules(query: QueryBuilder) -> Iterator[tuple[str, str]]:
-    """The recording rules, name and expression, for the short and the long window."""
+    """Yield the recording rules, name and expression, for the short and the long window."""
     for window in dict.fromkeys((query.definition.window, LONG_WINDOW)):
         tokens = record_name(query, f"promptcache_input_tokens:increase{window}")
         read = record_name(query, f"promptcache_read_tokens:increase{window}")
@@ -62,12 +67,12 @@ def recording_rules(query: QueryBuilder) -> Iterator[tuple[str, str]]:
             tokens,
             query.sum_increase_since_start("input.tokens", window, query.rated_calls_selector),
         )
-        # Where nothing was ever read there may be no such series, and a ratio without its left side is no ratio: the
-        # alert would stay silent in exactly the worst case.
-        yield (
-            read,
-            f"{query.sum_increase_since_start('read.tokens', window, query.rated_calls_selector)}\nor\n0 * {tokens}",
+        # If nothing was ever read, the series of read tokens may not exist. Without the `or` the ratio
+        # would have no value, and the alert would not fire in the worst case.
+        read_increase = query.sum_increase_since_start(
+            "read.tokens", window, query.rated_calls_selector
         )
+        yield read, f"{read_increase}\nor\n0 * {tokens}"
         yield record_name(query, f"promptcache_hit:ratio_{window}"), f"{read} / ({tokens} > 0)"
     yield (
         record_name(query, WRITE_TOKENS_RECORD),
@@ -76,103 +81,112 @@ def recording_rules(query: QueryBuilder) -> Iterator[tuple[str, str]]:
 
 
 def alert_rules(query: QueryBuilder) -> Iterator[AlertRule]:
-    """The alert rules, the page first."""
+    """Yield the alert rules. The first one is for paging."""
     yield from _hit_rate_rules(query)
     yield from _telemetry_rules(query)
     yield from _spending_rules(query)
 
 
 def _hit_rate_rules(query: QueryBuilder) -> Iterator[AlertRule]:
-    it = query.definition
-    where, target = _group_template(query), f"{it.target * 100:g}%"
-    for window, hold, severity in (
-        (it.window, it.hold, "critical"),
-        (LONG_WINDOW, "15m", "warning"),
-    ):
-        tokens = record_name(query, f"promptcache_input_tokens:increase{window}")
-        yield AlertRule(
-            "PromptCacheHitRateLow" if severity == "critical" else "PromptCacheHitRateLowForLong",
-            severity,
-            hold,
-            f"{record_name(query, f'promptcache_hit:ratio_{window}')} < {it.target:g}\nand\n{tokens} >= {it.min_tokens}",
-            f"Prompt cache hit rate of {where} is below {target}",
-            f"Over the last {window}, {{{{ $value | humanizePercentage }}}} of the input tokens of {where} came from"
-            f" the provider's cache; the target is {target}. Every missed token costs the full input price.",
-        )
-    now, before = (
-        record_name(query, f"promptcache_hit:ratio_{LONG_WINDOW}") + offset
-        for offset in ("", " offset 1d")
+    definition = query.definition
+    yield _low_hit_rate_rule(
+        query, "PromptCacheHitRateLow", definition.window, definition.for_duration, "critical"
     )
+    yield _low_hit_rate_rule(
+        query, "PromptCacheHitRateLowForLong", LONG_WINDOW, LONG_FOR_DURATION, "warning"
+    )
+    rate = record_name(query, f"promptcache_hit:ratio_{LONG_WINDOW}")
     tokens = record_name(query, f"promptcache_input_tokens:increase{LONG_WINDOW}")
+    group = _group_template(query)
     yield AlertRule(
         "PromptCacheHitRateDropped",
         "warning",
-        "15m",
-        f"{before} - {now} > {it.drop:g}\nand\n{tokens} >= {it.min_tokens}\nand\n{tokens} offset 1d >= {it.min_tokens}",
-        f"Prompt cache hit rate of {where} fell against yesterday",
-        f"The hit rate of {where} over the last {LONG_WINDOW} lies {{{{ $value | humanizePercentage }}}} of all input tokens"
+        LONG_FOR_DURATION,
+        f"{rate} offset 1d - {rate} > {definition.drop:g}\nand\n{tokens} >= {definition.min_tokens}"
+        f"\nand\n{tokens} offset 1d >= {definition.min_tokens}",
+        f"Prompt cache hit rate of {group} fell against yesterday",
+        f"The hit rate of {group} over the last {LONG_WINDOW} lies"
+        " {{ $value | humanizePercentage }} of all input tokens"
         " below that of the same hour of yesterday.",
     )
 
 
-def _telemetry_rules(query: QueryBuilder) -> Iterator[AlertRule]:
-    calls, service = series_name("calls"), (query.service_label,)
-    named = f"{{{{ $labels.{query.service_label} }}}}"
-    then, now = (
-        query.sum_by(f"{calls} offset {LONG_WINDOW}", service, f" offset {LONG_WINDOW}"),
-        query.sum_by(calls, service),
+def _low_hit_rate_rule(
+    query: QueryBuilder, name: str, window: str, for_duration: str, severity: str
+) -> AlertRule:
+    definition = query.definition
+    rate = record_name(query, f"promptcache_hit:ratio_{window}")
+    tokens = record_name(query, f"promptcache_input_tokens:increase{window}")
+    group, target = _group_template(query), f"{definition.target * 100:g}%"
+    return AlertRule(
+        name,
+        severity,
+        for_duration,
+        f"{rate} < {definition.target:g}\nand\n{tokens} >= {definition.min_tokens}",
+        f"Prompt cache hit rate of {group} is below {target}",
+        f"Over the last {window}, {{{{ $value | humanizePercentage }}}} of the input tokens of"
+        f" {group} came from the provider's cache; the target is {target}."
+        " Every missed token costs the full input price.",
     )
+
+
+def _telemetry_rules(query: QueryBuilder) -> Iterator[AlertRule]:
+    calls, labels = series_name("calls"), (query.service_label,)
+    offset = f" offset {LONG_WINDOW}"
+    service = f"{{{{ $labels.{query.service_label} }}}}"
     yield AlertRule(
         "PromptCacheTelemetryMissing",
         "warning",
         "10m",
-        f"{then}\nunless\n{now}",
-        f"{named} no longer reports its prompt cache",
-        f"{named} reported calls an hour ago and reports none of its series now: no alert on its hit rate can fire.",
+        f"{query.sum_by(calls + offset, labels, offset)}\nunless\n{query.sum_by(calls, labels)}",
+        f"{service} no longer reports its prompt cache",
+        f"{service} reported calls an hour ago and reports none of its series now:"
+        " no alert on its hit rate can fire.",
     )
-    unreported, total = (
-        query.sum_increase_since_start("calls", LONG_WINDOW, sel)
-        for sel in (f'{label_name(OUTCOME)}="unreported"', "")
+    total = query.sum_increase_since_start("calls", LONG_WINDOW)
+    unreported = query.sum_increase_since_start(
+        "calls", LONG_WINDOW, f'{label_name(OUTCOME)}="unreported"'
     )
-    where = _group_template(query)
+    group = _group_template(query)
     yield AlertRule(
         "PromptCacheUsageUnreported",
         "warning",
         "15m",
         f"{unreported}\n/\n({total} >= {MIN_CALLS_FOR_UNREPORTED_ALERT}) > 0.5",
-        f"Most calls of {where} report no cached tokens",
-        f"{{{{ $value | humanizePercentage }}}} of the calls of {where} in the last {LONG_WINDOW} ended without cached token"
-        " counts, so the hit rate does not see them.",
+        f"Most calls of {group} report no cached tokens",
+        f"{{{{ $value | humanizePercentage }}}} of the calls of {group} in the last {LONG_WINDOW}"
+        " ended without cached token counts, so the hit rate does not see them.",
     )
 
 
 def _spending_rules(query: QueryBuilder) -> Iterator[AlertRule]:
-    it, where = query.definition, _group_template(query)
+    definition, group = query.definition, _group_template(query)
+    wasted = query.sum_increase_since_start("wasted.usd", LONG_WINDOW)
     yield AlertRule(
         "PromptCacheWasteAboveBudget",
         "warning",
         "5m",
-        f"{query.sum_increase_since_start('wasted.usd', LONG_WINDOW)} > {it.budget:g}",
-        f"Prompt cache misses of {where} waste more than {it.budget:g} USD an hour",
-        f'In the last {LONG_WINDOW} {where} paid {{{{ $value | printf "%.2f" }}}} USD too much for tokens that the'
-        " provider's cache could have served.",
+        f"{wasted} > {definition.budget:g}",
+        f"Prompt cache misses of {group} waste more than {definition.budget:g} USD an hour",
+        f'In the last {LONG_WINDOW} {group} paid {{{{ $value | printf "%.2f" }}}} USD too much for'
+        " tokens that the provider's cache could have served.",
     )
-    written, read = (
-        record_name(query, WRITE_TOKENS_RECORD),
-        query.sum_increase_since_start("read.tokens", LONG_WINDOW, query.non_batch_selector),
-    )
+    written = record_name(query, WRITE_TOKENS_RECORD)
+    read = query.sum_increase_since_start("read.tokens", LONG_WINDOW, query.non_batch_selector)
     yield AlertRule(
         "PromptCacheWritesNeverRead",
         "warning",
         "15m",
-        f"{written} >= {it.min_tokens}\nunless\n{read} >= {MIN_READ_SHARE:g} * {written}",
-        f"What {where} writes to the prompt cache is hardly ever read",
-        f"In the last {LONG_WINDOW} {where} wrote {{{{ $value | humanize }}}} tokens to the provider's cache and read fewer"
-        f" than {MIN_READ_SHARE:.0%} as many. Writing costs more than not caching at all.",
+        f"{written} >= {definition.min_tokens}\nunless\n{read} >= {MIN_READ_SHARE:g} * {written}",
+        f"What {group} writes to the prompt cache is hardly ever read",
+        f"In the last {LONG_WINDOW} {group} wrote {{{{ $value | humanize }}}} tokens to the"
+        f" provider's cache and read fewer than {MIN_READ_SHARE:.0%} as many."
+        " Writing costs more than not caching at all.",
     )
 
 
 def _group_template(query: QueryBuilder) -> str:
+    """Return the values of the group labels, as a Prometheus template."""
     names = (name.removeprefix("key:") for name in query.definition.by)
     return ", ".join(
         f"{name} {{{{ $labels.{label} }}}}"
@@ -181,35 +195,35 @@ def _group_template(query: QueryBuilder) -> str:
 
 
 def files(definition: AlertDefinition) -> dict[str, str]:
-    """The rule file, by its path."""
+    """Return the rule file, text by path."""
     query = QueryBuilder(definition)
-    lines = [
-        "# Made by: " + definition.command_line("prometheus"),
-        "# Change the options and make it again instead of editing it. Shown to work: tests/alerts_e2e (promtool,",
-        "# Prometheus 2.42 and Alertmanager 0.25 end to end, vmalert -dryRun).",
-        *(RUNBOOK_PATH_NOTE if "://" not in definition.runbooks else ()),
-        "groups:",
-        "  - name: promptcache",
-        "    rules:",
+    records = [
+        render_template("prometheus_record", name=name, expr=_indent(expr))
+        for name, expr in recording_rules(query)
     ]
-    for name, expr in recording_rules(query):
-        lines += [f"      - record: {name}", *_block("expr", expr)]
-    for alert in alert_rules(query):
-        lines += [
-            f"      - alert: {alert.name}",
-            *_block("expr", alert.expr),
-            f"        for: {alert.for_duration}",
-        ]
-        lines += [
-            "        labels:",
-            f"          severity: {alert.severity}",
-            "        annotations:",
-        ]
-        notes = {"summary": alert.summary, "description": alert.description}
-        notes["runbook_url"] = f"{definition.runbooks.rstrip('/')}/{alert.runbook}"
-        lines += [f"          {key}: {json.dumps(text)}" for key, text in notes.items()]
-    return {FILE_PATH: "\n".join(lines) + "\n"}
+    alerts = [_render_alert(definition, alert) for alert in alert_rules(query)]
+    text = render_template(
+        "prometheus_rules",
+        command=definition.command_line("prometheus"),
+        runbook_note="" if "://" in definition.runbooks else RUNBOOK_PATH_NOTE,
+        rules="".join([*records, *alerts]).rstrip("\n"),
+    )
+    return {FILE_PATH: text}
 
 
-def _block(key: str, text: str) -> list[str]:
-    return [f"        {key}: |-", *(f"          {line}" for line in text.splitlines())]
+def _render_alert(definition: AlertDefinition, alert: AlertRule) -> str:
+    return render_template(
+        "prometheus_alert",
+        name=alert.name,
+        expr=_indent(alert.expr),
+        for_duration=alert.for_duration,
+        severity=alert.severity,
+        # A JSON string is a YAML string.
+        summary=json.dumps(alert.summary),
+        description=json.dumps(alert.description),
+        runbook_url=json.dumps(definition.runbook_link(alert.runbook)),
+    )
+
+
+def _indent(expression: str) -> str:
+    return textwrap.indent(expression, " " * 10)

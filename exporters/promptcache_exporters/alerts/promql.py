@@ -1,8 +1,8 @@
-"""The definition in PromQL: names as Prometheus spells them, sums over a window, the hit rate.
+"""The alert definition in PromQL: names of series and labels, sums over a window, the hit rate.
 
-Names follow OpenTelemetry's compatibility rules as the Python exporter and Prometheus' own OTLP receiver apply them:
-dots become underscores, seconds are spelled out, counters end in `_total`. Both write booleans as `true` and `false`;
-the rules take any case.
+Names follow OpenTelemetry's rules for Prometheus compatibility, as the Python exporter and Prometheus' OTLP
+receiver apply them: dots become underscores, seconds are spelled out, counters end in `_total`. Both
+write booleans as `true` and `false`. The rules accept upper and lower case.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ from promptcache_exporters.alerts.definition import METRICS_BY_NAME, AlertDefini
 
 _UNIT_SUFFIXES: Final = {"s": "_seconds"}
 NEW_SERIES_LOOKBACK: Final = "1h"
-"""How long before a window a series must have been unseen to count as new in it."""
+"""A series counts as new in a window if it had no sample for this long before the window."""
 
 
 def label_name(attribute: str) -> str:
-    """An attribute as a label: `gen_ai.request.model` is `gen_ai_request_model`."""
+    """Return the label of an attribute: `gen_ai_request_model` for `gen_ai.request.model`."""
     return attribute.replace(".", "_")
 
 
 def series_name(name: str) -> str:
-    """The series of a metric of ours, by its name less our prefix; raises KeyError for a metric that does not exist.
+    """Return the series of a metric, whose name is given without the prefix `promptcache.`.
 
-    A histogram's is without `_bucket`, `_sum` or `_count`.
+    The series of a histogram is without `_bucket`, `_sum` or `_count`. Raises KeyError for an unknown
+    metric.
     """
     metric = METRICS_BY_NAME[name]
     return (
@@ -39,9 +40,10 @@ def series_name(name: str) -> str:
 @final
 @dataclass(frozen=True, slots=True)
 class QueryBuilder:
-    """Writes expressions for one definition; they differ by where the service's name stands.
+    """Builds the expressions for one definition.
 
-    `service_matcher` is a matcher that the service's label has to fit (`=~"$service"` on a dashboard).
+    They depend on the label that has the service name. `service_matcher` restricts that label
+    (`=~"$service"` on a dashboard).
     """
 
     definition: AlertDefinition
@@ -49,12 +51,12 @@ class QueryBuilder:
 
     @property
     def service_label(self) -> str:
-        """The label that names the service."""
+        """The label with the service name."""
         return "job" if self.definition.labels == "job" else label_name(SERVICE_NAME)
 
     @property
     def group_labels(self) -> tuple[str, ...]:
-        """The labels that rates are told apart by."""
+        """The labels that the hit rate is grouped by."""
         return tuple(
             self.service_label if key == SERVICE_NAME else label_name(key)
             for key in self.definition.group_attributes
@@ -62,14 +64,14 @@ class QueryBuilder:
 
     @property
     def rated_calls_selector(self) -> str:
-        """Selects the calls that the hit rate counts."""
-        out = self.definition.excluded_outcomes
-        outcome = f'!="{out[0]}"' if len(out) == 1 else f'!~"{"|".join(out)}"'
-        return f"{label_name(OUTCOME)}{outcome}, {self.non_batch_selector}"
+        """The selector of the calls that the hit rate counts."""
+        excluded = self.definition.excluded_outcomes
+        matcher = f'!="{excluded[0]}"' if len(excluded) == 1 else f'!~"{"|".join(excluded)}"'
+        return f"{label_name(OUTCOME)}{matcher}, {self.non_batch_selector}"
 
     @property
     def non_batch_selector(self) -> str:
-        """Selects what is no result of a batch."""
+        """The selector of calls that are not batch results."""
         return f'{label_name(BATCH)}!~"(?i:true)"'
 
     @property
@@ -77,22 +79,26 @@ class QueryBuilder:
         return self.definition.labels == "target_info"
 
     def sum_increase(
-        self, name: str, window: str, where: str = "", by: tuple[str, ...] | None = None
+        self, name: str, window: str, selector: str = "", by: tuple[str, ...] | None = None
     ) -> str:
-        """How much a counter rose in a window, through its resets, summed to labels (those of `group_labels`)."""
+        """Return the increase of a counter over a window, summed by labels (default `group_labels`)."""
         return self.sum_over_window(
-            "increase", series_name(name), window, where, self.group_labels if by is None else by
+            "increase", series_name(name), window, selector, self.group_labels if by is None else by
         )
 
-    def sum_increase_since_start(self, name: str, window: str, where: str = "") -> str:
-        """How much a counter rose in a window, what its series already showed when first seen included.
+    def sum_increase_since_start(self, name: str, window: str, selector: str = "") -> str:
+        """Return the increase of a counter over a window, including the first sample of new series.
 
-        `sum_increase` takes the first sample of a series for where it began, and so never sees what a cause wasted before
-        its first scrape, nor anything of a process that is seen once. A series is new that was not there in the hour
-        before the window; after that long without a Prometheus all are, hence `up`, which says that it was watching.
+        `increase` counts from the first sample of a series. It misses the waste of a new miss reason
+        before its first scrape, and everything of a process that is scraped once. A series is new if it
+        had no sample in the hour before the window. After an hour without a running Prometheus every
+        series would be new, so `up` must show that Prometheus was running.
         """
-        counter = f"{series_name(name)}{where and f'{{{where}}}'}"
-        first = f"min_over_time({counter}[{window}]) unless last_over_time({counter}[{NEW_SERIES_LOOKBACK}] offset {window})"
+        counter = f"{series_name(name)}{selector and f'{{{selector}}}'}"
+        first = (
+            f"min_over_time({counter}[{window}])"
+            f" unless last_over_time({counter}[{NEW_SERIES_LOOKBACK}] offset {window})"
+        )
         vector = f"""
   increase({counter}[{window}])
   or
@@ -102,27 +108,28 @@ class QueryBuilder:
         return self.sum_by(f"({vector})" if self._joins_target_info else vector, self.group_labels)
 
     def sum_over_window(
-        self, function: str, name: str, window: str, where: str, by: tuple[str, ...]
+        self, function: str, series: str, window: str, selector: str, by: tuple[str, ...]
     ) -> str:
-        """`sum_increase` or `rate` of a series over a window, summed to labels."""
+        """Return `increase` or `rate` of a series over a window, summed by labels."""
         service = (
             f"{self.service_label}{self.service_matcher}"
             if self.service_matcher and not self._joins_target_info
             else ""
         )
-        chosen = ", ".join(filter(None, (where, service)))
-        return self.sum_by(f"{function}({name}{chosen and f'{{{chosen}}}'}[{window}])", by)
+        matchers = ", ".join(filter(None, (selector, service)))
+        return self.sum_by(f"{function}({series}{matchers and f'{{{matchers}}}'}[{window}])", by)
 
     def sum_by(self, vector: str, by: tuple[str, ...], offset: str = "") -> str:
-        """`vector` summed to labels, with the service's name joined to it where it is no label yet."""
-        listed = ", ".join(by)
-        return f"sum{listed and f' by ({listed})'} ({self.join_service_label(vector, offset)})"
+        """Return `vector` summed by labels. If needed, join the label with the service name first."""
+        labels = ", ".join(by)
+        return f"sum{labels and f' by ({labels})'} ({self.join_service_label(vector, offset)})"
 
     def join_service_label(self, vector: str, offset: str = "") -> str:
-        """`vector` with the label that names the service."""
+        """Return `vector` with the label that has the service name."""
         if not self._joins_target_info:
             return vector
-        # A restart changes target_info's instance id: without `max by` two of them would match for a moment.
-        picked = f"{{{self.service_label}{self.service_matcher}}}" if self.service_matcher else ""
-        info = f"max by (job, instance, {self.service_label}) (target_info{picked}{offset})"
+        # A restart changes the instance id of target_info. Without `max by` two series would match for
+        # a moment, and the join would fail.
+        matcher = f"{{{self.service_label}{self.service_matcher}}}" if self.service_matcher else ""
+        info = f"max by (job, instance, {self.service_label}) (target_info{matcher}{offset})"
         return f"{vector} * on (job, instance) group_left ({self.service_label}) {info}"

@@ -1,41 +1,105 @@
-"""The backends, and the files that each is given."""
+"""The backends that `promptcache alerts` can generate files for.
+
+To add a backend, add a module with a function `files(definition)`, and a row here. The module has the
+name of the backend.
+"""
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from promptcache_exporters.alerts.definition import AlertDefinition
+from promptcache_exporters.alerts.definition import DEFAULT_DEFINITION, AlertDefinition
 
-BACKENDS: Final[Mapping[str, str]] = {
-    "prometheus": "recording and alert rules",
-    "grafana": "a dashboard",
-    "honeycomb": "triggers, calculated fields and a board, as API bodies and as Terraform",
-    "datadog": "monitors",
-    "newrelic": "alert conditions",
-    "signoz": "alert rules",
-    "collector": "a configuration that derives the counters from spans and keeps the traces of misses",
-    "runbooks": "what each alert means and what to do, as pages to put where --runbooks points",
+
+class Backend(NamedTuple):
+    """One backend.
+
+    description: what its files are, for the help text.
+    has_committed_files: whether `generated/` has its files for the default definition.
+    replaced_files: a file of this release, and the older file that it replaces.
+    """
+
+    description: str
+    has_committed_files: bool = True
+    replaced_files: Mapping[str, str] = {}
+
+
+BACKENDS: Final[Mapping[str, Backend]] = {
+    "prometheus": Backend("recording and alert rules"),
+    "grafana": Backend("a dashboard"),
+    "honeycomb": Backend(
+        "triggers, calculated fields and a board, as API bodies and as Terraform",
+        replaced_files={"honeycomb/promptcache.tf.json": "honeycomb/promptcache.tf"},
+    ),
+    "datadog": Backend("monitors"),
+    "newrelic": Backend("alert conditions"),
+    "signoz": Backend("alert rules"),
+    "collector": Backend(
+        "a configuration that counts tokens and costs of spans and keeps the traces of misses"
+    ),
+    "runbooks": Backend(
+        "what each alert means and what to do, as pages for the place that --runbooks names",
+        has_committed_files=False,
+    ),
 }
 
 GENERATED_DIR: Final = Path(__file__).parent / "generated"
-"""The files of the default definition, for those who install nothing."""
+"""The files for the default definition, for users who do not install the package."""
 
 
 def generate_files(backend: str, definition: AlertDefinition) -> dict[str, str]:
-    """The files for a backend, text by path; the same for the same definition. Raises ModuleNotFoundError where an
-    extra is missing, KeyError for another backend."""
+    """Return the files of a backend, text by path. Equal definitions give equal files.
+
+    Raises KeyError for an unknown backend, and ModuleNotFoundError if an extra is not installed.
+    """
     if backend not in BACKENDS:
         raise KeyError(backend)
-    made: dict[str, str] = import_module(f".{backend}", __package__).files(definition)
-    return made
+    module = import_module(f"promptcache_exporters.alerts.{backend}")
+    files: dict[str, str] = module.files(definition)
+    return files
 
 
-def write_files(folder: Path, made: Mapping[str, str]) -> None:
-    """Writes the files below `folder`. Raises OSError."""
-    for name, text in made.items():
+def write_files(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the files below `folder`. Remove generated files of older releases that they replace.
+
+    Raises OSError. If a replaced file was not generated, it raises FileExistsError and writes nothing.
+    """
+    replaced = [folder / old for old in _replaced_files(files) if (folder / old).exists()]
+    for path in replaced:
+        _require_generated(path)
+    for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
+    for path in replaced:
+        path.unlink()
+
+
+def write_committed_files() -> None:
+    """Generate the committed files anew. `make alerts` calls this."""
+    for name, backend in BACKENDS.items():
+        if backend.has_committed_files:
+            write_files(GENERATED_DIR, generate_files(name, DEFAULT_DEFINITION))
+
+
+def _replaced_files(files: Mapping[str, str]) -> list[str]:
+    return [
+        old
+        for backend in BACKENDS.values()
+        for new, old in backend.replaced_files.items()
+        if new in files
+    ]
+
+
+def _require_generated(path: Path) -> None:
+    if not path.read_text(encoding="utf-8").startswith("# Made by: promptcache alerts "):
+        raise FileExistsError(
+            errno.EEXIST,
+            "promptcache did not generate this file, and it has the place of one that would be"
+            " replaced. Terraform would read each resource twice. Move or delete it",
+            str(path),
+        )

@@ -1,4 +1,4 @@
-"""The runbooks, a page for each alert, for who has the package and not its repository."""
+"""The runbooks, a page for each alert, for users of the package who do not have the repository."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ RUNBOOK_DIRS: Final = (
     ALERTS_DIR / "generated" / "runbooks",
     ALERTS_DIR.parents[2] / "docs" / "runbooks",
 )
-"""Where the pages lie: in an installed package, in the repository."""
+"""The folders of the pages: in an installed package, and in the repository."""
 
 
 def files(definition: AlertDefinition) -> dict[str, str]:
-    """The pages by their paths. They hold for any options, and say which one a figure comes from."""
-    folder = next(place for place in RUNBOOK_DIRS if place.is_dir())
+    """Return the pages, text by path. They are the same for every definition."""
+    folder = next(path for path in RUNBOOK_DIRS if path.is_dir())
     return {
         f"runbooks/{page.name}": page.read_text(encoding="utf-8")
         for page in sorted(folder.glob("*.md"))

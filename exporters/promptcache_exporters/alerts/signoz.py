@@ -1,7 +1,7 @@
 """SigNoz: alert rules on the metrics, as API bodies.
 
-A formula has no data there where one of its sides has none, and it cannot say "if"; so the rules use the shortfall,
-which needs no guard beside it.
+In SigNoz a formula has no data if one of its operands has none, and it has no conditions. The rules
+therefore use the shortfall, which needs no check of the traffic.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from promptcache_exporters.alerts.api_documents import (
     hit_rate_alert_name,
     hit_rate_alert_text,
     render_requests,
+    waste_alert_name,
+    waste_alert_text,
 )
 from promptcache_exporters.alerts.definition import (
     LONG_WINDOW,
@@ -32,7 +34,8 @@ OP_ABOVE, MATCH_IN_TOTAL = "1", "4"
 def _build_query(
     definition: AlertDefinition, name: str, metric: str, rated_only: bool = True
 ) -> dict[str, Any]:
-    out = [
+    """Return one query of a rule. An operand of a formula (`rated_only`) is not shown itself."""
+    exclusions = [
         {
             "key": {"key": OUTCOME, "type": "tag"},
             "op": "nin",
@@ -53,7 +56,7 @@ def _build_query(
         },
         "timeAggregation": "increase",
         "spaceAggregation": "sum",
-        "filters": {"op": "AND", "items": out if rated_only else []},
+        "filters": {"op": "AND", "items": exclusions if rated_only else []},
         "groupBy": [
             {"key": key, "type": "tag", "dataType": "string"} for key in definition.group_attributes
         ],
@@ -88,27 +91,26 @@ def _build_rule(
 
 
 def build_rules(definition: AlertDefinition) -> list[dict[str, Any]]:
-    """The rules: hit rate, as a shortfall summed over the window, and waste."""
-    sides = [
+    """Return the rules: hit rate, as the sum of shortfalls over the window, and waste."""
+    operands = [
         _build_query(definition, "A", "input.tokens"),
         _build_query(definition, "B", "read.tokens"),
     ]
     formula = {"queryName": "F1", "expression": f"{definition.target:g} * A - B", "disabled": False}
-    guard = definition.target * definition.min_tokens
-    text = f"More than {guard:g} tokens short of the target. {hit_rate_alert_text(definition)}"
-    waste = f"Runbook: {definition.runbooks.rstrip('/')}/waste-above-budget.md"
+    threshold = definition.shortfall_threshold
+    text = f"More than {threshold:g} tokens short of the target. {hit_rate_alert_text(definition)}"
     return [
         _build_rule(
             hit_rate_alert_name(definition),
             text,
             "critical",
             definition.window,
-            guard,
-            [*sides, formula],
+            threshold,
+            [*operands, formula],
         ),
         _build_rule(
-            f"Prompt cache waste above {definition.budget:g} USD an hour",
-            waste,
+            waste_alert_name(definition),
+            waste_alert_text(definition),
             "warning",
             LONG_WINDOW,
             definition.budget,
@@ -118,13 +120,10 @@ def build_rules(definition: AlertDefinition) -> list[dict[str, Any]]:
 
 
 def files(definition: AlertDefinition) -> dict[str, str]:
-    """The rules, by the file's path."""
+    """Return the rules, text by path."""
     requests = [
         {"method": "POST", "path": "/api/v1/rules", "body": body}
         for body in build_rules(definition)
     ]
-    return {
-        "signoz/rules.json": render_requests(
-            header_lines(definition, "signoz", SOURCE_PAGES), requests
-        )
-    }
+    header = header_lines(definition, "signoz", SOURCE_PAGES)
+    return {"signoz/rules.json": render_requests(header, requests)}

@@ -28,7 +28,7 @@ EPILOG: Final = "\n\n".join(
             " --runbooks https://wiki.example.com/runbooks"
         ),
         "Backends:",
-        *(f"{name}: {description}" for name, description in BACKENDS.items()),
+        *(f"{name}: {backend.description}" for name, backend in BACKENDS.items()),
         "A backend ignores an option that it cannot use, but the files name the whole command.",
         exit_code_help(ExitCode.OK, ExitCode.USAGE),
     )
@@ -89,7 +89,7 @@ def alerts(
     backend: BackendArgument = "",
     target: TargetOption = DEFAULT_DEFINITION.target,
     window: WindowOption = DEFAULT_DEFINITION.window,
-    hold: ForOption = DEFAULT_DEFINITION.hold,
+    hold: ForOption = DEFAULT_DEFINITION.for_duration,
     min_tokens: MinTokensOption = DEFAULT_DEFINITION.min_tokens,
     labels: LabelsOption = DEFAULT_DEFINITION.labels,
     by: ByOption = _DEFAULT_GROUPS,
