@@ -85,7 +85,7 @@ CONVERSATIONS = [
 
 
 def system_prompt(clock: bool) -> str:
-    """Return the handbook; with `clock`, the current time stands before it."""
+    """Return the handbook; with `clock`, the current time comes before it."""
     return f"Current time: {datetime.now(UTC).isoformat()}\n{SYSTEM}" if clock else SYSTEM
 
 

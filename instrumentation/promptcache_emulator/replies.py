@@ -1,4 +1,4 @@
-"""Replies of the emulated model: short, deterministic, with a tool call or JSON where asked for."""
+"""Replies of the emulated model: short and deterministic, with a tool call or JSON on request."""
 
 from __future__ import annotations
 
