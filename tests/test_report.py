@@ -103,7 +103,7 @@ def total(values: Iterable[Any]) -> Any:
 
 
 def recomputed(calls: list[dict[str, Any]]) -> dict[str, Any]:
-    """The definitions of DESIGN section 6, call by call."""
+    """The definitions of docs/telemetry.md, call by call."""
     judged = [call for call in calls if call[OUTCOME] != "unreported" and not call[BATCH]]
     read, whole = (total(call[name] for call in judged) for name in (READ_TOKENS, INPUT_TOKENS))
     priced = [call for call in calls if call[COST_AMOUNT] is not None]
