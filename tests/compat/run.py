@@ -222,8 +222,8 @@ def check(release: str) -> Result:
 
 def install_uv() -> None:
     venv.create(TOOLS, with_pip=True)
-    pip = [TOOLS / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    locked = ["--require-hashes", "-r", ROOT / "requirements" / "uv.txt"]
+    pip = (str(TOOLS / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check")
+    locked = ("--require-hashes", "-r", str(ROOT / "requirements" / "uv.txt"))
     subprocess.run([*pip, "install", *locked], check=True)
 
 
