@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.compat.run import LEAST, PROJECT, ROOT, TOGETHER, untried
+from tests.compat.run import LEAST, MORE, PROJECT, ROOT, TESTS, TOGETHER, untried
 
 SAID = " ".join((ROOT / "README.md").read_text().split())
 
@@ -24,3 +24,8 @@ def test_an_sdk_of_which_no_call_was_made_is_a_failure() -> None:
     pins, cases = ["google-genai==1.30", "httpx<0.28"], ["test_a_call[openai-sync-chat]"]
     assert list(untried(pins, cases)) == ["no call of google-genai was tried"]
     assert not list(untried(pins, [*cases, "test_a_call[google-sync-generate]"]))
+
+
+def test_every_test_file_of_the_matrix_exists() -> None:
+    for name in (*TESTS, *(test for more in MORE.values() for test in more)):
+        assert (ROOT / name.partition("::")[0]).is_file()

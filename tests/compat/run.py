@@ -35,7 +35,7 @@ LEAST: Final = {
 }
 """SDK -> the oldest release that we claim, as `name>=version`."""
 TESTS: Final = tuple(
-    f"tests/test_{name}.py" for name in ("matrix", "endings", "contract", "transparent")
+    f"tests/test_{name}.py" for name in ("matrix", "stream_endings", "contract", "transparent")
 )
 LATER: Final = ("tests/test_socket.py", "tests/test_native.py")
 MORE: Final = {
