@@ -1,4 +1,4 @@
-"""How short a prompt may be and still be cached: what is documented, and what was seen here."""
+"""The number of tokens from which on a prompt is cached: as documented, and as observed in this process."""
 
 from __future__ import annotations
 
@@ -10,37 +10,33 @@ from promptcache.model import Request, Usage
 from promptcache.providers.cache_rules import CacheRule
 
 _UNOBSERVED_MINIMUM_FACTOR: Final = 1.5
-"""From so many times the documented minimum on, a prompt is taken to have been cached before any was seen to be."""
+"""Until a cached prompt was observed, one counts as cached from this multiple of the documented minimum on."""
 
 
 @final
 class ObservedMinimums:
-    """The smallest prompts that were seen to be cached, by provider and model. Not thread-safe by itself."""
+    """The smallest prompts that were cached, by provider and model. Not thread-safe by itself."""
 
     def __init__(self) -> None:
         self._smallest_cached: GenerationalCache[Hashable, int] = GenerationalCache(512)
 
-    def with_observed_minimum(self, request: Request, known: CacheRule, usage: Usage) -> CacheRule:
-        """The rule, with the minimum lowered to what this call and those before it showed to be cached."""
+    def with_observed_minimum(self, request: Request, rule: CacheRule, usage: Usage) -> CacheRule:
+        """Return the rule, its minimum lowered to the smallest prompt that was cached so far."""
         key = (request.provider, request.model)
-        cached, least = (
-            (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0),
-            self._smallest_cached.get(key),
-        )
-        if cached and (least is None or cached < least):
-            self._smallest_cached[key] = least = cached
-        return (
-            known._replace(minimum_tokens=least)
-            if least is not None and least < known.minimum_tokens
-            else known
-        )
+        cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+        smallest = self._smallest_cached.get(key)
+        if cached and (smallest is None or cached < smallest):
+            self._smallest_cached[key] = smallest = cached
+        if smallest is None or smallest >= rule.minimum_tokens:
+            return rule
+        return rule._replace(minimum_tokens=smallest)
 
-    def effective_minimum(self, request: Request, known: CacheRule) -> int:
-        """From how many tokens on a prompt is believed to be cached where no usage says that it was."""
-        if known.bills_writes:
-            return known.minimum_tokens
-        least, doubted = (
-            self._smallest_cached.get((request.provider, request.model)),
-            round(_UNOBSERVED_MINIMUM_FACTOR * known.minimum_tokens),
-        )
-        return doubted if least is None else max(known.minimum_tokens, min(least, doubted))
+    def effective_minimum(self, request: Request, rule: CacheRule) -> int:
+        """Return from how many tokens on a prompt counts as cached if its usage does not show it."""
+        if rule.bills_writes:
+            return rule.minimum_tokens
+        smallest = self._smallest_cached.get((request.provider, request.model))
+        unobserved = round(_UNOBSERVED_MINIMUM_FACTOR * rule.minimum_tokens)
+        if smallest is None:
+            return unobserved
+        return max(rule.minimum_tokens, min(smallest, unobserved))

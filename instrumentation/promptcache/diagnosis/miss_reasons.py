@@ -1,7 +1,7 @@
-"""Why a cache misses: the vocabulary of reasons, what to do about each, and the providers' own words for them.
+"""The reasons of a cache miss, with advice and the providers' own names for each.
 
-Source: reference notes on 20 providers (November 2026); OpenAI's diagnostics page (autumn 2026, nine reasons) and
-anthropic 2.11.0 (`types/cache_miss_*.py`, six types). Our vocabulary is a superset of theirs.
+Sources: notes on 20 providers (November 2026), OpenAI's diagnostics page (autumn 2026, nine reasons) and anthropic
+2.11.0 (`types/cache_miss_*.py`, six types). Our reasons include all of theirs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Final, NamedTuple, final
 
 @final
 class MissReason(NamedTuple):
-    """One reason: its name, one sentence of advice (`{where}` stands for the place), and what providers call it.
+    """One reason of a miss.
 
-    `more_specific` names reasons of ours that say the same more exactly.
+    `advice` is one sentence in which `{where}` is replaced by the location. `provider_names` are the
+    names that providers use. `more_specific` lists our reasons that say the same more exactly.
     """
 
     name: str
@@ -35,11 +36,11 @@ _TABLE: Final = (
     ),
     MissReason(
         "cold_start",
-        "First use of this prefix here; prewarm it if the first answer's latency matters.",
+        "This process used the prefix for the first time: prewarm it if the latency of the first answer matters.",
     ),
     MissReason(
         "ttl_expired",
-        "The prefix lapsed between two uses: take a longer TTL if the gaps fit into it, or keep it warm.",
+        "The prefix expired between two uses: choose a longer TTL if it covers the gaps, or keep the prefix warm.",
     ),
     MissReason(
         "model_changed",
@@ -55,21 +56,21 @@ _TABLE: Final = (
     MissReason("tools_reordered", "Send the tools in one fixed order, sorted by name ({where})."),
     MissReason(
         "serialization_nondeterminism",
-        "Same content in other bytes: serialise it once, with one key order and white space ({where}).",
+        "The content is the same, but its bytes differ: serialise it with one key order and white space ({where}).",
     ),
     MissReason(
         "system_changed",
-        "Move what changes in the system prompt behind the static part, best to the end ({where}).",
+        "Move the changing part of the system prompt behind the static part, best to the end ({where}).",
         ("system_changed",),
         ("volatile_token", "serialization_nondeterminism"),
     ),
     MissReason(
         "volatile_token",
-        "Move this value into the last message: everything behind it is paid again ({where}).",
+        "Move this value into the last message: all tokens behind it are paid again ({where}).",
     ),
     MissReason(
         "history_rewritten",
-        "Only append to the history; if it must shrink, shrink it rarely and at once ({where}).",
+        "Only append to the history; if it must shrink, shrink it rarely and in one step ({where}).",
         ("messages_changed", "input_changed"),
         ("volatile_token", "serialization_nondeterminism", "image_changed", "system_changed"),
     ),
@@ -85,7 +86,7 @@ _TABLE: Final = (
     ),
     MissReason(
         "param_changed",
-        "Hold this parameter for the whole conversation: its change takes the prefix out of the cache.",
+        "Keep this parameter for the whole conversation: its change invalidates the cached prefix.",
         ("text_format_changed", "reasoning_effort_changed", "verbosity_changed"),
     ),
     MissReason(
@@ -100,30 +101,31 @@ _TABLE: Final = (
     ),
     MissReason(
         "breakpoint_missing_on_static",
-        "Set a breakpoint at the end of the static prefix: the last one stands on changing content ({where}).",
+        "Set a breakpoint at the end of the static prefix: the last one is on changing content ({where}).",
     ),
     MissReason(
         "lookback_exceeded",
-        "Set a second breakpoint about every 15 blocks: the last write lies too far back ({where}).",
+        "Set a second breakpoint about every 15 blocks: the last cache write is too many blocks back ({where}).",
     ),
     MissReason(
-        "too_many_breakpoints", "Keep at most four breakpoints and move the last one along."
+        "too_many_breakpoints",
+        "Set at most four breakpoints, and move the last one as the conversation grows.",
     ),
     MissReason(
         "concurrent_cold_race",
-        "Send one request, wait for its first token, then fan out: all wrote the same prefix.",
+        "Send one request, wait for its first token, then send the others: all of them wrote the same prefix.",
     ),
     MissReason(
         "routing_overflow",
-        "Too many requests a minute for one key: spread them over a few stable keys.",
+        "One key gets too many requests a minute: spread them over a few stable keys.",
     ),
     MissReason(
         "low_volume",
-        "The prefix is used more rarely than it lives: take a longer TTL or do not mark it.",
+        "The prefix is used less often than its TTL: choose a longer TTL, or remove the marker.",
     ),
     MissReason(
         "write_never_read",
-        "What was written was never read: remove the marker, or let the breakpoint end earlier.",
+        "The cache write was never read: remove the marker, or set the breakpoint earlier.",
     ),
     MissReason(
         "scope_changed",
@@ -131,20 +133,20 @@ _TABLE: Final = (
     ),
     MissReason(
         "batch_or_tier",
-        "Batches and other service tiers have caches of their own: hold the tier, take 1h in batches.",
+        "Batches and other service tiers have their own caches: keep one tier, and choose the TTL 1h in batches.",
         ("service_tier_changed",),
     ),
     MissReason(
         "unknown",
-        "Nothing differs and nothing lapsed that this process can see: watch the rate, do not guess.",
+        "This process sees no difference and no expiry: watch the hit rate before you change anything.",
     ),
 )
 
 MISS_REASONS: Final[Mapping[str, MissReason]] = MappingProxyType(
-    {cause.name: cause for cause in _TABLE}
+    {reason.name: reason for reason in _TABLE}
 )
 BY_PROVIDER_NAME: Final[Mapping[str, MissReason]] = MappingProxyType(
-    {word: cause for cause in _TABLE for word in cause.provider_names}
+    {name: reason for reason in _TABLE for name in reason.provider_names}
 )
 
 REASON_OF_PARAM: Final[Mapping[str, str]] = MappingProxyType(
@@ -157,13 +159,16 @@ REASON_OF_PARAM: Final[Mapping[str, str]] = MappingProxyType(
         "images": "image_changed",
     }
 )
-"""Parameters whose change has a name of its own; every other is `param_changed`."""
+"""The reasons of changed parameters by name; the change of any other is `param_changed`."""
 
 
 def format_advice(reason: str, section: str | None = None, index: int | None = None) -> str:
-    """What to do about `reason`, naming the place where it is known; empty for a reason of a later version."""
-    place = section or ""
+    """Return the advice for `reason`, with the location where it is known.
+
+    The result is empty for an unknown reason, which a later version may have written.
+    """
+    where = section or ""
     if section and index is not None:
-        place = f"{section}[{index}]"
+        where = f"{section}[{index}]"
     text = MISS_REASONS[reason].advice if reason in MISS_REASONS else ""
-    return text.format(where=place) if place else text.replace(" ({where})", "")
+    return text.format(where=where) if where else text.replace(" ({where})", "")

@@ -1,4 +1,4 @@
-"""The provider's own word on a miss, where the application asked for it and the response gives it."""
+"""The provider's own reason of a miss, if the application asked for it and the response gives one."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 from promptcache.diagnosis.miss_reasons import BY_PROVIDER_NAME, MISS_REASONS
 
 
-def provider_reason(verdict: Mapping[str, Any] | None) -> str | None:
-    """The reason in a provider's diagnosis, None where it gives none.
+def provider_reason(diagnostics: Mapping[str, Any] | None) -> str | None:
+    """Return the provider's name of the reason in its diagnostics; None if there is none.
 
     OpenAI: `prompt_cache_diagnostics.reason`; Anthropic: `diagnostics.cache_miss_reason.type`.
     """
-    if not verdict:
+    if not diagnostics:
         return None
-    inner: Any = verdict.get("cache_miss_reason") or verdict
+    inner: Any = diagnostics.get("cache_miss_reason") or diagnostics
     for name in ("reason", "type", "cache_miss_reason"):
         word = inner.get(name) if isinstance(inner, Mapping) else inner  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # a provider's own JSON
         if isinstance(word, str) and word in BY_PROVIDER_NAME:
@@ -23,11 +23,12 @@ def provider_reason(verdict: Mapping[str, Any] | None) -> str | None:
     return None
 
 
-def merge_reasons(theirs: str, ours: str | None) -> str:
-    """The reason to give when the provider says `theirs`: ours where it says the same more exactly."""
-    cause = BY_PROVIDER_NAME[theirs]
-    return (
-        ours
-        if ours is not None and ours in cause.more_specific and ours in MISS_REASONS
-        else cause.name
-    )
+def merge_reasons(provider_name: str, own_reason: str | None) -> str:
+    """Return our reason if it is a more specific form of the provider's; else the provider's reason.
+
+    `provider_name` is the provider's name of the reason, the result a key of `MISS_REASONS`.
+    """
+    reason = BY_PROVIDER_NAME[provider_name]
+    if own_reason in reason.more_specific and own_reason in MISS_REASONS:
+        return own_reason
+    return reason.name

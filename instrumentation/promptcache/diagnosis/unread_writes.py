@@ -1,6 +1,6 @@
-"""What was written to a provider's cache and never read: known only when it has expired, hence of no span.
+"""Cache writes that expired without a read. They are known only after expiry, so they are a metric, not on a span.
 
-Only what this process reads counts as read: another one on the same cache may have, which cannot be seen here.
+Only calls of this process count as reads. A read by another process on the same cache is not seen.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from promptcache.diagnosis.memory import PastCall
 from promptcache.model import Cost, Usage
 
 _CHECK_INTERVAL_SECONDS: Final = 60.0
-"""Seconds between two looks at what has expired."""
+"""Expired writes are looked for at most this often."""
 
 
 @final
 class UnreadWrite(NamedTuple):
-    """What a call wrote in vain: `wasted_usd` more than if it had not been cached, gone at `expired_at` (epoch seconds)."""
+    """What one call wrote to the cache.
+
+    Without a read until `expired_at` (epoch seconds), it cost `wasted_usd` more than without caching.
+    """
 
     provider: str
     model: str | None
@@ -26,28 +29,28 @@ class UnreadWrite(NamedTuple):
     expired_at: float
 
 
-def write_surcharge(usage: Usage, cost: Cost | None, charged: int) -> float:
-    """What writing cost more than plain input, in USD: W * (p_write - p_in).
+def write_surcharge(usage: Usage, cost: Cost | None, missed_tokens: int) -> float:
+    """Return what writing cost more than plain input, in USD: W * (write price - input price).
 
-    The first `charged` tokens are left out, whose whole price is already counted as missed. 0 where a price is unknown.
+    The first `missed_tokens` written tokens are left out, because their whole price already counts as
+    waste of a miss. The result is 0 where a price is unknown.
     """
     if cost is None or cost.input_price is None:
         return 0.0
     total = 0.0
-    for ttl, count in usage.cache_write_by_ttl.items():
-        again = min(charged, count)
-        charged -= again
-        total += (count - again) * max(
-            0.0, cost.cache_write_prices.get(ttl, cost.input_price) - cost.input_price
-        )
+    for ttl, tokens in usage.cache_write_by_ttl.items():
+        rewritten = min(missed_tokens, tokens)
+        missed_tokens -= rewritten
+        price = cost.cache_write_prices.get(ttl, cost.input_price)
+        total += (tokens - rewritten) * max(0.0, price - cost.input_price)
     return total
 
 
 @final
 class UnreadWriteLedger:
-    """The writes that nobody has read yet, at most `max_writes`: beyond that the oldest are let go, and nothing said of them.
+    """The writes without a read, at most `max_writes`. Not thread-safe by itself.
 
-    Not thread-safe by itself.
+    Beyond the limit the oldest write is dropped and never reported.
     """
 
     def __init__(self, max_writes: int) -> None:
@@ -58,30 +61,31 @@ class UnreadWriteLedger:
         return len(self._unread)
 
     def record(
-        self, trace: PastCall, unread: UnreadWrite, relatives: Iterable[PastCall], read: int
+        self, call: PastCall, unread: UnreadWrite, related: Iterable[PastCall], read_tokens: int
     ) -> list[UnreadWrite]:
-        """Books one call, and tells what has expired unread since the last look.
+        """Record the write of `call`, and return the writes that expired since the last check.
 
-        It read `read` tokens: of its relatives' writes, all that begin before those end. What it wrote is `unread`.
+        The call read `read_tokens`. It read the write of a related call if it read further than that
+        call, because a write begins where its call's read ended.
         """
-        for other in relatives:
-            if read > other.cache_read_tokens:
+        for other in related:
+            if read_tokens > other.cache_read_tokens:
                 self._unread.pop(other, None)
         if unread.wasted_usd:
-            self._unread[trace] = unread
-        return self._pop_expired(trace.started_at)
+            self._unread[call] = unread
+        return self._pop_expired(call.started_at)
 
     def _pop_expired(self, now: float) -> list[UnreadWrite]:
         if now < self._next_check_at:
             return []
         self._next_check_at = now + _CHECK_INTERVAL_SECONDS
-        gone = [
-            (trace, unread) for trace, unread in self._unread.items() if unread.expired_at <= now
+        expired = [
+            (call, unread) for call, unread in self._unread.items() if unread.expired_at <= now
         ]
-        for trace, _ in gone:
-            del self._unread[trace]
-        return [unread for _, unread in gone]
+        for call, _ in expired:
+            del self._unread[call]
+        return [unread for _, unread in expired]
 
     def clear(self) -> None:
-        """Forget everything, as a forked child must: its parent goes on counting."""
+        """Forget all writes, as a forked child must: its parent goes on counting them."""
         self._unread.clear()

@@ -1,6 +1,6 @@
-"""What a piece of text looks like: kinds of values that change from call to call, found by their form.
+"""Find values that change from call to call (times, ids, counters) by their form.
 
-Only the kind and the place leave this module, never the text.
+Only the kind and the position of a value leave this module, never its text.
 """
 
 from __future__ import annotations
@@ -28,37 +28,38 @@ VOLATILE_PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("counter", re.compile(r"\b\d+\b")),
     ("name_like", re.compile(r"(?<=[a-z,:] )[A-Z][a-z]{1,15}(?:[ '-][A-Z][a-z]{1,15}){0,2}\b")),
 )
-"""In the order of their precedence: what is more special comes first."""
+"""Hints and their patterns, the more special ones first."""
 
 AMBIGUOUS_HINTS: Final = frozenset({"counter", "name_like"})
-"""Kinds that an ordinary edit has too: believed only of a small change in place, or when they keep changing."""
+"""Hints that an ordinary edit shows, too. They count only for a small change in place, or if they repeat."""
 _RANDOM_HINTS: Final = frozenset({"uuid", "hex_id"})
 _RANDOM_START_CHARS: Final = 12
-"""Random values begin to differ before this character, those that begin with their time included."""
+"""Two random values differ before this character, even if they begin with their time."""
 _CONTEXT_CHARS: Final = 48
+"""A value may begin or end this many characters outside the changed range."""
 
 
 def find_volatile_value(
     text: str, start: int, end: int, known: Container[int]
 ) -> tuple[str, int] | None:
-    """The kind and position of a volatile value of `text` that touches `start:end`, by precedence.
+    """Return hint and position of a volatile value that overlaps `text[start:end]`, the most special one.
 
-    What stands before `start` did not change. `known` holds the hashes (32 bits) of words that stood in the earlier
-    text: a value made of them did not change either.
+    The text before `start` is unchanged. `known` holds the 32-bit hashes of words of the earlier text: a
+    value that consists of such words is unchanged, too.
     """
     low, high = max(0, start - _CONTEXT_CHARS), min(len(text), end + _CONTEXT_CHARS)
-    for name, pattern in VOLATILE_PATTERNS:
+    for hint, pattern in VOLATILE_PATTERNS:
         for match in pattern.finditer(text, low, high):
             first, last = match.span()
-            if name in _RANDOM_HINTS and start - first >= _RANDOM_START_CHARS:
+            if hint in _RANDOM_HINTS and start - first >= _RANDOM_START_CHARS:
                 continue
             if first < end and last > start and not _was_there_before(text, first, last, known):
-                return name, first
+                return hint, first
     return None
 
 
 def _was_there_before(text: str, start: int, end: int, known: Container[int]) -> bool:
-    """Whether all words of `text` that `start:end` touches are `known`."""
+    """Return whether all identifier-like words that overlap `text[start:end]` are `known`."""
     start = text.rfind(" ", 0, start) + 1
     end = end if (after := text.find(" ", end)) < 0 else after
     return all(

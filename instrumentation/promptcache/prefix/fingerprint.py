@@ -1,9 +1,9 @@
-"""Inside a block: small fingerprints that later tell where it changed and whether only its form did.
+"""Fingerprints of a block's text, from which a later call can find where the block changed.
 
-All that is kept of a block is what is written here. Every block has checksums at up to 16 equal steps. A block that
-ought to stay the same (tools, system) has finer steps from both its ends, so that a change is boxed in, three digests
-that forgive ever more, the smallest hashes of its sentences, by which it is recognised under another beginning, and
-hashes of its telling words, by which a value that changes is told from one that always stood there.
+No text is kept of a block, only these fingerprints. Every block has checksums at up to 16 equal steps. A block
+of tools or system has more: finer steps from both ends, which bound a change; three hashes that ignore key order,
+then white space, then Unicode form; a MinHash of its sentences, to find it under a different first sentence;
+hashes of identifier-like words, to tell a changed value from an old one.
 """
 
 from __future__ import annotations
@@ -33,12 +33,15 @@ _MAX_IDENTIFIERS: Final = 128
 _ENVELOPE_KEYS: Final = frozenset(
     {"role", "type", "content", "parts", "text", "name", "id", "status"}
 )
+"""The keys of a message that has nothing but its text."""
 
 
 @final
 class BlockFingerprint(NamedTuple):
-    """A block of `size` bytes: cumulative checksums (4 bytes each) after every `step` bytes and at its end, one of its
-    last bytes alone. Equal ones stand for equal texts.
+    """The fingerprint of any block; equal texts have equal ones.
+
+    `size` and `step` are in bytes. `checksums` holds cumulative checksums (4 bytes each) after every step
+    and at the end. `tail_checksum` covers the last 128 bytes of a larger block.
     """
 
     size: int
@@ -49,10 +52,12 @@ class BlockFingerprint(NamedTuple):
 
 @final
 class DetailedFingerprint(NamedTuple):
-    """What is known beyond its `BlockFingerprint` of a block that ought to stay the same.
+    """The additional fingerprint of a block of tools or system.
 
-    `checksums` and `back_checksums` are checksums of steps from the start and from the end. `sorted_keys_hash` ignores the order of keys,
-    `no_whitespace_hash` white space too, `nfkc_hash` also the form of Unicode; `sentence_minhash` and `identifier_hashes` hash sentences and telling words.
+    `front_checksums` and `back_checksums` cover each step (bytes) from the start and from the end.
+    `sorted_keys_hash` ignores the order of keys, `no_whitespace_hash` also white space, `nfkc_hash` also
+    the Unicode form. `sentence_minhash` and `identifier_hashes` hold the smallest 32-bit hashes of
+    sentences and of identifier-like words.
     """
 
     step: int
@@ -66,7 +71,7 @@ class DetailedFingerprint(NamedTuple):
 
 
 def block_text(data: object) -> str:
-    """The text of a block in which offsets count: its one text if it is little else, or else compact JSON."""
+    """Return the text in which offsets of a block count: its only text, or else compact JSON."""
     if isinstance(data, str):
         return data
     fields: Any = data
@@ -80,21 +85,22 @@ def block_text(data: object) -> str:
     return _compact_json(fields)
 
 
-def _compact_json(data: object, *, ordered: bool = False) -> str:
+def _compact_json(data: object, *, sort_keys: bool = False) -> str:
     try:
-        return json.dumps(data, separators=(",", ":"), ensure_ascii=False, sort_keys=ordered)
+        return json.dumps(data, separators=(",", ":"), ensure_ascii=False, sort_keys=sort_keys)
     except (TypeError, ValueError, RecursionError):
         return json.dumps(
-            to_plain_json(data), separators=(",", ":"), ensure_ascii=False, sort_keys=ordered
+            to_plain_json(data), separators=(",", ":"), ensure_ascii=False, sort_keys=sort_keys
         )
 
 
 def encode_utf8(text: str) -> bytes:
-    """UTF-8, lone surrogates included."""
+    """Return `text` in UTF-8, lone surrogates included."""
     return text.encode("utf-8", "surrogatepass")
 
 
 def _choose_step(size: int, steps: int) -> int:
+    """Return the smallest step that covers `size` bytes in at most `steps` steps: 64 * 2^k bytes."""
     step = _MIN_STEP_BYTES
     while step * steps < size:
         step *= 2
@@ -102,74 +108,78 @@ def _choose_step(size: int, steps: int) -> int:
 
 
 def fingerprint(text: str) -> BlockFingerprint:
-    """The fingerprints of any block."""
+    """Return the fingerprint of a block with this text."""
     raw = encode_utf8(text)
-    size, check = len(raw), 0
+    size, checksum = len(raw), 0
     step = _choose_step(size, _COARSE_STEPS)
-    if size <= step:  # the most frequent by far
+    if size <= step:  # by far the most frequent case
         return BlockFingerprint(size, step, crc32(raw).to_bytes(4, sys.byteorder))
-    view, front = memoryview(raw), array("I")
+    view, checksums = memoryview(raw), array("I")
     for start in range(0, size, step):
-        front.append(check := crc32(view[start : start + step], check))
-    return BlockFingerprint(
-        size, step, front.tobytes(), crc32(view[-_TAIL_BYTES:]) if size > 2 * _TAIL_BYTES else 0
-    )
+        checksums.append(checksum := crc32(view[start : start + step], checksum))
+    tail_checksum = crc32(view[-_TAIL_BYTES:]) if size > 2 * _TAIL_BYTES else 0
+    return BlockFingerprint(size, step, checksums.tobytes(), tail_checksum)
 
 
 def detailed_fingerprint(data: object, text: str) -> DetailedFingerprint:
-    """The fingerprints of a block that ought to stay the same."""
+    """Return the additional fingerprint of a block of tools or system; `text` is its `block_text`."""
     raw = memoryview(encode_utf8(text))
     size = len(raw)
     step = _choose_step(size, _FINE_STEPS)
     front = array("I", [crc32(raw[end - step : end]) for end in range(step, size + 1, step)])
     back = array("I", [crc32(raw[end - step : end]) for end in range(size, step - 1, -step)])
-    ordered = _compact_json(data, ordered=True) if text[:1] in "{[" else text
-    bare = hash(encode_utf8(ordered).translate(None, _WHITESPACE))
-    loose = (
-        bare
-        if ordered.isascii()
-        else hash(encode_utf8(unicodedata.normalize("NFKC", ordered)).translate(None, _WHITESPACE))
-    )
+    sorted_keys = _compact_json(data, sort_keys=True) if text[:1] in "{[" else text
+    no_whitespace_hash = nfkc_hash = _hash_without_whitespace(sorted_keys)
+    if not sorted_keys.isascii():
+        nfkc_hash = _hash_without_whitespace(unicodedata.normalize("NFKC", sorted_keys))
     return DetailedFingerprint(
         step,
         front,
         back,
-        hash(ordered),
-        bare,
-        loose,
+        hash(sorted_keys),
+        no_whitespace_hash,
+        nfkc_hash,
         _sentence_minhash(text),
         identifier_hashes(text),
     )
 
 
-def _smallest_hashes(parts: Iterable[str], most: int) -> array[int]:
-    return array("I", sorted({hash(part) & 0xFFFFFFFF for part in parts})[:most])
+def _hash_without_whitespace(text: str) -> int:
+    return hash(encode_utf8(text).translate(None, _WHITESPACE))
+
+
+def _smallest_hashes(parts: Iterable[str], count: int) -> array[int]:
+    return array("I", sorted({hash(part) & 0xFFFFFFFF for part in parts})[:count])
 
 
 def _sentence_minhash(text: str) -> array[int]:
+    sentences = text.replace("\n", ".").split(".")
     return _smallest_hashes(
-        (part for part in text.replace("\n", ".").split(".") if len(part) >= _MIN_SENTENCE_CHARS),
-        _MINHASH_SIZE,
+        (sentence for sentence in sentences if len(sentence) >= _MIN_SENTENCE_CHARS), _MINHASH_SIZE
     )
 
 
 def identifier_hashes(text: str) -> array[int]:
-    """Hashes (32 bits) of the telling words."""
-    odd = [
+    """Return the 32-bit hashes of the identifier-like words near the start of `text`."""
+    # This cheap test leaves few words for the exact one.
+    candidates = [
         word
         for word in set(text[:_IDENTIFIER_SEARCH_CHARS].split())
         if not (word.isalpha() and word.islower())
     ]
-    return _smallest_hashes(filter(looks_like_identifier, odd), _MAX_IDENTIFIERS)
+    return _smallest_hashes(filter(looks_like_identifier, candidates), _MAX_IDENTIFIERS)
 
 
 def looks_like_identifier(word: str) -> bool:
-    """Whether a word looks like a name, a number or an id: more than lower-case letters and what ends a sentence."""
+    """Return whether a word looks like a name, a number or an id.
+
+    All other words consist of lower-case letters and punctuation around them.
+    """
     return not (word.islower() and word.strip(_PUNCTUATION).isalpha())
 
 
 def first_difference(new: BlockFingerprint, old: BlockFingerprint) -> tuple[int, int]:
-    """The first step of the new block, as start and end in bytes, in which it departs from the old one."""
+    """Return start and end (bytes) of the first step of the new block that differs from the old one."""
     step = max(new.step, old.step)
     if new.step == old.step and new.checksums[:4] != old.checksums[:4]:
         return 0, min(step, new.size)
@@ -182,25 +192,25 @@ def first_difference(new: BlockFingerprint, old: BlockFingerprint) -> tuple[int,
 
 
 def changed_range(new: DetailedFingerprint, old: DetailedFingerprint, size: int) -> tuple[int, int]:
-    """The bytes of the new block, of `size`, in which it departs from the old one: all, if the steps differ."""
+    """Return start and end of the bytes that changed in the new block of `size` bytes.
+
+    It is the whole block if the steps of the two fingerprints differ.
+    """
     if new.step != old.step:
         return 0, size
     start = _count_equal(new.front_checksums, old.front_checksums) * new.step
-    return start, max(
-        min(start + new.step, size),
-        size - _count_equal(new.back_checksums, old.back_checksums) * new.step,
-    )
+    end = size - _count_equal(new.back_checksums, old.back_checksums) * new.step
+    return start, max(min(start + new.step, size), end)
 
 
 def _count_equal(one: array[int], other: array[int]) -> int:
-    """How many leading entries are equal."""
+    """Return how many leading entries are equal."""
     return sum(takewhile(bool, map(eq, one, other)))
 
 
 def similarity(new: DetailedFingerprint, old: DetailedFingerprint, size: int) -> float:
-    """How much of the new block both have in common, in 0..1."""
+    """Return which part of the new block, of `size` bytes, is in both blocks (0..1)."""
     start, end = changed_range(new, old, size)
-    shared = len(set(new.sentence_minhash) & set(old.sentence_minhash)) / max(
-        len(new.sentence_minhash), len(old.sentence_minhash), 2
-    )
-    return max(1 - (end - start) / max(size, 1), shared)
+    common = set(new.sentence_minhash) & set(old.sentence_minhash)
+    most = max(len(new.sentence_minhash), len(old.sentence_minhash), 2)
+    return max(1 - (end - start) / max(size, 1), len(common) / most)
