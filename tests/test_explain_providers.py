@@ -110,7 +110,7 @@ def test_a_time_in_the_system_prompt(say: Say) -> None:
     assert abs(offset(text) - 9006) <= 64
     assert "system p1:" in text
     assert (
-        "Move this value into the last message: everything behind it is paid again (system[0])."
+        "Move this value into the last message: all tokens behind it are paid again (system[0])."
         in text
     )
 
