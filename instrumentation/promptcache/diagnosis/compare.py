@@ -41,11 +41,11 @@ class Difference:
     """How a prompt relates to an earlier one. Not changed once made.
 
     `kind` is `extends` (this prompt continues the earlier one), `shortened` (it is a part of it),
-    `branch` (a common beginning, then other content) or `break` (content that both prompts have stands
-    behind a change). `shared_blocks` counts the common leading blocks. `section`, `index`, `reason`,
-    `hint` and `offset` (bytes) describe the change. `is_ambiguous` says that the change alone does not
-    tell an edit from another program. `removed_bytes` are only in the earlier prompt, `added_bytes`
-    stand behind the change and are only in the present prompt.
+    `branch` (a common beginning, then other content) or `break` (a change, and behind it
+    content that both prompts have). `shared_blocks` counts the common leading blocks. `section`, `index`, `reason`,
+    `hint` and `offset` (bytes) describe the change. `is_ambiguous` says that the change may be
+    an edit or another program. `removed_bytes` are only in the earlier prompt, `added_bytes`
+    are behind the change and only in the present prompt.
     """
 
     kind: Literal["extends", "shortened", "branch", "break"]
@@ -268,7 +268,7 @@ def _message_break(
 
 
 def _first_common_block(now: Sequence[Node], then: Sequence[Node]) -> tuple[int | None, int]:
-    """Return how many blocks of both stand before the first common one; None if there is none."""
+    """Return how many blocks of each are before the first common one; None if there is none."""
     first: dict[int, int] = {}
     for position, node in enumerate(then):
         first.setdefault(node.block_digest, position)

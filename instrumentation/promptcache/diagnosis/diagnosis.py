@@ -237,7 +237,7 @@ class Diagnosis:
         )
 
     def _count_request(self, call: PastCall, chain: HashChain) -> int:
-        """Return how many requests with this static prefix and these parameters the minute has seen."""
+        """Return how many requests of this minute had this static prefix and these parameters."""
         depth = call.static_depth
         static_digest = chain.prefix_digests[depth - 1] if depth else call.root_digest
         key = hash((static_digest, id(call.cache_params)))

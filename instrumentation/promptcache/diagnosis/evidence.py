@@ -20,8 +20,8 @@ class RelatedCall:
 
     The token counts are estimated from bytes: `shared_tokens` is the size of the common prefix,
     `removed_tokens` the size of the content that only the earlier call has. `added_share` is the part
-    of the present prompt (0..1) that stands behind the break and is not in the earlier call.
-    `cache_key_count` counts the different cache keys seen at the end of the common prefix.
+    of the present prompt (0..1) that is behind the break and not in the earlier call.
+    `cache_key_count` counts the different cache keys at the end of the common prefix.
     """
 
     past_call: PastCall

@@ -1,6 +1,6 @@
 """What this process remembers of earlier calls: hashes, sizes, times and token counts, never text.
 
-A prompt is a path of nodes from a root, one node for each block. The root stands for one cache (provider,
+A prompt is a path of nodes from a root, one node for each block. The root identifies one cache (provider,
 host, credential) under one wire format. So prompts of different caches share no node, while calls with
 another model, key or parameter stay comparable. See docs/specs/diagnosis.md.
 """

@@ -1,6 +1,6 @@
 """Count the tokens that a call could have read from the cache but did not, and what they cost.
 
-The formulas stand in docs/specs/diagnosis.md, "Missed tokens".
+docs/specs/diagnosis.md specifies the formulas ("Missed tokens").
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def _tokens_not_in_this_call(evidence: Evidence, related: RelatedCall) -> tuple[
     """Return how many tokens of the related call are not in this one, and how many are estimated.
 
     Both calls report their input tokens, so only the smaller of the removed and the added content
-    is estimated from bytes. This matters for images, whose bytes do not tell their tokens.
+    is estimated from bytes. This matters for images: their tokens do not depend on their bytes.
     """
     past_call, usage = related.past_call, evidence.usage
     added = round(related.added_share * usage.input_tokens)

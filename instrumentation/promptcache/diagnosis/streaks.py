@@ -9,8 +9,11 @@ from promptcache.diagnosis.evidence import RelatedCall
 from promptcache.diagnosis.explanation import Explanation
 from promptcache.diagnosis.memory import PastCall
 
-EXPIRED: Final = ("ttl", 0)
+EXPIRY_LOCATION: Final = ("ttl", 0)
 """Pseudo location of misses caused by expiry."""
+
+_BREAKPOINT_LOCATION: Final = ("breakpoint", 0)
+"""Pseudo location of misses caused by a missing breakpoint."""
 
 
 def best_related_call(
@@ -45,7 +48,7 @@ def count_repeats(call: PastCall, related: RelatedCall, location: tuple[str, int
         is_repeat = before.break_location == location
         call.break_location = location
         call.break_count = before.break_count + 1 if is_repeat else 1
-    elif before.break_location != EXPIRED:
+    elif before.break_location != EXPIRY_LOCATION:
         call.break_location, call.break_count = before.break_location, before.break_count
 
 
@@ -53,14 +56,14 @@ def break_location(explanation: Explanation | None, related: RelatedCall) -> tup
     """Return where the call broke: section and index, or a pseudo location; None without a break."""
     difference = related.difference
     if explanation is not None and explanation.reason in ("ttl_expired", "low_volume"):
-        return EXPIRED
+        return EXPIRY_LOCATION
     # Reads that stay stuck while a conversation grows are no break, so they keep the count.
     if (
         explanation is not None
         and explanation.reason == "breakpoint_missing_on_static"
         and difference.kind != "extends"
     ):
-        return "breakpoint", 0
+        return _BREAKPOINT_LOCATION
     if difference.kind != "break":
         return None
     return difference.section or "", difference.index or 0

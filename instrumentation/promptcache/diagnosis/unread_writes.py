@@ -1,6 +1,6 @@
 """Cache writes that expired without a read. They are known only after expiry, so they are a metric, not on a span.
 
-Only calls of this process count as reads. A read by another process on the same cache is not seen.
+Only calls of this process count as reads. A read by another process from the same cache is not detected.
 """
 
 from __future__ import annotations

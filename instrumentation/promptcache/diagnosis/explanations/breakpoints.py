@@ -1,6 +1,6 @@
-"""Misses because of the breakpoints: nothing changed, but the request does not look at the entry.
+"""Misses because of the breakpoints: nothing changed, but the request does not reach the cache entry.
 
-These reasons need reported cache writes.
+These reasons apply only where the provider reports cache writes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def too_many_breakpoints(evidence: Evidence, miss: Miss | None) -> Explanation |
 def static_breakpoint_missing(evidence: Evidence, miss: Miss | None) -> Explanation | None:
     """Explain a branch whose static prefix ends without a breakpoint.
 
-    Its only breakpoint stands behind content that varies, so each call writes all and reads nothing.
+    Its only breakpoint is behind content that varies, so each call writes all and reads nothing.
     """
     if miss is None or not _applies(evidence, miss):
         return None

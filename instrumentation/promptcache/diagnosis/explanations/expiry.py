@@ -6,7 +6,7 @@ from typing import Final
 
 from promptcache.diagnosis.evidence import Evidence, Miss
 from promptcache.diagnosis.explanation import Explanation
-from promptcache.diagnosis.streaks import EXPIRED
+from promptcache.diagnosis.streaks import EXPIRY_LOCATION
 
 _REPEATED_EXPIRIES: Final = 5
 """After this many expiries in a row, the prefix is used too rarely."""
@@ -26,7 +26,8 @@ def expired(evidence: Evidence, miss: Miss | None) -> Explanation | None:
     if related.difference.kind == "break" and evidence.usage.cache_read_tokens:
         return None
     is_rare = (
-        past_call.break_location == EXPIRED and past_call.break_count + 1 >= _REPEATED_EXPIRIES
+        past_call.break_location == EXPIRY_LOCATION
+        and past_call.break_count + 1 >= _REPEATED_EXPIRIES
     )
     reason = "low_volume" if is_rare else "ttl_expired"
     return Explanation(reason, miss.missed_tokens, evidence.rule.expiry_confidence, related)

@@ -9,7 +9,10 @@ from promptcache.diagnosis.explanations.provider_side import is_unchanged
 
 
 def unknown(evidence: Evidence, miss: Miss | None) -> Explanation | None:
-    """Explain a miss by nothing: the content is the same, perhaps in another form."""
+    """Report a miss without evidence of its reason: content and parameters are the same.
+
+    The content may have another form if the read does not end there.
+    """
     if miss is None:
         return None
     related = miss.related_call

@@ -44,7 +44,7 @@ def structural_break(evidence: Evidence, miss: Miss | None) -> Explanation | Non
 
 
 def _read_ends_at_change(evidence: Evidence, miss: Miss) -> bool:
-    """Return whether the read ends at the change: the provider then told the two forms apart."""
+    """Return whether the read ends at the change: the provider then distinguishes the two forms."""
     shared_tokens = miss.related_call.shared_tokens
     error = evidence.rule.granularity + ESTIMATE_TOLERANCE * shared_tokens
     return 0 < evidence.cache_read_tokens <= shared_tokens + error
