@@ -26,6 +26,8 @@ OTHERS = (
     "genai_prices",
 )
 OURS = (
+    "promptcache.model",
+    "promptcache.semconv",
     "promptcache.telemetry.invocation",
     "promptcache.diagnosis",
     "promptcache.patching.registry",

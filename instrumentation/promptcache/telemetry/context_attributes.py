@@ -1,4 +1,7 @@
-"""Attributes that a call inherits from its context: the user's, baggage, and the agent's span."""
+"""Span attributes that the application attaches to the OpenTelemetry context.
+
+This module is loaded at every start, so it imports nothing but `safely`.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +10,14 @@ from contextlib import contextmanager
 from contextvars import Token
 from typing import Final, cast
 
-from opentelemetry import baggage, context
+from opentelemetry import context
 from opentelemetry.context import Context
-from opentelemetry.trace import Span
 
-from promptcache import semconv
 from promptcache.common.safely import safely
 
 Scalar = str | bool | int | float
 
 _CONTEXT_KEY: Final = context.create_key("promptcache-attributes")
-INHERITED_ATTRIBUTES: Final = (
-    semconv.GEN_AI_AGENT_NAME,
-    semconv.GEN_AI_CONVERSATION_ID,
-    semconv.GEN_AI_PROMPT_NAME,
-    semconv.GEN_AI_PROMPT_VERSION,
-)
-"""Attributes that a call copies from the span around it (of an agent, of a workflow)."""
 
 
 @contextmanager
@@ -36,7 +30,7 @@ def attributes(values: Mapping[str, Scalar] | None = None, /, **more: Scalar) ->
     ...     client.responses.create(...)  # doctest: +SKIP
 
     Metrics carry the keys that `OTEL_PROMPTCACHE_METRIC_KEYS` lists. Blocks nest; the inner value
-    wins. Never raises.
+    wins.
     """
     token = safely(_attach_attributes, {**(values or {}), **more})
     try:
@@ -46,29 +40,10 @@ def attributes(values: Mapping[str, Scalar] | None = None, /, **more: Scalar) ->
             safely(context.detach, token)
 
 
-def _attach_attributes(values: Mapping[str, Scalar]) -> Token[Context]:
-    return context.attach(context.set_value(_CONTEXT_KEY, {**_attached_attributes(None), **values}))
-
-
-def _attached_attributes(ctx: Context | None) -> Mapping[str, Scalar]:
+def attached_attributes(ctx: Context | None) -> Mapping[str, Scalar]:
+    """Return the attributes that `attributes` has attached to `ctx`, by default the current one."""
     return cast("Mapping[str, Scalar]", context.get_value(_CONTEXT_KEY, ctx) or {})
 
 
-def inherited_attributes(
-    ctx: Context, span: Span, baggage_keys: tuple[str, ...]
-) -> dict[str, Scalar]:
-    """Return the attributes that a call in `ctx` under `span` inherits.
-
-    The user's attributes win over baggage, and baggage wins over the attributes of `span`.
-    """
-    inherited: dict[str, Scalar] = {}
-    of_span = cast("Mapping[str, Scalar]", getattr(span, "attributes", None) or {})
-    for name in INHERITED_ATTRIBUTES:
-        if name in of_span:
-            inherited[name] = of_span[name]
-    for key in baggage_keys:
-        value = baggage.get_baggage(key, ctx)
-        if isinstance(value, Scalar):
-            inherited[key] = value
-    inherited.update(_attached_attributes(ctx))
-    return inherited
+def _attach_attributes(values: Mapping[str, Scalar]) -> Token[Context]:
+    return context.attach(context.set_value(_CONTEXT_KEY, {**attached_attributes(None), **values}))

@@ -25,8 +25,8 @@ from promptcache.model import Call, Cost, ParsedPrompt, Request, ResponseFacts, 
 from promptcache.providers.response_facts import NO_FACTS, merge_facts
 from promptcache.telemetry import finalizer
 from promptcache.telemetry.call_site import find_call_site
-from promptcache.telemetry.context_attributes import inherited_attributes
 from promptcache.telemetry.handler import TelemetryHandler
+from promptcache.telemetry.inherited_attributes import inherited_attributes
 from promptcache.telemetry.request_info import RequestInfo
 from promptcache.telemetry.span_attributes import set_call_attributes
 
