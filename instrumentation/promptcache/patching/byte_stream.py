@@ -33,9 +33,8 @@ def invocation_of(response: Any) -> Invocation | None:
     """Return the unfinished invocation of `response`, if it has one."""
     try:
         invocation: Invocation | None = response.extensions.get(EXTENSION_KEY)
-    except (
-        AttributeError
-    ):  # an application that parses events itself may pass an object of another class
+    except AttributeError:
+        # An application that parses events itself may pass an object of another class.
         return None
     return invocation
 

@@ -93,8 +93,9 @@ class EventReader:
     def _process_events(self) -> None:
         for event in self.decoder.take_events():
             self._invocation.on_event(event)
+            # Some readers stop here and never request the end of the bytes.
             if event.get("type") == self._invocation.request_info.wire_format.terminal_event:
-                self._invocation.finish()  # some readers never request the end of the bytes
+                self._invocation.finish()
 
 
 def read_buffered_response(response: Any, invocation: Invocation) -> None:
