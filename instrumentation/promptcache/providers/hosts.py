@@ -21,8 +21,9 @@ def provider_for_host(
 ) -> str:
     """Return the provider that serves `host`.
 
-    `user_hosts` is searched first, then the registry, unless `client_decides`: then the kind of
-    client tells the provider more reliably than the host. `default` is returned for other hosts.
+    `user_hosts` is searched first, then the registry, else the result is `default`. With
+    `client_decides` the registry is skipped: the class of the client determines the provider more
+    reliably than the host (Anthropic's clients for other platforms).
     """
     if host is None:
         return default

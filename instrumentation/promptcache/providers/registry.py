@@ -249,7 +249,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         wire=_OPENAI_WIRE,
         rules="alibaba.rules",
     ),
-    Provider("ibm.watsonx.ai", litellm_names=("watsonx",), wire=_OPENAI_WIRE),
+    Provider("ibm.watsonx.ai", litellm_names=("watsonx",)),
     Provider("vllm", wire=_OPENAI_WIRE, rules="vllm.rules"),
 )
 """All providers. The order matters only for `is_guessed_by_model`."""
