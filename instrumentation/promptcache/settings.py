@@ -1,4 +1,4 @@
-"""The user's settings: `OTEL_PROMPTCACHE_*` variables, or a `Settings` object passed to `instrument`.
+"""The user's settings: `OTEL_PROMPTCACHE_*` variables, or a `Settings` for `instrument`.
 
 A value that cannot be parsed never stops the application: the default stays in force, and the log
 names the allowed values. The entry point `opentelemetry_environment_variables` names this module,

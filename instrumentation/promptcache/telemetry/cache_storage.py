@@ -66,7 +66,7 @@ class CacheStorage:
     def record_created(
         self, provider: str, cache: CachedContentInfo, prefix: PrefixHashes | None
     ) -> None:
-        """Record that this process has just created `cache` from a prompt with the hashes `prefix`."""
+        """Record that this process has just created `cache`; `prefix` hashes its content."""
         self.record_described(provider, cache)
         known = self._find(cache.name or "")
         if known is not None:

@@ -55,7 +55,7 @@ def should_instrument() -> bool:
 
 
 def is_llm_span(span: Span) -> bool:
-    """Return whether another instrumentation, or the SDK itself, started `span` for one LLM call."""
+    """Return whether another instrumentation, or the SDK, started `span` for one LLM call."""
     attributes, late_attributes = _span_attributes(span)
     for name, values in _LLM_SPAN_ATTRIBUTES.items():
         if attributes.get(name, late_attributes.get(name)) in values:
@@ -147,7 +147,7 @@ def _detached_spans(current_span: Span) -> Iterator[Span]:
 
 
 def _ends_before_stream(span: Span) -> bool:
-    """Return whether `span` is Logfire's, which ends when a stream opens, before its first event."""
+    """Return whether `span` is Logfire's, which ends before the first event of a stream."""
     return "logfire.span_type" in (getattr(span, "attributes", None) or {})
 
 

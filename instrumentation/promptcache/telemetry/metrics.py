@@ -75,7 +75,7 @@ class MetricsRecorder:
         self._initialised: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 
     def observe_storage_cost(self, accrued_costs: Callable[[], StorageCosts]) -> None:
-        """Observe the storage cost of named caches, which the bound method `accrued_costs` returns."""
+        """Observe the storage cost of named caches that the method `accrued_costs` returns."""
         StorageCostCallback.current_source = WeakMethod(accrued_costs)
         self._meter.create_observable_counter(
             semconv.METRIC_STORAGE_USD,
