@@ -10,14 +10,18 @@ from contextlib import aclosing
 from types import FunctionType
 from typing import Any
 
+import httpx
 import pytest
 import wrapt
 from opentelemetry import context as otel
 
+from promptcache.patching.byte_stream import EXTENSION_KEY
 from promptcache.patching.flow import Flow, StepResult
 from promptcache.patching.hook import HandlerRef, Hook
 from promptcache.patching.patcher import ModulePatcher
+from promptcache.patching.stainless import StainlessHooks, StainlessSDK
 from promptcache.telemetry.handler import TelemetryHandler
+from promptcache.telemetry.invocation import Invocation
 from tests.support.call_shapes import each
 
 MARK = "promptcache-test"
@@ -270,3 +274,34 @@ def test_a_fast_wrapper_is_used_only_if_its_signature_matches(
     )
     patcher.restore()
     assert ran == [expected]
+
+
+class BaseClient:
+    """The part of a Stainless SDK's client that builds a model from parsed data."""
+
+    def _process_response_data(self, *, data: Any, cast_to: Any, response: Any) -> Any:
+        return data
+
+    def build(self, data: object, response: httpx.Response) -> object:
+        return self._process_response_data(data=data, cast_to=dict, response=response)
+
+
+def test_an_irrelevant_stream_event_is_not_processed(monkeypatch: pytest.MonkeyPatch) -> None:
+    processed: list[object] = []
+
+    def on_parsed_event(self: Invocation, data: object) -> None:
+        processed.append(data)
+
+    monkeypatch.setattr(Invocation, "on_parsed_event", on_parsed_event)
+    invocation = Invocation.__new__(Invocation)
+    invocation.is_irrelevant = lambda event: event["is_irrelevant"] is True
+    response = httpx.Response(200, extensions={EXTENSION_KEY: invocation})
+    hooks = StainlessHooks(StainlessSDK((), lambda client: "openai")).hooks
+    patcher = ModulePatcher()
+    patcher.module = inspect.getmodule(BaseClient)
+    hook = next(hook for hook in hooks if hook.method_name == "_process_response_data")
+    patcher.install((hook,), TelemetryHandler.__new__(TelemetryHandler))
+    events: list[object] = [{"is_irrelevant": True}, {"is_irrelevant": False}, {}]
+    assert [BaseClient().build(event, response) for event in events] == events
+    patcher.restore()
+    assert processed == events[1:], "an event that cannot be looked at is processed too"
