@@ -1,1 +1,1 @@
-"""Where promptcache's spans go when there is no backend, and the artefacts for those who have one."""
+"""The local table of LLM calls, reports on it, and alert files for monitoring backends."""

@@ -1,8 +1,8 @@
 """A configuration of the OpenTelemetry Collector: counters from spans, and the traces of misses.
 
-The collector counts before tail sampling, and weights each span by its adjusted count, so that sampling
-does not change the counters. Their names begin with `promptcache.spans.`, because applications send the
-metrics `promptcache.*` themselves.
+The collector counts before tail sampling, and weights each span by its adjusted count, so that
+sampling does not change the counters. Their names begin with `promptcache.spans.`, because
+applications send the metrics `promptcache.*` themselves.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from promptcache_exporters.alerts.template import render_template
 
 
 class SpanCounter(NamedTuple):
-    """A counter of the collector: its name without the prefix, its unit, and the attribute it sums."""
+    """A counter of the collector: its name after the prefix, its unit, and the summed attribute."""
 
     name: str
     unit: str

@@ -1,7 +1,8 @@
 """Datadog: monitors on the metrics, as API bodies.
 
-A metric monitor has one threshold. The hit rate and its minimum traffic are therefore two monitors, and
-a composite of both notifies. An alternative monitor expresses both in one number, the shortfall.
+A metric monitor has one threshold. The hit rate and its minimum traffic are therefore two monitors,
+and a composite of both notifies. An alternative monitor expresses both in one number, the
+shortfall.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The meaning of the alerts, defined once for all backends.
 
-The hit rate is read tokens / input tokens over a window: a ratio of sums, never a mean of ratios. It
-leaves out batch results and calls whose cached tokens were not reported, and it counts only with
+The hit rate is read tokens / input tokens over a window: a ratio of sums, never a mean of ratios.
+It leaves out batch results and calls whose cached tokens were not reported, and it counts only with
 enough traffic. The file of each backend expresses this in the backend's language and adds nothing.
 """
 
@@ -163,8 +163,8 @@ class AlertDefinition:
     def shortfall_threshold(self) -> float:
         """The tokens short of the target at which an alert on a sum fires.
 
-        A service that reads nothing reaches it with `min_tokens`. With a better hit rate it takes more
-        traffic.
+        A service that reads nothing reaches it with `min_tokens`. With a better hit rate it takes
+        more traffic.
         """
         return self.target * self.min_tokens
 

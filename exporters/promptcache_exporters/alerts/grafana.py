@@ -1,8 +1,8 @@
 """A Grafana dashboard: hit rate, tokens, costs, outcomes, time to the first chunk, missed prefixes.
 
-The Grafana Foundation SDK (extra `alerts`) builds it. The SDK has the types of Grafana 10.1, and newer
-versions of Grafana read the result. tests/alerts_e2e runs every query on a real Prometheus, except the
-query of the prefixes, which needs Tempo.
+The Grafana Foundation SDK (extra `alerts`) builds it. The SDK has the types of Grafana 10.1, and
+newer versions of Grafana read the result. tests/alerts_e2e runs every query on a real Prometheus,
+except the query of the prefixes, which needs Tempo.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ FILE_PATH: Final = "grafana/promptcache.json"
 MODEL_MATCHER: Final = f'{label_name(GEN_AI_REQUEST_MODEL)}=~"$model"'
 RATE_WINDOW: Final = "$__rate_interval"
 TEMPO_NOTE: Final = (
-    "Not run live by promptcache's tests. Needs Tempo 2.8 or newer with TraceQL metrics (written from"
-    " grafana.com/docs/tempo/latest/metrics-from-traces/metrics-queries/functions);"
+    "Not run live by promptcache's tests. Needs Tempo 2.8 or newer with TraceQL metrics"
+    " (written from grafana.com/docs/tempo/latest/metrics-from-traces/metrics-queries/functions);"
     " with Jaeger see docs/jaeger.md."
 )
 
@@ -164,7 +164,7 @@ def files(definition: AlertDefinition) -> dict[str, str]:
 
 
 def _drop_unset_options(json_object: dict[str, Any]) -> dict[str, Any]:
-    """Return the object without `options` that are null. Other nulls have a meaning (first threshold)."""
+    """Drop `options` that are null. Other nulls have a meaning, as in the first threshold."""
     return {
         key: value for key, value in json_object.items() if not (key == "options" and value is None)
     }

@@ -1,7 +1,8 @@
 """Honeycomb: triggers on spans, a calculated field and a board, as API bodies and as Terraform.
 
-All queries read the span attributes `promptcache.*`, because other instrumentations write other counts
-under the standard names. The spans must arrive unsampled, or with a sample rate that Honeycomb knows.
+All queries read the span attributes `promptcache.*`, because other instrumentations write other
+counts under the standard names. The spans must arrive unsampled, or with a sample rate that
+Honeycomb knows.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ _TRIGGER_CHOICE_NOTE: Final = (
 
 
 def _excluded_calls_filters(definition: AlertDefinition) -> list[dict[str, Any]]:
-    """Return the filters for the calls of the hit rate. Only batch results have the batch attribute."""
+    """Return the filters of the hit rate. Only batch results have the batch attribute."""
     outcome = {"column": OUTCOME, "op": "not-in", "value": list(definition.excluded_outcomes)}
     return [outcome, {"column": BATCH, "op": "does-not-exist"}]
 
@@ -67,8 +68,8 @@ def _excluded_calls_filters(definition: AlertDefinition) -> list[dict[str, Any]]
 def hit_rate_query(definition: AlertDefinition) -> dict[str, Any]:
     """Return the query of the hit rate: a formula over named calculations with their own filters.
 
-    Honeycomb does not allow filters of the whole query together with named calculations. The formula is
-    1 if there is too little traffic.
+    Honeycomb does not allow filters of the whole query together with named calculations. The
+    formula is 1 if there is too little traffic.
     """
     filters = _excluded_calls_filters(definition)
     return {
@@ -180,8 +181,8 @@ def _shortfall_text(definition: AlertDefinition) -> str:
     return (
         f"Fires if the sum over {definition.window} is above {definition.shortfall_threshold:g}."
         " The sum is the number of tokens short of the target. If nothing is read, it takes"
-        f" {definition.min_tokens:,} input tokens to get there. With a hit rate closer to the target it"
-        f" takes more. Runbook: {definition.runbook_link('hit-rate-low.md')}"
+        f" {definition.min_tokens:,} input tokens to get there."
+        f" With a hit rate closer to the target it takes more. Runbook: {definition.runbook_link('hit-rate-low.md')}"
     )
 
 

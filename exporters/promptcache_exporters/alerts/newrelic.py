@@ -23,7 +23,10 @@ from promptcache_exporters.alerts.definition import (
 
 SOURCE_PAGES: Final = (
     "docs.newrelic.com/docs/apis/nerdgraph/examples/nerdgraph-api-nrql-condition-alerts/",
-    "docs.newrelic.com/docs/alerts/create-alert/create-alert-condition/create-nrql-alert-conditions",
+    (
+        "docs.newrelic.com/docs/alerts/create-alert/create-alert-condition/"
+        "create-nrql-alert-conditions"
+    ),
     "docs.newrelic.com/docs/opentelemetry/best-practices/opentelemetry-best-practices-metrics/",
 )
 MUTATION: Final = (

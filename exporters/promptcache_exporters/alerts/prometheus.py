@@ -1,9 +1,9 @@
-"""Rules for Prometheus (2.42 or newer), and for vmalert, Mimir and Thanos, which read the same files.
+"""Rules for Prometheus (2.42 or newer), and for vmalert, Mimir and Thanos, which read its files.
 
-They follow the conventions of monitoring mixins: names in CamelCase; a severity; a summary, a description
-and a runbook_url; recorded series named `level:metric:operation`. No rule is a multi-window burn rate:
-with a target of 50 % the burn rate is at most 2, so rules with the usual factors (14.4 and 6) could never
-fire.
+They follow the conventions of monitoring mixins: names in CamelCase; a severity; a summary, a
+description and a runbook_url; recorded series named `level:metric:operation`. No rule is a
+multi-window burn rate: with a target of 50 % the burn rate is at most 2, so rules with the usual
+factors (14.4 and 6) could never fire.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from promptcache_exporters.alerts.template import render_template
 
 FILE_PATH: Final = "prometheus/promptcache.rules.yaml"
 MIN_CALLS_FOR_UNREPORTED_ALERT: Final = 20
-"""With fewer calls in an hour, half of them without cached token counts is no reason for an alert."""
+"""With fewer calls in an hour, missing token counts are no reason for an alert."""
 MIN_READ_SHARE: Final = 0.1
 """If fewer than this share of the written tokens are read again, the writes count as unread."""
 RUNBOOK_PATH_NOTE: Final = """\
-# runbook_url is only a path here. `promptcache alerts runbooks --out DIR` writes the pages. Publish them,
-# and run this command with `--runbooks https://...` to get links to them.
+# runbook_url is only a path here. `promptcache alerts runbooks --out DIR` writes the pages. Publish
+# them, and run this command with `--runbooks https://...` to get links to them.
 """
 LONG_FOR_DURATION: Final = "15m"
 WRITE_TOKENS_RECORD: Final = f"promptcache_write_tokens:increase{LONG_WINDOW}"
@@ -53,7 +53,7 @@ class AlertRule:
 
 
 def record_name(query: QueryBuilder, metric_operation: str) -> str:
-    """Return the name of a recorded series. Its level is made of the labels that the series keeps."""
+    """Return the name of a recorded series. Its level consists of the labels that it keeps."""
     level = "_".join(label.removeprefix("gen_ai_request_") for label in query.group_labels)
     return f"{level}:{metric_operation}"
 
@@ -67,8 +67,8 @@ def recording_rules(query: QueryBuilder) -> Iterator[tuple[str, str]]:
             tokens,
             query.sum_increase_since_start("input.tokens", window, query.rated_calls_selector),
         )
-        # If nothing was ever read, the series of read tokens may not exist. Without the `or` the ratio
-        # would have no value, and the alert would not fire in the worst case.
+        # If nothing was ever read, the series of read tokens may not exist. Without the `or` the
+        # ratio would have no value, and the alert would not fire in the worst case.
         read_increase = query.sum_increase_since_start(
             "read.tokens", window, query.rated_calls_selector
         )

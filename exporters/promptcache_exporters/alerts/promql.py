@@ -1,8 +1,8 @@
 """The alert definition in PromQL: names of series and labels, sums over a window, the hit rate.
 
-Names follow OpenTelemetry's rules for Prometheus compatibility, as the Python exporter and Prometheus' OTLP
-receiver apply them: dots become underscores, seconds are spelled out, counters end in `_total`. Both
-write booleans as `true` and `false`. The rules accept upper and lower case.
+Names follow OpenTelemetry's rules for Prometheus compatibility, as the Python exporter and
+Prometheus' OTLP receiver apply them: dots become underscores, seconds are spelled out, counters end
+in `_total`. Both write booleans as `true` and `false`. The rules accept upper and lower case.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def label_name(attribute: str) -> str:
 def series_name(name: str) -> str:
     """Return the series of a metric, whose name is given without the prefix `promptcache.`.
 
-    The series of a histogram is without `_bucket`, `_sum` or `_count`. Raises KeyError for an unknown
-    metric.
+    The series of a histogram is without `_bucket`, `_sum` or `_count`. Raises KeyError for an
+    unknown metric.
     """
     metric = METRICS_BY_NAME[name]
     return (
@@ -81,7 +81,7 @@ class QueryBuilder:
     def sum_increase(
         self, name: str, window: str, selector: str = "", by: tuple[str, ...] | None = None
     ) -> str:
-        """Return the increase of a counter over a window, summed by labels (default `group_labels`)."""
+        """Return the increase of a counter over a window, by labels (default `group_labels`)."""
         return self.sum_over_window(
             "increase", series_name(name), window, selector, self.group_labels if by is None else by
         )
@@ -89,10 +89,10 @@ class QueryBuilder:
     def sum_increase_since_start(self, name: str, window: str, selector: str = "") -> str:
         """Return the increase of a counter over a window, including the first sample of new series.
 
-        `increase` counts from the first sample of a series. It misses the waste of a new miss reason
-        before its first scrape, and everything of a process that is scraped once. A series is new if it
-        had no sample in the hour before the window. After an hour without a running Prometheus every
-        series would be new, so `up` must show that Prometheus was running.
+        `increase` counts from the first sample of a series. It misses the waste of a new miss
+        reason before its first scrape, and everything of a process that is scraped once. A series
+        is new if it had no sample in the hour before the window. After an hour without a running
+        Prometheus every series would be new, so `up` must show that Prometheus was running.
         """
         counter = f"{series_name(name)}{selector and f'{{{selector}}}'}"
         first = (
@@ -120,7 +120,7 @@ class QueryBuilder:
         return self.sum_by(f"{function}({series}{matchers and f'{{{matchers}}}'}[{window}])", by)
 
     def sum_by(self, vector: str, by: tuple[str, ...], offset: str = "") -> str:
-        """Return `vector` summed by labels. If needed, join the label with the service name first."""
+        """Return `vector` summed by labels, with the label of the service name joined if needed."""
         labels = ", ".join(by)
         return f"sum{labels and f' by ({labels})'} ({self.join_service_label(vector, offset)})"
 
@@ -128,8 +128,8 @@ class QueryBuilder:
         """Return `vector` with the label that has the service name."""
         if not self._joins_target_info:
             return vector
-        # A restart changes the instance id of target_info. Without `max by` two series would match for
-        # a moment, and the join would fail.
+        # A restart changes the instance id of target_info. Without `max by` two series would match
+        # for a moment, and the join would fail.
         matcher = f"{{{self.service_label}{self.service_matcher}}}" if self.service_matcher else ""
         info = f"max by (job, instance, {self.service_label}) (target_info{matcher}{offset})"
         return f"{vector} * on (job, instance) group_left ({self.service_label}) {info}"

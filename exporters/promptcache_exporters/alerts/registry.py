@@ -1,7 +1,7 @@
 """The backends that `promptcache alerts` can generate files for.
 
-To add a backend, add a module with a function `files(definition)`, and a row here. The module has the
-name of the backend.
+To add a backend, add a module with a function `files(definition)`, and a row here. The module has
+the name of the backend.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def generate_files(backend: str, definition: AlertDefinition) -> dict[str, str]:
 def write_files(folder: Path, files: Mapping[str, str]) -> None:
     """Write the files below `folder`. Remove generated files of older releases that they replace.
 
-    Raises OSError. If a replaced file was not generated, it raises FileExistsError and writes nothing.
+    Raises OSError. If a replaced file was not generated, it raises FileExistsError and writes
+    nothing.
     """
     replaced = [folder / old for old in _replaced_files(files) if (folder / old).exists()]
     for path in replaced:

@@ -1,6 +1,7 @@
 """Templates of YAML files, as package data in `templates/`.
 
-They are text, because the files have comments, and because `promptcache alerts` must not need PyYAML.
+They are text, because the files have comments, and because `promptcache alerts` must not need
+PyYAML.
 """
 
 from __future__ import annotations

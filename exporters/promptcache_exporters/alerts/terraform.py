@@ -1,10 +1,13 @@
-"""Terraform's JSON syntax (developer.hashicorp.com/terraform/language/syntax/json, November 2026)."""
+"""Terraform's JSON syntax.
+
+Source: developer.hashicorp.com/terraform/language/syntax/json, November 2026.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 
 class Reference(str):
@@ -23,8 +26,8 @@ def render_terraform(
 ) -> str:
     """Return a module: resources by type and name.
 
-    The attribute `query_json` of a resource is a JSON string, written as `jsonencode` writes it, so that
-    a state from an older module in HCL shows no change. `//` is Terraform's key for comments.
+    The attribute `query_json` of a resource is a JSON string, written as `jsonencode` writes it, so
+    that a state from an older module in HCL shows no change. `//` is Terraform's key for comments.
     """
     document = {
         "//": list(header),
@@ -55,8 +58,8 @@ def _escape_templates(value: Any) -> Any:
         return value
     if isinstance(value, str):
         return value.replace("${", "$${").replace("%{", "%%{")
-    if isinstance(value, Mapping):
-        return {key: _escape_templates(inner) for key, inner in value.items()}  # pyright: ignore[reportUnknownVariableType]  # JSON
+    if isinstance(value, dict):
+        return {key: _escape_templates(inner) for key, inner in cast(dict[str, Any], value).items()}
     if isinstance(value, list):
-        return [_escape_templates(inner) for inner in value]  # pyright: ignore[reportUnknownVariableType]  # JSON
+        return [_escape_templates(inner) for inner in cast(list[Any], value)]
     return value

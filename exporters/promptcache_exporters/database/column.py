@@ -7,9 +7,9 @@ The conversions therefore check type and range, and return None for a value that
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -18,9 +18,9 @@ ColumnValue = str | int | float | None
 ColumnReader = Callable[["ReadableSpan"], ColumnValue]
 
 MAX_TEXT_LENGTH: Final = 1024
-"""Characters kept of a text, and entries kept of a list. Names of models and functions are far shorter."""
+"""The table keeps this many characters of a text. Names of models are far shorter."""
 MAX_NUMBER: Final = 2**40
-"""Far above any token count, and small enough that a sum over millions of rows fits into 64 bits."""
+"""Far above any token count. A sum over millions of rows still fits into 64 bits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def get_attribute(span: ReadableSpan, name: str) -> Any:
 
 
 def to_sql_text(value: Any) -> str | None:
-    """Return a text that SQLite can store: no lone surrogates, no NUL, at most `MAX_TEXT_LENGTH`."""
+    """Return a text that SQLite can store: short, without lone surrogates and NUL."""
     if not isinstance(value, str):
         return None
     return value[:MAX_TEXT_LENGTH].encode("utf-8", "replace").decode().replace("\0", "?")
@@ -66,7 +66,8 @@ def to_sql_list(value: Any) -> str | None:
     """Return a sequence of texts as a JSON list of at most `MAX_TEXT_LENGTH` entries."""
     if not isinstance(value, (list, tuple)):
         return None
-    return json.dumps([to_sql_text(item) for item in value[:MAX_TEXT_LENGTH]])  # pyright: ignore[reportUnknownVariableType]  # hostile
+    items = cast(Sequence[Any], value)[:MAX_TEXT_LENGTH]
+    return json.dumps([to_sql_text(item) for item in items])
 
 
 _SQL_TYPES: Final[Mapping[Callable[[Any], ColumnValue], str]] = {

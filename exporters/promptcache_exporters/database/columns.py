@@ -1,8 +1,8 @@
 """The columns of both local tables: calls, and operations on named caches.
 
-The schema, the migration, the INSERT statement and the views of the report all come from these rows.
-To add a column, add a row. The number of columns is the schema version, and an older file gains the
-missing columns. NULL means "not reported", never 0.
+The schema, the migration, the INSERT statement and the views of the report all come from these
+rows. To add a column, add a row. The number of columns is the schema version, and an older file
+gains the missing columns. NULL means "not reported", never 0.
 """
 
 from __future__ import annotations
@@ -161,12 +161,12 @@ CALL_INDEXES: Final = (
     # The next two hold exceptions only and stay almost empty, so that the report finds sampled and
     # unpriced calls without reading the table.
     (
-        f"CREATE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_sampled ON {CALLS_TABLE_NAME} (sample_ratio)"
-        " WHERE coalesce(sample_ratio, 0) <> 1.0"
+        f"CREATE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_sampled"
+        f" ON {CALLS_TABLE_NAME} (sample_ratio) WHERE coalesce(sample_ratio, 0) <> 1.0"
     ),
     (
-        f"CREATE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_unpriced ON {CALLS_TABLE_NAME} (cost_unknown)"
-        " WHERE cost_amount IS NULL"
+        f"CREATE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_unpriced"
+        f" ON {CALLS_TABLE_NAME} (cost_unknown) WHERE cost_amount IS NULL"
     ),
 )
 

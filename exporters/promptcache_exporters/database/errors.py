@@ -46,7 +46,8 @@ class InvalidRowError(InvalidTableError):
 
     def __init__(self, path: Path) -> None:
         super().__init__(
-            f"{path} cannot be read as a table of promptcache: a row holds text instead of a number."
+            f"{path} cannot be read as a table of promptcache:"
+            " a row holds text instead of a number."
         )
 
 

@@ -1,9 +1,9 @@
-"""Parquet files of the calls: to archive them, for other tools, and for reports over tens of millions.
+"""Parquet files of the calls: for archives, other tools, and reports over tens of millions.
 
-DuckDB writes and reads the files (extra `duckdb`). Its reader of SQLite files is an extension that it
-would have to download, so the rows go through JSON instead, with one list for each column. SQLite
-builds the lists and releases the interpreter lock meanwhile, so several parts are written at once.
-SQLite would lose digits of floating-point numbers, so Python writes their lists.
+DuckDB writes and reads the files (extra `duckdb`). Its reader of SQLite files is an extension that
+it would have to download, so the rows go through JSON instead, with one list for each column.
+SQLite builds the lists and releases the interpreter lock meanwhile, so several parts are written at
+once. SQLite would lose digits of floating-point numbers, so Python writes their lists.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def export_calls(
 
 @dataclass(frozen=True)
 class _ParquetExport:
-    """One export: the SQLite file, a temporary folder beside the output file, and a DuckDB database."""
+    """One export: the SQLite file, a temporary folder beside the output, and a DuckDB database."""
 
     path: Path
     folder: Path
@@ -214,9 +214,8 @@ def open_for_reading(path: Path) -> Generator[QueryConnection]:
                 for name, kind in _COLUMN_TYPES.items()
             )
             source = str(path).replace("'", "''")  # DuckDB allows no parameters in a view
-            connection.execute(
-                f"CREATE TEMP VIEW calls AS SELECT {columns} FROM read_parquet('{source}')"  # noqa: S608  # quoted
-            )
+            query = f"SELECT {columns} FROM read_parquet('{source}')"  # noqa: S608  # quoted
+            connection.execute(f"CREATE TEMP VIEW calls AS {query}")
             yield connection
     except duckdb.Error as error:
         raise InvalidTableError(

@@ -1,11 +1,11 @@
 """The sample ratio of a span: the share of spans like it that reach an exporter.
 
-Figures from sampled spans are estimates. With 0.1 % of the spans, a hit rate of 0.09 was estimated as
-anything from 0.06 to 0.25. Every row therefore has its sample ratio. There are three sources, in this
-order: the trace state of the span (`ot=th:...`, OpenTelemetry's consistent probability sampling), the
-sampler of the global tracer provider, and the environment variables that choose the sampler. Two
-cases are not visible here: an earlier service that sampled without a trace state, and the sampler of
-a tracer provider that is not the global one.
+Figures from sampled spans are estimates. With 0.1 % of the spans, a hit rate of 0.09 was estimated
+as anything from 0.06 to 0.25. Every row therefore has its sample ratio. There are three sources, in
+this order: the trace state of the span (`ot=th:...`, OpenTelemetry's consistent probability
+sampling), the sampler of the global tracer provider, and the environment variables that choose the
+sampler. Two cases are not visible here: an earlier service that sampled without a trace state, and
+the sampler of a tracer provider that is not the global one.
 """
 
 from __future__ import annotations

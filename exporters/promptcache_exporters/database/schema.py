@@ -30,16 +30,17 @@ class TableSchema:
 
     @property
     def insert_statement(self) -> str:
-        """The INSERT statement for a row of `row_from_span`. It ignores a span that is there already."""
+        """The INSERT statement for a row of `row_from_span`. It ignores a duplicate span."""
         names = ", ".join(column.name for column in self.columns)
         values = ", ".join("?" * len(self.columns))
-        return f"INSERT OR IGNORE INTO {self.name} ({names}) VALUES ({values})"  # noqa: S608  # our own names
+        table = f"{self.name} ({names})"
+        return f"INSERT OR IGNORE INTO {table} VALUES ({values})"  # noqa: S608  # our own names
 
     def view_statement(self, existing_columns: Collection[str]) -> str:
         """Return the statement for a view with all columns of this release over an older file.
 
-        A column that is not in `existing_columns` is NULL. Without any column there is no such table,
-        and the view has no rows.
+        A column that is not in `existing_columns` is NULL. Without any column there is no such
+        table, and the view has no rows.
         """
         names = ", ".join(
             column.name if column.name in existing_columns else f"NULL AS {column.name}"

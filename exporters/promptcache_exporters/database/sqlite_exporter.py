@@ -1,9 +1,9 @@
 """The span exporter that writes a row for every LLM call into a local SQLite file.
 
 `OTEL_TRACES_EXPORTER=promptcache_sqlite` enables it. It opens no file before the first call. If the
-file fails (full disk, lock, corruption, deletion), the application continues undisturbed, the exporter
-reports the batch to the SDK as failed, and it logs each kind of error once. A killed process loses at
-most the batch that was not exported yet.
+file fails (full disk, lock, corruption, deletion), the application continues undisturbed, the
+exporter reports the batch to the SDK as failed, and it logs each kind of error once. A killed
+process loses at most the batch that was not exported yet.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ from promptcache_exporters.database.columns import is_cache_operation, is_llm_ca
 _logger = getLogger("promptcache_exporters.sqlite")
 
 LOCK_TIMEOUT_SECONDS: Final = 5.0
-"""How long to wait for a lock of another process. After a failure the exporter waits a fiftieth of it,
-until a batch succeeds again."""
+"""How long to wait for a lock of another process.
+
+After a failure the exporter waits a fiftieth of it, until a batch succeeds again.
+"""
 
 
 class SQLiteSpanExporter(SpanExporter):
@@ -84,7 +86,7 @@ class SQLiteSpanExporter(SpanExporter):
             self._close()
 
     def before_fork(self) -> None:
-        """Close the file: SQLite's locks do not survive a fork, not even those of an idle connection."""
+        """Close the file: SQLite's locks do not survive a fork, even on an idle connection."""
         self._has_fork_lock = self._lock.acquire(timeout=1)
         if self._has_fork_lock:
             self._close()

@@ -1,10 +1,10 @@
 """The SQLite file of the local table: create it, migrate it, open it.
 
 The file is in WAL mode, so that several processes can write while another one reads. SQLite's
-application id marks it as a file of promptcache, and SQLite's user version holds the schema version.
-A database of another application is never changed. The file has no prompt text, but it has call
-sites, models and costs. It is therefore created with mode 0600, and SQLite gives its -wal and -shm
-files the same mode.
+application id marks it as a file of promptcache, and SQLite's user version holds the schema
+version. A database of another application is never changed. The file has no prompt text, but it has
+call sites, models and costs. It is therefore created with mode 0600, and SQLite gives its -wal and
+-shm files the same mode.
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ def open_for_writing(path: Path, timeout_seconds: float) -> sqlite3.Connection:
     try:
         _migrate(connection)
         _enable_wal_mode(connection, time.monotonic() + timeout_seconds)
-        # In WAL mode, NORMAL loses nothing when the process is killed, and syncs at checkpoints only.
+        # In WAL mode, NORMAL loses nothing when the process is killed, and syncs at checkpoints
+        # only.
         connection.execute("PRAGMA synchronous = NORMAL")
     except sqlite3.Error:
         connection.close()

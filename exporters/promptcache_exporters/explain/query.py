@@ -1,8 +1,8 @@
 """Compare a call with its previous call: unchanged parts, location and cost of the break, advice.
 
-The previous call is the last earlier call of the same prefix family and provider. The table holds no
-text, so hashes show what changed: those of the tools, of the system prompt, of the parameters, and
-with a hash key those of each block. No rendering.
+The previous call is the last earlier call of the same prefix family and provider. The table holds
+no text, so hashes show what changed: those of the tools, of the system prompt, of the parameters,
+and with a hash key those of each block. No rendering.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ FROM calls WHERE +time >= ? AND prefix_family IS ? AND service IS ?""".format(
 class CallComparison:
     """A call, its previous call, and their difference.
 
-    unchanged_parts: whether each part of `COMPARED_COLUMNS` is equal in both calls; None is unknown.
+    unchanged_parts: whether each part of `COMPARED_COLUMNS` is equal in both calls; None is
+    unknown.
     shared_blocks: number of equal blocks at the start of both; known only with a hash key.
     family_calls: calls of this family and service in the time range.
     repeated_breaks: calls among them with the same reason and location.

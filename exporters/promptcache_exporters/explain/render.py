@@ -161,7 +161,8 @@ def _miss_lines(comparison: CallComparison) -> Iterator[tuple[str, str]]:
         yield (
             "Repeated",
             (
-                f"{comparison.repeated_breaks} of {comparison.family_calls} calls of this prefix family"
+                f"{comparison.repeated_breaks} of {comparison.family_calls} calls"
+                " of this prefix family"
                 f" missed for this reason there, {wasted} wasted in total"
             ),
         )

@@ -89,7 +89,8 @@ class Report:
     failed_calls: calls with the outcome `error`.
     streams_without_usage: chat streams that would have reported their tokens on request.
     unknown_waste_calls: as in `ReportGroup`.
-    unread_writes: of the last `RECENT_ROWS` calls; None if sampling may have dropped the reading call.
+    unread_writes: of the last `RECENT_ROWS` calls; None if sampling may have dropped the reading
+    call.
     storage_costs: of named caches; None if there are none.
     """
 

@@ -134,7 +134,8 @@ def _collect_storage_costs(
 def _reject_invalid_rows(path: Path, bounds: CallBounds, groups: dict[Any, CallSums]) -> None:
     """Raise `InvalidRowError` for values that no exporter writes.
 
-    A sum over a column that contains text is not an integer, and a time that is text is not a number.
+    A sum over a column that contains text is not an integer, and a time that is text is not a
+    number.
     """
     times: tuple[Any, ...] = (bounds.first_time, bounds.last_time)
     is_valid = all(_is_bounded_number(value) for value in times if value is not None)

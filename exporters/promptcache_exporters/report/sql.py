@@ -1,4 +1,4 @@
-"""The queries of the report, in the SQL that SQLite and DuckDB share, and the type of their rows."""
+"""The queries of the report, in the common SQL of SQLite and DuckDB, and their row types."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ SUM_EXPRESSIONS: Final[dict[str, str]] = {
 
 
 class CallSums(NamedTuple):
-    """The values of `SUM_EXPRESSIONS` over some calls. None is unknown. The defaults are of no calls."""
+    """The values of `SUM_EXPRESSIONS` over some calls. None is unknown; no calls is the default."""
 
     calls: int = 0
     input_tokens: int | None = None

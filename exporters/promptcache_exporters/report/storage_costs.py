@@ -1,8 +1,8 @@
 """The storage costs of named caches, summed over their operations.
 
-A row is one creation, renewal or deletion of a named cache. The storage cost of a cache is paid once
-the cache has ended: after a deletion it is the cost of its life, after its expiry it is the committed
-cost. Before that it is committed.
+A row is one creation, renewal or deletion of a named cache. The storage cost of a cache is paid
+once the cache has ended: after a deletion it is the cost of its life, after its expiry it is the
+committed cost. Before that it is committed.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class StorageCosts:
     """USD for `caches` named caches.
 
     `paid_usd` is the storage cost of caches that ended, `committed_usd` of caches that still exist.
-    `filled_usd` is the cost of filling them. The amounts leave out `unpriced` caches, whose price is
-    unknown. The field names are keys of `promptcache report --json`, a stable interface.
+    `filled_usd` is the cost of filling them. The amounts leave out `unpriced` caches, whose price
+    is unknown. The field names are keys of `promptcache report --json`, a stable interface.
     """
 
     caches: int
@@ -80,8 +80,8 @@ def sum_storage_costs(operations: Iterable[CacheOperation], now: float) -> Stora
     """Sum the costs of all named caches at `now` (epoch seconds). None if there are no caches."""
     caches: dict[str, _NamedCache] = {}
     for operation in operations:
-        # A call may give the full name of a cache or a short one. The last part is the same in both:
-        # it is the provider's random id.
+        # A call may give the full name of a cache or a short one. The last part is the same in
+        # both: it is the provider's random id.
         cache_id = str(operation.name).rpartition("/")[2]
         caches.setdefault(cache_id, _NamedCache()).apply(operation)
     if not caches:

@@ -1,10 +1,11 @@
 """Cache writes in the table that no call read before they expired. Only certain cases count.
 
-The write of a call begins where its read ended, so a call that reads the write reads further. A write
-counts as unread only if no later call reads further than the writing call did, before the write
-expires. It compares all calls of the same provider and served model that may share the prefix: the same
-tools; or without tools the same system prompt or family. A call whose prefix is unknown may have read
-any write. Batches run at an unknown time, so writes that a batch may have read do not count.
+The write of a call begins where its read ended, so a call that reads the write reads further. A
+write counts as unread only if no later call reads further than the writing call did, before the
+write expires. It compares all calls of the same provider and served model that may share the
+prefix: the same tools; or without tools the same system prompt or family. A call whose prefix is
+unknown may have read any write. Batches run at an unknown time, so writes that a batch may have
+read do not count.
 """
 
 from __future__ import annotations
@@ -92,8 +93,9 @@ ORDER BY time, id""",  # noqa: S608  # our own names
 class UnreadWrites:
     """`calls` wrote `tokens` that no call read. `wasted_usd` is their surcharge over plain input.
 
-    The amount leaves out tokens that are already charged as missed, and `unpriced` calls. It is None
-    if no call has a price. The field names are keys of `promptcache report --json`, a stable interface.
+    The amount leaves out tokens that are already charged as missed, and `unpriced` calls. It is
+    None if no call has a price. The field names are keys of `promptcache report --json`, a stable
+    interface.
     """
 
     calls: int = 0
@@ -187,9 +189,9 @@ def _sum_writes(calls: Iterable[CacheCall]) -> UnreadWrites:
 def _surcharge_usd(call: CacheCall) -> float | None:
     """Return what the write cost more than plain input, less the tokens that are charged as missed.
 
-    The table has no prices, so they follow from the amounts. The write price is the mean over all TTLs.
-    The input price follows from the cost without a cache, where only the input differs.
-    None if a price is unknown.
+    The table has no prices, so they follow from the amounts. The write price is the mean over all
+    TTLs. The input price follows from the cost without a cache, where only the input differs. None
+    if a price is unknown.
     """
     tokens, total_tokens = call.write_tokens or 0, call.input_tokens
     if call.cost_amount is None or call.without_cache is None or call.cost_write is None:
