@@ -119,7 +119,7 @@ class World:
 
     @property
     def minimum(self) -> int:
-        return int(self.emulator.overrides.get("minimum") or self.api.minimum)
+        return int(self.emulator.overrides.get("min_tokens") or self.api.minimum)
 
     def excuse(self, usage: Usage) -> str | None:
         """What is too short is below the minimum, also where only its marked beginning is; where only tails are
@@ -129,7 +129,7 @@ class World:
             or usage.cache_read_tokens == usage.cache_write_tokens == 0
         ):
             return "below_minimum"
-        tail = self.api.tail or self.emulator.overrides.get("implicit") in ("latest", "pinned")
+        tail = self.api.tail or self.emulator.overrides.get("implicit_mode") in ("latest", "pinned")
         return "breakpoint_missing_on_static" if tail else None
 
     def remember(self, usage: Usage) -> None:
