@@ -10,8 +10,8 @@ import pytest
 
 from promptcache.model import Cost, Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook, algebra
-from promptcache.prices.algebra import Rates
-from promptcache.prices.book import requested_ttl
+from promptcache.prices.billing import requested_ttl
+from promptcache.prices.rates import Rates
 
 BOOK = PriceBook()
 

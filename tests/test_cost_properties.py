@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from promptcache.model import TTL_SECONDS, Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook, algebra, table
-from promptcache.prices.algebra import Rates
 from promptcache.prices.breakeven import requests_until_write_pays
+from promptcache.prices.rates import Rates
 
 TTLS = tuple(TTL_SECONDS)
 counts = st.integers(0, 2_000_000)

@@ -6,13 +6,13 @@ import random
 
 import pytest
 
-from promptcache.prices.algebra import Rates
 from promptcache.prices.breakeven import (
     compare_caching_options,
     expected_hit_rate,
     requests_until_storage_pays,
     requests_until_write_pays,
 )
+from promptcache.prices.rates import Rates
 
 
 @pytest.mark.parametrize(("write", "number"), [(1.25, 2), (2, 3), (2.5, 3), (1, 2), (0.05, 1)])

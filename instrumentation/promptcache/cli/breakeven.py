@@ -25,8 +25,8 @@ from promptcache.cli.price_options import (
 )
 from promptcache.cli.unknown_cost import report_unknown_cost
 from promptcache.prices import breakeven, table
-from promptcache.prices.algebra import Rates
 from promptcache.prices.breakeven import CachingOption
+from promptcache.prices.rates import Rates
 
 AUTOMATIC_NOTE: Final = "Caching is automatic and writing is free, so there is no TTL to choose."
 IMPLICIT_ONLY_NOTE: Final = (
@@ -95,8 +95,13 @@ def show_breakeven(
     plan = book.find_plan(request, facts)
     period = table.period_in_force(plan.periods, started)
     rates = period.rates_by_band[0] if period else None
-    if plan.unknown or rates is None or rates.input_price is None or rates.cache_read_price is None:
-        raise report_unknown_cost(plan.unknown or "price", as_json, book, request, facts)
+    if (
+        plan.unknown_reason
+        or rates is None
+        or rates.input_price is None
+        or rates.cache_read_price is None
+    ):
+        raise report_unknown_cost(plan.unknown_reason or "price", as_json, book, request, facts)
     options = breakeven.compare_caching_options(rates, per_hour, steady=steady)
     note = IMPLICIT_ONLY_NOTE if request.provider.startswith("gcp.") else AUTOMATIC_NOTE
     if as_json:

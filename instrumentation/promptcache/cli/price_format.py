@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from promptcache.prices.algebra import Rates
 from promptcache.prices.book import PricePlan
+from promptcache.prices.rates import Rates
 from promptcache.prices.table import PricePeriod
 
 UNIT_NAMES: Final = {

@@ -67,9 +67,9 @@ def show_price(
     request, facts = build_call(book, model, provider, started, tier, speed, geo, batch)
     plan = book.find_plan(request, facts)
     period = table.period_in_force(plan.periods, started)
-    if plan.unknown or period is None or plan.row is None:
+    if plan.unknown_reason or period is None or plan.row is None:
         missing = "price" if plan.tier == table.STANDARD_TIER else "tier"
-        raise report_unknown_cost(plan.unknown or missing, as_json, book, request, facts)
+        raise report_unknown_cost(plan.unknown_reason or missing, as_json, book, request, facts)
     bands = [describe_price(plan, period, start + 1) for start in (-1, *period.band_starts)]
     if as_json:
         answer = {

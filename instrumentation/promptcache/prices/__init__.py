@@ -1,7 +1,7 @@
-"""Usage -> Cost: what a call cost, what it would have cost without a cache, and what one more token costs.
+"""Prices: compute the cost of a call from its usage. The rules are in `docs/specs/cost.md`.
 
-The rules stand in `docs/specs/cost.md`. Importing this reads no table: `Book` looks a model up on its first call and
-keeps only what it was asked for.
+Importing this package reads no price list. A PriceBook reads the list of a vendor when it first
+sees one of the vendor's models, and keeps only the prices of that model.
 """
 
 from __future__ import annotations

@@ -1,236 +1,195 @@
-"""Arithmetic of one call: rates x usage -> Cost. Pure; the rules are in `docs/specs/cost.md`, sections 2 to 5."""
+"""Compute the cost of a call: rates x usage. Pure. The rules are in `docs/specs/cost.md`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from promptcache.model import Cost, UnknownCostReason, Usage
+from promptcache.prices.rates import Rates
 
-MILLION: Final = 1e6
-TOKEN_CLASSES: Final = ("input", "read", "output")
-METADATA_KEYS: Final = frozenset({"tier", "from", "hours", "days", "except", "source", "date"})
-"""Keys of a table entry that are no prices."""
-_EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
-_CLASS_INDEX: Final = {"input": 0, "read": 1, "output": 2}
+_NO_WRITES: Final[Mapping[str, int]] = MappingProxyType({})
+_TOKEN_CLASSES: Final = ("input", "read", "output")
 
 
-class Rates(NamedTuple):
-    """The prices of one model in one tier, place, moment and context band, in USD per token.
+class _ClassCosts(NamedTuple):
+    """Costs by token class in USD. `without_cache` is the input at the price of plain input."""
 
-    A None is a price that the vendor does not publish. `cache_write_prices` is by TTL, the default TTL first. `modality_prices` holds
-    prices such as `audio.input` that replace the class's own. `tool_prices` is USD per use, `storage_price` USD per token-hour.
-    """
-
-    input_price: float | None
-    cache_read_price: float | None
-    output_price: float | None
-    cache_write_prices: Mapping[str, float] = _EMPTY
-    modality_prices: Mapping[str, float] = _EMPTY
-    tool_prices: Mapping[str, float] = _EMPTY
-    storage_price: float | None = None
-    source: str = ""
-    date: str | None = None
-    valid_from: str | None = None
-
-
-def build_rates(
-    entry: Mapping[str, Any], band: int, factor: float, source: str, date: str | None
-) -> Rates:
-    """The rates of a table entry (spec, section 6) for its context band number `band`, tokens times `factor`."""
-
-    def at(value: float | list[float]) -> float:
-        if not isinstance(value, list):
-            return value
-        return value[2 * min(band, len(value) // 2)]
-
-    plain: dict[str, float] = {}
-    writes: dict[str, float] = {}
-    tools: dict[str, float] = {}
-    modal: dict[str, float] = {}
-    for key, value in entry.items():
-        head, _, tail = key.partition(".")
-        if key in METADATA_KEYS:
-            continue
-        if head == "tools":
-            tools[tail] = at(value) / 1000
-            continue
-        # Rounded far below the last digit of any price, so that 0.2 a million is 2e-07 and not 2.0000000000000002e-07.
-        token = round(at(value) * (1.0 if key == "storage" else factor) / MILLION, 18)
-        if not tail:
-            plain[key] = token
-        elif head == "write":
-            writes[tail] = token
-        else:
-            modal[key] = token
-    return Rates(
-        plain.get("input"),
-        plain.get("read"),
-        plain.get("output"),
-        MappingProxyType(writes),
-        MappingProxyType(modal),
-        MappingProxyType(tools),
-        plain.get("storage"),
-        entry.get("source", source),
-        entry.get("date", date),
-        entry.get("from"),
-    )
-
-
-def band_starts(entry: Mapping[str, Any]) -> tuple[int, ...]:
-    """The input sizes above which an entry's next context band holds, ascending."""
-    banded = [
-        cast("list[float]", price)
-        for key, price in entry.items()
-        if key not in METADATA_KEYS and isinstance(price, list)
-    ]
-    found = {int(start) for price in banded for start in price[1::2]}
-    return tuple(sorted(found))
-
-
-def count_writes_of_unknown_ttl(usage: Usage) -> int:
-    """How many written tokens came without their TTL."""
-    if not usage.cache_write_tokens:
-        return 0
-    split = usage.cache_write_by_ttl
-    return usage.cache_write_tokens - sum(split.values()) + split.get("unknown", 0)
-
-
-def split_writes_by_ttl(usage: Usage, rates: Rates, requested_ttl: str | None) -> Mapping[str, int]:
-    """Written tokens by TTL; those of unknown TTL count as `requested_ttl`, the one TTL that the request can have meant."""
-    rest = count_writes_of_unknown_ttl(usage)
-    if not rest:
-        return usage.cache_write_by_ttl
-    if len(set(rates.cache_write_prices.values())) == 1:
-        requested_ttl = next(iter(rates.cache_write_prices))
-    found = dict(usage.cache_write_by_ttl) | {"unknown": 0}
-    found[requested_ttl or "unknown"] = found.get(requested_ttl or "unknown", 0) + rest
-    return found
-
-
-def unknown_reason(
-    rates: Rates, usage: Usage, writes: Mapping[str, int]
-) -> UnknownCostReason | None:
-    """Why the amount cannot be known to the last digit; None where it can (spec, section 4)."""
-    p_in, p_read = rates.input_price, rates.cache_read_price
-    if usage.inconsistencies or (usage.output_tokens is None and rates.output_price is not None):
-        return "usage"
-    if usage.uncached_tokens:
-        if usage.cache_read_tokens is None and p_read is not None and p_read != p_in:
-            return "usage"
-        if (
-            usage.cache_write_tokens is None
-            and rates.cache_write_prices
-            and next(iter(rates.cache_write_prices.values())) != p_in
-        ):
-            return "usage"
-    if (
-        (usage.input_tokens and p_in is None)
-        or (usage.cache_read_tokens and p_read is None)
-        or (usage.output_tokens and rates.output_price is None)
-    ):
-        return "price"
-    for ttl, tokens in writes.items():
-        if tokens and ttl not in rates.cache_write_prices:
-            return "usage" if ttl == "unknown" and rates.cache_write_prices else "price"
-    return None
-
-
-def _modality_surcharge(
-    rates: Rates, usage: Usage, name: str, tokens: int
-) -> tuple[int, float, float] | UnknownCostReason:
-    """What `tokens` of a modality add to their class, and to the call without cache, beyond the class's own price."""
-    kind, _, place = name.partition(".")
-    index = _CLASS_INDEX.get(place)
-    if index is None:
-        return "price"
-    if (
-        not 0
-        <= tokens
-        <= ((usage.uncached_tokens, usage.cache_read_tokens, usage.output_tokens)[index] or 0)
-    ):
-        return "usage"
-    plain = rates.input_price or 0.0
-    own = rates.modality_prices.get(name)
-    fresh = (
-        rates.modality_prices.get(f"{kind}.input", plain) - plain
-        if place == "read"
-        else (own or plain) - plain
-    )
-    if own is None:
-        return "price" if place == "read" and fresh else (index, 0.0, 0.0)
-    if place == "output":
-        return index, tokens * (own - (rates.output_price or 0.0)), 0.0
-    return (
-        index,
-        tokens * (own - (plain if place == "input" else rates.cache_read_price or 0.0)),
-        tokens * fresh,
-    )
-
-
-def _modality_surcharges(
-    rates: Rates, usage: Usage
-) -> tuple[list[float], float] | UnknownCostReason:
-    """What all modalities add to input, read and output, and to the input of the call without cache."""
-    added = [0.0, 0.0, 0.0]
-    without = 0.0
-    split = usage.modality_tokens
-    if usage.reasoning_tokens and "reasoning.output" in rates.modality_prices:
-        split = {**split, "reasoning.output": usage.reasoning_tokens}
-    for name, tokens in split.items():
-        if tokens:
-            found = _modality_surcharge(rates, usage, name, tokens)
-            if isinstance(found, str):
-                return found
-            added[found[0]] += found[1]
-            without += found[2]
-    return added, without
+    input: float
+    read: float
+    output: float
+    without_cache: float
 
 
 def price_usage(rates: Rates, usage: Usage, requested_ttl: str | None = None) -> Cost:
-    """The cost of `usage` at `build_rates`; `requested_ttl` is the TTL that the request asked for. Never raises."""
-    writes = (
-        split_writes_by_ttl(usage, rates, requested_ttl) if usage.cache_write_tokens else _EMPTY
-    )
+    """Return the cost of `usage` at `rates`. Never raises.
+
+    `requested_ttl` is the TTL that the request asked for, None if it asked for several. If the
+    cost is not certain, `amount` is None and `unknown_reason` says why.
+    """
+    writes = _NO_WRITES
+    if usage.cache_write_tokens:
+        writes = split_writes_by_ttl(usage, rates, requested_ttl)
     reason = unknown_reason(rates, usage, writes)
     if reason:
         return Cost(None, unknown_reason=reason, price_date=rates.date)
-    p_in = rates.input_price or 0.0
-    fresh = p_in * usage.uncached_tokens
-    read = (rates.cache_read_price or 0.0) * (usage.cache_read_tokens or 0)
-    output = (rates.output_price or 0.0) * (usage.output_tokens or 0)
-    without = p_in * usage.input_tokens
-    if rates.modality_prices:
-        found = _modality_surcharges(rates, usage)
-        if isinstance(found, str):
-            return Cost(None, unknown_reason=found, price_date=rates.date)
-        (more_fresh, more_read, more_output), more = found
-        fresh, read, output, without = (
-            fresh + more_fresh,
-            read + more_read,
-            output + more_output,
-            without + more,
-        )
-    write = 0.0
+    costs = _class_costs(rates, usage)
+    tools = _tool_cost(rates, usage)
+    if isinstance(costs, str):
+        return Cost(None, unknown_reason=costs, price_date=rates.date)
+    if tools is None:
+        return Cost(None, unknown_reason="price", price_date=rates.date)
+    write_cost = 0.0
     for ttl, tokens in writes.items():
-        write += rates.cache_write_prices.get(ttl, 0.0) * tokens
-    parts = {"input": fresh, "cache_read": read, "cache_write": write, "output": output}
-    amount = fresh + read + write + output
-    without += output
-    for name, uses in usage.server_tool_calls.items():
-        if uses:
-            if name not in rates.tool_prices:
-                return Cost(None, unknown_reason="price", price_date=rates.date)
-            parts["tools"] = parts.get("tools", 0.0) + rates.tool_prices[name] * uses
-    tools = parts.get("tools", 0.0)
+        write_cost += rates.cache_write_prices.get(ttl, 0.0) * tokens
+    parts = {
+        "input": costs.input,
+        "cache_read": costs.read,
+        "cache_write": write_cost,
+        "output": costs.output,
+    }
+    if any(usage.server_tool_calls.values()):
+        parts["tools"] = tools
     return Cost(
-        amount + tools,
+        costs.input + costs.read + write_cost + costs.output + tools,
         parts,
-        without + tools,
+        costs.without_cache + costs.output + tools,
         rates.input_price,
         rates.cache_read_price,
         rates.cache_write_prices,
         "local",
         rates.date,
     )
+
+
+def count_writes_of_unknown_ttl(usage: Usage) -> int:
+    """Return the number of cache write tokens that the provider reported without a TTL."""
+    if not usage.cache_write_tokens:
+        return 0
+    by_ttl = usage.cache_write_by_ttl
+    return usage.cache_write_tokens - sum(by_ttl.values()) + by_ttl.get("unknown", 0)
+
+
+def split_writes_by_ttl(usage: Usage, rates: Rates, requested_ttl: str | None) -> Mapping[str, int]:
+    """Return the cache write tokens by TTL.
+
+    Tokens of unknown TTL count as `requested_ttl`. If all TTLs cost the same, any of them will do.
+    """
+    without_ttl = count_writes_of_unknown_ttl(usage)
+    if not without_ttl:
+        return usage.cache_write_by_ttl
+    ttl = requested_ttl or "unknown"
+    if len(set(rates.cache_write_prices.values())) == 1:
+        ttl = next(iter(rates.cache_write_prices))
+    writes = dict(usage.cache_write_by_ttl) | {"unknown": 0}
+    writes[ttl] = writes.get(ttl, 0) + without_ttl
+    return writes
+
+
+def unknown_reason(
+    rates: Rates, usage: Usage, writes: Mapping[str, int]
+) -> UnknownCostReason | None:
+    """Return why the cost is not certain, None if it is (spec, section 4)."""
+    if usage.inconsistencies or (usage.output_tokens is None and rates.output_price is not None):
+        return "usage"
+    if usage.uncached_tokens and _may_hide_cached_tokens(rates, usage):
+        return "usage"
+    tokens_and_prices = (
+        (usage.input_tokens, rates.input_price),
+        (usage.cache_read_tokens, rates.cache_read_price),
+        (usage.output_tokens, rates.output_price),
+    )
+    for tokens, price in tokens_and_prices:
+        if tokens and price is None:
+            return "price"
+    for ttl, tokens in writes.items():
+        if tokens and ttl not in rates.cache_write_prices:
+            return "usage" if ttl == "unknown" and rates.cache_write_prices else "price"
+    return None
+
+
+def _may_hide_cached_tokens(rates: Rates, usage: Usage) -> bool:
+    """Return whether some of the uncached tokens may have had the price of a cache read or write.
+
+    That is so if reads or writes were not reported and do not cost the same as plain input.
+    """
+    input_price, read_price = rates.input_price, rates.cache_read_price
+    if usage.cache_read_tokens is None and read_price not in (None, input_price):
+        return True
+    default_write_price = next(iter(rates.cache_write_prices.values()), input_price)
+    return usage.cache_write_tokens is None and default_write_price != input_price
+
+
+def _class_costs(rates: Rates, usage: Usage) -> _ClassCosts | UnknownCostReason:
+    input_price = rates.input_price or 0.0
+    costs = [
+        input_price * usage.uncached_tokens,
+        (rates.cache_read_price or 0.0) * (usage.cache_read_tokens or 0),
+        (rates.output_price or 0.0) * (usage.output_tokens or 0),
+        input_price * usage.input_tokens,
+    ]
+    if rates.modality_prices:
+        surcharges = _modality_surcharges(rates, usage)
+        if isinstance(surcharges, str):
+            return surcharges
+        costs = [cost + surcharge for cost, surcharge in zip(costs, surcharges, strict=True)]
+    return _ClassCosts(*costs)
+
+
+def _tool_cost(rates: Rates, usage: Usage) -> float | None:
+    """Return the cost of all server tool calls, None if a tool has no price."""
+    cost = 0.0
+    for name, calls in usage.server_tool_calls.items():
+        if calls:
+            if name not in rates.tool_prices:
+                return None
+            cost += rates.tool_prices[name] * calls
+    return cost
+
+
+def _modality_surcharges(rates: Rates, usage: Usage) -> _ClassCosts | UnknownCostReason:
+    """Return what all modalities cost beyond the prices of their classes."""
+    tokens_by_name = usage.modality_tokens
+    if usage.reasoning_tokens and "reasoning.output" in rates.modality_prices:
+        tokens_by_name = {**tokens_by_name, "reasoning.output": usage.reasoning_tokens}
+    by_class = [0.0, 0.0, 0.0]
+    without_cache = 0.0
+    for name, tokens in tokens_by_name.items():
+        if not tokens:
+            continue
+        surcharge = _modality_surcharge(rates, usage, name, tokens)
+        if isinstance(surcharge, str):
+            return surcharge
+        class_index, usd, usd_without_cache = surcharge
+        by_class[class_index] += usd
+        without_cache += usd_without_cache
+    return _ClassCosts(*[*by_class, without_cache])
+
+
+def _modality_surcharge(
+    rates: Rates, usage: Usage, name: str, tokens: int
+) -> tuple[int, float, float] | UnknownCostReason:
+    """Return the class of a modality, and what its tokens cost beyond the price of that class.
+
+    The class is an index of _TOKEN_CLASSES. The second surcharge is that of the call without cache.
+    A modality without a price pays the price of its class. The exception is a cache read whose
+    modality has a price for plain input: the vendor does not publish the price of that read.
+    """
+    modality, _, class_name = name.partition(".")
+    if class_name not in _TOKEN_CLASSES:
+        return "price"
+    class_tokens = (usage.uncached_tokens, usage.cache_read_tokens, usage.output_tokens)
+    class_prices = (rates.input_price, rates.cache_read_price, rates.output_price)
+    index = _TOKEN_CLASSES.index(class_name)
+    if not 0 <= tokens <= (class_tokens[index] or 0):
+        return "usage"
+    input_price = rates.input_price or 0.0
+    price = rates.modality_prices.get(name)
+    fresh_price = rates.modality_prices.get(f"{modality}.input", input_price)
+    if price is None:
+        is_unknown = class_name == "read" and fresh_price != input_price
+        return "price" if is_unknown else (index, 0.0, 0.0)
+    surcharge = tokens * (price - (class_prices[index] or 0.0))
+    without_cache = 0.0 if class_name == "output" else tokens * (fresh_price - input_price)
+    return index, surcharge, without_cache

@@ -1,17 +1,18 @@
-"""The price book: finds the rates of a call by provider, model, tier, place and moment, and remembers them."""
+"""The price book: find the prices of a call, and compute its cost."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from itertools import pairwise
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from promptcache.common.bounded_dict import BoundedDict
 from promptcache.model import Cost, Request, ResponseFacts, UnknownCostReason, Usage
-from promptcache.prices import algebra, table
-from promptcache.prices import model_names as names
+from promptcache.prices import table
+from promptcache.prices.algebra import count_writes_of_unknown_ttl, price_usage
+from promptcache.prices.billing import billed_models, billed_tier, pricing_region, requested_ttl
+from promptcache.prices.model_names import candidate_names, vendors_of_provider
 from promptcache.prices.table import STANDARD_TIER, PricePeriod, PriceRow
 
 if TYPE_CHECKING:
@@ -20,123 +21,23 @@ if TYPE_CHECKING:
 log = getLogger(__name__)
 
 MAX_REMEMBERED_PLANS: Final = 512
-"""How many resolved price plans are remembered: enough for every model of an application, bounded against abuse."""
+"""More price plans than an application uses models. The limit protects against made-up names."""
 
-TIER_BY_PROVIDER_NAME: Final[Mapping[str, str]] = {
-    "": STANDARD_TIER,
-    "standard": STANDARD_TIER,
-    "default": STANDARD_TIER,
-    "on_demand": STANDARD_TIER,
-    "on_demand_flex": "flex",
-    "on_demand_priority": "priority",
-    "flex": "flex",
-    "priority": "priority",
-    "fast": "priority",
-    "batch": "batch",
-}
-"""What providers call a service tier -> ours. Bought capacity (`scale`, `reserved`, `provisioned_throughput`) has no
-price per token and is not here."""
-
-_TIERS_BILLED_AS_STANDARD: Final = frozenset(
-    {"auto", "default", "standard", "standard_only", "on_demand", "unspecified"}
-)
-"""Requested tiers that end in the standard tier where the response says nothing."""
-
-_REGION_BY_HOST: Final = (
-    ("openai", r"[a-z]{2}\.api\.openai\.com", "regional"),
-    (
-        "gcp.",
-        r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com",
-        "regional",
-    ),
-    ("aws.", r".*\.us-gov-[a-z0-9-]+\.amazonaws\.com", "government"),
-    ("aws.", r".*\.(?!us-)[a-z]{2}-[a-z0-9-]+\.amazonaws\.com", "abroad"),
-)
-"""Provider, pattern of its host -> the place, where it is not the one that the vendor's list is of."""
-_GLOBAL_REGIONS: Final = frozenset({"", "global", "not_available"})
-_CACHE_MARKER_KEYS: Final = frozenset(
-    {"cache_control", "cachePoint", "prompt_cache_options", "prompt_cache_breakpoint"}
-)
 _AGREEMENT_TOLERANCE: Final = 1e-4
-"""A list price within this share of what the provider billed is the price that was billed."""
+"""A list price agrees with the provider's bill if it differs by at most this share."""
 
 
 class PricePlan(NamedTuple):
-    """How a kind of call is priced: the periods of its tier, or why there are none."""
+    """How a kind of call is priced: the periods of its tier, or why it has no price."""
 
     periods: tuple[PricePeriod, ...] = ()
-    unknown: UnknownCostReason | None = None
+    unknown_reason: UnknownCostReason | None = None
     tier: str = STANDARD_TIER
     row: PriceRow | None = None
 
 
-def pricing_region(provider: str, host: str | None, geo: str | None) -> str:
-    """`""` for the place that the list is of, `regional`, `abroad` or `government` by the host, else what was told."""
-    if geo and geo.lower() not in _GLOBAL_REGIONS:
-        return geo.lower()
-    for start, pattern, found in _REGION_BY_HOST if host else ():
-        if provider.startswith(start) and re.fullmatch(pattern, host or ""):
-            return found
-    return ""
-
-
-def billed_tier(facts: ResponseFacts, requested_tier: str | None) -> str | None:
-    """The tier that was billed: as returned, never as asked for. None where it cannot be known."""
-    word = (facts.service_tier or "").lower()
-    if not word and requested_tier and requested_tier.lower() not in _TIERS_BILLED_AS_STANDARD:
-        return None
-    found = TIER_BY_PROVIDER_NAME.get(word)
-    if facts.is_batch:
-        found = "batch" if found in (STANDARD_TIER, "batch") else None
-    if (facts.speed or "standard").lower() == "standard":
-        return found
-    return "fast" if facts.speed == "fast" and found == STANDARD_TIER else None
-
-
-def child_items(container: Any) -> Iterable[tuple[Any, Any]]:
-    """What a container holds, under its keys or under None; a scalar holds nothing."""
-    held: Any = container  # narrowed types of containers are unknown to a type checker
-    pairs: Iterable[tuple[Any, Any]] = ()
-    if isinstance(container, dict):
-        pairs = held.items()
-    elif isinstance(container, (list, tuple)):
-        pairs = ((None, one) for one in held)
-    return pairs
-
-
-def requested_ttl(body: Mapping[str, Any], default_ttl: str | None) -> str | None:
-    """The one TTL that all cache markers of a request ask for; None where they ask for several."""
-    asked: set[str | None] = set()
-    stack: list[Any] = [body]
-    seen: set[int] = set()
-    while stack:
-        here = stack.pop()
-        if id(here) in seen:
-            continue
-        seen.add(id(here))
-        for key, value in child_items(here):
-            if key in _CACHE_MARKER_KEYS and isinstance(value, dict):
-                ttl = dict(child_items(value)).get("ttl")
-                asked.add(str(ttl) if ttl else default_ttl)
-            else:
-                stack.append(value)
-    return asked.pop() if len(asked) == 1 else None if asked else default_ttl
-
-
-def billed_models(request: Request, facts: ResponseFacts) -> tuple[str, ...]:
-    """The name by which the call was billed: the response's, but on Bedrock the profile that was called, which
-    decides the price, and on Azure never the deployment, whose name says nothing."""
-    if request.provider == "aws.bedrock":
-        found = request.model or facts.model
-    elif request.provider.startswith("azure."):
-        found = facts.model
-    else:
-        found = facts.model or request.model
-    return (found,) if found else ()
-
-
 class PriceBook:
-    """Prices: the user's own first, then the compiled table. Safe to share between threads."""
+    """The user's prices and the built-in price table. Safe to share between threads."""
 
     def __init__(self, user_prices: UserPrices | None = None) -> None:
         self._user_prices = user_prices
@@ -144,9 +45,10 @@ class PriceBook:
 
     @classmethod
     def load(cls, path: str | None = None) -> PriceBook:
-        """The built-in prices, under those of the price file at `path`.
+        """Return a price book with the user's price file, if there is a path.
 
-        Never raises: a file that cannot be used is said once in the log, and the built-in prices stay in force.
+        Never raises. If the file has errors, one warning names all of them, and only the built-in
+        prices are used.
         """
         if not path:
             return cls()
@@ -159,19 +61,24 @@ class PriceBook:
             return cls()
 
     def compute_cost(self, request: Request, facts: ResponseFacts, usage: Usage | None) -> Cost:
-        """What the call cost. `amount` is None, with the reason, where that is not certain. Never raises."""
-        local = self._compute_list_cost(request, facts, usage)
+        """Return the cost of a call. Never raises.
+
+        `amount` is None, with the reason, if the cost is not certain. If the provider reported
+        what it billed, that is the amount. The parts are given only if the list price agrees.
+        """
+        list_cost = self._compute_list_cost(request, facts, usage)
         billed = facts.billed_usd
         if billed is None:
-            return local
-        if local.amount is None or abs(local.amount - billed) > _AGREEMENT_TOLERANCE * abs(billed):
-            return Cost(billed, source="provider", price_date=local.price_date)
-        return local._replace(amount=billed, source="provider")
+            return list_cost
+        amount = list_cost.amount
+        if amount is None or abs(amount - billed) > _AGREEMENT_TOLERANCE * abs(billed):
+            return Cost(billed, source="provider", price_date=list_cost.price_date)
+        return list_cost._replace(amount=billed, source="provider")
 
     def find_plan(self, request: Request, facts: ResponseFacts) -> PricePlan:
-        """How a call is priced, without its usage: row, tier and periods, or why it has no price."""
-        given = (request.body.get(name) for name in ("service_tier", "serviceTier"))
-        asked = next((tier for tier in given if isinstance(tier, str) and tier), None)
+        """Return how a call is priced, without its usage: row, tier and periods, or the reason."""
+        tiers = (request.body.get(name) for name in ("service_tier", "serviceTier"))
+        requested_tier = next((tier for tier in tiers if isinstance(tier, str) and tier), None)
         key = (
             request.provider,
             request.model,
@@ -181,95 +88,94 @@ class PriceBook:
             facts.speed,
             facts.inference_geo,
             facts.is_batch,
-            asked,
+            requested_tier,
         )
-        found = self._plans.get(key)
-        if found is None:
-            found = self._plans[key] = self._resolve_plan(request, facts, key[-1])
-        return found
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._plans[key] = self._resolve_plan(request, facts, requested_tier)
+        return plan
 
     def storage_cost(
         self, model: str, tokens: int, seconds: float, at: float, provider: str = "gcp.gemini"
     ) -> float | None:
-        """USD for keeping `tokens` in a named cache for `seconds` from `at` on (epoch seconds); None where unknown.
+        """Return the cost in USD of storing `tokens` for `seconds` from `at` (epoch seconds).
 
-        Prorated to the second, each second at the price of its own day.
+        Each second has the price of its own day. The result is None if a price is unknown.
         """
         row = self.find_row(provider, (model,))
         if row is None or seconds < 0:
             return None
         periods = row.periods_of_tier(STANDARD_TIER, 1.0)
-        edges = sorted(
-            {at, at + seconds, *(p.since for p in periods if at < p.since < at + seconds)}
-        )
+        end = at + seconds
+        changes = {period.since for period in periods if at < period.since < end}
         total = 0.0
-        for start, end in pairwise(edges):
-            held = table.period_in_force(periods, start)
-            price = held and held.rates_by_band[0].storage_price
+        for start, stop in pairwise(sorted({at, end, *changes})):
+            period = table.period_in_force(periods, start)
+            price = period and period.rates_by_band[0].storage_price
             if price is None:
                 return None
-            total += tokens * (end - start) / 3600 * price
+            total += tokens * (stop - start) / 3600 * price
         return total
 
     def find_row(self, provider: str, models: Iterable[str]) -> PriceRow | None:
-        """The row of the first of `models` that is known: the user's own rows and aliases, then the table."""
+        """Return the row of the first of `models` that has one.
+
+        The user's aliases and rows win over the price table.
+        """
         for model in models:
-            target = (
-                self._user_prices.resolve_alias(provider, model)
-                if self._user_prices
-                else (provider, model)
-            )
-            own = self._user_prices.find_row(*target) if self._user_prices else None
-            if own:
-                return own
-            for vendor in names.vendors_of_provider(target[0]):
-                row = table.find_row(vendor, names.candidate_names(vendor, target[1]))
-                if row:
+            target_provider, target = provider, model
+            if self._user_prices:
+                target_provider, target = self._user_prices.resolve_alias(provider, model)
+                if row := self._user_prices.find_row(target_provider, target):
+                    return row
+            for vendor in vendors_of_provider(target_provider):
+                if row := table.find_row(vendor, candidate_names(vendor, target)):
                     return row
         return None
 
     def _resolve_plan(
         self, request: Request, facts: ResponseFacts, requested_tier: str | None
     ) -> PricePlan:
-        words = [name for name in (request.model, facts.model) if name]
-        named = [
-            name
-            for name in words
-            if self._user_prices and self._user_prices.mentions(request.provider, name)
-        ]
-        row = self.find_row(request.provider, named or billed_models(request, facts))
+        row = self.find_row(request.provider, self._models_to_price(request, facts))
         if row is None:
-            return PricePlan(unknown="model")
-        billed = billed_tier(facts, requested_tier)
-        here = pricing_region(request.provider, request.host, facts.inference_geo)
-        factor = row.uplift.get(here, row.uplift.get("*")) if here else 1.0
-        # Another seller's list speaks for the maker's standard price only.
-        foreign = (
-            row.vendor
-            and row.vendor != names.vendors_of_provider(request.provider)[0]
-            and billed != STANDARD_TIER
-        )
-        if billed is None or factor is None or foreign:
-            return PricePlan(unknown="tier", row=row)
-        periods = row.periods_of_tier(billed, factor)
-        missing: UnknownCostReason = "price" if billed == STANDARD_TIER else "tier"
-        return PricePlan(periods, None if periods else missing, billed, row)
+            return PricePlan(unknown_reason="model")
+        tier = billed_tier(facts, requested_tier)
+        region = pricing_region(request.provider, request.host, facts.inference_geo)
+        factor = row.uplift.get(region, row.uplift.get("*")) if region else 1.0
+        # The list of another vendor has the maker's price for the standard tier only.
+        is_foreign_list = row.vendor and row.vendor != vendors_of_provider(request.provider)[0]
+        if tier is None or factor is None or (is_foreign_list and tier != STANDARD_TIER):
+            return PricePlan(unknown_reason="tier", row=row)
+        periods = row.periods_of_tier(tier, factor)
+        return PricePlan(periods, None if periods else _missing_price(tier), tier, row)
+
+    def _models_to_price(self, request: Request, facts: ResponseFacts) -> Iterable[str]:
+        """Return the names that the user's price file has, else the billed model."""
+        if self._user_prices:
+            names = [name for name in (request.model, facts.model) if name]
+            names = [name for name in names if self._user_prices.mentions(request.provider, name)]
+            if names:
+                return names
+        return billed_models(request, facts)
 
     def _compute_list_cost(
         self, request: Request, facts: ResponseFacts, usage: Usage | None
     ) -> Cost:
         plan = self.find_plan(request, facts)
-        if plan.unknown:
-            return Cost(None, unknown_reason=plan.unknown)
-        found = table.period_in_force(plan.periods, request.started_at)
-        if found is None:
-            return Cost(None, unknown_reason="price" if plan.tier == STANDARD_TIER else "tier")
+        if plan.unknown_reason:
+            return Cost(None, unknown_reason=plan.unknown_reason)
+        period = table.period_in_force(plan.periods, request.started_at)
+        if period is None:
+            return Cost(None, unknown_reason=_missing_price(plan.tier))
         if usage is None:
-            return Cost(None, unknown_reason="usage", price_date=found.rates_by_band[0].date)
-        rates = found.rates_for_input(usage.input_tokens)
-        asked = (
-            requested_ttl(request.body, next(iter(rates.cache_write_prices), None))
-            if algebra.count_writes_of_unknown_ttl(usage)
-            else None
-        )
-        return algebra.price_usage(rates, usage, asked)
+            price_date = period.rates_by_band[0].date
+            return Cost(None, unknown_reason="usage", price_date=price_date)
+        rates = period.rates_for_input(usage.input_tokens)
+        ttl = None
+        if count_writes_of_unknown_ttl(usage):
+            ttl = requested_ttl(request.body, next(iter(rates.cache_write_prices), None))
+        return price_usage(rates, usage, ttl)
+
+
+def _missing_price(tier: str) -> UnknownCostReason:
+    return "price" if tier == STANDARD_TIER else "tier"

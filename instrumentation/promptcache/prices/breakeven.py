@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final, final
 
 from promptcache.model import TTL_SECONDS
-from promptcache.prices.algebra import Rates
+from promptcache.prices.rates import Rates
 
 _ROUNDING_TOLERANCE: Final = 1e-9
 """Keeps a ratio that is whole in decimal from falling on the wrong side of it in binary."""

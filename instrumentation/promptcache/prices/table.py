@@ -13,8 +13,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from promptcache.prices import algebra
-from promptcache.prices.algebra import Rates
+from promptcache.prices.rates import Rates, band_starts, build_rates
 
 DATA_DIR: Final = os.path.join(os.path.dirname(__file__), "data")
 STANDARD_TIER: Final = "standard"
@@ -69,14 +68,12 @@ def build_period(
     entry: Mapping[str, Any], factor: float, source: str, date: str | None
 ) -> PricePeriod:
     """A table entry made ready for arithmetic, its token prices multiplied by `factor`."""
-    bands = algebra.band_starts(entry)
+    starts = band_starts(entry)
     return PricePeriod(
         to_epoch_seconds(entry["from"]) if "from" in entry else 0,
         entry,
-        bands,
-        tuple(
-            algebra.build_rates(entry, band, factor, source, date) for band in range(len(bands) + 1)
-        ),
+        starts,
+        tuple(build_rates(entry, band, factor, source, date) for band in range(len(starts) + 1)),
         tuple((start, end) for start, end in entry.get("hours", ())),
         frozenset(entry.get("days", (1, 2, 3, 4, 5, 6, 7))),
         frozenset(to_epoch_seconds(day) // 86_400 for day in entry.get("except", ())),

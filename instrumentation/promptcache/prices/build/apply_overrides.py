@@ -7,8 +7,8 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Any, cast
 
-from promptcache.prices.algebra import METADATA_KEYS
 from promptcache.prices.build import overrides as own
+from promptcache.prices.rates import METADATA_KEYS
 from promptcache.prices.table import STANDARD_TIER
 
 PriceEntry = dict[str, Any]
