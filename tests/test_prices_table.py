@@ -93,7 +93,27 @@ def test_importing_prices_imports_nothing_heavy(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-# What each kind of own rule does, on rows made for it.
+PRICED_CALL = """
+import sys
+from promptcache.model import Request, ResponseFacts, Usage
+from promptcache.prices import PriceBook
+book = PriceBook.load(sys.argv[1])
+request = Request("", "openai", "chat", "gpt-4o", None, None, False, {}, b"", 1_795_000_000.0)
+print(book.compute_cost(request, ResponseFacts(), Usage(100, 100, 0, 0, {}, 10)).amount)
+print([name for name in sys.modules if name.startswith(("promptcache.prices.build", "genai_prices"))])
+"""
+
+
+def test_a_priced_call_imports_nothing_that_compiles_the_table(tmp_path: Path) -> None:
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"models": [{"match": "mine", "input": 1}]}')
+    done = subprocess.run(
+        [sys.executable, "-c", PRICED_CALL, str(prices)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["0.00035", "[]"]
+
+
+# Each kind of override rule, on rows made for the test.
 
 STANDARD: dict[str, Any] = {
     "input": 2,

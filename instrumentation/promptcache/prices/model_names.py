@@ -1,7 +1,7 @@
-"""Which row of which vendor's list a model's name means. Pure; the rules are in `docs/specs/cost.md`, section 7.
+"""The names under which a price list may have a model. Pure. See `docs/specs/cost.md`, section 7.
 
-A name is looked up as it is, then without what only tells one snapshot or endpoint of the same model from another. It
-is never shortened to a neighbour: `gpt-6-sol-mini` is not `gpt-6-sol`.
+A name is looked up as it is, then without the parts that name a snapshot or an endpoint of the same
+model. It is never shortened to another model: `gpt-6-sol-mini` is not `gpt-6-sol`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Final
 
 from promptcache.providers.registry import PROVIDERS_BY_NAME
 
-# Patterns are plain texts: `re` compiles and keeps those that are used, and an import compiles none.
+# The patterns are plain texts, so that an import compiles none. `re` caches those that are used.
 _SNAPSHOT_PATTERN: Final = (
     r"(?:[-@]20\d\d(-?)(?:0[1-9]|1[0-2])\1(?:0[1-9]|[12]\d|3[01])|@default|@latest)$"
 )
 _LATEST_PATTERN: Final = r"-latest$"
 _VENDORS_WITH_MOVING_LATEST: Final = frozenset({"mistral"})
-"""Vendors whose `-latest` moves on to models of another price, and which is therefore only what a list says it is."""
+"""Vendors whose `-latest` moves to models of another price. It is looked up, never cut off."""
 _PREVIEW_PATTERN: Final = r"-(?:preview|exp|experimental)(?:-[\d-]+)?$"
 _BEDROCK_VERSION_PATTERN: Final = r"(?:-v\d+)?(?::\d+)?(?::(?:\d+k|mm))?$"
 _SAME_PRICE_GEOGRAPHY_PATTERN: Final = r"^(?:us|(?:eu|apac|au|jp|in)(?=\.anthropic\.))\."
-"""Geographies of inference profiles that cost what their row says: the US, and all commercial ones for Claude."""
+"""Geographies of inference profiles with the listed price: the US, for Claude all commercial ones."""
 _BEDROCK_ARN_PATTERN: Final = (
     r"arn:aws[\w-]*:bedrock:[^:]*:\d*:(?:inference-profile|foundation-model)/([^/]+)$"
 )
@@ -31,7 +31,7 @@ _GOOGLE_TUNED_PATTERN: Final = r"(?:^|/)(?:tunedmodels|endpoints)/"
 _OPENROUTER_ROUTE_PATTERN: Final = r":(?:nitro|floor|exacto)$"
 _OPENROUTER_SAME_PRICE_PATTERN: Final = r":(?:thinking|beta)$"
 _MAKERS_WITH_ONE_PRICE: Final = ("anthropic/", "openai/", "google/", "x-ai/")
-"""Makers whose models have one price wherever OpenRouter routes them, so that a routing suffix changes nothing."""
+"""Makers whose models cost the same on every route of OpenRouter."""
 
 
 def vendors_of_provider(provider: str) -> tuple[str, ...]:
@@ -83,10 +83,10 @@ _NORMALIZERS: Final[Mapping[str, Callable[[str], str]]] = {
 
 
 def _shorten_bedrock_id(name: str) -> tuple[str, ...]:
-    """A Bedrock id without its version, then without its geography, then without its maker."""
+    """Return a Bedrock id without its version, then also without its geography and its maker."""
     base = re.sub(_BEDROCK_VERSION_PATTERN, "", name, count=1)
-    here = re.sub(_SAME_PRICE_GEOGRAPHY_PATTERN, "", base)
-    return base, here, here.removeprefix("anthropic.")
+    local = re.sub(_SAME_PRICE_GEOGRAPHY_PATTERN, "", base)
+    return base, local, local.removeprefix("anthropic.")
 
 
 _SHORTENERS: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {
@@ -97,9 +97,9 @@ _SHORTENERS: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {
 
 
 def candidate_names(vendor: str, model: str) -> Iterator[str]:
-    """The names under which `vendor` may list `model`, the most exact first.
+    """Yield the names under which `vendor` may list `model`, the most exact name first.
 
-    A name that ends in `*` only means rows that hold for a whole family of previews.
+    A name that ends in `*` finds only rows that also stand for the previews of a model.
     """
     name = _NORMALIZERS.get(vendor, str)(model.strip().lower())
     if not name:

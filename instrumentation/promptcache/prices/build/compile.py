@@ -1,7 +1,8 @@
-"""`promptcache prices build`: the imported list and our own rows -> the files of `table/`.
+"""Compile the price table: genai-prices and the override rules become the files of `data/`.
 
-Reproducible: the same version of genai-prices and the same `own.py` give the same bytes. genai-prices is needed here
-only, never in an instrumented application.
+`promptcache prices build` runs this. The result is reproducible: the same version of genai-prices
+and the same `overrides.py` give the same bytes. An instrumented application never imports this
+package, and does not need genai-prices.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from promptcache.model import TTL_SECONDS
-from promptcache.prices.build import overrides as own
+from promptcache.prices.build import overrides
 from promptcache.prices.build.apply_overrides import (
     PriceEntry,
     RawRow,
@@ -39,7 +40,10 @@ PRICE_KEYS: Final[Mapping[str, str]] = {
     **{f"cache_{kind}_read_mtok": f"{kind}.read" for kind in ("audio", "image", "video")},
     **{f"output_{kind}_mtok": f"{kind}.output" for kind in ("audio", "image", "video")},
 }
-"""The list's price keys -> ours. A model billed by anything else (hours, pages, requests) is not priced by tokens."""
+"""The key in the price table for each price key of genai-prices.
+
+A model with any other price (by hours, pages, requests) is not billed by tokens and is left out.
+"""
 
 TIER_CONTEXTS: Final[tuple[tuple[str, dict[str, str]], ...]] = (
     ("flex", {"service_tier": "flex"}),
@@ -52,25 +56,28 @@ _KEY_ORDER: Final = ("tier", "from", "hours", "days", "except", "input", "read",
 
 
 def convert_price(price: ModelPrice, ttl: str) -> PriceEntry | None:
-    """One imported price in our words; None where it bills by something that is not tokens or tool uses."""
-    found: PriceEntry = {}
+    """Return an imported price as a table entry, None if it has a price key that is not in PRICE_KEYS."""
+    entry: PriceEntry = {}
     for key, value in vars(price).items():
-        ours = f"write.{ttl}" if key == "cache_write_mtok" else PRICE_KEYS.get(key)
-        if ours is None:
+        key_in_table = f"write.{ttl}" if key == "cache_write_mtok" else PRICE_KEYS.get(key)
+        if key_in_table is None:
             return None
         tiers = getattr(value, "tiers", None)
         if tiers is None:
-            found[ours] = round_price(value)
+            entry[key_in_table] = round_price(value)
         else:
-            found[ours] = [
+            entry[key_in_table] = [
                 round_price(value.base),
                 *(part for t in tiers for part in (t.start, round_price(t.price))),
             ]
-    return found
+    return entry
 
 
 def match_names(match: Any) -> Iterator[str]:
-    """The names that a match clause of the list stands for; one that holds for a family of previews ends in `*`."""
+    """Yield the names that a match clause stands for.
+
+    A name that also stands for the previews of a model ends in `*`.
+    """
     for part in getattr(match, "or_", None) or getattr(match, "and_", None) or ():
         yield from match_names(part)
     if hasattr(match, "equals"):
@@ -81,16 +88,16 @@ def match_names(match: Any) -> Iterator[str]:
 
 
 def default_write_ttl(vendor: str, model: str) -> str:
-    """The TTL that a model's plain cache-write price is for."""
+    """Return the TTL of the list's cache-write price, which names no TTL."""
     return next(
         ttl
-        for v, m, ttl in own.DEFAULT_WRITE_TTLS
+        for v, m, ttl in overrides.DEFAULT_WRITE_TTLS
         if fnmatchcase(vendor, v) and fnmatchcase(model, m)
     )
 
 
 def price_change_days(model: ModelInfo) -> list[date | None]:
-    """None for the beginning, then each day on which some price of the model changes."""
+    """Return None for the beginning, then each day on which a price of the model changes."""
     prices = model.prices if isinstance(model.prices, list) else []
     limits = [price.constraint for price in (*prices, *(model.price_variants or ()))]
     return [
@@ -100,13 +107,13 @@ def price_change_days(model: ModelInfo) -> list[date | None]:
 
 
 def has_cache_read_price(model: ModelInfo, context: Mapping[str, str] | None) -> bool:
-    """Whether the list gives a tier its own price for cached reads, rather than leaving the standard one."""
+    """Return whether the list has a cache-read price for this tier, not only the standard one."""
     variants = [variant for variant in model.price_variants or () if variant.when == context]
     return any("cache_read_mtok" in vars(variant.prices) for variant in variants)
 
 
 def import_model(vendor: str, model: ModelInfo) -> RawRow:
-    """A model of the list as a raw row: every tier's whole prices at every day of a change."""
+    """Return a model as a row: all prices of every tier, from each day on which one changes."""
     ttl = default_write_ttl(vendor, model.id.lower())
     prices: list[PriceEntry] = []
     for tier, context in ((STANDARD_TIER, None), *TIER_CONTEXTS):
@@ -123,19 +130,19 @@ def import_model(vendor: str, model: ModelInfo) -> RawRow:
                 for variant in model.price_variants or ()
             ):
                 continue
-            found = convert_price(model.get_prices(moment, context), ttl)
+            entry = convert_price(model.get_prices(moment, context), ttl)
             if (
-                found
-                and (vendor, tier) in own.TIERS_WITHOUT_CACHE_READ_PRICE
+                entry
+                and (vendor, tier) in overrides.TIERS_WITHOUT_CACHE_READ_PRICE
                 and not has_cache_read_price(model, context)
             ):
-                found.pop("read", None)
-            if found and found != last:
-                head: PriceEntry = ({"tier": tier} if context else {}) | (
-                    {"from": day.isoformat()} if day else {}
-                )
-                prices.append(head | found)
-                last = found
+                entry.pop("read", None)
+            if entry and entry != last:
+                head: PriceEntry = {"tier": tier} if context else {}
+                if day:
+                    head["from"] = day.isoformat()
+                prices.append(head | entry)
+                last = entry
     names = [model.id.lower(), *match_names(model.match)]
     families = {name for name in names if name.endswith("*")}
     wide = (name + "*" if name + "*" in families else name for name in names)
@@ -143,13 +150,13 @@ def import_model(vendor: str, model: ModelInfo) -> RawRow:
 
 
 def is_from_reseller(model: ModelInfo) -> bool:
-    """Whether the list has a model's price from another seller's page only."""
+    """Return whether the list took a model's price only from the page of a reseller."""
     note = model.price_comments or ""
     return note.startswith(_RESELLER_COMMENTS) and "Verified against" not in note
 
 
 def compile_vendor(vendor: Provider, header: Mapping[str, str]) -> list[str]:
-    """The file of one vendor: a header, then a line a model, ordered by name."""
+    """Return the lines of a vendor's file: a header, then one line per model, ordered by name."""
     rows = apply_overrides(
         vendor.id,
         [import_model(vendor.id, model) for model in vendor.models if not is_from_reseller(model)],
@@ -158,19 +165,19 @@ def compile_vendor(vendor: Provider, header: Mapping[str, str]) -> list[str]:
     for raw in rows:
         raw["names"] = [one for one in raw["names"] if one not in taken]
         taken.update(raw["names"])
-        raw["prices"] = [sort_keys(found) for found in raw["prices"]]
+        raw["prices"] = [sort_keys(entry) for entry in raw["prices"]]
     rows = sorted((raw for raw in rows if raw["names"]), key=lambda raw: str(raw["names"][0]))
     return [json.dumps(line, separators=(",", ":")) for line in (header, *rows)]
 
 
 def sort_keys(entry: PriceEntry) -> PriceEntry:
-    """An entry with its keys in one order."""
-    places = {key: place for place, key in enumerate(_KEY_ORDER)}
+    """Return an entry with its keys in the order of the files."""
+    positions = {key: position for position, key in enumerate(_KEY_ORDER)}
     ttls = (*TTL_SECONDS, "unknown")
     ordered = sorted(
         entry,
         key=lambda key: (
-            places.get(key.partition(".")[0], 99),
+            positions.get(key.partition(".")[0], 99),
             ttls.index(key[6:]) if key.startswith("write.") else 0,
             key,
         ),
@@ -179,14 +186,15 @@ def sort_keys(entry: PriceEntry) -> PriceEntry:
 
 
 def compile_tables(folder: str = DATA_DIR, day: str | None = None) -> dict[str, list[str]]:
-    """Every vendor's lines. A list's date is the day on which its version was first compiled.
+    """Return the lines of every vendor's file.
 
-    Needs the extra `promptcache[prices]`.
+    The date of a list is the day on which this version of genai-prices was first compiled. Raises
+    ImportError without the extra `promptcache[prices]`.
     """
     from genai_prices.data import providers
 
     source = f"genai-prices {version('genai-prices')}"
-    made: dict[str, list[str]] = {}
+    tables: dict[str, list[str]] = {}
     for vendor in providers:
         before = read_lines(os.path.join(folder, f"{vendor.id}.jsonl"))[:1]
         old: dict[str, str] = json.loads(before[0]) if before else {}
@@ -195,12 +203,12 @@ def compile_tables(folder: str = DATA_DIR, day: str | None = None) -> dict[str, 
             if old.get("source") == source
             else day or datetime.now(UTC).date().isoformat()
         )
-        made[vendor.id] = compile_vendor(vendor, {"source": source, "date": date})
-    return made
+        tables[vendor.id] = compile_vendor(vendor, {"source": source, "date": date})
+    return tables
 
 
 def read_lines(path: str) -> list[str]:
-    """A file's lines, none where there is no file."""
+    """Return the lines of a file, nothing if there is no file."""
     if not os.path.exists(path):
         return []
     with open(path, encoding="ascii") as file:
@@ -208,7 +216,7 @@ def read_lines(path: str) -> list[str]:
 
 
 def write_tables(tables: Mapping[str, list[str]], folder: str = DATA_DIR) -> None:
-    """Writes the table."""
+    """Write the files of the price table."""
     os.makedirs(folder, exist_ok=True)
     for vendor, content in tables.items():
         with open(

@@ -1,9 +1,10 @@
-"""What we know and the imported list lacks: data rows, each with its source and that source's date.
+"""Prices that genai-prices lacks or has wrong: data rows, each with its source and its date.
 
-Read by `promptcache prices build` only. A source is the vendor's page as copies of it in our reference notes have it;
-"by LiteLLM" is that page as LiteLLM's map 1.109.1 quotes it, "well known" what we could not read again on any page. A
-page's date is that of the copy, or the day that the page names itself.
-`since` is the first day for which the source vouches; before it a call in that tier has no price rather than a guess.
+Only `promptcache prices build` reads this. A source is a copy of the vendor's page. "by LiteLLM"
+means that LiteLLM's price map 1.109.1 quotes the page, "well known" that we found no page with it.
+A date is the day of the copy, or the day that the page itself names.
+`since` is the first day that the source confirms. Before it a call in that tier has no price,
+because a guess could be wrong.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ _NO_UPLIFT: Final[Mapping[str, float]] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class MultiplyStandard:
-    """In `tier`, from `since` on, each class costs its standard price times a factor; `read` may be of another class.
+    """In `tier`, from `since` on, each price is the standard price times a factor.
 
-    Holds for the models that `models` (glob patterns) name, until a price of that tier begins in the imported list.
+    `factors` is by price key, `*` for all other keys. The rule is for the models that match
+    `models` (glob patterns), until the imported list has a price of that tier.
     """
 
     vendor: str
@@ -39,7 +41,7 @@ class MultiplyStandard:
 
 @dataclass(frozen=True, slots=True)
 class BackdateTier:
-    """The imported prices of `tier` begin on the day on which somebody checked them; they held since `since`."""
+    """The imported prices of `tier` held since `since`; the list has only the day of a check."""
 
     vendor: str
     tier: str
@@ -50,7 +52,10 @@ class BackdateTier:
 
 @dataclass(frozen=True, slots=True)
 class RegionUplift:
-    """In `place`, token prices of `models` are multiplied by `factor`; the first rule that names a model holds."""
+    """In a region, the token prices of `models` are multiplied by a factor.
+
+    `factors` is by region. The first rule that names a model applies.
+    """
 
     vendor: str
     models: tuple[str, ...]
@@ -61,9 +66,10 @@ class RegionUplift:
 
 @dataclass(frozen=True, slots=True)
 class AddPrice:
-    """A price that the list has no word for: `key` = `factor` x `base_key`, or plainly `value`, in every entry.
+    """Add a price that genai-prices has no key for, to every entry of `models`.
 
-    `since` begins it on a day, `tiers` limits it.
+    The price `key` is `value`, or `factor` times the price `base_key`. With `since` it is added
+    only to entries that begin on that day or later, with `tiers` only to those tiers.
     """
 
     vendor: str
@@ -80,7 +86,7 @@ class AddPrice:
 
 @dataclass(frozen=True, slots=True)
 class ReplaceRow:
-    """A whole row, in place of an imported one of the same first name."""
+    """Replace the imported row with the same first name by this one."""
 
     vendor: str
     names: tuple[str, ...]
@@ -92,7 +98,7 @@ class ReplaceRow:
 
 @dataclass(frozen=True, slots=True)
 class DropModels:
-    """A model that the list names under a vendor who does not sell it at that price."""
+    """Drop models that the vendor does not sell at the price of the list."""
 
     vendor: str
     models: tuple[str, ...]
@@ -102,7 +108,10 @@ class DropModels:
 
 @dataclass(frozen=True, slots=True)
 class DropNames:
-    """Names (glob patterns) that the list gives a price which other sources deny: better unknown than wrong."""
+    """Drop names (glob patterns) for which other sources have another price.
+
+    An unknown cost is better than a wrong one.
+    """
 
     vendor: str
     names: tuple[str, ...]
@@ -115,22 +124,19 @@ OverrideRule = (
 )
 
 DEFAULT_WRITE_TTLS: Final[tuple[tuple[str, str, str], ...]] = (
-    (
-        "openai",
-        "*",
-        "30m",
-    ),  # developers.openai.com prompt caching guide, Sep-Oct 2026: 30 minutes at least
+    # developers.openai.com, prompt caching guide, September and October 2026: at least 30 minutes
+    ("openai", "*", "30m"),
     ("aws", "*openai.*", "30m"),  # AWS model cards: "Cache writes use the 30-minute TTL"
     ("aws", "*moonshotai.*", "30m"),
     ("aws", "*zai.*", "30m"),
     ("openrouter", "openai/*", "30m"),
     ("*", "*gpt-*", "30m"),
-    ("*", "*", "5m"),  # Anthropic's default, which its resellers and imitators keep
+    ("*", "*", "5m"),  # Anthropic's default, which others with its API keep
 )
-"""Vendor and model patterns -> the TTL that the list's plain cache-write price is for; the first that matches."""
+"""Vendor pattern, model pattern, and the TTL of the list's cache-write price. The first match counts."""
 
 TIERS_WITHOUT_CACHE_READ_PRICE: Final = frozenset({("openai", "batch")})
-"""Vendor and tier whose table prints `-` for cached input instead of leaving it at the standard price."""
+"""Vendor and tier without a cache-read price: the vendor's page prints `-` for cached input."""
 
 OPENAI_WITH_REGIONAL_UPLIFT: Final = (
     "gpt-5.4*",
