@@ -25,7 +25,7 @@ APART: Final = (
     ),
     *(
         f"promptcache_exporters.{part}"
-        for part in ("alerts", "explain", "report", "database.parquet")
+        for part in ("alerts", "explain", "report", "database.errors", "database.parquet")
     ),
 )
 """What runs by hand, in a process of its own: never where an application could notice."""
