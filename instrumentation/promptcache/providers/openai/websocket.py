@@ -86,8 +86,8 @@ class WebSocketCalls:
         response = as_mapping(event.get("response"))
         response_id = as_str(response.get("id")) or as_str(event.get("response_id"))
         if event.get("type") == RESPONSE_STARTED_EVENT and response_id:
-            invocation = self._take_waiting_invocation(as_str(event.get("stream_id")))
-            self._running_invocations[response_id] = invocation
+            stream_id = as_str(event.get("stream_id"))
+            self._running_invocations[response_id] = self._take_waiting_invocation(stream_id)
         invocation = self._running_invocation(response_id)
         if invocation is None:
             return
@@ -119,8 +119,8 @@ class WebSocketCalls:
             invocation = waiting.popleft()
             invocation.on_event(event)
             invocation.finish()
-        elif invocation := self._running_invocation(None):
-            invocation.on_event(event)
+        elif oldest := self._running_invocation(None):
+            oldest.on_event(event)
 
     def _take_waiting_invocation(self, stream_id: str | None) -> Invocation:
         """Return the invocation that requested a response on `stream_id`.
