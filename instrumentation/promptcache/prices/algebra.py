@@ -95,14 +95,12 @@ def unknown_reason(
         return "usage"
     if usage.uncached_tokens and _may_hide_cached_tokens(rates, usage):
         return "usage"
-    tokens_and_prices = (
-        (usage.input_tokens, rates.input_price),
-        (usage.cache_read_tokens, rates.cache_read_price),
-        (usage.output_tokens, rates.output_price),
-    )
-    for tokens, price in tokens_and_prices:
-        if tokens and price is None:
-            return "price"
+    if (
+        (usage.input_tokens and rates.input_price is None)
+        or (usage.cache_read_tokens and rates.cache_read_price is None)
+        or (usage.output_tokens and rates.output_price is None)
+    ):
+        return "price"
     for ttl, tokens in writes.items():
         if tokens and ttl not in rates.cache_write_prices:
             return "usage" if ttl == "unknown" and rates.cache_write_prices else "price"
@@ -123,18 +121,21 @@ def _may_hide_cached_tokens(rates: Rates, usage: Usage) -> bool:
 
 def _class_costs(rates: Rates, usage: Usage) -> _ClassCosts | UnknownCostReason:
     input_price = rates.input_price or 0.0
-    costs = [
-        input_price * usage.uncached_tokens,
-        (rates.cache_read_price or 0.0) * (usage.cache_read_tokens or 0),
-        (rates.output_price or 0.0) * (usage.output_tokens or 0),
-        input_price * usage.input_tokens,
-    ]
-    if rates.modality_prices:
-        surcharges = _modality_surcharges(rates, usage)
-        if isinstance(surcharges, str):
-            return surcharges
-        costs = [cost + surcharge for cost, surcharge in zip(costs, surcharges, strict=True)]
-    return _ClassCosts(*costs)
+    fresh = input_price * usage.uncached_tokens
+    read = (rates.cache_read_price or 0.0) * (usage.cache_read_tokens or 0)
+    output = (rates.output_price or 0.0) * (usage.output_tokens or 0)
+    without_cache = input_price * usage.input_tokens
+    if not rates.modality_prices:
+        return _ClassCosts(fresh, read, output, without_cache)
+    extra = _modality_surcharges(rates, usage)
+    if isinstance(extra, str):
+        return extra
+    return _ClassCosts(
+        fresh + extra.input,
+        read + extra.read,
+        output + extra.output,
+        without_cache + extra.without_cache,
+    )
 
 
 def _tool_cost(rates: Rates, usage: Usage) -> float | None:
