@@ -1,6 +1,6 @@
-"""Alerts and views: one definition, files that are the same for the same options, and nothing that is not ours in them.
+"""One definition generates the alert files of all backends, and they name only promptcache's data.
 
-What the backends' own programs say of them: tests/alerts_e2e and tests/collector, run by `make`.
+tests/alerts_e2e and tests/collector load the files into the backends' own programs (`make`).
 """
 
 from __future__ import annotations
@@ -46,37 +46,37 @@ from promptcache_exporters.alerts.terraform import reference, render_terraform
 from tests.support.span_builders import record
 
 ROOT = Path(__file__).parent.parent
-OURS = {row.name for row in PROMPTCACHE_ATTRIBUTES} | {SHORTFALL_TOKENS}
-METRICS = {row.name for row in (*COUNTERS, *HISTOGRAMS)}
-MADE_OF_OPTIONS = tuple(name for name, row in BACKENDS.items() if row.has_committed_files)
-UNTRIED = ("honeycomb", "datadog", "newrelic", "signoz")
+OWN_ATTRIBUTES = {row.name for row in PROMPTCACHE_ATTRIBUTES} | {SHORTFALL_TOKENS}
+METRIC_NAMES = {row.name for row in (*COUNTERS, *HISTOGRAMS)}
+GENERATED_BACKENDS = tuple(name for name, row in BACKENDS.items() if row.has_committed_files)
+UNTESTED_BACKENDS = ("honeycomb", "datadog", "newrelic", "signoz")
 
 
-def run(*arguments: object) -> Result:
+def run_alerts(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["alerts", *map(str, arguments)])
 
 
-def made(backend: str, **options: Any) -> str:
+def render_files(backend: str, **options: Any) -> str:
     return "\n".join(generate_files(backend, AlertDefinition(**options)).values())
 
 
-@pytest.mark.parametrize("backend", MADE_OF_OPTIONS)
-def test_the_committed_files_are_those_of_the_definition(backend: str) -> None:
+@pytest.mark.parametrize("backend", GENERATED_BACKENDS)
+def test_the_committed_files_equal_the_generated_files(backend: str) -> None:
     for name, text in generate_files(backend, DEFAULT_DEFINITION).items():
-        assert (GENERATED_DIR / name).read_text(encoding="utf-8") == text, "make alerts"
+        assert (GENERATED_DIR / name).read_text(encoding="utf-8") == text, "run make alerts"
 
 
-def test_nothing_else_is_committed() -> None:
+def test_only_generated_files_are_committed() -> None:
     known = {
-        name for backend in MADE_OF_OPTIONS for name in generate_files(backend, DEFAULT_DEFINITION)
+        name for backend in GENERATED_BACKENDS for name in generate_files(backend, DEFAULT_DEFINITION)
     }
     assert {
         str(path.relative_to(GENERATED_DIR)) for path in GENERATED_DIR.rglob("*") if path.is_file()
     } == known
 
 
-@pytest.mark.parametrize("backend", MADE_OF_OPTIONS)
-def test_the_head_says_how_to_make_it_again(backend: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", GENERATED_BACKENDS)
+def test_the_command_in_the_header_generates_the_same_file(backend: str, tmp_path: Path) -> None:
     options = [
         "--target",
         "0.7",
@@ -88,40 +88,40 @@ def test_the_head_says_how_to_make_it_again(backend: str, tmp_path: Path) -> Non
         "--labels",
         "target_info",
     ]
-    assert run(backend, *options, "--out", tmp_path).exit_code == ExitCode.OK
+    assert run_alerts(backend, *options, "--out", tmp_path).exit_code == ExitCode.OK
     (first, *_) = sorted(path for path in tmp_path.rglob("*") if path.is_file())
-    found = re.search(r"Made by: promptcache alerts ([^\"\n]*)", first.read_text())
-    assert found
-    again = tmp_path / "again"
-    assert run(*found[1].split(), "--out", again).exit_code == ExitCode.OK
-    assert (again / first.relative_to(tmp_path)).read_bytes() == first.read_bytes()
+    command = re.search(r"Made by: promptcache alerts ([^\"\n]*)", first.read_text())
+    assert command
+    second_folder = tmp_path / "second"
+    assert run_alerts(*command[1].split(), "--out", second_folder).exit_code == ExitCode.OK
+    assert (second_folder / first.relative_to(tmp_path)).read_bytes() == first.read_bytes()
 
 
-@pytest.mark.parametrize("backend", MADE_OF_OPTIONS)
-def test_every_option_that_a_backend_can_heed_changes_its_files(backend: str) -> None:
-    usual = made(backend)
+@pytest.mark.parametrize("backend", GENERATED_BACKENDS)
+def test_each_option_that_a_backend_supports_changes_its_files(backend: str) -> None:
+    default_files = render_files(backend)
     options: dict[str, Any] = {"by": ("service",)}
     if backend != "collector":
         options |= {"actionable": True, "target": 0.6}
     if backend not in {"collector", "grafana"}:
         options |= {"window": "10m", "min_tokens": 5000, "runbooks": "https://wiki/x"}
     for name, value in options.items():
-        assert _body(made(backend, **{name: value})) != _body(usual), name
+        assert text_without_header(render_files(backend, **{name: value})) != text_without_header(default_files), name
 
 
-def test_an_option_without_use_changes_only_the_head() -> None:
+def test_an_unsupported_option_changes_only_the_header() -> None:
     for backend in ("honeycomb", "datadog", "newrelic", "signoz", "collector"):
-        assert _body(made(backend, labels="target_info", drop=0.4)) == _body(made(backend))
+        assert text_without_header(render_files(backend, labels="target_info", drop=0.4)) == text_without_header(render_files(backend))
     for name, value in {"actionable": True, "target": 0.6, "window": "10m", "budget": 2.0}.items():
-        assert _body(made("collector", **{name: value})) == _body(made("collector"))
+        assert text_without_header(render_files("collector", **{name: value})) == text_without_header(render_files("collector"))
 
 
-def _body(text: str) -> str:
+def text_without_header(text: str) -> str:
     return "\n".join(line for line in text.splitlines() if "Made by" not in line)
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (["--target", "1.5"], "--target 1.5: allowed is a share"),
         (["--target", "50"], "0.5 is 50 %"),
@@ -139,32 +139,32 @@ def _body(text: str) -> str:
         (["--runbooks", "two words"], "--runbooks"),
     ],
 )
-def test_a_wrong_option_says_what_is_allowed(options: list[str], words: str) -> None:
-    result = run("prometheus", *options)
+def test_the_error_for_a_wrong_option_states_the_allowed_values(options: list[str], message: str) -> None:
+    result = run_alerts("prometheus", *options)
     assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
-    assert words in re.sub(r"[│\s]+", " ", result.stderr)
+    assert message in re.sub(r"[│\s]+", " ", result.stderr)
 
 
 @pytest.mark.parametrize("arguments", [["nagios"], []])
-def test_a_wrong_backend_says_which_there_are(arguments: list[str]) -> None:
-    result = run(*arguments)
+def test_the_error_for_a_wrong_backend_lists_all_backends(arguments: list[str]) -> None:
+    result = run_alerts(*arguments)
     assert result.exit_code == ExitCode.USAGE
     assert all(name in result.stderr for name in BACKENDS)
 
 
-def test_a_place_that_cannot_be_written_to_is_named(tmp_path: Path) -> None:
-    taken = tmp_path / "taken"
-    taken.write_text("a file")
-    result = run("prometheus", "--out", taken)
+def test_an_output_path_that_is_a_file_is_a_usage_error(tmp_path: Path) -> None:
+    file_path = tmp_path / "file"
+    file_path.write_text("a file")
+    result = run_alerts("prometheus", "--out", file_path)
     assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
     assert "Not a directory" in re.sub(r"[│\s]+", " ", result.stderr)
 
 
-def test_every_option_is_checked() -> None:
+def test_every_option_except_actionable_has_a_validation_rule() -> None:
     assert set(AlertDefinition.__dataclass_fields__) - set(FIELD_RULES) == {"actionable"}
 
 
-def test_prometheus_needs_no_extra_and_grafana_names_it() -> None:
+def test_prometheus_needs_no_extra_and_grafana_names_the_missing_extra() -> None:
     code = (
         "import sys\nsys.modules['grafana_foundation_sdk'] = None\nsys.modules['yaml'] = None\n"
         "from typer.testing import CliRunner\nfrom promptcache.cli.commands import app\n"
@@ -172,14 +172,14 @@ def test_prometheus_needs_no_extra_and_grafana_names_it() -> None:
         "print(codes)\n"
         "print(CliRunner().invoke(app, ['alerts', 'grafana']).stderr)"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )  # our own code
-    assert done.stdout.startswith("{'prometheus': 0, 'grafana': 2}")
-    assert "promptcache[alerts]" in done.stdout
+    )
+    assert process.stdout.startswith("{'prometheus': 0, 'grafana': 2}")
+    assert "promptcache[alerts]" in process.stdout
 
 
-def test_durations() -> None:
+def test_durations_are_parsed_into_seconds() -> None:
     assert [parse_duration(text) for text in ("30s", "5m", "1h", "2d")] == [30, 300, 3600, 172800]
 
 
@@ -187,8 +187,8 @@ def test_durations() -> None:
 @pytest.mark.parametrize(
     "by", [("service", "model"), tuple(GROUP_ATTRIBUTES), ("model",), ("key:tenant.id",)]
 )
-def test_rules_are_yaml_after_the_conventions(labels: str, by: tuple[str, ...]) -> None:
-    (group,) = yaml.safe_load(made("prometheus", labels=labels, by=by))["groups"]
+def test_prometheus_rules_follow_the_naming_conventions(labels: str, by: tuple[str, ...]) -> None:
+    (group,) = yaml.safe_load(render_files("prometheus", labels=labels, by=by))["groups"]
     records = [rule for rule in group["rules"] if "record" in rule]
     alerts = [rule for rule in group["rules"] if "alert" in rule]
     assert all(re.fullmatch(r"\w+:\w+:\w+", rule["record"]) for rule in records)
@@ -199,44 +199,44 @@ def test_rules_are_yaml_after_the_conventions(labels: str, by: tuple[str, ...]) 
     assert len(alerts) == 7
 
 
-def test_every_alert_has_its_runbook_and_every_runbook_its_alert() -> None:
-    (group,) = yaml.safe_load(made("prometheus"))["groups"]
+def test_alerts_and_runbooks_match_one_to_one() -> None:
+    (group,) = yaml.safe_load(render_files("prometheus"))["groups"]
     linked = {rule["annotations"]["runbook_url"] for rule in group["rules"] if "alert" in rule}
-    there = {str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "runbooks").glob("*.md")}
-    assert linked == there - {"docs/runbooks/README.md"}
+    runbooks = {str(path.relative_to(ROOT)) for path in (ROOT / "docs" / "runbooks").glob("*.md")}
+    assert linked == runbooks - {"docs/runbooks/README.md"}
 
 
 @pytest.mark.parametrize("backend", ["prometheus", "grafana"])
-def test_prometheus_names_are_those_of_the_contract(backend: str) -> None:
+def test_promql_uses_only_metric_names_of_the_contract(backend: str) -> None:
     known = {promql.series_name(name) for name in CONTRACT}
-    found = set(re.findall(r"(?<![:\w])promptcache_\w+(?=[{\[ ])", made(backend)))
-    found = {re.sub("_bucket$", "", name) for name in found}
-    assert found
-    assert found <= known | {"promptcache_outcome", "promptcache_miss_reason"}
+    names = set(re.findall(r"(?<![:\w])promptcache_\w+(?=[{\[ ])", render_files(backend)))
+    names = {re.sub("_bucket$", "", name) for name in names}
+    assert names
+    assert names <= known | {"promptcache_outcome", "promptcache_miss_reason"}
 
 
-def columns(query: Any) -> Iterator[str]:
-    """The columns that a Honeycomb query computes with or filters by; what it groups by is another matter."""
+def query_columns(query: Any) -> Iterator[str]:
+    """Yield the columns that a Honeycomb query computes or filters, but not its group columns."""
     for part in (*query["calculations"], *query.get("filters", ())):
         yield from filter(None, [part.get("column")])
-        yield from columns({"calculations": part.get("filters", [])})
+        yield from query_columns({"calculations": part.get("filters", [])})
 
 
-def test_span_queries_read_only_our_own_counts() -> None:
+def test_span_queries_read_only_attributes_of_promptcache() -> None:
     queries = [
         trigger["query"] for trigger in honeycomb.build_triggers(DEFAULT_DEFINITION).values()
     ]
     queries += [query for _, query in honeycomb.board_queries(DEFAULT_DEFINITION).values()]
-    read = {column for query in queries for column in columns(query)}
-    assert read <= OURS | {honeycomb.SHORTFALL_FIELD}
+    read = {column for query in queries for column in query_columns(query)}
+    assert read <= OWN_ATTRIBUTES | {honeycomb.SHORTFALL_FIELD}
     assert (
         set(re.findall(r"\$([\w.]+)", honeycomb.shortfall_field(DEFAULT_DEFINITION)["expression"]))
-        <= OURS
+        <= OWN_ATTRIBUTES
     )
-    assert "gen_ai.usage" not in "".join(made(backend) for backend in MADE_OF_OPTIONS)
+    assert "gen_ai.usage" not in "".join(render_files(backend) for backend in GENERATED_BACKENDS)
 
 
-def test_a_trigger_obeys_the_limits_of_honeycomb() -> None:
+def test_triggers_stay_within_the_limits_of_honeycomb() -> None:
     for window in ("1m", "5m", "1h", "1d"):
         for trigger in honeycomb.build_triggers(
             AlertDefinition(window=window, for_duration="1h")
@@ -247,11 +247,11 @@ def test_a_trigger_obeys_the_limits_of_honeycomb() -> None:
             assert 1 <= trigger["threshold"]["exceeded_limit"] <= 5
             assert len(trigger["description"]) <= 1023
             assert not ("formulas" in query and "filters" in query), (
-                "named calculations filter each for itself"
+                "with formulas, each calculation has its own filters"
             )
 
 
-def test_terraform_names_only_what_it_defines() -> None:
+def test_terraform_refers_only_to_resources_that_it_defines() -> None:
     text = generate_files("honeycomb", DEFAULT_DEFINITION)["honeycomb/promptcache.tf.json"]
     resources = json.loads(text)["resource"]
     defined = {f"{kind}.{name}" for kind, by_name in resources.items() for name in by_name}
@@ -260,15 +260,15 @@ def test_terraform_names_only_what_it_defines() -> None:
     assert used <= defined
 
 
-def test_terraform_has_the_queries_of_the_api() -> None:
+def test_terraform_contains_the_same_queries_as_the_api_file() -> None:
     text = generate_files("honeycomb", DEFAULT_DEFINITION)["honeycomb/promptcache.tf.json"]
     resources = json.loads(text)["resource"]["honeycombio_query"]
-    found = {name: json.loads(body["query_json"]) for name, body in resources.items()}
+    terraform_queries = {name: json.loads(body["query_json"]) for name, body in resources.items()}
     queries = honeycomb.board_queries(DEFAULT_DEFINITION)
-    assert found == {name: query for name, (_, query) in queries.items()}
+    assert terraform_queries == {name: query for name, (_, query) in queries.items()}
 
 
-def test_terraform_evaluates_references_only() -> None:
+def test_terraform_text_is_escaped_and_references_are_not() -> None:
     text = render_terraform(
         [], {}, {"kind": {"name": {"text": "${a} %{if b}", "id": [reference("kind", "other")]}}}
     )
@@ -276,19 +276,19 @@ def test_terraform_evaluates_references_only() -> None:
     assert body == {"text": "$${a} %%{if b}", "id": ["${kind.other.id}"]}
 
 
-def test_an_older_terraform_module_is_replaced(tmp_path: Path) -> None:
+def test_a_generated_terraform_module_of_an_older_version_is_replaced(tmp_path: Path) -> None:
     old = tmp_path / "honeycomb" / "promptcache.tf"
     old.parent.mkdir()
     old.write_text("# Made by: promptcache alerts honeycomb --target 0.6\nresource ...")
-    assert run("honeycomb", "--out", tmp_path).exit_code == ExitCode.OK
+    assert run_alerts("honeycomb", "--out", tmp_path).exit_code == ExitCode.OK
     assert sorted(path.name for path in old.parent.iterdir()) == ["api.json", "promptcache.tf.json"]
 
 
-def test_a_terraform_module_of_the_user_is_kept_and_nothing_is_written(tmp_path: Path) -> None:
+def test_nothing_is_written_beside_a_terraform_module_of_the_user(tmp_path: Path) -> None:
     old = tmp_path / "honeycomb" / "promptcache.tf"
     old.parent.mkdir()
     old.write_text("# Written by hand.\n")
-    result = run("honeycomb", "--out", tmp_path)
+    result = run_alerts("honeycomb", "--out", tmp_path)
     assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
     message = re.sub(r"[│\s]+", " ", result.stderr)
     assert "Terraform would read each resource twice. Move or delete it" in message
@@ -296,43 +296,43 @@ def test_a_terraform_module_of_the_user_is_kept_and_nothing_is_written(tmp_path:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_a_backend_is_a_module_and_a_row(backend: str) -> None:
-    assert f"{backend}: {BACKENDS[backend].description}" in " ".join(run("--help").stdout.split())
+def test_the_help_describes_each_backend(backend: str) -> None:
+    assert f"{backend}: {BACKENDS[backend].description}" in " ".join(run_alerts("--help").stdout.split())
     assert generate_files(backend, DEFAULT_DEFINITION)
 
 
-def test_make_alerts_reads_the_registry() -> None:
+def test_the_makefile_generates_alerts_from_the_registry() -> None:
     assert "registry import write_committed_files" in (ROOT / "Makefile").read_text()
 
 
-def test_dotted_metric_names_are_those_of_the_contract() -> None:
+def test_dotted_metric_names_are_names_of_the_contract() -> None:
     texts = [
         str(datadog.build_monitors(DEFAULT_DEFINITION)),
         str(newrelic.build_conditions(DEFAULT_DEFINITION)),
         str(signoz.build_rules(DEFAULT_DEFINITION)),
     ]
     for text in texts:
-        found = set(re.findall(r"promptcache\.[a-z_.]+(?<!\.)", text))
-        assert found & METRICS
-        assert found <= METRICS | OURS
+        names = set(re.findall(r"promptcache\.[a-z_.]+(?<!\.)", text))
+        assert names & METRIC_NAMES
+        assert names <= METRIC_NAMES | OWN_ATTRIBUTES
 
 
-@pytest.mark.parametrize("backend", UNTRIED)
-def test_what_was_never_run_says_so_with_its_page(backend: str) -> None:
+@pytest.mark.parametrize("backend", UNTESTED_BACKENDS)
+def test_untested_backends_say_so_in_the_header_and_link_a_source(backend: str) -> None:
     for text in generate_files(backend, DEFAULT_DEFINITION).values():
         head = text[:800]
         assert "NOT RUN LIVE" in head
         assert re.search(r"\w+\.(com|io)/\S+", head)
 
 
-@pytest.mark.parametrize("backend", [name for name in MADE_OF_OPTIONS if name != "collector"])
-def test_left_out_outcomes_are_in_every_file(backend: str) -> None:
-    assert "below_minimum" not in made(backend)
-    assert "below_minimum" in made(backend, actionable=True)
-    assert "unreported" in made(backend)
+@pytest.mark.parametrize("backend", [name for name in GENERATED_BACKENDS if name != "collector"])
+def test_every_file_names_the_excluded_outcomes(backend: str) -> None:
+    assert "below_minimum" not in render_files(backend)
+    assert "below_minimum" in render_files(backend, actionable=True)
+    assert "unreported" in render_files(backend)
 
 
-def call(read: int | None, tokens: int) -> Call:
+def call_with_usage(read: int | None, tokens: int) -> Call:
     request = Request("openai", "openai", "chat", "m", None, None, False, {}, b"", 0.0)
     return Call(
         request,
@@ -349,46 +349,46 @@ def call(read: int | None, tokens: int) -> Call:
     ),
     st.sampled_from([0.25, 0.5, 0.75]),
 )
-def test_the_sum_of_shortfalls_is_the_ratio_of_sums(
+def test_the_summed_shortfall_is_positive_only_below_the_target_ratio(
     calls: list[tuple[int, int]], target: float
 ) -> None:
-    short = sum(shortfall_tokens(call(read, tokens), target) or 0.0 for read, tokens in calls)
+    shortfall = sum(shortfall_tokens(call_with_usage(read, tokens), target) or 0.0 for read, tokens in calls)
     read, tokens = (sum(column) for column in zip(*calls, strict=True))
-    assert (short > 0) == (tokens > 0 and read / tokens < target)
+    assert (shortfall > 0) == (tokens > 0 and read / tokens < target)
 
 
-def test_a_call_that_reported_nothing_is_not_short_of_anything() -> None:
-    assert shortfall_tokens(call(None, 1000), 0.5) is None
+def test_a_call_without_reported_reads_has_no_shortfall() -> None:
+    assert shortfall_tokens(call_with_usage(None, 1000), 0.5) is None
 
 
-def test_the_dashboard_is_sound() -> None:
-    board = json.loads(made("grafana"))
+def test_dashboard_panels_have_unique_ids_known_variables_and_no_overlap() -> None:
+    board = json.loads(render_files("grafana"))
     panels = board["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     names = {variable["name"] for variable in board["templating"]["list"]}
     assert {re.sub(r"[${}]", "", panel["datasource"]["uid"]) for panel in panels} <= names
     used = set(re.findall(r"\$(\w+)", "".join(str(panel["targets"]) for panel in panels)))
     assert used <= names | {"__rate_interval"}
-    cells = [(x, y) for panel in panels for x, y in _cells(panel["gridPos"])]
-    assert len(set(cells)) == len(cells), "panels lie upon each other"
+    cells = [(x, y) for panel in panels for x, y in covered_cells(panel["gridPos"])]
+    assert len(set(cells)) == len(cells), "panels overlap"
 
 
-def _cells(place: dict[str, int]) -> Iterator[tuple[int, int]]:
-    assert place["x"] + place["w"] <= 24
+def covered_cells(grid_position: dict[str, int]) -> Iterator[tuple[int, int]]:
+    assert grid_position["x"] + grid_position["w"] <= 24
     return (
         (x, y)
-        for x in range(place["x"], place["x"] + place["w"])
-        for y in range(place["y"], place["y"] + place["h"])
+        for x in range(grid_position["x"], grid_position["x"] + grid_position["w"])
+        for y in range(grid_position["y"], grid_position["y"] + grid_position["h"])
     )
 
 
-def test_the_collector_counts_before_it_samples() -> None:
+def test_the_collector_counts_spans_before_sampling() -> None:
     config = yaml.safe_load(
         generate_files("collector", DEFAULT_DEFINITION)["collector/promptcache.yaml"]
     )
-    pipes = config["service"]["pipelines"]
-    assert "signal_to_metrics" in pipes["traces"]["exporters"]
-    assert not any("sampling" in name for name in pipes["traces"]["processors"])
+    pipelines = config["service"]["pipelines"]
+    assert "signal_to_metrics" in pipelines["traces"]["exporters"]
+    assert not any("sampling" in name for name in pipelines["traces"]["processors"])
     metrics = config["connectors"]["signal_to_metrics"]["spans"]
     assert all(
         row["name"].startswith("promptcache.spans.") and row["sum"]["monotonic"] for row in metrics
@@ -396,28 +396,28 @@ def test_the_collector_counts_before_it_samples() -> None:
     assert all("AdjustedCount()" in row["sum"]["value"] for row in metrics)
 
 
-def test_the_rules_name_no_factor_that_cannot_be_reached() -> None:
-    # At a target of 50 % the error budget cannot burn faster than twice: 14.4 and 6 would be rules that never fire.
-    assert not re.search(r"14\.4|\b6 \*", _body(made("prometheus")))
+def test_prometheus_rules_use_no_unreachable_burn_rate() -> None:
+    # At a target of 50 % the burn rate cannot exceed 2. Rules with 14.4 and 6 would never fire.
+    assert not re.search(r"14\.4|\b6 \*", text_without_header(render_files("prometheus")))
     assert prometheus.FILE_PATH in generate_files("prometheus", DEFAULT_DEFINITION)
 
 
-def test_jaegers_searches_name_attributes_of_the_contract() -> None:
+def test_jaeger_searches_use_attributes_of_the_contract() -> None:
     tags = set(re.findall(r"([a-z_]+(?:\.[a-z_]+)+)=", (ROOT / "docs" / "jaeger.md").read_text()))
     assert len(tags) > 5
-    assert tags <= OURS | {row.name for row in STANDARD_ATTRIBUTES}
+    assert tags <= OWN_ATTRIBUTES | {row.name for row in STANDARD_ATTRIBUTES}
 
 
-def test_the_runbooks_come_with_the_package() -> None:
-    there = {
+def test_the_package_contains_the_runbooks_of_the_docs() -> None:
+    runbooks = {
         f"runbooks/{path.name}": path.read_text()
         for path in (ROOT / "docs" / "runbooks").glob("*.md")
     }
-    assert generate_files("runbooks", DEFAULT_DEFINITION) == there
+    assert generate_files("runbooks", DEFAULT_DEFINITION) == runbooks
 
 
-def test_links_lead_to_where_the_reader_put_the_pages() -> None:
-    text = made("prometheus", runbooks="https://wiki.example.com/prompts/")
+def test_runbook_links_begin_with_the_given_address() -> None:
+    text = render_files("prometheus", runbooks="https://wiki.example.com/prompts/")
     (group,) = yaml.safe_load(text)["groups"]
     links = [rule["annotations"]["runbook_url"] for rule in group["rules"] if "alert" in rule]
     pages = {
@@ -425,7 +425,7 @@ def test_links_lead_to_where_the_reader_put_the_pages() -> None:
         for name in generate_files("runbooks", DEFAULT_DEFINITION)
     }
     assert set(links) < pages
-    assert "--runbooks https://..." in made("prometheus")
+    assert "--runbooks https://..." in render_files("prometheus")
     assert "--runbooks https://..." not in text
 
 
@@ -433,7 +433,7 @@ RUNBOOKS = sorted((ROOT / "docs" / "runbooks").glob("*-*.md"))
 
 
 @pytest.mark.parametrize("path", RUNBOOKS, ids=lambda path: path.stem)
-def test_a_runbook_has_its_parts_and_names_real_causes(
+def test_a_runbook_has_all_sections_and_names_existing_reasons(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = path.read_text()
@@ -441,13 +441,13 @@ def test_a_runbook_has_its_parts_and_names_real_causes(
     assert text.startswith(f"# {title}\n")
     assert len(re.findall(r"^```(?:promql|sh)$", text, re.MULTILINE)) == 3
     assert "## Usual causes" in text
-    named = {
+    reasons = {
         word
         for line in text.splitlines()
         if "reason `" in line
         for word in re.findall(r"`([a-z]+_[a-z_]+)`", line)
     }
-    assert named <= {*MISS_REASONS, "not_requested"}
+    assert reasons <= {*MISS_REASONS, "not_requested"}
     record(tmp_path / "promptcache.db", {})
     monkeypatch.chdir(tmp_path)
     for command in re.findall(r"^promptcache (.*)$", text, re.MULTILINE):
@@ -457,16 +457,16 @@ def test_a_runbook_has_its_parts_and_names_real_causes(
         }, command
 
 
-def test_the_recipes_of_the_page_run_as_printed(
+def test_the_commands_of_the_alerts_page_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    printed = re.findall(
+    commands = re.findall(
         r"^promptcache (alerts .*)$|`promptcache (alerts \w+)`",
         (ROOT / "docs" / "alerts.md").read_text(),
         re.M,
     )
-    assert len(printed) > 4
-    for command in (first or second for first, second in printed):
+    assert len(commands) > 4
+    for command in (first or second for first, second in commands):
         assert CliRunner().invoke(app, command.split()).exit_code == ExitCode.OK, command
     assert (tmp_path / "deploy" / prometheus.FILE_PATH).is_file()

@@ -1,4 +1,4 @@
-"""Metrics are complete whatever the traces' sampling, which is why alerts belong on them (docs/sampling.md)."""
+"""Metrics count every call under any trace sampling, so alerts use metrics (docs/sampling.md)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ PROMPT = (
 @pytest.mark.parametrize(
     "sampler", [ALWAYS_OFF, TraceIdRatioBased(0.01), ALWAYS_ON], ids=["0 %", "1 %", "100 %"]
 )
-def test_metrics_count_every_call(
+def test_metrics_count_every_call_under_any_sampler(
     instrumented: Callable[..., Telemetry], emulator_url: str, sampler: Sampler
 ) -> None:
     telemetry = instrumented(sampler=sampler)
     with OpenAI(base_url=f"{emulator_url}/v1", api_key="none") as client:
-        said = [
+        usages = [
             client.chat.completions.create(
                 model="gpt-5.4", messages=[{"role": "user", "content": PROMPT}]
             ).usage
@@ -33,14 +33,14 @@ def test_metrics_count_every_call(
         ]
     read = sum(
         (usage.prompt_tokens_details and usage.prompt_tokens_details.cached_tokens) or 0
-        for usage in said
+        for usage in usages
         if usage
     )
     assert read
     assert telemetry.metric("promptcache.calls") == CALLS
     assert telemetry.metric("promptcache.call.duration") == CALLS
     assert telemetry.metric("promptcache.input.tokens") == sum(
-        usage.prompt_tokens for usage in said if usage
+        usage.prompt_tokens for usage in usages if usage
     )
     assert telemetry.metric("promptcache.read.tokens") == read
     assert (
@@ -48,6 +48,6 @@ def test_metrics_count_every_call(
     )
 
 
-def test_the_page_on_sampling_names_this_file() -> None:
+def test_the_sampling_page_refers_to_this_file() -> None:
     root = Path(__file__).parent.parent
     assert str(Path(__file__).relative_to(root)) in (root / "docs" / "sampling.md").read_text()

@@ -1,4 +1,7 @@
-"""The Anthropic wire: what a request asks, what a response reports. Fixtures are wire JSON with their source."""
+"""Parse requests and responses of Anthropic's Messages API.
+
+The fixtures are wire JSON; each one names its source.
+"""
 
 from __future__ import annotations
 
@@ -17,42 +20,42 @@ from promptcache.providers.anthropic.wire import BATCH_RESULTS, MESSAGES, ROUTES
 from promptcache.providers.response_facts import merge_facts
 from promptcache.providers.wire_format import find_route
 
-REPORTED: Final[list[dict[str, Any]]] = json.loads(
+USAGE_CASES: Final[list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent / "fixtures/anthropic/usage.json").read_text()
 )
-MARK: Final[dict[str, Any]] = {"type": "ephemeral"}
-HOUR: Final[dict[str, Any]] = {"type": "ephemeral", "ttl": "1h"}
-HI: Final[dict[str, Any]] = {"role": "user", "content": "hi"}
+BREAKPOINT: Final[dict[str, Any]] = {"type": "ephemeral"}
+HOUR_BREAKPOINT: Final[dict[str, Any]] = {"type": "ephemeral", "ttl": "1h"}
+HI_MESSAGE: Final[dict[str, Any]] = {"role": "user", "content": "hi"}
 
 
-def asked(body: dict[str, Any]) -> ParsedPrompt | None:
+def parse_body(body: dict[str, Any]) -> ParsedPrompt | None:
     return MESSAGES.parse_prompt(
         Request("w", "anthropic", "chat", "m", "h", 443, False, body, b"", 0.0)
     )
 
 
-def prompt(**body: Any) -> ParsedPrompt:
-    made = asked({"messages": [HI], "max_tokens": 9, **body})
-    assert made is not None
-    return made
+def parse_prompt(**body: Any) -> ParsedPrompt:
+    parsed_prompt = parse_body({"messages": [HI_MESSAGE], "max_tokens": 9, **body})
+    assert parsed_prompt is not None
+    return parsed_prompt
 
 
-def marks(made: ParsedPrompt) -> list[str]:
+def describe_breakpoints(parsed_prompt: ParsedPrompt) -> list[str]:
     return [
         f"{block.section}[{block.index}] {block.breakpoint_ttl}".strip()
-        for block in made.blocks
+        for block in parsed_prompt.blocks
         if block.breakpoint_ttl is not None
     ]
 
 
-def told(events: list[dict[str, Any]]) -> ResponseFacts:
-    found = [facts for event in events if (facts := MESSAGES.parse_event(event)) is not None]
-    return reduce(merge_facts, found)
+def merge_events(events: list[dict[str, Any]]) -> ResponseFacts:
+    all_facts = [facts for event in events if (facts := MESSAGES.parse_event(event)) is not None]
+    return reduce(merge_facts, all_facts)
 
 
-@pytest.mark.parametrize("case", REPORTED, ids=lambda case: case["name"])
-def test_reported_usage(case: dict[str, Any]) -> None:
-    facts = told(case["events"])
+@pytest.mark.parametrize("case", USAGE_CASES, ids=lambda case: case["name"])
+def test_usage_and_facts_of_each_reported_case(case: dict[str, Any]) -> None:
+    facts = merge_events(case["events"])
     expected: dict[str, Any] = {
         "cache_write_by_ttl": {},
         **case["usage"],
@@ -64,7 +67,7 @@ def test_reported_usage(case: dict[str, Any]) -> None:
     assert len(facts.finish_reasons) == 1
 
 
-COUNT: Final = st.one_of(
+ODD_COUNTS: Final = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-5, 10**13),
@@ -72,79 +75,79 @@ COUNT: Final = st.one_of(
     st.text(max_size=2),
     st.lists(st.integers()),
 )
-SPENT: Final = st.fixed_dictionaries(
+ODD_USAGES: Final = st.fixed_dictionaries(
     {},
     optional={
-        "input_tokens": COUNT,
-        "output_tokens": COUNT,
-        "cache_read_input_tokens": COUNT,
-        "cache_creation_input_tokens": COUNT,
+        "input_tokens": ODD_COUNTS,
+        "output_tokens": ODD_COUNTS,
+        "cache_read_input_tokens": ODD_COUNTS,
+        "cache_creation_input_tokens": ODD_COUNTS,
         "cache_creation": st.one_of(
-            COUNT,
+            ODD_COUNTS,
             st.fixed_dictionaries(
                 {},
-                optional={"ephemeral_5m_input_tokens": COUNT, "ephemeral_1h_input_tokens": COUNT},
+                optional={"ephemeral_5m_input_tokens": ODD_COUNTS, "ephemeral_1h_input_tokens": ODD_COUNTS},
             ),
         ),
         "iterations": st.lists(
             st.fixed_dictionaries(
                 {"type": st.sampled_from(["compaction", "message"])},
-                optional={"input_tokens": COUNT, "output_tokens": COUNT},
+                optional={"input_tokens": ODD_COUNTS, "output_tokens": ODD_COUNTS},
             )
         ),
-        "server_tool_use": st.fixed_dictionaries({}, optional={"web_search_requests": COUNT}),
+        "server_tool_use": st.fixed_dictionaries({}, optional={"web_search_requests": ODD_COUNTS}),
     },
 )
 
 
-@given(SPENT)
-def test_the_classes_are_disjoint_whatever_is_reported(spent: dict[str, Any]) -> None:
-    facts = MESSAGES.parse_event({"type": "message", "usage": spent})
+@given(ODD_USAGES)
+def test_token_classes_are_disjoint_for_any_reported_usage(reported: dict[str, Any]) -> None:
+    facts = MESSAGES.parse_event({"type": "message", "usage": reported})
     assert facts is not None
-    found = MESSAGES.parse_usage(facts)
-    if found is None:
+    usage = MESSAGES.parse_usage(facts)
+    if usage is None:
         assert (
-            as_number(spent.get("input_tokens")) is None
-            or not float(spent["input_tokens"]).is_integer()
+            as_number(reported.get("input_tokens")) is None
+            or not float(reported["input_tokens"]).is_integer()
         )
         return
     assert (
-        found.uncached_tokens + (found.cache_read_tokens or 0) + (found.cache_write_tokens or 0)
-        == found.input_tokens
+        usage.uncached_tokens + (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+        == usage.input_tokens
     )
     assert (
         min(
-            found.uncached_tokens,
-            found.cache_read_tokens or 0,
-            found.cache_write_tokens or 0,
-            found.output_tokens or 0,
+            usage.uncached_tokens,
+            usage.cache_read_tokens or 0,
+            usage.cache_write_tokens or 0,
+            usage.output_tokens or 0,
         )
         >= 0
     )
-    assert sum(found.cache_write_by_ttl.values()) == (found.cache_write_tokens or 0)
+    assert sum(usage.cache_write_by_ttl.values()) == (usage.cache_write_tokens or 0)
 
 
-def test_order_is_tools_system_messages_and_marks_keep_their_place() -> None:
-    made = prompt(
+def test_blocks_are_ordered_and_breakpoints_keep_their_place() -> None:
+    parsed_prompt = parse_prompt(
         system=[
-            {"type": "text", "text": "s", "cache_control": HOUR},
+            {"type": "text", "text": "s", "cache_control": HOUR_BREAKPOINT},
             {"type": "text", "text": "t"},
         ],
         tools=[
             {"name": "a", "input_schema": {}},
-            {"name": "b", "input_schema": {}, "cache_control": MARK},
+            {"name": "b", "input_schema": {}, "cache_control": BREAKPOINT},
         ],
         messages=[
             {
                 "role": "user",
                 "content": [
                     {"type": "text", "text": "x"},
-                    {"type": "text", "text": "y", "cache_control": MARK},
+                    {"type": "text", "text": "y", "cache_control": BREAKPOINT},
                 ],
             }
         ],
     )
-    assert [block.section for block in made.blocks] == [
+    assert [block.section for block in parsed_prompt.blocks] == [
         "tools",
         "tools",
         "system",
@@ -152,41 +155,41 @@ def test_order_is_tools_system_messages_and_marks_keep_their_place() -> None:
         "messages",
         "messages",
     ]
-    assert marks(made) == ["tools[1]", "system[0] 1h", "messages[1]"]
-    assert made.caching_mode == "explicit"
-    assert made.blocks[0].kind == "custom"
-    assert made.blocks[1].data == {"name": "b", "input_schema": {}}
-    assert made.blocks[4].data == {"role": "user", "content": {"type": "text", "text": "x"}}
-    assert made.blocks[5].data == {"type": "text", "text": "y"}
+    assert describe_breakpoints(parsed_prompt) == ["tools[1]", "system[0] 1h", "messages[1]"]
+    assert parsed_prompt.caching_mode == "explicit"
+    assert parsed_prompt.blocks[0].kind == "custom"
+    assert parsed_prompt.blocks[1].data == {"name": "b", "input_schema": {}}
+    assert parsed_prompt.blocks[4].data == {"role": "user", "content": {"type": "text", "text": "x"}}
+    assert parsed_prompt.blocks[5].data == {"type": "text", "text": "y"}
 
 
-def test_a_text_is_short_for_a_block() -> None:
-    long = prompt(
+def test_a_string_equals_one_text_block() -> None:
+    long = parse_prompt(
         system=[{"type": "text", "text": "s"}],
         messages=[{"role": "user", "content": [{"type": "text", "text": "hi"}]}],
     )
-    assert prompt(system="s") == long
+    assert parse_prompt(system="s") == long
 
 
-def test_marks_inside_a_result_of_a_tool_count_and_leave_its_bytes() -> None:
-    def told_by(**mark: Any) -> ParsedPrompt:
+def test_a_breakpoint_inside_a_tool_result_is_not_part_of_its_content() -> None:
+    def parse_tool_result(**more: Any) -> ParsedPrompt:
         result = {
             "type": "tool_result",
             "tool_use_id": "t",
-            "content": [{"type": "text", "text": "x", **mark}],
+            "content": [{"type": "text", "text": "x", **more}],
         }
-        return prompt(messages=[{"role": "user", "content": [result]}])
+        return parse_prompt(messages=[{"role": "user", "content": [result]}])
 
-    plain, marked = told_by(), told_by(cache_control=HOUR)
+    plain, marked = parse_tool_result(), parse_tool_result(cache_control=HOUR_BREAKPOINT)
     assert plain.blocks[0].data == marked.blocks[0].data
-    assert (marks(plain), marks(marked)) == ([], ["messages[0] 1h"])
+    assert (describe_breakpoints(plain), describe_breakpoints(marked)) == ([], ["messages[0] 1h"])
 
 
-def test_web_search_stands_behind_the_tools() -> None:
-    made = prompt(
+def test_web_search_is_placed_after_the_tools() -> None:
+    parsed_prompt = parse_prompt(
         tools=[{"type": "web_search_20250305"}, {"name": "a", "input_schema": {}}], system="s"
     )
-    assert [(block.section, block.kind) for block in made.blocks][:3] == [
+    assert [(block.section, block.kind) for block in parsed_prompt.blocks][:3] == [
         ("tools", "custom"),
         ("system", "web_search_20250305"),
         ("system", "text"),
@@ -194,25 +197,25 @@ def test_web_search_stands_behind_the_tools() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "mode", "lifetime"),
+    ("body", "mode", "ttl"),
     [
         ({}, "none", None),
-        ({"cache_control": MARK}, "implicit", None),
-        ({"cache_control": HOUR}, "implicit", "1h"),
-        ({"system": [{"type": "text", "text": "s", "cache_control": MARK}]}, "explicit", None),
+        ({"cache_control": BREAKPOINT}, "implicit", None),
+        ({"cache_control": HOUR_BREAKPOINT}, "implicit", "1h"),
+        ({"system": [{"type": "text", "text": "s", "cache_control": BREAKPOINT}]}, "explicit", None),
         ({"thread": {"type": "create"}}, "none", None),
         ({"thread": {"type": "continue", "previous_message_id": "msg_1"}}, "explicit", None),
     ],
 )
-def test_how_caching_is_asked_for(body: dict[str, Any], mode: str, lifetime: str | None) -> None:
-    made = prompt(**body)
-    assert (made.caching_mode, made.ttl) == (mode, lifetime)
-    assert made.is_complete is (made.server_state_id is None) is ("continue" not in str(body))
+def test_caching_mode_and_ttl_of_a_request(body: dict[str, Any], mode: str, ttl: str | None) -> None:
+    parsed_prompt = parse_prompt(**body)
+    assert (parsed_prompt.caching_mode, parsed_prompt.ttl) == (mode, ttl)
+    assert parsed_prompt.is_complete is (parsed_prompt.server_state_id is None) is ("continue" not in str(body))
 
 
-def test_no_output_asked_for_is_a_prewarm() -> None:
-    assert prompt(max_tokens=0).is_prewarm
-    assert not prompt().is_prewarm
+def test_a_request_for_zero_output_tokens_is_a_prewarm() -> None:
+    assert parse_prompt(max_tokens=0).is_prewarm
+    assert not parse_prompt().is_prewarm
 
 
 @pytest.mark.parametrize(
@@ -251,21 +254,21 @@ def test_no_output_asked_for_is_a_prewarm() -> None:
         ),
     ],
 )
-def test_what_invalidates_without_being_text(body: dict[str, Any], expected: Param) -> None:
-    assert prompt(**body).params == (expected,)
+def test_parameters_that_invalidate_the_cache_are_parsed(body: dict[str, Any], expected: Param) -> None:
+    assert parse_prompt(**body).params == (expected,)
 
 
-def test_what_is_no_prompt() -> None:
-    assert asked({}) is None
-    assert asked({"messages": iter([HI])}) is None
+def test_a_body_without_a_list_of_messages_is_no_prompt() -> None:
+    assert parse_body({}) is None
+    assert parse_body({"messages": iter([HI_MESSAGE])}) is None
 
 
-def test_odd_messages_are_read_as_far_as_they_can_be() -> None:
-    made = prompt(tools=["t"], messages=["m", {"role": "user", "content": ["x"]}])
-    assert [block.data for block in made.blocks] == ["t", {"role": "user", "content": "x"}]
+def test_malformed_tools_and_messages_become_blocks() -> None:
+    parsed_prompt = parse_prompt(tools=["t"], messages=["m", {"role": "user", "content": ["x"]}])
+    assert [block.data for block in parsed_prompt.blocks] == ["t", {"role": "user", "content": "x"}]
 
 
-def test_events_that_say_nothing() -> None:
+def test_events_without_facts_are_ignored_or_skipped() -> None:
     assert MESSAGES.parse_event({"type": "ping"}) is None
     assert MESSAGES.parse_event({}) is None
     assert MESSAGES.can_skip({"type": "content_block_delta"})
@@ -273,21 +276,21 @@ def test_events_that_say_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "failed"), [({"type": "overloaded_error"}, "overloaded_error"), (None, "error")]
+    ("error", "error_code"), [({"type": "overloaded_error"}, "overloaded_error"), (None, "error")]
 )
-def test_an_error_in_mid_stream(error: object, failed: str) -> None:
+def test_an_error_event_gives_an_error_code_and_is_not_terminal(error: object, error_code: str) -> None:
     facts = MESSAGES.parse_event({"type": "error", "error": error})
     assert facts is not None
-    assert (facts.error_code, facts.is_terminal) == (failed, False)
+    assert (facts.error_code, facts.is_terminal) == (error_code, False)
 
 
-def test_the_providers_own_diagnosis_is_kept() -> None:
-    said = {"cache_miss_reason": {"type": "system_changed", "cache_missed_input_tokens": 9}}
-    assert told([{"type": "message", "diagnostics": said}]).provider_diagnostics == said
-    assert told([{"type": "message", "diagnostics": None}]).provider_diagnostics is None
+def test_the_diagnostics_of_the_provider_are_kept() -> None:
+    diagnostics = {"cache_miss_reason": {"type": "system_changed", "cache_missed_input_tokens": 9}}
+    assert merge_events([{"type": "message", "diagnostics": diagnostics}]).provider_diagnostics == diagnostics
+    assert merge_events([{"type": "message", "diagnostics": None}]).provider_diagnostics is None
 
 
-def test_results_of_a_batch() -> None:
+def test_only_a_succeeded_batch_result_gives_facts() -> None:
     message = {
         "id": "msg_1",
         "type": "message",
@@ -305,7 +308,7 @@ def test_results_of_a_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "url", "found"),
+    ("method", "url", "wire_format"),
     [
         ("POST", "/v1/messages", "anthropic.messages"),
         ("post", "/v1/messages?beta=true", "anthropic.messages"),
@@ -332,6 +335,6 @@ def test_results_of_a_batch() -> None:
         ("POST", "/projects/p/publishers/anthropic/models/count-tokens:rawPredict", None),
     ],
 )
-def test_routes(method: str, url: str, found: str | None) -> None:
+def test_a_route_determines_the_wire_format(method: str, url: str, wire_format: str | None) -> None:
     route = find_route(ROUTES, method, url)
-    assert (route and route.wire_format.name) == found
+    assert (route and route.wire_format.name) == wire_format

@@ -1,4 +1,7 @@
-"""The results of Anthropic's batches: at the batch price, once, one span a reading, one row a result."""
+"""Results of Anthropic's batches count once, at the batch price.
+
+One reading of results makes one span. Each result makes one row of the local table.
+"""
 
 from __future__ import annotations
 
@@ -23,20 +26,20 @@ from tests.support.call_shapes_anthropic import ASKED, CLIENTS
 from tests.support.span_builders import rows, spans
 from tests.support.telemetry import Telemetry
 
-NAMES = [name for name in CLIENTS if "un" not in name]
-REFUSED: dict[str, Any] = {**ASKED, "messages": []}
+CLIENT_NAMES = [name for name in CLIENTS if "un" not in name]
+INVALID_REQUEST: dict[str, Any] = {**ASKED, "messages": []}
 
 
-@pytest.fixture(params=NAMES)
+@pytest.fixture(params=CLIENT_NAMES)
 async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Any]:
-    async with CLIENTS[request.param](emulator_url) as made:
-        yield made
+    async with CLIENTS[request.param](emulator_url) as client_instance:
+        yield client_instance
 
 
-async def batch(client: Any, *asked: Any) -> str:
+async def batch(client: Any, *params_list: Any) -> str:
     """The id of a finished batch of these requests."""
     requests = [
-        {"custom_id": f"c{number}", "params": params} for number, params in enumerate(asked)
+        {"custom_id": f"c{number}", "params": params} for number, params in enumerate(params_list)
     ]
     made = await done(client.messages.batches.create(requests=requests))
     assert isinstance(made.id, str)
@@ -52,7 +55,7 @@ async def read(client: Any, name: str) -> list[str]:
 async def test_results_count_once_at_the_batch_price(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    name = await batch(client, ASKED, ASKED, REFUSED)
+    name = await batch(client, ASKED, ASKED, INVALID_REQUEST)
     assert not telemetry.calls, "a batch is no call before its results are read"
     assert await read(client, name) == ["succeeded", "succeeded", "errored"]
     await read(client, name)
