@@ -43,7 +43,7 @@ from promptcache_exporters.alerts.definition import (
 from promptcache_exporters.alerts.definition import METRICS_BY_NAME as CONTRACT
 from promptcache_exporters.alerts.registry import BACKENDS, GENERATED_DIR, generate_files
 from promptcache_exporters.alerts.terraform import reference, render_terraform
-from tests.support.span_builders import record
+from tests.support.span_builders import record_calls
 
 ROOT = Path(__file__).parent.parent
 OWN_ATTRIBUTES = {row.name for row in PROMPTCACHE_ATTRIBUTES} | {SHORTFALL_TOKENS}
@@ -68,7 +68,9 @@ def test_the_committed_files_equal_the_generated_files(backend: str) -> None:
 
 def test_only_generated_files_are_committed() -> None:
     known = {
-        name for backend in GENERATED_BACKENDS for name in generate_files(backend, DEFAULT_DEFINITION)
+        name
+        for backend in GENERATED_BACKENDS
+        for name in generate_files(backend, DEFAULT_DEFINITION)
     }
     assert {
         str(path.relative_to(GENERATED_DIR)) for path in GENERATED_DIR.rglob("*") if path.is_file()
@@ -106,14 +108,20 @@ def test_each_option_that_a_backend_supports_changes_its_files(backend: str) -> 
     if backend not in {"collector", "grafana"}:
         options |= {"window": "10m", "min_tokens": 5000, "runbooks": "https://wiki/x"}
     for name, value in options.items():
-        assert text_without_header(render_files(backend, **{name: value})) != text_without_header(default_files), name
+        assert text_without_header(render_files(backend, **{name: value})) != text_without_header(
+            default_files
+        ), name
 
 
 def test_an_unsupported_option_changes_only_the_header() -> None:
     for backend in ("honeycomb", "datadog", "newrelic", "signoz", "collector"):
-        assert text_without_header(render_files(backend, labels="target_info", drop=0.4)) == text_without_header(render_files(backend))
+        assert text_without_header(
+            render_files(backend, labels="target_info", drop=0.4)
+        ) == text_without_header(render_files(backend))
     for name, value in {"actionable": True, "target": 0.6, "window": "10m", "budget": 2.0}.items():
-        assert text_without_header(render_files("collector", **{name: value})) == text_without_header(render_files("collector"))
+        assert text_without_header(
+            render_files("collector", **{name: value})
+        ) == text_without_header(render_files("collector"))
 
 
 def text_without_header(text: str) -> str:
@@ -139,7 +147,9 @@ def text_without_header(text: str) -> str:
         (["--runbooks", "two words"], "--runbooks"),
     ],
 )
-def test_the_error_for_a_wrong_option_states_the_allowed_values(options: list[str], message: str) -> None:
+def test_the_error_for_a_wrong_option_states_the_allowed_values(
+    options: list[str], message: str
+) -> None:
     result = run_alerts("prometheus", *options)
     assert (result.exit_code, result.stdout) == (ExitCode.USAGE, "")
     assert message in re.sub(r"[│\s]+", " ", result.stderr)
@@ -297,7 +307,9 @@ def test_nothing_is_written_beside_a_terraform_module_of_the_user(tmp_path: Path
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_the_help_describes_each_backend(backend: str) -> None:
-    assert f"{backend}: {BACKENDS[backend].description}" in " ".join(run_alerts("--help").stdout.split())
+    assert f"{backend}: {BACKENDS[backend].description}" in " ".join(
+        run_alerts("--help").stdout.split()
+    )
     assert generate_files(backend, DEFAULT_DEFINITION)
 
 
@@ -352,7 +364,9 @@ def call_with_usage(read: int | None, tokens: int) -> Call:
 def test_the_summed_shortfall_is_positive_only_below_the_target_ratio(
     calls: list[tuple[int, int]], target: float
 ) -> None:
-    shortfall = sum(shortfall_tokens(call_with_usage(read, tokens), target) or 0.0 for read, tokens in calls)
+    shortfall = sum(
+        shortfall_tokens(call_with_usage(read, tokens), target) or 0.0 for read, tokens in calls
+    )
     read, tokens = (sum(column) for column in zip(*calls, strict=True))
     assert (shortfall > 0) == (tokens > 0 and read / tokens < target)
 
@@ -448,7 +462,7 @@ def test_a_runbook_has_all_sections_and_names_existing_reasons(
         for word in re.findall(r"`([a-z]+_[a-z_]+)`", line)
     }
     assert reasons <= {*MISS_REASONS, "not_requested"}
-    record(tmp_path / "promptcache.db", {})
+    record_calls(tmp_path / "promptcache.db", {})
     monkeypatch.chdir(tmp_path)
     for command in re.findall(r"^promptcache (.*)$", text, re.MULTILINE):
         assert CliRunner().invoke(app, command.split()).exit_code in {

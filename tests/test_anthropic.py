@@ -86,7 +86,10 @@ ODD_USAGES: Final = st.fixed_dictionaries(
             ODD_COUNTS,
             st.fixed_dictionaries(
                 {},
-                optional={"ephemeral_5m_input_tokens": ODD_COUNTS, "ephemeral_1h_input_tokens": ODD_COUNTS},
+                optional={
+                    "ephemeral_5m_input_tokens": ODD_COUNTS,
+                    "ephemeral_1h_input_tokens": ODD_COUNTS,
+                },
             ),
         ),
         "iterations": st.lists(
@@ -159,7 +162,10 @@ def test_blocks_are_ordered_and_breakpoints_keep_their_place() -> None:
     assert parsed_prompt.caching_mode == "explicit"
     assert parsed_prompt.blocks[0].kind == "custom"
     assert parsed_prompt.blocks[1].data == {"name": "b", "input_schema": {}}
-    assert parsed_prompt.blocks[4].data == {"role": "user", "content": {"type": "text", "text": "x"}}
+    assert parsed_prompt.blocks[4].data == {
+        "role": "user",
+        "content": {"type": "text", "text": "x"},
+    }
     assert parsed_prompt.blocks[5].data == {"type": "text", "text": "y"}
 
 
@@ -202,15 +208,25 @@ def test_web_search_is_placed_after_the_tools() -> None:
         ({}, "none", None),
         ({"cache_control": BREAKPOINT}, "implicit", None),
         ({"cache_control": HOUR_BREAKPOINT}, "implicit", "1h"),
-        ({"system": [{"type": "text", "text": "s", "cache_control": BREAKPOINT}]}, "explicit", None),
+        (
+            {"system": [{"type": "text", "text": "s", "cache_control": BREAKPOINT}]},
+            "explicit",
+            None,
+        ),
         ({"thread": {"type": "create"}}, "none", None),
         ({"thread": {"type": "continue", "previous_message_id": "msg_1"}}, "explicit", None),
     ],
 )
-def test_caching_mode_and_ttl_of_a_request(body: dict[str, Any], mode: str, ttl: str | None) -> None:
+def test_caching_mode_and_ttl_of_a_request(
+    body: dict[str, Any], mode: str, ttl: str | None
+) -> None:
     parsed_prompt = parse_prompt(**body)
     assert (parsed_prompt.caching_mode, parsed_prompt.ttl) == (mode, ttl)
-    assert parsed_prompt.is_complete is (parsed_prompt.server_state_id is None) is ("continue" not in str(body))
+    assert (
+        parsed_prompt.is_complete
+        is (parsed_prompt.server_state_id is None)
+        is ("continue" not in str(body))
+    )
 
 
 def test_a_request_for_zero_output_tokens_is_a_prewarm() -> None:
@@ -254,7 +270,9 @@ def test_a_request_for_zero_output_tokens_is_a_prewarm() -> None:
         ),
     ],
 )
-def test_parameters_that_invalidate_the_cache_are_parsed(body: dict[str, Any], expected: Param) -> None:
+def test_parameters_that_invalidate_the_cache_are_parsed(
+    body: dict[str, Any], expected: Param
+) -> None:
     assert parse_prompt(**body).params == (expected,)
 
 
@@ -278,7 +296,9 @@ def test_events_without_facts_are_ignored_or_skipped() -> None:
 @pytest.mark.parametrize(
     ("error", "error_code"), [({"type": "overloaded_error"}, "overloaded_error"), (None, "error")]
 )
-def test_an_error_event_gives_an_error_code_and_is_not_terminal(error: object, error_code: str) -> None:
+def test_an_error_event_gives_an_error_code_and_is_not_terminal(
+    error: object, error_code: str
+) -> None:
     facts = MESSAGES.parse_event({"type": "error", "error": error})
     assert facts is not None
     assert (facts.error_code, facts.is_terminal) == (error_code, False)
@@ -286,7 +306,10 @@ def test_an_error_event_gives_an_error_code_and_is_not_terminal(error: object, e
 
 def test_the_diagnostics_of_the_provider_are_kept() -> None:
     diagnostics = {"cache_miss_reason": {"type": "system_changed", "cache_missed_input_tokens": 9}}
-    assert merge_events([{"type": "message", "diagnostics": diagnostics}]).provider_diagnostics == diagnostics
+    assert (
+        merge_events([{"type": "message", "diagnostics": diagnostics}]).provider_diagnostics
+        == diagnostics
+    )
     assert merge_events([{"type": "message", "diagnostics": None}]).provider_diagnostics is None
 
 

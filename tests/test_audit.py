@@ -27,13 +27,28 @@ SKIPPED_PACKAGE: Final[dict[str, Any]] = {"name": "b-c", "skip_reason": "not fou
         ([CLEAN_PACKAGE, CLEAN_PACKAGE_FROM_OSV], None, 0, "2 of 2 packages looked up, 0 known"),
         ([CLEAN_PACKAGE, VULNERABLE_PACKAGE], None, 1, "VULNERABLE b-c 2: PYSEC-1, fixed in ['3']"),
         ([CLEAN_PACKAGE, SKIPPED_PACKAGE], [CLEAN_PACKAGE_FROM_OSV], 0, "osv: looked up 1"),
-        ([CLEAN_PACKAGE, SKIPPED_PACKAGE], [VULNERABLE_PACKAGE], 1, "2 of 2 packages looked up, 1 known"),
-        ([CLEAN_PACKAGE, SKIPPED_PACKAGE], None, 2, "NOT CHECKED, so nothing is known of them: B_C==2"),
+        (
+            [CLEAN_PACKAGE, SKIPPED_PACKAGE],
+            [VULNERABLE_PACKAGE],
+            1,
+            "2 of 2 packages looked up, 1 known",
+        ),
+        (
+            [CLEAN_PACKAGE, SKIPPED_PACKAGE],
+            None,
+            2,
+            "NOT CHECKED, so nothing is known of them: B_C==2",
+        ),
         (None, None, 2, "0 of 2 packages looked up, 0 known"),
     ],
 )
 def test_a_package_that_was_not_looked_up_is_not_reported_as_clean(
-    pypi: Any, osv: Any, exit_code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    pypi: Any,
+    osv: Any,
+    exit_code: int,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     responses = {
         service: json.dumps({"dependencies": packages}) if packages else ""

@@ -24,7 +24,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from promptcache import PromptCacheInstrumentor, Settings
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests.test_processes import answered
+from tests.support.mock_calls import make_mock_call
 
 # One process computes what calls usually take, and compares.
 pytestmark = pytest.mark.xdist_group("backend outages")
@@ -173,7 +173,7 @@ class Application:
 
     def calls(self) -> float:
         """Makes calls for ten minutes; CPU microseconds of this thread for the slowest but one in a hundred."""
-        call, spent = answered(), list[float]()
+        call, spent = make_mock_call(), list[float]()
         for number in range(CALLS):
             self.now += 600 / CALLS
             begun = time.thread_time()

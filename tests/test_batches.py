@@ -21,13 +21,13 @@ from promptcache.telemetry.counted_batch_results import CountedBatchResults
 from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.batch_spans import expand_batch_span
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests.support.call_shapes import done, each
-from tests.support.call_shapes_anthropic import ASKED, CLIENTS
-from tests.support.span_builders import rows, spans
+from tests.support.call_shapes import iterate, resolve
+from tests.support.call_shapes_anthropic import CLIENTS, REQUEST
+from tests.support.span_builders import build_spans, read_rows
 from tests.support.telemetry import Telemetry
 
 CLIENT_NAMES = [name for name in CLIENTS if "un" not in name]
-INVALID_REQUEST: dict[str, Any] = {**ASKED, "messages": []}
+INVALID_REQUEST: dict[str, Any] = {**REQUEST, "messages": []}
 
 
 @pytest.fixture(params=CLIENT_NAMES)
@@ -41,21 +41,22 @@ async def batch(client: Any, *params_list: Any) -> str:
     requests = [
         {"custom_id": f"c{number}", "params": params} for number, params in enumerate(params_list)
     ]
-    made = await done(client.messages.batches.create(requests=requests))
+    made = await resolve(client.messages.batches.create(requests=requests))
     assert isinstance(made.id, str)
     return made.id
 
 
 async def read(client: Any, name: str) -> list[str]:
     return [
-        line.result.type async for line in each(await done(client.messages.batches.results(name)))
+        line.result.type
+        async for line in iterate(await resolve(client.messages.batches.results(name)))
     ]
 
 
 async def test_results_count_once_at_the_batch_price(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    name = await batch(client, ASKED, ASKED, INVALID_REQUEST)
+    name = await batch(client, REQUEST, REQUEST, INVALID_REQUEST)
     assert not telemetry.calls, "a batch is no call before its results are read"
     assert await read(client, name) == ["succeeded", "succeeded", "errored"]
     await read(client, name)
@@ -69,16 +70,16 @@ async def test_results_count_once_at_the_batch_price(
         == sum(truth.cache_read_tokens for truth in truths)
         > 0
     )
-    assert attributes["gen_ai.response.model"] == ASKED["model"]
+    assert attributes["gen_ai.response.model"] == REQUEST["model"]
     assert (
         telemetry.metric("promptcache.calls", promptcache__batch=True)
         == telemetry.metric("promptcache.calls")
         == 2
     )
     assert telemetry.metric("promptcache.call.duration") == 0
-    await done(
+    await resolve(
         client.messages.create(
-            **{**ASKED, "messages": [{"role": "user", "content": "Where is my tent?"}]}
+            **{**REQUEST, "messages": [{"role": "user", "content": "Where is my tent?"}]}
         )
     )
     single: Any = telemetry.calls[-1].attributes
@@ -93,8 +94,8 @@ async def test_a_row_a_result(client: Any, telemetry: Telemetry, tmp_path: Path)
     telemetry.tracers.add_span_processor(
         SimpleSpanProcessor(SQLiteSpanExporter(tmp_path / "calls.db"))
     )
-    await read(client, await batch(client, ASKED, ASKED))
-    found = rows(tmp_path / "calls.db")
+    await read(client, await batch(client, REQUEST, REQUEST))
+    found = read_rows(tmp_path / "calls.db")
     (span,) = telemetry.calls
     attributes: Any = span.attributes
     assert [row["batch"] for row in found] == [1, 1]
@@ -102,7 +103,7 @@ async def test_a_row_a_result(client: Any, telemetry: Telemetry, tmp_path: Path)
     assert sum(row["cost_amount"] for row in found) == pytest.approx(
         attributes["promptcache.cost.amount"]
     )
-    assert {row["response_model"] for row in found} == {ASKED["model"]}
+    assert {row["response_model"] for row in found} == {REQUEST["model"]}
     assert len({row["span_id"] for row in found}) == len({row["response_id"] for row in found}) == 2
 
 
@@ -113,34 +114,34 @@ async def test_too_many_results_stand_in_one_row(
     telemetry.tracers.add_span_processor(
         SimpleSpanProcessor(SQLiteSpanExporter(tmp_path / "calls.db"))
     )
-    await read(client, await batch(client, *[ASKED] * 4))
-    found = rows(tmp_path / "calls.db")
+    await read(client, await batch(client, *[REQUEST] * 4))
+    found = read_rows(tmp_path / "calls.db")
     assert len(found) == 2
     assert found[1]["input_tokens"] == 3 * found[0]["input_tokens"]
 
 
 async def test_raw_results(client: Any, telemetry: Telemetry) -> None:
-    name = await batch(client, ASKED)
-    await done(client.messages.batches.with_raw_response.results(name))
+    name = await batch(client, REQUEST)
+    await resolve(client.messages.batches.with_raw_response.results(name))
     assert telemetry.metric("promptcache.calls") in {0, 1}, "as far as the SDK read them"
 
 
 async def test_what_is_not_read_does_not_count(client: Any, telemetry: Telemetry) -> None:
-    decoder = await done(client.messages.batches.results(await batch(client, ASKED)))
-    await done(decoder.close())
+    decoder = await resolve(client.messages.batches.results(await batch(client, REQUEST)))
+    await resolve(decoder.close())
     assert not telemetry.calls
 
 
 def test_untraced_too(emulator_url: str, telemetry: Telemetry) -> None:
     with anthropic.Anthropic(base_url=emulator_url, api_key="k", open_telemetry=False) as client:
-        made = client.messages.batches.create(requests=[{"custom_id": "a", "params": ASKED}])  # type: ignore[typeddict-item]  # plain
+        made = client.messages.batches.create(requests=[{"custom_id": "a", "params": REQUEST}])  # type: ignore[typeddict-item]  # plain
         assert [line.custom_id for line in client.messages.batches.results(made.id)] == ["a"]
     assert len(telemetry.spans) == 1
 
 
 @pytest.mark.parametrize("entry", ["", "{}", "[", "[]", 5])
 def test_entries_of_others_make_no_rows(entry: Any) -> None:
-    (span,) = spans({BATCH_RESULTS: (entry,)})
+    (span,) = build_spans({BATCH_RESULTS: (entry,)})
     context = SpanContext(1, 2, is_remote=False)
     theirs = ReadableSpan("chat", context, attributes=span.attributes, start_time=1, end_time=2)
     assert list(expand_batch_span(theirs)) == []

@@ -18,11 +18,11 @@ from opentelemetry.trace import StatusCode
 
 from promptcache import PromptCacheInstrumentor
 from promptcache_emulator.engine import Emulator
-from tests.support.call_shapes import done, each
+from tests.support.call_shapes import iterate, resolve
 from tests.support.call_shapes_bedrock import (
-    CALL,
     CLAUDE_CALL,
     CLIENTS,
+    CONVERSE_CALL,
     CREDENTIALS,
     NOVA_CALL,
     boto3,
@@ -46,9 +46,9 @@ async def test_a_client_that_was_there_before_us(
     client: Any, instrumented: Callable[..., Telemetry]
 ) -> None:
     telemetry = instrumented()
-    await done(client.converse(**CALL))
+    await resolve(client.converse(**CONVERSE_CALL))
     assert telemetry.attributes["gen_ai.provider.name"] == "aws.bedrock"
-    assert telemetry.attributes["gen_ai.request.model"] == CALL["modelId"]
+    assert telemetry.attributes["gen_ai.request.model"] == CONVERSE_CALL["modelId"]
     assert telemetry.attributes["promptcache.cost.amount"] > 0
     assert telemetry.attributes["promptcache.prefix.breakpoints"] == ("system[0]",)
 
@@ -57,16 +57,16 @@ async def test_a_client_that_was_there_before_us(
 
 
 async def _stream(client: Any) -> None:
-    async for _ in each((await done(client.converse_stream(**CALL)))["stream"]):
+    async for _ in iterate((await resolve(client.converse_stream(**CONVERSE_CALL)))["stream"]):
         pass
 
 
 async def _body(client: Any) -> None:
-    await done((await done(client.invoke_model(**CLAUDE_CALL)))["body"].read())
+    await resolve((await resolve(client.invoke_model(**CLAUDE_CALL)))["body"].read())
 
 
 async def _plain(client: Any) -> None:
-    await done(client.converse(**CALL))
+    await resolve(client.converse(**CONVERSE_CALL))
 
 
 @pytest.mark.parametrize("theirs_first", [False, True])
@@ -112,15 +112,15 @@ async def test_an_agent_around_it_is_its_parent(client: Any, telemetry: Telemetr
     with tracer.start_as_current_span(
         "agent", attributes={"gen_ai.operation.name": "invoke_agent"}
     ):
-        await done(client.converse(**CALL))
+        await resolve(client.converse(**CONVERSE_CALL))
     ours, agent = telemetry.spans
     assert ours.parent == agent.context
 
 
 async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
     with suppress_instrumentation():
-        await done(client.converse(**CALL))
-        await done((await done(client.invoke_model(**NOVA_CALL)))["body"].read())
+        await resolve(client.converse(**CONVERSE_CALL))
+        await resolve((await resolve(client.invoke_model(**NOVA_CALL)))["body"].read())
     assert not telemetry.spans
 
 
@@ -135,7 +135,7 @@ async def test_a_refused_call(
 ) -> None:
     emulator.faults.add(status)
     with pytest.raises(client.exceptions.ClientError):
-        await done(client.converse(**CALL))
+        await resolve(client.converse(**CONVERSE_CALL))
     assert telemetry.attributes["error.type"] == error
     assert telemetry.attributes["promptcache.outcome"] == "error"
     assert telemetry.span.status.status_code is StatusCode.ERROR
@@ -147,13 +147,13 @@ async def test_a_connection_that_breaks(
 ) -> None:
     emulator.faults.add("reset")
     with pytest.raises(import_module("botocore.exceptions").HTTPClientError) as broken:
-        await done(client.converse(**CALL))
+        await resolve(client.converse(**CONVERSE_CALL))
     assert telemetry.attributes["error.type"] == type(broken.value).__name__
 
 
 async def test_invalid_arguments_are_no_call(client: Any, telemetry: Telemetry) -> None:
     with pytest.raises(import_module("botocore.exceptions").ParamValidationError):
-        await done(client.converse(modelId=3))
+        await resolve(client.converse(modelId=3))
     assert not telemetry.spans
 
 
@@ -163,7 +163,7 @@ def test_retries_are_one_call(emulator_url: str, emulator: Emulator, telemetry: 
     client = boto3.client(
         "bedrock-runtime", endpoint_url=emulator_url, config=config, **CREDENTIALS
     )
-    client.converse(**CALL)
+    client.converse(**CONVERSE_CALL)
     client.close()
     assert telemetry.attributes["http.request.resend_count"] == 1
     assert telemetry.span.status.is_unset
@@ -191,8 +191,8 @@ async def test_a_model_whose_body_is_unknown_is_left_alone(
     client: Any, telemetry: Telemetry
 ) -> None:
     body = json.dumps({"prompt": "Hi.", "messages": [{"role": "user", "content": "Hi."}]})
-    answer = await done(client.invoke_model(modelId="meta.llama3-70b-instruct-v1:0", body=body))
-    assert await done(answer["body"].read())
+    answer = await resolve(client.invoke_model(modelId="meta.llama3-70b-instruct-v1:0", body=body))
+    assert await resolve(answer["body"].read())
     assert not telemetry.spans
 
 
@@ -212,13 +212,13 @@ async def test_a_body_that_is_dropped_ends_with_the_garbage(
     client: Any, telemetry: Telemetry
 ) -> None:
     async def drop() -> None:
-        body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
+        body = (await resolve(client.invoke_model(**NOVA_CALL)))["body"]
         length = (
             int(body._content_length)
             if hasattr(body, "_content_length")
             else int(body._self_content_length)
         )
-        await done(body.read(length))
+        await resolve(body.read(length))
 
     await drop()
     gc.collect()
@@ -279,7 +279,7 @@ async def test_an_event_is_heard_where_it_is_parsed(client: Any, telemetry: Tele
     span = telemetry.tracers.get_tracer("theirs").start_span(
         "theirs", attributes={"gen_ai.operation.name": "chat"}
     )
-    stream = (await done(client.converse_stream(**CALL)))["stream"]
+    stream = (await resolve(client.converse_stream(**CONVERSE_CALL)))["stream"]
     parse = stream._parse_event
 
     def ends(event: Any) -> Any:
@@ -296,7 +296,7 @@ async def test_an_event_is_heard_where_it_is_parsed(client: Any, telemetry: Tele
         return ends_later(made) if inspect.isawaitable(made) else ends(made)
 
     stream._parse_event = parsed
-    assert len([event async for event in each(stream)]) > 3
+    assert len([event async for event in iterate(stream)]) > 3
     assert (telemetry.span.name, telemetry.attributes["promptcache.input_tokens"] > 1000) == (
         "theirs",
         True,
@@ -304,21 +304,21 @@ async def test_an_event_is_heard_where_it_is_parsed(client: Any, telemetry: Tele
 
 
 async def test_streams_carry_nothing_once_we_are_gone(client: Any, telemetry: Telemetry) -> None:
-    stream = (await done(client.converse_stream(**CALL)))["stream"]
+    stream = (await resolve(client.converse_stream(**CONVERSE_CALL)))["stream"]
     PromptCacheInstrumentor().uninstrument()
-    assert len([event async for event in each(stream)]) > 3
+    assert len([event async for event in iterate(stream)]) > 3
     del stream
     gc.collect()
     assert telemetry.metric("promptcache.calls") == 1
 
 
 async def test_a_body_ends_with_its_last_byte(client: Any, telemetry: Telemetry) -> None:
-    body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
-    assert await done(body.read(0)) == b""
-    while await done(body.read(64)):
+    body = (await resolve(client.invoke_model(**NOVA_CALL)))["body"]
+    assert await resolve(body.read(0)) == b""
+    while await resolve(body.read(64)):
         assert not telemetry.spans
     assert telemetry.attributes["promptcache.input_tokens"] > 1000
-    assert await done(body.read()) == b""
+    assert await resolve(body.read()) == b""
 
 
 def test_a_call_of_another_service_inside_a_call_is_none_of_ours(
@@ -332,7 +332,7 @@ def test_a_call_of_another_service_inside_a_call_is_none_of_ours(
             other.list_tables()
 
     client.meta.events.register("before-call.bedrock-runtime.Converse", ask_another)
-    client.converse(**CALL)
+    client.converse(**CONVERSE_CALL)
     assert telemetry.span.status.is_unset
     assert telemetry.attributes["promptcache.input_tokens"] > 1000
     client.close()

@@ -19,7 +19,7 @@ from promptcache.cli.commands import COMMANDS, app
 from promptcache.cli.exit_codes import EXIT_CODE_MEANINGS, RECORD_COMMAND, ExitCode
 from promptcache.semconv import BATCH, GEN_AI_REQUEST_MODEL, OUTCOME, READ_TOKENS
 from promptcache_exporters.database import sqlite_file as store
-from tests.support.span_builders import record
+from tests.support.span_builders import record_calls
 
 
 @pytest.fixture(autouse=True)
@@ -83,8 +83,8 @@ def test_the_table_is_found_by_argument_variable_or_default(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = path.with_name("other.db")
-    record(path, {}, {})
-    record(other, {})
+    record_calls(path, {}, {})
+    record_calls(other, {})
     assert run("report").stdout.startswith("Calls     2,")
     assert run("report", other).stdout.startswith("Calls     1,")
     monkeypatch.setenv("OTEL_PROMPTCACHE_DB", str(other))
@@ -102,12 +102,12 @@ def of_another(path: Path) -> None:
 
 
 def newer(path: Path) -> None:
-    record(path, {})
+    record_calls(path, {})
     pragma(path, "user_version = 100000")
 
 
 def torn(path: Path) -> None:
-    record(path, *[{OUTCOME: "hit"}] * 50)
+    record_calls(path, *[{OUTCOME: "hit"}] * 50)
     size = path.stat().st_size
     with path.open("r+b") as file:
         file.seek(4096)
@@ -142,7 +142,7 @@ def test_a_table_that_cannot_be_read_is_explained(
 
 
 def test_a_table_of_an_older_version_is_read(path: Path) -> None:
-    record(path, {})
+    record_calls(path, {})
     connection = sqlite3.connect(path)
     connection.execute("ALTER TABLE llm_calls DROP COLUMN miss_reason")
     connection.execute("PRAGMA user_version = 60")
@@ -154,7 +154,7 @@ def test_a_table_of_an_older_version_is_read(path: Path) -> None:
 def test_json_is_all_of_stdout(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
-    record(path, {})
+    record_calls(path, {})
     result = run("report", "--json", "--by", "model")
     assert (result.exit_code, list(json.loads(result.stdout))) == (
         0,
@@ -164,7 +164,7 @@ def test_json_is_all_of_stdout(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_no_calls_that_match_is_said_in_json_too(path: Path) -> None:
-    record(path, {})
+    record_calls(path, {})
     result = run("report", "--json", "--since", "1s")
     assert (result.exit_code, json.loads(result.stdout)["totals"]["calls"]) == (
         ExitCode.NO_CALLS,
@@ -183,7 +183,7 @@ def test_a_since_that_is_none_is_named() -> None:
 
 @pytest.mark.parametrize("column", ["time", "input_tokens"])
 def test_a_table_with_text_for_numbers_is_explained(path: Path, column: str) -> None:
-    record(path, {}, {OUTCOME: "cold"})
+    record_calls(path, {}, {OUTCOME: "cold"})
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             f"UPDATE llm_calls SET {column} = 'text' WHERE rowid = 1"
@@ -222,21 +222,21 @@ JUDGED: list[tuple[list[dict[str, Any]], list[str], ExitCode]] = [
 def test_exit_codes(
     path: Path, calls: list[dict[str, Any]], more: list[str], code: ExitCode
 ) -> None:
-    record(path, *calls)
+    record_calls(path, *calls)
     assert run("report", *more).exit_code == code
 
 
 def test_sampled_rows_are_not_judged(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record(path, {READ_TOKENS: 0})
+    record_calls(path, {READ_TOKENS: 0})
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.1")
-    record(path, {READ_TOKENS: 0})
+    record_calls(path, {READ_TOKENS: 0})
     result = run("report", "--fail-below", "0.5")
     assert (result.exit_code, "Not judged" in result.stderr) == (ExitCode.SAMPLED, True)
 
 
 def test_html_is_written_beside(path: Path) -> None:
-    record(path, {GEN_AI_REQUEST_MODEL: "<b>"})
+    record_calls(path, {GEN_AI_REQUEST_MODEL: "<b>"})
     assert run("report", "--html", "report.html", "--by", "model").exit_code == 0
     page = path.with_name("report.html").read_text(encoding="utf-8")
     assert "&lt;b&gt;" in page
@@ -270,7 +270,7 @@ def python(code: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_report_imports_no_server_and_no_sdk(path: Path) -> None:
-    record(path, {})
+    record_calls(path, {})
     done = python(
         "import sys; sys.argv = ['promptcache', 'report']\n"
         "from promptcache.cli import main\n"

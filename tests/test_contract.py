@@ -14,7 +14,7 @@ from opentelemetry.trace import SpanKind
 
 import promptcache
 from promptcache import Settings
-from tests.support.call_shapes import CHAT, MODEL, SYSTEM, USAGE
+from tests.support.call_shapes import CHAT, INCLUDE_USAGE, MODEL, SYSTEM
 from tests.support.telemetry import Telemetry
 
 OWN_SPAN: Mapping[str, type] = {
@@ -349,7 +349,7 @@ def test_a_span_that_ends_where_a_stream_begins_is_not_claimed(
     asked = {"gen_ai.operation.name": "chat", "logfire.span_type": "span"}
     create: Any = client.chat.completions.create
     with mine.start_as_current_span("chat", attributes=asked), suppress_instrumentation():
-        stream = create(**CHAT, stream=True, stream_options=USAGE)
+        stream = create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
     list(stream)
     theirs, ours = telemetry.spans
     assert "promptcache.outcome" not in (theirs.attributes or {})

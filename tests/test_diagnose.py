@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from promptcache import Settings
-from promptcache.diagnosis.diagnosis import Diagnosis, PendingCall
+from promptcache.diagnosis.diagnosis import Diagnosis
 from promptcache.diagnosis.miss_reasons import (
     BY_PROVIDER_NAME,
     MISS_REASONS,
@@ -25,7 +24,6 @@ from promptcache.model import (
     Cost,
     Param,
     ParsedPrompt,
-    Request,
     ResponseFacts,
     Usage,
     Verdict,
@@ -46,96 +44,16 @@ from promptcache.providers.cache_rules import (
     load_cache_rules,
     safe_ttl_seconds,
 )
-
-FILLER = "The agent reads the order, checks the policy and answers in plain words. " * 40
-COST = Cost(
-    1.0, input_price=10.0, cache_read_price=1.0, cache_write_prices={"5m": 12.5, "30m": 12.5}
+from tests.support.diagnosis_lab import (
+    COST,
+    FILLER,
+    DiagnosisLab,
+    build_prompt,
+    claude_lab,
+    gpt56_lab,
+    text_block,
+    tool_block,
 )
-
-
-def text(
-    section: Any, index: int, words: str, mark: str | None = None, kind: str = "text"
-) -> Block:
-    role = "system" if section == "system" else "user"
-    return Block(section, index, kind, {"role": role, "content": words}, mark)
-
-
-def tool(index: int, name: str, **more: Any) -> Block:
-    return Block(
-        "tools", index, "function", {"name": name, "description": FILLER[:300] + name, **more}
-    )
-
-
-def talk(
-    *messages: str,
-    system: str = FILLER,
-    tools: tuple[Block, ...] = (),
-    marks: tuple[int, ...] = (),
-    **more: Any,
-) -> ParsedPrompt:
-    said = [
-        text("messages", at, words, "" if at in marks else None)
-        for at, words in enumerate(messages)
-    ]
-    return ParsedPrompt(
-        (*tools, text("system", 0, system, "" if -1 in marks else None), *said), **more
-    )
-
-
-@dataclass
-class Lab:
-    """One application and what its provider is made to report. Four bytes are a token."""
-
-    provider: str = "openai"
-    model: str = "gpt-4.1"
-    now: float = 1e9
-    key: bytes = b"one"
-    diagnosis: Diagnosis = field(default_factory=lambda: Diagnosis(Settings()))
-
-    def size(self, prompt: ParsedPrompt) -> int:
-        return sum(len(block_text(block.data)) for block in prompt.blocks) // 4
-
-    def open(self, prompt: ParsedPrompt | None, **more: Any) -> PendingCall:
-        wire, model, key = (
-            more.get("wire", "w"),
-            more.get("model", self.model),
-            more.get("key", self.key),
-        )
-        request = Request(wire, self.provider, "chat", model, "h", 443, False, {}, key, self.now)
-        return self.diagnosis.start(request, prompt)
-
-    def close(
-        self, sighting: PendingCall, read: int | None = 0, write: int | None = None, **more: Any
-    ) -> Verdict:
-        total = more.get("input") or (
-            self.size(sighting.tracked.prompt) if sighting.tracked else 2000
-        )
-        split = {more.get("ttl", "5m"): write} if write else {}
-        usage = Usage(total, total - (read or 0) - (write or 0), read, write, split)
-        facts = more.get("facts", ResponseFacts(id=more.get("id"), model=more.get("served")))
-        return self.diagnosis.finish(
-            sighting, facts=facts, usage=usage, cost=COST, failed=False, at=self.now + 1
-        )
-
-    def call(
-        self,
-        prompt: ParsedPrompt | None,
-        read: int | None = 0,
-        write: int | None = None,
-        wait: float = 5.0,
-        **more: Any,
-    ) -> Verdict:
-        self.now += wait
-        return self.close(self.open(prompt, **more), read, write, **more)
-
-
-def claude(**more: Any) -> Lab:
-    return Lab("anthropic", "claude-sonnet-4-5", **more)
-
-
-def latest() -> Lab:
-    return Lab("openai", "gpt-5.6")
-
 
 # Outcomes
 
@@ -153,8 +71,8 @@ def latest() -> Lab:
 def test_a_call_without_a_readable_prompt_has_an_outcome(
     usage: Usage | None, failed: bool, outcome: str
 ) -> None:
-    lab = Lab()
-    sighting = lab.open(None)
+    lab = DiagnosisLab()
+    sighting = lab.start_call(None)
     assert sighting.prefix is None
     said = lab.diagnosis.finish(
         sighting, facts=ResponseFacts(), usage=usage, cost=None, failed=failed, at=lab.now
@@ -163,9 +81,9 @@ def test_a_call_without_a_readable_prompt_has_an_outcome(
 
 
 def test_failed_calls_are_errors_and_teach_nothing() -> None:
-    lab = claude()
+    lab = claude_lab()
     for marks in ((0,), (0, 1, 2, 3, 4)):
-        sighting = lab.open(talk("a", "b", "c", "d", "e", marks=marks))
+        sighting = lab.start_call(build_prompt("a", "b", "c", "d", "e", breakpoints=marks))
         said = lab.diagnosis.finish(
             sighting, facts=ResponseFacts(), usage=None, cost=None, failed=True, at=lab.now
         )
@@ -173,97 +91,114 @@ def test_failed_calls_are_errors_and_teach_nothing() -> None:
             "error",
             "too_many_breakpoints" if len(marks) > 4 else None,
         )
-    assert lab.call(talk("a"), 0, 700).reason == "cold_start"
+    assert lab.diagnose_call(build_prompt("a"), 0, 700).reason == "cold_start"
 
 
 def test_outcomes_by_precedence() -> None:
-    lab = Lab()
-    assert lab.call(talk("a", is_prewarm=True)).outcome == "prewarm"
-    assert lab.call(talk("b"), None).outcome == "unreported"
-    assert lab.call(talk("short", system="x")).outcome == "below_minimum"
-    assert claude().call(talk("c", caching_mode="none"), 0, 0).reason == "caching_not_requested"
+    lab = DiagnosisLab()
+    assert lab.diagnose_call(build_prompt("a", is_prewarm=True)).outcome == "prewarm"
+    assert lab.diagnose_call(build_prompt("b"), None).outcome == "unreported"
+    assert lab.diagnose_call(build_prompt("short", system="x")).outcome == "below_minimum"
     assert (
-        claude().call(talk("c", marks=(0,), caching_mode="explicit"), 0, 0, input=1500).outcome
+        claude_lab().diagnose_call(build_prompt("c", caching_mode="none"), 0, 0).reason
+        == "caching_not_requested"
+    )
+    assert (
+        claude_lab()
+        .diagnose_call(
+            build_prompt("c", breakpoints=(0,), caching_mode="explicit"), 0, 0, input=1500
+        )
+        .outcome
         == "below_minimum"
     )
-    assert Lab().call(talk("d"), input=3000).outcome == "cold"
+    assert DiagnosisLab().diagnose_call(build_prompt("d"), input=3000).outcome == "cold"
 
 
 def test_what_was_cached_below_the_documented_minimum_lowers_it() -> None:
-    lab = Lab()
-    assert lab.call(talk("a"), input=500).outcome == "below_minimum"
-    assert lab.call(talk("a"), 384, input=500).outcome == "hit"
-    assert lab.call(talk("other", system="Another program. " * 60), input=500).outcome == "cold"
+    lab = DiagnosisLab()
+    assert lab.diagnose_call(build_prompt("a"), input=500).outcome == "below_minimum"
+    assert lab.diagnose_call(build_prompt("a"), 384, input=500).outcome == "hit"
+    assert (
+        lab.diagnose_call(build_prompt("other", system="Another program. " * 60), input=500).outcome
+        == "cold"
+    )
 
 
 def test_near_the_documented_minimum_only_a_second_call_shows_that_it_holds() -> None:
-    lab = Lab()
-    assert lab.call(talk("a"), input=900).outcome == "cold"
-    assert lab.call(talk("a", "b"), input=950).outcome == "below_minimum"
-    assert lab.call(talk("a", "b", "c"), input=980, wait=3600).outcome == "cold"
+    lab = DiagnosisLab()
+    assert lab.diagnose_call(build_prompt("a"), input=900).outcome == "cold"
+    assert lab.diagnose_call(build_prompt("a", "b"), input=950).outcome == "below_minimum"
+    assert lab.diagnose_call(build_prompt("a", "b", "c"), input=980, wait=3600).outcome == "cold"
 
 
 def test_a_prompt_without_blocks_is_survived() -> None:
-    assert Lab().call(ParsedPrompt(()), input=2000).outcome == "cold"
+    assert DiagnosisLab().diagnose_call(ParsedPrompt(()), input=2000).outcome == "cold"
 
 
 # What is no break
 
 
 def test_a_growing_conversation_hits() -> None:
-    lab = Lab()
-    lab.call(talk("one"), input=2000)
-    said = lab.call(talk("one", "two", "three"), 1920, input=2300)
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt("one"), input=2000)
+    said = lab.diagnose_call(build_prompt("one", "two", "three"), 1920, input=2300)
     assert (said.outcome, said.reason, said.missed_tokens) == ("hit", None, None)
     assert (
         said.prefix_family
-        == lab.call(talk("one", "two", "three", "four"), 2176, input=2400).prefix_family
+        == lab.diagnose_call(
+            build_prompt("one", "two", "three", "four"), 2176, input=2400
+        ).prefix_family
     )
 
 
 def test_rounding_is_no_miss() -> None:
-    lab = Lab()
-    lab.call(talk("one"), input=2047)
-    assert lab.call(talk("one", "two"), 1792, input=2300).outcome == "hit"
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt("one"), input=2047)
+    assert lab.diagnose_call(build_prompt("one", "two"), 1792, input=2300).outcome == "hit"
 
 
 def test_auxiliary_calls_branches_and_shortening_are_no_breaks() -> None:
-    lab = Lab()
-    lab.call(talk("one", "two" * 50, "three" * 50), input=3000)
-    assert lab.call(talk("one", system="Give a title."), input=1100).reason in (
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt("one", "two" * 50, "three" * 50), input=3000)
+    assert lab.diagnose_call(build_prompt("one", system="Give a title."), input=1100).reason in (
         "cold_start",
         "below_minimum",
     )
-    assert lab.call(talk("one", "something else"), 2560, input=2900).reason is None
-    assert lab.call(talk("one"), 2560, input=2700).reason is None
+    assert lab.diagnose_call(build_prompt("one", "something else"), 2560, input=2900).reason is None
+    assert lab.diagnose_call(build_prompt("one"), 2560, input=2700).reason is None
     assert (
-        lab.call(talk("one", "two" * 50, "three" * 50, "four"), 2944, input=3100).outcome == "hit"
+        lab.diagnose_call(
+            build_prompt("one", "two" * 50, "three" * 50, "four"), 2944, input=3100
+        ).outcome
+        == "hit"
     )
 
 
 def test_another_model_on_a_new_conversation_is_cold() -> None:
-    lab = Lab()
-    lab.call(talk("one"), input=3000)
-    assert lab.call(talk("two"), model="gpt-4o", input=3000).outcome == "cold"
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt("one"), input=3000)
+    assert lab.diagnose_call(build_prompt("two"), model="gpt-4o", input=3000).outcome == "cold"
 
 
 def test_a_read_that_was_not_expected_is_a_hit() -> None:
-    assert Lab().call(talk("one"), 2944, input=3000).outcome == "hit"
+    assert DiagnosisLab().diagnose_call(build_prompt("one"), 2944, input=3000).outcome == "hit"
 
 
 # Breaks
 
 
-def broken(old: ParsedPrompt, new: ParsedPrompt, lab: Lab | None = None, read: int = 0) -> Verdict:
-    lab = lab or Lab()
-    lab.call(old, input=3000)
-    return lab.call(new, read, input=3100)
+def broken(
+    old: ParsedPrompt, new: ParsedPrompt, lab: DiagnosisLab | None = None, read: int = 0
+) -> Verdict:
+    lab = lab or DiagnosisLab()
+    lab.diagnose_call(old, input=3000)
+    return lab.diagnose_call(new, read, input=3100)
 
 
 def test_a_time_in_the_system_prompt() -> None:
     said = broken(
-        talk("one", system=f"Now 10:31:07. {FILLER}"),
-        talk("one", "two", system=f"Now 10:32:59. {FILLER}"),
+        build_prompt("one", system=f"Now 10:31:07. {FILLER}"),
+        build_prompt("one", "two", system=f"Now 10:32:59. {FILLER}"),
     )
     assert (said.outcome, said.reason, said.section, said.index) == (
         "miss",
@@ -282,7 +217,9 @@ def test_a_time_in_the_system_prompt() -> None:
 
 def test_a_partial_read_names_only_what_was_missed() -> None:
     said = broken(
-        talk("one", system=FILLER + "10:31"), talk("one", "two", system=FILLER + "11:32"), read=2048
+        build_prompt("one", system=FILLER + "10:31"),
+        build_prompt("one", "two", system=FILLER + "11:32"),
+        read=2048,
     )
     assert (said.outcome, said.reason, said.missed_tokens) == (
         "partial",
@@ -291,7 +228,7 @@ def test_a_partial_read_names_only_what_was_missed() -> None:
     )
 
 
-A, B, C = tool(0, "alpha"), tool(1, "beta"), tool(2, "gamma")
+A, B, C = tool_block(0, "alpha"), tool_block(1, "beta"), tool_block(2, "gamma")
 
 
 TURNED = Block("tools", 1, "function", dict(reversed(B.data.items())))
@@ -305,9 +242,9 @@ def moved(*tools: Block) -> tuple[Block, ...]:
     ("tools", "reason", "index", "hint"),
     [
         (moved(A, C, B), "tools_reordered", 1, "reordered"),
-        (moved(A, B, C, tool(3, "delta")), "tools_changed", 3, "added"),
+        (moved(A, B, C, tool_block(3, "delta")), "tools_changed", 3, "added"),
         (moved(A, C), "tools_changed", 1, "removed"),
-        ((A, tool(1, "beta", strict=True), C), "tools_changed", 1, None),
+        ((A, tool_block(1, "beta", strict=True), C), "tools_changed", 1, None),
         (
             (A, Block("tools", 1, "function", dict(reversed(B.data.items()))), C),
             "serialization_nondeterminism",
@@ -317,7 +254,7 @@ def moved(*tools: Block) -> tuple[Block, ...]:
     ],
 )
 def test_tools(tools: tuple[Block, ...], reason: str, index: int, hint: str | None) -> None:
-    said = broken(talk("one", tools=(A, B, C)), talk("one", "two", tools=tools))
+    said = broken(build_prompt("one", tools=(A, B, C)), build_prompt("one", "two", tools=tools))
     assert (said.reason, said.section, said.index, said.hint) == (reason, "tools", index, hint)
 
 
@@ -338,39 +275,45 @@ def test_tools(tools: tuple[Block, ...], reason: str, index: int, hint: str | No
     ],
 )
 def test_system(old: str, new: str, reason: str, hint: str | None) -> None:
-    said = broken(talk("one", system=old), talk("one", "two", system=new))
+    said = broken(build_prompt("one", system=old), build_prompt("one", "two", system=new))
     assert (said.reason, said.section, said.hint) == (reason, "system", hint)
 
 
 def test_one_tool_in_another_order_of_keys_and_another_edited() -> None:
     turned = Block("tools", 1, "function", dict(reversed(B.data.items())))
-    edited = tool(2, "gamma", strict=True)
-    said = broken(talk("one", tools=(A, B, C)), talk("one", "two", tools=(A, turned, edited)))
+    edited = tool_block(2, "gamma", strict=True)
+    said = broken(
+        build_prompt("one", tools=(A, B, C)), build_prompt("one", "two", tools=(A, turned, edited))
+    )
     assert (said.reason, said.index, said.hint) == ("serialization_nondeterminism", 1, "key_order")
 
 
 def test_a_system_block_that_comes_or_goes() -> None:
     more = ParsedPrompt(
-        (text("system", 0, FILLER), text("system", 1, "Be brief."), text("messages", 0, "one"))
+        (
+            text_block("system", 0, FILLER),
+            text_block("system", 1, "Be brief."),
+            text_block("messages", 0, "one"),
+        )
     )
-    assert broken(talk("one"), more).hint == "added"
-    assert broken(more, talk("one")).hint == "removed"
+    assert broken(build_prompt("one"), more).hint == "added"
+    assert broken(more, build_prompt("one")).hint == "removed"
 
 
 def test_another_program_with_another_prompt_is_cold() -> None:
     said = broken(
-        talk("one", system=FILLER),
-        talk("one", system="Another agent writes poems about the sea. " * 70),
+        build_prompt("one", system=FILLER),
+        build_prompt("one", system="Another agent writes poems about the sea. " * 70),
     )
     assert (said.outcome, said.reason) == ("cold", "cold_start")
 
 
 def test_a_weak_change_is_named_when_it_keeps_happening() -> None:
-    lab, said = Lab(), list[str | None]()
+    lab, said = DiagnosisLab(), list[str | None]()
     for name in ("Ann", "Bob", "Cid", "Dan", "Eve"):
         said.append(
-            lab.call(
-                talk(f"I am {name}", system=f"You serve {name} now. {FILLER}"), input=3000
+            lab.diagnose_call(
+                build_prompt(f"I am {name}", system=f"You serve {name} now. {FILLER}"), input=3000
             ).reason
         )
     assert said == ["cold_start", "cold_start", "cold_start", "volatile_token", "volatile_token"]
@@ -389,7 +332,7 @@ LONG = [f"Message number {n}: " + FILLER[n * 10 : n * 10 + 400] for n in range(1
     ],
 )
 def test_history(messages: list[str], index: int, hint: str | None) -> None:
-    said = broken(talk(*LONG), talk(*messages, "next"), read=1024)
+    said = broken(build_prompt(*LONG), build_prompt(*messages, "next"), read=1024)
     assert (said.reason, said.section, said.index, said.hint) == (
         "history_rewritten",
         "messages",
@@ -405,13 +348,17 @@ def test_a_message_that_is_rendered_anew() -> None:
         return f"It is {at}. {FILLER[:900]}"
 
     said = broken(
-        talk(stamped("10:31:07"), system="x"), talk(stamped("11:59:58"), "two", system="x")
+        build_prompt(stamped("10:31:07"), system="x"),
+        build_prompt(stamped("11:59:58"), "two", system="x"),
     )
     assert (said.reason, said.section, said.hint) == ("volatile_token", "messages", "timestamp")
-    single = broken(talk(stamped("10:31:07"), system="x"), talk(stamped("11:59:58"), system="x"))
+    single = broken(
+        build_prompt(stamped("10:31:07"), system="x"), build_prompt(stamped("11:59:58"), system="x")
+    )
     assert single.reason == "volatile_token"
     longer = broken(
-        talk(FILLER[:900] + "end", system="x"), talk(FILLER[:900] + "more of it", "two", system="x")
+        build_prompt(FILLER[:900] + "end", system="x"),
+        build_prompt(FILLER[:900] + "more of it", "two", system="x"),
     )
     assert longer.reason == "history_rewritten"
 
@@ -421,7 +368,7 @@ def pictured(*kinds: str) -> ParsedPrompt:
         Block("messages", at, kind, {"type": kind, "text": FILLER[at * 9 : at * 9 + 300]})
         for at, kind in enumerate(kinds)
     ]
-    return ParsedPrompt((text("system", 0, FILLER), *said))
+    return ParsedPrompt((text_block("system", 0, FILLER), *said))
 
 
 def test_images_come_and_go() -> None:
@@ -429,7 +376,7 @@ def test_images_come_and_go() -> None:
     other = Block("messages", 1, "image_url", {"url": "data:" + "B" * 900})
     first, rest = (
         pictured("text").blocks,
-        tuple(text("messages", at, LONG[at]) for at in range(2, 6)),
+        tuple(text_block("messages", at, LONG[at]) for at in range(2, 6)),
     )
     with_image, without, replaced = (
         ParsedPrompt((*first, *one, *rest)) for one in ((shown,), (), (other,))
@@ -441,29 +388,36 @@ def test_images_come_and_go() -> None:
 
 def test_a_word_in_common_is_no_common_history() -> None:
     said = broken(
-        talk("tell me of parcels", "ok", LONG[1]),
-        talk("tell me of refunds", "ok", LONG[2]),
+        build_prompt("tell me of parcels", "ok", LONG[1]),
+        build_prompt("tell me of refunds", "ok", LONG[2]),
         read=2560,
     )
     assert said.reason is None
 
 
 def test_without_the_finer_fingerprints_less_is_known() -> None:
-    lab = Lab()
-    lab.call(talk("one", system=FILLER), input=3000)
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt("one", system=FILLER), input=3000)
     lab.diagnosis.memory.detailed_fingerprints.clear()
-    said = lab.call(talk("one", system=FILLER[:2900] + "10:31:07 " + FILLER[2900:]), input=3000)
+    said = lab.diagnose_call(
+        build_prompt("one", system=FILLER[:2900] + "10:31:07 " + FILLER[2900:]), input=3000
+    )
     assert (said.reason, said.section) == ("volatile_token", "system")
     lab.diagnosis.memory.detailed_fingerprints.clear()
-    assert lab.call(talk("one", system="10:31:07 " + FILLER), input=3000).reason == "cold_start"
+    assert (
+        lab.diagnose_call(build_prompt("one", system="10:31:07 " + FILLER), input=3000).reason
+        == "cold_start"
+    )
 
 
 def test_a_call_whose_blocks_were_forgotten_is_no_relative() -> None:
-    lab = Lab(diagnosis=Diagnosis(Settings(memory_nodes=32)))
-    lab.call(talk(*LONG[:3]), input=3000)
+    lab = DiagnosisLab(diagnosis=Diagnosis(Settings(memory_nodes=32)))
+    lab.diagnose_call(build_prompt(*LONG[:3]), input=3000)
     for turn in range(1, 40):
-        lab.call(talk("other", *map(str, range(turn))), 2944, input=3000, model="gpt-4o")
-    assert lab.call(talk("new"), 0, input=3000).reason == "cold_start"
+        lab.diagnose_call(
+            build_prompt("other", *map(str, range(turn))), 2944, input=3000, model="gpt-4o"
+        )
+    assert lab.diagnose_call(build_prompt("new"), 0, input=3000).reason == "cold_start"
 
 
 def test_a_block_that_outgrew_its_steps_is_still_placed() -> None:
@@ -471,7 +425,7 @@ def test_a_block_that_outgrew_its_steps_is_still_placed() -> None:
         FILLER[:2000],
         FILLER[:1000] + "and one more sentence that was not there before. " * 3 + FILLER[1000:2000],
     )
-    said = broken(talk("one", system=old), talk("one", "two", system=new))
+    said = broken(build_prompt("one", system=old), build_prompt("one", "two", system=new))
     assert said.reason == "system_changed"
     assert said.offset is not None
     assert abs(said.offset - 1000) <= 2200 / 16
@@ -491,15 +445,17 @@ def test_a_block_that_outgrew_its_steps_is_still_placed() -> None:
     ],
 )
 def test_parameters(name: str, level: Any, reason: str) -> None:
-    old, new = (talk("one", params=(Param(name, value, level),)) for value in ("a", "b"))
-    said = broken(old, ParsedPrompt((*new.blocks, text("messages", 1, "two")), new.params))
+    old, new = (build_prompt("one", params=(Param(name, value, level),)) for value in ("a", "b"))
+    said = broken(old, ParsedPrompt((*new.blocks, text_block("messages", 1, "two")), new.params))
     assert said.reason == reason
     assert said.section == (None if reason == "unknown" else "params")
 
 
 def test_the_earlier_level_explains() -> None:
     old, new = (
-        talk("one", "two" * 90, system=system, params=(Param("thinking", value, "messages"),))
+        build_prompt(
+            "one", "two" * 90, system=system, params=(Param("thinking", value, "messages"),)
+        )
         for system, value in ((FILLER, 1), (FILLER + "Why.", 2))
     )
     assert broken(old, new).reason == "system_changed"
@@ -509,121 +465,163 @@ def test_the_earlier_level_explains() -> None:
     ("wait", "model", "reason"), [(4e3, "gpt-4.1", "ttl_expired"), (5, "gpt-4o", "model_changed")]
 )
 def test_time_and_model_explain_before_structure(wait: float, model: str, reason: str) -> None:
-    lab = Lab()
-    lab.call(talk(*LONG), input=3000)
-    assert lab.call(talk(*LONG[2:], "next"), 0, wait=wait, input=3000, model=model).reason == reason
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt(*LONG), input=3000)
+    assert (
+        lab.diagnose_call(
+            build_prompt(*LONG[2:], "next"), 0, wait=wait, input=3000, model=model
+        ).reason
+        == reason
+    )
 
 
 def test_after_a_lapse_the_count_begins_anew() -> None:
-    lab = claude()
-    lab.call(talk("one", marks=(0,)), 0, 3000, input=3100)
+    lab = claude_lab()
+    lab.diagnose_call(build_prompt("one", breakpoints=(0,)), 0, 3000, input=3100)
     assert (
-        lab.call(talk("one", "two", marks=(0, 1)), 0, 3050, wait=400, input=3150).reason
+        lab.diagnose_call(
+            build_prompt("one", "two", breakpoints=(0, 1)), 0, 3050, wait=400, input=3150
+        ).reason
         == "ttl_expired"
     )
     assert (
-        lab.call(talk("one", "two", "three", marks=(0, 2)), 3050, 100, input=3200).outcome == "hit"
+        lab.diagnose_call(
+            build_prompt("one", "two", "three", breakpoints=(0, 2)), 3050, 100, input=3200
+        ).outcome
+        == "hit"
     )
 
 
 def test_a_branch_that_read_less_than_estimated_is_a_hit() -> None:
-    lab = Lab()
-    lab.call(talk(*LONG), input=3000)
-    assert lab.call(talk(*LONG[:11], "other words"), 1280, input=3000).outcome == "hit"
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt(*LONG), input=3000)
+    assert (
+        lab.diagnose_call(build_prompt(*LONG[:11], "other words"), 1280, input=3000).outcome
+        == "hit"
+    )
 
 
 def test_models() -> None:
-    lab = Lab()
-    lab.call(talk("one"), input=3000, served="gpt-4.1-2025")
-    assert lab.call(talk("one", "two"), input=3100, model="gpt-4o").reason == "model_changed"
-    assert lab.call(talk("one", "two"), 2944, input=3100, served="gpt-4.1-2025").outcome == "hit"
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt("one"), input=3000, served="gpt-4.1-2025")
     assert (
-        lab.call(talk("one", "two", "three"), input=3200, served="gpt-4.1-2026").reason
+        lab.diagnose_call(build_prompt("one", "two"), input=3100, model="gpt-4o").reason
+        == "model_changed"
+    )
+    assert (
+        lab.diagnose_call(
+            build_prompt("one", "two"), 2944, input=3100, served="gpt-4.1-2025"
+        ).outcome
+        == "hit"
+    )
+    assert (
+        lab.diagnose_call(
+            build_prompt("one", "two", "three"), input=3200, served="gpt-4.1-2026"
+        ).reason
         == "model_changed"
     )
 
 
 def test_a_key_per_user_is_seen_at_the_third() -> None:
-    lab, said = Lab(), list[str | None]()
+    lab, said = DiagnosisLab(), list[str | None]()
     for user in range(4):
-        prompt = talk(f"hello {user}", params=(Param("prompt_cache_key", user, "tools"),))
-        said.append(lab.call(prompt, input=3000).reason)
+        prompt = build_prompt(f"hello {user}", params=(Param("prompt_cache_key", user, "tools"),))
+        said.append(lab.diagnose_call(prompt, input=3000).reason)
     assert said == ["cold_start", "cold_start", "per_user_key_or_prefix", "per_user_key_or_prefix"]
 
 
 def test_another_wire_explains_nothing() -> None:
     """Chat Completions and Responses say the same text in other words: neither is a version of the other."""
-    lab, tools = Lab(), (tool(0, "a"), tool(1, "b"))
-    lab.call(talk("one", tools=tools), input=4000, wire="openai.chat")
+    lab, tools = DiagnosisLab(), (tool_block(0, "a"), tool_block(1, "b"))
+    lab.diagnose_call(build_prompt("one", tools=tools), input=4000, wire="openai.chat")
     string = Block("system", 0, "text", FILLER)
     responses = ParsedPrompt(
-        (*tools, string, text("messages", 0, "one"), text("messages", 1, "two"))
+        (*tools, string, text_block("messages", 0, "one"), text_block("messages", 1, "two"))
     )
-    said = lab.call(responses, input=4100, wire="openai.responses")
+    said = lab.diagnose_call(responses, input=4100, wire="openai.responses")
     assert (said.outcome, said.reason, said.missed_tokens) == ("cold", "cold_start", None)
-    again = lab.call(talk("one", "two", tools=tools), input=4100, wire="openai.chat")
+    again = lab.diagnose_call(
+        build_prompt("one", "two", tools=tools), input=4100, wire="openai.chat"
+    )
     assert (again.reason, again.missed_tokens) == ("unknown", 3968)
 
 
 def test_the_same_words_over_another_wire_are_no_other_scope() -> None:
-    lab = Lab()
-    lab.call(talk("one"), input=3000, wire="openai.chat")
-    said = lab.call(talk("one", "two"), input=3100, wire="openai.responses")
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt("one"), input=3000, wire="openai.chat")
+    said = lab.diagnose_call(build_prompt("one", "two"), input=3100, wire="openai.responses")
     assert (said.reason, said.missed_tokens) == ("cold_start", None)
 
 
 def test_another_credential() -> None:
-    lab = Lab()
-    lab.call(talk("one"), input=3000)
-    said = lab.call(talk("one", "two"), input=3100, key=b"two")
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt("one"), input=3000)
+    said = lab.diagnose_call(build_prompt("one", "two"), input=3100, key=b"two")
     assert (said.reason, said.section, said.missed_tokens) == ("scope_changed", "params", 2944)
-    assert lab.call(talk("one", "two"), input=3100, key=b"three", wait=1e6).reason == "cold_start"
     assert (
-        lab.call(ParsedPrompt((text("system", 0, FILLER),)), input=3100, key=b"four").reason
+        lab.diagnose_call(build_prompt("one", "two"), input=3100, key=b"three", wait=1e6).reason
+        == "cold_start"
+    )
+    assert (
+        lab.diagnose_call(
+            ParsedPrompt((text_block("system", 0, FILLER),)), input=3100, key=b"four"
+        ).reason
         == "cold_start"
     )
 
 
 def test_lapses_and_low_volume() -> None:
-    lab, said = claude(), list[str | None]()
+    lab, said = claude_lab(), list[str | None]()
     for turn in range(7):
         said.append(
-            lab.call(
-                talk(*LONG[: turn + 1], marks=(-1, turn)), 0, 3000, wait=400, input=3100
+            lab.diagnose_call(
+                build_prompt(*LONG[: turn + 1], breakpoints=(-1, turn)),
+                0,
+                3000,
+                wait=400,
+                input=3100,
             ).reason
         )
     assert said == ["cold_start", *["ttl_expired"] * 4, "low_volume", "low_volume"]
 
 
 def test_inside_the_lifetime_with_nothing_changed_it_is_unknown() -> None:
-    assert broken(talk("one"), talk("one", "two")).reason == "unknown"
-    lab = claude()
-    lab.call(talk("one", marks=(0,)), 0, 3000, input=3100, ttl="1h")
+    assert broken(build_prompt("one"), build_prompt("one", "two")).reason == "unknown"
+    lab = claude_lab()
+    lab.diagnose_call(build_prompt("one", breakpoints=(0,)), 0, 3000, input=3100, ttl="1h")
     assert (
-        lab.call(talk("one", "two", marks=(0, 1)), 0, 3050, wait=3000, input=3150).reason
+        lab.diagnose_call(
+            build_prompt("one", "two", breakpoints=(0, 1)), 0, 3050, wait=3000, input=3150
+        ).reason
         == "unknown"
     )
     assert (
-        lab.call(talk("one", "two", "three", marks=(0, 2)), 0, 3050, wait=4000, input=3150).reason
+        lab.diagnose_call(
+            build_prompt("one", "two", "three", breakpoints=(0, 2)), 0, 3050, wait=4000, input=3150
+        ).reason
         == "ttl_expired"
     )
 
 
 def test_a_read_behind_a_lapse_shows_that_it_was_none() -> None:
-    lab = Lab()
-    lab.call(talk(*LONG), input=3000)
-    said = lab.call(talk(*LONG[:4], "other", *LONG[5:]), 1024, input=3000, wait=4000)
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt(*LONG), input=3000)
+    said = lab.diagnose_call(
+        build_prompt(*LONG[:4], "other", *LONG[5:]), 1024, input=3000, wait=4000
+    )
     assert said.reason == "history_rewritten"
 
 
 def test_held_state() -> None:
-    lab = Lab()
-    lab.call(talk("one"), input=3000, id="r1")
-    known = talk("two", is_complete=False, server_state_id="r1")
-    assert lab.call(known, 2944, input=3300, id="r2").outcome == "hit"
-    assert lab.call(known, 0, input=3300).reason == "unknown"
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt("one"), input=3000, id="r1")
+    known = build_prompt("two", is_complete=False, server_state_id="r1")
+    assert lab.diagnose_call(known, 2944, input=3300, id="r2").outcome == "hit"
+    assert lab.diagnose_call(known, 0, input=3300).reason == "unknown"
     assert (
-        lab.call(talk("two", is_complete=False, server_state_id="elsewhere"), 0, input=3300).outcome
+        lab.diagnose_call(
+            build_prompt("two", is_complete=False, server_state_id="elsewhere"), 0, input=3300
+        ).outcome
         == "cold"
     )
 
@@ -632,8 +630,11 @@ def test_held_state() -> None:
 
 
 def test_the_trap_of_a_varying_tail() -> None:
-    lab = latest()
-    said = [lab.call(talk(f"question {n}"), 0, 3000, input=3000, ttl="30m") for n in range(4)]
+    lab = gpt56_lab()
+    said = [
+        lab.diagnose_call(build_prompt(f"question {n}"), 0, 3000, input=3000, ttl="30m")
+        for n in range(4)
+    ]
     assert [v.reason for v in said] == ["cold_start", *["breakpoint_missing_on_static"] * 3]
     assert (said[1].section, said[1].index, said[1].confidence, said[3].confidence) == (
         "messages",
@@ -642,36 +643,47 @@ def test_the_trap_of_a_varying_tail() -> None:
         0.95,
     )
     assert said[1].wasted_usd == pytest.approx((said[1].missed_tokens or 0) * 11.5)
-    marked = latest()
-    marked.call(talk("one", marks=(-1,)), 0, 3000, input=3000)
-    assert marked.call(talk("two", marks=(-1,)), 0, 3000, input=3000).reason == "unknown"
+    marked = gpt56_lab()
+    marked.diagnose_call(build_prompt("one", breakpoints=(-1,)), 0, 3000, input=3000)
+    assert (
+        marked.diagnose_call(build_prompt("two", breakpoints=(-1,)), 0, 3000, input=3000).reason
+        == "unknown"
+    )
 
 
 def test_reads_that_stay_pinned() -> None:
-    lab = latest()
-    lab.call(talk(*LONG[:2]), 0, 3000, input=3000)
-    said = [lab.call(talk(*LONG[: 2 + n]), 1500, 1500 + n, input=3000 + n).reason for n in (1, 2)]
+    lab = gpt56_lab()
+    lab.diagnose_call(build_prompt(*LONG[:2]), 0, 3000, input=3000)
+    said = [
+        lab.diagnose_call(build_prompt(*LONG[: 2 + n]), 1500, 1500 + n, input=3000 + n).reason
+        for n in (1, 2)
+    ]
     assert said == ["unknown", "breakpoint_missing_on_static"]
 
 
 def test_implicit_breakpoints_look_back_so_far() -> None:
-    lab = latest()
-    lab.call(talk(*LONG[:2]), 0, 3000, input=3000)
+    lab = gpt56_lab()
+    lab.diagnose_call(build_prompt(*LONG[:2]), 0, 3000, input=3000)
     assert (
-        lab.call(talk(*LONG[:2], *map(str, range(25))), 0, 3500, input=3500).reason
+        lab.diagnose_call(build_prompt(*LONG[:2], *map(str, range(25))), 0, 3500, input=3500).reason
         == "lookback_exceeded"
     )
 
 
 def test_explicit_breakpoints() -> None:
     def case(
-        first: tuple[int, ...], second: tuple[int, ...], more: int = 1, lab: Lab | None = None
+        first: tuple[int, ...],
+        second: tuple[int, ...],
+        more: int = 1,
+        lab: DiagnosisLab | None = None,
     ) -> str | None:
-        lab = lab or claude()
-        lab.call(talk(*LONG[:4], marks=first, caching_mode="explicit"), 0, 3000, input=3000)
+        lab = lab or claude_lab()
+        lab.diagnose_call(
+            build_prompt(*LONG[:4], breakpoints=first, caching_mode="explicit"), 0, 3000, input=3000
+        )
         grown = (*LONG[:4], *map(str, range(more)))
-        return lab.call(
-            talk(*grown, marks=second, caching_mode="explicit"), 0, 3200, input=3200
+        return lab.diagnose_call(
+            build_prompt(*grown, breakpoints=second, caching_mode="explicit"), 0, 3200, input=3200
         ).reason
 
     assert case((3,), (4,)) == "unknown"
@@ -679,15 +691,15 @@ def test_explicit_breakpoints() -> None:
     assert case((3,), (23,), 20) == "lookback_exceeded"
     assert case((3,), (22,), 20) == "unknown"
     assert case((3,), (0, 1, 2, 3, 4)) == "too_many_breakpoints"
-    assert case((3,), (4,), lab=latest()) == "breakpoint_missing_on_static"
-    assert case((3,), (3, 4), lab=latest()) == "unknown"
+    assert case((3,), (4,), lab=gpt56_lab()) == "breakpoint_missing_on_static"
+    assert case((3,), (3, 4), lab=gpt56_lab()) == "unknown"
 
 
 def test_a_first_image_takes_claude_s_messages_out() -> None:
-    lab, images = claude(), (Param("images", True, "messages"),)
-    lab.call(talk("one", marks=(0,)), 0, 3000, input=3000)
-    shown = talk("one", "two", marks=(1,), params=images)
-    said = lab.call(shown, 1200, 1900, input=3100)
+    lab, images = claude_lab(), (Param("images", True, "messages"),)
+    lab.diagnose_call(build_prompt("one", breakpoints=(0,)), 0, 3000, input=3000)
+    shown = build_prompt("one", "two", breakpoints=(1,), params=images)
+    said = lab.diagnose_call(shown, 1200, 1900, input=3100)
     assert (said.reason, said.hint, said.section, said.outcome) == (
         "image_changed",
         "image_added",
@@ -695,33 +707,36 @@ def test_a_first_image_takes_claude_s_messages_out() -> None:
         "partial",
     )
     assert (
-        lab.call(talk("one", "two", "three", marks=(2,)), 1200, 1900, input=3100).hint
+        lab.diagnose_call(
+            build_prompt("one", "two", "three", breakpoints=(2,)), 1200, 1900, input=3100
+        ).hint
         == "image_removed"
     )
 
 
 def test_a_race_is_seen_by_those_that_came_second() -> None:
-    lab = latest()
-    calls = [lab.open(talk("one")) for _ in range(3)]
-    said = [lab.close(call, 0, 3000, input=3000).reason for call in calls]
+    lab = gpt56_lab()
+    calls = [lab.start_call(build_prompt("one")) for _ in range(3)]
+    said = [lab.finish_call(call, 0, 3000, input=3000).reason for call in calls]
     assert said == ["cold_start", "concurrent_cold_race", "concurrent_cold_race"]
-    other = [lab.open(talk(name, system=FILLER[::-1])) for name in ("a", "b")]
-    assert [lab.close(call, 0, 3000, input=3000).reason for call in other] == [
+    other = [lab.start_call(build_prompt(name, system=FILLER[::-1])) for name in ("a", "b")]
+    assert [lab.finish_call(call, 0, 3000, input=3000).reason for call in other] == [
         "cold_start",
         "concurrent_cold_race",
     ]
-    lab.open(talk("elsewhere"), key=b"two")
-    apart = [lab.open(talk("x", system=name * 900)) for name in ("c", "d")]
-    assert [lab.close(call, 0, 3000, input=3000).reason for call in apart] == [
+    lab.start_call(build_prompt("elsewhere"), key=b"two")
+    apart = [lab.start_call(build_prompt("x", system=name * 900)) for name in ("c", "d")]
+    assert [lab.finish_call(call, 0, 3000, input=3000).reason for call in apart] == [
         "cold_start",
         "cold_start",
     ]
 
 
 def test_too_many_requests_a_minute() -> None:
-    lab = Lab(now=1e9 - 1e9 % 60)
+    lab = DiagnosisLab(now=1e9 - 1e9 % 60)
     said = [
-        lab.call(talk("same"), 2944 if n % 5 else 0, wait=1.0, input=3000).reason for n in range(22)
+        lab.diagnose_call(build_prompt("same"), 2944 if n % 5 else 0, wait=1.0, input=3000).reason
+        for n in range(22)
     ]
     assert said[5] == "unknown"
     assert said[20] == "routing_overflow"
@@ -770,16 +785,20 @@ def test_the_provider_s_own_word(verdict: Any, word: str | None) -> None:
 
 def test_the_provider_wins_and_ours_may_say_it_more_exactly() -> None:
     facts = ResponseFacts(provider_diagnostics={"type": "cache_miss", "reason": "input_changed"})
-    lab = Lab()
-    lab.call(talk("one", system=f"Now 10:31. {FILLER}"), input=3000)
-    said = lab.call(talk("one", system=f"Now 11:32. {FILLER}"), input=3000, facts=facts)
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt("one", system=f"Now 10:31. {FILLER}"), input=3000)
+    said = lab.diagnose_call(
+        build_prompt("one", system=f"Now 11:32. {FILLER}"), input=3000, facts=facts
+    )
     assert (said.reason, said.provider_reason, said.source) == (
         "volatile_token",
         "input_changed",
         "provider",
     )
     assert (
-        lab.call(talk("one", system=f"Now 11:32. {FILLER}"), 2944, input=3000, facts=facts).reason
+        lab.diagnose_call(
+            build_prompt("one", system=f"Now 11:32. {FILLER}"), 2944, input=3000, facts=facts
+        ).reason
         is None
     )
     assert merge_reasons("tools_changed", "system_changed") == "tools_changed"

@@ -9,7 +9,7 @@ import pytest
 from promptcache.model import Block, ParsedPrompt, Request
 from promptcache.prefix.fingerprint import fingerprint, first_difference
 from promptcache.providers.openai import wire as openai
-from tests.test_diagnose import FILLER, Lab
+from tests.support.diagnosis_lab import FILLER, DiagnosisLab
 
 WORDS = "Where is my parcel, please? "
 
@@ -39,15 +39,15 @@ def test_a_string_and_its_text_part_are_different_blocks_as_sent() -> None:
 
 
 def test_a_provider_that_reads_both_alike_is_not_contradicted() -> None:
-    lab = Lab()
-    lab.call(BEFORE, input=4000)
-    assert lab.call(AFTER, 3968, input=4100).outcome == "hit"
+    lab = DiagnosisLab()
+    lab.diagnose_call(BEFORE, input=4000)
+    assert lab.diagnose_call(AFTER, 3968, input=4100).outcome == "hit"
 
 
 def test_a_read_that_ends_at_the_other_form_shows_that_it_is_another_prefix() -> None:
-    lab = Lab()
-    lab.call(BEFORE, input=4000)
-    said = lab.call(AFTER, 2304, input=4100)
+    lab = DiagnosisLab()
+    lab.diagnose_call(BEFORE, input=4000)
+    said = lab.diagnose_call(AFTER, 2304, input=4100)
     assert (said.reason, said.section, said.index, said.offset, said.hint) == (
         "serialization_nondeterminism",
         "messages",
@@ -59,9 +59,9 @@ def test_a_read_that_ends_at_the_other_form_shows_that_it_is_another_prefix() ->
 
 @pytest.mark.parametrize("read", [0, 3584])
 def test_a_miss_that_begins_elsewhere_is_not_blamed_on_the_form(read: int) -> None:
-    lab = Lab()
-    lab.call(BEFORE, input=4000)
-    said = lab.call(AFTER, read, input=4100)
+    lab = DiagnosisLab()
+    lab.diagnose_call(BEFORE, input=4000)
+    said = lab.diagnose_call(AFTER, read, input=4100)
     assert (said.outcome, said.reason, said.section) == (
         "partial" if read else "miss",
         "unknown",
@@ -70,17 +70,18 @@ def test_a_miss_that_begins_elsewhere_is_not_blamed_on_the_form(read: int) -> No
 
 
 def test_a_system_prompt_in_another_form_is_no_edited_one() -> None:
-    lab = Lab()
-    lab.call(chat(FIRST, SECOND), input=4000)
+    lab = DiagnosisLab()
+    lab.diagnose_call(chat(FIRST, SECOND), input=4000)
     assert (
-        lab.call(chat(FIRST, SECOND, LAST, system=part(FILLER)), 0, input=4100).reason == "unknown"
+        lab.diagnose_call(chat(FIRST, SECOND, LAST, system=part(FILLER)), 0, input=4100).reason
+        == "unknown"
     )
 
 
 def test_other_words_in_another_form_are_rewritten() -> None:
-    lab = Lab()
-    lab.call(BEFORE, input=4000)
-    said = lab.call(chat(FIRST, part(SECOND[:-2] + "! "), LAST), 2304, input=4100)
+    lab = DiagnosisLab()
+    lab.diagnose_call(BEFORE, input=4000)
+    said = lab.diagnose_call(chat(FIRST, part(SECOND[:-2] + "! "), LAST), 2304, input=4100)
     assert (said.reason, said.index) == ("history_rewritten", 1)
 
 
@@ -96,7 +97,7 @@ def test_a_change_of_any_byte_shows_in_the_fingerprints(size: int) -> None:
 
 
 def test_the_form_counts_for_blocks_of_every_wire() -> None:
-    lab = Lab()
+    lab = DiagnosisLab()
     plain = Block("messages", 0, "text", {"role": "user", "content": FIRST})
     wrapped = Block(
         "messages",
@@ -106,8 +107,8 @@ def test_the_form_counts_for_blocks_of_every_wire() -> None:
     )
     tail = Block("messages", 1, "text", {"role": "user", "content": LAST})
     system = chat("x").blocks[0]
-    lab.call(ParsedPrompt((system, plain)), input=3000)
-    assert lab.call(ParsedPrompt((system, wrapped, tail)), 1792, input=3100).hint == "form"
+    lab.diagnose_call(ParsedPrompt((system, plain)), input=3000)
+    assert lab.diagnose_call(ParsedPrompt((system, wrapped, tail)), 1792, input=3100).hint == "form"
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_the_form_counts_for_blocks_of_every_wire() -> None:
 def test_an_image_beside_the_text_is_no_mere_form(before: int, after: int, hint: str) -> None:
     picture = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
     contents = (SECOND, part(SECOND) + picture)
-    lab = Lab()
-    lab.call(chat(FIRST, FIRST, contents[before]), input=4000)
-    said = lab.call(chat(FIRST, FIRST, contents[after], LAST, "Yes."), 2048, input=4200)
+    lab = DiagnosisLab()
+    lab.diagnose_call(chat(FIRST, FIRST, contents[before]), input=4000)
+    said = lab.diagnose_call(chat(FIRST, FIRST, contents[after], LAST, "Yes."), 2048, input=4200)
     assert (said.reason, said.index, said.hint) == ("image_changed", 2, hint)

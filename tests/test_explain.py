@@ -34,7 +34,7 @@ from promptcache_exporters.explain.query import CallComparison, explain_trace, e
 from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
-from tests.support.span_builders import START, record, rows
+from tests.support.span_builders import START, read_rows, record_calls
 
 WHOLE: dict[str, Any] = {
     PREFIX_FAMILY: "p1:f",
@@ -77,11 +77,11 @@ def only(found: list[CallComparison]) -> CallComparison:
 
 
 def trace(path: Path, number: int) -> str:
-    return str(rows(path)[number]["trace_id"])
+    return str(read_rows(path)[number]["trace_id"])
 
 
 def test_a_call_stands_beside_the_previous_one_of_its_family(path: Path) -> None:
-    record(path, WHOLE, {**WHOLE, PREFIX_FAMILY: "p1:another"}, BROKEN, WHOLE)
+    record_calls(path, WHOLE, {**WHOLE, PREFIX_FAMILY: "p1:another"}, BROKEN, WHOLE)
     it = only(explain_trace(path, trace(path, 2)))
     assert it.previous_call
     assert it.previous_call["time"] == START
@@ -98,15 +98,15 @@ def test_a_call_stands_beside_the_previous_one_of_its_family(path: Path) -> None
 
 def test_a_break_that_repeats_is_counted_and_summed(path: Path) -> None:
     elsewhere = {**BROKEN, MISS_INDEX: 1, WASTED_USD: 5.0}
-    record(path, WHOLE, BROKEN, elsewhere, BROKEN, BROKEN)
-    record(path, BROKEN, service="another")
+    record_calls(path, WHOLE, BROKEN, elsewhere, BROKEN, BROKEN)
+    record_calls(path, BROKEN, service="another")
     it = only(explain_trace(path, trace(path, 3)))
     assert (it.repeated_breaks, it.family_calls) == (3, 5)
     assert it.repeated_wasted_usd == pytest.approx(0.06)
 
 
 def test_the_blocks_of_one_output_agree_on_how_often(path: Path) -> None:
-    record(path, WHOLE, BROKEN, BROKEN, BROKEN)
+    record_calls(path, WHOLE, BROKEN, BROKEN, BROKEN)
     assert {(it.repeated_breaks, it.family_calls) for it in explain_worst_misses(path, 3)} == {
         (3, 4)
     }
@@ -129,7 +129,7 @@ def test_an_export_is_refused_in_words(path: Path) -> None:
 
 
 def test_the_first_of_a_family_has_no_relative(path: Path) -> None:
-    record(path, {**WHOLE, OUTCOME: "cold"})
+    record_calls(path, {**WHOLE, OUTCOME: "cold"})
     it = only(explain_trace(path, trace(path, 0)))
     assert (it.previous_call, it.shared_blocks, it.advice) == (None, None, "")
     assert set(it.unchanged_parts.values()) == {None}
@@ -138,7 +138,7 @@ def test_the_first_of_a_family_has_no_relative(path: Path) -> None:
 
 def test_the_worst_are_those_that_wasted_most(path: Path) -> None:
     wastes = [0.01, 0.3, None, 0.2]
-    record(path, WHOLE, *({**BROKEN, WASTED_USD: waste} for waste in wastes))
+    record_calls(path, WHOLE, *({**BROKEN, WASTED_USD: waste} for waste in wastes))
     assert [it.call["wasted_usd"] for it in explain_worst_misses(path, 2)] == [0.3, 0.2]
     assert [it.call["wasted_usd"] for it in explain_worst_misses(path, 9)] == [0.3, 0.2, 0.01, None]
     assert [it.call["wasted_usd"] for it in explain_worst_misses(path, 9, START + 180)] == [
@@ -148,7 +148,7 @@ def test_the_worst_are_those_that_wasted_most(path: Path) -> None:
 
 
 def test_the_page_tells_the_whole_story(path: Path) -> None:
-    record(path, WHOLE, BROKEN, BROKEN)
+    record_calls(path, WHOLE, BROKEN, BROKEN)
     result = run(trace(path, 2).upper())
     assert result.exit_code == ExitCode.OK
     text = " ".join(result.stdout.split())
@@ -166,7 +166,7 @@ def test_the_page_tells_the_whole_story(path: Path) -> None:
 
 
 def test_json_is_all_of_stdout(path: Path) -> None:
-    record(path, WHOLE, BROKEN)
+    record_calls(path, WHOLE, BROKEN)
     (found,) = json.loads(run("--worst", 1, "--json").stdout)["calls"]
     assert list(found) == [
         "call",
@@ -186,7 +186,7 @@ def test_json_is_all_of_stdout(path: Path) -> None:
 
 
 def test_names_cannot_steer_the_terminal(path: Path) -> None:
-    record(
+    record_calls(
         path,
         WHOLE,
         {
@@ -203,7 +203,7 @@ def test_names_cannot_steer_the_terminal(path: Path) -> None:
 
 def test_where_the_table_is(path: Path) -> None:
     other = path.with_name("other.db")
-    record(other, WHOLE, BROKEN)
+    record_calls(other, WHOLE, BROKEN)
     assert run("--worst", 1, other).exit_code == ExitCode.OK
     assert run(trace(other, 1), other).exit_code == ExitCode.OK
     assert run("--worst", 1).exit_code == ExitCode.NO_FILE
@@ -221,12 +221,12 @@ def test_where_the_table_is(path: Path) -> None:
     ],
 )
 def test_exit_codes(path: Path, arguments: list[str], code: ExitCode) -> None:
-    record(path, WHOLE)
+    record_calls(path, WHOLE)
     assert run(*arguments).exit_code == code
 
 
 def test_the_report_by_reason_gives_advice(path: Path) -> None:
-    record(path, WHOLE, BROKEN, {**BROKEN, MISS_REASON: "of_a_later_version"})
+    record_calls(path, WHOLE, BROKEN, {**BROKEN, MISS_REASON: "of_a_later_version"})
     result = CliRunner().invoke(app, ["report", "--by", "reason"])
     assert f"volatile_token: {format_advice('volatile_token')}" in " ".join(result.stdout.split())
     assert "of_a_later_version:" not in result.stdout

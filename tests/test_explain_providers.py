@@ -32,7 +32,7 @@ def converse(url: str) -> Say:
     client = call_shapes_bedrock.boto3.client(
         "bedrock-runtime",
         endpoint_url=url,
-        config=call_shapes_bedrock.ONCE,
+        config=call_shapes_bedrock.NO_RETRIES,
         **call_shapes_bedrock.CREDENTIALS,
     )
 
@@ -42,14 +42,14 @@ def converse(url: str) -> Say:
             for name in tools
         ]
         parts: list[list[Any]] = [[{"text": text}] for text in messages]
-        parts[-1].append(call_shapes_bedrock.POINT)
+        parts[-1].append(call_shapes_bedrock.CACHE_POINT)
         said = [
             {"role": ("user", "assistant")[at % 2], "content": content}
             for at, content in enumerate(parts)
         ]
         client.converse(
             modelId=call_shapes_bedrock.CLAUDE,
-            system=[{"text": system}, call_shapes_bedrock.POINT],
+            system=[{"text": system}, call_shapes_bedrock.CACHE_POINT],
             messages=said,
             toolConfig={"tools": specs},
         )
@@ -58,7 +58,7 @@ def converse(url: str) -> Say:
 
 
 def generate(url: str) -> Say:
-    client: Any = genai.Client(**call_shapes_google.options(url))
+    client: Any = genai.Client(**call_shapes_google.client_options(url))
 
     def say(system: str, messages: list[str], tools: list[str]) -> None:
         said = [

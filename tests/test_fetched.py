@@ -10,7 +10,7 @@ import pytest
 
 from promptcache.patching.byte_stream import invocation_of
 from promptcache_emulator.engine import Emulator
-from tests.support.call_shapes import RESPONSES, done, each
+from tests.support.call_shapes import RESPONSES, iterate, resolve
 from tests.support.telemetry import Telemetry
 
 CLIENTS: Final = {"sync": openai.OpenAI, "async": openai.AsyncOpenAI}
@@ -22,11 +22,11 @@ async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIter
         base_url=f"{emulator_url}/v1", api_key="secret-key", max_retries=0
     )
     yield made
-    await done(made.close())
+    await resolve(made.close())
 
 
 async def finished(client: Any, response: str) -> Any:
-    while (made := await done(client.responses.retrieve(response))).status in {
+    while (made := await resolve(client.responses.retrieve(response))).status in {
         "queued",
         "in_progress",
     }:
@@ -35,8 +35,8 @@ async def finished(client: Any, response: str) -> Any:
 
 
 async def test_reading_a_response_again_adds_nothing(client: Any, telemetry: Telemetry) -> None:
-    made = await done(client.responses.create(**RESPONSES))
-    await done(client.responses.retrieve(made.id))
+    made = await resolve(client.responses.create(**RESPONSES))
+    await resolve(client.responses.retrieve(made.id))
     assert len(telemetry.spans) == 1
     assert telemetry.metric("promptcache.input.tokens") == made.usage.input_tokens
 
@@ -44,8 +44,8 @@ async def test_reading_a_response_again_adds_nothing(client: Any, telemetry: Tel
 async def test_a_background_response_counts_when_it_is_fetched(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    await done(client.responses.create(**RESPONSES))
-    begun = await done(client.responses.create(**RESPONSES, background=True))
+    await resolve(client.responses.create(**RESPONSES))
+    begun = await resolve(client.responses.create(**RESPONSES, background=True))
     fetched = await finished(client, begun.id)
     await finished(client, begun.id)
     first, asked, counted = [span.attributes or {} for span in telemetry.spans]
@@ -63,18 +63,18 @@ async def test_a_background_response_counts_when_it_is_fetched(
 async def test_a_stream_that_is_resumed_counts_once(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    stream = await done(client.responses.create(**RESPONSES, stream=True, background=True))
+    stream = await resolve(client.responses.create(**RESPONSES, stream=True, background=True))
     begun: Any = None
-    async for event in each(stream):
+    async for event in iterate(stream):
         begun = event
         break
-    await done(stream.close())
-    again = await done(
+    await resolve(stream.close())
+    again = await resolve(
         client.responses.retrieve(
             begun.response.id, stream=True, starting_after=begun.sequence_number
         )
     )
-    async for _ in each(again):
+    async for _ in iterate(again):
         pass
     await finished(client, begun.response.id)
     dropped, resumed = [span.attributes or {} for span in telemetry.spans]
@@ -87,8 +87,8 @@ async def test_a_stream_that_is_resumed_counts_once(
 async def test_a_stream_that_ends_after_it_was_fetched_counts_once(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    stream = await done(client.responses.create(**RESPONSES, stream=True, background=True))
-    items = each(stream)
+    stream = await resolve(client.responses.create(**RESPONSES, stream=True, background=True))
+    items = iterate(stream)
     begun: Any = await anext(items)
     await finished(client, begun.response.id)
     async for _ in items:
@@ -100,14 +100,14 @@ async def test_a_stream_that_ends_after_it_was_fetched_counts_once(
 async def test_streams_left_halfway_are_no_rivals(client: Any, telemetry: Telemetry) -> None:
     memory: Any = None
     for _ in range(3):
-        stream = await done(client.responses.create(**RESPONSES, stream=True))
+        stream = await resolve(client.responses.create(**RESPONSES, stream=True))
         memory = invocation_of(stream.response).handler.diagnosis.memory  # type: ignore[union-attr]  # it is open
         assert len(memory.running_calls) == 1
-        await done(stream.close())
+        await resolve(stream.close())
     assert not memory.running_calls
 
 
 async def test_an_unknown_response_is_no_call(client: Any, telemetry: Telemetry) -> None:
     with pytest.raises(openai.NotFoundError):
-        await done(client.responses.retrieve("resp_nowhere"))
+        await resolve(client.responses.retrieve("resp_nowhere"))
     assert not telemetry.spans

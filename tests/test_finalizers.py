@@ -18,7 +18,7 @@ from promptcache.diagnosis.memory import Memory
 from promptcache.patching.byte_stream import invocation_of
 from promptcache.telemetry.finalizer import LOCK_HOLDING_MODULES
 from promptcache.telemetry.handler import TelemetryHandler
-from tests.support.call_shapes import CHAT, USAGE
+from tests.support.call_shapes import CHAT, INCLUDE_USAGE
 from tests.support.telemetry import Telemetry
 
 
@@ -31,7 +31,7 @@ def client(emulator_url: str) -> Iterator[openai.OpenAI]:
 def abandon(client: openai.OpenAI) -> TelemetryHandler:
     """Leaves a stream that has begun to the collector: its generator refers to itself."""
     create: Any = client.chat.completions.create
-    stream = create(**CHAT, stream=True, stream_options=USAGE)
+    stream = create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
     next(iter(stream))
     record = invocation_of(stream.response)
     assert record is not None
@@ -84,7 +84,7 @@ def test_a_forked_child_ends_nothing_of_its_parents(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
     create: Any = client.chat.completions.create
-    stream = create(**CHAT, stream=True, stream_options=USAGE)
+    stream = create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
     record = invocation_of(stream.response)
     assert record is not None
     child = os.fork()

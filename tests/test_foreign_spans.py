@@ -11,7 +11,7 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, use_span
 
 from promptcache import PromptCacheInstrumentor
 from promptcache.telemetry import foreign_spans
-from tests.support.call_shapes import MODEL, chat_started
+from tests.support.call_shapes import MODEL, start_chat
 from tests.support.telemetry import Telemetry
 from tests.test_imports import run
 
@@ -37,7 +37,7 @@ def opened(telemetry: Telemetry) -> Callable[..., Span]:
 
 
 def call(client: openai.OpenAI) -> None:
-    chat_started(client, stream=False)
+    start_chat(client, stream=False)
 
 
 def ours(telemetry: Telemetry) -> list[str]:
@@ -72,7 +72,7 @@ def test_a_stream_is_written_on_before_theirs_ends(
     client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
 ) -> None:
     span = opened()
-    for chunk in chat_started(client):
+    for chunk in start_chat(client):
         if chunk.usage is not None:
             span.end()
     assert ours(telemetry) == ["theirs"]
@@ -144,7 +144,7 @@ def test_one_that_is_a_stream_s_is_not_another_call_s(
     client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
 ) -> None:
     first = opened("first")
-    with chat_started(client) as stream:
+    with start_chat(client) as stream:
         second = opened("second")
         call(client)
         second.end()
@@ -175,7 +175,7 @@ def test_metrics_lead_to_it(
 def test_a_call_while_a_stream_of_ours_is_open_has_its_own(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
-    with chat_started(client) as stream:
+    with start_chat(client) as stream:
         next(stream)
         call(client)
         list(stream)

@@ -18,8 +18,8 @@ from opentelemetry.sdk.trace import ReadableSpan
 
 from promptcache import PromptCacheInstrumentor
 from promptcache_emulator.engine import Emulator
-from tests.support.call_shapes import done, each
-from tests.support.call_shapes_google import CALL, CLIENTS, GEMINI, function_calling, options
+from tests.support.call_shapes import iterate, resolve
+from tests.support.call_shapes_google import CALL, CLIENTS, GEMINI, client_options, function_calling
 from tests.support.telemetry import Telemetry
 
 pytestmark = pytest.mark.filterwarnings(
@@ -84,14 +84,14 @@ async def test_retries_are_one_call(
     kind: str, emulator_url: str, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     emulator.faults.add("500")
-    asked = options(emulator_url)
+    asked = client_options(emulator_url)
     asked["http_options"]["retry_options"] = {
         "attempts": 3,
         "initial_delay": 0.01,
         "max_delay": 0.02,
     }
     client: Any = genai.Client(**asked)
-    await done((client.aio if kind == "async" else client).models.generate_content(**CALL))
+    await resolve((client.aio if kind == "async" else client).models.generate_content(**CALL))
     assert telemetry.attributes["http.request.resend_count"] == 1
     assert telemetry.span.status.is_unset
     await client.aio.aclose()
@@ -108,10 +108,12 @@ async def test_a_span_around_it(
         if streamed:
             _ = [
                 item
-                async for item in each(await done(client.models.generate_content_stream(**CALL)))
+                async for item in iterate(
+                    await resolve(client.models.generate_content_stream(**CALL))
+                )
             ]
         else:
-            await done(client.models.generate_content(**CALL))
+            await resolve(client.models.generate_content(**CALL))
     theirs = next(span for span in telemetry.spans if span.name == "theirs")
     if operation == "generate_content":
         assert telemetry.spans == (theirs,)
@@ -126,30 +128,30 @@ async def test_a_span_around_it(
 
 async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
     with suppress_instrumentation():
-        await done(client.models.generate_content(**CALL))
+        await resolve(client.models.generate_content(**CALL))
         if hasattr(client, "interactions"):
-            await done(client.interactions.create(model=GEMINI, input="Hi."))
+            await resolve(client.interactions.create(model=GEMINI, input="Hi."))
     assert not telemetry.spans
 
 
 async def test_counting_tokens_is_no_call(client: Any, telemetry: Telemetry) -> None:
-    await done(client.models.count_tokens(model=GEMINI, contents="Hi."))
+    await resolve(client.models.count_tokens(model=GEMINI, contents="Hi."))
     assert not telemetry.spans
 
 
 async def test_an_interaction_that_is_fetched_again_counts_nothing(
     client: Any, telemetry: Telemetry
 ) -> None:
-    made = await done(client.interactions.create(model=GEMINI, input="Hi."))
-    await done(client.interactions.get(made.id))
+    made = await resolve(client.interactions.create(model=GEMINI, input="Hi."))
+    await resolve(client.interactions.get(made.id))
     assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == 1
 
 
 async def test_a_call_that_goes_on_from_another_is_not_complete(
     client: Any, telemetry: Telemetry
 ) -> None:
-    made = await done(client.interactions.create(model=GEMINI, input="Hi."))
-    await done(
+    made = await resolve(client.interactions.create(model=GEMINI, input="Hi."))
+    await resolve(
         client.interactions.create(model=GEMINI, input="And?", previous_interaction_id=made.id)
     )
     assert [said(span)["promptcache.prefix.complete"] for span in telemetry.spans] == [True, False]

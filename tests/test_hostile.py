@@ -45,7 +45,7 @@ from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from tests.support.call_shapes import Shape
 from tests.support.sdks import KITS, Kit
-from tests.support.span_builders import record, rows
+from tests.support.span_builders import read_rows, record_calls
 from tests.support.telemetry import Telemetry
 
 NAMED: Final = frozenset(
@@ -211,7 +211,7 @@ def filled(path: Path, name: str) -> Path:
     hostile: dict[str, Any] = dict.fromkeys(EVERYWHERE, name)
     missed = hostile | {OUTCOME: "miss", READ_TOKENS: 0, COST_AMOUNT: None}
     call_after_call = [missed | {PREFIX_HASH: f"{'ab'[number > 1]}{name}"} for number in range(4)]
-    record(path, *call_after_call, service=name)
+    record_calls(path, *call_after_call, service=name)
     return path
 
 
@@ -242,7 +242,7 @@ def test_no_name_becomes_html(tmp_path: Path, name: str) -> None:
 
 def test_names_are_data_in_sql_and_json(tmp_path: Path, name: str) -> None:
     path = filled(tmp_path / "calls.db", name)
-    before = rows(path)
+    before = read_rows(path)
     kept = before[0]["request_model"]
     for by in GroupBy:
         assert (
@@ -260,4 +260,4 @@ def test_names_are_data_in_sql_and_json(tmp_path: Path, name: str) -> None:
     )
     found = json.loads(output("explain", "--worst", 4, "--json", path))["calls"]
     assert [it["call"]["request_model"] for it in found] == [kept] * 4
-    assert rows(path) == before
+    assert read_rows(path) == before

@@ -23,8 +23,8 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from promptcache import PromptCacheInstrumentor
 from tests.load.server import ENDING, running
-from tests.support.call_shapes import CHAT, HTTP, USAGE, done, each
-from tests.support.call_shapes_anthropic import ASKED
+from tests.support.call_shapes import CHAT, HTTP, INCLUDE_USAGE, iterate, resolve
+from tests.support.call_shapes_anthropic import REQUEST
 from tests.support.telemetry import Telemetry
 
 MANY: Final = int(os.environ.get("STREAMS", "64"))
@@ -34,27 +34,27 @@ THREADS: Final = 16
 
 
 async def exhausted(stream: Any) -> Any:
-    return len([item async for item in each(stream)])
+    return len([item async for item in iterate(stream)])
 
 
 async def broken_out_of(stream: Any) -> Any:
-    items = each(stream)
+    items = iterate(stream)
     first = await anext(items)
     await items.aclose()  # type: ignore[attr-defined]  # an async generator, which has it
-    await done(stream.close())
+    await resolve(stream.close())
     return type(first).__name__
 
 
 async def closed(stream: Any) -> Any:
-    await done(stream.close())
+    await resolve(stream.close())
 
 
 async def failed_by_its_reader(stream: Any) -> Any:
     try:
-        async for _ in each(stream):
+        async for _ in iterate(stream):
             raise ZeroDivisionError
     except ZeroDivisionError:
-        await done(stream.close())
+        await resolve(stream.close())
         return "ours"
 
 
@@ -64,11 +64,11 @@ async def failing(stream: Any) -> Any:
     except (openai.APIError, anthropic.APIError, HTTP.RemoteProtocolError) as error:
         return type(error).__name__
     finally:
-        await done(stream.close())
+        await resolve(stream.close())
 
 
 async def abandoned(stream: Any) -> Any:
-    items = each(stream)
+    items = iterate(stream)
     first = await anext(items)
     await items.aclose()  # type: ignore[attr-defined]  # an async generator, which has it
     return type(first).__name__
@@ -83,7 +83,7 @@ async def cancelled(stream: Any) -> Any:
     await asyncio.sleep(0)
     reading.cancel()
     await asyncio.wait([reading])
-    return await done(stream.close())
+    return await resolve(stream.close())
 
 
 ENDINGS: Final[tuple[tuple[str, Callable[[Any], Awaitable[Any]]], ...]] = (
@@ -127,8 +127,10 @@ async def begun(client: Any, number: int) -> Any:
     headers = {ENDING: ENDINGS[number % len(ENDINGS)][0]}
     if isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
         create: Any = client.chat.completions.create
-        return await done(create(**CHAT, stream=True, stream_options=USAGE, extra_headers=headers))
-    return await done(client.messages.create(**ASKED, stream=True, extra_headers=headers))
+        return await resolve(
+            create(**CHAT, stream=True, stream_options=INCLUDE_USAGE, extra_headers=headers)
+        )
+    return await resolve(client.messages.create(**REQUEST, stream=True, extra_headers=headers))
 
 
 async def ended(stream: Any, number: int) -> tuple[int, Any]:
@@ -213,7 +215,7 @@ async def load(
         pool = http._transport._pool
         busy = sum(not (one.is_idle() or one.is_closed()) for one in pool.connections)
         waiting = len(pool._requests)
-        await done(client.close())
+        await resolve(client.close())
     return Seen(
         sorted(notes),
         Counter([one.category.__name__ for one in warned] + unraisable),

@@ -19,8 +19,8 @@ from opentelemetry.trace import SpanKind, StatusCode
 from promptcache import PromptCacheInstrumentor
 from promptcache.model import CachedContentInfo, PrefixHashes
 from promptcache.telemetry.cache_storage import CacheStorage
-from tests.support.call_shapes import done, each
-from tests.support.call_shapes_google import ASK, CLIENTS, GEMINI, LONG
+from tests.support.call_shapes import iterate, resolve
+from tests.support.call_shapes_google import CLIENTS, GEMINI, LONG_SYSTEM, QUESTION
 from tests.support.telemetry import Telemetry
 
 RENT: Final = "promptcache.storage.usd"
@@ -60,8 +60,8 @@ async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIter
 
 
 async def create(client: Any, **more: Any) -> Any:
-    config = {"system_instruction": LONG, "contents": [ASK], "ttl": "3600s", **more}
-    return await done(client.caches.create(model=GEMINI, config=config))
+    config = {"system_instruction": LONG_SYSTEM, "contents": [QUESTION], "ttl": "3600s", **more}
+    return await resolve(client.caches.create(model=GEMINI, config=config))
 
 
 def only(telemetry: Telemetry, operation: str) -> ReadableSpan:
@@ -94,9 +94,9 @@ async def test_creating_one(client: Any, telemetry: Telemetry, clock: Clock) -> 
 async def test_a_call_shows_the_hash_of_what_was_cached(client: Any, telemetry: Telemetry) -> None:
     first, second = await create(client), await create(client, contents=["Something else."])
     for cache in (first, second):
-        await done(
+        await resolve(
             client.models.generate_content(
-                model=GEMINI, contents=ASK, config={"cached_content": cache.name}
+                model=GEMINI, contents=QUESTION, config={"cached_content": cache.name}
             )
         )
     created_first, created_second, first_call, second_call = telemetry.spans
@@ -129,7 +129,7 @@ async def test_rent_accrues_until_the_cache_expires(
 async def test_a_longer_life_costs_more(client: Any, telemetry: Telemetry, clock: Clock) -> None:
     cache = await create(client)
     full = cache.usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
-    await done(client.caches.update(name=cache.name, config={"ttl": "7200s"}))
+    await resolve(client.caches.update(name=cache.name, config={"ttl": "7200s"}))
     attributes: Any = only(telemetry, "update_cache").attributes
     assert attributes["promptcache.cache.committed_usd"] == pytest.approx(2 * full, rel=1e-3)
     assert attributes["promptcache.cache.name"] == cache.name
@@ -141,7 +141,7 @@ async def test_deleting_one_ends_its_rent(client: Any, telemetry: Telemetry, clo
     cache = await create(client)
     full = cache.usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
     clock.now += 0.25 * HOUR
-    await done(client.caches.delete(name=cache.name))
+    await resolve(client.caches.delete(name=cache.name))
     attributes: Any = only(telemetry, "delete_cache").attributes
     assert attributes["promptcache.cache.stored_usd"] == pytest.approx(full / 4, rel=1e-6)
     assert attributes["promptcache.cache.name"] == cache.name
@@ -185,8 +185,8 @@ def test_nothing_keeps_what_was_switched_off(monkeypatch: pytest.MonkeyPatch) ->
 
 async def test_looking_at_them_costs_nothing(client: Any, telemetry: Telemetry) -> None:
     cache = await create(client)
-    await done(client.caches.get(name=cache.name))
-    assert [one.name async for one in each(await done(client.caches.list()))] == [cache.name]
+    await resolve(client.caches.get(name=cache.name))
+    assert [one.name async for one in iterate(await resolve(client.caches.list()))] == [cache.name]
     assert [span.name.split()[0] for span in telemetry.spans] == [
         "create_cache",
         "get_cache",
@@ -202,14 +202,14 @@ async def test_others_caches_are_unknown_and_not_free(
 ) -> None:
     cache = await create(client)
     telemetry = instrumented(clock=clock)
-    await done(
+    await resolve(
         client.models.generate_content(
-            model=GEMINI, contents=ASK, config={"cached_content": cache.name}
+            model=GEMINI, contents=QUESTION, config={"cached_content": cache.name}
         )
     )
     assert "promptcache.prefix.hash" not in telemetry.attributes
     assert telemetry.attributes["promptcache.outcome"] == "hit"
-    await done(client.caches.delete(name=cache.name))
+    await resolve(client.caches.delete(name=cache.name))
     assert "promptcache.cache.stored_usd" not in (only(telemetry, "delete_cache").attributes or {})
     assert telemetry.metric(RENT) == 0
 
@@ -220,9 +220,9 @@ async def test_a_cache_that_was_only_looked_at_is_not_ours_to_pay_for(
     cache = await create(client)
     clock.now = cache.create_time.timestamp() + HOUR / 2
     telemetry = instrumented(clock=clock)
-    await done(client.caches.get(name=cache.name))
+    await resolve(client.caches.get(name=cache.name))
     assert telemetry.metric(RENT) == 0
-    await done(client.caches.delete(name=cache.name))
+    await resolve(client.caches.delete(name=cache.name))
     full = cache.usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
     stored = (only(telemetry, "delete_cache").attributes or {})["promptcache.cache.stored_usd"]
     assert stored == pytest.approx(full / 2, rel=1e-6)
@@ -231,7 +231,7 @@ async def test_a_cache_that_was_only_looked_at_is_not_ours_to_pay_for(
 
 async def test_one_that_is_not_there(client: Any, telemetry: Telemetry) -> None:
     with pytest.raises(errors.ClientError):
-        await done(client.caches.get(name="cachedContents/none"))
+        await resolve(client.caches.get(name="cachedContents/none"))
     assert telemetry.attributes["error.type"] == "ClientError"
     assert telemetry.span.status.status_code is StatusCode.ERROR
     assert telemetry.span.status.description is None

@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import StatusCode
 
 from promptcache import Settings
-from tests.support.call_shapes_anthropic import ASKED
+from tests.support.call_shapes_anthropic import REQUEST
 from tests.support.telemetry import Telemetry
 
 USAGE: Final = {
@@ -78,16 +78,16 @@ def client(
 @pytest.mark.parametrize("name", CLIENTS)
 def test_every_client_is_its_platform(name: str, traced: bool, telemetry: Telemetry) -> None:
     kind, options, provider, host = CLIENTS[name]
-    client(kind, telemetry if traced else None, **options).messages.create(**ASKED)
+    client(kind, telemetry if traced else None, **options).messages.create(**REQUEST)
     attributes = telemetry.attributes
     assert attributes["server.address"] == host
-    assert attributes["gen_ai.request.model"] == ASKED["model"]
+    assert attributes["gen_ai.request.model"] == REQUEST["model"]
     assert attributes["promptcache.read_tokens"] == 2000
     assert (
         telemetry.metric(
             "promptcache.calls",
             gen_ai__provider__name=provider,
-            gen_ai__request__model=ASKED["model"],
+            gen_ai__request__model=REQUEST["model"],
         )
         == 1
     )
@@ -96,7 +96,7 @@ def test_every_client_is_its_platform(name: str, traced: bool, telemetry: Teleme
 
 def test_what_no_sampler_took_still_counts(instrumented: Callable[..., Telemetry]) -> None:
     telemetry = instrumented(sampler=ALWAYS_OFF)
-    client(anthropic.Anthropic, telemetry, api_key="k").messages.create(**ASKED)
+    client(anthropic.Anthropic, telemetry, api_key="k").messages.create(**REQUEST)
     assert not telemetry.spans
     assert telemetry.metric("promptcache.read.tokens") == 2000
 
@@ -106,7 +106,7 @@ def test_a_call_that_fails_before_it_is_sent_has_no_second_span(
 ) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     with pytest.raises(TypeError, match="authentication"):
-        client(anthropic.Anthropic, telemetry).messages.create(**ASKED)
+        client(anthropic.Anthropic, telemetry).messages.create(**REQUEST)
     assert telemetry.span.status.status_code is StatusCode.ERROR
     assert telemetry.attributes["promptcache.outcome"] == "error"
 
@@ -116,12 +116,14 @@ def test_what_a_middleware_sends_again_is_a_call_of_its_own(telemetry: Telemetry
         call_next(request)
         return call_next(request)
 
-    client(anthropic.Anthropic, telemetry, api_key="k", middleware=[twice]).messages.create(**ASKED)
+    client(anthropic.Anthropic, telemetry, api_key="k", middleware=[twice]).messages.create(
+        **REQUEST
+    )
     assert telemetry.metric("promptcache.calls") == 2
     assert len(telemetry.calls) == 2
     assert {span.name for span in telemetry.spans} == {
         "anthropic.messages.create",
-        f"chat {ASKED['model']}",
+        f"chat {REQUEST['model']}",
     }
 
 
@@ -129,7 +131,7 @@ def test_betas_join_the_scope(instrumented: Callable[..., Telemetry]) -> None:
     telemetry = instrumented(Settings(hash_key="k"))
     made = client(anthropic.Anthropic, telemetry, api_key="k")
     for betas in (["a"], ["a", "b"]):
-        made.beta.messages.create(**ASKED, betas=betas)
+        made.beta.messages.create(**REQUEST, betas=betas)
     first, second = (
         (span.attributes or {})["promptcache.prefix.scope_hash"] for span in telemetry.spans
     )
@@ -137,7 +139,7 @@ def test_betas_join_the_scope(instrumented: Callable[..., Telemetry]) -> None:
 
 
 def test_counting_tokens_is_no_call(telemetry: Telemetry) -> None:
-    asked = {name: value for name, value in ASKED.items() if name != "max_tokens"}
+    asked = {name: value for name, value in REQUEST.items() if name != "max_tokens"}
     client(anthropic.Anthropic, telemetry, {"input_tokens": 5}, api_key="k").messages.count_tokens(
         **asked
     )
@@ -183,11 +185,11 @@ def test_an_error_in_the_stream_takes_nothing_back(
         open_telemetry={"tracer_provider": telemetry.tracers},
     ) as made:
         if lines:
-            with made.messages.with_streaming_response.create(**ASKED, stream=True) as raw:
+            with made.messages.with_streaming_response.create(**REQUEST, stream=True) as raw:
                 deque(raw.iter_lines(), maxlen=0)
         else:
             with pytest.raises(anthropic.APIStatusError):
-                deque(made.messages.create(**ASKED, stream=True), maxlen=0)
+                deque(made.messages.create(**REQUEST, stream=True), maxlen=0)
     (call,) = telemetry.calls
     assert (call.attributes or {})["promptcache.read_tokens"] == 2000
     assert (call.attributes or {})["promptcache.stream.completed"] is (after > 2)

@@ -30,7 +30,7 @@ from promptcache_exporters.database import parquet
 from promptcache_exporters.database import sqlite_file as store
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
-from tests.support.span_builders import record, rows
+from tests.support.span_builders import read_rows, record_calls
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +45,13 @@ def run(*arguments: object) -> Result:
 
 
 def fill(path: Path) -> None:
-    record(
+    record_calls(
         path,
         {},
         {READ_TOKENS: None, OUTCOME: "unreported"},
         {GEN_AI_REQUEST_MODEL: "", GEN_AI_RESPONSE_FINISH_REASONS: ("a", "b")},
     )
-    record(
+    record_calls(
         path,
         {GEN_AI_REQUEST_MODEL: 'null "\\N\u2028', GEN_AI_REQUEST_STREAM: False, COST_AMOUNT: None},
         service="it's",
@@ -80,7 +80,7 @@ def test_an_export_holds_the_same_facts(path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(parquet, "ROWS_PER_PART", 3)
     monkeypatch.setattr(parquet, "ROWS_PER_JSON_OBJECT", 2)
     fill(path)
-    record(
+    record_calls(
         path,
         *(
             {COST_AMOUNT: amount, GEN_AI_RESPONSE_FINISH_REASONS: ("]", '"},{')}
@@ -90,7 +90,7 @@ def test_an_export_holds_the_same_facts(path: Path, monkeypatch: pytest.MonkeyPa
     delete(path, 6)
     out = path.with_name("it's.parquet")
     assert run("export", "--out", out).exit_code == ExitCode.OK
-    assert exported(out) == rows(path)
+    assert exported(out) == read_rows(path)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     assert {file.name for file in path.parent.iterdir()} == {path.name, out.name}
 
@@ -137,7 +137,7 @@ def test_trouble_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_what_is_in_memory_at_once_is_bounded(
     path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
 ) -> None:
-    record(path, *({GEN_AI_REQUEST_MODEL: f"{number:0400}"} for number in range(40)))
+    record_calls(path, *({GEN_AI_REQUEST_MODEL: f"{number:0400}"} for number in range(40)))
     monkeypatch.setattr(parquet, "MAX_JSON_OBJECT_BYTES", longest)
     monkeypatch.setattr(parquet, "ROWS_PER_JSON_OBJECT", 10)
     objects = list(parquet.json_objects(path, 1, 40))
@@ -148,7 +148,7 @@ def test_what_is_in_memory_at_once_is_bounded(
 
 
 def test_a_row_beyond_all_bounds_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record(path, {}, {GEN_AI_REQUEST_MODEL: "m" * 1000})
+    record_calls(path, {}, {GEN_AI_REQUEST_MODEL: "m" * 1000})
     monkeypatch.setattr(parquet, "MAX_JSON_OBJECT_BYTES", 2500)
     result = run("export", "--out", "calls.parquet")
     assert (result.exit_code, "row 2 is too long" in result.stderr) == (ExitCode.NOT_A_TABLE, True)
@@ -184,7 +184,7 @@ def test_an_interrupted_export_leaves_what_was_there(
         return objects(path, first, last)
 
     monkeypatch.setattr(parquet, "json_objects", counted)
-    record(path, *({GEN_AI_REQUEST_MODEL: str(number)} for number in range(30)))
+    record_calls(path, *({GEN_AI_REQUEST_MODEL: str(number)} for number in range(30)))
     out = path.with_suffix(".parquet")
     out.write_bytes(b"an older one")
 

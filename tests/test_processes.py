@@ -11,44 +11,32 @@ import os
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
 import openai
 import pytest
 
-from tests.support.call_shapes import CHAT, HTTP, USAGE
-from tests.support.span_builders import rows
+from tests.support.call_shapes import CHAT, INCLUDE_USAGE
+from tests.support.span_builders import read_rows
 from tests.support.telemetry import Telemetry
 
 ROOT: Final = Path(__file__).parent.parent
 FORKS: Final = int(os.environ.get("PROMPTCACHE_FORKS", "10"))
-REPLY: Final[dict[str, Any]] = {
-    "id": "c",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "gpt-5.4",
-    "choices": [
-        {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "hi"}}
-    ],
-    "usage": {"prompt_tokens": 4000, "completion_tokens": 1, "total_tokens": 4001},
-}
-
 FORKING: Final = """
 import os, sys, threading
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from promptcache import PromptCacheInstrumentor
 from promptcache_exporters.sqlite import SQLiteSpanExporter
-from tests.test_processes import answered
+from tests.support.mock_calls import make_mock_call
 tracers = TracerProvider(shutdown_on_exit=False)
 tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(sys.argv[1])))
 PromptCacheInstrumentor().instrument(tracer_provider=tracers)
-answered()("warm")  # the SDK's own first call holds locks of the standard library's that no child would see released
+make_mock_call()("warm")  # the SDK's own first call holds locks of the standard library's that no child would see released
 stop, made = threading.Event(), [1]
 def calling(number):
-    client, count = answered(), 0
+    client, count = make_mock_call(), 0
     while not stop.is_set():
         client(f"parent {number} {count}")
         count += 1
@@ -60,7 +48,7 @@ children = []
 for number in range(int(sys.argv[2])):
     child = os.fork()
     if not child:
-        client = answered()
+        client = make_mock_call()
         for count in range(3):
             client(f"child {number} {count}")
         os._exit(0)
@@ -71,23 +59,6 @@ for thread in threads:
     thread.join()
 print(codes, sum(made))
 """
-
-
-def answered(reply: dict[str, Any] = REPLY) -> Callable[[str], object]:
-    """Makes a call with a prompt of its own, answered in this process."""
-
-    def answer(_: Any) -> Any:
-        return HTTP.Response(200, json=reply)
-
-    client = openai.OpenAI(
-        api_key="k", http_client=HTTP.Client(transport=HTTP.MockTransport(answer))
-    )
-    create: Any = client.chat.completions.create
-
-    def call(text: str) -> object:
-        return create(model="gpt-5.4", messages=[{"role": "user", "content": text}])
-
-    return call
 
 
 def test_forks_while_threads_call(tmp_path: Path) -> None:
@@ -102,7 +73,7 @@ def test_forks_while_threads_call(tmp_path: Path) -> None:
     )
     codes, _, parents = done.stdout.strip().rpartition(" ")
     assert codes == "{0}"
-    written = rows(path)
+    written = read_rows(path)
     # A child that is forked while a batch is being written keeps its hands off the file (tests/test_sqlite_trouble.py).
     orphaned = done.stderr.count("was forked while another batch was being written")
     assert len(written) == int(parents) + 3 * (FORKS - orphaned)
@@ -117,7 +88,7 @@ def test_loops_one_after_another(
         async with openai.AsyncOpenAI(base_url=f"{emulator_url}/v1", api_key="k") as client:
             create: Any = client.chat.completions.create
             await create(**CHAT)
-            async for _ in await create(**CHAT, stream=True, stream_options=USAGE):
+            async for _ in await create(**CHAT, stream=True, stream_options=INCLUDE_USAGE):
                 pass
 
     for _ in range(10):
@@ -129,7 +100,7 @@ def test_loops_one_after_another(
 async def left(url: str, kept: list[object]) -> None:
     client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k")
     create: Any = client.chat.completions.create
-    stream = await create(**CHAT, stream=True, stream_options=USAGE)
+    stream = await create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
     kept.append((client, stream, await anext(aiter(stream))))
 
 

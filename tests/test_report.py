@@ -52,7 +52,7 @@ from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.storage_costs import STORAGE_COSTS_QUERY
 from promptcache_exporters.report.terminal import print_report
 from promptcache_exporters.report.unread_writes import UNREAD_WRITES_QUERY, CacheCall
-from tests.support.span_builders import START, record
+from tests.support.span_builders import START, record_calls
 
 COLD: dict[str, Any] = {OUTCOME: "cold", READ_TOKENS: 0, UNCACHED_TOKENS: 1000}
 UNPRICED: dict[str, Any] = {COST_AMOUNT: None, COST_WITHOUT_CACHE: None, COST_UNKNOWN: "model"}
@@ -155,7 +155,7 @@ def test_figures_are_those_of_a_plain_recomputation(calls: list[dict[str, Any]],
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "ROWS_PER_RANGE", span)
         path = Path(folder) / "calls.db"
-        record(path, *calls)
+        record_calls(path, *calls)
         report = json.loads(render_json(collect_report(path, GroupBy.PROVIDER)))
     groups = {group.pop("key"): group for group in report["groups"]}
     assert set(groups) == {call[GEN_AI_PROVIDER_NAME] for call in calls}
@@ -167,8 +167,8 @@ def test_figures_are_those_of_a_plain_recomputation(calls: list[dict[str, Any]],
 
 
 def test_json_is_a_stable_interface(path: Path) -> None:
-    record(path, {}, COLD, service="shop")
-    record(path, {OUTCOME: "unreported", READ_TOKENS: None, **UNPRICED}, service="desk")
+    record_calls(path, {}, COLD, service="shop")
+    record_calls(path, {OUTCOME: "unreported", READ_TOKENS: None, **UNPRICED}, service="desk")
     shop = {
         "calls": 2,
         "input_tokens": 2000,
@@ -213,7 +213,7 @@ def test_json_is_a_stable_interface(path: Path) -> None:
 
 
 def test_the_hit_rate_is_the_ratio_of_sums(path: Path) -> None:
-    record(path, {INPUT_TOKENS: 100, READ_TOKENS: 100}, {INPUT_TOKENS: 9900, READ_TOKENS: 0})
+    record_calls(path, {INPUT_TOKENS: 100, READ_TOKENS: 100}, {INPUT_TOKENS: 9900, READ_TOKENS: 0})
     assert collect_report(path).totals.hit_rate == 0.01
 
 
@@ -242,12 +242,12 @@ def test_the_hit_rate_is_the_ratio_of_sums(path: Path) -> None:
     ],
 )
 def test_keys(path: Path, by: GroupBy, attributes: dict[str, Any], key: str | None) -> None:
-    record(path, attributes)
+    record_calls(path, attributes)
     assert [group.key for group in collect_report(path, by).groups] == [key]
 
 
 def test_groups_come_by_input_then_by_name_the_nameless_last(path: Path) -> None:
-    record(path, *({MISS_REASON: reason} for reason in (None, "b", "a", "c", "c")))
+    record_calls(path, *({MISS_REASON: reason} for reason in (None, "b", "a", "c", "c")))
     assert [group.key for group in collect_report(path, GroupBy.REASON).groups] == [
         "c",
         "a",
@@ -257,7 +257,7 @@ def test_groups_come_by_input_then_by_name_the_nameless_last(path: Path) -> None
 
 
 def test_since_leaves_out_what_began_before(path: Path) -> None:
-    record(path, {}, {}, COLD)
+    record_calls(path, {}, {}, COLD)
     report = collect_report(path, since=START + 60)
     assert (report.totals.calls, report.first_call_time, report.last_call_time) == (
         2,
@@ -269,7 +269,7 @@ def test_since_leaves_out_what_began_before(path: Path) -> None:
 
 def test_unpriced_calls_are_named(path: Path) -> None:
     usage = UNPRICED | {COST_UNKNOWN: "price", GEN_AI_REQUEST_MODEL: "gpt-9"}
-    record(
+    record_calls(
         path,
         {},
         UNPRICED,
@@ -291,7 +291,7 @@ def test_unpriced_calls_are_named(path: Path) -> None:
 
 def test_a_replaced_prefix_is_told(path: Path) -> None:
     old, new = ({PREFIX_FAMILY: "p1:f", PREFIX_HASH: f"p1:{name}"} for name in ("old", "new"))
-    record(path, old, old, new | COLD, new | COLD)
+    record_calls(path, old, old, new | COLD, new | COLD)
     report = collect_report(path)
     assert report.prefix_changes == (
         PrefixChange("shop", "p1:old", "p1:new", START + 120, 0.8, 0.0),
@@ -304,21 +304,21 @@ def test_a_replaced_prefix_is_told(path: Path) -> None:
 
 def test_prefixes_that_take_turns_have_not_replaced_each_other(path: Path) -> None:
     one, two = ({PREFIX_FAMILY: "p1:f", PREFIX_HASH: f"p1:{name}"} for name in ("one", "two"))
-    record(path, one, two, one, two)
+    record_calls(path, one, two, one, two)
     assert collect_report(path).prefix_changes == ()
 
 
 def test_sampled_rows_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    record(path, {})
+    record_calls(path, {})
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
-    record(path, {})
+    record_calls(path, {})
     report = collect_report(path)
     assert (report.sampled_calls, report.smallest_sample_ratio) == (1, 0.25)
     assert "Sampled: 1 of these 2 calls" in shown(report)
     assert "25 %" in render_html(report)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "of-ones-own")
-    record(path, {})
+    record_calls(path, {})
     assert (collect_report(path).sampled_calls, collect_report(path).smallest_sample_ratio) == (
         2,
         None,
@@ -327,7 +327,9 @@ def test_sampled_rows_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_the_terminal_stays_within_80_columns_and_shows_everything(path: Path) -> None:
-    record(path, *({GEN_AI_REQUEST_MODEL: f"{'long-name-' * 8}{number}"} for number in range(25)))
+    record_calls(
+        path, *({GEN_AI_REQUEST_MODEL: f"{'long-name-' * 8}{number}"} for number in range(25))
+    )
     text = shown(collect_report(path, GroupBy.MODEL))
     assert max(map(len, text.splitlines())) <= 80
     assert "and 5 more" in text
@@ -337,7 +339,7 @@ def test_the_terminal_stays_within_80_columns_and_shows_everything(path: Path) -
 
 
 def test_names_cannot_steer_the_terminal(path: Path) -> None:
-    record(path, UNPRICED | {GEN_AI_REQUEST_MODEL: HOSTILE})
+    record_calls(path, UNPRICED | {GEN_AI_REQUEST_MODEL: HOSTILE})
     text = shown(collect_report(path, GroupBy.MODEL), width=200)
     assert "[red]{boo}\\x1b[31m\\x202e\\x0aend" in text
     assert not {"\x1b", "\u202e"} & set(text)
@@ -346,7 +348,7 @@ def test_names_cannot_steer_the_terminal(path: Path) -> None:
 def test_names_cannot_leave_their_cell_in_html(path: Path) -> None:
     family = {PREFIX_FAMILY: "p1:f", **UNPRICED, GEN_AI_REQUEST_MODEL: HOSTILE}
     calls = [family | {PREFIX_HASH: HOSTILE + str(number // 2)} for number in range(4)]
-    record(path, *calls, service=HOSTILE)
+    record_calls(path, *calls, service=HOSTILE)
     for by in GroupBy:
         page = render_html(collect_report(path, by))
         assert "<script" not in page
@@ -356,7 +358,7 @@ def test_names_cannot_leave_their_cell_in_html(path: Path) -> None:
 
 def test_a_name_with_sql_is_a_name(path: Path) -> None:
     name = "x'; DROP TABLE llm_calls; --"
-    record(path, {GEN_AI_REQUEST_MODEL: name})
+    record_calls(path, {GEN_AI_REQUEST_MODEL: name})
     assert [group.key for group in collect_report(path, GroupBy.MODEL).groups] == [name]
     assert collect_report(path).totals.calls == 1
 
@@ -399,7 +401,7 @@ def test_percent_never_rounds_up_to_all(share: float | None, text: str) -> None:
 
 
 def test_minus_infinity_is_the_beginning(path: Path) -> None:
-    record(path, {}, at=0)
+    record_calls(path, {}, at=0)
     assert collect_report(path, since=-math.inf).totals.calls == 1
 
 
@@ -409,7 +411,7 @@ def test_minus_infinity_is_the_beginning(path: Path) -> None:
     ids=lambda it: it.row_type.__name__,
 )
 def test_a_query_names_its_columns_as_its_rows_do(path: Path, query: Query[Any]) -> None:
-    record(path, {})
+    record_calls(path, {})
     with open_for_reading(path) as connection:
         cursor = connection.execute(query.sql, (0,) * query.sql.count("?"))
     assert tuple(column[0] for column in cursor.description) == query.row_type._fields

@@ -31,9 +31,15 @@ from promptcache_exporters.report import storage_costs as rent
 from promptcache_exporters.report.json import render_json
 from promptcache_exporters.report.lines import summary_lines
 from promptcache_exporters.report.query import collect_report
-from tests.support.call_shapes import done
-from tests.support.call_shapes_google import ASK, CLIENTS, GEMINI, LONG
-from tests.support.span_builders import START, record, rows, span_of, tracers
+from tests.support.call_shapes import resolve
+from tests.support.call_shapes_google import CLIENTS, GEMINI, LONG_SYSTEM, QUESTION
+from tests.support.span_builders import (
+    START,
+    end_span,
+    make_tracer_provider,
+    read_rows,
+    record_calls,
+)
 from tests.support.telemetry import Telemetry
 
 pytestmark = pytest.mark.filterwarnings(
@@ -50,15 +56,15 @@ def path(tmp_path: Path) -> Path:
 
 def happened(path: Path, *events: dict[str, Any]) -> None:
     exporter = SQLiteSpanExporter(path)
-    provider = tracers(exporter)
+    provider = make_tracer_provider(exporter)
     for number, event in enumerate(events):
-        span_of(
+        end_span(
             provider,
             {GEN_AI_OPERATION_NAME: "create_cache", CACHE_NAME: "cachedContents/a", **event},
             START + number,
         )
     provider.shutdown()
-    record(path, {})
+    record_calls(path, {})
 
 
 def test_from_the_sdk_to_the_report(
@@ -83,20 +89,20 @@ def test_from_the_sdk_to_the_report(
 
 async def _lives(url: str, now: list[float]) -> int:
     """One cache is called, looked at and deleted after a quarter of an hour's rent, one is renewed."""
-    config = {"system_instruction": LONG, "contents": [ASK], "ttl": "3600s"}
+    config = {"system_instruction": LONG_SYSTEM, "contents": [QUESTION], "ttl": "3600s"}
     async with CLIENTS[next(iter(CLIENTS))](url) as client:
         first, second = [
-            await done(client.caches.create(model=GEMINI, config=config)) for _ in range(2)
+            await resolve(client.caches.create(model=GEMINI, config=config)) for _ in range(2)
         ]
-        await done(
+        await resolve(
             client.models.generate_content(
-                model=GEMINI, contents=ASK, config={"cached_content": first.name}
+                model=GEMINI, contents=QUESTION, config={"cached_content": first.name}
             )
         )
-        await done(client.caches.get(name=first.name))
-        await done(client.caches.update(name=second.name, config={"ttl": "7200s"}))
+        await resolve(client.caches.get(name=first.name))
+        await resolve(client.caches.update(name=second.name, config={"ttl": "7200s"}))
         now[0] += 900
-        await done(client.caches.delete(name=first.name.rpartition("/")[2]))
+        await resolve(client.caches.delete(name=first.name.rpartition("/")[2]))
     return int(first.usage_metadata.total_token_count)
 
 
@@ -148,7 +154,7 @@ def test_only_what_happened_since(path: Path) -> None:
 
 
 def test_a_file_of_before_has_no_rents_and_gains_them(path: Path) -> None:
-    record(path, {})
+    record_calls(path, {})
     connection = sqlite3.connect(path)
     connection.execute(f"DROP TABLE {schema.STORAGE_COSTS_TABLE.name}")
     connection.execute(f"PRAGMA user_version = {len(schema.CALLS_TABLE.columns)}")
@@ -157,7 +163,7 @@ def test_a_file_of_before_has_no_rents_and_gains_them(path: Path) -> None:
     assert collect_report(path).storage_costs is None
     happened(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED_USD: 0.5})
     assert collect_report(path).storage_costs == rent.StorageCosts(1, 0.5, 0, 0, 0)
-    assert [row["outcome"] for row in rows(path)] == ["hit", "hit"]
+    assert [row["outcome"] for row in read_rows(path)] == ["hit", "hit"]
 
 
 def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
@@ -170,7 +176,7 @@ def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
         OUTCOME: "hit",
     }
     telemetry = Telemetry()
-    span_of(telemetry.tracers, given)
+    end_span(telemetry.tracers, given)
     for _ in range(2):
         exporter.export(telemetry.spans)
     exporter.shutdown()

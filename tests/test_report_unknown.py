@@ -30,7 +30,7 @@ from promptcache_exporters.database import errors
 from promptcache_exporters.report.lines import summary_lines
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
-from tests.support.span_builders import START, record
+from tests.support.span_builders import START, record_calls
 from tests.test_report import UNPRICED, shown
 
 
@@ -54,7 +54,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
 
 @pytest.mark.parametrize("outcome", ["error", "unreported"])
 def test_a_call_of_which_nothing_is_known_leaves_the_waste_known(path: Path, outcome: str) -> None:
-    record(path, {}, {}, {OUTCOME: outcome, **NOTHING})
+    record_calls(path, {}, {}, {OUTCOME: outcome, **NOTHING})
     report = collect_report(path, GroupBy.SERVICE)
     assert [
         report.totals.wasted_usd,
@@ -65,16 +65,16 @@ def test_a_call_of_which_nothing_is_known_leaves_the_waste_known(path: Path, out
 
 
 def test_a_waste_beside_unknown_ones_is_the_least(path: Path) -> None:
-    record(path, {OUTCOME: "miss", WASTED_USD: 0.02}, {OUTCOME: "miss", **UNPRICED})
+    record_calls(path, {OUTCOME: "miss", WASTED_USD: 0.02}, {OUTCOME: "miss", **UNPRICED})
     text = shown(collect_report(path), width=200)
     assert "at least $0.0200 (200.0 % of the cost), unknown for 1 call" in text
     assert "$0.0200+" in text
-    record(path.with_name("b.db"), {}, {OUTCOME: "miss", **UNPRICED})
+    record_calls(path.with_name("b.db"), {}, {OUTCOME: "miss", **UNPRICED})
     assert collect_report(path.with_name("b.db")).totals.wasted_usd is None
 
 
 def test_the_same_money_is_the_same_however_it_is_grouped(path: Path) -> None:
-    record(
+    record_calls(
         path,
         *({COST_AMOUNT: cent / 30, GEN_AI_PROVIDER_NAME: "abc"[cent % 3]} for cent in range(1, 40)),
     )
@@ -88,27 +88,31 @@ def test_failed_calls_and_silent_streams_are_told(path: Path) -> None:
         GEN_AI_REQUEST_STREAM: True,
         **NOTHING,
     }
-    record(path, {}, {OUTCOME: "error", **NOTHING}, silent, silent | {GEN_AI_REQUEST_STREAM: None})
-    record(path, silent | {STREAM_COMPLETED: False}, silent | {GEN_AI_PROVIDER_NAME: "anthropic"})
+    record_calls(
+        path, {}, {OUTCOME: "error", **NOTHING}, silent, silent | {GEN_AI_REQUEST_STREAM: None}
+    )
+    record_calls(
+        path, silent | {STREAM_COMPLETED: False}, silent | {GEN_AI_PROVIDER_NAME: "anthropic"}
+    )
     text = shown(collect_report(path), width=200)
     assert "Failed    1 call" in text
     assert (
         "1 chat streams did not report tokens. Set stream_options={'include_usage': True}" in text
     )
-    record(path.with_name("b.db"), {})
+    record_calls(path.with_name("b.db"), {})
     titles = dict(summary_lines(collect_report(path.with_name("b.db"))))
     assert not {"Failed", "No usage"} & set(titles)
 
 
 def test_the_report_names_its_file_and_the_zone_of_its_times(path: Path) -> None:
-    record(path, {})
+    record_calls(path, {})
     assert str(path) in shown(collect_report(path), width=300)
     assert time.strftime(" UTC%z\n", time.localtime(START)) in shown(collect_report(path))
 
 
 def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
     nothing = dict.fromkeys((INPUT_TOKENS, READ_TOKENS, COST_AMOUNT, COST_WITHOUT_CACHE))
-    record(path, {OUTCOME: "error", **nothing})
+    record_calls(path, {OUTCOME: "error", **nothing})
     assert collect_report(path).totals.unpriced_calls == 0
 
 
@@ -117,7 +121,7 @@ def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
 def test_text_where_money_belongs_is_said_and_not_taken_for_nothing(
     path: Path, column: str, text: str
 ) -> None:
-    record(path, {}, {})
+    record_calls(path, {}, {})
     connection = sqlite3.connect(path)
     connection.execute(
         f"UPDATE {table.CALLS_TABLE_NAME} SET {column} = ? WHERE rowid = 2", (text,)
@@ -130,7 +134,7 @@ def test_text_where_money_belongs_is_said_and_not_taken_for_nothing(
 
 @pytest.mark.parametrize("width", [20, 40, 59, 60])
 def test_a_narrow_terminal_still_shows_whose_figures_they_are(path: Path, width: int) -> None:
-    record(
+    record_calls(
         path,
         {GEN_AI_REQUEST_MODEL: "gpt-5.5-with-a-name-as-long-as-a-line"},
         {GEN_AI_REQUEST_MODEL: None},

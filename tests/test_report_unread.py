@@ -39,7 +39,7 @@ from promptcache_exporters.report.lines import advice_lines, summary_lines
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.unread_writes import UnreadWrites
-from tests.support.span_builders import START, record
+from tests.support.span_builders import START, record_calls
 
 MODEL: Final = "claude-sonnet-4-5"
 NOTHING: Final = UnreadWrites()
@@ -95,7 +95,7 @@ _SHORT: Final = {
 def unread(path: Path, *calls: tuple[float, Mapping[str, Any]]) -> UnreadWrites:
     """What the report says of `calls` and of one long after them."""
     for at, known in (*calls, call(WIDELY, tools="p1:other")):
-        record(path, known, at=at)
+        record_calls(path, known, at=at)
     found = collect_report(path).unread_writes
     assert found is not None
     return found
@@ -184,7 +184,7 @@ def test_without_a_ttl_the_provider_s_own_is_waited_for(path: Path) -> None:
 
 def test_before_its_time_is_up_nothing_is_said(path: Path) -> None:
     for at, known in (call(0, write=2000), call(330)):
-        record(path, known, at=at)
+        record_calls(path, known, at=at)
     assert collect_report(path).unread_writes == NOTHING
 
 
@@ -211,7 +211,7 @@ def test_where_calls_may_be_missing_nothing_is_said(
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
     for at, known in (call(0, write=2000), call(WIDELY)):
-        record(path, known, at=at)
+        record_calls(path, known, at=at)
     assert collect_report(path).unread_writes is None
 
 
@@ -231,7 +231,7 @@ def test_the_report_says_it_with_advice(path: Path) -> None:
     }
     many = replace(report, totals=replace(report.totals, calls=100_001))
     assert "1 call of the last 100,000 wrote" in dict(summary_lines(many))["Unread writes"]
-    record(path, call(2 * WIDELY)[1], at=START + 2 * WIDELY)
+    record_calls(path, call(2 * WIDELY)[1], at=START + 2 * WIDELY)
     later = collect_report(path, since=START + 1.5 * WIDELY)
     assert "Unread writes" not in dict(summary_lines(later))
     assert not advice_lines(later)

@@ -16,7 +16,7 @@ from opentelemetry.trace import (
 
 from promptcache_exporters.database import sampling
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests.support.span_builders import HIT, record, rows, tracers
+from tests.support.span_builders import HIT, make_tracer_provider, read_rows, record_calls
 
 
 @pytest.fixture
@@ -54,8 +54,8 @@ def test_a_sampler_says_what_it_keeps(description: str, share: float | None) -> 
 def test_sampling_by_environment_is_recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.1")
-    record(path, {})
-    assert [row["sample_ratio"] for row in rows(path)] == [0.1]
+    record_calls(path, {})
+    assert [row["sample_ratio"] for row in read_rows(path)] == [0.1]
 
 
 @pytest.mark.parametrize(
@@ -64,11 +64,11 @@ def test_sampling_by_environment_is_recorded(path: Path, monkeypatch: pytest.Mon
 def test_the_trace_state_of_an_earlier_service_wins(path: Path, state: str, share: float) -> None:
     parent = SpanContext(1, 2, True, TraceFlags(TraceFlags.SAMPLED), TraceState([("ot", state)]))
     exporter = SQLiteSpanExporter(path)
-    provider = tracers(exporter, sampler=ParentBased(ALWAYS_ON))
+    provider = make_tracer_provider(exporter, sampler=ParentBased(ALWAYS_ON))
     tracer = provider.get_tracer("test")
     tracer.start_span(
         "chat", set_span_in_context(NonRecordingSpan(parent)), attributes=dict(HIT)
     ).end()
     provider.shutdown()
-    (row,) = rows(path)
+    (row,) = read_rows(path)
     assert (row["sample_ratio"], row["parent_span_id"]) == (share, "0" * 15 + "2")

@@ -36,7 +36,15 @@ from promptcache_exporters.database import column, schema
 from promptcache_exporters.database import columns as table
 from promptcache_exporters.database import sqlite_file as store
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests.support.span_builders import HIT, START, record, rows, span_of, spans, tracers
+from tests.support.span_builders import (
+    HIT,
+    START,
+    build_spans,
+    end_span,
+    make_tracer_provider,
+    read_rows,
+    record_calls,
+)
 
 
 @pytest.fixture
@@ -45,7 +53,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_call_is_one_typed_row(path: Path) -> None:
-    record(
+    record_calls(
         path,
         {
             CODE_FILE_PATH: "app.py",
@@ -57,7 +65,7 @@ def test_a_call_is_one_typed_row(path: Path) -> None:
             WRITE_TOKENS_BY_TTL["1h"]: 3,
         },
     )
-    (row,) = rows(path)
+    (row,) = read_rows(path)
     expected = {
         "time": START,
         "service": "shop",
@@ -88,19 +96,19 @@ def test_a_call_is_one_typed_row(path: Path) -> None:
 
 
 def test_unreported_is_null_and_reported_zero_is_zero(path: Path) -> None:
-    record(path, {READ_TOKENS: None, OUTCOME: "unreported"}, {READ_TOKENS: 0})
-    assert [row["read_tokens"] for row in rows(path)] == [None, 0]
+    record_calls(path, {READ_TOKENS: None, OUTCOME: "unreported"}, {READ_TOKENS: 0})
+    assert [row["read_tokens"] for row in read_rows(path)] == [None, 0]
 
 
 def test_only_judged_calls_are_rows(path: Path) -> None:
-    provider = tracers(SQLiteSpanExporter(path))
-    span_of(provider, {GEN_AI_USAGE_INPUT_TOKENS: 5, GEN_AI_REQUEST_MODEL: "an agent's span"})
+    provider = make_tracer_provider(SQLiteSpanExporter(path))
+    end_span(provider, {GEN_AI_USAGE_INPUT_TOKENS: 5, GEN_AI_REQUEST_MODEL: "an agent's span"})
     assert not path.exists()
-    span_of(
+    end_span(
         provider, {**HIT, GEN_AI_USAGE_INPUT_TOKENS: 99_999}
     )  # a foreign span may count otherwise under the standard name
     provider.shutdown()
-    assert [row["input_tokens"] for row in rows(path)] == [1000]
+    assert [row["input_tokens"] for row in read_rows(path)] == [1000]
 
 
 def test_a_span_exported_twice_counts_once(path: Path) -> None:
@@ -110,7 +118,7 @@ def test_a_span_exported_twice_counts_once(path: Path) -> None:
     for _ in range(2):
         assert exporter.export([span]) is SpanExportResult.SUCCESS
     exporter.shutdown()
-    assert len(rows(path)) == 1
+    assert len(read_rows(path)) == 1
 
 
 HOSTILE = st.one_of(
@@ -142,7 +150,7 @@ HOSTILE = st.one_of(
     )
 )
 def test_hostile_attributes_never_fail_a_batch(attributes: dict[str, Any]) -> None:
-    (span,) = spans(attributes)
+    (span,) = build_spans(attributes)
     connection = sqlite3.connect(":memory:")
     connection.execute(schema.CALLS_TABLE.create_statement)
     connection.execute(schema.CALLS_TABLE.insert_statement, schema.CALLS_TABLE.row_from_span(span))
@@ -204,7 +212,7 @@ def test_files_are_private_from_the_first_byte(path: Path, monkeypatch: pytest.M
     umask = os.umask(0)
     try:
         exporter = SQLiteSpanExporter(path)
-        exporter.export(spans({}))
+        exporter.export(build_spans({}))
         modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
     finally:
         os.umask(umask)
@@ -216,7 +224,7 @@ def test_files_are_private_from_the_first_byte(path: Path, monkeypatch: pytest.M
 def test_only_the_columns_reach_the_file(path: Path) -> None:
     canary = "canary-7c1f"
     exporter = SQLiteSpanExporter(path)
-    provider = tracers(exporter)
+    provider = make_tracer_provider(exporter)
     attributes = {
         **HIT,
         "gen_ai.input.messages": canary,
@@ -248,8 +256,8 @@ def test_an_older_file_gains_the_columns_it_lacks(path: Path) -> None:
     connection.execute("PRAGMA user_version = 4")
     connection.commit()
     connection.close()
-    record(path, {})
-    old, new = rows(path)
+    record_calls(path, {})
+    old, new = read_rows(path)
     assert (old["time"], old["service"], old["input_tokens"]) == (1.5, "old", None)
     assert (new["service"], new["input_tokens"]) == ("shop", 1000)
 
@@ -261,14 +269,14 @@ def test_an_older_file_gains_the_columns_it_lacks(path: Path) -> None:
 def test_files_of_others_are_not_touched(
     path: Path, caplog: pytest.LogCaptureFixture, pragma: str, kind: str
 ) -> None:
-    record(path, {})
+    record_calls(path, {})
     connection = sqlite3.connect(path)
     connection.execute(f"PRAGMA {pragma}")
     connection.execute("PRAGMA journal_mode = DELETE")
     connection.close()
     before = path.read_bytes()
     exporter = SQLiteSpanExporter(path)
-    assert [exporter.export(spans({})) for _ in range(3)] == [SpanExportResult.FAILURE] * 3
+    assert [exporter.export(build_spans({})) for _ in range(3)] == [SpanExportResult.FAILURE] * 3
     assert path.read_bytes() == before
     assert [kind in record.message for record in caplog.records] == [True]
 
@@ -280,6 +288,6 @@ def test_a_database_of_somebody_else_is_not_touched(
     connection.execute("CREATE TABLE customers (name)")
     connection.close()
     before = path.read_bytes()
-    assert SQLiteSpanExporter(path).export(spans({})) is SpanExportResult.FAILURE
+    assert SQLiteSpanExporter(path).export(build_spans({})) is SpanExportResult.FAILURE
     assert path.read_bytes() == before
     assert "another application" in caplog.text

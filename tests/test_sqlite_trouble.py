@@ -19,7 +19,14 @@ from promptcache_exporters.database import columns as table
 from promptcache_exporters.database import sqlite_exporter as exporting
 from promptcache_exporters.database import sqlite_file as store
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from tests.support.span_builders import HIT, record, rows, span_of, spans, tracers
+from tests.support.span_builders import (
+    HIT,
+    build_spans,
+    end_span,
+    make_tracer_provider,
+    read_rows,
+    record_calls,
+)
 
 
 @pytest.fixture
@@ -36,9 +43,9 @@ def test_a_corrupt_file_is_said_once_and_left_alone(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_bytes(b"this is no database" * 1000)
-    provider = tracers(SQLiteSpanExporter(path))
+    provider = make_tracer_provider(SQLiteSpanExporter(path))
     for _ in range(3):
-        span_of(provider, HIT)
+        end_span(provider, HIT)
     provider.shutdown()
     assert path.read_bytes() == b"this is no database" * 1000
     (record,) = caplog.records
@@ -51,7 +58,7 @@ def test_a_path_that_cannot_be_written_is_said_once(
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
     exporter = SQLiteSpanExporter(tmp_path / place)
-    assert [exporter.export(spans({})) for _ in range(2)] == [SpanExportResult.FAILURE] * 2
+    assert [exporter.export(build_spans({})) for _ in range(2)] == [SpanExportResult.FAILURE] * 2
     assert len(caplog.records) == 1
 
 
@@ -59,35 +66,35 @@ def test_a_path_that_cannot_be_written_is_said_once(
 def test_a_locked_file_delays_little_and_recovers(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    record(path, {})
+    record_calls(path, {})
     other = sqlite3.connect(path, isolation_level=None)
     exporter = SQLiteSpanExporter(path)
     other.execute("BEGIN IMMEDIATE")
-    assert [exporter.export(spans({})) for _ in range(2)] == [SpanExportResult.FAILURE] * 2
+    assert [exporter.export(build_spans({})) for _ in range(2)] == [SpanExportResult.FAILURE] * 2
     assert ["locked" in record.message for record in caplog.records] == [True]
     other.execute("ROLLBACK")
     other.close()
-    assert exporter.export(spans({}, {})) is SpanExportResult.SUCCESS
+    assert exporter.export(build_spans({}, {})) is SpanExportResult.SUCCESS
     exporter.shutdown()
-    assert len(rows(path)) == 3
+    assert len(read_rows(path)) == 3
 
 
 def test_the_first_opening_waits_for_a_reader(path: Path) -> None:
-    record(path, {})
+    record_calls(path, {})
     reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     reader.execute("PRAGMA journal_mode = DELETE")
     reader.execute("BEGIN")
     reader.execute(f"SELECT * FROM {table.CALLS_TABLE_NAME}").fetchall()  # our name
     timer = threading.Timer(0.1, reader.execute, ["COMMIT"])
     timer.start()
-    record(path, {})
+    record_calls(path, {})
     timer.join()
     reader.close()
-    assert len(rows(path)) == 2
+    assert len(read_rows(path)) == 2
 
 
 def test_a_full_disk_loses_the_batch_and_nothing_else(path: Path) -> None:
-    record(path, {})
+    record_calls(path, {})
     code = """
 import resource, sys, logging
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
@@ -104,7 +111,7 @@ print(exporter.export(batch(0)[:2]).name)
     output = run(code, path).splitlines()
     assert output[1:] == ["FAILURE FAILURE", "SUCCESS"]
     assert "Cannot write" in output[0]
-    assert len(rows(path)) == 3
+    assert len(read_rows(path)) == 3
 
 
 def rotate(path: Path) -> None:
@@ -116,19 +123,19 @@ def test_a_file_that_was_deleted_or_rotated_is_made_anew(
     path: Path, vanish: Callable[[Path], None]
 ) -> None:
     exporter = SQLiteSpanExporter(path)
-    exporter.export(spans({}, {}))
+    exporter.export(build_spans({}, {}))
     vanish(path)
-    assert exporter.export(spans({})) is SpanExportResult.SUCCESS
+    assert exporter.export(build_spans({})) is SpanExportResult.SUCCESS
     exporter.shutdown()
-    assert len(rows(path)) == 1
+    assert len(read_rows(path)) == 1
 
 
 def test_exporting_again_after_shutdown_works(path: Path) -> None:
     exporter = SQLiteSpanExporter(path)
     for _ in range(2):
-        exporter.export(spans({}))
+        exporter.export(build_spans({}))
         exporter.shutdown()
-    assert len(rows(path)) == 2
+    assert len(read_rows(path)) == 2
 
 
 # Threads and processes
@@ -167,7 +174,8 @@ def test_many_open_the_same_new_file_at_once(tmp_path: Path) -> None:
         path = tmp_path / f"{attempt}.db"
         exporters = [SQLiteSpanExporter(path) for _ in range(6)]
         threads = [
-            threading.Thread(target=exporter.export, args=[spans({})]) for exporter in exporters
+            threading.Thread(target=exporter.export, args=[build_spans({})])
+            for exporter in exporters
         ]
         for thread in threads:
             thread.start()
@@ -175,7 +183,7 @@ def test_many_open_the_same_new_file_at_once(tmp_path: Path) -> None:
             thread.join()
         for exporter in exporters:
             exporter.shutdown()
-        assert len(rows(path)) == 6
+        assert len(read_rows(path)) == 6
 
 
 def test_several_processes_write_while_one_reads(path: Path) -> None:
@@ -189,7 +197,7 @@ def test_several_processes_write_while_one_reads(path: Path) -> None:
         output, _ = writer.communicate()
         assert (writer.returncode, output.count("\n")) == (0, 150)
     assert counts == sorted(counts)
-    assert len(rows(path)) == 450
+    assert len(read_rows(path)) == 450
 
 
 def test_a_killed_process_loses_only_what_it_had_not_exported(path: Path) -> None:
@@ -198,22 +206,22 @@ def test_a_killed_process_loses_only_what_it_had_not_exported(path: Path) -> Non
         written = [int(writer.stdout.readline()) for _ in range(40)]
         writer.send_signal(signal.SIGKILL)
         writer.communicate()
-    assert len(rows(path)) > written[-1]
-    record(path, {})
+    assert len(read_rows(path)) > written[-1]
+    record_calls(path, {})
     connection = sqlite3.connect(path)
     assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     connection.close()
 
 
 def test_the_batch_processor_flushes_on_shutdown_from_many_threads(path: Path) -> None:
-    provider = tracers(SQLiteSpanExporter(path))
+    provider = make_tracer_provider(SQLiteSpanExporter(path))
     provider.add_span_processor(
         BatchSpanProcessor(SQLiteSpanExporter(path.with_name("batched.db")))
     )
 
     def write() -> None:
         for _ in range(25):
-            span_of(provider, HIT)
+            end_span(provider, HIT)
 
     threads = [threading.Thread(target=write) for _ in range(4)]
     for thread in threads:
@@ -221,7 +229,7 @@ def test_the_batch_processor_flushes_on_shutdown_from_many_threads(path: Path) -
     for thread in threads:
         thread.join()
     provider.shutdown()
-    assert len(rows(path)) == len(rows(path.with_name("batched.db"))) == 100
+    assert len(read_rows(path)) == len(read_rows(path.with_name("batched.db"))) == 100
 
 
 FORKER = """
@@ -256,20 +264,20 @@ print(codes)
 
 def test_forks_under_load_share_no_connection(path: Path) -> None:
     assert run(FORKER, path) == f"{[0] * 20}\n"
-    assert [row["request_model"] for row in rows(path)].count("child") == 20
+    assert [row["request_model"] for row in read_rows(path)].count("child") == 20
 
 
 def test_a_child_forked_amid_a_batch_keeps_its_hands_off(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     exporter = SQLiteSpanExporter(path)
-    exporter.export(spans({}))
+    exporter.export(build_spans({}))
     lock = exporter._lock  # pyright: ignore[reportPrivateUsage]  # as a thread that is writing holds it
     with lock:
         exporter.before_fork()
         exporter.after_fork_in_child()
-        assert exporter.export(spans({})) is SpanExportResult.FAILURE
+        assert exporter.export(build_spans({})) is SpanExportResult.FAILURE
     assert "forked" in caplog.text
     exporter._is_orphaned = False  # pyright: ignore[reportPrivateUsage]  # so that this process can close the file
     exporter.shutdown()
-    assert len(rows(path)) == 1
+    assert len(read_rows(path)) == 1

@@ -13,7 +13,7 @@ import pytest
 from opentelemetry.trace import StatusCode
 
 from promptcache_emulator.engine import Emulator
-from tests.support.call_shapes import done, each, opened, optioned
+from tests.support.call_shapes import client_with_options, enter, iterate, resolve
 from tests.support.sdks import KITS, PLATFORMS, Kit
 from tests.support.telemetry import Telemetry
 
@@ -50,37 +50,37 @@ async def client(case: Case, emulator_url: str) -> AsyncIterator[Any]:
 
 
 async def exhausted(stream: Any) -> None:
-    async for _ in each(stream):
+    async for _ in iterate(stream):
         pass
 
 
 async def broken_out_of(stream: Any) -> None:
-    items = each(stream)
+    items = iterate(stream)
     async for _ in items:
         break
     await items.aclose()  # type: ignore[attr-defined]  # an async generator, which has it
-    await done(stream.close())
+    await resolve(stream.close())
 
 
 async def closed_at_once(stream: Any) -> None:
-    await done(stream.close())
+    await resolve(stream.close())
 
 
 async def closed_twice(stream: Any) -> None:
-    await done(stream.close())
-    await done(stream.close())
+    await resolve(stream.close())
+    await resolve(stream.close())
 
 
 async def as_context_manager(stream: Any) -> None:
-    async with opened(stream) as inside:
-        async for _ in each(inside):
+    async with enter(stream) as inside:
+        async for _ in iterate(inside):
             break
 
 
 async def callers_own_exception(stream: Any) -> None:
     async def use() -> None:
-        async with opened(stream) as inside:
-            async for _ in each(inside):
+        async with enter(stream) as inside:
+            async for _ in iterate(inside):
                 raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
@@ -91,7 +91,7 @@ async def closed_while_handling_another(stream: Any) -> None:
     try:
         raise ZeroDivisionError
     except ZeroDivisionError:
-        await done(stream.close())
+        await resolve(stream.close())
 
 
 async def read_the_wrong_way_first(stream: Any) -> None:
@@ -103,7 +103,7 @@ async def read_the_wrong_way_first(stream: Any) -> None:
     )
     for read in wrong:
         with pytest.raises(RuntimeError):
-            await done(read())
+            await resolve(read())
     await exhausted(stream)
 
 
@@ -127,7 +127,7 @@ async def test_a_stream_ends_once(
     client: Any,
     telemetry: Telemetry,
 ) -> None:
-    stream = await done(start(client))
+    stream = await resolve(start(client))
     assert not telemetry.spans
     await ending(stream)
     assert telemetry.span.status.status_code is not StatusCode.ERROR
@@ -151,9 +151,9 @@ async def test_an_abandoned_stream_ends_with_the_garbage(
 ) -> None:
     # The async client warns, with us and without, when its connection is left to the garbage collector.
     async def abandon() -> None:
-        stream = await done(start(client))
+        stream = await resolve(start(client))
         if read:
-            items = each(stream)
+            items = iterate(stream)
             await anext(items)
             await items.aclose()  # type: ignore[attr-defined]  # an async generator, which has it
 
@@ -176,11 +176,11 @@ async def test_an_abandoned_stream_ends_with_the_garbage(
 async def test_a_server_that_fails_in_mid_stream(
     fault: str, kit: Kit, start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
-    stream = await done(start(client, extra_headers={FAULT: fault}))
+    stream = await resolve(start(client, extra_headers={FAULT: fault}))
     # Older releases of Anthropic's SDK cannot read an error in Bedrock's framing, and raise a ValueError.
     with pytest.raises((kit.errors.APIError, kit.http.RemoteProtocolError, ValueError)):
         await exhausted(stream)
-    await done(stream.close())  # before openai 3 the SDK leaves that to the application
+    await resolve(stream.close())  # before openai 3 the SDK leaves that to the application
     assert telemetry.attributes["error.type"]
     # Who reported usage before it failed is judged by it.
     assert telemetry.attributes["promptcache.outcome"] == ("cold" if kit.early else "error")
@@ -195,7 +195,7 @@ async def test_a_server_that_fails_in_mid_stream(
 async def test_a_response_that_says_it_failed(
     fault: str, start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
-    await exhausted(await done(start(client, extra_headers={FAULT: fault})))
+    await exhausted(await resolve(start(client, extra_headers={FAULT: fault})))
     assert telemetry.attributes["gen_ai.response.finish_reasons"] == (fault,)
     assert ("error.type" in telemetry.attributes) is (fault == "failed")
 
@@ -220,7 +220,7 @@ async def test_a_refused_call(
     telemetry: Telemetry,
 ) -> None:
     with pytest.raises(getattr(kit.errors, raises)):
-        await done(start(client, stream, extra_headers={FAULT: fault}))
+        await resolve(start(client, stream, extra_headers={FAULT: fault}))
     assert telemetry.attributes["error.type"]
     assert telemetry.span.status.status_code is StatusCode.ERROR
     assert telemetry.metric("promptcache.calls", promptcache__outcome="error") == 1
@@ -231,8 +231,8 @@ async def test_a_refused_call(
 async def test_retries_are_one_call(
     start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
-    async with optioned(client, max_retries=2) as patient:
-        await done(start(patient, stream=False, extra_headers={FAULT: "500x1"}))
+    async with client_with_options(client, max_retries=2) as patient:
+        await resolve(start(patient, stream=False, extra_headers={FAULT: "500x1"}))
     assert telemetry.attributes["http.request.resend_count"] == 1
     assert telemetry.span.status.status_code is not StatusCode.ERROR
 
@@ -241,14 +241,14 @@ async def test_invalid_arguments_are_no_call(
     start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
     with pytest.raises(TypeError):
-        await done(start(client, unknown=1))
+        await resolve(start(client, unknown=1))
     assert not telemetry.calls
     assert telemetry.metric("promptcache.calls") == 0
 
 
 async def test_other_endpoints_are_no_calls(kit: Kit, client: Any, telemetry: Telemetry) -> None:
     with pytest.raises(kit.errors.NotFoundError):
-        await done(client.get("/v1/models/gpt-5.4", cast_to=object))
+        await resolve(client.get("/v1/models/gpt-5.4", cast_to=object))
     assert not telemetry.calls
     assert telemetry.metric("promptcache.calls") == 0
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from promptcache_emulator.engine import Emulator
-from tests.support.call_shapes import done, each
+from tests.support.call_shapes import iterate, resolve
 from tests.support.sdks import KITS, Kit
 from tests.support.telemetry import Telemetry
 
@@ -63,7 +63,7 @@ async def some(stream: Any, count: int) -> None:
 
 
 async def close(stream: Any) -> None:
-    await done((getattr(stream, "aclose", None) or stream.close)())
+    await resolve((getattr(stream, "aclose", None) or stream.close)())
 
 
 async def collected() -> None:
@@ -77,7 +77,7 @@ async def collected() -> None:
 async def test_exhausted(start: Start, telemetry: Telemetry) -> None:
     stream = await start()
     assert not telemetry.spans
-    assert len([item async for item in each(stream)]) > 2
+    assert len([item async for item in iterate(stream)]) > 2
     assert telemetry.span.status.is_unset
     assert telemetry.attributes["promptcache.stream.completed"] is True
     assert telemetry.attributes["promptcache.input_tokens"] > 1000
@@ -122,7 +122,7 @@ async def test_a_server_that_fails_in_mid_stream(
     stream = await start()
     failed = ""
     try:
-        async for _ in each(stream):
+        async for _ in iterate(stream):
             pass
     except Exception as error:  # noqa: BLE001  # each SDK has its own
         failed = type(error).__name__

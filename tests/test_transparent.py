@@ -20,7 +20,7 @@ import wrapt
 
 from promptcache import PromptCacheInstrumentor
 from promptcache.patching.registry import HOOK_MODULES, load_hooks
-from tests.support.call_shapes import CHAT, done, each
+from tests.support.call_shapes import CHAT, iterate, resolve
 from tests.support.sdks import KITS, Kit
 from tests.support.telemetry import Telemetry
 
@@ -224,8 +224,8 @@ async def test_responses_are_what_they_were(
         found: list[Any] = []
         async with kit.clients[kind](emulator_url) as client:
             for ask in asks(kit, stream):
-                made = await done(ask(client))
-                items = [item async for item in each(made)] if stream else [made]
+                made = await resolve(ask(client))
+                items = [item async for item in iterate(made)] if stream else [made]
                 found += [shown(made, 4), *map(shown, items)]
                 found += (
                     []

@@ -22,7 +22,7 @@ from promptcache.patching.patcher import ModulePatcher
 from promptcache.patching.stainless import StainlessHooks, StainlessSDK
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
-from tests.support.call_shapes import each
+from tests.support.call_shapes import iterate
 
 MARK = "promptcache-test"
 
@@ -126,7 +126,7 @@ async def test_a_flow_sees_every_item_of_a_stream_which_keeps_its_kind(
 ) -> None:
     stream = await start(name, 3)
     assert inspect.isgenerator(stream) or inspect.isasyncgen(stream)
-    seen = [item async for item in each(stream)]
+    seen = [item async for item in iterate(stream)]
     assert [number for number, _ in seen] == [0, 1, 2]
     assert [result.result for result in results if result.result] == seen
     assert [result.is_final for result in results][-2:] == [False, True]
@@ -137,7 +137,7 @@ async def test_a_flow_sees_every_item_of_a_stream_which_keeps_its_kind(
 async def test_our_context_is_not_current_between_two_items(
     name: str, results: StepResults
 ) -> None:
-    async for _, inside in each(await start(name, 2)):
+    async for _, inside in iterate(await start(name, 2)):
         assert inside == 2
         assert otel.get_value(MARK) is None
 
@@ -185,7 +185,7 @@ async def test_a_flow_sees_the_error_of_a_stream(
     def fail(key: str) -> None:
         raise ConnectionError
 
-    items = each(await start(name, 9))
+    items = iterate(await start(name, 9))
     monkeypatch.setattr(otel, "get_value", fail)
     with pytest.raises(ConnectionError):
         await anext(items)
@@ -238,7 +238,7 @@ async def test_a_wrapt_wrapper_below_ours_keeps_its_instance(name: str) -> None:
     sdk = Wrapped()
     returned = getattr(sdk, name)(1)
     returned = await returned if inspect.isawaitable(returned) else returned
-    assert returned == 1 or [item async for item in each(returned)] == [(0, None)]
+    assert returned == 1 or [item async for item in iterate(returned)] == [(0, None)]
     assert instances == [sdk]
 
 

@@ -18,10 +18,10 @@ from typing import Any, Final
 import openai
 from pydantic import BaseModel
 
-NEWER: Final = any(
+USES_HTTPX2: Final = any(
     need.startswith("httpx2") and "extra" not in need for need in requires("openai") or ()
 )
-HTTP: Final = import_module("httpx2" if NEWER else "httpx")
+HTTP: Final = import_module("httpx2" if USES_HTTPX2 else "httpx")
 """The HTTP library under the SDK: releases before openai 3 stand on the older one."""
 
 MODEL: Final = "gpt-5.4"
@@ -40,7 +40,7 @@ RESPONSES: Final[Mapping[str, Any]] = {
     "instructions": SYSTEM,
     "input": "Where is my tent?",
 }
-USAGE: Final = {"include_usage": True}
+INCLUDE_USAGE: Final = {"include_usage": True}
 
 
 class Reply(BaseModel):
@@ -52,12 +52,12 @@ class Reply(BaseModel):
 Notes = list[Any]
 
 
-async def done(value: Any) -> Any:
+async def resolve(value: Any) -> Any:
     """The value of a sync call, or of an async one once it is awaited."""
     return await value if inspect.isawaitable(value) else value
 
 
-async def each(stream: Any) -> AsyncIterator[Any]:
+async def iterate(stream: Any) -> AsyncIterator[Any]:
     """The items of a sync or an async iterator; a proxy around one (OpenInference's) may look like both."""
     if hasattr(getattr(stream, "__wrapped__", stream), "__aiter__"):
         async for item in stream:
@@ -68,7 +68,7 @@ async def each(stream: Any) -> AsyncIterator[Any]:
 
 
 @asynccontextmanager
-async def opened(manager: Any) -> AsyncGenerator[Any]:
+async def enter(manager: Any) -> AsyncGenerator[Any]:
     """A sync or an async context manager."""
     if hasattr(getattr(manager, "__wrapped__", manager), "__aenter__"):
         async with manager as inside:
@@ -78,11 +78,11 @@ async def opened(manager: Any) -> AsyncGenerator[Any]:
             yield inside
 
 
-async def types(stream: Any) -> Notes:
-    return [type(stream).__name__, *[type(item).__name__ async for item in each(stream)]]
+async def type_names(stream: Any) -> Notes:
+    return [type(stream).__name__, *[type(item).__name__ async for item in iterate(stream)]]
 
 
-def unread(response: Any) -> tuple[bool, bool]:
+def read_state(response: Any) -> tuple[bool, bool]:
     return response.is_closed, response.is_stream_consumed
 
 
@@ -97,167 +97,173 @@ class Shape:
 
 
 async def chat(client: Any) -> Notes:
-    made = await done(client.chat.completions.create(**CHAT))
+    made = await resolve(client.chat.completions.create(**CHAT))
     return [type(made).__name__, made.choices[0].message.content]
 
 
 async def chat_stream(client: Any) -> Notes:
-    return await types(
-        await done(client.chat.completions.create(**CHAT, stream=True, stream_options=USAGE))
+    return await type_names(
+        await resolve(
+            client.chat.completions.create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
+        )
     )
 
 
 async def chat_stream_without_usage(client: Any) -> Notes:
-    return await types(await done(client.chat.completions.create(**CHAT, stream=True)))
+    return await type_names(await resolve(client.chat.completions.create(**CHAT, stream=True)))
 
 
 async def chat_helper(client: Any) -> Notes:
-    async with opened(client.chat.completions.stream(**CHAT, stream_options=USAGE)) as stream:
-        notes = await types(stream)
-        final = await done(stream.get_final_completion())
+    async with enter(
+        client.chat.completions.stream(**CHAT, stream_options=INCLUDE_USAGE)
+    ) as stream:
+        notes = await type_names(stream)
+        final = await resolve(stream.get_final_completion())
     return [*notes, type(final).__name__, final.usage.prompt_tokens]
 
 
 async def chat_parse(client: Any) -> Notes:
-    made = await done(client.chat.completions.parse(**CHAT, response_format=Reply))
+    made = await resolve(client.chat.completions.parse(**CHAT, response_format=Reply))
     return [type(made).__name__, type(made.choices[0].message.parsed).__name__]
 
 
 async def chat_beta(client: Any) -> Notes:
-    made = await done(client.beta.chat.completions.parse(**CHAT, response_format=Reply))
+    made = await resolve(client.beta.chat.completions.parse(**CHAT, response_format=Reply))
     return [type(made).__name__, type(made.choices[0].message.parsed).__name__]
 
 
 async def chat_raw(client: Any) -> Notes:
-    raw = await done(client.chat.completions.with_raw_response.create(**CHAT))
+    raw = await resolve(client.chat.completions.with_raw_response.create(**CHAT))
     parsed = raw.parse()
     return [
         type(raw).__name__,
         inspect.isawaitable(parsed),
-        type(await done(parsed)).__name__,
-        unread(raw.http_response),
+        type(await resolve(parsed)).__name__,
+        read_state(raw.http_response),
     ]
 
 
 async def chat_raw_unparsed(client: Any) -> Notes:
-    raw = await done(client.chat.completions.with_raw_response.create(**CHAT))
-    return [type(raw).__name__, unread(raw.http_response)]
+    raw = await resolve(client.chat.completions.with_raw_response.create(**CHAT))
+    return [type(raw).__name__, read_state(raw.http_response)]
 
 
 async def chat_raw_stream(client: Any) -> Notes:
-    raw = await done(
-        client.chat.completions.with_raw_response.create(**CHAT, stream=True, stream_options=USAGE)
+    raw = await resolve(
+        client.chat.completions.with_raw_response.create(
+            **CHAT, stream=True, stream_options=INCLUDE_USAGE
+        )
     )
-    return [unread(raw.http_response), *await types(await done(raw.parse()))]
+    return [read_state(raw.http_response), *await type_names(await resolve(raw.parse()))]
 
 
 async def streamed_parse(client: Any) -> Notes:
-    async with opened(client.chat.completions.with_streaming_response.create(**CHAT)) as raw:
-        before = unread(raw.http_response)
-        return [type(raw).__name__, before, type(await done(raw.parse())).__name__]
+    async with enter(client.chat.completions.with_streaming_response.create(**CHAT)) as raw:
+        before = read_state(raw.http_response)
+        return [type(raw).__name__, before, type(await resolve(raw.parse())).__name__]
 
 
 async def streamed_json(client: Any) -> Notes:
-    async with opened(client.chat.completions.with_streaming_response.create(**CHAT)) as raw:
-        before = unread(raw.http_response)
-        return [before, sorted(await done(raw.json()))]
+    async with enter(client.chat.completions.with_streaming_response.create(**CHAT)) as raw:
+        before = read_state(raw.http_response)
+        return [before, sorted(await resolve(raw.json()))]
 
 
 async def streamed_lines(client: Any) -> Notes:
-    asked: dict[str, Any] = {**CHAT, "stream": True, "stream_options": USAGE}
-    async with opened(client.chat.completions.with_streaming_response.create(**asked)) as raw:
-        before = unread(raw.http_response)
-        return [before, len([line async for line in each(raw.iter_lines())])]
+    asked: dict[str, Any] = {**CHAT, "stream": True, "stream_options": INCLUDE_USAGE}
+    async with enter(client.chat.completions.with_streaming_response.create(**asked)) as raw:
+        before = read_state(raw.http_response)
+        return [before, len([line async for line in iterate(raw.iter_lines())])]
 
 
 async def streamed_bytes(client: Any) -> Notes:
-    async with opened(client.responses.with_streaming_response.create(**RESPONSES)) as raw:
-        return [sum([len(chunk) async for chunk in each(raw.iter_bytes(64))]) > 100]
+    async with enter(client.responses.with_streaming_response.create(**RESPONSES)) as raw:
+        return [sum([len(chunk) async for chunk in iterate(raw.iter_bytes(64))]) > 100]
 
 
 async def streamed_events(client: Any) -> Notes:
-    asked: dict[str, Any] = {**CHAT, "stream": True, "stream_options": USAGE}
-    async with opened(client.chat.completions.with_streaming_response.create(**asked)) as raw:
-        return await types(await done(raw.parse()))
+    asked: dict[str, Any] = {**CHAT, "stream": True, "stream_options": INCLUDE_USAGE}
+    async with enter(client.chat.completions.with_streaming_response.create(**asked)) as raw:
+        return await type_names(await resolve(raw.parse()))
 
 
 async def streamed_unread(client: Any) -> Notes:
-    async with opened(client.chat.completions.with_streaming_response.create(**CHAT)) as raw:
-        return [type(raw).__name__, unread(raw.http_response)]
+    async with enter(client.chat.completions.with_streaming_response.create(**CHAT)) as raw:
+        return [type(raw).__name__, read_state(raw.http_response)]
 
 
 async def responses(client: Any) -> Notes:
-    made = await done(client.responses.create(**RESPONSES))
+    made = await resolve(client.responses.create(**RESPONSES))
     return [type(made).__name__, made.output_text]
 
 
 async def responses_stream(client: Any) -> Notes:
-    return await types(await done(client.responses.create(**RESPONSES, stream=True)))
+    return await type_names(await resolve(client.responses.create(**RESPONSES, stream=True)))
 
 
 async def responses_helper(client: Any) -> Notes:
-    async with opened(client.responses.stream(**RESPONSES)) as stream:
-        notes = await types(stream)
-        final = await done(stream.get_final_response())
+    async with enter(client.responses.stream(**RESPONSES)) as stream:
+        notes = await type_names(stream)
+        final = await resolve(stream.get_final_response())
     return [*notes, type(final).__name__]
 
 
 async def responses_parse(client: Any) -> Notes:
-    made = await done(client.responses.parse(**RESPONSES, text_format=Reply))
+    made = await resolve(client.responses.parse(**RESPONSES, text_format=Reply))
     return [type(made).__name__, type(made.output_parsed).__name__]
 
 
 async def responses_compact(client: Any) -> Notes:
-    return [type(await done(client.responses.compact(**RESPONSES))).__name__]
+    return [type(await resolve(client.responses.compact(**RESPONSES))).__name__]
 
 
 async def responses_beta(client: Any) -> Notes:
-    return [type(await done(client.beta.responses.create(**RESPONSES))).__name__]
+    return [type(await resolve(client.beta.responses.create(**RESPONSES))).__name__]
 
 
 async def responses_raw(client: Any) -> Notes:
-    raw = await done(client.responses.with_raw_response.create(**RESPONSES))
-    return [type(raw).__name__, type(await done(raw.parse())).__name__]
+    raw = await resolve(client.responses.with_raw_response.create(**RESPONSES))
+    return [type(raw).__name__, type(await resolve(raw.parse())).__name__]
 
 
 async def client_raw(client: Any) -> Notes:
-    raw = await done(client.with_raw_response.responses.create(**RESPONSES))
+    raw = await resolve(client.with_raw_response.responses.create(**RESPONSES))
     return [type(raw).__name__]
 
 
 async def post_object(client: Any) -> Notes:
-    made = await done(client.post("/chat/completions", cast_to=object, body=dict(CHAT)))
+    made = await resolve(client.post("/chat/completions", cast_to=object, body=dict(CHAT)))
     return [type(made).__name__, sorted(made)]
 
 
 async def post_response(client: Any) -> Notes:
-    made = await done(client.post("/responses", cast_to=HTTP.Response, body=dict(RESPONSES)))
-    return [type(made).__name__, unread(made)]
+    made = await resolve(client.post("/responses", cast_to=HTTP.Response, body=dict(RESPONSES)))
+    return [type(made).__name__, read_state(made)]
 
 
 async def extra_body(client: Any) -> Notes:
     asked: dict[str, Any] = {**CHAT, "messages": []}
-    made = await done(
+    made = await resolve(
         client.chat.completions.create(**asked, extra_body={"messages": CHAT["messages"]})
     )
     return [type(made).__name__]
 
 
 @asynccontextmanager
-async def optioned(client: Any, **options: Any) -> AsyncGenerator[Any]:
+async def client_with_options(client: Any, **options: Any) -> AsyncGenerator[Any]:
     """The client with other options; older releases give Anthropic's platforms' a connection pool of its own."""
     other = client.with_options(**options).copy()
     yield other
     if getattr(other, "_client", None) is not getattr(client, "_client", None):
-        await done(other.close())
+        await resolve(other.close())
 
 
 async def with_options(client: Any) -> Notes:
-    async with optioned(client, timeout=20) as other:
-        return [type(await done(other.chat.completions.create(**CHAT))).__name__]
+    async with client_with_options(client, timeout=20) as other:
+        return [type(await resolve(other.chat.completions.create(**CHAT))).__name__]
 
 
-WAYS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
+SHAPES_BY_API: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
     "chat.completions.create": (
         chat,
         chat_stream,
@@ -293,7 +299,7 @@ WAYS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
 """What an SDK must offer for a shape to be possible."""
 
 
-def offered(path: str, client: Callable[..., Any] = openai.OpenAI) -> bool:
+def has_api(path: str, client: Callable[..., Any] = openai.OpenAI) -> bool:
     """Whether a client of this release of the SDK has `path`."""
     try:
         attrgetter(path)(client(api_key="none"))
@@ -304,16 +310,16 @@ def offered(path: str, client: Callable[..., Any] = openai.OpenAI) -> bool:
 
 OPENAI: Final = tuple(
     Shape(use.__name__, use, reported=use not in {chat_stream_without_usage, streamed_unread})
-    for path, uses in WAYS.items()
-    if offered(path)
+    for path, uses in SHAPES_BY_API.items()
+    if has_api(path)
     for use in uses
 )
 
 
-def chat_started(client: Any, stream: bool = True, **more: Any) -> Any:
-    usage = {"stream_options": USAGE} if stream else {}
+def start_chat(client: Any, stream: bool = True, **more: Any) -> Any:
+    usage = {"stream_options": INCLUDE_USAGE} if stream else {}
     return client.chat.completions.create(**{**CHAT, **usage, **more}, stream=stream)
 
 
-def responses_started(client: Any, stream: bool = True, **more: Any) -> Any:
+def start_responses(client: Any, stream: bool = True, **more: Any) -> Any:
     return client.responses.create(**{**RESPONSES, **more}, stream=stream)

@@ -16,13 +16,13 @@ from tests.support.call_shapes import (
     Notes,
     Reply,
     Shape,
-    done,
-    each,
-    offered,
-    opened,
-    optioned,
-    types,
-    unread,
+    client_with_options,
+    enter,
+    has_api,
+    iterate,
+    read_state,
+    resolve,
+    type_names,
 )
 from tests.support.telemetry import Telemetry
 
@@ -33,7 +33,7 @@ MODEL: Final = "claude-sonnet-5"
 SYSTEM: Final = "You are the agent of a shop. " + " ".join(
     f"Rule {n}: be polite, be brief." for n in range(400)
 )
-ASKED: Final[Mapping[str, Any]] = {
+REQUEST: Final[Mapping[str, Any]] = {
     "model": MODEL,
     "max_tokens": 99,
     "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
@@ -41,7 +41,7 @@ ASKED: Final[Mapping[str, Any]] = {
 }
 
 
-def _tool(client: Any) -> Any:
+def _make_tool(client: Any) -> Any:
     """A tool for the runner, sync or async as the client."""
     if isinstance(client, anthropic.AsyncAnthropic):
 
@@ -69,142 +69,154 @@ def _tool(client: Any) -> Any:
 
 
 async def create(client: Any) -> Notes:
-    made = await done(client.messages.create(**ASKED))
+    made = await resolve(client.messages.create(**REQUEST))
     return [type(made).__name__, made.content[0].text]
 
 
 async def create_from_iterators(client: Any) -> Notes:
-    asked = {**ASKED, "messages": iter(ASKED["messages"]), "system": iter(ASKED["system"])}
-    return [type(await done(client.messages.create(**asked))).__name__]
+    asked = {**REQUEST, "messages": iter(REQUEST["messages"]), "system": iter(REQUEST["system"])}
+    return [type(await resolve(client.messages.create(**asked))).__name__]
 
 
 async def stream(client: Any) -> Notes:
-    return await types(await done(client.messages.create(**ASKED, stream=True)))
+    return await type_names(await resolve(client.messages.create(**REQUEST, stream=True)))
 
 
 async def helper_text(client: Any) -> Notes:
-    async with opened(client.messages.stream(**ASKED)) as helped:
-        return [type(helped).__name__, "".join([text async for text in each(helped.text_stream)])]
+    async with enter(client.messages.stream(**REQUEST)) as helped:
+        return [
+            type(helped).__name__,
+            "".join([text async for text in iterate(helped.text_stream)]),
+        ]
 
 
 async def helper_events(client: Any) -> Notes:
-    async with opened(client.messages.stream(**ASKED)) as helped:
-        return await types(helped)
+    async with enter(client.messages.stream(**REQUEST)) as helped:
+        return await type_names(helped)
 
 
 async def helper_final(client: Any) -> Notes:
-    async with opened(client.messages.stream(**ASKED)) as helped:
-        made = await done(helped.get_final_message())
+    async with enter(client.messages.stream(**REQUEST)) as helped:
+        made = await resolve(helped.get_final_message())
     return [type(made).__name__, made.usage.input_tokens]
 
 
 async def parse(client: Any) -> Notes:
-    made = await done(client.messages.parse(**ASKED, output_format=Reply))
+    made = await resolve(client.messages.parse(**REQUEST, output_format=Reply))
     return [type(made).__name__, type(made.parsed_output).__name__]
 
 
 async def beta(client: Any) -> Notes:
-    made = await done(
-        client.beta.messages.create(**ASKED, betas=["interleaved-thinking-2025-05-14"])
+    made = await resolve(
+        client.beta.messages.create(**REQUEST, betas=["interleaved-thinking-2025-05-14"])
     )
     return [type(made).__name__]
 
 
 async def beta_stream(client: Any) -> Notes:
-    return await types(await done(client.beta.messages.create(**ASKED, stream=True)))
+    return await type_names(await resolve(client.beta.messages.create(**REQUEST, stream=True)))
 
 
 async def beta_helper(client: Any) -> Notes:
-    async with opened(client.beta.messages.stream(**ASKED)) as helped:
-        return await types(helped)
+    async with enter(client.beta.messages.stream(**REQUEST)) as helped:
+        return await type_names(helped)
 
 
 async def tool_runner(client: Any) -> Notes:
-    asked = {**ASKED, "tool_choice": {"type": "any"}}
-    return await types(
-        client.beta.messages.tool_runner(**asked, tools=[_tool(client)], max_iterations=2)
+    asked = {**REQUEST, "tool_choice": {"type": "any"}}
+    return await type_names(
+        client.beta.messages.tool_runner(**asked, tools=[_make_tool(client)], max_iterations=2)
     )
 
 
 async def thread(client: Any) -> Notes:
-    made = await done(client.beta.messages.thread(**ASKED).send())
+    made = await resolve(client.beta.messages.thread(**REQUEST).send())
     return [type(made).__name__]
 
 
 async def raw(client: Any) -> Notes:
-    made = await done(client.messages.with_raw_response.create(**ASKED))
+    made = await resolve(client.messages.with_raw_response.create(**REQUEST))
     parsed = made.parse()
     return [
         type(made).__name__,
         inspect.isawaitable(parsed),
-        type(await done(parsed)).__name__,
-        unread(made.http_response),
+        type(await resolve(parsed)).__name__,
+        read_state(made.http_response),
     ]
 
 
 async def raw_unparsed(client: Any) -> Notes:
-    made = await done(client.messages.with_raw_response.create(**ASKED))
-    return [type(made).__name__, unread(made.http_response)]
+    made = await resolve(client.messages.with_raw_response.create(**REQUEST))
+    return [type(made).__name__, read_state(made.http_response)]
 
 
 async def raw_stream(client: Any) -> Notes:
-    made = await done(client.messages.with_raw_response.create(**ASKED, stream=True))
-    return [unread(made.http_response), *await types(await done(made.parse()))]
+    made = await resolve(client.messages.with_raw_response.create(**REQUEST, stream=True))
+    return [read_state(made.http_response), *await type_names(await resolve(made.parse()))]
 
 
 async def streamed_parse(client: Any) -> Notes:
-    async with opened(client.messages.with_streaming_response.create(**ASKED)) as made:
-        before = unread(made.http_response)
-        return [type(made).__name__, before, type(await done(made.parse())).__name__]
+    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as made:
+        before = read_state(made.http_response)
+        return [type(made).__name__, before, type(await resolve(made.parse())).__name__]
 
 
 async def streamed_json(client: Any) -> Notes:
-    async with opened(client.messages.with_streaming_response.create(**ASKED)) as made:
-        return [unread(made.http_response), sorted(await done(made.json()))]
+    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as made:
+        return [read_state(made.http_response), sorted(await resolve(made.json()))]
 
 
 async def streamed_lines(client: Any) -> Notes:
-    async with opened(client.messages.with_streaming_response.create(**ASKED, stream=True)) as made:
-        return [unread(made.http_response), len([line async for line in each(made.iter_lines())])]
+    async with enter(
+        client.messages.with_streaming_response.create(**REQUEST, stream=True)
+    ) as made:
+        return [
+            read_state(made.http_response),
+            len([line async for line in iterate(made.iter_lines())]),
+        ]
 
 
 async def streamed_bytes(client: Any) -> Notes:
-    async with opened(client.messages.with_streaming_response.create(**ASKED)) as made:
-        return [sum([len(chunk) async for chunk in each(made.iter_bytes(64))]) > 100]
+    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as made:
+        return [sum([len(chunk) async for chunk in iterate(made.iter_bytes(64))]) > 100]
 
 
 async def streamed_events(client: Any) -> Notes:
-    async with opened(client.messages.with_streaming_response.create(**ASKED, stream=True)) as made:
-        return await types(await done(made.parse()))
+    async with enter(
+        client.messages.with_streaming_response.create(**REQUEST, stream=True)
+    ) as made:
+        return await type_names(await resolve(made.parse()))
 
 
 async def streamed_unread(client: Any) -> Notes:
-    async with opened(client.messages.with_streaming_response.create(**ASKED)) as made:
-        return [type(made).__name__, unread(made.http_response)]
+    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as made:
+        return [type(made).__name__, read_state(made.http_response)]
 
 
 async def post_object(client: Any) -> Notes:
-    made = await done(client.post("/v1/messages", cast_to=object, body=dict(ASKED)))
+    made = await resolve(client.post("/v1/messages", cast_to=object, body=dict(REQUEST)))
     return [type(made).__name__, sorted(made)]
 
 
 async def post_response(client: Any) -> Notes:
-    made = await done(client.post("/v1/messages", cast_to=HTTP.Response, body=dict(ASKED)))
-    return [type(made).__name__, unread(made)]
+    made = await resolve(client.post("/v1/messages", cast_to=HTTP.Response, body=dict(REQUEST)))
+    return [type(made).__name__, read_state(made)]
 
 
 async def extra_body(client: Any) -> Notes:
-    asked: dict[str, Any] = {**ASKED, "messages": []}
-    made = await done(client.messages.create(**asked, extra_body={"messages": ASKED["messages"]}))
+    asked: dict[str, Any] = {**REQUEST, "messages": []}
+    made = await resolve(
+        client.messages.create(**asked, extra_body={"messages": REQUEST["messages"]})
+    )
     return [type(made).__name__]
 
 
 async def with_options(client: Any) -> Notes:
-    async with optioned(client, timeout=20) as other:
-        return [type(await done(other.messages.create(**ASKED))).__name__]
+    async with client_with_options(client, timeout=20) as other:
+        return [type(await resolve(other.messages.create(**REQUEST))).__name__]
 
 
-WAYS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
+SHAPES_BY_API: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
     "messages.create": (
         create,
         stream,
@@ -237,13 +249,13 @@ WAYS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
 
 SHAPES: Final = tuple(
     Shape(use.__name__, use, reported=use is not streamed_unread)
-    for path, uses in WAYS.items()
-    if offered(path, anthropic.Anthropic)
+    for path, uses in SHAPES_BY_API.items()
+    if has_api(path, anthropic.Anthropic)
     for use in uses
 )
 
 
-class _Theirs(trace.TracerProvider, trace.Tracer):
+class _SDKTracerProvider(trace.TracerProvider, trace.Tracer):
     """Where the SDK's own spans go: to whatever process is being instrumented, if one is."""
 
     def __init__(self, scope: str = "") -> None:
@@ -256,7 +268,7 @@ class _Theirs(trace.TracerProvider, trace.Tracer):
         ).get_tracer(self._scope)
 
     def get_tracer(self, instrumenting_module_name: str, *args: Any, **kwargs: Any) -> trace.Tracer:
-        return _Theirs(instrumenting_module_name)
+        return _SDKTracerProvider(instrumenting_module_name)
 
     def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
         return self._now.start_span(*args, **kwargs)
@@ -265,7 +277,7 @@ class _Theirs(trace.TracerProvider, trace.Tracer):
         return self._now.start_as_current_span(*args, **kwargs)
 
 
-def connected(
+def client_factory(
     kind: Callable[..., Any], path: str = "", **options: Any
 ) -> Callable[[str], AbstractAsyncContextManager[Any]]:
     """Makes clients of one class, at a path of the emulator."""
@@ -274,37 +286,39 @@ def connected(
     async def client(url: str) -> AsyncGenerator[Any]:
         made = kind(base_url=url + path, max_retries=0, **options)
         yield made
-        await done(made.close())
+        await resolve(made.close())
 
     return client
 
 
-def started(client: Any, stream: bool = True, **more: Any) -> Any:
-    return client.messages.create(**{**ASKED, **more}, stream=stream)
+def start_messages(client: Any, stream: bool = True, **more: Any) -> Any:
+    return client.messages.create(**{**REQUEST, **more}, stream=stream)
 
 
-TRACES: Final = "open_telemetry" in inspect.signature(anthropic.Anthropic).parameters
+TRACES_ITSELF: Final = "open_telemetry" in inspect.signature(anthropic.Anthropic).parameters
 """Whether this release traces itself."""
-TRACED: Final[Mapping[str, Any]] = (
-    {"open_telemetry": {"tracer_provider": _Theirs()}} if TRACES else {}
+TRACED_OPTIONS: Final[Mapping[str, Any]] = (
+    {"open_telemetry": {"tracer_provider": _SDKTracerProvider()}} if TRACES_ITSELF else {}
 )
-KEY: Final = {"api_key": "secret-key"}
-UNTRACED: Final[Mapping[str, Any]] = {"open_telemetry": False}
+API_KEY_OPTIONS: Final = {"api_key": "secret-key"}
+UNTRACED_OPTIONS: Final[Mapping[str, Any]] = {"open_telemetry": False}
 
 CLIENTS: Final = {
-    "sync": connected(anthropic.Anthropic, **KEY, **TRACED),
-    "async": connected(anthropic.AsyncAnthropic, **KEY, **TRACED),
+    "sync": client_factory(anthropic.Anthropic, **API_KEY_OPTIONS, **TRACED_OPTIONS),
+    "async": client_factory(anthropic.AsyncAnthropic, **API_KEY_OPTIONS, **TRACED_OPTIONS),
 } | (
     {
-        "untraced": connected(anthropic.Anthropic, **KEY, **UNTRACED),
-        "async-untraced": connected(anthropic.AsyncAnthropic, **KEY, **UNTRACED),
+        "untraced": client_factory(anthropic.Anthropic, **API_KEY_OPTIONS, **UNTRACED_OPTIONS),
+        "async-untraced": client_factory(
+            anthropic.AsyncAnthropic, **API_KEY_OPTIONS, **UNTRACED_OPTIONS
+        ),
     }
-    if TRACES
+    if TRACES_ITSELF
     else {}
 )
 
 ENDINGS: Final[Mapping[str, Any]] = {
-    "starts": {"messages": started},
+    "starts": {"messages": start_messages},
     "errors": anthropic,
     "http": HTTP,
     "early": True,

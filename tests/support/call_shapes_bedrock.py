@@ -11,21 +11,21 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final
 
-from tests.support.call_shapes import SYSTEM, Notes, Shape, done, each, types
+from tests.support.call_shapes import SYSTEM, Notes, Shape, iterate, resolve, type_names
 
 boto3: Final[Any] = import_module("boto3")  # neither of them is typed
 
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 NOVA: Final = "amazon.nova-pro-v1:0"
-POINT: Final = {"cachePoint": {"type": "default"}}
+CACHE_POINT: Final = {"cachePoint": {"type": "default"}}
 _MODEL: Final = import_module("botocore.session").get_session().get_service_model("bedrock-runtime")
-POINTS: Final = "cachePoint" in _MODEL.shape_for("SystemContentBlock").members
+KNOWS_CACHE_POINTS: Final = "cachePoint" in _MODEL.shape_for("SystemContentBlock").members
 """Whether this release knows cache points; one that does not leaves out of Converse's answer what was read, too."""
 BODY: Final[Mapping[str, Any]] = {
-    "system": [{"text": SYSTEM}, *([POINT] if POINTS else [])],
+    "system": [{"text": SYSTEM}, *([CACHE_POINT] if KNOWS_CACHE_POINTS else [])],
     "messages": [{"role": "user", "content": [{"text": "Where is my tent?"}]}],
 }
-CALL: Final[Mapping[str, Any]] = {"modelId": CLAUDE, **BODY}
+CONVERSE_CALL: Final[Mapping[str, Any]] = {"modelId": CLAUDE, **BODY}
 NOVA_CALL: Final[Mapping[str, Any]] = {
     "modelId": NOVA,
     "body": json.dumps({"schemaVersion": "messages-v1", **BODY}),
@@ -47,7 +47,7 @@ CREDENTIALS: Final = {
     "region_name": "us-east-1",
 }
 
-ONCE: Final = import_module("botocore.config").Config(retries={"max_attempts": 0})
+NO_RETRIES: Final = import_module("botocore.config").Config(retries={"max_attempts": 0})
 
 
 @lru_cache(maxsize=1)
@@ -57,7 +57,7 @@ def _session() -> Any:
 
 @asynccontextmanager
 async def sync_client(url: str) -> AsyncGenerator[Any]:
-    client = _session().client("bedrock-runtime", endpoint_url=url, config=ONCE)
+    client = _session().client("bedrock-runtime", endpoint_url=url, config=NO_RETRIES)
     yield client
     client.close()
 
@@ -82,72 +82,74 @@ CLIENTS: Final[Mapping[str, Callable[[str], Any]]] = {"sync": sync_client} | (
 
 
 async def converse(client: Any) -> Notes:
-    made = await done(client.converse(**CALL))
+    made = await resolve(client.converse(**CONVERSE_CALL))
     return [type(made).__name__, made["output"]]
 
 
 async def converse_stream(client: Any) -> Notes:
-    made = await done(client.converse_stream(**CALL))
-    return [list(event) async for event in each(made["stream"])] + [type(made["stream"]).__name__]
+    made = await resolve(client.converse_stream(**CONVERSE_CALL))
+    return [list(event) async for event in iterate(made["stream"])] + [
+        type(made["stream"]).__name__
+    ]
 
 
-async def some(stream: Any, count: int) -> AsyncGenerator[Any]:
+async def iterate_first(stream: Any, count: int) -> AsyncGenerator[Any]:
     """The first items of a stream, which stays open."""
-    async for item in each(stream):
+    async for item in iterate(stream):
         yield item
         if not (count := count - 1):
             return
 
 
 async def converse_stream_in_two_goes(client: Any) -> Notes:
-    stream = (await done(client.converse_stream(**CALL)))["stream"]
-    first = [list(event) async for event in some(stream, 1)]
-    return [*first, *[list(event) async for event in each(stream)]]
+    stream = (await resolve(client.converse_stream(**CONVERSE_CALL)))["stream"]
+    first = [list(event) async for event in iterate_first(stream, 1)]
+    return [*first, *[list(event) async for event in iterate(stream)]]
 
 
 async def invoke(client: Any) -> Notes:
-    body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
-    return [type(body).__name__, body.tell(), sorted(json.loads(await done(body.read())))]
+    body = (await resolve(client.invoke_model(**NOVA_CALL)))["body"]
+    return [type(body).__name__, body.tell(), sorted(json.loads(await resolve(body.read())))]
 
 
 async def invoke_claude(client: Any) -> Notes:
-    body = (await done(client.invoke_model(**CLAUDE_CALL)))["body"]
-    return sorted(json.loads(await done(body.read())))
+    body = (await resolve(client.invoke_model(**CLAUDE_CALL)))["body"]
+    return sorted(json.loads(await resolve(body.read())))
 
 
 async def invoke_claude_stream(client: Any) -> Notes:
-    made = await done(client.invoke_model_with_response_stream(**CLAUDE_CALL))
-    return await types(made["body"])
+    made = await resolve(client.invoke_model_with_response_stream(**CLAUDE_CALL))
+    return await type_names(made["body"])
 
 
 async def invoke_in_chunks(client: Any) -> Notes:
-    body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
+    body = (await resolve(client.invoke_model(**NOVA_CALL)))["body"]
     return [
         type(body).__name__,
-        sorted(json.loads(b"".join([chunk async for chunk in each(body.iter_chunks(64))]))),
+        sorted(json.loads(b"".join([chunk async for chunk in iterate(body.iter_chunks(64))]))),
     ]
 
 
 async def invoke_into(client: Any) -> Notes:
     body, whole, buffer = (
-        (await done(client.invoke_model(**NOVA_CALL)))["body"],
+        (await resolve(client.invoke_model(**NOVA_CALL)))["body"],
         b"",
         bytearray(100),
     )
-    while count := await done(body.readinto(buffer)):
+    while count := await resolve(body.readinto(buffer)):
         whole += buffer[:count]
     return sorted(json.loads(whole))
 
 
 async def invoke_unread(client: Any) -> Notes:
-    body = (await done(client.invoke_model(**NOVA_CALL)))["body"]
+    body = (await resolve(client.invoke_model(**NOVA_CALL)))["body"]
     closed = body.close()
     return [await closed] if inspect.isawaitable(closed) else [closed]
 
 
 async def invoke_stream(client: Any) -> Notes:
-    made = await done(client.invoke_model_with_response_stream(**NOVA_CALL))
-    return await types(made["body"])
+    made = await resolve(client.invoke_model_with_response_stream(**NOVA_CALL))
+    return await type_names(made["body"])
 
 
 SHAPES: Final = tuple(
@@ -155,7 +157,7 @@ SHAPES: Final = tuple(
         use.__name__,
         use,
         reported=use is not invoke_unread,
-        cached=POINTS or "converse" not in use.__name__,
+        cached=KNOWS_CACHE_POINTS or "converse" not in use.__name__,
     )
     for use in (
         *(
@@ -177,11 +179,11 @@ SHAPES: Final = tuple(
 
 
 async def start_converse(client: Any) -> Any:
-    return (await done(client.converse_stream(**CALL)))["stream"]
+    return (await resolve(client.converse_stream(**CONVERSE_CALL)))["stream"]
 
 
 async def start_invoke(client: Any) -> Any:
-    return (await done(client.invoke_model_with_response_stream(**NOVA_CALL)))["body"]
+    return (await resolve(client.invoke_model_with_response_stream(**NOVA_CALL)))["body"]
 
 
 STREAMS: Final = (start_converse, start_invoke)

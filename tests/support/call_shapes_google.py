@@ -9,16 +9,16 @@ from typing import Any, Final
 
 from google import genai
 
-from tests.support.call_shapes import SYSTEM, Notes, Reply, Shape, done, types
+from tests.support.call_shapes import SYSTEM, Notes, Reply, Shape, resolve, type_names
 
 GEMINI: Final = "gemini-2.5-flash"
-LONG: Final = SYSTEM * 3
-ASK: Final = "Where is my tent?"
-CONFIG: Final[Mapping[str, Any]] = {"system_instruction": LONG}
-CALL: Final[Mapping[str, Any]] = {"model": GEMINI, "contents": ASK, "config": CONFIG}
+LONG_SYSTEM: Final = SYSTEM * 3
+QUESTION: Final = "Where is my tent?"
+CONFIG: Final[Mapping[str, Any]] = {"system_instruction": LONG_SYSTEM}
+CALL: Final[Mapping[str, Any]] = {"model": GEMINI, "contents": QUESTION, "config": CONFIG}
 
 
-def options(url: str) -> dict[str, Any]:
+def client_options(url: str) -> dict[str, Any]:
     """A client of the Gemini API on loopback."""
     return {
         "api_key": "secret-key",
@@ -28,7 +28,7 @@ def options(url: str) -> dict[str, Any]:
 
 @asynccontextmanager
 async def sync_client(url: str) -> AsyncGenerator[Any]:
-    client = genai.Client(**options(url))
+    client = genai.Client(**client_options(url))
     yield client
     if hasattr(client, "close"):
         client.close()
@@ -36,7 +36,7 @@ async def sync_client(url: str) -> AsyncGenerator[Any]:
 
 @asynccontextmanager
 async def async_client(url: str) -> AsyncGenerator[Any]:
-    client = genai.Client(**options(url)).aio
+    client = genai.Client(**client_options(url)).aio
     yield client
     if hasattr(client, "aclose"):
         await client.aclose()
@@ -46,34 +46,36 @@ CLIENTS: Final[Mapping[str, Callable[[str], Any]]] = {"sync": sync_client, "asyn
 
 
 async def generate(client: Any) -> Notes:
-    made = await done(client.models.generate_content(**CALL))
+    made = await resolve(client.models.generate_content(**CALL))
     return [type(made).__name__, made.text]
 
 
 async def generate_stream(client: Any) -> Notes:
-    return await types(await done(client.models.generate_content_stream(**CALL)))
+    return await type_names(await resolve(client.models.generate_content_stream(**CALL)))
 
 
 async def generate_next(client: Any) -> Notes:
-    stream = await done(client.models.generate_content_stream(**CALL))
+    stream = await resolve(client.models.generate_content_stream(**CALL))
     first = await anext(stream) if hasattr(stream, "__anext__") else next(stream)
-    return [type(first).__name__, *await types(stream)]
+    return [type(first).__name__, *await type_names(stream)]
 
 
 async def generate_parsed(client: Any) -> Notes:
     config = {**CONFIG, "response_schema": Reply, "response_mime_type": "application/json"}
-    made = await done(client.models.generate_content(**{**CALL, "config": config}))
+    made = await resolve(client.models.generate_content(**{**CALL, "config": config}))
     return [type(made).__name__, type(made.parsed).__name__]
 
 
 async def chat_message(client: Any) -> Notes:
-    made = await done(client.chats.create(model=GEMINI, config=CONFIG).send_message(ASK))
+    made = await resolve(client.chats.create(model=GEMINI, config=CONFIG).send_message(QUESTION))
     return [type(made).__name__, made.text]
 
 
 async def chat_message_stream(client: Any) -> Notes:
-    return await types(
-        await done(client.chats.create(model=GEMINI, config=CONFIG).send_message_stream(ASK))
+    return await type_names(
+        await resolve(
+            client.chats.create(model=GEMINI, config=CONFIG).send_message_stream(QUESTION)
+        )
     )
 
 
@@ -88,20 +90,24 @@ async def function_calling(client: Any) -> Notes:
         "contents": "What is the stock of tents?",
         "config": {**CONFIG, "tools": [stock]},
     }
-    made = await done(client.models.generate_content(**asked))
+    made = await resolve(client.models.generate_content(**asked))
     return [type(made).__name__, len(made.automatic_function_calling_history)]
 
 
 async def interaction(client: Any) -> Notes:
-    made = await done(client.interactions.create(model=GEMINI, input=ASK, system_instruction=LONG))
+    made = await resolve(
+        client.interactions.create(model=GEMINI, input=QUESTION, system_instruction=LONG_SYSTEM)
+    )
     return [type(made).__name__, made.status]
 
 
 async def interaction_stream(client: Any) -> Notes:
-    made = await done(
-        client.interactions.create(model=GEMINI, input=ASK, system_instruction=LONG, stream=True)
+    made = await resolve(
+        client.interactions.create(
+            model=GEMINI, input=QUESTION, system_instruction=LONG_SYSTEM, stream=True
+        )
     )
-    return await types(made)
+    return await type_names(made)
 
 
 SHAPES: Final = tuple(
@@ -120,12 +126,14 @@ SHAPES: Final = tuple(
 
 
 async def start_content(client: Any) -> Any:
-    return await done(client.models.generate_content_stream(**CALL))
+    return await resolve(client.models.generate_content_stream(**CALL))
 
 
 async def start_interaction(client: Any) -> Any:
-    return await done(
-        client.interactions.create(model=GEMINI, input=ASK, system_instruction=LONG, stream=True)
+    return await resolve(
+        client.interactions.create(
+            model=GEMINI, input=QUESTION, system_instruction=LONG_SYSTEM, stream=True
+        )
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any, Final, NamedTuple
 from tests.support.call_shapes import Shape
 from tests.support.call_shapes_anthropic import (
     ENDINGS,
-    TRACED,
+    TRACED_OPTIONS,
     beta,
-    connected,
+    client_factory,
     create,
     helper_final,
     helper_text,
@@ -44,7 +44,7 @@ SHAPES: Final = tuple(
     )
 )
 
-AWS: Final = {"aws_access_key": "a", "aws_secret_key": "s", "aws_region": "us-east-1"}
+AWS_CREDENTIALS: Final = {"aws_access_key": "a", "aws_secret_key": "s", "aws_region": "us-east-1"}
 
 
 class Platform(NamedTuple):
@@ -57,9 +57,9 @@ class Platform(NamedTuple):
     path: str = ""
 
 
-BEDROCK: Final = Platform("bedrock", "AnthropicBedrock", AWS, "aws.bedrock")
-OTHERS: Final = (
-    Platform("bedrock", "AnthropicBedrockMantle", AWS, "aws.bedrock", "/anthropic"),
+BEDROCK: Final = Platform("bedrock", "AnthropicBedrock", AWS_CREDENTIALS, "aws.bedrock")
+OTHER_PLATFORMS: Final = (
+    Platform("bedrock", "AnthropicBedrockMantle", AWS_CREDENTIALS, "aws.bedrock", "/anthropic"),
     Platform(
         "vertex",
         "AnthropicVertex",
@@ -68,7 +68,7 @@ OTHERS: Final = (
         "/v1",
     ),
     Platform("foundry", "AnthropicFoundry", {"api_key": "k"}, "anthropic", "/anthropic"),
-    Platform("aws", "AnthropicAWS", {**AWS, "workspace_id": "w"}, "anthropic"),
+    Platform("aws", "AnthropicAWS", {**AWS_CREDENTIALS, "workspace_id": "w"}, "anthropic"),
     Platform(
         "google_cloud",
         "AnthropicGoogleCloud",
@@ -78,7 +78,7 @@ OTHERS: Final = (
 )
 
 
-def classes(platform: Platform) -> Iterator[Callable[..., Any]]:
+def client_classes(platform: Platform) -> Iterator[Callable[..., Any]]:
     """The client and its async twin, where this release has them."""
     try:
         module = import_module(f"anthropic.lib.{platform.module}")
@@ -89,12 +89,13 @@ def classes(platform: Platform) -> Iterator[Callable[..., Any]]:
             yield getattr(module, name)
 
 
-def _kit(kinds: Iterable[tuple[str, Callable[..., Any], Platform]]) -> dict[str, Any]:
+def _build_kit(kinds: Iterable[tuple[str, Callable[..., Any], Platform]]) -> dict[str, Any]:
     found = list(kinds)
     return {
         "shapes": SHAPES,
         "clients": {
-            kind: connected(made, on.path, **on.options, **TRACED) for kind, made, on in found
+            kind: client_factory(made, on.path, **on.options, **TRACED_OPTIONS)
+            for kind, made, on in found
         },
         "providers": {kind: on.provider for kind, _, on in found},
     }
@@ -102,9 +103,13 @@ def _kit(kinds: Iterable[tuple[str, Callable[..., Any], Platform]]) -> dict[str,
 
 KITS: Final[Mapping[str, Mapping[str, Any]]] = {
     "bedrock-claude": {
-        **_kit(zip(("sync", "async"), classes(BEDROCK), repeat(BEDROCK), strict=False)),
+        **_build_kit(
+            zip(("sync", "async"), client_classes(BEDROCK), repeat(BEDROCK), strict=False)
+        ),
         **ENDINGS,
     },
-    "claude": _kit((made.__name__, made, on) for on in OTHERS for made in classes(on)),
+    "claude": _build_kit(
+        (made.__name__, made, on) for on in OTHER_PLATFORMS for made in client_classes(on)
+    ),
 }
 """Bedrock's streams have a framing of their own, so its endings are tried too; the others end as Anthropic's do."""

@@ -22,8 +22,8 @@ from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
 from tests.support.call_shapes import HTTP
 from tests.support.call_shapes_bedrock import CLAUDE, NOVA, boto3
+from tests.support.litellm_handlers import HANDLER_MODULE, AsyncHTTPHandler, HTTPHandler
 from tests.support.telemetry import Telemetry
-from tests.test_litellm import MODULE, AsyncHTTPHandler, HTTPHandler
 
 CANARY: Final = "canary-7f3a"
 SYSTEM: Final = f"{CANARY} " * 1500
@@ -288,13 +288,13 @@ def bedrock_road(url: str, telemetry: Telemetry) -> None:
 
 
 def litellm_road(url: str, telemetry: Telemetry) -> None:
-    """By the stand-ins of `test_litellm`: it cannot be installed beside openai 3."""
+    """With the stand-ins of `litellm_handlers`: it cannot be installed beside openai 3."""
     patches = ModulePatcher()
     patches.module = SimpleNamespace(HTTPHandler=HTTPHandler, AsyncHTTPHandler=AsyncHTTPHandler)
     meters = MetricsRecorder(telemetry.meters.get_meter("promptcache"))
     settings = telemetry_settings(telemetry)
     patches.install(
-        litellm.HOOKS[MODULE],
+        litellm.HOOKS[HANDLER_MODULE],
         TelemetryHandler(settings, telemetry.tracers.get_tracer("promptcache"), meters),
     )
     handler = HTTPHandler()

@@ -18,11 +18,11 @@ from tests.support.call_shapes import (
     Notes,
     Shape,
     chat,
-    chat_started,
-    done,
-    offered,
-    responses_started,
-    types,
+    has_api,
+    resolve,
+    start_chat,
+    start_responses,
+    type_names,
 )
 
 Client = Callable[[str], AbstractAsyncContextManager[Any]]
@@ -54,7 +54,7 @@ def _openai(kind: Callable[..., Any]) -> Client:
     async def client(url: str) -> AsyncGenerator[Any]:
         made = kind(base_url=f"{url}/v1", api_key="secret-key", max_retries=0)
         yield made
-        await done(made.close())
+        await resolve(made.close())
 
     return client
 
@@ -77,7 +77,7 @@ def _calls(name: str, *modules: str) -> tuple[Kit, ...]:
 
 async def _groq_stream(client: Any) -> Notes:
     """Groq reports what a stream used without being asked."""
-    return await types(await done(client.chat.completions.create(**CHAT, stream=True)))
+    return await type_names(await resolve(client.chat.completions.create(**CHAT, stream=True)))
 
 
 def _groq(kind: str) -> Client:
@@ -88,7 +88,7 @@ def _groq(kind: str) -> Client:
             base_url=url, api_key="k", max_retries=0, default_headers={"x-emulator-usage": "groq"}
         )
         yield made
-        await done(made.close())
+        await resolve(made.close())
 
     return client
 
@@ -98,8 +98,8 @@ KITS: Final = (
         "openai",
         OPENAI,
         {"sync": _openai(openai.OpenAI), "async": _openai(openai.AsyncOpenAI)},
-        starts={"chat": chat_started}
-        | ({"responses": responses_started} if offered("responses.create") else {}),
+        starts={"chat": start_chat}
+        | ({"responses": start_responses} if has_api("responses.create") else {}),
         errors=openai,
     ),
     *_calls("anthropic", "anthropic"),

@@ -46,7 +46,7 @@ START: Final = 1_790_000_000
 """Epoch seconds of the first call of `record`; the others follow a minute apart."""
 
 
-def tracers(
+def make_tracer_provider(
     exporter: SpanExporter, service: str = "shop", sampler: Sampler = ALWAYS_ON
 ) -> TracerProvider:
     """A provider that exports every span as it ends."""
@@ -57,7 +57,7 @@ def tracers(
     return provider
 
 
-def span_of(provider: TracerProvider, attributes: Mapping[str, Any], at: float = START) -> None:
+def end_span(provider: TracerProvider, attributes: Mapping[str, Any], at: float = START) -> None:
     """Ends one span with `attributes`, less those that are None, begun at `at` and two seconds long."""
     start = int(at * 1e9)
     known = {name: value for name, value in attributes.items() if value is not None}
@@ -67,16 +67,18 @@ def span_of(provider: TracerProvider, attributes: Mapping[str, Any], at: float =
     span.end(start + 2_000_000_000)
 
 
-def record(path: Path, *calls: Mapping[str, Any], service: str = "shop", at: float = START) -> None:
+def record_calls(
+    path: Path, *calls: Mapping[str, Any], service: str = "shop", at: float = START
+) -> None:
     """Writes a row for each of `calls`, which are changes to `HIT`."""
     exporter = SQLiteSpanExporter(path)
-    provider = tracers(exporter, service)
+    provider = make_tracer_provider(exporter, service)
     for number, changes in enumerate(calls):
-        span_of(provider, {**HIT, **changes}, at + 60 * number)
+        end_span(provider, {**HIT, **changes}, at + 60 * number)
     provider.shutdown()
 
 
-def rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path) -> list[dict[str, Any]]:
     """The table, as another program reads it."""
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
@@ -89,7 +91,7 @@ def rows(path: Path) -> list[dict[str, Any]]:
         connection.close()
 
 
-def spans(*attributes: Mapping[str, Any]) -> list[ReadableSpan]:
+def build_spans(*attributes: Mapping[str, Any]) -> list[ReadableSpan]:
     """Ended spans without a context, each with changes to `HIT`."""
     return [
         ReadableSpan("chat", attributes={**HIT, **more}, start_time=1, end_time=2)

@@ -20,14 +20,21 @@ from tests.support.call_shapes import (
     SYSTEM,
     Notes,
     Shape,
-    done,
-    each,
-    offered,
-    opened,
+    enter,
+    has_api,
+    iterate,
+    resolve,
+)
+from tests.support.litellm_handlers import (
+    HANDLER_MODULE,
+    LITELLM_ROUTES,
+    AsyncHTTPHandler,
+    HTTPHandler,
+    LiteLLM,
+    LiteLLMRoute,
 )
 from tests.support.sdks import KITS as SDKS
 from tests.support.sdks import Client, Kit
-from tests.test_litellm import MODULE, WAYS, AsyncHTTPHandler, HTTPHandler, LiteLLM, Way
 
 Use = Callable[[], Awaitable[Notes]]
 CLAUDE: Final = "claude-sonnet-5"
@@ -36,11 +43,11 @@ _NUMBERS: Final = itertools.count()
 
 async def _left(start: Callable[[Any], Any], client: Any) -> Notes:
     """Gives a stream up at its first item."""
-    stream = await done(start(client))
-    items = each(stream)
+    stream = await resolve(start(client))
+    items = iterate(stream)
     notes = [type(await anext(items)).__name__]
     await items.aclose()  # type: ignore[attr-defined]  # an async generator, which has it
-    await done((getattr(stream, "aclose", None) or stream.close)())
+    await resolve((getattr(stream, "aclose", None) or stream.close)())
     return notes
 
 
@@ -67,7 +74,7 @@ async def _told_apart(
         prompt(hours[1]),
         {**prompt(hours[1]), "model": other},
     ]
-    return [type(await done(ask(**one))).__name__ for one in asked]
+    return [type(await resolve(ask(**one))).__name__ for one in asked]
 
 
 async def chats(client: Any) -> Notes:
@@ -85,16 +92,16 @@ async def chats(client: Any) -> Notes:
 
 async def background(client: Any) -> Notes:
     """Fetched twice: it counts once."""
-    made = await done(client.responses.create(**RESPONSES, background=True))
-    return [type(await done(client.responses.retrieve(made.id))).__name__ for _ in range(2)]
+    made = await resolve(client.responses.create(**RESPONSES, background=True))
+    return [type(await resolve(client.responses.retrieve(made.id))).__name__ for _ in range(2)]
 
 
 async def connected(client: Any) -> Notes:
     notes: Notes = []
-    async with opened(client.responses.connect()) as connection:
+    async with enter(client.responses.connect()) as connection:
         for _ in range(2):
-            await done(connection.send({"type": "response.create", **RESPONSES}))
-            async for event in each(connection):
+            await resolve(connection.send({"type": "response.create", **RESPONSES}))
+            async for event in iterate(connection):
                 notes.append(event.type)
                 if event.type == "response.completed":
                     break
@@ -118,30 +125,32 @@ async def messages(client: Any) -> Notes:
 async def batches(client: Any) -> Notes:
     """Read twice: it counts once."""
     asked = {"model": CLAUDE, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi."}]}
-    made = await done(
+    made = await resolve(
         client.messages.batches.create(requests=[{"custom_id": "a", "params": asked}])
     )
-    found = [await done(client.messages.batches.results(made.id)) for _ in range(2)]
-    return [line.result.type for lines in found async for line in each(lines)]
+    found = [await resolve(client.messages.batches.results(made.id)) for _ in range(2)]
+    return [line.result.type for lines in found async for line in iterate(lines)]
 
 
 async def named_caches(client: Any) -> Notes:
-    from tests.support.call_shapes_google import ASK, GEMINI, LONG
+    from tests.support.call_shapes_google import GEMINI, LONG_SYSTEM, QUESTION
 
-    config = {"system_instruction": LONG, "contents": [ASK], "ttl": "3600s"}
-    made = await done(client.caches.create(model=GEMINI, config=config))
+    config = {"system_instruction": LONG_SYSTEM, "contents": [QUESTION], "ttl": "3600s"}
+    made = await resolve(client.caches.create(model=GEMINI, config=config))
     name = made.name
-    notes = [type(made).__name__, type(await done(client.caches.get(name=name))).__name__]
-    asked = await done(
-        client.models.generate_content(model=GEMINI, contents=ASK, config={"cached_content": name})
+    notes = [type(made).__name__, type(await resolve(client.caches.get(name=name))).__name__]
+    asked = await resolve(
+        client.models.generate_content(
+            model=GEMINI, contents=QUESTION, config={"cached_content": name}
+        )
     )
-    longer = await done(client.caches.update(name=name, config={"ttl": "7200s"}))
-    gone = await done(client.caches.delete(name=name))
+    longer = await resolve(client.caches.update(name=name, config={"ttl": "7200s"}))
+    gone = await resolve(client.caches.delete(name=name))
     return [*notes, type(asked).__name__, type(longer).__name__, type(gone).__name__]
 
 
 MORE: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
-    "openai": (chats, *((background, connected) if offered("responses.connect") else ())),
+    "openai": (chats, *((background, connected) if has_api("responses.connect") else ())),
     "anthropic": (messages, batches),
     "google": (named_caches,),
 }
@@ -150,7 +159,7 @@ MORE: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
 
 # LiteLLM cannot be installed here; what it stands on is a module of our own under its name.
 
-_HANDLERS: Final[Any] = ModuleType(MODULE)
+_HANDLERS: Final[Any] = ModuleType(HANDLER_MODULE)
 for _kind in (HTTPHandler, AsyncHTTPHandler):
     own = {name: vars(_kind)[name] for name in ("post", "get")}
     setattr(_HANDLERS, _kind.__name__, type(_kind.__name__, (_kind,), own))
@@ -159,7 +168,7 @@ for _kind in (HTTPHandler, AsyncHTTPHandler):
 def _litellm(handler: str, kind: str) -> Client:
     @asynccontextmanager
     async def client(url: str) -> AsyncGenerator[Any]:
-        sys.modules[MODULE] = _HANDLERS
+        sys.modules[HANDLER_MODULE] = _HANDLERS
         notify_module_loaded(_HANDLERS)  # its hooks, where they wait for it already
         lite = LiteLLM(url, Emulator())
         made = getattr(_HANDLERS, kind)()
@@ -168,24 +177,30 @@ def _litellm(handler: str, kind: str) -> Client:
         )  # an interrupt leaves a connection open
         setattr(lite, handler, made)
         yield partial(lite.send, made)
-        await done((getattr(made.client, "aclose", None) or made.client.close)())
+        await resolve((getattr(made.client, "aclose", None) or made.client.close)())
 
     return client
 
 
-async def _posted(way: Way, stream: bool, send: Any) -> Notes:
-    response = await send(way, stream=stream)
+async def _posted(route: LiteLLMRoute, stream: bool, send: Any) -> Notes:
+    response = await send(route, stream=stream)
     return [type(response).__name__, response.status_code, response.is_closed]
 
 
 LITELLM: Final = Kit(
     "litellm",
     tuple(
-        Shape(f"{way.name}{' stream' * stream} {way.paths[stream]}", partial(_posted, way, stream))
-        for way in WAYS
+        Shape(
+            f"{route.name}{' stream' * stream} {route.paths[stream]}",
+            partial(_posted, route, stream),
+        )
+        for route in LITELLM_ROUTES
         for stream in (False, True)
     ),
-    {"sync": _litellm("sync", "HTTPHandler"), "async": _litellm("awaited", "AsyncHTTPHandler")},
+    {
+        "sync": _litellm("sync_handler", "HTTPHandler"),
+        "async": _litellm("async_handler", "AsyncHTTPHandler"),
+    },
 )
 KITS: Final = (*SDKS, LITELLM)
 
