@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 
 class Reference(str):
@@ -59,7 +59,9 @@ def _escape_templates(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("${", "$${").replace("%{", "%%{")
     if isinstance(value, dict):
-        return {key: _escape_templates(inner) for key, inner in cast(dict[str, Any], value).items()}
+        members: dict[str, Any] = value
+        return {key: _escape_templates(member) for key, member in members.items()}
     if isinstance(value, list):
-        return [_escape_templates(inner) for inner in cast(list[Any], value)]
+        items: list[Any] = value
+        return [_escape_templates(item) for item in items]
     return value
