@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
+
+Json: TypeAlias = "str | int | float | list[Json] | dict[str, Json] | None"
 
 
 class Reference(str):
@@ -52,16 +54,14 @@ def _jsonencode(value: Any) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _escape_templates(value: Any) -> Any:
+def _escape_templates(value: Json) -> Json:
     """Escape `${` and `%{` in all literal strings, which Terraform would evaluate."""
     if isinstance(value, Reference):
         return value
     if isinstance(value, str):
         return value.replace("${", "$${").replace("%{", "%%{")
     if isinstance(value, dict):
-        members: dict[str, Any] = value
-        return {key: _escape_templates(member) for key, member in members.items()}
+        return {key: _escape_templates(member) for key, member in value.items()}
     if isinstance(value, list):
-        items: list[Any] = value
-        return [_escape_templates(item) for item in items]
+        return [_escape_templates(item) for item in value]
     return value
