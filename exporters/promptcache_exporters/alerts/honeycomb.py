@@ -182,7 +182,8 @@ def _shortfall_text(definition: AlertDefinition) -> str:
         f"Fires if the sum over {definition.window} is above {definition.shortfall_threshold:g}."
         " The sum is the number of tokens short of the target. If nothing is read, it takes"
         f" {definition.min_tokens:,} input tokens to get there."
-        f" With a hit rate closer to the target it takes more. Runbook: {definition.runbook_link('hit-rate-low.md')}"
+        " With a hit rate closer to the target it takes more. Runbook: "
+        f"{definition.runbook_link('hit-rate-low.md')}"
     )
 
 

@@ -22,11 +22,13 @@ _STYLE: Final = """
 :root { color-scheme: light dark; --good: #1a7f37; --fair: #9a6700; --bad: #cf222e; --line: #8884 }
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
 h1 { font-size: 1.4rem } h2 { font-size: 1.1rem; margin-top: 2rem }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem } dt { font-weight: 600 } dd { margin: 0 }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.5rem }
+dt { font-weight: 600 } dd { margin: 0 }
 table { border-collapse: collapse; width: 100% }
 th, td { padding: .35rem .6rem; text-align: right; border-bottom: 1px solid var(--line) }
 th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere }
-td { font-variant-numeric: tabular-nums; white-space: nowrap } td:first-child { white-space: normal }
+td { font-variant-numeric: tabular-nums; white-space: nowrap }
+td:first-child { white-space: normal }
 meter { width: 6rem; vertical-align: middle; margin-right: .5rem } .note { color: var(--fair) }
 """
 

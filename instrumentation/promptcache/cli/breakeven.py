@@ -45,7 +45,8 @@ EPILOG: Final = "\n\n".join(
         "none: no caching; stored: an explicit cache of one hour, created anew each hour",
         "hit rate: the share of requests that find the prefix in the cache",
         (
-            "pays from: the number of requests within the TTL from which caching is the cheaper choice, "
+            "pays from: the number of requests within the TTL from which caching is the cheaper "
+            "choice, "
             "the writing request included"
         ),
         exit_code_help(ExitCode.OK, ExitCode.USAGE, ExitCode.UNKNOWN_COST),
@@ -111,7 +112,8 @@ def show_breakeven(
 
 
 def print_json(rates: Rates, options: list[CachingOption], per_hour: float, note: str) -> None:
-    """Print the options as JSON. If caching is automatic, `cheapest` says so and `choices` is empty."""
+    """Print the options as JSON. If caching is automatic, `cheapest` says so and `choices` is
+    empty."""
     is_automatic = breakeven.is_caching_automatic(rates)
     choices = [
         {

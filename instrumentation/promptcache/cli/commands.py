@@ -63,4 +63,5 @@ def promptcache(
         ),
     ] = False,
 ) -> None:
-    """Show how well LLM prompt caching works: hit rate, cost, savings, waste, and causes of misses."""
+    """Show how well LLM prompt caching works: hit rate, cost, savings, waste, and causes of
+    misses."""

@@ -16,7 +16,8 @@ def output_console() -> Console:
 
 
 def error_console() -> Console:
-    """Return a console for standard error. It does not break lines, so that they can be searched."""
+    """Return a console for standard error. It does not break lines, so that they can be
+    searched."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 

@@ -16,7 +16,10 @@ EPILOG: Final = "\n\n".join(
         'POST /_emulator/clock {"advance": 3600}: move its clock forward by an hour',
         "POST /_emulator/evict: empty the caches",
         "POST /_emulator/reset: forget everything but the clock and the rules",
-        'POST /_emulator/faults {"fault": "429", "times": 2, "path": "/v1"}: fail the next requests',
+        (
+            'POST /_emulator/faults {"fault": "429", "times": 2, "path": "/v1"}: '
+            "fail the next requests"
+        ),
         'POST /_emulator/rules {"rules": "ttl=1h"}: override the cache rules',
         "GET /_emulator/requests: counts and sums of all requests, and the last 100 of them",
         (

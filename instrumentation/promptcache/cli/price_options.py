@@ -85,7 +85,8 @@ def load_price_book(path: str | None) -> PriceBook:
 
 
 def parse_time(at: str | None) -> float:
-    """Return the epoch seconds of an ISO day or time, in UTC unless it names a zone. None is now."""
+    """Return the epoch seconds of an ISO day or time, in UTC unless it names a zone. None is
+    now."""
     if at is None:
         return datetime.now(UTC).timestamp()
     try:

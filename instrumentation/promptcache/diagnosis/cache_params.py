@@ -8,7 +8,8 @@ from typing import Final, NamedTuple, final
 from promptcache.model import InvalidationLevel
 
 LEVEL_ORDER: Final[Mapping[str, int]] = {"tools": 0, "system": 1, "messages": 2, "none": 3}
-"""The sections in the order in which providers read them. `none`: the change invalidates nothing."""
+"""The sections in the order in which providers read them. `none`: the change invalidates
+nothing."""
 
 
 @final

@@ -1,4 +1,5 @@
-"""Find the earlier calls that are worth comparing with a new prompt, by the blocks that both have."""
+"""Find the earlier calls that are worth comparing with a new prompt, by the blocks that both
+have."""
 
 from __future__ import annotations
 
@@ -211,7 +212,8 @@ def _related_call(
     difference: Difference,
     size: int,
 ) -> RelatedCall:
-    """Return `other`, whose nodes are `path`, with sizes in tokens. `size` is the new prompt's in bytes."""
+    """Return `other`, whose nodes are `path`, with sizes in tokens. `size` is the new prompt's in
+    bytes."""
     shared = difference.shared_blocks
     removed = difference.removed_bytes * other.input_tokens / max(path[-1].end_offset, 1)
     related = RelatedCall(

@@ -1,7 +1,8 @@
-"""Compare two prompts: find where the later one departs from the earlier one, and classify the change.
+"""Compare two prompts: find where the later one departs from the earlier one, and classify the
+change.
 
-The earlier prompt is known by its fingerprints only. A difference is about structure; whether it cost
-tokens is decided from the usage (missed_tokens.py).
+The earlier prompt is known by its fingerprints only. A difference is about structure; whether it
+cost tokens is decided from the usage (missed_tokens.py).
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ class Difference:
     """How a prompt relates to an earlier one. Not changed once made.
 
     `kind` is `extends` (this prompt continues the earlier one), `shortened` (it is a part of it),
-    `branch` (a common beginning, then other content) or `break` (a change, and behind it
-    content that both prompts have). `shared_blocks` counts the common leading blocks. `section`, `index`, `reason`,
-    `hint` and `offset` (bytes) describe the change. `is_ambiguous` says that the change may be
-    an edit or another program. `removed_bytes` are only in the earlier prompt, `added_bytes`
+    `branch` (a common beginning, then other content) or `break` (a change, and behind it content
+    that both prompts have). `shared_blocks` counts the common leading blocks. `section`, `index`,
+    `reason`, `hint` and `offset` (bytes) describe the change. `is_ambiguous` says that the change
+    may be an edit or another program. `removed_bytes` are only in the earlier prompt, `added_bytes`
     are behind the change and only in the present prompt.
     """
 
@@ -63,7 +64,8 @@ class Difference:
 
 @final
 class BlockLookup(NamedTuple):
-    """Look-ups by prefix digest: a block's data (present call only) and its detailed fingerprint."""
+    """Look-ups by prefix digest: a block's data (present call only) and its detailed
+    fingerprint."""
 
     data: Callable[[int], object]
     detailed_fingerprint: Callable[[int], DetailedFingerprint | None]
@@ -238,7 +240,8 @@ def _compare_messages(
 def _compare_edited_message(
     now: Sequence[Node], then: Sequence[Node], lookup: BlockLookup
 ) -> _Break | None:
-    """Return the break if the first message is the earlier one edited, and no block follows in both."""
+    """Return the break if the first message is the earlier one edited, and no block follows in
+    both."""
     node, other = now[0], then[0]
     has_same_text = node.fingerprint == other.fingerprint
     start, _ = first_difference(node.fingerprint, other.fingerprint)

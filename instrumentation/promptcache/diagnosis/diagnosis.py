@@ -1,7 +1,8 @@
-"""Diagnose each call: compare its prompt with earlier calls, then explain the tokens that it missed.
+"""Diagnose each call: compare its prompt with earlier calls, then explain the tokens that it
+missed.
 
-A verdict needs the usage to show a miss and the structure of the prompts to explain it. The rules are
-specified in docs/specs/diagnosis.md.
+A verdict needs the usage to show a miss and the structure of the prompts to explain it. The rules
+are specified in docs/specs/diagnosis.md.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ _MINUTE_SECONDS: Final = 60.0
 class Diagnosis:
     """Start and finish the diagnosis of calls, and remember them.
 
-    Thread-safe and fork-safe. It reads no clock: all times come from the calls. `on_unread_write` is
-    called for each cache write that expired without a read.
+    Thread-safe and fork-safe. It reads no clock: all times come from the calls. `on_unread_write`
+    is called for each cache write that expired without a read.
     """
 
     def __init__(
@@ -111,7 +112,8 @@ class Diagnosis:
     def _intern_params(
         self, request: Request, prompt: ParsedPrompt, chain: HashChain
     ) -> CacheParams:
-        """Return the one object for these parameters. Their values are hashed only if they are new."""
+        """Return the one object for these parameters. Their values are hashed only if they are
+        new."""
         interned, key = self.memory.interned_params, (request.model, chain.params_digest)
         if (cache_params := interned.get(key)) is None:
             hash_data = self._hasher.hash_data

@@ -19,8 +19,8 @@ class RelatedCall:
     """An earlier or concurrent call, compared with the present one.
 
     The token counts are estimated from bytes: `shared_tokens` is the size of the common prefix,
-    `removed_tokens` the size of the content that only the earlier call has. `added_share` is the part
-    of the present prompt (0..1) that is behind the break and not in the earlier call.
+    `removed_tokens` the size of the content that only the earlier call has. `added_share` is the
+    part of the present prompt (0..1) that is behind the break and not in the earlier call.
     `cache_key_count` counts the different cache keys at the end of the common prefix.
     """
 

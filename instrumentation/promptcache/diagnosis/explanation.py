@@ -13,7 +13,8 @@ from promptcache.diagnosis.evidence import RelatedCall
 class Location:
     """Where the prefix broke.
 
-    `section` may also be `model` or `params`. `offset` is in bytes. `hint` describes the text there.
+    `section` may also be `model` or `params`. `offset` is in bytes. `hint` describes the text
+    there.
     """
 
     section: str | None = None

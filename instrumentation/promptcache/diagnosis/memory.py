@@ -1,8 +1,8 @@
 """What this process remembers of earlier calls: hashes, sizes, times and token counts, never text.
 
-A prompt is a path of nodes from a root, one node for each block. The root identifies one cache (provider,
-host, credential) under one wire format. So prompts of different caches share no node, while calls with
-another model, key or parameter stay comparable. See docs/specs/diagnosis.md.
+A prompt is a path of nodes from a root, one node for each block. The root identifies one cache
+(provider, host, credential) under one wire format. So prompts of different caches share no node,
+while calls with another model, key or parameter stay comparable. See docs/specs/diagnosis.md.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _MAX_CALLS_PER_NODE: Final = 4
 class PastCall:
     """One remembered call. Times are in epoch seconds.
 
-    While the call runs, `ended_at` is None and `prefix_digests` holds the digests of all its blocks.
-    Afterwards they are found from `leaf_digest`, the last of them. `depth` counts its blocks,
-    `static_depth` those before the messages. `breakpoint_depths` holds the depths of its breakpoints.
-    `ttl_seconds` is the lifetime of what it left in the cache. The token counts and `response_model`
-    are those that the provider reported; a missing cache read counts as 0.
+    While the call runs, `ended_at` is None and `prefix_digests` holds the digests of all its
+    blocks. Afterwards they are found from `leaf_digest`, the last of them. `depth` counts its
+    blocks, `static_depth` those before the messages. `breakpoint_depths` holds the depths of its
+    breakpoints. `ttl_seconds` is the lifetime of what it left in the cache. The token counts and
+    `response_model` are those that the provider reported; a missing cache read counts as 0.
 
     `family_hash` is the exported prefix hash of the first call of its family. The family broke at
-    `break_location` in `break_count` calls in a row. `continued_by` is the number of the last call that
-    extended this one. `is_read_stuck` says that it read as much as the call that it extends, although
-    that call had written more.
+    `break_location` in `break_count` calls in a row. `continued_by` is the number of the last call
+    that extended this one. `is_read_stuck` says that it read as much as the call that it extends,
+    although that call had written more.
     """
 
     root_digest: int
@@ -66,9 +66,9 @@ class Node:
     """One block at its place in a prompt.
 
     `size` is in bytes. `end_offset` is the size of the prompt up to the block's end in bytes,
-    `end_tokens` the same in tokens, if known. `call_numbers` are keys of `Memory.calls`, the most recent
-    first: the calls that brought the block, left the common path after it, or ended with it. The calls
-    that continued them are found through `PastCall.continued_by`.
+    `end_tokens` the same in tokens, if known. `call_numbers` are keys of `Memory.calls`, the most
+    recent first: the calls that brought the block, left the common path after it, or ended with it.
+    The calls that continued them are found through `PastCall.continued_by`.
     """
 
     prefix_digest: int
@@ -88,11 +88,11 @@ class Node:
 class Memory:
     """Bounded mappings of prefixes, calls and counted responses. Use it under `with memory:`.
 
-    `nodes` holds each block at its place by its prefix digest. `detailed_fingerprints` holds more about
-    blocks of tools and system, by the same digest. `last_node_of_block` and `node_of_sentence` lead from
-    a block digest and from a sentence hash to the last node with it. `calls` holds the calls by number.
-    `call_by_id` leads from a response id or a conversation to a call number. `calls_per_minute` holds
-    the last minute and its number of calls by static prefix.
+    `nodes` holds each block at its place by its prefix digest. `detailed_fingerprints` holds more
+    about blocks of tools and system, by the same digest. `last_node_of_block` and
+    `node_of_sentence` lead from a block digest and from a sentence hash to the last node with it.
+    `calls` holds the calls by number. `call_by_id` leads from a response id or a conversation to a
+    call number. `calls_per_minute` holds the last minute and its number of calls by static prefix.
     """
 
     def __init__(self, max_nodes: int = 65_536, max_calls: int = 4_096) -> None:
@@ -137,7 +137,8 @@ class Memory:
         self._lock = Lock()
 
     def is_first_time(self, key: Hashable) -> bool:
-        """Return whether `key` is new among the last keys. Takes the lock, so not for use inside `with`."""
+        """Return whether `key` is new among the last keys. Takes the lock, so not for use inside
+        `with`."""
         with self:
             if self._seen_keys.get(key):
                 return False
@@ -151,7 +152,8 @@ class Memory:
         return self._last_number
 
     def known_depth(self, prefix_digests: Sequence[int]) -> int:
-        """Return how many leading blocks are known. It looks up the new blocks and one known block."""
+        """Return how many leading blocks are known. It looks up the new blocks and one known
+        block."""
         nodes = self.nodes
         for depth in range(len(prefix_digests), 0, -1):
             if prefix_digests[depth - 1] in nodes:
@@ -161,7 +163,8 @@ class Memory:
         return 0
 
     def _touch_path(self, prefix_digests: Iterable[int]) -> None:
-        """Mark each node of a path as recently used, so that no parent is evicted before its children."""
+        """Mark each node of a path as recently used, so that no parent is evicted before its
+        children."""
         for digest in prefix_digests:
             self.nodes.get(digest)
 
@@ -238,7 +241,8 @@ class Memory:
     def _prepend_call(
         self, call_numbers: tuple[int, ...], number: int, cache_params: CacheParams
     ) -> tuple[int, ...]:
-        """Return `call_numbers` with `number` first, without the call of the same cache parameters."""
+        """Return `call_numbers` with `number` first, without the call of the same cache
+        parameters."""
         others = [
             other
             for other in call_numbers

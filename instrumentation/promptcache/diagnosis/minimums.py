@@ -1,4 +1,5 @@
-"""The number of tokens from which on a prompt is cached: as documented, and as observed in this process."""
+"""The number of tokens from which on a prompt is cached: as documented, and as observed in this
+process."""
 
 from __future__ import annotations
 
@@ -10,7 +11,8 @@ from promptcache.model import Request, Usage
 from promptcache.providers.cache_rules import CacheRule
 
 _UNOBSERVED_MINIMUM_FACTOR: Final = 1.5
-"""Until a cached prompt was observed, one counts as cached from this multiple of the documented minimum on."""
+"""Until a cached prompt was observed, one counts as cached from this multiple of the documented
+minimum on."""
 
 
 @final
@@ -32,7 +34,8 @@ class ObservedMinimums:
         return rule._replace(minimum_tokens=smallest)
 
     def effective_minimum(self, request: Request, rule: CacheRule) -> int:
-        """Return from how many tokens on a prompt counts as cached if its usage does not show it."""
+        """Return from how many tokens on a prompt counts as cached if its usage does not show
+        it."""
         if rule.bills_writes:
             return rule.minimum_tokens
         smallest = self._smallest_cached.get((request.provider, request.model))

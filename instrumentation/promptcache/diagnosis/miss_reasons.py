@@ -1,7 +1,8 @@
 """The reasons of a cache miss, with advice and the providers' own names for each.
 
-Sources: notes on 20 providers (November 2026), OpenAI's diagnostics page (autumn 2026, nine reasons) and anthropic
-2.11.0 (`types/cache_miss_*.py`, six types). Our reasons include all of theirs.
+Sources: notes on 20 providers (November 2026), OpenAI's diagnostics page (autumn 2026, nine
+reasons) and anthropic 2.11.0 (`types/cache_miss_*.py`, six types). Our reasons include all of
+theirs.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Final, NamedTuple, final
 class MissReason(NamedTuple):
     """One reason of a miss.
 
-    `advice` is one sentence in which `{where}` is replaced by the location. `provider_names` are the
-    names that providers use. `more_specific` lists our reasons that say the same more exactly.
+    `advice` is one sentence in which `{where}` is replaced by the location. `provider_names` are
+    the names that providers use. `more_specific` lists our reasons that say the same more exactly.
     """
 
     name: str
@@ -32,15 +33,18 @@ _TABLE: Final = (
     ),
     MissReason(
         "below_minimum",
-        "The prefix is too short to be cached: put more stable, useful text first, or drop the marker.",
+        "The prefix is too short to be cached: put more stable, useful text first, or drop the "
+        "marker.",
     ),
     MissReason(
         "cold_start",
-        "This process used the prefix for the first time: prewarm it if the latency of the first answer matters.",
+        "This process used the prefix for the first time: prewarm it if the latency of the first "
+        "answer matters.",
     ),
     MissReason(
         "ttl_expired",
-        "The prefix expired between two uses: choose a longer TTL if it covers the gaps, or keep the prefix warm.",
+        "The prefix expired between two uses: choose a longer TTL if it covers the gaps, or keep "
+        "the prefix warm.",
     ),
     MissReason(
         "model_changed",
@@ -49,18 +53,21 @@ _TABLE: Final = (
     ),
     MissReason(
         "tools_changed",
-        "Keep one tool list for the whole conversation; forbid tools by tool_choice instead ({where}).",
+        "Keep one tool list for the whole conversation; forbid tools by tool_choice instead "
+        "({where}).",
         ("tools_changed",),
         ("tools_reordered", "serialization_nondeterminism", "volatile_token"),
     ),
     MissReason("tools_reordered", "Send the tools in one fixed order, sorted by name ({where})."),
     MissReason(
         "serialization_nondeterminism",
-        "The content is the same, but its bytes differ: serialise it with one key order and white space ({where}).",
+        "The content is the same, but its bytes differ: serialise it with one key order and "
+        "white space ({where}).",
     ),
     MissReason(
         "system_changed",
-        "Move the changing part of the system prompt behind the static part, best to the end ({where}).",
+        "Move the changing part of the system prompt behind the static part, best to the end "
+        "({where}).",
         ("system_changed",),
         ("volatile_token", "serialization_nondeterminism"),
     ),
@@ -70,7 +77,8 @@ _TABLE: Final = (
     ),
     MissReason(
         "history_rewritten",
-        "Only append to the history; if it must shrink, shrink it rarely and in one step ({where}).",
+        "Only append to the history; if it must shrink, shrink it rarely and in one step "
+        "({where}).",
         ("messages_changed", "input_changed"),
         ("volatile_token", "serialization_nondeterminism", "image_changed", "system_changed"),
     ),
@@ -101,11 +109,13 @@ _TABLE: Final = (
     ),
     MissReason(
         "breakpoint_missing_on_static",
-        "Set a breakpoint at the end of the static prefix: the last one is on changing content ({where}).",
+        "Set a breakpoint at the end of the static prefix: the last one is on changing content "
+        "({where}).",
     ),
     MissReason(
         "lookback_exceeded",
-        "Set a second breakpoint about every 15 blocks: the last cache write is too many blocks back ({where}).",
+        "Set a second breakpoint about every 15 blocks: the last cache write is too many blocks "
+        "back ({where}).",
     ),
     MissReason(
         "too_many_breakpoints",
@@ -113,7 +123,8 @@ _TABLE: Final = (
     ),
     MissReason(
         "concurrent_cold_race",
-        "Send one request, wait for its first token, then send the others: all of them wrote the same prefix.",
+        "Send one request, wait for its first token, then send the others: all of them wrote the "
+        "same prefix.",
     ),
     MissReason(
         "routing_overflow",
@@ -133,12 +144,14 @@ _TABLE: Final = (
     ),
     MissReason(
         "batch_or_tier",
-        "Batches and other service tiers have their own caches: keep one tier, and choose the TTL 1h in batches.",
+        "Batches and other service tiers have their own caches: keep one tier, and choose the "
+        "TTL 1h in batches.",
         ("service_tier_changed",),
     ),
     MissReason(
         "unknown",
-        "This process sees no difference and no expiry: watch the hit rate before you change anything.",
+        "This process sees no difference and no expiry: watch the hit rate before you change "
+        "anything.",
     ),
 )
 

@@ -1,4 +1,5 @@
-"""The provider's own reason of a miss, if the application asked for it and the response gives one."""
+"""The provider's own reason of a miss, if the application asked for it and the response gives
+one."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ def provider_reason(diagnostics: Mapping[str, Any] | None) -> str | None:
 
 
 def merge_reasons(provider_name: str, own_reason: str | None) -> str:
-    """Return our reason if it is a more specific form of the provider's; else the provider's reason.
+    """Return our reason if it is a more specific form of the provider's; else the provider's
+    reason.
 
     `provider_name` is the provider's name of the reason, the result a key of `MISS_REASONS`.
     """

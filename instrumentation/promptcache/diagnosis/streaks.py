@@ -1,4 +1,5 @@
-"""Follow a family of calls: which earlier call a call continues, and how often it broke at one location."""
+"""Follow a family of calls: which earlier call a call continues, and how often it broke at one
+location."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def count_repeats(call: PastCall, related: RelatedCall, location: tuple[str, int
 
 
 def break_location(explanation: Explanation | None, related: RelatedCall) -> tuple[str, int] | None:
-    """Return where the call broke: section and index, or a pseudo location; None without a break."""
+    """Return where the call broke: section and index, or a pseudo location; None without a
+    break."""
     difference = related.difference
     if explanation is not None and explanation.reason in ("ttl_expired", "low_volume"):
         return EXPIRY_LOCATION

@@ -1,6 +1,8 @@
-"""Cache writes that expired without a read. They are known only after expiry, so they are a metric, not on a span.
+"""Cache writes that expired without a read. They are known only after expiry, so they are a metric,
+not on a span.
 
-Only calls of this process count as reads. A read by another process from the same cache is not detected.
+Only calls of this process count as reads. A read by another process from the same cache is not
+detected.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ _CHECK_INTERVAL_SECONDS: Final = 60.0
 class UnreadWrite(NamedTuple):
     """What one call wrote to the cache.
 
-    Without a read until `expired_at` (epoch seconds), it cost `wasted_usd` more than without caching.
+    Without a read until `expired_at` (epoch seconds), it cost `wasted_usd` more than without
+    caching.
     """
 
     provider: str
@@ -32,8 +35,8 @@ class UnreadWrite(NamedTuple):
 def write_surcharge(usage: Usage, cost: Cost | None, missed_tokens: int) -> float:
     """Return what writing cost more than plain input, in USD: W * (write price - input price).
 
-    The first `missed_tokens` written tokens are left out, because their whole price already counts as
-    waste of a miss. The result is 0 where a price is unknown.
+    The first `missed_tokens` written tokens are left out, because their whole price already counts
+    as waste of a miss. The result is 0 where a price is unknown.
     """
     if cost is None or cost.input_price is None:
         return 0.0
@@ -65,8 +68,8 @@ class UnreadWriteLedger:
     ) -> list[UnreadWrite]:
         """Record the write of `call`, and return the writes that expired since the last check.
 
-        The call read `read_tokens`. It read the write of a related call if it read further than that
-        call, because a write begins where its call's read ended.
+        The call read `read_tokens`. It read the write of a related call if it read further than
+        that call, because a write begins where its call's read ended.
         """
         for other in related:
             if read_tokens > other.cache_read_tokens:

@@ -38,7 +38,8 @@ def build_verdict(
     explanation: Explanation | None,
     has_failed: bool,
 ) -> Verdict:
-    """Return the verdict of a call. Without an explanation, a call with a reported read is a hit."""
+    """Return the verdict of a call. Without an explanation, a call with a reported read is a
+    hit."""
     family = tracked.call.family_hash
     plain = _outcome_without_diagnosis(usage, tracked.prompt, has_failed)
     if plain is not None or usage is None:

@@ -31,7 +31,8 @@ VOLATILE_PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 """Hints and their patterns, the more special ones first."""
 
 AMBIGUOUS_HINTS: Final = frozenset({"counter", "name_like"})
-"""Hints that an ordinary edit shows, too. They count only for a small change in place, or if they repeat."""
+"""Hints that an ordinary edit shows, too. They count only for a small change in place, or if they
+repeat."""
 _RANDOM_HINTS: Final = frozenset({"uuid", "hex_id"})
 _RANDOM_START_CHARS: Final = 12
 """Two random values differ before this character, even if they begin with their time."""
@@ -42,10 +43,11 @@ _CONTEXT_CHARS: Final = 48
 def find_volatile_value(
     text: str, start: int, end: int, known: Container[int]
 ) -> tuple[str, int] | None:
-    """Return hint and position of a volatile value that overlaps `text[start:end]`, the most special one.
+    """Return hint and position of a volatile value that overlaps `text[start:end]`, the most
+    special one.
 
-    The text before `start` is unchanged. `known` holds the 32-bit hashes of words of the earlier text: a
-    value that consists of such words is unchanged, too.
+    The text before `start` is unchanged. `known` holds the 32-bit hashes of words of the earlier
+    text: a value that consists of such words is unchanged, too.
     """
     low, high = max(0, start - _CONTEXT_CHARS), min(len(text), end + _CONTEXT_CHARS)
     for hint, pattern in VOLATILE_PATTERNS:

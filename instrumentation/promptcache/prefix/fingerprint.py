@@ -1,9 +1,10 @@
 """Fingerprints of a block's text, from which a later call can find where the block changed.
 
-No text is kept of a block, only these fingerprints. Every block has checksums at up to 16 equal steps. A block
-of tools or system has more: finer steps from both ends, which bound a change; three hashes that ignore key order,
-then white space, then Unicode form; a MinHash of its sentences, to find it under a different first sentence;
-hashes of identifier-like words, to tell a changed value from an old one.
+No text is kept of a block, only these fingerprints. Every block has checksums at up to 16 equal
+steps. A block of tools or system has more: finer steps from both ends, which bound a change; three
+hashes that ignore key order, then white space, then Unicode form; a MinHash of its sentences, to
+find it under a different first sentence; hashes of identifier-like words, to tell a changed value
+from an old one.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ _ENVELOPE_KEYS: Final = frozenset(
 class BlockFingerprint(NamedTuple):
     """The fingerprint of any block; equal texts have equal ones.
 
-    `size` and `step` are in bytes. `checksums` holds cumulative checksums (4 bytes each) after every step
-    and at the end. `tail_checksum` covers the last 128 bytes of a larger block.
+    `size` and `step` are in bytes. `checksums` holds cumulative checksums (4 bytes each) after
+    every step and at the end. `tail_checksum` covers the last 128 bytes of a larger block.
     """
 
     size: int
@@ -55,9 +56,9 @@ class DetailedFingerprint(NamedTuple):
     """The additional fingerprint of a block of tools or system.
 
     `front_checksums` and `back_checksums` cover each step (bytes) from the start and from the end.
-    `sorted_keys_hash` ignores the order of keys, `no_whitespace_hash` also white space, `nfkc_hash` also
-    the Unicode form. `sentence_minhash` and `identifier_hashes` hold the smallest 32-bit hashes of
-    sentences and of identifier-like words.
+    `sorted_keys_hash` ignores the order of keys, `no_whitespace_hash` also white space, `nfkc_hash`
+    also the Unicode form. `sentence_minhash` and `identifier_hashes` hold the smallest 32-bit
+    hashes of sentences and of identifier-like words.
     """
 
     step: int
@@ -100,7 +101,8 @@ def encode_utf8(text: str) -> bytes:
 
 
 def _choose_step(size: int, steps: int) -> int:
-    """Return the smallest step that covers `size` bytes in at most `steps` steps: 64 * 2^k bytes."""
+    """Return the smallest step that covers `size` bytes in at most `steps` steps: 64 * 2^k
+    bytes."""
     step = _MIN_STEP_BYTES
     while step * steps < size:
         step *= 2
@@ -122,7 +124,8 @@ def fingerprint(text: str) -> BlockFingerprint:
 
 
 def detailed_fingerprint(data: object, text: str) -> DetailedFingerprint:
-    """Return the additional fingerprint of a block of tools or system; `text` is its `block_text`."""
+    """Return the additional fingerprint of a block of tools or system; `text` is its
+    `block_text`."""
     raw = memoryview(encode_utf8(text))
     size = len(raw)
     step = _choose_step(size, _FINE_STEPS)
@@ -179,7 +182,8 @@ def looks_like_identifier(word: str) -> bool:
 
 
 def first_difference(new: BlockFingerprint, old: BlockFingerprint) -> tuple[int, int]:
-    """Return start and end (bytes) of the first step of the new block that differs from the old one."""
+    """Return start and end (bytes) of the first step of the new block that differs from the old
+    one."""
     step = max(new.step, old.step)
     if new.step == old.step and new.checksums[:4] != old.checksums[:4]:
         return 0, min(step, new.size)

@@ -1,9 +1,10 @@
-"""Hash prompts: in-process digests to compare prompts, exported hashes for people (docs/specs/prefix.md).
+"""Hash prompts: in-process digests to compare prompts, exported hashes for people
+(docs/specs/prefix.md).
 
-The two kinds never mix. In-process digests are 64-bit integers under a random key of the process: SipHash
-over `marshal` bytes. Nothing in Python is faster, and each call hashes a whole prompt. Exported hashes read
-`p1:<16 hex>` or `k1:<16 hex>`. They are HMAC-SHA256 over compact JSON, are the same in every process, and
-are computed once for each new static prefix.
+The two kinds never mix. In-process digests are 64-bit integers under a random key of the process:
+SipHash over `marshal` bytes. Nothing in Python is faster, and each call hashes a whole prompt.
+Exported hashes read `p1:<16 hex>` or `k1:<16 hex>`. They are HMAC-SHA256 over compact JSON, are the
+same in every process, and are computed once for each new static prefix.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from promptcache.common.generational_cache import GenerationalCache
 from promptcache.common.json_sanitize import to_plain_json
 from promptcache.model import Block, Param, ParsedPrompt, PrefixHashes
 
-# From version 3 on, marshal writes back references: the bytes then depend on whether a string is interned.
+# From version 3 on, marshal writes back references: the bytes then depend on whether a string is
+# interned.
 _MARSHAL_VERSION: Final = 2
 _MAX_CHAIN_HASHES: Final = 64
 _FREE_TEXT_PARAMS: Final = frozenset(
     {"prompt_cache_key", "user", "safety_identifier", "session_id", "conversation_id"}
 )
-"""Parameters whose values are text of the application. They are exported under a secret key only."""
+"""Parameters whose values are text of the application. They are exported under a secret key
+only."""
 
 
 @final
@@ -35,9 +38,10 @@ _FREE_TEXT_PARAMS: Final = frozenset(
 class HashChain:
     """The in-process digests of one prompt.
 
-    `block_digests` holds the digest of each block alone, `prefix_digests` that of the prompt up to the
-    end of each block. `static_depth` counts the blocks before the messages. `breakpoint_depths` holds
-    the numbers (from 1) of the blocks with a breakpoint. `params_digest` covers all parameters.
+    `block_digests` holds the digest of each block alone, `prefix_digests` that of the prompt up to
+    the end of each block. `static_depth` counts the blocks before the messages. `breakpoint_depths`
+    holds the numbers (from 1) of the blocks with a breakpoint. `params_digest` covers all
+    parameters.
     """
 
     block_digests: tuple[int, ...]
@@ -101,9 +105,9 @@ def _marshal(data: Any) -> bytes:
 class PrefixHasher:
     """Compute exported hashes under `hash_key`, or under a public constant where it is None.
 
-    `hashes` is `none`, `static` (tools, system and enumerated parameters) or `all` (messages and free
-    text too; it needs the key). Computed hashes are remembered by in-process digests, so all chains
-    must come from one `InProcessHasher`.
+    `hashes` is `none`, `static` (tools, system and enumerated parameters) or `all` (messages and
+    free text too; it needs the key). Computed hashes are remembered by in-process digests, so all
+    chains must come from one `InProcessHasher`.
     """
 
     __slots__ = ("_includes_messages", "_is_disabled", "_key", "_remembered", "_scheme")
@@ -166,7 +170,8 @@ class PrefixHasher:
     def _hash_chain_end(
         self, blocks: Sequence[Block], chain: HashChain
     ) -> tuple[tuple[str, ...], int]:
-        """Return the exported chain at the last 64 block ends, and the index of the first of them."""
+        """Return the exported chain at the last 64 block ends, and the index of the first of
+        them."""
         hashes: list[str] = []
         previous = ""
         for block, digest in zip(blocks, chain.prefix_digests, strict=True):

@@ -1,4 +1,5 @@
-"""When a cache write pays, and which TTL is the cheapest. Pure. See `docs/specs/cost.md`, section 9."""
+"""When a cache write pays, and which TTL is the cheapest. Pure. See `docs/specs/cost.md`, section
+9."""
 
 from __future__ import annotations
 

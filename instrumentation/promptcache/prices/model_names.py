@@ -22,7 +22,8 @@ _VENDORS_WITH_MOVING_LATEST: Final = frozenset({"mistral"})
 _PREVIEW_PATTERN: Final = r"-(?:preview|exp|experimental)(?:-[\d-]+)?$"
 _BEDROCK_VERSION_PATTERN: Final = r"(?:-v\d+)?(?::\d+)?(?::(?:\d+k|mm))?$"
 _SAME_PRICE_GEOGRAPHY_PATTERN: Final = r"^(?:us|(?:eu|apac|au|jp|in)(?=\.anthropic\.))\."
-"""Geographies of inference profiles with the listed price: the US, for Claude all commercial ones."""
+"""Geographies of inference profiles with the listed price: the US, for Claude all commercial
+ones."""
 _BEDROCK_ARN_PATTERN: Final = (
     r"arn:aws[\w-]*:bedrock:[^:]*:\d*:(?:inference-profile|foundation-model)/([^/]+)$"
 )

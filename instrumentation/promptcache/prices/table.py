@@ -146,7 +146,8 @@ def parse_row(vendor: str, line: str, header: Mapping[str, Any]) -> PriceRow:
 def find_row(vendor: str, names: Iterable[str]) -> PriceRow | None:
     """Return the row of the first of `names` that the vendor's list has.
 
-    The text of the file is searched before any line is parsed: that is why one look-up takes 0.3 ms.
+    The text of the file is searched before any line is parsed: that is why one look-up takes 0.3
+    ms.
     """
     table = read_vendor_file(vendor)
     if not table:

@@ -209,7 +209,8 @@ def _build_entry(model: Mapping[str, Any], rate: float) -> dict[str, Any]:
 
 
 def _with_bands(key: str, price: float, bands: list[tuple[int, dict[str, float]]]) -> list[float]:
-    """Return `[price, start, price above it, ...]`. A band without the price keeps the one below."""
+    """Return `[price, start, price above it, ...]`. A band without the price keeps the one
+    below."""
     banded = [price]
     for start, prices in bands:
         banded += (start, prices.get(key, banded[-1]))

@@ -1,4 +1,5 @@
-"""The reasons of a cache miss, in the order of their precedence (docs/specs/diagnosis.md, "Reasons").
+"""The reasons of a cache miss, in the order of their precedence (docs/specs/diagnosis.md,
+"Reasons").
 
 Each entry of `EXPLANATIONS` is a row of the specification's table. It receives the evidence and one
 miss: a related call and the tokens that the present call missed of it. The miss is None after all

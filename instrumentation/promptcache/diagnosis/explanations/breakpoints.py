@@ -1,4 +1,5 @@
-"""Misses because of the breakpoints: nothing changed, but the request does not reach the cache entry.
+"""Misses because of the breakpoints: nothing changed, but the request does not reach the cache
+entry.
 
 These reasons apply only where the provider reports cache writes.
 """
@@ -52,7 +53,8 @@ def static_breakpoint_missing(evidence: Evidence, miss: Miss | None) -> Explanat
 
 
 def breakpoint_out_of_reach(evidence: Evidence, miss: Miss | None) -> Explanation | None:
-    """Explain a growing conversation whose breakpoints do not reach back to the last cache entry."""
+    """Explain a growing conversation whose breakpoints do not reach back to the last cache
+    entry."""
     if miss is None or not _applies(evidence, miss):
         return None
     if miss.related_call.difference.kind != "extends":

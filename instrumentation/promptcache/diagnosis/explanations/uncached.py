@@ -1,4 +1,5 @@
-"""Reasons for which the provider cached nothing: the prompt could not be read from a cache later."""
+"""Reasons for which the provider cached nothing: the prompt could not be read from a cache
+later."""
 
 from __future__ import annotations
 
@@ -10,11 +11,12 @@ from promptcache.diagnosis.explanation import Explanation
 UNCACHED_REASONS: Final = frozenset({"caching_not_requested", "below_minimum"})
 
 _REFUSED_WRITE_FACTOR: Final = 4
-"""If caching was requested and nothing was written, a prompt counts as too short up to this multiple of
-the documented minimum."""
+"""If caching was requested and nothing was written, a prompt counts as too short up to this
+multiple of the documented minimum."""
 
 _CLEARLY_TOO_SHORT: Final = 0.5
-"""Below this part of the documented minimum a prompt counts as too short without further evidence."""
+"""Below this part of the documented minimum a prompt counts as too short without further
+evidence."""
 
 
 def caching_not_requested(evidence: Evidence, _: Miss | None) -> Explanation | None:

@@ -56,7 +56,8 @@ _KEY_ORDER: Final = ("tier", "from", "hours", "days", "except", "input", "read",
 
 
 def convert_price(price: ModelPrice, ttl: str) -> PriceEntry | None:
-    """Return an imported price as a table entry, None if it has a price key that is not in PRICE_KEYS."""
+    """Return an imported price as a table entry, None if it has a price key that is not in
+    PRICE_KEYS."""
     entry: PriceEntry = {}
     for key, value in vars(price).items():
         key_in_table = f"write.{ttl}" if key == "cache_write_mtok" else PRICE_KEYS.get(key)

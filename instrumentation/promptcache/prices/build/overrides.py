@@ -133,7 +133,8 @@ DEFAULT_WRITE_TTLS: Final[tuple[tuple[str, str, str], ...]] = (
     ("*", "*gpt-*", "30m"),
     ("*", "*", "5m"),  # Anthropic's default, which others with its API keep
 )
-"""Vendor pattern, model pattern, and the TTL of the list's cache-write price. The first match counts."""
+"""Vendor pattern, model pattern, and the TTL of the list's cache-write price. The first match
+counts."""
 
 TIERS_WITHOUT_CACHE_READ_PRICE: Final = frozenset({("openai", "batch")})
 """Vendor and tier without a cache-read price: the vendor's page prints `-` for cached input."""
@@ -182,8 +183,9 @@ HOLIDAYS_WITHOUT_PEAK: Final = (
     "2026-10-07",
     "2027-01-01",
 )
-"""Working days of the week that are public holidays in China since 2026-08-17 (State Council notice on 2026: Mid-Autumn
-25-27 September, National Day 1-7 October; New Year's Day 2027). Later holidays: until they are listed, peak prices."""
+"""Working days of the week that are public holidays in China since 2026-08-17 (State Council notice
+on 2026: Mid-Autumn 25-27 September, National Day 1-7 October; New Year's Day 2027). Later holidays:
+until they are listed, peak prices."""
 PEAK_HOURS: Final = MappingProxyType(
     {
         "hours": [[60, 240], [360, 600]],
@@ -208,7 +210,8 @@ def _with_peak_prices(
 
 
 def _deepseek_chat_prices(fresh: float, read: float, output: float) -> tuple[dict[str, Any], ...]:
-    """DeepSeek's first two names: cheap nights in 2025, then one price for both, then aliases of V4 Flash."""
+    """DeepSeek's first two names: cheap nights in 2025, then one price for both, then aliases of V4
+    Flash."""
     night = {"from": "2025-02-26T16:30", "input": 0.135, "read": 0.035, "output": 0.55}
     return (
         {"from": "2025-02-08", "input": fresh, "read": read, "output": output},
