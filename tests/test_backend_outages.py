@@ -1,4 +1,4 @@
-"""Backends in trouble for ten minutes: calls go on at their pace, within bounds, and none of them ever exports."""
+"""A backend outage of ten minutes slows no call, grows no memory, and no call exports itself."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from promptcache import PromptCacheInstrumentor, Settings
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.support.mock_calls import make_mock_call
 
-# One process computes what calls usually take, and compares.
+# All cases run in one process, which measures the usual duration once.
 pytestmark = pytest.mark.xdist_group("backend outages")
 
 QUEUE: Final = 20
 CALLS: Final = 200
 Exporters = tuple[Any, ...]
-"""Of spans, and of metrics where the backend takes them."""
+"""A span exporter, and a metric exporter if the backend takes metrics."""
 
 
-def _otlp(protocol: str, port: int) -> Exporters:
+def otlp_exporters(protocol: str, port: int) -> Exporters:
     endpoint, more = (f"127.0.0.1:{port}", {"insecure": True}) if protocol == "grpc" else (None, {})
     package = f"opentelemetry.exporter.otlp.proto.{protocol}"
     return tuple(
@@ -50,91 +50,91 @@ def _otlp(protocol: str, port: int) -> Exporters:
 
 
 @contextmanager
-def _port(*, listens: bool) -> Generator[int]:
-    """One that refuses, or one that takes what is sent and never answers."""
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
+def reserve_port(*, listens: bool) -> Generator[int]:
+    """Yield a port that refuses connections, or one that accepts them and never answers."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
         if listens:
-            held.listen(1000)
-        yield held.getsockname()[1]
+            listener.listen(1000)
+        yield listener.getsockname()[1]
 
 
 @contextmanager
-def _slow_port() -> Generator[int]:
-    """An HTTP server that answers after a third of a second."""
-    over = threading.Event()
+def run_slow_server() -> Generator[int]:
+    """Yield the port of an HTTP server that answers after 0.3 seconds."""
+    stopped = threading.Event()
 
-    class Slow(BaseHTTPRequestHandler):
+    class SlowHandler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            over.wait(0.3)
+            stopped.wait(0.3)
             self.send_response(200)
             self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base's own name
-            """Says nothing."""
+            """Log nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Slow) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), SlowHandler) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.server_port
-        over.set()
+        stopped.set()
         server.shutdown()
         thread.join()
 
 
 @contextmanager
-def _refused(protocol: str, folder: Path) -> Generator[Exporters]:
-    with _port(listens=False) as port:
-        yield _otlp(protocol, port)
+def refuse_connections(protocol: str, folder: Path) -> Generator[Exporters]:
+    with reserve_port(listens=False) as port:
+        yield otlp_exporters(protocol, port)
 
 
 @contextmanager
-def _hanging(protocol: str, folder: Path) -> Generator[Exporters]:
-    with _port(listens=True) as port:
-        yield _otlp(protocol, port)
+def accept_without_answer(protocol: str, folder: Path) -> Generator[Exporters]:
+    with reserve_port(listens=True) as port:
+        yield otlp_exporters(protocol, port)
 
 
 @contextmanager
-def _slow(protocol: str, folder: Path) -> Generator[Exporters]:
-    with _slow_port() as port:
-        yield _otlp(protocol, port)
+def answer_slowly(protocol: str, folder: Path) -> Generator[Exporters]:
+    with run_slow_server() as port:
+        yield otlp_exporters(protocol, port)
 
 
 @contextmanager
-def _locked(protocol: str, folder: Path) -> Generator[Exporters]:
-    """Our own table, while another process keeps it to itself."""
+def lock_table(protocol: str, folder: Path) -> Generator[Exporters]:
+    """Yield an exporter to a local table that another connection has locked."""
     path = folder / "calls.db"
     with closing(sqlite3.connect(path)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        made = SQLiteSpanExporter(path)
-        made._lock_timeout_seconds = 0.5  # pyright: ignore[reportPrivateUsage]  # five seconds, while a test waits
-        yield (made,)
+        exporter = SQLiteSpanExporter(path)
+        exporter._lock_timeout_seconds = 0.5  # pyright: ignore[reportPrivateUsage]  # not five seconds
+        yield (exporter,)
 
 
 @contextmanager
-def _unwritable(protocol: str, folder: Path) -> Generator[Exporters]:
+def use_unwritable_table(protocol: str, folder: Path) -> Generator[Exporters]:
     yield (SQLiteSpanExporter(folder),)
 
 
-TROUBLES: Final[Mapping[str, tuple[Callable[[str, Path], Any], str]]] = {
-    "refused-http": (_refused, "http"),
-    "refused-grpc": (_refused, "grpc"),
-    "hanging-http": (_hanging, "http"),
-    "hanging-grpc": (_hanging, "grpc"),
-    "slow-http": (_slow, "http"),
-    "locked-sqlite": (_locked, ""),
-    "unwritable-sqlite": (_unwritable, ""),
+OUTAGES: Final[Mapping[str, tuple[Callable[[str, Path], Any], str]]] = {
+    "refused-http": (refuse_connections, "http"),
+    "refused-grpc": (refuse_connections, "grpc"),
+    "hanging-http": (accept_without_answer, "http"),
+    "hanging-grpc": (accept_without_answer, "grpc"),
+    "slow-http": (answer_slowly, "http"),
+    "locked-sqlite": (lock_table, ""),
+    "unwritable-sqlite": (use_unwritable_table, ""),
 }
 
 
 class Application:
-    """One with its telemetry as users set it up; who exports is noted."""
+    """An application with the usual telemetry, which records the threads that export."""
 
     def __init__(self, exporters: Exporters) -> None:
-        self.exported: list[int] = []
+        self.exporting_threads: list[int] = []
         for exporter in exporters:
-            exporter.export = self._noted(exporter.export)
+            exporter.export = self._record_thread(exporter.export)
         self.tracers = TracerProvider(shutdown_on_exit=False)
         self.batches = [
             BatchSpanProcessor(
@@ -151,9 +151,9 @@ class Application:
         self.meters = MeterProvider(readers, shutdown_on_exit=False)
         self.now = 1e9
 
-    def _noted(self, export: Callable[..., Any]) -> Callable[..., Any]:
+    def _record_thread(self, export: Callable[..., Any]) -> Callable[..., Any]:
         def exporting(*args: Any, **kwargs: Any) -> Any:
-            self.exported.append(threading.get_ident())
+            self.exporting_threads.append(threading.get_ident())
             return export(*args, **kwargs)
 
         return exporting
@@ -171,24 +171,24 @@ class Application:
         finally:
             PromptCacheInstrumentor().uninstrument()
 
-    def calls(self) -> float:
-        """Makes calls for ten minutes; CPU microseconds of this thread for the slowest but one in a hundred."""
-        call, spent = make_mock_call(), list[float]()
+    def make_calls(self) -> float:
+        """Make calls for ten minutes of clock time. Return the 99th percentile in CPU microseconds."""
+        call, durations = make_mock_call(), list[float]()
         for number in range(CALLS):
             self.now += 600 / CALLS
-            begun = time.thread_time()
+            start = time.thread_time()
             call(f"order {number}")
-            spent.append(time.thread_time() - begun)
-        return sorted(spent)[-CALLS // 100 - 1] * 1e6
+            durations.append(time.thread_time() - start)
+        return sorted(durations)[-CALLS // 100 - 1] * 1e6
 
 
 @pytest.fixture(scope="module")
-def usual() -> float:
-    """What calls take where nothing is exported."""
+def usual_microseconds() -> float:
+    """CPU microseconds of a call when nothing is exported."""
     application = Application(())
     with application.instrumented():
-        application.calls()
-        return application.calls()
+        application.make_calls()
+        return application.make_calls()
 
 
 def count_objects() -> int:
@@ -196,33 +196,35 @@ def count_objects() -> int:
     return len(gc.get_objects())
 
 
-@pytest.mark.parametrize("trouble", TROUBLES)
-def test_a_backend_in_trouble_slows_no_call(
-    trouble: str, usual: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("outage", OUTAGES)
+def test_an_outage_of_a_backend_slows_no_call(
+    outage: str, usual_microseconds: float, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.CRITICAL)
-    begin, protocol = TROUBLES[trouble]
-    with begin(protocol, tmp_path) as exporters:
+    start_outage, protocol = OUTAGES[outage]
+    with start_outage(protocol, tmp_path) as exporters:
         application = Application(exporters)
         with application.instrumented():
-            application.calls()
-            application.calls()  # fills what is bounded
+            application.make_calls()
+            application.make_calls()  # fills the bounded stores
             objects, durations = [count_objects()], list[float]()
             for _ in range(2):
-                durations.append(application.calls())
+                durations.append(application.make_calls())
                 objects.append(count_objects())
-            slow = min(durations)
-            # The exporter's queue is now full, now empty, which one round shows as growth. A leak grows in each round.
-            grown = min(later - earlier for earlier, later in itertools.pairwise(objects))
+            microseconds = min(durations)
+            # A queue that fills looks like growth in one round. A leak grows in each round.
+            object_growth = min(later - earlier for earlier, later in itertools.pairwise(objects))
         processor: Any = application.batches[0]
-        waiting = len(processor._batch_processor._queue)  # no other way to see it
-        exported = set(application.exported)
+        queue_length = len(
+            processor._batch_processor._queue
+        )  # there is no public way to its length
+        exported = set(application.exporting_threads)
         for exporter in exporters:
             exporter.shutdown()
     application.tracers.shutdown()
     application.meters.shutdown(100)
-    assert slow < 3 * usual + 2_000
-    assert waiting <= QUEUE
-    assert grown < CALLS / 2, "less than half an object a call"
+    assert microseconds < 3 * usual_microseconds + 2_000
+    assert queue_length <= QUEUE
+    assert object_growth < CALLS / 2, "half an object or more per call"
     assert exported
     assert threading.get_ident() not in exported

@@ -1,4 +1,4 @@
-"""Bedrock's wires, and who else may stand around its calls."""
+"""Parse requests and responses of Bedrock's wire formats."""
 
 from __future__ import annotations
 
@@ -21,42 +21,42 @@ FIXTURES: Final = Path(__file__).parent / "fixtures/bedrock"
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 
 
-def fixture(name: str) -> Any:
+def load_fixture(name: str) -> Any:
     return json.loads((FIXTURES / f"{name}.json").read_text())
 
 
-def facts(*events: Any) -> ResponseFacts:
+def merge_events(*events: Any) -> ResponseFacts:
     return reduce(
         merge_facts,
-        [found for event in events if (found := CONVERSE.parse_event(event)) is not None],
+        [facts for event in events if (facts := CONVERSE.parse_event(event)) is not None],
         ResponseFacts(),
     )
 
 
-def usage(*events: Any) -> Usage:
-    found = CONVERSE.parse_usage(facts(*events))
-    assert found is not None
+def parse_usage(*events: Any) -> Usage:
+    usage = CONVERSE.parse_usage(merge_events(*events))
+    assert usage is not None
     assert (
-        found.uncached_tokens + (found.cache_read_tokens or 0) + (found.cache_write_tokens or 0)
-        == found.input_tokens
+        usage.uncached_tokens + (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+        == usage.input_tokens
     )
-    return found
+    return usage
 
 
-def asked(body: Mapping[str, Any], model: str = CLAUDE) -> Request:
+def build_request(body: Mapping[str, Any], model: str = CLAUDE) -> Request:
     return Request(
         "bedrock.converse", "aws.bedrock", "chat", model, None, None, False, body, b"", 0.0
     )
 
 
-def test_input_includes_what_was_read_and_written() -> None:
-    found = usage(fixture("converse"))
+def test_input_tokens_include_cache_reads_and_writes() -> None:
+    usage = parse_usage(load_fixture("converse"))
     assert (
-        found.input_tokens,
-        found.uncached_tokens,
-        found.cache_read_tokens,
-        found.cache_write_tokens,
-        found.output_tokens,
+        usage.input_tokens,
+        usage.uncached_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.output_tokens,
     ) == (
         5112,
         12,
@@ -64,23 +64,23 @@ def test_input_includes_what_was_read_and_written() -> None:
         1000,
         40,
     )
-    assert found.cache_write_by_ttl == {"1h": 600, "5m": 400}
-    assert not found.inconsistencies
-    told = facts(fixture("converse"))
-    assert (told.finish_reasons, told.service_tier, told.speed, told.is_terminal) == (
+    assert usage.cache_write_by_ttl == {"1h": 600, "5m": 400}
+    assert not usage.inconsistencies
+    facts = merge_events(load_fixture("converse"))
+    assert (facts.finish_reasons, facts.service_tier, facts.speed, facts.is_terminal) == (
         ("end_turn",),
         "default",
         "standard",
         True,
     )
-    assert told.model == CLAUDE  # what the router chose
+    assert facts.model == CLAUDE  # the model that the router chose
 
 
-def test_a_stream_tells_its_usage_last() -> None:
-    *events, last = fixture("stream")
-    assert CONVERSE.parse_usage(facts(*events)) is None
-    assert facts(*events).has_content
-    assert not facts(*events).is_terminal
+def test_a_stream_reports_usage_in_its_last_event() -> None:
+    *events, last = load_fixture("stream")
+    assert CONVERSE.parse_usage(merge_events(*events)) is None
+    assert merge_events(*events).has_content
+    assert not merge_events(*events).is_terminal
     assert [CONVERSE.can_skip(event) for event in (*events, last)] == [
         False,
         True,
@@ -88,14 +88,14 @@ def test_a_stream_tells_its_usage_last() -> None:
         False,
         False,
     ]
-    found = usage(*events, last)
-    assert (found.input_tokens, found.cache_read_tokens, found.cache_write_by_ttl) == (
+    usage = parse_usage(*events, last)
+    assert (usage.input_tokens, usage.cache_read_tokens, usage.cache_write_by_ttl) == (
         1012,
         0,
         {"5m": 1000},
     )
-    told = facts(*events, last)
-    assert (told.finish_reasons, told.service_tier, told.speed, told.is_terminal) == (
+    facts = merge_events(*events, last)
+    assert (facts.finish_reasons, facts.service_tier, facts.speed, facts.is_terminal) == (
         ("end_turn",),
         "flex",
         "optimized",
@@ -103,60 +103,60 @@ def test_a_stream_tells_its_usage_last() -> None:
     )
 
 
-def test_nova_spells_its_counters_otherwise() -> None:
-    found = usage(fixture("nova"))
-    assert (found.input_tokens, found.cache_read_tokens, found.cache_write_tokens) == (
+def test_the_counter_names_of_nova_are_parsed() -> None:
+    usage = parse_usage(load_fixture("nova"))
+    assert (usage.input_tokens, usage.cache_read_tokens, usage.cache_write_tokens) == (
         4112,
         4100,
         0,
     )
 
 
-def test_a_model_that_does_not_cache_reports_nothing() -> None:
-    found = usage({"usage": {"inputTokens": 9, "outputTokens": 1}, "output": {}})
-    assert (found.input_tokens, found.cache_read_tokens, found.cache_write_tokens) == (
+def test_a_model_without_caching_has_no_cache_counts() -> None:
+    usage = parse_usage({"usage": {"inputTokens": 9, "outputTokens": 1}, "output": {}})
+    assert (usage.input_tokens, usage.cache_read_tokens, usage.cache_write_tokens) == (
         9,
         None,
         None,
     )
 
 
-COUNT = st.one_of(
+ODD_COUNTS = st.one_of(
     st.integers(-5, 10**13), st.floats(), st.booleans(), st.none(), st.text(max_size=2)
 )
-USAGE = st.fixed_dictionaries(
+ODD_USAGES = st.fixed_dictionaries(
     {},
     optional={
-        "inputTokens": COUNT,
-        "outputTokens": COUNT,
-        "cacheReadInputTokens": COUNT,
-        "cacheWriteInputTokens": COUNT,
+        "inputTokens": ODD_COUNTS,
+        "outputTokens": ODD_COUNTS,
+        "cacheReadInputTokens": ODD_COUNTS,
+        "cacheWriteInputTokens": ODD_COUNTS,
         "cacheDetails": st.lists(
             st.fixed_dictionaries(
-                {"ttl": st.sampled_from(["5m", "1h", None]), "inputTokens": COUNT}
+                {"ttl": st.sampled_from(["5m", "1h", None]), "inputTokens": ODD_COUNTS}
             )
         ),
     },
 )
 
 
-@given(USAGE)
-def test_whatever_is_reported_the_classes_are_disjoint(reported: Any) -> None:
-    found = CONVERSE.parse_usage(facts({"usage": reported}))
-    if found is not None:
+@given(ODD_USAGES)
+def test_token_classes_are_disjoint_for_any_reported_usage(reported: Any) -> None:
+    usage = CONVERSE.parse_usage(merge_events({"usage": reported}))
+    if usage is not None:
         assert (
-            min(found.uncached_tokens, found.cache_read_tokens or 0, found.cache_write_tokens or 0)
+            min(usage.uncached_tokens, usage.cache_read_tokens or 0, usage.cache_write_tokens or 0)
             >= 0
         )
         assert (
-            found.uncached_tokens + (found.cache_read_tokens or 0) + (found.cache_write_tokens or 0)
-            == found.input_tokens
+            usage.uncached_tokens + (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+            == usage.input_tokens
         )
-        assert sum(found.cache_write_by_ttl.values()) == (found.cache_write_tokens or 0)
+        assert sum(usage.cache_write_by_ttl.values()) == (usage.cache_write_tokens or 0)
 
 
-POINT: Final = {"cachePoint": {"type": "default"}}
-BODY: Final[Mapping[str, Any]] = {
+CACHE_POINT: Final = {"cachePoint": {"type": "default"}}
+CONVERSE_BODY: Final[Mapping[str, Any]] = {
     "toolConfig": {
         "tools": [
             {"toolSpec": {"name": "stock"}},
@@ -164,17 +164,17 @@ BODY: Final[Mapping[str, Any]] = {
         ],
         "toolChoice": {"auto": {}},
     },
-    "system": [{"text": "Be brief."}, POINT],
+    "system": [{"text": "Be brief."}, CACHE_POINT],
     "messages": [
         {"role": "user", "content": [{"text": "What is this?"}, {"image": {"format": "png"}}]},
-        {"role": "assistant", "content": [POINT, {"text": "A tent."}]},
+        {"role": "assistant", "content": [CACHE_POINT, {"text": "A tent."}]},
     ],
     "inferenceConfig": {"temperature": 1},
 }
 
 
-def test_a_cache_point_marks_what_stands_before_it() -> None:
-    prompt = CONVERSE.parse_prompt(asked(BODY))
+def test_a_cache_point_is_a_breakpoint_on_the_block_before_it() -> None:
+    prompt = CONVERSE.parse_prompt(build_request(CONVERSE_BODY))
     assert prompt is not None
     assert [
         (block.section, block.index, block.kind, block.breakpoint_ttl) for block in prompt.blocks
@@ -191,12 +191,12 @@ def test_a_cache_point_marks_what_stands_before_it() -> None:
         {"role": "assistant", "text": "A tent."},
     ]
     assert prompt.caching_mode == "explicit"
-    shown = [(param.name, param.invalidation_level) for param in prompt.params]
-    assert shown == [("toolConfig.toolChoice", "messages"), ("images", "messages")]
+    levels = [(param.name, param.invalidation_level) for param in prompt.params]
+    assert levels == [("toolConfig.toolChoice", "messages"), ("images", "messages")]
 
 
 @pytest.mark.parametrize(
-    ("part", "model", "shown"),
+    ("part", "model", "is_parameter"),
     [
         ({"image": {"format": "png"}}, CLAUDE, True),
         (
@@ -213,29 +213,34 @@ def test_a_cache_point_marks_what_stands_before_it() -> None:
         ({"image": {"format": "png"}}, "amazon.nova-pro-v1:0", False),
     ],
 )
-def test_an_image_anywhere_switches_what_claude_keeps_of_the_messages(
-    part: Any, model: str, shown: bool
+def test_images_are_a_parameter_of_claude_and_not_of_nova(
+    part: Any, model: str, is_parameter: bool
 ) -> None:
     prompt = CONVERSE.parse_prompt(
-        asked({"messages": [{"role": "user", "content": [part]}]}, model)
+        build_request({"messages": [{"role": "user", "content": [part]}]}, model)
     )
     assert prompt is not None
-    assert bool(prompt.params) is shown
+    assert bool(prompt.params) is is_parameter
 
 
-def test_where_the_point_stands_is_no_part_of_the_content() -> None:
-    moved = {
-        **BODY,
+def test_cache_points_are_not_part_of_the_block_content() -> None:
+    body_without_points = {
+        **CONVERSE_BODY,
         "system": [{"text": "Be brief."}],
         "messages": [
-            *BODY["messages"][:1],
+            *CONVERSE_BODY["messages"][:1],
             {"role": "assistant", "content": [{"text": "A tent."}]},
         ],
     }
-    here, there = CONVERSE.parse_prompt(asked(BODY)), CONVERSE.parse_prompt(asked(moved))
-    assert here is not None
-    assert there is not None
-    assert [block.data for block in here.blocks] == [block.data for block in there.blocks]
+    with_points, without_points = (
+        CONVERSE.parse_prompt(build_request(CONVERSE_BODY)),
+        CONVERSE.parse_prompt(build_request(body_without_points)),
+    )
+    assert with_points is not None
+    assert without_points is not None
+    assert [block.data for block in with_points.blocks] == [
+        block.data for block in without_points.blocks
+    ]
 
 
 @pytest.mark.parametrize(
@@ -246,21 +251,21 @@ def test_where_the_point_stands_is_no_part_of_the_content() -> None:
         ("meta.llama3-70b-instruct-v1:0", "none"),
     ],
 )
-def test_how_caching_is_asked_for_without_points(model: str, mode: str) -> None:
+def test_caching_mode_without_cache_points_depends_on_the_model(model: str, mode: str) -> None:
     prompt = CONVERSE.parse_prompt(
-        asked({"messages": [{"role": "user", "content": [{"text": "Hi."}]}]}, model)
+        build_request({"messages": [{"role": "user", "content": [{"text": "Hi."}]}]}, model)
     )
     assert prompt is not None
     assert prompt.caching_mode == mode
 
 
-@pytest.mark.parametrize("body", [{}, {"system": [POINT]}, {"messages": "Hi."}])
-def test_nothing_asked_is_no_prompt(body: Any) -> None:
-    assert CONVERSE.parse_prompt(asked(body)) is None
+@pytest.mark.parametrize("body", [{}, {"system": [CACHE_POINT]}, {"messages": "Hi."}])
+def test_a_body_without_messages_is_no_prompt(body: Any) -> None:
+    assert CONVERSE.parse_prompt(build_request(body)) is None
 
 
 @pytest.mark.parametrize(
-    ("operation", "model", "body", "found"),
+    ("operation", "model", "body", "wire_format"),
     [
         ("Converse", "meta.llama3-70b-instruct-v1:0", {}, CONVERSE),
         ("InvokeModel", CLAUDE, {}, anthropic.MESSAGES),
@@ -280,20 +285,20 @@ def test_nothing_asked_is_no_prompt(body: Any) -> None:
         ("InvokeModel", "meta.llama3-70b-instruct-v1:0", {"prompt": "Hi."}, None),
     ],
 )
-def test_whose_wire_a_request_speaks(
-    operation: str, model: str | None, body: Any, found: Any
+def test_operation_model_and_body_determine_the_wire_format(
+    operation: str, model: str | None, body: Any, wire_format: Any
 ) -> None:
-    assert wire_format_of(operation, model, body) is found
+    assert wire_format_of(operation, model, body) is wire_format
     assert is_nova(model) is ("nova" in (model or ""))
 
 
 @pytest.mark.parametrize(
-    ("operation", "event", "said"),
+    ("operation", "event", "unwrapped"),
     [
         ("ConverseStream", {"messageStop": {}}, {"messageStop": {}}),
         ("InvokeModelWithResponseStream", {"chunk": {"bytes": b"{}"}}, b"{}"),
         ("InvokeModelWithResponseStream", {"internalServerException": {}}, b""),
     ],
 )
-def test_an_event_of_a_maker_comes_as_bytes(operation: str, event: Any, said: Any) -> None:
-    assert unwrap_event(operation, event) == said
+def test_events_are_unwrapped_by_operation(operation: str, event: Any, unwrapped: Any) -> None:
+    assert unwrap_event(operation, event) == unwrapped

@@ -1,4 +1,4 @@
-"""What is particular to botocore and aiobotocore: other services, other instrumentations, bodies of all kinds."""
+"""Cases of botocore and aiobotocore: other services, other instrumentations, kinds of bodies."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ from tests.support.telemetry import Telemetry
 botocore: Final[Any] = import_module("botocore.client")
 
 
-def said(span: ReadableSpan) -> Mapping[str, Any]:
+def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
     return span.attributes or {}
 
 
 @pytest.fixture(params=CLIENTS)
 async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Any]:
-    async with CLIENTS[request.param](emulator_url) as made:
-        yield made
+    async with CLIENTS[request.param](emulator_url) as bedrock_client:
+        yield bedrock_client
 
 
-async def test_a_client_that_was_there_before_us(
+async def test_a_client_that_existed_before_instrumentation_is_observed(
     client: Any, instrumented: Callable[..., Telemetry]
 ) -> None:
     telemetry = instrumented()
@@ -53,25 +53,25 @@ async def test_a_client_that_was_there_before_us(
     assert telemetry.attributes["promptcache.prefix.breakpoints"] == ("system[0]",)
 
 
-# Others around the same call
+# Other instrumentations around the same call
 
 
-async def _stream(client: Any) -> None:
+async def read_stream(client: Any) -> None:
     async for _ in iterate((await resolve(client.converse_stream(**CONVERSE_CALL)))["stream"]):
         pass
 
 
-async def _body(client: Any) -> None:
+async def read_body(client: Any) -> None:
     await resolve((await resolve(client.invoke_model(**CLAUDE_CALL)))["body"].read())
 
 
-async def _plain(client: Any) -> None:
+async def call_converse(client: Any) -> None:
     await resolve(client.converse(**CONVERSE_CALL))
 
 
 @pytest.mark.parametrize("theirs_first", [False, True])
-@pytest.mark.parametrize("use", [_plain, _stream, _body])
-async def test_one_span_with_another_instrumentation(
+@pytest.mark.parametrize("use", [call_converse, read_stream, read_body])
+async def test_the_llm_span_of_another_instrumentation_is_the_only_span(
     use: Callable[[Any], Any], theirs_first: bool, emulator_url: str
 ) -> None:
     telemetry = Telemetry()
@@ -83,8 +83,8 @@ async def test_one_span_with_another_instrumentation(
         spans.append(span)
         with import_module("opentelemetry.trace").use_span(span):
             result = wrapped(*args, **kwargs)
-        if use is _plain:
-            span.end()  # as they do: while their wrapper runs, which may be inside ours
+        if use is call_converse:
+            span.end()  # their span ends while their wrapper runs, possibly inside ours
         return result
 
     spans: list[Any] = []
@@ -103,11 +103,11 @@ async def test_one_span_with_another_instrumentation(
     for span in spans:
         span.end()
     assert [span.name for span in telemetry.spans] == ["theirs"]
-    assert said(telemetry.span)["promptcache.input_tokens"] > 1000
+    assert attributes_of(telemetry.span)["promptcache.input_tokens"] > 1000
     assert telemetry.metric("promptcache.calls") == 1
 
 
-async def test_an_agent_around_it_is_its_parent(client: Any, telemetry: Telemetry) -> None:
+async def test_the_span_of_an_agent_is_the_parent(client: Any, telemetry: Telemetry) -> None:
     tracer = telemetry.tracers.get_tracer("theirs")
     with tracer.start_as_current_span(
         "agent", attributes={"gen_ai.operation.name": "invoke_agent"}
@@ -117,7 +117,7 @@ async def test_an_agent_around_it_is_its_parent(client: Any, telemetry: Telemetr
     assert ours.parent == agent.context
 
 
-async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
+async def test_suppressed_calls_have_no_span(client: Any, telemetry: Telemetry) -> None:
     with suppress_instrumentation():
         await resolve(client.converse(**CONVERSE_CALL))
         await resolve((await resolve(client.invoke_model(**NOVA_CALL)))["body"].read())
@@ -130,7 +130,7 @@ async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
 @pytest.mark.parametrize(
     ("status", "error"), [("429", "ThrottlingException"), ("500", "InternalServerException")]
 )
-async def test_a_refused_call(
+async def test_a_refused_call_has_error_type_outcome_and_status(
     status: str, error: str, client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     emulator.faults.add(status)
@@ -142,7 +142,7 @@ async def test_a_refused_call(
     assert telemetry.span.status.description is None
 
 
-async def test_a_connection_that_breaks(
+async def test_a_connection_error_is_the_error_type(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     emulator.faults.add("reset")
@@ -151,13 +151,15 @@ async def test_a_connection_that_breaks(
     assert telemetry.attributes["error.type"] == type(broken.value).__name__
 
 
-async def test_invalid_arguments_are_no_call(client: Any, telemetry: Telemetry) -> None:
+async def test_invalid_arguments_make_no_span(client: Any, telemetry: Telemetry) -> None:
     with pytest.raises(import_module("botocore.exceptions").ParamValidationError):
         await resolve(client.converse(modelId=3))
     assert not telemetry.spans
 
 
-def test_retries_are_one_call(emulator_url: str, emulator: Emulator, telemetry: Telemetry) -> None:
+def test_retries_are_counted_in_one_call(
+    emulator_url: str, emulator: Emulator, telemetry: Telemetry
+) -> None:
     emulator.faults.add("500")
     config = import_module("botocore.config").Config(retries={"max_attempts": 1})
     client = boto3.client(
@@ -169,49 +171,51 @@ def test_retries_are_one_call(emulator_url: str, emulator: Emulator, telemetry: 
     assert telemetry.span.status.is_unset
 
 
-# What is no call of ours, and bodies of all kinds
+# Operations that are no model calls, and kinds of bodies
 
 
-def test_other_services_and_operations_are_no_calls(telemetry: Telemetry) -> None:
+def test_other_services_and_operations_have_no_span(telemetry: Telemetry) -> None:
     stubber = import_module("botocore.stub").Stubber
-    answers: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    responses: tuple[tuple[str, str, dict[str, Any]], ...] = (
         ("s3", "list_buckets", {}),
         ("bedrock-runtime", "list_async_invokes", {"asyncInvokeSummaries": []}),
     )
-    for service, operation, answer in answers:
+    for service, operation, response in responses:
         client = boto3.client(service, **CREDENTIALS)
         with stubber(client) as stub:
-            stub.add_response(operation, answer)
+            stub.add_response(operation, response)
             getattr(client, operation)()
         client.close()
     assert not telemetry.spans
 
 
-async def test_a_model_whose_body_is_unknown_is_left_alone(
+async def test_a_model_with_an_unknown_body_format_has_no_span(
     client: Any, telemetry: Telemetry
 ) -> None:
     body = json.dumps({"prompt": "Hi.", "messages": [{"role": "user", "content": "Hi."}]})
-    answer = await resolve(client.invoke_model(modelId="meta.llama3-70b-instruct-v1:0", body=body))
-    assert await resolve(answer["body"].read())
+    response = await resolve(
+        client.invoke_model(modelId="meta.llama3-70b-instruct-v1:0", body=body)
+    )
+    assert await resolve(response["body"].read())
     assert not telemetry.spans
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, io.BytesIO])
-async def test_a_body_may_come_in_many_kinds(
+async def test_request_bodies_of_all_types_are_observed(
     kind: Callable[[bytes], Any], emulator_url: str, telemetry: Telemetry
 ) -> None:
     body = kind(NOVA_CALL["body"].encode())
     async with CLIENTS["sync"](emulator_url) as client:
         client.invoke_model(modelId=NOVA_CALL["modelId"], body=body)["body"].read()
     assert telemetry.attributes["promptcache.input_tokens"] > 1000
-    # An open file is not ours to read: what the prompt was stays unknown.
+    # promptcache must not read the application's open file, so the prompt stays unknown.
     assert ("promptcache.prefix.hash" in telemetry.attributes) is not isinstance(body, io.BytesIO)
 
 
-async def test_a_body_that_is_dropped_ends_with_the_garbage(
+async def test_a_dropped_body_ends_its_call_when_it_is_collected(
     client: Any, telemetry: Telemetry
 ) -> None:
-    async def drop() -> None:
+    async def read_and_drop_body() -> None:
         body = (await resolve(client.invoke_model(**NOVA_CALL)))["body"]
         length = (
             int(body._content_length)
@@ -220,13 +224,15 @@ async def test_a_body_that_is_dropped_ends_with_the_garbage(
         )
         await resolve(body.read(length))
 
-    await drop()
+    await read_and_drop_body()
     gc.collect()
     assert telemetry.attributes["promptcache.input_tokens"] > 1000
     assert telemetry.metric("promptcache.calls") == 1
 
 
-def test_a_body_as_a_context_manager(emulator_url: str, telemetry: Telemetry) -> None:
+def test_a_body_that_a_context_manager_closes_is_unreported(
+    emulator_url: str, telemetry: Telemetry
+) -> None:
     client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
     with client.invoke_model(**NOVA_CALL)["body"] as raw:
         assert type(raw).__module__.startswith("urllib3")
@@ -235,19 +241,19 @@ def test_a_body_as_a_context_manager(emulator_url: str, telemetry: Telemetry) ->
     assert telemetry.attributes["promptcache.outcome"] == "unreported"
 
 
-def test_what_somebody_reads_past_the_body_is_heard(
+def test_bytes_read_from_the_raw_stream_are_observed(
     emulator_url: str, telemetry: Telemetry
 ) -> None:
     client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
-    answer = client.invoke_model(**NOVA_CALL)
-    answer["body"] = io.BytesIO(
-        answer["body"]._raw_stream.read()
+    response = client.invoke_model(**NOVA_CALL)
+    response["body"] = io.BytesIO(
+        response["body"]._raw_stream.read()
     )  # as OpenLLMetry and OpenInference do
     assert telemetry.attributes["promptcache.input_tokens"] > 1000
     client.close()
 
 
-def test_a_body_that_breaks_while_somebody_reads_past_it(
+def test_an_error_of_the_raw_stream_is_the_error_type(
     emulator_url: str, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
@@ -255,10 +261,10 @@ def test_a_body_that_breaks_while_somebody_reads_past_it(
 
     raw: Any = body._raw_stream
 
-    def broken(raw: Any, amt: int | None = None) -> bytes:
+    def raise_reset(raw: Any, amt: int | None = None) -> bytes:
         raise ConnectionResetError
 
-    monkeypatch.setattr(raw.__class__, "read", broken)
+    monkeypatch.setattr(raw.__class__, "read", raise_reset)
     with pytest.raises(ConnectionResetError):
         raw.read()
     assert telemetry.attributes["error.type"] == "ConnectionResetError"
@@ -266,36 +272,40 @@ def test_a_body_that_breaks_while_somebody_reads_past_it(
     client.close()
 
 
-def test_what_is_read_under_the_body_counts_once(emulator_url: str, telemetry: Telemetry) -> None:
+def test_a_body_read_in_pieces_counts_once_and_restores_the_raw_stream(
+    emulator_url: str, telemetry: Telemetry
+) -> None:
     client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
     body = client.invoke_model(**NOVA_CALL)["body"]
     assert json.loads(b"".join(iter(lambda: body.read(100), b"")))
     assert telemetry.attributes["promptcache.input_tokens"] > 1000
-    assert "read" not in vars(body._raw_stream), "what lies under the body is as it was"
+    assert "read" not in vars(body._raw_stream), "the raw stream has its own method again"
     client.close()
 
 
-async def test_an_event_is_heard_where_it_is_parsed(client: Any, telemetry: Telemetry) -> None:
+async def test_an_event_is_observed_before_another_parser_ends_its_span(
+    client: Any, telemetry: Telemetry
+) -> None:
     span = telemetry.tracers.get_tracer("theirs").start_span(
         "theirs", attributes={"gen_ai.operation.name": "chat"}
     )
     stream = (await resolve(client.converse_stream(**CONVERSE_CALL)))["stream"]
     parse = stream._parse_event
 
-    def ends(event: Any) -> Any:
+    def end_span(event: Any) -> Any:
         if "metadata" in event:
             span.end()
         return event
 
-    async def ends_later(event: Any) -> Any:
-        return ends(await event)
+    async def end_span_later(event: Any) -> Any:
+        return end_span(await event)
 
-    def parsed(raw: Any) -> Any:
-        """As OpenLLMetry has it: its span ends inside the parser."""
-        made = parse(raw)
-        return ends_later(made) if inspect.isawaitable(made) else ends(made)
+    def parse_and_end_span(raw: Any) -> Any:
+        """End the span inside the parser, as OpenLLMetry does."""
+        event = parse(raw)
+        return end_span_later(event) if inspect.isawaitable(event) else end_span(event)
 
-    stream._parse_event = parsed
+    stream._parse_event = parse_and_end_span
     assert len([event async for event in iterate(stream)]) > 3
     assert (telemetry.span.name, telemetry.attributes["promptcache.input_tokens"] > 1000) == (
         "theirs",
@@ -303,7 +313,9 @@ async def test_an_event_is_heard_where_it_is_parsed(client: Any, telemetry: Tele
     )
 
 
-async def test_streams_carry_nothing_once_we_are_gone(client: Any, telemetry: Telemetry) -> None:
+async def test_a_stream_can_be_read_after_uninstrumentation(
+    client: Any, telemetry: Telemetry
+) -> None:
     stream = (await resolve(client.converse_stream(**CONVERSE_CALL)))["stream"]
     PromptCacheInstrumentor().uninstrument()
     assert len([event async for event in iterate(stream)]) > 3
@@ -312,7 +324,9 @@ async def test_streams_carry_nothing_once_we_are_gone(client: Any, telemetry: Te
     assert telemetry.metric("promptcache.calls") == 1
 
 
-async def test_a_body_ends_with_its_last_byte(client: Any, telemetry: Telemetry) -> None:
+async def test_a_call_ends_with_the_last_byte_of_its_body(
+    client: Any, telemetry: Telemetry
+) -> None:
     body = (await resolve(client.invoke_model(**NOVA_CALL)))["body"]
     assert await resolve(body.read(0)) == b""
     while await resolve(body.read(64)):
@@ -321,17 +335,17 @@ async def test_a_body_ends_with_its_last_byte(client: Any, telemetry: Telemetry)
     assert await resolve(body.read()) == b""
 
 
-def test_a_call_of_another_service_inside_a_call_is_none_of_ours(
+def test_a_call_to_another_service_inside_a_call_is_ignored(
     emulator_url: str, telemetry: Telemetry
 ) -> None:
     client = boto3.client("bedrock-runtime", endpoint_url=emulator_url, **CREDENTIALS)
     other = boto3.client("dynamodb", endpoint_url=emulator_url, **CREDENTIALS)
 
-    def ask_another(**_: Any) -> None:
+    def call_dynamodb(**_: Any) -> None:
         with pytest.raises(other.exceptions.ClientError):
             other.list_tables()
 
-    client.meta.events.register("before-call.bedrock-runtime.Converse", ask_another)
+    client.meta.events.register("before-call.bedrock-runtime.Converse", call_dynamodb)
     client.converse(**CONVERSE_CALL)
     assert telemetry.span.status.is_unset
     assert telemetry.attributes["promptcache.input_tokens"] > 1000

@@ -1,4 +1,4 @@
-"""The labelled breaks, a seed of each: the whole score is `make diagnosis-score`."""
+"""Diagnose one seed of each labelled break. `make diagnosis-score` prints the full score."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from tests.breaks.score import HELD_OUT, Tally, good, main, share, tallies, tota
 
 
 @pytest.mark.parametrize("name", sorted(mutators()))
-def test_a_break_is_found_named_and_placed(name: str) -> None:
-    found = total(tallies([HELD_OUT + 77], only=name))
-    assert found.blamed == 0
-    assert share(found.cause, found.broken) >= 0.95
-    assert share(found.region, found.placed) >= 0.95
-    assert share(found.near, found.located) == 1.0
-    assert name.startswith("=") or name == "tool choice" or found.broken
+def test_reason_and_place_of_a_break_are_diagnosed(name: str) -> None:
+    tally = total(tallies([HELD_OUT + 77], only=name))
+    assert tally.blamed == 0
+    assert share(tally.cause, tally.broken) >= 0.95
+    assert share(tally.region, tally.placed) >= 0.95
+    assert share(tally.near, tally.located) == 1.0
+    assert name.startswith("=") or name == "tool choice" or tally.broken
 
 
-def test_there_are_enough_mutators() -> None:
+def test_there_are_at_least_25_mutators() -> None:
     assert sum(not name.startswith("=") for name in mutators()) >= 25
 
 
@@ -26,12 +26,14 @@ def test_there_are_enough_mutators() -> None:
     "rules",
     ["minimum=1536", "stretch=0.5", "endings=8,lookback=8", "implicit=latest", "implicit=pinned"],
 )
-def test_a_provider_that_departs_from_its_documentation_leads_to_no_false_blame(rules: str) -> None:
+def test_undocumented_cache_behaviour_causes_no_false_blame(rules: str) -> None:
     for name in ("time", "TTL lapse", "lookback", "= unbroken", "= auxiliary calls"):
         assert total(tallies([HELD_OUT + 78], rules, name)).blamed == 0
 
 
-def test_the_score_is_a_command_with_an_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_score_command_prints_the_score_and_returns_zero(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert main(["--only", "uuid", "--seeds", "1", "--rules", ""]) == 0
     assert (
         capsys.readouterr()
@@ -40,7 +42,7 @@ def test_the_score_is_a_command_with_an_exit_code(capsys: pytest.CaptureFixture[
     )
 
 
-def test_the_goals_can_be_missed() -> None:
+def test_a_tally_below_any_goal_is_not_good() -> None:
     assert good(Tally())
     assert not good(Tally(broken=10, cause=9))
     assert not good(Tally(blamed=1))

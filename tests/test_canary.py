@@ -1,4 +1,4 @@
-"""A release of an SDK that moved what we stand at: said once, by its full name, and everything else goes on."""
+"""A release of an SDK without a hooked function causes one warning, and the other hooks work."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tests.canary.check import SDKS, looked_for
 INSTALLED = [sdk for sdk in SDKS if sdk != "litellm"]
 BASE = "openai._base_client"
 
-SILENT = """
+IMPORT_ONE_SDK = """
 import importlib, sys
 from promptcache import PromptCacheInstrumentor
 PromptCacheInstrumentor().instrument()
 importlib.import_module(sys.argv[1])
 """
-GONE = """
+IMPORT_OPENAI = """
 
 from promptcache import PromptCacheInstrumentor
 PromptCacheInstrumentor().instrument()
@@ -34,7 +34,7 @@ import openai
 
 
 class Client:
-    """An SDK's, one release later."""
+    """A client of an SDK in a later release."""
 
     def kept(self, options: object) -> str:
         return "kept"
@@ -43,19 +43,21 @@ class Client:
         return "changed"
 
 
-def flow(observer: TelemetryHandler, client: Any, call: Mapping[str, Any]) -> Flow:
+def empty_flow(handler: TelemetryHandler, client: Any, call: Mapping[str, Any]) -> Flow:
     yield None
 
 
-def test_what_moved_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_each_moved_function_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     module: Any = ModuleType("sdk._client")
     module.Client = Client
-    places = (("Client", "kept"), ("Client", "changed"), ("Client", "gone"), ("Other", "gone"))
-    targets = tuple(Hook(owner, name, ("options",), around_call=flow) for owner, name in places)
-    patches, observer = ModulePatcher(), object()
+    hook_names = (("Client", "kept"), ("Client", "changed"), ("Client", "gone"), ("Other", "gone"))
+    hooks = tuple(
+        Hook(owner, name, ("options",), around_call=empty_flow) for owner, name in hook_names
+    )
+    patches, handler = ModulePatcher(), object()
     patches.module = module
     for _ in range(2):
-        patches.install(targets, observer)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # never called
+        patches.install(hooks, handler)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # never called
     patches.restore()
     assert [record.getMessage() for record in caplog.records] == [
         f"promptcache does not know this release: sdk._client.{where} has moved; calls that pass there are not seen"
@@ -64,21 +66,19 @@ def test_what_moved_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
     assert Client().kept(None) == "kept"
 
 
-def test_nothing_has_moved_in_the_releases_that_are_installed() -> None:
-    found = dict(looked_for(INSTALLED))
-    assert all(found.values())
+def test_the_installed_releases_have_all_hooks() -> None:
+    hooks = dict(looked_for(INSTALLED))
+    assert all(hooks.values())
     assert {
         "openai._base_client.SyncAPIClient.request",
         "botocore.client.BaseClient._make_api_call",
-    } <= found.keys()
+    } <= hooks.keys()
 
 
 @pytest.mark.parametrize(
     "name", ["request", "_build_request"], ids=["always there", "not in older releases"]
 )
-def test_the_canary_names_a_function_that_is_gone(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_canary_reports_a_missing_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = "SyncAPIClient" if name == "request" else "BaseClient"
     monkeypatch.delattr(f"{BASE}.{owner}.{name}")
     assert [where for where, there in looked_for(INSTALLED) if not there] == [
@@ -86,7 +86,7 @@ def test_the_canary_names_a_function_that_is_gone(
     ]
 
 
-def test_the_canary_names_a_function_that_takes_something_else(
+def test_the_canary_reports_a_changed_signature(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(f"{BASE}.AsyncAPIClient._process_response", Client.changed)
@@ -94,29 +94,32 @@ def test_the_canary_names_a_function_that_takes_something_else(
     assert moved == [f"{BASE}.AsyncAPIClient._process_response"]
 
 
-def test_the_canary_names_a_module_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_canary_reports_a_missing_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai._websocket_connection", None)
     assert [where for where, there in looked_for(INSTALLED) if not there] == [
         "openai._websocket_connection"
     ]
 
 
-def imported(program: str, *arguments: str, **environment: str) -> str:
-    done = subprocess.run(
+def run_program(program: str, *arguments: str, **environment: str) -> str:
+    process = subprocess.run(
         [sys.executable, "-c", program, *arguments],
         env=environment,
         capture_output=True,
         text=True,
         check=True,
     )
-    return done.stderr
+    return process.stderr
 
 
 @pytest.mark.parametrize("sdk", ["openai", "google.genai"])
-def test_a_known_release_is_no_news(sdk: str) -> None:
-    assert "promptcache" not in imported(SILENT, sdk)
+def test_an_installed_release_causes_no_warning(sdk: str) -> None:
+    assert "promptcache" not in run_program(IMPORT_ONE_SDK, sdk)
 
 
-def test_a_module_that_is_gone_is_named(tmp_path: Any) -> None:
+def test_a_missing_module_is_logged_once(tmp_path: Any) -> None:
     (tmp_path / "openai.py").write_text("")
-    assert imported(GONE, PYTHONPATH=str(tmp_path)).count("openai._base_client has moved") == 1
+    assert (
+        run_program(IMPORT_OPENAI, PYTHONPATH=str(tmp_path)).count("openai._base_client has moved")
+        == 1
+    )

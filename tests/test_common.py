@@ -58,7 +58,7 @@ def test_threads_share_a_bounded_dict() -> None:
     assert len(bounded) <= 8
 
 
-def in_child(counter: Counter) -> int:
+def count_in_forked_child(counter: Counter) -> int:
     """Return the calls that a forked child has counted."""
     child = os.fork()
     if child == 0:
@@ -69,7 +69,11 @@ def in_child(counter: Counter) -> int:
 def test_a_method_runs_in_each_forked_child_and_not_in_the_parent() -> None:
     counter = Counter()
     call_in_forked_child(counter.count)
-    assert (in_child(counter), in_child(counter), counter.calls) == (1, 1, 0)
+    assert (count_in_forked_child(counter), count_in_forked_child(counter), counter.calls) == (
+        1,
+        1,
+        0,
+    )
 
 
 def test_a_fork_hook_does_not_keep_its_object_alive(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The compose file, which no test can start: every file that it mounts is there, every port and path agrees."""
+"""Check the mounted files, ports and paths of the compose file, which no test can start."""
 
 from __future__ import annotations
 
@@ -11,93 +11,93 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-FOLDER = Path(__file__).parent.parent / "deploy" / "compose"
-SERVICES: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"]
+COMPOSE_DIR = Path(__file__).parent.parent / "deploy" / "compose"
+SERVICES: dict[str, Any] = yaml.safe_load((COMPOSE_DIR / "compose.yaml").read_text())["services"]
 DEFAULT_PORTS = {"jaeger": {4317, 16686}, "prometheus": {9090}, "grafana": {3000}}
-"""What the images listen on by themselves (their documentation, November 2026)."""
+"""The default ports of the images (their documentation, November 2026)."""
 
 
-def mounts(service: str) -> dict[str, Path]:
-    """The files of a container, path inside: path in this repository."""
+def mounted_files(service: str) -> dict[str, Path]:
+    """Map each path in the container to the mounted path in this repository."""
     pairs = [entry.split(":") for entry in SERVICES[service].get("volumes", [])]
-    return {inside: (FOLDER / outside).resolve() for outside, inside, _ in pairs}
+    return {inside: (COMPOSE_DIR / outside).resolve() for outside, inside, _ in pairs}
 
 
-def config(service: str, path: str) -> Any:
-    return yaml.safe_load(mounts(service)[path].read_text())
+def load_config(service: str, path: str) -> Any:
+    return yaml.safe_load(mounted_files(service)[path].read_text())
 
 
 def collector_ports() -> set[int]:
-    text = mounts("collector")["/etc/promptcache/promptcache.yaml"].read_text()
+    text = mounted_files("collector")["/etc/promptcache/promptcache.yaml"].read_text()
     return {int(port) for port in re.findall(r"_PORT:-(\d+)\}", text)}
 
 
-def listens(service: str) -> set[int]:
+def listening_ports(service: str) -> set[int]:
     return collector_ports() if service == "collector" else DEFAULT_PORTS[service]
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_what_it_mounts_is_there(service: str) -> None:
-    assert all(path.is_file() for path in mounts(service).values())
+def test_all_mounted_files_exist(service: str) -> None:
+    assert all(path.is_file() for path in mounted_files(service).values())
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_ports_are_those_that_the_programs_listen_on_and_stay_on_loopback(service: str) -> None:
+def test_published_ports_are_listening_ports_on_loopback(service: str) -> None:
     for entry in SERVICES[service]["ports"]:
         address, _, inside = entry.split(":")
-        assert (address, int(inside) in listens(service)) == ("127.0.0.1", True)
+        assert (address, int(inside) in listening_ports(service)) == ("127.0.0.1", True)
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_images_are_pinned_and_needs_are_services(service: str) -> None:
+def test_images_are_pinned_and_dependencies_are_services(service: str) -> None:
     assert re.search(r":v?\d+\.\d+\.\d+$", SERVICES[service]["image"])
     assert set(SERVICES[service].get("depends_on", [])) <= set(SERVICES)
 
 
-def test_the_collector_runs_the_configuration_it_is_given() -> None:
+def test_the_collector_gets_a_mounted_configuration_and_its_variables() -> None:
     (option,) = SERVICES["collector"]["command"]
-    assert option.removeprefix("--config=") in mounts("collector")
+    assert option.removeprefix("--config=") in mounted_files("collector")
     host, port = SERVICES["collector"]["environment"]["JAEGER_ENDPOINT"].split(":")
-    assert int(port) in listens(host)
-    text = next(iter(mounts("collector").values())).read_text()
+    assert int(port) in listening_ports(host)
+    text = next(iter(mounted_files("collector").values())).read_text()
     assert all(f"env:{name}" in text for name in SERVICES["collector"]["environment"])
 
 
-def test_its_version_is_the_one_that_the_tests_build() -> None:
-    built = yaml.safe_load((FOLDER.parent / "collector" / "builder.yaml").read_text())["dist"][
-        "version"
-    ]
-    assert SERVICES["collector"]["image"].endswith(f":{built}")
+def test_the_collector_image_has_the_version_of_the_builder_file() -> None:
+    version = yaml.safe_load((COMPOSE_DIR.parent / "collector" / "builder.yaml").read_text())[
+        "dist"
+    ]["version"]
+    assert SERVICES["collector"]["image"].endswith(f":{version}")
 
 
 def test_prometheus_scrapes_the_collector_and_loads_the_rules() -> None:
     (option,) = SERVICES["prometheus"]["command"]
-    found = config("prometheus", option.removeprefix("--config.file="))
-    assert set(found["rule_files"]) <= set(mounts("prometheus"))
-    (job,) = found["scrape_configs"]
+    prometheus_config = load_config("prometheus", option.removeprefix("--config.file="))
+    assert set(prometheus_config["rule_files"]) <= set(mounted_files("prometheus"))
+    (job,) = prometheus_config["scrape_configs"]
     (target,) = job["static_configs"][0]["targets"]
     host, port = target.split(":")
-    assert int(port) in listens(host)
-    assert job["honor_labels"], "the rules take the service from `job`"
+    assert int(port) in listening_ports(host)
+    assert job["honor_labels"], "the rules read the service from the label `job`"
 
 
-def test_grafana_finds_its_sources_and_the_dashboard() -> None:
-    sources = config("grafana", "/etc/grafana/provisioning/datasources/promptcache.yaml")[
+def test_grafana_has_reachable_data_sources_and_the_dashboard() -> None:
+    sources = load_config("grafana", "/etc/grafana/provisioning/datasources/promptcache.yaml")[
         "datasources"
     ]
     for source in sources:
         url = urlsplit(str(source["url"]))
-        assert url.port in listens(str(url.hostname))
-    (provider,) = config("grafana", "/etc/grafana/provisioning/dashboards/promptcache.yaml")[
+        assert url.port in listening_ports(str(url.hostname))
+    (provider,) = load_config("grafana", "/etc/grafana/provisioning/dashboards/promptcache.yaml")[
         "providers"
     ]
     board = f"{provider['options']['path']}/promptcache.json"
-    assert json.loads(mounts("grafana")[board].read_text())["uid"] == "promptcache"
+    assert json.loads(mounted_files("grafana")[board].read_text())["uid"] == "promptcache"
 
 
-def test_the_head_names_ports_that_are_published() -> None:
-    head = (FOLDER / "compose.yaml").read_text().partition("services:")[0]
+def test_the_header_names_published_ports() -> None:
+    header = (COMPOSE_DIR / "compose.yaml").read_text().partition("services:")[0]
     published = {
         int(entry.split(":")[1]) for service in SERVICES.values() for entry in service["ports"]
     }
-    assert {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", head)} <= published
+    assert {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", header)} <= published

@@ -1,4 +1,4 @@
-"""The telemetry contract: exact names and types, on our own span, on somebody's, and in the metrics."""
+"""Test the telemetry contract: names and types on own spans, foreign spans and metrics."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from promptcache import Settings
 from tests.support.call_shapes import CHAT, INCLUDE_USAGE, MODEL, SYSTEM
 from tests.support.telemetry import Telemetry
 
-OWN_SPAN: Mapping[str, type] = {
+OWN_SPAN_TYPES: Mapping[str, type] = {
     "gen_ai.operation.name": str,
     "gen_ai.provider.name": str,
     "gen_ai.request.model": str,
@@ -64,55 +64,61 @@ OWN_SPAN: Mapping[str, type] = {
     "promptcache.cost.without_cache": float,
     "promptcache.cost.saved": float,
 }
-MAY_BE_THERE = {"promptcache.miss.", "promptcache.missed_tokens", "promptcache.wasted_usd"}
-"""What a first call may or may not have: the diagnosis has tests of its own."""
+OPTIONAL_PREFIXES = {"promptcache.miss.", "promptcache.missed_tokens", "promptcache.wasted_usd"}
+"""Attributes that a first call may have. The tests of the diagnosis cover them."""
 
 
 @pytest.fixture
 def client(emulator_url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="secret-key", max_retries=0) as made:
-        yield made
+    with openai.OpenAI(
+        base_url=f"{emulator_url}/v1", api_key="secret-key", max_retries=0
+    ) as openai_client:
+        yield openai_client
 
 
-def ask(client: openai.OpenAI, **more: Any) -> Any:
+def create_completion(client: openai.OpenAI, **more: Any) -> Any:
     create: Any = client.chat.completions.create
     return create(**{**CHAT, **more})
 
 
-def test_names_and_types_of_our_own_span(client: openai.OpenAI, telemetry: Telemetry) -> None:
-    marked = {"type": "text", "text": SYSTEM, "prompt_cache_breakpoint": {"mode": "explicit"}}
-    ask(
+def test_an_own_span_has_exactly_the_documented_names_and_types(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
+    system_block = {"type": "text", "text": SYSTEM, "prompt_cache_breakpoint": {"mode": "explicit"}}
+    create_completion(
         client,
         model="gpt-6-sol",
-        messages=[{"role": "system", "content": [marked]}, {"role": "user", "content": "Hi"}],
+        messages=[{"role": "system", "content": [system_block]}, {"role": "user", "content": "Hi"}],
     )
     span = telemetry.span
-    found: dict[str, type] = {
+    types: dict[str, type] = {
         name: type(value)
         for name, value in telemetry.attributes.items()
-        if not any(name.startswith(start) for start in MAY_BE_THERE)
+        if not any(name.startswith(start) for start in OPTIONAL_PREFIXES)
     }
-    assert found == dict(OWN_SPAN)
+    assert types == dict(OWN_SPAN_TYPES)
     assert span.name == "chat gpt-6-sol"
     assert span.kind is SpanKind.CLIENT
     assert telemetry.attributes["gen_ai.provider.name"] == "openai"
     assert telemetry.attributes["promptcache.prefix.breakpoints"] == ("system[0]",)
     assert telemetry.attributes["promptcache.prefix.hash"].startswith("p1:")
-    assert telemetry.attributes["code.function.name"].endswith("test_contract.ask")
+    assert telemetry.attributes["code.function.name"].endswith("test_contract.create_completion")
 
 
-def test_zeros_are_written_and_what_is_not_reported_is_not(
+def test_reported_zeros_are_written_and_unreported_counts_are_not(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
-    ask(client, messages=[{"role": "user", "content": "short"}])
+    create_completion(client, messages=[{"role": "user", "content": "short"}])
     assert telemetry.attributes["promptcache.read_tokens"] == 0
     assert "promptcache.write_tokens" not in telemetry.attributes
     assert "gen_ai.usage.cache_write.input_tokens" not in telemetry.attributes
     assert telemetry.attributes["promptcache.outcome"] == "below_minimum"
 
 
-def test_an_unknown_model_costs_nothing_known(client: openai.OpenAI, telemetry: Telemetry) -> None:
-    ask(client, model="nobodys-model-7")
+def test_a_call_to_an_unknown_model_has_no_cost_and_a_reason(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
+    create_completion(client, model="nobodys-model-7")
     assert telemetry.attributes["promptcache.cost.unknown"] == "model"
     assert not [
         name
@@ -135,23 +141,29 @@ def test_an_unknown_model_costs_nothing_known(client: openai.OpenAI, telemetry: 
 def test_a_foreign_llm_span_is_enriched_once(
     attributes: dict[str, str], scope: str, client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
-    counted = {"gen_ai.usage.input_tokens": 7, "gen_ai.usage.cache_creation.input_tokens": 0}
-    theirs: dict[str, Any] = {**attributes, **counted}
-    with telemetry.tracers.get_tracer(scope).start_as_current_span("theirs", attributes=theirs):
-        ask(client, model="gpt-6-sol")
-        ask(client, model="gpt-6-sol")
+    usage = {"gen_ai.usage.input_tokens": 7, "gen_ai.usage.cache_creation.input_tokens": 0}
+    foreign_attributes: dict[str, Any] = {**attributes, **usage}
+    with telemetry.tracers.get_tracer(scope).start_as_current_span(
+        "theirs", attributes=foreign_attributes
+    ):
+        create_completion(client, model="gpt-6-sol")
+        create_completion(client, model="gpt-6-sol")
     ours, foreign = telemetry.spans
     assert foreign.name == "theirs"
-    found = foreign.attributes or {}
-    assert found["gen_ai.usage.input_tokens"] == 7, "theirs are left untouched"
-    assert "gen_ai.usage.cache_write.input_tokens" not in found, (
-        "a second name of what they wrote would count twice"
+    enriched = foreign.attributes or {}
+    assert enriched["gen_ai.usage.input_tokens"] == 7, (
+        "an attribute of the other instrumentation was changed"
     )
-    assert found["promptcache.input_tokens"] == (ours.attributes or {})["promptcache.input_tokens"]
+    assert "gen_ai.usage.cache_write.input_tokens" not in enriched, (
+        "a second name for the same count would count twice"
+    )
+    assert (
+        enriched["promptcache.input_tokens"] == (ours.attributes or {})["promptcache.input_tokens"]
+    )
     assert ours.parent is not None
     assert foreign.context is not None
     assert ours.parent.span_id == foreign.context.span_id, (
-        "the second call inside is a child of ours"
+        "the second call must be a child of the foreign span"
     )
     assert telemetry.metric("promptcache.calls") == 2
 
@@ -165,28 +177,28 @@ def test_a_foreign_llm_span_is_enriched_once(
         {},
     ],
 )
-def test_any_other_span_is_a_parent(
+def test_a_span_that_is_no_llm_span_becomes_the_parent(
     attributes: dict[str, str], client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
     with telemetry.tracers.get_tracer("app").start_as_current_span("around", attributes=attributes):
-        ask(client)
-    ours, around = telemetry.spans
+        create_completion(client)
+    ours, parent = telemetry.spans
     assert ours.parent is not None
     assert "promptcache.outcome" in (ours.attributes or {})
-    assert dict(around.attributes or {}) == attributes
+    assert dict(parent.attributes or {}) == attributes
 
 
-def test_a_foreign_streams_span_is_enriched_before_it_ends(
+def test_the_foreign_span_of_a_stream_is_enriched_before_it_ends(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
     span = telemetry.tracers.get_tracer("theirs").start_span(
         "theirs", attributes={"gen_ai.operation.name": "chat"}
     )
     with trace.use_span(span, end_on_exit=False):
-        stream = ask(client, stream=True, stream_options={"include_usage": True})
+        stream = create_completion(client, stream=True, stream_options={"include_usage": True})
     for chunk in stream:
         if chunk.usage:
-            span.end()  # as an instrumentation does that sees the last chunk outside of us
+            span.end()  # another instrumentation ends its span at the last chunk
     assert telemetry.attributes["promptcache.input_tokens"] > 1024
     assert telemetry.attributes["promptcache.outcome"] == "cold"
     assert "promptcache.cost.unknown" not in telemetry.attributes
@@ -194,29 +206,29 @@ def test_a_foreign_streams_span_is_enriched_before_it_ends(
 
 
 @pytest.mark.parametrize("sampler", [ALWAYS_OFF, TraceIdRatioBased(0.01)], ids=["never", "1 %"])
-def test_metrics_are_complete_without_spans(
+def test_metrics_count_calls_without_sampled_spans(
     sampler: Any, client: openai.OpenAI, instrumented: Callable[..., Telemetry]
 ) -> None:
     telemetry = instrumented(sampler=sampler)
     for _ in range(10):
-        ask(client)
+        create_completion(client)
     assert len(telemetry.spans) < 5
     assert telemetry.metric("promptcache.calls") == 10
     assert telemetry.metric("promptcache.read.tokens") > 0
     assert telemetry.metric("promptcache.call.duration") == 10
 
 
-def test_suppressed_calls_are_not_seen(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_suppressed_calls_have_no_telemetry(client: openai.OpenAI, telemetry: Telemetry) -> None:
     with suppress_instrumentation():
-        ask(client)
+        create_completion(client)
     assert not telemetry.spans
     assert telemetry.metric("promptcache.calls") == 0
 
 
-def test_all_outcomes_of_a_model_start_together(
+def test_the_first_call_creates_a_series_for_each_outcome(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
-    ask(client)
+    create_completion(client)
     collected: Any = telemetry.reader.get_metrics_data()
     (points,) = [
         {point.attributes["promptcache.outcome"]: point.value for point in metric.data.data_points}
@@ -239,10 +251,10 @@ def test_all_outcomes_of_a_model_start_together(
     )
 
 
-def test_metrics_carry_no_hash_and_know_the_call(
+def test_metrics_have_no_hashes_and_exemplars_link_to_the_span(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
-    ask(client)
+    create_completion(client)
     collected: Any = telemetry.reader.get_metrics_data()
     for metric in collected.resource_metrics[0].scope_metrics[0].metrics:
         for point in metric.data.data_points:
@@ -258,15 +270,19 @@ def test_metrics_carry_no_hash_and_know_the_call(
     assert exemplar.trace_id == telemetry.span.context.trace_id
 
 
-def test_models_are_bounded_in_metrics(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_metrics_use_other_beyond_a_hundred_models(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     for number in range(103):
-        ask(client, model=f"model-{number}", messages=[{"role": "user", "content": "hi"}])
+        create_completion(
+            client, model=f"model-{number}", messages=[{"role": "user", "content": "hi"}]
+        )
     assert telemetry.metric("promptcache.calls", gen_ai__request__model="model-99") == 1
     assert telemetry.metric("promptcache.calls", gen_ai__request__model="model-100") == 0
     assert telemetry.metric("promptcache.calls", gen_ai__request__model="_OTHER") == 3
 
 
-def test_settings_reach_the_span(
+def test_settings_change_span_attributes_and_metrics(
     client: openai.OpenAI, instrumented: Callable[..., Telemetry]
 ) -> None:
     telemetry = instrumented(
@@ -283,27 +299,29 @@ def test_settings_reach_the_span(
     )
     token = context.attach(baggage.set_baggage("tenant", "blue"))
     with promptcache.attributes({"gen_ai.agent.name": "planner"}, team="search"):
-        ask(client, model="gpt-6-sol")
+        create_completion(client, model="gpt-6-sol")
     context.detach(token)
-    found = telemetry.attributes
-    assert found["gen_ai.provider.name"] == "groq"
-    assert found["promptcache.prefix.hash"].startswith("k1:")
-    assert len(found["promptcache.prefix.chain"]) == 2
-    assert found["promptcache.shortfall_tokens"] == pytest.approx(
-        0.8 * found["promptcache.input_tokens"]
+    attributes = telemetry.attributes
+    assert attributes["gen_ai.provider.name"] == "groq"
+    assert attributes["promptcache.prefix.hash"].startswith("k1:")
+    assert len(attributes["promptcache.prefix.chain"]) == 2
+    assert attributes["promptcache.shortfall_tokens"] == pytest.approx(
+        0.8 * attributes["promptcache.input_tokens"]
     )
-    assert (found["tenant"], found["team"], found["gen_ai.agent.name"]) == (
+    assert (attributes["tenant"], attributes["team"], attributes["gen_ai.agent.name"]) == (
         "blue",
         "search",
         "planner",
     )
-    assert "code.function.name" not in found
-    assert "gen_ai.usage.cache_creation.input_tokens" not in found
+    assert "code.function.name" not in attributes
+    assert "gen_ai.usage.cache_creation.input_tokens" not in attributes
     assert telemetry.metric("promptcache.calls", team="search") == 1
     assert telemetry.metric("promptcache.calls", tenant="blue") == 0
 
 
-def test_an_agents_span_gives_its_name(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_a_call_inherits_agent_and_conversation_of_the_agent_span(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     agent = {
         "gen_ai.operation.name": "invoke_agent",
         "gen_ai.agent.name": "planner",
@@ -318,37 +336,37 @@ def test_an_agents_span_gives_its_name(client: openai.OpenAI, telemetry: Telemet
 @pytest.mark.parametrize(
     "shape", ["null", "missing", "negative", "string", "text", "list", "nan", "huge", "float"]
 )
-def test_malformed_usage_is_unreported_and_harmless(
+def test_malformed_usage_is_unreported_and_logs_nothing(
     shape: str, client: openai.OpenAI, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    raw: Any = client.chat.completions.with_raw_response
-    raw.create(**CHAT, extra_headers={"x-emulator-fault": f"malformed-usage={shape}"})
+    raw_client: Any = client.chat.completions.with_raw_response
+    raw_client.create(**CHAT, extra_headers={"x-emulator-fault": f"malformed-usage={shape}"})
     assert telemetry.attributes["promptcache.outcome"] == "unreported"
     assert "promptcache.input_tokens" not in telemetry.attributes
     assert telemetry.metric("promptcache.calls", promptcache__outcome="unreported") == 1
     assert not caplog.records
 
 
-def test_a_span_that_suppresses_others_for_its_own_call_is_enriched(
+def test_a_foreign_span_that_suppresses_instrumentation_is_enriched(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
-    """Logfire does so, by default."""
-    mine = telemetry.tracers.get_tracer("theirs")
-    asked = {"gen_ai.operation.name": "chat", "gen_ai.request.model": CHAT["model"]}
+    """Logfire suppresses other instrumentations by default."""
+    tracer = telemetry.tracers.get_tracer("theirs")
+    attributes = {"gen_ai.operation.name": "chat", "gen_ai.request.model": CHAT["model"]}
     create: Any = client.chat.completions.create
-    with mine.start_as_current_span("chat", attributes=asked), suppress_instrumentation():
+    with tracer.start_as_current_span("chat", attributes=attributes), suppress_instrumentation():
         create(**CHAT)
     assert telemetry.attributes["promptcache.outcome"] == "cold"
     assert telemetry.metric("promptcache.calls") == 1
 
 
-def test_a_span_that_ends_where_a_stream_begins_is_not_claimed(
+def test_a_span_that_ends_before_its_stream_is_not_claimed(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
-    mine = telemetry.tracers.get_tracer("theirs")
-    asked = {"gen_ai.operation.name": "chat", "logfire.span_type": "span"}
+    tracer = telemetry.tracers.get_tracer("theirs")
+    attributes = {"gen_ai.operation.name": "chat", "logfire.span_type": "span"}
     create: Any = client.chat.completions.create
-    with mine.start_as_current_span("chat", attributes=asked), suppress_instrumentation():
+    with tracer.start_as_current_span("chat", attributes=attributes), suppress_instrumentation():
         stream = create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
     list(stream)
     theirs, ours = telemetry.spans
