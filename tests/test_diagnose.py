@@ -1,4 +1,4 @@
-"""Verdicts on hand-made calls: each rule of docs/specs/diagnosis.md once, and what must never be blamed."""
+"""Test each rule of docs/specs/diagnosis.md with hand-made calls, and calls without a fault."""
 
 from __future__ import annotations
 
@@ -72,29 +72,31 @@ def test_a_call_without_a_readable_prompt_has_an_outcome(
     usage: Usage | None, failed: bool, outcome: str
 ) -> None:
     lab = DiagnosisLab()
-    sighting = lab.start_call(None)
-    assert sighting.prefix is None
-    said = lab.diagnosis.finish(
-        sighting, facts=ResponseFacts(), usage=usage, cost=None, failed=failed, at=lab.now
+    pending_call = lab.start_call(None)
+    assert pending_call.prefix is None
+    verdict = lab.diagnosis.finish(
+        pending_call, facts=ResponseFacts(), usage=usage, cost=None, failed=failed, at=lab.now
     )
-    assert said == Verdict(outcome)  # type: ignore[arg-type]  # parametrised
+    assert verdict == Verdict(outcome)  # type: ignore[arg-type]  # parametrised
 
 
-def test_failed_calls_are_errors_and_teach_nothing() -> None:
+def test_failed_calls_are_errors_and_are_not_remembered() -> None:
     lab = claude_lab()
-    for marks in ((0,), (0, 1, 2, 3, 4)):
-        sighting = lab.start_call(build_prompt("a", "b", "c", "d", "e", breakpoints=marks))
-        said = lab.diagnosis.finish(
-            sighting, facts=ResponseFacts(), usage=None, cost=None, failed=True, at=lab.now
+    for breakpoints in ((0,), (0, 1, 2, 3, 4)):
+        pending_call = lab.start_call(
+            build_prompt("a", "b", "c", "d", "e", breakpoints=breakpoints)
         )
-        assert (said.outcome, said.reason) == (
+        verdict = lab.diagnosis.finish(
+            pending_call, facts=ResponseFacts(), usage=None, cost=None, failed=True, at=lab.now
+        )
+        assert (verdict.outcome, verdict.reason) == (
             "error",
-            "too_many_breakpoints" if len(marks) > 4 else None,
+            "too_many_breakpoints" if len(breakpoints) > 4 else None,
         )
     assert lab.diagnose_call(build_prompt("a"), 0, 700).reason == "cold_start"
 
 
-def test_outcomes_by_precedence() -> None:
+def test_outcomes_of_prewarm_unreported_short_unrequested_and_cold_calls() -> None:
     lab = DiagnosisLab()
     assert lab.diagnose_call(build_prompt("a", is_prewarm=True)).outcome == "prewarm"
     assert lab.diagnose_call(build_prompt("b"), None).outcome == "unreported"
@@ -114,7 +116,7 @@ def test_outcomes_by_precedence() -> None:
     assert DiagnosisLab().diagnose_call(build_prompt("d"), input=3000).outcome == "cold"
 
 
-def test_what_was_cached_below_the_documented_minimum_lowers_it() -> None:
+def test_a_read_below_the_documented_minimum_lowers_the_minimum() -> None:
     lab = DiagnosisLab()
     assert lab.diagnose_call(build_prompt("a"), input=500).outcome == "below_minimum"
     assert lab.diagnose_call(build_prompt("a"), 384, input=500).outcome == "hit"
@@ -124,40 +126,40 @@ def test_what_was_cached_below_the_documented_minimum_lowers_it() -> None:
     )
 
 
-def test_near_the_documented_minimum_only_a_second_call_shows_that_it_holds() -> None:
+def test_a_call_near_the_minimum_is_below_it_only_after_a_second_call() -> None:
     lab = DiagnosisLab()
     assert lab.diagnose_call(build_prompt("a"), input=900).outcome == "cold"
     assert lab.diagnose_call(build_prompt("a", "b"), input=950).outcome == "below_minimum"
     assert lab.diagnose_call(build_prompt("a", "b", "c"), input=980, wait=3600).outcome == "cold"
 
 
-def test_a_prompt_without_blocks_is_survived() -> None:
+def test_a_prompt_without_blocks_is_cold() -> None:
     assert DiagnosisLab().diagnose_call(ParsedPrompt(()), input=2000).outcome == "cold"
 
 
-# What is no break
+# Calls that break no prefix
 
 
 def test_a_growing_conversation_hits() -> None:
     lab = DiagnosisLab()
     lab.diagnose_call(build_prompt("one"), input=2000)
-    said = lab.diagnose_call(build_prompt("one", "two", "three"), 1920, input=2300)
-    assert (said.outcome, said.reason, said.missed_tokens) == ("hit", None, None)
+    verdict = lab.diagnose_call(build_prompt("one", "two", "three"), 1920, input=2300)
+    assert (verdict.outcome, verdict.reason, verdict.missed_tokens) == ("hit", None, None)
     assert (
-        said.prefix_family
+        verdict.prefix_family
         == lab.diagnose_call(
             build_prompt("one", "two", "three", "four"), 2176, input=2400
         ).prefix_family
     )
 
 
-def test_rounding_is_no_miss() -> None:
+def test_a_read_rounded_to_the_granularity_is_a_hit() -> None:
     lab = DiagnosisLab()
     lab.diagnose_call(build_prompt("one"), input=2047)
     assert lab.diagnose_call(build_prompt("one", "two"), 1792, input=2300).outcome == "hit"
 
 
-def test_auxiliary_calls_branches_and_shortening_are_no_breaks() -> None:
+def test_auxiliary_branched_and_shortened_calls_are_no_misses() -> None:
     lab = DiagnosisLab()
     lab.diagnose_call(build_prompt("one", "two" * 50, "three" * 50), input=3000)
     assert lab.diagnose_call(build_prompt("one", system="Give a title."), input=1100).reason in (
@@ -180,14 +182,14 @@ def test_another_model_on_a_new_conversation_is_cold() -> None:
     assert lab.diagnose_call(build_prompt("two"), model="gpt-4o", input=3000).outcome == "cold"
 
 
-def test_a_read_that_was_not_expected_is_a_hit() -> None:
+def test_an_unexpected_read_is_a_hit() -> None:
     assert DiagnosisLab().diagnose_call(build_prompt("one"), 2944, input=3000).outcome == "hit"
 
 
-# Breaks
+# Broken prefixes
 
 
-def broken(
+def diagnose_change(
     old: ParsedPrompt, new: ParsedPrompt, lab: DiagnosisLab | None = None, read: int = 0
 ) -> Verdict:
     lab = lab or DiagnosisLab()
@@ -195,67 +197,81 @@ def broken(
     return lab.diagnose_call(new, read, input=3100)
 
 
-def test_a_time_in_the_system_prompt() -> None:
-    said = broken(
+def test_a_changed_time_in_the_system_prompt_is_a_volatile_token() -> None:
+    verdict = diagnose_change(
         build_prompt("one", system=f"Now 10:31:07. {FILLER}"),
         build_prompt("one", "two", system=f"Now 10:32:59. {FILLER}"),
     )
-    assert (said.outcome, said.reason, said.section, said.index) == (
+    assert (verdict.outcome, verdict.reason, verdict.section, verdict.index) == (
         "miss",
         "volatile_token",
         "system",
         0,
     )
-    assert (said.hint, said.offset, said.missed_tokens, said.source) == (
+    assert (verdict.hint, verdict.offset, verdict.missed_tokens, verdict.source) == (
         "timestamp",
         4,
         2944,
         "local",
     )
-    assert said.wasted_usd == pytest.approx(2944 * 9.0)
+    assert verdict.wasted_usd == pytest.approx(2944 * 9.0)
 
 
-def test_a_partial_read_names_only_what_was_missed() -> None:
-    said = broken(
+def test_a_partial_read_reports_only_the_missed_tokens() -> None:
+    verdict = diagnose_change(
         build_prompt("one", system=FILLER + "10:31"),
         build_prompt("one", "two", system=FILLER + "11:32"),
         read=2048,
     )
-    assert (said.outcome, said.reason, said.missed_tokens) == (
+    assert (verdict.outcome, verdict.reason, verdict.missed_tokens) == (
         "partial",
         "volatile_token",
         2944 - 2048,
     )
 
 
-A, B, C = tool_block(0, "alpha"), tool_block(1, "beta"), tool_block(2, "gamma")
+TOOL_A, TOOL_B, TOOL_C = tool_block(0, "alpha"), tool_block(1, "beta"), tool_block(2, "gamma")
 
 
-TURNED = Block("tools", 1, "function", dict(reversed(B.data.items())))
+TOOL_B_REORDERED_KEYS = Block("tools", 1, "function", dict(reversed(TOOL_B.data.items())))
 
 
-def moved(*tools: Block) -> tuple[Block, ...]:
+def renumber_tools(*tools: Block) -> tuple[Block, ...]:
     return tuple(Block("tools", at, block.kind, block.data) for at, block in enumerate(tools))
 
 
 @pytest.mark.parametrize(
     ("tools", "reason", "index", "hint"),
     [
-        (moved(A, C, B), "tools_reordered", 1, "reordered"),
-        (moved(A, B, C, tool_block(3, "delta")), "tools_changed", 3, "added"),
-        (moved(A, C), "tools_changed", 1, "removed"),
-        ((A, tool_block(1, "beta", strict=True), C), "tools_changed", 1, None),
+        (renumber_tools(TOOL_A, TOOL_C, TOOL_B), "tools_reordered", 1, "reordered"),
         (
-            (A, Block("tools", 1, "function", dict(reversed(B.data.items()))), C),
+            renumber_tools(TOOL_A, TOOL_B, TOOL_C, tool_block(3, "delta")),
+            "tools_changed",
+            3,
+            "added",
+        ),
+        (renumber_tools(TOOL_A, TOOL_C), "tools_changed", 1, "removed"),
+        ((TOOL_A, tool_block(1, "beta", strict=True), TOOL_C), "tools_changed", 1, None),
+        (
+            (TOOL_A, Block("tools", 1, "function", dict(reversed(TOOL_B.data.items()))), TOOL_C),
             "serialization_nondeterminism",
             1,
             "key_order",
         ),
     ],
 )
-def test_tools(tools: tuple[Block, ...], reason: str, index: int, hint: str | None) -> None:
-    said = broken(build_prompt("one", tools=(A, B, C)), build_prompt("one", "two", tools=tools))
-    assert (said.reason, said.section, said.index, said.hint) == (reason, "tools", index, hint)
+def test_a_changed_tool_gives_reason_index_and_hint(
+    tools: tuple[Block, ...], reason: str, index: int, hint: str | None
+) -> None:
+    verdict = diagnose_change(
+        build_prompt("one", tools=(TOOL_A, TOOL_B, TOOL_C)), build_prompt("one", "two", tools=tools)
+    )
+    assert (verdict.reason, verdict.section, verdict.index, verdict.hint) == (
+        reason,
+        "tools",
+        index,
+        hint,
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,21 +290,30 @@ def test_tools(tools: tuple[Block, ...], reason: str, index: int, hint: str | No
         ),
     ],
 )
-def test_system(old: str, new: str, reason: str, hint: str | None) -> None:
-    said = broken(build_prompt("one", system=old), build_prompt("one", "two", system=new))
-    assert (said.reason, said.section, said.hint) == (reason, "system", hint)
-
-
-def test_one_tool_in_another_order_of_keys_and_another_edited() -> None:
-    turned = Block("tools", 1, "function", dict(reversed(B.data.items())))
-    edited = tool_block(2, "gamma", strict=True)
-    said = broken(
-        build_prompt("one", tools=(A, B, C)), build_prompt("one", "two", tools=(A, turned, edited))
+def test_a_changed_system_prompt_gives_reason_and_hint(
+    old: str, new: str, reason: str, hint: str | None
+) -> None:
+    verdict = diagnose_change(
+        build_prompt("one", system=old), build_prompt("one", "two", system=new)
     )
-    assert (said.reason, said.index, said.hint) == ("serialization_nondeterminism", 1, "key_order")
+    assert (verdict.reason, verdict.section, verdict.hint) == (reason, "system", hint)
 
 
-def test_a_system_block_that_comes_or_goes() -> None:
+def test_the_first_of_two_changed_tools_gives_the_reason() -> None:
+    turned = Block("tools", 1, "function", dict(reversed(TOOL_B.data.items())))
+    edited = tool_block(2, "gamma", strict=True)
+    verdict = diagnose_change(
+        build_prompt("one", tools=(TOOL_A, TOOL_B, TOOL_C)),
+        build_prompt("one", "two", tools=(TOOL_A, turned, edited)),
+    )
+    assert (verdict.reason, verdict.index, verdict.hint) == (
+        "serialization_nondeterminism",
+        1,
+        "key_order",
+    )
+
+
+def test_an_added_or_removed_system_block_gives_a_hint() -> None:
     more = ParsedPrompt(
         (
             text_block("system", 0, FILLER),
@@ -296,113 +321,122 @@ def test_a_system_block_that_comes_or_goes() -> None:
             text_block("messages", 0, "one"),
         )
     )
-    assert broken(build_prompt("one"), more).hint == "added"
-    assert broken(more, build_prompt("one")).hint == "removed"
+    assert diagnose_change(build_prompt("one"), more).hint == "added"
+    assert diagnose_change(more, build_prompt("one")).hint == "removed"
 
 
-def test_another_program_with_another_prompt_is_cold() -> None:
-    said = broken(
+def test_a_different_system_prompt_is_a_cold_start() -> None:
+    verdict = diagnose_change(
         build_prompt("one", system=FILLER),
         build_prompt("one", system="Another agent writes poems about the sea. " * 70),
     )
-    assert (said.outcome, said.reason) == ("cold", "cold_start")
+    assert (verdict.outcome, verdict.reason) == ("cold", "cold_start")
 
 
-def test_a_weak_change_is_named_when_it_keeps_happening() -> None:
-    lab, said = DiagnosisLab(), list[str | None]()
+def test_an_ambiguous_change_is_diagnosed_after_it_repeats() -> None:
+    lab, reasons = DiagnosisLab(), list[str | None]()
     for name in ("Ann", "Bob", "Cid", "Dan", "Eve"):
-        said.append(
+        reasons.append(
             lab.diagnose_call(
                 build_prompt(f"I am {name}", system=f"You serve {name} now. {FILLER}"), input=3000
             ).reason
         )
-    assert said == ["cold_start", "cold_start", "cold_start", "volatile_token", "volatile_token"]
+    assert reasons == ["cold_start", "cold_start", "cold_start", "volatile_token", "volatile_token"]
 
 
-LONG = [f"Message number {n}: " + FILLER[n * 10 : n * 10 + 400] for n in range(12)]
+LONG_CONVERSATION = [f"Message number {n}: " + FILLER[n * 10 : n * 10 + 400] for n in range(12)]
 
 
 @pytest.mark.parametrize(
     ("messages", "index", "hint"),
     [
-        (LONG[3:], 0, "truncated"),
-        (["In short: all is well.", *LONG[7:]], 0, "compacted"),
-        ([*LONG[:4], "An aside.", *LONG[4:]], 4, "inserted"),
-        ([*LONG[:4], "quite another thing", *LONG[5:]], 4, None),
+        (LONG_CONVERSATION[3:], 0, "truncated"),
+        (["In short: all is well.", *LONG_CONVERSATION[7:]], 0, "compacted"),
+        ([*LONG_CONVERSATION[:4], "An aside.", *LONG_CONVERSATION[4:]], 4, "inserted"),
+        ([*LONG_CONVERSATION[:4], "quite another thing", *LONG_CONVERSATION[5:]], 4, None),
     ],
 )
-def test_history(messages: list[str], index: int, hint: str | None) -> None:
-    said = broken(build_prompt(*LONG), build_prompt(*messages, "next"), read=1024)
-    assert (said.reason, said.section, said.index, said.hint) == (
+def test_a_changed_history_gives_index_and_hint(
+    messages: list[str], index: int, hint: str | None
+) -> None:
+    verdict = diagnose_change(
+        build_prompt(*LONG_CONVERSATION), build_prompt(*messages, "next"), read=1024
+    )
+    assert (verdict.reason, verdict.section, verdict.index, verdict.hint) == (
         "history_rewritten",
         "messages",
         index,
         hint,
     )
-    assert said.missed_tokens is not None
-    assert 0 < said.missed_tokens <= 2944 - 1024
+    assert verdict.missed_tokens is not None
+    assert 0 < verdict.missed_tokens <= 2944 - 1024
 
 
-def test_a_message_that_is_rendered_anew() -> None:
-    def stamped(at: str) -> str:
+def test_a_changed_time_in_a_message_is_a_volatile_token() -> None:
+    def render_message(at: str) -> str:
         return f"It is {at}. {FILLER[:900]}"
 
-    said = broken(
-        build_prompt(stamped("10:31:07"), system="x"),
-        build_prompt(stamped("11:59:58"), "two", system="x"),
+    verdict = diagnose_change(
+        build_prompt(render_message("10:31:07"), system="x"),
+        build_prompt(render_message("11:59:58"), "two", system="x"),
     )
-    assert (said.reason, said.section, said.hint) == ("volatile_token", "messages", "timestamp")
-    single = broken(
-        build_prompt(stamped("10:31:07"), system="x"), build_prompt(stamped("11:59:58"), system="x")
+    assert (verdict.reason, verdict.section, verdict.hint) == (
+        "volatile_token",
+        "messages",
+        "timestamp",
+    )
+    single = diagnose_change(
+        build_prompt(render_message("10:31:07"), system="x"),
+        build_prompt(render_message("11:59:58"), system="x"),
     )
     assert single.reason == "volatile_token"
-    longer = broken(
+    longer = diagnose_change(
         build_prompt(FILLER[:900] + "end", system="x"),
         build_prompt(FILLER[:900] + "more of it", "two", system="x"),
     )
     assert longer.reason == "history_rewritten"
 
 
-def pictured(*kinds: str) -> ParsedPrompt:
-    said = [
+def build_prompt_of_kinds(*kinds: str) -> ParsedPrompt:
+    blocks = [
         Block("messages", at, kind, {"type": kind, "text": FILLER[at * 9 : at * 9 + 300]})
         for at, kind in enumerate(kinds)
     ]
-    return ParsedPrompt((text_block("system", 0, FILLER), *said))
+    return ParsedPrompt((text_block("system", 0, FILLER), *blocks))
 
 
-def test_images_come_and_go() -> None:
+def test_added_removed_and_replaced_images_give_a_hint() -> None:
     shown = Block("messages", 1, "image_url", {"url": "data:" + "A" * 900})
     other = Block("messages", 1, "image_url", {"url": "data:" + "B" * 900})
     first, rest = (
-        pictured("text").blocks,
-        tuple(text_block("messages", at, LONG[at]) for at in range(2, 6)),
+        build_prompt_of_kinds("text").blocks,
+        tuple(text_block("messages", at, LONG_CONVERSATION[at]) for at in range(2, 6)),
     )
     with_image, without, replaced = (
         ParsedPrompt((*first, *one, *rest)) for one in ((shown,), (), (other,))
     )
-    assert broken(with_image, without, read=1024).hint == "image_removed"
-    assert broken(without, with_image, read=1024).hint == "image_added"
-    assert broken(with_image, replaced, read=1024).hint == "image_replaced"
+    assert diagnose_change(with_image, without, read=1024).hint == "image_removed"
+    assert diagnose_change(without, with_image, read=1024).hint == "image_added"
+    assert diagnose_change(with_image, replaced, read=1024).hint == "image_replaced"
 
 
-def test_a_word_in_common_is_no_common_history() -> None:
-    said = broken(
-        build_prompt("tell me of parcels", "ok", LONG[1]),
-        build_prompt("tell me of refunds", "ok", LONG[2]),
+def test_a_short_common_message_is_no_common_history() -> None:
+    verdict = diagnose_change(
+        build_prompt("tell me of parcels", "ok", LONG_CONVERSATION[1]),
+        build_prompt("tell me of refunds", "ok", LONG_CONVERSATION[2]),
         read=2560,
     )
-    assert said.reason is None
+    assert verdict.reason is None
 
 
-def test_without_the_finer_fingerprints_less_is_known() -> None:
+def test_without_detailed_fingerprints_the_reason_is_less_exact() -> None:
     lab = DiagnosisLab()
     lab.diagnose_call(build_prompt("one", system=FILLER), input=3000)
     lab.diagnosis.memory.detailed_fingerprints.clear()
-    said = lab.diagnose_call(
+    verdict = lab.diagnose_call(
         build_prompt("one", system=FILLER[:2900] + "10:31:07 " + FILLER[2900:]), input=3000
     )
-    assert (said.reason, said.section) == ("volatile_token", "system")
+    assert (verdict.reason, verdict.section) == ("volatile_token", "system")
     lab.diagnosis.memory.detailed_fingerprints.clear()
     assert (
         lab.diagnose_call(build_prompt("one", system="10:31:07 " + FILLER), input=3000).reason
@@ -410,9 +444,9 @@ def test_without_the_finer_fingerprints_less_is_known() -> None:
     )
 
 
-def test_a_call_whose_blocks_were_forgotten_is_no_relative() -> None:
+def test_a_call_whose_blocks_were_evicted_is_not_related() -> None:
     lab = DiagnosisLab(diagnosis=Diagnosis(Settings(memory_nodes=32)))
-    lab.diagnose_call(build_prompt(*LONG[:3]), input=3000)
+    lab.diagnose_call(build_prompt(*LONG_CONVERSATION[:3]), input=3000)
     for turn in range(1, 40):
         lab.diagnose_call(
             build_prompt("other", *map(str, range(turn))), 2944, input=3000, model="gpt-4o"
@@ -420,18 +454,20 @@ def test_a_call_whose_blocks_were_forgotten_is_no_relative() -> None:
     assert lab.diagnose_call(build_prompt("new"), 0, input=3000).reason == "cold_start"
 
 
-def test_a_block_that_outgrew_its_steps_is_still_placed() -> None:
+def test_a_change_in_a_grown_block_is_located() -> None:
     old, new = (
         FILLER[:2000],
         FILLER[:1000] + "and one more sentence that was not there before. " * 3 + FILLER[1000:2000],
     )
-    said = broken(build_prompt("one", system=old), build_prompt("one", "two", system=new))
-    assert said.reason == "system_changed"
-    assert said.offset is not None
-    assert abs(said.offset - 1000) <= 2200 / 16
+    verdict = diagnose_change(
+        build_prompt("one", system=old), build_prompt("one", "two", system=new)
+    )
+    assert verdict.reason == "system_changed"
+    assert verdict.offset is not None
+    assert abs(verdict.offset - 1000) <= 2200 / 16
 
 
-# Scope and time
+# Parameters, scope and time
 
 
 @pytest.mark.parametrize(
@@ -444,38 +480,42 @@ def test_a_block_that_outgrew_its_steps_is_still_placed() -> None:
         ("tool_choice", "none", "unknown"),
     ],
 )
-def test_parameters(name: str, level: Any, reason: str) -> None:
+def test_a_changed_parameter_gives_its_reason(name: str, level: Any, reason: str) -> None:
     old, new = (build_prompt("one", params=(Param(name, value, level),)) for value in ("a", "b"))
-    said = broken(old, ParsedPrompt((*new.blocks, text_block("messages", 1, "two")), new.params))
-    assert said.reason == reason
-    assert said.section == (None if reason == "unknown" else "params")
+    verdict = diagnose_change(
+        old, ParsedPrompt((*new.blocks, text_block("messages", 1, "two")), new.params)
+    )
+    assert verdict.reason == reason
+    assert verdict.section == (None if reason == "unknown" else "params")
 
 
-def test_the_earlier_level_explains() -> None:
+def test_a_change_at_the_earlier_level_gives_the_reason() -> None:
     old, new = (
         build_prompt(
             "one", "two" * 90, system=system, params=(Param("thinking", value, "messages"),)
         )
         for system, value in ((FILLER, 1), (FILLER + "Why.", 2))
     )
-    assert broken(old, new).reason == "system_changed"
+    assert diagnose_change(old, new).reason == "system_changed"
 
 
 @pytest.mark.parametrize(
     ("wait", "model", "reason"), [(4e3, "gpt-4.1", "ttl_expired"), (5, "gpt-4o", "model_changed")]
 )
-def test_time_and_model_explain_before_structure(wait: float, model: str, reason: str) -> None:
+def test_expiry_and_model_take_precedence_over_changed_content(
+    wait: float, model: str, reason: str
+) -> None:
     lab = DiagnosisLab()
-    lab.diagnose_call(build_prompt(*LONG), input=3000)
+    lab.diagnose_call(build_prompt(*LONG_CONVERSATION), input=3000)
     assert (
         lab.diagnose_call(
-            build_prompt(*LONG[2:], "next"), 0, wait=wait, input=3000, model=model
+            build_prompt(*LONG_CONVERSATION[2:], "next"), 0, wait=wait, input=3000, model=model
         ).reason
         == reason
     )
 
 
-def test_after_a_lapse_the_count_begins_anew() -> None:
+def test_the_ttl_starts_again_after_an_expiry() -> None:
     lab = claude_lab()
     lab.diagnose_call(build_prompt("one", breakpoints=(0,)), 0, 3000, input=3100)
     assert (
@@ -492,16 +532,18 @@ def test_after_a_lapse_the_count_begins_anew() -> None:
     )
 
 
-def test_a_branch_that_read_less_than_estimated_is_a_hit() -> None:
+def test_a_branch_with_a_smaller_read_than_estimated_is_a_hit() -> None:
     lab = DiagnosisLab()
-    lab.diagnose_call(build_prompt(*LONG), input=3000)
+    lab.diagnose_call(build_prompt(*LONG_CONVERSATION), input=3000)
     assert (
-        lab.diagnose_call(build_prompt(*LONG[:11], "other words"), 1280, input=3000).outcome
+        lab.diagnose_call(
+            build_prompt(*LONG_CONVERSATION[:11], "other words"), 1280, input=3000
+        ).outcome
         == "hit"
     )
 
 
-def test_models() -> None:
+def test_a_changed_request_or_response_model_is_the_reason() -> None:
     lab = DiagnosisLab()
     lab.diagnose_call(build_prompt("one"), input=3000, served="gpt-4.1-2025")
     assert (
@@ -522,42 +564,51 @@ def test_models() -> None:
     )
 
 
-def test_a_key_per_user_is_seen_at_the_third() -> None:
-    lab, said = DiagnosisLab(), list[str | None]()
+def test_a_cache_key_per_user_is_diagnosed_at_the_third_call() -> None:
+    lab, reasons = DiagnosisLab(), list[str | None]()
     for user in range(4):
         prompt = build_prompt(f"hello {user}", params=(Param("prompt_cache_key", user, "tools"),))
-        said.append(lab.diagnose_call(prompt, input=3000).reason)
-    assert said == ["cold_start", "cold_start", "per_user_key_or_prefix", "per_user_key_or_prefix"]
+        reasons.append(lab.diagnose_call(prompt, input=3000).reason)
+    assert reasons == [
+        "cold_start",
+        "cold_start",
+        "per_user_key_or_prefix",
+        "per_user_key_or_prefix",
+    ]
 
 
-def test_another_wire_explains_nothing() -> None:
-    """Chat Completions and Responses say the same text in other words: neither is a version of the other."""
+def test_another_wire_format_is_no_reason() -> None:
+    """Chat Completions and Responses encode a text differently, so the blocks are not compared."""
     lab, tools = DiagnosisLab(), (tool_block(0, "a"), tool_block(1, "b"))
     lab.diagnose_call(build_prompt("one", tools=tools), input=4000, wire="openai.chat")
     string = Block("system", 0, "text", FILLER)
     responses = ParsedPrompt(
         (*tools, string, text_block("messages", 0, "one"), text_block("messages", 1, "two"))
     )
-    said = lab.diagnose_call(responses, input=4100, wire="openai.responses")
-    assert (said.outcome, said.reason, said.missed_tokens) == ("cold", "cold_start", None)
+    verdict = lab.diagnose_call(responses, input=4100, wire="openai.responses")
+    assert (verdict.outcome, verdict.reason, verdict.missed_tokens) == ("cold", "cold_start", None)
     again = lab.diagnose_call(
         build_prompt("one", "two", tools=tools), input=4100, wire="openai.chat"
     )
     assert (again.reason, again.missed_tokens) == ("unknown", 3968)
 
 
-def test_the_same_words_over_another_wire_are_no_other_scope() -> None:
+def test_the_same_text_in_another_wire_format_is_a_cold_start() -> None:
     lab = DiagnosisLab()
     lab.diagnose_call(build_prompt("one"), input=3000, wire="openai.chat")
-    said = lab.diagnose_call(build_prompt("one", "two"), input=3100, wire="openai.responses")
-    assert (said.reason, said.missed_tokens) == ("cold_start", None)
+    verdict = lab.diagnose_call(build_prompt("one", "two"), input=3100, wire="openai.responses")
+    assert (verdict.reason, verdict.missed_tokens) == ("cold_start", None)
 
 
-def test_another_credential() -> None:
+def test_another_credential_is_a_changed_scope() -> None:
     lab = DiagnosisLab()
     lab.diagnose_call(build_prompt("one"), input=3000)
-    said = lab.diagnose_call(build_prompt("one", "two"), input=3100, key=b"two")
-    assert (said.reason, said.section, said.missed_tokens) == ("scope_changed", "params", 2944)
+    verdict = lab.diagnose_call(build_prompt("one", "two"), input=3100, key=b"two")
+    assert (verdict.reason, verdict.section, verdict.missed_tokens) == (
+        "scope_changed",
+        "params",
+        2944,
+    )
     assert (
         lab.diagnose_call(build_prompt("one", "two"), input=3100, key=b"three", wait=1e6).reason
         == "cold_start"
@@ -570,23 +621,23 @@ def test_another_credential() -> None:
     )
 
 
-def test_lapses_and_low_volume() -> None:
-    lab, said = claude_lab(), list[str | None]()
+def test_repeated_expiry_becomes_low_volume() -> None:
+    lab, reasons = claude_lab(), list[str | None]()
     for turn in range(7):
-        said.append(
+        reasons.append(
             lab.diagnose_call(
-                build_prompt(*LONG[: turn + 1], breakpoints=(-1, turn)),
+                build_prompt(*LONG_CONVERSATION[: turn + 1], breakpoints=(-1, turn)),
                 0,
                 3000,
                 wait=400,
                 input=3100,
             ).reason
         )
-    assert said == ["cold_start", *["ttl_expired"] * 4, "low_volume", "low_volume"]
+    assert reasons == ["cold_start", *["ttl_expired"] * 4, "low_volume", "low_volume"]
 
 
-def test_inside_the_lifetime_with_nothing_changed_it_is_unknown() -> None:
-    assert broken(build_prompt("one"), build_prompt("one", "two")).reason == "unknown"
+def test_a_miss_within_the_ttl_without_a_change_is_unknown() -> None:
+    assert diagnose_change(build_prompt("one"), build_prompt("one", "two")).reason == "unknown"
     lab = claude_lab()
     lab.diagnose_call(build_prompt("one", breakpoints=(0,)), 0, 3000, input=3100, ttl="1h")
     assert (
@@ -603,16 +654,19 @@ def test_inside_the_lifetime_with_nothing_changed_it_is_unknown() -> None:
     )
 
 
-def test_a_read_behind_a_lapse_shows_that_it_was_none() -> None:
+def test_a_partial_read_after_the_ttl_rules_out_expiry() -> None:
     lab = DiagnosisLab()
-    lab.diagnose_call(build_prompt(*LONG), input=3000)
-    said = lab.diagnose_call(
-        build_prompt(*LONG[:4], "other", *LONG[5:]), 1024, input=3000, wait=4000
+    lab.diagnose_call(build_prompt(*LONG_CONVERSATION), input=3000)
+    verdict = lab.diagnose_call(
+        build_prompt(*LONG_CONVERSATION[:4], "other", *LONG_CONVERSATION[5:]),
+        1024,
+        input=3000,
+        wait=4000,
     )
-    assert said.reason == "history_rewritten"
+    assert verdict.reason == "history_rewritten"
 
 
-def test_held_state() -> None:
+def test_server_state_links_a_call_to_its_earlier_call() -> None:
     lab = DiagnosisLab()
     lab.diagnose_call(build_prompt("one"), input=3000, id="r1")
     known = build_prompt("two", is_complete=False, server_state_id="r1")
@@ -629,20 +683,28 @@ def test_held_state() -> None:
 # Breakpoints
 
 
-def test_the_trap_of_a_varying_tail() -> None:
+def test_a_varying_last_message_without_breakpoint_is_diagnosed() -> None:
     lab = gpt56_lab()
-    said = [
+    verdicts = [
         lab.diagnose_call(build_prompt(f"question {n}"), 0, 3000, input=3000, ttl="30m")
         for n in range(4)
     ]
-    assert [v.reason for v in said] == ["cold_start", *["breakpoint_missing_on_static"] * 3]
-    assert (said[1].section, said[1].index, said[1].confidence, said[3].confidence) == (
+    assert [verdict.reason for verdict in verdicts] == [
+        "cold_start",
+        *["breakpoint_missing_on_static"] * 3,
+    ]
+    assert (
+        verdicts[1].section,
+        verdicts[1].index,
+        verdicts[1].confidence,
+        verdicts[3].confidence,
+    ) == (
         "messages",
         0,
         0.7,
         0.95,
     )
-    assert said[1].wasted_usd == pytest.approx((said[1].missed_tokens or 0) * 11.5)
+    assert verdicts[1].wasted_usd == pytest.approx((verdicts[1].missed_tokens or 0) * 11.5)
     marked = gpt56_lab()
     marked.diagnose_call(build_prompt("one", breakpoints=(-1,)), 0, 3000, input=3000)
     assert (
@@ -651,27 +713,31 @@ def test_the_trap_of_a_varying_tail() -> None:
     )
 
 
-def test_reads_that_stay_pinned() -> None:
+def test_reads_that_do_not_grow_mean_a_missing_breakpoint() -> None:
     lab = gpt56_lab()
-    lab.diagnose_call(build_prompt(*LONG[:2]), 0, 3000, input=3000)
-    said = [
-        lab.diagnose_call(build_prompt(*LONG[: 2 + n]), 1500, 1500 + n, input=3000 + n).reason
+    lab.diagnose_call(build_prompt(*LONG_CONVERSATION[:2]), 0, 3000, input=3000)
+    reasons = [
+        lab.diagnose_call(
+            build_prompt(*LONG_CONVERSATION[: 2 + n]), 1500, 1500 + n, input=3000 + n
+        ).reason
         for n in (1, 2)
     ]
-    assert said == ["unknown", "breakpoint_missing_on_static"]
+    assert reasons == ["unknown", "breakpoint_missing_on_static"]
 
 
-def test_implicit_breakpoints_look_back_so_far() -> None:
+def test_implicit_breakpoints_have_a_limited_lookback() -> None:
     lab = gpt56_lab()
-    lab.diagnose_call(build_prompt(*LONG[:2]), 0, 3000, input=3000)
+    lab.diagnose_call(build_prompt(*LONG_CONVERSATION[:2]), 0, 3000, input=3000)
     assert (
-        lab.diagnose_call(build_prompt(*LONG[:2], *map(str, range(25))), 0, 3500, input=3500).reason
+        lab.diagnose_call(
+            build_prompt(*LONG_CONVERSATION[:2], *map(str, range(25))), 0, 3500, input=3500
+        ).reason
         == "lookback_exceeded"
     )
 
 
-def test_explicit_breakpoints() -> None:
-    def case(
+def test_explicit_breakpoints_give_missing_lookback_and_count_reasons() -> None:
+    def diagnose_breakpoints(
         first: tuple[int, ...],
         second: tuple[int, ...],
         more: int = 1,
@@ -679,28 +745,31 @@ def test_explicit_breakpoints() -> None:
     ) -> str | None:
         lab = lab or claude_lab()
         lab.diagnose_call(
-            build_prompt(*LONG[:4], breakpoints=first, caching_mode="explicit"), 0, 3000, input=3000
+            build_prompt(*LONG_CONVERSATION[:4], breakpoints=first, caching_mode="explicit"),
+            0,
+            3000,
+            input=3000,
         )
-        grown = (*LONG[:4], *map(str, range(more)))
+        grown = (*LONG_CONVERSATION[:4], *map(str, range(more)))
         return lab.diagnose_call(
             build_prompt(*grown, breakpoints=second, caching_mode="explicit"), 0, 3200, input=3200
         ).reason
 
-    assert case((3,), (4,)) == "unknown"
-    assert case((3,), (0,)) == "breakpoint_missing_on_static"
-    assert case((3,), (23,), 20) == "lookback_exceeded"
-    assert case((3,), (22,), 20) == "unknown"
-    assert case((3,), (0, 1, 2, 3, 4)) == "too_many_breakpoints"
-    assert case((3,), (4,), lab=gpt56_lab()) == "breakpoint_missing_on_static"
-    assert case((3,), (3, 4), lab=gpt56_lab()) == "unknown"
+    assert diagnose_breakpoints((3,), (4,)) == "unknown"
+    assert diagnose_breakpoints((3,), (0,)) == "breakpoint_missing_on_static"
+    assert diagnose_breakpoints((3,), (23,), 20) == "lookback_exceeded"
+    assert diagnose_breakpoints((3,), (22,), 20) == "unknown"
+    assert diagnose_breakpoints((3,), (0, 1, 2, 3, 4)) == "too_many_breakpoints"
+    assert diagnose_breakpoints((3,), (4,), lab=gpt56_lab()) == "breakpoint_missing_on_static"
+    assert diagnose_breakpoints((3,), (3, 4), lab=gpt56_lab()) == "unknown"
 
 
-def test_a_first_image_takes_claude_s_messages_out() -> None:
+def test_a_first_image_invalidates_the_messages_of_claude() -> None:
     lab, images = claude_lab(), (Param("images", True, "messages"),)
     lab.diagnose_call(build_prompt("one", breakpoints=(0,)), 0, 3000, input=3000)
     shown = build_prompt("one", "two", breakpoints=(1,), params=images)
-    said = lab.diagnose_call(shown, 1200, 1900, input=3100)
-    assert (said.reason, said.hint, said.section, said.outcome) == (
+    verdict = lab.diagnose_call(shown, 1200, 1900, input=3100)
+    assert (verdict.reason, verdict.hint, verdict.section, verdict.outcome) == (
         "image_changed",
         "image_added",
         "messages",
@@ -714,11 +783,11 @@ def test_a_first_image_takes_claude_s_messages_out() -> None:
     )
 
 
-def test_a_race_is_seen_by_those_that_came_second() -> None:
+def test_later_concurrent_calls_are_diagnosed_as_a_cold_race() -> None:
     lab = gpt56_lab()
     calls = [lab.start_call(build_prompt("one")) for _ in range(3)]
-    said = [lab.finish_call(call, 0, 3000, input=3000).reason for call in calls]
-    assert said == ["cold_start", "concurrent_cold_race", "concurrent_cold_race"]
+    reasons = [lab.finish_call(call, 0, 3000, input=3000).reason for call in calls]
+    assert reasons == ["cold_start", "concurrent_cold_race", "concurrent_cold_race"]
     other = [lab.start_call(build_prompt(name, system=FILLER[::-1])) for name in ("a", "b")]
     assert [lab.finish_call(call, 0, 3000, input=3000).reason for call in other] == [
         "cold_start",
@@ -732,20 +801,20 @@ def test_a_race_is_seen_by_those_that_came_second() -> None:
     ]
 
 
-def test_too_many_requests_a_minute() -> None:
+def test_many_requests_a_minute_mean_routing_overflow() -> None:
     lab = DiagnosisLab(now=1e9 - 1e9 % 60)
-    said = [
+    reasons = [
         lab.diagnose_call(build_prompt("same"), 2944 if n % 5 else 0, wait=1.0, input=3000).reason
         for n in range(22)
     ]
-    assert said[5] == "unknown"
-    assert said[20] == "routing_overflow"
+    assert reasons[5] == "unknown"
+    assert reasons[20] == "routing_overflow"
 
 
-# Money and the provider's own word
+# Wasted cost and the diagnosis of the provider
 
 
-def test_waste_charges_each_token_once_and_never_more_than_the_input() -> None:
+def test_waste_counts_each_token_once_up_to_the_input() -> None:
     usage = Usage(1000, 200, 0, 800, {"5m": 500, "30m": 300})
     assert compute_wasted_usd(usage, COST, 900) == pytest.approx(800 * 11.5 + 100 * 9)
     assert compute_wasted_usd(usage, COST, 10**9) == pytest.approx(200 * 10 + 800 * 12.5)
@@ -755,17 +824,15 @@ def test_waste_charges_each_token_once_and_never_more_than_the_input() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**7))
-def test_waste_stays_within_the_input_cost(
-    uncached: int, read: int, write: int, missed: int
-) -> None:
+def test_waste_is_at_most_the_input_cost(uncached: int, read: int, write: int, missed: int) -> None:
     usage = Usage(uncached + read + write, uncached, read, write, {"5m": write})
-    found = compute_wasted_usd(usage, COST, missed)
-    assert found is not None
-    assert 0 <= found <= uncached * 10 + read + write * 12.5 + 1e-6
+    wasted_usd = compute_wasted_usd(usage, COST, missed)
+    assert wasted_usd is not None
+    assert 0 <= wasted_usd <= uncached * 10 + read + write * 12.5 + 1e-6
 
 
 @pytest.mark.parametrize(
-    ("verdict", "word"),
+    ("diagnostics", "reason"),
     [
         (None, None),
         ({"type": "cache_miss", "reason": "tools_changed"}, "tools_changed"),
@@ -779,18 +846,18 @@ def test_waste_stays_within_the_input_cost(
         ({"type": 5, "reason": ["tools_changed"]}, None),
     ],
 )
-def test_the_provider_s_own_word(verdict: Any, word: str | None) -> None:
-    assert provider_reason(verdict) == word
+def test_the_reason_of_the_provider_is_parsed(diagnostics: Any, reason: str | None) -> None:
+    assert provider_reason(diagnostics) == reason
 
 
-def test_the_provider_wins_and_ours_may_say_it_more_exactly() -> None:
+def test_a_local_reason_refines_the_reason_of_the_provider() -> None:
     facts = ResponseFacts(provider_diagnostics={"type": "cache_miss", "reason": "input_changed"})
     lab = DiagnosisLab()
     lab.diagnose_call(build_prompt("one", system=f"Now 10:31. {FILLER}"), input=3000)
-    said = lab.diagnose_call(
+    verdict = lab.diagnose_call(
         build_prompt("one", system=f"Now 11:32. {FILLER}"), input=3000, facts=facts
     )
-    assert (said.reason, said.provider_reason, said.source) == (
+    assert (verdict.reason, verdict.provider_reason, verdict.source) == (
         "volatile_token",
         "input_changed",
         "provider",
@@ -805,10 +872,10 @@ def test_the_provider_wins_and_ours_may_say_it_more_exactly() -> None:
     assert merge_reasons("tools_changed", None) == "tools_changed"
 
 
-# Tables
+# Tables of reasons and rules
 
 
-def test_every_reason_has_advice_and_every_word_of_the_providers_a_reason() -> None:
+def test_every_reason_has_advice_and_every_provider_reason_is_mapped() -> None:
     assert all(
         len(cause.advice) > 20 and cause.advice.endswith(".") for cause in MISS_REASONS.values()
     )
@@ -822,7 +889,7 @@ def test_every_reason_has_advice_and_every_word_of_the_providers_a_reason() -> N
     assert {*openai.split(), *anthropic.split()} == {*BY_PROVIDER_NAME}
 
 
-def test_advice_names_the_place() -> None:
+def test_advice_names_section_and_index() -> None:
     assert "(system[0])" in format_advice("system_changed", "system", 0)
     assert "(tools)" in format_advice("tools_changed", "tools")
     assert "{" not in format_advice("tools_changed")
@@ -841,12 +908,14 @@ def test_advice_names_the_place() -> None:
         ("nobody", None, 1024, False),
     ],
 )
-def test_rules(provider: str, model: str | None, minimum: int, writes: bool) -> None:
-    found = cache_rule_for(provider, model)
-    assert (found.minimum_tokens, found.bills_writes) == (minimum, writes)
+def test_cache_rules_by_provider_and_model(
+    provider: str, model: str | None, minimum: int, writes: bool
+) -> None:
+    rule = cache_rule_for(provider, model)
+    assert (rule.minimum_tokens, rule.bills_writes) == (minimum, writes)
 
 
-def test_rules_are_dated_and_have_a_source() -> None:
+def test_cache_rules_have_a_date_and_a_source() -> None:
     assert all(
         row.documented_on >= "2026" and row.source and 0 < row.expiry_confidence <= 1
         for row in load_cache_rules()
@@ -859,11 +928,11 @@ def test_rules_are_dated_and_have_a_source() -> None:
     )
 
 
-# Inside a block
+# Places inside a block
 
 
 @pytest.mark.parametrize(
-    ("words_", "kind", "at"),
+    ("text", "kind", "index"),
     [
         ("id 3f2b8c1e-1111-4abc-9def-001122334455 ok", "uuid", 3),
         ("now 2026-11-20T10:31:07Z ok", "timestamp", 4),
@@ -878,25 +947,32 @@ def test_rules_are_dated_and_have_a_source() -> None:
         ("nothing to see", None, 0),
     ],
 )
-def test_hints(words_: str, kind: str | None, at: int) -> None:
-    assert find_volatile_value(words_, at, at + 3, ()) == (None if kind is None else (kind, at))
-    assert find_volatile_value(words_, at, at + 3, set(identifier_hashes(words_))) is None
+def test_a_volatile_value_is_found_with_kind_and_index(
+    text: str, kind: str | None, index: int
+) -> None:
+    assert find_volatile_value(text, index, index + 3, ()) == (
+        None if kind is None else (kind, index)
+    )
+    assert find_volatile_value(text, index, index + 3, set(identifier_hashes(text))) is None
 
 
 @pytest.mark.parametrize(("at", "kind"), [(0, "hex_id"), (11, "hex_id"), (12, None), (16, None)])
-def test_a_random_value_that_began_alike_is_the_same(at: int, kind: str | None) -> None:
-    found = find_volatile_value("req_0a1b2c3d4e5f60 and plain words", at, 34, ())
-    assert (found[0] if found else None) == kind
+def test_a_random_value_is_found_by_a_change_near_its_start(at: int, kind: str | None) -> None:
+    volatile_value = find_volatile_value("req_0a1b2c3d4e5f60 and plain words", at, 34, ())
+    assert (volatile_value[0] if volatile_value else None) == kind
 
 
 @given(st.text(min_size=0, max_size=3000), st.integers(0, 3000), st.text(min_size=1, max_size=5))
-def test_a_change_lies_in_the_box(before: str, at: int, put: str) -> None:
+def test_a_change_lies_in_the_range_of_the_fingerprints(
+    before: str, at: int, inserted: str
+) -> None:
     at = min(at, len(before))
-    after = before[:at] + put + before[at:]
+    after = before[:at] + inserted + before[at:]
     new, old = detailed_fingerprint(after, after), detailed_fingerprint(before, before)
-    here, there = encode_utf8(after), encode_utf8(before)
+    new_bytes, old_bytes = encode_utf8(after), encode_utf8(before)
     first = next(
-        (n for n, (a, b) in enumerate(zip(here, there, strict=False)) if a != b), len(there)
+        (n for n, (a, b) in enumerate(zip(new_bytes, old_bytes, strict=False)) if a != b),
+        len(old_bytes),
     )
     size = fingerprint(after).size
     start, end = changed_range(new, old, size)
@@ -908,7 +984,7 @@ def test_a_change_lies_in_the_box(before: str, at: int, put: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "text_"),
+    ("data", "text"),
     [
         ("plain", "plain"),
         ({"role": "user", "content": "words"}, "words"),
@@ -919,5 +995,5 @@ def test_a_change_lies_in_the_box(before: str, at: int, put: str) -> None:
         ([1, b"x"], '[1,{"bytes":"78"}]'),
     ],
 )
-def test_offsets_count_in_the_text_of_a_block(data: Any, text_: str) -> None:
-    assert block_text(data) == text_
+def test_the_text_of_a_block_excludes_its_wrapping(data: Any, text: str) -> None:
+    assert block_text(data) == text
