@@ -25,7 +25,14 @@ APART: Final = (
     ),
     *(
         f"promptcache_exporters.{part}"
-        for part in ("alerts", "explain", "report", "database.errors", "database.parquet")
+        for part in (
+            "alerts",
+            "explain",
+            "report",
+            "database.errors",
+            "database.parquet",
+            "database.query",
+        )
     ),
 )
 """What runs by hand, in a process of its own: never where an application could notice."""
