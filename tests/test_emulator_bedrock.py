@@ -25,13 +25,13 @@ TEXT = " ".join(f"Rule {number}: answer in {number % 7} words." for number in ra
 JSON = dict[str, Any]
 CLAUDE, NOVA = "us.anthropic.claude-sonnet-4-6-v1:0", "us.amazon.nova-pro-v1:0"
 ARN = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/{CLAUDE}"
-POINT = {"cachePoint": {"type": "default", "ttl": "1h"}}
-ASK: JSON = {
+CACHE_POINT = {"cachePoint": {"type": "default", "ttl": "1h"}}
+REQUEST: JSON = {
     "modelId": CLAUDE,
-    "system": [{"text": TEXT}, POINT],
+    "system": [{"text": TEXT}, CACHE_POINT],
     "messages": [{"role": "user", "content": [{"text": "hi"}]}],
 }
-NATIVE: JSON = {
+CLAUDE_BODY: JSON = {
     "anthropic_version": "bedrock-2023-05-31",
     "max_tokens": 99,
     "messages": [{"role": "user", "content": "hi"}],
@@ -52,7 +52,7 @@ def url(engine: Emulator) -> Iterator[str]:
 
 @pytest.fixture
 def client(url: str) -> Iterator[Any]:
-    made = boto3.client(
+    client = boto3.client(
         "bedrock-runtime",
         region_name="us-east-1",
         endpoint_url=url,
@@ -60,22 +60,22 @@ def client(url: str) -> Iterator[Any]:
         aws_secret_access_key="s",
         config=config.Config(retries={"max_attempts": 0}),
     )
-    yield made
-    made.close()
+    yield client
+    client.close()
 
 
-def usage_of(stream: Any) -> JSON:
+def usage_of_stream(stream: Any) -> JSON:
     *_, last = stream
-    found: JSON = last["metadata"]["usage"]
-    return found
+    usage: JSON = last["metadata"]["usage"]
+    return usage
 
 
 @pytest.mark.parametrize("model", [CLAUDE, ARN, NOVA])
-def test_converse_counts_the_cache_beside_the_input(
+def test_converse_reports_cached_tokens_apart_from_input_tokens(
     client: Any, engine: Emulator, model: str
 ) -> None:
-    ask = ASK | {"modelId": model}
-    first, second = client.converse(**ask)["usage"], client.converse(**ask)["usage"]
+    request = REQUEST | {"modelId": model}
+    first, second = client.converse(**request)["usage"], client.converse(**request)["usage"]
     assert first["cacheDetails"] == [{"ttl": "1h", "inputTokens": first["cacheWriteInputTokens"]}]
     assert first["cacheWriteInputTokens"] == second["cacheReadInputTokens"] > 1024
     assert (
@@ -83,18 +83,18 @@ def test_converse_counts_the_cache_beside_the_input(
         == engine.records[0].result.input_tokens
     )
     assert engine.records[0].cache_scope == "AK"
-    assert usage_of(client.converse_stream(**ask)["stream"]) == second
+    assert usage_of_stream(client.converse_stream(**request)["stream"]) == second
 
 
-def test_tools_come_through_the_binary_stream(client: Any) -> None:
+def test_the_binary_stream_carries_tool_calls(client: Any) -> None:
     spec = {
         "name": "forecast",
         "inputSchema": {"json": {"type": "object", "properties": {"city": {"type": "string"}}}},
     }
-    ask: JSON = ASK | {
-        "toolConfig": {"tools": [{"toolSpec": spec}, POINT], "toolChoice": {"any": {}}}
+    request: JSON = REQUEST | {
+        "toolConfig": {"tools": [{"toolSpec": spec}, CACHE_POINT], "toolChoice": {"any": {}}}
     }
-    events = list(client.converse_stream(**ask)["stream"])
+    events = list(client.converse_stream(**request)["stream"])
     assert events[1]["contentBlockStart"]["start"]["toolUse"]["name"] == "forecast"
     assert json.loads(events[2]["contentBlockDelta"]["delta"]["toolUse"]["input"]) == {
         "city": "text"
@@ -102,10 +102,12 @@ def test_tools_come_through_the_binary_stream(client: Any) -> None:
     assert events[-2]["messageStop"]["stopReason"] == "tool_use"
 
 
-def test_invoke_model_speaks_claude(client: Any) -> None:
-    first = json.loads(client.invoke_model(modelId=CLAUDE, body=json.dumps(NATIVE))["body"].read())
+def test_invoke_model_returns_the_claude_format(client: Any) -> None:
+    first = json.loads(
+        client.invoke_model(modelId=CLAUDE, body=json.dumps(CLAUDE_BODY))["body"].read()
+    )
     assert first["usage"]["cache_creation_input_tokens"] > 1024
-    stream = client.invoke_model_with_response_stream(modelId=CLAUDE, body=json.dumps(NATIVE))[
+    stream = client.invoke_model_with_response_stream(modelId=CLAUDE, body=json.dumps(CLAUDE_BODY))[
         "body"
     ]
     events = [json.loads(event["chunk"]["bytes"]) for event in stream]
@@ -116,8 +118,8 @@ def test_invoke_model_speaks_claude(client: Any) -> None:
     assert events[-1]["amazon-bedrock-invocationMetrics"]["cacheReadInputTokenCount"] > 1024
 
 
-def test_invoke_model_speaks_nova(client: Any) -> None:
-    body = json.dumps({key: ASK[key] for key in ("system", "messages")})
+def test_invoke_model_returns_the_nova_format(client: Any) -> None:
+    body = json.dumps({key: REQUEST[key] for key in ("system", "messages")})
     first = json.loads(client.invoke_model(modelId=NOVA, body=body)["body"].read())["usage"]
     stream = client.invoke_model_with_response_stream(modelId=NOVA, body=body)["body"]
     *_, last = (json.loads(event["chunk"]["bytes"]) for event in stream)
@@ -128,41 +130,43 @@ def test_invoke_model_speaks_nova(client: Any) -> None:
     )
 
 
-def test_anthropic_s_own_bedrock_client(url: str) -> None:
-    made: Any = AnthropicBedrock(
+def test_the_bedrock_client_of_anthropic_is_served(url: str) -> None:
+    client: Any = AnthropicBedrock(
         base_url=url, aws_region="us-east-1", aws_access_key="a", aws_secret_key="b"
     )
-    ask = {key: NATIVE[key] for key in ("max_tokens", "messages", "system")} | {"model": CLAUDE}
-    with made:
-        assert made.messages.create(**ask).usage.cache_creation_input_tokens > 1024
-        assert [event.type for event in made.messages.create(**ask, stream=True)][
+    request = {key: CLAUDE_BODY[key] for key in ("max_tokens", "messages", "system")} | {
+        "model": CLAUDE
+    }
+    with client:
+        assert client.messages.create(**request).usage.cache_creation_input_tokens > 1024
+        assert [event.type for event in client.messages.create(**request, stream=True)][
             -1
         ] == "message_stop"
 
 
-RAISED = [("429", "ClientError"), ("500", "ClientError"), ("reset", "ConnectionClosedError")]
+FAULTS = [("429", "ClientError"), ("500", "ClientError"), ("reset", "ConnectionClosedError")]
 
 
-@pytest.mark.parametrize(("fault", "raised"), RAISED)
-def test_faults(client: Any, engine: Emulator, fault: str, raised: str) -> None:
+@pytest.mark.parametrize(("fault", "error_name"), FAULTS)
+def test_a_fault_fails_one_call(client: Any, engine: Emulator, fault: str, error_name: str) -> None:
     engine.faults.add(fault)
-    with pytest.raises(getattr(botocore, raised)):
-        client.converse_stream(**ASK)
-    assert client.converse(**ASK)["usage"]
+    with pytest.raises(getattr(botocore, error_name)):
+        client.converse_stream(**REQUEST)
+    assert client.converse(**REQUEST)["usage"]
 
 
-def test_error_in_the_middle_of_a_stream(client: Any, engine: Emulator) -> None:
+def test_an_error_event_in_a_stream_raises(client: Any, engine: Emulator) -> None:
     engine.faults.add("error-event=2")
     with (
-        closing(client.converse_stream(**ASK)["stream"]) as stream,
+        closing(client.converse_stream(**REQUEST)["stream"]) as stream,
         pytest.raises(botocore.EventStreamError),
     ):
         list(stream)
 
 
-def test_refusals(client: Any) -> None:
+def test_invalid_cache_points_are_refused(client: Any) -> None:
     with pytest.raises(botocore.ClientError, match="must follow"):
-        client.converse(**ASK | {"system": [POINT]})
-    points = [{"text": "a"}, POINT] * 5
+        client.converse(**REQUEST | {"system": [CACHE_POINT]})
+    points = [{"text": "a"}, CACHE_POINT] * 5
     with pytest.raises(botocore.ClientError, match="maximum of 4"):
-        client.converse(**ASK | {"system": points})
+        client.converse(**REQUEST | {"system": points})

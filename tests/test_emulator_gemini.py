@@ -33,20 +33,20 @@ def url(engine: Emulator) -> Iterator[str]:
 
 @pytest.fixture
 def client(url: str) -> Iterator[Any]:
-    made: Any = genai.Client(api_key="a", http_options={"base_url": url})
-    with made:
-        yield made
+    client: Any = genai.Client(api_key="a", http_options={"base_url": url})
+    with client:
+        yield client
 
 
-def ask(client: Any, question: str = "hi", model: str = FLASH, **config: Any) -> Any:
+def generate(client: Any, question: str = "hi", model: str = FLASH, **config: Any) -> Any:
     return client.models.generate_content(
         model=model, contents=question, config=config or {"system_instruction": TEXT}
     )
 
 
-def test_implicit_caching_reports_no_zero(client: Any, engine: Emulator) -> None:
-    assert ask(client).usage_metadata.cached_content_token_count is None
-    again = ask(client, "and again").usage_metadata
+def test_a_zero_of_cached_tokens_is_not_reported(client: Any, engine: Emulator) -> None:
+    assert generate(client).usage_metadata.cached_content_token_count is None
+    again = generate(client, "and again").usage_metadata
     assert again.cached_content_token_count == engine.records[-1].result.cache_read_tokens > 2048
     assert again.prompt_token_count == engine.records[-1].result.input_tokens
     *_, last = client.models.generate_content_stream(
@@ -55,58 +55,62 @@ def test_implicit_caching_reports_no_zero(client: Any, engine: Emulator) -> None
     assert last.usage_metadata.cached_content_token_count == again.cached_content_token_count
 
 
-@pytest.mark.parametrize(("model", "cached"), [(FLASH, True), ("gemini-3.5-flash", False)])
-def test_minimum_by_generation(client: Any, model: str, cached: bool) -> None:
+@pytest.mark.parametrize(("model", "is_cached"), [(FLASH, True), ("gemini-3.5-flash", False)])
+def test_the_minimum_depends_on_the_model_generation(
+    client: Any, model: str, is_cached: bool
+) -> None:
     system = TEXT[: len(TEXT) // 3]
-    answers = [ask(client, model=model, system_instruction=system).usage_metadata for _ in range(2)]
-    assert 2048 < answers[1].prompt_token_count < 4096
-    assert bool(answers[1].cached_content_token_count) is cached
+    usages = [
+        generate(client, model=model, system_instruction=system).usage_metadata for _ in range(2)
+    ]
+    assert 2048 < usages[1].prompt_token_count < 4096
+    assert bool(usages[1].cached_content_token_count) is is_cached
 
 
-def test_named_cache_lives_until_its_expiry(client: Any, engine: Emulator) -> None:
+def test_cached_content_exists_until_it_expires(client: Any, engine: Emulator) -> None:
     assert isinstance(engine.clock, Clock)
-    made = client.caches.create(
+    cache = client.caches.create(
         model=FLASH, config={"system_instruction": TEXT, "ttl": "600s", "display_name": "shop"}
     )
-    assert (made.expire_time - made.create_time).total_seconds() == 600
-    used = ask(client, cached_content=made.name).usage_metadata
-    assert used.cached_content_token_count == made.usage_metadata.total_token_count
+    assert (cache.expire_time - cache.create_time).total_seconds() == 600
+    used = generate(client, cached_content=cache.name).usage_metadata
+    assert used.cached_content_token_count == cache.usage_metadata.total_token_count
     assert used.prompt_token_count > used.cached_content_token_count
     engine.clock.advance(599)
-    assert ask(client, cached_content=made.name), "use does not renew it"
-    longer = client.caches.update(name=made.name, config={"ttl": "7200s"})
+    assert generate(client, cached_content=cache.name), "use does not renew it"
+    longer = client.caches.update(name=cache.name, config={"ttl": "7200s"})
     assert (longer.expire_time - longer.update_time).total_seconds() == 7200
-    assert [held.name for held in client.caches.list()] == [made.name]
+    assert [listed.name for listed in client.caches.list()] == [cache.name]
     engine.clock.advance(7201)
     with pytest.raises(errors.ClientError, match="403"):
-        ask(client, cached_content=made.name)
+        generate(client, cached_content=cache.name)
     assert not list(client.caches.list())
 
 
-def test_named_cache_belongs_to_its_owner(client: Any, url: str) -> None:
-    made = client.caches.create(model=FLASH, config={"system_instruction": TEXT})
+def test_cached_content_belongs_to_the_key_that_created_it(client: Any, url: str) -> None:
+    cache = client.caches.create(model=FLASH, config={"system_instruction": TEXT})
     stranger: Any = genai.Client(api_key="b", http_options={"base_url": url})
     with stranger, pytest.raises(errors.ClientError, match="403"):
-        ask(stranger, cached_content=made.name)
-    client.caches.delete(name=made.name)
+        generate(stranger, cached_content=cache.name)
+    client.caches.delete(name=cache.name)
     with pytest.raises(errors.ClientError, match="403"):
-        client.caches.get(name=made.name)
+        client.caches.get(name=cache.name)
 
 
-def test_named_cache_refusals(client: Any) -> None:
+def test_invalid_cached_content_is_refused(client: Any) -> None:
     with pytest.raises(errors.ClientError, match="too small"):
         client.caches.create(model=FLASH, config={"system_instruction": "short"})
-    made = client.caches.create(model=FLASH, config={"system_instruction": TEXT})
+    cache = client.caches.create(model=FLASH, config={"system_instruction": TEXT})
     with pytest.raises(errors.ClientError, match="system_instruction or tools"):
-        ask(client, cached_content=made.name, system_instruction="more")
+        generate(client, cached_content=cache.name, system_instruction="more")
 
 
 class Weather(BaseModel):
     city: str
 
 
-def test_schemas_functions_and_counts(client: Any) -> None:
-    structured = ask(client, response_mime_type="application/json", response_schema=Weather)
+def test_the_sdk_reads_schemas_function_calls_and_token_counts(client: Any) -> None:
+    structured = generate(client, response_mime_type="application/json", response_schema=Weather)
     assert structured.parsed == Weather(city="text")
     called: list[str] = []
 
@@ -121,7 +125,7 @@ def test_schemas_functions_and_counts(client: Any) -> None:
     assert client.models.count_tokens(model=FLASH, contents=TEXT).total_tokens > 2048
 
 
-def test_interactions_continue_and_stream(client: Any) -> None:
+def test_interactions_can_be_continued_and_streamed(client: Any) -> None:
     body: dict[str, Any] = {"model": "gemini-3.8-flash", "system_instruction": TEXT}
     first = client.interactions.create(**body, input="hi")
     second = client.interactions.create(**body, input="and?", previous_interaction_id=first.id)
@@ -138,27 +142,28 @@ def test_interactions_continue_and_stream(client: Any) -> None:
     )
 
 
-def test_vertex_paths(url: str) -> None:
+def test_the_vertex_client_is_served(url: str) -> None:
     options: Any = {"base_url": url}
     token: Any = Credentials
     vertex: Any = genai.Client(
         vertexai=True, project="p", location="l", credentials=token("x"), http_options=options
     )
     with vertex:
-        assert ask(vertex).usage_metadata.traffic_type == "ON_DEMAND"
-        made = vertex.caches.create(model=FLASH, config={"system_instruction": TEXT})
-        assert made.name.startswith("projects/p/locations/l/cachedContents/")
+        assert generate(vertex).usage_metadata.traffic_type == "ON_DEMAND"
+        cache = vertex.caches.create(model=FLASH, config={"system_instruction": TEXT})
+        assert cache.name.startswith("projects/p/locations/l/cachedContents/")
         assert (
-            ask(vertex, cached_content=made.name).usage_metadata.cached_content_token_count > 2048
+            generate(vertex, cached_content=cache.name).usage_metadata.cached_content_token_count
+            > 2048
         )
 
 
-def test_faults(client: Any, engine: Emulator) -> None:
+def test_faults_raise_the_exceptions_of_the_sdk(client: Any, engine: Emulator) -> None:
     engine.faults.add("429")
     with pytest.raises(errors.ClientError, match="RESOURCE_EXHAUSTED"):
-        ask(client)
+        generate(client)
     engine.faults.add("error-event=1")
     with pytest.raises(errors.ServerError, match="overloaded"):
         list(client.models.generate_content_stream(model=FLASH, contents="hi"))
     engine.faults.add("malformed-usage=missing")
-    assert ask(client).usage_metadata is None
+    assert generate(client).usage_metadata is None

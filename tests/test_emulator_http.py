@@ -43,11 +43,11 @@ def url(engine: Emulator) -> Iterator[str]:
 @pytest.fixture
 def client(engine: Emulator, url: str) -> Iterator[Any]:
     engine.reset()
-    with OpenAI(base_url=url + "/v1", api_key="a", max_retries=2) as made:
-        yield made
+    with OpenAI(base_url=url + "/v1", api_key="a", max_retries=2) as client:
+        yield client
 
 
-def fault(text: str) -> dict[str, str]:
+def fault_header(text: str) -> dict[str, str]:
     return {"x-emulator-fault": text}
 
 
@@ -69,19 +69,19 @@ def test_chat_plain_and_streamed_report_the_same_usage(client: Any) -> None:
     assert all(chunk.usage is None for chunk in client.chat.completions.create(**CHAT, stream=True))
 
 
-def test_chat_helpers_parse(client: Any) -> None:
-    asked = CHAT | {"response_format": Weather}
-    assert client.chat.completions.parse(**asked).choices[0].message.parsed == Weather(
+def test_the_chat_helpers_parse_structured_output(client: Any) -> None:
+    request = CHAT | {"response_format": Weather}
+    assert client.chat.completions.parse(**request).choices[0].message.parsed == Weather(
         city="text", degrees=1
     )
-    with client.chat.completions.stream(**asked) as stream:
+    with client.chat.completions.stream(**request) as stream:
         stream.until_done()
     assert stream.get_final_completion().choices[0].message.parsed == Weather(
         city="text", degrees=1
     )
 
 
-def test_responses_helpers_parse_and_call_tools(client: Any) -> None:
+def test_the_responses_helpers_parse_output_and_tool_calls(client: Any) -> None:
     assert client.responses.parse(**RESPONSE, text_format=Weather).output_parsed == Weather(
         city="text", degrees=1
     )
@@ -98,7 +98,7 @@ def test_responses_helpers_parse_and_call_tools(client: Any) -> None:
     assert (called.type, called.name) == ("function_call", "forecast")
 
 
-def test_background_response_has_its_usage_only_later(client: Any) -> None:
+def test_a_background_response_reports_usage_once_it_is_completed(client: Any) -> None:
     queued = client.responses.create(
         **RESPONSE, background=True, extra_headers={"x-emulator-polls": "2"}
     )
@@ -113,7 +113,7 @@ def test_background_response_has_its_usage_only_later(client: Any) -> None:
     assert events[-1].response.usage == done.usage
 
 
-def test_compaction_has_a_usage_of_its_own(client: Any) -> None:
+def test_a_compaction_reports_its_own_usage(client: Any) -> None:
     compacted = client.responses.compact(model="gpt-5.6", input=TEXT)
     assert compacted.usage.input_tokens > 1024
     assert compacted.output[-1].type == "compaction"
@@ -124,7 +124,7 @@ def test_compaction_has_a_usage_of_its_own(client: Any) -> None:
 @pytest.mark.filterwarnings(
     "ignore:connect\\(\\) must be used:DeprecationWarning"
 )  # the SDK's use of websockets 17
-def test_websocket_answers_each_request(client: Any) -> None:
+def test_a_websocket_connection_serves_several_requests(client: Any) -> None:
     def last(connection: Any) -> Any:
         connection.response.create(**RESPONSE)
         return next(event for event in connection if event.type == "response.completed")
@@ -134,12 +134,12 @@ def test_websocket_answers_each_request(client: Any) -> None:
     assert again.response.usage.input_tokens_details.cached_tokens > 1024
 
 
-def test_azure_deployments_and_keys(client: Any, engine: Emulator, url: str) -> None:
+def test_azure_deployments_and_keys_are_recognized(client: Any, engine: Emulator, url: str) -> None:
     azure: Any = AzureOpenAI(azure_endpoint=url, api_key="z", api_version="2024-10-21")
     with azure:
-        said = azure.chat.completions.create(**CHAT | {"model": "our-gpt-5.6"})
+        completion = azure.chat.completions.create(**CHAT | {"model": "our-gpt-5.6"})
         assert azure.responses.create(**RESPONSE).usage
-    assert said.model == "gpt-5.6"
+    assert completion.model == "gpt-5.6"
     assert engine.records[0].cache_scope == "z"
 
 
@@ -153,22 +153,26 @@ def test_azure_deployments_and_keys(client: Any, engine: Emulator, url: str) -> 
         ("drop=0", openai.APIConnectionError),
     ],
 )
-def test_faults_reach_the_sdk(client: Any, spec: str, raised: type[Exception]) -> None:
+def test_a_fault_raises_the_exception_of_the_sdk(
+    client: Any, spec: str, raised: type[Exception]
+) -> None:
     with pytest.raises(raised):
         client.with_options(max_retries=0).chat.completions.create(
-            **CHAT, extra_headers=fault(spec)
+            **CHAT, extra_headers=fault_header(spec)
         )
-    assert client.chat.completions.create(**CHAT, extra_headers=fault(f"{spec}x1")).usage
+    assert client.chat.completions.create(**CHAT, extra_headers=fault_header(f"{spec}x1")).usage
 
 
-def test_streams_break_fail_and_report_errors(client: Any) -> None:
+def test_stream_faults_drop_fail_or_end_the_stream(client: Any) -> None:
     def kinds(spec: str) -> list[str]:
         return [
             event.type
-            for event in client.responses.create(**RESPONSE, stream=True, extra_headers=fault(spec))
+            for event in client.responses.create(
+                **RESPONSE, stream=True, extra_headers=fault_header(spec)
+            )
         ]
 
-    broken = client.responses.create(**RESPONSE, stream=True, extra_headers=fault("drop=2"))
+    broken = client.responses.create(**RESPONSE, stream=True, extra_headers=fault_header("drop=2"))
     assert [next(broken).type, next(broken).type] == ["response.created", "response.in_progress"]
     with pytest.raises(openai.APIConnectionError):
         next(broken)
@@ -178,37 +182,41 @@ def test_streams_break_fail_and_report_errors(client: Any) -> None:
     with pytest.raises(openai.APIError, match="had an error"):
         list(
             client.chat.completions.create(
-                **CHAT, stream=True, extra_headers=fault("error-event=1")
+                **CHAT, stream=True, extra_headers=fault_header("error-event=1")
             )
         )
 
 
-def test_cold_race_writes_twice_and_slow_streams_are_slow(url: str, engine: Emulator) -> None:
+def test_concurrent_cold_requests_read_nothing_and_slow_streams_take_time(
+    url: str, engine: Emulator
+) -> None:
     engine.reset()
     with running_server(engine, latency=0.2) as slow, ThreadPoolExecutor(2) as pool:
         body = RESPONSE | {"stream": True}
         sent = [pool.submit(httpx2.post, slow + "/v1/responses", json=body) for _ in range(2)]
     assert [answer.result().status_code for answer in sent] == [200, 200]
     assert [record.result.cache_read_tokens for record in engine.records] == [0, 0]
-    begun = time.monotonic()
+    started = time.monotonic()
     httpx2.post(
-        url + "/v1/chat/completions", json=CHAT | {"stream": True}, headers=fault("slow=0.01")
+        url + "/v1/chat/completions",
+        json=CHAT | {"stream": True},
+        headers=fault_header("slow=0.01"),
     )
-    assert time.monotonic() - begun > 0.1
+    assert time.monotonic() - started > 0.1
 
 
 def test_unknown_faults_and_rules_are_refused(url: str) -> None:
-    for headers in (fault("nonsense"), {"x-emulator-rules": "nonsense=1"}):
+    for headers in (fault_header("nonsense"), {"x-emulator-rules": "nonsense=1"}):
         refused = httpx2.post(url + "/v1/chat/completions", json=CHAT, headers=headers)
         assert refused.status_code == 400
         assert "allowed are" in refused.json()["error"]["message"]
 
 
-def test_malformed_usage(client: Any) -> None:
+def test_malformed_usage_has_the_requested_shape(client: Any) -> None:
     def usage(shape: str) -> Any:
-        sent = fault(f"malformed-usage={shape}")
+        headers = fault_header(f"malformed-usage={shape}")
         return client.chat.completions.with_raw_response.create(
-            **CHAT, extra_headers=sent
+            **CHAT, extra_headers=headers
         ).http_response.json()
 
     assert "usage" not in usage("missing")
@@ -218,7 +226,9 @@ def test_malformed_usage(client: Any) -> None:
     assert usage("nan")["usage"]["prompt_tokens"] != usage("nan")["usage"]["prompt_tokens"]
 
 
-def test_control_paths(client: Any, engine: Emulator, url: str) -> None:
+def test_the_control_routes_change_and_report_the_state(
+    client: Any, engine: Emulator, url: str
+) -> None:
     def control(name: str, **body: Any) -> httpx2.Response:
         return httpx2.post(f"{url}/_emulator/{name}", json=body)
 
@@ -229,9 +239,9 @@ def test_control_paths(client: Any, engine: Emulator, url: str) -> None:
     client.chat.completions.create(**CHAT)
     with pytest.raises(openai.RateLimitError):
         client.with_options(max_retries=0).responses.create(**RESPONSE)
-    seen = httpx2.get(f"{url}/_emulator/requests").json()
-    assert seen["paths"] == {"POST /v1/chat/completions": 1, "POST /v1/responses": 1}
-    assert seen["totals"]["input"] == engine.records[0].result.input_tokens
+    summary = httpx2.get(f"{url}/_emulator/requests").json()
+    assert summary["paths"] == {"POST /v1/chat/completions": 1, "POST /v1/responses": 1}
+    assert summary["totals"]["input"] == engine.records[0].result.input_tokens
     assert control("rules", rules="minimum=9").status_code == 200
     assert engine.overrides == {"min_tokens": 9}
     assert control("rules", rules="").status_code == 200
@@ -244,7 +254,7 @@ def test_control_paths(client: Any, engine: Emulator, url: str) -> None:
     assert not engine.records
 
 
-def test_refusals_have_the_vendor_s_shape(client: Any, url: str) -> None:
+def test_refusals_have_the_shape_of_the_vendor(client: Any, url: str) -> None:
     with pytest.raises(openai.BadRequestError, match="at least one message"):
         client.chat.completions.create(model="gpt-4o", messages=[])
     with pytest.raises(openai.NotFoundError):
@@ -253,7 +263,7 @@ def test_refusals_have_the_vendor_s_shape(client: Any, url: str) -> None:
     assert httpx2.get(url + "/nowhere").status_code == 404
 
 
-def test_command_prints_its_url_and_stays_on_loopback() -> None:
+def test_the_command_prints_its_url_and_refuses_other_addresses() -> None:
     script = "import typer\nfrom promptcache.cli.emulate import emulate\ntyper.run(emulate)"
     run = [sys.executable, "-c", script]
     public = [*run, "--host", "0.0.0.0"]

@@ -29,7 +29,7 @@ PROGRAMS: Final[Mapping[str, Mapping[str, str]]] = {
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_a_program_is_seen_without_a_change(
+def test_an_unchanged_program_is_recorded_completely(
     program: str, emulator: Emulator, emulator_url: str, tmp_path: Path
 ) -> None:
     database = tmp_path / "spans.db"
@@ -57,8 +57,8 @@ def test_a_program_is_seen_without_a_change(
         rows = table.execute(
             "SELECT input_tokens, read_tokens FROM llm_calls ORDER BY rowid"
         ).fetchall()
-    truth = [
+    expected = [
         (record.result.input_tokens, record.result.cache_read_tokens) for record in emulator.records
     ]
-    assert rows == truth
+    assert rows == expected
     assert sum(read for _, read in rows) > 2000

@@ -36,7 +36,7 @@ from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from tests.support.span_builders import START, read_rows, record_calls
 
-WHOLE: dict[str, Any] = {
+HIT: dict[str, Any] = {
     PREFIX_FAMILY: "p1:f",
     PREFIX_TOOLS_HASH: "p1:t",
     PREFIX_SYSTEM_HASH: "p1:s",
@@ -44,8 +44,8 @@ WHOLE: dict[str, Any] = {
     PREFIX_CHAIN: ("k1:a", "k1:b", "k1:c"),
     PREFIX_CHAIN_START: 1,
 }
-BROKEN: dict[str, Any] = {
-    **WHOLE,
+MISS: dict[str, Any] = {
+    **HIT,
     PREFIX_SYSTEM_HASH: "p1:other",
     PREFIX_CHAIN: ("k1:a", "k1:b", "k1:x"),
     OUTCOME: "miss",
@@ -67,59 +67,61 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "promptcache.db"
 
 
-def run(*arguments: object) -> Result:
+def run_explain(*arguments: object) -> Result:
     return CliRunner().invoke(app, ["explain", *map(str, arguments)])
 
 
-def only(found: list[CallComparison]) -> CallComparison:
-    (one,) = found
-    return one
+def single_comparison(comparisons: list[CallComparison]) -> CallComparison:
+    (comparison,) = comparisons
+    return comparison
 
 
-def trace(path: Path, number: int) -> str:
+def trace_id_of(path: Path, number: int) -> str:
     return str(read_rows(path)[number]["trace_id"])
 
 
-def test_a_call_stands_beside_the_previous_one_of_its_family(path: Path) -> None:
-    record_calls(path, WHOLE, {**WHOLE, PREFIX_FAMILY: "p1:another"}, BROKEN, WHOLE)
-    it = only(explain_trace(path, trace(path, 2)))
-    assert it.previous_call
-    assert it.previous_call["time"] == START
-    assert it.unchanged_parts == {
+def test_a_call_is_compared_with_the_previous_call_of_its_family(path: Path) -> None:
+    record_calls(path, HIT, {**HIT, PREFIX_FAMILY: "p1:another"}, MISS, HIT)
+    comparison = single_comparison(explain_trace(path, trace_id_of(path, 2)))
+    assert comparison.previous_call
+    assert comparison.previous_call["time"] == START
+    assert comparison.unchanged_parts == {
         "model": True,
         "tools": True,
         "system": False,
         "parameters": None,
         "breakpoints": None,
     }
-    assert it.shared_blocks == 3
-    assert it.advice == format_advice("volatile_token", "system", 0)
+    assert comparison.shared_blocks == 3
+    assert comparison.advice == format_advice("volatile_token", "system", 0)
 
 
-def test_a_break_that_repeats_is_counted_and_summed(path: Path) -> None:
-    elsewhere = {**BROKEN, MISS_INDEX: 1, WASTED_USD: 5.0}
-    record_calls(path, WHOLE, BROKEN, elsewhere, BROKEN, BROKEN)
-    record_calls(path, BROKEN, service="another")
-    it = only(explain_trace(path, trace(path, 3)))
-    assert (it.repeated_breaks, it.family_calls) == (3, 5)
-    assert it.repeated_wasted_usd == pytest.approx(0.06)
+def test_a_repeated_break_is_counted_and_its_cost_summed(path: Path) -> None:
+    elsewhere = {**MISS, MISS_INDEX: 1, WASTED_USD: 5.0}
+    record_calls(path, HIT, MISS, elsewhere, MISS, MISS)
+    record_calls(path, MISS, service="another")
+    comparison = single_comparison(explain_trace(path, trace_id_of(path, 3)))
+    assert (comparison.repeated_breaks, comparison.family_calls) == (3, 5)
+    assert comparison.repeated_wasted_usd == pytest.approx(0.06)
 
 
-def test_the_blocks_of_one_output_agree_on_how_often(path: Path) -> None:
-    record_calls(path, WHOLE, BROKEN, BROKEN, BROKEN)
-    assert {(it.repeated_breaks, it.family_calls) for it in explain_worst_misses(path, 3)} == {
-        (3, 4)
-    }
+def test_all_comparisons_of_one_output_give_the_same_counts(path: Path) -> None:
+    record_calls(path, HIT, MISS, MISS, MISS)
     assert {
-        (it.repeated_breaks, it.family_calls) for it in explain_worst_misses(path, 3, START + 120)
+        (comparison.repeated_breaks, comparison.family_calls)
+        for comparison in explain_worst_misses(path, 3)
+    } == {(3, 4)}
+    assert {
+        (comparison.repeated_breaks, comparison.family_calls)
+        for comparison in explain_worst_misses(path, 3, START + 120)
     } == {(2, 2)}
 
 
-def test_an_export_is_refused_in_words(path: Path) -> None:
+def test_a_parquet_file_is_refused_with_an_explanation(path: Path) -> None:
     out = path.with_suffix(".parquet")
     out.write_bytes(b"PAR1")
     for result in (
-        run("--worst", 1, out),
+        run_explain("--worst", 1, out),
         CliRunner().invoke(app, ["export", "--out", "x.parquet", str(out)]),
     ):
         assert (
@@ -128,28 +130,42 @@ def test_an_export_is_refused_in_words(path: Path) -> None:
         ) == (7, True)
 
 
-def test_the_first_of_a_family_has_no_relative(path: Path) -> None:
-    record_calls(path, {**WHOLE, OUTCOME: "cold"})
-    it = only(explain_trace(path, trace(path, 0)))
-    assert (it.previous_call, it.shared_blocks, it.advice) == (None, None, "")
-    assert set(it.unchanged_parts.values()) == {None}
-    assert "no earlier call of this prefix family" in run(trace(path, 0)).stdout
+def test_the_first_call_of_a_family_has_no_previous_call(path: Path) -> None:
+    record_calls(path, {**HIT, OUTCOME: "cold"})
+    comparison = single_comparison(explain_trace(path, trace_id_of(path, 0)))
+    assert (comparison.previous_call, comparison.shared_blocks, comparison.advice) == (
+        None,
+        None,
+        "",
+    )
+    assert set(comparison.unchanged_parts.values()) == {None}
+    assert "no earlier call of this prefix family" in run_explain(trace_id_of(path, 0)).stdout
 
 
-def test_the_worst_are_those_that_wasted_most(path: Path) -> None:
+def test_the_worst_misses_are_sorted_by_wasted_usd(path: Path) -> None:
     wastes = [0.01, 0.3, None, 0.2]
-    record_calls(path, WHOLE, *({**BROKEN, WASTED_USD: waste} for waste in wastes))
-    assert [it.call["wasted_usd"] for it in explain_worst_misses(path, 2)] == [0.3, 0.2]
-    assert [it.call["wasted_usd"] for it in explain_worst_misses(path, 9)] == [0.3, 0.2, 0.01, None]
-    assert [it.call["wasted_usd"] for it in explain_worst_misses(path, 9, START + 180)] == [
+    record_calls(path, HIT, *({**MISS, WASTED_USD: waste} for waste in wastes))
+    assert [comparison.call["wasted_usd"] for comparison in explain_worst_misses(path, 2)] == [
+        0.3,
+        0.2,
+    ]
+    assert [comparison.call["wasted_usd"] for comparison in explain_worst_misses(path, 9)] == [
+        0.3,
+        0.2,
+        0.01,
+        None,
+    ]
+    assert [
+        comparison.call["wasted_usd"] for comparison in explain_worst_misses(path, 9, START + 180)
+    ] == [
         0.2,
         None,
     ]
 
 
-def test_the_page_tells_the_whole_story(path: Path) -> None:
-    record_calls(path, WHOLE, BROKEN, BROKEN)
-    result = run(trace(path, 2).upper())
+def test_the_output_shows_difference_cost_and_advice(path: Path) -> None:
+    record_calls(path, HIT, MISS, MISS)
+    result = run_explain(trace_id_of(path, 2).upper())
     assert result.exit_code == ExitCode.OK
     text = " ".join(result.stdout.split())
     for words in (
@@ -165,10 +181,10 @@ def test_the_page_tells_the_whole_story(path: Path) -> None:
     assert max(map(len, result.stdout.splitlines())) <= 80
 
 
-def test_json_is_all_of_stdout(path: Path) -> None:
-    record_calls(path, WHOLE, BROKEN)
-    (found,) = json.loads(run("--worst", 1, "--json").stdout)["calls"]
-    assert list(found) == [
+def test_stdout_is_one_json_document(path: Path) -> None:
+    record_calls(path, HIT, MISS)
+    (comparison,) = json.loads(run_explain("--worst", 1, "--json").stdout)["calls"]
+    assert list(comparison) == [
         "call",
         "relative",
         "equal",
@@ -178,35 +194,39 @@ def test_json_is_all_of_stdout(path: Path) -> None:
         "wasted_usd",
         "advice",
     ]
-    assert (found["call"]["miss_hint"], found["relative"]["outcome"], found["of"]) == (
+    assert (
+        comparison["call"]["miss_hint"],
+        comparison["relative"]["outcome"],
+        comparison["of"],
+    ) == (
         "timestamp",
         "hit",
         2,
     )
 
 
-def test_names_cannot_steer_the_terminal(path: Path) -> None:
+def test_names_cannot_send_escape_sequences_to_the_terminal(path: Path) -> None:
     record_calls(
         path,
-        WHOLE,
+        HIT,
         {
-            **BROKEN,
+            **MISS,
             GEN_AI_REQUEST_MODEL: "[red]\x1b[31m\nx",
             MISS_HINT: "\x07",
             MISS_REASON: "{where}\x1b",
         },
     )
-    text = run("--worst", 1).stdout
+    text = run_explain("--worst", 1).stdout
     assert "[red]\\x1b[31m\\x0ax" in text
     assert not {"\x1b", "\x07"} & set(text)
 
 
-def test_where_the_table_is(path: Path) -> None:
+def test_the_path_of_the_table_is_an_argument(path: Path) -> None:
     other = path.with_name("other.db")
-    record_calls(other, WHOLE, BROKEN)
-    assert run("--worst", 1, other).exit_code == ExitCode.OK
-    assert run(trace(other, 1), other).exit_code == ExitCode.OK
-    assert run("--worst", 1).exit_code == ExitCode.NO_FILE
+    record_calls(other, HIT, MISS)
+    assert run_explain("--worst", 1, other).exit_code == ExitCode.OK
+    assert run_explain(trace_id_of(other, 1), other).exit_code == ExitCode.OK
+    assert run_explain("--worst", 1).exit_code == ExitCode.NO_FILE
 
 
 @pytest.mark.parametrize(
@@ -220,13 +240,15 @@ def test_where_the_table_is(path: Path) -> None:
         (["0" * 32, "x.db", "--worst", "1"], ExitCode.USAGE),
     ],
 )
-def test_exit_codes(path: Path, arguments: list[str], code: ExitCode) -> None:
-    record_calls(path, WHOLE)
-    assert run(*arguments).exit_code == code
+def test_the_exit_code_tells_the_kind_of_failure(
+    path: Path, arguments: list[str], code: ExitCode
+) -> None:
+    record_calls(path, HIT)
+    assert run_explain(*arguments).exit_code == code
 
 
 def test_the_report_by_reason_gives_advice(path: Path) -> None:
-    record_calls(path, WHOLE, BROKEN, {**BROKEN, MISS_REASON: "of_a_later_version"})
+    record_calls(path, HIT, MISS, {**MISS, MISS_REASON: "of_a_later_version"})
     result = CliRunner().invoke(app, ["report", "--by", "reason"])
     assert f"volatile_token: {format_advice('volatile_token')}" in " ".join(result.stdout.split())
     assert "of_a_later_version:" not in result.stdout

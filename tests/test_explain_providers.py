@@ -22,13 +22,13 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 HANDBOOK: Final = "The agent reads the order, checks the policy and answers in plain words. " * 300
-ASKED: Final = ["Where is my tent? " * 60, "It left the warehouse. " * 60, "And the pegs? " * 60]
+MESSAGES: Final = ["Where is my tent? " * 60, "It left the warehouse. " * 60, "And the pegs? " * 60]
 TOOLS: Final = ["find_orders", "list_parcels"]
 
-Say = Callable[[str, list[str], list[str]], Any]
+SendPrompt = Callable[[str, list[str], list[str]], Any]
 
 
-def converse(url: str) -> Say:
+def converse_sender(url: str) -> SendPrompt:
     client = call_shapes_bedrock.boto3.client(
         "bedrock-runtime",
         endpoint_url=url,
@@ -36,78 +36,80 @@ def converse(url: str) -> Say:
         **call_shapes_bedrock.CREDENTIALS,
     )
 
-    def say(system: str, messages: list[str], tools: list[str]) -> None:
+    def send_prompt(system: str, messages: list[str], tools: list[str]) -> None:
         specs = [
             {"toolSpec": {"name": name, "inputSchema": {"json": {"type": "object"}}}}
             for name in tools
         ]
         parts: list[list[Any]] = [[{"text": text}] for text in messages]
         parts[-1].append(call_shapes_bedrock.CACHE_POINT)
-        said = [
+        contents = [
             {"role": ("user", "assistant")[at % 2], "content": content}
             for at, content in enumerate(parts)
         ]
         client.converse(
             modelId=call_shapes_bedrock.CLAUDE,
             system=[{"text": system}, call_shapes_bedrock.CACHE_POINT],
-            messages=said,
+            messages=contents,
             toolConfig={"tools": specs},
         )
 
-    return say
+    return send_prompt
 
 
-def generate(url: str) -> Say:
+def generate_sender(url: str) -> SendPrompt:
     client: Any = genai.Client(**call_shapes_google.client_options(url))
 
-    def say(system: str, messages: list[str], tools: list[str]) -> None:
-        said = [
+    def send_prompt(system: str, messages: list[str], tools: list[str]) -> None:
+        contents = [
             {"role": ("user", "model")[at % 2], "parts": [{"text": text}]}
             for at, text in enumerate(messages)
         ]
-        declared = [
+        declarations = [
             {"function_declarations": [{"name": name, "description": name} for name in tools]}
         ]
-        config: Any = {"system_instruction": system, "tools": declared}
+        config: Any = {"system_instruction": system, "tools": declarations}
         client.models.generate_content(
-            model=call_shapes_google.GEMINI, contents=said, config=config
+            model=call_shapes_google.GEMINI, contents=contents, config=config
         )
 
-    return say
+    return send_prompt
 
 
-@pytest.fixture(params=[converse, generate])
-def say(
+@pytest.fixture(params=[converse_sender, generate_sender])
+def send_prompt(
     request: pytest.FixtureRequest,
     emulator_url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     instrumented: Callable[..., Telemetry],
-) -> Say:
+) -> SendPrompt:
     monkeypatch.chdir(tmp_path)
     telemetry = instrumented()
     telemetry.tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter("promptcache.db")))
-    made: Say = request.param(emulator_url)
-    return made
+    send: SendPrompt = request.param(emulator_url)
+    return send
 
 
-def explained() -> str:
+def explain_worst_miss() -> str:
     return " ".join(CliRunner().invoke(app, ["explain", "--worst", "1"]).stdout.split())
 
 
-def offset(text: str) -> int:
-    found = re.search(r"at about byte ([\d,]+)", text)
-    assert found
-    return int(found[1].replace(",", ""))
+def reported_offset(text: str) -> int:
+    match = re.search(r"at about byte ([\d,]+)", text)
+    assert match
+    return int(match[1].replace(",", ""))
 
 
-def test_a_time_in_the_system_prompt(say: Say) -> None:
+def test_a_timestamp_in_the_system_prompt_is_located(send_prompt: SendPrompt) -> None:
     for minute in (10, 11):
-        say(f"{HANDBOOK[:9000]}It is 2026-11-20 09:{minute}. {HANDBOOK[9000:]}", ASKED[:1], TOOLS)
-    text = explained()
+        send_prompt(
+            f"{HANDBOOK[:9000]}It is 2026-11-20 09:{minute}. {HANDBOOK[9000:]}", MESSAGES[:1], TOOLS
+        )
+    text = explain_worst_miss()
     assert "volatile_token in system[0] at about byte" in text
     assert "looks like timestamp" in text
-    assert abs(offset(text) - 9006) <= 64
+    assert abs(reported_offset(text) - 9006) <= 64
     assert "system p1:" in text
     assert (
         "Move this value into the last message: all tokens behind it are paid again (system[0])."
@@ -115,29 +117,35 @@ def test_a_time_in_the_system_prompt(say: Say) -> None:
     )
 
 
-def test_the_other_order_of_tools(say: Say) -> None:
-    say(HANDBOOK, ASKED, TOOLS)
-    say(HANDBOOK, ASKED, TOOLS[::-1])
-    text = explained()
+def test_reordered_tools_are_recognized(send_prompt: SendPrompt) -> None:
+    send_prompt(HANDBOOK, MESSAGES, TOOLS)
+    send_prompt(HANDBOOK, MESSAGES, TOOLS[::-1])
+    text = explain_worst_miss()
     assert "tools_reordered in tools[0], change reordered" in text
     assert "Send the tools in one fixed order, sorted by name (tools[0])." in text
 
 
-def test_an_edited_message(say: Say) -> None:
-    say(HANDBOOK, ASKED, TOOLS)
-    say(
+def test_an_edited_message_is_located(send_prompt: SendPrompt) -> None:
+    send_prompt(HANDBOOK, MESSAGES, TOOLS)
+    send_prompt(
         HANDBOOK,
-        [ASKED[0], ASKED[1][:700] + "Or has it not? " + ASKED[1][700:], *ASKED[2:], "Yes.", "No."],
+        [
+            MESSAGES[0],
+            MESSAGES[1][:700] + "Or has it not? " + MESSAGES[1][700:],
+            *MESSAGES[2:],
+            "Yes.",
+            "No.",
+        ],
         TOOLS,
     )
-    text = explained()
+    text = explain_worst_miss()
     assert "history_rewritten in messages[1] at about byte" in text
-    assert abs(offset(text) - 700) <= 128
+    assert abs(reported_offset(text) - 700) <= 128
 
 
-def test_a_first_call_has_a_reason_and_no_break(say: Say) -> None:
-    say(HANDBOOK, ASKED, TOOLS)
-    text = explained()
-    assert "Reason cold_start" in text
-    assert "Broke" not in text
+def test_a_first_call_has_a_reason_and_no_location(send_prompt: SendPrompt) -> None:
+    send_prompt(HANDBOOK, MESSAGES, TOOLS)
+    text = explain_worst_miss()
+    assert "Miss reason cold_start" in text
+    assert "cold_start in " not in text, "a first call has no place where its prefix changed"
     assert "tokens missed" not in text

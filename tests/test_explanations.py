@@ -43,14 +43,14 @@ def test_the_specification_lists_all_miss_reasons() -> None:
 def test_an_explanation_gives_only_the_reasons_that_are_specified_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    given = defaultdict[str, set[str]](set)
+    reasons_by_explanation = defaultdict[str, set[str]](set)
 
     def recorded(explanation: Explain) -> Explain:
         def record(evidence: Evidence, miss: Miss | None) -> Explanation | None:
-            found = explanation(evidence, miss)
-            if found is not None:
-                given[explanation.__name__].add(found.reason)
-            return found
+            explanation_given = explanation(evidence, miss)
+            if explanation_given is not None:
+                reasons_by_explanation[explanation.__name__].add(explanation_given.reason)
+            return explanation_given
 
         return record
 
@@ -65,7 +65,7 @@ def test_an_explanation_gives_only_the_reasons_that_are_specified_for_it(
         for _ in play(name, api, seed=1):
             pass
     specified = specified_reasons()
-    assert {name: reasons - specified[name] for name, reasons in given.items()} == {
-        name: set[str]() for name in given
-    }
-    assert len(given) >= len(EXPLANATIONS) // 2
+    assert {
+        name: reasons - specified[name] for name, reasons in reasons_by_explanation.items()
+    } == {name: set[str]() for name in reasons_by_explanation}
+    assert len(reasons_by_explanation) >= len(EXPLANATIONS) // 2

@@ -31,13 +31,13 @@ from tests.support.sdks import Kit
 from tests.support.telemetry import Telemetry
 from tests.support.transparency_cases import KITS, Use, uses
 
-ALL: Final = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
+TRY_ALL_PATHS: Final = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 CASES: Final = [
     pytest.param(kit, kind, id=f"{kit.name}-{kind}") for kit in KITS for kind in kit.clients
 ]
 PRICES: Final = '{"models": []}'
-Site = list[FunctionType]
-Found = Mapping[CodeType, Mapping[Stack, str]]
+PatchSite = list[FunctionType]
+PathsByCode = Mapping[CodeType, Mapping[Stack, str]]
 """The code that runs, by which ways, and a use for each way."""
 
 pytestmark = [
@@ -107,55 +107,59 @@ def process(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proces
     return Process(tmp_path)
 
 
-async def attempted(use: Use) -> Notes:
+async def run_use(use: Use) -> Notes:
     try:
         return list(await use())
     except Exception as error:  # noqa: BLE001  # whatever escapes is what is looked for
         return [type(error).__name__, str(error)]
 
 
-def named(site: Site) -> str:
+def site_name(site: PatchSite) -> str:
     return f"{site[0].__module__}.{site[0].__qualname__}:{site[0].__code__.co_firstlineno}"
 
 
-FOUND: Final[dict[tuple[str, str], Found]] = {}
+PATHS_BY_CLIENT: Final[dict[tuple[str, str], PathsByCode]] = {}
 
 
-async def found(kit: Kit, kind: str, told: Mapping[str, Use], process: Process) -> Found:
+async def find_paths(
+    kit: Kit, kind: str, uses_by_name: Mapping[str, Use], process: Process
+) -> PathsByCode:
     """What runs of ours while the application uses this client; looked for once."""
-    if (kit.name, kind) not in FOUND:
-        ways: dict[CodeType, dict[Stack, str]] = {}
-        for name, use in told.items():
+    if (kit.name, kind) not in PATHS_BY_CLIENT:
+        paths: dict[CodeType, dict[Stack, str]] = {}
+        for name, use in uses_by_name.items():
             process.renew()
-            with noted(None if ALL else 1) as ran, process.instrumented():
+            with noted(None if TRY_ALL_PATHS else 1) as stacks_by_code, process.instrumented():
                 await use()
-            for code, stacks in ran.items():
-                ways.setdefault(code, {}).update(
-                    {stack: name for stack in stacks if stack not in ways.get(code, {})}
+            for code, stacks in stacks_by_code.items():
+                paths.setdefault(code, {}).update(
+                    {stack: name for stack in stacks if stack not in paths.get(code, {})}
                 )
-        FOUND[kit.name, kind] = ways
-    return FOUND[kit.name, kind]
+        PATHS_BY_CLIENT[kit.name, kind] = paths
+    return PATHS_BY_CLIENT[kit.name, kind]
 
 
-def sites(found: Found, tried: set[tuple[CodeType, Stack]]) -> list[tuple[Site, str]]:
+def select_sites(
+    paths: PathsByCode, tried: set[tuple[CodeType, Stack]]
+) -> list[tuple[PatchSite, str]]:
     """Sites, and a use that comes there by a way that was not `tried` yet."""
-    known, chosen = functions(), list[tuple[Site, str]]()
-    for code in found.keys() & known.keys():
-        new = {stack: name for stack, name in found[code].items() if (code, stack) not in tried}
+    known, chosen = functions(), list[tuple[PatchSite, str]]()
+    for code in paths.keys() & known.keys():
+        new = {stack: name for stack, name in paths[code].items() if (code, stack) not in tried}
         chosen += [(known[code], name) for name in dict.fromkeys(new.values())]
-        if not ALL:
+        if not TRY_ALL_PATHS:
             tried.update((code, stack) for stack in new)
-    names = [named(known[code]) for code in found if code in known]
+    names = [site_name(known[code]) for code in paths if code in known]
     assert all(any(name.startswith(area) for name in names) for area in AREAS.values())
-    return sorted(chosen, key=lambda it: (named(it[0]), it[1]))
+    return sorted(chosen, key=lambda it: (site_name(it[0]), it[1]))
 
 
-FAILED: Final[set[tuple[CodeType, Stack]]] = set()
-INTERRUPTED: Final[set[tuple[CodeType, Stack]]] = set()
+TRIED_FAILURES: Final[set[tuple[CodeType, Stack]]] = set()
+TRIED_INTERRUPTS: Final[set[tuple[CodeType, Stack]]] = set()
 
 
 @pytest.mark.parametrize(("kit", "kind"), CASES)
-async def test_no_fault_of_ours_reaches_the_application(
+async def test_a_failure_in_our_code_never_reaches_the_application(
     kit: Kit,
     kind: str,
     emulator: Emulator,
@@ -163,29 +167,31 @@ async def test_no_fault_of_ours_reaches_the_application(
     process: Process,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    wrong: list[str] = []
+    failures: list[str] = []
     async with kit.clients[kind](emulator_url) as client:
-        told = uses(kit, client, emulator)
-        for use in told.values():
+        uses_by_name = uses(kit, client, emulator)
+        for use in uses_by_name.values():
             await use()
-        expected = {name: await use() for name, use in told.items()}
-        for site, name in sites(await found(kit, kind, told, process), FAILED):
+        expected = {name: await use() for name, use in uses_by_name.items()}
+        for site, name in select_sites(
+            await find_paths(kit, kind, uses_by_name, process), TRIED_FAILURES
+        ):
             caplog.clear()
             process.renew()
             with broken(site, LookupError("the canary of a fault")), process.instrumented():
-                seen = await attempted(told[name])
-            said = [
+                notes = await run_use(uses_by_name[name])
+            messages = [
                 record.getMessage()
                 for record in caplog.records
                 if record.name.startswith("promptcache")
             ]
-            if seen != expected[name] or len(said) > 1 or "canary" in "".join(said):
-                wrong.append(f"{named(site)} in {name}: {seen}, {said}")
-    assert not wrong, "\n".join(wrong)
+            if notes != expected[name] or len(messages) > 1 or "canary" in "".join(messages):
+                failures.append(f"{site_name(site)} in {name}: {notes}, {messages}")
+    assert not failures, "\n".join(failures)
 
 
 @pytest.mark.parametrize(("kit", "kind"), CASES)
-async def test_what_must_pass_passes(
+async def test_interrupts_and_cancellations_reach_the_application(
     kit: Kit,
     kind: str,
     emulator: Emulator,
@@ -194,53 +200,64 @@ async def test_what_must_pass_passes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An interrupt, an exit or a cancellation that comes while our code runs is the application's."""
-    wrong: list[str] = []
-    passed: list[BaseException | None] = []
+    failures: list[str] = []
+    escaped: list[BaseException | None] = []
 
-    def finalized(failed: Any) -> None:
-        passed.append(failed.exc_value)
+    def record_unraisable(unraisable: Any) -> None:
+        escaped.append(unraisable.exc_value)
 
-    monkeypatch.setattr(sys, "unraisablehook", finalized)
+    monkeypatch.setattr(sys, "unraisablehook", record_unraisable)
     kinds = itertools.cycle((KeyboardInterrupt, SystemExit, asyncio.CancelledError))
     async with kit.clients[kind](emulator_url) as client:
-        told = uses(kit, client, emulator)
-        ways = sites(await found(kit, kind, told, process), INTERRUPTED)
-        for site, name in ways if ALL else ways[::4]:
+        uses_by_name = uses(kit, client, emulator)
+        selected = select_sites(
+            await find_paths(kit, kind, uses_by_name, process), TRIED_INTERRUPTS
+        )
+        for site, name in selected if TRY_ALL_PATHS else selected[::4]:
             process.renew()
-            passed.clear()
+            escaped.clear()
             error = next(kinds)("the canary of an interrupt")
             with broken(site, error) as raised:
                 try:
                     with process.instrumented():
-                        await told[name]()
+                        await uses_by_name[name]()
                 except BaseException as interrupt:  # noqa: BLE001  # that is the question
-                    passed.append(interrupt)
-            if raised and error not in passed:
-                wrong.append(
-                    f"{named(site)} in {name}: {error!r} from {set(raised)} became {passed}"
+                    escaped.append(interrupt)
+            if raised and error not in escaped:
+                failures.append(
+                    f"{site_name(site)} in {name}: {error!r} from {set(raised)} became {escaped}"
                 )
-    assert not wrong, "\n".join(wrong)
+    assert not failures, "\n".join(failures)
 
 
-def test_every_module_is_among_them() -> None:
+def test_every_module_is_covered_by_the_uses() -> None:
     """Code that is new is covered, or the uses lack something that comes there."""
-    known = functions()
-    mine = {site[0].__module__ for site in known.values() if site[0].__module__.startswith(OURS)}
-    ran = {known[code][0].__module__ for ways in FOUND.values() for code in ways if code in known}
-    assert mine - ran == set()
+    functions_by_code = functions()
+    own_modules = {
+        site[0].__module__
+        for site in functions_by_code.values()
+        if site[0].__module__.startswith(OURS)
+    }
+    covered_modules = {
+        functions_by_code[code][0].__module__
+        for paths in PATHS_BY_CLIENT.values()
+        for code in paths
+        if code in functions_by_code
+    }
+    assert own_modules - covered_modules == set()
 
 
-def chat(emulator_url: str) -> None:
+def send_chat(emulator_url: str) -> None:
     with openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k", max_retries=0) as client:
         create: Any = client.chat.completions.create
         assert create(**CHAT).choices
 
 
-def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+def promptcache_warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
     return [record.getMessage() for record in caplog.records if record.name == "promptcache"]
 
 
-def test_a_kind_of_failure_is_said_once_and_takes_nothing_with_it(
+def test_a_repeated_failure_is_logged_once_and_loses_no_span(
     emulator_url: str,
     telemetry: Telemetry,
     monkeypatch: pytest.MonkeyPatch,
@@ -250,17 +267,17 @@ def test_a_kind_of_failure_is_said_once_and_takes_nothing_with_it(
         raise LookupError
 
     monkeypatch.setattr("promptcache.telemetry.metrics.MetricsRecorder.record_call", fail)
-    chat(emulator_url)
-    chat(emulator_url)
-    assert len(warnings(caplog)) == 1
+    send_chat(emulator_url)
+    send_chat(emulator_url)
+    assert len(promptcache_warnings(caplog)) == 1
     assert len(telemetry.spans) == 2, "a failed meter takes no span with it"
 
 
-def test_a_clock_that_stands_still_or_breaks(
+def test_an_odd_clock_raises_nothing_and_is_logged_at_most_twice(
     emulator_url: str, instrumented: Callable[..., Telemetry], caplog: pytest.LogCaptureFixture
 ) -> None:
     ticks = iter([1_780_000_000.0, float("nan"), float("-inf"), 0.0])
     instrumented(clock=lambda: next(ticks))
     for _ in range(4):
-        chat(emulator_url)
-    assert len(warnings(caplog)) <= 2
+        send_chat(emulator_url)
+    assert len(promptcache_warnings(caplog)) <= 2

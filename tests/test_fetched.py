@@ -18,41 +18,41 @@ CLIENTS: Final = {"sync": openai.OpenAI, "async": openai.AsyncOpenAI}
 
 @pytest.fixture(params=CLIENTS)
 async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Any]:
-    made = CLIENTS[request.param](
+    client = CLIENTS[request.param](
         base_url=f"{emulator_url}/v1", api_key="secret-key", max_retries=0
     )
-    yield made
-    await resolve(made.close())
+    yield client
+    await resolve(client.close())
 
 
-async def finished(client: Any, response: str) -> Any:
-    while (made := await resolve(client.responses.retrieve(response))).status in {
+async def wait_until_finished(client: Any, response_id: str) -> Any:
+    while (response := await resolve(client.responses.retrieve(response_id))).status in {
         "queued",
         "in_progress",
     }:
         pass
-    return made
+    return response
 
 
 async def test_reading_a_response_again_adds_nothing(client: Any, telemetry: Telemetry) -> None:
-    made = await resolve(client.responses.create(**RESPONSES))
-    await resolve(client.responses.retrieve(made.id))
+    response = await resolve(client.responses.create(**RESPONSES))
+    await resolve(client.responses.retrieve(response.id))
     assert len(telemetry.spans) == 1
-    assert telemetry.metric("promptcache.input.tokens") == made.usage.input_tokens
+    assert telemetry.metric("promptcache.input.tokens") == response.usage.input_tokens
 
 
-async def test_a_background_response_counts_when_it_is_fetched(
+async def test_a_background_response_is_counted_when_it_is_fetched(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     await resolve(client.responses.create(**RESPONSES))
-    begun = await resolve(client.responses.create(**RESPONSES, background=True))
-    fetched = await finished(client, begun.id)
-    await finished(client, begun.id)
-    first, asked, counted = [span.attributes or {} for span in telemetry.spans]
-    assert asked["promptcache.outcome"] == "unreported"
-    assert counted["promptcache.input_tokens"] == fetched.usage.input_tokens
-    assert counted["promptcache.outcome"] == "hit"
-    assert counted["promptcache.prefix.hash"] == first["promptcache.prefix.hash"], (
+    queued = await resolve(client.responses.create(**RESPONSES, background=True))
+    fetched = await wait_until_finished(client, queued.id)
+    await wait_until_finished(client, queued.id)
+    first, unreported, reported = [span.attributes or {} for span in telemetry.spans]
+    assert unreported["promptcache.outcome"] == "unreported"
+    assert reported["promptcache.input_tokens"] == fetched.usage.input_tokens
+    assert reported["promptcache.outcome"] == "hit"
+    assert reported["promptcache.prefix.hash"] == first["promptcache.prefix.hash"], (
         "the call that asked for it is known"
     )
     assert telemetry.metric("promptcache.input.tokens") == sum(
@@ -60,23 +60,23 @@ async def test_a_background_response_counts_when_it_is_fetched(
     )
 
 
-async def test_a_stream_that_is_resumed_counts_once(
+async def test_a_resumed_stream_is_counted_once(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     stream = await resolve(client.responses.create(**RESPONSES, stream=True, background=True))
-    begun: Any = None
+    first_event: Any = None
     async for event in iterate(stream):
-        begun = event
+        first_event = event
         break
     await resolve(stream.close())
     again = await resolve(
         client.responses.retrieve(
-            begun.response.id, stream=True, starting_after=begun.sequence_number
+            first_event.response.id, stream=True, starting_after=first_event.sequence_number
         )
     )
     async for _ in iterate(again):
         pass
-    await finished(client, begun.response.id)
+    await wait_until_finished(client, first_event.response.id)
     dropped, resumed = [span.attributes or {} for span in telemetry.spans]
     assert dropped["promptcache.stream.completed"] is False
     assert resumed["promptcache.stream.completed"] is True
@@ -84,20 +84,22 @@ async def test_a_stream_that_is_resumed_counts_once(
     assert telemetry.metric("promptcache.input.tokens") == emulator.records[-1].result.input_tokens
 
 
-async def test_a_stream_that_ends_after_it_was_fetched_counts_once(
+async def test_a_stream_that_ends_after_a_fetch_is_counted_once(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     stream = await resolve(client.responses.create(**RESPONSES, stream=True, background=True))
     items = iterate(stream)
-    begun: Any = await anext(items)
-    await finished(client, begun.response.id)
+    first_event: Any = await anext(items)
+    await wait_until_finished(client, first_event.response.id)
     async for _ in items:
         pass
     assert telemetry.metric("promptcache.input.tokens") == emulator.records[-1].result.input_tokens
     assert telemetry.metric("promptcache.calls") == 2
 
 
-async def test_streams_left_halfway_are_no_rivals(client: Any, telemetry: Telemetry) -> None:
+async def test_an_abandoned_stream_is_not_a_concurrent_call(
+    client: Any, telemetry: Telemetry
+) -> None:
     memory: Any = None
     for _ in range(3):
         stream = await resolve(client.responses.create(**RESPONSES, stream=True))
@@ -107,7 +109,9 @@ async def test_streams_left_halfway_are_no_rivals(client: Any, telemetry: Teleme
     assert not memory.running_calls
 
 
-async def test_an_unknown_response_is_no_call(client: Any, telemetry: Telemetry) -> None:
+async def test_fetching_an_unknown_response_opens_no_span(
+    client: Any, telemetry: Telemetry
+) -> None:
     with pytest.raises(openai.NotFoundError):
         await resolve(client.responses.retrieve("resp_nowhere"))
     assert not telemetry.spans

@@ -24,72 +24,72 @@ from tests.support.telemetry import Telemetry
 
 @pytest.fixture
 def client(emulator_url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k", max_retries=0) as made:
-        yield made
+    with openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k", max_retries=0) as client:
+        yield client
 
 
-def abandon(client: openai.OpenAI) -> TelemetryHandler:
+def abandon_stream(client: openai.OpenAI) -> TelemetryHandler:
     """Leaves a stream that has begun to the collector: its generator refers to itself."""
     create: Any = client.chat.completions.create
     stream = create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
     next(iter(stream))
-    record = invocation_of(stream.response)
-    assert record is not None
-    return record.handler
+    invocation = invocation_of(stream.response)
+    assert invocation is not None
+    return invocation.handler
 
 
-def test_a_stream_collected_inside_our_own_lock_ends_later(
+def test_a_stream_collected_under_our_own_lock_ends_later(
     client: openai.OpenAI, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create: Any = client.chat.completions.create
     gc.collect()
     gc.disable()
     try:
-        observer = abandon(client)
-        start = Memory.register_call
+        handler = abandon_stream(client)
+        register_call = Memory.register_call
 
-        def collecting(*args: Any) -> Any:
+        def collect_and_register(*args: Any) -> Any:
             gc.collect()
-            return start(*args)
+            return register_call(*args)
 
-        monkeypatch.setattr(Memory, "register_call", collecting)
+        monkeypatch.setattr(Memory, "register_call", collect_and_register)
         create(**CHAT)
         monkeypatch.undo()
-        assert observer.deferred
+        assert handler.deferred
         assert len(telemetry.spans) == 1
         create(**CHAT)
     finally:
         gc.enable()
     assert len(telemetry.spans) == 3
-    assert not observer.deferred
+    assert not handler.deferred
 
 
-def test_one_that_waits_for_the_next_call_ends_when_there_is_none(
+def test_uninstrumenting_ends_deferred_invocations(
     client: openai.OpenAI, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def busy(frame: object) -> bool:
+    def always_held(frame: object) -> bool:
         return True
 
-    monkeypatch.setattr("promptcache.telemetry.finalizer.lock_may_be_held", busy)
+    monkeypatch.setattr("promptcache.telemetry.finalizer.lock_may_be_held", always_held)
     gc.collect()
-    observer = abandon(client)
+    handler = abandon_stream(client)
     gc.collect()
-    assert observer.deferred
+    assert handler.deferred
     assert not telemetry.spans
     PromptCacheInstrumentor().uninstrument()
     assert len(telemetry.spans) == 1
 
 
-def test_a_forked_child_ends_nothing_of_its_parents(
+def test_a_forked_child_ends_no_invocation_of_its_parent(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
     create: Any = client.chat.completions.create
     stream = create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
-    record = invocation_of(stream.response)
-    assert record is not None
+    invocation = invocation_of(stream.response)
+    assert invocation is not None
     child = os.fork()
     if child == 0:
-        record.finish()
+        invocation.finish()
         os._exit(len(telemetry.spans))
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     list(stream)
@@ -122,7 +122,7 @@ def test_a_module_that_may_hold_a_lock_exists(module: str) -> None:
 
 
 def test_every_module_that_waits_for_a_lock_is_listed() -> None:
-    found = set(modules_with_locks())
-    assert {"promptcache.diagnosis.memory", "promptcache.telemetry.cache_storage"} <= found
-    missing = {module for module in found if not module.startswith(LOCK_HOLDING_MODULES)}
-    assert missing == NEVER_WAITS
+    modules = set(modules_with_locks())
+    assert {"promptcache.diagnosis.memory", "promptcache.telemetry.cache_storage"} <= modules
+    unlisted = {module for module in modules if not module.startswith(LOCK_HOLDING_MODULES)}
+    assert unlisted == NEVER_WAITS

@@ -12,152 +12,152 @@ from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, use_span
 from promptcache import PromptCacheInstrumentor
 from promptcache.telemetry import foreign_spans
 from tests.support.call_shapes import MODEL, start_chat
+from tests.support.fresh_process import run_after_instrumenting
 from tests.support.telemetry import Telemetry
-from tests.test_imports import run
 
-OWN = f"chat {MODEL}"
+OWN_SPAN_NAME = f"chat {MODEL}"
 """What our own span is called."""
-LLM = {"gen_ai.operation.name": "chat", "gen_ai.request.model": MODEL}
+LLM_ATTRIBUTES = {"gen_ai.operation.name": "chat", "gen_ai.request.model": MODEL}
 
 
 @pytest.fixture
 def client(emulator_url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k", max_retries=0) as made:
-        yield made
+    with openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k", max_retries=0) as client:
+        yield client
 
 
 @pytest.fixture
-def opened(telemetry: Telemetry) -> Callable[..., Span]:
+def start_span(telemetry: Telemetry) -> Callable[..., Span]:
     """Opens a span of another instrumentation's, current nowhere."""
 
-    def opened(name: str = "theirs", attributes: Mapping[str, str] = LLM) -> Span:
+    def start_span(name: str = "theirs", attributes: Mapping[str, str] = LLM_ATTRIBUTES) -> Span:
         return telemetry.tracers.get_tracer("theirs").start_span(name, attributes=attributes)
 
-    return opened
+    return start_span
 
 
-def call(client: openai.OpenAI) -> None:
+def send_chat(client: openai.OpenAI) -> None:
     start_chat(client, stream=False)
 
 
-def ours(telemetry: Telemetry) -> list[str]:
+def names_of_call_spans(telemetry: Telemetry) -> list[str]:
     """The names of the spans that carry what we know of a call."""
     return [span.name for span in telemetry.calls]
 
 
-def test_it_is_written_on(
-    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+def test_a_detached_llm_span_gets_the_attributes_of_the_call(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
-    span = opened()
-    call(client)
+    span = start_span()
+    send_chat(client)
     span.end()
-    assert ours(telemetry) == ["theirs"] == [span.name for span in telemetry.spans]
+    assert names_of_call_spans(telemetry) == ["theirs"] == [span.name for span in telemetry.spans]
     assert telemetry.attributes["promptcache.input_tokens"] > 1000
     assert telemetry.metric("promptcache.calls") == 1
 
 
-def test_the_marks_may_come_after_the_start(
-    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+def test_a_span_may_get_its_llm_attributes_after_its_start(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
-    span = opened(attributes={})
+    span = start_span(attributes={})
     span.set_attributes(
         {"langfuse.observation.type": "generation", "langfuse.observation.model.name": MODEL}
     )
-    call(client)
+    send_chat(client)
     span.end()
-    assert ours(telemetry) == ["theirs"]
+    assert names_of_call_spans(telemetry) == ["theirs"]
 
 
-def test_a_stream_is_written_on_before_theirs_ends(
-    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+def test_a_stream_sets_its_attributes_before_the_foreign_span_ends(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
-    span = opened()
+    span = start_span()
     for chunk in start_chat(client):
         if chunk.usage is not None:
             span.end()
-    assert ours(telemetry) == ["theirs"]
+    assert names_of_call_spans(telemetry) == ["theirs"]
     assert telemetry.attributes["promptcache.input_tokens"] > 1000
 
 
-def test_one_under_the_current_span_is_it(
-    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+def test_a_child_of_the_current_span_is_claimed(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
-    request = opened("request", attributes={})
+    request = start_span("request", attributes={})
     with use_span(request, end_on_exit=True):
-        span = opened()
-        call(client)
+        span = start_span()
+        send_chat(client)
         span.end()
-    assert ours(telemetry) == ["theirs"]
+    assert names_of_call_spans(telemetry) == ["theirs"]
 
 
 @pytest.mark.parametrize(
     "attributes",
     [
-        {**LLM, "gen_ai.request.model": "llama-4"},
-        {**LLM, "gen_ai.request.model": "gpt-5"},
+        {**LLM_ATTRIBUTES, "gen_ai.request.model": "llama-4"},
+        {**LLM_ATTRIBUTES, "gen_ai.request.model": "gpt-5"},
         {"gen_ai.operation.name": "execute_tool"},
     ],
 )
-def test_one_of_another_model_or_kind_is_not_it(
+def test_a_span_of_another_model_or_operation_is_not_claimed(
     attributes: dict[str, str],
     client: openai.OpenAI,
     telemetry: Telemetry,
-    opened: Callable[..., Span],
+    start_span: Callable[..., Span],
 ) -> None:
-    span = opened(attributes=attributes)
-    call(client)
+    span = start_span(attributes=attributes)
+    send_chat(client)
     span.end()
-    assert ours(telemetry) == [OWN]
+    assert names_of_call_spans(telemetry) == [OWN_SPAN_NAME]
 
 
-def test_one_of_another_parent_is_not_it(
-    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+def test_a_span_of_another_parent_is_not_claimed(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
-    elsewhere = opened()
-    with use_span(opened("request", attributes={}), end_on_exit=True):
-        call(client)
-    elsewhere.end()
-    assert ours(telemetry) == [OWN]
+    span = start_span()
+    with use_span(start_span("request", attributes={}), end_on_exit=True):
+        send_chat(client)
+    span.end()
+    assert names_of_call_spans(telemetry) == [OWN_SPAN_NAME]
 
 
-def test_of_two_that_are_open_neither_is_it(
-    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+def test_neither_of_two_open_spans_is_claimed(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
-    both = opened(), opened()
-    call(client)
-    for span in both:
+    spans = start_span(), start_span()
+    send_chat(client)
+    for span in spans:
         span.end()
-    assert ours(telemetry) == [OWN]
+    assert names_of_call_spans(telemetry) == [OWN_SPAN_NAME]
 
 
-def test_it_is_one_call_s_alone(
-    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+def test_a_span_is_claimed_by_one_call_only(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
-    span = opened()
-    call(client)
-    call(client)
+    span = start_span()
+    send_chat(client)
+    send_chat(client)
     span.end()
-    assert sorted(ours(telemetry)) == [OWN, "theirs"]
+    assert sorted(names_of_call_spans(telemetry)) == [OWN_SPAN_NAME, "theirs"]
 
 
-def test_one_that_is_a_stream_s_is_not_another_call_s(
-    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+def test_the_span_of_an_open_stream_is_not_claimed_by_another_call(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
-    first = opened("first")
+    first = start_span("first")
     with start_chat(client) as stream:
-        second = opened("second")
-        call(client)
+        second = start_span("second")
+        send_chat(client)
         second.end()
         list(stream)
     first.end()
-    assert ours(telemetry) == ["second", "first"]
+    assert names_of_call_spans(telemetry) == ["second", "first"]
 
 
-def test_metrics_lead_to_it(
-    client: openai.OpenAI, telemetry: Telemetry, opened: Callable[..., Span]
+def test_exemplars_point_to_the_claimed_span(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
-    span = opened()
-    call(client)
+    span = start_span()
+    send_chat(client)
     span.end()
     collected: Any = telemetry.reader.get_metrics_data()
     (scope,) = collected.resource_metrics[0].scope_metrics
@@ -172,64 +172,64 @@ def test_metrics_lead_to_it(
     ]
 
 
-def test_a_call_while_a_stream_of_ours_is_open_has_its_own(
+def test_a_call_during_an_open_stream_has_its_own_span(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
     with start_chat(client) as stream:
         next(stream)
-        call(client)
+        send_chat(client)
         list(stream)
-    assert ours(telemetry) == [OWN, OWN]
+    assert names_of_call_spans(telemetry) == [OWN_SPAN_NAME, OWN_SPAN_NAME]
 
 
-def test_a_provider_hears_of_us_once(telemetry: Telemetry) -> None:
-    def heard() -> int:
+def test_reinstrumenting_adds_no_second_span_processor(telemetry: Telemetry) -> None:
+    def count_processors() -> int:
         return len(telemetry.tracers._active_span_processor._span_processors)  # pyright: ignore[reportPrivateUsage]  # what else tells
 
-    before = heard()
+    before = count_processors()
     for _ in range(3):
         PromptCacheInstrumentor().uninstrument()
         telemetry.instrument()
-    assert heard() == before
+    assert count_processors() == before
 
 
-def test_switched_off_nothing_is_remembered(
-    telemetry: Telemetry, opened: Callable[..., Span]
+def test_spans_are_not_tracked_while_uninstrumented(
+    telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
     PromptCacheInstrumentor().uninstrument()
-    span = opened()
+    span = start_span()
     assert list(foreign_spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # what a call would find
     telemetry.instrument()
-    again = opened()
-    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == [again]  # pyright: ignore[reportPrivateUsage]  # as above
+    later_span = start_span()
+    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == [later_span]  # pyright: ignore[reportPrivateUsage]  # as above
     span.end()
-    again.end()
+    later_span.end()
 
 
-def test_only_the_last_few_are_remembered(
-    telemetry: Telemetry, opened: Callable[..., Span]
+def test_only_the_latest_open_spans_are_tracked(
+    telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
-    several = [opened() for _ in range(200)]
-    found = list(foreign_spans._detached_spans(INVALID_SPAN))  # pyright: ignore[reportPrivateUsage]  # what a call would find
-    assert found == several[-len(found) :]
-    assert 8 <= len(found) <= 33
-    for span in several:
+    spans = [start_span() for _ in range(200)]
+    tracked = list(foreign_spans._detached_spans(INVALID_SPAN))  # pyright: ignore[reportPrivateUsage]  # what a call would find
+    assert tracked == spans[-len(tracked) :]
+    assert 8 <= len(tracked) <= 33
+    for span in spans:
         span.end()
     assert list(foreign_spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # as above
 
 
-def test_one_that_stays_open_is_remembered_among_many_that_ended(
-    telemetry: Telemetry, opened: Callable[..., Span]
+def test_an_open_span_is_tracked_after_many_ended_spans(
+    telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
-    span, others = opened(), list[Span]()
+    span, others = start_span(), list[Span]()
     for _ in range(200):
-        others.append(opened())
+        others.append(start_span())
         others[-1].end()
     assert list(foreign_spans._detached_spans(INVALID_SPAN)) == [span]  # pyright: ignore[reportPrivateUsage]  # as above
     span.end()
 
 
-def test_a_provider_that_comes_after_us_is_heard_too() -> None:
+def test_a_tracer_provider_that_is_set_later_is_tracked() -> None:
     program = """
 import openai
 from opentelemetry.sdk.trace import TracerProvider
@@ -238,10 +238,10 @@ set_tracer_provider(TracerProvider())
 import anthropic
 print(len(get_tracer_provider()._active_span_processor._span_processors))
 """
-    assert run(program) == "1"
+    assert run_after_instrumenting(program) == "1"
 
 
-def test_a_provider_that_cannot_be_hashed_is_heard_once() -> None:
+def test_an_unhashable_tracer_provider_is_tracked_once() -> None:
     program = """
 from dataclasses import dataclass
 from opentelemetry.sdk.trace import TracerProvider
@@ -258,14 +258,14 @@ tracker.track(proxy)
 tracker.track(proxy)
 print(len(proxy.provider._active_span_processor._span_processors))
 """
-    assert run(program) == "1"
+    assert run_after_instrumenting(program) == "1"
 
 
 class _Scope(NamedTuple):
     name: str
 
 
-class _Named(NonRecordingSpan):
+class _SpanWithoutAttributes(NonRecordingSpan):
     """A span that says nothing yet but how it and its tracer are called."""
 
     def __init__(self, tracer: str, name: str) -> None:
@@ -274,7 +274,7 @@ class _Named(NonRecordingSpan):
 
 
 @pytest.mark.parametrize(
-    ("tracer", "name", "llm"),
+    ("tracer", "name", "is_llm"),
     [
         ("openlit.instrumentation.anthropic", "chat claude-sonnet-5", True),
         ("openlit.instrumentation.anthropic", "embeddings voyage", False),
@@ -286,7 +286,7 @@ class _Named(NonRecordingSpan):
         ("shop", "chat with a customer", False),
     ],
 )
-def test_a_span_whose_marks_come_late_is_known_by_its_name(
-    tracer: str, name: str, llm: bool
+def test_an_llm_span_without_attributes_is_recognized_by_its_name(
+    tracer: str, name: str, is_llm: bool
 ) -> None:
-    assert foreign_spans.is_llm_span(_Named(tracer, name)) is llm
+    assert foreign_spans.is_llm_span(_SpanWithoutAttributes(tracer, name)) is is_llm

@@ -29,13 +29,13 @@ from tests.fuzz.calls import ROADS, Road
 from tests.fuzz.odd import Loud, Odd, Text
 from tests.support.telemetry import Telemetry
 
-LARGEST: Final = 2**63
-PARTS: Final = tuple(
+INTEGER_LIMIT: Final = 2**63
+COST_PARTS: Final = tuple(
     f"promptcache.cost.{part}" for part in ("input", "cache_read", "cache_write", "output")
 )
 
 
-class Said(logging.Handler):
+class LogCollector(logging.Handler):
     """All that is logged, by whomever."""
 
     def __init__(self) -> None:
@@ -52,14 +52,14 @@ class Process:
     def __init__(self) -> None:
         self.telemetry = Telemetry()
         settings = Settings(hash_key="k", hashes="all", provider_diagnostics=True)
-        self.observer = TelemetryHandler(
+        self.handler = TelemetryHandler(
             settings,
             self.telemetry.tracers.get_tracer("t"),
             MetricsRecorder(self.telemetry.meters.get_meter("t")),
             clock=self._tick,
         )
-        self.said, self.calls, self._now = Said(), 0, 1_780_000_000.0
-        logging.getLogger().addHandler(self.said)
+        self.log, self.calls, self._now = LogCollector(), 0, 1_780_000_000.0
+        logging.getLogger().addHandler(self.log)
 
     def _tick(self) -> float:
         self._now += 7.0
@@ -68,19 +68,19 @@ class Process:
     def call(self, road: Road, rng: Random) -> Sequence[ReadableSpan]:
         """One odd call; its span, none where the body shows nothing that is known."""
         safety._logged_failures.clear()  # pyright: ignore[reportPrivateUsage]  # else a second failure of a kind would be silent
-        given, answered, stream = (
+        request_maker, response_maker, stream = (
             Odd(rng, plain=road.plain),
             Odd(rng, plain=True),
             rng.random() < 0.5,
         )
-        body = given.tree(road.body)
+        body = request_maker.tree(road.body)
         events = [
-            answered.tree(road.event if stream else road.response)
+            response_maker.tree(road.event if stream else road.response)
             for _ in range(rng.randrange(5) if stream else 1)
         ]
-        road.call(self.observer, rng, body, events, stream)
-        assert given.untouched()
-        assert not self.said.lines
+        road.call(self.handler, rng, body, events, stream)
+        assert request_maker.untouched()
+        assert not self.log.lines
         spans = self.telemetry.exporter.get_finished_spans()
         self.telemetry.exporter.clear()
         self.calls += len(spans)
@@ -88,41 +88,42 @@ class Process:
         return spans
 
 
-def sound(value: Any) -> bool:
+def is_exportable(value: Any) -> bool:
     """Whether every exporter can carry it."""
-    held: Any = value  # narrowed types of containers are unknown to a type checker
+    entries: Any = value  # narrowed types of containers are unknown to a type checker
     if isinstance(value, tuple):
-        return all(type(entry) is str and sound(entry) for entry in held)
+        return all(type(entry) is str and is_exportable(entry) for entry in entries)
     if type(value) is str:
         return value.encode(errors="ignore").decode() == value
     if type(value) is float:
         return math.isfinite(value)
-    return type(value) is bool or (type(value) is int and abs(value) < LARGEST)
+    return type(value) is bool or (type(value) is int and abs(value) < INTEGER_LIMIT)
 
 
-def holds(span: ReadableSpan) -> None:
+def assert_invariants(span: ReadableSpan) -> None:
     """The invariants of what is written."""
-    found: Any = span.attributes or {}
-    assert not {name: value for name, value in found.items() if not sound(value)}
-    assert found["promptcache.outcome"] in OUTCOMES
-    assert "error.type" not in found or isinstance(found["error.type"], str)
-    if "promptcache.input_tokens" in found:
-        told = [
-            found.get(f"promptcache.{name}_tokens") or 0
+    attributes: Any = span.attributes or {}
+    assert not {name: value for name, value in attributes.items() if not is_exportable(value)}
+    assert attributes["promptcache.outcome"] in OUTCOMES
+    assert "error.type" not in attributes or isinstance(attributes["error.type"], str)
+    if "promptcache.input_tokens" in attributes:
+        counts = [
+            attributes.get(f"promptcache.{name}_tokens") or 0
             for name in ("input", "uncached", "read", "write")
         ]
-        assert told[0] == sum(told[1:])
-        assert min(told) >= 0
-        assert 0 <= found.get("promptcache.hit_ratio", 0) <= 1
+        assert counts[0] == sum(counts[1:])
+        assert min(counts) >= 0
+        assert 0 <= attributes.get("promptcache.hit_ratio", 0) <= 1
         split = sum(
-            found.get(f"promptcache.write_tokens.{ttl}", 0) for ttl in ("5m", "30m", "1h", "12h")
+            attributes.get(f"promptcache.write_tokens.{ttl}", 0)
+            for ttl in ("5m", "30m", "1h", "12h")
         )
-        assert split <= told[3]
-        assert found.get("promptcache.missed_tokens", 0) <= told[0]
-    if found.get("promptcache.cost.source") == "local":
-        parts = sum(found[name] for name in PARTS if name in found)
-        assert parts <= found["promptcache.cost.amount"] * (1 + 1e-9) + 1e-12
-        assert found.get("promptcache.wasted_usd", 0.0) >= 0
+        assert split <= counts[3]
+        assert attributes.get("promptcache.missed_tokens", 0) <= counts[0]
+    if attributes.get("promptcache.cost.source") == "local":
+        parts = sum(attributes[name] for name in COST_PARTS if name in attributes)
+        assert parts <= attributes["promptcache.cost.amount"] * (1 + 1e-9) + 1e-12
+        assert attributes.get("promptcache.wasted_usd", 0.0) >= 0
 
 
 @pytest.fixture(params=ROADS)
@@ -132,25 +133,25 @@ def road(request: pytest.FixtureRequest) -> Road:
 
 @pytest.fixture
 def process() -> Iterator[Process]:
-    made = Process()
-    yield made
-    logging.getLogger().removeHandler(made.said)
+    process = Process()
+    yield process
+    logging.getLogger().removeHandler(process.log)
 
 
-def test_nothing_odd_is_noticed(road: Road, process: Process) -> None:
+def test_odd_calls_raise_nothing_and_report_sound_attributes(road: Road, process: Process) -> None:
     @given(rng=st.randoms(use_true_random=True))
     def call(rng: Random) -> None:
         for span in process.call(road, rng):
-            holds(span)
+            assert_invariants(span)
 
     call()
     assert process.telemetry.metric("promptcache.calls") == process.calls
-    assert not process.said.lines
+    assert not process.log.lines
 
 
 CYCLE: Final[dict[str, Any]] = {"type": "tool_result"}
 CYCLE["content"] = [CYCLE]
-ONCE: Final[Mapping[str, tuple[WireFormat, dict[str, Any]]]] = {
+BODIES_THAT_RAISED: Final[Mapping[str, tuple[WireFormat, dict[str, Any]]]] = {
     "a role that is a list": (openai.CHAT, {"messages": [{"role": ["system"], "content": "hi"}]}),
     "a type that nobody may compare": (
         openai.CHAT,
@@ -169,16 +170,16 @@ ONCE: Final[Mapping[str, tuple[WireFormat, dict[str, Any]]]] = {
 }
 
 
-@pytest.mark.parametrize("name", ONCE)
-def test_what_once_raised(name: str) -> None:
-    wire, body = ONCE[name]
+@pytest.mark.parametrize("name", BODIES_THAT_RAISED)
+def test_bodies_that_once_raised_are_parsed(name: str) -> None:
+    wire, body = BODIES_THAT_RAISED[name]
     assert (
         wire.parse_prompt(Request(wire.name, "p", "chat", "m", None, None, False, body, b"", 0.0))
         is not None
     )
 
 
-def test_texts_can_be_exported() -> None:
+def test_coerced_text_can_be_encoded_as_utf_8() -> None:
     assert (as_str("a\udfff\u00e9"), as_str("\ud800"), as_str(""), as_str(7)) == (
         "a?\u00e9",
         "?",
@@ -188,7 +189,7 @@ def test_texts_can_be_exported() -> None:
     assert type(as_str(Text("sub"))) is str
 
 
-def test_an_amount_beyond_all_bounds_is_none() -> None:
+def test_an_amount_beyond_the_range_of_floats_is_none() -> None:
     facts = openai.CHAT.parse_event({"usage": {"cost_in_usd_ticks": 10**400, "prompt_tokens": 7}})
     assert facts is not None
     assert facts.billed_usd is None

@@ -31,29 +31,29 @@ from promptcache.providers.wire_format import WireFormat
 FIXTURES: Final = Path(__file__).parent / "fixtures/gemini"
 
 
-def fixture(name: str) -> Any:
+def load_fixture(name: str) -> Any:
     return json.loads((FIXTURES / f"{name}.json").read_text())
 
 
-def facts(wire: WireFormat, *events: Any) -> ResponseFacts:
+def merged_facts(wire: WireFormat, *events: Any) -> ResponseFacts:
     return reduce(
         merge_facts,
-        [found for event in events if (found := wire.parse_event(event)) is not None],
+        [facts for event in events if (facts := wire.parse_event(event)) is not None],
         ResponseFacts(),
     )
 
 
-def usage(wire: WireFormat, *events: Any) -> Usage:
-    found = wire.parse_usage(facts(wire, *events))
-    assert found is not None
+def parsed_usage(wire: WireFormat, *events: Any) -> Usage:
+    usage = wire.parse_usage(merged_facts(wire, *events))
+    assert usage is not None
     assert (
-        found.uncached_tokens + (found.cache_read_tokens or 0) + (found.cache_write_tokens or 0)
-        == found.input_tokens
+        usage.uncached_tokens + (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
+        == usage.input_tokens
     )
-    return found
+    return usage
 
 
-def asked(wire: WireFormat, body: Mapping[str, Any]) -> Request:
+def make_request(wire: WireFormat, body: Mapping[str, Any]) -> Request:
     return Request(
         wire.name,
         "gcp.gemini",
@@ -71,68 +71,70 @@ def asked(wire: WireFormat, body: Mapping[str, Any]) -> Request:
 # Usage
 
 
-def test_every_count_of_a_response_has_its_class() -> None:
-    found = usage(GENERATE_CONTENT, fixture("generate_content"))
+def test_response_counts_are_sorted_into_token_classes() -> None:
+    usage = parsed_usage(GENERATE_CONTENT, load_fixture("generate_content"))
     assert (
-        found.input_tokens,
-        found.cache_read_tokens,
-        found.cache_write_tokens,
-        found.uncached_tokens,
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.cache_write_tokens,
+        usage.uncached_tokens,
     ) == (5240, 4096, None, 1144)
-    assert (found.output_tokens, found.reasoning_tokens) == (172, 130)
+    assert (usage.output_tokens, usage.reasoning_tokens) == (172, 130)
     # Pages of documents are billed as images; what was read of a modality is no part of its fresh tokens.
-    assert found.modality_tokens == {
+    assert usage.modality_tokens == {
         "audio.input": 200,
         "audio.read": 500,
         "image.input": 252,
         "image.read": 258,
     }
-    assert not found.inconsistencies
+    assert not usage.inconsistencies
 
 
-def test_a_stream_counts_cumulatively() -> None:
-    events = fixture("stream")
-    found = facts(GENERATE_CONTENT, *events)
-    assert (found.model, found.id, found.finish_reasons, found.service_tier) == (
+def test_the_counts_of_a_stream_are_cumulative() -> None:
+    events = load_fixture("stream")
+    facts = merged_facts(GENERATE_CONTENT, *events)
+    assert (facts.model, facts.id, facts.finish_reasons, facts.service_tier) == (
         "gemini-2.5-pro",
         "rb1",
         ("STOP",),
         "ON_DEMAND",
     )
-    assert found.is_terminal
-    assert not facts(GENERATE_CONTENT, events[0]).is_terminal
-    assert facts(GENERATE_CONTENT, events[0]).has_content
+    assert facts.is_terminal
+    assert not merged_facts(GENERATE_CONTENT, events[0]).is_terminal
+    assert merged_facts(GENERATE_CONTENT, events[0]).has_content
     assert not GENERATE_CONTENT.can_skip(events[0])
-    whole = usage(GENERATE_CONTENT, *events)
+    usage = parsed_usage(GENERATE_CONTENT, *events)
     assert (
-        whole.input_tokens,
-        whole.cache_read_tokens,
-        whole.output_tokens,
-        whole.reasoning_tokens,
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
     ) == (2210, 2048, 109, 100)
 
 
-def test_protobuf_leaves_out_a_zero() -> None:
-    found = usage(GENERATE_CONTENT, fixture("blocked"))
+def test_a_count_that_is_left_out_is_zero() -> None:
+    usage = parsed_usage(GENERATE_CONTENT, load_fixture("blocked"))
     assert (
-        found.input_tokens,
-        found.cache_read_tokens,
-        found.output_tokens,
-        found.reasoning_tokens,
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
     ) == (310, 0, 0, 0)
-    assert facts(GENERATE_CONTENT, fixture("blocked")).finish_reasons == ("PROHIBITED_CONTENT",)
+    assert merged_facts(GENERATE_CONTENT, load_fixture("blocked")).finish_reasons == (
+        "PROHIBITED_CONTENT",
+    )
 
 
-def test_an_interaction_reports_its_zeros() -> None:
-    found = usage(INTERACTIONS, fixture("interaction"))
+def test_an_interaction_reports_zeros_and_a_missing_count_is_none() -> None:
+    usage = parsed_usage(INTERACTIONS, load_fixture("interaction"))
     assert (
-        found.input_tokens,
-        found.cache_read_tokens,
-        found.output_tokens,
-        found.reasoning_tokens,
+        usage.input_tokens,
+        usage.cache_read_tokens,
+        usage.output_tokens,
+        usage.reasoning_tokens,
     ) == (3015, 2048, 36, 16)
-    assert found.modality_tokens == {"audio.input": 200, "audio.read": 500}
-    unreported = usage(
+    assert usage.modality_tokens == {"audio.input": 200, "audio.read": 500}
+    unreported = parsed_usage(
         INTERACTIONS, {"id": "v1", "status": "completed", "usage": {"total_input_tokens": 9}}
     )
     assert (
@@ -143,36 +145,40 @@ def test_an_interaction_reports_its_zeros() -> None:
 
 
 @pytest.mark.parametrize("wire", [GENERATE_CONTENT, INTERACTIONS])
-def test_no_usage_is_no_usage(wire: WireFormat) -> None:
-    assert wire.parse_usage(facts(wire, {})) is None
+def test_a_response_without_token_counts_has_no_usage(wire: WireFormat) -> None:
+    assert wire.parse_usage(merged_facts(wire, {})) is None
     assert (
         wire.parse_usage(
-            facts(wire, {"usageMetadata": {"totalTokenCount": 3}, "usage": {"total_tokens": 3}})
+            merged_facts(
+                wire, {"usageMetadata": {"totalTokenCount": 3}, "usage": {"total_tokens": 3}}
+            )
         )
         is None
     )
 
 
-def test_the_tier_that_served_is_the_one_that_the_header_names() -> None:
+def test_the_service_tier_comes_from_the_header() -> None:
     assert (
-        facts(GENERATE_CONTENT, {**fixture("blocked"), SERVICE_TIER_HEADER: "flex"}).service_tier
+        merged_facts(
+            GENERATE_CONTENT, {**load_fixture("blocked"), SERVICE_TIER_HEADER: "flex"}
+        ).service_tier
         == "flex"
     )
     assert (
-        facts(INTERACTIONS, {"id": "v1", SERVICE_TIER_HEADER: "priority"}).service_tier
+        merged_facts(INTERACTIONS, {"id": "v1", SERVICE_TIER_HEADER: "priority"}).service_tier
         == "priority"
     )
 
 
-def test_events_of_an_interaction() -> None:
-    whole = fixture("interaction")
+def test_interaction_events_give_id_content_and_end() -> None:
+    interaction = load_fixture("interaction")
     created = {
         "event_type": "interaction.created",
-        "interaction": {**whole, "status": "in_progress", "usage": None},
+        "interaction": {**interaction, "status": "in_progress", "usage": None},
     }
     delta = {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "On"}}
-    found = facts(INTERACTIONS, created, delta)
-    assert (found.id, found.is_terminal, found.has_content, found.finish_reasons) == (
+    facts = merged_facts(INTERACTIONS, created, delta)
+    assert (facts.id, facts.is_terminal, facts.has_content, facts.finish_reasons) == (
         "v1_a7684a886776",
         False,
         True,
@@ -180,10 +186,13 @@ def test_events_of_an_interaction() -> None:
     )
     assert INTERACTIONS.can_skip(delta)
     assert not INTERACTIONS.can_skip(created)
-    found = facts(
-        INTERACTIONS, created, delta, {"event_type": "interaction.completed", "interaction": whole}
+    facts = merged_facts(
+        INTERACTIONS,
+        created,
+        delta,
+        {"event_type": "interaction.completed", "interaction": interaction},
     )
-    assert (found.is_terminal, found.finish_reasons, found.service_tier) == (
+    assert (facts.is_terminal, facts.finish_reasons, facts.service_tier) == (
         True,
         ("completed",),
         "standard",
@@ -191,63 +200,63 @@ def test_events_of_an_interaction() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "failed"),
+    ("event", "code"),
     [
         (
             {"event_type": "error", "error": {"code": "unavailable", "message": "secret"}},
             "unavailable",
         ),
         ({"event_type": "error", "error": {"message": "secret"}}, "error"),
-        ({"status": "failed", "errors": [{"code": "internal"}]}, "internal"),
+        ({"status": "code", "errors": [{"code": "internal"}]}, "internal"),
         ({"status": "completed"}, None),
     ],
 )
-def test_a_failure_is_named_by_its_code_alone(event: Any, failed: str | None) -> None:
-    assert facts(INTERACTIONS, event).error_code == failed
+def test_an_error_is_reported_by_its_code_only(event: Any, code: str | None) -> None:
+    assert merged_facts(INTERACTIONS, event).error_code == code
 
 
-COUNT = st.one_of(
+REPORTED_VALUES = st.one_of(
     st.integers(-5, 10**13), st.floats(), st.booleans(), st.text(max_size=3), st.none()
 )
-SPLIT = st.lists(
+MODALITY_DETAILS = st.lists(
     st.fixed_dictionaries(
-        {"modality": st.sampled_from(["AUDIO", "TEXT", "image", 3]), "tokenCount": COUNT}
+        {"modality": st.sampled_from(["AUDIO", "TEXT", "image", 3]), "tokenCount": REPORTED_VALUES}
     )
 )
-METADATA = st.fixed_dictionaries(
+USAGE_METADATA = st.fixed_dictionaries(
     {},
     optional={
-        "promptTokenCount": COUNT,
-        "toolUsePromptTokenCount": COUNT,
-        "cachedContentTokenCount": COUNT,
-        "candidatesTokenCount": COUNT,
-        "thoughtsTokenCount": COUNT,
-        "promptTokensDetails": SPLIT,
-        "cacheTokensDetails": SPLIT,
+        "promptTokenCount": REPORTED_VALUES,
+        "toolUsePromptTokenCount": REPORTED_VALUES,
+        "cachedContentTokenCount": REPORTED_VALUES,
+        "candidatesTokenCount": REPORTED_VALUES,
+        "thoughtsTokenCount": REPORTED_VALUES,
+        "promptTokensDetails": MODALITY_DETAILS,
+        "cacheTokensDetails": MODALITY_DETAILS,
     },
 )
 
 
-@given(st.lists(METADATA, max_size=3))
-def test_whatever_is_reported_the_classes_are_disjoint(reported: list[Any]) -> None:
-    found = GENERATE_CONTENT.parse_usage(
-        facts(GENERATE_CONTENT, *({"usageMetadata": one} for one in reported))
+@given(st.lists(USAGE_METADATA, max_size=3))
+def test_token_classes_are_disjoint_for_any_counts(reported: list[Any]) -> None:
+    usage = GENERATE_CONTENT.parse_usage(
+        merged_facts(GENERATE_CONTENT, *({"usageMetadata": metadata} for metadata in reported))
     )
-    if found is not None:
+    if usage is not None:
         assert (
             min(
-                found.uncached_tokens,
-                found.cache_read_tokens or 0,
-                found.output_tokens or 0,
-                *found.modality_tokens.values(),
+                usage.uncached_tokens,
+                usage.cache_read_tokens or 0,
+                usage.output_tokens or 0,
+                *usage.modality_tokens.values(),
             )
             >= 0
         )
-        assert found.uncached_tokens + (found.cache_read_tokens or 0) == found.input_tokens
+        assert usage.uncached_tokens + (usage.cache_read_tokens or 0) == usage.input_tokens
         assert (
-            found.reasoning_tokens is None
-            or found.output_tokens is None
-            or found.reasoning_tokens <= found.output_tokens
+            usage.reasoning_tokens is None
+            or usage.output_tokens is None
+            or usage.reasoning_tokens <= usage.output_tokens
         )
 
 
@@ -256,7 +265,7 @@ def test_whatever_is_reported_the_classes_are_disjoint(reported: list[Any]) -> N
 TOOL: Final = {"functionDeclarations": [{"name": "stock"}, {"name": "price"}]}
 
 
-def test_the_order_is_system_tools_contents() -> None:
+def test_blocks_are_ordered_system_tools_contents() -> None:
     body: dict[str, Any] = {
         "contents": [
             {
@@ -273,7 +282,7 @@ def test_the_order_is_system_tools_contents() -> None:
         "toolConfig": {"functionCallingConfig": {"mode": "ANY"}},
         "generationConfig": {"mediaResolution": "LOW", "temperature": 1},
     }
-    prompt = GENERATE_CONTENT.parse_prompt(asked(GENERATE_CONTENT, body))
+    prompt = GENERATE_CONTENT.parse_prompt(make_request(GENERATE_CONTENT, body))
     assert prompt is not None
     assert [(block.section, block.index, block.kind) for block in prompt.blocks] == [
         ("system", 0, "text"),
@@ -303,17 +312,17 @@ def test_the_order_is_system_tools_contents() -> None:
         ({"fileData": {"fileUri": "u"}}, "fileData"),
     ],
 )
-def test_an_image_is_told_from_other_data(part: Any, kind: str) -> None:
+def test_an_image_part_is_distinguished_from_other_data(part: Any, kind: str) -> None:
     prompt = GENERATE_CONTENT.parse_prompt(
-        asked(GENERATE_CONTENT, {"contents": [{"parts": [part]}]})
+        make_request(GENERATE_CONTENT, {"contents": [{"parts": [part]}]})
     )
     assert prompt is not None
     assert [block.kind for block in prompt.blocks] == [kind]
 
 
-def test_a_named_cache_is_state_that_the_server_holds() -> None:
+def test_cached_content_is_server_state() -> None:
     body = {"contents": [{"parts": [{"text": "Hi."}]}], "cachedContent": "cachedContents/a"}
-    prompt = GENERATE_CONTENT.parse_prompt(asked(GENERATE_CONTENT, body))
+    prompt = GENERATE_CONTENT.parse_prompt(make_request(GENERATE_CONTENT, body))
     assert prompt is not None
     assert (prompt.is_complete, prompt.server_state_id, len(prompt.blocks)) == (
         False,
@@ -324,12 +333,12 @@ def test_a_named_cache_is_state_that_the_server_holds() -> None:
 
 
 @pytest.mark.parametrize("wire", [GENERATE_CONTENT, INTERACTIONS])
-def test_nothing_asked_is_no_prompt(wire: WireFormat) -> None:
-    assert wire.parse_prompt(asked(wire, {})) is None
+def test_an_empty_body_has_no_prompt(wire: WireFormat) -> None:
+    assert wire.parse_prompt(make_request(wire, {})) is None
 
 
 @pytest.mark.parametrize(
-    ("given", "kinds"),
+    ("input_value", "kinds"),
     [
         ("Hi.", ["text"]),
         ([{"type": "text", "text": "Hi."}, {"type": "image", "data": "eA=="}], ["text", "image"]),
@@ -337,29 +346,33 @@ def test_nothing_asked_is_no_prompt(wire: WireFormat) -> None:
         ({"type": "text", "text": "Hi."}, ["text"]),
     ],
 )
-def test_the_input_of_an_interaction(given: Any, kinds: list[str]) -> None:
+def test_the_input_of_an_interaction_is_split_into_blocks(
+    input_value: Any, kinds: list[str]
+) -> None:
     body = {
-        "input": given,
+        "input": input_value,
         "system_instruction": "Be brief.",
         "tools": [{"type": "google_search"}],
         "previous_interaction_id": "v1_a",
         "generation_config": {"temperature": 1},
     }
-    prompt = INTERACTIONS.parse_prompt(asked(INTERACTIONS, body))
+    prompt = INTERACTIONS.parse_prompt(make_request(INTERACTIONS, body))
     assert prompt is not None
     assert [block.kind for block in prompt.blocks] == ["text", "google_search", *kinds]
     assert (prompt.is_complete, prompt.server_state_id) == (False, "v1_a")
     assert [param.name for param in prompt.params] == ["generation_config"]
 
 
-def test_an_interaction_may_only_go_on() -> None:
-    prompt = INTERACTIONS.parse_prompt(asked(INTERACTIONS, {"previous_interaction_id": "v1_a"}))
+def test_an_interaction_without_input_has_no_blocks() -> None:
+    prompt = INTERACTIONS.parse_prompt(
+        make_request(INTERACTIONS, {"previous_interaction_id": "v1_a"})
+    )
     assert prompt is not None
     assert not prompt.blocks
 
 
 @pytest.mark.parametrize(
-    ("path", "named"),
+    ("path", "model"),
     [
         ("models/gemini-2.5-flash:generateContent", "gemini-2.5-flash"),
         ("publishers/google/models/gemini-2.5-pro:streamGenerateContent?alt=sse", "gemini-2.5-pro"),
@@ -370,8 +383,8 @@ def test_an_interaction_may_only_go_on() -> None:
         ("", None),
     ],
 )
-def test_the_model_of_a_path(path: str, named: str | None) -> None:
-    assert model_in_path(path) == named
+def test_the_model_is_read_from_the_path(path: str, model: str | None) -> None:
+    assert model_in_path(path) == model
 
 
 # Named caches
@@ -389,7 +402,9 @@ def test_the_model_of_a_path(path: str, named: str | None) -> None:
         ("post", "models/gemini-2.5-flash:generateContent", None),
     ],
 )
-def test_what_is_done_to_caches(method: str, path: str, operation: str | None) -> None:
+def test_method_and_path_give_the_cached_content_operation(
+    method: str, path: str, operation: str | None
+) -> None:
     assert cached_content_operation(method, path) == operation
 
 
@@ -401,25 +416,25 @@ def test_what_is_done_to_caches(method: str, path: str, operation: str | None) -
         ("cachedContents", None),
     ],
 )
-def test_the_name_of_a_cache(path: str, name: str | None) -> None:
+def test_the_name_of_cached_content_is_read_from_the_path(path: str, name: str | None) -> None:
     assert cached_content_in_path(path) == name
 
 
-def test_a_cache_as_it_is_described() -> None:
-    found = parse_cached_content(fixture("cache"))
-    assert (found.name, found.model, found.token_count) == (
+def test_the_description_of_cached_content_is_parsed() -> None:
+    content = parse_cached_content(load_fixture("cache"))
+    assert (content.name, content.model, content.token_count) == (
         "cachedContents/f2bd292389a2",
         "gemini-2.5-flash",
         100_000,
     )
-    assert found.created_at is not None
-    assert found.expires_at is not None
-    assert found.expires_at - found.created_at == 3600
-    assert found.expire_time_text == "2026-11-20T11:00:00.123456789Z"
+    assert content.created_at is not None
+    assert content.expires_at is not None
+    assert content.expires_at - content.created_at == 3600
+    assert content.expire_time_text == "2026-11-20T11:00:00.123456789Z"
 
 
 @pytest.mark.parametrize(
     "resource", [{}, {"createTime": "yesterday", "expireTime": 3, "usageMetadata": []}]
 )
-def test_a_cache_that_says_nothing(resource: Any) -> None:
+def test_an_empty_or_malformed_description_gives_no_facts(resource: Any) -> None:
     assert parse_cached_content(resource) == CachedContentInfo()

@@ -27,14 +27,14 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-def said(span: ReadableSpan) -> Mapping[str, Any]:
+def attributes_of(span: ReadableSpan) -> Mapping[str, Any]:
     return span.attributes or {}
 
 
 @pytest.fixture(params=CLIENTS)
 async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Any]:
-    async with CLIENTS[request.param](emulator_url) as made:
-        yield made
+    async with CLIENTS[request.param](emulator_url) as client:
+        yield client
 
 
 @pytest.fixture
@@ -50,47 +50,52 @@ def vertex(emulator_url: str) -> Iterator[Any]:
     client.close()
 
 
-def test_vertex_is_another_provider(vertex: Any, telemetry: Telemetry) -> None:
+def test_a_vertex_call_has_the_vertex_provider(vertex: Any, telemetry: Telemetry) -> None:
     vertex.models.generate_content(**CALL)
     assert telemetry.attributes["gen_ai.provider.name"] == "gcp.vertex_ai"
     assert telemetry.attributes["gen_ai.request.model"] == GEMINI
     assert telemetry.attributes["promptcache.cost.amount"] > 0
 
 
-def test_a_named_cache_on_vertex(vertex: Any, telemetry: Telemetry) -> None:
+def test_cached_content_on_vertex_has_hash_and_storage_cost(
+    vertex: Any, telemetry: Telemetry
+) -> None:
     cache = vertex.caches.create(model=GEMINI, config={**CALL["config"], "ttl": "60s"})
     assert cache.name
     vertex.models.generate_content(
         model=GEMINI, contents="Hi.", config={"cached_content": cache.name}
     )
     created, called = telemetry.spans
-    assert said(created)["promptcache.prefix.hash"] == said(called)["promptcache.prefix.hash"]
+    assert (
+        attributes_of(created)["promptcache.prefix.hash"]
+        == attributes_of(called)["promptcache.prefix.hash"]
+    )
     vertex.caches.delete(name=cache.name)
-    assert said(telemetry.spans[-1])["promptcache.cache.stored_usd"] >= 0
+    assert attributes_of(telemetry.spans[-1])["promptcache.cache.stored_usd"] >= 0
 
 
-async def test_every_hop_of_function_calling_is_a_call(
+async def test_each_hop_of_function_calling_is_a_call(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     await function_calling(client)
     assert len(telemetry.spans) == len(emulator.records) == 2
-    assert [said(span)["promptcache.input_tokens"] for span in telemetry.spans] == [
+    assert [attributes_of(span)["promptcache.input_tokens"] for span in telemetry.spans] == [
         record.result.input_tokens for record in emulator.records
     ]
 
 
 @pytest.mark.parametrize("kind", CLIENTS)
-async def test_retries_are_one_call(
+async def test_retries_belong_to_one_call(
     kind: str, emulator_url: str, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     emulator.faults.add("500")
-    asked = client_options(emulator_url)
-    asked["http_options"]["retry_options"] = {
+    options = client_options(emulator_url)
+    options["http_options"]["retry_options"] = {
         "attempts": 3,
         "initial_delay": 0.01,
         "max_delay": 0.02,
     }
-    client: Any = genai.Client(**asked)
+    client: Any = genai.Client(**options)
     await resolve((client.aio if kind == "async" else client).models.generate_content(**CALL))
     assert telemetry.attributes["http.request.resend_count"] == 1
     assert telemetry.span.status.is_unset
@@ -100,7 +105,7 @@ async def test_retries_are_one_call(
 
 @pytest.mark.parametrize("operation", ["generate_content", "invoke_agent"])
 @pytest.mark.parametrize("streamed", [False, True])
-async def test_a_span_around_it(
+async def test_a_surrounding_span_is_claimed_only_if_it_is_an_llm_span(
     operation: str, streamed: bool, client: Any, telemetry: Telemetry
 ) -> None:
     tracer = telemetry.tracers.get_tracer("theirs")
@@ -117,16 +122,16 @@ async def test_a_span_around_it(
     theirs = next(span for span in telemetry.spans if span.name == "theirs")
     if operation == "generate_content":
         assert telemetry.spans == (theirs,)
-        assert said(theirs)["promptcache.input_tokens"] > 0
-        assert said(theirs)["gen_ai.response.finish_reasons"] == ("STOP",)
+        assert attributes_of(theirs)["promptcache.input_tokens"] > 0
+        assert attributes_of(theirs)["gen_ai.response.finish_reasons"] == ("STOP",)
     else:
         ours = next(span for span in telemetry.spans if span is not theirs)
         assert ours.parent == theirs.context
-        assert "promptcache.input_tokens" not in said(theirs)
+        assert "promptcache.input_tokens" not in attributes_of(theirs)
     assert telemetry.metric("promptcache.calls") == 1
 
 
-async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
+async def test_suppressed_calls_have_no_span(client: Any, telemetry: Telemetry) -> None:
     with suppress_instrumentation():
         await resolve(client.models.generate_content(**CALL))
         if hasattr(client, "interactions"):
@@ -134,44 +139,49 @@ async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
     assert not telemetry.spans
 
 
-async def test_counting_tokens_is_no_call(client: Any, telemetry: Telemetry) -> None:
+async def test_counting_tokens_is_not_a_call(client: Any, telemetry: Telemetry) -> None:
     await resolve(client.models.count_tokens(model=GEMINI, contents="Hi."))
     assert not telemetry.spans
 
 
-async def test_an_interaction_that_is_fetched_again_counts_nothing(
+async def test_fetching_an_interaction_again_counts_nothing(
     client: Any, telemetry: Telemetry
 ) -> None:
-    made = await resolve(client.interactions.create(model=GEMINI, input="Hi."))
-    await resolve(client.interactions.get(made.id))
+    interaction = await resolve(client.interactions.create(model=GEMINI, input="Hi."))
+    await resolve(client.interactions.get(interaction.id))
     assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == 1
 
 
-async def test_a_call_that_goes_on_from_another_is_not_complete(
+async def test_a_continued_interaction_has_an_incomplete_prefix(
     client: Any, telemetry: Telemetry
 ) -> None:
-    made = await resolve(client.interactions.create(model=GEMINI, input="Hi."))
+    interaction = await resolve(client.interactions.create(model=GEMINI, input="Hi."))
     await resolve(
-        client.interactions.create(model=GEMINI, input="And?", previous_interaction_id=made.id)
+        client.interactions.create(
+            model=GEMINI, input="And?", previous_interaction_id=interaction.id
+        )
     )
-    assert [said(span)["promptcache.prefix.complete"] for span in telemetry.spans] == [True, False]
+    assert [attributes_of(span)["promptcache.prefix.complete"] for span in telemetry.spans] == [
+        True,
+        False,
+    ]
 
 
-async def test_a_cancelled_call(
+async def test_a_cancelled_call_is_an_error(
     emulator_url: str, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     emulator.faults.add("slow=30")
     async with CLIENTS["async"](emulator_url) as client:
-        waiting = asyncio.create_task(client.models.generate_content(**CALL))
+        task = asyncio.create_task(client.models.generate_content(**CALL))
         await asyncio.sleep(0.2)
-        waiting.cancel()
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await waiting
+            await task
     assert telemetry.attributes["error.type"] == "CancelledError"
     assert telemetry.attributes["promptcache.outcome"] == "error"
 
 
-def test_the_sdk_is_as_it_was_afterwards(telemetry: Telemetry) -> None:
+def test_uninstrumenting_restores_the_sdk(telemetry: Telemetry) -> None:
     from google.genai._api_client import BaseApiClient
 
     assert inspect.isgeneratorfunction(BaseApiClient.request_streamed)
@@ -184,7 +194,7 @@ def test_the_sdk_is_as_it_was_afterwards(telemetry: Telemetry) -> None:
     assert BaseApiClient.request is inspect.unwrap(patched)
 
 
-def test_a_stream_that_is_left_keeps_what_its_latest_chunk_said(telemetry: Telemetry) -> None:
+def test_an_abandoned_stream_reports_the_counts_of_its_latest_chunk(telemetry: Telemetry) -> None:
     first = {
         "candidates": [{"content": {"parts": [{"text": "It"}]}}],
         "usageMetadata": {"promptTokenCount": 900},
@@ -210,7 +220,7 @@ def test_a_stream_that_is_left_keeps_what_its_latest_chunk_said(telemetry: Telem
     client.close()
 
 
-def test_a_tier_that_no_answer_confirms_has_no_price(
+def test_a_requested_tier_without_confirmation_has_no_price(
     emulator_url: str, telemetry: Telemetry
 ) -> None:
     client: Any = genai.Client(api_key="k", http_options=HttpOptions(base_url=emulator_url))

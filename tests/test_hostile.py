@@ -48,7 +48,7 @@ from tests.support.sdks import KITS, Kit
 from tests.support.span_builders import read_rows, record_calls
 from tests.support.telemetry import Telemetry
 
-NAMED: Final = frozenset(
+TEXT_FIELDS: Final = frozenset(
     {
         "model",
         "id",
@@ -90,67 +90,67 @@ CASES: Final = [
 ]
 
 
-class Boastful(Emulator):
+class InflatingEmulator(Emulator):
     """An emulator with far too much in every name that it tells."""
 
     def handle(self, *args: Any, **kwargs: Any) -> tuple[ProviderResponse, ProviderRequest]:
-        answer, incoming = super().handle(*args, **kwargs)
-        answer.body, answer.events = inflated(answer.body), inflated(answer.events)
-        return answer, incoming
+        response, request = super().handle(*args, **kwargs)
+        response.body, response.events = inflate(response.body), inflate(response.events)
+        return response, request
 
 
-def inflated(value: Any, name: str = "") -> Any:
+def inflate(value: Any, name: str = "") -> Any:
     if isinstance(value, dict):
-        return {key: inflated(inner, key) for key, inner in as_mapping(value).items()}  # pyright: ignore[reportUnknownArgumentType]  # JSON
+        return {key: inflate(inner, key) for key, inner in as_mapping(value).items()}  # pyright: ignore[reportUnknownArgumentType]  # JSON
     if isinstance(value, list):
-        return [inflated(inner, name) for inner in as_list(value)]  # pyright: ignore[reportUnknownArgumentType]  # JSON
-    return f"{value}-{'x' * 2**18}" if name in NAMED and isinstance(value, str) else value
+        return [inflate(inner, name) for inner in as_list(value)]  # pyright: ignore[reportUnknownArgumentType]  # JSON
+    return f"{value}-{'x' * 2**18}" if name in TEXT_FIELDS and isinstance(value, str) else value
 
 
 @pytest.fixture(scope="module")
-def boastful() -> Iterator[str]:
-    with running_server(Boastful()) as url:
+def inflating_url() -> Iterator[str]:
+    with running_server(InflatingEmulator()) as url:
         yield url
 
 
-def words(value: Any) -> Iterator[str]:
+def iter_texts(value: Any) -> Iterator[str]:
     """Every text in a piece of JSON, keys too."""
     if isinstance(value, str):
         yield value
     for inner in (*as_mapping(value), *as_mapping(value).values(), *as_list(value)):
-        yield from words(inner)
+        yield from iter_texts(inner)
 
 
 @pytest.mark.filterwarnings("ignore:.*is not a valid FinishReason:UserWarning")  # google-genai's
 @pytest.mark.parametrize(("kit", "shape"), CASES)
-async def test_a_megabyte_is_no_name(
-    kit: Kit, shape: Shape, boastful: str, telemetry: Telemetry
+async def test_text_of_a_megabyte_is_never_exported(
+    kit: Kit, shape: Shape, inflating_url: str, telemetry: Telemetry
 ) -> None:
-    async with kit.clients["sync"](boastful) as client:
+    async with kit.clients["sync"](inflating_url) as client:
         await shape.use(client)
     span = telemetry.span
     assert (span.attributes or {})[INPUT_TOKENS]
-    ours = (
+    is_own = (
         span.instrumentation_scope is not None and span.instrumentation_scope.name == "promptcache"
     )
-    told = json.loads(span.to_json())
-    if not ours:  # what its owner wrote is the owner's
-        told = {
+    exported = json.loads(span.to_json())
+    if not is_own:  # what its owner wrote is the owner's
+        exported = {
             key: value
-            for key, value in told["attributes"].items()
+            for key, value in exported["attributes"].items()
             if key.startswith("promptcache.")
         }
     metrics: Any = telemetry.reader.get_metrics_data()
-    said = [*words(told), *words(json.loads(metrics.to_json()))]
-    assert max(map(len, said)) <= MAX_TEXT_LENGTH
+    texts = [*iter_texts(exported), *iter_texts(json.loads(metrics.to_json()))]
+    assert max(map(len, texts)) <= MAX_TEXT_LENGTH
 
 
-def test_a_long_name_is_dropped_and_not_cut() -> None:
+def test_text_beyond_the_limit_is_dropped_and_not_cut() -> None:
     assert as_str("x" * MAX_TEXT_LENGTH) == "x" * MAX_TEXT_LENGTH
     assert as_str("x" * (MAX_TEXT_LENGTH + 1)) is None
 
 
-def test_reasons_of_an_end_do_not_pile_up() -> None:
+def test_merged_finish_reasons_are_bounded() -> None:
     many = ResponseFacts(finish_reasons=("stop",) * MAX_CHOICES)
     assert merge_facts(merge_facts(many, many), many).finish_reasons == many.finish_reasons
 
@@ -164,7 +164,7 @@ INJECTIONS: Final = {
     "half a letter": "\ud800 and \udfff",
     "a megabyte": "m" * 2**20,
 }
-EVERYWHERE: Final = (
+TEXT_ATTRIBUTES: Final = (
     GEN_AI_AGENT_NAME,
     CODE_FILE_PATH,
     CODE_FUNCTION_NAME,
@@ -178,12 +178,12 @@ EVERYWHERE: Final = (
     GEN_AI_REQUEST_MODEL,
     GEN_AI_RESPONSE_MODEL,
 )
-STEERS: Final = {
+CONTROL_CHARACTERS: Final = {
     chr(number) for number in (*range(32), *range(127, 160), 0x2028, 0x202E, 0x2066, 0xFEFF)
 } - {"\n"}
 
 
-class Tags(HTMLParser):
+class TagCollector(HTMLParser):
     """What elements a page has."""
 
     def __init__(self, page: str) -> None:
@@ -206,58 +206,61 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "3000")
 
 
-def filled(path: Path, name: str) -> Path:
+def write_calls(path: Path, name: str) -> Path:
     """Calls with `name` in every text that a span can bring, in two prefixes that replaced each other."""
-    hostile: dict[str, Any] = dict.fromkeys(EVERYWHERE, name)
+    hostile: dict[str, Any] = dict.fromkeys(TEXT_ATTRIBUTES, name)
     missed = hostile | {OUTCOME: "miss", READ_TOKENS: 0, COST_AMOUNT: None}
     call_after_call = [missed | {PREFIX_HASH: f"{'ab'[number > 1]}{name}"} for number in range(4)]
     record_calls(path, *call_after_call, service=name)
     return path
 
 
-def output(*arguments: object) -> str:
+def run_command(*arguments: object) -> str:
     result = CliRunner().invoke(app, [*map(str, arguments)])
     assert result.exit_code == ExitCode.OK, result.output
     return result.output
 
 
-def test_no_name_steers_a_terminal(tmp_path: Path, name: str) -> None:
-    path = filled(tmp_path / "calls.db", name)
-    said = [output("report", path, "--by", by) for by in GroupBy] + [
-        output("explain", "--worst", 4, path)
+def test_no_name_sends_control_characters_to_the_terminal(tmp_path: Path, name: str) -> None:
+    path = write_calls(tmp_path / "calls.db", name)
+    outputs = [run_command("report", path, "--by", by) for by in GroupBy] + [
+        run_command("explain", "--worst", 4, path)
     ]
-    for text_shown in said:
-        assert not STEERS & set(text_shown)
+    for text in outputs:
+        assert not CONTROL_CHARACTERS & set(text)
     if name == INJECTIONS["markup"]:
-        assert all(name in text_shown for text_shown in said)
+        assert all(name in text for text in outputs)
 
 
-def test_no_name_becomes_html(tmp_path: Path, name: str) -> None:
-    hostile, plain = filled(tmp_path / "hostile.db", name), filled(tmp_path / "plain.db", "p")
+def test_names_are_escaped_in_html(tmp_path: Path, name: str) -> None:
+    hostile, plain = (
+        write_calls(tmp_path / "hostile.db", name),
+        write_calls(tmp_path / "plain.db", "p"),
+    )
     for by in GroupBy:
-        page, like = (render_html(collect_report(path, by)) for path in (hostile, plain))
-        assert Tags(page).found == Tags(like).found
-        assert not STEERS & set(page)
+        page, plain_page = (render_html(collect_report(path, by)) for path in (hostile, plain))
+        assert TagCollector(page).found == TagCollector(plain_page).found
+        assert not CONTROL_CHARACTERS & set(page)
 
 
 def test_names_are_data_in_sql_and_json(tmp_path: Path, name: str) -> None:
-    path = filled(tmp_path / "calls.db", name)
+    path = write_calls(tmp_path / "calls.db", name)
     before = read_rows(path)
-    kept = before[0]["request_model"]
+    stored_name = before[0]["request_model"]
     for by in GroupBy:
         assert (
             sum(
                 group["calls"]
-                for group in json.loads(output("report", path, "--json", "--by", by))["groups"]
+                for group in json.loads(run_command("report", path, "--json", "--by", by))["groups"]
             )
             == 4
         )
-    (group,) = json.loads(output("report", path, "--json", "--by", GroupBy.MODEL))["groups"]
+    (group,) = json.loads(run_command("report", path, "--json", "--by", GroupBy.MODEL))["groups"]
     assert (
         group["key"]
-        == kept
+        == stored_name
         == name[:MAX_TEXT_LENGTH].encode(errors="replace").decode().replace("\0", "?")
     )
-    found = json.loads(output("explain", "--worst", 4, "--json", path))["calls"]
-    assert [it["call"]["request_model"] for it in found] == [kept] * 4
+    calls = json.loads(run_command("explain", "--worst", 4, "--json", path))["calls"]
+    assert [call["call"]["request_model"] for call in calls] == [stored_name] * 4
     assert read_rows(path) == before

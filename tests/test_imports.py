@@ -1,23 +1,15 @@
-"""What a process pays that never calls a model: the entry point waits for an SDK with next to nothing loaded."""
+"""A process that never calls a model pays little: the entry point loads next to nothing."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 
-START = """
-import sys
-from importlib.metadata import entry_points
-(found,) = [entry for entry in entry_points(group="opentelemetry_instrumentor") if entry.name == "promptcache"]
-instrumentor = found.load()()
-instrumentor.instrument()
-"""
+from tests.support.fresh_process import run_after_instrumenting
+
 SDKS = ("openai", "anthropic", "google.genai", "botocore")
-OTHERS = (
+UNNEEDED_PACKAGES = (
     "opentelemetry.sdk",
     "opentelemetry.exporter",
     "typer",
@@ -25,7 +17,7 @@ OTHERS = (
     "starlette",
     "genai_prices",
 )
-OURS = (
+UNNEEDED_AT_START = (
     "promptcache.model",
     "promptcache.semconv",
     "promptcache.telemetry.invocation",
@@ -34,7 +26,7 @@ OURS = (
     "promptcache_emulator",
 )
 
-UNUSED = (
+UNNEEDED_FOR_OPENAI = (
     "promptcache.diagnosis",
     "promptcache.prices",
     "promptcache.providers.cache_rules",
@@ -45,45 +37,36 @@ UNUSED = (
 )
 
 
-def run(program: str) -> str:
-    """What a fresh process prints."""
-    environ = {
-        name: value for name, value in os.environ.items() if not name.startswith(("OTEL_", "COV_"))
-    }
-    done = subprocess.run(
-        [sys.executable, "-c", START + program], capture_output=True, text=True, env=environ
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.strip()
-
-
-@pytest.mark.parametrize("name", sorted({*OURS, *UNUSED}))
+@pytest.mark.parametrize("name", sorted({*UNNEEDED_AT_START, *UNNEEDED_FOR_OPENAI}))
 def test_the_modules_that_must_not_be_loaded_exist(name: str) -> None:
     assert find_spec(name), "a module was renamed, so that the tests below assert nothing about it"
 
 
-def test_the_entry_point_loads_no_sdk_and_little_of_ours() -> None:
+def test_the_entry_point_loads_no_sdk_and_few_of_our_modules() -> None:
     assert (
-        run(f"print(*[name for name in {(*SDKS, *OTHERS, *OURS)!r} if name in sys.modules])") == ""
-    )
-
-
-def test_the_first_sdk_loads_its_side_of_us() -> None:
-    stands = "print(hasattr(openai._base_client.SyncAPIClient.request, '__wrapped__'))"
-    assert run(f"import openai; {stands}") == "True"
-
-
-def test_an_sdk_loads_nothing_for_the_others_and_nothing_that_only_a_call_needs() -> None:
-    assert (
-        run(
-            f"import openai; print(*[name for name in {(*OTHERS, *UNUSED)!r} if name in sys.modules])"
+        run_after_instrumenting(
+            f"print(*[name for name in {(*SDKS, *UNNEEDED_PACKAGES, *UNNEEDED_AT_START)!r} if name in sys.modules])"
         )
         == ""
     )
 
 
-def test_an_sdk_imported_while_we_were_off_is_found_when_we_are_on_again() -> None:
-    stands = "print(hasattr(openai._base_client.SyncAPIClient.request, '__wrapped__'))"
-    assert run(
-        f"instrumentor.uninstrument(); import openai; {stands}; instrumentor.instrument(); {stands}"
+def test_importing_the_first_sdk_patches_it() -> None:
+    print_is_patched = "print(hasattr(openai._base_client.SyncAPIClient.request, '__wrapped__'))"
+    assert run_after_instrumenting(f"import openai; {print_is_patched}") == "True"
+
+
+def test_importing_one_sdk_loads_nothing_for_other_sdks_or_for_calls() -> None:
+    assert (
+        run_after_instrumenting(
+            f"import openai; print(*[name for name in {(*UNNEEDED_PACKAGES, *UNNEEDED_FOR_OPENAI)!r} if name in sys.modules])"
+        )
+        == ""
+    )
+
+
+def test_an_sdk_imported_while_uninstrumented_is_patched_later() -> None:
+    print_is_patched = "print(hasattr(openai._base_client.SyncAPIClient.request, '__wrapped__'))"
+    assert run_after_instrumenting(
+        f"instrumentor.uninstrument(); import openai; {print_is_patched}; instrumentor.instrument(); {print_is_patched}"
     ) == ("False\nTrue")

@@ -25,7 +25,7 @@ from tests.support.telemetry import Telemetry
 
 
 @pytest.fixture(autouse=True)
-def off_again() -> Iterator[None]:
+def uninstrument_at_end() -> Iterator[None]:
     yield
     if PromptCacheInstrumentor().is_instrumented_by_opentelemetry:
         PromptCacheInstrumentor().uninstrument()
@@ -33,22 +33,24 @@ def off_again() -> Iterator[None]:
 
 @pytest.fixture
 def client(emulator_url: str) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="secret-key", max_retries=0) as made:
-        yield made
+    with openai.OpenAI(
+        base_url=f"{emulator_url}/v1", api_key="secret-key", max_retries=0
+    ) as client:
+        yield client
 
 
-def test_clients_can_be_subclassed_copied_and_responses_pickled(
+def test_clients_can_be_subclassed_and_copied_and_responses_pickled(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
-    class Mine(openai.OpenAI):
+    class Subclass(openai.OpenAI):
         def request(self, *args: Any, **kwargs: Any) -> Any:
             parent: Any = super()
             return parent.request(*args, **kwargs)
 
-    with Mine(base_url=client.base_url, api_key="k") as mine:
-        copied: Any = copy.copy(mine)
-        made = copied.responses.create(**RESPONSES)
-    assert pickle.loads(pickle.dumps(made)) == made
+    with Subclass(base_url=client.base_url, api_key="k") as client_of_subclass:
+        copied_client: Any = copy.copy(client_of_subclass)
+        response = copied_client.responses.create(**RESPONSES)
+    assert pickle.loads(pickle.dumps(response)) == response
     unparsed: Any = client.responses.with_raw_response
     raw = unparsed.create(**RESPONSES)
     assert pickle.loads(pickle.dumps(raw.http_response)).content == raw.content
@@ -56,7 +58,7 @@ def test_clients_can_be_subclassed_copied_and_responses_pickled(
     assert len(telemetry.spans) == 2
 
 
-def test_clients_and_methods_made_before(
+def test_clients_and_methods_from_before_are_instrumented(
     client: openai.OpenAI, instrumented: Callable[..., Telemetry]
 ) -> None:
     bound, raw = client.responses.create, client.chat.completions.with_raw_response
@@ -66,7 +68,7 @@ def test_clients_and_methods_made_before(
     assert len(telemetry.spans) == 2
 
 
-def test_the_module_level_client(
+def test_the_module_level_client_is_instrumented(
     emulator_url: str, telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(openai, "base_url", f"{emulator_url}/v1/")
@@ -77,7 +79,7 @@ def test_the_module_level_client(
     openai._reset_client()  # pyright: ignore[reportPrivateUsage]
 
 
-def test_azure_is_called_by_its_name_and_its_deployment(
+def test_an_azure_call_reports_the_azure_provider_and_the_deployment(
     emulator_url: str, telemetry: Telemetry
 ) -> None:
     with openai.AzureOpenAI(
@@ -89,16 +91,18 @@ def test_azure_is_called_by_its_name_and_its_deployment(
     assert telemetry.attributes["gen_ai.request.model"] == "my-deployment"
 
 
-def test_another_instrumentation_over_ours_stays_when_we_leave(client: openai.OpenAI) -> None:
+def test_uninstrumenting_keeps_the_wrapper_of_another_instrumentation(
+    client: openai.OpenAI,
+) -> None:
     original = base.SyncAPIClient.__dict__["request"]
     telemetry = Telemetry()
     telemetry.instrument()
     ours = base.SyncAPIClient.__dict__["request"]
-    seen: list[str] = []
+    wrapper_calls: list[str] = []
 
     @functools.wraps(ours)
     def theirs(self: Any, *args: Any, **kwargs: Any) -> Any:
-        seen.append("theirs")
+        wrapper_calls.append("theirs")
         return ours(self, *args, **kwargs)
 
     base.SyncAPIClient.request = theirs  # type: ignore[method-assign]
@@ -106,7 +110,7 @@ def test_another_instrumentation_over_ours_stays_when_we_leave(client: openai.Op
         PromptCacheInstrumentor().uninstrument()
         client.responses.create(**RESPONSES)
         assert base.SyncAPIClient.__dict__["request"] is theirs
-        assert (seen, telemetry.spans) == (["theirs"], ())
+        assert (wrapper_calls, telemetry.spans) == (["theirs"], ())
         telemetry.instrument()
         assert base.SyncAPIClient.__dict__["request"] is theirs, "ours still stands below theirs"
         client.responses.create(**RESPONSES)
@@ -116,7 +120,7 @@ def test_another_instrumentation_over_ours_stays_when_we_leave(client: openai.Op
         base.SyncAPIClient.request = original  # type: ignore[method-assign]
 
 
-def test_process_response_alone_suffices(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_the_hook_on_process_response_suffices(client: openai.OpenAI, telemetry: Telemetry) -> None:
     """An instrumentation that replaced `request` before us bypasses ours."""
     ours = base.SyncAPIClient.__dict__["request"]
     base.SyncAPIClient.request = ours.__wrapped__  # type: ignore[method-assign]
@@ -129,7 +133,9 @@ def test_process_response_alone_suffices(client: openai.OpenAI, telemetry: Telem
     assert len(telemetry.spans) == 2
 
 
-def test_an_sdk_that_moved_is_said_once_and_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_incompatible_sdk_is_logged_once_and_not_patched(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     class Client:
         def request(self, other: int) -> int:
             return other
@@ -137,13 +143,13 @@ def test_an_sdk_that_moved_is_said_once_and_left_alone(caplog: pytest.LogCapture
     def flow(*_: Any) -> Flow:
         yield None
 
-    patches, observer = ModulePatcher(), SimpleNamespace()
-    patches.module = SimpleNamespace(Client=Client)
-    targets = (
+    patcher, handler = ModulePatcher(), SimpleNamespace()
+    patcher.module = SimpleNamespace(Client=Client)
+    hooks = (
         Hook("Client", "request", ("options",), around_call=flow),
         Hook("Gone", "request", (), around_call=flow),
     )
-    patches.install(targets, observer)  # type: ignore[arg-type]  # no observer is needed
+    patcher.install(hooks, handler)  # type: ignore[arg-type]  # no observer is needed
     assert Client().request(3) == 3
     assert [record.getMessage().split(": ")[1].split(" ")[0] for record in caplog.records] == [
         "Client.request",
@@ -156,51 +162,55 @@ def test_the_instrumentor_never_raises(caplog: pytest.LogCaptureFixture) -> None
     assert len(caplog.records) == 1
 
 
-def test_steps_of_ours_fail_silently_and_are_named_once(caplog: pytest.LogCaptureFixture) -> None:
-    def broken() -> None:
+def test_a_failing_step_is_logged_once_without_its_message(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail() -> None:
         raise LookupError("secret words")
 
-    assert safely(broken) is None
-    assert safely(broken) is None
+    assert safely(fail) is None
+    assert safely(fail) is None
     assert len(caplog.records) == 1
     assert "LookupError" in caplog.text
     assert "secret" not in caplog.text
 
 
-@pytest.mark.parametrize("passing", [KeyboardInterrupt, SystemExit])
-def test_what_must_pass_passes(passing: type[BaseException]) -> None:
-    def interrupted() -> None:
-        raise passing
+@pytest.mark.parametrize("exception_type", [KeyboardInterrupt, SystemExit])
+def test_interrupts_pass_through_safely(exception_type: type[BaseException]) -> None:
+    def interrupt() -> None:
+        raise exception_type
 
-    with pytest.raises(passing):
-        safely(interrupted)
+    with pytest.raises(exception_type):
+        safely(interrupt)
 
 
-@pytest.mark.parametrize("where", ["before", "after", "nowhere"])
-def test_a_flow_that_breaks_leaves_the_call_alone(where: str) -> None:
-    seen: list[StepResult] = []
+@pytest.mark.parametrize("failing_step", ["before", "after", "nowhere"])
+def test_a_failing_flow_leaves_the_result_of_the_call(failing_step: str) -> None:
+    step_results: list[StepResult] = []
 
     def flow() -> Flow:
-        if where == "before":
+        if failing_step == "before":
             raise LookupError
-        seen.append((yield None))
-        if where == "after":
+        step_results.append((yield None))
+        if failing_step == "after":
             raise LookupError
 
-    with FlowRunner(flow) as turn:
-        turn.result = 7
-    assert turn.result == 7
-    assert [ended.result for ended in seen] == ([] if where == "before" else [7])
+    with FlowRunner(flow) as runner:
+        runner.result = 7
+    assert runner.result == 7
+    assert [step_result.result for step_result in step_results] == (
+        [] if failing_step == "before" else [7]
+    )
 
 
-def test_entry_points() -> None:
-    found = {
+def test_the_entry_points_are_the_documented_ones() -> None:
+    values = {
         (group, point.name): point.value
         for group in entry_points().groups
         for point in entry_points(group=group)
         if point.value.startswith("promptcache")
     }
-    assert found == {
+    assert values == {
         (
             "opentelemetry_instrumentor",
             "promptcache",
@@ -216,8 +226,8 @@ def test_entry_points() -> None:
         assert point.load() is PromptCacheInstrumentor
 
 
-def test_settings_come_from_the_environment() -> None:
-    given = {
+def test_settings_are_read_from_the_environment() -> None:
+    environment = {
         settings.OTEL_PROMPTCACHE_HASH_KEY: "k",
         settings.OTEL_PROMPTCACHE_HASHES: "all",
         settings.OTEL_PROMPTCACHE_CALLSITE: "off",
@@ -226,7 +236,7 @@ def test_settings_come_from_the_environment() -> None:
         settings.OTEL_PROMPTCACHE_PROVIDERS: "Gate.corp=groq",
         settings.OTEL_PROMPTCACHE_MEMORY_NODES: "10",
     }
-    assert Settings.load(given) == Settings(
+    assert Settings.load(environment) == Settings(
         hash_key="k",
         hashes="all",
         callsite=False,
@@ -248,7 +258,7 @@ def test_settings_come_from_the_environment() -> None:
         ("OTEL_PROMPTCACHE_MEMORY_NODES", "0", "at least 1"),
     ],
 )
-def test_a_bad_setting_is_named_and_left_out(
+def test_an_invalid_setting_is_logged_and_ignored(
     variable: str, value: str, allowed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert Settings.load({variable: value}) == Settings()
@@ -256,7 +266,7 @@ def test_a_bad_setting_is_named_and_left_out(
     assert allowed in caplog.text
 
 
-def test_every_setting_has_a_variable_and_every_variable_is_a_flag() -> None:
+def test_each_constant_of_a_variable_holds_its_own_name() -> None:
     names = [name for name in dir(settings) if name.startswith("OTEL_")]
     assert all(getattr(settings, name) == name for name in names)
     assert logging.getLogger("promptcache").handlers == []

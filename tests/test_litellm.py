@@ -38,23 +38,25 @@ from tests.support.telemetry import Telemetry
 
 
 @pytest.fixture
-async def lite(emulator_url: str, emulator: Emulator, bare: Telemetry) -> AsyncIterator[LiteLLM]:
-    patches = ModulePatcher()
-    patches.module = SimpleNamespace(HTTPHandler=HTTPHandler, AsyncHTTPHandler=AsyncHTTPHandler)
-    meters = MetricsRecorder(bare.meters.get_meter("promptcache"))
-    patches.install(
+async def handlers(
+    emulator_url: str, emulator: Emulator, telemetry: Telemetry
+) -> AsyncIterator[LiteLLM]:
+    patcher = ModulePatcher()
+    patcher.module = SimpleNamespace(HTTPHandler=HTTPHandler, AsyncHTTPHandler=AsyncHTTPHandler)
+    metrics = MetricsRecorder(telemetry.meters.get_meter("promptcache"))
+    patcher.install(
         litellm.HOOKS[HANDLER_MODULE],
-        TelemetryHandler(Settings(), bare.tracers.get_tracer("promptcache"), meters),
+        TelemetryHandler(Settings(), telemetry.tracers.get_tracer("promptcache"), metrics),
     )
-    made = LiteLLM(emulator_url, emulator)
-    yield made
-    patches.restore()
-    made.sync_handler.client.close()
-    await made.async_handler.client.aclose()
+    handlers = LiteLLM(emulator_url, emulator)
+    yield handlers
+    patcher.restore()
+    handlers.sync_handler.client.close()
+    await handlers.async_handler.client.aclose()
 
 
 @pytest.fixture
-def bare() -> Telemetry:
+def telemetry() -> Telemetry:
     """Where telemetry goes, with nothing else instrumented."""
     return Telemetry()
 
@@ -66,74 +68,84 @@ def bare() -> Telemetry:
     LITELLM_ROUTES,
     ids=lambda route: f"{route.name} {route.paths[0].rpartition('/')[2].partition('?')[0]}",
 )
-async def test_every_provider_by_its_own_answer(
-    lite: LiteLLM, bare: Telemetry, route: LiteLLMRoute, handler: str, stream: bool
+async def test_each_provider_is_reported_from_its_own_response(
+    handlers: LiteLLM, telemetry: Telemetry, route: LiteLLMRoute, handler: str, stream: bool
 ) -> None:
     for _ in range(2):
-        assert type(await lite.send(getattr(lite, handler), route, stream=stream)) is httpx.Response
-    first, second = (span.attributes or {} for span in bare.spans)
+        assert (
+            type(await handlers.send(getattr(handlers, handler), route, stream=stream))
+            is httpx.Response
+        )
+    first, second = (span.attributes or {} for span in telemetry.spans)
     assert [
         first["promptcache.read_tokens"],
         second["promptcache.read_tokens"],
-    ] == lite.cache_read_tokens
+    ] == handlers.cache_read_tokens
     assert (first["promptcache.outcome"], second["promptcache.outcome"]) == ("cold", "hit")
     assert second["gen_ai.provider.name"] == route.provider
     assert second["gen_ai.request.model"] == route.model
     assert second.get("gen_ai.request.stream", False) is stream
-    assert second["server.port"] == int(lite.url.rpartition(":")[2])
+    assert second["server.port"] == int(handlers.url.rpartition(":")[2])
     assert second["promptcache.prefix.hash"]
-    assert (bare.metric("promptcache.calls"), bare.metric("promptcache.read.tokens")) == (
+    assert (telemetry.metric("promptcache.calls"), telemetry.metric("promptcache.read.tokens")) == (
         2,
-        sum(lite.cache_read_tokens),
+        sum(handlers.cache_read_tokens),
     )
 
 
 @pytest.mark.parametrize("handler", ["sync_handler", "async_handler"])
-async def test_a_failure_is_the_applications_and_a_call(
-    lite: LiteLLM, bare: Telemetry, handler: str
+async def test_a_failure_is_raised_and_recorded_as_a_call(
+    handlers: LiteLLM, telemetry: Telemetry, handler: str
 ) -> None:
-    lite.emulator.faults.add("429")
+    handlers.emulator.faults.add("429")
     with pytest.raises(httpx.HTTPStatusError):
-        await lite.send(getattr(lite, handler), LITELLM_ROUTES[2])
-    assert (bare.attributes["error.type"], bare.attributes["promptcache.outcome"]) == (
+        await handlers.send(getattr(handlers, handler), LITELLM_ROUTES[2])
+    assert (telemetry.attributes["error.type"], telemetry.attributes["promptcache.outcome"]) == (
         "429",
         "error",
     )
-    lite.emulator.faults.add("reset")
+    handlers.emulator.faults.add("reset")
     with pytest.raises(httpx.TransportError):
-        await lite.send(getattr(lite, handler), LITELLM_ROUTES[2])
-    assert (bare.spans[1].attributes or {})["error.type"] in {"RemoteProtocolError", "ReadError"}
+        await handlers.send(getattr(handlers, handler), LITELLM_ROUTES[2])
+    assert (telemetry.spans[1].attributes or {})["error.type"] in {
+        "RemoteProtocolError",
+        "ReadError",
+    }
 
 
 @pytest.mark.parametrize(
-    ("route", "last"),
+    ("route", "last_event"),
     [(LITELLM_ROUTES[0], "[DONE]"), (LITELLM_ROUTES[2], "message_stop")],
     ids=["chat", "messages"],
 )
-def test_a_stream_ends_with_its_last_event_where_nobody_asks_for_more_bytes(
-    lite: LiteLLM, bare: Telemetry, route: LiteLLMRoute, last: str
+def test_a_stream_ends_with_its_last_event_and_not_with_its_last_byte(
+    handlers: LiteLLM, telemetry: Telemetry, route: LiteLLMRoute, last_event: str
 ) -> None:
-    response = lite.sync_handler.post(
-        lite.url + route.paths[1], json={**route.body, **route.stream_options}, stream=True
+    response = handlers.sync_handler.post(
+        handlers.url + route.paths[1], json={**route.body, **route.stream_options}, stream=True
     )
     lines = response.iter_lines()
-    assert any(last in line for line in lines)  # stops there
+    assert any(last_event in line for line in lines)  # stops there
     assert (
-        bare.attributes["promptcache.input_tokens"] == lite.emulator.records[0].result.input_tokens
+        telemetry.attributes["promptcache.input_tokens"]
+        == handlers.emulator.records[0].result.input_tokens
     )
     response.close()
-    assert len(bare.spans) == 1
+    assert len(telemetry.spans) == 1
 
 
-def test_a_stream_is_read_as_it_comes(lite: LiteLLM, bare: Telemetry) -> None:
+def test_a_partially_read_stream_reports_its_input_tokens(
+    handlers: LiteLLM, telemetry: Telemetry
+) -> None:
     route = LITELLM_ROUTES[2]
-    response = lite.sync_handler.post(
-        lite.url + route.paths[1], json={**route.body, "stream": True}, stream=True
+    response = handlers.sync_handler.post(
+        handlers.url + route.paths[1], json={**route.body, "stream": True}, stream=True
     )
     next(response.iter_bytes())
     response.close()
     assert (
-        bare.attributes["promptcache.input_tokens"] == lite.emulator.records[0].result.input_tokens
+        telemetry.attributes["promptcache.input_tokens"]
+        == handlers.emulator.records[0].result.input_tokens
     )
 
 
@@ -147,67 +159,72 @@ def test_a_stream_is_read_as_it_comes(lite: LiteLLM, bare: Telemetry) -> None:
         ("/v1/chat/completions", ["not", "an", "object"]),
     ],
 )
-def test_what_is_no_call_to_a_model_is_left_alone(
-    lite: LiteLLM, bare: Telemetry, path: str, body: Any
+def test_a_request_that_is_not_a_model_call_has_no_span(
+    handlers: LiteLLM, telemetry: Telemetry, path: str, body: Any
 ) -> None:
     path = path.replace(CLAUDE.replace(":", "%3A"), "meta.llama3")
     with suppress(httpx.HTTPStatusError):
-        lite.sync_handler.post(lite.url + path, json=body)
-    assert not bare.spans
+        handlers.sync_handler.post(handlers.url + path, json=body)
+    assert not telemetry.spans
 
 
-def test_what_else_passes_is_not_even_parsed(
-    lite: LiteLLM, monkeypatch: pytest.MonkeyPatch
+def test_the_body_of_another_request_is_not_parsed(
+    handlers: LiteLLM, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[bytes] = []
-    monkeypatch.setattr(litellm, "parse_json_object", read.append)
+    parsed_bodies: list[bytes] = []
+    monkeypatch.setattr(litellm, "parse_json_object", parsed_bodies.append)
     with suppress(httpx.HTTPStatusError):
-        lite.sync_handler.post(f"{lite.url}/v1/embeddings", data="{}")
-    assert not read
+        handlers.sync_handler.post(f"{handlers.url}/v1/embeddings", data="{}")
+    assert not parsed_bodies
 
 
-async def test_suppressed_means_unseen(lite: LiteLLM, bare: Telemetry) -> None:
+async def test_suppressed_calls_have_no_telemetry(handlers: LiteLLM, telemetry: Telemetry) -> None:
     with suppress_instrumentation():
-        await lite.send(lite.sync_handler, LITELLM_ROUTES[2])
-    assert not bare.spans
-    assert bare.metric("promptcache.calls") == 0
+        await handlers.send(handlers.sync_handler, LITELLM_ROUTES[2])
+    assert not telemetry.spans
+    assert telemetry.metric("promptcache.calls") == 0
 
 
-def test_a_named_cache_that_litellm_makes(lite: LiteLLM, bare: Telemetry) -> None:
+def test_cached_content_that_litellm_creates_is_recorded(
+    handlers: LiteLLM, telemetry: Telemetry
+) -> None:
     """It makes one of marked messages by itself, and looks for one before: both cost or show something."""
     body = {"model": "models/gemini-2.5-flash", "ttl": "600s", **GEMINI}
-    lite.sync_handler.get(f"{lite.url}/v1beta/cachedContents?key=k")
-    name = lite.sync_handler.post(f"{lite.url}/v1beta/cachedContents?key=k", json=body).json()[
-        "name"
-    ]
-    lite.sync_handler.post(
-        f"{lite.url}{GEMINI_PATH}:generateContent?key=k",
+    handlers.sync_handler.get(f"{handlers.url}/v1beta/cachedContents?key=k")
+    name = handlers.sync_handler.post(
+        f"{handlers.url}/v1beta/cachedContents?key=k", json=body
+    ).json()["name"]
+    handlers.sync_handler.post(
+        f"{handlers.url}{GEMINI_PATH}:generateContent?key=k",
         json={"contents": GEMINI["contents"], "cachedContent": name},
     )
-    listed, made, asked = bare.spans
-    assert [span.name.partition(" ")[0] for span in (listed, made)] == [
+    listed, created, call = telemetry.spans
+    assert [span.name.partition(" ")[0] for span in (listed, created)] == [
         "list_caches",
         "create_cache",
     ]
-    assert (asked.attributes or {})["promptcache.prefix.hash"] == (made.attributes or {})[
+    assert (call.attributes or {})["promptcache.prefix.hash"] == (created.attributes or {})[
         "promptcache.prefix.hash"
     ]
-    assert bare.metric("promptcache.calls") == 1
+    assert telemetry.metric("promptcache.calls") == 1
     assert "k" not in {
-        part for span in bare.spans for part in str(span.attributes).split("key=")[1:]
+        part for span in telemetry.spans for part in str(span.attributes).split("key=")[1:]
     }
 
 
-def test_a_response_fetched_later_counts_once(lite: LiteLLM, bare: Telemetry) -> None:
+def test_a_response_fetched_later_is_counted_once(handlers: LiteLLM, telemetry: Telemetry) -> None:
     body = {"model": "gpt-4o", "instructions": SYSTEM, "input": "Where?", "background": True}
-    name = lite.sync_handler.post(f"{lite.url}/v1/responses", json=body).json()["id"]
+    name = handlers.sync_handler.post(f"{handlers.url}/v1/responses", json=body).json()["id"]
     for _ in range(3):
-        lite.sync_handler.get(f"{lite.url}/v1/responses/{name}")
-    assert bare.metric("promptcache.input.tokens") == lite.emulator.records[0].result.input_tokens
+        handlers.sync_handler.get(f"{handlers.url}/v1/responses/{name}")
+    assert (
+        telemetry.metric("promptcache.input.tokens")
+        == handlers.emulator.records[0].result.input_tokens
+    )
 
 
 @pytest.mark.parametrize(
-    ("named", "url", "provider"),
+    ("litellm_provider", "url", "provider"),
     [
         ("azure_ai", "https://x.services.ai.azure.com/anthropic/v1/messages", "anthropic"),
         ("azure_ai", "https://x.example/chat/completions", "azure.ai.inference"),
@@ -222,38 +239,46 @@ def test_a_response_fetched_later_counts_once(lite: LiteLLM, bare: Telemetry) ->
         ("", "http://x.example/v1beta/models/m:generateContent", "gcp.gemini"),
     ],
 )
-def test_whose_models_they_are(
-    lite: LiteLLM,
-    bare: Telemetry,
-    named: str,
+def test_the_provider_follows_from_litellm_and_the_url(
+    handlers: LiteLLM,
+    telemetry: Telemetry,
+    litellm_provider: str,
     url: str,
     provider: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sent = httpx.MockTransport(lambda request: httpx.Response(200, json={}))
-    monkeypatch.setattr(lite.sync_handler, "client", httpx.Client(transport=sent))
-    log = SimpleNamespace(model_call_details={"custom_llm_provider": named or None})
-    lite.sync_handler.post(url, json={"model": "m", "messages": [USER]}, logging_obj=log)
-    lite.sync_handler.client.close()
-    assert bare.attributes["gen_ai.provider.name"] == provider
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json={}))
+    monkeypatch.setattr(handlers.sync_handler, "client", httpx.Client(transport=transport))
+    logging_object = SimpleNamespace(
+        model_call_details={"custom_llm_provider": litellm_provider or None}
+    )
+    handlers.sync_handler.post(
+        url, json={"model": "m", "messages": [USER]}, logging_obj=logging_object
+    )
+    handlers.sync_handler.client.close()
+    assert telemetry.attributes["gen_ai.provider.name"] == provider
 
 
 @pytest.mark.parametrize(("tier", "factor"), [("standard", 1), ("flex", 0.5)])
-def test_the_tier_that_only_a_header_tells(
-    lite: LiteLLM, bare: Telemetry, tier: str, factor: float, monkeypatch: pytest.MonkeyPatch
+def test_a_tier_in_a_header_decides_the_price(
+    handlers: LiteLLM,
+    telemetry: Telemetry,
+    tier: str,
+    factor: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    answer = {"usageMetadata": {"promptTokenCount": 1_000_000}, "modelVersion": "gemini-2.5-flash"}
+    body = {"usageMetadata": {"promptTokenCount": 1_000_000}, "modelVersion": "gemini-2.5-flash"}
     headers = {"x-gemini-service-tier": tier}
-    sent = httpx.MockTransport(lambda request: httpx.Response(200, json=answer, headers=headers))
-    monkeypatch.setattr(lite.sync_handler, "client", httpx.Client(transport=sent))
-    lite.sync_handler.post(
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, json=body, headers=headers))
+    monkeypatch.setattr(handlers.sync_handler, "client", httpx.Client(transport=transport))
+    handlers.sync_handler.post(
         f"https://generativelanguage.googleapis.com{LITELLM_ROUTES[3].paths[0]}", json=GEMINI
     )
-    lite.sync_handler.client.close()
-    assert bare.attributes["promptcache.cost.amount"] == pytest.approx(0.3 * factor)
+    handlers.sync_handler.client.close()
+    assert telemetry.attributes["promptcache.cost.amount"] == pytest.approx(0.3 * factor)
 
 
-def test_a_signature_is_no_tenant() -> None:
+def test_a_request_signature_is_not_part_of_the_cache_scope() -> None:
     signed = (
         "AWS4-HMAC-SHA256 Credential=AKIA1/20261121/us-east-1/bedrock/aws4_request, Signature={}"
     )
@@ -264,14 +289,14 @@ def test_a_signature_is_no_tenant() -> None:
     assert cache_scope_key({}) == ""
 
 
-def test_the_kind_that_openinference_keeps_to_itself() -> None:
+def test_the_private_span_kind_of_openinference_marks_an_llm_span() -> None:
     """Its span around `litellm.completion` says only at its end what kind it is."""
 
-    def describes(kind: str) -> bool:
+    def is_llm(kind: str) -> bool:
         span: Any = SimpleNamespace(
             attributes={}, _self_important_attributes={"openinference.span.kind": kind}
         )
         return is_llm_span(span)
 
-    assert describes("LLM")
-    assert not describes("CHAIN")
+    assert is_llm("LLM")
+    assert not is_llm("CHAIN")

@@ -27,17 +27,17 @@ from tests.support.call_shapes import CHAT, HTTP, INCLUDE_USAGE, iterate, resolv
 from tests.support.call_shapes_anthropic import REQUEST
 from tests.support.telemetry import Telemetry
 
-MANY: Final = int(os.environ.get("STREAMS", "64"))
-AT_ONCE: Final = int(os.environ.get("STREAMS_AT_ONCE", "32"))
+STREAM_COUNT: Final = int(os.environ.get("STREAMS", "64"))
+OPEN_AT_ONCE: Final = int(os.environ.get("STREAMS_AT_ONCE", "32"))
 """How many are open together; threads share them."""
 THREADS: Final = 16
 
 
-async def exhausted(stream: Any) -> Any:
+async def read_to_end(stream: Any) -> Any:
     return len([item async for item in iterate(stream)])
 
 
-async def broken_out_of(stream: Any) -> Any:
+async def break_and_close(stream: Any) -> Any:
     items = iterate(stream)
     first = await anext(items)
     await items.aclose()  # type: ignore[attr-defined]  # an async generator, which has it
@@ -45,11 +45,11 @@ async def broken_out_of(stream: Any) -> Any:
     return type(first).__name__
 
 
-async def closed(stream: Any) -> Any:
+async def close_unread(stream: Any) -> Any:
     await resolve(stream.close())
 
 
-async def failed_by_its_reader(stream: Any) -> Any:
+async def fail_while_reading(stream: Any) -> Any:
     try:
         async for _ in iterate(stream):
             raise ZeroDivisionError
@@ -58,28 +58,28 @@ async def failed_by_its_reader(stream: Any) -> Any:
         return "ours"
 
 
-async def failing(stream: Any) -> Any:
+async def read_until_failure(stream: Any) -> Any:
     try:
-        return await exhausted(stream)
+        return await read_to_end(stream)
     except (openai.APIError, anthropic.APIError, HTTP.RemoteProtocolError) as error:
         return type(error).__name__
     finally:
         await resolve(stream.close())
 
 
-async def abandoned(stream: Any) -> Any:
+async def abandon_after_first(stream: Any) -> Any:
     items = iterate(stream)
     first = await anext(items)
     await items.aclose()  # type: ignore[attr-defined]  # an async generator, which has it
     return type(first).__name__
 
 
-async def cancelled(stream: Any) -> Any:
+async def cancel_reading(stream: Any) -> Any:
     if not hasattr(stream, "__aiter__"):
         closer = Thread(target=stream.close)
         closer.start()
         return closer.join()
-    reading = asyncio.create_task(exhausted(stream))
+    reading = asyncio.create_task(read_to_end(stream))
     await asyncio.sleep(0)
     reading.cancel()
     await asyncio.wait([reading])
@@ -87,19 +87,19 @@ async def cancelled(stream: Any) -> Any:
 
 
 ENDINGS: Final[tuple[tuple[str, Callable[[Any], Awaitable[Any]]], ...]] = (
-    ("", exhausted),
-    ("", broken_out_of),
-    ("", closed),
-    ("", failed_by_its_reader),
-    ("error", failing),
-    ("drop", failing),
-    ("hang", cancelled),
-    ("", abandoned),
+    ("", read_to_end),
+    ("", break_and_close),
+    ("", close_unread),
+    ("", fail_while_reading),
+    ("error", read_until_failure),
+    ("drop", read_until_failure),
+    ("hang", cancel_reading),
+    ("", abandon_after_first),
 )
 """What the server does, and what the application."""
 
 
-class Counted(SpanProcessor):
+class SpanCounter(SpanProcessor):
     """How often each span was started and ended."""
 
     def __init__(self) -> None:
@@ -113,7 +113,7 @@ class Counted(SpanProcessor):
         self.ended[span.context.span_id] += 1
 
 
-class Seen(NamedTuple):
+class LoadResult(NamedTuple):
     """What many streams left behind."""
 
     notes: list[tuple[int, Any]]
@@ -123,7 +123,7 @@ class Seen(NamedTuple):
     logged: list[str]
 
 
-async def begun(client: Any, number: int) -> Any:
+async def open_stream(client: Any, number: int) -> Any:
     headers = {ENDING: ENDINGS[number % len(ENDINGS)][0]}
     if isinstance(client, openai.OpenAI | openai.AsyncOpenAI):
         create: Any = client.chat.completions.create
@@ -133,22 +133,22 @@ async def begun(client: Any, number: int) -> Any:
     return await resolve(client.messages.create(**REQUEST, stream=True, extra_headers=headers))
 
 
-async def ended(stream: Any, number: int) -> tuple[int, Any]:
+async def end_stream(stream: Any, number: int) -> tuple[int, Any]:
     return number, await ENDINGS[number % len(ENDINGS)][1](stream)
 
 
-async def one_after_another(client: Any, numbers: range) -> list[tuple[int, Any]]:
+async def run_in_sequence(client: Any, numbers: range) -> list[tuple[int, Any]]:
     """All are open, then each is ended."""
-    streams = [await begun(client, number) for number in numbers]
-    return [await ended(streams.pop(0), number) for number in numbers]
+    streams = [await open_stream(client, number) for number in numbers]
+    return [await end_stream(streams.pop(0), number) for number in numbers]
 
 
-async def together(client: Any, numbers: range) -> list[tuple[int, Any]]:
-    opened = await asyncio.gather(*(begun(client, number) for number in numbers))
-    return await asyncio.gather(*(ended(opened.pop(0), number) for number in numbers))
+async def run_concurrently(client: Any, numbers: range) -> list[tuple[int, Any]]:
+    opened = await asyncio.gather(*(open_stream(client, number) for number in numbers))
+    return await asyncio.gather(*(end_stream(opened.pop(0), number) for number in numbers))
 
 
-def driven(work: Coroutine[Any, Any, Any]) -> Any:
+def run_without_waiting(work: Coroutine[Any, Any, Any]) -> Any:
     """The result of a coroutine that never waits."""
     try:
         work.send(None)
@@ -157,24 +157,26 @@ def driven(work: Coroutine[Any, Any, Any]) -> Any:
     raise AssertionError("it waits")
 
 
-async def in_threads(client: Any, numbers: range) -> list[tuple[int, Any]]:
+async def run_in_threads(client: Any, numbers: range) -> list[tuple[int, Any]]:
     def use(first: int) -> list[tuple[int, Any]]:
-        notes: list[tuple[int, Any]] = driven(one_after_another(client, numbers[first::THREADS]))
+        notes: list[tuple[int, Any]] = run_without_waiting(
+            run_in_sequence(client, numbers[first::THREADS])
+        )
         return notes
 
     with ThreadPoolExecutor(THREADS) as threads:
         return [note for notes in threads.map(use, range(THREADS)) for note in notes]
 
 
-KINDS: Final[
+CLIENT_KINDS: Final[
     Mapping[str, tuple[type[Any], Callable[[Any, range], Awaitable[list[tuple[int, Any]]]]]]
 ] = {
-    "openai-sync": (openai.OpenAI, one_after_another),
-    "openai-threads": (openai.OpenAI, in_threads),
-    "openai-async": (openai.AsyncOpenAI, together),
-    "anthropic-sync": (anthropic.Anthropic, one_after_another),
-    "anthropic-threads": (anthropic.Anthropic, in_threads),
-    "anthropic-async": (anthropic.AsyncAnthropic, together),
+    "openai-sync": (openai.OpenAI, run_in_sequence),
+    "openai-threads": (openai.OpenAI, run_in_threads),
+    "openai-async": (openai.AsyncOpenAI, run_concurrently),
+    "anthropic-sync": (anthropic.Anthropic, run_in_sequence),
+    "anthropic-threads": (anthropic.Anthropic, run_in_threads),
+    "anthropic-async": (anthropic.AsyncAnthropic, run_concurrently),
 }
 
 
@@ -184,17 +186,17 @@ def server() -> Iterator[str]:
         yield url
 
 
-async def load(
+async def run_load(
     kind: str, url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> Seen:
-    make, run = KINDS[kind]
+) -> LoadResult:
+    make, run = CLIENT_KINDS[kind]
     caplog.clear()
     unraisable: list[str] = []
 
-    def finalized(failed: Any) -> None:
-        unraisable.append(type(failed.exc_value).__name__)
+    def record_unraisable(unraisable_hook_args: Any) -> None:
+        unraisable.append(type(unraisable_hook_args.exc_value).__name__)
 
-    monkeypatch.setattr(sys, "unraisablehook", finalized)
+    monkeypatch.setattr(sys, "unraisablehook", record_unraisable)
     transport = HTTP.AsyncClient if "async" in kind else HTTP.Client
     http = transport(
         limits=HTTP.Limits(max_connections=None, max_keepalive_connections=None), timeout=120
@@ -208,36 +210,36 @@ async def load(
     notes: list[tuple[int, Any]] = []
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
-        for first in range(0, MANY, AT_ONCE):
-            notes += await run(client, range(first, min(first + AT_ONCE, MANY)))
+        for first in range(0, STREAM_COUNT, OPEN_AT_ONCE):
+            notes += await run(client, range(first, min(first + OPEN_AT_ONCE, STREAM_COUNT)))
             gc.collect()
             await asyncio.sleep(0.05)
         pool = http._transport._pool
-        busy = sum(not (one.is_idle() or one.is_closed()) for one in pool.connections)
+        busy = sum(not (item.is_idle() or item.is_closed()) for item in pool.connections)
         waiting = len(pool._requests)
         await resolve(client.close())
-    return Seen(
+    return LoadResult(
         sorted(notes),
-        Counter([one.category.__name__ for one in warned] + unraisable),
+        Counter([item.category.__name__ for item in warned] + unraisable),
         busy,
         waiting,
         [record.getMessage() for record in caplog.records if record.name != "asyncio"],
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
-async def test_many_streams(
+@pytest.mark.parametrize("kind", CLIENT_KINDS)
+async def test_many_streams_behave_as_without_instrumentation(
     kind: str, server: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    without = await load(kind, server, monkeypatch, caplog)
-    telemetry, counted = Telemetry(), Counted()
-    telemetry.tracers.add_span_processor(counted)
+    expected = await run_load(kind, server, monkeypatch, caplog)
+    telemetry, counter = Telemetry(), SpanCounter()
+    telemetry.tracers.add_span_processor(counter)
     telemetry.instrument()
     try:
-        seen = await load(kind, server, monkeypatch, caplog)
+        actual = await run_load(kind, server, monkeypatch, caplog)
     finally:
         PromptCacheInstrumentor().uninstrument()
-    assert seen == without
-    assert set(counted.started.values()) == set(counted.ended.values()) == {1}
-    assert counted.started.keys() == counted.ended.keys()
-    assert len(counted.ended) == telemetry.metric("promptcache.calls") == MANY
+    assert actual == expected
+    assert set(counter.started.values()) == set(counter.ended.values()) == {1}
+    assert counter.started.keys() == counter.ended.keys()
+    assert len(counter.ended) == telemetry.metric("promptcache.calls") == STREAM_COUNT

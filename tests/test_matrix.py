@@ -24,7 +24,7 @@ CASES = [
 # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
 @pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 @pytest.mark.parametrize(("kit", "kind", "shape"), CASES)
-async def test_a_call_is_seen_once_and_untouched(
+async def test_a_call_is_recorded_once_and_its_result_is_unchanged(
     kit: Kit,
     kind: str,
     shape: Shape,
@@ -34,21 +34,21 @@ async def test_a_call_is_seen_once_and_untouched(
 ) -> None:
     async with kit.clients[kind](emulator_url) as client:
         await shape.use(client)
-        without = await shape.use(client)
+        expected = await shape.use(client)
         telemetry = instrumented()
         before = len(emulator.records)
-        assert await shape.use(client) == without
+        assert await shape.use(client) == expected
     # Another LLM span is the SDK's own: over before the usage could be known, and the parent of ours.
-    llm = [
+    llm_spans = [
         span
         for span in telemetry.spans
         if (span.attributes or {}).get("gen_ai.operation.name") == "chat"
     ]
-    known = [end for span in telemetry.calls for end in (span.context, span.parent)]
-    assert all(span.context in known for span in llm)
-    truths = [record.result for record in list(emulator.records)[before:]]
-    assert len(telemetry.calls) == telemetry.metric("promptcache.calls") == len(truths)
-    for span, truth in zip(telemetry.calls, truths, strict=True):
+    call_contexts = [end for span in telemetry.calls for end in (span.context, span.parent)]
+    assert all(span.context in call_contexts for span in llm_spans)
+    expected_results = [record.result for record in list(emulator.records)[before:]]
+    assert len(telemetry.calls) == telemetry.metric("promptcache.calls") == len(expected_results)
+    for span, expected_result in zip(telemetry.calls, expected_results, strict=True):
         attributes: Any = span.attributes
         assert span.kind is SpanKind.CLIENT
         assert attributes["gen_ai.provider.name"] == kit.providers.get(
@@ -60,13 +60,13 @@ async def test_a_call_is_seen_once_and_untouched(
             assert ("promptcache.input_tokens" in attributes) is shape.reported
             assert "promptcache.read_tokens" not in attributes
             continue
-        assert attributes["promptcache.input_tokens"] == truth.input_tokens
-        assert attributes["promptcache.read_tokens"] == truth.cache_read_tokens
+        assert attributes["promptcache.input_tokens"] == expected_result.input_tokens
+        assert attributes["promptcache.read_tokens"] == expected_result.cache_read_tokens
         # The later turns of a thread send a suffix; the emulator holds no threads and reads nothing there.
         assert (attributes["promptcache.outcome"] in {"hit", "partial"}) is (
-            truth.cache_read_tokens > 0
+            expected_result.cache_read_tokens > 0
         )
     if shape.reported and shape.cached:
         assert telemetry.metric("promptcache.read.tokens") == sum(
-            truth.cache_read_tokens for truth in truths
+            expected_result.cache_read_tokens for expected_result in expected_results
         )

@@ -19,49 +19,49 @@ SCOPE = CacheParams("m", ())
 
 
 @given(st.integers(2, 40), st.lists(st.integers(0, 60), max_size=200))
-def test_generations_hold_the_last_used_half_and_never_more_than_all(
+def test_a_generational_cache_keeps_the_latest_half_and_is_bounded(
     capacity: int, keys: list[int]
 ) -> None:
-    held: GenerationalCache[int, int] = GenerationalCache(capacity)
+    cache: GenerationalCache[int, int] = GenerationalCache(capacity)
     for key in keys:
-        if held.get(key) is None:
-            held[key] = key + 1
-    assert len(held) <= capacity
-    assert len(set(held)) == len(held)
+        if cache.get(key) is None:
+            cache[key] = key + 1
+    assert len(cache) <= capacity
+    assert len(set(cache)) == len(cache)
     recent = list(dict.fromkeys(reversed(keys)))[: capacity // 2]
-    assert all(key in held and held.get(key) == key + 1 for key in recent)
+    assert all(key in cache and cache.get(key) == key + 1 for key in recent)
 
 
-def test_generations_overwrite_and_clear() -> None:
-    held: GenerationalCache[str, int] = GenerationalCache(4)
+def test_a_generational_cache_overwrites_and_clears() -> None:
+    cache: GenerationalCache[str, int] = GenerationalCache(4)
     for key in "aab":
-        held[key] = ord(key)
-    held["c"] = 1
-    assert not held.is_recent("a")
-    held["a"] = 2
-    assert held.is_recent("a")
-    assert (held.get("a"), len(held), held.rotations) == (2, 3, 1)
-    held.clear()
-    assert len(held) == 0
+        cache[key] = ord(key)
+    cache["c"] = 1
+    assert not cache.is_recent("a")
+    cache["a"] = 2
+    assert cache.is_recent("a")
+    assert (cache.get("a"), len(cache), cache.rotations) == (2, 3, 1)
+    cache.clear()
+    assert len(cache) == 0
 
 
-class Caller:
+class CallRecorder:
     """Learns calls whose blocks are named by integers."""
 
     def __init__(self, **bounds: int) -> None:
         self.memory = Memory(**bounds)
 
-    def call(self, *links: int, scope: CacheParams = SCOPE, at: float = 1.0) -> PastCall:
-        trace = PastCall(0, scope, links[-1], len(links), 1, at, links, ended_at=at)
+    def record_call(self, *digests: int, scope: CacheParams = SCOPE, at: float = 1.0) -> PastCall:
+        past_call = PastCall(0, scope, digests[-1], len(digests), 1, at, digests, ended_at=at)
         with self.memory as memory:
-            known = memory.known_depth(links)
-            number = memory.register_call(trace)
-            parents = (0, *links)
+            known = memory.known_depth(digests)
+            number = memory.register_call(past_call)
+            parents = (0, *digests)
             new = [
                 Node(
-                    link,
+                    digest,
                     parents[depth],
-                    link,
+                    digest,
                     "messages",
                     depth,
                     "text",
@@ -69,23 +69,25 @@ class Caller:
                     10 * (depth + 1),
                     BlockFingerprint(10, 64, b""),
                 )
-                for depth, link in enumerate(links)
+                for depth, digest in enumerate(digests)
                 if depth >= known
             ]
             memory.running_calls.pop(number)
-            memory.store_call(number, trace, new, ())
-        trace.prefix_digests = ()
-        return trace
+            memory.store_call(number, past_call, new, ())
+        past_call.prefix_digests = ()
+        return past_call
 
-    def through(self, link: int) -> list[PastCall]:
-        return [trace for _, trace in self.memory.calls_through(self.memory.nodes.get(link))]
+    def calls_through(self, digest: int) -> list[PastCall]:
+        return [
+            past_call for _, past_call in self.memory.calls_through(self.memory.nodes.get(digest))
+        ]
 
 
-def test_the_longest_known_beginning_is_found() -> None:
-    caller = Caller()
-    caller.call(1, 2, 3)
+def test_the_longest_known_prefix_is_found() -> None:
+    recorder = CallRecorder()
+    recorder.record_call(1, 2, 3)
     assert [
-        caller.memory.known_depth(links) for links in ((1, 2, 3, 4), (1, 2, 9), (9, 8, 3), ())
+        recorder.memory.known_depth(links) for links in ((1, 2, 3, 4), (1, 2, 9), (9, 8, 3), ())
     ] == [
         3,
         2,
@@ -94,108 +96,114 @@ def test_the_longest_known_beginning_is_found() -> None:
     ]
 
 
-def test_a_node_leads_to_the_last_call_that_went_on() -> None:
-    caller = Caller()
-    first, second, third = caller.call(1, 2), caller.call(1, 2, 3), caller.call(1, 2, 3, 4)
-    assert caller.through(2)[0] is third
-    assert caller.through(3)[0] is third
-    assert first not in caller.through(2)
-    assert second in caller.through(3) or third in caller.through(3)
+def test_a_node_leads_to_the_latest_call_through_it() -> None:
+    recorder = CallRecorder()
+    first, second, third = (
+        recorder.record_call(1, 2),
+        recorder.record_call(1, 2, 3),
+        recorder.record_call(1, 2, 3, 4),
+    )
+    assert recorder.calls_through(2)[0] is third
+    assert recorder.calls_through(3)[0] is third
+    assert first not in recorder.calls_through(2)
+    assert second in recorder.calls_through(3) or third in recorder.calls_through(3)
 
 
-def test_calls_of_other_scopes_stay_visible_beside_each_other() -> None:
-    caller = Caller()
+def test_calls_with_different_parameters_are_all_found() -> None:
+    recorder = CallRecorder()
     scopes = [CacheParams(str(n), ()) for n in range(6)]
-    traces = [caller.call(1, 2, scope=scope) for scope in scopes]
-    assert caller.through(2) == traces[:1:-1]
-    again = caller.call(1, 2, scope=scopes[5])
-    assert caller.through(2) == [again, *traces[4:1:-1]]
+    traces = [recorder.record_call(1, 2, scope=scope) for scope in scopes]
+    assert recorder.calls_through(2) == traces[:1:-1]
+    again = recorder.record_call(1, 2, scope=scopes[5])
+    assert recorder.calls_through(2) == [again, *traces[4:1:-1]]
 
 
-def test_ancestors_outlive_what_stands_on_them() -> None:
-    caller = Caller(max_nodes=40)
-    caller.call(1, 2, 3)
+def test_ancestors_outlive_their_descendants() -> None:
+    recorder = CallRecorder(max_nodes=40)
+    recorder.record_call(1, 2, 3)
     for turn in range(200):
-        caller.call(1, 2, 3, 1000 + turn)
-        caller.call(5000 + turn, 6000 + turn)
-    last = caller.call(1, 2, 3, 4)
-    assert [node.prefix_digest for node in caller.memory.nodes_of_call(last)] == [1, 2, 3, 4]
-    assert len(caller.memory.nodes) <= 40
+        recorder.record_call(1, 2, 3, 1000 + turn)
+        recorder.record_call(5000 + turn, 6000 + turn)
+    last = recorder.record_call(1, 2, 3, 4)
+    assert [node.prefix_digest for node in recorder.memory.nodes_of_call(last)] == [1, 2, 3, 4]
+    assert len(recorder.memory.nodes) <= 40
 
 
-def test_a_forgotten_call_is_not_found() -> None:
-    caller = Caller(max_calls=4)
-    caller.call(1, 2)
+def test_an_evicted_call_is_not_found() -> None:
+    recorder = CallRecorder(max_calls=4)
+    recorder.record_call(1, 2)
     for number in range(10, 30):
-        caller.call(number)
-    assert caller.through(2) == []
-    assert caller.through(99) == []
+        recorder.record_call(number)
+    assert recorder.calls_through(2) == []
+    assert recorder.calls_through(99) == []
 
 
-def test_counted_once() -> None:
+def test_a_response_id_is_new_only_once() -> None:
     memory = Memory(max_calls=8)
     assert memory.is_first_time(("openai", "r1"))
     assert not memory.is_first_time(("openai", "r1"))
     assert memory.is_first_time(("openai", "r2"))
 
 
-def test_many_threads_count_each_once() -> None:
-    memory, counted = Memory(), list[int]()
+def test_an_id_is_new_in_one_of_many_threads() -> None:
+    memory, counts = Memory(), list[int]()
 
-    def work() -> None:
-        counted.append(sum(memory.is_first_time(number) for number in range(500)))
+    def count_new_ids() -> None:
+        counts.append(sum(memory.is_first_time(number) for number in range(500)))
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
+    threads = [threading.Thread(target=count_new_ids) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert sum(counted) == 500
+    assert sum(counts) == 500
 
 
 @pytest.mark.filterwarnings(
     "ignore:This process:DeprecationWarning"
 )  # forking beside threads is what is tried
-@pytest.mark.parametrize("busy", [False, True])
-def test_a_forked_child_has_a_lock_of_its_own(busy: bool) -> None:
-    caller = Caller()
-    caller.call(1, 2)
-    caller.memory.register_call(PastCall(0, SCOPE, 3, 1, 0, 1.0, (3,)))
-    if busy:
-        caller.memory.__enter__()
+@pytest.mark.parametrize("is_locked", [False, True])
+def test_a_forked_child_has_its_own_lock(is_locked: bool) -> None:
+    recorder = CallRecorder()
+    recorder.record_call(1, 2)
+    recorder.memory.register_call(PastCall(0, SCOPE, 3, 1, 0, 1.0, (3,)))
+    if is_locked:
+        recorder.memory.__enter__()
     child = os.fork()
     if not child:
-        with caller.memory as memory:
-            kept = memory.known_depth((1, 2))
-        os._exit(10 + kept if not memory.running_calls else 1)
-    if busy:
-        caller.memory.__exit__()
+        with recorder.memory as memory:
+            depth = memory.known_depth((1, 2))
+        os._exit(10 + depth if not memory.running_calls else 1)
+    if is_locked:
+        recorder.memory.__exit__()
     _, status = os.waitpid(child, 0)
-    assert os.waitstatus_to_exitcode(status) == (10 if busy else 12)
-    assert caller.memory.known_depth((1, 2)) == 2
+    assert os.waitstatus_to_exitcode(status) == (10 if is_locked else 12)
+    assert recorder.memory.known_depth((1, 2)) == 2
 
 
-@pytest.mark.parametrize(("held", "kept"), [(False, 2), (True, 0)])
-def test_renewing_forgets_only_what_may_be_half_done(held: bool, kept: int) -> None:
-    caller = Caller()
-    caller.call(1, 2)
-    if held:
-        caller.memory.__enter__()
-    caller.memory.reset_after_fork()
-    with caller.memory as memory:
-        assert memory.known_depth((1, 2)) == kept
+@pytest.mark.parametrize(("is_locked", "depth"), [(False, 2), (True, 0)])
+def test_a_reset_after_fork_drops_only_state_that_was_being_changed(
+    is_locked: bool, depth: int
+) -> None:
+    recorder = CallRecorder()
+    recorder.record_call(1, 2)
+    if is_locked:
+        recorder.memory.__enter__()
+    recorder.memory.reset_after_fork()
+    with recorder.memory as memory:
+        assert memory.known_depth((1, 2)) == depth
 
 
-def test_a_platform_without_fork_needs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_works_on_a_platform_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "register_at_fork", raising=False)
     assert Memory().is_first_time("x")
 
 
-def test_a_memory_that_is_gone_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fork_hook_ignores_a_collected_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     hooks: list[Any] = []
 
-    def register(**given: Any) -> None:
-        hooks.append(given["after_in_child"])
+    def register(**registered: Any) -> None:
+        hooks.append(registered["after_in_child"])
 
     monkeypatch.setattr(os, "register_at_fork", register)
     memory = Memory()

@@ -23,7 +23,7 @@ from tests.support.call_shapes import iterate, resolve
 from tests.support.call_shapes_google import CLIENTS, GEMINI, LONG_SYSTEM, QUESTION
 from tests.support.telemetry import Telemetry
 
-RENT: Final = "promptcache.storage.usd"
+STORAGE_METRIC: Final = "promptcache.storage.usd"
 USD_PER_TOKEN_HOUR: Final = 1e-6
 """Gemini 2.5 Flash: 1 USD per million token-hours (ai.google.dev, pricing, 2026-09-23)."""
 USD_PER_TOKEN: Final = 0.3e-6
@@ -59,18 +59,20 @@ async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIter
         yield made
 
 
-async def create(client: Any, **more: Any) -> Any:
+async def create_cache(client: Any, **more: Any) -> Any:
     config = {"system_instruction": LONG_SYSTEM, "contents": [QUESTION], "ttl": "3600s", **more}
     return await resolve(client.caches.create(model=GEMINI, config=config))
 
 
-def only(telemetry: Telemetry, operation: str) -> ReadableSpan:
+def span_of_operation(telemetry: Telemetry, operation: str) -> ReadableSpan:
     (span,) = (span for span in telemetry.spans if span.name.startswith(operation))
     return span
 
 
-async def test_creating_one(client: Any, telemetry: Telemetry, clock: Clock) -> None:
-    cache = await create(client)
+async def test_creating_cached_content_has_a_span_and_a_cost(
+    client: Any, telemetry: Telemetry, clock: Clock
+) -> None:
+    cache = await create_cache(client)
     tokens = cache.usage_metadata.total_token_count
     span = telemetry.span
     attributes: Any = span.attributes
@@ -91,8 +93,11 @@ async def test_creating_one(client: Any, telemetry: Telemetry, clock: Clock) -> 
     assert telemetry.metric("promptcache.calls") == 0
 
 
-async def test_a_call_shows_the_hash_of_what_was_cached(client: Any, telemetry: Telemetry) -> None:
-    first, second = await create(client), await create(client, contents=["Something else."])
+async def test_a_call_has_the_hash_of_its_cached_content(client: Any, telemetry: Telemetry) -> None:
+    first, second = (
+        await create_cache(client),
+        await create_cache(client, contents=["Something else."]),
+    )
     for cache in (first, second):
         await resolve(
             client.models.generate_content(
@@ -115,92 +120,98 @@ async def test_a_call_shows_the_hash_of_what_was_cached(client: Any, telemetry: 
     )
 
 
-async def test_rent_accrues_until_the_cache_expires(
+async def test_storage_cost_accrues_until_the_content_expires(
     client: Any, telemetry: Telemetry, clock: Clock
 ) -> None:
-    full = (await create(client)).usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
+    full = (await create_cache(client)).usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
     for hours, share in ((0.0, 0.0), (0.5, 0.5), (0.25, 0.75), (1.0, 1.0), (100.0, 1.0)):
         clock.now += hours * HOUR
-        assert telemetry.metric(RENT, gen_ai__request__model=GEMINI) == pytest.approx(
+        assert telemetry.metric(STORAGE_METRIC, gen_ai__request__model=GEMINI) == pytest.approx(
             share * full, rel=1e-6
         )
 
 
-async def test_a_longer_life_costs_more(client: Any, telemetry: Telemetry, clock: Clock) -> None:
-    cache = await create(client)
+async def test_a_longer_ttl_costs_more(client: Any, telemetry: Telemetry, clock: Clock) -> None:
+    cache = await create_cache(client)
     full = cache.usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
     await resolve(client.caches.update(name=cache.name, config={"ttl": "7200s"}))
-    attributes: Any = only(telemetry, "update_cache").attributes
+    attributes: Any = span_of_operation(telemetry, "update_cache").attributes
     assert attributes["promptcache.cache.committed_usd"] == pytest.approx(2 * full, rel=1e-3)
     assert attributes["promptcache.cache.name"] == cache.name
     clock.now += 9 * HOUR
-    assert telemetry.metric(RENT) == pytest.approx(2 * full, rel=1e-3)
+    assert telemetry.metric(STORAGE_METRIC) == pytest.approx(2 * full, rel=1e-3)
 
 
-async def test_deleting_one_ends_its_rent(client: Any, telemetry: Telemetry, clock: Clock) -> None:
-    cache = await create(client)
+async def test_deleting_cached_content_ends_its_storage_cost(
+    client: Any, telemetry: Telemetry, clock: Clock
+) -> None:
+    cache = await create_cache(client)
     full = cache.usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
     clock.now += 0.25 * HOUR
     await resolve(client.caches.delete(name=cache.name))
-    attributes: Any = only(telemetry, "delete_cache").attributes
+    attributes: Any = span_of_operation(telemetry, "delete_cache").attributes
     assert attributes["promptcache.cache.stored_usd"] == pytest.approx(full / 4, rel=1e-6)
     assert attributes["promptcache.cache.name"] == cache.name
     clock.now += 5 * HOUR
-    assert telemetry.metric(RENT) == pytest.approx(full / 4, rel=1e-6)
+    assert telemetry.metric(STORAGE_METRIC) == pytest.approx(full / 4, rel=1e-6)
 
 
-async def test_rent_goes_on_over_a_change_of_instrumentation(
+async def test_storage_cost_continues_after_reinstrumenting(
     client: Any, telemetry: Telemetry, clock: Clock
 ) -> None:
     """One provider keeps the first callback of its counter, whatever is switched off and on again."""
-    full = (await create(client)).usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
+    full = (await create_cache(client)).usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
     clock.now += HOUR / 2
-    assert telemetry.metric(RENT) == pytest.approx(full / 2, rel=1e-6)
+    assert telemetry.metric(STORAGE_METRIC) == pytest.approx(full / 2, rel=1e-6)
     PromptCacheInstrumentor().uninstrument()
     telemetry.instrument(clock=clock)
-    assert telemetry.metric(RENT) == pytest.approx(full / 2, rel=1e-6), (
+    assert telemetry.metric(STORAGE_METRIC) == pytest.approx(full / 2, rel=1e-6), (
         "what was counted stays counted"
     )
-    await create(client)
+    await create_cache(client)
     clock.now += HOUR
-    assert telemetry.metric(RENT) == pytest.approx(1.5 * full, rel=1e-6)
+    assert telemetry.metric(STORAGE_METRIC) == pytest.approx(1.5 * full, rel=1e-6)
 
 
-def test_nothing_keeps_what_was_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[ref[CacheStorage]] = []
-    start = CacheStorage.__init__
+def test_uninstrumenting_releases_the_cache_storage(monkeypatch: pytest.MonkeyPatch) -> None:
+    storages: list[ref[CacheStorage]] = []
+    original_init = CacheStorage.__init__
 
-    def noted(self: CacheStorage, *args: Any) -> None:
-        start(self, *args)
-        made.append(ref(self))
+    def init_and_record(self: CacheStorage, *args: Any) -> None:
+        original_init(self, *args)
+        storages.append(ref(self))
 
-    monkeypatch.setattr(CacheStorage, "__init__", noted)
+    monkeypatch.setattr(CacheStorage, "__init__", init_and_record)
     telemetry = Telemetry()
     for _ in range(3):
         telemetry.instrument()
         PromptCacheInstrumentor().uninstrument()
     gc.collect()
-    assert [storage() for storage in made] == [None] * 3
+    assert [storage() for storage in storages] == [None] * 3
 
 
-async def test_looking_at_them_costs_nothing(client: Any, telemetry: Telemetry) -> None:
-    cache = await create(client)
+async def test_getting_and_listing_cached_content_costs_nothing(
+    client: Any, telemetry: Telemetry
+) -> None:
+    cache = await create_cache(client)
     await resolve(client.caches.get(name=cache.name))
-    assert [one.name async for one in iterate(await resolve(client.caches.list()))] == [cache.name]
+    assert [listed.name async for listed in iterate(await resolve(client.caches.list()))] == [
+        cache.name
+    ]
     assert [span.name.split()[0] for span in telemetry.spans] == [
         "create_cache",
         "get_cache",
         "list_caches",
     ]
-    attributes: Any = only(telemetry, "get_cache").attributes
+    attributes: Any = span_of_operation(telemetry, "get_cache").attributes
     assert attributes["promptcache.cache.tokens"] == cache.usage_metadata.total_token_count
     assert "promptcache.cache.committed_usd" not in attributes
 
 
-async def test_others_caches_are_unknown_and_not_free(
+async def test_cached_content_of_others_has_no_hash_and_no_storage_cost(
     client: Any, clock: Clock, instrumented: Callable[..., Telemetry]
 ) -> None:
-    cache = await create(client)
+    cache = await create_cache(client)
     telemetry = instrumented(clock=clock)
     await resolve(
         client.models.generate_content(
@@ -210,26 +221,32 @@ async def test_others_caches_are_unknown_and_not_free(
     assert "promptcache.prefix.hash" not in telemetry.attributes
     assert telemetry.attributes["promptcache.outcome"] == "hit"
     await resolve(client.caches.delete(name=cache.name))
-    assert "promptcache.cache.stored_usd" not in (only(telemetry, "delete_cache").attributes or {})
-    assert telemetry.metric(RENT) == 0
+    assert "promptcache.cache.stored_usd" not in (
+        span_of_operation(telemetry, "delete_cache").attributes or {}
+    )
+    assert telemetry.metric(STORAGE_METRIC) == 0
 
 
-async def test_a_cache_that_was_only_looked_at_is_not_ours_to_pay_for(
+async def test_cached_content_that_was_only_read_accrues_no_storage_cost(
     client: Any, clock: Clock, instrumented: Callable[..., Telemetry]
 ) -> None:
-    cache = await create(client)
+    cache = await create_cache(client)
     clock.now = cache.create_time.timestamp() + HOUR / 2
     telemetry = instrumented(clock=clock)
     await resolve(client.caches.get(name=cache.name))
-    assert telemetry.metric(RENT) == 0
+    assert telemetry.metric(STORAGE_METRIC) == 0
     await resolve(client.caches.delete(name=cache.name))
     full = cache.usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
-    stored = (only(telemetry, "delete_cache").attributes or {})["promptcache.cache.stored_usd"]
+    stored = (span_of_operation(telemetry, "delete_cache").attributes or {})[
+        "promptcache.cache.stored_usd"
+    ]
     assert stored == pytest.approx(full / 2, rel=1e-6)
-    assert telemetry.metric(RENT) == 0
+    assert telemetry.metric(STORAGE_METRIC) == 0
 
 
-async def test_one_that_is_not_there(client: Any, telemetry: Telemetry) -> None:
+async def test_getting_missing_cached_content_is_an_error(
+    client: Any, telemetry: Telemetry
+) -> None:
     with pytest.raises(errors.ClientError):
         await resolve(client.caches.get(name="cachedContents/none"))
     assert telemetry.attributes["error.type"] == "ClientError"
@@ -237,9 +254,9 @@ async def test_one_that_is_not_there(client: Any, telemetry: Telemetry) -> None:
     assert telemetry.span.status.description is None
 
 
-async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
+async def test_suppressed_operations_have_no_span(client: Any, telemetry: Telemetry) -> None:
     with suppress_instrumentation():
-        await create(client)
+        await create_cache(client)
     assert not telemetry.spans
 
 
@@ -248,21 +265,25 @@ async def test_suppressed(client: Any, telemetry: Telemetry) -> None:
 PREFIX: Final = PrefixHashes("p1:0", None, None, None, 1, (), True)
 
 
-def price(model: str, tokens: int, seconds: float, at: float, provider: str) -> float | None:
+def storage_price(
+    model: str, tokens: int, seconds: float, at: float, provider: str
+) -> float | None:
     return None if model == "unknown" else tokens * seconds
 
 
-def held(name: str, life: float | None, tokens: int = 2, model: str = "m") -> CachedContentInfo:
+def cached_content(
+    name: str, life: float | None, tokens: int = 2, model: str = "m"
+) -> CachedContentInfo:
     return CachedContentInfo(name, model, tokens, 500.0, None if life is None else 500.0 + life)
 
 
 @given(life=st.floats(0, 100), steps=st.lists(st.floats(0, 60), max_size=6), delete=st.booleans())
-def test_rent_never_falls_and_ends_where_the_cache_does(
+def test_storage_cost_never_falls_and_stops_at_expiry(
     life: float, steps: list[float], delete: bool
 ) -> None:
     clock = SimpleNamespace(now=1000.0)
-    storage = CacheStorage(price, lambda: clock.now)
-    storage.record_created("p", held("a/x", life), PREFIX)
+    storage = CacheStorage(storage_price, lambda: clock.now)
+    storage.record_created("p", cached_content("a/x", life), PREFIX)
     last = 0.0
     for step in steps:
         clock.now += step
@@ -277,12 +298,12 @@ def test_rent_never_falls_and_ends_where_the_cache_does(
         assert storage.prefix_of("a/x") is PREFIX
 
 
-def test_two_caches_of_one_model_are_one_series() -> None:
+def test_cached_contents_of_one_model_are_one_series() -> None:
     clock = SimpleNamespace(now=0.0)
-    storage = CacheStorage(price, lambda: clock.now)
-    storage.record_created("p", held("a", 10.0), None)
-    storage.record_created("p", held("b", 30.0), None)
-    storage.record_created("p", held("c", 30.0, model="unknown"), None)
+    storage = CacheStorage(storage_price, lambda: clock.now)
+    storage.record_created("p", cached_content("a", 10.0), None)
+    storage.record_created("p", cached_content("b", 30.0), None)
+    storage.record_created("p", cached_content("c", 30.0, model="unknown"), None)
     clock.now = 20.0
     ((total, series),) = storage.accrued_costs()
     assert total == pytest.approx(2 * 10 + 2 * 20)
@@ -299,8 +320,8 @@ def test_two_caches_of_one_model_are_one_series() -> None:
     ],
     ids=lambda cache: str(cache),
 )
-def test_what_is_not_described_is_unknown(cache: CachedContentInfo) -> None:
-    storage = CacheStorage(price, lambda: 0.0)
+def test_incompletely_described_content_has_no_cost(cache: CachedContentInfo) -> None:
+    storage = CacheStorage(storage_price, lambda: 0.0)
     storage.record_created("p", cache, PREFIX)
     assert (storage.prefix_of("a"), storage.committed_usd("a"), storage.record_deleted("a")) == (
         None,
@@ -310,18 +331,18 @@ def test_what_is_not_described_is_unknown(cache: CachedContentInfo) -> None:
     assert not list(storage.accrued_costs())
 
 
-def test_without_an_expiry_nothing_is_committed_but_rent_runs() -> None:
+def test_content_without_an_expiry_has_no_commitment_but_accrues_cost() -> None:
     clock = SimpleNamespace(now=0.0)
-    storage = CacheStorage(price, lambda: clock.now)
+    storage = CacheStorage(storage_price, lambda: clock.now)
     storage.record_created("p", CachedContentInfo("a", "m", 2), None)
     clock.now = 9.0
     assert storage.committed_usd("a") is None
     assert storage.record_deleted("a") == 18.0
 
 
-def test_a_forked_child_pays_for_nothing() -> None:
-    storage = CacheStorage(price, lambda: 9.0)
-    storage.record_created("p", held("a", 10.0), PREFIX)
+def test_a_forked_child_accrues_no_storage_cost() -> None:
+    storage = CacheStorage(storage_price, lambda: 9.0)
+    storage.record_created("p", cached_content("a", 10.0), PREFIX)
     storage.reset_after_fork()
     assert not list(storage.accrued_costs())
     assert storage.prefix_of("a") is PREFIX

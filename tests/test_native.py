@@ -59,26 +59,31 @@ CLIENTS: Final[dict[str, tuple[Callable[..., Any], dict[str, Any], str, str]]] =
 }
 
 
-def client(
-    kind: Callable[..., Any], telemetry: Telemetry | None, answer: Any = MESSAGE, **more: Any
+def make_client(
+    client_class: Callable[..., Any],
+    telemetry: Telemetry | None,
+    response_body: Any = MESSAGE,
+    **options: Any,
 ) -> Any:
-    def answered(request: httpx2.Request) -> httpx2.Response:
-        return httpx2.Response(200, json=answer)
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json=response_body)
 
     spans: Any = {"tracer_provider": telemetry.tracers} if telemetry else False
-    return kind(
-        http_client=httpx2.Client(transport=httpx2.MockTransport(answered)),
+    return client_class(
+        http_client=httpx2.Client(transport=httpx2.MockTransport(respond)),
         max_retries=0,
         open_telemetry=spans,
-        **more,
+        **options,
     )
 
 
 @pytest.mark.parametrize("traced", [True, False])
 @pytest.mark.parametrize("name", CLIENTS)
-def test_every_client_is_its_platform(name: str, traced: bool, telemetry: Telemetry) -> None:
+def test_each_client_reports_its_provider_and_host(
+    name: str, traced: bool, telemetry: Telemetry
+) -> None:
     kind, options, provider, host = CLIENTS[name]
-    client(kind, telemetry if traced else None, **options).messages.create(**REQUEST)
+    make_client(kind, telemetry if traced else None, **options).messages.create(**REQUEST)
     attributes = telemetry.attributes
     assert attributes["server.address"] == host
     assert attributes["gen_ai.request.model"] == REQUEST["model"]
@@ -94,31 +99,31 @@ def test_every_client_is_its_platform(name: str, traced: bool, telemetry: Teleme
     assert traced is not telemetry.span.name.startswith("chat")
 
 
-def test_what_no_sampler_took_still_counts(instrumented: Callable[..., Telemetry]) -> None:
+def test_an_unsampled_call_is_counted(instrumented: Callable[..., Telemetry]) -> None:
     telemetry = instrumented(sampler=ALWAYS_OFF)
-    client(anthropic.Anthropic, telemetry, api_key="k").messages.create(**REQUEST)
+    make_client(anthropic.Anthropic, telemetry, api_key="k").messages.create(**REQUEST)
     assert not telemetry.spans
     assert telemetry.metric("promptcache.read.tokens") == 2000
 
 
-def test_a_call_that_fails_before_it_is_sent_has_no_second_span(
+def test_a_call_that_fails_before_it_is_sent_has_one_span(
     telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
     with pytest.raises(TypeError, match="authentication"):
-        client(anthropic.Anthropic, telemetry).messages.create(**REQUEST)
+        make_client(anthropic.Anthropic, telemetry).messages.create(**REQUEST)
     assert telemetry.span.status.status_code is StatusCode.ERROR
     assert telemetry.attributes["promptcache.outcome"] == "error"
 
 
-def test_what_a_middleware_sends_again_is_a_call_of_its_own(telemetry: Telemetry) -> None:
-    def twice(request: Any, call_next: Callable[[Any], Any]) -> Any:
+def test_a_request_that_middleware_repeats_is_a_second_call(telemetry: Telemetry) -> None:
+    def send_twice(request: Any, call_next: Callable[[Any], Any]) -> Any:
         call_next(request)
         return call_next(request)
 
-    client(anthropic.Anthropic, telemetry, api_key="k", middleware=[twice]).messages.create(
-        **REQUEST
-    )
+    make_client(
+        anthropic.Anthropic, telemetry, api_key="k", middleware=[send_twice]
+    ).messages.create(**REQUEST)
     assert telemetry.metric("promptcache.calls") == 2
     assert len(telemetry.calls) == 2
     assert {span.name for span in telemetry.spans} == {
@@ -127,32 +132,32 @@ def test_what_a_middleware_sends_again_is_a_call_of_its_own(telemetry: Telemetry
     }
 
 
-def test_betas_join_the_scope(instrumented: Callable[..., Telemetry]) -> None:
+def test_betas_change_the_scope_hash(instrumented: Callable[..., Telemetry]) -> None:
     telemetry = instrumented(Settings(hash_key="k"))
-    made = client(anthropic.Anthropic, telemetry, api_key="k")
+    client = make_client(anthropic.Anthropic, telemetry, api_key="k")
     for betas in (["a"], ["a", "b"]):
-        made.beta.messages.create(**REQUEST, betas=betas)
+        client.beta.messages.create(**REQUEST, betas=betas)
     first, second = (
         (span.attributes or {})["promptcache.prefix.scope_hash"] for span in telemetry.spans
     )
     assert first != second
 
 
-def test_counting_tokens_is_no_call(telemetry: Telemetry) -> None:
-    asked = {name: value for name, value in REQUEST.items() if name != "max_tokens"}
-    client(anthropic.Anthropic, telemetry, {"input_tokens": 5}, api_key="k").messages.count_tokens(
-        **asked
-    )
+def test_counting_tokens_is_not_a_call(telemetry: Telemetry) -> None:
+    request = {name: value for name, value in REQUEST.items() if name != "max_tokens"}
+    make_client(
+        anthropic.Anthropic, telemetry, {"input_tokens": 5}, api_key="k"
+    ).messages.count_tokens(**request)
     assert not telemetry.calls
     assert telemetry.metric("promptcache.calls") == 0
 
 
-def test_an_event_of_a_response_of_another_make_is_nobodys(
+def test_an_event_of_a_foreign_response_type_is_ignored(
     telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    made: Any = anthropic.Anthropic(api_key="k")
+    client: Any = anthropic.Anthropic(api_key="k")
     ping = {"type": "ping"}
-    assert made._process_response_data(data=ping, cast_to=object, response=object()) == ping
+    assert client._process_response_data(data=ping, cast_to=object, response=object()) == ping
     assert not caplog.records
 
 
@@ -167,29 +172,31 @@ EVENTS: Final[tuple[dict[str, Any], ...]] = (
 
 @pytest.mark.parametrize("after", range(1, 5))
 @pytest.mark.parametrize("lines", [False, True], ids=["events", "lines of a raw response"])
-def test_an_error_in_the_stream_takes_nothing_back(
+def test_an_error_in_the_stream_keeps_the_counts_before_it(
     after: int, lines: bool, telemetry: Telemetry
 ) -> None:
     """Wherever it comes: before or after the SDK ended its own span, what was known by then stays, and counts once."""
-    told = (*EVENTS[:after], ERROR)
-    body = b"".join(f"event: {one['type']}\ndata: {json.dumps(one)}\n\n".encode() for one in told)
+    events = (*EVENTS[:after], ERROR)
+    body = b"".join(
+        f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events
+    )
 
-    def answer(request: httpx2.Request) -> httpx2.Response:
+    def respond(request: httpx2.Request) -> httpx2.Response:
         return httpx2.Response(
-            200, headers={"content-type": "text/event-stream"}, stream=Body(body)
+            200, headers={"content-type": "text/event-stream"}, stream=ChunkedStream(body)
         )
 
     with anthropic.Anthropic(
         api_key="k",
-        http_client=httpx2.Client(transport=httpx2.MockTransport(answer)),
+        http_client=httpx2.Client(transport=httpx2.MockTransport(respond)),
         open_telemetry={"tracer_provider": telemetry.tracers},
-    ) as made:
+    ) as client:
         if lines:
-            with made.messages.with_streaming_response.create(**REQUEST, stream=True) as raw:
+            with client.messages.with_streaming_response.create(**REQUEST, stream=True) as raw:
                 deque(raw.iter_lines(), maxlen=0)
         else:
             with pytest.raises(anthropic.APIStatusError):
-                deque(made.messages.create(**REQUEST, stream=True), maxlen=0)
+                deque(client.messages.create(**REQUEST, stream=True), maxlen=0)
     (call,) = telemetry.calls
     assert (call.attributes or {})["promptcache.read_tokens"] == 2000
     assert (call.attributes or {})["promptcache.stream.completed"] is (after > 2)
@@ -197,7 +204,7 @@ def test_an_error_in_the_stream_takes_nothing_back(
     assert telemetry.metric("promptcache.read.tokens") == 2000
 
 
-class Body(httpx2.SyncByteStream):
+class ChunkedStream(httpx2.SyncByteStream):
     """Comes in as a network brings it."""
 
     def __init__(self, content: bytes) -> None:

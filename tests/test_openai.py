@@ -19,7 +19,7 @@ from promptcache.providers.usage import UsageCounters, parse_usage
 from promptcache.providers.wire_format import WireFormat, find_route
 
 WIRES: Final = {"chat": CHAT, "responses": RESPONSES}
-REPORTED: Final[list[dict[str, Any]]] = json.loads(
+USAGE_CASES: Final[list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent / "fixtures/openai/usage.json").read_text()
 )
 
@@ -29,15 +29,15 @@ def request(body: Mapping[str, Any]) -> Request:
 
 
 def prompt(wire_name: str, **body: Any) -> ParsedPrompt:
-    made = WIRES[wire_name].parse_prompt(request(body))
-    assert made is not None
-    return made
+    prompt = WIRES[wire_name].parse_prompt(request(body))
+    assert prompt is not None
+    return prompt
 
 
-@pytest.mark.parametrize("case", REPORTED, ids=lambda case: case["name"])
-def test_reported_usage(case: dict[str, Any]) -> None:
-    spoken = WIRES[case["wire"]]
-    facts = spoken.parse_event(case["body"])
+@pytest.mark.parametrize("case", USAGE_CASES, ids=lambda case: case["name"])
+def test_reported_usage_is_parsed(case: dict[str, Any]) -> None:
+    wire = WIRES[case["wire"]]
+    facts = wire.parse_event(case["body"])
     assert facts is not None
     expected: dict[str, Any] = {
         "cache_write_by_ttl": {},
@@ -45,12 +45,12 @@ def test_reported_usage(case: dict[str, Any]) -> None:
         **case["usage"],
         "inconsistencies": tuple(case["usage"].get("inconsistencies", ())),
     }
-    assert spoken.parse_usage(facts) == Usage(**expected)
+    assert wire.parse_usage(facts) == Usage(**expected)
     assert facts.billed_usd == case.get("billed")
     assert facts.id
 
 
-NUMBERS: Final = st.one_of(
+REPORTED_VALUES: Final = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(-5, 10**13),
@@ -59,29 +59,31 @@ NUMBERS: Final = st.one_of(
     st.lists(st.integers()),
     st.just({}),
 )
-COUNTS: Final = st.fixed_dictionaries(
+REPORTED_USAGE: Final = st.fixed_dictionaries(
     {},
     optional={
-        "prompt_tokens": NUMBERS,
-        "completion_tokens": NUMBERS,
-        "prompt_cache_hit_tokens": NUMBERS,
-        "cached_tokens": NUMBERS,
-        "cost": NUMBERS,
-        "cost_in_usd_ticks": NUMBERS,
-        "input_tokens": NUMBERS,
-        "output_tokens": NUMBERS,
+        "prompt_tokens": REPORTED_VALUES,
+        "completion_tokens": REPORTED_VALUES,
+        "prompt_cache_hit_tokens": REPORTED_VALUES,
+        "cached_tokens": REPORTED_VALUES,
+        "cost": REPORTED_VALUES,
+        "cost_in_usd_ticks": REPORTED_VALUES,
+        "input_tokens": REPORTED_VALUES,
+        "output_tokens": REPORTED_VALUES,
         "prompt_tokens_details": st.one_of(
-            NUMBERS,
-            st.fixed_dictionaries({"cached_tokens": NUMBERS, "cache_write_tokens": NUMBERS}),
+            REPORTED_VALUES,
+            st.fixed_dictionaries(
+                {"cached_tokens": REPORTED_VALUES, "cache_write_tokens": REPORTED_VALUES}
+            ),
         ),
         "input_tokens_details": st.one_of(
-            NUMBERS,
+            REPORTED_VALUES,
             st.fixed_dictionaries(
                 {
-                    "cached_tokens": NUMBERS,
-                    "cache_write_tokens": NUMBERS,
+                    "cached_tokens": REPORTED_VALUES,
+                    "cache_write_tokens": REPORTED_VALUES,
                     "cache_write_tokens_details": st.dictionaries(
-                        st.sampled_from(["ttl_30m_tokens", "ttl_12h_tokens"]), NUMBERS
+                        st.sampled_from(["ttl_30m_tokens", "ttl_12h_tokens"]), REPORTED_VALUES
                     ),
                 }
             ),
@@ -90,13 +92,13 @@ COUNTS: Final = st.fixed_dictionaries(
 )
 
 
-@given(COUNTS, st.sampled_from([CHAT, RESPONSES]))
-def test_whatever_is_reported_the_classes_are_disjoint(
-    counts: dict[str, Any], spoken: WireFormat
+@given(REPORTED_USAGE, st.sampled_from([CHAT, RESPONSES]))
+def test_token_classes_are_disjoint_for_any_counts(
+    counts: dict[str, Any], wire: WireFormat
 ) -> None:
-    facts = spoken.parse_event({"usage": counts, "id": "x"})
+    facts = wire.parse_event({"usage": counts, "id": "x"})
     assert facts is not None
-    usage = spoken.parse_usage(facts)
+    usage = wire.parse_usage(facts)
     if usage is None:
         return
     assert (
@@ -122,13 +124,13 @@ def test_whatever_is_reported_the_classes_are_disjoint(
 
 @given(
     st.recursive(
-        NUMBERS,
+        REPORTED_VALUES,
         lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=4), inner),
         max_leaves=20,
     )
 )
-def test_no_body_and_no_event_is_too_odd(data: Any) -> None:
-    for spoken in WIRES.values():
+def test_arbitrary_bodies_and_events_raise_nothing(data: Any) -> None:
+    for wire in WIRES.values():
         bodies: list[Any] = [
             data if isinstance(data, dict) else {},
             {"messages": data, "input": data, "tools": data},
@@ -140,16 +142,16 @@ def test_no_body_and_no_event_is_too_odd(data: Any) -> None:
             {"error": data},
         ]
         for body in bodies:
-            spoken.parse_prompt(request(body))
+            wire.parse_prompt(request(body))
         for event in events:
-            facts = spoken.parse_event(event)
+            facts = wire.parse_event(event)
             if facts is not None:
-                spoken.parse_usage(facts)
-            spoken.can_skip(event)
+                wire.parse_usage(facts)
+            wire.can_skip(event)
 
 
-def test_counters_may_stand_beside_the_input() -> None:
-    beside = UsageCounters(
+def test_cached_tokens_may_be_counted_apart_from_input_tokens() -> None:
+    counters = UsageCounters(
         input_tokens=("i",),
         cache_read_tokens=("r",),
         cache_write_tokens=("w",),
@@ -160,13 +162,13 @@ def test_counters_may_stand_beside_the_input() -> None:
         modalities={},
         default_ttl="5m",
     )
-    made = parse_usage(ResponseFacts(usage_counters={"i": 10, "r": 100, "h": 7}), beside)
-    assert made == Usage(117, 10, 100, 7, {"1h": 7})
-    made = parse_usage(ResponseFacts(usage_counters={"i": 10, "r": 100, "w": 9, "h": 7}), beside)
-    assert made == Usage(119, 10, 100, 9, {"1h": 7, "5m": 2}, inconsistencies=("write_split",))
+    usage = parse_usage(ResponseFacts(usage_counters={"i": 10, "r": 100, "h": 7}), counters)
+    assert usage == Usage(117, 10, 100, 7, {"1h": 7})
+    usage = parse_usage(ResponseFacts(usage_counters={"i": 10, "r": 100, "w": 9, "h": 7}), counters)
+    assert usage == Usage(119, 10, 100, 9, {"1h": 7, "5m": 2}, inconsistencies=("write_split",))
 
 
-def test_merging_keeps_what_was_known() -> None:
+def test_merging_facts_keeps_the_earlier_values() -> None:
     earlier = ResponseFacts(
         model="m",
         id="a",
@@ -187,19 +189,22 @@ def test_merging_keeps_what_was_known() -> None:
     )
 
 
-def test_a_chat_prompt_reads_tools_then_the_head_then_the_rest() -> None:
+def test_a_chat_prompt_is_ordered_tools_system_messages() -> None:
     tool, image = (
         {"type": "function", "function": {"name": "f"}},
         {"type": "image_url", "image_url": {"url": "u"}},
     )
-    mark = {"mode": "explicit", "ttl": "30m"}
-    made = prompt(
+    breakpoint_options = {"mode": "explicit", "ttl": "30m"}
+    parsed = prompt(
         "chat",
         model="m",
         messages=[
             {
                 "role": "developer",
-                "content": [{"type": "text", "text": "a", "prompt_cache_breakpoint": mark}, image],
+                "content": [
+                    {"type": "text", "text": "a", "prompt_cache_breakpoint": breakpoint_options},
+                    image,
+                ],
             },
             {"role": "user", "content": "hi"},
             {"role": "system", "content": "late"},
@@ -209,7 +214,7 @@ def test_a_chat_prompt_reads_tools_then_the_head_then_the_rest() -> None:
         prompt_cache_options={"mode": "explicit", "ttl": "30m", "prewarm": True},
         reasoning_effort="high",
     )
-    assert made.blocks == (
+    assert parsed.blocks == (
         Block("tools", 0, "function", tool),
         Block(
             "system",
@@ -222,13 +227,13 @@ def test_a_chat_prompt_reads_tools_then_the_head_then_the_rest() -> None:
         Block("messages", 0, "text", {"role": "user", "content": "hi"}),
         Block("messages", 1, "text", {"role": "system", "content": "late"}),
     )
-    assert made.params == (
+    assert parsed.params == (
         Param("prompt_cache_key", "k", "tools"),
         Param("prompt_cache_options.mode", "explicit", "tools"),
         Param("prompt_cache_options.ttl", "30m", "none"),
         Param("reasoning_effort", "high", "tools"),
     )
-    assert (made.caching_mode, made.ttl, made.is_prewarm, made.is_complete) == (
+    assert (parsed.caching_mode, parsed.ttl, parsed.is_prewarm, parsed.is_complete) == (
         "explicit",
         "30m",
         True,
@@ -236,13 +241,13 @@ def test_a_chat_prompt_reads_tools_then_the_head_then_the_rest() -> None:
     )
 
 
-def test_a_responses_prompt_knows_what_the_server_holds() -> None:
-    made = prompt("responses", instructions="be", input="hi", previous_response_id="resp_0")
-    assert made.blocks == (
+def test_a_responses_prompt_names_its_server_state() -> None:
+    parsed = prompt("responses", instructions="be", input="hi", previous_response_id="resp_0")
+    assert parsed.blocks == (
         Block("system", 0, "text", "be"),
         Block("messages", 0, "text", {"role": "user", "content": "hi"}),
     )
-    assert (made.is_complete, made.server_state_id) == (False, "resp_0")
+    assert (parsed.is_complete, parsed.server_state_id) == (False, "resp_0")
     assert (
         prompt("responses", input="hi", conversation={"id": "conv_1"}).server_state_id == "conv_1"
     )
@@ -258,7 +263,7 @@ def test_a_responses_prompt_knows_what_the_server_holds() -> None:
         ({"ttl": "30m"}, "automatic"),
     ],
 )
-def test_how_caching_is_asked_for(options: Any, mode: str) -> None:
+def test_the_options_decide_the_caching_mode(options: Any, mode: str) -> None:
     assert (
         prompt(
             "chat", messages=[{"role": "user", "content": "x"}], prompt_cache_options=options
@@ -267,18 +272,18 @@ def test_how_caching_is_asked_for(options: Any, mode: str) -> None:
     )
 
 
-def test_a_one_shot_iterator_is_never_touched() -> None:
+def test_a_one_shot_iterator_is_not_consumed() -> None:
     messages: Any = iter([{"role": "user", "content": "x"}])
     assert CHAT.parse_prompt(request({"messages": messages})) is None
-    left: Any = next(messages)
-    assert left
+    first_message: Any = next(messages)
+    assert first_message
 
 
-def test_a_part_that_is_no_object_is_still_a_part() -> None:
-    mixed = prompt(
+def test_a_content_part_that_is_a_string_is_a_block() -> None:
+    parsed = prompt(
         "chat", messages=[{"role": "user", "content": ["loose", {"type": "text", "text": "x"}]}]
     )
-    assert [(block.kind, block.data) for block in mixed.blocks] == [
+    assert [(block.kind, block.data) for block in parsed.blocks] == [
         ("text", {"role": "user", "content": "loose"}),
         ("text", {"type": "text", "text": "x"}),
     ]
@@ -288,7 +293,7 @@ def test_an_empty_responses_body_has_no_prompt() -> None:
     assert RESPONSES.parse_prompt(request({})) is None
 
 
-DULL: Final[list[Any]] = [
+SKIPPABLE_CHUNKS: Final[list[Any]] = [
     ({"choices": [{"delta": {"content": "x"}}]}, True),
     ({"choices": [{"delta": {}, "finish_reason": "stop"}]}, False),
     ({"choices": [], "usage": {"prompt_tokens": 1}}, False),
@@ -297,19 +302,21 @@ DULL: Final[list[Any]] = [
 ]
 
 
-@pytest.mark.parametrize(("event", "dull"), DULL)
-def test_dull_chat_chunks(event: dict[str, Any], dull: bool) -> None:
-    assert CHAT.can_skip(event) is dull
+@pytest.mark.parametrize(("event", "can_skip"), SKIPPABLE_CHUNKS)
+def test_chat_chunks_with_only_content_can_be_skipped(
+    event: dict[str, Any], can_skip: bool
+) -> None:
+    assert CHAT.can_skip(event) is can_skip
 
 
-def test_dull_responses_events() -> None:
+def test_responses_events_with_only_deltas_can_be_skipped() -> None:
     assert RESPONSES.can_skip({"type": "response.output_text.delta", "delta": "x"})
     assert not RESPONSES.can_skip({"type": "response.completed", "response": {}})
     assert not RESPONSES.can_skip({"type": "error"})
 
 
 @pytest.mark.parametrize(
-    ("event", "failed"),
+    ("event", "code"),
     [
         ({"error": {"code": "server_error", "message": "secret"}}, "server_error"),
         ({"error": {"type": "t"}}, "t"),
@@ -318,21 +325,21 @@ def test_dull_responses_events() -> None:
         (
             {
                 "type": "response.failed",
-                "response": {"status": "failed", "error": {"code": "rate"}},
+                "response": {"status": "code", "error": {"code": "rate"}},
             },
             "rate",
         ),
         ({"type": "response.created", "response": {"status": "in_progress", "error": None}}, None),
     ],
 )
-def test_failures_name_codes_only(event: dict[str, Any], failed: str | None) -> None:
+def test_an_error_is_reported_by_its_code_only(event: dict[str, Any], code: str | None) -> None:
     facts = RESPONSES.parse_event(event)
     assert facts is not None
-    assert facts.error_code == failed
+    assert facts.error_code == code
 
 
 @pytest.mark.parametrize(
-    ("method", "url", "found"),
+    ("method", "url", "wire_format"),
     [
         ("post", "/chat/completions", CHAT),
         ("POST", "/openai/deployments/d/chat/completions?api-version=1", CHAT),
@@ -345,13 +352,15 @@ def test_failures_name_codes_only(event: dict[str, Any], failed: str | None) -> 
         ("post", "/embeddings", None),
     ],
 )
-def test_routes(method: str, url: str, found: WireFormat | None) -> None:
+def test_method_and_path_give_the_wire_format(
+    method: str, url: str, wire_format: WireFormat | None
+) -> None:
     row = find_route(ROUTES, method, url)
-    assert (row and row.wire_format) is found
+    assert (row and row.wire_format) is wire_format
 
 
 @pytest.mark.parametrize(
-    ("host", "name"),
+    ("host", "provider"),
     [
         ("api.openai.com", "openai"),
         ("eu.api.openai.com", "openai"),
@@ -366,5 +375,5 @@ def test_routes(method: str, url: str, found: WireFormat | None) -> None:
         (None, "openai"),
     ],
 )
-def test_hosts(host: str | None, name: str) -> None:
-    assert provider_for_host(host, "openai", {"gateway.corp": "groq"}) == name
+def test_the_host_decides_the_provider(host: str | None, provider: str) -> None:
+    assert provider_for_host(host, "openai", {"gateway.corp": "groq"}) == provider
