@@ -1,4 +1,7 @@
-"""Amounts against numbers worked out by hand from vendors' pages, never from the price list that we compile."""
+"""Compare costs with amounts computed by hand from vendors' pages.
+
+No expected amount comes from the compiled price list.
+"""
 
 from __future__ import annotations
 
@@ -16,21 +19,23 @@ from promptcache.prices.rates import Rates
 BOOK = PriceBook()
 
 
-def at(moment: str) -> float:
+def timestamp(moment: str) -> float:
     return datetime.fromisoformat(moment).replace(tzinfo=UTC).timestamp()
 
 
-def request(
+def build_request(
     provider: str,
     model: str | None,
     moment: str = "2026-11-20T12:00",
     host: str | None = None,
     body: Mapping[str, Any] | None = None,
 ) -> Request:
-    return Request("chat", provider, "chat", model, host, 443, False, body or {}, b"", at(moment))
+    return Request(
+        "chat", provider, "chat", model, host, 443, False, body or {}, b"", timestamp(moment)
+    )
 
 
-def used(
+def build_usage(
     uncached: int = 0,
     read: int | None = 0,
     writes: Mapping[str, int] | None = None,
@@ -42,7 +47,7 @@ def used(
     return Usage(total, uncached, read, sum(split.values()), split, output, **more)
 
 
-def cost(
+def compute_cost(
     provider: str,
     model: str | None,
     usage: Usage | None,
@@ -54,30 +59,37 @@ def cost(
     body: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> Cost:
-    """The cost of a call whose response repeats the request's model, unless `facts` say otherwise."""
+    """Return the cost of a call. Its response has the model of the request unless `facts` differ."""
     return book.compute_cost(
-        request(provider, model, moment, host, body),
+        build_request(provider, model, moment, host, body),
         ResponseFacts(**dict[str, Any](model=model) | facts),
         usage,
     )
 
 
-def digits(value: float | None) -> str:
-    """A figure to its last digit, as the sources print it: binary noise starts behind the twelfth place."""
+def format_usd(value: float | None) -> str:
+    """Format an amount as the sources print it. Binary noise starts after the twelfth decimal."""
     assert value is not None
     return f"{value:.12f}".rstrip("0").rstrip(".")
 
 
-def sonnet_hour(
+def cost_of_worked_hour(
     model: str, provider: str, ttl: str | None, cached: int = 5000
 ) -> tuple[list[Cost], list[int]]:
-    """An hour of the articles' example: 1,000 requests of a 5,000 token prefix and 300 of query, 90 % hits."""
-    miss = used(300, 0, {ttl: 5000}) if ttl else used(5300)
-    calls = [cost(provider, model, used(5300 - cached, cached)), cost(provider, model, miss)]
+    """Return the costs of a hit and a miss, and the number of each in an hour.
+
+    The articles' example has 1,000 requests an hour with a prefix of 5,000 tokens and a query of
+    300 tokens. 90 % are hits.
+    """
+    miss = build_usage(300, 0, {ttl: 5000}) if ttl else build_usage(5300)
+    calls = [
+        compute_cost(provider, model, build_usage(5300 - cached, cached)),
+        compute_cost(provider, model, miss),
+    ]
     return calls, [900, 100]
 
 
-HOURS = [
+WORKED_HOURS = [
     # The source articles' examples, recomputed exactly (worked_examples.json of 2026-11-20: S0-*).
     ("S0-anthropic", "anthropic", "claude-sonnet-4-5", "5m", 5000, "15.9", "4.125"),
     ("S0-openai-exact", "openai", "gpt-4o", None, 5000, "13.25", "7.625"),
@@ -87,36 +99,49 @@ HOURS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "provider", "model", "ttl", "cached", "plain", "total"), HOURS)
-def test_worked_hours(
+@pytest.mark.parametrize(
+    ("name", "provider", "model", "ttl", "cached", "plain", "total"), WORKED_HOURS
+)
+def test_cost_of_worked_hours_with_and_without_cache(
     name: str, provider: str, model: str, ttl: str | None, cached: int, plain: str, total: str
 ) -> None:
-    calls, times = sonnet_hour(model, provider, ttl, cached)
+    calls, times = cost_of_worked_hour(model, provider, ttl, cached)
     assert (
-        digits(sum(n * (one.amount or 0) for n, one in zip(times, calls, strict=True))) == total
+        format_usd(
+            sum(n * (call_cost.amount or 0) for n, call_cost in zip(times, calls, strict=True))
+        )
+        == total
     ), name
     assert (
-        digits(sum(n * (one.without_cache or 0) for n, one in zip(times, calls, strict=True)))
+        format_usd(
+            sum(
+                n * (call_cost.without_cache or 0)
+                for n, call_cost in zip(times, calls, strict=True)
+            )
+        )
         == plain
     ), name
 
 
-def test_worked_parts_of_the_sonnet_hour() -> None:
+def test_parts_of_the_worked_sonnet_hour() -> None:
     """S0-anthropic: reads 1.35, writes 1.875, uncached 0.9; saved 11.775, which is 74.06 %."""
-    (hit, miss), _ = sonnet_hour("claude-sonnet-4-5", "anthropic", "5m")
-    assert digits(900 * hit.parts["cache_read"]) == "1.35"
-    assert digits(100 * miss.parts["cache_write"]) == "1.875"
-    assert digits(900 * hit.parts["input"] + 100 * miss.parts["input"]) == "0.9"
-    saved = [(one.without_cache or 0) - (one.amount or 0) for one in (hit, miss)]
+    (hit, miss), _ = cost_of_worked_hour("claude-sonnet-4-5", "anthropic", "5m")
+    assert format_usd(900 * hit.parts["cache_read"]) == "1.35"
+    assert format_usd(100 * miss.parts["cache_write"]) == "1.875"
+    assert format_usd(900 * hit.parts["input"] + 100 * miss.parts["input"]) == "0.9"
+    saved = [(call_cost.without_cache or 0) - (call_cost.amount or 0) for call_cost in (hit, miss)]
     total = 900 * saved[0] + 100 * saved[1]
-    assert (digits(total), f"{100 * total / 15.9:.2f}") == ("11.775", "74.06")
-    assert saved[1] < 0, "a write that nobody reads is dearer than no cache"
+    assert (format_usd(total), f"{100 * total / 15.9:.2f}") == ("11.775", "74.06")
+    assert saved[1] < 0, "an unread write costs more than no cache"
 
 
-def test_worked_implicit_trap() -> None:
+def test_cost_of_the_worked_hour_that_writes_and_never_reads() -> None:
     """S0-gpt-6-sol-implicit-trap: every request writes all 5,300 tokens and reads none."""
     assert (
-        digits(1000 * (cost("openai", "gpt-6-sol", used(0, 0, {"30m": 5300})).amount or 0))
+        format_usd(
+            1000
+            * (compute_cost("openai", "gpt-6-sol", build_usage(0, 0, {"30m": 5300})).amount or 0)
+        )
         == "13.25"
     )
 
@@ -139,21 +164,26 @@ def test_worked_implicit_trap() -> None:
         ),  # "all rates double on 2027-01-01"
     ],
 )
-def test_worked_gemini_cache_of_an_hour(model: str, moment: str, total: str, plain: str) -> None:
-    """100,000 tokens cached for an hour, 10 requests of 150 tokens in and 500 out (S1 of the worked examples)."""
-    creation = cost("gcp.gemini", model, used(100_000), moment).amount or 0
-    asked = cost("gcp.gemini", model, used(150, 100_000, output=500), moment)
-    rent = BOOK.storage_cost(model, 100_000, 3600, at(moment)) or 0
-    assert digits(creation + 10 * (asked.amount or 0) + rent) == total
-    assert digits(10 * (asked.without_cache or 0)) == plain
+def test_cost_of_a_gemini_cache_that_is_stored_for_an_hour(
+    model: str, moment: str, total: str, plain: str
+) -> None:
+    """Cache 100,000 tokens for an hour and send 10 requests of 150 input and 500 output tokens.
+
+    This is S1 of the worked examples.
+    """
+    creation = compute_cost("gcp.gemini", model, build_usage(100_000), moment).amount or 0
+    call_cost = compute_cost("gcp.gemini", model, build_usage(150, 100_000, output=500), moment)
+    storage_cost = BOOK.storage_cost(model, 100_000, 3600, timestamp(moment)) or 0
+    assert format_usd(creation + 10 * (call_cost.amount or 0) + storage_cost) == total
+    assert format_usd(10 * (call_cost.without_cache or 0)) == plain
 
 
-PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
-    # provider, model, usage, moment, what the response said, USD, source of the expectation
+PUBLISHED_PRICES: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
+    # provider, model, usage, moment, response facts, USD, source of the expectation
     (
         "anthropic",
         "claude-opus-4-5-20251101",
-        used(1000, 2000, {"5m": 3000, "1h": 4000}, 500),
+        build_usage(1000, 2000, {"5m": 3000, "1h": 4000}, 500),
         "2026-11-20T00:00",
         {},
         "0.07725",
@@ -162,7 +192,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "anthropic",
         "claude-opus-5-5",
-        used(1000, 100_000, output=100),
+        build_usage(1000, 100_000, output=100),
         "2026-11-20T00:00",
         {"speed": "fast"},
         "0.052",
@@ -171,7 +201,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "anthropic",
         "claude-opus-4-8",
-        used(1000, 1000, {"1h": 1000}, 1000),
+        build_usage(1000, 1000, {"1h": 1000}, 1000),
         "2026-11-20T00:00",
         {"inference_geo": "us"},
         "0.04455",
@@ -180,7 +210,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "anthropic",
         "claude-opus-4-5",
-        used(1000),
+        build_usage(1000),
         "2026-11-20T00:00",
         {"inference_geo": "not_available"},
         "0.005",
@@ -189,7 +219,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "anthropic",
         "claude-haiku-5-5",
-        used(1000, 99_000, output=100),
+        build_usage(1000, 99_000, output=100),
         "2026-11-20T00:00",
         {},
         "0.00114",
@@ -198,7 +228,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "anthropic",
         "claude-haiku-5-5",
-        used(1001, 99_000, output=100),
+        build_usage(1001, 99_000, output=100),
         "2026-11-20T00:00",
         {},
         "0.0057005",
@@ -207,7 +237,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "anthropic",
         "claude-3-5-sonnet-20241022",
-        used(1000, 1000, {"5m": 1000}, 1000),
+        build_usage(1000, 1000, {"5m": 1000}, 1000),
         "2025-03-01T00:00",
         {"is_batch": True},
         "0.011025",
@@ -216,7 +246,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "anthropic",
         "claude-sonnet-4-6",
-        used(300_000),
+        build_usage(300_000),
         "2026-03-12T12:00",
         {},
         "1.8",
@@ -225,7 +255,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "anthropic",
         "claude-sonnet-4-6",
-        used(300_000),
+        build_usage(300_000),
         "2026-03-13T00:00",
         {},
         "0.9",
@@ -234,7 +264,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "anthropic",
         "claude-opus-4-8",
-        used(server_tool_calls={"web_search": 3}),
+        build_usage(server_tool_calls={"web_search": 3}),
         "2026-11-20T00:00",
         {},
         "0.03",
@@ -243,7 +273,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-6-sol",
-        used(1000, 4000, {"30m": 2000, "12h": 1000}, 100),
+        build_usage(1000, 4000, {"30m": 2000, "12h": 1000}, 100),
         "2026-11-20T00:00",
         {"service_tier": "default"},
         "0.0138",
@@ -252,7 +282,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-6-sol",
-        used(273_000, output=1000),
+        build_usage(273_000, output=1000),
         "2026-11-20T00:00",
         {},
         "1.107",
@@ -261,7 +291,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-6-sol",
-        used(272_000, output=1000),
+        build_usage(272_000, output=1000),
         "2026-11-20T00:00",
         {},
         "0.554",
@@ -270,7 +300,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-6-sol",
-        used(1000, 1000, output=1000),
+        build_usage(1000, 1000, output=1000),
         "2026-11-20T00:00",
         {"service_tier": "flex"},
         "0.0061",
@@ -279,7 +309,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-6-sol",
-        used(1000, 1000, output=1000),
+        build_usage(1000, 1000, output=1000),
         "2026-11-20T00:00",
         {"service_tier": "priority"},
         "0.0244",
@@ -288,7 +318,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-4.1",
-        used(1000, 1000, output=1000),
+        build_usage(1000, 1000, output=1000),
         "2026-11-20T00:00",
         {"service_tier": "priority"},
         "0.018375",
@@ -297,7 +327,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-4.1",
-        used(1000, 1000, output=1000),
+        build_usage(1000, 1000, output=1000),
         "2026-11-20T00:00",
         {"is_batch": True},
         "0.006",
@@ -306,7 +336,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-5",
-        used(1000, 1000, output=1000),
+        build_usage(1000, 1000, output=1000),
         "2026-11-20T00:00",
         {"is_batch": True},
         "0.0056875",
@@ -315,7 +345,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-5",
-        used(1000, 1000, output=1000),
+        build_usage(1000, 1000, output=1000),
         "2026-01-01T00:00",
         {"is_batch": True},
         "0.0056875",
@@ -324,7 +354,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-6.1-sol",
-        used(1000, 10_000),
+        build_usage(1000, 10_000),
         "2026-11-20T00:00",
         {},
         "0.003",
@@ -333,7 +363,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-5.6-luna",
-        used(1_000_000),
+        build_usage(1_000_000),
         "2026-07-29T23:59",
         {},
         "2",
@@ -342,7 +372,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-5.6-luna",
-        used(100_000),
+        build_usage(100_000),
         "2026-07-30T00:00",
         {},
         "0.02",
@@ -351,7 +381,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "gpt-4o-audio-preview",
-        used(100, 0, {}, 200, modality_tokens={"audio.input": 60, "audio.output": 150}),
+        build_usage(100, 0, {}, 200, modality_tokens={"audio.input": 60, "audio.output": 150}),
         "2026-11-20T00:00",
         {},
         "0.015",
@@ -360,7 +390,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "openai",
         "ft:gpt-4o-2024-08-06:acme::abc",
-        used(1000, 1000, output=1000),
+        build_usage(1000, 1000, output=1000),
         "2026-11-20T00:00",
         {},
         "0.020625",
@@ -369,7 +399,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "gcp.gemini",
         "gemini-2.5-flash",
-        used(1000, 1000, {}, 100, modality_tokens={"audio.input": 400, "audio.read": 500}),
+        build_usage(1000, 1000, {}, 100, modality_tokens={"audio.input": 400, "audio.read": 500}),
         "2026-11-20T00:00",
         {},
         "0.000895",
@@ -378,7 +408,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "gcp.gemini",
         "gemini-3.1-pro-preview",
-        used(1000, 1000, output=1000),
+        build_usage(1000, 1000, output=1000),
         "2026-11-20T00:00",
         {"service_tier": "flex"},
         "0.0072",
@@ -387,7 +417,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "gcp.gemini",
         "gemini-3.1-pro-preview",
-        used(200_001),
+        build_usage(200_001),
         "2026-11-20T00:00",
         {"service_tier": "ON_DEMAND_PRIORITY"},
         "1.4400072",
@@ -396,7 +426,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "gcp.gemini",
         "gemini-2.5-pro",
-        used(1000, 1000, output=1000),
+        build_usage(1000, 1000, output=1000),
         "2026-11-20T00:00",
         {"is_batch": True},
         "0.00575",
@@ -405,7 +435,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "deepseek",
         "deepseek-v4-pro",
-        used(1_000_000),
+        build_usage(1_000_000),
         "2026-11-20T01:00",
         {},
         "1.32",
@@ -414,7 +444,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "deepseek",
         "deepseek-v4-pro",
-        used(1_000_000),
+        build_usage(1_000_000),
         "2026-11-20T04:00",
         {},
         "0.66",
@@ -423,7 +453,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "deepseek",
         "deepseek-v4-pro",
-        used(1_000_000),
+        build_usage(1_000_000),
         "2026-11-21T01:00",
         {},
         "0.66",
@@ -432,7 +462,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "deepseek",
         "deepseek-v4-pro",
-        used(1_000_000),
+        build_usage(1_000_000),
         "2026-10-01T01:00",
         {},
         "0.66",
@@ -441,7 +471,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "deepseek",
         "deepseek-v4-pro",
-        used(1_000_000),
+        build_usage(1_000_000),
         "2026-08-01T01:00",
         {},
         "0.435",
@@ -450,7 +480,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "deepseek",
         "deepseek-flash",
-        used(0, 1_000_000),
+        build_usage(0, 1_000_000),
         "2026-11-20T09:59",
         {},
         "0.006",
@@ -459,7 +489,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "deepseek",
         "deepseek-chat",
-        used(1_000_000),
+        build_usage(1_000_000),
         "2025-03-01T16:30",
         {},
         "0.135",
@@ -468,7 +498,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "deepseek",
         "deepseek-chat",
-        used(1_000_000),
+        build_usage(1_000_000),
         "2025-03-01T16:29",
         {},
         "0.27",
@@ -477,7 +507,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "deepseek",
         "deepseek-reasoner",
-        used(1_000_000),
+        build_usage(1_000_000),
         "2025-12-01T00:00",
         {},
         "0.28",
@@ -486,7 +516,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "x_ai",
         "grok-4.7",
-        used(200_000),
+        build_usage(200_000),
         "2026-11-20T00:00",
         {},
         "0.8",
@@ -495,7 +525,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "x_ai",
         "grok-4.7",
-        used(199_999),
+        build_usage(199_999),
         "2026-11-20T00:00",
         {},
         "0.399998",
@@ -504,7 +534,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "groq",
         "openai/gpt-oss-120b",
-        used(1000, 1000),
+        build_usage(1000, 1000),
         "2026-11-20T00:00",
         {},
         "0.000225",
@@ -513,7 +543,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "moonshot_ai",
         "kimi-k3",
-        used(0, 1000, {"1h": 1000}),
+        build_usage(0, 1000, {"1h": 1000}),
         "2026-11-20T00:00",
         {},
         "0.0063",
@@ -522,7 +552,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "aws.bedrock",
         "us.anthropic.claude-opus-5-5",
-        used(1000, 1000, {"5m": 1000}),
+        build_usage(1000, 1000, {"5m": 1000}),
         "2026-11-20T00:00",
         {},
         "0.01012",
@@ -531,7 +561,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "aws.bedrock",
         "global.anthropic.claude-opus-5-5",
-        used(1000, 1000, {"5m": 1000}),
+        build_usage(1000, 1000, {"5m": 1000}),
         "2026-11-20T00:00",
         {},
         "0.0092",
@@ -540,7 +570,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "aws.bedrock",
         "amazon.nova-pro-v1:0",
-        used(1000, 1000, {"5m": 1000}),
+        build_usage(1000, 1000, {"5m": 1000}),
         "2026-11-20T00:00",
         {},
         "0.0018",
@@ -549,7 +579,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "azure.ai.openai",
         "gpt-4o-2024-08-06",
-        used(1000, 1000),
+        build_usage(1000, 1000),
         "2026-11-20T00:00",
         {},
         "0.00375",
@@ -558,7 +588,7 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
     (
         "gcp.vertex_ai",
         "claude-opus-4-8",
-        used(1000),
+        build_usage(1000),
         "2026-11-20T00:00",
         {},
         "0.005",
@@ -567,8 +597,10 @@ PRICED: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("provider", "model", "usage", "moment", "facts", "usd", "source"), PRICED)
-def test_published_prices(
+@pytest.mark.parametrize(
+    ("provider", "model", "usage", "moment", "facts", "usd", "source"), PUBLISHED_PRICES
+)
+def test_cost_equals_published_prices(
     provider: str,
     model: str,
     usage: Usage,
@@ -577,10 +609,10 @@ def test_published_prices(
     usd: str,
     source: str,
 ) -> None:
-    found = cost(provider, model, usage, moment, **facts)
-    assert (digits(found.amount), found.unknown_reason) == (usd, None), source
-    assert found.source == "local"
-    assert found.price_date is not None
+    call_cost = compute_cost(provider, model, usage, moment, **facts)
+    assert (format_usd(call_cost.amount), call_cost.unknown_reason) == (usd, None), source
+    assert call_cost.source == "local"
+    assert call_cost.price_date is not None
 
 
 @pytest.mark.parametrize(
@@ -608,7 +640,7 @@ def test_published_prices(
             "gpt-6-sol",
             "us-east5-aiplatform.googleapis.com",
             "0.002",
-        ),  # not a host of OpenAI's
+        ),  # no host of OpenAI
         (
             "aws.bedrock",
             "amazon.nova-pro-v1:0",
@@ -629,91 +661,126 @@ def test_published_prices(
         ),
     ],
 )
-def test_regional_hosts(provider: str, model: str, host: str, usd: str) -> None:
-    assert digits(cost(provider, model, used(1000), host=host).amount) == usd
+def test_regional_hosts_change_the_price(provider: str, model: str, host: str, usd: str) -> None:
+    assert format_usd(compute_cost(provider, model, build_usage(1000), host=host).amount) == usd
 
 
-UNKNOWN: list[tuple[str, str, str | None, Usage | None, dict[str, Any]]] = [
-    ("model", "openai", "gpt-9", used(1), {}),
-    ("model", "openai", "gpt-6-sol-mini", used(1), {}),
-    ("model", "openai", None, used(1), {}),
+UNKNOWN_COSTS: list[tuple[str, str, str | None, Usage | None, dict[str, Any]]] = [
+    ("model", "openai", "gpt-9", build_usage(1), {}),
+    ("model", "openai", "gpt-6-sol-mini", build_usage(1), {}),
+    ("model", "openai", None, build_usage(1), {}),
     (
         "model",
         "openai",
         "gpt-oss-120b",
-        used(1),
+        build_usage(1),
         {},
-    ),  # OpenAI does not sell it; OpenRouter's price is a neighbour's
-    ("model", "nobody", "gpt-4o", used(1), {}),
-    ("model", "../openai", "gpt-4o", used(1), {}),
+    ),  # OpenAI does not sell this model, and OpenRouter's price does not apply
+    ("model", "nobody", "gpt-4o", build_usage(1), {}),
+    ("model", "../openai", "gpt-4o", build_usage(1), {}),
     (
         "model",
         "azure.ai.openai",
         "gpt-4o",
-        used(1),
+        build_usage(1),
         {"model": None},
-    ),  # a deployment's name says nothing
-    ("model", "azure.ai.openai", "deepseek-v4-pro", used(1), {}),  # Azure's price is not DeepSeek's
-    ("tier", "openai", "gpt-4o", used(1), {"service_tier": "flex"}),
-    ("tier", "openai", "gpt-4o", used(1), {"service_tier": "scale"}),
-    ("tier", "openai", "gpt-6-sol", used(1), {"service_tier": "flex", "is_batch": True}),
+    ),  # the name of a deployment does not determine the model
+    (
+        "model",
+        "azure.ai.openai",
+        "deepseek-v4-pro",
+        build_usage(1),
+        {},
+    ),  # Azure's price is not DeepSeek's
+    ("tier", "openai", "gpt-4o", build_usage(1), {"service_tier": "flex"}),
+    ("tier", "openai", "gpt-4o", build_usage(1), {"service_tier": "scale"}),
+    ("tier", "openai", "gpt-6-sol", build_usage(1), {"service_tier": "flex", "is_batch": True}),
     (
         "tier",
         "anthropic",
         "claude-opus-4-8",
-        used(1),
+        build_usage(1),
         {"service_tier": "priority"},
     ),  # committed capacity
-    ("tier", "anthropic", "claude-opus-4-8", used(1), {"speed": "fast", "is_batch": True}),
-    ("tier", "anthropic", "claude-opus-4-8", used(1), {"speed": "ludicrous"}),
+    ("tier", "anthropic", "claude-opus-4-8", build_usage(1), {"speed": "fast", "is_batch": True}),
+    ("tier", "anthropic", "claude-opus-4-8", build_usage(1), {"speed": "ludicrous"}),
     (
         "tier",
         "anthropic",
         "claude-opus-4-5",
-        used(1),
+        build_usage(1),
         {"inference_geo": "us"},
-    ),  # the place exists since 4.6
+    ),  # the parameter exists since Claude 4.6
     (
         "tier",
         "azure.ai.openai",
         "gpt-4o",
-        used(1),
+        build_usage(1),
         {"is_batch": True},
     ),  # OpenAI's batch price is not Azure's
-    ("price", "openai", "whisper-1", used(1), {}),  # billed by the hour
-    ("price", "anthropic", "claude-2", used(0, 1), {}),  # no cache, so no price for reading it
+    ("price", "openai", "whisper-1", build_usage(1), {}),  # billed by the hour
+    (
+        "price",
+        "anthropic",
+        "claude-2",
+        build_usage(0, 1),
+        {},
+    ),  # the model has no cache and thus no read price
     (
         "price",
         "openai",
         "gpt-4o",
-        used(0, 0, {"30m": 1}),
+        build_usage(0, 0, {"30m": 1}),
         {},
     ),  # writes are billed since GPT-5.6 only
-    ("price", "anthropic", "claude-opus-4-8", used(0, 0, {"12h": 1}), {}),
-    ("price", "anthropic", "claude-opus-4-8", used(1, server_tool_calls={"code_execution": 1}), {}),
-    ("price", "openai", "text-embedding-3-small", used(1, output=1), {}),
-    ("price", "openai", "gpt-4o-transcribe", used(9, modality_tokens={"smell.nowhere": 1}), {}),
+    ("price", "anthropic", "claude-opus-4-8", build_usage(0, 0, {"12h": 1}), {}),
+    (
+        "price",
+        "anthropic",
+        "claude-opus-4-8",
+        build_usage(1, server_tool_calls={"code_execution": 1}),
+        {},
+    ),
+    ("price", "openai", "text-embedding-3-small", build_usage(1, output=1), {}),
+    (
+        "price",
+        "openai",
+        "gpt-4o-transcribe",
+        build_usage(9, modality_tokens={"smell.nowhere": 1}),
+        {},
+    ),
     ("usage", "openai", "gpt-6-sol", None, {}),
-    ("usage", "openai", "gpt-6-sol", used(1, output=None), {}),
-    ("usage", "openai", "gpt-6-sol", used(1, inconsistencies=("negative",)), {}),
-    ("usage", "openai", "gpt-4o", used(1, None), {}),  # a discount that may have been given
+    ("usage", "openai", "gpt-6-sol", build_usage(1, output=None), {}),
+    ("usage", "openai", "gpt-6-sol", build_usage(1, inconsistencies=("negative",)), {}),
+    ("usage", "openai", "gpt-4o", build_usage(1, None), {}),  # a discount is possible
     (
         "usage",
         "openai",
         "gpt-6-sol",
         Usage(1, 1, 0, None, {}, 0),
         {},
-    ),  # a write that may have been billed
-    ("usage", "openai", "gpt-4o-audio-preview", used(9, modality_tokens={"audio.input": 10}), {}),
+    ),  # a billed write is possible
+    (
+        "usage",
+        "openai",
+        "gpt-4o-audio-preview",
+        build_usage(9, modality_tokens={"audio.input": 10}),
+        {},
+    ),
 ]
 
 
-@pytest.mark.parametrize(("reason", "provider", "model", "usage", "facts"), UNKNOWN)
-def test_unknown_is_unknown(
+@pytest.mark.parametrize(("reason", "provider", "model", "usage", "facts"), UNKNOWN_COSTS)
+def test_an_unknown_cost_has_a_reason_and_no_amount(
     reason: str, provider: str, model: str | None, usage: Usage | None, facts: dict[str, Any]
 ) -> None:
-    found = cost(provider, model, usage, **facts)
-    assert (found.amount, found.unknown_reason, dict(found.parts), found.without_cache) == (
+    call_cost = compute_cost(provider, model, usage, **facts)
+    assert (
+        call_cost.amount,
+        call_cost.unknown_reason,
+        dict(call_cost.parts),
+        call_cost.without_cache,
+    ) == (
         None,
         reason,
         {},
@@ -721,15 +788,21 @@ def test_unknown_is_unknown(
     )
 
 
-def test_on_bedrock_the_profile_decides() -> None:
-    """InvokeModel's response names the bare model, which does not say what was billed."""
-    found = cost(
-        "aws.bedrock", "global.anthropic.claude-opus-5-5", used(1000), model="claude-opus-5-5"
+def test_the_inference_profile_determines_the_bedrock_price() -> None:
+    """InvokeModel's response names the bare model, which does not determine the price."""
+    call_cost = compute_cost(
+        "aws.bedrock",
+        "global.anthropic.claude-opus-5-5",
+        build_usage(1000),
+        model="claude-opus-5-5",
     )
-    assert digits(found.amount) == "0.004"
+    assert format_usd(call_cost.amount) == "0.004"
     opaque = "arn:aws:bedrock:us-east-1:1:application-inference-profile/a1"
     assert (
-        cost("aws.bedrock", opaque, used(1000), model="claude-opus-5-5").unknown_reason == "model"
+        compute_cost(
+            "aws.bedrock", opaque, build_usage(1000), model="claude-opus-5-5"
+        ).unknown_reason
+        == "model"
     )
 
 
@@ -739,49 +812,71 @@ def test_on_bedrock_the_profile_decides() -> None:
         (
             "amazon.nova-pro-v1:0",
             "bedrock-runtime.eu-west-1.amazonaws.com",
-        ),  # dearer there, and not in the list
+        ),  # a higher price there, which the list lacks
         ("anthropic.claude-opus-5-5", "bedrock-runtime.us-gov-west-1.amazonaws.com"),
     ],
 )
-def test_places_without_a_price(model: str, host: str) -> None:
-    assert cost("aws.bedrock", model, used(1), host=host).unknown_reason == "tier"
+def test_a_region_without_a_price_has_an_unknown_cost(model: str, host: str) -> None:
+    assert compute_cost("aws.bedrock", model, build_usage(1), host=host).unknown_reason == "tier"
 
 
-def test_prices_are_not_guessed_before_their_day() -> None:
+def test_a_price_does_not_apply_before_its_date() -> None:
     assert (
-        cost("x_ai", "grok-4.3", used(1), "2026-10-13T23:59", is_batch=True).unknown_reason
+        compute_cost(
+            "x_ai", "grok-4.3", build_usage(1), "2026-10-13T23:59", is_batch=True
+        ).unknown_reason
         == "tier"
     )
-    assert cost("deepseek", "deepseek-chat", used(1), "2024-12-31T00:00").unknown_reason == "price"
-    assert cost("deepseek", "deepseek-chat", used(1), "2026-05-01T00:00").unknown_reason == "price"
-
-
-def test_a_provider_without_caching_needs_no_report_of_it() -> None:
-    assert cost("groq", "llama-3.3-70b-versatile", used(1000, None)).amount == pytest.approx(
-        0.00059
+    assert (
+        compute_cost("deepseek", "deepseek-chat", build_usage(1), "2024-12-31T00:00").unknown_reason
+        == "price"
     )
-    assert cost(
+    assert (
+        compute_cost("deepseek", "deepseek-chat", build_usage(1), "2026-05-01T00:00").unknown_reason
+        == "price"
+    )
+
+
+def test_a_model_without_cache_price_needs_no_cache_counts() -> None:
+    assert compute_cost(
+        "groq", "llama-3.3-70b-versatile", build_usage(1000, None)
+    ).amount == pytest.approx(0.00059)
+    assert compute_cost(
         "openai", "text-embedding-3-small", Usage(1000, 1000, None, None)
     ).amount == pytest.approx(0.00002)
 
 
-def test_an_asked_tier_counts_only_when_it_was_given() -> None:
-    asked = {"service_tier": "flex"}
-    assert cost("openai", "gpt-6-sol", used(1), body=asked).unknown_reason == "tier"
+def test_the_response_tier_overrides_the_requested_tier() -> None:
+    request_body = {"service_tier": "flex"}
     assert (
-        digits(cost("openai", "gpt-6-sol", used(1000), body=asked, service_tier="default").amount)
+        compute_cost("openai", "gpt-6-sol", build_usage(1), body=request_body).unknown_reason
+        == "tier"
+    )
+    assert (
+        format_usd(
+            compute_cost(
+                "openai", "gpt-6-sol", build_usage(1000), body=request_body, service_tier="default"
+            ).amount
+        )
         == "0.002"
     )
     assert (
-        digits(cost("openai", "gpt-6-sol", used(1000), body={"service_tier": "auto"}).amount)
+        format_usd(
+            compute_cost(
+                "openai", "gpt-6-sol", build_usage(1000), body={"service_tier": "auto"}
+            ).amount
+        )
         == "0.002"
     )
     assert (
-        digits(cost("openai", "gpt-6-sol", used(1000), body={"service_tier": 7}).amount) == "0.002"
+        format_usd(
+            compute_cost("openai", "gpt-6-sol", build_usage(1000), body={"service_tier": 7}).amount
+        )
+        == "0.002"
     )
 
 
-MARK = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+HOUR_BREAKPOINT = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
 
 
 @pytest.mark.parametrize(
@@ -789,51 +884,66 @@ MARK = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
     [
         ({}, "0.00625"),
         ({"system": [{"cache_control": {"type": "ephemeral"}}]}, "0.00625"),
-        ({"system": ({"text": "x", **MARK},), "tools": [MARK]}, "0.01"),
-        ({"system": [MARK], "tools": [{"cache_control": {"type": "ephemeral"}}]}, None),
+        ({"system": ({"text": "x", **HOUR_BREAKPOINT},), "tools": [HOUR_BREAKPOINT]}, "0.01"),
+        ({"system": [HOUR_BREAKPOINT], "tools": [{"cache_control": {"type": "ephemeral"}}]}, None),
         ({"tools": [{"input_schema": {"ttl": "1h", "cache_control": None}}]}, "0.00625"),
     ],
 )
-def test_writes_of_unknown_ttl_follow_the_request(body: dict[str, Any], usd: str | None) -> None:
-    """platform.claude.com prompt caching: five minutes unless a marker asks for one hour; 6.25 and 10 on Opus 4.8."""
-    found = cost("anthropic", "claude-opus-4-8", used(0, 0, {"unknown": 1000}), body=body)
-    assert (digits(found.amount) if usd else found.amount) == usd
-    unsplit = cost("anthropic", "claude-opus-4-8", Usage(1000, 0, 0, 1000, {}, 0), body=body)
-    assert unsplit == found
-    assert found.unknown_reason == (None if usd else "usage")
+def test_writes_of_unknown_ttl_get_the_requested_ttl(body: dict[str, Any], usd: str | None) -> None:
+    """A write lives five minutes unless a breakpoint requests one hour.
+
+    platform.claude.com, prompt caching: USD 6.25 and 10 per million on Opus 4.8.
+    """
+    call_cost = compute_cost(
+        "anthropic", "claude-opus-4-8", build_usage(0, 0, {"unknown": 1000}), body=body
+    )
+    assert (format_usd(call_cost.amount) if usd else call_cost.amount) == usd
+    unsplit = compute_cost(
+        "anthropic", "claude-opus-4-8", Usage(1000, 0, 0, 1000, {}, 0), body=body
+    )
+    assert unsplit == call_cost
+    assert call_cost.unknown_reason == (None if usd else "usage")
 
 
-def test_a_single_write_price_needs_no_ttl() -> None:
+def test_a_model_with_one_write_price_needs_no_ttl() -> None:
     assert (
-        digits(cost("aws.bedrock", "amazon.nova-pro-v1:0", used(0, 0, {"unknown": 1000})).amount)
+        format_usd(
+            compute_cost(
+                "aws.bedrock", "amazon.nova-pro-v1:0", build_usage(0, 0, {"unknown": 1000})
+            ).amount
+        )
         == "0.0008"
     )
 
 
-def test_lifetime_walks_anything() -> None:
+def test_the_requested_ttl_is_found_in_cyclic_and_malformed_bodies() -> None:
     endless: dict[str, Any] = {"messages": []}
     endless["messages"].append(endless)
     assert requested_ttl(endless, "5m") == "5m"
     assert requested_ttl({"a": [{"cachePoint": {"ttl": ["odd"]}}]}, "5m") == "['odd']"
 
 
-def test_the_provider_s_word_wins() -> None:
-    """OpenRouter `usage.cost`: the billed USD. Parts follow only if the list comes to the same."""
-    usage = used(300, 5000)
-    agreed = cost("openrouter", "anthropic/claude-sonnet-4.5", usage, billed_usd=0.0024)
-    assert (agreed.amount, agreed.source, digits(agreed.without_cache)) == (
+def test_the_billed_amount_of_the_provider_takes_precedence() -> None:
+    """OpenRouter reports the billed USD in `usage.cost`. The parts need an equal listed amount."""
+    usage = build_usage(300, 5000)
+    equal_amount = compute_cost(
+        "openrouter", "anthropic/claude-sonnet-4.5", usage, billed_usd=0.0024
+    )
+    assert (equal_amount.amount, equal_amount.source, format_usd(equal_amount.without_cache)) == (
         0.0024,
         "provider",
         "0.0159",
     )
-    assert set(agreed.parts) == {"input", "cache_read", "cache_write", "output"}
-    other = cost("openrouter", "anthropic/claude-sonnet-4.5", usage, billed_usd=0.0025)
+    assert set(equal_amount.parts) == {"input", "cache_read", "cache_write", "output"}
+    different_amount = compute_cost(
+        "openrouter", "anthropic/claude-sonnet-4.5", usage, billed_usd=0.0025
+    )
     assert (
-        other.amount,
-        other.source,
-        dict(other.parts),
-        other.without_cache,
-        other.input_price,
+        different_amount.amount,
+        different_amount.source,
+        dict(different_amount.parts),
+        different_amount.without_cache,
+        different_amount.input_price,
     ) == (
         0.0025,
         "provider",
@@ -841,31 +951,41 @@ def test_the_provider_s_word_wins() -> None:
         None,
         None,
     )
-    unlisted = cost("openrouter", "someone/something", usage, billed_usd=0.0)
+    unlisted = compute_cost("openrouter", "someone/something", usage, billed_usd=0.0)
     assert (unlisted.amount, unlisted.source, unlisted.unknown_reason) == (0.0, "provider", None)
 
 
-def test_marginal_prices() -> None:
-    found = cost("openai", "gpt-6-sol", used(1), service_tier="flex")
-    assert (found.input_price, found.cache_read_price, dict(found.cache_write_prices)) == (
+def test_marginal_prices_of_input_reads_and_writes() -> None:
+    call_cost = compute_cost("openai", "gpt-6-sol", build_usage(1), service_tier="flex")
+    assert (
+        call_cost.input_price,
+        call_cost.cache_read_price,
+        dict(call_cost.cache_write_prices),
+    ) == (
         1e-6,
         1e-7,
         {"30m": 1.25e-6, "12h": 2.5e-6},
     )
-    assert dict(cost("anthropic", "claude-opus-4-5", used(1)).cache_write_prices) == {
+    assert dict(
+        compute_cost("anthropic", "claude-opus-4-5", build_usage(1)).cache_write_prices
+    ) == {
         "5m": 6.25e-6,
         "1h": 1e-5,
     }
 
 
-def test_reasoning_priced_apart() -> None:
+def test_reasoning_tokens_have_a_price_of_their_own() -> None:
     rates = Rates(1e-6, None, 2e-6, modality_prices={"reasoning.output": 3e-6})
     assert (
-        digits(algebra.price_usage(rates, used(10, None, {}, 100, reasoning_tokens=40)).amount)
+        format_usd(
+            algebra.price_usage(rates, build_usage(10, None, {}, 100, reasoning_tokens=40)).amount
+        )
         == "0.00025"
     )
     assert (
-        algebra.price_usage(rates, used(10, None, {}, 100, reasoning_tokens=400)).unknown_reason
+        algebra.price_usage(
+            rates, build_usage(10, None, {}, 100, reasoning_tokens=400)
+        ).unknown_reason
         == "usage"
     )
 
@@ -873,22 +993,24 @@ def test_reasoning_priced_apart() -> None:
 def test_cached_audio_without_its_own_price_is_unknown() -> None:
     rates = Rates(1e-6, 1e-7, 2e-6, modality_prices={"audio.input": 5e-6})
     assert (
-        algebra.price_usage(rates, used(10, 10, modality_tokens={"audio.read": 3})).unknown_reason
+        algebra.price_usage(
+            rates, build_usage(10, 10, modality_tokens={"audio.read": 3})
+        ).unknown_reason
         == "price"
     )
     assert (
         algebra.price_usage(
-            rates, used(10, 10, modality_tokens={"audio.read": 0, "image.read": 3})
+            rates, build_usage(10, 10, modality_tokens={"audio.read": 0, "image.read": 3})
         ).amount
         is not None
     )
 
 
-def test_plans_are_bounded() -> None:
+def test_the_cache_of_price_plans_is_bounded() -> None:
     book = PriceBook()
     for number in range(1200):
-        cost("openai", f"model-{number}", used(1), book=book)
-    plans = getattr(book, "_plans")  # noqa: B009  # a private field, of which only the size matters
+        compute_cost("openai", f"model-{number}", build_usage(1), book=book)
+    plans = getattr(book, "_plans")  # noqa: B009  # a private field, read only for its size
     assert len(plans) <= 512
 
 
@@ -900,7 +1022,7 @@ def test_plans_are_bounded() -> None:
             3600,
             "2026-11-20T00:00",
             "4.5",
-        ),  # ai.google.dev pricing: 4.50 an hour a million
+        ),  # ai.google.dev pricing: USD 4.50 per million tokens and hour
         ("models/gemini-2.5-flash", 1800, "2026-11-20T00:00", "0.5"),  # ai.google.dev pricing: 1.00
         (
             "gemini-3.8-flash",
@@ -912,13 +1034,15 @@ def test_plans_are_bounded() -> None:
         ("gemini-3.8-flash", 1, "2026-11-20T00:00", "0.000138888889"),
     ],
 )
-def test_storage(model: str, seconds: float, moment: str, usd: str) -> None:
-    assert digits(BOOK.storage_cost(model, 1_000_000, seconds, at(moment))) == usd
+def test_storage_cost_of_a_million_tokens(
+    model: str, seconds: float, moment: str, usd: str
+) -> None:
+    assert format_usd(BOOK.storage_cost(model, 1_000_000, seconds, timestamp(moment))) == usd
 
 
 @pytest.mark.parametrize(
     ("model", "seconds"),
     [("gemini-9", 1), ("gemini-3.5-flash", 1), ("gemini-2.5-pro", -1), ("deepseek-chat", 1)],
 )
-def test_storage_unknown(model: str, seconds: float) -> None:
-    assert BOOK.storage_cost(model, 1, seconds, at("2026-11-20T00:00")) is None
+def test_storage_of_an_unknown_price_has_no_cost(model: str, seconds: float) -> None:
+    assert BOOK.storage_cost(model, 1, seconds, timestamp("2026-11-20T00:00")) is None

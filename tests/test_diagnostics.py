@@ -1,4 +1,4 @@
-"""The providers' own diagnosis: asked for where the user wants it, and in no other case."""
+"""The diagnosis of a provider is requested only if the user enables it."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from promptcache.providers.openai.wire import RESPONSES
 from tests.support.call_shapes import SYSTEM
 from tests.support.telemetry import Telemetry
 
-ASK: Final = Settings(provider_diagnostics=True)
+WITH_PROVIDER_DIAGNOSTICS: Final = Settings(provider_diagnostics=True)
 
 
-def claude(client: anthropic.Anthropic, rules: str = SYSTEM) -> Any:
+def create_message(client: anthropic.Anthropic, rules: str = SYSTEM) -> Any:
     system: Any = [{"type": "text", "text": rules, "cache_control": {"type": "ephemeral"}}]
     return client.messages.create(
         model="claude-sonnet-5",
@@ -28,7 +28,7 @@ def claude(client: anthropic.Anthropic, rules: str = SYSTEM) -> Any:
     )
 
 
-def gpt(client: openai.OpenAI, rules: str = SYSTEM) -> Any:
+def create_response(client: openai.OpenAI, rules: str = SYSTEM) -> Any:
     return client.responses.create(
         model="gpt-6-sol", instructions=rules, input=[{"role": "user", "content": "hi"}]
     )
@@ -37,43 +37,48 @@ def gpt(client: openai.OpenAI, rules: str = SYSTEM) -> Any:
 @pytest.fixture
 def clients(emulator_url: str) -> Iterator[dict[str, tuple[Any, Callable[..., Any]]]]:
     with (
-        anthropic.Anthropic(base_url=emulator_url, api_key="k", open_telemetry=False) as theirs,
-        openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k") as other,
+        anthropic.Anthropic(
+            base_url=emulator_url, api_key="k", open_telemetry=False
+        ) as anthropic_client,
+        openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k") as openai_client,
     ):
-        yield {"anthropic": (theirs, claude), "openai": (other, gpt)}
+        yield {
+            "anthropic": (anthropic_client, create_message),
+            "openai": (openai_client, create_response),
+        }
 
 
 @pytest.mark.parametrize("name", ["anthropic", "openai"])
-def test_the_provider_says_why(
+def test_the_reason_of_the_provider_is_recorded(
     name: str,
     clients: dict[str, tuple[Any, Callable[..., Any]]],
     instrumented: Callable[..., Telemetry],
 ) -> None:
-    telemetry = instrumented(ASK)
-    client, ask = clients[name]
-    ask(client)
-    ask(client, "Today is Monday. " + SYSTEM)
+    telemetry = instrumented(WITH_PROVIDER_DIAGNOSTICS)
+    client, send_call = clients[name]
+    send_call(client)
+    send_call(client, "Today is Monday. " + SYSTEM)
     attributes: Any = telemetry.spans[-1].attributes
     assert attributes["promptcache.miss.provider_reason"] in {"system_changed", "input_changed"}
 
 
 @pytest.mark.parametrize("name", ["anthropic", "openai"])
-def test_nobody_is_asked_by_default(
+def test_no_provider_diagnosis_is_requested_by_default(
     name: str, clients: dict[str, tuple[Any, Callable[..., Any]]], telemetry: Telemetry
 ) -> None:
-    client, ask = clients[name]
-    ask(client)
-    said: dict[str, Any] = ask(client).model_dump()
-    assert not said.get("diagnostics")
-    options: dict[str, Any] = said.get("prompt_cache_options") or {}
+    client, send_call = clients[name]
+    send_call(client)
+    response: dict[str, Any] = send_call(client).model_dump()
+    assert not response.get("diagnostics")
+    options: dict[str, Any] = response.get("prompt_cache_options") or {}
     assert not options.get("comparison_response_id")
     assert "promptcache.miss.provider_reason" not in (telemetry.spans[-1].attributes or {})
 
 
-def test_arguments_stay_as_they_are(
+def test_the_arguments_of_the_application_are_not_changed(
     clients: dict[str, tuple[Any, Callable[..., Any]]], instrumented: Callable[..., Telemetry]
 ) -> None:
-    instrumented(ASK)
+    instrumented(WITH_PROVIDER_DIAGNOSTICS)
     client, _ = clients["anthropic"]
     body = {
         "model": "claude-sonnet-5",
@@ -84,55 +89,65 @@ def test_arguments_stay_as_they_are(
     assert sorted(body) == ["max_tokens", "messages", "model"]
 
 
-HI: Final[dict[str, Any]] = {"messages": [{"role": "user", "content": "hi"}]}
-NEW: Final[dict[str, Any]] = {"model": "gpt-6-sol"}
+MESSAGES_BODY: Final[dict[str, Any]] = {"messages": [{"role": "user", "content": "hi"}]}
+RESPONSES_BODY: Final[dict[str, Any]] = {"model": "gpt-6-sol"}
 
 
 @pytest.mark.parametrize(
-    ("provider", "body", "previous", "question"),
+    ("provider", "body", "previous_id", "expected"),
     [
-        ("anthropic", HI, "m", {"previous_message_id": "m"}),
-        ("anthropic", HI, None, {"previous_message_id": None}),
-        ("aws.bedrock", HI, "m", None),
-        ("anthropic", {**HI, "diagnostics": {}}, "m", None),
+        ("anthropic", MESSAGES_BODY, "m", {"previous_message_id": "m"}),
+        ("anthropic", MESSAGES_BODY, None, {"previous_message_id": None}),
+        ("aws.bedrock", MESSAGES_BODY, "m", None),
+        ("anthropic", {**MESSAGES_BODY, "diagnostics": {}}, "m", None),
     ],
 )
-def test_what_anthropic_is_asked(
-    provider: str, body: dict[str, Any], previous: str | None, question: Any
+def test_the_diagnostics_request_to_anthropic(
+    provider: str, body: dict[str, Any], previous_id: str | None, expected: Any
 ) -> None:
-    asking = MESSAGES.with_diagnostics(provider, body, previous)
-    assert (asking and asking["diagnostics"]) == question
+    request_body = MESSAGES.with_diagnostics(provider, body, previous_id)
+    assert (request_body and request_body["diagnostics"]) == expected
 
 
 @pytest.mark.parametrize(
-    ("provider", "body", "previous", "question"),
+    ("provider", "body", "previous_id", "expected"),
     [
-        ("openai", NEW, "r", {"comparison_response_id": "r"}),
+        ("openai", RESPONSES_BODY, "r", {"comparison_response_id": "r"}),
         (
             "openai",
-            {**NEW, "prompt_cache_options": {"ttl": "12h"}},
+            {**RESPONSES_BODY, "prompt_cache_options": {"ttl": "12h"}},
             "r",
             {"ttl": "12h", "comparison_response_id": "r"},
         ),
-        ("openai", NEW, None, None),
+        ("openai", RESPONSES_BODY, None, None),
         ("openai", {"model": "gpt-5.4"}, "r", None),
-        ("azure.ai.openai", NEW, "r", None),
-        ("openai", {**NEW, "prompt_cache_options": {"comparison_response_id": "x"}}, "r", None),
+        ("azure.ai.openai", RESPONSES_BODY, "r", None),
+        (
+            "openai",
+            {**RESPONSES_BODY, "prompt_cache_options": {"comparison_response_id": "x"}},
+            "r",
+            None,
+        ),
     ],
 )
-def test_what_openai_is_asked(
-    provider: str, body: dict[str, Any], previous: str | None, question: Any
+def test_the_diagnostics_request_to_openai(
+    provider: str, body: dict[str, Any], previous_id: str | None, expected: Any
 ) -> None:
-    asking = RESPONSES.with_diagnostics(provider, body, previous)
-    assert (asking and asking["prompt_cache_options"]) == question
+    request_body = RESPONSES.with_diagnostics(provider, body, previous_id)
+    assert (request_body and request_body["prompt_cache_options"]) == expected
 
 
-def test_how_a_conversation_is_known_again() -> None:
-    mark = {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}
-    assert MESSAGES.conversation_key(HI) == MESSAGES.conversation_key(
-        {"messages": [{"role": "user", "content": [mark]}, *HI["messages"]]}
+def test_the_conversation_key_ignores_breakpoints_and_later_messages() -> None:
+    text_with_breakpoint = {"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}
+    assert MESSAGES.conversation_key(MESSAGES_BODY) == MESSAGES.conversation_key(
+        {
+            "messages": [
+                {"role": "user", "content": [text_with_breakpoint]},
+                *MESSAGES_BODY["messages"],
+            ]
+        }
     )
-    assert MESSAGES.conversation_key({**HI, "thread": {"type": "create"}}) is None
+    assert MESSAGES.conversation_key({**MESSAGES_BODY, "thread": {"type": "create"}}) is None
     assert MESSAGES.conversation_key({}) is None
     assert RESPONSES.conversation_key({"input": ["a", "b"]}) == "a"
     assert RESPONSES.conversation_key({"input": "hi"}) is None
