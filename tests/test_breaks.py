@@ -5,12 +5,20 @@ from __future__ import annotations
 import pytest
 
 from tests.breaks.more_mutators import mutators
-from tests.breaks.score import HELD_OUT, Tally, good, main, share, tallies, total
+from tests.breaks.score import (
+    HELD_OUT_SEED,
+    Tally,
+    main,
+    meets_goals,
+    share,
+    sum_tallies,
+    tally_mutators,
+)
 
 
 @pytest.mark.parametrize("name", sorted(mutators()))
 def test_reason_and_place_of_a_break_are_diagnosed(name: str) -> None:
-    tally = total(tallies([HELD_OUT + 77], only=name))
+    tally = sum_tallies(tally_mutators([HELD_OUT_SEED + 77], only=name))
     assert tally.blamed == 0
     assert share(tally.cause, tally.broken) >= 0.95
     assert share(tally.region, tally.placed) >= 0.95
@@ -28,7 +36,7 @@ def test_there_are_at_least_25_mutators() -> None:
 )
 def test_undocumented_cache_behaviour_causes_no_false_blame(rules: str) -> None:
     for name in ("time", "TTL lapse", "lookback", "= unbroken", "= auxiliary calls"):
-        assert total(tallies([HELD_OUT + 78], rules, name)).blamed == 0
+        assert sum_tallies(tally_mutators([HELD_OUT_SEED + 78], rules, name)).blamed == 0
 
 
 def test_the_score_command_prints_the_score_and_returns_zero(
@@ -43,9 +51,9 @@ def test_the_score_command_prints_the_score_and_returns_zero(
 
 
 def test_a_tally_below_any_goal_is_not_good() -> None:
-    assert good(Tally())
-    assert not good(Tally(broken=10, cause=9))
-    assert not good(Tally(blamed=1))
-    assert not good(Tally(placed=10, region=9))
-    assert not good(Tally(exact=[0.02]))
-    assert not good(Tally(estimated=[0.2]))
+    assert meets_goals(Tally())
+    assert not meets_goals(Tally(broken=10, cause=9))
+    assert not meets_goals(Tally(blamed=1))
+    assert not meets_goals(Tally(placed=10, region=9))
+    assert not meets_goals(Tally(exact=[0.02]))
+    assert not meets_goals(Tally(estimated=[0.2]))

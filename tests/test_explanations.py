@@ -16,7 +16,7 @@ from promptcache.diagnosis.explanations.params import parameter_changed
 from promptcache.diagnosis.miss_reasons import MISS_REASONS, REASON_OF_PARAM
 from tests.breaks.apis import APIS
 from tests.breaks.more_mutators import mutators
-from tests.breaks.run import play
+from tests.breaks.run import play_conversation
 
 SPECIFICATION = Path(__file__).parent.parent / "docs" / "specs" / "diagnosis.md"
 NOT_ON_A_CALL = {"write_never_read"}
@@ -62,7 +62,7 @@ def test_an_explanation_gives_only_the_reasons_that_are_specified_for_it(
     monkeypatch.setattr(diagnosis, "explain", explain_recorded)
     api = next(api for api in APIS if api.writes)
     for name in mutators():
-        for _ in play(name, api, seed=1):
+        for _ in play_conversation(name, api, seed=1):
             pass
     specified = specified_reasons()
     assert {

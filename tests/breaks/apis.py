@@ -1,4 +1,4 @@
-"""The APIs that the breaks are tried on: how a state becomes a request body, and whose wire reads the answer."""
+"""The APIs of the breaks: each one writes a request body and names the wire format of the response."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ JSON = dict[str, Any]
 class Api:
     """One API under one way of caching.
 
-    `path` may have a place for the model, which then is not in the body. `models` are two that share nothing, `writes`
-    says that written tokens are reported, `ttl` is the lifetime in seconds, `minimum` what a prefix needs, `step` what
-    reads are multiples of where writes are not reported, both in tokens. `explicit` says that requests mark blocks,
-    `tail` that only the end of a request is written, `harmless` names parameters that take nothing out of the cache,
-    `lookback` says that a breakpoint looks back only so far.
+    `path` may contain the model, which is then not in the body. `models` are two models without a
+    shared cache. `writes` tells whether written tokens are reported. `ttl` is in seconds. `minimum` is
+    the smallest cached prefix, and `step` the granularity of reads if writes are not reported, both in
+    tokens. `explicit` tells whether requests contain breakpoints, `tail` whether only the end of a
+    request is written, and `lookback` whether the lookback of a breakpoint is limited. `harmless` are
+    the parameters that invalidate nothing.
     """
 
     name: str
@@ -45,11 +46,11 @@ class Api:
     step: int = 128
 
     @property
-    def in_path(self) -> bool:
+    def has_model_in_path(self) -> bool:
         return "{model}" in self.path
 
-    def sized(self, sections: int) -> int:
-        """As many sections of a handbook, more where only longer prompts are cached: an agent's are well above that."""
+    def scale_sections(self, sections: int) -> int:
+        """Return more handbook sections for an API with a larger minimum."""
         return sections * (self.minimum // 512 - 1)
 
     def url(self, state: State) -> str:
@@ -57,24 +58,24 @@ class Api:
 
     def body(self, state: State) -> JSON:
         body = self.write(self, state)
-        if not self.in_path:
+        if not self.has_model_in_path:
             body["model"] = self.models[state.model]
         for name, value in state.params.items():
             *outer, last = self.params[name].split(".")
-            place = body
+            target = body
             for step in outer:
-                place = place.setdefault(step, {})
-            place[last] = value
+                target = target.setdefault(step, {})
+            target[last] = value
         return body
 
-    def can(self, *params: str) -> bool:
+    def has_params(self, *params: str) -> bool:
         return all(name in self.params for name in params)
 
 
-_MARK = {"prompt_cache_breakpoint": {"mode": "explicit"}}
+_OPENAI_BREAKPOINT = {"prompt_cache_breakpoint": {"mode": "explicit"}}
 
 
-def _chat_message(message: Message, mark: JSON, parted: bool) -> JSON:
+def _chat_message(message: Message, breakpoint_fields: JSON, has_parts: bool) -> JSON:
     if message.call is not None:
         call = {
             "id": message.id,
@@ -88,22 +89,22 @@ def _chat_message(message: Message, mark: JSON, parted: bool) -> JSON:
         parts.append(
             {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{message.image}"}}
         )
-    if mark:
-        parts[-1] |= mark
+    if breakpoint_fields:
+        parts[-1] |= breakpoint_fields
     return {
         "role": message.role,
-        "content": parts if message.image or parted else message.text,
+        "content": parts if message.image or has_parts else message.text,
         **more,
     }
 
 
-def _chat(api: Api, state: State) -> JSON:
-    marks = state.marks or ()
+def _write_chat(api: Api, state: State) -> JSON:
+    breakpoints = state.breakpoints or ()
     messages = [Message("system", state.system), *state.messages]
     body: JSON = {
         "messages": [
-            _chat_message(m, _MARK if at in marks else {}, api.explicit)
-            for at, m in enumerate(messages, -1)
+            _chat_message(m, _OPENAI_BREAKPOINT if index in breakpoints else {}, api.explicit)
+            for index, m in enumerate(messages, -1)
         ],
         "tools": [{"type": "function", "function": tool} for tool in state.tools],
     }
@@ -112,7 +113,7 @@ def _chat(api: Api, state: State) -> JSON:
     return body
 
 
-def _input(message: Message, mark: JSON) -> JSON:
+def _responses_item(message: Message, breakpoint_fields: JSON) -> JSON:
     if message.call is not None:
         name, arguments = message.call
         return {
@@ -127,20 +128,20 @@ def _input(message: Message, mark: JSON) -> JSON:
     parts: list[JSON] = [{"type": kind, "text": message.text}]
     if message.image is not None:
         parts.append({"type": "input_image", "image_url": f"data:image/png;base64,{message.image}"})
-    if mark:
-        parts[-1] |= mark
+    if breakpoint_fields:
+        parts[-1] |= breakpoint_fields
     return {"role": message.role, "content": parts}
 
 
-def _responses(api: Api, state: State) -> JSON:
+def _write_responses(api: Api, state: State) -> JSON:
     return {
         "instructions": state.system,
-        "input": [_input(message, {}) for message in state.messages],
+        "input": [_responses_item(message, {}) for message in state.messages],
         "tools": [{"type": "function", **tool} for tool in state.tools],
     }
 
 
-_CHAT = {
+_CHAT_PARAMS = {
     "effort": "reasoning_effort",
     "format": "response_format",
     "verbosity": "verbosity",
@@ -149,13 +150,13 @@ _CHAT = {
     "tool_choice": "tool_choice",
     "parallel": "parallel_tool_calls",
 }
-_RESPONSES = _CHAT | {
+_RESPONSES_PARAMS = _CHAT_PARAMS | {
     "effort": "reasoning.effort",
     "format": "text.format",
     "verbosity": "text.verbosity",
 }
 
-DAY = 86_400.0
+DAY_SECONDS = 86_400.0
 
 
 def _claude_part(message: Message) -> JSON:
@@ -167,17 +168,20 @@ def _claude_part(message: Message) -> JSON:
     return {"type": "text", "text": message.text}
 
 
-def _claude_message(message: Message, mark: JSON) -> JSON:
+def _claude_message(message: Message, breakpoint_fields: JSON) -> JSON:
     parts = [_claude_part(message)]
     if message.image is not None:
         source = {"type": "base64", "media_type": "image/png", "data": message.image}
         parts.append({"type": "image", "source": source})
-    parts[-1] |= mark
+    parts[-1] |= breakpoint_fields
     return {"role": "assistant" if message.role == "assistant" else "user", "content": parts}
 
 
-def _claude(api: Api, state: State) -> JSON:
-    marks, mark = state.marks or (), {"cache_control": {"type": "ephemeral"}}
+def _write_claude(api: Api, state: State) -> JSON:
+    breakpoints, breakpoint_fields = (
+        state.breakpoints or (),
+        {"cache_control": {"type": "ephemeral"}},
+    )
     tools = [
         {"input_schema" if name == "parameters" else name: value for name, value in tool.items()}
         for tool in state.tools
@@ -185,16 +189,20 @@ def _claude(api: Api, state: State) -> JSON:
     return {
         "max_tokens": 1000,
         "tools": tools,
-        "system": [{"type": "text", "text": state.system} | (mark if -1 in marks else {})],
-        "messages": [
-            _claude_message(m, mark if at in marks else {}) for at, m in enumerate(state.messages)
+        "system": [
+            {"type": "text", "text": state.system}
+            | (breakpoint_fields if -1 in breakpoints else {})
         ],
-        **({} if api.explicit else mark),
+        "messages": [
+            _claude_message(m, breakpoint_fields if index in breakpoints else {})
+            for index, m in enumerate(state.messages)
+        ],
+        **({} if api.explicit else breakpoint_fields),
     }
 
 
-def _invoked(api: Api, state: State) -> JSON:
-    return {"anthropic_version": "bedrock-2023-05-31"} | _claude(api, state)
+def _write_invoke(api: Api, state: State) -> JSON:
+    return {"anthropic_version": "bedrock-2023-05-31"} | _write_claude(api, state)
 
 
 def _converse_part(message: Message) -> JSON:
@@ -211,18 +219,18 @@ def _converse_field(field: tuple[str, Any]) -> tuple[str, Any]:
     return ("inputSchema", {"json": value}) if name == "parameters" else field
 
 
-def _converse(api: Api, state: State) -> JSON:
-    marks, point = state.marks or (), [{"cachePoint": {"type": "default"}}]
+def _write_converse(api: Api, state: State) -> JSON:
+    breakpoints, point = state.breakpoints or (), [{"cachePoint": {"type": "default"}}]
     messages: list[JSON] = []
-    for at, message in enumerate(state.messages):
+    for index, message in enumerate(state.messages):
         parts = [_converse_part(message)]
         if message.image is not None:
             parts.append({"image": {"format": "png", "source": {"bytes": message.image}}})
         role = "assistant" if message.role == "assistant" else "user"
-        messages.append({"role": role, "content": parts + (point if at in marks else [])})
+        messages.append({"role": role, "content": parts + (point if index in breakpoints else [])})
     tools = [{"toolSpec": dict(map(_converse_field, tool.items()))} for tool in state.tools]
     return {
-        "system": [{"text": state.system}, *(point if -1 in marks else [])],
+        "system": [{"text": state.system}, *(point if -1 in breakpoints else [])],
         "messages": messages,
         **({"toolConfig": {"tools": tools}} if tools else {}),
     }
@@ -237,7 +245,7 @@ def _gemini_part(message: Message) -> JSON:
     return {"text": message.text}
 
 
-def _gemini(api: Api, state: State) -> JSON:
+def _write_gemini(api: Api, state: State) -> JSON:
     contents: list[JSON] = []
     for message in state.messages:
         parts = [_gemini_part(message)]
@@ -253,60 +261,95 @@ def _gemini(api: Api, state: State) -> JSON:
     }
 
 
-_GEMINI = {
+_GEMINI_PARAMS = {
     "effort": "generationConfig.thinkingConfig.thinkingLevel",
     "tool_choice": "toolConfig",
     "tier": "serviceTier",
 }
-_CONVERSE = {
+_CONVERSE_PARAMS = {
     "effort": "additionalModelRequestFields.output_config.effort",
     "tool_choice": "toolConfig.toolChoice",
     "thinking": "additionalModelRequestFields.thinking",
     "tier": "serviceTier.type",
 }
-_CLAUDE = {"effort": "output_config.effort", "tool_choice": "tool_choice", "thinking": "thinking"}
-CLAUDES = ("claude-sonnet-4-5", "claude-opus-4-1")
-BEDROCK_CLAUDES = (
+_CLAUDE_PARAMS = {
+    "effort": "output_config.effort",
+    "tool_choice": "tool_choice",
+    "thinking": "thinking",
+}
+CLAUDE_MODELS = ("claude-sonnet-4-5", "claude-opus-4-1")
+BEDROCK_CLAUDE_MODELS = (
     "anthropic.claude-sonnet-4-5-20250929-v1:0",
     "anthropic.claude-opus-4-1-20250805-v1:0",
 )
-GEMINIS = ("gemini-2.5-flash", "gemini-2.5-pro")
-CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
-NEW = ("gpt-5.6", "gpt-6-sol")
+GEMINI_MODELS = ("gemini-2.5-flash", "gemini-2.5-pro")
+CHAT_PATH, RESPONSES_PATH = "/v1/chat/completions", "/v1/responses"
+MODELS_WITH_REPORTED_WRITES = ("gpt-5.6", "gpt-6-sol")
 APIS = (
-    Api("chat", CHAT, openai.CHAT, "openai", ("gpt-4.1", "gpt-5-mini"), _chat, _CHAT, False, DAY),
+    Api(
+        "chat",
+        CHAT_PATH,
+        openai.CHAT,
+        "openai",
+        ("gpt-4.1", "gpt-5-mini"),
+        _write_chat,
+        _CHAT_PARAMS,
+        False,
+        DAY_SECONDS,
+    ),
     Api(
         "responses",
-        RESPONSES,
+        RESPONSES_PATH,
         openai.RESPONSES,
         "openai",
         ("gpt-5", "gpt-5-mini"),
-        _responses,
-        _RESPONSES,
+        _write_responses,
+        _RESPONSES_PARAMS,
         False,
-        DAY,
+        DAY_SECONDS,
     ),
-    Api("chat 5.6", CHAT, openai.CHAT, "openai", NEW, _chat, _CHAT, True, 1800.0),
     Api(
-        "responses 5.6",
-        RESPONSES,
-        openai.RESPONSES,
+        "chat 5.6",
+        CHAT_PATH,
+        openai.CHAT,
         "openai",
-        NEW,
-        _responses,
-        _RESPONSES,
+        MODELS_WITH_REPORTED_WRITES,
+        _write_chat,
+        _CHAT_PARAMS,
         True,
         1800.0,
     ),
-    Api("chat explicit", CHAT, openai.CHAT, "openai", NEW, _chat, _CHAT, True, 1800.0, True),
+    Api(
+        "responses 5.6",
+        RESPONSES_PATH,
+        openai.RESPONSES,
+        "openai",
+        MODELS_WITH_REPORTED_WRITES,
+        _write_responses,
+        _RESPONSES_PARAMS,
+        True,
+        1800.0,
+    ),
+    Api(
+        "chat explicit",
+        CHAT_PATH,
+        openai.CHAT,
+        "openai",
+        MODELS_WITH_REPORTED_WRITES,
+        _write_chat,
+        _CHAT_PARAMS,
+        True,
+        1800.0,
+        True,
+    ),
     Api(
         "messages",
         "/v1/messages",
         anthropic.MESSAGES,
         "anthropic",
-        CLAUDES,
-        _claude,
-        _CLAUDE,
+        CLAUDE_MODELS,
+        _write_claude,
+        _CLAUDE_PARAMS,
         True,
         300.0,
         explicit=True,
@@ -318,9 +361,9 @@ APIS = (
         "/v1/messages",
         anthropic.MESSAGES,
         "anthropic",
-        CLAUDES,
-        _claude,
-        _CLAUDE,
+        CLAUDE_MODELS,
+        _write_claude,
+        _CLAUDE_PARAMS,
         True,
         300.0,
         tail=True,
@@ -332,12 +375,12 @@ APIS = (
         "/v1beta/models/{model}:generateContent",
         gemini.GENERATE_CONTENT,
         "gcp.gemini",
-        GEMINIS,
-        _gemini,
-        _GEMINI,
+        GEMINI_MODELS,
+        _write_gemini,
+        _GEMINI_PARAMS,
         False,
         600.0,
-        harmless=frozenset(_GEMINI),
+        harmless=frozenset(_GEMINI_PARAMS),
         minimum=2048,
         step=256,
     ),
@@ -346,9 +389,9 @@ APIS = (
         "/model/{model}/converse",
         bedrock.CONVERSE,
         "aws.bedrock",
-        BEDROCK_CLAUDES,
-        _converse,
-        _CONVERSE,
+        BEDROCK_CLAUDE_MODELS,
+        _write_converse,
+        _CONVERSE_PARAMS,
         True,
         300.0,
         explicit=True,
@@ -360,9 +403,9 @@ APIS = (
         "/model/{model}/invoke",
         anthropic.MESSAGES,
         "aws.bedrock",
-        BEDROCK_CLAUDES,
-        _invoked,
-        _CLAUDE,
+        BEDROCK_CLAUDE_MODELS,
+        _write_invoke,
+        _CLAUDE_PARAMS,
         True,
         300.0,
         explicit=True,

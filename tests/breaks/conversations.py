@@ -1,4 +1,7 @@
-"""Real-looking conversations of a tool-using agent, the same for the same seed, in no provider's format."""
+"""Generate realistic conversations of an agent with tools, independent of any provider's format.
+
+The same seed gives the same conversation.
+"""
 
 from __future__ import annotations
 
@@ -80,19 +83,24 @@ _NOUNS = (
 )
 
 
-def sentence(dice: random.Random) -> str:
-    """One sentence without digits and without capitals inside."""
-    words = f"{dice.choice(_SUBJECTS)} {dice.choice(_VERBS)} {dice.choice(_OBJECTS)} {dice.choice(_TAILS)}"
+def make_sentence(rng: random.Random) -> str:
+    """Return a sentence without digits and with one capital."""
+    words = (
+        f"{rng.choice(_SUBJECTS)} {rng.choice(_VERBS)} {rng.choice(_OBJECTS)} {rng.choice(_TAILS)}"
+    )
     return words[0].upper() + words[1:] + "."
 
 
-def prose(dice: random.Random, sentences: int) -> str:
-    return " ".join(sentence(dice) for _ in range(sentences))
+def make_prose(rng: random.Random, sentences: int) -> str:
+    return " ".join(make_sentence(rng) for _ in range(sentences))
 
 
 @dataclass(frozen=True)
 class Message:
-    """One entry of a history: `call` is a tool call's name and arguments, `image` a picture's bytes beside the text."""
+    """One entry of a history.
+
+    `call` is the name and the arguments of a tool call, `image` an encoded image beside the text.
+    """
 
     role: str
     text: str
@@ -103,7 +111,10 @@ class Message:
 
 @dataclass(frozen=True)
 class State:
-    """What one request sends. `marks` are the messages after which caching is asked for (-1: the system prompt)."""
+    """The content of one request.
+
+    `breakpoints` are the indexes of the messages with a breakpoint; -1 is the system prompt.
+    """
 
     system: str
     tools: tuple[dict[str, Any], ...]
@@ -111,63 +122,72 @@ class State:
     model: int = 0
     key: str = "key"
     params: dict[str, Any] = field(default_factory=dict[str, Any])
-    marks: tuple[int, ...] | None = None
+    breakpoints: tuple[int, ...] | None = None
 
-    def having(self, **values: Any) -> State:
+    def with_values(self, **values: Any) -> State:
         return replace(self, **values)
 
 
-def tool(dice: random.Random, number: int) -> dict[str, Any]:
+def make_tool(rng: random.Random, number: int) -> dict[str, Any]:
     name = f"{_VERBS_OF_TOOLS[number % 10]}_{_NOUNS[(number * 7) % 10]}"
     properties = {
-        noun: {"type": dice.choice(("string", "integer", "boolean")), "description": sentence(dice)}
-        for noun in dice.sample(_NOUNS, dice.randint(2, 4))
+        noun: {
+            "type": rng.choice(("string", "integer", "boolean")),
+            "description": make_sentence(rng),
+        }
+        for noun in rng.sample(_NOUNS, rng.randint(2, 4))
     }
     schema = {"type": "object", "properties": properties, "required": list(properties)[:1]}
-    return {"name": name, "description": prose(dice, dice.randint(1, 3)), "parameters": schema}
+    return {"name": name, "description": make_prose(rng, rng.randint(1, 3)), "parameters": schema}
 
 
-def handbook(dice: random.Random, sections: int) -> str:
-    """A system prompt of several kilobytes, in sections."""
+def make_handbook(rng: random.Random, sections: int) -> str:
+    """Return a system prompt of several kilobytes in sections."""
     parts = ["You are the support agent of a web shop. Follow the handbook below."]
     parts += [
-        f"## {sentence(dice)[:-1]}\n{prose(dice, dice.randint(4, 8))}" for _ in range(sections)
+        f"## {make_sentence(rng)[:-1]}\n{make_prose(rng, rng.randint(4, 8))}"
+        for _ in range(sections)
     ]
     return "\n\n".join(parts)
 
 
-def turn(dice: random.Random, tools: tuple[dict[str, Any], ...], number: int) -> Iterator[Message]:
-    """What one turn adds: the user's words, perhaps a tool call and its result, then the answer."""
-    yield Message("user", prose(dice, dice.randint(1, 6)))
-    if tools and dice.random() < 0.6:
-        chosen, name = dice.choice(tools), f"call_{dice.getrandbits(48):012x}"
+def make_turn(
+    rng: random.Random, tools: tuple[dict[str, Any], ...], number: int
+) -> Iterator[Message]:
+    """Yield the messages of one turn: the user's, sometimes a tool call and its result, an answer."""
+    yield Message("user", make_prose(rng, rng.randint(1, 6)))
+    if tools and rng.random() < 0.6:
+        chosen, name = rng.choice(tools), f"call_{rng.getrandbits(48):012x}"
         arguments = json.dumps(
-            {noun: sentence(dice)[:20] for noun in chosen["parameters"]["properties"]}
+            {noun: make_sentence(rng)[:20] for noun in chosen["parameters"]["properties"]}
         )
         yield Message("assistant", "", (chosen["name"], arguments), name)
         rows = [
-            {"id": dice.randint(1000, 9999), "note": sentence(dice)}
-            for _ in range(dice.randint(1, 8))
+            {"id": rng.randint(1000, 9999), "note": make_sentence(rng)}
+            for _ in range(rng.randint(1, 8))
         ]
         yield Message("tool", json.dumps(rows), id=name)
-    yield Message("assistant", prose(dice, dice.randint(1, 5)) + f" Reference {number}.")
+    yield Message("assistant", make_prose(rng, rng.randint(1, 5)) + f" Reference {number}.")
 
 
-def conversation(
-    dice: random.Random, turns: int, sections: int = 14, tools: int = 6
+def make_conversation(
+    rng: random.Random, turns: int, sections: int = 14, tools: int = 6
 ) -> tuple[State, list[State]]:
-    """An empty state, and what the requests of `turns` turns send, each ending in the user's (or a tool's) words."""
-    kit = tuple(tool(dice, number) for number in range(tools))
-    base = State(handbook(dice, sections), kit, ())
-    return base, requests(dice, base, turns)
+    """Return a state without messages, and the states of all requests of `turns` turns.
+
+    Each request ends with a message of the user or a tool.
+    """
+    tools_of_agent = tuple(make_tool(rng, number) for number in range(tools))
+    base = State(make_handbook(rng, sections), tools_of_agent, ())
+    return base, make_request_states(rng, base, turns)
 
 
-def requests(dice: random.Random, base: State, turns: int) -> list[State]:
+def make_request_states(rng: random.Random, base: State, turns: int) -> list[State]:
     history: tuple[Message, ...] = base.messages
     states: list[State] = []
     for number in range(turns):
-        for message in turn(dice, base.tools, number):
+        for message in make_turn(rng, base.tools, number):
             if message.role == "assistant":
-                states.append(base.having(messages=history))
+                states.append(base.with_values(messages=history))
             history = (*history, message)
     return states

@@ -1,4 +1,4 @@
-"""Sends a mutated conversation to the emulator in-process and holds the verdict on every answer against the truth."""
+"""Send a mutated conversation to the emulator in-process and compare each verdict with the truth."""
 
 from __future__ import annotations
 
@@ -21,32 +21,35 @@ from tests.breaks.more_mutators import mutators
 from tests.breaks.mutators import Label, Step
 
 START = 1_795_000_000.0
-"""The emulator's clock at the start: November 2026, when the rules and profiles of this repository were written."""
+"""The emulator's first time: November 2026, when the cache rules of this repository were written."""
 
 
 @dataclass(frozen=True)
-class Judged:
-    """One call: what was expected, what was said, and what the emulator knows.
+class JudgedCall:
+    """One call with its label, its verdict and the emulator's truth.
 
-    `missed` is None where nothing was missed. `coincides`: what could have been read ends where an earlier call
-    reported its read and write to end. `excuse` is a reason that is true of this call though no mutation brought it.
+    `missed` is None if the call missed no tokens. `coincides` is true if the readable prefix ends at a
+    boundary that an earlier call reported. `excuse` is a true reason that no mutation caused.
     """
 
     mutator: str
     api: str
     label: Label | None
-    said: Verdict
+    verdict: Verdict
     usage: Usage
     missed: int | None
     waste: float | None
     coincides: bool
     size: int
-    naive: str | None
+    naive_reason: str | None
     excuse: str | None
 
 
-class World:
-    """An application, its provider and its diagnosis. `rules` perturbs the emulator against what `rules.py` says."""
+class Simulation:
+    """An application with its provider and diagnosis.
+
+    `rules` makes the emulator differ from the documented cache rules.
+    """
 
     def __init__(self, api: Api, rules: str = "") -> None:
         self.api = api
@@ -54,8 +57,8 @@ class World:
         self.emulator = Emulator(self.clock, rules)
         self.diagnosis = Diagnosis(Settings())
         self.prices = PriceBook.load(None)
-        self.better = Emulator(self.clock, rules)
-        self.left: list[int] = []
+        self.counterfactual = Emulator(self.clock, rules)
+        self.cached_sizes: list[int] = []
         self.ended = 0
         self.last: tuple[Message, ...] = ()
 
@@ -76,14 +79,14 @@ class World:
         )
 
     def reply(self, step: Step, emulator: Emulator | None = None) -> tuple[Any, Callable[[], None]]:
-        """The JSON of the answer, and what makes its cache entries."""
+        """Return the JSON of the response and the function that writes its cache entries."""
         raw = json.dumps(self.api.body(step.state)).encode()
         headers = {"authorization": f"Bearer {step.key}"}
-        answer, _ = (emulator or self.emulator).handle(
+        response, _ = (emulator or self.emulator).handle(
             "POST", self.api.url(step.state), raw, headers, {}
         )
-        assert answer.status == 200, answer.body
-        return answer.body, answer.commit
+        assert response.status == 200, response.body
+        return response.body, response.commit
 
     def usage(self, reply: Any) -> tuple[ResponseFacts, Usage]:
         facts = self.api.wire.parse_event(reply)
@@ -93,37 +96,45 @@ class World:
         return facts, usage
 
     def truth(self, step: Step, usage: Usage, before: Emulator) -> tuple[int, bool]:
-        """How many tokens the call could have read more, by the emulator's own counterfactual, and whether that ends at
-        a boundary that an earlier call reported."""
-        could, shrunk = self.left[-1] if self.left else 0, usage.input_tokens
+        """Return the tokens that the call could have read in addition, by the emulator's counterfactual.
+
+        The second value tells whether they end at a boundary that an earlier call reported.
+        """
+        readable_tokens, readable_limit = (
+            self.cached_sizes[-1] if self.cached_sizes else 0,
+            usage.input_tokens,
+        )
         if step.label is not None and step.label.reason == "model_changed":
-            could = before.records[-1].result.reusable_tokens if before.records else 0
+            readable_tokens = before.records[-1].result.reusable_tokens if before.records else 0
         if step.instead is not None:
-            better = Step(step.instead, key=step.key)
-            reply, commit = self.reply(better, self.better)
+            better_step = Step(step.instead, key=step.key)
+            reply, commit = self.reply(better_step, self.counterfactual)
             commit()
-            could = self.usage(reply)[1].cache_read_tokens or 0
+            readable_tokens = self.usage(reply)[1].cache_read_tokens or 0
         if step.twin is not None:
             twin = self.usage(self.reply(Step(step.twin, key=step.key), before)[0])[1]
-            could = twin.cache_read_tokens or 0
-            # What is new in the twin would have been new here too: a prompt that shrank had less to read.
-            ended = self.ended if could == self.whole(self.ended) else could
-            shrunk = self.whole(usage.input_tokens - (twin.input_tokens - ended))
-        # Without reported writes a boundary is known only from the call that this one goes on from.
+            readable_tokens = twin.cache_read_tokens or 0
+            # New text in the twin is new here too, so a shorter prompt had less to read.
+            ended = self.ended if readable_tokens == self.whole(self.ended) else readable_tokens
+            readable_limit = self.whole(usage.input_tokens - (twin.input_tokens - ended))
+        # Without reported writes only the call that this one continues gives a boundary.
         before_it, self.last = self.last, step.state.messages
         follows = step.state.messages[: len(before_it)] == before_it
-        known = self.left if self.api.writes else self.left[-1:] if follows else []
-        return min(could, shrunk, usage.input_tokens) - (
+        known = self.cached_sizes if self.api.writes else self.cached_sizes[-1:] if follows else []
+        return min(readable_tokens, readable_limit, usage.input_tokens) - (
             usage.cache_read_tokens or 0
-        ), could in known and could <= shrunk
+        ), readable_tokens in known and readable_tokens <= readable_limit
 
     @property
     def minimum(self) -> int:
         return int(self.emulator.overrides.get("min_tokens") or self.api.minimum)
 
     def excuse(self, usage: Usage) -> str | None:
-        """What is too short is below the minimum, also where only its marked beginning is; where only tails are
-        written, static prefixes are lost."""
+        """Return a reason that holds without a mutation.
+
+        A short prompt, or a short marked prefix, is below the minimum. If only the end of a request is
+        written, static prefixes are missed.
+        """
         if (
             not self.whole(usage.input_tokens)
             or usage.cache_read_tokens == usage.cache_write_tokens == 0
@@ -138,49 +149,53 @@ class World:
             if self.api.writes
             else self.whole(usage.input_tokens)
         )
-        self.left.append(cached)
+        self.cached_sizes.append(cached)
         self.ended = usage.input_tokens
 
     def whole(self, tokens: int) -> int:
-        """As many as can be read where the provider reads multiples of a step."""
+        """Round down to the provider's granularity. Return 0 below the minimum."""
         whole = tokens if self.api.writes else tokens // self.api.step * self.api.step
         return whole if whole >= self.minimum else 0
 
 
-def play(name: str, api: Api, seed: int, rules: str = "") -> Iterator[Judged]:
+def play_conversation(name: str, api: Api, seed: int, rules: str = "") -> Iterator[JudgedCall]:
     """All calls of one mutated conversation."""
-    dice = random.Random(zlib.crc32(f"{name} {api.name} {seed}".encode()))
-    world, last = World(api, rules), None
-    for group in _groups(mutators()[name](dice, api)):
+    rng = random.Random(zlib.crc32(f"{name} {api.name} {seed}".encode()))
+    world, last = Simulation(api, rules), None
+    for group in _groups(mutators()[name](rng, api)):
         world.clock.advance(group[0].wait)
         before = world.emulator.copy()
         running = [(step, world.request(step)) for step in group]
-        seen = [
+        pending_calls = [
             world.diagnosis.start(request, api.wire.parse_prompt(request)) for _, request in running
         ]
         replies = [world.reply(step) for step in group]
         world.clock.advance(2.0)
-        for (step, request), sighting, (reply, commit) in zip(running, seen, replies, strict=True):
+        for (step, request), pending_call, (reply, commit) in zip(
+            running, pending_calls, replies, strict=True
+        ):
             commit()
             facts, usage = world.usage(reply)
             cost = world.prices.compute_cost(request, facts, usage)
-            said = world.diagnosis.finish(
-                sighting, facts=facts, usage=usage, cost=cost, failed=False, at=world.clock()
+            verdict = world.diagnosis.finish(
+                pending_call, facts=facts, usage=usage, cost=cost, failed=False, at=world.clock()
             )
             missed, coincides = world.truth(step, usage, before)
             world.remember(usage)
-            shown = missed if step.label and missed > (0 if api.writes else api.step) else None
-            yield Judged(
+            reported_miss = (
+                missed if step.label and missed > (0 if api.writes else api.step) else None
+            )
+            yield JudgedCall(
                 name,
                 api.name,
                 step.label,
-                said,
+                verdict,
                 usage,
-                shown,
-                paid(usage, cost, missed),
+                reported_miss,
+                compute_waste(usage, cost, missed),
                 coincides,
                 len(step.state.system.encode()),
-                naive(request, last, usage),
+                naive_reason(request, last, usage),
                 world.excuse(usage),
             )
             last = request
@@ -197,23 +212,23 @@ def _groups(steps: Iterator[Step]) -> Iterator[list[Step]]:
         yield group
 
 
-def paid(usage: Usage, cost: Cost, missed: int) -> float | None:
-    """What `missed` tokens cost too much, from the prices alone."""
+def compute_waste(usage: Usage, cost: Cost, missed: int) -> float | None:
+    """Return what `missed` tokens cost more than cache reads, in USD."""
     if cost.input_price is None or cost.cache_read_price is None:
         return None
-    again = min(missed, usage.cache_write_tokens or 0)
+    rewritten_tokens = min(missed, usage.cache_write_tokens or 0)
     price = (
         next(iter(cost.cache_write_prices.values()), cost.input_price)
-        if again
+        if rewritten_tokens
         else cost.input_price
     )
-    return again * (price - cost.cache_read_price) + (missed - again) * (
+    return rewritten_tokens * (price - cost.cache_read_price) + (missed - rewritten_tokens) * (
         cost.input_price - cost.cache_read_price
     )
 
 
-def naive(request: Request, last: Request | None, usage: Usage) -> str | None:
-    """The simple baseline: nothing read means a miss, explained by the first difference from the call before."""
+def naive_reason(request: Request, last: Request | None, usage: Usage) -> str | None:
+    """Return the reason of a simple baseline: the first difference from the call before."""
     if usage.cache_read_tokens:
         return None
     if last is None:
@@ -225,11 +240,11 @@ def naive(request: Request, last: Request | None, usage: Usage) -> str | None:
         ("system_changed", _first(new), _first(old)),
         ("param_changed", _params(new), _params(old)),
     )
-    for reason, here, there in checks:
-        if here != there:
+    for reason, new_value, old_value in checks:
+        if new_value != old_value:
             return reason
-    here, there = _history(new), _history(old)
-    return "unknown" if here[: len(there)] == there else "history_rewritten"
+    new_history, old_history = _history(new), _history(old)
+    return "unknown" if new_history[: len(old_history)] == old_history else "history_rewritten"
 
 
 _HISTORIES = ("messages", "input", "contents")

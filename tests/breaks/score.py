@@ -1,4 +1,8 @@
-"""`python -m tests.breaks.score`: how often the diagnosis says where and why; the exit code judges it by the goals."""
+"""Score the diagnosis: `python -m tests.breaks.score`.
+
+The table counts how often the diagnosis gives the right place and reason. The exit code is 1 if a goal
+is missed.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,11 @@ from dataclasses import dataclass, field
 
 from tests.breaks.apis import APIS
 from tests.breaks.more_mutators import mutators
-from tests.breaks.run import Judged, play
+from tests.breaks.run import JudgedCall, play_conversation
 
-HONEST = frozenset({None, "cold_start", "unknown"})
-"""What may be said of any call without blaming anyone."""
-PERTURBED = (
+REASONS_WITHOUT_BLAME = frozenset({None, "cold_start", "unknown"})
+"""Reasons that blame no change of the application."""
+EMULATOR_RULES = (
     "",
     "minimum=1536",
     "stretch=0.5",
@@ -23,8 +27,8 @@ PERTURBED = (
     "implicit=latest",
     "implicit=pinned",
 )
-DEVELOPED, HELD_OUT = 100, 5000
-"""Where the seeds begin: those the diagnosis was developed on, and those it was not."""
+DEVELOPMENT_SEED, HELD_OUT_SEED = 100, 5000
+"""The first seed that the diagnosis was developed with, and the first seed of the test set."""
 
 
 @dataclass
@@ -47,40 +51,40 @@ class Tally:
     exact: list[float] = field(default_factory=list[float])
     estimated: list[float] = field(default_factory=list[float])
 
-    def add(self, call: Judged) -> None:
+    def add(self, call: JudgedCall) -> None:
         self.calls += 1
-        label, said = call.label, call.said
+        label, verdict = call.label, call.verdict
         if (
             label is None
             or label.reason == "none"
             or (call.missed is None and label.reason != "below_minimum")
         ):
-            # Where the provider never reads the history, a break in it costs nothing more, but is still one.
-            true = {call.excuse, label.reason if label and call.excuse else None}
-            self.blamed += said.reason not in HONEST | true
-            self.naive_blamed += call.naive not in HONEST
+            # If the provider never reads the history, a break in it costs nothing, but is still a break.
+            true_reasons = {call.excuse, label.reason if label and call.excuse else None}
+            self.blamed += verdict.reason not in REASONS_WITHOUT_BLAME | true_reasons
+            self.naive_blamed += call.naive_reason not in REASONS_WITHOUT_BLAME
             return
         self.broken += 1
-        right = said.reason == label.reason
-        self.cause += right
-        self.blamed += not right and said.reason not in HONEST | {call.excuse}
-        self.overlooked += said.reason in HONEST
-        self.naive_cause += call.naive == label.reason
-        self.naive_blamed += call.naive not in {*HONEST, label.reason}
+        is_right = verdict.reason == label.reason
+        self.cause += is_right
+        self.blamed += not is_right and verdict.reason not in REASONS_WITHOUT_BLAME | {call.excuse}
+        self.overlooked += verdict.reason in REASONS_WITHOUT_BLAME
+        self.naive_cause += call.naive_reason == label.reason
+        self.naive_blamed += call.naive_reason not in {*REASONS_WITHOUT_BLAME, label.reason}
         if label.section is not None:
             self.placed += 1
-            self.region += said.section == label.section and label.index in (None, said.index)
-        if label.offset is not None and right:
+            self.region += verdict.section == label.section and label.index in (None, verdict.index)
+        if label.offset is not None and is_right:
             self.located += 1
-            self.near += said.offset is not None and abs(said.offset - label.offset) <= max(
+            self.near += verdict.offset is not None and abs(verdict.offset - label.offset) <= max(
                 64, call.size / 16
             )
         if label.hint is not None:
             self.hints += 1
-            self.hinted += said.hint == label.hint
-        if right and call.waste and said.wasted_usd is not None:
+            self.hinted += verdict.hint == label.hint
+        if is_right and call.waste and verdict.wasted_usd is not None:
             (self.exact if call.coincides else self.estimated).append(
-                abs(said.wasted_usd - call.waste) / call.waste
+                abs(verdict.wasted_usd - call.waste) / call.waste
             )
 
     def merge(self, other: Tally) -> None:
@@ -92,18 +96,18 @@ def share(part: int, whole: int) -> float:
     return part / whole if whole else 1.0
 
 
-def middle(errors: Sequence[float]) -> float:
+def median_error(errors: Sequence[float]) -> float:
     return statistics.median(errors) if errors else 0.0
 
 
-def within(errors: Sequence[float], limit: float) -> float:
+def share_within(errors: Sequence[float], limit: float) -> float:
     return share(sum(error <= limit for error in errors), len(errors))
 
 
-def tallies(
+def tally_mutators(
     seeds: Iterable[int], rules: str = "", only: str | None = None
 ) -> dict[tuple[str, str], Tally]:
-    found: dict[tuple[str, str], Tally] = {}
+    tallies: dict[tuple[str, str], Tally] = {}
     for api in APIS:
         if rules.startswith("implicit") and (not api.writes or api.explicit):
             continue
@@ -111,71 +115,77 @@ def tallies(
             if only and only != name:
                 continue
             for seed in seeds:
-                for call in play(name, api, seed, rules):
-                    found.setdefault((name, api.name), Tally()).add(call)
-    return found
+                for call in play_conversation(name, api, seed, rules):
+                    tallies.setdefault((name, api.name), Tally()).add(call)
+    return tallies
 
 
-def total(found: dict[tuple[str, str], Tally]) -> Tally:
-    whole = Tally()
-    for tally in found.values():
-        whole.merge(tally)
-    return whole
+def sum_tallies(tallies: dict[tuple[str, str], Tally]) -> Tally:
+    all_tallies = Tally()
+    for tally in tallies.values():
+        all_tallies.merge(tally)
+    return all_tallies
 
 
-def line(name: str, t: Tally) -> str:
+def format_tally(name: str, tally: Tally) -> str:
     return (
-        f"{name:44} {t.calls:6} {t.broken:6}  {share(t.region, t.placed):6.3f} {share(t.cause, t.broken):6.3f} "
-        f"{t.blamed:5} {t.overlooked:5}  {share(t.near, t.located):6.3f} {share(t.hinted, t.hints):6.3f}  "
-        f"{within(t.exact, 0.01):6.3f} {middle(t.estimated):6.3f} | "
-        f"{share(t.naive_cause, t.broken):6.3f} {t.naive_blamed:5}"
+        f"{name:44} {tally.calls:6} {tally.broken:6}  "
+        f"{share(tally.region, tally.placed):6.3f} {share(tally.cause, tally.broken):6.3f} "
+        f"{tally.blamed:5} {tally.overlooked:5}  "
+        f"{share(tally.near, tally.located):6.3f} {share(tally.hinted, tally.hints):6.3f}  "
+        f"{share_within(tally.exact, 0.01):6.3f} {median_error(tally.estimated):6.3f} | "
+        f"{share(tally.naive_cause, tally.broken):6.3f} {tally.naive_blamed:5}"
     )
 
 
-HEAD = (
+TABLE_HEADER = (
     f"{'':44} {'calls':>6} {'broken':>6}  {'region':>6} {'cause':>6} {'blame':>5} {'none':>5}  "
     f"{'offset':>6} {'hint':>6}  "
     f"{'exact':>6} {'median':>6} | {'naive':>6} {'blame':>5}"
 )
 
 
-def good(t: Tally) -> bool:
-    """The goals."""
+def meets_goals(tally: Tally) -> bool:
+    """Return whether a tally meets all goals."""
     return (
-        share(t.region, t.placed) >= 0.98
-        and share(t.cause, t.broken) >= 0.95
-        and t.blamed == 0
-        and share(t.near, t.located) == 1.0
-        and within(t.exact, 0.01) == 1.0
-        and middle(t.estimated) <= 0.10
+        share(tally.region, tally.placed) >= 0.98
+        and share(tally.cause, tally.broken) >= 0.95
+        and tally.blamed == 0
+        and share(tally.near, tally.located) == 1.0
+        and share_within(tally.exact, 0.01) == 1.0
+        and median_error(tally.estimated) <= 0.10
     )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3, help="conversations a mutator and API")
-    parser.add_argument("--from", type=int, default=HELD_OUT, dest="first", help="the first seed")
+    parser.add_argument(
+        "--from", type=int, default=HELD_OUT_SEED, dest="first", help="the first seed"
+    )
     parser.add_argument("--only", help="one mutator")
     parser.add_argument("--rules", help="one perturbation of the emulator instead of all")
-    chosen = parser.parse_args(arguments)
-    seeds = range(chosen.first, chosen.first + chosen.seeds)
+    options = parser.parse_args(arguments)
+    seeds = range(options.first, options.first + options.seeds)
     write = sys.stdout.write
-    write(HEAD + "\n")
-    whole, plain = Tally(), Tally()
-    for rules in PERTURBED if chosen.rules is None else (chosen.rules,):
-        found = tallies(seeds if not rules else seeds[:1], rules, chosen.only)
+    write(TABLE_HEADER + "\n")
+    all_tallies, scored = Tally(), Tally()
+    for rules in EMULATOR_RULES if options.rules is None else (options.rules,):
+        tallies = tally_mutators(seeds if not rules else seeds[:1], rules, options.only)
         if not rules:
-            plain = total(found)
-            for (name, api), tally in sorted(found.items()):
-                write(line(f"{name} | {api}", tally) + "\n")
-        write(line(f"[{rules or 'as documented'}]", total(found)) + "\n")
-        whole.merge(total(found))
-    plain = plain if plain.calls else whole
+            scored = sum_tallies(tallies)
+            for (name, api), tally in sorted(tallies.items()):
+                write(format_tally(f"{name} | {api}", tally) + "\n")
+        write(format_tally(f"[{rules or 'as documented'}]", sum_tallies(tallies)) + "\n")
+        all_tallies.merge(sum_tallies(tallies))
+    scored = scored if scored.calls else all_tallies
     write(
-        f"region {share(plain.region, plain.placed):.4f}  cause {share(plain.cause, plain.broken):.4f}  "
-        f"false blame {whole.blamed}  median waste error {middle(plain.estimated):.4f}\n"
+        f"region {share(scored.region, scored.placed):.4f}  "
+        f"cause {share(scored.cause, scored.broken):.4f}  "
+        f"false blame {all_tallies.blamed}  "
+        f"median waste error {median_error(scored.estimated):.4f}\n"
     )
-    return 0 if good(plain) and whole.blamed == 0 else 1
+    return 0 if meets_goals(scored) and all_tallies.blamed == 0 else 1
 
 
 if __name__ == "__main__":
