@@ -1,4 +1,4 @@
-"""What the tests share: an emulator, and an instrumented process whose telemetry stays in memory."""
+"""Shared fixtures: an emulator, and an instrumented process with telemetry in memory."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
 from tests.support.telemetry import Telemetry
 
-# No timed test: a busy machine is not a failure. `make fuzz` runs the same properties for longer.
-_ANY_PACE: dict[str, Any] = {
+# There is no deadline, since a busy machine is no failure. `make fuzz` runs more examples.
+_WITHOUT_DEADLINE: dict[str, Any] = {
     "deadline": None,
     "suppress_health_check": [hypothesis.HealthCheck.too_slow],
 }
-hypothesis.settings.register_profile("default", **_ANY_PACE)
-hypothesis.settings.register_profile("fuzz", max_examples=100_000, **_ANY_PACE)
+hypothesis.settings.register_profile("default", **_WITHOUT_DEADLINE)
+hypothesis.settings.register_profile("fuzz", max_examples=100_000, **_WITHOUT_DEADLINE)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 SYSTEM_ENVIRON: Final = dict(os.environ)
-"""The environment before `one_root_certificate` changes it, for a program that opens a real TLS connection."""
+"""The environment before `one_root_certificate` changes it, for programs with real TLS."""
 
 
 @pytest.fixture(scope="session", autouse=True)
 def one_root_certificate() -> Iterator[None]:
-    """Make HTTP clients load one root certificate instead of the system's: 3 ms a client instead of 40.
+    """Make HTTP clients load one root certificate: 3 ms a client instead of 40 ms.
 
-    The tests make thousands of clients. All their servers are on loopback and speak plain HTTP.
+    The tests create thousands of clients. All servers are on loopback and use plain HTTP.
     """
     path = str(Path(__file__).parent / "fixtures" / "root_certificate.pem")
     with pytest.MonkeyPatch.context() as patch:
@@ -46,31 +46,31 @@ def one_root_certificate() -> Iterator[None]:
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
-    """An instrumented process, from the start of the test to its end."""
-    made = Telemetry()
-    made.instrument()
-    yield made
+    """Instrument the process for the duration of the test."""
+    telemetry_in_memory = Telemetry()
+    telemetry_in_memory.instrument()
+    yield telemetry_in_memory
     PromptCacheInstrumentor().uninstrument()
 
 
 @pytest.fixture
 def instrumented() -> Iterator[Callable[..., Telemetry]]:
-    """Makes an instrumented process with the test's own settings or sampler."""
+    """Return a function that instruments the process with settings or a sampler of the test."""
 
-    def make(
-        settings: Settings | None = None, sampler: Sampler = ALWAYS_ON, **more: Any
+    def instrument(
+        settings: Settings | None = None, sampler: Sampler = ALWAYS_ON, **options: Any
     ) -> Telemetry:
-        made = Telemetry(sampler)
-        made.instrument(settings, **more)
-        return made
+        telemetry = Telemetry(sampler)
+        telemetry.instrument(settings, **options)
+        return telemetry
 
-    yield make
+    yield instrument
     PromptCacheInstrumentor().uninstrument()
 
 
 @pytest.fixture(scope="session")
 def emulator() -> Emulator:
-    """The emulator's engine; `emulator_url` says where it listens."""
+    """The engine of the emulator. The fixture `emulator_url` gives its address."""
     return Emulator()
 
 
@@ -82,6 +82,6 @@ def served(emulator: Emulator) -> Iterator[str]:
 
 @pytest.fixture
 def emulator_url(emulator: Emulator, served: str) -> str:
-    """The address of an emulator whose caches are empty."""
+    """The address of the emulator, with empty caches."""
     emulator.reset()
     return served

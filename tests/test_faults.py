@@ -26,10 +26,19 @@ from promptcache.common import safely as safety
 from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.support.call_shapes import CHAT, Notes
-from tests.support.faults import AREAS, OURS, Stack, broken, clock, forget, functions, noted
+from tests.support.faults import (
+    AREAS,
+    OURS,
+    Stack,
+    break_functions,
+    clear_caches,
+    clock,
+    find_functions,
+    record_called_code,
+)
 from tests.support.sdks import Kit
 from tests.support.telemetry import Telemetry
-from tests.support.transparency_cases import KITS, Use, uses
+from tests.support.transparency_cases import KITS, Use, all_uses
 
 TRY_ALL_PATHS: Final = os.environ.get("HYPOTHESIS_PROFILE") == "fuzz"
 CASES: Final = [
@@ -67,7 +76,7 @@ class Process:
         safety._logged_failures.clear()  # pyright: ignore[reportPrivateUsage]  # what was said in an earlier step
         self._exporter.shutdown()
         self.telemetry.exporter.clear()
-        forget()
+        clear_caches()
 
     @contextmanager
     def instrumented(self) -> Generator[None]:
@@ -129,7 +138,10 @@ async def find_paths(
         paths: dict[CodeType, dict[Stack, str]] = {}
         for name, use in uses_by_name.items():
             process.renew()
-            with noted(None if TRY_ALL_PATHS else 1) as stacks_by_code, process.instrumented():
+            with (
+                record_called_code(None if TRY_ALL_PATHS else 1) as stacks_by_code,
+                process.instrumented(),
+            ):
                 await use()
             for code, stacks in stacks_by_code.items():
                 paths.setdefault(code, {}).update(
@@ -143,7 +155,7 @@ def select_sites(
     paths: PathsByCode, tried: set[tuple[CodeType, Stack]]
 ) -> list[tuple[PatchSite, str]]:
     """Sites, and a use that comes there by a way that was not `tried` yet."""
-    known, chosen = functions(), list[tuple[PatchSite, str]]()
+    known, chosen = find_functions(), list[tuple[PatchSite, str]]()
     for code in paths.keys() & known.keys():
         new = {stack: name for stack, name in paths[code].items() if (code, stack) not in tried}
         chosen += [(known[code], name) for name in dict.fromkeys(new.values())]
@@ -169,7 +181,7 @@ async def test_a_failure_in_our_code_never_reaches_the_application(
 ) -> None:
     failures: list[str] = []
     async with kit.clients[kind](emulator_url) as client:
-        uses_by_name = uses(kit, client, emulator)
+        uses_by_name = all_uses(kit, client, emulator)
         for use in uses_by_name.values():
             await use()
         expected = {name: await use() for name, use in uses_by_name.items()}
@@ -178,7 +190,10 @@ async def test_a_failure_in_our_code_never_reaches_the_application(
         ):
             caplog.clear()
             process.renew()
-            with broken(site, LookupError("the canary of a fault")), process.instrumented():
+            with (
+                break_functions(site, LookupError("the canary of a fault")),
+                process.instrumented(),
+            ):
                 notes = await run_use(uses_by_name[name])
             messages = [
                 record.getMessage()
@@ -209,7 +224,7 @@ async def test_interrupts_and_cancellations_reach_the_application(
     monkeypatch.setattr(sys, "unraisablehook", record_unraisable)
     kinds = itertools.cycle((KeyboardInterrupt, SystemExit, asyncio.CancelledError))
     async with kit.clients[kind](emulator_url) as client:
-        uses_by_name = uses(kit, client, emulator)
+        uses_by_name = all_uses(kit, client, emulator)
         selected = select_sites(
             await find_paths(kit, kind, uses_by_name, process), TRIED_INTERRUPTS
         )
@@ -217,7 +232,7 @@ async def test_interrupts_and_cancellations_reach_the_application(
             process.renew()
             escaped.clear()
             error = next(kinds)("the canary of an interrupt")
-            with broken(site, error) as raised:
+            with break_functions(site, error) as raised:
                 try:
                     with process.instrumented():
                         await uses_by_name[name]()
@@ -232,7 +247,7 @@ async def test_interrupts_and_cancellations_reach_the_application(
 
 def test_every_module_is_covered_by_the_uses() -> None:
     """Code that is new is covered, or the uses lack something that comes there."""
-    functions_by_code = functions()
+    functions_by_code = find_functions()
     own_modules = {
         site[0].__module__
         for site in functions_by_code.values()

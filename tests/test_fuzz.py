@@ -25,8 +25,8 @@ from promptcache.providers.openai import wire as openai
 from promptcache.providers.wire_format import WireFormat
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
-from tests.fuzz.calls import ROADS, Road
-from tests.fuzz.odd import Loud, Odd, Text
+from tests.fuzz.calls import CALL_PATHS, CallPath
+from tests.fuzz.odd import OddValueMaker, TextSubclass, UntouchableObject
 from tests.support.telemetry import Telemetry
 
 INTEGER_LIMIT: Final = 2**63
@@ -65,12 +65,12 @@ class Process:
         self._now += 7.0
         return self._now
 
-    def call(self, road: Road, rng: Random) -> Sequence[ReadableSpan]:
+    def call(self, road: CallPath, rng: Random) -> Sequence[ReadableSpan]:
         """One odd call; its span, none where the body shows nothing that is known."""
         safety._logged_failures.clear()  # pyright: ignore[reportPrivateUsage]  # else a second failure of a kind would be silent
         request_maker, response_maker, stream = (
-            Odd(rng, plain=road.plain),
-            Odd(rng, plain=True),
+            OddValueMaker(rng, plain=road.plain),
+            OddValueMaker(rng, plain=True),
             rng.random() < 0.5,
         )
         body = request_maker.tree(road.body)
@@ -126,9 +126,9 @@ def assert_invariants(span: ReadableSpan) -> None:
         assert attributes.get("promptcache.wasted_usd", 0.0) >= 0
 
 
-@pytest.fixture(params=ROADS)
-def road(request: pytest.FixtureRequest) -> Road:
-    return ROADS[request.param]
+@pytest.fixture(params=CALL_PATHS)
+def road(request: pytest.FixtureRequest) -> CallPath:
+    return CALL_PATHS[request.param]
 
 
 @pytest.fixture
@@ -138,7 +138,9 @@ def process() -> Iterator[Process]:
     logging.getLogger().removeHandler(process.log)
 
 
-def test_odd_calls_raise_nothing_and_report_sound_attributes(road: Road, process: Process) -> None:
+def test_odd_calls_raise_nothing_and_report_sound_attributes(
+    road: CallPath, process: Process
+) -> None:
     @given(rng=st.randoms(use_true_random=True))
     def call(rng: Random) -> None:
         for span in process.call(road, rng):
@@ -155,17 +157,20 @@ BODIES_THAT_RAISED: Final[Mapping[str, tuple[WireFormat, dict[str, Any]]]] = {
     "a role that is a list": (openai.CHAT, {"messages": [{"role": ["system"], "content": "hi"}]}),
     "a type that nobody may compare": (
         openai.CHAT,
-        {"tools": [{"type": Loud()}], "messages": ["hi"]},
+        {"tools": [{"type": UntouchableObject()}], "messages": ["hi"]},
     ),
-    "a state that nobody may compare": (openai.RESPONSES, {"input": "hi", "conversation": Loud()}),
+    "a state that nobody may compare": (
+        openai.RESPONSES,
+        {"input": "hi", "conversation": UntouchableObject()},
+    ),
     "a cycle": (anthropic.MESSAGES, {"messages": [{"role": "user", "content": [CYCLE]}]}),
     "a marker that nobody may compare": (
         anthropic.MESSAGES,
-        {"system": [{"text": "hi", "cache_control": Loud()}]},
+        {"system": [{"text": "hi", "cache_control": UntouchableObject()}]},
     ),
     "a maximum that nobody may compare": (
         anthropic.MESSAGES,
-        {"system": "hi", "max_tokens": Loud()},
+        {"system": "hi", "max_tokens": UntouchableObject()},
     ),
 }
 
@@ -186,7 +191,7 @@ def test_coerced_text_can_be_encoded_as_utf_8() -> None:
         None,
         None,
     )
-    assert type(as_str(Text("sub"))) is str
+    assert type(as_str(TextSubclass("sub"))) is str
 
 
 def test_an_amount_beyond_the_range_of_floats_is_none() -> None:

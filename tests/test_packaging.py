@@ -14,7 +14,7 @@ import pytest
 
 from promptcache.version import __version__
 from tests.conftest import SYSTEM_ENVIRON
-from tests.support.wheel import differences, wheel_files, wheel_metadata
+from tests.support.wheel import list_differences, wheel_files, wheel_metadata
 
 ROOT = Path(__file__).parent.parent
 README_LINE = "pip install opentelemetry-distro opentelemetry-exporter-otlp promptcache"
@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_what_the_tree_holds(wheel: Path) -> None:
-    assert differences(wheel) == []
+    assert list_differences(wheel) == []
     inside = wheel_files(wheel)
     assert {"promptcache/py.typed", "promptcache_exporters/py.typed"} <= inside.keys()
     assert "License-Expression: Apache-2.0" in wheel_metadata(wheel)
@@ -53,7 +53,7 @@ def test_a_wheel_that_differs_from_the_tree_is_told_apart(wheel: Path, tmp_path:
                 name, content + b"# edited" if name == "promptcache/version.py" else content
             )
         target.writestr("promptcache/more.py", "")
-    assert differences(changed, "v99") == [
+    assert list_differences(changed, "v99") == [
         "only in the tree: promptcache/py.typed",
         "only in the wheel: promptcache/more.py",
         "differs: promptcache/version.py",

@@ -40,7 +40,7 @@ from promptcache_exporters.report.json import render_json
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.terminal import print_report
-from tests.support.canaries import CANARY, ROADS, forms, hashes
+from tests.support.canaries import CALLS_WITH_CANARIES, CANARY, canary_encodings, canary_hashes
 from tests.support.telemetry import Telemetry
 
 # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
@@ -159,7 +159,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> bytes:
     return "\n".join(map(logging.Formatter("%(message)s %(args)s").format, ours)).encode()
 
 
-@pytest.mark.parametrize("road", ROADS.values(), ids=ROADS)
+@pytest.mark.parametrize("road", CALLS_WITH_CANARIES.values(), ids=CALLS_WITH_CANARIES)
 def test_no_canary_leaves(
     road: Road,
     telemetry: Telemetry,
@@ -178,7 +178,7 @@ def test_no_canary_leaves(
         for name in leaves
         if name.startswith("OTLP")
     )
-    words = [*forms(), *hashes()]
+    words = [*canary_encodings(), *canary_hashes()]
     assert not [(name, word) for name, left in leaves.items() for word in words if word in left]
 
 
@@ -195,7 +195,7 @@ def test_a_failure_of_ours_tells_no_text(
 
     monkeypatch.setattr(safety, "_logged_failures", set[tuple[str, str]]())
     monkeypatch.setattr(BlockCollector, "add", fails)
-    ROADS["openai"](emulator_url, telemetry)
+    CALLS_WITH_CANARIES["openai"](emulator_url, telemetry)
     assert b"ValueError" in logged(caplog)
     assert CANARY.encode() not in logged(caplog)
 
@@ -207,7 +207,7 @@ def test_every_hash_is_under_the_key(emulator: Emulator, emulator_url: str) -> N
         emulator.reset()
         telemetry = Telemetry()
         telemetry.instrument(Settings(hash_key=key, hashes="all"))
-        ROADS["openai"](emulator_url, telemetry)
+        CALLS_WITH_CANARIES["openai"](emulator_url, telemetry)
         PromptCacheInstrumentor().uninstrument()
         return set(
             re.findall(r"\b\w+:[0-9a-f]{16}\b", "".join(span.to_json() for span in telemetry.calls))

@@ -21,7 +21,7 @@ from promptcache.telemetry.handler import TelemetryHandler
 from tests.fuzz import wires
 
 
-def _stainless(module: str) -> StainlessHooks:
+def _load_stainless_hooks(module: str) -> StainlessHooks:
     (flows,) = {
         getattr(target.around_call or target.before_call, "__self__", None)
         for target in load_hooks(module)
@@ -30,11 +30,11 @@ def _stainless(module: str) -> StainlessHooks:
     return flows
 
 
-def _around(flow: Callable[..., Flow], *args: Any) -> FlowRunner:
+def _run_flow(flow: Callable[..., Flow], *args: Any) -> FlowRunner:
     return FlowRunner(lambda: flow(*args))
 
 
-def through_stainless(
+def call_stainless(
     module: str,
     path: str,
     observer: TelemetryHandler,
@@ -44,7 +44,7 @@ def through_stainless(
     stream: bool,
 ) -> None:
     """As openai, anthropic and groq call: a request, its response, its parsed body or events."""
-    flows = _stainless(module)
+    flows = _load_stainless_hooks(module)
     client = SimpleNamespace(
         base_url=httpx2.URL(rng.choice(("https://api.openai.com/v1/", "http://127.0.0.1:9/v1/")))
     )
@@ -81,9 +81,9 @@ def through_stainless(
                 flows.observe_parsed_data, observer, client, {"data": event, "response": response}
             )
 
-    with _around(flows.observe_request, observer, client, call):
+    with _run_flow(flows.observe_request, observer, client, call):
         safely(flows.add_diagnostics_request, observer, client, call)
-        with _around(flows.observe_response, observer, client, call):
+        with _run_flow(flows.observe_response, observer, client, call):
             if not stream:
                 told()
     if stream:
@@ -91,7 +91,7 @@ def through_stainless(
         response.close()
 
 
-def through_google(
+def call_google(
     observer: TelemetryHandler, rng: Random, body: Any, events: list[Any], stream: bool
 ) -> None:
     """As google-genai calls, all but its interactions: what comes back is text."""
@@ -104,7 +104,7 @@ def through_google(
     call = {
         "http_method": "post",
         "path": f"models/gemini-2.5-flash:{method}",
-        "request_dict": _fields(body),
+        "request_dict": _as_dict(body),
         "http_options": None,
     }
     bodies = [
@@ -114,26 +114,26 @@ def through_google(
     if stream:
         list(
             iterate_with_flow(
-                _around(google.observe_request, observer, client, call), _items(bodies)
+                _run_flow(google.observe_request, observer, client, call), _yield_items(bodies)
             )
         )
         return
-    with _around(google.observe_request, observer, client, call) as turn:
+    with _run_flow(google.observe_request, observer, client, call) as turn:
         turn.result = bodies[0] if bodies else None
 
 
-def _items(items: Iterable[Any]) -> Generator[Any]:
+def _yield_items(items: Iterable[Any]) -> Generator[Any]:
     yield from items
 
 
-def through_interactions(
+def call_interactions(
     observer: TelemetryHandler, rng: Random, body: Any, events: list[Any], stream: bool
 ) -> None:
     """As google-genai's interactions call: bytes to and fro."""
     sent = httpx2.Request(
         "POST", "https://g.example/v1beta/interactions", content=json.dumps(body).encode()
     )
-    with _around(
+    with _run_flow(
         google.observe_interaction, observer, None, {"request": sent, "stream": stream}
     ) as turn:
         turn.result = httpx2.Response(
@@ -141,17 +141,17 @@ def through_interactions(
         )
 
 
-def _fields(value: Any) -> dict[str, Any]:
+def _as_dict(value: Any) -> dict[str, Any]:
     """What an SDK makes sure is an object."""
     held: Any = value  # narrowed types of containers are unknown to a type checker
     return held if isinstance(value, dict) else {}
 
 
-class _Stream:
+class _StreamOrBody:
     """What an SDK leaves to be read."""
 
 
-def through_bedrock(
+def call_bedrock(
     operation: str,
     observer: TelemetryHandler,
     rng: Random,
@@ -164,37 +164,37 @@ def through_bedrock(
         endpoint_url="https://bedrock-runtime.eu-west-1.amazonaws.com",
         service_model=SimpleNamespace(service_name="bedrock-runtime"),
     )
-    client, left = SimpleNamespace(meta=meta), _Stream()
-    params = _fields(body)
+    client, left = SimpleNamespace(meta=meta), _StreamOrBody()
+    params = _as_dict(body)
     if operation.startswith("Invoke"):
         params = {
             "modelId": rng.choice(("us.anthropic.claude-sonnet-5-v1:0", "arn:x")),
             "body": json.dumps(body),
         }
     call = {"operation_name": operation, "api_params": params}
-    answer = _fields(events[0]) if operation == "Converse" else {"stream": left, "body": left}
+    answer = _as_dict(events[0]) if operation == "Converse" else {"stream": left, "body": left}
     with (
-        _around(bedrock.observe_call, observer, client, call),
-        _around(bedrock.observe_request, observer, client, {}) as turn,
+        _run_flow(bedrock.observe_call, observer, client, call),
+        _run_flow(bedrock.observe_request, observer, client, {}) as turn,
     ):
         turn.result = SimpleNamespace(status_code=200), answer
     if operation == "InvokeModel":
-        with _around(bedrock.observe_body_read, observer, left, {"amt": None}) as turn:
+        with _run_flow(bedrock.observe_body_read, observer, left, {"amt": None}) as turn:
             turn.result = json.dumps(events[0] if events else None).encode()
     elif stream:
         if operation.startswith("Invoke"):
             events = [{"chunk": {"bytes": json.dumps(event).encode()}} for event in events]
         list(
             iterate_with_flow(
-                _around(bedrock.observe_event_stream, observer, left, {}),
-                _items(map(_fields, events)),
+                _run_flow(bedrock.observe_event_stream, observer, left, {}),
+                _yield_items(map(_as_dict, events)),
             )
         )
-    with _around(bedrock.observe_close, observer, left, {}):
+    with _run_flow(bedrock.observe_close, observer, left, {}):
         pass
 
 
-class Road(NamedTuple):
+class CallPath(NamedTuple):
     """A wire and a way to it. A `plain` one carries text: nothing that JSON does not know; an `opaque` one any body."""
 
     body: Any
@@ -205,49 +205,55 @@ class Road(NamedTuple):
     opaque: bool = False
 
 
-def _by(module: str, path: str) -> Callable[..., None]:
-    return lambda *args: through_stainless(module, path, *args)
+def _stainless_call(module: str, path: str) -> Callable[..., None]:
+    return lambda *args: call_stainless(module, path, *args)
 
 
-def _operation(plain: str, streamed: str) -> Callable[..., None]:
-    return lambda *args: through_bedrock(streamed if args[-1] else plain, *args)
+def _bedrock_call(plain: str, streamed: str) -> Callable[..., None]:
+    return lambda *args: call_bedrock(streamed if args[-1] else plain, *args)
 
 
 _OPENAI: Final = "openai._base_client"
-ROADS: Final[Mapping[str, Road]] = {
-    "openai-chat": Road(
-        wires.CHAT_BODY, wires.CHAT_EVENT, wires.CHAT_EVENT, _by(_OPENAI, "/chat/completions")
+CALL_PATHS: Final[Mapping[str, CallPath]] = {
+    "openai-chat": CallPath(
+        wires.CHAT_BODY,
+        wires.CHAT_EVENT,
+        wires.CHAT_EVENT,
+        _stainless_call(_OPENAI, "/chat/completions"),
     ),
-    "openai-responses": Road(
-        wires.RESPONSES_BODY, wires.RESPONSE, wires.RESPONSES_EVENT, _by(_OPENAI, "/responses")
+    "openai-responses": CallPath(
+        wires.RESPONSES_BODY,
+        wires.RESPONSE,
+        wires.RESPONSES_EVENT,
+        _stainless_call(_OPENAI, "/responses"),
     ),
-    "anthropic": Road(
+    "anthropic": CallPath(
         wires.MESSAGES_BODY,
         wires.MESSAGE,
         wires.MESSAGES_EVENT,
-        _by("anthropic._base_client", "/v1/messages"),
+        _stainless_call("anthropic._base_client", "/v1/messages"),
     ),
-    "gemini": Road(
-        wires.CONTENT_BODY, wires.CONTENT_EVENT, wires.CONTENT_EVENT, through_google, plain=True
+    "gemini": CallPath(
+        wires.CONTENT_BODY, wires.CONTENT_EVENT, wires.CONTENT_EVENT, call_google, plain=True
     ),
-    "gemini-interactions": Road(
+    "gemini-interactions": CallPath(
         wires.INTERACTION_BODY,
         wires.INTERACTION_EVENT,
         wires.INTERACTION_EVENT,
-        through_interactions,
+        call_interactions,
         plain=True,
     ),
-    "bedrock-converse": Road(
+    "bedrock-converse": CallPath(
         wires.CONVERSE_BODY,
         wires.CONVERSE_RESPONSE,
         wires.CONVERSE_EVENT,
-        _operation("Converse", "ConverseStream"),
+        _bedrock_call("Converse", "ConverseStream"),
     ),
-    "bedrock-invoke": Road(
+    "bedrock-invoke": CallPath(
         {**wires.MESSAGES_BODY, "anthropic_version": "bedrock-2023-05-31"},
         wires.MESSAGE,
         wires.MESSAGES_EVENT,
-        _operation("InvokeModel", "InvokeModelWithResponseStream"),
+        _bedrock_call("InvokeModel", "InvokeModelWithResponseStream"),
         plain=True,
         opaque=True,
     ),

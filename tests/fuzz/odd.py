@@ -18,11 +18,11 @@ from openai import NOT_GIVEN, Omit
 
 from tests.support.call_shapes import SYSTEM, Reply
 
-BIG: Final = "line of a log, 2026-11-20T10:00:00Z, ok\n" * (10 * 2**20 // 40)
+TEN_MEGABYTES: Final = "line of a log, 2026-11-20T10:00:00Z, ok\n" * (10 * 2**20 // 40)
 """A block of 10 MB."""
 
 
-class Loud:
+class UntouchableObject:
     """An object of the application's own, which nobody else may touch."""
 
     def _never(self, *_: Any) -> Any:
@@ -33,36 +33,36 @@ class Loud:
     ) = _never
 
 
-class Word(StrEnum):
+class RoleEnum(StrEnum):
     USER = "user"
 
 
-class Count(IntEnum):
+class CountEnum(IntEnum):
     TEN = 10
 
 
-class Text(str):
+class TextSubclass(str):
     __slots__ = ()
 
 
-def _items() -> Generator[str]:
+def _yield_item() -> Generator[str]:
     yield "consumed"
 
 
-def _cycle() -> Any:
+def _make_cycle() -> Any:
     ring: dict[str, Any] = {"type": "text"}
     ring["content"] = [ring]
     return ring
 
 
-def _deep(depth: int) -> Any:
+def _make_nested(depth: int) -> Any:
     nest: Any = "bottom"
     for level in range(depth):
         nest = [nest] if level % 2 else {"content": nest}
     return nest
 
 
-JSON: Final[tuple[Callable[[Random], Any], ...]] = (
+JSON_VALUES: Final[tuple[Callable[[Random], Any], ...]] = (
     lambda rng: None,
     lambda rng: rng.choice((True, False)),
     lambda rng: rng.choice((0, -1, 1, -(2**63), 2**63, 2**64, 10**12, 10**400, 4096)),
@@ -78,20 +78,20 @@ JSON: Final[tuple[Callable[[Random], Any], ...]] = (
     lambda rng: dict[str, Any]({"": None, "type": {}, "content": [None, 1, "x", [[]]]}),
     lambda rng: {"text": "x" * rng.randrange(3000), "\ud800": ["\udc00"]},
     lambda rng: [rng.randrange(-9, 99) for _ in range(rng.randrange(9))],
-    lambda rng: _deep(rng.choice((3, 9, 60))),
+    lambda rng: _make_nested(rng.choice((3, 9, 60))),
 )
 """What JSON can say."""
 
-PYTHON: Final[tuple[Callable[[Random], Any], ...]] = (
+PYTHON_VALUES: Final[tuple[Callable[[Random], Any], ...]] = (
     lambda rng: rng.choice((NOT_GIVEN, Omit(), ..., object, object())),
     lambda rng: rng.choice((b"bytes", bytearray(b"more"), memoryview(b"view"), b"")),
-    lambda rng: Loud(),
-    lambda rng: _items(),
-    lambda rng: map(str, _items()),
+    lambda rng: UntouchableObject(),
+    lambda rng: _yield_item(),
+    lambda rng: map(str, _yield_item()),
     lambda rng: iter(["consumed"]),
-    lambda rng: _cycle(),
-    lambda rng: _deep(rng.choice((150, 300, 3000))),
-    lambda rng: rng.choice((Word.USER, Count.TEN, Text("sub"), 1j)),
+    lambda rng: _make_cycle(),
+    lambda rng: _make_nested(rng.choice((150, 300, 3000))),
+    lambda rng: rng.choice((RoleEnum.USER, CountEnum.TEN, TextSubclass("sub"), 1j)),
     lambda rng: rng.choice(
         (decimal.Decimal("NaN"), datetime.datetime.now(), uuid.UUID(int=7), range(3))
     ),
@@ -106,7 +106,7 @@ PYTHON: Final[tuple[Callable[[Random], Any], ...]] = (
 """What only an application in the same process can say."""
 
 
-class Odd:
+class OddValueMaker:
     """Makes odd trees out of sensible ones. `plain` ones could have come over a wire."""
 
     def __init__(self, rng: Random, *, plain: bool = False, rate: float = 0.06) -> None:
@@ -116,9 +116,9 @@ class Odd:
 
     def value(self) -> Any:
         """Nothing that anybody expects."""
-        kinds = JSON if self._plain or self.rng.random() < 0.6 else PYTHON
+        kinds = JSON_VALUES if self._plain or self.rng.random() < 0.6 else PYTHON_VALUES
         made = (
-            BIG
+            TEN_MEGABYTES
             if not self._plain and self.rng.random() < 0.0005
             else self.rng.choice(kinds)(self.rng)
         )
@@ -161,15 +161,15 @@ class Odd:
         )
 
 
-COUNTS: Final = (0, 0, 1, 7, 900, 1024, 4096, 20_000, 10**6, 10**11, 10**12 - 1)
+TOKEN_COUNTS: Final = (0, 0, 1, 7, 900, 1024, 4096, 20_000, 10**6, 10**11, 10**12 - 1)
 
 
-def count(rng: Random) -> int:
+def make_count(rng: Random) -> int:
     """Tokens."""
-    return rng.choice(COUNTS) + rng.randrange(3)
+    return rng.choice(TOKEN_COUNTS) + rng.randrange(3)
 
 
-def words(rng: Random) -> str:
+def make_text(rng: Random) -> str:
     """A text that another request may share in part."""
     start = rng.choice(("", SYSTEM[:9000], SYSTEM[:500], "Hello. " * 30))
     stamp = rng.choice(

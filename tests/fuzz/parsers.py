@@ -79,9 +79,9 @@ NAMES: Final = sorted(
 )
 
 
-def built(data: Any, deep: int = 0) -> Any:
+def build_json(data: Any, depth: int = 0) -> Any:
     """A value of JSON."""
-    kind = data.ConsumeIntInRange(0, 11 if deep < 6 else 6)
+    kind = data.ConsumeIntInRange(0, 11 if depth < 6 else 6)
     if kind == 0:
         return data.PickValueInList([None, True, False, 0, "", [], {}])
     if kind <= 2:
@@ -92,22 +92,22 @@ def built(data: Any, deep: int = 0) -> Any:
         return data.ConsumeInt(9)
     if kind == 6:
         return data.ConsumeFloat()
-    many = range(data.ConsumeIntInRange(0, 4))
+    entries = range(data.ConsumeIntInRange(0, 4))
     if kind <= 8:
-        return [built(data, deep + 1) for _ in many]
-    return {data.PickValueInList(NAMES): built(data, deep + 1) for _ in many}
+        return [build_json(data, depth + 1) for _ in entries]
+    return {data.PickValueInList(NAMES): build_json(data, depth + 1) for _ in entries}
 
 
-def one(raw: bytes) -> None:
+def parse_input(raw: bytes) -> None:
     """One input: read as a response or an event, and as a request."""
     data = atheris.FuzzedDataProvider(raw)
     wire: WireFormat = data.PickValueInList(WIRES)
     if data.ConsumeBool():
-        given = data.ConsumeBytes(len(raw))
-        event: JSONObject = parse_json_object(given)
-        eventstream.decode_events(given)
+        received = data.ConsumeBytes(len(raw))
+        event: JSONObject = parse_json_object(received)
+        eventstream.decode_events(received)
     else:
-        event = as_mapping(built(data))
+        event = as_mapping(build_json(data))
     facts = wire.parse_event(event)
     usage = wire.parse_usage(facts) if facts is not None else None
     if usage is not None:
@@ -141,5 +141,5 @@ def one(raw: bytes) -> None:
 
 
 if __name__ == "__main__":
-    atheris.Setup(sys.argv, one)
+    atheris.Setup(sys.argv, parse_input)
     atheris.Fuzz()

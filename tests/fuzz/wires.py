@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tests.fuzz.odd import count, one_of, words
+from tests.fuzz.odd import make_count, make_text, one_of
 
 Tree = dict[str, Any]
 
@@ -17,7 +17,7 @@ SCHEMA: Final = {"type": "object", "properties": {"order": {"type": "string"}}}
 
 # OpenAI
 
-_BREAK: Final = {"mode": "explicit", "ttl": TTL}
+_BREAKPOINT: Final = {"mode": "explicit", "ttl": TTL}
 _TOOL: Final[Tree] = {
     "type": "function",
     "name": ID,
@@ -26,8 +26,8 @@ _TOOL: Final[Tree] = {
 }
 _PART: Final[Tree] = {
     "type": one_of("text", "input_text", "image_url"),
-    "text": words,
-    "prompt_cache_breakpoint": _BREAK,
+    "text": make_text,
+    "prompt_cache_breakpoint": _BREAKPOINT,
 }
 _COMMON: Final[Tree] = {
     "model": one_of("gpt-5.4", "gpt-5.6", "gpt-4o", "gpt-6-sol", "unknown"),
@@ -46,24 +46,24 @@ CHAT_BODY: Final[Tree] = {
     "response_format": {"type": "json_schema"},
     "reasoning_effort": EFFORT,
     "messages": [
-        {"role": one_of("system", "developer"), "content": one_of(words, [_PART])},
-        {"role": one_of("user", "assistant"), "content": one_of(words, [_PART]), "name": ID},
+        {"role": one_of("system", "developer"), "content": one_of(make_text, [_PART])},
+        {"role": one_of("user", "assistant"), "content": one_of(make_text, [_PART]), "name": ID},
     ],
 }
 CHAT_USAGE: Final[Tree] = {
-    "prompt_tokens": count,
-    "completion_tokens": count,
-    "total_tokens": count,
-    "cached_tokens": count,
-    "prompt_cache_hit_tokens": count,
+    "prompt_tokens": make_count,
+    "completion_tokens": make_count,
+    "total_tokens": make_count,
+    "cached_tokens": make_count,
+    "prompt_cache_hit_tokens": make_count,
     "cost": one_of(0.5, 0, 1e-9),
-    "cost_in_usd_ticks": count,
+    "cost_in_usd_ticks": make_count,
     "prompt_tokens_details": {
-        "cached_tokens": count,
-        "audio_tokens": count,
-        "cache_write_tokens": count,
+        "cached_tokens": make_count,
+        "audio_tokens": make_count,
+        "cache_write_tokens": make_count,
     },
-    "completion_tokens_details": {"reasoning_tokens": count, "audio_tokens": count},
+    "completion_tokens_details": {"reasoning_tokens": make_count, "audio_tokens": make_count},
 }
 CHAT_EVENT: Final[Tree] = {
     "id": ID,
@@ -73,7 +73,7 @@ CHAT_EVENT: Final[Tree] = {
     "x_groq": {"usage": CHAT_USAGE},
     "choices": [
         {
-            "delta": {"role": "assistant", "content": words},
+            "delta": {"role": "assistant", "content": make_text},
             "finish_reason": one_of("stop", None),
             "index": 0,
         }
@@ -84,9 +84,9 @@ CHAT_EVENT: Final[Tree] = {
 }
 RESPONSES_BODY: Final[Tree] = {
     **_COMMON,
-    "instructions": words,
+    "instructions": make_text,
     "tools": [_TOOL],
-    "input": one_of(words, [{"role": "user", "content": one_of(words, [_PART])}]),
+    "input": one_of(make_text, [{"role": "user", "content": one_of(make_text, [_PART])}]),
     "previous_response_id": one_of(None, "resp_1", "resp_2"),
     "conversation": one_of(None, {"id": "c"}),
     "prompt": one_of(None, {"id": "p"}),
@@ -96,18 +96,18 @@ RESPONSES_BODY: Final[Tree] = {
     "truncation": "auto",
 }
 RESPONSES_USAGE: Final[Tree] = {
-    "input_tokens": count,
-    "output_tokens": count,
-    "output_tokens_details": {"reasoning_tokens": count},
+    "input_tokens": make_count,
+    "output_tokens": make_count,
+    "output_tokens_details": {"reasoning_tokens": make_count},
     "input_tokens_details": {
-        "cached_tokens": count,
-        "cache_write_tokens": count,
-        "cache_write_tokens_details": {"ttl_30m_tokens": count, "ttl_12h_tokens": count},
+        "cached_tokens": make_count,
+        "cache_write_tokens": make_count,
+        "cache_write_tokens_details": {"ttl_30m_tokens": make_count, "ttl_12h_tokens": make_count},
     },
     "input_token_details": {
-        "cached_tokens": count,
-        "audio_tokens": count,
-        "cached_tokens_details": {"audio_tokens": count},
+        "cached_tokens": make_count,
+        "audio_tokens": make_count,
+        "cached_tokens_details": {"audio_tokens": make_count},
     },
 }
 RESPONSE: Final = {
@@ -135,7 +135,7 @@ RESPONSES_EVENT: Final[Tree] = {
     ),
     "response": RESPONSE,
     "code": one_of(None, "rate_limit_exceeded"),
-    "delta": words,
+    "delta": make_text,
 }
 
 # Anthropic
@@ -143,10 +143,10 @@ RESPONSES_EVENT: Final[Tree] = {
 _MARK: Final = one_of(None, {"type": "ephemeral", "ttl": TTL}, {"type": "ephemeral"})
 _CLAUDE_PART: Final[Tree] = {
     "type": one_of("text", "image", "tool_result", "document"),
-    "text": words,
+    "text": make_text,
     "cache_control": _MARK,
     "citations": {"enabled": FLAG},
-    "content": one_of(words, [{"type": "text", "text": words, "cache_control": _MARK}]),
+    "content": one_of(make_text, [{"type": "text", "text": make_text, "cache_control": _MARK}]),
 }
 MESSAGES_BODY: Final[Tree] = {
     "model": one_of("claude-sonnet-5", "claude-opus-5-5", "claude-haiku-4-5", "other"),
@@ -159,9 +159,11 @@ MESSAGES_BODY: Final[Tree] = {
             "cache_control": _MARK,
         }
     ],
-    "system": one_of(words, [_CLAUDE_PART]),
-    "thinking": {"type": "enabled", "budget_tokens": count},
-    "messages": [{"role": one_of("user", "assistant"), "content": one_of(words, [_CLAUDE_PART])}],
+    "system": one_of(make_text, [_CLAUDE_PART]),
+    "thinking": {"type": "enabled", "budget_tokens": make_count},
+    "messages": [
+        {"role": one_of("user", "assistant"), "content": one_of(make_text, [_CLAUDE_PART])}
+    ],
     "cache_control": _MARK,
     "service_tier": TIER,
     "anthropic_beta": ["one"],
@@ -170,21 +172,24 @@ MESSAGES_BODY: Final[Tree] = {
     "output_config": {"effort": EFFORT, "format": SCHEMA},
 }
 MESSAGES_USAGE: Final[Tree] = {
-    "input_tokens": count,
-    "output_tokens": count,
-    "cache_read_input_tokens": count,
-    "cache_creation_input_tokens": count,
-    "cache_creation": {"ephemeral_5m_input_tokens": count, "ephemeral_1h_input_tokens": count},
+    "input_tokens": make_count,
+    "output_tokens": make_count,
+    "cache_read_input_tokens": make_count,
+    "cache_creation_input_tokens": make_count,
+    "cache_creation": {
+        "ephemeral_5m_input_tokens": make_count,
+        "ephemeral_1h_input_tokens": make_count,
+    },
     "service_tier": TIER,
     "speed": one_of("standard", "fast"),
     "inference_geo": one_of("us", "global", "eu"),
-    "server_tool_use": {"web_search_requests": count},
-    "output_tokens_details": {"thinking_tokens": count},
+    "server_tool_use": {"web_search_requests": make_count},
+    "output_tokens_details": {"thinking_tokens": make_count},
     "iterations": [
         {
             "type": one_of("compaction", "message", "advisor_message"),
-            "input_tokens": count,
-            "output_tokens": count,
+            "input_tokens": make_count,
+            "output_tokens": make_count,
         }
     ],
 }
@@ -208,7 +213,7 @@ MESSAGES_EVENT: Final[Tree] = {
     ),
     "message": MESSAGE,
     "usage": MESSAGES_USAGE,
-    "delta": {"stop_reason": "end_turn", "text": words},
+    "delta": {"stop_reason": "end_turn", "text": make_text},
     "error": {"type": "overloaded_error", "message": "canary"},
     "index": 0,
 }
@@ -216,14 +221,14 @@ MESSAGES_EVENT: Final[Tree] = {
 # Gemini
 
 _GEMINI_PART: Final = one_of(
-    {"text": words},
+    {"text": make_text},
     {"inlineData": {"mimeType": one_of("image/png", "text/plain"), "data": "aGk="}},
     {"fileData": {"fileUri": "gs://a"}},
     {"functionCall": {"name": ID, "args": {}}},
 )
 CONTENT_BODY: Final[Tree] = {
     "model": one_of("gemini-2.5-flash", "models/gemini-3-pro", "other"),
-    "systemInstruction": one_of(words, {"parts": [_GEMINI_PART]}),
+    "systemInstruction": one_of(make_text, {"parts": [_GEMINI_PART]}),
     "cachedContent": one_of(None, "cachedContents/x"),
     "tools": [
         one_of({"functionDeclarations": [{"name": ID, "parameters": SCHEMA}]}, {"googleSearch": {}})
@@ -234,40 +239,43 @@ CONTENT_BODY: Final[Tree] = {
     "generationConfig": {
         "mediaResolution": ID,
         "responseSchema": SCHEMA,
-        "thinkingConfig": {"thinkingBudget": count},
+        "thinkingConfig": {"thinkingBudget": make_count},
     },
 }
-_BY_KIND: Final = [
+_TOKENS_BY_MODALITY: Final = [
     {
         "modality": one_of("TEXT", "AUDIO", "IMAGE", "VIDEO", "DOCUMENT"),
-        "tokenCount": count,
-        "tokens": count,
+        "tokenCount": make_count,
+        "tokens": make_count,
     }
 ]
 CONTENT_EVENT: Final[Tree] = {
     "responseId": ID,
     "modelVersion": CONTENT_BODY["model"],
     "x-gemini-service-tier": TIER,
-    "candidates": [{"content": {"parts": [{"text": words}]}, "finishReason": one_of("STOP", None)}],
+    "candidates": [
+        {"content": {"parts": [{"text": make_text}]}, "finishReason": one_of("STOP", None)}
+    ],
     "promptFeedback": one_of(None, {"blockReason": "SAFETY"}),
     "usageMetadata": {
-        "promptTokenCount": count,
-        "cachedContentTokenCount": count,
-        "candidatesTokenCount": count,
-        "thoughtsTokenCount": count,
-        "toolUsePromptTokenCount": count,
+        "promptTokenCount": make_count,
+        "cachedContentTokenCount": make_count,
+        "candidatesTokenCount": make_count,
+        "thoughtsTokenCount": make_count,
+        "toolUsePromptTokenCount": make_count,
         "trafficType": one_of("ON_DEMAND", "ON_DEMAND_FLEX"),
-        "promptTokensDetails": _BY_KIND,
-        "cacheTokensDetails": _BY_KIND,
-        "candidatesTokensDetails": _BY_KIND,
+        "promptTokensDetails": _TOKENS_BY_MODALITY,
+        "cacheTokensDetails": _TOKENS_BY_MODALITY,
+        "candidatesTokensDetails": _TOKENS_BY_MODALITY,
     },
 }
 INTERACTION_BODY: Final[Tree] = {
     "model": CONTENT_BODY["model"],
-    "system_instruction": words,
+    "system_instruction": make_text,
     "tools": [{"type": "function", "name": ID}],
     "input": one_of(
-        words, [{"type": "text", "content": one_of(words, [{"type": "text", "text": words}])}]
+        make_text,
+        [{"type": "text", "content": one_of(make_text, [{"type": "text", "text": make_text}])}],
     ),
     "previous_interaction_id": one_of(None, "one"),
     "cached_content": one_of(None, "cachedContents/x"),
@@ -283,21 +291,21 @@ INTERACTION_EVENT: Final[Tree] = {
     "service_tier": TIER,
     "errors": one_of([], [{"code": "internal"}]),
     "usage": {
-        "total_input_tokens": count,
-        "total_cached_tokens": count,
-        "total_output_tokens": count,
-        "total_thought_tokens": count,
-        "total_tool_use_tokens": count,
-        "input_tokens_by_modality": _BY_KIND,
-        "cached_tokens_by_modality": _BY_KIND,
-        "output_tokens_by_modality": _BY_KIND,
+        "total_input_tokens": make_count,
+        "total_cached_tokens": make_count,
+        "total_output_tokens": make_count,
+        "total_thought_tokens": make_count,
+        "total_tool_use_tokens": make_count,
+        "input_tokens_by_modality": _TOKENS_BY_MODALITY,
+        "cached_tokens_by_modality": _TOKENS_BY_MODALITY,
+        "output_tokens_by_modality": _TOKENS_BY_MODALITY,
     },
 }
 
 # Bedrock
 
 _POINT: Final = {"cachePoint": {"type": "default", "ttl": TTL}}
-_NOVA_PART: Final = one_of({"text": words}, {"image": {"format": "png"}}, _POINT)
+_NOVA_PART: Final = one_of({"text": make_text}, {"image": {"format": "png"}}, _POINT)
 CONVERSE_BODY: Final[Tree] = {
     "modelId": one_of(
         "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.nova-pro-v1:0", "arn:aws:bedrock:x"
@@ -314,27 +322,27 @@ CONVERSE_BODY: Final[Tree] = {
     "guardrailConfig": {"guardrailIdentifier": "g"},
 }
 CONVERSE_USAGE: Final[Tree] = {
-    "inputTokens": count,
-    "outputTokens": count,
-    "cacheReadInputTokens": count,
-    "cacheWriteInputTokens": count,
-    "cacheReadInputTokenCount": count,
-    "cacheDetails": [{"ttl": one_of("5m", "1h"), "inputTokens": count}],
+    "inputTokens": make_count,
+    "outputTokens": make_count,
+    "cacheReadInputTokens": make_count,
+    "cacheWriteInputTokens": make_count,
+    "cacheReadInputTokenCount": make_count,
+    "cacheDetails": [{"ttl": one_of("5m", "1h"), "inputTokens": make_count}],
 }
-CONVERSE_TOLD: Final[Tree] = {
+CONVERSE_METADATA: Final[Tree] = {
     "usage": CONVERSE_USAGE,
     "serviceTier": {"type": TIER},
     "performanceConfig": {"latency": one_of("standard", "fast")},
     "trace": {"promptRouter": {"invokedModelId": "amazon.nova-lite-v1:0"}},
 }
 CONVERSE_RESPONSE: Final[Tree] = {
-    **CONVERSE_TOLD,
-    "output": {"message": {"content": [{"text": words}]}},
+    **CONVERSE_METADATA,
+    "output": {"message": {"content": [{"text": make_text}]}},
     "stopReason": "end_turn",
 }
 CONVERSE_EVENT: Final = one_of(
-    {"metadata": CONVERSE_TOLD},
+    {"metadata": CONVERSE_METADATA},
     {"messageStop": {"stopReason": "end_turn"}},
-    {"contentBlockDelta": {"delta": {"text": words}}},
+    {"contentBlockDelta": {"delta": {"text": make_text}}},
     {"messageStart": {"role": "assistant"}},
 )

@@ -1,7 +1,7 @@
-"""Every way to call an SDK, written once for its sync and its async client.
+"""The call shapes of an SDK, written once for its sync and its async client.
 
-A shape makes a call and uses its result, and notes what it saw (types, text, whether the response was read). The
-matrix runs each shape without and with instrumentation and asks that the notes be the same.
+A shape makes a call, uses its result and returns notes: types, text, whether the response was read.
+The matrix asserts that the notes are the same without and with instrumentation.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ import openai
 from pydantic import BaseModel
 
 USES_HTTPX2: Final = any(
-    need.startswith("httpx2") and "extra" not in need for need in requires("openai") or ()
+    requirement.startswith("httpx2") and "extra" not in requirement
+    for requirement in requires("openai") or ()
 )
 HTTP: Final = import_module("httpx2" if USES_HTTPX2 else "httpx")
-"""The HTTP library under the SDK: releases before openai 3 stand on the older one."""
+"""The HTTP library of the SDK. Releases before openai 3 use httpx."""
 
 MODEL: Final = "gpt-5.4"
 SYSTEM: Final = "You are the agent of a shop. " + " ".join(
@@ -53,12 +54,15 @@ Notes = list[Any]
 
 
 async def resolve(value: Any) -> Any:
-    """The value of a sync call, or of an async one once it is awaited."""
+    """Return a value, awaited if it is awaitable."""
     return await value if inspect.isawaitable(value) else value
 
 
 async def iterate(stream: Any) -> AsyncIterator[Any]:
-    """The items of a sync or an async iterator; a proxy around one (OpenInference's) may look like both."""
+    """Yield the items of a sync or an async iterator.
+
+    OpenInference's proxy around an iterator looks like both.
+    """
     if hasattr(getattr(stream, "__wrapped__", stream), "__aiter__"):
         async for item in stream:
             yield item
@@ -69,7 +73,7 @@ async def iterate(stream: Any) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def enter(manager: Any) -> AsyncGenerator[Any]:
-    """A sync or an async context manager."""
+    """Enter a sync or an async context manager."""
     if hasattr(getattr(manager, "__wrapped__", manager), "__aenter__"):
         async with manager as inside:
             yield inside
@@ -88,7 +92,10 @@ def read_state(response: Any) -> tuple[bool, bool]:
 
 @dataclass(frozen=True)
 class Shape:
-    """One way to call. The application can learn the usage from it if `reported`, and what was read if `cached`."""
+    """One way to call an SDK.
+
+    `reported` tells whether the application can see the usage, `cached` whether it can see the reads.
+    """
 
     name: str
     use: Callable[[Any], Awaitable[Notes]]
@@ -97,8 +104,8 @@ class Shape:
 
 
 async def chat(client: Any) -> Notes:
-    made = await resolve(client.chat.completions.create(**CHAT))
-    return [type(made).__name__, made.choices[0].message.content]
+    result = await resolve(client.chat.completions.create(**CHAT))
+    return [type(result).__name__, result.choices[0].message.content]
 
 
 async def chat_stream(client: Any) -> Notes:
@@ -123,13 +130,13 @@ async def chat_helper(client: Any) -> Notes:
 
 
 async def chat_parse(client: Any) -> Notes:
-    made = await resolve(client.chat.completions.parse(**CHAT, response_format=Reply))
-    return [type(made).__name__, type(made.choices[0].message.parsed).__name__]
+    result = await resolve(client.chat.completions.parse(**CHAT, response_format=Reply))
+    return [type(result).__name__, type(result.choices[0].message.parsed).__name__]
 
 
 async def chat_beta(client: Any) -> Notes:
-    made = await resolve(client.beta.chat.completions.parse(**CHAT, response_format=Reply))
-    return [type(made).__name__, type(made.choices[0].message.parsed).__name__]
+    result = await resolve(client.beta.chat.completions.parse(**CHAT, response_format=Reply))
+    return [type(result).__name__, type(result.choices[0].message.parsed).__name__]
 
 
 async def chat_raw(client: Any) -> Notes:
@@ -170,8 +177,8 @@ async def streamed_json(client: Any) -> Notes:
 
 
 async def streamed_lines(client: Any) -> Notes:
-    asked: dict[str, Any] = {**CHAT, "stream": True, "stream_options": INCLUDE_USAGE}
-    async with enter(client.chat.completions.with_streaming_response.create(**asked)) as raw:
+    request_args: dict[str, Any] = {**CHAT, "stream": True, "stream_options": INCLUDE_USAGE}
+    async with enter(client.chat.completions.with_streaming_response.create(**request_args)) as raw:
         before = read_state(raw.http_response)
         return [before, len([line async for line in iterate(raw.iter_lines())])]
 
@@ -182,8 +189,8 @@ async def streamed_bytes(client: Any) -> Notes:
 
 
 async def streamed_events(client: Any) -> Notes:
-    asked: dict[str, Any] = {**CHAT, "stream": True, "stream_options": INCLUDE_USAGE}
-    async with enter(client.chat.completions.with_streaming_response.create(**asked)) as raw:
+    request_args: dict[str, Any] = {**CHAT, "stream": True, "stream_options": INCLUDE_USAGE}
+    async with enter(client.chat.completions.with_streaming_response.create(**request_args)) as raw:
         return await type_names(await resolve(raw.parse()))
 
 
@@ -193,8 +200,8 @@ async def streamed_unread(client: Any) -> Notes:
 
 
 async def responses(client: Any) -> Notes:
-    made = await resolve(client.responses.create(**RESPONSES))
-    return [type(made).__name__, made.output_text]
+    result = await resolve(client.responses.create(**RESPONSES))
+    return [type(result).__name__, result.output_text]
 
 
 async def responses_stream(client: Any) -> Notes:
@@ -209,8 +216,8 @@ async def responses_helper(client: Any) -> Notes:
 
 
 async def responses_parse(client: Any) -> Notes:
-    made = await resolve(client.responses.parse(**RESPONSES, text_format=Reply))
-    return [type(made).__name__, type(made.output_parsed).__name__]
+    result = await resolve(client.responses.parse(**RESPONSES, text_format=Reply))
+    return [type(result).__name__, type(result.output_parsed).__name__]
 
 
 async def responses_compact(client: Any) -> Notes:
@@ -232,26 +239,29 @@ async def client_raw(client: Any) -> Notes:
 
 
 async def post_object(client: Any) -> Notes:
-    made = await resolve(client.post("/chat/completions", cast_to=object, body=dict(CHAT)))
-    return [type(made).__name__, sorted(made)]
+    body = await resolve(client.post("/chat/completions", cast_to=object, body=dict(CHAT)))
+    return [type(body).__name__, sorted(body)]
 
 
 async def post_response(client: Any) -> Notes:
-    made = await resolve(client.post("/responses", cast_to=HTTP.Response, body=dict(RESPONSES)))
-    return [type(made).__name__, read_state(made)]
+    response = await resolve(client.post("/responses", cast_to=HTTP.Response, body=dict(RESPONSES)))
+    return [type(response).__name__, read_state(response)]
 
 
 async def extra_body(client: Any) -> Notes:
-    asked: dict[str, Any] = {**CHAT, "messages": []}
-    made = await resolve(
-        client.chat.completions.create(**asked, extra_body={"messages": CHAT["messages"]})
+    request_args: dict[str, Any] = {**CHAT, "messages": []}
+    result = await resolve(
+        client.chat.completions.create(**request_args, extra_body={"messages": CHAT["messages"]})
     )
-    return [type(made).__name__]
+    return [type(result).__name__]
 
 
 @asynccontextmanager
 async def client_with_options(client: Any, **options: Any) -> AsyncGenerator[Any]:
-    """The client with other options; older releases give Anthropic's platforms' a connection pool of its own."""
+    """Yield a copy of the client with other options.
+
+    In older releases the copies of Anthropic's platform clients have their own connection pool.
+    """
     other = client.with_options(**options).copy()
     yield other
     if getattr(other, "_client", None) is not getattr(client, "_client", None):
@@ -296,11 +306,11 @@ SHAPES_BY_API: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]
     "responses.compact": (responses_compact,),
     "beta.responses.create": (responses_beta,),
 }
-"""What an SDK must offer for a shape to be possible."""
+"""The shapes by the API of the SDK that they need."""
 
 
 def has_api(path: str, client: Callable[..., Any] = openai.OpenAI) -> bool:
-    """Whether a client of this release of the SDK has `path`."""
+    """Return whether a client of this SDK release has the attribute `path`."""
     try:
         attrgetter(path)(client(api_key="none"))
     except AttributeError:

@@ -1,4 +1,4 @@
-"""Every way to call anthropic's SDK, as `calls` has them for OpenAI's."""
+"""The call shapes of anthropic's SDK."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any, Final
 
 import anthropic
-from anthropic import _base_client  # pyright: ignore[reportPrivateUsage]  # says which HTTP library it stands on
+from anthropic import _base_client  # pyright: ignore[reportPrivateUsage]  # imports the HTTP library of this release
 from opentelemetry import trace
 
 from tests.support.call_shapes import (
@@ -27,7 +27,7 @@ from tests.support.call_shapes import (
 from tests.support.telemetry import Telemetry
 
 HTTP: Final[Any] = import_module("httpx2" if hasattr(_base_client, "httpx2") else "httpx")
-"""The HTTP library under this release."""
+"""The HTTP library of this release."""
 
 MODEL: Final = "claude-sonnet-5"
 SYSTEM: Final = "You are the agent of a shop. " + " ".join(
@@ -42,7 +42,7 @@ REQUEST: Final[Mapping[str, Any]] = {
 
 
 def _make_tool(client: Any) -> Any:
-    """A tool for the runner, sync or async as the client."""
+    """Return a tool for the tool runner, async if the client is async."""
     if isinstance(client, anthropic.AsyncAnthropic):
 
         @anthropic.beta_async_tool
@@ -69,13 +69,17 @@ def _make_tool(client: Any) -> Any:
 
 
 async def create(client: Any) -> Notes:
-    made = await resolve(client.messages.create(**REQUEST))
-    return [type(made).__name__, made.content[0].text]
+    message = await resolve(client.messages.create(**REQUEST))
+    return [type(message).__name__, message.content[0].text]
 
 
 async def create_from_iterators(client: Any) -> Notes:
-    asked = {**REQUEST, "messages": iter(REQUEST["messages"]), "system": iter(REQUEST["system"])}
-    return [type(await resolve(client.messages.create(**asked))).__name__]
+    request_args = {
+        **REQUEST,
+        "messages": iter(REQUEST["messages"]),
+        "system": iter(REQUEST["system"]),
+    }
+    return [type(await resolve(client.messages.create(**request_args))).__name__]
 
 
 async def stream(client: Any) -> Notes:
@@ -83,34 +87,34 @@ async def stream(client: Any) -> Notes:
 
 
 async def helper_text(client: Any) -> Notes:
-    async with enter(client.messages.stream(**REQUEST)) as helped:
+    async with enter(client.messages.stream(**REQUEST)) as stream_helper:
         return [
-            type(helped).__name__,
-            "".join([text async for text in iterate(helped.text_stream)]),
+            type(stream_helper).__name__,
+            "".join([text async for text in iterate(stream_helper.text_stream)]),
         ]
 
 
 async def helper_events(client: Any) -> Notes:
-    async with enter(client.messages.stream(**REQUEST)) as helped:
-        return await type_names(helped)
+    async with enter(client.messages.stream(**REQUEST)) as stream_helper:
+        return await type_names(stream_helper)
 
 
 async def helper_final(client: Any) -> Notes:
-    async with enter(client.messages.stream(**REQUEST)) as helped:
-        made = await resolve(helped.get_final_message())
-    return [type(made).__name__, made.usage.input_tokens]
+    async with enter(client.messages.stream(**REQUEST)) as stream_helper:
+        message = await resolve(stream_helper.get_final_message())
+    return [type(message).__name__, message.usage.input_tokens]
 
 
 async def parse(client: Any) -> Notes:
-    made = await resolve(client.messages.parse(**REQUEST, output_format=Reply))
-    return [type(made).__name__, type(made.parsed_output).__name__]
+    message = await resolve(client.messages.parse(**REQUEST, output_format=Reply))
+    return [type(message).__name__, type(message.parsed_output).__name__]
 
 
 async def beta(client: Any) -> Notes:
-    made = await resolve(
+    message = await resolve(
         client.beta.messages.create(**REQUEST, betas=["interleaved-thinking-2025-05-14"])
     )
-    return [type(made).__name__]
+    return [type(message).__name__]
 
 
 async def beta_stream(client: Any) -> Notes:
@@ -118,97 +122,99 @@ async def beta_stream(client: Any) -> Notes:
 
 
 async def beta_helper(client: Any) -> Notes:
-    async with enter(client.beta.messages.stream(**REQUEST)) as helped:
-        return await type_names(helped)
+    async with enter(client.beta.messages.stream(**REQUEST)) as stream_helper:
+        return await type_names(stream_helper)
 
 
 async def tool_runner(client: Any) -> Notes:
-    asked = {**REQUEST, "tool_choice": {"type": "any"}}
+    request_args = {**REQUEST, "tool_choice": {"type": "any"}}
     return await type_names(
-        client.beta.messages.tool_runner(**asked, tools=[_make_tool(client)], max_iterations=2)
+        client.beta.messages.tool_runner(
+            **request_args, tools=[_make_tool(client)], max_iterations=2
+        )
     )
 
 
 async def thread(client: Any) -> Notes:
-    made = await resolve(client.beta.messages.thread(**REQUEST).send())
-    return [type(made).__name__]
+    message = await resolve(client.beta.messages.thread(**REQUEST).send())
+    return [type(message).__name__]
 
 
 async def raw(client: Any) -> Notes:
-    made = await resolve(client.messages.with_raw_response.create(**REQUEST))
-    parsed = made.parse()
+    response = await resolve(client.messages.with_raw_response.create(**REQUEST))
+    parsed = response.parse()
     return [
-        type(made).__name__,
+        type(response).__name__,
         inspect.isawaitable(parsed),
         type(await resolve(parsed)).__name__,
-        read_state(made.http_response),
+        read_state(response.http_response),
     ]
 
 
 async def raw_unparsed(client: Any) -> Notes:
-    made = await resolve(client.messages.with_raw_response.create(**REQUEST))
-    return [type(made).__name__, read_state(made.http_response)]
+    response = await resolve(client.messages.with_raw_response.create(**REQUEST))
+    return [type(response).__name__, read_state(response.http_response)]
 
 
 async def raw_stream(client: Any) -> Notes:
-    made = await resolve(client.messages.with_raw_response.create(**REQUEST, stream=True))
-    return [read_state(made.http_response), *await type_names(await resolve(made.parse()))]
+    response = await resolve(client.messages.with_raw_response.create(**REQUEST, stream=True))
+    return [read_state(response.http_response), *await type_names(await resolve(response.parse()))]
 
 
 async def streamed_parse(client: Any) -> Notes:
-    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as made:
-        before = read_state(made.http_response)
-        return [type(made).__name__, before, type(await resolve(made.parse())).__name__]
+    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as response:
+        before = read_state(response.http_response)
+        return [type(response).__name__, before, type(await resolve(response.parse())).__name__]
 
 
 async def streamed_json(client: Any) -> Notes:
-    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as made:
-        return [read_state(made.http_response), sorted(await resolve(made.json()))]
+    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as response:
+        return [read_state(response.http_response), sorted(await resolve(response.json()))]
 
 
 async def streamed_lines(client: Any) -> Notes:
     async with enter(
         client.messages.with_streaming_response.create(**REQUEST, stream=True)
-    ) as made:
+    ) as response:
         return [
-            read_state(made.http_response),
-            len([line async for line in iterate(made.iter_lines())]),
+            read_state(response.http_response),
+            len([line async for line in iterate(response.iter_lines())]),
         ]
 
 
 async def streamed_bytes(client: Any) -> Notes:
-    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as made:
-        return [sum([len(chunk) async for chunk in iterate(made.iter_bytes(64))]) > 100]
+    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as response:
+        return [sum([len(chunk) async for chunk in iterate(response.iter_bytes(64))]) > 100]
 
 
 async def streamed_events(client: Any) -> Notes:
     async with enter(
         client.messages.with_streaming_response.create(**REQUEST, stream=True)
-    ) as made:
-        return await type_names(await resolve(made.parse()))
+    ) as response:
+        return await type_names(await resolve(response.parse()))
 
 
 async def streamed_unread(client: Any) -> Notes:
-    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as made:
-        return [type(made).__name__, read_state(made.http_response)]
+    async with enter(client.messages.with_streaming_response.create(**REQUEST)) as response:
+        return [type(response).__name__, read_state(response.http_response)]
 
 
 async def post_object(client: Any) -> Notes:
-    made = await resolve(client.post("/v1/messages", cast_to=object, body=dict(REQUEST)))
-    return [type(made).__name__, sorted(made)]
+    message = await resolve(client.post("/v1/messages", cast_to=object, body=dict(REQUEST)))
+    return [type(message).__name__, sorted(message)]
 
 
 async def post_response(client: Any) -> Notes:
-    made = await resolve(client.post("/v1/messages", cast_to=HTTP.Response, body=dict(REQUEST)))
-    return [type(made).__name__, read_state(made)]
+    message = await resolve(client.post("/v1/messages", cast_to=HTTP.Response, body=dict(REQUEST)))
+    return [type(message).__name__, read_state(message)]
 
 
 async def extra_body(client: Any) -> Notes:
-    asked: dict[str, Any] = {**REQUEST, "messages": []}
-    made = await resolve(
-        client.messages.create(**asked, extra_body={"messages": REQUEST["messages"]})
+    request_args: dict[str, Any] = {**REQUEST, "messages": []}
+    message = await resolve(
+        client.messages.create(**request_args, extra_body={"messages": REQUEST["messages"]})
     )
-    return [type(made).__name__]
+    return [type(message).__name__]
 
 
 async def with_options(client: Any) -> Notes:
@@ -245,7 +251,7 @@ SHAPES_BY_API: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]
     "beta.messages.thread": (thread,),
     "open_telemetry": (create_from_iterators,),
 }
-"""What an SDK must offer for a shape to be possible; one-shot iterators as long as it traces itself, or longer."""
+"""The shapes by the API of the SDK that they need. Releases that trace themselves accept iterators."""
 
 SHAPES: Final = tuple(
     Shape(use.__name__, use, reported=use is not streamed_unread)
@@ -256,13 +262,13 @@ SHAPES: Final = tuple(
 
 
 class _SDKTracerProvider(trace.TracerProvider, trace.Tracer):
-    """Where the SDK's own spans go: to whatever process is being instrumented, if one is."""
+    """A tracer provider for the SDK's own spans, which forwards to the newest instrumented process."""
 
     def __init__(self, scope: str = "") -> None:
         self._scope = scope
 
     @property
-    def _now(self) -> trace.Tracer:
+    def _current_tracer(self) -> trace.Tracer:
         return (
             Telemetry.latest.tracers if Telemetry.latest else trace.NoOpTracerProvider()
         ).get_tracer(self._scope)
@@ -271,22 +277,22 @@ class _SDKTracerProvider(trace.TracerProvider, trace.Tracer):
         return _SDKTracerProvider(instrumenting_module_name)
 
     def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
-        return self._now.start_span(*args, **kwargs)
+        return self._current_tracer.start_span(*args, **kwargs)
 
     def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
-        return self._now.start_as_current_span(*args, **kwargs)
+        return self._current_tracer.start_as_current_span(*args, **kwargs)
 
 
 def client_factory(
     kind: Callable[..., Any], path: str = "", **options: Any
 ) -> Callable[[str], AbstractAsyncContextManager[Any]]:
-    """Makes clients of one class, at a path of the emulator."""
+    """Return a function that opens clients of one class at a path of the emulator."""
 
     @asynccontextmanager
     async def client(url: str) -> AsyncGenerator[Any]:
-        made = kind(base_url=url + path, max_retries=0, **options)
-        yield made
-        await resolve(made.close())
+        sdk_client = kind(base_url=url + path, max_retries=0, **options)
+        yield sdk_client
+        await resolve(sdk_client.close())
 
     return client
 
@@ -296,7 +302,7 @@ def start_messages(client: Any, stream: bool = True, **more: Any) -> Any:
 
 
 TRACES_ITSELF: Final = "open_telemetry" in inspect.signature(anthropic.Anthropic).parameters
-"""Whether this release traces itself."""
+"""Whether this release makes spans itself."""
 TRACED_OPTIONS: Final[Mapping[str, Any]] = (
     {"open_telemetry": {"tracer_provider": _SDKTracerProvider()}} if TRACES_ITSELF else {}
 )

@@ -1,4 +1,4 @@
-"""Every way to call Bedrock through boto3 and aiobotocore, as in `calls`."""
+"""The call shapes of Bedrock through boto3 and aiobotocore."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, Final
 
 from tests.support.call_shapes import SYSTEM, Notes, Shape, iterate, resolve, type_names
 
-boto3: Final[Any] = import_module("boto3")  # neither of them is typed
+boto3: Final[Any] = import_module("boto3")  # boto3 and botocore have no types
 
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 NOVA: Final = "amazon.nova-pro-v1:0"
 CACHE_POINT: Final = {"cachePoint": {"type": "default"}}
 _MODEL: Final = import_module("botocore.session").get_session().get_service_model("bedrock-runtime")
 KNOWS_CACHE_POINTS: Final = "cachePoint" in _MODEL.shape_for("SystemContentBlock").members
-"""Whether this release knows cache points; one that does not leaves out of Converse's answer what was read, too."""
+"""Whether this release knows cache points. Older ones also drop the reads from Converse's response."""
 BODY: Final[Mapping[str, Any]] = {
     "system": [{"text": SYSTEM}, *([CACHE_POINT] if KNOWS_CACHE_POINTS else [])],
     "messages": [{"role": "user", "content": [{"text": "Where is my tent?"}]}],
@@ -69,9 +69,9 @@ def _async_session() -> Any:
 
 @asynccontextmanager
 async def async_client(url: str) -> AsyncGenerator[Any]:
-    once = import_module("aiobotocore.config").AioConfig(retries={"max_attempts": 0})
+    no_retries = import_module("aiobotocore.config").AioConfig(retries={"max_attempts": 0})
     async with _async_session().create_client(
-        "bedrock-runtime", endpoint_url=url, config=once, **CREDENTIALS
+        "bedrock-runtime", endpoint_url=url, config=no_retries, **CREDENTIALS
     ) as client:
         yield client
 
@@ -82,19 +82,19 @@ CLIENTS: Final[Mapping[str, Callable[[str], Any]]] = {"sync": sync_client} | (
 
 
 async def converse(client: Any) -> Notes:
-    made = await resolve(client.converse(**CONVERSE_CALL))
-    return [type(made).__name__, made["output"]]
+    response = await resolve(client.converse(**CONVERSE_CALL))
+    return [type(response).__name__, response["output"]]
 
 
 async def converse_stream(client: Any) -> Notes:
-    made = await resolve(client.converse_stream(**CONVERSE_CALL))
-    return [list(event) async for event in iterate(made["stream"])] + [
-        type(made["stream"]).__name__
+    response = await resolve(client.converse_stream(**CONVERSE_CALL))
+    return [list(event) async for event in iterate(response["stream"])] + [
+        type(response["stream"]).__name__
     ]
 
 
 async def iterate_first(stream: Any, count: int) -> AsyncGenerator[Any]:
-    """The first items of a stream, which stays open."""
+    """Yield the first items of a stream and leave it open."""
     async for item in iterate(stream):
         yield item
         if not (count := count - 1):
@@ -118,8 +118,8 @@ async def invoke_claude(client: Any) -> Notes:
 
 
 async def invoke_claude_stream(client: Any) -> Notes:
-    made = await resolve(client.invoke_model_with_response_stream(**CLAUDE_CALL))
-    return await type_names(made["body"])
+    response = await resolve(client.invoke_model_with_response_stream(**CLAUDE_CALL))
+    return await type_names(response["body"])
 
 
 async def invoke_in_chunks(client: Any) -> Notes:
@@ -148,8 +148,8 @@ async def invoke_unread(client: Any) -> Notes:
 
 
 async def invoke_stream(client: Any) -> Notes:
-    made = await resolve(client.invoke_model_with_response_stream(**NOVA_CALL))
-    return await type_names(made["body"])
+    response = await resolve(client.invoke_model_with_response_stream(**NOVA_CALL))
+    return await type_names(response["body"])
 
 
 SHAPES: Final = tuple(

@@ -1,4 +1,4 @@
-"""Every way to call google-genai, as in `calls`: through one client for both kinds."""
+"""The call shapes of google-genai. One client class serves sync and async calls."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CALL: Final[Mapping[str, Any]] = {"model": GEMINI, "contents": QUESTION, "config
 
 
 def client_options(url: str) -> dict[str, Any]:
-    """A client of the Gemini API on loopback."""
+    """Return options for a client of the Gemini API at `url`."""
     return {
         "api_key": "secret-key",
         "http_options": {"base_url": url, "retry_options": {"attempts": 1}},
@@ -46,8 +46,8 @@ CLIENTS: Final[Mapping[str, Callable[[str], Any]]] = {"sync": sync_client, "asyn
 
 
 async def generate(client: Any) -> Notes:
-    made = await resolve(client.models.generate_content(**CALL))
-    return [type(made).__name__, made.text]
+    response = await resolve(client.models.generate_content(**CALL))
+    return [type(response).__name__, response.text]
 
 
 async def generate_stream(client: Any) -> Notes:
@@ -62,13 +62,15 @@ async def generate_next(client: Any) -> Notes:
 
 async def generate_parsed(client: Any) -> Notes:
     config = {**CONFIG, "response_schema": Reply, "response_mime_type": "application/json"}
-    made = await resolve(client.models.generate_content(**{**CALL, "config": config}))
-    return [type(made).__name__, type(made.parsed).__name__]
+    response = await resolve(client.models.generate_content(**{**CALL, "config": config}))
+    return [type(response).__name__, type(response.parsed).__name__]
 
 
 async def chat_message(client: Any) -> Notes:
-    made = await resolve(client.chats.create(model=GEMINI, config=CONFIG).send_message(QUESTION))
-    return [type(made).__name__, made.text]
+    response = await resolve(
+        client.chats.create(model=GEMINI, config=CONFIG).send_message(QUESTION)
+    )
+    return [type(response).__name__, response.text]
 
 
 async def chat_message_stream(client: Any) -> Notes:
@@ -80,34 +82,34 @@ async def chat_message_stream(client: Any) -> Notes:
 
 
 def stock(item: str) -> str:
-    """Says how many of an item there are."""
+    """Return the stock of an item."""
     return f"4 of {item}"
 
 
 async def function_calling(client: Any) -> Notes:
-    asked = {
+    request_args = {
         "model": GEMINI,
         "contents": "What is the stock of tents?",
         "config": {**CONFIG, "tools": [stock]},
     }
-    made = await resolve(client.models.generate_content(**asked))
-    return [type(made).__name__, len(made.automatic_function_calling_history)]
+    response = await resolve(client.models.generate_content(**request_args))
+    return [type(response).__name__, len(response.automatic_function_calling_history)]
 
 
 async def interaction(client: Any) -> Notes:
-    made = await resolve(
+    response = await resolve(
         client.interactions.create(model=GEMINI, input=QUESTION, system_instruction=LONG_SYSTEM)
     )
-    return [type(made).__name__, made.status]
+    return [type(response).__name__, response.status]
 
 
 async def interaction_stream(client: Any) -> Notes:
-    made = await resolve(
+    response = await resolve(
         client.interactions.create(
             model=GEMINI, input=QUESTION, system_instruction=LONG_SYSTEM, stream=True
         )
     )
-    return await type_names(made)
+    return await type_names(response)
 
 
 SHAPES: Final = tuple(

@@ -1,4 +1,4 @@
-"""Anthropic's other client classes: Claude on somebody else's platform, over that platform's URLs and framing."""
+"""Anthropic's client classes for Claude on other platforms, with their URLs and stream framing."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ AWS_CREDENTIALS: Final = {"aws_access_key": "a", "aws_secret_key": "s", "aws_reg
 
 
 class Platform(NamedTuple):
-    """One client class and its async twin: where it is, how it is made, whose models it calls, and at which path."""
+    """One client class and its async twin: module, name, options, provider and path."""
 
     module: str
     name: str
@@ -79,7 +79,7 @@ OTHER_PLATFORMS: Final = (
 
 
 def client_classes(platform: Platform) -> Iterator[Callable[..., Any]]:
-    """The client and its async twin, where this release has them."""
+    """Yield the client class and its async twin if this release has them."""
     try:
         module = import_module(f"anthropic.lib.{platform.module}")
     except ImportError:
@@ -89,15 +89,17 @@ def client_classes(platform: Platform) -> Iterator[Callable[..., Any]]:
             yield getattr(module, name)
 
 
-def _build_kit(kinds: Iterable[tuple[str, Callable[..., Any], Platform]]) -> dict[str, Any]:
-    found = list(kinds)
+def _build_kit(
+    clients_by_kind: Iterable[tuple[str, Callable[..., Any], Platform]],
+) -> dict[str, Any]:
+    clients = list(clients_by_kind)
     return {
         "shapes": SHAPES,
         "clients": {
-            kind: client_factory(made, on.path, **on.options, **TRACED_OPTIONS)
-            for kind, made, on in found
+            kind: client_factory(client_class, platform.path, **platform.options, **TRACED_OPTIONS)
+            for kind, client_class, platform in clients
         },
-        "providers": {kind: on.provider for kind, _, on in found},
+        "providers": {kind: platform.provider for kind, _, platform in clients},
     }
 
 
@@ -109,7 +111,9 @@ KITS: Final[Mapping[str, Mapping[str, Any]]] = {
         **ENDINGS,
     },
     "claude": _build_kit(
-        (made.__name__, made, on) for on in OTHER_PLATFORMS for made in client_classes(on)
+        (client_class.__name__, client_class, platform)
+        for platform in OTHER_PLATFORMS
+        for client_class in client_classes(platform)
     ),
 }
-"""Bedrock's streams have a framing of their own, so its endings are tried too; the others end as Anthropic's do."""
+"""Bedrock's stream framing differs, so its stream endings are tested too."""

@@ -1,4 +1,4 @@
-"""Canaries in every place of a call that is the application's own, by each provider's road."""
+"""Calls of each provider with a canary in every field that belongs to the application."""
 
 from __future__ import annotations
 
@@ -37,11 +37,14 @@ PDF: Final = b64encode(CANARY.encode()).decode()
 
 
 class AppError(Exception):
-    """The application's own, with a canary in its message."""
+    """An error of the application with a canary in its message."""
 
 
-def forms() -> Iterator[bytes]:
-    """The canary as it is and as it may be dressed up: base64 has three faces, by where a text begins."""
+def canary_encodings() -> Iterator[bytes]:
+    """Yield the canary in plain and encoded forms.
+
+    Base64 has three forms, which depend on the offset of the text.
+    """
     raw = CANARY.encode()
     yield from (raw, raw[::-1], raw.upper(), raw.hex().encode(), CANARY.encode("utf-16-le"))
     yield "".join(f"%{byte:02X}" for byte in raw).encode()
@@ -50,14 +53,14 @@ def forms() -> Iterator[bytes]:
         yield b64encode(b"\0" * offset + raw)[4 if offset else 0 : -4]
 
 
-def hashes() -> Iterator[bytes]:
-    """What any keyless hash would make of the canaries, by its first 16 hex digits or its bytes."""
+def canary_hashes() -> Iterator[bytes]:
+    """Yield hashes of the canaries without a key, as 8 bytes and as 16 hex digits."""
     block = {"role": "system", "content": SYSTEM}
     texts = [
         CANARY,
         SYSTEM,
         SYSTEM.strip(),
-        *(json.dumps(it, separators=(",", ":")) for it in (SYSTEM, block, SCHEMA)),
+        *(json.dumps(value, separators=(",", ":")) for value in (SYSTEM, block, SCHEMA)),
     ]
     for text in texts:
         for kind in (md5, sha1, sha256, blake2b, blake2s):
@@ -69,22 +72,22 @@ def hashes() -> Iterator[bytes]:
         )
 
 
-def with_userinfo(url: str) -> str:
+def add_userinfo(url: str) -> str:
     return url.replace("http://", f"http://{CANARY}:{CANARY}@")
 
 
-def raises(*_: Any, **__: Any) -> Any:
+def raise_app_error(*_: Any, **__: Any) -> Any:
     raise AppError(CANARY)
 
 
-def broken(stream: Any) -> None:
-    """The application fails in the middle of a stream."""
+def fail_in_stream(stream: Any) -> None:
+    """Raise an error of the application in the middle of a stream."""
     with suppress(AppError):
         for _ in stream:
-            raises()
+            raise_app_error()
 
 
-def openai_road(url: str, telemetry: Telemetry) -> None:
+def call_openai(url: str, telemetry: Telemetry) -> None:
     tool = {"name": f"{CANARY}_tool", "description": CANARY, "parameters": SCHEMA}
     called = {
         "id": CANARY,
@@ -92,7 +95,7 @@ def openai_road(url: str, telemetry: Telemetry) -> None:
         "function": {"name": f"{CANARY}_tool", "arguments": CANARY},
     }
     user = {"role": "user", "name": CANARY, "content": [{"type": "text", "text": CANARY}]}
-    asked: dict[str, Any] = {
+    request_args: dict[str, Any] = {
         "model": "gpt-6-sol",
         "messages": [
             {"role": "system", "content": SYSTEM},
@@ -108,9 +111,12 @@ def openai_road(url: str, telemetry: Telemetry) -> None:
         "extra_query": {"canary": CANARY},
         "extra_body": {CANARY: CANARY},
     }
-    moved = {
-        **asked,
-        "messages": [{"role": "system", "content": f"{CANARY} {SYSTEM}"}, *asked["messages"][1:]],
+    changed_args = {
+        **request_args,
+        "messages": [
+            {"role": "system", "content": f"{CANARY} {SYSTEM}"},
+            *request_args["messages"][1:],
+        ],
     }
     file = {"type": "input_file", "filename": f"{CANARY}.pdf", "file_data": PDF}
     image = {"type": "input_image", "image_url": f"https://{CANARY}/{CANARY}"}
@@ -122,40 +128,44 @@ def openai_road(url: str, telemetry: Telemetry) -> None:
         "input": [{"role": "user", "content": [file, image]}],
         "tools": [{"type": "function", **tool, "strict": False}],
     }
-    address = f"{with_userinfo(url)}/v1"
+    address = f"{add_userinfo(url)}/v1"
     with openai.OpenAI(
         base_url=address, api_key=CANARY, organization=CANARY, max_retries=0
     ) as client:
         create: Any = client.chat.completions.create
         respond: Any = client.responses.create
-        for ask, body in ((create, asked), (create, moved), (respond, response)):
+        for ask, body in ((create, request_args), (create, changed_args), (respond, response)):
             ask(**body)
-            broken(ask(**body, stream=True))
+            fail_in_stream(ask(**body, stream=True))
             list(ask(**body, stream=True))
         for fault in ("500", "429", "reset"):
             with suppress(openai.APIError, AppError):
-                create(**{**asked, "extra_headers": {"x-emulator-fault": fault, **HEADERS}})
+                create(**{**request_args, "extra_headers": {"x-emulator-fault": fault, **HEADERS}})
         with suppress(openai.APIError, AppError):
-            list(create(**{**asked, "extra_headers": {"x-emulator-fault": "drop=2"}}, stream=True))
+            list(
+                create(
+                    **{**request_args, "extra_headers": {"x-emulator-fault": "drop=2"}}, stream=True
+                )
+            )
     with openai.OpenAI(
-        base_url=address, api_key=CANARY, max_retries=0, http_client=failing()
+        base_url=address, api_key=CANARY, max_retries=0, http_client=failing_client()
     ) as client:
         create = client.chat.completions.create
         with suppress(openai.APIError, AppError):
-            create(**asked)
+            create(**request_args)
 
 
-def failing() -> Any:
-    """A client of the SDKs' HTTP library whose every request fails with a canary."""
-    return HTTP.Client(transport=HTTP.MockTransport(raises))
+def failing_client() -> Any:
+    """Return an HTTP client whose requests all fail with a canary in the message."""
+    return HTTP.Client(transport=HTTP.MockTransport(raise_app_error))
 
 
-def anthropic_road(url: str, telemetry: Telemetry) -> None:
+def call_anthropic(url: str, telemetry: Telemetry) -> None:
     source = {"type": "base64", "media_type": "application/pdf", "data": PDF}
     document = {"type": "document", "source": source, "title": f"{CANARY}.pdf", "context": CANARY}
     used = {"type": "tool_use", "id": CANARY, "name": f"{CANARY}_tool", "input": {CANARY: CANARY}}
     result = {"type": "tool_result", "tool_use_id": CANARY, "content": CANARY}
-    asked: dict[str, Any] = {
+    request_args: dict[str, Any] = {
         "model": "claude-sonnet-5",
         "max_tokens": 50,
         "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
@@ -170,27 +180,30 @@ def anthropic_road(url: str, telemetry: Telemetry) -> None:
         "extra_headers": HEADERS,
         "extra_query": {"canary": CANARY},
     }
-    moved = {**asked, "system": [{**asked["system"][0], "text": f"{CANARY} {SYSTEM}"}]}
-    with anthropic.Anthropic(base_url=with_userinfo(url), api_key=CANARY, max_retries=0) as client:
+    changed_args = {
+        **request_args,
+        "system": [{**request_args["system"][0], "text": f"{CANARY} {SYSTEM}"}],
+    }
+    with anthropic.Anthropic(base_url=add_userinfo(url), api_key=CANARY, max_retries=0) as client:
         create: Any = client.messages.create
-        for body in (asked, moved):
+        for body in (request_args, changed_args):
             create(**body)
-            broken(create(**body, stream=True))
+            fail_in_stream(create(**body, stream=True))
             list(create(**body, stream=True))
         for fault in ("529", "reset"):
             with suppress(anthropic.APIError, AppError):
-                create(**{**asked, "extra_headers": {"x-emulator-fault": fault, **HEADERS}})
+                create(**{**request_args, "extra_headers": {"x-emulator-fault": fault, **HEADERS}})
     with anthropic.Anthropic(
-        base_url=url, api_key=CANARY, max_retries=0, http_client=failing()
+        base_url=url, api_key=CANARY, max_retries=0, http_client=failing_client()
     ) as client:
         create = client.messages.create
         with suppress(anthropic.APIError, AppError):
-            create(**asked)
+            create(**request_args)
 
 
-def gemini_road(url: str, telemetry: Telemetry) -> None:
+def call_gemini(url: str, telemetry: Telemetry) -> None:
     options: Any = {
-        "base_url": with_userinfo(url),
+        "base_url": add_userinfo(url),
         "headers": HEADERS,
         "retry_options": {"attempts": 1},
     }
@@ -214,39 +227,39 @@ def gemini_road(url: str, telemetry: Telemetry) -> None:
         models: Any = client.models
         for system in (SYSTEM * 3, f"{CANARY} {SYSTEM * 3}"):
             config: Any = {"system_instruction": system, "tools": tools, "stop_sequences": [CANARY]}
-            asked: dict[str, Any] = {
+            request_args: dict[str, Any] = {
                 "model": "gemini-2.5-flash",
                 "contents": contents,
                 "config": config,
             }
-            models.generate_content(**asked)
-            broken(models.generate_content_stream(**asked))
-            list(models.generate_content_stream(**asked))
+            models.generate_content(**request_args)
+            fail_in_stream(models.generate_content_stream(**request_args))
+            list(models.generate_content_stream(**request_args))
         with suppress(genai.errors.APIError):
             models.generate_content(
                 model="gemini-2.5-flash", contents=[{"role": "user", "parts": [file]}]
             )
-        made = client.caches.create(
+        cache = client.caches.create(
             model="gemini-2.5-flash",
             config={"display_name": CANARY, "system_instruction": SYSTEM * 3, "contents": contents},
         )
         models.generate_content(
-            model="gemini-2.5-flash", contents=CANARY, config={"cached_content": made.name}
+            model="gemini-2.5-flash", contents=CANARY, config={"cached_content": cache.name}
         )
         with suppress(genai.errors.APIError):
             client.caches.get(name=f"cachedContents/none?key={CANARY}")
-        client.caches.delete(name=str(made.name))
+        client.caches.delete(name=str(cache.name))
 
 
-def bedrock_road(url: str, telemetry: Telemetry) -> None:
-    once = import_module("botocore.config").Config(retries={"max_attempts": 0})
+def call_bedrock(url: str, telemetry: Telemetry) -> None:
+    no_retries = import_module("botocore.config").Config(retries={"max_attempts": 0})
     keys = {
         "aws_access_key_id": CANARY,
         "aws_secret_access_key": CANARY,
         "aws_session_token": CANARY,
     }
     client = boto3.Session(region_name="us-east-1", **keys).client(
-        "bedrock-runtime", endpoint_url=url, config=once
+        "bedrock-runtime", endpoint_url=url, config=no_retries
     )
     tool = {"name": "canary_tool", "description": CANARY, "inputSchema": {"json": SCHEMA}}
     document = {"document": {"format": "pdf", "name": CANARY, "source": {"bytes": CANARY.encode()}}}
@@ -260,7 +273,7 @@ def bedrock_road(url: str, telemetry: Telemetry) -> None:
         "toolConfig": {"tools": [{"toolSpec": tool}]},
         "requestMetadata": {"a": CANARY},
     }
-    moved = {**call, "system": [{"text": f"{CANARY} {SYSTEM}"}, *body["system"][1:]]}
+    changed_args = {**call, "system": [{"text": f"{CANARY} {SYSTEM}"}, *body["system"][1:]]}
     nova = {
         "schemaVersion": "messages-v1",
         "system": body["system"],
@@ -272,23 +285,25 @@ def bedrock_road(url: str, telemetry: Telemetry) -> None:
         "messages": [{"role": "user", "content": CANARY}],
         "system": [{"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}],
     }
-    for asked in (call, moved):
-        client.converse(**asked)
-        broken(client.converse_stream(**asked)["stream"])
-        list(client.converse_stream(**asked)["stream"])
-    for model, given in ((NOVA, nova), (CLAUDE, claude)):
-        client.invoke_model(modelId=model, body=json.dumps(given))["body"].read()
+    for request_args in (call, changed_args):
+        client.converse(**request_args)
+        fail_in_stream(client.converse_stream(**request_args)["stream"])
+        list(client.converse_stream(**request_args)["stream"])
+    for model, model_body in ((NOVA, nova), (CLAUDE, claude)):
+        client.invoke_model(modelId=model, body=json.dumps(model_body))["body"].read()
         list(
-            client.invoke_model_with_response_stream(modelId=model, body=json.dumps(given))["body"]
+            client.invoke_model_with_response_stream(modelId=model, body=json.dumps(model_body))[
+                "body"
+            ]
         )
-    client.meta.events.register("before-send", raises)
+    client.meta.events.register("before-send", raise_app_error)
     with suppress(AppError, import_module("botocore.exceptions").HTTPClientError):
         client.converse(**call)
     client.close()
 
 
-def litellm_road(url: str, telemetry: Telemetry) -> None:
-    """With the stand-ins of `litellm_handlers`: it cannot be installed beside openai 3."""
+def call_litellm(url: str, telemetry: Telemetry) -> None:
+    """Call the stand-ins of `litellm_handlers`: LiteLLM cannot be installed beside openai 3."""
     patches = ModulePatcher()
     patches.module = SimpleNamespace(HTTPHandler=HTTPHandler, AsyncHTTPHandler=AsyncHTTPHandler)
     meters = MetricsRecorder(telemetry.meters.get_meter("promptcache"))
@@ -299,7 +314,7 @@ def litellm_road(url: str, telemetry: Telemetry) -> None:
     )
     handler = HTTPHandler()
     headers = {"x-api-key": CANARY, "authorization": f"Bearer {CANARY}", **HEADERS}
-    address, user = with_userinfo(url), {"role": "user", "content": CANARY}
+    address, user = add_userinfo(url), {"role": "user", "content": CANARY}
     log = SimpleNamespace(
         model_call_details={
             "custom_llm_provider": "deepseek",
@@ -323,21 +338,21 @@ def litellm_road(url: str, telemetry: Telemetry) -> None:
             )
         path = f"v1beta/models/gemini-2.5-flash:generateContent?key={CANARY}"
         handler.post(f"{address}/{path}", json=gemini, headers=headers)
-        handler.client.event_hooks["request"].append(raises)
+        handler.client.event_hooks["request"].append(raise_app_error)
         with suppress(AppError):
             handler.post(f"{address}/{path}", json=gemini, headers=headers)
     patches.restore()
 
 
 def telemetry_settings(telemetry: Telemetry) -> Settings:
-    """What the process was instrumented with."""
+    """Return the settings of the instrumented process."""
     return getattr(telemetry, "settings", None) or Settings()
 
 
-ROADS: Final[Mapping[str, Callable[[str, Telemetry], None]]] = {
-    "openai": openai_road,
-    "anthropic": anthropic_road,
-    "gemini": gemini_road,
-    "bedrock": bedrock_road,
-    "litellm": litellm_road,
+CALLS_WITH_CANARIES: Final[Mapping[str, Callable[[str, Telemetry], None]]] = {
+    "openai": call_openai,
+    "anthropic": call_anthropic,
+    "gemini": call_gemini,
+    "bedrock": call_bedrock,
+    "litellm": call_litellm,
 }

@@ -1,4 +1,7 @@
-"""Where telemetry can fail: every function of ours, and every one of OpenTelemetry's that ours call."""
+"""Find the functions where telemetry can fail, and make them raise.
+
+These are all functions of promptcache, and those of OpenTelemetry that promptcache calls.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from promptcache.common.safely import safely
 
 OURS: Final = ("promptcache.", "promptcache_exporters.")
 THEIRS: Final = "opentelemetry."
-APART: Final = (
+EXCLUDED_PREFIXES: Final = (
     "promptcache_emulator",
     *(
         f"promptcache.{part}"
@@ -35,12 +38,12 @@ APART: Final = (
         )
     ),
 )
-"""What runs by hand, in a process of its own: never where an application could notice."""
+"""Prefixes of modules that run only as commands, in a process of their own."""
 
-KERNEL: Final = frozenset(
+UNBREAKABLE_FUNCTIONS: Final = frozenset(
     {
-        # What the application itself calls in place of the SDK's function: it runs the SDK's code, so it cannot be
-        # made to raise without breaking the call by hand. Everything below it can.
+        # The application calls these functions in place of the SDK's. They run the SDK's code, so an
+        # error in them would break the call itself. All functions below them can be broken.
         "promptcache.common.safely.safely",
         "promptcache.instrumentor.PromptCacheInstrumentor._instrument",
         "promptcache.instrumentor.PromptCacheInstrumentor._uninstrument",
@@ -86,7 +89,7 @@ KERNEL: Final = frozenset(
         "promptcache.providers.bedrock.hooks._read_raw",
         "promptcache.providers.openai.websocket.WebSocketCalls.__del__",
         "promptcache.telemetry.context_attributes.attributes",
-        "promptcache.diagnosis.memory.Memory.__exit__",  # releases a lock, and nothing else
+        "promptcache.diagnosis.memory.Memory.__exit__",  # only releases a lock
     }
 )
 
@@ -103,17 +106,17 @@ AREAS: Final = {
     "settings": "promptcache.settings.",
     "clock": f"{__name__}.clock",
 }
-"""Where each thing that must be able to fail begins."""
+"""The prefix of the functions of each area that must be able to fail."""
 
 _ROOTS: Final = (*(name.removesuffix(".") for name in (*OURS, THEIRS)), __name__)
-"""How the name of every module begins whose functions can be chosen."""
+"""Prefixes of the modules whose functions can be broken."""
 
 Stack = tuple[CodeType, ...]
-"""The functions of ours that a function was called from, the innermost first."""
+"""The functions of promptcache that called a function, the innermost first."""
 
 
 def clock() -> float:
-    """The application's, which may fail as well."""
+    """Return the time. It stands for a clock of the application, which may fail too."""
     return time.time()
 
 
@@ -122,76 +125,101 @@ def _is_our_module(name: object) -> bool:
     return str(name).startswith(OURS)
 
 
-def ours(frame: FrameType | None) -> bool:
+def is_our_frame(frame: FrameType | None) -> bool:
     return frame is not None and _is_our_module(frame.f_globals.get("__name__"))
 
 
-def functions() -> dict[CodeType, list[FunctionType]]:
-    """By their code: all of ours that are made to be broken, all of OpenTelemetry's, and the clock."""
-    found: dict[CodeType, list[FunctionType]] = {}
-    chosen = (*OURS, THEIRS, AREAS["clock"])
-    # A process of the tests holds a million objects, so the cheapest questions come first.
+def find_functions() -> dict[CodeType, list[FunctionType]]:
+    """Return the breakable functions by their code: ours, OpenTelemetry's, and the clock."""
+    functions_by_code: dict[CodeType, list[FunctionType]] = {}
+    prefixes = (*OURS, THEIRS, AREAS["clock"])
+    # A test process has a million objects, so the cheapest condition comes first.
     for item in [item for item in gc.get_objects() if type(item) is FunctionType]:
         if (item.__module__ or "").startswith(_ROOTS):
             name = f"{item.__module__}.{item.__qualname__}"
-            if name.startswith(chosen) and not name.startswith(APART) and name not in KERNEL:
-                found.setdefault(item.__code__, []).append(item)
-    return found
+            if (
+                name.startswith(prefixes)
+                and not name.startswith(EXCLUDED_PREFIXES)
+                and name not in UNBREAKABLE_FUNCTIONS
+            ):
+                functions_by_code.setdefault(item.__code__, []).append(item)
+    return functions_by_code
 
 
 @lru_cache(maxsize=1)
-def _remembering(modules: int) -> list[Any]:
-    mine = [vars(module) for name, module in list(sys.modules.items()) if name.startswith(OURS)]
-    return [item for held in mine for item in held.values() if hasattr(item, "cache_clear")]
+def _cached_functions(modules: int) -> list[Any]:
+    namespaces = [
+        vars(module) for name, module in list(sys.modules.items()) if name.startswith(OURS)
+    ]
+    return [
+        item
+        for namespace in namespaces
+        for item in namespace.values()
+        if hasattr(item, "cache_clear")
+    ]
 
 
-def forget() -> None:
-    """Empties what our functions remember of earlier calls, so that they are run again."""
-    for item in _remembering(len(sys.modules)):
+def clear_caches() -> None:
+    """Clear the caches of our functions, so that their code runs again."""
+    for item in _cached_functions(len(sys.modules)):
         item.cache_clear()
 
 
 def _callers(frame: FrameType | None) -> Iterator[CodeType]:
     while frame is not None:
-        if ours(frame) and frame.f_code is not safely.__code__:
+        if is_our_frame(frame) and frame.f_code is not safely.__code__:
             yield frame.f_code
         frame = frame.f_back
 
 
 @contextmanager
-def noted(deep: int | None) -> Generator[dict[CodeType, set[Stack]]]:
-    """The code that runs inside, ours and that which ours calls, each with the `deep` last of ours that led there."""
-    ran: dict[CodeType, set[Stack]] = {}
+def record_called_code(depth: int | None) -> Generator[dict[CodeType, set[Stack]]]:
+    """Record the code that runs inside the block, ours and the code that ours calls.
 
-    def note(frame: FrameType, event: str, argument: object) -> None:
-        if ours(frame) or ours(frame.f_back):
-            ran.setdefault(frame.f_code, set()).add(tuple(islice(_callers(frame.f_back), deep)))
+    Each entry has the stacks of our calling functions, cut to the innermost `depth`.
+    """
+    stacks_by_code: dict[CodeType, set[Stack]] = {}
 
-    before = sys.gettrace()
-    sys.settrace(note)
+    def trace_call(frame: FrameType, event: str, argument: object) -> None:
+        if is_our_frame(frame) or is_our_frame(frame.f_back):
+            stacks_by_code.setdefault(frame.f_code, set()).add(
+                tuple(islice(_callers(frame.f_back), depth))
+            )
+
+    previous_trace = sys.gettrace()
+    sys.settrace(trace_call)
     try:
-        yield ran
+        yield stacks_by_code
     finally:
-        sys.settrace(before)
+        sys.settrace(previous_trace)
 
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", SyntaxWarning)
-    _INSTEAD: Final[CodeType] = eval("lambda *args, **kwargs: 'hook'(*args, **kwargs)").__code__
+    _REPLACEMENT_CODE: Final[CodeType] = eval(
+        "lambda *args, **kwargs: 'hook'(*args, **kwargs)"
+    ).__code__
 
 
-def _calling(hook: Callable[..., Any], free: tuple[str, ...]) -> CodeType:
-    """Code that calls `hook` with what it is given, whatever function it is put into."""
-    constants = tuple(hook if constant == "hook" else constant for constant in _INSTEAD.co_consts)
-    return _INSTEAD.replace(co_consts=constants, co_freevars=free)
+def _code_calling(hook: Callable[..., Any], free_variables: tuple[str, ...]) -> CodeType:
+    """Return code that calls `hook` with its arguments and fits a function with these free variables."""
+    constants = tuple(
+        hook if constant == "hook" else constant for constant in _REPLACEMENT_CODE.co_consts
+    )
+    return _REPLACEMENT_CODE.replace(co_consts=constants, co_freevars=free_variables)
 
 
 @contextmanager
-def broken(functions: list[FunctionType], error: BaseException) -> Generator[list[str]]:
-    """Has `functions`, all of one code, raise `error` inside the block wherever we call them; says who did."""
+def break_functions(functions: list[FunctionType], error: BaseException) -> Generator[list[str]]:
+    """Make `functions`, which share one code, raise `error` when promptcache calls them in the block.
+
+    Yield the names of the callers that got the error.
+    """
     code, raised = functions[0].__code__, list[str]()
     for function in functions:
-        function.__code__ = _calling(_hook(function, error, raised), code.co_freevars)
+        function.__code__ = _code_calling(
+            _make_raising_hook(function, error, raised), code.co_freevars
+        )
     try:
         yield raised
     finally:
@@ -199,16 +227,18 @@ def broken(functions: list[FunctionType], error: BaseException) -> Generator[lis
             function.__code__ = code
 
 
-def _hook(function: FunctionType, error: BaseException, raised: list[str]) -> Callable[..., Any]:
-    mine = function.__module__.startswith(OURS)
-    intact = FunctionType(function.__code__, function.__globals__, closure=function.__closure__)
-    intact.__defaults__, intact.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
-    intact.__module__ = __name__  # none of `functions`
+def _make_raising_hook(
+    function: FunctionType, error: BaseException, raised: list[str]
+) -> Callable[..., Any]:
+    is_ours = function.__module__.startswith(OURS)
+    original = FunctionType(function.__code__, function.__globals__, closure=function.__closure__)
+    original.__defaults__, original.__kwdefaults__ = function.__defaults__, function.__kwdefaults__
+    original.__module__ = __name__  # so that it is not broken itself
 
     def hook(*args: Any, **kwargs: Any) -> Any:
         caller = sys._getframe(2)  # pyright: ignore[reportPrivateUsage]  # the documented way to the caller
-        if not mine and not ours(caller):
-            return intact(*args, **kwargs)
+        if not is_ours and not is_our_frame(caller):
+            return original(*args, **kwargs)
         raised.append(caller.f_code.co_qualname)
         raise error.with_traceback(None)
 

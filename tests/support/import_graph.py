@@ -1,4 +1,4 @@
-"""Which package of ours imports which, read from the source."""
+"""Read from the source which package of this project imports which."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HOOK_STEMS: Final = {"hooks", "websocket"}
 
 
 def imported_modules(path: Path) -> Iterator[str]:
-    """The modules (and names in modules) that a file imports, at any depth of its code."""
+    """Yield the modules, and names in modules, that a file imports at any depth."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
@@ -25,7 +25,7 @@ def imported_modules(path: Path) -> Iterator[str]:
 
 
 def package_of_module(module: str) -> str | None:
-    """The package that a dotted name belongs to; None for a name that is not ours."""
+    """Return the package of a dotted name, or None if it is not of this project."""
     top, *rest = module.split(".")
     if top == "promptcache_emulator":
         return top
@@ -40,13 +40,13 @@ def package_of_module(module: str) -> str | None:
 
 
 def package_of_file(path: Path) -> str | None:
-    """The package that a file belongs to; None for the front doors of the import packages."""
+    """Return the package of a file, or None for the root module of an import package."""
     source_root = ROOT / path.relative_to(ROOT).parts[0]
     return package_of_module(".".join(path.relative_to(source_root).with_suffix("").parts))
 
 
 def package_imports() -> dict[str, set[str]]:
-    """For each package of ours, the packages of ours that it imports."""
+    """Map each package of this project to the packages of this project that it imports."""
     graph: dict[str, set[str]] = {}
     for root in (PROMPTCACHE, EMULATOR, EXPORTERS):
         for path in root.rglob("*.py"):

@@ -1,4 +1,4 @@
-"""The SDKs of the matrix: one row each. A row whose SDK is not installed is left out."""
+"""The SDKs of the matrix, one kit each. The list omits SDKs that are not installed."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from tests.support.call_shapes import (
 )
 
 Client = Callable[[str], AbstractAsyncContextManager[Any]]
-"""Makes a client for the emulator at an address, and closes it."""
+"""Opens a client for the emulator at an address, and closes it."""
 
 
 @dataclass(frozen=True)
 class Kit:
-    """One SDK: its call shapes, its sync and async clients, and what starts a stream.
+    """One SDK: its call shapes, its sync and async clients, and functions that start a stream.
 
-    For `test_stream_endings`: `starts` begin a stream that can be closed (or a plain call with `stream=False`), `errors` holds
-    the SDK's exceptions, `http` is the library under it, `early` says that a stream's first event brings usage already.
-    `providers` says whom a client stands for, where the kit's clients differ in that.
+    `test_stream_endings` uses the next four fields. `starts` start a stream that can be closed, or a
+    plain call with `stream=False`. `errors` is the module of the SDK's exceptions. `http` is the SDK's
+    HTTP library. `early` tells whether the first event of a stream reports usage. `providers` gives the
+    provider of each client, if the kit's clients have several.
     """
 
     name: str
@@ -49,46 +50,46 @@ class Kit:
     providers: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def _openai(kind: Callable[..., Any]) -> Client:
+def _openai_client(kind: Callable[..., Any]) -> Client:
     @asynccontextmanager
     async def client(url: str) -> AsyncGenerator[Any]:
-        made = kind(base_url=f"{url}/v1", api_key="secret-key", max_retries=0)
-        yield made
-        await resolve(made.close())
+        sdk_client = kind(base_url=f"{url}/v1", api_key="secret-key", max_retries=0)
+        yield sdk_client
+        await resolve(sdk_client.close())
 
     return client
 
 
-def _calls(name: str, *modules: str) -> tuple[Kit, ...]:
-    """The row that stands in `call_shapes_<name>`, if what it needs is installed."""
+def _kits_in_module(name: str, *modules: str) -> tuple[Kit, ...]:
+    """Return the kit of `call_shapes_<name>`, or nothing if one of `modules` is not installed."""
     if not all(find_spec(module.partition(".")[0]) and find_spec(module) for module in modules):
         return ()
-    calls = import_module(f".call_shapes_{name}", __package__)
+    shapes_module = import_module(f".call_shapes_{name}", __package__)
     return (
         Kit(
             name,
-            calls.SHAPES,
-            calls.CLIENTS,
-            getattr(calls, "STREAMS", ()),
-            **getattr(calls, "ENDINGS", {}),
+            shapes_module.SHAPES,
+            shapes_module.CLIENTS,
+            getattr(shapes_module, "STREAMS", ()),
+            **getattr(shapes_module, "ENDINGS", {}),
         ),
     )
 
 
 async def _groq_stream(client: Any) -> Notes:
-    """Groq reports what a stream used without being asked."""
+    """Stream a call without `include_usage`: Groq reports the usage of each stream."""
     return await type_names(await resolve(client.chat.completions.create(**CHAT, stream=True)))
 
 
-def _groq(kind: str) -> Client:
+def _groq_client(kind: str) -> Client:
     @asynccontextmanager
     async def client(url: str) -> AsyncGenerator[Any]:
-        make = getattr(import_module("groq"), kind)
-        made = make(
+        client_class = getattr(import_module("groq"), kind)
+        sdk_client = client_class(
             base_url=url, api_key="k", max_retries=0, default_headers={"x-emulator-usage": "groq"}
         )
-        yield made
-        await resolve(made.close())
+        yield sdk_client
+        await resolve(sdk_client.close())
 
     return client
 
@@ -97,29 +98,29 @@ KITS: Final = (
     Kit(
         "openai",
         OPENAI,
-        {"sync": _openai(openai.OpenAI), "async": _openai(openai.AsyncOpenAI)},
+        {"sync": _openai_client(openai.OpenAI), "async": _openai_client(openai.AsyncOpenAI)},
         starts={"chat": start_chat}
         | ({"responses": start_responses} if has_api("responses.create") else {}),
         errors=openai,
     ),
-    *_calls("anthropic", "anthropic"),
+    *_kits_in_module("anthropic", "anthropic"),
     *(
         (
             Kit(
                 "groq",
                 (Shape("chat", chat), Shape("chat_stream", _groq_stream)),
-                {"sync": _groq("Groq"), "async": _groq("AsyncGroq")},
+                {"sync": _groq_client("Groq"), "async": _groq_client("AsyncGroq")},
             ),
         )
         if find_spec("groq")
         else ()
     ),
-    *_calls("google", "google.genai"),
-    *_calls("bedrock", "boto3"),
+    *_kits_in_module("google", "google.genai"),
+    *_kits_in_module("bedrock", "boto3"),
 )
 
-_MORE: Mapping[str, Mapping[str, Any]] = (
+_PLATFORM_KITS: Mapping[str, Mapping[str, Any]] = (
     import_module(".call_shapes_platforms", __package__).KITS if find_spec("anthropic") else {}
 )
-PLATFORMS: Final = tuple(Kit(name, **row) for name, row in _MORE.items())
-"""More clients of the same SDKs: what they share is tried with `KITS`."""
+PLATFORMS: Final = tuple(Kit(name, **row) for name, row in _PLATFORM_KITS.items())
+"""Clients of the same SDKs for other platforms. `KITS` covers the shapes that they share."""

@@ -1,4 +1,4 @@
-"""Spans as promptcache writes them, made by the SDK itself, for the tests of the local table."""
+"""Build spans like promptcache's with the OpenTelemetry SDK, for tests of the local table."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ HIT: Final[Mapping[str, Any]] = {
     COST_AMOUNT: 0.01,
     COST_WITHOUT_CACHE: 0.03,
 }
-"""A priced call that hit. NULL-able facts are left out by passing None."""
+"""The attributes of a priced call that hit the cache. A value of None omits an attribute."""
 
 START: Final = 1_790_000_000
-"""Epoch seconds of the first call of `record`; the others follow a minute apart."""
+"""Epoch seconds of the first call of `record_calls`. Each later call starts a minute later."""
 
 
 def make_tracer_provider(
     exporter: SpanExporter, service: str = "shop", sampler: Sampler = ALWAYS_ON
 ) -> TracerProvider:
-    """A provider that exports every span as it ends."""
+    """Return a tracer provider that exports each span when it ends."""
     provider = TracerProvider(
         resource=Resource({"service.name": service}), sampler=sampler, shutdown_on_exit=False
     )
@@ -58,7 +58,7 @@ def make_tracer_provider(
 
 
 def end_span(provider: TracerProvider, attributes: Mapping[str, Any], at: float = START) -> None:
-    """Ends one span with `attributes`, less those that are None, begun at `at` and two seconds long."""
+    """Start a span at `at` and end it two seconds later. Omit attributes that are None."""
     start = int(at * 1e9)
     known = {name: value for name, value in attributes.items() if value is not None}
     span = provider.get_tracer("test").start_span(
@@ -70,7 +70,7 @@ def end_span(provider: TracerProvider, attributes: Mapping[str, Any], at: float 
 def record_calls(
     path: Path, *calls: Mapping[str, Any], service: str = "shop", at: float = START
 ) -> None:
-    """Writes a row for each of `calls`, which are changes to `HIT`."""
+    """Write a row for each of `calls`, which are changes to `HIT`."""
     exporter = SQLiteSpanExporter(path)
     provider = make_tracer_provider(exporter, service)
     for number, changes in enumerate(calls):
@@ -79,20 +79,20 @@ def record_calls(
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The table, as another program reads it."""
+    """Return the rows of the table, read without promptcache."""
     connection = sqlite3.connect(path)
     connection.row_factory = sqlite3.Row
     try:
         return [
             dict(row)
             for row in connection.execute(f"SELECT * FROM {table.CALLS_TABLE_NAME} ORDER BY rowid")
-        ]  # our name
+        ]
     finally:
         connection.close()
 
 
 def build_spans(*attributes: Mapping[str, Any]) -> list[ReadableSpan]:
-    """Ended spans without a context, each with changes to `HIT`."""
+    """Return ended spans without a context, each with changes to `HIT`."""
     return [
         ReadableSpan("chat", attributes={**HIT, **more}, start_time=1, end_time=2)
         for more in attributes

@@ -19,17 +19,17 @@ from promptcache.semconv import OUTCOME
 
 @dataclass
 class Telemetry:
-    """An instrumented process. Spans and metrics are read back as an exporter would see them."""
+    """An instrumented process, whose spans and metrics are read as an exporter sees them."""
 
     sampler: Sampler = ALWAYS_ON
     exporter: InMemorySpanExporter = field(default_factory=InMemorySpanExporter)
     reader: InMemoryMetricReader = field(default_factory=InMemoryMetricReader)
 
     settings: Settings | None = None
-    """What it was instrumented with, where that was noted."""
+    """The settings of the instrumentation, if a test recorded them."""
 
     latest: ClassVar[Telemetry | None] = None
-    """The one that was made last."""
+    """The newest instance."""
 
     def __post_init__(self) -> None:
         Telemetry.latest = self
@@ -37,12 +37,12 @@ class Telemetry:
         self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.meters = MeterProvider([self.reader])
 
-    def instrument(self, settings: Settings | None = None, **more: Any) -> None:
+    def instrument(self, settings: Settings | None = None, **options: Any) -> None:
         PromptCacheInstrumentor().instrument(
             tracer_provider=self.tracers,
             meter_provider=self.meters,
             settings=settings or Settings(),
-            **more,
+            **options,
         )
 
     @property
@@ -51,35 +51,39 @@ class Telemetry:
 
     @property
     def span(self) -> ReadableSpan:
-        """The only span there is."""
+        """The only span."""
         (only,) = self.spans
         return only
 
     @property
     def calls(self) -> tuple[ReadableSpan, ...]:
-        """Those that stand for a call to a model."""
+        """The spans of calls to a model."""
         return tuple(span for span in self.spans if OUTCOME in (span.attributes or {}))
 
     @property
     def attributes(self) -> Mapping[str, Any]:
-        """Those of the only span."""
+        """The attributes of the only span."""
         return self.span.attributes or {}
 
-    def _collected(self) -> Any:
+    def _collect(self) -> Any:
         return self.reader.get_metrics_data()
 
     def metric(self, name: str, **where: Any) -> float:
-        """The sum of a counter's points (the count of a histogram's) whose attributes are as `where` says."""
-        collected = self._collected()
-        if collected is None:
+        """Return the sum of a counter, or the count of a histogram, over points that match `where`.
+
+        In the keys of `where`, `__` stands for a dot.
+        """
+        metrics_data = self._collect()
+        if metrics_data is None:
             return 0
-        wanted = {key.replace("__", "."): value for key, value in where.items()}
+        wanted_attributes = {key.replace("__", "."): value for key, value in where.items()}
         total: float = sum(
             point.value if hasattr(point, "value") else point.count
-            for resource in collected.resource_metrics
+            for resource in metrics_data.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
             for point in metric.data.data_points
-            if metric.name == name and wanted.items() <= dict(point.attributes or {}).items()
+            if metric.name == name
+            and wanted_attributes.items() <= dict(point.attributes or {}).items()
         )
         return total

@@ -1,4 +1,4 @@
-"""What an application does with one client, for tests that break something while it does: as much as can be."""
+"""All uses of a client by an application, for tests that break a function during the use."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ CLAUDE: Final = "claude-sonnet-5"
 _NUMBERS: Final = itertools.count()
 
 
-async def _left(start: Callable[[Any], Any], client: Any) -> Notes:
-    """Gives a stream up at its first item."""
+async def _abandon_stream(start: Callable[[Any], Any], client: Any) -> Notes:
+    """Close a stream after its first item."""
     stream = await resolve(start(client))
     items = iterate(stream)
     notes = [type(await anext(items)).__name__]
@@ -51,33 +51,36 @@ async def _left(start: Callable[[Any], Any], client: Any) -> Notes:
     return notes
 
 
-async def _refused(
+async def _refuse_call(
     use: Callable[[Any], Awaitable[Notes]], emulator: Emulator, client: Any
 ) -> Notes:
     emulator.faults.add("429")
     try:
         return await use(client)
-    except Exception as error:  # noqa: BLE001  # each SDK has its own
-        return [type(error).__name__, str(error)[:40]]  # further on, the number of the request
+    except Exception as error:  # noqa: BLE001  # each SDK has its own errors
+        return [
+            type(error).__name__,
+            str(error)[:40],
+        ]  # the rest of the text contains the request number
     finally:
         emulator.faults.clear()
 
 
-async def _told_apart(
-    ask: Callable[..., Any], prompt: Callable[[str], Mapping[str, Any]], other: str
+async def _send_varied_prompts(
+    send: Callable[..., Any], prompt: Callable[[str], Mapping[str, Any]], other: str
 ) -> Notes:
-    """A prompt that is read again, one whose time moved on, and one that another model shall read: all have reasons."""
-    hours = [f"It is 2026-11-21T10:{next(_NUMBERS):06}. {SYSTEM}" for _ in range(2)]
-    asked = [
-        prompt(hours[0]),
-        prompt(hours[0]),
-        prompt(hours[1]),
-        {**prompt(hours[1]), "model": other},
+    """Send a prompt twice, then with another time, then to another model. Each call has a reason."""
+    systems = [f"It is 2026-11-21T10:{next(_NUMBERS):06}. {SYSTEM}" for _ in range(2)]
+    requests = [
+        prompt(systems[0]),
+        prompt(systems[0]),
+        prompt(systems[1]),
+        {**prompt(systems[1]), "model": other},
     ]
-    return [type(await resolve(ask(**one))).__name__ for one in asked]
+    return [type(await resolve(send(**request_args))).__name__ for request_args in requests]
 
 
-async def chats(client: Any) -> Notes:
+async def send_chats(client: Any) -> Notes:
     tool: dict[str, Any] = {
         "type": "function",
         "function": {"name": "look", "parameters": {"type": "object", "properties": {}}},
@@ -87,16 +90,16 @@ async def chats(client: Any) -> Notes:
     def prompt(system: str) -> Mapping[str, Any]:
         return {**CHAT, "tools": [tool], "messages": [{"role": "system", "content": system}, user]}
 
-    return await _told_apart(client.chat.completions.create, prompt, "gpt-5.4-mini")
+    return await _send_varied_prompts(client.chat.completions.create, prompt, "gpt-5.4-mini")
 
 
-async def background(client: Any) -> Notes:
-    """Fetched twice: it counts once."""
-    made = await resolve(client.responses.create(**RESPONSES, background=True))
-    return [type(await resolve(client.responses.retrieve(made.id))).__name__ for _ in range(2)]
+async def retrieve_background_response(client: Any) -> Notes:
+    """Retrieve a background response twice. It counts once."""
+    response = await resolve(client.responses.create(**RESPONSES, background=True))
+    return [type(await resolve(client.responses.retrieve(response.id))).__name__ for _ in range(2)]
 
 
-async def connected(client: Any) -> Notes:
+async def use_websocket(client: Any) -> Notes:
     notes: Notes = []
     async with enter(client.responses.connect()) as connection:
         for _ in range(2):
@@ -108,56 +111,68 @@ async def connected(client: Any) -> Notes:
     return notes
 
 
-async def messages(client: Any) -> Notes:
+async def send_messages(client: Any) -> Notes:
     tool: dict[str, Any] = {"name": "look", "input_schema": {"type": "object", "properties": {}}}
-    asked = {
+    request_args = {
         "model": CLAUDE,
         "max_tokens": 99,
         "messages": [{"role": "user", "content": "Where is my tent?"}],
     }
 
     def prompt(system: str) -> Mapping[str, Any]:
-        return {**asked, "tools": [tool], "system": system, "cache_control": {"type": "ephemeral"}}
+        return {
+            **request_args,
+            "tools": [tool],
+            "system": system,
+            "cache_control": {"type": "ephemeral"},
+        }
 
-    return await _told_apart(client.messages.create, prompt, "claude-opus-5")
+    return await _send_varied_prompts(client.messages.create, prompt, "claude-opus-5")
 
 
-async def batches(client: Any) -> Notes:
-    """Read twice: it counts once."""
-    asked = {"model": CLAUDE, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi."}]}
-    made = await resolve(
-        client.messages.batches.create(requests=[{"custom_id": "a", "params": asked}])
+async def read_batch_twice(client: Any) -> Notes:
+    """Read the results of a batch twice. They count once."""
+    request_args = {
+        "model": CLAUDE,
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "Hi."}],
+    }
+    batch = await resolve(
+        client.messages.batches.create(requests=[{"custom_id": "a", "params": request_args}])
     )
-    found = [await resolve(client.messages.batches.results(made.id)) for _ in range(2)]
-    return [line.result.type for lines in found async for line in iterate(lines)]
+    readings = [await resolve(client.messages.batches.results(batch.id)) for _ in range(2)]
+    return [line.result.type for lines in readings async for line in iterate(lines)]
 
 
-async def named_caches(client: Any) -> Notes:
+async def use_named_cache(client: Any) -> Notes:
     from tests.support.call_shapes_google import GEMINI, LONG_SYSTEM, QUESTION
 
     config = {"system_instruction": LONG_SYSTEM, "contents": [QUESTION], "ttl": "3600s"}
-    made = await resolve(client.caches.create(model=GEMINI, config=config))
-    name = made.name
-    notes = [type(made).__name__, type(await resolve(client.caches.get(name=name))).__name__]
-    asked = await resolve(
+    cache = await resolve(client.caches.create(model=GEMINI, config=config))
+    name = cache.name
+    notes = [type(cache).__name__, type(await resolve(client.caches.get(name=name))).__name__]
+    response = await resolve(
         client.models.generate_content(
             model=GEMINI, contents=QUESTION, config={"cached_content": name}
         )
     )
-    longer = await resolve(client.caches.update(name=name, config={"ttl": "7200s"}))
-    gone = await resolve(client.caches.delete(name=name))
-    return [*notes, type(asked).__name__, type(longer).__name__, type(gone).__name__]
+    updated = await resolve(client.caches.update(name=name, config={"ttl": "7200s"}))
+    deleted = await resolve(client.caches.delete(name=name))
+    return [*notes, type(response).__name__, type(updated).__name__, type(deleted).__name__]
 
 
-MORE: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
-    "openai": (chats, *((background, connected) if has_api("responses.connect") else ())),
-    "anthropic": (messages, batches),
-    "google": (named_caches,),
+USES_WITH_SEVERAL_CALLS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
+    "openai": (
+        send_chats,
+        *((retrieve_background_response, use_websocket) if has_api("responses.connect") else ()),
+    ),
+    "anthropic": (send_messages, read_batch_twice),
+    "google": (use_named_cache,),
 }
-"""By kit: what takes more than one call."""
+"""Uses that take several calls, by kit."""
 
 
-# LiteLLM cannot be installed here; what it stands on is a module of our own under its name.
+# LiteLLM cannot be installed here. A module of our own has its name and the stand-in handlers.
 
 _HANDLERS: Final[Any] = ModuleType(HANDLER_MODULE)
 for _kind in (HTTPHandler, AsyncHTTPHandler):
@@ -169,20 +184,22 @@ def _litellm(handler: str, kind: str) -> Client:
     @asynccontextmanager
     async def client(url: str) -> AsyncGenerator[Any]:
         sys.modules[HANDLER_MODULE] = _HANDLERS
-        notify_module_loaded(_HANDLERS)  # its hooks, where they wait for it already
+        notify_module_loaded(_HANDLERS)  # installs LiteLLM's hooks if they wait for the module
         lite = LiteLLM(url, Emulator())
-        made = getattr(_HANDLERS, kind)()
-        made.client = type(made.client)(
+        handler_instance = getattr(_HANDLERS, kind)()
+        handler_instance.client = type(handler_instance.client)(
             timeout=20, limits=httpx.Limits()
         )  # an interrupt leaves a connection open
-        setattr(lite, handler, made)
-        yield partial(lite.send, made)
-        await resolve((getattr(made.client, "aclose", None) or made.client.close)())
+        setattr(lite, handler, handler_instance)
+        yield partial(lite.send, handler_instance)
+        await resolve(
+            (getattr(handler_instance.client, "aclose", None) or handler_instance.client.close)()
+        )
 
     return client
 
 
-async def _posted(route: LiteLLMRoute, stream: bool, send: Any) -> Notes:
+async def _post(route: LiteLLMRoute, stream: bool, send: Any) -> Notes:
     response = await send(route, stream=stream)
     return [type(response).__name__, response.status_code, response.is_closed]
 
@@ -192,7 +209,7 @@ LITELLM: Final = Kit(
     tuple(
         Shape(
             f"{route.name}{' stream' * stream} {route.paths[stream]}",
-            partial(_posted, route, stream),
+            partial(_post, route, stream),
         )
         for route in LITELLM_ROUTES
         for stream in (False, True)
@@ -205,10 +222,10 @@ LITELLM: Final = Kit(
 KITS: Final = (*SDKS, LITELLM)
 
 
-def uses(kit: Kit, client: Any, emulator: Emulator) -> Mapping[str, Use]:
-    """All shapes of the matrix, streams given up, a refusal, and what takes more than one call."""
+def all_uses(kit: Kit, client: Any, emulator: Emulator) -> Mapping[str, Use]:
+    """Return all uses: shapes, abandoned streams, refused calls, and uses with several calls."""
     shapes = {shape.name: shape.use for shape in kit.shapes} | {
-        use.__name__: use for use in MORE.get(kit.name, ())
+        use.__name__: use for use in USES_WITH_SEVERAL_CALLS.get(kit.name, ())
     }
     starts: dict[str, Callable[[Any], Any]] = {
         **kit.starts,
@@ -216,9 +233,12 @@ def uses(kit: Kit, client: Any, emulator: Emulator) -> Mapping[str, Use]:
     }
     return (
         {name: partial(use, client) for name, use in shapes.items()}
-        | {f"left {name}": partial(_left, start, client) for name, start in starts.items()}
         | {
-            f"refused {name}": partial(_refused, use, emulator, client)
+            f"left {name}": partial(_abandon_stream, start, client)
+            for name, start in starts.items()
+        }
+        | {
+            f"refused {name}": partial(_refuse_call, use, emulator, client)
             for name, use in list(shapes.items())[:2]
         }
     )

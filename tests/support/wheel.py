@@ -10,11 +10,11 @@ from typing import Final
 ROOT: Final = Path(__file__).parent.parent.parent
 SOURCE_ROOTS: Final = ("instrumentation", "exporters")
 RUNBOOKS: Final = "promptcache_exporters/alerts/generated/runbooks"
-"""Where a wheel holds the pages of docs/runbooks."""
+"""The folder of the pages of docs/runbooks in a wheel."""
 
 
 def tree_files() -> dict[str, bytes]:
-    """Return what a wheel must hold: the path inside the wheel, and the content in the tree."""
+    """Map the path of each file in a wheel to its content in the tree."""
     files = {
         f"{RUNBOOKS}/{page.name}": page.read_bytes() for page in ROOT.glob("docs/runbooks/*.md")
     }
@@ -40,12 +40,12 @@ def wheel_metadata(wheel: Path) -> str:
         return archive.read(name).decode()
 
 
-def differences(wheel: Path, tag: str = "") -> list[str]:
-    """Return one line for each file that differs between a wheel and the tree, and for a version that is not `tag`."""
+def list_differences(wheel: Path, tag: str = "") -> list[str]:
+    """Return a line for each file that differs, and for a version that is not `tag`."""
     tree, inside = tree_files(), wheel_files(wheel)
-    found = [f"only in the tree: {name}" for name in sorted(tree.keys() - inside.keys())]
-    found += [f"only in the wheel: {name}" for name in sorted(inside.keys() - tree.keys())]
-    found += [
+    lines = [f"only in the tree: {name}" for name in sorted(tree.keys() - inside.keys())]
+    lines += [f"only in the wheel: {name}" for name in sorted(inside.keys() - tree.keys())]
+    lines += [
         f"differs: {name}"
         for name in sorted(tree.keys() & inside.keys())
         if tree[name] != inside[name]
@@ -54,15 +54,15 @@ def differences(wheel: Path, tag: str = "") -> list[str]:
         line[9:] for line in wheel_metadata(wheel).splitlines() if line.startswith("Version: ")
     ]
     if tag and versions != [tag.removeprefix("v")]:
-        found.append(f"the tag is {tag}, the version of the wheel is {versions}")
-    return found
+        lines.append(f"the tag is {tag}, the version of the wheel is {versions}")
+    return lines
 
 
 def main(wheel: str, tag: str = "") -> int:
     """Print all differences. Return 1 if there are any."""
-    found = differences(Path(wheel), tag)
-    print("\n".join(found) or f"{Path(wheel).name} holds exactly what the tree holds")
-    return 1 if found else 0
+    lines = list_differences(Path(wheel), tag)
+    print("\n".join(lines) or f"{Path(wheel).name} holds exactly what the tree holds")
+    return 1 if lines else 0
 
 
 if __name__ == "__main__":
