@@ -172,7 +172,7 @@ class Application:
             PromptCacheInstrumentor().uninstrument()
 
     def make_calls(self) -> float:
-        """Make calls for ten minutes of clock time. Return the 99th percentile in CPU microseconds."""
+        """Make calls for ten minutes of clock time. Return the 99th percentile in CPU µs."""
         call, durations = make_mock_call(), list[float]()
         for number in range(CALLS):
             self.now += 600 / CALLS

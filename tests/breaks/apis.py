@@ -1,4 +1,4 @@
-"""The APIs of the breaks: each one writes a request body and names the wire format of the response."""
+"""The APIs of the breaks. Each writes a request body and has a wire format for responses."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def make_handbook(rng: random.Random, sections: int) -> str:
 def make_turn(
     rng: random.Random, tools: tuple[dict[str, Any], ...], number: int
 ) -> Iterator[Message]:
-    """Yield the messages of one turn: the user's, sometimes a tool call and its result, an answer."""
+    """Yield the messages of one turn: a user message, sometimes a tool call, an answer."""
     yield Message("user", make_prose(rng, rng.randint(1, 6)))
     if tools and rng.random() < 0.6:
         chosen, name = rng.choice(tools), f"call_{rng.getrandbits(48):012x}"

@@ -67,7 +67,7 @@ _add_image_mutator("image removed", before=True, after=False, hint="image_remove
 
 @mutator("first image")
 def first_image(rng: random.Random, api: Api) -> Steps:
-    """Add an image to the newest message. The first image invalidates the history of some providers."""
+    """Add an image to the newest message. At some providers a first one invalidates the history."""
     states = build_states(rng, api, 10)
     cut = next(n for n, s in enumerate(states) if n > 2 and s.messages[-1].role == "user")
     show = _set_image(states, len(states[cut].messages) - 1, f"{rng.getrandbits(6000):0x}")

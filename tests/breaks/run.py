@@ -1,4 +1,4 @@
-"""Send a mutated conversation to the emulator in-process and compare each verdict with the truth."""
+"""Send a mutated conversation to the emulator and compare each verdict with the truth."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.breaks.more_mutators import mutators
 from tests.breaks.mutators import Label, Step
 
 START = 1_795_000_000.0
-"""The emulator's first time: November 2026, when the cache rules of this repository were written."""
+"""The start of the clock: November 2026, when the cache rules were written."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Simulation:
         return facts, usage
 
     def truth(self, step: Step, usage: Usage, before: Emulator) -> tuple[int, bool]:
-        """Return the tokens that the call could have read in addition, by the emulator's counterfactual.
+        """Return the tokens that the call could have read in addition, by a counterfactual call.
 
         The second value tells whether they end at a boundary that an earlier call reported.
         """

@@ -1,7 +1,7 @@
 """Score the diagnosis: `python -m tests.breaks.score`.
 
-The table counts how often the diagnosis gives the right place and reason. The exit code is 1 if a goal
-is missed.
+The table counts how often the diagnosis gives the right place and reason. The exit code is 1 if a
+goal is missed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Tally:
             or label.reason == "none"
             or (call.missed is None and label.reason != "below_minimum")
         ):
-            # If the provider never reads the history, a break in it costs nothing, but is still a break.
+            # If the provider never reads the history, a break in it costs nothing.
             true_reasons = {call.excuse, label.reason if label and call.excuse else None}
             self.blamed += verdict.reason not in REASONS_WITHOUT_BLAME | true_reasons
             self.naive_blamed += call.naive_reason not in REASONS_WITHOUT_BLAME

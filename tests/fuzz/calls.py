@@ -1,4 +1,4 @@
-"""One call by each road into ours, as an SDK would take it, without the SDK: the flows, and what they lead to."""
+"""Run the flows of each hook as an SDK would, without the SDK."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ def _run_flow(flow: Callable[..., Flow], *args: Any) -> FlowRunner:
 def call_stainless(
     module: str,
     path: str,
-    observer: TelemetryHandler,
+    handler: TelemetryHandler,
     rng: Random,
     body: Any,
     events: list[Any],
     stream: bool,
 ) -> None:
-    """As openai, anthropic and groq call: a request, its response, its parsed body or events."""
+    """Call as openai, anthropic and groq do: request, response, parsed body or events."""
     flows = _load_stainless_hooks(module)
     client = SimpleNamespace(
         base_url=httpx2.URL(rng.choice(("https://api.openai.com/v1/", "http://127.0.0.1:9/v1/")))
@@ -55,14 +55,14 @@ def call_stainless(
         extra_json=rng.choice((None, {}, {"user": "u"})),
         span_name=None,
     )
-    sent = httpx2.Request(
+    request = httpx2.Request(
         "POST",
         client.base_url.join(path[1:]),
         headers={"authorization": "Bearer secret"},
         content=b"{}",
     )
     response = httpx2.Response(
-        200, request=sent, headers={"content-type": "text/event-stream"} if stream else {}
+        200, request=request, headers={"content-type": "text/event-stream"} if stream else {}
     )
     response.stream = httpx2.ByteStream(b"")
     if not stream:
@@ -75,26 +75,26 @@ def call_stainless(
         "retries_taken": rng.choice((0, 1, None)),
     }
 
-    def told() -> None:
+    def observe_events() -> None:
         for event in events:
             safely(
-                flows.observe_parsed_data, observer, client, {"data": event, "response": response}
+                flows.observe_parsed_data, handler, client, {"data": event, "response": response}
             )
 
-    with _run_flow(flows.observe_request, observer, client, call):
-        safely(flows.add_diagnostics_request, observer, client, call)
-        with _run_flow(flows.observe_response, observer, client, call):
+    with _run_flow(flows.observe_request, handler, client, call):
+        safely(flows.add_diagnostics_request, handler, client, call)
+        with _run_flow(flows.observe_response, handler, client, call):
             if not stream:
-                told()
+                observe_events()
     if stream:
-        told()
+        observe_events()
         response.close()
 
 
 def call_google(
-    observer: TelemetryHandler, rng: Random, body: Any, events: list[Any], stream: bool
+    handler: TelemetryHandler, rng: Random, body: Any, events: list[Any], stream: bool
 ) -> None:
-    """As google-genai calls, all but its interactions: what comes back is text."""
+    """Call as google-genai does, except its interactions. The responses are text."""
     client = SimpleNamespace(
         vertexai=rng.random() < 0.5,
         api_key="k",
@@ -114,12 +114,12 @@ def call_google(
     if stream:
         list(
             iterate_with_flow(
-                _run_flow(google.observe_request, observer, client, call), _yield_items(bodies)
+                _run_flow(google.observe_request, handler, client, call), _yield_items(bodies)
             )
         )
         return
-    with _run_flow(google.observe_request, observer, client, call) as turn:
-        turn.result = bodies[0] if bodies else None
+    with _run_flow(google.observe_request, handler, client, call) as runner:
+        runner.result = bodies[0] if bodies else None
 
 
 def _yield_items(items: Iterable[Any]) -> Generator[Any]:
@@ -127,44 +127,44 @@ def _yield_items(items: Iterable[Any]) -> Generator[Any]:
 
 
 def call_interactions(
-    observer: TelemetryHandler, rng: Random, body: Any, events: list[Any], stream: bool
+    handler: TelemetryHandler, rng: Random, body: Any, events: list[Any], stream: bool
 ) -> None:
-    """As google-genai's interactions call: bytes to and fro."""
-    sent = httpx2.Request(
+    """Call as google-genai's interactions do. Requests and responses are bytes."""
+    request = httpx2.Request(
         "POST", "https://g.example/v1beta/interactions", content=json.dumps(body).encode()
     )
     with _run_flow(
-        google.observe_interaction, observer, None, {"request": sent, "stream": stream}
-    ) as turn:
-        turn.result = httpx2.Response(
-            200, request=sent, content=json.dumps(events[0] if events else None).encode()
+        google.observe_interaction, handler, None, {"request": request, "stream": stream}
+    ) as runner:
+        runner.result = httpx2.Response(
+            200, request=request, content=json.dumps(events[0] if events else None).encode()
         )
 
 
 def _as_dict(value: Any) -> dict[str, Any]:
-    """What an SDK makes sure is an object."""
+    """Return an object, or an empty one, since SDKs ensure an object here."""
     held: Any = value  # narrowed types of containers are unknown to a type checker
     return held if isinstance(value, dict) else {}
 
 
 class _StreamOrBody:
-    """What an SDK leaves to be read."""
+    """A response stream or body that the application reads."""
 
 
 def call_bedrock(
     operation: str,
-    observer: TelemetryHandler,
+    handler: TelemetryHandler,
     rng: Random,
     body: Any,
     events: list[Any],
     stream: bool,
 ) -> None:
-    """As botocore calls."""
+    """Call as botocore does."""
     meta = SimpleNamespace(
         endpoint_url="https://bedrock-runtime.eu-west-1.amazonaws.com",
         service_model=SimpleNamespace(service_name="bedrock-runtime"),
     )
-    client, left = SimpleNamespace(meta=meta), _StreamOrBody()
+    client, unread = SimpleNamespace(meta=meta), _StreamOrBody()
     params = _as_dict(body)
     if operation.startswith("Invoke"):
         params = {
@@ -172,30 +172,35 @@ def call_bedrock(
             "body": json.dumps(body),
         }
     call = {"operation_name": operation, "api_params": params}
-    answer = _as_dict(events[0]) if operation == "Converse" else {"stream": left, "body": left}
+    response = (
+        _as_dict(events[0]) if operation == "Converse" else {"stream": unread, "body": unread}
+    )
     with (
-        _run_flow(bedrock.observe_call, observer, client, call),
-        _run_flow(bedrock.observe_request, observer, client, {}) as turn,
+        _run_flow(bedrock.observe_call, handler, client, call),
+        _run_flow(bedrock.observe_request, handler, client, {}) as runner,
     ):
-        turn.result = SimpleNamespace(status_code=200), answer
+        runner.result = SimpleNamespace(status_code=200), response
     if operation == "InvokeModel":
-        with _run_flow(bedrock.observe_body_read, observer, left, {"amt": None}) as turn:
-            turn.result = json.dumps(events[0] if events else None).encode()
+        with _run_flow(bedrock.observe_body_read, handler, unread, {"amt": None}) as runner:
+            runner.result = json.dumps(events[0] if events else None).encode()
     elif stream:
         if operation.startswith("Invoke"):
             events = [{"chunk": {"bytes": json.dumps(event).encode()}} for event in events]
         list(
             iterate_with_flow(
-                _run_flow(bedrock.observe_event_stream, observer, left, {}),
+                _run_flow(bedrock.observe_event_stream, handler, unread, {}),
                 _yield_items(map(_as_dict, events)),
             )
         )
-    with _run_flow(bedrock.observe_close, observer, left, {}):
+    with _run_flow(bedrock.observe_close, handler, unread, {}):
         pass
 
 
 class CallPath(NamedTuple):
-    """A wire and a way to it. A `plain` one carries text: nothing that JSON does not know; an `opaque` one any body."""
+    """A wire format and a function that makes a call in it.
+
+    `plain` allows only JSON values. `opaque` allows a body of unknown format.
+    """
 
     body: Any
     response: Any

@@ -1,4 +1,4 @@
-"""What an application, or a server, may put where something sensible belongs."""
+"""Odd values that an application or a server may send."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEN_MEGABYTES: Final = "line of a log, 2026-11-20T10:00:00Z, ok\n" * (10 * 2**20
 
 
 class UntouchableObject:
-    """An object of the application's own, which nobody else may touch."""
+    """An object of the application whose methods raise."""
 
     def _never(self, *_: Any) -> Any:
         raise AssertionError("an object of the application's was touched")
@@ -80,7 +80,7 @@ JSON_VALUES: Final[tuple[Callable[[Random], Any], ...]] = (
     lambda rng: [rng.randrange(-9, 99) for _ in range(rng.randrange(9))],
     lambda rng: _make_nested(rng.choice((3, 9, 60))),
 )
-"""What JSON can say."""
+"""Values that JSON can encode."""
 
 PYTHON_VALUES: Final[tuple[Callable[[Random], Any], ...]] = (
     lambda rng: rng.choice((NOT_GIVEN, Omit(), ..., object, object())),
@@ -103,60 +103,60 @@ PYTHON_VALUES: Final[tuple[Callable[[Random], Any], ...]] = (
         (Reply(text="model"), Reply, openai.APIError, ValueError("canary"), len)
     ),
 )
-"""What only an application in the same process can say."""
+"""Values that only an application in the same process can pass."""
 
 
 class OddValueMaker:
-    """Makes odd trees out of sensible ones. `plain` ones could have come over a wire."""
+    """Makes odd values from valid ones. With `plain` it makes only JSON values."""
 
     def __init__(self, rng: Random, *, plain: bool = False, rate: float = 0.06) -> None:
         self.rng, self._rate = rng, rng.choice((0.0, rate, rate, 4 * rate))
         self._plain = plain
-        self.made: list[Any] = []
+        self.values: list[Any] = []
 
     def value(self) -> Any:
-        """Nothing that anybody expects."""
+        """Return an unexpected value."""
         kinds = JSON_VALUES if self._plain or self.rng.random() < 0.6 else PYTHON_VALUES
-        made = (
+        value = (
             TEN_MEGABYTES
             if not self._plain and self.rng.random() < 0.0005
             else self.rng.choice(kinds)(self.rng)
         )
-        self.made.append(made)
-        return made
+        self.values.append(value)
+        return value
 
     def tree(self, tree: Any) -> Any:
-        """`tree` with some of it left out, doubled, or replaced. A function in it makes one of many."""
+        """Return `tree` with parts omitted, repeated or replaced. Functions in it make values."""
         rng = self.rng
-        held: Any = tree  # narrowed types of containers are unknown to a type checker
+        untyped: Any = tree  # narrowed types of containers are unknown to a type checker
         if rng.random() < self._rate:
             return self.value()
         if callable(tree):
             return self.tree(tree(rng))
         if isinstance(tree, dict):
-            fields: dict[str, Any] = held
-            found = {
+            fields: dict[str, Any] = untyped
+            fields_left = {
                 name: self.tree(value)
                 for name, value in fields.items()
                 if rng.random() > self._rate
             }
             return (
-                MappingProxyType(found)
+                MappingProxyType(fields_left)
                 if not self._plain and rng.random() < self._rate / 9
-                else found
+                else fields_left
             )
         if isinstance(tree, list):
-            entries: list[Any] = held
+            entries: list[Any] = untyped
             many = (1, 1, 1, 1, rng.randrange(4))
             grown = [self.tree(entry) for entry in entries for _ in range(rng.choice(many))]
             return grown if self._plain or rng.random() > self._rate else tuple(grown)
         return tree
 
     def untouched(self) -> bool:
-        """Whether no generator that was made has been read."""
+        """Return whether no generator was read."""
         return all(
             inspect.getgeneratorstate(one) == "GEN_CREATED"
-            for one in self.made
+            for one in self.values
             if inspect.isgenerator(one)
         )
 
@@ -165,12 +165,12 @@ TOKEN_COUNTS: Final = (0, 0, 1, 7, 900, 1024, 4096, 20_000, 10**6, 10**11, 10**1
 
 
 def make_count(rng: Random) -> int:
-    """Tokens."""
+    """Return a token count."""
     return rng.choice(TOKEN_COUNTS) + rng.randrange(3)
 
 
 def make_text(rng: Random) -> str:
-    """A text that another request may share in part."""
+    """Return a text that another request may share in part."""
     start = rng.choice(("", SYSTEM[:9000], SYSTEM[:500], "Hello. " * 30))
     stamp = rng.choice(
         (
@@ -184,5 +184,5 @@ def make_text(rng: Random) -> str:
 
 
 def one_of(*choices: Any) -> Callable[[Random], Any]:
-    """Any of them."""
+    """Return a function that chooses one of `choices`."""
     return lambda rng: rng.choice(choices)

@@ -1,7 +1,8 @@
-"""A coverage-guided run over all that reads what a server sends or an application asks.
+"""Fuzz all parsers of requests and responses, guided by coverage.
 
-In an environment with `atheris` and this package: `python tests/fuzz/parsers.py -atheris_runs=1000000`. Half of the
-inputs are bytes as they come, the other half JSON built of the names that the fixtures know.
+Run it in an environment with `atheris` and this package:
+`python tests/fuzz/parsers.py -atheris_runs=1000000`. Half of the inputs are raw bytes, the other half
+are JSON with the names of the fixtures.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ HASHER: Final = InProcessHasher(b"k")
 
 
 def _names(node: Any) -> Iterator[str]:
-    """All keys and all words."""
+    """Yield all keys and short strings."""
     if isinstance(node, str) and len(node) < 40:
         yield node
     for entry in (*as_list(node), *as_mapping(node), *as_mapping(node).values()):
@@ -80,7 +81,7 @@ NAMES: Final = sorted(
 
 
 def build_json(data: Any, depth: int = 0) -> Any:
-    """A value of JSON."""
+    """Build a JSON value."""
     kind = data.ConsumeIntInRange(0, 11 if depth < 6 else 6)
     if kind == 0:
         return data.PickValueInList([None, True, False, 0, "", [], {}])
@@ -99,7 +100,7 @@ def build_json(data: Any, depth: int = 0) -> Any:
 
 
 def parse_input(raw: bytes) -> None:
-    """One input: read as a response or an event, and as a request."""
+    """Parse one input as a response or event, and as a request."""
     data = atheris.FuzzedDataProvider(raw)
     wire: WireFormat = data.PickValueInList(WIRES)
     if data.ConsumeBool():

@@ -1,4 +1,7 @@
-"""Sensible requests and responses of each wire, with all that ours read in them; a function stands for many values."""
+"""Valid requests and responses of each wire format, with all fields that promptcache reads.
+
+A function stands for one of many values.
+"""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def read_state(response: Any) -> tuple[bool, bool]:
 class Shape:
     """One way to call an SDK.
 
-    `reported` tells whether the application can see the usage, `cached` whether it can see the reads.
+    `reported` tells whether the application can see the usage, `cached` whether it sees the reads.
     """
 
     name: str

@@ -251,7 +251,7 @@ SHAPES_BY_API: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]
     "beta.messages.thread": (thread,),
     "open_telemetry": (create_from_iterators,),
 }
-"""The shapes by the API of the SDK that they need. Releases that trace themselves accept iterators."""
+"""The shapes by the API that they need. Releases that trace themselves accept iterators."""
 
 SHAPES: Final = tuple(
     Shape(use.__name__, use, reported=use is not streamed_unread)
@@ -262,7 +262,7 @@ SHAPES: Final = tuple(
 
 
 class _SDKTracerProvider(trace.TracerProvider, trace.Tracer):
-    """A tracer provider for the SDK's own spans, which forwards to the newest instrumented process."""
+    """A tracer provider of the SDK's own spans. It forwards to the newest instrumented process."""
 
     def __init__(self, scope: str = "") -> None:
         self._scope = scope

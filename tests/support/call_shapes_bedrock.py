@@ -20,7 +20,7 @@ NOVA: Final = "amazon.nova-pro-v1:0"
 CACHE_POINT: Final = {"cachePoint": {"type": "default"}}
 _MODEL: Final = import_module("botocore.session").get_session().get_service_model("bedrock-runtime")
 KNOWS_CACHE_POINTS: Final = "cachePoint" in _MODEL.shape_for("SystemContentBlock").members
-"""Whether this release knows cache points. Older ones also drop the reads from Converse's response."""
+"""Whether this release knows cache points. Older ones drop the reads from the response, too."""
 BODY: Final[Mapping[str, Any]] = {
     "system": [{"text": SYSTEM}, *([CACHE_POINT] if KNOWS_CACHE_POINTS else [])],
     "messages": [{"role": "user", "content": [{"text": "Where is my tent?"}]}],

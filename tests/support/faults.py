@@ -202,7 +202,7 @@ with warnings.catch_warnings():
 
 
 def _code_calling(hook: Callable[..., Any], free_variables: tuple[str, ...]) -> CodeType:
-    """Return code that calls `hook` with its arguments and fits a function with these free variables."""
+    """Return code that calls `hook` and fits a function with these free variables."""
     constants = tuple(
         hook if constant == "hook" else constant for constant in _REPLACEMENT_CODE.co_consts
     )
@@ -211,7 +211,7 @@ def _code_calling(hook: Callable[..., Any], free_variables: tuple[str, ...]) -> 
 
 @contextmanager
 def break_functions(functions: list[FunctionType], error: BaseException) -> Generator[list[str]]:
-    """Make `functions`, which share one code, raise `error` when promptcache calls them in the block.
+    """Make `functions` of one code raise `error` when promptcache calls them in the block.
 
     Yield the names of the callers that got the error.
     """

@@ -81,7 +81,7 @@ class AsyncHTTPHandler:
 class LiteLLMRoute:
     """One route of LiteLLM to a provider.
 
-    `paths` holds the path of a plain and of a stream_options call, `name` LiteLLM's name of the provider.
+    `paths` holds the path of a plain and of a streamed call, `name` LiteLLM's provider name.
     `provider` and `model` are the expected span attributes.
     """
 

@@ -69,7 +69,7 @@ async def _refuse_call(
 async def _send_varied_prompts(
     send: Callable[..., Any], prompt: Callable[[str], Mapping[str, Any]], other: str
 ) -> Notes:
-    """Send a prompt twice, then with another time, then to another model. Each call has a reason."""
+    """Send a prompt twice, then with another time, then to another model."""
     systems = [f"It is 2026-11-21T10:{next(_NUMBERS):06}. {SYSTEM}" for _ in range(2)]
     requests = [
         prompt(systems[0]),
