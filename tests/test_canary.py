@@ -14,7 +14,7 @@ from promptcache.patching.flow import Flow
 from promptcache.patching.hook import Hook
 from promptcache.patching.patcher import ModulePatcher
 from promptcache.telemetry.handler import TelemetryHandler
-from tests.canary.check import SDKS, looked_for
+from tests.canary.check import SDKS, find_hooks
 
 INSTALLED = [sdk for sdk in SDKS if sdk != "litellm"]
 BASE = "openai._base_client"
@@ -67,7 +67,7 @@ def test_each_moved_function_is_logged_once(caplog: pytest.LogCaptureFixture) ->
 
 
 def test_the_installed_releases_have_all_hooks() -> None:
-    hooks = dict(looked_for(INSTALLED))
+    hooks = dict(find_hooks(INSTALLED))
     assert all(hooks.values())
     assert {
         "openai._base_client.SyncAPIClient.request",
@@ -81,7 +81,7 @@ def test_the_installed_releases_have_all_hooks() -> None:
 def test_the_canary_reports_a_missing_function(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     owner = "SyncAPIClient" if name == "request" else "BaseClient"
     monkeypatch.delattr(f"{BASE}.{owner}.{name}")
-    assert [where for where, there in looked_for(INSTALLED) if not there] == [
+    assert [where for where, there in find_hooks(INSTALLED) if not there] == [
         f"{BASE}.{owner}.{name}"
     ]
 
@@ -90,13 +90,13 @@ def test_the_canary_reports_a_changed_signature(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(f"{BASE}.AsyncAPIClient._process_response", Client.changed)
-    moved = [where for where, there in looked_for(INSTALLED) if not there]
+    moved = [where for where, there in find_hooks(INSTALLED) if not there]
     assert moved == [f"{BASE}.AsyncAPIClient._process_response"]
 
 
 def test_the_canary_reports_a_missing_module(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openai._websocket_connection", None)
-    assert [where for where, there in looked_for(INSTALLED) if not there] == [
+    assert [where for where, there in find_hooks(INSTALLED) if not there] == [
         "openai._websocket_connection"
     ]
 

@@ -22,7 +22,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 
 from promptcache import PromptCacheInstrumentor
-from tests.load.server import ENDING, running
+from tests.load.server import ENDING, running_server
 from tests.support.call_shapes import CHAT, HTTP, INCLUDE_USAGE, iterate, resolve
 from tests.support.call_shapes_anthropic import REQUEST
 from tests.support.telemetry import Telemetry
@@ -182,7 +182,7 @@ CLIENT_KINDS: Final[
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with running() as url:
+    with running_server() as url:
         yield url
 
 

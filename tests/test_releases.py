@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import pytest
 
-from tests.compat.run import LEAST, MORE, PROJECT, ROOT, TESTS, TOGETHER, untried
+from tests.compat.run import (
+    ADDITIONAL_TESTS,
+    MINIMUM_RELEASES,
+    NAMED_ENVIRONMENTS,
+    PROJECT,
+    ROOT,
+    TESTS,
+    find_untried_sdks,
+)
 
 SAID = " ".join((ROOT / "README.md").read_text().split())
 
 
-@pytest.mark.parametrize("need", LEAST.values())
+@pytest.mark.parametrize("need", MINIMUM_RELEASES.values())
 def test_the_oldest_release_of_an_sdk_is_named_and_tested(need: str) -> None:
     assert need.replace(">=", " ") in SAID
-    assert need.replace(">=", "==") in ",".join(TOGETHER.values()).split(",")
+    assert need.replace(">=", "==") in ",".join(NAMED_ENVIRONMENTS.values()).split(",")
 
 
 def test_the_oldest_opentelemetry_is_named() -> None:
@@ -22,10 +30,10 @@ def test_the_oldest_opentelemetry_is_named() -> None:
 
 def test_an_sdk_of_which_no_call_was_made_is_a_failure() -> None:
     pins, cases = ["google-genai==1.30", "httpx<0.28"], ["test_a_call[openai-sync-chat]"]
-    assert list(untried(pins, cases)) == ["no call of google-genai was tried"]
-    assert not list(untried(pins, [*cases, "test_a_call[google-sync-generate]"]))
+    assert list(find_untried_sdks(pins, cases)) == ["no call of google-genai was tried"]
+    assert not list(find_untried_sdks(pins, [*cases, "test_a_call[google-sync-generate]"]))
 
 
 def test_every_test_file_of_the_matrix_exists() -> None:
-    for name in (*TESTS, *(test for more in MORE.values() for test in more)):
+    for name in (*TESTS, *(test for more in ADDITIONAL_TESTS.values() for test in more)):
         assert (ROOT / name.partition("::")[0]).is_file()

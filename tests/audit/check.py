@@ -18,57 +18,73 @@ from pathlib import Path
 from typing import Any, Final
 
 SERVICES: Final = ("pypi", "osv")
-Told = dict[str, dict[str, Any]]
+Report = dict[str, dict[str, Any]]
 """What a service says of each package that it knows."""
 
 
-def canonical(name: str) -> str:
+def normalize_name(name: str) -> str:
     """One spelling for `PyYAML`, `ast_serialize` and `zope.interface`."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
-def asked(program: str, service: str, wanted: Iterable[str]) -> tuple[Told, str]:
+def query_service(program: str, service: str, requirements: Iterable[str]) -> tuple[Report, str]:
     """What one service says of the packages (lines `name==version`), and why it says no more."""
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        file.write("\n".join(wanted))
+        file.write("\n".join(requirements))
         file.flush()
-        line = [program, "--no-deps", "--disable-pip", "-f", "json", "-s", service, "-r", file.name]
-        done = subprocess.run(line, capture_output=True, text=True, check=False)
+        command = [
+            program,
+            "--no-deps",
+            "--disable-pip",
+            "-f",
+            "json",
+            "-s",
+            service,
+            "-r",
+            file.name,
+        ]
+        process = subprocess.run(command, capture_output=True, text=True, check=False)
     try:
-        found = json.loads(done.stdout)["dependencies"]
+        packages = json.loads(process.stdout)["dependencies"]
     except (ValueError, KeyError):
-        return {}, (done.stderr.strip().splitlines() or ["no answer"])[-1]
-    reasons = [it["skip_reason"] for it in found if "skip_reason" in it]
-    return {canonical(it["name"]): it for it in found if "skip_reason" not in it}, reasons[
-        0
-    ] if reasons else ""
+        return {}, (process.stderr.strip().splitlines() or ["no answer"])[-1]
+    skip_reasons = [package["skip_reason"] for package in packages if "skip_reason" in package]
+    return {
+        normalize_name(package["name"]): package
+        for package in packages
+        if "skip_reason" not in package
+    }, skip_reasons[0] if skip_reasons else ""
 
 
 def main(arguments: Sequence[str]) -> int:
     """`arguments`: the pip-audit program, and a file with the packages as `pip freeze` prints them."""
     program, packages = arguments
-    left = {
-        canonical(line.partition("==")[0]): line for line in Path(packages).read_text().splitlines()
+    remaining = {
+        normalize_name(line.partition("==")[0]): line
+        for line in Path(packages).read_text().splitlines()
     }
-    of, vulnerable = len(left), 0
+    total, vulnerable = len(remaining), 0
     for service in SERVICES:
-        if not left:
+        if not remaining:
             break
-        told, why = asked(program, service, left.values())
-        left = {name: line for name, line in left.items() if name not in told}
+        report, reason = query_service(program, service, remaining.values())
+        remaining = {name: line for name, line in remaining.items() if name not in report}
         print(
-            f"{service}: looked up {len(told)}" + (f"; no more, since: {why[:200]}" if why else "")
+            f"{service}: looked up {len(report)}"
+            + (f"; no more, since: {reason[:200]}" if reason else "")
         )
-        for name, it in told.items():
-            for known in it["vulns"]:
+        for name, package in report.items():
+            for vulnerability in package["vulns"]:
                 vulnerable += 1
                 print(
-                    f"VULNERABLE {name} {it['version']}: {known['id']}, fixed in {known['fix_versions']}"
+                    f"VULNERABLE {name} {package['version']}: {vulnerability['id']}, fixed in {vulnerability['fix_versions']}"
                 )
-    print(f"{of - len(left)} of {of} packages looked up, {vulnerable} known vulnerabilities.")
-    if left:
-        print(f"NOT CHECKED, so nothing is known of them: {' '.join(left.values())}")
-    return 1 if vulnerable else 2 if left else 0
+    print(
+        f"{total - len(remaining)} of {total} packages looked up, {vulnerable} known vulnerabilities."
+    )
+    if remaining:
+        print(f"NOT CHECKED, so nothing is known of them: {' '.join(remaining.values())}")
+    return 1 if vulnerable else 2 if remaining else 0
 
 
 if __name__ == "__main__":

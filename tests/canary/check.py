@@ -30,41 +30,41 @@ SDKS: Final = {
 }
 """Distribution -> its package."""
 
-LACKING: Final = frozenset(
+EXPECTED_MISSING: Final = frozenset(
     {"google.genai._interactions._base_client", "botocore.response.StreamingBody.aclose"}
 )
 """What today's releases rightly lack: a module of google-genai 1 and 2, an async end of what is sync."""
 
 
-def looked_for(sdks: Iterable[str]) -> Iterator[tuple[str, bool]]:
+def find_hooks(sdks: Iterable[str]) -> Iterator[tuple[str, bool]]:
     """Every module and function in those distributions, and whether it is there, if only inherited."""
-    ours = [
+    module_names = [
         name
         for sdk in sdks
         for name in HOOK_MODULES
-        if name.startswith(f"{SDKS[sdk]}.") and name not in LACKING
+        if name.startswith(f"{SDKS[sdk]}.") and name not in EXPECTED_MISSING
     ]
-    for name in ours:
+    for name in module_names:
         try:
             module = import_module(name)
         except ModuleNotFoundError:
             yield name, False
             continue
-        for target in load_hooks(name):
-            where = f"{name}.{target.class_name}.{target.method_name}"
-            found = getattr_static(
-                getattr(module, target.class_name, object), target.method_name, None
+        for hook in load_hooks(name):
+            hook_name = f"{name}.{hook.class_name}.{hook.method_name}"
+            function = getattr_static(
+                getattr(module, hook.class_name, object), hook.method_name, None
             )
-            if where not in LACKING:
-                yield where, is_compatible(found, target)
+            if hook_name not in EXPECTED_MISSING:
+                yield hook_name, is_compatible(function, hook)
 
 
 def main(sdks: list[str]) -> int:
     print(", ".join(f"{sdk} {version(sdk)}" for sdk in sdks))
-    found = list(looked_for(sdks))
-    for where, there in found:
-        print(f"{'ok   ' if there else 'MOVED'} {where}")
-    return 0 if all(there for _, there in found) else 1
+    hooks = list(find_hooks(sdks))
+    for hook_name, is_hook_compatible in hooks:
+        print(f"{'ok   ' if is_hook_compatible else 'MOVED'} {hook_name}")
+    return 0 if all(is_hook_compatible for _, is_hook_compatible in hooks) else 1
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 FOLDER: Final = ROOT / ".venv-compat"
 TOOLS: Final = FOLDER / "tools"
 PROJECT: Final = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LEAST: Final = {
+MINIMUM_RELEASES: Final = {
     name: need
     for need in PROJECT["optional-dependencies"]["instruments-any"]
     for name in re.findall(r"^[\w-]+", need)
@@ -37,31 +37,31 @@ LEAST: Final = {
 TESTS: Final = tuple(
     f"tests/test_{name}.py" for name in ("matrix", "stream_endings", "contract", "transparent")
 )
-LATER: Final = ("tests/test_socket.py", "tests/test_native.py")
-MORE: Final = {
+TESTS_OF_LATER_RELEASES: Final = ("tests/test_socket.py", "tests/test_native.py")
+ADDITIONAL_TESTS: Final = {
     "middle": ("tests/test_socket.py::test_realtime_counts_what_was_asked_and_what_was_not",),
-    "late": LATER,
-    "newest": LATER,
-    "free-threaded": ("tests/test_memory.py", "tests/test_load.py", *LATER),
+    "late": TESTS_OF_LATER_RELEASES,
+    "newest": TESTS_OF_LATER_RELEASES,
+    "free-threaded": ("tests/test_memory.py", "tests/test_load.py", *TESTS_OF_LATER_RELEASES),
 }
 """What only releases can do that have WebSockets, or trace themselves; and where threads share state."""
 EXTRAS: Final = ("sdk", "emulator")
 """Extras of this checkout that the tests need."""
 TOOLS_NEEDED: Final = ("hypothesis>=6.100", "pytest>=8", "pytest-asyncio>=0.24")
-NEEDED: Final = (f"--editable={ROOT}[{','.join(EXTRAS)}]", *TOOLS_NEEDED)
-AT_ONCE: Final = 2
+CHECKOUT_AND_TOOLS: Final = (f"--editable={ROOT}[{','.join(EXTRAS)}]", *TOOLS_NEEDED)
+PARALLEL_ENVIRONMENTS: Final = 2
 
 
-def least(*sdks: str) -> str:
+def pin_minimum(*sdks: str) -> str:
     """The oldest releases that we claim to work with."""
-    return ",".join(LEAST[sdk].replace(">=", "==") for sdk in sdks)
+    return ",".join(MINIMUM_RELEASES[sdk].replace(">=", "==") for sdk in sdks)
 
 
-TOGETHER: Final = {
+NAMED_ENVIRONMENTS: Final = {
     # httpx 0.28 took away an argument that these SDKs pass, and google-genai asks for it.
-    "oldest": f"{least('openai', 'anthropic', 'groq', 'botocore')},boto3<1.36,httpx==0.27.*",
+    "oldest": f"{pin_minimum('openai', 'anthropic', 'groq', 'botocore')},boto3<1.36,httpx==0.27.*",
     # google-genai of that time warns under later releases of pydantic.
-    "middle": f"{least('google-genai', 'aiobotocore')},openai==1.109.1,anthropic==1.0.0,"
+    "middle": f"{pin_minimum('google-genai', 'aiobotocore')},openai==1.109.1,anthropic==1.0.0,"
     "pydantic<2.12,wrapt==1.17.*,opentelemetry-sdk==1.40.0",
     "late": "openai==2.54.0,anthropic==1.17.0,google-genai==2.34.0,aiobotocore==3.0.0,wrapt==2.0.*",
     "newest": "google-genai,aiobotocore",
@@ -89,7 +89,7 @@ RELEASES: Final = (
     "aiobotocore==2.23.0",
 )
 
-BESIDE: Final = ("openai", "anthropic", "groq", "boto3")
+ALWAYS_INSTALLED: Final = ("openai", "anthropic", "groq", "boto3")
 """What every environment has, for some test of all environments imports it: the newest, if nothing else is said."""
 
 KITS: Final = {
@@ -111,19 +111,19 @@ class Result:
     failed: list[str] = field(default_factory=list[str])
     seconds: float = 0.0
 
-    def say(self, what: str) -> None:
-        print(f"{self.environment:<14} {what}", flush=True)
+    def print_status(self, status: str) -> None:
+        print(f"{self.environment:<14} {status}", flush=True)
 
 
-def pinned(pins: list[str]) -> set[str]:
+def package_names(pins: list[str]) -> set[str]:
     """The packages that are meant."""
     return {name for pin in pins for name in re.findall(r"^[\w-]+", pin)}
 
 
 def all_pins(release: str) -> list[str]:
     """Return the SDKs to install for `release`, with those that every environment has."""
-    pins = TOGETHER.get(release, release).split(",")
-    return [*pins, *(sdk for sdk in BESIDE if sdk not in pinned(pins))]
+    pins = NAMED_ENVIRONMENTS.get(release, release).split(",")
+    return [*pins, *(sdk for sdk in ALWAYS_INSTALLED if sdk not in package_names(pins))]
 
 
 def lock_file(name: str) -> Path:
@@ -133,15 +133,15 @@ def lock_file(name: str) -> Path:
 def lock(name: str) -> None:
     """Renew the lock of the environment `name`."""
     extras = [f"--extra={extra}" for extra in EXTRAS]
-    how = ["--quiet", "--upgrade", "--universal", "--generate-hashes", "--python-version=3.11"]
-    how += ["--no-header", "--no-annotate", "--no-emit-index-url", "--group=build", *extras]
-    how += [OLDEST[1]] if name == OLDEST[0] else []
+    options = ["--quiet", "--upgrade", "--universal", "--generate-hashes", "--python-version=3.11"]
+    options += ["--no-header", "--no-annotate", "--no-emit-index-url", "--group=build", *extras]
+    options += [OLDEST[1]] if name == OLDEST[0] else []
     subprocess.run(
         [
             TOOLS / "bin" / "uv",
             "pip",
             "compile",
-            *how,
+            *options,
             "-o",
             lock_file(name),
             "pyproject.toml",
@@ -165,34 +165,42 @@ def install(name: str, release: str) -> Path:
         [uv, "venv", "--quiet", "--clear", "--python", sys.executable, FOLDER / name], check=True
     )
     # Compiled here, where what a release's own source makes the compiler warn of is no error yet.
-    add = [uv, "pip", "install", "--python", str(python), "--quiet", "--compile-bytecode"]
+    install_command = [
+        uv,
+        "pip",
+        "install",
+        "--python",
+        str(python),
+        "--quiet",
+        "--compile-bytecode",
+    ]
     if release in LOCKED:
-        subprocess.run([*add, "--require-hashes", "-r", lock_file(release)], check=True)
-        here = ["--no-deps", "--no-build-isolation", f"--editable={ROOT}"]
-        subprocess.run([*add, *here], check=True)
+        subprocess.run([*install_command, "--require-hashes", "-r", lock_file(release)], check=True)
+        checkout = ["--no-deps", "--no-build-isolation", f"--editable={ROOT}"]
+        subprocess.run([*install_command, *checkout], check=True)
     else:
-        subprocess.run([*add, *all_pins(release), *NEEDED], check=True)
+        subprocess.run([*install_command, *all_pins(release), *CHECKOUT_AND_TOOLS], check=True)
     return python
 
 
-def untried(pins: list[str], cases: list[str]) -> Iterator[str]:
+def find_untried_sdks(pins: list[str], cases: list[str]) -> Iterator[str]:
     """The SDKs that are pinned and of which no call was made."""
-    for sdk in pinned(pins) & KITS.keys():
+    for sdk in package_names(pins) & KITS.keys():
         if not any(f"[{KITS[sdk]}-" in case for case in cases):
             yield f"no call of {sdk} was tried"
 
 
-def tell(result: Result, command: list[str]) -> int:
+def run_pytest(result: Result, command: list[str]) -> int:
     """Runs pytest, says how far it is, and all that it said if it fails."""
-    said = list[str]()
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as running:
-        for line in running.stdout or ():
-            said.append(line)
+    lines = list[str]()
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        for line in process.stdout or ():
+            lines.append(line)
             if line.endswith("%]\n"):
-                result.say(line.rstrip())
-    if running.returncode:
-        result.say("".join(said))
-    return running.returncode
+                result.print_status(line.rstrip())
+    if process.returncode:
+        result.print_status("".join(lines))
+    return process.returncode
 
 
 def check(release: str) -> Result:
@@ -204,18 +212,20 @@ def check(release: str) -> Result:
     except subprocess.CalledProcessError:
         result.failed.append("could not be installed")
         return result
-    result.say(f"installed in {time.monotonic() - started:.0f} s")
+    result.print_status(f"installed in {time.monotonic() - started:.0f} s")
     started = time.monotonic()
     command = [str(python), "-u", "-m", "pytest", "--tb=short", "-p", "no:cacheprovider"]
-    status = tell(result, [*command, f"--junitxml={report}", *TESTS, *MORE.get(name, ())])
+    status = run_pytest(
+        result, [*command, f"--junitxml={report}", *TESTS, *ADDITIONAL_TESTS.get(name, ())]
+    )
     result.seconds = time.monotonic() - started
     if status not in (0, 1):
         result.failed.append("pytest could not run")
         return result
     cases = list(ElementTree.parse(report).iter("testcase"))
-    bad = {id(case) for case in cases for child in case if child.tag in {"failure", "error"}}
-    result.failed += [str(case.get("name")) for case in cases if id(case) in bad]
-    result.failed += untried(pins, [str(case.get("name")) for case in cases])
+    failed_ids = {id(case) for case in cases for child in case if child.tag in {"failure", "error"}}
+    result.failed += [str(case.get("name")) for case in cases if id(case) in failed_ids]
+    result.failed += find_untried_sdks(pins, [str(case.get("name")) for case in cases])
     result.passed = sum(len(case) == 0 for case in cases)
     return result
 
@@ -234,7 +244,7 @@ def main(releases: tuple[str, ...]) -> int:
         for name in LOCKED:
             lock(name)
         return 0
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with ThreadPoolExecutor(PARALLEL_ENVIRONMENTS) as pool:
         results = list(pool.map(check, releases))
     print(f"\n{'environment':<24} {'passed':>6} {'failed':>6} {'seconds':>8}")
     for result in results:

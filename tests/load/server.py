@@ -20,8 +20,8 @@ _HEAD: Final = (
 _NUMBERS: Final = itertools.count()
 
 
-def _chat(number: int) -> Iterator[tuple[str, Any]]:
-    said = {
+def _chat_chunks(number: int) -> Iterator[tuple[str, Any]]:
+    common_fields = {
         "id": f"chatcmpl-{number}",
         "object": "chat.completion.chunk",
         "created": 1,
@@ -30,20 +30,23 @@ def _chat(number: int) -> Iterator[tuple[str, Any]]:
     for word in ("One ", "two ", "three."):
         yield (
             "",
-            {**said, "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}]},
+            {
+                **common_fields,
+                "choices": [{"index": 0, "delta": {"content": word}, "finish_reason": None}],
+            },
         )
-    yield "", {**said, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    yield "", {**common_fields, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
     yield (
         "",
         {
-            **said,
+            **common_fields,
             "choices": [],
             "usage": {"prompt_tokens": 2000, "completion_tokens": 3, "total_tokens": 2003},
         },
     )
 
 
-def _messages(number: int) -> Iterator[tuple[str, Any]]:
+def _message_events(number: int) -> Iterator[tuple[str, Any]]:
     usage = {
         "input_tokens": 2000,
         "output_tokens": 3,
@@ -75,31 +78,33 @@ def _messages(number: int) -> Iterator[tuple[str, Any]]:
     yield "message_stop", {}
 
 
-def _framed(kind: str, event: Any) -> bytes:
+def _encode_chunk(kind: str, event: Any) -> bytes:
     data = json.dumps({**event, "type": kind} if kind else event)
     text = f"event: {kind}\ndata: {data}\n\n" if kind else f"data: {data}\n\n"
     return f"{len(text):x}\r\n{text}\r\n".encode()
 
 
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _serve_connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     try:
         while True:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").lower()
             await reader.readexactly(int(re.findall(r"content-length: (\d+)", head)[0]))
             ending = [*re.findall(rf"{ENDING}: (\w+)", head), ""][0]
-            make, failed = (_messages, "error") if "/v1/messages" in head else (_chat, "")
-            events = [_framed(kind, event) for kind, event in make(next(_NUMBERS))]
+            make_events, error_kind = (
+                (_message_events, "error") if "/v1/messages" in head else (_chat_chunks, "")
+            )
+            events = [_encode_chunk(kind, event) for kind, event in make_events(next(_NUMBERS))]
             if ending == "error":
                 events[2:] = [
-                    _framed(
-                        failed,
+                    _encode_chunk(
+                        error_kind,
                         {"error": {"type": "overloaded_error", "message": "busy", "code": "busy"}},
                     )
                 ]
             if ending in {"drop", "hang"}:
                 del events[2:]
             end = b"" if ending in {"drop", "hang"} else b"0\r\n\r\n"
-            if make is _chat and not ending:
+            if make_events is _chat_chunks and not ending:
                 end = b"e\r\ndata: [DONE]\n\n\r\n" + end
             writer.write(_HEAD + b"".join(events) + end)
             await writer.drain()
@@ -114,23 +119,25 @@ async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 @contextmanager
-def running() -> Generator[str]:
+def running_server() -> Generator[str]:
     """The address of one, in a thread of its own."""
-    loop, ready, found = asyncio.new_event_loop(), Event(), list[int]()
+    loop, ready, ports = asyncio.new_event_loop(), Event(), list[int]()
 
     async def serve() -> None:
-        async with await asyncio.start_server(_answer, "127.0.0.1", 0, backlog=4096) as server:
-            found.append(server.sockets[0].getsockname()[1])
+        async with await asyncio.start_server(
+            _serve_connection, "127.0.0.1", 0, backlog=4096
+        ) as server:
+            ports.append(server.sockets[0].getsockname()[1])
             ready.set()
-            await over.wait()
+            await stop.wait()
 
-    over = asyncio.Event()
+    stop = asyncio.Event()
     thread = Thread(target=loop.run_until_complete, args=(serve(),))
     thread.start()
     ready.wait()
     try:
-        yield f"http://127.0.0.1:{found[0]}"
+        yield f"http://127.0.0.1:{ports[0]}"
     finally:
-        loop.call_soon_threadsafe(over.set)
+        loop.call_soon_threadsafe(stop.set)
         thread.join()
         loop.close()

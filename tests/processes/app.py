@@ -23,7 +23,7 @@ TRACERS.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter()))
 PromptCacheInstrumentor().instrument(tracer_provider=TRACERS)
 
 
-def call() -> str:
+def make_call() -> str:
     """One call to a model; the process that made it."""
     with openai.OpenAI(base_url=os.environ["EMULATOR"], api_key="k", max_retries=0) as client:
         create: Any = client.chat.completions.create
@@ -32,18 +32,18 @@ def call() -> str:
 
 
 if "WARM" in os.environ:
-    call()  # before the fork, as an application that warms up makes it: locks, memory and table are in use
+    make_call()  # before the fork, as an application that warms up makes it: locks, memory and table are in use
 
 
-def wsgi(environ: Any, start: Callable[..., Any]) -> Iterable[bytes]:
-    said = call().encode()
-    start("200 OK", [("Content-Type", "text/plain")])
-    return [said]
+def wsgi(environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    process_id = make_call().encode()
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [process_id]
 
 
 async def asgi(scope: Any, receive: Any, send: Any) -> None:
     if scope["type"] != "http":
         return
-    said = call().encode()
+    process_id = make_call().encode()
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": said})
+    await send({"type": "http.response.body", "body": process_id})

@@ -32,7 +32,7 @@ from promptcache_emulator.server import running_server
 from promptcache_exporters.database import columns as table
 
 REQUESTS: Final = 200
-PATIENCE: Final = 120.0
+TIMEOUT_SECONDS: Final = 120.0
 """Seconds that a server may take to start, or to finish."""
 
 
@@ -41,18 +41,18 @@ class Outcome:
     """What was asked for and answered, by how many processes, and what is in the table of it."""
 
     answered: int
-    asked: int
+    requested: int
     workers: int
     rows: int
-    sound: bool
+    is_sound: bool
 
     @property
-    def fine(self) -> bool:
+    def is_correct(self) -> bool:
         # A worker that was killed may have written the row of a call that it never answered.
-        return self.sound and self.workers > 1 and self.answered <= self.rows <= self.asked
+        return self.is_sound and self.workers > 1 and self.answered <= self.rows <= self.requested
 
 
-def read(path: Path) -> tuple[int, bool]:
+def read_table(path: Path) -> tuple[int, bool]:
     """Rows of the table, and whether SQLite finds it whole."""
     if not path.exists():
         return 0, True
@@ -63,9 +63,9 @@ def read(path: Path) -> tuple[int, bool]:
         return count, connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def until(done: Callable[[], object]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not done():
+def wait_until(is_done: Callable[[], object]) -> None:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not is_done():
         if time.monotonic() > deadline:
             raise TimeoutError
         time.sleep(0.1)
@@ -78,38 +78,41 @@ def free_port() -> int:
         return port
 
 
-def get(port: int) -> str | None:
+def get_process_id(port: int) -> str | None:
     """Who answered; None where nobody did."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as answer:
-            said: str = answer.read().decode()
-            return said
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as response:
+            process_id: str = response.read().decode()
+            return process_id
     except (OSError, urllib.error.URLError):
         return None
 
 
-def web(command: list[str], environment: Mapping[str, str], path: Path) -> Outcome:
+def check_web_server(command: list[str], environment: Mapping[str, str], path: Path) -> Outcome:
     """Asks a web server from eight threads; one worker is killed in the middle."""
     port = free_port()
     server = subprocess.Popen(
-        [sys.executable, "-m", *(it.format(port=port) for it in command)], env=environment
+        [sys.executable, "-m", *(argument.format(port=port) for argument in command)],
+        env=environment,
     )
     try:
-        until(lambda: get(port))
-        before, _ = read(path)
+        wait_until(lambda: get_process_id(port))
+        before, _ = read_table(path)
         with ThreadPoolExecutor(8) as threads:
-            first = list(threads.map(get, [port] * (REQUESTS // 2)))
-            os.kill(int(next(filter(None, first))), signal.SIGKILL)
-            said = first + list(threads.map(get, [port] * (REQUESTS // 2)))
+            process_ids_before_kill = list(threads.map(get_process_id, [port] * (REQUESTS // 2)))
+            os.kill(int(next(filter(None, process_ids_before_kill))), signal.SIGKILL)
+            process_ids = process_ids_before_kill + list(
+                threads.map(get_process_id, [port] * (REQUESTS // 2))
+            )
     finally:
         server.terminate()
-        server.wait(PATIENCE)
-    rows, sound = read(path)
-    answered = [one for one in said if one]
-    return Outcome(len(answered), REQUESTS, len({*answered}), rows - before, sound)
+        server.wait(TIMEOUT_SECONDS)
+    rows, is_sound = read_table(path)
+    answered = [process_id for process_id in process_ids if process_id]
+    return Outcome(len(answered), REQUESTS, len({*answered}), rows - before, is_sound)
 
 
-def gunicorn(environment: Mapping[str, str], path: Path) -> Outcome:
+def check_gunicorn(environment: Mapping[str, str], path: Path) -> Outcome:
     command = [
         "gunicorn",
         "--preload",
@@ -117,11 +120,11 @@ def gunicorn(environment: Mapping[str, str], path: Path) -> Outcome:
         "--log-level=error",
         "tests.processes.app:wsgi",
     ]
-    return web([*command, "--bind=127.0.0.1:{port}"], environment, path)
+    return check_web_server([*command, "--bind=127.0.0.1:{port}"], environment, path)
 
 
-def uvicorn(environment: Mapping[str, str], path: Path) -> Outcome:
-    return web(
+def check_uvicorn(environment: Mapping[str, str], path: Path) -> Outcome:
+    return check_web_server(
         [
             "uvicorn",
             "--workers=2",
@@ -134,14 +137,14 @@ def uvicorn(environment: Mapping[str, str], path: Path) -> Outcome:
     )
 
 
-def celery(environment: Mapping[str, str], path: Path) -> Outcome:
+def check_celery(environment: Mapping[str, str], path: Path) -> Outcome:
     """Tasks in processes that each do one, while the pool starts new ones all the time."""
     count = REQUESTS // 10
     os.environ.update(environment)
     tasks: Any = import_module("tests.processes.tasks")
-    before, _ = read(path)
+    before, _ = read_table(path)
     for _ in range(count):
-        tasks.ask.delay()
+        tasks.call_model.delay()
     command = [
         "celery",
         "--app=tests.processes.tasks",
@@ -152,19 +155,19 @@ def celery(environment: Mapping[str, str], path: Path) -> Outcome:
     worker = subprocess.Popen([sys.executable, "-m", *command], env=environment)
     try:
         # One more than tasks: the worker's main process warms up with a call of its own.
-        until(lambda: read(path)[0] - before > count)
+        wait_until(lambda: read_table(path)[0] - before > count)
         time.sleep(1)
     finally:
         worker.terminate()
-        worker.wait(PATIENCE)
-    rows, sound = read(path)
-    return Outcome(count, count, count, rows - before - 1, sound)
+        worker.wait(TIMEOUT_SECONDS)
+    rows, is_sound = read_table(path)
+    return Outcome(count, count, count, rows - before - 1, is_sound)
 
 
 SERVERS: Final[Mapping[str, Callable[[Mapping[str, str], Path], Outcome]]] = {
-    "gunicorn": gunicorn,
-    "uvicorn": uvicorn,
-    "celery": celery,
+    "gunicorn": check_gunicorn,
+    "uvicorn": check_uvicorn,
+    "celery": check_celery,
 }
 
 
@@ -174,16 +177,16 @@ def main() -> int:
     )
     parser.add_argument("servers", nargs="*", help=f"of {[*SERVERS]}; all, where none is named")
     names: list[str] = parser.parse_args().servers or [*SERVERS]
-    fine = True
+    is_correct = True
     for name in names:
         with tempfile.TemporaryDirectory() as folder, running_server(Emulator()) as url:
             path = Path(folder) / "calls.db"
-            more = {"EMULATOR": f"{url}/v1", "OTEL_PROMPTCACHE_DB": str(path), "BROKER": folder}
-            forks = {} if name == "uvicorn" else {"WARM": "yes"}
-            found = SERVERS[name](os.environ | more | forks, path)
-        fine = fine and found.fine
-        print(f"{name:10} {'ok  ' if found.fine else 'WRONG'} {found}", flush=True)
-    return 0 if fine else 1
+            settings = {"EMULATOR": f"{url}/v1", "OTEL_PROMPTCACHE_DB": str(path), "BROKER": folder}
+            warm_up = {} if name == "uvicorn" else {"WARM": "yes"}
+            outcome = SERVERS[name](os.environ | settings | warm_up, path)
+        is_correct = is_correct and outcome.is_correct
+        print(f"{name:10} {'ok  ' if outcome.is_correct else 'WRONG'} {outcome}", flush=True)
+    return 0 if is_correct else 1
 
 
 if __name__ == "__main__":

@@ -6,17 +6,17 @@ import os
 from importlib import import_module
 from typing import Any, Final
 
-from tests.processes.app import call
+from tests.processes.app import make_call
 
-FOLDER: Final = os.environ.get("BROKER", ".")
+BROKER_FOLDER: Final = os.environ.get("BROKER", ".")
 _celery: Any = import_module("celery")
 celery: Final[Any] = _celery.Celery(
     "tasks",
     broker="filesystem://",
     broker_transport_options={
-        "data_folder_in": FOLDER,
-        "data_folder_out": FOLDER,
-        "control_folder": FOLDER,
+        "data_folder_in": BROKER_FOLDER,
+        "data_folder_out": BROKER_FOLDER,
+        "control_folder": BROKER_FOLDER,
     },
     worker_max_tasks_per_child=1,
     worker_concurrency=2,
@@ -24,4 +24,4 @@ celery: Final[Any] = _celery.Celery(
 )
 
 
-ask: Final[Any] = celery.task(name="ask")(call)
+call_model: Final[Any] = celery.task(name="call_model")(make_call)
