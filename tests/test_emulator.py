@@ -1,4 +1,4 @@
-"""The emulator's own promises: it is the oracle of the other tests, so its cache must obey the vendors' pages."""
+"""The emulated cache behaves as the vendors' pages say, because other tests compare with it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def send_chat(
     headers: Any = None,
     **more: Any,
 ) -> RequestRecord:
-    """Sends a system message and the rest in turns; what the emulator knows of the call."""
+    """Send a system message and turns of a conversation, and return the emulator's record."""
     roles = ["system", *(["user", "assistant"] * len(texts))]
     messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
     engine.post(CHAT, {"model": model, "messages": messages} | more, key, headers)
@@ -215,7 +215,7 @@ def test_the_three_readings_of_implicit_mode_write_at_different_places(engine: E
         ]
     system = tokens_by_mode["developer"][1][0]
     assert [reads for reads, _ in tokens_by_mode["latest"]][:2] == [0, 0], (
-        "the trap: everything written, nothing read"
+        "the latest rules write the whole prompt and read nothing of it"
     )
     assert tokens_by_mode["latest"][1][1] == engine.records[1].result.input_tokens
     assert tokens_by_mode["latest"][2][0] == tokens_by_mode["developer"][2][0] > system > 1024
@@ -253,7 +253,7 @@ def test_at_most_four_breakpoints_are_written(engine: Emulator) -> None:
     shorter = request | {"messages": [{"role": "user", "content": parts[:2]}]}
     engine.post(CHAT, shorter)
     assert engine.records[-1].result.cache_read_tokens == 0, (
-        "the first two were not among the latest four"
+        "only the latest four breakpoints are written"
     )
 
 

@@ -1,4 +1,4 @@
-"""The emulated Messages API: breakpoints, lookback, lifetimes and the table of what invalidates what."""
+"""The emulated Messages API: breakpoints, lookback, TTLs and the rules of invalidation."""
 
 from __future__ import annotations
 
@@ -135,7 +135,10 @@ def test_the_minimum_of_a_model_depends_on_the_date() -> None:
 
 
 def messages_of_blocks(blocks: int, *breakpoints: int) -> list[JSON]:
-    """One user message of numbered blocks, the first of which is long; `marks` are their numbers, from 1."""
+    """Return one user message of numbered blocks, the first of which is long.
+
+    `breakpoints` are the numbers, from 1, of the blocks with a cache marker.
+    """
     texts = [TEXT, *(f"block {number}" for number in range(2, blocks + 1))]
     content = [
         text_block(text, "5m" if number in breakpoints else None)
@@ -160,7 +163,7 @@ def test_lookback_counts_the_breakpoint_as_the_first_of_twenty(
             engine, messages=messages_of_blocks(breakpoint_number + 1, 15, breakpoint_number + 1)
         ).cache_read_tokens
         > 0
-    ), "a second breakpoint finds it"
+    ), "a second breakpoint within the lookback finds the entry"
 
 
 TOOLS = [tool("alpha"), tool("beta", "1h")]

@@ -1,4 +1,4 @@
-"""The emulated Bedrock runtime: Converse and InvokeModel for Claude and Nova, through boto3 and its own parsers."""
+"""The emulated Bedrock runtime through boto3: Converse and InvokeModel for Claude and Nova."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from promptcache_emulator.clock import Clock
 from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
 
-# Neither has type stubs, and nothing here needs any.
+# boto3 and botocore have no type stubs.
 boto3: Any = import_module("boto3")
 botocore: Any = import_module("botocore.exceptions")
 config: Any = import_module("botocore.config")

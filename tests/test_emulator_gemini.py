@@ -1,4 +1,4 @@
-"""The emulated Gemini API: implicit caching, named caches and their lifetimes, interactions; through the real SDK."""
+"""The emulated Gemini API through the real SDK: implicit caching, cached content, interactions."""
 
 from __future__ import annotations
 
@@ -77,7 +77,9 @@ def test_cached_content_exists_until_it_expires(client: Any, engine: Emulator) -
     assert used.cached_content_token_count == cache.usage_metadata.total_token_count
     assert used.prompt_token_count > used.cached_content_token_count
     engine.clock.advance(599)
-    assert generate(client, cached_content=cache.name), "use does not renew it"
+    assert generate(client, cached_content=cache.name), (
+        "a read does not renew the TTL of cached content"
+    )
     longer = client.caches.update(name=cache.name, config={"ttl": "7200s"})
     assert (longer.expire_time - longer.update_time).total_seconds() == 7200
     assert [listed.name for listed in client.caches.list()] == [cache.name]
@@ -132,7 +134,7 @@ def test_interactions_can_be_continued_and_streamed(client: Any) -> None:
     assert first.usage.total_cached_tokens == 0
     assert second.usage.total_cached_tokens > 4096
     assert second.usage.total_input_tokens > first.usage.total_input_tokens + 40, (
-        "what was said before is read again"
+        "the earlier turn is part of the input"
     )
     *_, last = client.interactions.create(**body, input="hi", stream=True)
     assert last.event_type == "interaction.completed"

@@ -1,4 +1,4 @@
-"""The emulator over HTTP, through the real SDKs: their helpers must not notice that no vendor is there."""
+"""The emulator over HTTP: the real SDKs and their helpers work as with the vendor."""
 
 from __future__ import annotations
 

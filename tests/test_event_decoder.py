@@ -1,4 +1,4 @@
-"""How the bytes of a response are cut into events, whatever the size of the chunks."""
+"""The event decoder finds the same events for any size of the chunks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AWS's binary framing, as the emulator writes it, against what we read of it."""
+"""`decode_events` reads the AWS event stream that the emulator encodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The programs of examples/ run under the zero-code launcher, against the emulator, unchanged."""
+"""The programs of examples/ run unchanged under `opentelemetry-instrument` with the emulator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A call beside its relative: where it broke, how often, what to do. And the advice of the report."""
+"""`promptcache explain` compares a call with an earlier one; the report gives the same advice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gemini and Bedrock from their SDKs to the words of `promptcache explain`: the section, the block, the place in it."""
+"""`promptcache explain` locates a change in prompts that the Gemini and Bedrock SDKs sent."""
 
 from __future__ import annotations
 

@@ -20,11 +20,11 @@ from tests.breaks.run import play_conversation
 
 SPECIFICATION = Path(__file__).parent.parent / "docs" / "specs" / "diagnosis.md"
 NOT_ON_A_CALL = {"write_never_read"}
-"""Reasons that no call has: they are reported as a metric only."""
+"""Reasons that are reported as a metric only, and never on a call."""
 
 
 def specified_reasons() -> dict[str, set[str]]:
-    """The reasons of each explanation in the table, in its order."""
+    """Return the reasons of each explanation, in the order of the table."""
     rows = re.findall(r"^\| \d+ \| `(\w+)` \| (.+?) \|", SPECIFICATION.read_text(), re.MULTILINE)
     return {name: set(re.findall(r"`(\w+)`", reasons)) for name, reasons in rows}
 

@@ -1,8 +1,9 @@
-"""Whatever of ours fails, wherever: the application's results are the same and nothing escapes.
+"""A failure anywhere in our code leaves the results of the application unchanged.
 
-Sites are found by the test itself: every function of ours that a use runs, and every one of OpenTelemetry's that ours
-call, made to raise, one at a time. Here each goes off once for each of ours that calls it; `HYPOTHESIS_PROFILE=fuzz`
-lets it go off in every client, by every way through our code that leads there.
+The test finds the patch sites itself: each function of ours that a use of an SDK runs, and each
+function of OpenTelemetry that our code calls. One after the other is made to raise. By default each
+of them raises once for each of our functions that calls it. With `HYPOTHESIS_PROFILE=fuzz` each
+raises in every client and on every path through our code that leads to it.
 """
 
 from __future__ import annotations
@@ -47,24 +48,24 @@ CASES: Final = [
 PRICES: Final = '{"models": []}'
 PatchSite = list[FunctionType]
 PathsByCode = Mapping[CodeType, Mapping[Stack, str]]
-"""The code that runs, by which ways, and a use for each way."""
+"""The code that runs, the call stacks that lead to it, and the name of a use for each stack."""
 
 pytestmark = [
-    # The clients share what was tried, and the last test looks at all of them: one process runs them.
+    # One process runs all clients: they share the tried paths, which the last test needs.
     pytest.mark.xdist_group("faults"),
-    # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
+    # aiohttp 3.14 warns of a subclass that google-genai 3.4 makes.
     pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
     # openai 3.52 opens its connections in a way that websockets 17 deprecates.
     pytest.mark.filterwarnings(
         "ignore:connect\\(\\) must be used as a context manager:DeprecationWarning"
     ),
-    # A stream that is dropped unread leaves its socket to the garbage collector, with us and without.
+    # An unread stream leaves its socket to the garbage collector, also without instrumentation.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
 ]
 
 
 class Process:
-    """An application whose telemetry is switched on anew for each of its steps, with nothing remembered."""
+    """An application that is instrumented anew, without any state, for each of its steps."""
 
     def __init__(self, folder: Path) -> None:
         self._exporter = SQLiteSpanExporter(folder / "calls.db")
@@ -72,15 +73,15 @@ class Process:
         self.telemetry.tracers.add_span_processor(SimpleSpanProcessor(self._exporter))
 
     def renew(self) -> None:
-        """Nothing is remembered: what runs once runs again."""
-        safety._logged_failures.clear()  # pyright: ignore[reportPrivateUsage]  # what was said in an earlier step
+        """Drop all state, so that code that runs once in a process runs again."""
+        safety._logged_failures.clear()  # pyright: ignore[reportPrivateUsage]  # earlier log messages
         self._exporter.shutdown()
         self.telemetry.exporter.clear()
         clear_caches()
 
     @contextmanager
     def instrumented(self) -> Generator[None]:
-        """With settings from the environment, as the launcher has them; at the end its metrics are collected."""
+        """Instrument with settings from the environment, and collect the metrics at the end."""
         telemetry, instrumentor = self.telemetry, PromptCacheInstrumentor()
         instrumentor.instrument(
             tracer_provider=telemetry.tracers, meter_provider=telemetry.meters, clock=clock
@@ -95,7 +96,7 @@ class Process:
 
 @pytest.fixture
 def process(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Process:
-    """As much is switched on as can be, so that as much can fail."""
+    """Return a process with every feature switched on, so that all of our code runs."""
     (prices := tmp_path / "prices.json").write_text(PRICES)
     settings = {
         "HASH_KEY": "k",
@@ -107,9 +108,7 @@ def process(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proces
         "PROVIDERS": "gateway.example=openai",
         "PRICES": str(prices),
         "MEMORY_CALLS": "1000",
-        "PROVIDER_DIAGNOSTICS": str(
-            kit.name == "openai"
-        ),  # what Anthropic's adds to a response is no fault
+        "PROVIDER_DIAGNOSTICS": str(kit.name == "openai"),  # those of Anthropic change the response
     }
     for name, value in settings.items():
         monkeypatch.setenv(f"OTEL_PROMPTCACHE_{name}", value)
@@ -119,7 +118,7 @@ def process(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proces
 async def run_use(use: Use) -> Notes:
     try:
         return list(await use())
-    except Exception as error:  # noqa: BLE001  # whatever escapes is what is looked for
+    except Exception as error:  # noqa: BLE001  # the test compares the exception
         return [type(error).__name__, str(error)]
 
 
@@ -133,7 +132,7 @@ PATHS_BY_CLIENT: Final[dict[tuple[str, str], PathsByCode]] = {}
 async def find_paths(
     kit: Kit, kind: str, uses_by_name: Mapping[str, Use], process: Process
 ) -> PathsByCode:
-    """What runs of ours while the application uses this client; looked for once."""
+    """Return the code of ours that runs while the application uses this client."""
     if (kit.name, kind) not in PATHS_BY_CLIENT:
         paths: dict[CodeType, dict[Stack, str]] = {}
         for name, use in uses_by_name.items():
@@ -154,7 +153,7 @@ async def find_paths(
 def select_sites(
     paths: PathsByCode, tried: set[tuple[CodeType, Stack]]
 ) -> list[tuple[PatchSite, str]]:
-    """Sites, and a use that comes there by a way that was not `tried` yet."""
+    """Return patch sites, each with the name of a use that reaches it on a path not yet `tried`."""
     known, chosen = find_functions(), list[tuple[PatchSite, str]]()
     for code in paths.keys() & known.keys():
         new = {stack: name for stack, name in paths[code].items() if (code, stack) not in tried}
@@ -214,7 +213,7 @@ async def test_interrupts_and_cancellations_reach_the_application(
     process: Process,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An interrupt, an exit or a cancellation that comes while our code runs is the application's."""
+    """An interrupt, exit or cancellation that is raised in our code reaches the application."""
     failures: list[str] = []
     escaped: list[BaseException | None] = []
 
@@ -236,7 +235,7 @@ async def test_interrupts_and_cancellations_reach_the_application(
                 try:
                     with process.instrumented():
                         await uses_by_name[name]()
-                except BaseException as interrupt:  # noqa: BLE001  # that is the question
+                except BaseException as interrupt:  # noqa: BLE001  # the test compares the exception
                     escaped.append(interrupt)
             if raised and error not in escaped:
                 failures.append(
@@ -246,7 +245,7 @@ async def test_interrupts_and_cancellations_reach_the_application(
 
 
 def test_every_module_is_covered_by_the_uses() -> None:
-    """Code that is new is covered, or the uses lack something that comes there."""
+    """A new module fails this test until one of the uses runs its code."""
     functions_by_code = find_functions()
     own_modules = {
         site[0].__module__
@@ -285,7 +284,7 @@ def test_a_repeated_failure_is_logged_once_and_loses_no_span(
     send_chat(emulator_url)
     send_chat(emulator_url)
     assert len(promptcache_warnings(caplog)) == 1
-    assert len(telemetry.spans) == 2, "a failed meter takes no span with it"
+    assert len(telemetry.spans) == 2, "a span is exported although its metrics failed"
 
 
 def test_an_odd_clock_raises_nothing_and_is_logged_at_most_twice(

@@ -1,4 +1,4 @@
-"""Usage once per response id, on the first event that carries it, POST or GET."""
+"""Usage is counted once for each response id, on the first event that reports it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_a_background_response_is_counted_when_it_is_fetched(
     assert reported["promptcache.input_tokens"] == fetched.usage.input_tokens
     assert reported["promptcache.outcome"] == "hit"
     assert reported["promptcache.prefix.hash"] == first["promptcache.prefix.hash"], (
-        "the call that asked for it is known"
+        "the fetched response belongs to the request that created it"
     )
     assert telemetry.metric("promptcache.input.tokens") == sum(
         record.result.input_tokens for record in emulator.records

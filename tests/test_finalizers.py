@@ -1,4 +1,4 @@
-"""A finalizer runs wherever the garbage collector happens to: it must not wait for a lock that its own thread holds."""
+"""A finalizer can run at any point and never waits for a lock that its own thread holds."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def client(emulator_url: str) -> Iterator[openai.OpenAI]:
 
 
 def abandon_stream(client: openai.OpenAI) -> TelemetryHandler:
-    """Leaves a stream that has begun to the collector: its generator refers to itself."""
+    """Drop an open stream, which waits for the garbage collector since it refers to itself."""
     create: Any = client.chat.completions.create
     stream = create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
     next(iter(stream))
@@ -103,7 +103,7 @@ NEVER_WAITS = {"promptcache.telemetry.invocation"}
 
 
 def modules_with_locks() -> Iterator[str]:
-    """Yield the modules of production that use a lock of `threading`."""
+    """Yield the modules of our packages that use a lock of `threading`."""
     for root in (ROOT / "instrumentation", ROOT / "exporters"):
         for package in ("promptcache", "promptcache_exporters"):
             for path in sorted((root / package).rglob("*.py")):

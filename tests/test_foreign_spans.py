@@ -1,4 +1,4 @@
-"""A span that somebody opened for a call and made current nowhere is the call's too, where it can be no other's."""
+"""A call claims an LLM span that another instrumentation opened for it but did not make current."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.fresh_process import run_after_instrumenting
 from tests.support.telemetry import Telemetry
 
 OWN_SPAN_NAME = f"chat {MODEL}"
-"""What our own span is called."""
+"""The name of the span that promptcache opens for a call."""
 LLM_ATTRIBUTES = {"gen_ai.operation.name": "chat", "gen_ai.request.model": MODEL}
 
 
@@ -28,7 +28,7 @@ def client(emulator_url: str) -> Iterator[openai.OpenAI]:
 
 @pytest.fixture
 def start_span(telemetry: Telemetry) -> Callable[..., Span]:
-    """Opens a span of another instrumentation's, current nowhere."""
+    """Open a span of another instrumentation without making it current."""
 
     def start_span(name: str = "theirs", attributes: Mapping[str, str] = LLM_ATTRIBUTES) -> Span:
         return telemetry.tracers.get_tracer("theirs").start_span(name, attributes=attributes)
@@ -41,7 +41,7 @@ def send_chat(client: openai.OpenAI) -> None:
 
 
 def names_of_call_spans(telemetry: Telemetry) -> list[str]:
-    """The names of the spans that carry what we know of a call."""
+    """Return the names of the spans with the attributes of a call."""
     return [span.name for span in telemetry.calls]
 
 
@@ -184,7 +184,7 @@ def test_a_call_during_an_open_stream_has_its_own_span(
 
 def test_reinstrumenting_adds_no_second_span_processor(telemetry: Telemetry) -> None:
     def count_processors() -> int:
-        return len(telemetry.tracers._active_span_processor._span_processors)  # pyright: ignore[reportPrivateUsage]  # what else tells
+        return len(telemetry.tracers._active_span_processor._span_processors)  # pyright: ignore[reportPrivateUsage]  # no public API
 
     before = count_processors()
     for _ in range(3):
@@ -198,10 +198,10 @@ def test_spans_are_not_tracked_while_uninstrumented(
 ) -> None:
     PromptCacheInstrumentor().uninstrument()
     span = start_span()
-    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # what a call would find
+    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # what a call can claim
     telemetry.instrument()
     later_span = start_span()
-    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == [later_span]  # pyright: ignore[reportPrivateUsage]  # as above
+    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == [later_span]  # pyright: ignore[reportPrivateUsage]  # see above
     span.end()
     later_span.end()
 
@@ -210,12 +210,12 @@ def test_only_the_latest_open_spans_are_tracked(
     telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
     spans = [start_span() for _ in range(200)]
-    tracked = list(foreign_spans._detached_spans(INVALID_SPAN))  # pyright: ignore[reportPrivateUsage]  # what a call would find
+    tracked = list(foreign_spans._detached_spans(INVALID_SPAN))  # pyright: ignore[reportPrivateUsage]  # what a call can claim
     assert tracked == spans[-len(tracked) :]
     assert 8 <= len(tracked) <= 33
     for span in spans:
         span.end()
-    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # as above
+    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # see above
 
 
 def test_an_open_span_is_tracked_after_many_ended_spans(
@@ -225,7 +225,7 @@ def test_an_open_span_is_tracked_after_many_ended_spans(
     for _ in range(200):
         others.append(start_span())
         others[-1].end()
-    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == [span]  # pyright: ignore[reportPrivateUsage]  # as above
+    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == [span]  # pyright: ignore[reportPrivateUsage]  # see above
     span.end()
 
 
@@ -266,7 +266,7 @@ class _Scope(NamedTuple):
 
 
 class _SpanWithoutAttributes(NonRecordingSpan):
-    """A span that says nothing yet but how it and its tracer are called."""
+    """A span of which only the name and the tracer are known."""
 
     def __init__(self, tracer: str, name: str) -> None:
         super().__init__(INVALID_SPAN.get_span_context())

@@ -1,6 +1,6 @@
-"""Requests and usage as nobody should send them: nothing raises, nothing is said, and what is written adds up.
+"""Odd requests and odd usage raise nothing, log nothing, and give attributes that add up.
 
-A short run; `make fuzz` takes at least 100,000 of each road.
+This is a short run. `make fuzz` makes at least 100,000 calls of each kind.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ COST_PARTS: Final = tuple(
 
 
 class LogCollector(logging.Handler):
-    """All that is logged, by whomever."""
+    """Collect all log messages from warnings on."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -47,7 +47,7 @@ class LogCollector(logging.Handler):
 
 
 class Process:
-    """What is shared by the calls of one road, which come and go as in a service."""
+    """The state that consecutive calls of one kind share, as in a service."""
 
     def __init__(self) -> None:
         self.telemetry = Telemetry()
@@ -66,8 +66,8 @@ class Process:
         return self._now
 
     def call(self, road: CallPath, rng: Random) -> Sequence[ReadableSpan]:
-        """One odd call; its span, none where the body shows nothing that is known."""
-        safety._logged_failures.clear()  # pyright: ignore[reportPrivateUsage]  # else a second failure of a kind would be silent
+        """Make one odd call and return its span, or none if the body has no known field."""
+        safety._logged_failures.clear()  # pyright: ignore[reportPrivateUsage]  # else only the first failure is logged
         request_maker, response_maker, stream = (
             OddValueMaker(rng, plain=road.plain),
             OddValueMaker(rng, plain=True),
@@ -89,7 +89,7 @@ class Process:
 
 
 def is_exportable(value: Any) -> bool:
-    """Whether every exporter can carry it."""
+    """Tell whether every exporter can carry `value`."""
     entries: Any = value  # narrowed types of containers are unknown to a type checker
     if isinstance(value, tuple):
         return all(type(entry) is str and is_exportable(entry) for entry in entries)
@@ -101,7 +101,7 @@ def is_exportable(value: Any) -> bool:
 
 
 def assert_invariants(span: ReadableSpan) -> None:
-    """The invariants of what is written."""
+    """Check that the attributes of a span agree with each other."""
     attributes: Any = span.attributes or {}
     assert not {name: value for name, value in attributes.items() if not is_exportable(value)}
     assert attributes["promptcache.outcome"] in OUTCOMES
@@ -155,20 +155,20 @@ CYCLE: Final[dict[str, Any]] = {"type": "tool_result"}
 CYCLE["content"] = [CYCLE]
 BODIES_THAT_RAISED: Final[Mapping[str, tuple[WireFormat, dict[str, Any]]]] = {
     "a role that is a list": (openai.CHAT, {"messages": [{"role": ["system"], "content": "hi"}]}),
-    "a type that nobody may compare": (
+    "a type that raises when compared": (
         openai.CHAT,
         {"tools": [{"type": UntouchableObject()}], "messages": ["hi"]},
     ),
-    "a state that nobody may compare": (
+    "a state that raises when compared": (
         openai.RESPONSES,
         {"input": "hi", "conversation": UntouchableObject()},
     ),
     "a cycle": (anthropic.MESSAGES, {"messages": [{"role": "user", "content": [CYCLE]}]}),
-    "a marker that nobody may compare": (
+    "a marker that raises when compared": (
         anthropic.MESSAGES,
         {"system": [{"text": "hi", "cache_control": UntouchableObject()}]},
     ),
-    "a maximum that nobody may compare": (
+    "a maximum that raises when compared": (
         anthropic.MESSAGES,
         {"system": "hi", "max_tokens": UntouchableObject()},
     ),

@@ -1,4 +1,4 @@
-"""Gemini's wires: usage in disjoint classes, prompts in the provider's order, named caches as they are described."""
+"""Gemini's wire formats: usage, prompts in the order of the provider, and cached content."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_response_counts_are_sorted_into_token_classes() -> None:
         usage.uncached_tokens,
     ) == (5240, 4096, None, 1144)
     assert (usage.output_tokens, usage.reasoning_tokens) == (172, 130)
-    # Pages of documents are billed as images; what was read of a modality is no part of its fresh tokens.
+    # Pages of documents are billed as images. Cached tokens of a modality are not in its input.
     assert usage.modality_tokens == {
         "audio.input": 200,
         "audio.read": 500,
@@ -387,7 +387,7 @@ def test_the_model_is_read_from_the_path(path: str, model: str | None) -> None:
     assert model_in_path(path) == model
 
 
-# Named caches
+# Cached content
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What is particular to google-genai: two services, hops, retries, spans of others around its calls."""
+"""google-genai: two services, hops of function calling, retries, and surrounding spans."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Servers and names that mean us ill: megabytes where a name belongs, and names that would be SQL, HTML or a terminal's
-commands."""
+"""Hostile servers and names do no harm: very long texts, SQL, HTML and terminal commands."""
 
 from __future__ import annotations
 
@@ -67,7 +66,7 @@ TEXT_FIELDS: Final = frozenset(
         "system_fingerprint",
     }
 )
-"""Where the wires have words of the server's choice."""
+"""Fields of responses whose text the server chooses."""
 CASES: Final = [
     pytest.param(kit, shape, id=f"{kit.name}-{shape.name}")
     for kit in KITS
@@ -91,7 +90,7 @@ CASES: Final = [
 
 
 class InflatingEmulator(Emulator):
-    """An emulator with far too much in every name that it tells."""
+    """An emulator that makes the text of each of `TEXT_FIELDS` very long."""
 
     def handle(self, *args: Any, **kwargs: Any) -> tuple[ProviderResponse, ProviderRequest]:
         response, request = super().handle(*args, **kwargs)
@@ -114,7 +113,7 @@ def inflating_url() -> Iterator[str]:
 
 
 def iter_texts(value: Any) -> Iterator[str]:
-    """Every text in a piece of JSON, keys too."""
+    """Yield every text in a JSON value, keys included."""
     if isinstance(value, str):
         yield value
     for inner in (*as_mapping(value), *as_mapping(value).values(), *as_list(value)):
@@ -134,7 +133,7 @@ async def test_text_of_a_megabyte_is_never_exported(
         span.instrumentation_scope is not None and span.instrumentation_scope.name == "promptcache"
     )
     exported = json.loads(span.to_json())
-    if not is_own:  # what its owner wrote is the owner's
+    if not is_own:  # other attributes belong to the owner of the span
         exported = {
             key: value
             for key, value in exported["attributes"].items()
@@ -184,7 +183,7 @@ CONTROL_CHARACTERS: Final = {
 
 
 class TagCollector(HTMLParser):
-    """What elements a page has."""
+    """Collect the elements of a page with the names of their attributes."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -202,12 +201,12 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal that rich would colour, were it told to."""
+    """Make the terminal wide, so that rich does not wrap names."""
     monkeypatch.setenv("COLUMNS", "3000")
 
 
 def write_calls(path: Path, name: str) -> Path:
-    """Calls with `name` in every text that a span can bring, in two prefixes that replaced each other."""
+    """Record calls of two alternating prefixes, with `name` in every text attribute."""
     hostile: dict[str, Any] = dict.fromkeys(TEXT_ATTRIBUTES, name)
     missed = hostile | {OUTCOME: "miss", READ_TOKENS: 0, COST_AMOUNT: None}
     call_after_call = [missed | {PREFIX_HASH: f"{'ab'[number > 1]}{name}"} for number in range(4)]

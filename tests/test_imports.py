@@ -42,31 +42,34 @@ def test_the_modules_that_must_not_be_loaded_exist(name: str) -> None:
     assert find_spec(name), "a module was renamed, so that the tests below assert nothing about it"
 
 
+IS_PATCHED = "hasattr(openai._base_client.SyncAPIClient.request, '__wrapped__')"
+
+
+def print_loaded(names: tuple[str, ...]) -> str:
+    """Return a statement that prints which modules of `names` are loaded."""
+    return f"print(*[name for name in {names!r} if name in sys.modules])"
+
+
 def test_the_entry_point_loads_no_sdk_and_few_of_our_modules() -> None:
-    assert (
-        run_after_instrumenting(
-            f"print(*[name for name in {(*SDKS, *UNNEEDED_PACKAGES, *UNNEEDED_AT_START)!r} if name in sys.modules])"
-        )
-        == ""
-    )
+    program = print_loaded((*SDKS, *UNNEEDED_PACKAGES, *UNNEEDED_AT_START))
+    assert run_after_instrumenting(program) == ""
 
 
 def test_importing_the_first_sdk_patches_it() -> None:
-    print_is_patched = "print(hasattr(openai._base_client.SyncAPIClient.request, '__wrapped__'))"
-    assert run_after_instrumenting(f"import openai; {print_is_patched}") == "True"
+    assert run_after_instrumenting(f"import openai; print({IS_PATCHED})") == "True"
 
 
 def test_importing_one_sdk_loads_nothing_for_other_sdks_or_for_calls() -> None:
-    assert (
-        run_after_instrumenting(
-            f"import openai; print(*[name for name in {(*UNNEEDED_PACKAGES, *UNNEEDED_FOR_OPENAI)!r} if name in sys.modules])"
-        )
-        == ""
-    )
+    program = f"import openai; {print_loaded((*UNNEEDED_PACKAGES, *UNNEEDED_FOR_OPENAI))}"
+    assert run_after_instrumenting(program) == ""
 
 
 def test_an_sdk_imported_while_uninstrumented_is_patched_later() -> None:
-    print_is_patched = "print(hasattr(openai._base_client.SyncAPIClient.request, '__wrapped__'))"
-    assert run_after_instrumenting(
-        f"instrumentor.uninstrument(); import openai; {print_is_patched}; instrumentor.instrument(); {print_is_patched}"
-    ) == ("False\nTrue")
+    program = f"""
+instrumentor.uninstrument()
+import openai
+print({IS_PATCHED})
+instrumentor.instrument()
+print({IS_PATCHED})
+"""
+    assert run_after_instrumenting(program) == "False\nTrue"

@@ -1,4 +1,4 @@
-"""Switching on and off: by hand, again and again, beside others, and never an exception."""
+"""Instrumenting and uninstrumenting: repeated, beside others, and without any exception."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import openai
 import pytest
-from openai import _base_client as base  # pyright: ignore[reportPrivateUsage]  # the choke point itself
+from openai import _base_client as base  # pyright: ignore[reportPrivateUsage]  # the hooked function
 
 from promptcache import PromptCacheInstrumentor, Settings, settings
 from promptcache.common.safely import safely
@@ -112,7 +112,7 @@ def test_uninstrumenting_keeps_the_wrapper_of_another_instrumentation(
         assert base.SyncAPIClient.__dict__["request"] is theirs
         assert (wrapper_calls, telemetry.spans) == (["theirs"], ())
         telemetry.instrument()
-        assert base.SyncAPIClient.__dict__["request"] is theirs, "ours still stands below theirs"
+        assert base.SyncAPIClient.__dict__["request"] is theirs, "our wrapper is still below theirs"
         client.responses.create(**RESPONSES)
         assert len(telemetry.spans) == 1
     finally:
@@ -121,7 +121,7 @@ def test_uninstrumenting_keeps_the_wrapper_of_another_instrumentation(
 
 
 def test_the_hook_on_process_response_suffices(client: openai.OpenAI, telemetry: Telemetry) -> None:
-    """An instrumentation that replaced `request` before us bypasses ours."""
+    """Another instrumentation that replaced `request` earlier bypasses our wrapper of it."""
     ours = base.SyncAPIClient.__dict__["request"]
     base.SyncAPIClient.request = ours.__wrapped__  # type: ignore[method-assign]
     try:
@@ -149,7 +149,7 @@ def test_an_incompatible_sdk_is_logged_once_and_not_patched(
         Hook("Client", "request", ("options",), around_call=flow),
         Hook("Gone", "request", (), around_call=flow),
     )
-    patcher.install(hooks, handler)  # type: ignore[arg-type]  # no observer is needed
+    patcher.install(hooks, handler)  # type: ignore[arg-type]  # no handler is needed
     assert Client().request(3) == 3
     assert [record.getMessage().split(": ")[1].split(" ")[0] for record in caplog.records] == [
         "Client.request",

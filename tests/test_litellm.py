@@ -1,5 +1,7 @@
-"""LiteLLM's HTTP handlers, by stand-ins that send what it sends: it cannot be installed beside openai 3 (`make
-frameworks` has the real one)."""
+"""The HTTP handlers of LiteLLM, by stand-ins that send the same requests.
+
+LiteLLM cannot be installed beside openai 3. `make frameworks` tests the real package.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,7 @@ async def handlers(
 
 @pytest.fixture
 def telemetry() -> Telemetry:
-    """Where telemetry goes, with nothing else instrumented."""
+    """Return providers for telemetry. No SDK is instrumented."""
     return Telemetry()
 
 
@@ -188,7 +190,7 @@ async def test_suppressed_calls_have_no_telemetry(handlers: LiteLLM, telemetry: 
 def test_cached_content_that_litellm_creates_is_recorded(
     handlers: LiteLLM, telemetry: Telemetry
 ) -> None:
-    """It makes one of marked messages by itself, and looks for one before: both cost or show something."""
+    """LiteLLM lists the caches, and creates one from messages with a breakpoint."""
     body = {"model": "models/gemini-2.5-flash", "ttl": "600s", **GEMINI}
     handlers.sync_handler.get(f"{handlers.url}/v1beta/cachedContents?key=k")
     name = handlers.sync_handler.post(
@@ -290,7 +292,7 @@ def test_a_request_signature_is_not_part_of_the_cache_scope() -> None:
 
 
 def test_the_private_span_kind_of_openinference_marks_an_llm_span() -> None:
-    """Its span around `litellm.completion` says only at its end what kind it is."""
+    """OpenInference sets the kind of its span around `litellm.completion` only at the end."""
 
     def is_llm(kind: str) -> bool:
         span: Any = SimpleNamespace(

@@ -1,6 +1,7 @@
-"""Many streams at once, ended in every way: one ended span each, nothing warned of, the pool as it is without us.
+"""Many concurrent streams, ended in every way, behave as without instrumentation.
 
-A short run; `make streams` takes 10,000 of each kind, 1,000 at once.
+Each has one span that is ended once. Warnings and the connection pool are the same.
+This is a short run. `make streams` opens 10,000 streams of each kind, 1,000 at once.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from tests.support.telemetry import Telemetry
 
 STREAM_COUNT: Final = int(os.environ.get("STREAMS", "64"))
 OPEN_AT_ONCE: Final = int(os.environ.get("STREAMS_AT_ONCE", "32"))
-"""How many are open together; threads share them."""
+"""Number of streams that are open at once, over all threads."""
 THREADS: Final = 16
 
 
@@ -96,11 +97,11 @@ ENDINGS: Final[tuple[tuple[str, Callable[[Any], Awaitable[Any]]], ...]] = (
     ("hang", cancel_reading),
     ("", abandon_after_first),
 )
-"""What the server does, and what the application."""
+"""What the server does with a stream, and what the application does with it."""
 
 
 class SpanCounter(SpanProcessor):
-    """How often each span was started and ended."""
+    """Count how often each span is started and ended."""
 
     def __init__(self) -> None:
         self.started, self.ended = Counter[int](), Counter[int]()
@@ -114,7 +115,7 @@ class SpanCounter(SpanProcessor):
 
 
 class LoadResult(NamedTuple):
-    """What many streams left behind."""
+    """What is left after many streams: results, warnings, connections and log messages."""
 
     notes: list[tuple[int, Any]]
     warned: Counter[str]
@@ -138,7 +139,7 @@ async def end_stream(stream: Any, number: int) -> tuple[int, Any]:
 
 
 async def run_in_sequence(client: Any, numbers: range) -> list[tuple[int, Any]]:
-    """All are open, then each is ended."""
+    """Open all streams, then end one after the other."""
     streams = [await open_stream(client, number) for number in numbers]
     return [await end_stream(streams.pop(0), number) for number in numbers]
 
@@ -149,7 +150,7 @@ async def run_concurrently(client: Any, numbers: range) -> list[tuple[int, Any]]
 
 
 def run_without_waiting(work: Coroutine[Any, Any, Any]) -> Any:
-    """The result of a coroutine that never waits."""
+    """Return the result of a coroutine that never waits."""
     try:
         work.send(None)
     except StopIteration as finished:

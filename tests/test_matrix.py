@@ -1,4 +1,4 @@
-"""Every call shape through the real SDKs: seen once, ended once, untouched."""
+"""Every call shape through the real SDKs is recorded once, and its result is unchanged."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CASES = [
 ]
 
 
-# google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
+# aiohttp 3.14 warns of a subclass that google-genai 3.4 makes.
 @pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning")
 @pytest.mark.parametrize(("kit", "kind", "shape"), CASES)
 async def test_a_call_is_recorded_once_and_its_result_is_unchanged(
@@ -38,7 +38,7 @@ async def test_a_call_is_recorded_once_and_its_result_is_unchanged(
         telemetry = instrumented()
         before = len(emulator.records)
         assert await shape.use(client) == expected
-    # Another LLM span is the SDK's own: over before the usage could be known, and the parent of ours.
+    # Another LLM span is the SDK's own: the parent of ours, which ended before the usage was known.
     llm_spans = [
         span
         for span in telemetry.spans
@@ -62,7 +62,7 @@ async def test_a_call_is_recorded_once_and_its_result_is_unchanged(
             continue
         assert attributes["promptcache.input_tokens"] == expected_result.input_tokens
         assert attributes["promptcache.read_tokens"] == expected_result.cache_read_tokens
-        # The later turns of a thread send a suffix; the emulator holds no threads and reads nothing there.
+        # Later turns of a thread send a suffix. The emulator stores no threads and reads no cache.
         assert (attributes["promptcache.outcome"] in {"hit", "partial"}) is (
             expected_result.cache_read_tokens > 0
         )

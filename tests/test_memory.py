@@ -1,4 +1,4 @@
-"""The memory is bounded, keeps what is used, and survives threads and forks."""
+"""The memory is bounded, keeps the calls in use, and works with threads and forks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_a_generational_cache_overwrites_and_clears() -> None:
 
 
 class CallRecorder:
-    """Learns calls whose blocks are named by integers."""
+    """Record calls whose blocks are identified by integers."""
 
     def __init__(self, **bounds: int) -> None:
         self.memory = Memory(**bounds)
@@ -161,7 +161,7 @@ def test_an_id_is_new_in_one_of_many_threads() -> None:
 
 @pytest.mark.filterwarnings(
     "ignore:This process:DeprecationWarning"
-)  # forking beside threads is what is tried
+)  # the test forks beside threads
 @pytest.mark.parametrize("is_locked", [False, True])
 def test_a_forked_child_has_its_own_lock(is_locked: bool) -> None:
     recorder = CallRecorder()

@@ -1,4 +1,4 @@
-"""Gemini's named caches: a span for what is done to one, its hash on the calls that read it, and its rent."""
+"""Gemini's cached content: a span for each operation, its hash on calls, and its storage cost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 class Clock:
-    """Our clock, which is not the provider's."""
+    """The clock of promptcache, apart from that of the provider."""
 
     now = 1_780_000_000.0
 
@@ -159,14 +159,14 @@ async def test_deleting_cached_content_ends_its_storage_cost(
 async def test_storage_cost_continues_after_reinstrumenting(
     client: Any, telemetry: Telemetry, clock: Clock
 ) -> None:
-    """One provider keeps the first callback of its counter, whatever is switched off and on again."""
+    """A meter provider keeps the first callback of a counter after uninstrumenting."""
     full = (await create_cache(client)).usage_metadata.total_token_count * USD_PER_TOKEN_HOUR
     clock.now += HOUR / 2
     assert telemetry.metric(STORAGE_METRIC) == pytest.approx(full / 2, rel=1e-6)
     PromptCacheInstrumentor().uninstrument()
     telemetry.instrument(clock=clock)
     assert telemetry.metric(STORAGE_METRIC) == pytest.approx(full / 2, rel=1e-6), (
-        "what was counted stays counted"
+        "the cost before uninstrumenting stays counted"
     )
     await create_cache(client)
     clock.now += HOUR

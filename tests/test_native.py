@@ -1,4 +1,4 @@
-"""Beside the SDK's own span: which client is whose, what is not sampled, what a middleware sends, and failing early."""
+"""Calls of the anthropic SDK, which opens its own span: providers, sampling, middleware, errors."""
 
 from __future__ import annotations
 
@@ -175,7 +175,7 @@ EVENTS: Final[tuple[dict[str, Any], ...]] = (
 def test_an_error_in_the_stream_keeps_the_counts_before_it(
     after: int, lines: bool, telemetry: Telemetry
 ) -> None:
-    """Wherever it comes: before or after the SDK ended its own span, what was known by then stays, and counts once."""
+    """The counts before the error are kept, also if the SDK ended its own span already."""
     events = (*EVENTS[:after], ERROR)
     body = b"".join(
         f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode() for event in events
@@ -205,7 +205,7 @@ def test_an_error_in_the_stream_keeps_the_counts_before_it(
 
 
 class ChunkedStream(httpx2.SyncByteStream):
-    """Comes in as a network brings it."""
+    """A response body that arrives in chunks of 100 bytes."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

@@ -1,4 +1,4 @@
-"""The OpenAI wires: what a request asks, what a response reports. Fixtures are wire JSON with their source."""
+"""The OpenAI wire formats: requests and responses. Fixtures are wire JSON with their source."""
 
 from __future__ import annotations
 

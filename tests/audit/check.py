@@ -1,9 +1,10 @@
-"""Known vulnerabilities of what we depend on, and an honest word on what could not be looked up.
+"""Report known vulnerabilities of our dependencies, and the packages that no service knows.
 
     make audit
 
-Asks pip-audit's services one after the other, the next one only for what those before it did not know. Exits with 1
-where a package is vulnerable, with 2 where one was looked up nowhere: silence of a service is no clean bill.
+Queries the services of pip-audit one after the other, each for the packages that the earlier ones
+did not know. Exits with 1 if a package is vulnerable, and with 2 if no service knows a package:
+an unknown package is not a safe package.
 """
 
 from __future__ import annotations
@@ -19,16 +20,19 @@ from typing import Any, Final
 
 SERVICES: Final = ("pypi", "osv")
 Report = dict[str, dict[str, Any]]
-"""What a service says of each package that it knows."""
+"""Package name -> the entry of pip-audit's JSON report."""
 
 
 def normalize_name(name: str) -> str:
-    """One spelling for `PyYAML`, `ast_serialize` and `zope.interface`."""
+    """Return the normalized name of a package: `zope-interface` for `zope.interface`."""
     return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def query_service(program: str, service: str, requirements: Iterable[str]) -> tuple[Report, str]:
-    """What one service says of the packages (lines `name==version`), and why it says no more."""
+    """Query one service for `requirements`, lines `name==version`.
+
+    Returns the packages that the service knows, and why it does not know the others.
+    """
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(requirements))
         file.flush()
@@ -57,7 +61,7 @@ def query_service(program: str, service: str, requirements: Iterable[str]) -> tu
 
 
 def main(arguments: Sequence[str]) -> int:
-    """`arguments`: the pip-audit program, and a file with the packages as `pip freeze` prints them."""
+    """Run pip-audit, `arguments[0]`, on the output of `pip freeze` in the file `arguments[1]`."""
     program, packages = arguments
     remaining = {
         normalize_name(line.partition("==")[0]): line

@@ -1,10 +1,10 @@
-"""Whether the SDKs that are installed still have every function that we stand at.
+"""Check that the installed SDKs still have every function that promptcache wraps.
 
     make canary
 
-Prints a line a function, and exits with 1 where one is gone, also one that older releases lack: the first to know of a
-new release that moved something is then us and not a user whose calls are no longer seen. Arguments are the
-distributions to look at.
+Prints a line for each function. Exits with 1 if one is missing, also one that older releases lack.
+So we notice a new release that moved a function before users lose their calls. The arguments are
+the distributions to check.
 """
 
 from __future__ import annotations
@@ -33,11 +33,14 @@ SDKS: Final = {
 EXPECTED_MISSING: Final = frozenset(
     {"google.genai._interactions._base_client", "botocore.response.StreamingBody.aclose"}
 )
-"""What today's releases rightly lack: a module of google-genai 1 and 2, an async end of what is sync."""
+"""Names that the current releases rightly lack.
+
+A module of google-genai 1 and 2, and an asynchronous close of a synchronous stream.
+"""
 
 
 def find_hooks(sdks: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """Every module and function in those distributions, and whether it is there, if only inherited."""
+    """Yield each hooked module and function, and whether it exists and is compatible."""
     module_names = [
         name
         for sdk in sdks

@@ -1,12 +1,14 @@
-"""The call-shape matrix against releases of the SDKs that people still run: one virtual environment each, one table.
+"""Run the call-shape matrix with many releases of the SDKs, each in a virtual environment.
 
     python tests/compat/run.py ["oldest openai==2.0.0 openai==1.50.0,httpx<0.28"]
     python tests/compat/run.py --lock
 
-An environment is one of `TOGETHER` by name, or a requirement, with others behind commas. Without arguments: the
-oldest, the newest, some between, and releases at which an SDK's insides changed. Exits with 1 if a test fails, or if an
-SDK that is pinned was not tried. `--lock` renews requirements/compat-*.txt, from which the environments of `LOCKED` are
-installed: .ci/run tries these, and a release of another project must not fail it. Lower bounds are read from pyproject.toml, so that what we claim is what is tested.
+An argument is a name in `NAMED_ENVIRONMENTS`, or requirements separated by commas. Without
+arguments: the oldest and the newest releases, some between, and releases at which the internals of
+an SDK changed. Prints a table. Exits with 1 if a test fails, or if no call was made with a pinned
+SDK. `--lock` renews requirements/compat-*.txt, from which the environments of `LOCKED` are
+installed: .ci/run uses these, so that a release of another project does not fail it. The lower
+bounds come from pyproject.toml, so that the tested releases are the claimed ones.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ MINIMUM_RELEASES: Final = {
     for need in PROJECT["optional-dependencies"]["instruments-any"]
     for name in re.findall(r"^[\w-]+", need)
 }
-"""SDK -> the oldest release that we claim, as `name>=version`."""
+"""SDK -> the oldest supported release, as `name>=version`."""
 TESTS: Final = tuple(
     f"tests/test_{name}.py" for name in ("matrix", "stream_endings", "contract", "transparent")
 )
@@ -44,7 +46,7 @@ ADDITIONAL_TESTS: Final = {
     "newest": TESTS_OF_LATER_RELEASES,
     "free-threaded": ("tests/test_memory.py", "tests/test_load.py", *TESTS_OF_LATER_RELEASES),
 }
-"""What only releases can do that have WebSockets, or trace themselves; and where threads share state."""
+"""Environment -> tests of features that only its releases have, such as WebSockets."""
 EXTRAS: Final = ("sdk", "emulator")
 """Extras of this checkout that the tests need."""
 TOOLS_NEEDED: Final = ("hypothesis>=6.100", "pytest>=8", "pytest-asyncio>=0.24")
@@ -53,29 +55,30 @@ PARALLEL_ENVIRONMENTS: Final = 2
 
 
 def pin_minimum(*sdks: str) -> str:
-    """The oldest releases that we claim to work with."""
+    """Return pins of the oldest supported releases."""
     return ",".join(MINIMUM_RELEASES[sdk].replace(">=", "==") for sdk in sdks)
 
 
 NAMED_ENVIRONMENTS: Final = {
-    # httpx 0.28 took away an argument that these SDKs pass, and google-genai asks for it.
+    # httpx 0.28 removed an argument that these SDKs pass. google-genai needs httpx 0.28.
     "oldest": f"{pin_minimum('openai', 'anthropic', 'groq', 'botocore')},boto3<1.36,httpx==0.27.*",
-    # google-genai of that time warns under later releases of pydantic.
+    # google-genai of that time warns with later releases of pydantic.
     "middle": f"{pin_minimum('google-genai', 'aiobotocore')},openai==1.109.1,anthropic==1.0.0,"
     "pydantic<2.12,wrapt==1.17.*,opentelemetry-sdk==1.40.0",
     "late": "openai==2.54.0,anthropic==1.17.0,google-genai==2.34.0,aiobotocore==3.0.0,wrapt==2.0.*",
     "newest": "google-genai,aiobotocore",
-    # By hand, with a Python without the GIL: `make compat PYTHON=python3.13t RELEASES=free-threaded`. What has no
-    # wheels for it is left out or of 2025; a package that switches the GIL on again warns, and that is an error.
+    # Run by hand, with a Python without the GIL:
+    # `make compat PYTHON=python3.13t RELEASES=free-threaded`. Packages without wheels for it are
+    # left out or of 2025. A package that enables the GIL again warns, and that is an error.
     "free-threaded": "hypothesis<6.156,pydantic<2.12.4,jiter<0.16",
 }
-"""Names of environments that pin many things at once: what we claim to work with, from end to end."""
+"""Name -> pins of many packages at once, from the oldest supported releases to the newest."""
 
 LOCKED: Final = ("oldest", "middle", "late")
-"""Names in `TOGETHER` whose packages are locked in requirements/compat-NAME.txt, with hashes."""
+"""Environments whose packages are locked, with hashes, in requirements/compat-NAME.txt."""
 
 OLDEST: Final = ("oldest", "--resolution=lowest-direct")
-"""Where all that we depend on is the oldest that pyproject.toml allows: OpenTelemetry, wrapt, and the rest."""
+"""The environment with the oldest releases that pyproject.toml allows, and uv's option for it."""
 
 RELEASES: Final = (
     "oldest",
@@ -90,7 +93,7 @@ RELEASES: Final = (
 )
 
 ALWAYS_INSTALLED: Final = ("openai", "anthropic", "groq", "boto3")
-"""What every environment has, for some test of all environments imports it: the newest, if nothing else is said."""
+"""Packages that some test of every environment imports. The newest release, unless pinned."""
 
 KITS: Final = {
     "openai": "openai",
@@ -99,12 +102,12 @@ KITS: Final = {
     "google-genai": "google",
     "boto3": "bedrock",
 }
-"""SDK -> its row in `tests/kits.py`, which leaves out what cannot be imported."""
+"""SDK -> the name of its kit in `tests/support/sdks.py`, which skips missing SDKs."""
 
 
 @dataclass
 class Result:
-    """What became of one environment."""
+    """The result of one environment."""
 
     environment: str
     passed: int = 0
@@ -116,7 +119,7 @@ class Result:
 
 
 def package_names(pins: list[str]) -> set[str]:
-    """The packages that are meant."""
+    """Return the names of the pinned packages."""
     return {name for pin in pins for name in re.findall(r"^[\w-]+", pin)}
 
 
@@ -164,7 +167,7 @@ def install(name: str, release: str) -> Path:
     subprocess.run(
         [uv, "venv", "--quiet", "--clear", "--python", sys.executable, FOLDER / name], check=True
     )
-    # Compiled here, where what a release's own source makes the compiler warn of is no error yet.
+    # Compile here: warnings about the source of a release are errors later, under pytest.
     install_command = [
         uv,
         "pip",
@@ -184,14 +187,14 @@ def install(name: str, release: str) -> Path:
 
 
 def find_untried_sdks(pins: list[str], cases: list[str]) -> Iterator[str]:
-    """The SDKs that are pinned and of which no call was made."""
+    """Yield a message for each pinned SDK with which no call was made."""
     for sdk in package_names(pins) & KITS.keys():
         if not any(f"[{KITS[sdk]}-" in case for case in cases):
             yield f"no call of {sdk} was tried"
 
 
 def run_pytest(result: Result, command: list[str]) -> int:
-    """Runs pytest, says how far it is, and all that it said if it fails."""
+    """Run pytest and print its progress, or all of its output if it fails."""
     lines = list[str]()
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         for line in process.stdout or ():
@@ -204,7 +207,7 @@ def run_pytest(result: Result, command: list[str]) -> int:
 
 
 def check(release: str) -> Result:
-    """Installs `release` into its environment and runs the matrix there."""
+    """Install `release` into its environment and run the matrix there."""
     name, pins = release.partition(",")[0], all_pins(release)
     result, report, started = Result(name), FOLDER / name / "report.xml", time.monotonic()
     try:

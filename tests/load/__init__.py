@@ -1,1 +1,1 @@
-"""Many streams at once, and every way to end one."""
+"""A server for the test of many concurrent streams."""

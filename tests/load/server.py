@@ -1,4 +1,4 @@
-"""A server that streams as fast as it can: nothing is cached, and every answer has a number of its own."""
+"""A server that streams as fast as it can. It caches nothing, and each response has its own id."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from threading import Event, Thread
 from typing import Any, Final
 
 ENDING: Final = "x-ending"
-"""The request's header that says how its answer shall break: `error` by an event, `drop` with its connection, `hang` in
-the middle until the client closes."""
+"""The request header that tells how the response breaks.
+
+`error`: an error event. `drop`: the connection is dropped. `hang`: no more bytes until the client
+closes the connection.
+"""
 _HEAD: Final = (
     b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
 )
@@ -120,7 +123,7 @@ async def _serve_connection(reader: asyncio.StreamReader, writer: asyncio.Stream
 
 @contextmanager
 def running_server() -> Generator[str]:
-    """The address of one, in a thread of its own."""
+    """Run a server in a thread and yield its URL."""
     loop, ready, ports = asyncio.new_event_loop(), Event(), list[int]()
 
     async def serve() -> None:

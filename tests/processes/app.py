@@ -1,7 +1,8 @@
-"""What the servers of `check` serve: a page that makes one call, another that says who made it, all in workers.
+"""The applications that the servers of `check` serve: each request makes one call to a model.
 
-The instrumentation is on before the server forks, the exporter is the local table, as `opentelemetry-instrument` with
-`--preload` would have it. The addresses of emulator and table come from the environment.
+The response is the id of the worker process. Instrumentation is on before the server forks, and
+the exporter writes the local table, as with `opentelemetry-instrument` and `--preload`. The
+addresses of the emulator and of the table come from the environment.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ PromptCacheInstrumentor().instrument(tracer_provider=TRACERS)
 
 
 def make_call() -> str:
-    """One call to a model; the process that made it."""
+    """Make one call to a model and return the id of this process."""
     with openai.OpenAI(base_url=os.environ["EMULATOR"], api_key="k", max_retries=0) as client:
         create: Any = client.chat.completions.create
         create(**CHAT)
@@ -32,7 +33,7 @@ def make_call() -> str:
 
 
 if "WARM" in os.environ:
-    make_call()  # before the fork, as an application that warms up makes it: locks, memory and table are in use
+    make_call()  # locks, memory and table are in use before the server forks
 
 
 def wsgi(environ: Any, start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -1,9 +1,9 @@
-"""Servers that fork, and one of their workers killed: every answered call is a row, and the table stays whole.
+"""Check servers that fork: each answered call is a row, also if a worker is killed.
 
     make processes
     python -m tests.processes.check [gunicorn uvicorn celery]
 
-Prints a line a server and exits with 1 where a row is missing, too many, or the table is not sound.
+Prints a line for each server. Exits with 1 if rows are missing or surplus, or the table is corrupt.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from promptcache_exporters.database import columns as table
 
 REQUESTS: Final = 200
 TIMEOUT_SECONDS: Final = 120.0
-"""Seconds that a server may take to start, or to finish."""
+"""Time limit for the start, and for the end, of a server."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was asked for and answered, by how many processes, and what is in the table of it."""
+    """Counts of a check: requests, answers, worker processes, and rows of the table."""
 
     answered: int
     requested: int
@@ -48,18 +48,18 @@ class Outcome:
 
     @property
     def is_correct(self) -> bool:
-        # A worker that was killed may have written the row of a call that it never answered.
+        # A killed worker may have written a row without answering the request.
         return self.is_sound and self.workers > 1 and self.answered <= self.rows <= self.requested
 
 
 def read_table(path: Path) -> tuple[int, bool]:
-    """Rows of the table, and whether SQLite finds it whole."""
+    """Return the number of rows, and whether SQLite finds the table intact."""
     if not path.exists():
         return 0, True
     with closing(sqlite3.connect(path)) as connection:
         (count,) = connection.execute(
             f"SELECT count(*) FROM {table.CALLS_TABLE_NAME}"
-        ).fetchone()  # our name
+        ).fetchone()  # a constant
         return count, connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -79,7 +79,7 @@ def free_port() -> int:
 
 
 def get_process_id(port: int) -> str | None:
-    """Who answered; None where nobody did."""
+    """Return the id of the process that answered, or None without an answer."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=30) as response:
             process_id: str = response.read().decode()
@@ -89,7 +89,7 @@ def get_process_id(port: int) -> str | None:
 
 
 def check_web_server(command: list[str], environment: Mapping[str, str], path: Path) -> Outcome:
-    """Asks a web server from eight threads; one worker is killed in the middle."""
+    """Send requests to a web server from eight threads, and kill one worker between them."""
     port = free_port()
     server = subprocess.Popen(
         [sys.executable, "-m", *(argument.format(port=port) for argument in command)],
@@ -138,7 +138,7 @@ def check_uvicorn(environment: Mapping[str, str], path: Path) -> Outcome:
 
 
 def check_celery(environment: Mapping[str, str], path: Path) -> Outcome:
-    """Tasks in processes that each do one, while the pool starts new ones all the time."""
+    """Run tasks in a pool whose processes end after one task."""
     count = REQUESTS // 10
     os.environ.update(environment)
     tasks: Any = import_module("tests.processes.tasks")
@@ -154,7 +154,7 @@ def check_celery(environment: Mapping[str, str], path: Path) -> Outcome:
     ]
     worker = subprocess.Popen([sys.executable, "-m", *command], env=environment)
     try:
-        # One more than tasks: the worker's main process warms up with a call of its own.
+        # One row more than tasks: the main process of the worker makes a call when it starts.
         wait_until(lambda: read_table(path)[0] - before > count)
         time.sleep(1)
     finally:
@@ -175,7 +175,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("servers", nargs="*", help=f"of {[*SERVERS]}; all, where none is named")
+    parser.add_argument("servers", nargs="*", help=f"some of {[*SERVERS]}; default: all")
     names: list[str] = parser.parse_args().servers or [*SERVERS]
     is_correct = True
     for name in names:

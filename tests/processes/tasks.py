@@ -1,4 +1,4 @@
-"""A celery worker whose processes live for one task, over a broker that is a folder."""
+"""A celery application whose processes live for one task. Its broker is a folder."""
 
 from __future__ import annotations
 
