@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import re
@@ -14,7 +13,6 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from promptcache.model import OUTCOMES
 from promptcache.semconv import (
@@ -47,27 +45,20 @@ from promptcache_exporters.report import query as figures
 from promptcache_exporters.report import sql
 from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.json import render_json
-from promptcache_exporters.report.model import GroupBy, PrefixChange, Report, UnpricedModel
+from promptcache_exporters.report.model import GroupBy, PrefixChange, UnpricedModel
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.storage_costs import STORAGE_COSTS_QUERY
-from promptcache_exporters.report.terminal import print_report
 from promptcache_exporters.report.unread_writes import UNREAD_WRITES_QUERY, CacheCall
+from tests.support.report_text import UNPRICED, render_report
 from tests.support.span_builders import START, record_calls
 
 COLD: dict[str, Any] = {OUTCOME: "cold", READ_TOKENS: 0, UNCACHED_TOKENS: 1000}
-UNPRICED: dict[str, Any] = {COST_AMOUNT: None, COST_WITHOUT_CACHE: None, COST_UNKNOWN: "model"}
 HOSTILE = "<script>alert('x')</script>[red]{boo}\x1b[31m\u202e\nend"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "calls.db"
-
-
-def shown(report: Report, width: int = 80, limit: int = 20) -> str:
-    text = io.StringIO()
-    print_report(report, Console(file=text, width=width, markup=False, highlight=False), limit)
-    return text.getvalue()
 
 
 TOKENS = st.none() | st.integers(0, 10_000)
@@ -285,7 +276,7 @@ def test_unpriced_calls_are_named(path: Path) -> None:
     )
     assert sum(it.calls for it in report.unpriced_models) == report.totals.unpriced_calls == 4
     assert "4 calls not in the cost: 2 gpt-9 (price), 1 gpt-5.5 (model)" in " ".join(
-        shown(report).split()
+        render_report(report).split()
     )
 
 
@@ -297,7 +288,7 @@ def test_a_replaced_prefix_is_told(path: Path) -> None:
         PrefixChange("shop", "p1:old", "p1:new", START + 120, 0.8, 0.0),
     )
     assert "prefix p1:new replaced p1:old, hit rate 80.0 % -> 0.0 %" in " ".join(
-        shown(report).split()
+        render_report(report).split()
     )
     assert "replaced p1:old" in render_html(report)
 
@@ -315,7 +306,7 @@ def test_sampled_rows_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     record_calls(path, {})
     report = collect_report(path)
     assert (report.sampled_calls, report.smallest_sample_ratio) == (1, 0.25)
-    assert "Sampled: 1 of these 2 calls" in shown(report)
+    assert "Sampled: 1 of these 2 calls" in render_report(report)
     assert "25 %" in render_html(report)
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "of-ones-own")
     record_calls(path, {})
@@ -323,24 +314,24 @@ def test_sampled_rows_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         2,
         None,
     )
-    assert "an unknown share" in shown(collect_report(path), width=200)
+    assert "an unknown share" in render_report(collect_report(path), width=200)
 
 
 def test_the_terminal_stays_within_80_columns_and_shows_everything(path: Path) -> None:
     record_calls(
         path, *({GEN_AI_REQUEST_MODEL: f"{'long-name-' * 8}{number}"} for number in range(25))
     )
-    text = shown(collect_report(path, GroupBy.MODEL))
+    text = render_report(collect_report(path, GroupBy.MODEL))
     assert max(map(len, text.splitlines())) <= 80
     assert "and 5 more" in text
-    everything = "".join(shown(collect_report(path, GroupBy.MODEL), limit=0).split())
+    everything = "".join(render_report(collect_report(path, GroupBy.MODEL), limit=0).split())
     assert "more" not in everything
     assert everything.count("long-name-") >= 25
 
 
 def test_names_cannot_steer_the_terminal(path: Path) -> None:
     record_calls(path, UNPRICED | {GEN_AI_REQUEST_MODEL: HOSTILE})
-    text = shown(collect_report(path, GroupBy.MODEL), width=200)
+    text = render_report(collect_report(path, GroupBy.MODEL), width=200)
     assert "[red]{boo}\\x1b[31m\\x202e\\x0aend" in text
     assert not {"\x1b", "\u202e"} & set(text)
 

@@ -30,8 +30,8 @@ from promptcache_exporters.database import errors
 from promptcache_exporters.report.lines import summary_lines
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
+from tests.support.report_text import UNPRICED, render_report
 from tests.support.span_builders import START, record_calls
-from tests.test_report import UNPRICED, shown
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_a_call_of_which_nothing_is_known_leaves_the_waste_known(path: Path, out
 
 def test_a_waste_beside_unknown_ones_is_the_least(path: Path) -> None:
     record_calls(path, {OUTCOME: "miss", WASTED_USD: 0.02}, {OUTCOME: "miss", **UNPRICED})
-    text = shown(collect_report(path), width=200)
+    text = render_report(collect_report(path), width=200)
     assert "at least $0.0200 (200.0 % of the cost), unknown for 1 call" in text
     assert "$0.0200+" in text
     record_calls(path.with_name("b.db"), {}, {OUTCOME: "miss", **UNPRICED})
@@ -94,7 +94,7 @@ def test_failed_calls_and_silent_streams_are_told(path: Path) -> None:
     record_calls(
         path, silent | {STREAM_COMPLETED: False}, silent | {GEN_AI_PROVIDER_NAME: "anthropic"}
     )
-    text = shown(collect_report(path), width=200)
+    text = render_report(collect_report(path), width=200)
     assert "Failed    1 call" in text
     assert (
         "1 chat streams did not report tokens. Set stream_options={'include_usage': True}" in text
@@ -106,8 +106,8 @@ def test_failed_calls_and_silent_streams_are_told(path: Path) -> None:
 
 def test_the_report_names_its_file_and_the_zone_of_its_times(path: Path) -> None:
     record_calls(path, {})
-    assert str(path) in shown(collect_report(path), width=300)
-    assert time.strftime(" UTC%z\n", time.localtime(START)) in shown(collect_report(path))
+    assert str(path) in render_report(collect_report(path), width=300)
+    assert time.strftime(" UTC%z\n", time.localtime(START)) in render_report(collect_report(path))
 
 
 def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_narrow_terminal_still_shows_whose_figures_they_are(path: Path, width:
         {GEN_AI_REQUEST_MODEL: "gpt-5.5-with-a-name-as-long-as-a-line"},
         {GEN_AI_REQUEST_MODEL: None},
     )
-    lines = shown(collect_report(path, GroupBy.MODEL), width=width).splitlines()
+    lines = render_report(collect_report(path, GroupBy.MODEL), width=width).splitlines()
     assert max(map(len, lines)) <= width
     words = "".join("".join(lines).split())
     assert "gpt-5.5-with-a-name-as-long-as-a-line" in words if width < 60 else "gpt-5.5-" in words

@@ -220,9 +220,8 @@ def test_the_report_says_it_with_advice(path: Path) -> None:
     report = collect_report(path, GroupBy.REASON)
     text = "1 call wrote 2,000 tokens that no call read: $0.001500 more than plain input"
     assert dict(summary_lines(report))["Unread writes"] == text
-    assert dict(advice_lines(report))["write_never_read"].startswith(
-        "What was written was never read"
-    )
+    advice = dict(advice_lines(report))["write_never_read"]
+    assert advice.startswith("The cache write was never read")
     assert json.loads(render_json(report))["unread"] == {
         "calls": 1,
         "tokens": 2000,
