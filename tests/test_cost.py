@@ -59,7 +59,8 @@ def compute_cost(
     body: Mapping[str, Any] | None = None,
     **facts: Any,
 ) -> Cost:
-    """Return the cost of a call. Its response has the model of the request unless `facts` differ."""
+    """Return the cost of a call. Its response has the model of the request unless `facts`
+    differ."""
     return book.compute_cost(
         build_request(provider, model, moment, host, body),
         ResponseFacts(**dict[str, Any](model=model) | facts),

@@ -1,4 +1,5 @@
-"""What is installed: the wheel holds what the tree holds, light to import, and resolving beside OpenTelemetry."""
+"""What is installed: the wheel holds what the tree holds, light to import, and resolving beside
+OpenTelemetry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The table as Parquet: the same report from it, row for row the same facts, and clear words where it cannot be."""
+"""The table as Parquet: the same report from it, row for row the same facts, and clear words where
+it cannot be."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The chain: equal beginnings have equal digests, nothing odd raises, and nothing leaves that should not."""
+"""The chain: equal beginnings have equal digests, nothing odd raises, and nothing leaves that
+should not."""
 
 from __future__ import annotations
 

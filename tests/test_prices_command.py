@@ -194,7 +194,8 @@ def test_breakeven() -> None:
 
 
 def test_breakeven_of_stored_caches() -> None:
-    """S1-gemini31pro: from 4 requests within the hour on; 12 of them pay (2 + 4.5) / 12 + 0.2 each."""
+    """S1-gemini31pro: from 4 requests within the hour on; 12 of them pay (2 + 4.5) / 12 + 0.2
+    each."""
     found = answer("breakeven", "gemini-3.1-pro-preview", "--per-hour", "12")
     assert (found["cheapest"], found["stored_pays_from_per_hour"]) == ("stored", 4)
     assert found["choices"][0]["usd_per_million"] == pytest.approx((2 + 4.5) / 12 + 0.2)
@@ -264,7 +265,8 @@ def test_money(value: float, text: str) -> None:
     "command", ["cost --model gpt-4o --read 1", "prices show gpt-4o", "breakeven gpt-4o"]
 )
 def test_a_price_file_that_cannot_be_used_is_not_passed_over(command: str, tmp_path: Path) -> None:
-    """Named on the command line it is an error; in the environment it is said, and the built-in prices hold."""
+    """Named on the command line it is an error; in the environment it is said, and the built-in
+    prices hold."""
     broken = tmp_path / "broken.json"
     broken.write_text('{"models": [{"match": "mine", "inptu": 1}]}')
     for path in (tmp_path / "missing.json", tmp_path, broken):

@@ -1,4 +1,5 @@
-"""The compiled table: that it is what the build makes of its sources, and that reading it costs next to nothing."""
+"""The compiled table: that it is what the build makes of its sources, and that reading it costs
+next to nothing."""
 
 from __future__ import annotations
 

@@ -126,7 +126,8 @@ def sent(telemetry: Telemetry) -> Iterator[tuple[str, bytes]]:
 
 
 def stored(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str, bytes]]:
-    """What the local table holds, in all its files before and after they are one, and what is made of it."""
+    """What the local table holds, in all its files before and after they are one, and what is made
+    of it."""
     table, out = folder / "calls.db", folder / "calls.parquet"
     exporter = SQLiteSpanExporter(str(table))
     exporter.export(telemetry.spans)
@@ -201,7 +202,8 @@ def test_a_failure_of_ours_tells_no_text(
 
 
 def test_every_hash_is_under_the_key(emulator: Emulator, emulator_url: str) -> None:
-    """Two keys have none in common, one key has the same again: no hash is of the text alone, and none by chance."""
+    """Two keys have none in common, one key has the same again: no hash is of the text alone, and
+    none by chance."""
 
     def hashed(key: str) -> set[str]:
         emulator.reset()

@@ -1,4 +1,5 @@
-"""Forks while calls run, loops one after another: every call is a row or a span, and nothing is said of it.
+"""Forks while calls run, loops one after another: every call is a row or a span, and nothing is
+said of it.
 
 `make processes` forks a hundred times and runs real servers.
 """
@@ -33,7 +34,7 @@ from tests.support.mock_calls import make_mock_call
 tracers = TracerProvider(shutdown_on_exit=False)
 tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(sys.argv[1])))
 PromptCacheInstrumentor().instrument(tracer_provider=tracers)
-make_mock_call()("warm")  # the SDK's own first call holds locks of the standard library's that no child would see released
+make_mock_call()("warm")  # the first call holds locks that no child would see released
 stop, made = threading.Event(), [1]
 def calling(number):
     client, count = make_mock_call(), 0
@@ -74,7 +75,8 @@ def test_forks_while_threads_call(tmp_path: Path) -> None:
     codes, _, parents = done.stdout.strip().rpartition(" ")
     assert codes == "{0}"
     written = read_rows(path)
-    # A child that is forked while a batch is being written keeps its hands off the file (tests/test_sqlite_trouble.py).
+    # A child that is forked while a batch is being written keeps its hands off the file
+    # (tests/test_sqlite_trouble.py).
     orphaned = done.stderr.count("was forked while another batch was being written")
     assert len(written) == int(parents) + 3 * (FORKS - orphaned)
     assert {row["outcome"] for row in written} == {"unreported"}
@@ -115,7 +117,8 @@ def raised_in(record: logging.LogRecord) -> str:
 def test_a_loop_that_ends_before_a_stream_says_nothing_of_ours(
     emulator_url: str, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It closes every generator at once, the SDK's and ours; each that waits for another gets in its way.
+    """It closes every generator at once, the SDK's and ours; each that waits for another gets in
+    its way.
 
     The SDK's own do so without us, nineteen times out of twenty, whichever of them is named.
     """

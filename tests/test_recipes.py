@@ -1,4 +1,5 @@
-"""The README's recipes, run as printed; only each backend's host is replaced, by one on loopback that keeps all."""
+"""The README's recipes, run as printed; only each backend's host is replaced, by one on loopback
+that keeps all."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def model() -> Iterator[str]:
 
 
 class Sink(service.TraceServiceServicer):
-    """A backend that takes OTLP, over gRPC and HTTP, and keeps spans, names of metrics, and headers by path."""
+    """A backend that takes OTLP, over gRPC and HTTP, and keeps spans, names of metrics, and headers
+    by path."""
 
     def __init__(self) -> None:
         self.spans: list[dict[str, Any]] = []
@@ -125,7 +127,8 @@ def over_grpc() -> Iterator[tuple[Sink, str]]:
 
 
 def started(commands: str, folder: Path, model: str, **more: str) -> subprocess.Popen[str]:
-    """The recipe, once its application has made its calls; it goes on until its standard input ends."""
+    """The recipe, once its application has made its calls; it goes on until its standard input
+    ends."""
     (folder / "app.py").write_text(APP)
     around = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",

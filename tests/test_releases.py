@@ -1,4 +1,5 @@
-"""Which releases we work with is one claim: of the package, of the README, and of the environments that are tested."""
+"""Which releases we work with is one claim: of the package, of the README, and of the environments
+that are tested."""
 
 from __future__ import annotations
 

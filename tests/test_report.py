@@ -1,4 +1,5 @@
-"""What the report says: figures against a recomputation, the stable JSON, the terminal, HTML and hostile names."""
+"""What the report says: figures against a recomputation, the stable JSON, the terminal, HTML and
+hostile names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The rent of named caches, from the SDK's calls to the report; and files that know nothing of it."""
+"""The rent of named caches, from the SDK's calls to the report; and files that know nothing of
+it."""
 
 from __future__ import annotations
 
@@ -88,7 +89,8 @@ def test_from_the_sdk_to_the_report(
 
 
 async def _lives(url: str, now: list[float]) -> int:
-    """One cache is called, looked at and deleted after a quarter of an hour's rent, one is renewed."""
+    """One cache is called, looked at and deleted after a quarter of an hour's rent, one is
+    renewed."""
     config = {"system_instruction": LONG_SYSTEM, "contents": [QUESTION], "ttl": "3600s"}
     async with CLIENTS[next(iter(CLIENTS))](url) as client:
         first, second = [

@@ -1,4 +1,5 @@
-"""What the report says of what it does not know: waste, failed calls and silent streams, and where it looked."""
+"""What the report says of what it does not know: waste, failed calls and silent streams, and where
+it looked."""
 
 from __future__ import annotations
 

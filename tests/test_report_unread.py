@@ -1,4 +1,5 @@
-"""Writes that nobody read, found in the table: what is told is certain, and its money is that of the price book."""
+"""Writes that nobody read, found in the table: what is told is certain, and its money is that of
+the price book."""
 
 from __future__ import annotations
 
@@ -102,7 +103,8 @@ def unread(path: Path, *calls: tuple[float, Mapping[str, Any]]) -> UnreadWrites:
 
 
 SURCHARGE: Final = 3.75e-6 - 3e-6
-"""USD a token that Claude Sonnet 4.5's writes cost more than its input (Anthropic's price page, November 2026)."""
+"""USD a token that Claude Sonnet 4.5's writes cost more than its input (Anthropic's price page,
+November 2026)."""
 
 
 def test_a_write_that_nobody_reads_is_counted_with_its_surcharge(path: Path) -> None:

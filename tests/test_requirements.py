@@ -1,4 +1,5 @@
-"""The locked packages cover what pyproject.toml asks for, and no committed file names a package index."""
+"""The locked packages cover what pyproject.toml asks for, and no committed file names a package
+index."""
 
 from __future__ import annotations
 
@@ -24,7 +25,8 @@ LOCKS: Final[Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]]] = {
     "uv": ((), "uv", ()),
     **{f"compat-{name}": (EXTRAS, "build", (*all_pins(name), *TOOLS_NEEDED)) for name in LOCKED},
 }
-"""File in requirements/ -> the extras, the dependency group and the other packages that it locks."""
+"""File in requirements/ -> the extras, the dependency group and the other packages that it
+locks."""
 
 # The parts are joined here, else this file would name the addresses that it looks for.
 HOSTS: Final = (
@@ -43,7 +45,8 @@ OPTIONS: Final = (
 
 
 def committed_files() -> list[Path]:
-    """Return the files that git tracks; every file in an unpacked source distribution, which has no git."""
+    """Return the files that git tracks; every file in an unpacked source distribution, which has no
+    git."""
     listed = subprocess.run(
         ["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False
     )

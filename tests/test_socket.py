@@ -43,7 +43,8 @@ REALTIME_USAGE = {
 
 
 def responses(socket: ServerConnection) -> None:
-    """Answers each request; those on a stream named `late` only after the next one has been answered."""
+    """Answers each request; those on a stream named `late` only after the next one has been
+    answered."""
     late: list[str] = []
     for number, message in enumerate(socket):
         asked = json.loads(message)

@@ -1,4 +1,5 @@
-"""What must never disturb the application: trouble with the file, threads, other processes, forks and kills."""
+"""What must never disturb the application: trouble with the file, threads, other processes, forks
+and kills."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Every way in which a stream or a call can end: exactly one ended span, with what was known by then."""
+"""Every way in which a stream or a call can end: exactly one ended span, with what was known by
+then."""
 
 from __future__ import annotations
 
@@ -149,7 +150,8 @@ async def test_a_stream_ends_once(
 async def test_an_abandoned_stream_ends_with_the_garbage(
     read: int, kit: Kit, start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
-    # The async client warns, with us and without, when its connection is left to the garbage collector.
+    # The async client warns, with us and without, when its connection is left to the garbage
+    # collector.
     async def abandon() -> None:
         stream = await resolve(start(client))
         if read:
@@ -177,7 +179,8 @@ async def test_a_server_that_fails_in_mid_stream(
     fault: str, kit: Kit, start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
     stream = await resolve(start(client, extra_headers={FAULT: fault}))
-    # Older releases of Anthropic's SDK cannot read an error in Bedrock's framing, and raise a ValueError.
+    # Older releases of Anthropic's SDK cannot read an error in Bedrock's framing, and raise a
+    # ValueError.
     with pytest.raises((kit.errors.APIError, kit.http.RemoteProtocolError, ValueError)):
         await exhausted(stream)
     await resolve(stream.close())  # before openai 3 the SDK leaves that to the application
@@ -277,7 +280,8 @@ async def test_a_cancelled_stream(
         with pytest.raises(asyncio.CancelledError):
             await reading
         await stream.close()
-        # Given up and not failed, as any stream that is left in the middle; it ends before its client does.
+        # Given up and not failed, as any stream that is left in the middle; it ends before its
+        # client does.
         assert telemetry.metric("promptcache.calls") == 1
         assert telemetry.attributes["promptcache.stream.completed"] is False
         assert telemetry.attributes["promptcache.outcome"] == (

@@ -1,6 +1,8 @@
-"""Every way in which a stream of generators or of events can end: one ended span, with what was known by then.
+"""Every way in which a stream of generators or of events can end: one ended span, with what was
+known by then.
 
-The streams that openai and anthropic share are in `test_stream_endings`: they have a response and a `close` of their own.
+The streams that openai and anthropic share are in `test_stream_endings`: they have a response and a
+`close` of their own.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ CASES = [
 pytestmark = [
     # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
     pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
-    # A stream that is dropped unread leaves its socket to the garbage collector, with us and without.
+    # A stream that is dropped unread leaves its socket to the garbage collector, with us and
+    # without.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 

@@ -1,4 +1,5 @@
-"""The application cannot tell: the same functions, signatures and results in every SDK, on, off and on again."""
+"""The application cannot tell: the same functions, signatures and results in every SDK, on, off and
+on again."""
 
 from __future__ import annotations
 
@@ -170,7 +171,8 @@ async def test_clients_are_what_they_were(
 def type_of(value: Any) -> Any:
     """Return the type of a value, or its name where the SDK makes the type anew for each client.
 
-    google-genai defines its aiohttp session class inside a function, so two plain clients differ in it too.
+    google-genai defines its aiohttp session class inside a function, so two plain clients differ in
+    it too.
     """
     kind: Any = value.__class__
     return (kind.__module__, kind.__qualname__) if "<locals>" in kind.__qualname__ else kind
@@ -212,7 +214,8 @@ UNTRACED: Final = [
     for kit in KITS
     for kind in ([kind for kind in kit.clients if "untraced" in kind] or kit.clients)
 ]
-"""An SDK that traces itself changes its responses when that is switched on, which is not our doing."""
+"""An SDK that traces itself changes its responses when that is switched on, which is not our
+doing."""
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -242,7 +245,8 @@ async def test_responses_are_what_they_were(
 
 
 def derived(client: Any) -> None:
-    """Makes it one of a class that an application derived: it has each of our functions pass through its own."""
+    """Makes it one of a class that an application derived: it has each of our functions pass
+    through its own."""
     base: Any = client.__class__
 
     def own(name: str) -> Callable[..., Any]:

@@ -1,4 +1,5 @@
-"""The workflows run the commands of this repository, and an issue template asks for what an investigation needs."""
+"""The workflows run the commands of this repository, and an issue template asks for what an
+investigation needs."""
 
 from __future__ import annotations
 

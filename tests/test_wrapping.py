@@ -38,7 +38,8 @@ async def numbers(count: int) -> AsyncGenerator[object, None]:
 
 
 class SDK:
-    """An SDK with one function of each kind. `open` counts the generators that are not finalised."""
+    """An SDK with one function of each kind. `open` counts the generators that are not
+    finalised."""
 
     open = 0
 

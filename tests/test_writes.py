@@ -1,4 +1,5 @@
-"""Writes that expire unread: counted once, at the surcharge that they cost, and never where somebody read them."""
+"""Writes that expire unread: counted once, at the surcharge that they cost, and never where
+somebody read them."""
 
 from __future__ import annotations
 

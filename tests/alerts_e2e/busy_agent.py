@@ -1,4 +1,5 @@
-"""The support agent of the examples, answering all day; while the file named by its argument exists, with a clock.
+"""The support agent of the examples, answering all day; while the file named by its argument
+exists, with a clock.
 
 It knows nothing of promptcache: `opentelemetry-instrument` does all there is to do.
 """

@@ -1,4 +1,5 @@
-"""What the end to end run needs around it: programs that end with the test, and a webhook that keeps what arrives."""
+"""What the end to end run needs around it: programs that end with the test, and a webhook that
+keeps what arrives."""
 
 from __future__ import annotations
 
@@ -65,7 +66,8 @@ def query(prometheus: str, expression: str) -> dict[str, float]:
 
 
 def wait(what: str, until: Callable[[], bool], seconds: float) -> float:
-    """Waits for a condition and returns how long it took; connections that are refused meanwhile do not count."""
+    """Waits for a condition and returns how long it took; connections that are refused meanwhile do
+    not count."""
     start = time.monotonic()
     while time.monotonic() - start < seconds:
         try:

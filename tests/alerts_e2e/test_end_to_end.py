@@ -1,4 +1,5 @@
-"""A prompt breaks, somebody is paged; it is repaired, the page is over. Every program in between is the real one."""
+"""A prompt breaks, somebody is paged; it is repaired, the page is over. Every program in between is
+the real one."""
 
 from __future__ import annotations
 

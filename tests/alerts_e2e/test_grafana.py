@@ -1,4 +1,5 @@
-"""Every query of the dashboard, run by a real Prometheus over recorded samples whose answers are known."""
+"""Every query of the dashboard, run by a real Prometheus over recorded samples whose answers are
+known."""
 
 from __future__ import annotations
 
@@ -62,7 +63,8 @@ EXPECTED: dict[str, dict[str, float]] = {
 
 
 def openmetrics() -> str:
-    """The samples as OpenMetrics text: a service that reports, and a second one that nobody asks for."""
+    """The samples as OpenMetrics text: a service that reports, and a second one that nobody asks
+    for."""
     lines: list[str] = []
     for name in dict.fromkeys(name for name, _, _ in RECORDED):
         bucket = name.endswith("_bucket")

@@ -1,4 +1,5 @@
-"""Every rule against Prometheus' own tester; and the same cases against rules that lack one thing, which must fail."""
+"""Every rule against Prometheus' own tester; and the same cases against rules that lack one thing,
+which must fail."""
 
 from __future__ import annotations
 

@@ -81,7 +81,8 @@ def main(arguments: Sequence[str]) -> int:
             for vulnerability in package["vulns"]:
                 vulnerable += 1
                 print(
-                    f"VULNERABLE {name} {package['version']}: {vulnerability['id']}, fixed in {vulnerability['fix_versions']}"
+                    f"VULNERABLE {name} {package['version']}: {vulnerability['id']}, "
+                    f"fixed in {vulnerability['fix_versions']}"
                 )
     print(
         f"{total - len(remaining)} of {total} packages looked up, {vulnerable} known vulnerabilities."

@@ -2,11 +2,12 @@
 
     python clickhouse_server.py PORT FOLDER
 
-No package index that pip knows has a ClickHouse server; it has chDB, the same engine without one. This file runs in an
-environment with chDB and nothing of ours.
+No package index that pip knows has a ClickHouse server; it has chDB, the same engine without one.
+This file runs in an environment with chDB and nothing of ours.
 
-The exporter inserts Native blocks, as they are in a file. What it reads it expects with what the protocol adds since
-revision 54454: a head for the block, and a byte for each column that says it is serialised as usual.
+The exporter inserts Native blocks, as they are in a file. What it reads it expects with what the
+protocol adds since revision 54454: a head for the block, and a byte for each column that says it is
+serialised as usual.
 """
 
 from __future__ import annotations

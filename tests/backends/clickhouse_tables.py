@@ -1,11 +1,13 @@
-"""A real collector writes to ClickHouse's engine: spans and counters lie in its tables, and say what the calls were.
+"""A real collector writes to ClickHouse's engine: spans and counters lie in its tables, and say
+what the calls were.
 
 Run by `make clickhouse`, or by hand:
 
     python -m tests.backends.clickhouse_tables .collector/otelcol-promptcache .venv-chdb/bin/python
 
-The support agent runs under `opentelemetry-instrument` and sends spans and metrics to the collector, which has the
-configuration that `promptcache alerts collector` makes and creates the tables. See clickhouse_server.py for the engine.
+The support agent runs under `opentelemetry-instrument` and sends spans and metrics to the
+collector, which has the configuration that `promptcache alerts collector` makes and creates the
+tables. See clickhouse_server.py for the engine.
 """
 
 from __future__ import annotations
@@ -80,7 +82,8 @@ def settings(folder: Path, otlp: int, clickhouse: int) -> dict[str, str]:
 
 
 def check(url: str) -> None:
-    """Compares the spans' table with that of the counters: those from spans, and the application's own."""
+    """Compares the spans' table with that of the counters: those from spans, and the application's
+    own."""
     wait("all spans are there", lambda: ask(url, SPANS)[0] == CALLS, 60)
     _, read, total = ask(url, SPANS)
     print(

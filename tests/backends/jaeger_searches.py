@@ -1,9 +1,11 @@
-"""A real Jaeger answers every search of docs/jaeger.md: with those calls, and no others, that have the tags.
+"""A real Jaeger answers every search of docs/jaeger.md: with those calls, and no others, that have
+the tags.
 
 Run by `make jaeger`, or by hand: python -m tests.backends.jaeger_searches .jaeger/jaeger
 
-The calls go to the emulator, their spans to Jaeger over OTLP and into memory as well; what Jaeger finds is compared
-with what memory says. The hashes that the page shows are examples and stand for those of the last call.
+The calls go to the emulator, their spans to Jaeger over OTLP and into memory as well; what Jaeger
+finds is compared with what memory says. The hashes that the page shows are examples and stand for
+those of the last call.
 """
 
 from __future__ import annotations
@@ -76,7 +78,8 @@ def answer(client: OpenAI, system: str, *, reported: bool = True) -> None:
 
 
 def calls(model: str) -> None:
-    """A cold call, hits, misses by a clock, a part of a prefix read, and a stream that reports nothing."""
+    """A cold call, hits, misses by a clock, a part of a prefix read, and a stream that reports
+    nothing."""
     with OpenAI(base_url=f"{model}/v1", api_key="none") as client:
         for clock in (False, False, False, True, True, True):
             answer(client, system_prompt(clock=clock))
@@ -87,7 +90,8 @@ def calls(model: str) -> None:
 
 
 def work(endpoint: str) -> list[dict[str, Any]]:
-    """Makes the calls and sends them to Jaeger; gives the attributes of each, and the id of its trace."""
+    """Makes the calls and sends them to Jaeger; gives the attributes of each, and the id of its
+    trace."""
     kept = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource({"service.name": SERVICE}))
     for exporter in (kept, OTLPSpanExporter(f"{endpoint}/v1/traces")):

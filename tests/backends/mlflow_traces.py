@@ -1,10 +1,11 @@
-"""A real MLflow holds what the support agent did: every call, and its cached tokens as MLflow itself reads them.
+"""A real MLflow holds what the support agent did: every call, and its cached tokens as MLflow
+itself reads them.
 
 Run by `make backends`, or by hand: python -m tests.backends.mlflow_traces .venv-mlflow/bin/mlflow
 
-MLflow takes traces over OTLP/HTTP only, and no metrics; the header names the experiment. Its first request after the
-start takes seconds, hence the long time-out. What the exporter's flush returns says nothing of receipt: only what is
-read back counts.
+MLflow takes traces over OTLP/HTTP only, and no metrics; the header names the experiment. Its first
+request after the start takes seconds, hence the long time-out. What the exporter's flush returns
+says nothing of receipt: only what is read back counts.
 """
 
 from __future__ import annotations

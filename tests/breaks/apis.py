@@ -22,11 +22,11 @@ class Api:
     """One API under one way of caching.
 
     `path` may contain the model, which is then not in the body. `models` are two models without a
-    shared cache. `writes` tells whether written tokens are reported. `ttl` is in seconds. `minimum` is
-    the smallest cached prefix, and `step` the granularity of reads if writes are not reported, both in
-    tokens. `explicit` tells whether requests contain breakpoints, `tail` whether only the end of a
-    request is written, and `lookback` whether the lookback of a breakpoint is limited. `harmless` are
-    the parameters that invalidate nothing.
+    shared cache. `writes` tells whether written tokens are reported. `ttl` is in seconds. `minimum`
+    is the smallest cached prefix, and `step` the granularity of reads if writes are not reported,
+    both in tokens. `explicit` tells whether requests contain breakpoints, `tail` whether only the
+    end of a request is written, and `lookback` whether the lookback of a breakpoint is limited.
+    `harmless` are the parameters that invalidate nothing.
     """
 
     name: str

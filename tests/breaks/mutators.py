@@ -1,7 +1,7 @@
 """The breaks: each mutator turns a conversation into labelled requests.
 
-A label is the verdict of a perfect diagnosis. The emulator decides whether a break missed tokens: it
-answers the `twin`, the request without the mutation, from a copy of the cache.
+A label is the verdict of a perfect diagnosis. The emulator decides whether a break missed tokens:
+it answers the `twin`, the request without the mutation, from a copy of the cache.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ class Label:
 class Step:
     """One request, sent `wait` seconds after the one before.
 
-    `together` requests are sent before the one before is answered. `twin` is this request without the
-    mutation. `instead` is the request if all earlier ones had lacked the mutation too.
+    `together` requests are sent before the one before is answered. `twin` is this request without
+    the mutation. `instead` is the request if all earlier ones had lacked the mutation too.
     """
 
     state: State

@@ -28,8 +28,8 @@ START = 1_795_000_000.0
 class JudgedCall:
     """One call with its label, its verdict and the emulator's truth.
 
-    `missed` is None if the call missed no tokens. `coincides` is true if the readable prefix ends at a
-    boundary that an earlier call reported. `excuse` is a true reason that no mutation caused.
+    `missed` is None if the call missed no tokens. `coincides` is true if the readable prefix ends
+    at a boundary that an earlier call reported. `excuse` is a true reason that no mutation caused.
     """
 
     mutator: str
@@ -132,8 +132,8 @@ class Simulation:
     def excuse(self, usage: Usage) -> str | None:
         """Return a reason that holds without a mutation.
 
-        A short prompt, or a short marked prefix, is below the minimum. If only the end of a request is
-        written, static prefixes are missed.
+        A short prompt, or a short marked prefix, is below the minimum. If only the end of a request
+        is written, static prefixes are missed.
         """
         if (
             not self.whole(usage.input_tokens)

@@ -1,9 +1,11 @@
-"""Beside another LLM instrumentation: one LLM span a call, ours where theirs is missing, theirs left untouched.
+"""Beside another LLM instrumentation: one LLM span a call, ours where theirs is missing, theirs
+left untouched.
 
     python -m tests.coexistence.check [OTHER ...]
 
-Runs in an environment where the others are installed (`make coexistence` makes them). Each call is made with theirs
-alone, and with both in either order of instrumentation. Prints a table, and exits with 1 where anything is wrong.
+Runs in an environment where the others are installed (`make coexistence` makes them). Each call is
+made with theirs alone, and with both in either order of instrumentation. Prints a table, and exits
+with 1 where anything is wrong.
 """
 
 from __future__ import annotations
@@ -94,7 +96,8 @@ def tokens(both: Seen) -> list[str]:
 
 
 def metrics(alone: Seen, again: Seen, both: Seen) -> list[str]:
-    """Which counters grew by something else than they should: ours by what is true, theirs by what they do alone."""
+    """Which counters grew by something else than they should: ours by what is true, theirs by what
+    they do alone."""
     should = {metric: sum(truth[name] for truth in both.truth) for name, metric in METRICS.items()}
     should["promptcache.calls"] = len(both.truth)
     should |= {
@@ -194,7 +197,8 @@ def judged(other: Other, call: str, alone: Seen, again: Seen, both: Seen) -> tup
 
 
 def rows(name: str) -> tuple[Mapping[Row, list[tuple[Case, str]]], bool]:
-    """What the cases beside one other instrumentation show, alike ones together, and whether all is well."""
+    """What the cases beside one other instrumentation show, alike ones together, and whether all is
+    well."""
     other, shown, fine, there = OTHERS[name], dict[Row, list[tuple[Case, str]]](), True, False
     first = apart(name, "theirs")
     for order, said in ORDERS.items():

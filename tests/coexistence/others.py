@@ -1,4 +1,5 @@
-"""The other instrumentations, one row each: which SDK's calls they see, and how they are switched on."""
+"""The other instrumentations, one row each: which SDK's calls they see, and how they are switched
+on."""
 
 from __future__ import annotations
 
@@ -20,8 +21,8 @@ Switch = Callable[[Telemetry], object]
 class Other(NamedTuple):
     """One instrumentation of one SDK, of `package`.
 
-    `native` is the SDK's own, which its client is asked for. `known` are calls (a pattern of their names) that have a
-    second span, ours beside theirs, and why that cannot be helped.
+    `native` is the SDK's own, which its client is asked for. `known` are calls (a pattern of their
+    names) that have a second span, ours beside theirs, and why that cannot be helped.
     """
 
     sdk: str
@@ -69,7 +70,8 @@ def _langfuse(telemetry: Telemetry) -> None:
 
 
 def _openlit(sdk: str, kind: str) -> Switch:
-    """Its instrumentation of one SDK, as its own `init` makes it; it names older SDKs than these as what it can do."""
+    """Its instrumentation of one SDK, as its own `init` makes it; it names older SDKs than these as
+    what it can do."""
 
     def on(telemetry: Telemetry) -> None:
         import_module("openlit").OpenlitConfig.reset_to_defaults()

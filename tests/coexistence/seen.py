@@ -1,4 +1,5 @@
-"""What a process with one other instrumentation leaves behind, call by call, and the emulator's truth of it."""
+"""What a process with one other instrumentation leaves behind, call by call, and the emulator's
+truth of it."""
 
 from __future__ import annotations
 
@@ -71,7 +72,8 @@ class Written(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """What one call left. `truth` is in tokens, from the emulator's ledger; `metrics` is what each series grew by."""
+    """What one call left. `truth` is in tokens, from the emulator's ledger; `metrics` is what each
+    series grew by."""
 
     spans: tuple[Written, ...]
     metrics: Amounts
@@ -182,7 +184,8 @@ class _Process:
 
 
 def observe(name: str, order: str) -> Mapping[Case, tuple[Seen, ...]]:
-    """Makes all calls; theirs alone twice. In a process of its own: not every instrumentation comes off again.
+    """Makes all calls; theirs alone twice. In a process of its own: not every instrumentation comes
+    off again.
 
     Every call was made once before, so that there is something in the cache to read.
     """

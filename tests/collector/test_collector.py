@@ -1,4 +1,5 @@
-"""A collector with the committed configuration: counters stay exact under tail sampling, traces of misses are kept.
+"""A collector with the committed configuration: counters stay exact under tail sampling, traces of
+misses are kept.
 
 Run by `make collector`, which builds it; `PROMPTCACHE_COLLECTOR` names the program.
 """
@@ -93,7 +94,8 @@ class Half(Sampler):
 
 
 def send(endpoint: str) -> None:
-    """Calls of one service: hits, misses, cold ones, hits that wasted much, a batch result, and sampled ones."""
+    """Calls of one service: hits, misses, cold ones, hits that wasted much, a batch result, and
+    sampled ones."""
     spans(
         endpoint,
         [

@@ -12,4 +12,5 @@ MARKED: Final = {"type": "text", "text": SYSTEM, "cache_control": {"type": "ephe
 """The system prompt as Anthropic wants it marked."""
 
 Ask = Callable[[str], Any]
-"""Asks the model at an address once, through the framework; what it returns is awaited where it can be."""
+"""Asks the model at an address once, through the framework; what it returns is awaited where it can
+be."""

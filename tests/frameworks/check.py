@@ -1,4 +1,5 @@
-"""The calls of one framework, in the environment where it is installed, each held against what the emulator knows.
+"""The calls of one framework, in the environment where it is installed, each held against what the
+emulator knows.
 
     python -m tests.frameworks.check litellm
 
@@ -114,7 +115,8 @@ def checked(harness: Harness, framework: Any) -> Iterator[tuple[str, list[str]]]
 def _traced(
     harness: Harness, framework: Any, fallbacks: Mapping[str, Ask]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Inside its own spans: a call has one of them, unless they say `LATE` what they are; a second call has ours."""
+    """Inside its own spans: a call has one of them, unless they say `LATE` what they are; a second
+    call has ours."""
     late: bool = getattr(framework, "LATE", False)
     traced: Traced = framework.traced
     with traced(harness.telemetry.tracers):
@@ -135,7 +137,8 @@ def _traced(
 
 
 def main(name: str) -> int:
-    """Checks one framework. Its names are taken before we stand anywhere, as the worst of applications does."""
+    """Checks one framework. Its names are taken before we stand anywhere, as the worst of
+    applications does."""
     framework = import_module(f".{name.replace('-', '_')}", __package__)
     fine, emulator = True, Emulator()
     with running_server(emulator) as url:

@@ -93,8 +93,8 @@ async def routed(url: str) -> None:
 
 
 async def closed(url: str) -> None:
-    """In the middle of its stream: what the first event told is kept. (One that is dropped waits for LiteLLM itself,
-    which keeps the latest.)"""
+    """In the middle of its stream: what the first event told is kept. (One that is dropped waits
+    for LiteLLM itself, which keeps the latest.)"""
     call = {
         "model": "anthropic/claude-sonnet-4-5",
         "messages": CACHED,
@@ -107,7 +107,8 @@ async def closed(url: str) -> None:
 
 
 class _Rerouted(httpx.HTTPTransport):
-    """Leads to the emulator whatever the address: with an `api_base`, LiteLLM's paths of named caches are no more."""
+    """Leads to the emulator whatever the address: with an `api_base`, LiteLLM's paths of named
+    caches are no more."""
 
     def __init__(self, url: str) -> None:
         super().__init__()

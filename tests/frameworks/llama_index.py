@@ -64,7 +64,8 @@ def traced(tracers: Any) -> Generator[None]:
 
 
 LATE: Final = True
-"""OpenInference writes all that it says of a span here when that ends, so nothing shows that it is a call's."""
+"""OpenInference writes all that it says of a span here when that ends, so nothing shows that it is
+a call's."""
 CASES: Final = {
     "plain": plain,
     "streamed": streamed,

@@ -1,4 +1,5 @@
-"""Frameworks with their real packages against the emulator, each in a virtual environment of its own.
+"""Frameworks with their real packages against the emulator, each in a virtual environment of its
+own.
 
     python tests/frameworks/run.py ["langchain-openai litellm"]
 

@@ -1,8 +1,8 @@
 """Fuzz all parsers of requests and responses, guided by coverage.
 
-Run it in an environment with `atheris` and this package:
-`python tests/fuzz/parsers.py -atheris_runs=1000000`. Half of the inputs are raw bytes, the other half
-are JSON with the names of the fixtures.
+Run it in an environment with `atheris` and this package: `python tests/fuzz/parsers.py
+-atheris_runs=1000000`. Half of the inputs are raw bytes, the other half are JSON with the names of
+the fixtures.
 """
 
 from __future__ import annotations

@@ -1,13 +1,15 @@
-"""An independent oracle: a real Phoenix prices the same calls from its own table, and every difference is explained.
+"""An independent oracle: a real Phoenix prices the same calls from its own table, and every
+difference is explained.
 
 Run by hand (Phoenix is 850 MB, so no test installs it):
 
     python -m venv .oracle && .oracle/bin/pip install arize-phoenix
     python tests/oracle/phoenix_costs.py .oracle/bin/phoenix
 
-Sends one span a case over OTLP on loopback, with the standard `gen_ai.*` attributes only, reads the costs back by
-GraphQL and compares them with ours. Exits with 1 where a difference is not explained here, or an explanation is stale.
-Phoenix compiles its table from LiteLLM's map, ours comes from genai-prices; both read the same vendors' pages.
+Sends one span a case over OTLP on loopback, with the standard `gen_ai.*` attributes only, reads the
+costs back by GraphQL and compares them with ours. Exits with 1 where a difference is not explained
+here, or an explanation is stale. Phoenix compiles its table from LiteLLM's map, ours comes from
+genai-prices; both read the same vendors' pages.
 """
 
 from __future__ import annotations

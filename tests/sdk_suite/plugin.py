@@ -1,8 +1,9 @@
-"""A pytest plugin for an SDK's own test run: instruments it, or sets up no more than a control needs.
+"""A pytest plugin for an SDK's own test run: instruments it, or sets up no more than a control
+needs.
 
-`SDK_SUITE` says which: `promptcache` puts a tracer provider and ourselves into the process, `provider` the tracer
-provider alone (an SDK that traces itself behaves another way once there is one), `plain` nothing. Loaded by `-p`,
-before the SDK's conftest imports the SDK.
+`SDK_SUITE` says which: `promptcache` puts a tracer provider and ourselves into the process,
+`provider` the tracer provider alone (an SDK that traces itself behaves another way once there is
+one), `plain` nothing. Loaded by `-p`, before the SDK's conftest imports the SDK.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import pytest
 class Witness(logging.Handler):
     """Counts our spans and keeps what we say in the log, over all workers of pytest-xdist.
 
-    A run without spans has shown nothing, and one in which a step of ours failed is no success either.
+    A run without spans has shown nothing, and one in which a step of ours failed is no success
+    either.
     """
 
     def __init__(self, exporter: Any) -> None:

@@ -1,10 +1,12 @@
-"""The SDKs' own tests, plain and then instrumented: what fails only with us is a difference that the application sees.
+"""The SDKs' own tests, plain and then instrumented: what fails only with us is a difference that
+the application sees.
 
     python tests/sdk_suite/run.py [openai | anthropic | google-genai]
 
-Fetches the source distribution of the installed release (it is never committed), makes a virtual environment with the
-test dependencies that it names, runs the tests that need no live mock server, warnings as errors where the SDK sets
-them so, and prints the new failures. Exits with 1 if there are any, or if a step of ours failed inside.
+Fetches the source distribution of the installed release (it is never committed), makes a virtual
+environment with the test dependencies that it names, runs the tests that need no live mock server,
+warnings as errors where the SDK sets them so, and prints the new failures. Exits with 1 if there
+are any, or if a step of ours failed inside.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ GOOGLE: Final = (
 class Suite:
     """How one SDK is tested. `control` is the side that the instrumented one is compared with.
 
-    `contract` names what must differ: a pattern of test and failure, and why we do what the test says nobody does.
+    `contract` names what must differ: a pattern of test and failure, and why we do what the test
+    says nobody does.
     """
 
     tests: tuple[str, ...]
@@ -86,8 +89,9 @@ SUITES: Final = {
             r"::test_false_keeps_a_span_that_the_sampler_dropped.*not True": "a call without their span gets one",
         },
     ),
-    # The other folders are answered from recordings, which are in no distribution; some tests in these too. Without
-    # the option its tests would import the SDK as `genai`, by which name nobody knows it.
+    # The other folders are answered from recordings, which are in no distribution; some tests in
+    # these too. Without the option its tests would import the SDK as `genai`, by which name nobody
+    # knows it.
     "google-genai": Suite(
         tuple(f"google/genai/tests/{folder}" for folder in GOOGLE),
         extras="aiohttp",
@@ -141,7 +145,8 @@ def environment(sdk: str, suite: Suite, source: Path, folder: Path) -> Path:
 def run(
     side: str, suite: Suite, source: Path, python: Path, *, again: bool = False
 ) -> Mapping[str, str | None]:
-    """Every test's failure, None where it passed or was skipped; `again` runs only those that failed on this side."""
+    """Every test's failure, None where it passed or was skipped; `again` runs only those that
+    failed on this side."""
     report = source.parent / f"{side}.xml"
     more = {**suite.environment, "SDK_SUITE": side, "PYTHONPATH": str(HERE)}
     print(f"\n== {side}", flush=True)

@@ -42,8 +42,8 @@ EXCLUDED_PREFIXES: Final = (
 
 UNBREAKABLE_FUNCTIONS: Final = frozenset(
     {
-        # The application calls these functions in place of the SDK's. They run the SDK's code, so an
-        # error in them would break the call itself. All functions below them can be broken.
+        # The application calls these functions in place of the SDK's. They run the SDK's code, so
+        # an error in them would break the call itself. All functions below them can be broken.
         "promptcache.common.safely.safely",
         "promptcache.instrumentor.PromptCacheInstrumentor._instrument",
         "promptcache.instrumentor.PromptCacheInstrumentor._uninstrument",

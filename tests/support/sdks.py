@@ -33,10 +33,10 @@ Client = Callable[[str], AbstractAsyncContextManager[Any]]
 class Kit:
     """One SDK: its call shapes, its sync and async clients, and functions that start a stream.
 
-    `test_stream_endings` uses the next four fields. `starts` start a stream that can be closed, or a
-    plain call with `stream=False`. `errors` is the module of the SDK's exceptions. `http` is the SDK's
-    HTTP library. `early` tells whether the first event of a stream reports usage. `providers` gives the
-    provider of each client, if the kit's clients have several.
+    `test_stream_endings` uses the next four fields. `starts` start a stream that can be closed, or
+    a plain call with `stream=False`. `errors` is the module of the SDK's exceptions. `http` is the
+    SDK's HTTP library. `early` tells whether the first event of a stream reports usage. `providers`
+    gives the provider of each client, if the kit's clients have several.
     """
 
     name: str
