@@ -298,13 +298,13 @@ def test_a_copy_of_the_emulator_is_independent(engine: Emulator) -> None:
 
 def test_two_concurrent_cold_requests_both_write(engine: Emulator) -> None:
     commits = [
-        engine.cache.look_up("t", send_chat(engine.copy(), TEXT, "x", model=NEW_MODEL).plan)
+        engine.cache.plan_request("t", send_chat(engine.copy(), TEXT, "x", model=NEW_MODEL).plan)
         for _ in range(2)
     ]
     assert all(outcome.cache_read_tokens == 0 for outcome, _ in commits)
     commits[0][1]()
     assert (
-        engine.cache.look_up("t", send_chat(engine.copy(), TEXT, "x", model=NEW_MODEL).plan)[
+        engine.cache.plan_request("t", send_chat(engine.copy(), TEXT, "x", model=NEW_MODEL).plan)[
             0
         ].cache_read_tokens
         > 0

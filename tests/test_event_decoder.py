@@ -32,7 +32,7 @@ def test_an_event_is_found_once_in_chunks_of_any_size(
     for start in range(0, len(stream), size):
         if decoder.has_complete_event():
             found += decoder.take_events()
-        decoder.append(stream[start : start + size])
+        decoder.buffer_chunk(stream[start : start + size])
     found += decoder.take_events()
     assert found == events
 
@@ -45,7 +45,7 @@ def test_the_last_event_needs_no_separator(
     content_type: str, is_json_lines: bool, stream: bytes
 ) -> None:
     decoder = EventDecoder(content_type, is_json_lines=is_json_lines)
-    decoder.append(stream)
+    decoder.buffer_chunk(stream)
     assert list(decoder.take_events()) == []
     decoder.terminate()
     assert list(decoder.take_events()) == [{"a": 1}]
@@ -54,14 +54,14 @@ def test_the_last_event_needs_no_separator(
 
 def test_json_lines_are_events_of_one_line() -> None:
     decoder = EventDecoder("application/octet-stream", is_json_lines=True)
-    decoder.append(b'{"a": 1}\r\n{"b": 2}\n{"c"')
+    decoder.buffer_chunk(b'{"a": 1}\r\n{"b": 2}\n{"c"')
     assert list(decoder.take_events()) == [{"a": 1}, {"b": 2}]
     assert decoder.buffer == b'{"c"'
 
 
 def test_an_incomplete_message_of_an_aws_event_stream_stays_in_the_buffer() -> None:
     decoder = EventDecoder(eventstream.MEDIA_TYPE, is_json_lines=False)
-    decoder.append(b"\x00\x00\x00\x99" + bytes(20))
+    decoder.buffer_chunk(b"\x00\x00\x00\x99" + bytes(20))
     assert decoder.has_events
     assert list(decoder.take_events()) == []
     assert len(decoder.buffer) == 24
@@ -70,7 +70,7 @@ def test_an_incomplete_message_of_an_aws_event_stream_stays_in_the_buffer() -> N
 @pytest.mark.parametrize(("body", "parsed"), [(b'{"a": 1}', {"a": 1}), (b'{"a"', {}), (b"[]", {})])
 def test_a_body_is_taken_only_if_it_is_a_json_object(body: bytes, parsed: object) -> None:
     decoder = EventDecoder(JSON, is_json_lines=False)
-    decoder.append(body)
+    decoder.buffer_chunk(body)
     assert not decoder.has_events
     assert decoder.take_body() == parsed
     assert bool(decoder.buffer) == (not parsed)
@@ -78,6 +78,6 @@ def test_a_body_is_taken_only_if_it_is_a_json_object(body: bytes, parsed: object
 
 def test_a_chunk_that_exceeds_the_limit_is_dropped() -> None:
     decoder = EventDecoder(JSON, is_json_lines=False)
-    decoder.append(bytes(MAX_BODY_BYTES))
-    decoder.append(b"x")
+    decoder.buffer_chunk(bytes(MAX_BODY_BYTES))
+    decoder.buffer_chunk(b"x")
     assert len(decoder.buffer) == MAX_BODY_BYTES

@@ -82,7 +82,7 @@ class PrefixCache:
         self._entries.clear()
         self._digests_ever_written.clear()
 
-    def look_up(self, cache_scope: str, plan: CachePlan) -> tuple[CacheResult, CommitWrites]:
+    def plan_request(self, cache_scope: str, plan: CachePlan) -> tuple[CacheResult, CommitWrites]:
         """Return what the request reads and writes, and the function that stores its entries."""
         now = self._clock()
         keys = dict(self._entry_keys(cache_scope, plan))

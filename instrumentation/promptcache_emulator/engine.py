@@ -98,7 +98,7 @@ class Emulator:
 
         Return the tokens read and written, and the function that stores the entries.
         """
-        result, commit = self.cache.look_up(request.cache_scope, plan)
+        result, commit = self.cache.plan_request(request.cache_scope, plan)
         self.record_request(request, model, plan, output_tokens, result)
         return result, commit
 

@@ -33,7 +33,7 @@ from promptcache_exporters.report.model import (
     UnpricedModel,
 )
 from promptcache_exporters.report.rounding import round_usd
-from promptcache_exporters.report.sql import CallBounds, CallSums, PrefixPeriod
+from promptcache_exporters.report.sql import CallRange, CallSums, PrefixPeriod
 from promptcache_exporters.report.storage_costs import (
     STORAGE_COSTS_QUERY,
     StorageCosts,
@@ -113,7 +113,7 @@ def _count_streams_without_usage(connection: QueryConnection, since: float, sums
 
 
 def _collect_unread_writes(
-    path: Path, connection: QueryConnection, bounds: CallBounds, since: float
+    path: Path, connection: QueryConnection, bounds: CallRange, since: float
 ) -> UnreadWrites:
     first_recent_id = (bounds.last_id or 0) - RECENT_ROWS
     calls = UNREAD_WRITES_QUERY.fetch_all(connection, first_recent_id, since)
@@ -131,7 +131,7 @@ def _collect_storage_costs(
     return sum_storage_costs(STORAGE_COSTS_QUERY.fetch_all(connection, since), time.time())
 
 
-def _reject_invalid_rows(path: Path, bounds: CallBounds, groups: dict[Any, CallSums]) -> None:
+def _reject_invalid_rows(path: Path, bounds: CallRange, groups: dict[Any, CallSums]) -> None:
     """Raise `InvalidRowError` for values that no exporter writes.
 
     A sum over a column that contains text is not an integer, and a time that is text is not a
@@ -154,7 +154,7 @@ def _is_bounded_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and abs(value) <= MAX_NUMBER
 
 
-def _sum_groups(path: Path, by: GroupBy, since: float, bounds: CallBounds) -> GroupSums:
+def _sum_groups(path: Path, by: GroupBy, since: float, bounds: CallRange) -> GroupSums:
     statement = sql.group_sums_sql(by)
     first_id, last_id = bounds.first_id or 0, bounds.last_id or 0
     # DuckDB distributes one query over the cores by itself.

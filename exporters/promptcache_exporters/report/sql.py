@@ -99,7 +99,7 @@ def group_sums_sql(by: GroupBy) -> str:
     )
 
 
-class CallBounds(NamedTuple):
+class CallRange(NamedTuple):
     """The time range and the id range of the calls. All are None if there are no calls."""
 
     first_time: float | None
@@ -109,7 +109,7 @@ class CallBounds(NamedTuple):
 
 
 BOUNDS_QUERY: Final = Query(
-    CallBounds,
+    CallRange,
     """
 SELECT min(time) AS first_time, max(time) AS last_time, min(id) AS first_id, max(id) AS last_id
 FROM calls WHERE time >= ?""",

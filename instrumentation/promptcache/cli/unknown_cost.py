@@ -47,7 +47,7 @@ def explain_unknown_cost(
 ) -> str:
     """Return what the price lists lack: the provider, the model, or the price of some options."""
     vendors = vendors_of_provider(request.provider) if request.provider else ()
-    if reason == "model" and vendors and not any(map(table.read_vendor_file, vendors)):
+    if reason == "model" and vendors and not any(map(table.read_vendor_text, vendors)):
         return f"there is no price list of the provider {request.provider!r}"
     row = book.find_plan(request, facts).row
     if reason != "tier" or row is None:

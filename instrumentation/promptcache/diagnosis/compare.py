@@ -110,7 +110,7 @@ def compare(new: Sequence[Node], old: Sequence[Node], lookup: BlockLookup) -> Di
     first = now[0] if is_now_first else then[0]
     section, index = first.section, first.index
     found = (
-        _compare_messages(now, then, lookup)
+        _find_history_break(now, then, lookup)
         if section == "messages"
         else _compare_static(new, old, shared, section, lookup)
     )
@@ -212,7 +212,7 @@ def _is_same_conversation(new: Sequence[Node], old: Sequence[Node]) -> bool:
 # Messages
 
 
-def _compare_messages(
+def _find_history_break(
     now: Sequence[Node], then: Sequence[Node], lookup: BlockLookup
 ) -> _Break | None:
     """Return the break in the history; None if the histories are different ones.

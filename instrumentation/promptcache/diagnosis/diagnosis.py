@@ -234,11 +234,11 @@ class Diagnosis:
             tracked.related_calls,
             _compare_concurrent_calls(tracked, usage) if tracked.concurrent_calls else (),
             tracked.call_in_other_cache,
-            self._count_request(call, chain) if rule.overflow_rpm else 0,
+            self._count_requests_this_minute(call, chain) if rule.overflow_rpm else 0,
             call.depth - max(known_depth, call.static_depth),
         )
 
-    def _count_request(self, call: PastCall, chain: HashChain) -> int:
+    def _count_requests_this_minute(self, call: PastCall, chain: HashChain) -> int:
         """Return how many requests of this minute had this static prefix and these parameters."""
         depth = call.static_depth
         static_digest = chain.prefix_digests[depth - 1] if depth else call.root_digest

@@ -143,7 +143,7 @@ class ObservedByteStream:
             for name in ("iter_bytes", "aiter_bytes"):
                 response.__dict__.pop(name, None)
 
-    def _decoded_read_flow(self) -> Flow:
+    def _flow_around_decoded_read(self) -> Flow:
         self._is_reading_chunk = True
         result: StepResult = yield None
         self._is_reading_chunk = False
@@ -158,7 +158,7 @@ class ObservedByteStream:
 
     def _iter_bytes(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
         invocation, reader, decoder = self._invocation, self._reader, self._reader.decoder
-        with FlowRunner(self._decoded_read_flow):
+        with FlowRunner(self._flow_around_decoded_read):
             for chunk in chunks:
                 self._is_reading_chunk = False
                 if invocation.sdk_parses_events:
@@ -171,7 +171,7 @@ class ObservedByteStream:
     async def _aiter_bytes(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         invocation, reader, decoder = self._invocation, self._reader, self._reader.decoder
         try:
-            with FlowRunner(self._decoded_read_flow):
+            with FlowRunner(self._flow_around_decoded_read):
                 async for chunk in chunks:
                     self._is_reading_chunk = False
                     if invocation.sdk_parses_events:

@@ -41,7 +41,7 @@ class EventDecoder:
         self.buffer: bytearray | bytes = bytearray()
         self._searched_bytes = 0
 
-    def append(self, chunk: bytes) -> None:
+    def buffer_chunk(self, chunk: bytes) -> None:
         """Buffer `chunk`. Drop it if the buffer would exceed `MAX_BODY_BYTES`."""
         self._searched_bytes = len(self.buffer)
         if len(self.buffer) + len(chunk) <= MAX_BODY_BYTES:

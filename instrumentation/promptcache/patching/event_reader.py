@@ -41,7 +41,7 @@ class EventReader:
             return
         if decoder.has_complete_event():
             self._process_events()
-        decoder.append(chunk)
+        decoder.buffer_chunk(chunk)
         if self._parses_at_once:
             self._process_events()
 

@@ -76,7 +76,9 @@ class ModulePatcher:
         if owner is None or not is_compatible(original, hook):
             if not hook.is_optional:
                 module_name = getattr(self.module, "__name__", "")
-                self._warn_once(".".join((*module_name.split(), hook.class_name, hook.method_name)))
+                self._warn_moved_once(
+                    ".".join((*module_name.split(), hook.class_name, hook.method_name))
+                )
             return
         # Two names of one function share one wrapper, so that `help` still shows them as aliases.
         existing = (
@@ -91,7 +93,7 @@ class ModulePatcher:
         self._patches.append(Patch(owner, hook.method_name, original, wrapper, self._handler_ref))
         setattr(owner, hook.method_name, wrapper)
 
-    def _warn_once(self, location: str) -> None:
+    def _warn_moved_once(self, location: str) -> None:
         if location not in self._warned_locations:
             self._warned_locations.add(location)
             warn_unsupported_release(location)

@@ -33,7 +33,7 @@ def start_invocation(
     invocation = Invocation(handler, request_info)
     scope_digest = handler.hasher.keyed_digest(cache_scope)
     safely(
-        invocation.on_request_sent,
+        invocation.on_request_known,
         request_info.to_request(body, scope_digest, invocation.started_at),
         None,
     )

@@ -391,4 +391,4 @@ def _record_sent_request(
     model = info.model or _model_name(body, str(request.url.path))
     info = info._replace(model=model, host=host or info.host, port=port or info.port)
     cache_scope = handler.hasher.keyed_digest(cache_scope_key(request.headers))
-    invocation.on_request_sent(info.to_request(body, cache_scope, invocation.started_at), retries)
+    invocation.on_request_known(info.to_request(body, cache_scope, invocation.started_at), retries)

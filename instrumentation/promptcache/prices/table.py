@@ -120,7 +120,7 @@ def period_in_force(periods: tuple[PricePeriod, ...], at: float) -> PricePeriod 
     return None
 
 
-def read_vendor_file(vendor: str) -> str:
+def read_vendor_text(vendor: str) -> str:
     """Return the text of a vendor's file, "" if there is no file."""
     try:
         with open(os.path.join(DATA_DIR, f"{vendor}.jsonl"), encoding="ascii") as file:
@@ -149,7 +149,7 @@ def find_row(vendor: str, names: Iterable[str]) -> PriceRow | None:
     The text of the file is searched before any line is parsed: that is why one look-up takes 0.3
     ms.
     """
-    table = read_vendor_file(vendor)
+    table = read_vendor_text(vendor)
     if not table:
         return None
     head, _, table = table.partition("\n")

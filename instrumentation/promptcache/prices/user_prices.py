@@ -99,7 +99,7 @@ def _is_day(value: object) -> bool:
         return False
 
 
-def _is_token_count(key: str) -> bool:
+def _is_band_threshold(key: str) -> bool:
     return key.isascii() and key.isdecimal() and len(key) < 16
 
 
@@ -134,7 +134,7 @@ _MODEL: Final = _keys(
         "tools": mapping_of(lambda _: _PRICE, "a price for each tool", {}),
         "storage": _PRICE,
         "above": mapping_of(
-            lambda key: _BAND if _is_token_count(key) else None, "a number of input tokens", {}
+            lambda key: _BAND if _is_band_threshold(key) else None, "a number of input tokens", {}
         ),
         "source": _TEXT,
     },

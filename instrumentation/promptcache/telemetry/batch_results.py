@@ -47,7 +47,7 @@ class BatchResultsInvocation(Invocation):
         super().__init__(handler, request_info._replace(is_retrieval=True))
         self._totals = BatchTotals()
 
-    def on_request_sent(self, request: Request, retries: int | None) -> None:
+    def on_request_known(self, request: Request, retries: int | None) -> None:
         """Keep the request; it holds no prompt."""
         self.request, self.retries = request, retries
 

@@ -152,7 +152,7 @@ class Invocation:
         )
         self.context = trace.set_span_in_context(self.span, self.context)
 
-    def on_request_sent(self, request: Request, retries: int | None) -> None:
+    def on_request_known(self, request: Request, retries: int | None) -> None:
         """Parse the prompt of `request`, start its diagnosis, and resolve the span.
 
         Called once the body is known, before the response is read.

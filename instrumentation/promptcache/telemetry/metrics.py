@@ -107,13 +107,15 @@ class MetricsRecorder:
         base = self._base_attributes(call, context)
         for definition, counter in self._counters:
             for value, extra in definition.points(call):
-                if value or self._is_new_series(definition.name, base, extra):
+                if value or self._start_zero_series(definition.name, base, extra):
                     counter.add(value, {**base, **extra}, context)
         for definition, histogram in self._histograms:
             for value, extra in definition.points(call):
                 histogram.record(value, {**base, **extra}, context)
 
-    def _is_new_series(self, name: str, base: Mapping[str, Any], extra: Mapping[str, Any]) -> bool:
+    def _start_zero_series(
+        self, name: str, base: Mapping[str, Any], extra: Mapping[str, Any]
+    ) -> bool:
         """Return whether a 0 would start a series.
 
         A later 0 changes nothing, but costs the SDK as much time as any other number.
