@@ -144,11 +144,11 @@ def test_exporting_again_after_shutdown_works(path: Path) -> None:
 ROOT = Path(__file__).parent.parent
 WRITER = """
 import sys
-from tests.support.span_builders import HIT, span_of, tracers
+from tests.support.span_builders import HIT, end_span, make_tracer_provider
 from promptcache_exporters.sqlite import SQLiteSpanExporter
-provider = tracers(SQLiteSpanExporter(sys.argv[1]), service=sys.argv[2])
+provider = make_tracer_provider(SQLiteSpanExporter(sys.argv[1]), service=sys.argv[2])
 for number in range(int(sys.argv[3])):
-    span_of(provider, HIT, at=number)
+    end_span(provider, HIT, at=number)
     print(number, flush=True)
 provider.shutdown()
 """
@@ -236,14 +236,14 @@ def test_the_batch_processor_flushes_on_shutdown_from_many_threads(path: Path) -
 FORKER = """
 import os, sys, threading
 from promptcache.semconv import GEN_AI_REQUEST_MODEL
-from tests.support.span_builders import HIT, span_of, tracers
+from tests.support.span_builders import HIT, end_span, make_tracer_provider
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 exporter = SQLiteSpanExporter(sys.argv[1])
-provider = tracers(exporter)
+provider = make_tracer_provider(exporter)
 stop = threading.Event()
 def write():
     while not stop.is_set():
-        span_of(provider, HIT)
+        end_span(provider, HIT)
 thread = threading.Thread(target=write)
 thread.start()
 children = []
@@ -251,7 +251,7 @@ for number in range(20):
     child = os.fork()
     if not child:
         assert exporter._connection is None
-        span_of(provider, {**HIT, GEN_AI_REQUEST_MODEL: "child"})
+        end_span(provider, {**HIT, GEN_AI_REQUEST_MODEL: "child"})
         provider.shutdown()
         os._exit(0)
     children.append(child)
