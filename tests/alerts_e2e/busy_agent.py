@@ -21,7 +21,7 @@ def main(broken: Path) -> None:
     client = OpenAI()
     while True:
         prompt = AGENT["system_prompt"](clock=broken.exists())
-        AGENT["answer"](
+        AGENT["ask_model"](
             client,
             [
                 {"role": "system", "content": prompt},
