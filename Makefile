@@ -76,7 +76,7 @@ prices: $(VENV)/.ready ## compile the price table from genai-prices, and show wh
 	@$(VENV)/bin/promptcache prices build
 
 alerts: $(VENV)/.ready ## generate the committed alerts and dashboards
-	@$(VENV)/bin/python -c 'from promptcache_exporters.alerts.registry import write_committed_files; write_committed_files()'
+	@$(VENV)/bin/python -c 'from promptcache_exporters.alerts.registry import regenerate_committed_files; regenerate_committed_files()'
 
 clean: ## remove what the other targets made
 	rm -rf .venv* .collector .jaeger dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -38,11 +38,11 @@ from promptcache_exporters.alerts.definition import (
     GROUP_ATTRIBUTES,
     SERVICE_LABELS,
     AlertDefinition,
-    parse_duration,
+    parse_duration_seconds,
 )
 from promptcache_exporters.alerts.definition import METRICS_BY_NAME as CONTRACT
-from promptcache_exporters.alerts.registry import BACKENDS, GENERATED_DIR, generate_files
-from promptcache_exporters.alerts.terraform import reference, render_terraform
+from promptcache_exporters.alerts.registry import BACKENDS, GENERATED_DIR, render_backend_files
+from promptcache_exporters.alerts.terraform import render_terraform_json, resource_id_expression
 from tests.support.span_builders import record_calls
 
 ROOT = Path(__file__).parent.parent
@@ -57,12 +57,12 @@ def run_alerts(*arguments: object) -> Result:
 
 
 def render_files(backend: str, **options: Any) -> str:
-    return "\n".join(generate_files(backend, AlertDefinition(**options)).values())
+    return "\n".join(render_backend_files(backend, AlertDefinition(**options)).values())
 
 
 @pytest.mark.parametrize("backend", GENERATED_BACKENDS)
 def test_the_committed_files_equal_the_generated_files(backend: str) -> None:
-    for name, text in generate_files(backend, DEFAULT_DEFINITION).items():
+    for name, text in render_backend_files(backend, DEFAULT_DEFINITION).items():
         assert (GENERATED_DIR / name).read_text(encoding="utf-8") == text, "run make alerts"
 
 
@@ -70,7 +70,7 @@ def test_only_generated_files_are_committed() -> None:
     known = {
         name
         for backend in GENERATED_BACKENDS
-        for name in generate_files(backend, DEFAULT_DEFINITION)
+        for name in render_backend_files(backend, DEFAULT_DEFINITION)
     }
     assert {
         str(path.relative_to(GENERATED_DIR)) for path in GENERATED_DIR.rglob("*") if path.is_file()
@@ -190,7 +190,12 @@ def test_prometheus_needs_no_extra_and_grafana_names_the_missing_extra() -> None
 
 
 def test_durations_are_parsed_into_seconds() -> None:
-    assert [parse_duration(text) for text in ("30s", "5m", "1h", "2d")] == [30, 300, 3600, 172800]
+    assert [parse_duration_seconds(text) for text in ("30s", "5m", "1h", "2d")] == [
+        30,
+        300,
+        3600,
+        172800,
+    ]
 
 
 @pytest.mark.parametrize("labels", SERVICE_LABELS)
@@ -218,7 +223,7 @@ def test_alerts_and_runbooks_match_one_to_one() -> None:
 
 @pytest.mark.parametrize("backend", ["prometheus", "grafana"])
 def test_promql_uses_only_metric_names_of_the_contract(backend: str) -> None:
-    known = {promql.series_name(name) for name in CONTRACT}
+    known = {promql.prometheus_series_name(name) for name in CONTRACT}
     names = set(re.findall(r"(?<![:\w])promptcache_\w+(?=[{\[ ])", render_files(backend)))
     names = {re.sub("_bucket$", "", name) for name in names}
     assert names
@@ -234,13 +239,21 @@ def query_columns(query: Any) -> Iterator[str]:
 
 def test_span_queries_read_only_attributes_of_promptcache() -> None:
     queries = [
-        trigger["query"] for trigger in honeycomb.build_triggers(DEFAULT_DEFINITION).values()
+        trigger["query"]
+        for trigger in honeycomb.build_alternative_hit_rate_triggers(DEFAULT_DEFINITION).values()
     ]
-    queries += [query for _, query in honeycomb.board_queries(DEFAULT_DEFINITION).values()]
+    queries += [
+        query for _, query in honeycomb.board_titles_and_queries(DEFAULT_DEFINITION).values()
+    ]
     read = {column for query in queries for column in query_columns(query)}
     assert read <= OWN_ATTRIBUTES | {honeycomb.SHORTFALL_FIELD}
     assert (
-        set(re.findall(r"\$([\w.]+)", honeycomb.shortfall_field(DEFAULT_DEFINITION)["expression"]))
+        set(
+            re.findall(
+                r"\$([\w.]+)",
+                honeycomb.token_shortfall_calculated_field(DEFAULT_DEFINITION)["expression"],
+            )
+        )
         <= OWN_ATTRIBUTES
     )
     assert "gen_ai.usage" not in "".join(render_files(backend) for backend in GENERATED_BACKENDS)
@@ -248,7 +261,7 @@ def test_span_queries_read_only_attributes_of_promptcache() -> None:
 
 def test_triggers_stay_within_the_limits_of_honeycomb() -> None:
     for window in ("1m", "5m", "1h", "1d"):
-        for trigger in honeycomb.build_triggers(
+        for trigger in honeycomb.build_alternative_hit_rate_triggers(
             AlertDefinition(window=window, for_duration="1h")
         ).values():
             query = trigger["query"]
@@ -262,7 +275,7 @@ def test_triggers_stay_within_the_limits_of_honeycomb() -> None:
 
 
 def test_terraform_refers_only_to_resources_that_it_defines() -> None:
-    text = generate_files("honeycomb", DEFAULT_DEFINITION)["honeycomb/promptcache.tf.json"]
+    text = render_backend_files("honeycomb", DEFAULT_DEFINITION)["honeycomb/promptcache.tf.json"]
     resources = json.loads(text)["resource"]
     defined = {f"{kind}.{name}" for kind, by_name in resources.items() for name in by_name}
     used = set(re.findall(r"\$\{(honeycombio_\w+\.\w+)\.id\}", text))
@@ -271,16 +284,22 @@ def test_terraform_refers_only_to_resources_that_it_defines() -> None:
 
 
 def test_terraform_contains_the_same_queries_as_the_api_file() -> None:
-    text = generate_files("honeycomb", DEFAULT_DEFINITION)["honeycomb/promptcache.tf.json"]
+    text = render_backend_files("honeycomb", DEFAULT_DEFINITION)["honeycomb/promptcache.tf.json"]
     resources = json.loads(text)["resource"]["honeycombio_query"]
     terraform_queries = {name: json.loads(body["query_json"]) for name, body in resources.items()}
-    queries = honeycomb.board_queries(DEFAULT_DEFINITION)
+    queries = honeycomb.board_titles_and_queries(DEFAULT_DEFINITION)
     assert terraform_queries == {name: query for name, (_, query) in queries.items()}
 
 
 def test_terraform_text_is_escaped_and_references_are_not() -> None:
-    text = render_terraform(
-        [], {}, {"kind": {"name": {"text": "${a} %{if b}", "id": [reference("kind", "other")]}}}
+    text = render_terraform_json(
+        [],
+        {},
+        {
+            "kind": {
+                "name": {"text": "${a} %{if b}", "id": [resource_id_expression("kind", "other")]}
+            }
+        },
     )
     body = json.loads(text)["resource"]["kind"]["name"]
     assert body == {"text": "$${a} %%{if b}", "id": ["${kind.other.id}"]}
@@ -310,18 +329,18 @@ def test_the_help_describes_each_backend(backend: str) -> None:
     assert f"{backend}: {BACKENDS[backend].description}" in " ".join(
         run_alerts("--help").stdout.split()
     )
-    assert generate_files(backend, DEFAULT_DEFINITION)
+    assert render_backend_files(backend, DEFAULT_DEFINITION)
 
 
 def test_the_makefile_generates_alerts_from_the_registry() -> None:
-    assert "registry import write_committed_files" in (ROOT / "Makefile").read_text()
+    assert "registry import regenerate_committed_files" in (ROOT / "Makefile").read_text()
 
 
 def test_dotted_metric_names_are_names_of_the_contract() -> None:
     texts = [
-        str(datadog.build_monitors(DEFAULT_DEFINITION)),
-        str(newrelic.build_conditions(DEFAULT_DEFINITION)),
-        str(signoz.build_rules(DEFAULT_DEFINITION)),
+        str(datadog.build_monitors_by_id(DEFAULT_DEFINITION)),
+        str(newrelic.build_alert_conditions(DEFAULT_DEFINITION)),
+        str(signoz.build_alert_rules(DEFAULT_DEFINITION)),
     ]
     for text in texts:
         names = set(re.findall(r"promptcache\.[a-z_.]+(?<!\.)", text))
@@ -331,7 +350,7 @@ def test_dotted_metric_names_are_names_of_the_contract() -> None:
 
 @pytest.mark.parametrize("backend", UNTESTED_BACKENDS)
 def test_untested_backends_say_so_in_the_header_and_link_a_source(backend: str) -> None:
-    for text in generate_files(backend, DEFAULT_DEFINITION).values():
+    for text in render_backend_files(backend, DEFAULT_DEFINITION).values():
         head = text[:800]
         assert "NOT RUN LIVE" in head
         assert re.search(r"\w+\.(com|io)/\S+", head)
@@ -398,7 +417,7 @@ def covered_cells(grid_position: dict[str, int]) -> Iterator[tuple[int, int]]:
 
 def test_the_collector_counts_spans_before_sampling() -> None:
     config = yaml.safe_load(
-        generate_files("collector", DEFAULT_DEFINITION)["collector/promptcache.yaml"]
+        render_backend_files("collector", DEFAULT_DEFINITION)["collector/promptcache.yaml"]
     )
     pipelines = config["service"]["pipelines"]
     assert "signal_to_metrics" in pipelines["traces"]["exporters"]
@@ -413,7 +432,7 @@ def test_the_collector_counts_spans_before_sampling() -> None:
 def test_prometheus_rules_use_no_unreachable_burn_rate() -> None:
     # At a target of 50 % the burn rate cannot exceed 2. Rules with 14.4 and 6 would never fire.
     assert not re.search(r"14\.4|\b6 \*", text_without_header(render_files("prometheus")))
-    assert prometheus.FILE_PATH in generate_files("prometheus", DEFAULT_DEFINITION)
+    assert prometheus.FILE_PATH in render_backend_files("prometheus", DEFAULT_DEFINITION)
 
 
 def test_jaeger_searches_use_attributes_of_the_contract() -> None:
@@ -427,7 +446,7 @@ def test_the_package_contains_the_runbooks_of_the_docs() -> None:
         f"runbooks/{path.name}": path.read_text()
         for path in (ROOT / "docs" / "runbooks").glob("*.md")
     }
-    assert generate_files("runbooks", DEFAULT_DEFINITION) == runbooks
+    assert render_backend_files("runbooks", DEFAULT_DEFINITION) == runbooks
 
 
 def test_runbook_links_begin_with_the_given_address() -> None:
@@ -436,7 +455,7 @@ def test_runbook_links_begin_with_the_given_address() -> None:
     links = [rule["annotations"]["runbook_url"] for rule in group["rules"] if "alert" in rule]
     pages = {
         f"https://wiki.example.com/prompts/{name.partition('/')[2]}"
-        for name in generate_files("runbooks", DEFAULT_DEFINITION)
+        for name in render_backend_files("runbooks", DEFAULT_DEFINITION)
     }
     assert set(links) < pages
     assert "--runbooks https://..." in render_files("prometheus")

@@ -19,7 +19,7 @@ from promptcache.semconv import BATCH_RESULTS
 from promptcache.telemetry import batch_results as reading
 from promptcache.telemetry.counted_batch_results import CountedBatchResults
 from promptcache_emulator.engine import Emulator
-from promptcache_exporters.database.batch_spans import expand_batch_span
+from promptcache_exporters.database.batch_spans import expand_batch_result_spans
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.support.call_shapes import iterate, resolve
 from tests.support.call_shapes_anthropic import CLIENTS, REQUEST
@@ -158,8 +158,10 @@ def test_malformed_entries_make_no_rows(entry: Any) -> None:
     span_with_context = ReadableSpan(
         "chat", context, attributes=span.attributes, start_time=1, end_time=2
     )
-    assert list(expand_batch_span(span_with_context)) == []
-    assert list(expand_batch_span(span)) == [span], "a span without a context can have no children"
+    assert list(expand_batch_result_spans(span_with_context)) == []
+    assert list(expand_batch_result_spans(span)) == [span], (
+        "a span without a context can have no children"
+    )
 
 
 def test_a_large_batch_counts_once_and_old_batches_are_forgotten() -> None:

@@ -30,7 +30,11 @@ from promptcache.semconv import (
     READ_TOKENS,
     WASTED_USD,
 )
-from promptcache_exporters.explain.query import CallComparison, explain_trace, explain_worst_misses
+from promptcache_exporters.explain.query import (
+    CallComparison,
+    compare_costliest_misses,
+    compare_trace_calls,
+)
 from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
@@ -82,7 +86,7 @@ def trace_id_of(path: Path, number: int) -> str:
 
 def test_a_call_is_compared_with_the_previous_call_of_its_family(path: Path) -> None:
     record_calls(path, HIT, {**HIT, PREFIX_FAMILY: "p1:another"}, MISS, HIT)
-    comparison = single_comparison(explain_trace(path, trace_id_of(path, 2)))
+    comparison = single_comparison(compare_trace_calls(path, trace_id_of(path, 2)))
     assert comparison.previous_call
     assert comparison.previous_call["time"] == START
     assert comparison.unchanged_parts == {
@@ -100,7 +104,7 @@ def test_a_repeated_break_is_counted_and_its_cost_summed(path: Path) -> None:
     elsewhere = {**MISS, MISS_INDEX: 1, WASTED_USD: 5.0}
     record_calls(path, HIT, MISS, elsewhere, MISS, MISS)
     record_calls(path, MISS, service="another")
-    comparison = single_comparison(explain_trace(path, trace_id_of(path, 3)))
+    comparison = single_comparison(compare_trace_calls(path, trace_id_of(path, 3)))
     assert (comparison.repeated_breaks, comparison.family_calls) == (3, 5)
     assert comparison.repeated_wasted_usd == pytest.approx(0.06)
 
@@ -109,11 +113,11 @@ def test_all_comparisons_of_one_output_give_the_same_counts(path: Path) -> None:
     record_calls(path, HIT, MISS, MISS, MISS)
     assert {
         (comparison.repeated_breaks, comparison.family_calls)
-        for comparison in explain_worst_misses(path, 3)
+        for comparison in compare_costliest_misses(path, 3)
     } == {(3, 4)}
     assert {
         (comparison.repeated_breaks, comparison.family_calls)
-        for comparison in explain_worst_misses(path, 3, START + 120)
+        for comparison in compare_costliest_misses(path, 3, START + 120)
     } == {(2, 2)}
 
 
@@ -132,7 +136,7 @@ def test_a_parquet_file_is_refused_with_an_explanation(path: Path) -> None:
 
 def test_the_first_call_of_a_family_has_no_previous_call(path: Path) -> None:
     record_calls(path, {**HIT, OUTCOME: "cold"})
-    comparison = single_comparison(explain_trace(path, trace_id_of(path, 0)))
+    comparison = single_comparison(compare_trace_calls(path, trace_id_of(path, 0)))
     assert (comparison.previous_call, comparison.shared_blocks, comparison.advice) == (
         None,
         None,
@@ -145,18 +149,19 @@ def test_the_first_call_of_a_family_has_no_previous_call(path: Path) -> None:
 def test_the_worst_misses_are_sorted_by_wasted_usd(path: Path) -> None:
     wastes = [0.01, 0.3, None, 0.2]
     record_calls(path, HIT, *({**MISS, WASTED_USD: waste} for waste in wastes))
-    assert [comparison.call["wasted_usd"] for comparison in explain_worst_misses(path, 2)] == [
+    assert [comparison.call["wasted_usd"] for comparison in compare_costliest_misses(path, 2)] == [
         0.3,
         0.2,
     ]
-    assert [comparison.call["wasted_usd"] for comparison in explain_worst_misses(path, 9)] == [
+    assert [comparison.call["wasted_usd"] for comparison in compare_costliest_misses(path, 9)] == [
         0.3,
         0.2,
         0.01,
         None,
     ]
     assert [
-        comparison.call["wasted_usd"] for comparison in explain_worst_misses(path, 9, START + 180)
+        comparison.call["wasted_usd"]
+        for comparison in compare_costliest_misses(path, 9, START + 180)
     ] == [
         0.2,
         None,

@@ -100,7 +100,7 @@ def test_an_export_holds_the_same_facts(path: Path, monkeypatch: pytest.MonkeyPa
 def test_both_give_the_same_report(path: Path, by: GroupBy) -> None:
     fill(path)
     out = path.with_suffix(".parquet")
-    assert parquet.export_calls(path, out) == 4
+    assert parquet.export_calls_to_parquet(path, out) == 4
     assert collect_report(out, by) == collect_report(path, by)
     assert json.loads(run("report", out, "--json", "--by", by).stdout)["totals"]["calls"] == 4
 
@@ -109,7 +109,7 @@ def test_an_export_replaces_an_older_one(path: Path) -> None:
     fill(path)
     out = path.with_suffix(".parquet")
     for expected in (4, 8):
-        parquet.export_calls(path, out)
+        parquet.export_calls_to_parquet(path, out)
         assert collect_report(out).totals.calls == expected
         fill(path)
 
@@ -141,7 +141,7 @@ def test_what_is_in_memory_at_once_is_bounded(
     record_calls(path, *({GEN_AI_REQUEST_MODEL: f"{number:0400}"} for number in range(40)))
     monkeypatch.setattr(parquet, "MAX_JSON_OBJECT_BYTES", longest)
     monkeypatch.setattr(parquet, "ROWS_PER_JSON_OBJECT", 10)
-    objects = list(parquet.json_objects(path, 1, 40))
+    objects = list(parquet.columnar_json_lines(path, 1, 40))
     assert (len(objects) > 4) is (longest < 10_000_000)
     assert max(map(len, objects)) <= longest
     assert [row for it in objects for row in json.loads(it)["id"]] == list(range(1, 41))
@@ -168,23 +168,23 @@ def test_what_no_exporter_writes_is_said(path: Path, value: object) -> None:
 
 
 def test_of_no_calls_there_is_a_file_too(path: Path) -> None:
-    store.open_for_writing(path, 1).close()
+    store.open_or_create_for_writing(path, 1).close()
     out = path.with_suffix(".parquet")
-    assert parquet.export_calls(path, out) == 0
+    assert parquet.export_calls_to_parquet(path, out) == 0
     assert exported(out) == []
 
 
 def test_an_interrupted_export_leaves_what_was_there(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, objects, told = list[int](), parquet.json_objects, list[tuple[int, int]]()
+    made, objects, told = list[int](), parquet.columnar_json_lines, list[tuple[int, int]]()
     monkeypatch.setattr(parquet, "ROWS_PER_PART", 1)
 
     def counted(path: Path, first: int, last: int) -> Iterator[bytes]:
         made.append(first)
         return objects(path, first, last)
 
-    monkeypatch.setattr(parquet, "json_objects", counted)
+    monkeypatch.setattr(parquet, "columnar_json_lines", counted)
     record_calls(path, *({GEN_AI_REQUEST_MODEL: str(number)} for number in range(30)))
     out = path.with_suffix(".parquet")
     out.write_bytes(b"an older one")
@@ -195,7 +195,7 @@ def test_an_interrupted_export_leaves_what_was_there(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        parquet.export_calls(path, out, interrupted)
+        parquet.export_calls_to_parquet(path, out, interrupted)
     assert told == [(1, 30), (2, 30)]
     assert len(made) < 30
     assert out.read_bytes() == b"an older one"

@@ -34,9 +34,9 @@ from promptcache_exporters.database import parquet
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.explain import query as explain
 from promptcache_exporters.explain.render import print_comparisons as show_explained
-from promptcache_exporters.explain.render import render_json as explained_as_json
+from promptcache_exporters.explain.render import render_comparisons_json as explained_as_json
 from promptcache_exporters.report.html import render_html
-from promptcache_exporters.report.json import render_json
+from promptcache_exporters.report.json import render_report_json
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.terminal import print_report
@@ -136,7 +136,7 @@ def stored(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str, bytes]]:
     yield "table, being written", b"".join(file.read_bytes() for file in files)
     exporter.shutdown()
     yield "table", table.read_bytes()
-    parquet.export_calls(table, out)
+    parquet.export_calls_to_parquet(table, out)
     yield (
         "export",
         out.read_bytes()
@@ -147,8 +147,8 @@ def stored(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str, bytes]]:
     for by in GroupBy:
         report = collect_report(table, by=by)
         print_report(report, console, 0)
-        yield f"report by {by}", (render_json(report) + render_html(report)).encode()
-    found = explain.explain_worst_misses(table, 9)
+        yield f"report by {by}", (render_report_json(report) + render_html(report)).encode()
+    found = explain.compare_costliest_misses(table, 9)
     assert found
     show_explained(found, console)
     yield "report and explanation", (text.getvalue() + explained_as_json(found)).encode()

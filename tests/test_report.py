@@ -40,16 +40,16 @@ from promptcache.semconv import (
     WRITE_TOKENS_BY_TTL,
 )
 from promptcache_exporters.database.query import Query
-from promptcache_exporters.database.sqlite_file import open_for_reading
+from promptcache_exporters.database.sqlite_file import open_sqlite_read_only
 from promptcache_exporters.report import format as wording
 from promptcache_exporters.report import query as figures
 from promptcache_exporters.report import sql
 from promptcache_exporters.report.html import render_html
-from promptcache_exporters.report.json import render_json
+from promptcache_exporters.report.json import render_report_json
 from promptcache_exporters.report.model import GroupBy, PrefixChange, UnpricedModel
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.storage_costs import STORAGE_COSTS_QUERY
-from promptcache_exporters.report.unread_writes import UNREAD_WRITES_QUERY, CacheCall
+from promptcache_exporters.report.unread_writes import UNREAD_WRITES_QUERY, CacheReadOrWriteCall
 from tests.support.report_text import UNPRICED, render_report
 from tests.support.span_builders import START, record_calls
 
@@ -148,7 +148,7 @@ def test_figures_are_those_of_a_plain_recomputation(calls: list[dict[str, Any]],
         patch.setattr(figures, "ROWS_PER_RANGE", span)
         path = Path(folder) / "calls.db"
         record_calls(path, *calls)
-        report = json.loads(render_json(collect_report(path, GroupBy.PROVIDER)))
+        report = json.loads(render_report_json(collect_report(path, GroupBy.PROVIDER)))
     groups = {group.pop("key"): group for group in report["groups"]}
     assert set(groups) == {call[GEN_AI_PROVIDER_NAME] for call in calls}
     assert report["totals"] == pytest.approx(recomputed(calls), nan_ok=False)
@@ -191,7 +191,7 @@ def test_json_is_a_stable_interface(path: Path) -> None:
         "wasted_usd": None,
         "unpriced_calls": 1,
     }
-    report = json.loads(render_json(collect_report(path)))
+    report = json.loads(render_report_json(collect_report(path)))
     unread = {"calls": 0, "tokens": 0, "wasted_usd": 0.0, "unpriced": 0}
     groups = [{"key": "shop"} | shop, {"key": "desk"} | desk]
     assert report == {
@@ -382,14 +382,14 @@ def test_dollars(amount: float | None, text: str) -> None:
     ],
 )
 def test_short(number: int | None, text: str) -> None:
-    assert wording.format_short_count(number) == text
+    assert wording.format_abbreviated_count(number) == text
 
 
 @pytest.mark.parametrize(
     ("share", "text"), [(None, "\u2013"), (1.0, "100.0 %"), (0.9999, "99.9 %"), (0.29, "29.0 %")]
 )
 def test_percent_never_rounds_up_to_all(share: float | None, text: str) -> None:
-    assert wording.format_percent(share) == text
+    assert wording.format_percent_rounded_down(share) == text
 
 
 def test_minus_infinity_is_the_beginning(path: Path) -> None:
@@ -404,7 +404,7 @@ def test_minus_infinity_is_the_beginning(path: Path) -> None:
 )
 def test_a_query_names_its_columns_as_its_rows_do(path: Path, query: Query[Any]) -> None:
     record_calls(path, {})
-    with open_for_reading(path) as connection:
+    with open_sqlite_read_only(path) as connection:
         cursor = connection.execute(query.sql, (0,) * query.sql.count("?"))
     assert tuple(column[0] for column in cursor.description) == query.row_type._fields
 
@@ -412,5 +412,5 @@ def test_a_query_names_its_columns_as_its_rows_do(path: Path, query: Query[Any])
 def test_rows_of_cache_calls_have_every_ttl() -> None:
     names = {f"write_{ttl}_tokens" for ttl in WRITE_TOKENS_BY_TTL}
     assert names == {
-        name for name in CacheCall._fields if re.fullmatch(r"write_\d+\w_tokens", name)
+        name for name in CacheReadOrWriteCall._fields if re.fullmatch(r"write_\d+\w_tokens", name)
     }

@@ -29,7 +29,7 @@ from promptcache.semconv import (
 from promptcache_exporters.database import schema
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.report import storage_costs as rent
-from promptcache_exporters.report.json import render_json
+from promptcache_exporters.report.json import render_report_json
 from promptcache_exporters.report.lines import summary_lines
 from promptcache_exporters.report.query import collect_report
 from tests.support.call_shapes import resolve
@@ -85,7 +85,7 @@ def test_from_the_sdk_to_the_report(
     assert found.storage_costs.paid_usd == pytest.approx(tokens * 1e-6 / 4, rel=1e-3)
     assert found.storage_costs.committed_usd == pytest.approx(2 * tokens * 1e-6, rel=1e-3)
     assert found.storage_costs.filled_usd == pytest.approx(2 * tokens * 0.3e-6)
-    assert json.loads(render_json(found))["rent"]["caches"] == 2
+    assert json.loads(render_report_json(found))["rent"]["caches"] == 2
 
 
 async def _lives(url: str, now: list[float]) -> int:
@@ -188,5 +188,5 @@ def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
 @pytest.mark.parametrize("stamp", ["soon", None])
 def test_an_expiry_that_cannot_be_read_is_to_come(stamp: str | None) -> None:
     assert rent.sum_storage_costs(
-        [rent.CacheOperation("a", "create_cache", stamp, 0.5, None, None)], time.time()
+        [rent.NamedCacheOperation("a", "create_cache", stamp, 0.5, None, None)], time.time()
     ) == rent.StorageCosts(1, 0, 0.5, 0, 0)

@@ -129,7 +129,7 @@ def test_text_where_money_belongs_is_said_and_not_taken_for_nothing(
     )  # our names
     connection.commit()
     connection.close()
-    with pytest.raises(errors.UnreadableTableError, match="a row holds text instead of a number"):
+    with pytest.raises(errors.CallsFileReadError, match="a row holds text instead of a number"):
         collect_report(path)
 
 

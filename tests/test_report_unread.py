@@ -35,15 +35,15 @@ from promptcache.semconv import (
     WRITE_TOKENS,
     WRITE_TOKENS_BY_TTL,
 )
-from promptcache_exporters.report.json import render_json
+from promptcache_exporters.report.json import render_report_json
 from promptcache_exporters.report.lines import advice_lines, summary_lines
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
-from promptcache_exporters.report.unread_writes import UnreadWrites
+from promptcache_exporters.report.unread_writes import UnreadWriteTotals
 from tests.support.span_builders import START, record_calls
 
 MODEL: Final = "claude-sonnet-4-5"
-NOTHING: Final = UnreadWrites()
+NOTHING: Final = UnreadWriteTotals()
 WIDELY: Final = 100_000.0
 
 
@@ -93,7 +93,7 @@ _SHORT: Final = {
 }
 
 
-def unread(path: Path, *calls: tuple[float, Mapping[str, Any]]) -> UnreadWrites:
+def unread(path: Path, *calls: tuple[float, Mapping[str, Any]]) -> UnreadWriteTotals:
     """What the report says of `calls` and of one long after them."""
     for at, known in (*calls, call(WIDELY, tools="p1:other")):
         record_calls(path, known, at=at)
@@ -197,7 +197,7 @@ def test_what_is_charged_as_missed_is_not_charged_again(path: Path) -> None:
 
 
 def test_a_write_without_a_price_is_counted_and_its_money_unknown(path: Path) -> None:
-    assert unread(path, call(0, write=2000, paid=None)) == UnreadWrites(1, 2000, None, 1)
+    assert unread(path, call(0, write=2000, paid=None)) == UnreadWriteTotals(1, 2000, None, 1)
     found = unread(path, call(WIDELY / 2, write=1000))
     assert (found.calls, found.unpriced) == (2, 1)
     assert found.wasted_usd == pytest.approx(1000 * SURCHARGE)
@@ -224,7 +224,7 @@ def test_the_report_says_it_with_advice(path: Path) -> None:
     assert dict(summary_lines(report))["Unread writes"] == text
     advice = dict(advice_lines(report))["write_never_read"]
     assert advice.startswith("The cache write was never read")
-    assert json.loads(render_json(report))["unread"] == {
+    assert json.loads(render_report_json(report))["unread"] == {
         "calls": 1,
         "tokens": 2000,
         "wasted_usd": pytest.approx(0.0015),

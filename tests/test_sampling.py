@@ -48,7 +48,7 @@ def described(sampler: Sampler) -> str:
     ],
 )
 def test_a_sampler_says_what_it_keeps(description: str, share: float | None) -> None:
-    assert sampling.ratio_from_description(description) == share
+    assert sampling.sample_ratio_from_sampler_description(description) == share
 
 
 def test_sampling_by_environment_is_recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

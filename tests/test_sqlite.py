@@ -153,7 +153,9 @@ def test_hostile_attributes_never_fail_a_batch(attributes: dict[str, Any]) -> No
     (span,) = build_spans(attributes)
     connection = sqlite3.connect(":memory:")
     connection.execute(schema.CALLS_TABLE.create_statement)
-    connection.execute(schema.CALLS_TABLE.insert_statement, schema.CALLS_TABLE.row_from_span(span))
+    connection.execute(
+        schema.CALLS_TABLE.insert_or_ignore_statement, schema.CALLS_TABLE.row_from_span(span)
+    )
     connection.execute(
         f"SELECT sum(input_tokens), sum(cost_amount) FROM {table.CALLS_TABLE_NAME}"
     ).fetchone()  # our name
@@ -175,7 +177,7 @@ def test_what_cannot_be_added_up_is_not_reported(value: Any) -> None:
 
 
 def test_texts_are_made_harmless() -> None:
-    assert column.to_sql_text("a\0b\ud800") == "a?b?"
+    assert column.to_truncated_sql_text("a\0b\ud800") == "a?b?"
 
 
 def test_nothing_is_opened_before_the_first_call(
@@ -202,13 +204,13 @@ def test_the_path_does_not_follow_the_working_directory(
 
 def test_files_are_private_from_the_first_byte(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    connect = store.connect
+    connect = store.connect_to_existing_file
 
     def watched(path: Path, patience: float) -> sqlite3.Connection:
         seen.append(stat.S_IMODE(path.stat().st_mode))
         return connect(path, patience)
 
-    monkeypatch.setattr(store, "connect", watched)
+    monkeypatch.setattr(store, "connect_to_existing_file", watched)
     umask = os.umask(0)
     try:
         exporter = SQLiteSpanExporter(path)

@@ -192,7 +192,7 @@ def test_several_processes_write_while_one_reads(path: Path) -> None:
     counts = [0]
     while any(writer.poll() is None for writer in writers):
         if path.exists() and path.stat().st_size:
-            with store.open_for_reading(path) as connection:
+            with store.open_sqlite_read_only(path) as connection:
                 counts.append(connection.execute("SELECT count(*) FROM calls").fetchone()[0])
     for writer in writers:
         output, _ = writer.communicate()

@@ -112,7 +112,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def panels(labels: str) -> list[dict[str, Any]]:
-    (text,) = grafana.files(AlertDefinition(labels=labels)).values()
+    (text,) = grafana.render_files_by_path(AlertDefinition(labels=labels)).values()
     found: list[dict[str, Any]] = json.loads(text)["panels"]
     return found
 

@@ -67,7 +67,9 @@ BROKEN = [
 
 
 def rules(case: str) -> str:
-    return prometheus.files(OPTIONS.get(case, AlertDefinition()))[prometheus.FILE_PATH]
+    return prometheus.render_files_by_path(OPTIONS.get(case, AlertDefinition()))[
+        prometheus.FILE_PATH
+    ]
 
 
 def promtool(case: str, text: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -118,7 +120,7 @@ def test_every_form_is_read_by_promtool_and_vmalert(
         labels=labels, actionable=actionable, by=("service", "model", "key:tenant.id")
     )
     path = tmp_path / "rules.yaml"
-    path.write_text(prometheus.files(made)[prometheus.FILE_PATH])
+    path.write_text(prometheus.render_files_by_path(made)[prometheus.FILE_PATH])
     checked = run(program("promtool"), "check", "rules", str(path))
     assert checked.returncode == 0, checked.stderr
     checked = run(program("vmalert"), "-dryRun", "-rule", str(path))

@@ -69,7 +69,7 @@ def work(otlp: int) -> None:
 
 def settings(folder: Path, otlp: int, clickhouse: int) -> dict[str, str]:
     """Writes the configuration; gives what the collector finds in its environment."""
-    for name, text in collector.files(DEFAULT_DEFINITION).items():
+    for name, text in collector.render_files_by_path(DEFAULT_DEFINITION).items():
         (folder / Path(name).name).write_text(text)
     quiet = {"service": {"telemetry": {"metrics": {"level": "none"}}}}
     (folder / "quiet.yaml").write_text(json.dumps(quiet))  # JSON is YAML

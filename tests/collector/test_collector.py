@@ -151,7 +151,7 @@ def samples(url: str) -> dict[tuple[str, str, str], float]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the configuration as the command makes it."""
     folder = tmp_path_factory.mktemp("collector")
-    for name, text in collector.files(DEFAULT_DEFINITION).items():
+    for name, text in collector.render_files_by_path(DEFAULT_DEFINITION).items():
         (folder / Path(name).name).write_text(text)
     return folder
 

@@ -9,7 +9,7 @@ from typing import Any
 from promptcache_exporters.alerts.definition import AlertDefinition
 
 
-def header_lines(
+def untested_file_header_lines(
     definition: AlertDefinition, backend: str, source_pages: Sequence[str], *notes: str
 ) -> list[str]:
     """Return the header of a file that was never tried on the real backend.
@@ -17,7 +17,7 @@ def header_lines(
     It has the command that makes the file, and the pages that the file was written from.
     """
     return [
-        f"Made by: {definition.command_line(backend)}",
+        f"Made by: {definition.generating_command_line(backend)}",
         (
             "NOT RUN LIVE: promptcache's tests have no account there."
             " Written from these pages, November 2026:"
@@ -27,7 +27,7 @@ def header_lines(
     ]
 
 
-def render_requests(header: Sequence[str], requests: Sequence[dict[str, Any]]) -> str:
+def render_api_requests_json(header: Sequence[str], requests: Sequence[dict[str, Any]]) -> str:
     """Return a JSON file of API requests.
 
     `<...>` is a placeholder for a value of the user, or for an id from an earlier response.
@@ -40,21 +40,21 @@ def hit_rate_alert_name(definition: AlertDefinition) -> str:
     return f"Prompt cache hit rate below {definition.target * 100:g}%"
 
 
-def hit_rate_alert_text(definition: AlertDefinition) -> str:
+def hit_rate_alert_description(definition: AlertDefinition) -> str:
     """Return the description of an alert on the hit rate."""
     return (
         f"Over {definition.window}, fewer than {definition.target * 100:g}% of the input tokens"
         f" came from the provider's cache, with at least {definition.min_tokens:,} input tokens."
-        f" Calls with outcome {', '.join(definition.excluded_outcomes)} and batch results are left"
+        f" Calls with outcome {', '.join(definition.hit_rate_excluded_outcomes)} and batch results are left"
         f" out. Runbook: {definition.runbook_link('hit-rate-low.md')}"
     )
 
 
-def waste_alert_name(definition: AlertDefinition) -> str:
+def wasted_cost_alert_name(definition: AlertDefinition) -> str:
     """Return the name of an alert on waste."""
     return f"Prompt cache waste above {definition.budget:g} USD an hour"
 
 
-def waste_alert_text(definition: AlertDefinition) -> str:
+def wasted_cost_alert_description(definition: AlertDefinition) -> str:
     """Return the description of an alert on waste."""
     return f"Runbook: {definition.runbook_link('waste-above-budget.md')}"

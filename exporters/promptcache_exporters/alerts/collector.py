@@ -25,10 +25,10 @@ from promptcache.semconv import (
     WRITE_TOKENS,
 )
 from promptcache_exporters.alerts.definition import AlertDefinition
-from promptcache_exporters.alerts.template import render_template
+from promptcache_exporters.alerts.template import render_yaml_template
 
 
-class SpanCounter(NamedTuple):
+class SpanAttributeSumMetric(NamedTuple):
     """A counter of the collector: its name after the prefix, its unit, and the summed attribute."""
 
     name: str
@@ -38,48 +38,54 @@ class SpanCounter(NamedTuple):
 
 
 SPAN_COUNTERS: Final = (
-    SpanCounter("input.tokens", "{token}", INPUT_TOKENS),
-    SpanCounter("read.tokens", "{token}", READ_TOKENS),
-    SpanCounter("write.tokens", "{token}", WRITE_TOKENS),
-    SpanCounter("output.tokens", "{token}", OUTPUT_TOKENS),
-    SpanCounter("missed.tokens", "{token}", MISSED_TOKENS, has_miss_reason=True),
-    SpanCounter("wasted.usd", "{USD}", WASTED_USD, has_miss_reason=True),
-    SpanCounter("cost.usd", "{USD}", COST_AMOUNT),
-    SpanCounter("cost_without_cache.usd", "{USD}", COST_WITHOUT_CACHE),
+    SpanAttributeSumMetric("input.tokens", "{token}", INPUT_TOKENS),
+    SpanAttributeSumMetric("read.tokens", "{token}", READ_TOKENS),
+    SpanAttributeSumMetric("write.tokens", "{token}", WRITE_TOKENS),
+    SpanAttributeSumMetric("output.tokens", "{token}", OUTPUT_TOKENS),
+    SpanAttributeSumMetric("missed.tokens", "{token}", MISSED_TOKENS, has_miss_reason=True),
+    SpanAttributeSumMetric("wasted.usd", "{USD}", WASTED_USD, has_miss_reason=True),
+    SpanAttributeSumMetric("cost.usd", "{USD}", COST_AMOUNT),
+    SpanAttributeSumMetric("cost_without_cache.usd", "{USD}", COST_WITHOUT_CACHE),
 )
 
 KEPT_OUTCOMES: Final = ("miss", "cold")
 """The collector always keeps the traces of calls with these outcomes."""
 
 
-def _render_call_counter(definition: AlertDefinition) -> str:
-    return render_template(
+def _render_call_count_metric_yaml(definition: AlertDefinition) -> str:
+    return render_yaml_template(
         "collector_metric",
         name="calls",
         description="Calls, from spans.",
         unit="{call}",
         service=SERVICE_NAME,
-        attributes=_render_attributes(definition),
+        attributes=_render_metric_attributes_yaml(definition),
         condition=OUTCOME,
         value="AdjustedCount()",
     )
 
 
-def _render_counter(definition: AlertDefinition, counter: SpanCounter) -> str:
-    return render_template(
+def _render_attribute_sum_metric_yaml(
+    definition: AlertDefinition, counter: SpanAttributeSumMetric
+) -> str:
+    return render_yaml_template(
         "collector_metric",
         name=counter.name,
         description=f"Sum of {counter.attribute} over spans.",
         unit=counter.unit,
         service=SERVICE_NAME,
-        attributes=_render_attributes(definition, has_miss_reason=counter.has_miss_reason),
+        attributes=_render_metric_attributes_yaml(
+            definition, has_miss_reason=counter.has_miss_reason
+        ),
         condition=counter.attribute,
         value=f'Double(span.attributes["{counter.attribute}"]) * AdjustedCount()',
     )
 
 
-def _render_attributes(definition: AlertDefinition, *, has_miss_reason: bool = False) -> str:
-    names = [*definition.group_attributes, GEN_AI_PROVIDER_NAME, OUTCOME]
+def _render_metric_attributes_yaml(
+    definition: AlertDefinition, *, has_miss_reason: bool = False
+) -> str:
+    names = [*definition.group_by_attributes, GEN_AI_PROVIDER_NAME, OUTCOME]
     if has_miss_reason:
         names.append(MISS_REASON)
     rows = [
@@ -91,19 +97,19 @@ def _render_attributes(definition: AlertDefinition, *, has_miss_reason: bool = F
     return "\n".join(rows)
 
 
-def files(definition: AlertDefinition) -> dict[str, str]:
+def render_files_by_path(definition: AlertDefinition) -> dict[str, str]:
     """Return the configuration, and the addition for ClickHouse, text by path."""
-    command = definition.command_line("collector")
-    counters = [_render_counter(definition, counter) for counter in SPAN_COUNTERS]
-    configuration = render_template(
+    command = definition.generating_command_line("collector")
+    counters = [_render_attribute_sum_metric_yaml(definition, counter) for counter in SPAN_COUNTERS]
+    configuration = render_yaml_template(
         "collector",
         command=command,
-        metrics=_render_call_counter(definition) + "".join(counters),
+        metrics=_render_call_count_metric_yaml(definition) + "".join(counters),
         outcome=OUTCOME,
         kept=", ".join(KEPT_OUTCOMES),
         wasted=WASTED_USD,
     )
     return {
         "collector/promptcache.yaml": configuration,
-        "collector/clickhouse.yaml": render_template("collector_clickhouse", command=command),
+        "collector/clickhouse.yaml": render_yaml_template("collector_clickhouse", command=command),
     }

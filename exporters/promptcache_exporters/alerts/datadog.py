@@ -11,12 +11,12 @@ from typing import Any, Final
 
 from promptcache.semconv import BATCH, OUTCOME, SERVICE_NAME
 from promptcache_exporters.alerts.api_documents import (
-    header_lines,
+    hit_rate_alert_description,
     hit_rate_alert_name,
-    hit_rate_alert_text,
-    render_requests,
-    waste_alert_name,
-    waste_alert_text,
+    render_api_requests_json,
+    untested_file_header_lines,
+    wasted_cost_alert_description,
+    wasted_cost_alert_name,
 )
 from promptcache_exporters.alerts.definition import LONG_WINDOW, METRICS_BY_NAME, AlertDefinition
 
@@ -28,30 +28,34 @@ SOURCE_PAGES: Final = (
 )
 
 
-def _tag_name(attribute: str) -> str:
+def _datadog_tag_for_attribute(attribute: str) -> str:
     return "service" if attribute == SERVICE_NAME else attribute
 
 
-def counter_query(definition: AlertDefinition, name: str, rated_only: bool = True) -> str:
+def counter_increase_query(
+    definition: AlertDefinition, metric_name: str, hit_rate_calls_only: bool = True
+) -> str:
     """Return the query for the increase of a counter, by the groups of the definition.
 
-    It is 0 if the counter has no data. `rated_only` leaves out calls that the hit rate leaves out.
+    It is 0 if the counter has no data. `hit_rate_calls_only` leaves out calls that the hit rate leaves out.
     """
     scope = "*"
-    if rated_only:
-        excluded = [f"!{OUTCOME}:{outcome}" for outcome in definition.excluded_outcomes]
+    if hit_rate_calls_only:
+        excluded = [f"!{OUTCOME}:{outcome}" for outcome in definition.hit_rate_excluded_outcomes]
         scope = ",".join([*excluded, f"!{BATCH}:true"])
-    tags = ",".join(map(_tag_name, definition.group_attributes))
-    return f"default_zero(sum:{METRICS_BY_NAME[name].name}{{{scope}}} by {{{tags}}}.as_count())"
+    tags = ",".join(map(_datadog_tag_for_attribute, definition.group_by_attributes))
+    return (
+        f"default_zero(sum:{METRICS_BY_NAME[metric_name].name}{{{scope}}} by {{{tags}}}.as_count())"
+    )
 
 
 def _build_monitor(
-    name: str, query: str, message: str, threshold: float, kind: str = "query alert"
+    name: str, query: str, message: str, threshold: float, monitor_type: str = "query alert"
 ) -> dict[str, Any]:
     options = {"thresholds": {"critical": threshold}, "notify_no_data": False, "include_tags": True}
     return {
         "name": name,
-        "type": kind,
+        "type": monitor_type,
         "query": query,
         "message": message,
         "tags": ["promptcache"],
@@ -59,13 +63,14 @@ def _build_monitor(
     }
 
 
-def build_monitors(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
+def build_monitors_by_id(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
     """Return the monitors, each under an id."""
-    read, tokens = (counter_query(definition, name) for name in ("read.tokens", "input.tokens"))
+    read = counter_increase_query(definition, "read.tokens")
+    tokens = counter_increase_query(definition, "input.tokens")
     over, target = f"sum(last_{definition.window})", definition.target
-    threshold = definition.shortfall_threshold
-    name, text = hit_rate_alert_name(definition), hit_rate_alert_text(definition)
-    wasted = counter_query(definition, "wasted.usd", rated_only=False)
+    threshold = definition.token_shortfall_threshold
+    name, text = hit_rate_alert_name(definition), hit_rate_alert_description(definition)
+    wasted = counter_increase_query(definition, "wasted.usd", hit_rate_calls_only=False)
     return {
         "ratio": _build_monitor(
             f"{name} (part)",
@@ -93,15 +98,15 @@ def build_monitors(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
             threshold,
         ),
         "waste": _build_monitor(
-            waste_alert_name(definition),
+            wasted_cost_alert_name(definition),
             f"sum(last_{LONG_WINDOW}):{wasted} > {definition.budget:g}",
-            f"{waste_alert_text(definition)} <@your-pager>",
+            f"{wasted_cost_alert_description(definition)} <@your-pager>",
             definition.budget,
         ),
     }
 
 
-def files(definition: AlertDefinition) -> dict[str, str]:
+def render_files_by_path(definition: AlertDefinition) -> dict[str, str]:
     """Return the monitors, text by path."""
     notes = (
         (
@@ -112,7 +117,7 @@ def files(definition: AlertDefinition) -> dict[str, str]:
     )
     requests = [
         {"method": "POST", "path": "/api/v1/monitor", "id": key, "body": body}
-        for key, body in build_monitors(definition).items()
+        for key, body in build_monitors_by_id(definition).items()
     ]
-    header = header_lines(definition, "datadog", SOURCE_PAGES, *notes)
-    return {"datadog/monitors.json": render_requests(header, requests)}
+    header = untested_file_header_lines(definition, "datadog", SOURCE_PAGES, *notes)
+    return {"datadog/monitors.json": render_api_requests_json(header, requests)}

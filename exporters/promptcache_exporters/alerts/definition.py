@@ -53,7 +53,7 @@ METRICS_BY_NAME: Final[Mapping[str, MetricDefinition]] = {
 _SECONDS_PER_UNIT: Final[Mapping[str, int]] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def parse_duration(duration: str) -> int:
+def parse_duration_seconds(duration: str) -> int:
     """Return the seconds of `30s`, `5m`, `1h` or `2d`. Raise ValueError for other texts."""
     match = re.fullmatch(r"([1-9]\d{0,5})([smhd])", duration)
     if not match:
@@ -61,34 +61,34 @@ def parse_duration(duration: str) -> int:
     return int(match[1]) * _SECONDS_PER_UNIT[match[2]]
 
 
-def _is_share(value: float) -> bool:
-    return 0 < value < 1
+def _is_fraction_between_0_and_1(number: float) -> bool:
+    return 0 < number < 1
 
 
-def _is_positive(value: float) -> bool:
-    return 0 < value < math.inf
+def _is_positive_finite_number(number: float) -> bool:
+    return 0 < number < math.inf
 
 
-def _is_duration(value: str) -> bool:
+def _is_duration(text: str) -> bool:
     try:
-        return parse_duration(value) > 0
+        return parse_duration_seconds(text) > 0
     except ValueError:
         return False
 
 
-def _are_dimensions(value: tuple[str, ...]) -> bool:
+def _are_unique_group_by_names(names: tuple[str, ...]) -> bool:
     known = all(
         name in GROUP_ATTRIBUTES or re.fullmatch(r"key:[A-Za-z][A-Za-z0-9._]*", name)
-        for name in value
+        for name in names
     )
-    return bool(value) and known and len(set(value)) == len(value)
+    return bool(names) and known and len(set(names)) == len(names)
 
 
-def _is_link(value: str) -> bool:
-    return bool(re.fullmatch(r"[\w:/.~%@+=-]+", value))
+def _is_url_or_path(text: str) -> bool:
+    return bool(re.fullmatch(r"[\w:/.~%@+=-]+", text))
 
 
-class FieldRule(NamedTuple):
+class FieldValidationRule(NamedTuple):
     """The check of a field, and the allowed values in words."""
 
     is_valid: Callable[[Any], bool]
@@ -96,20 +96,26 @@ class FieldRule(NamedTuple):
 
 
 _DURATIONS: Final = "a duration such as 30s, 5m, 1h or 2d"
-FIELD_RULES: Final[Mapping[str, FieldRule]] = {
-    "target": FieldRule(_is_share, "a share above 0 and below 1 (0.5 is 50 %)"),
-    "window": FieldRule(_is_duration, _DURATIONS),
-    "for_duration": FieldRule(_is_duration, _DURATIONS),
-    "min_tokens": FieldRule(_is_positive, "a whole number above 0"),
-    "labels": FieldRule(SERVICE_LABELS.__contains__, f"one of {', '.join(SERVICE_LABELS)}"),
-    "by": FieldRule(
-        _are_dimensions,
+FIELD_RULES: Final[Mapping[str, FieldValidationRule]] = {
+    "target": FieldValidationRule(
+        _is_fraction_between_0_and_1, "a share above 0 and below 1 (0.5 is 50 %)"
+    ),
+    "window": FieldValidationRule(_is_duration, _DURATIONS),
+    "for_duration": FieldValidationRule(_is_duration, _DURATIONS),
+    "min_tokens": FieldValidationRule(_is_positive_finite_number, "a whole number above 0"),
+    "labels": FieldValidationRule(
+        SERVICE_LABELS.__contains__, f"one of {', '.join(SERVICE_LABELS)}"
+    ),
+    "by": FieldValidationRule(
+        _are_unique_group_by_names,
         f"{', '.join(GROUP_ATTRIBUTES)}, key:NAME for your own metric keys;"
         " each at most once, separated by commas",
     ),
-    "budget": FieldRule(_is_positive, "an amount in USD above 0"),
-    "drop": FieldRule(_is_share, "a share above 0 and below 1 (0.2 is 20 %)"),
-    "runbooks": FieldRule(_is_link, "a URL or a path without spaces"),
+    "budget": FieldValidationRule(_is_positive_finite_number, "an amount in USD above 0"),
+    "drop": FieldValidationRule(
+        _is_fraction_between_0_and_1, "a share above 0 and below 1 (0.2 is 20 %)"
+    ),
+    "runbooks": FieldValidationRule(_is_url_or_path, "a URL or a path without spaces"),
 }
 
 
@@ -147,20 +153,20 @@ class AlertDefinition:
     def __post_init__(self) -> None:
         for name, rule in FIELD_RULES.items():
             if not rule.is_valid(value := getattr(self, name)):
-                raise ValueError(f"{_format_option(name, value)}: allowed is {rule.allowed}")
+                raise ValueError(f"{_format_cli_option(name, value)}: allowed is {rule.allowed}")
 
     @property
-    def excluded_outcomes(self) -> tuple[Outcome, ...]:
+    def hit_rate_excluded_outcomes(self) -> tuple[Outcome, ...]:
         """The outcomes whose calls the hit rate leaves out."""
         return ("unreported", "below_minimum", "prewarm") if self.actionable else ("unreported",)
 
     @property
-    def group_attributes(self) -> tuple[str, ...]:
+    def group_by_attributes(self) -> tuple[str, ...]:
         """The attributes that the hit rate is grouped by, in the order of `by`."""
         return tuple(GROUP_ATTRIBUTES.get(name) or name.removeprefix("key:") for name in self.by)
 
     @property
-    def shortfall_threshold(self) -> float:
+    def token_shortfall_threshold(self) -> float:
         """The tokens short of the target at which an alert on a sum fires.
 
         A service that reads nothing reaches it with `min_tokens`. With a better hit rate it takes
@@ -168,30 +174,30 @@ class AlertDefinition:
         """
         return self.target * self.min_tokens
 
-    def runbook_link(self, page: str) -> str:
+    def runbook_link(self, page_file_name: str) -> str:
         """Return the link to a page of the runbooks."""
-        return f"{self.runbooks.rstrip('/')}/{page}"
+        return f"{self.runbooks.rstrip('/')}/{page_file_name}"
 
-    def command_line(self, backend: str) -> str:
+    def generating_command_line(self, backend: str) -> str:
         """Return the command line that generates the same files."""
         changed = ((field.name, getattr(self, field.name)) for field in fields(self))
         given = [
-            _format_option(name, value)
+            _format_cli_option(name, value)
             for name, value in changed
             if value != getattr(DEFAULT_DEFINITION, name)
         ]
         return " ".join(["promptcache", "alerts", backend, *given])
 
 
-def option_name(name: str) -> str:
+def cli_option_name(field_name: str) -> str:
     """Return the command-line option that sets a field, without its dashes."""
-    return {"for_duration": "for"}.get(name, name.replace("_", "-"))
+    return {"for_duration": "for"}.get(field_name, field_name.replace("_", "-"))
 
 
-def _format_option(name: str, value: Any) -> str:
+def _format_cli_option(field_name: str, value: Any) -> str:
     if value is True:
-        return f"--{option_name(name)}"
-    return f"--{option_name(name)} {','.join(value) if name == 'by' else value}"
+        return f"--{cli_option_name(field_name)}"
+    return f"--{cli_option_name(field_name)} {','.join(value) if field_name == 'by' else value}"
 
 
 DEFAULT_DEFINITION: Final = AlertDefinition()

@@ -20,10 +20,14 @@ from promptcache.semconv import (
     PREFIX_HASH,
 )
 from promptcache_exporters.alerts.definition import AlertDefinition
-from promptcache_exporters.alerts.promql import QueryBuilder, label_name, series_name
+from promptcache_exporters.alerts.promql import (
+    PromQLQueryBuilder,
+    prometheus_label_name,
+    prometheus_series_name,
+)
 
 FILE_PATH: Final = "grafana/promptcache.json"
-MODEL_MATCHER: Final = f'{label_name(GEN_AI_REQUEST_MODEL)}=~"$model"'
+MODEL_MATCHER: Final = f'{prometheus_label_name(GEN_AI_REQUEST_MODEL)}=~"$model"'
 RATE_WINDOW: Final = "$__rate_interval"
 TEMPO_NOTE: Final = (
     "Not run live by promptcache's tests. Needs Tempo 2.8 or newer with TraceQL metrics"
@@ -44,30 +48,31 @@ class PanelSpec:
     is_stacked: bool = False
 
 
-def panel_specs(definition: AlertDefinition) -> Iterator[PanelSpec]:
+def prometheus_panel_specs(definition: AlertDefinition) -> Iterator[PanelSpec]:
     """Yield the panels with queries for Prometheus."""
-    query = QueryBuilder(definition, '=~"$service"')
-    yield from _token_panels(query)
+    query = PromQLQueryBuilder(definition, '=~"$service"')
+    yield from _hit_rate_and_token_panels(query)
     yield from _cost_panels(query)
-    yield _first_chunk_panel(query)
-    yield _uncounted_calls_panel(query)
+    yield _time_to_first_chunk_panel(query)
+    yield _unreported_and_unpriced_calls_panel(query)
 
 
-def _token_panels(query: QueryBuilder) -> Iterator[PanelSpec]:
-    rated_calls = f"{query.rated_calls_selector}, {MODEL_MATCHER}"
+def _hit_rate_and_token_panels(query_builder: PromQLQueryBuilder) -> Iterator[PanelSpec]:
+    rated_calls = f"{query_builder.hit_rate_calls_selector}, {MODEL_MATCHER}"
     read, tokens = (
-        query.sum_increase(f"{name}.tokens", RATE_WINDOW, rated_calls) for name in ("read", "input")
+        query_builder.sum_increase(f"{name}.tokens", RATE_WINDOW, rated_calls)
+        for name in ("read", "input")
     )
-    legend = ", ".join(f"{{{{{name}}}}}" for name in query.group_labels)
+    legend = ", ".join(f"{{{{{name}}}}}" for name in query_builder.group_by_labels)
     yield PanelSpec(
         "Hit rate",
         "Input tokens read from the provider's cache, of all input tokens: a ratio of sums. Calls"
-        f" with outcome {', '.join(query.definition.excluded_outcomes)} and batch results are left"
+        f" with outcome {', '.join(query_builder.definition.hit_rate_excluded_outcomes)} and batch results are left"
         " out.",
         "percentunit",
         ((legend, f"({read} or 0 * {tokens}) / ({tokens} > 0)"),),
     )
-    outcome = (label_name(OUTCOME),)
+    outcome = (prometheus_label_name(OUTCOME),)
     yield PanelSpec(
         "Calls by outcome",
         "Calls by the outcome of their prefix: read from the cache or not.",
@@ -75,13 +80,13 @@ def _token_panels(query: QueryBuilder) -> Iterator[PanelSpec]:
         (
             (
                 f"{{{{{outcome[0]}}}}}",
-                query.sum_increase("calls", RATE_WINDOW, MODEL_MATCHER, outcome),
+                query_builder.sum_increase("calls", RATE_WINDOW, MODEL_MATCHER, outcome),
             ),
         ),
         is_stacked=True,
     )
     total, reads, writes = (
-        query.sum_increase(f"{name}.tokens", RATE_WINDOW, MODEL_MATCHER, ())
+        query_builder.sum_increase(f"{name}.tokens", RATE_WINDOW, MODEL_MATCHER, ())
         for name in ("input", "read", "write")
     )
     plain = f"clamp_min({total} - ({reads} or vector(0)) - ({writes} or vector(0)), 0)"
@@ -94,10 +99,11 @@ def _token_panels(query: QueryBuilder) -> Iterator[PanelSpec]:
     )
 
 
-def _cost_panels(query: QueryBuilder) -> Iterator[PanelSpec]:
-    names = series_name("cost.usd"), series_name("cost_without_cache.usd")
+def _cost_panels(query_builder: PromQLQueryBuilder) -> Iterator[PanelSpec]:
+    names = prometheus_series_name("cost.usd"), prometheus_series_name("cost_without_cache.usd")
     cost, without = (
-        query.sum_over_window("3600 * rate", name, RATE_WINDOW, MODEL_MATCHER, ()) for name in names
+        query_builder.sum_range_function("3600 * rate", name, RATE_WINDOW, MODEL_MATCHER, ())
+        for name in names
     )
     yield PanelSpec(
         "Cost an hour",
@@ -105,9 +111,9 @@ def _cost_panels(query: QueryBuilder) -> Iterator[PanelSpec]:
         "currencyUSD",
         (("with cache", cost), ("without cache", without)),
     )
-    reason = label_name(MISS_REASON)
-    wasted = query.sum_over_window(
-        "3600 * rate", series_name("wasted.usd"), RATE_WINDOW, MODEL_MATCHER, (reason,)
+    reason = prometheus_label_name(MISS_REASON)
+    wasted = query_builder.sum_range_function(
+        "3600 * rate", prometheus_series_name("wasted.usd"), RATE_WINDOW, MODEL_MATCHER, (reason,)
     )
     yield PanelSpec(
         "Saved and wasted an hour",
@@ -118,11 +124,15 @@ def _cost_panels(query: QueryBuilder) -> Iterator[PanelSpec]:
     )
 
 
-def _first_chunk_panel(query: QueryBuilder) -> PanelSpec:
-    labels = ("le", label_name(OUTCOME))
-    where = f'{label_name(OUTCOME)}=~"hit|partial|miss|cold", {MODEL_MATCHER}'
-    rates = query.sum_over_window(
-        "rate", f"{series_name('time_to_first_chunk')}_bucket", RATE_WINDOW, where, labels
+def _time_to_first_chunk_panel(query_builder: PromQLQueryBuilder) -> PanelSpec:
+    labels = ("le", prometheus_label_name(OUTCOME))
+    where = f'{prometheus_label_name(OUTCOME)}=~"hit|partial|miss|cold", {MODEL_MATCHER}'
+    rates = query_builder.sum_range_function(
+        "rate",
+        f"{prometheus_series_name('time_to_first_chunk')}_bucket",
+        RATE_WINDOW,
+        where,
+        labels,
     )
     shares = ((0.5, "p50"), (0.95, "p95"))
     queries = (
@@ -133,37 +143,40 @@ def _first_chunk_panel(query: QueryBuilder) -> PanelSpec:
     return PanelSpec("Time to the first chunk", description, "s", tuple(queries))
 
 
-def _uncounted_calls_panel(query: QueryBuilder) -> PanelSpec:
-    unreported = f'{label_name(OUTCOME)}="unreported", {MODEL_MATCHER}'
+def _unreported_and_unpriced_calls_panel(query_builder: PromQLQueryBuilder) -> PanelSpec:
+    unreported = f'{prometheus_label_name(OUTCOME)}="unreported", {MODEL_MATCHER}'
     return PanelSpec(
         "Calls that the figures leave out",
         "The hit rate leaves out calls without cached token counts. The cost leaves out calls"
         " without a price.",
         "short",
         (
-            ("unreported", query.sum_increase("calls", RATE_WINDOW, unreported, ())),
-            ("unpriced", query.sum_increase("unpriced.calls", RATE_WINDOW, MODEL_MATCHER, ())),
+            ("unreported", query_builder.sum_increase("calls", RATE_WINDOW, unreported, ())),
+            (
+                "unpriced",
+                query_builder.sum_increase("unpriced.calls", RATE_WINDOW, MODEL_MATCHER, ()),
+            ),
         ),
     )
 
 
-def missed_prefixes_query() -> str:
+def top_missed_prefixes_traceql() -> str:
     """Return the TraceQL query for the prefixes with most missed tokens."""
     missing = f'{{ span.{OUTCOME} =~ "miss|cold|partial" }}'
     return f"{missing} | sum_over_time(span.{MISSED_TOKENS}) by (span.{PREFIX_HASH}) | topk(10)"
 
 
-def files(definition: AlertDefinition) -> dict[str, str]:
+def render_files_by_path(definition: AlertDefinition) -> dict[str, str]:
     """Return the dashboard, text by path. Raises ModuleNotFoundError without the extra."""
     from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
     board = json.loads(
-        JSONEncoder().encode(_build_dashboard(definition)), object_hook=_drop_unset_options
+        JSONEncoder().encode(_build_dashboard(definition)), object_hook=_drop_null_options
     )
     return {FILE_PATH: json.dumps(board, indent=2, sort_keys=True) + "\n"}
 
 
-def _drop_unset_options(json_object: dict[str, Any]) -> dict[str, Any]:
+def _drop_null_options(json_object: dict[str, Any]) -> dict[str, Any]:
     """Drop `options` that are null. Other nulls have a meaning, as in the first threshold."""
     return {
         key: value for key, value in json_object.items() if not (key == "options" and value is None)
@@ -173,16 +186,16 @@ def _drop_unset_options(json_object: dict[str, Any]) -> dict[str, Any]:
 def _build_dashboard(definition: AlertDefinition) -> Any:
     from grafana_foundation_sdk.builders import dashboard
 
-    query = QueryBuilder(definition)
+    query = PromQLQueryBuilder(definition)
     source = {
-        "job": series_name("calls"),
-        "service_name": series_name("calls"),
+        "job": prometheus_series_name("calls"),
+        "service_name": prometheus_series_name("calls"),
         "target_info": "target_info",
     }[definition.labels]
     board = (
         dashboard.Dashboard("Prompt cache")
         .uid("promptcache")
-        .description(f"Made by: {definition.command_line('grafana')}")
+        .description(f"Made by: {definition.generating_command_line('grafana')}")
         .tags(["llm", "promptcache"])
         .refresh("1m")
         .time("now-6h", "now")
@@ -190,20 +203,28 @@ def _build_dashboard(definition: AlertDefinition) -> Any:
             dashboard.DatasourceVariable("metrics").label("Prometheus").type("prometheus")
         )
         .with_variable(dashboard.DatasourceVariable("traces").label("Tempo").type("tempo"))
-        .with_variable(_build_variable("service", f"label_values({source}, {query.service_label})"))
         .with_variable(
-            _build_variable(
-                "model", f"label_values({series_name('calls')}, {label_name(GEN_AI_REQUEST_MODEL)})"
+            _build_prometheus_variable(
+                "service", f"label_values({source}, {query.service_name_label})"
+            )
+        )
+        .with_variable(
+            _build_prometheus_variable(
+                "model",
+                f"label_values({prometheus_series_name('calls')}, {prometheus_label_name(GEN_AI_REQUEST_MODEL)})",
             )
         )
     )
-    panels = [_build_panel(spec, definition.target) for spec in panel_specs(definition)]
-    for number, panel in enumerate([*panels, _build_prefixes_panel()], 1):
+    panels = [
+        _build_timeseries_panel(spec, definition.target)
+        for spec in prometheus_panel_specs(definition)
+    ]
+    for number, panel in enumerate([*panels, _build_missed_prefixes_panel()], 1):
         board.with_panel(panel.id(number))
     return board.build()
 
 
-def _build_variable(name: str, values: str) -> Any:
+def _build_prometheus_variable(name: str, label_values_query: str) -> Any:
     from grafana_foundation_sdk.builders import dashboard
     from grafana_foundation_sdk.models.dashboard import (
         DataSourceRef,
@@ -215,7 +236,7 @@ def _build_variable(name: str, values: str) -> Any:
     return (
         dashboard.QueryVariable(name)
         .label(name.title())
-        .query(values)
+        .query(label_values_query)
         .datasource(DataSourceRef("prometheus", "${metrics}"))
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)
         .multi(True)
@@ -225,7 +246,7 @@ def _build_variable(name: str, values: str) -> Any:
     )
 
 
-def _build_panel(spec: PanelSpec, target: float) -> Any:
+def _build_timeseries_panel(spec: PanelSpec, hit_rate_target: float) -> Any:
     from grafana_foundation_sdk.builders import common, dashboard, prometheus, timeseries
     from grafana_foundation_sdk.models import common as modes
     from grafana_foundation_sdk.models import dashboard as models
@@ -247,7 +268,7 @@ def _build_panel(spec: PanelSpec, target: float) -> Any:
     if spec.is_stacked:
         panel.stacking(common.StackingConfig().mode(modes.StackingMode.NORMAL)).fill_opacity(40)
     if spec.unit == "percentunit":
-        steps = [models.Threshold(None, "red"), models.Threshold(target, "green")]
+        steps = [models.Threshold(None, "red"), models.Threshold(hit_rate_target, "green")]
         panel.max(1).thresholds(
             dashboard.ThresholdsConfig().mode(models.ThresholdsMode.ABSOLUTE).steps(steps)
         )
@@ -257,11 +278,13 @@ def _build_panel(spec: PanelSpec, target: float) -> Any:
     return panel
 
 
-def _build_prefixes_panel() -> Any:
+def _build_missed_prefixes_panel() -> Any:
     from grafana_foundation_sdk.builders import table, tempo
     from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
-    query = tempo.TempoQuery().query(missed_prefixes_query()).query_type("traceql").ref_id("A")
+    query = (
+        tempo.TempoQuery().query(top_missed_prefixes_traceql()).query_type("traceql").ref_id("A")
+    )
     panel = (
         table.Panel()
         .title("Prefixes with most missed tokens")

@@ -24,13 +24,13 @@ from promptcache.semconv import (
     WASTED_USD,
 )
 from promptcache_exporters.alerts.api_documents import (
-    header_lines,
+    hit_rate_alert_description,
     hit_rate_alert_name,
-    hit_rate_alert_text,
-    render_requests,
+    render_api_requests_json,
+    untested_file_header_lines,
 )
-from promptcache_exporters.alerts.definition import AlertDefinition, parse_duration
-from promptcache_exporters.alerts.terraform import reference, render_terraform
+from promptcache_exporters.alerts.definition import AlertDefinition, parse_duration_seconds
+from promptcache_exporters.alerts.terraform import render_terraform_json, resource_id_expression
 
 SOURCE_PAGES: Final = (
     "api-docs.honeycomb.io/api/triggers",
@@ -59,9 +59,13 @@ _TRIGGER_CHOICE_NOTE: Final = (
 )
 
 
-def _excluded_calls_filters(definition: AlertDefinition) -> list[dict[str, Any]]:
+def _hit_rate_call_filters(definition: AlertDefinition) -> list[dict[str, Any]]:
     """Return the filters of the hit rate. Only batch results have the batch attribute."""
-    outcome = {"column": OUTCOME, "op": "not-in", "value": list(definition.excluded_outcomes)}
+    outcome = {
+        "column": OUTCOME,
+        "op": "not-in",
+        "value": list(definition.hit_rate_excluded_outcomes),
+    }
     return [outcome, {"column": BATCH, "op": "does-not-exist"}]
 
 
@@ -71,9 +75,9 @@ def hit_rate_query(definition: AlertDefinition) -> dict[str, Any]:
     Honeycomb does not allow filters of the whole query together with named calculations. The
     formula is 1 if there is too little traffic.
     """
-    filters = _excluded_calls_filters(definition)
+    filters = _hit_rate_call_filters(definition)
     return {
-        "breakdowns": list(definition.group_attributes),
+        "breakdowns": list(definition.group_by_attributes),
         "time_range": _time_range_seconds(definition),
         "calculations": [
             {
@@ -94,18 +98,18 @@ def hit_rate_query(definition: AlertDefinition) -> dict[str, Any]:
     }
 
 
-def shortfall_query(definition: AlertDefinition, column: str) -> dict[str, Any]:
+def token_shortfall_query(definition: AlertDefinition, shortfall_column: str) -> dict[str, Any]:
     """Return the query with a single SUM: the tokens short of the target."""
     return {
-        "breakdowns": list(definition.group_attributes),
+        "breakdowns": list(definition.group_by_attributes),
         "time_range": _time_range_seconds(definition),
-        "calculations": [{"op": "SUM", "column": column}],
-        "filters": _excluded_calls_filters(definition),
+        "calculations": [{"op": "SUM", "column": shortfall_column}],
+        "filters": _hit_rate_call_filters(definition),
         "filter_combination": "AND",
     }
 
 
-def shortfall_field(definition: AlertDefinition) -> dict[str, str]:
+def token_shortfall_calculated_field(definition: AlertDefinition) -> dict[str, str]:
     """Return the calculated field of the shortfall.
 
     It follows `--target`. The attribute of the shortfall follows OTEL_PROMPTCACHE_TARGET instead.
@@ -118,46 +122,46 @@ def shortfall_field(definition: AlertDefinition) -> dict[str, str]:
     }
 
 
-def _frequency_seconds(definition: AlertDefinition) -> int:
+def _evaluation_interval_seconds(definition: AlertDefinition) -> int:
     """Return the seconds between evaluations.
 
     Honeycomb demands whole minutes, and at least a quarter of the time range.
     """
-    return max(60, math.ceil(parse_duration(definition.window) / 240) * 60)
+    return max(60, math.ceil(parse_duration_seconds(definition.window) / 240) * 60)
 
 
 def _time_range_seconds(definition: AlertDefinition) -> int:
-    return max(60, parse_duration(definition.window))
+    return max(60, parse_duration_seconds(definition.window))
 
 
-def build_triggers(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
+def build_alternative_hit_rate_triggers(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
     """Return three alternative triggers: by formula, by calculated field, by attribute."""
-    frequency = _frequency_seconds(definition)
-    evaluations = math.ceil(parse_duration(definition.for_duration) / frequency)
+    frequency = _evaluation_interval_seconds(definition)
+    evaluations = math.ceil(parse_duration_seconds(definition.for_duration) / frequency)
     exceeded_limit = min(MAX_EXCEEDED_LIMIT, max(1, evaluations))
     below_target = {"op": "<", "value": definition.target, "exceeded_limit": exceeded_limit}
     short_of_target = {
         "op": ">",
-        "value": definition.shortfall_threshold,
+        "value": definition.token_shortfall_threshold,
         "exceeded_limit": exceeded_limit,
     }
     rows = {
         "hit_rate": (
             hit_rate_alert_name(definition),
-            hit_rate_alert_text(definition),
+            hit_rate_alert_description(definition),
             hit_rate_query(definition),
             below_target,
         ),
         "shortfall_field": (
             "Prompt cache short of its target (field)",
-            _shortfall_text(definition),
-            shortfall_query(definition, SHORTFALL_FIELD),
+            _token_shortfall_description(definition),
+            token_shortfall_query(definition, SHORTFALL_FIELD),
             short_of_target,
         ),
         "shortfall_attribute": (
             "Prompt cache short of its target",
-            _shortfall_text(definition),
-            shortfall_query(definition, SHORTFALL_TOKENS),
+            _token_shortfall_description(definition),
+            token_shortfall_query(definition, SHORTFALL_TOKENS),
             short_of_target,
         ),
     }
@@ -165,21 +169,21 @@ def build_triggers(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
 
 
 def _build_trigger(
-    name: str, text: str, query: dict[str, Any], threshold: dict[str, Any], frequency: int
+    name: str, text: str, query: dict[str, Any], threshold: dict[str, Any], frequency_seconds: int
 ) -> dict[str, Any]:
     return {
         "name": name,
         "description": text,
         "query": query,
         "threshold": threshold,
-        "frequency": frequency,
+        "frequency": frequency_seconds,
         "alert_type": "on_change",
     }
 
 
-def _shortfall_text(definition: AlertDefinition) -> str:
+def _token_shortfall_description(definition: AlertDefinition) -> str:
     return (
-        f"Fires if the sum over {definition.window} is above {definition.shortfall_threshold:g}."
+        f"Fires if the sum over {definition.window} is above {definition.token_shortfall_threshold:g}."
         " The sum is the number of tokens short of the target. If nothing is read, it takes"
         f" {definition.min_tokens:,} input tokens to get there."
         " With a hit rate closer to the target it takes more. Runbook: "
@@ -187,9 +191,9 @@ def _shortfall_text(definition: AlertDefinition) -> str:
     )
 
 
-def board_queries(definition: AlertDefinition) -> dict[str, tuple[str, dict[str, Any]]]:
+def board_titles_and_queries(definition: AlertDefinition) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return the queries of the board: a title and a query under an id."""
-    groups = list(definition.group_attributes)
+    groups = list(definition.group_by_attributes)
     sums: dict[str, tuple[str, list[str], list[str]]] = {
         "tokens": ("Tokens read, and all input", [INPUT_TOKENS, READ_TOKENS], groups),
         "outcomes": ("Calls by outcome", [], [OUTCOME]),
@@ -210,51 +214,62 @@ def board_queries(definition: AlertDefinition) -> dict[str, tuple[str, dict[str,
     return queries
 
 
-def _render_api_requests(definition: AlertDefinition) -> str:
-    requests = [_post(f"/1/derived_columns/{DATASET}", shortfall_field(definition))]
+def _render_all_api_requests_json(definition: AlertDefinition) -> str:
+    requests = [
+        _build_post_request(
+            f"/1/derived_columns/{DATASET}", token_shortfall_calculated_field(definition)
+        )
+    ]
     requests += [
-        _post(f"/1/triggers/{DATASET}", trigger) for trigger in build_triggers(definition).values()
+        _build_post_request(f"/1/triggers/{DATASET}", trigger)
+        for trigger in build_alternative_hit_rate_triggers(definition).values()
     ]
     panels: list[dict[str, Any]] = []
-    for key, (title, query) in board_queries(definition).items():
+    for key, (title, query) in board_titles_and_queries(definition).items():
         query_id, annotation_id = f"<id of {key}>", f"<id of {key} note>"
         annotation = {"query_id": query_id, "name": title}
-        requests.append(_post(f"/1/queries/{DATASET}", query, key))
-        requests.append(_post(f"/1/query_annotations/{DATASET}", annotation, f"{key} note"))
+        requests.append(_build_post_request(f"/1/queries/{DATASET}", query, key))
+        requests.append(
+            _build_post_request(f"/1/query_annotations/{DATASET}", annotation, f"{key} note")
+        )
         panel = {"query_id": query_id, "query_annotation_id": annotation_id}
         panels.append({"type": "query", "query_panel": panel})
     board = {"name": "Prompt cache", "type": "flexible", "panels": panels}
-    requests.append(_post("/1/boards", board))
-    return render_requests(_header(definition), requests)
+    requests.append(_build_post_request("/1/boards", board))
+    return render_api_requests_json(_file_header_lines(definition), requests)
 
 
-def _post(path: str, body: dict[str, Any], request_id: str | None = None) -> dict[str, Any]:
+def _build_post_request(
+    path: str, body: dict[str, Any], request_id: str | None = None
+) -> dict[str, Any]:
     named = {} if request_id is None else {"id": request_id}
     return {"method": "POST", "path": path, **named, "body": body}
 
 
-def _header(definition: AlertDefinition) -> list[str]:
-    return header_lines(definition, "honeycomb", SOURCE_PAGES, *_TRIGGER_CHOICE_NOTE)
+def _file_header_lines(definition: AlertDefinition) -> list[str]:
+    return untested_file_header_lines(definition, "honeycomb", SOURCE_PAGES, *_TRIGGER_CHOICE_NOTE)
 
 
 def _terraform_resources(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
     """Return the resources by type and name."""
     triggers: dict[str, Any] = {}
-    for key, trigger in build_triggers(definition).items():
+    for key, trigger in build_alternative_hit_rate_triggers(definition).items():
         attributes = {name: value for name, value in trigger.items() if name != "query"}
         triggers[key] = {"dataset": DATASET, "query_json": trigger["query"], **attributes}
     queries: dict[str, Any] = {}
     annotations: dict[str, Any] = {}
     panels: list[dict[str, Any]] = []
-    for key, (title, query) in board_queries(definition).items():
-        query_id = reference("honeycombio_query", key)
-        annotation_id = reference("honeycombio_query_annotation", key)
+    for key, (title, query) in board_titles_and_queries(definition).items():
+        query_id = resource_id_expression("honeycombio_query", key)
+        annotation_id = resource_id_expression("honeycombio_query_annotation", key)
         queries[key] = {"dataset": DATASET, "query_json": query}
         annotations[key] = {"dataset": DATASET, "query_id": query_id, "name": title}
         panel = {"query_id": query_id, "query_annotation_id": annotation_id}
         panels.append({"type": "query", "query_panel": panel})
     return {
-        "honeycombio_derived_column": {SHORTFALL_FIELD: shortfall_field(definition)},
+        "honeycombio_derived_column": {
+            SHORTFALL_FIELD: token_shortfall_calculated_field(definition)
+        },
         "honeycombio_trigger": triggers,
         "honeycombio_query": queries,
         "honeycombio_query_annotation": annotations,
@@ -262,11 +277,13 @@ def _terraform_resources(definition: AlertDefinition) -> dict[str, dict[str, Any
     }
 
 
-def files(definition: AlertDefinition) -> dict[str, str]:
+def render_files_by_path(definition: AlertDefinition) -> dict[str, str]:
     """Return the API bodies and the Terraform module, text by path."""
     provider = {"honeycombio": {"source": "honeycombio/honeycombio", "version": ">= 0.47.0"}}
     resources = _terraform_resources(definition)
     return {
-        "honeycomb/api.json": _render_api_requests(definition),
-        "honeycomb/promptcache.tf.json": render_terraform(_header(definition), provider, resources),
+        "honeycomb/api.json": _render_all_api_requests_json(definition),
+        "honeycomb/promptcache.tf.json": render_terraform_json(
+            _file_header_lines(definition), provider, resources
+        ),
     }

@@ -7,18 +7,18 @@ from typing import Any, Final
 
 from promptcache.semconv import BATCH, OUTCOME
 from promptcache_exporters.alerts.api_documents import (
-    header_lines,
+    hit_rate_alert_description,
     hit_rate_alert_name,
-    hit_rate_alert_text,
-    render_requests,
-    waste_alert_name,
-    waste_alert_text,
+    render_api_requests_json,
+    untested_file_header_lines,
+    wasted_cost_alert_description,
+    wasted_cost_alert_name,
 )
 from promptcache_exporters.alerts.definition import (
     LONG_WINDOW,
     METRICS_BY_NAME,
     AlertDefinition,
-    parse_duration,
+    parse_duration_seconds,
 )
 
 SOURCE_PAGES: Final = (
@@ -36,24 +36,24 @@ MUTATION: Final = (
 )
 
 
-def _metric_sum(name: str) -> str:
-    return f"sum(`{METRICS_BY_NAME[name].name}`)"
+def _nrql_metric_sum(metric_name: str) -> str:
+    return f"sum(`{METRICS_BY_NAME[metric_name].name}`)"
 
 
-def _facets(definition: AlertDefinition) -> str:
-    return ", ".join(f"`{attribute}`" for attribute in definition.group_attributes)
+def _nrql_facet_attributes(definition: AlertDefinition) -> str:
+    return ", ".join(f"`{attribute}`" for attribute in definition.group_by_attributes)
 
 
 def hit_rate_query(definition: AlertDefinition) -> str:
     """Return the query for the hit rate. It is 1 if there is too little traffic."""
-    read, tokens = _metric_sum("read.tokens"), _metric_sum("input.tokens")
-    excluded = ", ".join(f"'{outcome}'" for outcome in definition.excluded_outcomes)
+    read, tokens = _nrql_metric_sum("read.tokens"), _nrql_metric_sum("input.tokens")
+    excluded = ", ".join(f"'{outcome}'" for outcome in definition.hit_rate_excluded_outcomes)
     where = f"`{OUTCOME}` NOT IN ({excluded}) AND (`{BATCH}` IS NULL OR `{BATCH}` IS FALSE)"
     formula = f"if({tokens} >= {definition.min_tokens}, {read} / {tokens}, 1)"
-    return f"FROM Metric SELECT {formula} WHERE {where} FACET {_facets(definition)}"
+    return f"FROM Metric SELECT {formula} WHERE {where} FACET {_nrql_facet_attributes(definition)}"
 
 
-def _build_condition(
+def _build_nrql_alert_condition(
     name: str, query: str, description: str, window_seconds: int, term: dict[str, Any]
 ) -> dict[str, Any]:
     signal = {
@@ -71,17 +71,17 @@ def _build_condition(
     }
 
 
-def build_conditions(definition: AlertDefinition) -> list[dict[str, Any]]:
+def build_alert_conditions(definition: AlertDefinition) -> list[dict[str, Any]]:
     """Return the conditions: hit rate and waste."""
-    window = min(21600, max(30, parse_duration(definition.window)))
+    window = min(21600, max(30, parse_duration_seconds(definition.window)))
     # The duration of a threshold is a whole number of windows.
-    windows = max(1, math.ceil(parse_duration(definition.for_duration) / window))
-    waste = f"FROM Metric SELECT {_metric_sum('wasted.usd')} FACET {_facets(definition)}"
+    windows = max(1, math.ceil(parse_duration_seconds(definition.for_duration) / window))
+    waste = f"FROM Metric SELECT {_nrql_metric_sum('wasted.usd')} FACET {_nrql_facet_attributes(definition)}"
     return [
-        _build_condition(
+        _build_nrql_alert_condition(
             hit_rate_alert_name(definition),
             hit_rate_query(definition),
-            hit_rate_alert_text(definition),
+            hit_rate_alert_description(definition),
             window,
             {
                 "operator": "BELOW",
@@ -89,21 +89,21 @@ def build_conditions(definition: AlertDefinition) -> list[dict[str, Any]]:
                 "thresholdDuration": windows * window,
             },
         ),
-        _build_condition(
-            waste_alert_name(definition),
+        _build_nrql_alert_condition(
+            wasted_cost_alert_name(definition),
             waste,
-            waste_alert_text(definition),
-            parse_duration(LONG_WINDOW),
+            wasted_cost_alert_description(definition),
+            parse_duration_seconds(LONG_WINDOW),
             {
                 "operator": "ABOVE",
                 "threshold": definition.budget,
-                "thresholdDuration": parse_duration(LONG_WINDOW),
+                "thresholdDuration": parse_duration_seconds(LONG_WINDOW),
             },
         ),
     ]
 
 
-def files(definition: AlertDefinition) -> dict[str, str]:
+def render_files_by_path(definition: AlertDefinition) -> dict[str, str]:
     """Return the conditions, text by path."""
     notes = ("Send delta temporality: OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE=delta.",)
     ids = {"accountId": "<account>", "policyId": "<policy>"}
@@ -113,7 +113,7 @@ def files(definition: AlertDefinition) -> dict[str, str]:
             "path": "/graphql",
             "body": {"query": MUTATION, "variables": {**ids, "condition": condition}},
         }
-        for condition in build_conditions(definition)
+        for condition in build_alert_conditions(definition)
     ]
-    header = header_lines(definition, "newrelic", SOURCE_PAGES, *notes)
-    return {"newrelic/conditions.json": render_requests(header, requests)}
+    header = untested_file_header_lines(definition, "newrelic", SOURCE_PAGES, *notes)
+    return {"newrelic/conditions.json": render_api_requests_json(header, requests)}

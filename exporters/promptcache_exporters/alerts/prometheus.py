@@ -17,8 +17,12 @@ from typing import Final, final
 
 from promptcache.semconv import OUTCOME
 from promptcache_exporters.alerts.definition import LONG_WINDOW, AlertDefinition
-from promptcache_exporters.alerts.promql import QueryBuilder, label_name, series_name
-from promptcache_exporters.alerts.template import render_template
+from promptcache_exporters.alerts.promql import (
+    PromQLQueryBuilder,
+    prometheus_label_name,
+    prometheus_series_name,
+)
+from promptcache_exporters.alerts.template import render_yaml_template
 
 FILE_PATH: Final = "prometheus/promptcache.rules.yaml"
 MIN_CALLS_FOR_UNREPORTED_ALERT: Final = 20
@@ -46,58 +50,71 @@ class AlertRule:
     description: str
 
     @property
-    def runbook(self) -> str:
+    def runbook_file_name(self) -> str:
         """The file name of the runbook: `hit-rate-low.md` for `PromptCacheHitRateLow`."""
         words = re.findall("[A-Z][a-z]+", self.name.removeprefix("PromptCache"))
         return f"{'-'.join(words).lower()}.md"
 
 
-def record_name(query: QueryBuilder, metric_operation: str) -> str:
+def recording_rule_name(query_builder: PromQLQueryBuilder, metric_operation: str) -> str:
     """Return the name of a recorded series. Its level consists of the labels that it keeps."""
-    level = "_".join(label.removeprefix("gen_ai_request_") for label in query.group_labels)
+    level = "_".join(
+        label.removeprefix("gen_ai_request_") for label in query_builder.group_by_labels
+    )
     return f"{level}:{metric_operation}"
 
 
-def recording_rules(query: QueryBuilder) -> Iterator[tuple[str, str]]:
+def recording_rules(query_builder: PromQLQueryBuilder) -> Iterator[tuple[str, str]]:
     """Yield the recording rules, name and expression, for the short and the long window."""
-    for window in dict.fromkeys((query.definition.window, LONG_WINDOW)):
-        tokens = record_name(query, f"promptcache_input_tokens:increase{window}")
-        read = record_name(query, f"promptcache_read_tokens:increase{window}")
+    for window in dict.fromkeys((query_builder.definition.window, LONG_WINDOW)):
+        tokens = recording_rule_name(query_builder, f"promptcache_input_tokens:increase{window}")
+        read = recording_rule_name(query_builder, f"promptcache_read_tokens:increase{window}")
         yield (
             tokens,
-            query.sum_increase_since_start("input.tokens", window, query.rated_calls_selector),
+            query_builder.sum_increase_including_new_series(
+                "input.tokens", window, query_builder.hit_rate_calls_selector
+            ),
         )
         # If nothing was ever read, the series of read tokens may not exist. Without the `or` the
         # ratio would have no value, and the alert would not fire in the worst case.
-        read_increase = query.sum_increase_since_start(
-            "read.tokens", window, query.rated_calls_selector
+        read_increase = query_builder.sum_increase_including_new_series(
+            "read.tokens", window, query_builder.hit_rate_calls_selector
         )
         yield read, f"{read_increase}\nor\n0 * {tokens}"
-        yield record_name(query, f"promptcache_hit:ratio_{window}"), f"{read} / ({tokens} > 0)"
+        yield (
+            recording_rule_name(query_builder, f"promptcache_hit:ratio_{window}"),
+            f"{read} / ({tokens} > 0)",
+        )
     yield (
-        record_name(query, WRITE_TOKENS_RECORD),
-        query.sum_increase_since_start("write.tokens", LONG_WINDOW, query.non_batch_selector),
+        recording_rule_name(query_builder, WRITE_TOKENS_RECORD),
+        query_builder.sum_increase_including_new_series(
+            "write.tokens", LONG_WINDOW, query_builder.non_batch_selector
+        ),
     )
 
 
-def alert_rules(query: QueryBuilder) -> Iterator[AlertRule]:
+def alert_rules(query_builder: PromQLQueryBuilder) -> Iterator[AlertRule]:
     """Yield the alert rules. The first one is for paging."""
-    yield from _hit_rate_rules(query)
-    yield from _telemetry_rules(query)
-    yield from _spending_rules(query)
+    yield from _hit_rate_rules(query_builder)
+    yield from _missing_telemetry_rules(query_builder)
+    yield from _waste_and_unread_write_rules(query_builder)
 
 
-def _hit_rate_rules(query: QueryBuilder) -> Iterator[AlertRule]:
-    definition = query.definition
+def _hit_rate_rules(query_builder: PromQLQueryBuilder) -> Iterator[AlertRule]:
+    definition = query_builder.definition
     yield _low_hit_rate_rule(
-        query, "PromptCacheHitRateLow", definition.window, definition.for_duration, "critical"
+        query_builder,
+        "PromptCacheHitRateLow",
+        definition.window,
+        definition.for_duration,
+        "critical",
     )
     yield _low_hit_rate_rule(
-        query, "PromptCacheHitRateLowForLong", LONG_WINDOW, LONG_FOR_DURATION, "warning"
+        query_builder, "PromptCacheHitRateLowForLong", LONG_WINDOW, LONG_FOR_DURATION, "warning"
     )
-    rate = record_name(query, f"promptcache_hit:ratio_{LONG_WINDOW}")
-    tokens = record_name(query, f"promptcache_input_tokens:increase{LONG_WINDOW}")
-    group = _group_template(query)
+    rate = recording_rule_name(query_builder, f"promptcache_hit:ratio_{LONG_WINDOW}")
+    tokens = recording_rule_name(query_builder, f"promptcache_input_tokens:increase{LONG_WINDOW}")
+    group = _group_labels_template(query_builder)
     yield AlertRule(
         "PromptCacheHitRateDropped",
         "warning",
@@ -112,12 +129,12 @@ def _hit_rate_rules(query: QueryBuilder) -> Iterator[AlertRule]:
 
 
 def _low_hit_rate_rule(
-    query: QueryBuilder, name: str, window: str, for_duration: str, severity: str
+    query_builder: PromQLQueryBuilder, name: str, window: str, for_duration: str, severity: str
 ) -> AlertRule:
-    definition = query.definition
-    rate = record_name(query, f"promptcache_hit:ratio_{window}")
-    tokens = record_name(query, f"promptcache_input_tokens:increase{window}")
-    group, target = _group_template(query), f"{definition.target * 100:g}%"
+    definition = query_builder.definition
+    rate = recording_rule_name(query_builder, f"promptcache_hit:ratio_{window}")
+    tokens = recording_rule_name(query_builder, f"promptcache_input_tokens:increase{window}")
+    group, target = _group_labels_template(query_builder), f"{definition.target * 100:g}%"
     return AlertRule(
         name,
         severity,
@@ -130,24 +147,25 @@ def _low_hit_rate_rule(
     )
 
 
-def _telemetry_rules(query: QueryBuilder) -> Iterator[AlertRule]:
-    calls, labels = series_name("calls"), (query.service_label,)
+def _missing_telemetry_rules(query_builder: PromQLQueryBuilder) -> Iterator[AlertRule]:
+    calls, labels = prometheus_series_name("calls"), (query_builder.service_name_label,)
     offset = f" offset {LONG_WINDOW}"
-    service = f"{{{{ $labels.{query.service_label} }}}}"
+    service = f"{{{{ $labels.{query_builder.service_name_label} }}}}"
     yield AlertRule(
         "PromptCacheTelemetryMissing",
         "warning",
         "10m",
-        f"{query.sum_by(calls + offset, labels, offset)}\nunless\n{query.sum_by(calls, labels)}",
+        f"{query_builder.sum_by_labels(calls + offset, labels, offset)}\nunless\n"
+        f"{query_builder.sum_by_labels(calls, labels)}",
         f"{service} no longer reports its prompt cache",
         f"{service} reported calls an hour ago and reports none of its series now:"
         " no alert on its hit rate can fire.",
     )
-    total = query.sum_increase_since_start("calls", LONG_WINDOW)
-    unreported = query.sum_increase_since_start(
-        "calls", LONG_WINDOW, f'{label_name(OUTCOME)}="unreported"'
+    total = query_builder.sum_increase_including_new_series("calls", LONG_WINDOW)
+    unreported = query_builder.sum_increase_including_new_series(
+        "calls", LONG_WINDOW, f'{prometheus_label_name(OUTCOME)}="unreported"'
     )
-    group = _group_template(query)
+    group = _group_labels_template(query_builder)
     yield AlertRule(
         "PromptCacheUsageUnreported",
         "warning",
@@ -159,9 +177,9 @@ def _telemetry_rules(query: QueryBuilder) -> Iterator[AlertRule]:
     )
 
 
-def _spending_rules(query: QueryBuilder) -> Iterator[AlertRule]:
-    definition, group = query.definition, _group_template(query)
-    wasted = query.sum_increase_since_start("wasted.usd", LONG_WINDOW)
+def _waste_and_unread_write_rules(query_builder: PromQLQueryBuilder) -> Iterator[AlertRule]:
+    definition, group = query_builder.definition, _group_labels_template(query_builder)
+    wasted = query_builder.sum_increase_including_new_series("wasted.usd", LONG_WINDOW)
     yield AlertRule(
         "PromptCacheWasteAboveBudget",
         "warning",
@@ -171,8 +189,10 @@ def _spending_rules(query: QueryBuilder) -> Iterator[AlertRule]:
         f'In the last {LONG_WINDOW} {group} paid {{{{ $value | printf "%.2f" }}}} USD too much for'
         " tokens that the provider's cache could have served.",
     )
-    written = record_name(query, WRITE_TOKENS_RECORD)
-    read = query.sum_increase_since_start("read.tokens", LONG_WINDOW, query.non_batch_selector)
+    written = recording_rule_name(query_builder, WRITE_TOKENS_RECORD)
+    read = query_builder.sum_increase_including_new_series(
+        "read.tokens", LONG_WINDOW, query_builder.non_batch_selector
+    )
     yield AlertRule(
         "PromptCacheWritesNeverRead",
         "warning",
@@ -185,45 +205,45 @@ def _spending_rules(query: QueryBuilder) -> Iterator[AlertRule]:
     )
 
 
-def _group_template(query: QueryBuilder) -> str:
+def _group_labels_template(query_builder: PromQLQueryBuilder) -> str:
     """Return the values of the group labels, as a Prometheus template."""
-    names = (name.removeprefix("key:") for name in query.definition.by)
+    names = (name.removeprefix("key:") for name in query_builder.definition.by)
     return ", ".join(
         f"{name} {{{{ $labels.{label} }}}}"
-        for name, label in zip(names, query.group_labels, strict=True)
+        for name, label in zip(names, query_builder.group_by_labels, strict=True)
     )
 
 
-def files(definition: AlertDefinition) -> dict[str, str]:
+def render_files_by_path(definition: AlertDefinition) -> dict[str, str]:
     """Return the rule file, text by path."""
-    query = QueryBuilder(definition)
+    query = PromQLQueryBuilder(definition)
     records = [
-        render_template("prometheus_record", name=name, expr=_indent(expr))
+        render_yaml_template("prometheus_record", name=name, expr=_indent_expression(expr))
         for name, expr in recording_rules(query)
     ]
-    alerts = [_render_alert(definition, alert) for alert in alert_rules(query)]
-    text = render_template(
+    alerts = [_render_alert_rule_yaml(definition, alert) for alert in alert_rules(query)]
+    text = render_yaml_template(
         "prometheus_rules",
-        command=definition.command_line("prometheus"),
+        command=definition.generating_command_line("prometheus"),
         runbook_note="" if "://" in definition.runbooks else RUNBOOK_PATH_NOTE,
         rules="".join([*records, *alerts]).rstrip("\n"),
     )
     return {FILE_PATH: text}
 
 
-def _render_alert(definition: AlertDefinition, alert: AlertRule) -> str:
-    return render_template(
+def _render_alert_rule_yaml(definition: AlertDefinition, alert: AlertRule) -> str:
+    return render_yaml_template(
         "prometheus_alert",
         name=alert.name,
-        expr=_indent(alert.expr),
+        expr=_indent_expression(alert.expr),
         for_duration=alert.for_duration,
         severity=alert.severity,
         # A JSON string is a YAML string.
         summary=json.dumps(alert.summary),
         description=json.dumps(alert.description),
-        runbook_url=json.dumps(definition.runbook_link(alert.runbook)),
+        runbook_url=json.dumps(definition.runbook_link(alert.runbook_file_name)),
     )
 
 
-def _indent(expression: str) -> str:
+def _indent_expression(expression: str) -> str:
     return textwrap.indent(expression, " " * 10)

@@ -1,6 +1,6 @@
 """The backends that `promptcache alerts` can generate files for.
 
-To add a backend, add a module with a function `files(definition)`, and a row here. The module has
+To add a backend, add a module with a function `render_files_by_path(definition)`, and a row here. The module has
 the name of the backend.
 """
 
@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from promptcache_exporters.alerts.definition import DEFAULT_DEFINITION, AlertDefinition
 
 
-class Backend(NamedTuple):
+class AlertBackend(NamedTuple):
     """One backend.
 
     description: what its files are, for the help text.
@@ -28,20 +28,20 @@ class Backend(NamedTuple):
     replaced_files: Mapping[str, str] = {}
 
 
-BACKENDS: Final[Mapping[str, Backend]] = {
-    "prometheus": Backend("recording and alert rules"),
-    "grafana": Backend("a dashboard"),
-    "honeycomb": Backend(
+BACKENDS: Final[Mapping[str, AlertBackend]] = {
+    "prometheus": AlertBackend("recording and alert rules"),
+    "grafana": AlertBackend("a dashboard"),
+    "honeycomb": AlertBackend(
         "triggers, calculated fields and a board, as API bodies and as Terraform",
         replaced_files={"honeycomb/promptcache.tf.json": "honeycomb/promptcache.tf"},
     ),
-    "datadog": Backend("monitors"),
-    "newrelic": Backend("alert conditions"),
-    "signoz": Backend("alert rules"),
-    "collector": Backend(
+    "datadog": AlertBackend("monitors"),
+    "newrelic": AlertBackend("alert conditions"),
+    "signoz": AlertBackend("alert rules"),
+    "collector": AlertBackend(
         "a configuration that counts tokens and costs of spans and keeps the traces of misses"
     ),
-    "runbooks": Backend(
+    "runbooks": AlertBackend(
         "what each alert means and what to do, as pages for the place that --runbooks names",
         has_committed_files=False,
     ),
@@ -51,7 +51,7 @@ GENERATED_DIR: Final = Path(__file__).parent / "generated"
 """The files for the default definition, for users who do not install the package."""
 
 
-def generate_files(backend: str, definition: AlertDefinition) -> dict[str, str]:
+def render_backend_files(backend: str, definition: AlertDefinition) -> dict[str, str]:
     """Return the files of a backend, text by path. Equal definitions give equal files.
 
     Raises KeyError for an unknown backend, and ModuleNotFoundError if an extra is not installed.
@@ -59,19 +59,19 @@ def generate_files(backend: str, definition: AlertDefinition) -> dict[str, str]:
     if backend not in BACKENDS:
         raise KeyError(backend)
     module = import_module(f"promptcache_exporters.alerts.{backend}")
-    files: dict[str, str] = module.files(definition)
+    files: dict[str, str] = module.render_files_by_path(definition)
     return files
 
 
-def write_files(folder: Path, files: Mapping[str, str]) -> None:
+def write_files_and_delete_replaced(folder: Path, files: Mapping[str, str]) -> None:
     """Write the files below `folder`. Remove generated files of older releases that they replace.
 
     Raises OSError. If a replaced file was not generated, it raises FileExistsError and writes
     nothing.
     """
-    replaced = [folder / old for old in _replaced_files(files) if (folder / old).exists()]
+    replaced = [folder / old for old in _replaced_older_paths(files) if (folder / old).exists()]
     for path in replaced:
-        _require_generated(path)
+        _require_generated_by_promptcache(path)
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,14 +80,16 @@ def write_files(folder: Path, files: Mapping[str, str]) -> None:
         path.unlink()
 
 
-def write_committed_files() -> None:
+def regenerate_committed_files() -> None:
     """Generate the committed files anew. `make alerts` calls this."""
     for name, backend in BACKENDS.items():
         if backend.has_committed_files:
-            write_files(GENERATED_DIR, generate_files(name, DEFAULT_DEFINITION))
+            write_files_and_delete_replaced(
+                GENERATED_DIR, render_backend_files(name, DEFAULT_DEFINITION)
+            )
 
 
-def _replaced_files(files: Mapping[str, str]) -> list[str]:
+def _replaced_older_paths(files: Mapping[str, str]) -> list[str]:
     return [
         old
         for backend in BACKENDS.values()
@@ -96,7 +98,7 @@ def _replaced_files(files: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _require_generated(path: Path) -> None:
+def _require_generated_by_promptcache(path: Path) -> None:
     if not path.read_text(encoding="utf-8").startswith("# Made by: promptcache alerts "):
         raise FileExistsError(
             errno.EEXIST,

@@ -15,7 +15,7 @@ RUNBOOK_DIRS: Final = (
 """The folders of the pages: in an installed package, and in the repository."""
 
 
-def files(definition: AlertDefinition) -> dict[str, str]:
+def render_files_by_path(definition: AlertDefinition) -> dict[str, str]:
     """Return the pages, text by path. They are the same for every definition."""
     folder = next(path for path in RUNBOOK_DIRS if path.is_dir())
     return {

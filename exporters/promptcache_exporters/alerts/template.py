@@ -19,7 +19,7 @@ class YamlTemplate(Template):
     delimiter = "@"
 
 
-def render_template(template: str, /, **values: str) -> str:
+def render_yaml_template(template_name: str, /, **values: str) -> str:
     """Return the template `templates/TEMPLATE.yaml.tmpl` with its values."""
-    path = TEMPLATES_DIR / f"{template}.yaml.tmpl"
+    path = TEMPLATES_DIR / f"{template_name}.yaml.tmpl"
     return YamlTemplate(path.read_text(encoding="utf-8")).substitute(values)

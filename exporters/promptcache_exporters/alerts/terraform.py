@@ -12,16 +12,16 @@ from typing import Any, TypeAlias
 Json: TypeAlias = "str | int | float | list[Json] | dict[str, Json] | None"
 
 
-class Reference(str):
+class TerraformExpression(str):
     """An expression of Terraform. Other strings are literals, whose templates are escaped."""
 
 
-def reference(resource_type: str, name: str) -> Reference:
+def resource_id_expression(resource_type: str, name: str) -> TerraformExpression:
     """Return the expression for the id of a resource."""
-    return Reference(f"${{{resource_type}.{name}.id}}")
+    return TerraformExpression(f"${{{resource_type}.{name}.id}}")
 
 
-def render_terraform(
+def render_terraform_json(
     header: Sequence[str],
     providers: Mapping[str, Any],
     resources: Mapping[str, Mapping[str, Mapping[str, Any]]],
@@ -35,33 +35,37 @@ def render_terraform(
         "//": list(header),
         "terraform": {"required_providers": providers},
         "resource": {
-            resource_type: {name: _render_resource(body) for name, body in by_name.items()}
+            resource_type: {
+                name: _encode_resource_attributes(body) for name, body in by_name.items()
+            }
             for resource_type, by_name in resources.items()
         },
     }
     return json.dumps(document, indent=2) + "\n"
 
 
-def _render_resource(body: Mapping[str, Any]) -> dict[str, Any]:
+def _encode_resource_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        name: _escape_templates(_jsonencode(value) if name == "query_json" else value)
-        for name, value in body.items()
+        name: _escape_template_markers(
+            _terraform_jsonencode(value) if name == "query_json" else value
+        )
+        for name, value in attributes.items()
     }
 
 
-def _jsonencode(value: Any) -> str:
+def _terraform_jsonencode(value: Any) -> str:
     text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _escape_templates(value: Json) -> Json:
+def _escape_template_markers(value: Json) -> Json:
     """Escape `${` and `%{` in all literal strings, which Terraform would evaluate."""
-    if isinstance(value, Reference):
+    if isinstance(value, TerraformExpression):
         return value
     if isinstance(value, str):
         return value.replace("${", "$${").replace("%{", "%%{")
     if isinstance(value, dict):
-        return {key: _escape_templates(member) for key, member in value.items()}
+        return {key: _escape_template_markers(member) for key, member in value.items()}
     if isinstance(value, list):
-        return [_escape_templates(item) for item in value]
+        return [_escape_template_markers(item) for item in value]
     return value

@@ -15,7 +15,7 @@ from promptcache.semconv import BATCH_RESULT_FIELDS, BATCH_RESULTS
 _SPAN_ID_COUNT: Final = 2**64
 
 
-def expand_batch_span(span: ReadableSpan) -> Iterator[ReadableSpan]:
+def expand_batch_result_spans(span: ReadableSpan) -> Iterator[ReadableSpan]:
     """Yield `span` itself, or one child span for every batch result among its attributes.
 
     A result that cannot be parsed is skipped.
@@ -31,14 +31,14 @@ def expand_batch_span(span: ReadableSpan) -> Iterator[ReadableSpan]:
         if name not in {BATCH_RESULTS, *BATCH_RESULT_FIELDS}
     }
     for number, entry in enumerate(entries, 1):
-        result = _parse_result(entry)
+        result = _parse_batch_result(entry)
         if result:
-            yield _result_span(span, span.context, number, common | result)
+            yield _build_batch_result_span(span, span.context, number, common | result)
 
 
-def _parse_result(entry: Any) -> dict[str, Any]:
+def _parse_batch_result(result_json: Any) -> dict[str, Any]:
     try:
-        values = as_list(json.loads(entry))
+        values = as_list(json.loads(result_json))
     except (ValueError, TypeError, RecursionError):
         return {}
     return {
@@ -48,14 +48,14 @@ def _parse_result(entry: Any) -> dict[str, Any]:
     }
 
 
-def _result_span(
-    span: ReadableSpan, context: SpanContext, number: int, attributes: Any
+def _build_batch_result_span(
+    span: ReadableSpan, context: SpanContext, result_number: int, attributes: Any
 ) -> ReadableSpan:
-    """Return a child span for result `number`.
+    """Return a child span for result `result_number`.
 
     Its id follows from the id of `span`, so that a span that is exported twice still counts once.
     """
-    span_id = (context.span_id + number) % _SPAN_ID_COUNT
+    span_id = (context.span_id + result_number) % _SPAN_ID_COUNT
     child = SpanContext(context.trace_id, span_id, False, context.trace_flags, context.trace_state)
     return ReadableSpan(
         span.name,

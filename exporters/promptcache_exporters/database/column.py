@@ -24,7 +24,7 @@ MAX_NUMBER: Final = 2**40
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class TableColumn:
     """One column: its name, its SQL type, and the function that reads its value from a span.
 
     `read_from_span` returns None if the span does not have the value.
@@ -35,12 +35,12 @@ class Column:
     read_from_span: ColumnReader
 
 
-def get_attribute(span: ReadableSpan, name: str) -> Any:
+def get_span_attribute(span: ReadableSpan, name: str) -> Any:
     """Return an attribute of the span, or None."""
     return (span.attributes or {}).get(name)
 
 
-def to_sql_text(value: Any) -> str | None:
+def to_truncated_sql_text(value: Any) -> str | None:
     """Return a text that SQLite can store: short, without lone surrogates and NUL."""
     if not isinstance(value, str):
         return None
@@ -62,23 +62,27 @@ def to_sql_boolean(value: Any) -> int | None:
     return int(value) if isinstance(value, bool) else None
 
 
-def to_sql_list(value: Any) -> str | None:
+def to_json_list_text(value: Any) -> str | None:
     """Return a sequence of texts as a JSON list of at most `MAX_TEXT_LENGTH` entries."""
     if not isinstance(value, (list, tuple)):
         return None
     items = cast(Sequence[Any], value)[:MAX_TEXT_LENGTH]
-    return json.dumps([to_sql_text(item) for item in items])
+    return json.dumps([to_truncated_sql_text(item) for item in items])
 
 
 _SQL_TYPES: Final[Mapping[Callable[[Any], ColumnValue], str]] = {
-    to_sql_text: "TEXT",
+    to_truncated_sql_text: "TEXT",
     to_sql_count: "INTEGER",
     to_sql_real: "REAL",
     to_sql_boolean: "INTEGER",
-    to_sql_list: "TEXT",
+    to_json_list_text: "TEXT",
 }
 
 
-def attribute_column(name: str, attribute: str, convert: Callable[[Any], ColumnValue]) -> Column:
+def span_attribute_column(
+    name: str, attribute: str, convert: Callable[[Any], ColumnValue]
+) -> TableColumn:
     """Return a column that holds the span attribute `attribute`, converted by `convert`."""
-    return Column(name, _SQL_TYPES[convert], lambda span: convert(get_attribute(span, attribute)))
+    return TableColumn(
+        name, _SQL_TYPES[convert], lambda span: convert(get_span_attribute(span, attribute))
+    )

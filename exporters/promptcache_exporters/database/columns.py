@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Final
 
 from promptcache import semconv
 from promptcache_exporters.database.column import (
-    Column,
     ColumnReader,
-    attribute_column,
-    get_attribute,
+    TableColumn,
+    get_span_attribute,
+    span_attribute_column,
+    to_json_list_text,
     to_sql_boolean,
     to_sql_count,
-    to_sql_list,
     to_sql_real,
-    to_sql_text,
+    to_truncated_sql_text,
 )
-from promptcache_exporters.database.sampling import sample_ratio
+from promptcache_exporters.database.sampling import span_sample_ratio
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -33,7 +33,7 @@ CACHE_OPERATIONS: Final = frozenset({"create_cache", "update_cache", "delete_cac
 """Values of `gen_ai.operation.name` whose spans are rows of the table of storage costs."""
 
 
-def _start_seconds(span: ReadableSpan) -> float:
+def _start_time_seconds(span: ReadableSpan) -> float:
     return (span.start_time or 0) / 1e9
 
 
@@ -46,108 +46,116 @@ def _duration_seconds(span: ReadableSpan) -> float | None:
 
 
 def _service_name(span: ReadableSpan) -> str | None:
-    return to_sql_text(span.resource.attributes.get(semconv.SERVICE_NAME))
+    return to_truncated_sql_text(span.resource.attributes.get(semconv.SERVICE_NAME))
 
 
-def _hex_reader(length: int, read: Callable[[ReadableSpan], int | None]) -> ColumnReader:
+def _hex_id_reader(digit_count: int, read_id: Callable[[ReadableSpan], int | None]) -> ColumnReader:
     def reader(span: ReadableSpan) -> str | None:
-        number = read(span)
-        return None if number is None else format(number, f"0{length}x")
+        number = read_id(span)
+        return None if number is None else format(number, f"0{digit_count}x")
 
     return reader
 
 
-CALL_COLUMNS: Final[tuple[Column, ...]] = (
+CALL_COLUMNS: Final[tuple[TableColumn, ...]] = (
     # Columns that every report reads come first: SQLite decodes a row only up to the last column
     # that the query needs.
-    Column("time", "REAL", _start_seconds),  # start of the call, epoch seconds
-    Column("service", "TEXT", _service_name),
-    attribute_column("provider", semconv.GEN_AI_PROVIDER_NAME, to_sql_text),
-    attribute_column("operation", semconv.GEN_AI_OPERATION_NAME, to_sql_text),
-    attribute_column("request_model", semconv.GEN_AI_REQUEST_MODEL, to_sql_text),
-    attribute_column("response_model", semconv.GEN_AI_RESPONSE_MODEL, to_sql_text),
-    attribute_column("outcome", semconv.OUTCOME, to_sql_text),
-    Column(
+    TableColumn("time", "REAL", _start_time_seconds),  # start of the call, epoch seconds
+    TableColumn("service", "TEXT", _service_name),
+    span_attribute_column("provider", semconv.GEN_AI_PROVIDER_NAME, to_truncated_sql_text),
+    span_attribute_column("operation", semconv.GEN_AI_OPERATION_NAME, to_truncated_sql_text),
+    span_attribute_column("request_model", semconv.GEN_AI_REQUEST_MODEL, to_truncated_sql_text),
+    span_attribute_column("response_model", semconv.GEN_AI_RESPONSE_MODEL, to_truncated_sql_text),
+    span_attribute_column("outcome", semconv.OUTCOME, to_truncated_sql_text),
+    TableColumn(
         "batch",
         "INTEGER NOT NULL DEFAULT 0",
-        lambda span: to_sql_boolean(get_attribute(span, semconv.BATCH)) or 0,
+        lambda span: to_sql_boolean(get_span_attribute(span, semconv.BATCH)) or 0,
     ),
-    attribute_column("input_tokens", semconv.INPUT_TOKENS, to_sql_count),
-    attribute_column("read_tokens", semconv.READ_TOKENS, to_sql_count),
-    attribute_column("write_tokens", semconv.WRITE_TOKENS, to_sql_count),
-    attribute_column("uncached_tokens", semconv.UNCACHED_TOKENS, to_sql_count),
-    attribute_column("output_tokens", semconv.OUTPUT_TOKENS, to_sql_count),
-    attribute_column("cost_amount", semconv.COST_AMOUNT, to_sql_real),  # USD, like all costs below
-    attribute_column("without_cache", semconv.COST_WITHOUT_CACHE, to_sql_real),
-    attribute_column("wasted_usd", semconv.WASTED_USD, to_sql_real),
-    attribute_column("cost_unknown", semconv.COST_UNKNOWN, to_sql_text),
-    attribute_column("missed_tokens", semconv.MISSED_TOKENS, to_sql_count),
-    attribute_column("miss_reason", semconv.MISS_REASON, to_sql_text),
-    attribute_column("prefix_hash", semconv.PREFIX_HASH, to_sql_text),
-    attribute_column("prefix_family", semconv.PREFIX_FAMILY, to_sql_text),
-    attribute_column("code_file", semconv.CODE_FILE_PATH, to_sql_text),
-    attribute_column("code_line", semconv.CODE_LINE_NUMBER, to_sql_count),
-    attribute_column("code_function", semconv.CODE_FUNCTION_NAME, to_sql_text),
+    span_attribute_column("input_tokens", semconv.INPUT_TOKENS, to_sql_count),
+    span_attribute_column("read_tokens", semconv.READ_TOKENS, to_sql_count),
+    span_attribute_column("write_tokens", semconv.WRITE_TOKENS, to_sql_count),
+    span_attribute_column("uncached_tokens", semconv.UNCACHED_TOKENS, to_sql_count),
+    span_attribute_column("output_tokens", semconv.OUTPUT_TOKENS, to_sql_count),
+    span_attribute_column(
+        "cost_amount", semconv.COST_AMOUNT, to_sql_real
+    ),  # USD, like all costs below
+    span_attribute_column("without_cache", semconv.COST_WITHOUT_CACHE, to_sql_real),
+    span_attribute_column("wasted_usd", semconv.WASTED_USD, to_sql_real),
+    span_attribute_column("cost_unknown", semconv.COST_UNKNOWN, to_truncated_sql_text),
+    span_attribute_column("missed_tokens", semconv.MISSED_TOKENS, to_sql_count),
+    span_attribute_column("miss_reason", semconv.MISS_REASON, to_truncated_sql_text),
+    span_attribute_column("prefix_hash", semconv.PREFIX_HASH, to_truncated_sql_text),
+    span_attribute_column("prefix_family", semconv.PREFIX_FAMILY, to_truncated_sql_text),
+    span_attribute_column("code_file", semconv.CODE_FILE_PATH, to_truncated_sql_text),
+    span_attribute_column("code_line", semconv.CODE_LINE_NUMBER, to_sql_count),
+    span_attribute_column("code_function", semconv.CODE_FUNCTION_NAME, to_truncated_sql_text),
     # Share of such calls that was recorded: 1.0 is all of them, NULL is unknown.
-    Column("sample_ratio", "REAL", sample_ratio),
+    TableColumn("sample_ratio", "REAL", span_sample_ratio),
     # The columns below are for `promptcache explain` and for queries of the user.
     *(
-        attribute_column(f"write_{ttl}_tokens", name, to_sql_count)
+        span_attribute_column(f"write_{ttl}_tokens", name, to_sql_count)
         for ttl, name in semconv.WRITE_TOKENS_BY_TTL.items()
     ),
-    attribute_column("cost_input", semconv.COST_INPUT, to_sql_real),
-    attribute_column("cost_read", semconv.COST_CACHE_READ, to_sql_real),
-    attribute_column("cost_write", semconv.COST_CACHE_WRITE, to_sql_real),
-    attribute_column("cost_output", semconv.COST_OUTPUT, to_sql_real),
-    attribute_column("cost_source", semconv.COST_SOURCE, to_sql_text),
-    attribute_column("price_date", semconv.COST_PRICE_DATE, to_sql_text),
-    attribute_column("miss_section", semconv.MISS_SECTION, to_sql_text),
-    attribute_column("miss_index", semconv.MISS_INDEX, to_sql_count),
-    attribute_column("miss_offset", semconv.MISS_OFFSET, to_sql_count),
-    attribute_column("miss_hint", semconv.MISS_HINT, to_sql_text),
-    attribute_column("miss_confidence", semconv.MISS_CONFIDENCE, to_sql_real),
-    attribute_column("miss_source", semconv.MISS_SOURCE, to_sql_text),
-    attribute_column("miss_provider_reason", semconv.MISS_PROVIDER_REASON, to_sql_text),
-    attribute_column("tools_hash", semconv.PREFIX_TOOLS_HASH, to_sql_text),
-    attribute_column("system_hash", semconv.PREFIX_SYSTEM_HASH, to_sql_text),
-    attribute_column("scope_hash", semconv.PREFIX_SCOPE_HASH, to_sql_text),
-    attribute_column("prefix_blocks", semconv.PREFIX_BLOCKS, to_sql_count),
-    attribute_column("prefix_breakpoints", semconv.PREFIX_BREAKPOINTS, to_sql_list),
-    attribute_column("prefix_complete", semconv.PREFIX_COMPLETE, to_sql_boolean),
-    attribute_column("prefix_chain", semconv.PREFIX_CHAIN, to_sql_list),
-    attribute_column("prefix_chain_start", semconv.PREFIX_CHAIN_START, to_sql_count),
-    Column("duration", "REAL", _duration_seconds),  # seconds
-    attribute_column(
+    span_attribute_column("cost_input", semconv.COST_INPUT, to_sql_real),
+    span_attribute_column("cost_read", semconv.COST_CACHE_READ, to_sql_real),
+    span_attribute_column("cost_write", semconv.COST_CACHE_WRITE, to_sql_real),
+    span_attribute_column("cost_output", semconv.COST_OUTPUT, to_sql_real),
+    span_attribute_column("cost_source", semconv.COST_SOURCE, to_truncated_sql_text),
+    span_attribute_column("price_date", semconv.COST_PRICE_DATE, to_truncated_sql_text),
+    span_attribute_column("miss_section", semconv.MISS_SECTION, to_truncated_sql_text),
+    span_attribute_column("miss_index", semconv.MISS_INDEX, to_sql_count),
+    span_attribute_column("miss_offset", semconv.MISS_OFFSET, to_sql_count),
+    span_attribute_column("miss_hint", semconv.MISS_HINT, to_truncated_sql_text),
+    span_attribute_column("miss_confidence", semconv.MISS_CONFIDENCE, to_sql_real),
+    span_attribute_column("miss_source", semconv.MISS_SOURCE, to_truncated_sql_text),
+    span_attribute_column(
+        "miss_provider_reason", semconv.MISS_PROVIDER_REASON, to_truncated_sql_text
+    ),
+    span_attribute_column("tools_hash", semconv.PREFIX_TOOLS_HASH, to_truncated_sql_text),
+    span_attribute_column("system_hash", semconv.PREFIX_SYSTEM_HASH, to_truncated_sql_text),
+    span_attribute_column("scope_hash", semconv.PREFIX_SCOPE_HASH, to_truncated_sql_text),
+    span_attribute_column("prefix_blocks", semconv.PREFIX_BLOCKS, to_sql_count),
+    span_attribute_column("prefix_breakpoints", semconv.PREFIX_BREAKPOINTS, to_json_list_text),
+    span_attribute_column("prefix_complete", semconv.PREFIX_COMPLETE, to_sql_boolean),
+    span_attribute_column("prefix_chain", semconv.PREFIX_CHAIN, to_json_list_text),
+    span_attribute_column("prefix_chain_start", semconv.PREFIX_CHAIN_START, to_sql_count),
+    TableColumn("duration", "REAL", _duration_seconds),  # seconds
+    span_attribute_column(
         "first_chunk", semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, to_sql_real
     ),  # seconds
-    attribute_column("stream", semconv.GEN_AI_REQUEST_STREAM, to_sql_boolean),
-    attribute_column("stream_completed", semconv.STREAM_COMPLETED, to_sql_boolean),
-    attribute_column("finish_reasons", semconv.GEN_AI_RESPONSE_FINISH_REASONS, to_sql_list),
-    attribute_column("error_type", semconv.ERROR_TYPE, to_sql_text),
-    attribute_column("resends", semconv.HTTP_REQUEST_RESEND_COUNT, to_sql_count),
-    attribute_column("server_address", semconv.SERVER_ADDRESS, to_sql_text),
-    attribute_column("server_port", semconv.SERVER_PORT, to_sql_count),
-    attribute_column("service_tier", semconv.OPENAI_RESPONSE_SERVICE_TIER, to_sql_text),
-    attribute_column("response_id", semconv.GEN_AI_RESPONSE_ID, to_sql_text),
-    attribute_column("conversation_id", semconv.GEN_AI_CONVERSATION_ID, to_sql_text),
-    attribute_column("prompt_name", semconv.GEN_AI_PROMPT_NAME, to_sql_text),
-    attribute_column("prompt_version", semconv.GEN_AI_PROMPT_VERSION, to_sql_text),
-    attribute_column("agent_name", semconv.GEN_AI_AGENT_NAME, to_sql_text),
-    attribute_column("usage_inconsistent", semconv.USAGE_INCONSISTENT, to_sql_text),
-    Column(
+    span_attribute_column("stream", semconv.GEN_AI_REQUEST_STREAM, to_sql_boolean),
+    span_attribute_column("stream_completed", semconv.STREAM_COMPLETED, to_sql_boolean),
+    span_attribute_column(
+        "finish_reasons", semconv.GEN_AI_RESPONSE_FINISH_REASONS, to_json_list_text
+    ),
+    span_attribute_column("error_type", semconv.ERROR_TYPE, to_truncated_sql_text),
+    span_attribute_column("resends", semconv.HTTP_REQUEST_RESEND_COUNT, to_sql_count),
+    span_attribute_column("server_address", semconv.SERVER_ADDRESS, to_truncated_sql_text),
+    span_attribute_column("server_port", semconv.SERVER_PORT, to_sql_count),
+    span_attribute_column(
+        "service_tier", semconv.OPENAI_RESPONSE_SERVICE_TIER, to_truncated_sql_text
+    ),
+    span_attribute_column("response_id", semconv.GEN_AI_RESPONSE_ID, to_truncated_sql_text),
+    span_attribute_column("conversation_id", semconv.GEN_AI_CONVERSATION_ID, to_truncated_sql_text),
+    span_attribute_column("prompt_name", semconv.GEN_AI_PROMPT_NAME, to_truncated_sql_text),
+    span_attribute_column("prompt_version", semconv.GEN_AI_PROMPT_VERSION, to_truncated_sql_text),
+    span_attribute_column("agent_name", semconv.GEN_AI_AGENT_NAME, to_truncated_sql_text),
+    span_attribute_column("usage_inconsistent", semconv.USAGE_INCONSISTENT, to_truncated_sql_text),
+    TableColumn(
         "trace_id",
         "TEXT",
-        _hex_reader(32, lambda span: span.context.trace_id if span.context else None),
+        _hex_id_reader(32, lambda span: span.context.trace_id if span.context else None),
     ),
-    Column(
+    TableColumn(
         "span_id",
         "TEXT",
-        _hex_reader(16, lambda span: span.context.span_id if span.context else None),
+        _hex_id_reader(16, lambda span: span.context.span_id if span.context else None),
     ),
-    Column(
+    TableColumn(
         "parent_span_id",
         "TEXT",
-        _hex_reader(16, lambda span: span.parent.span_id if span.parent else None),
+        _hex_id_reader(16, lambda span: span.parent.span_id if span.parent else None),
     ),
 )
 
@@ -170,24 +178,24 @@ CALL_INDEXES: Final = (
     ),
 )
 
-STORAGE_COST_COLUMNS: Final[tuple[Column, ...]] = (
+STORAGE_COST_COLUMNS: Final[tuple[TableColumn, ...]] = (
     *(
         column
         for column in CALL_COLUMNS
         if column.name in {"time", "service", "trace_id", "span_id"}
     ),
-    attribute_column("provider", semconv.GEN_AI_PROVIDER_NAME, to_sql_text),
-    attribute_column("operation", semconv.GEN_AI_OPERATION_NAME, to_sql_text),
-    attribute_column("model", semconv.GEN_AI_REQUEST_MODEL, to_sql_text),
-    attribute_column("name", semconv.CACHE_NAME, to_sql_text),
-    attribute_column("tokens", semconv.CACHE_TOKENS, to_sql_count),
-    attribute_column("expires", semconv.CACHE_EXPIRES, to_sql_text),  # RFC 3339
+    span_attribute_column("provider", semconv.GEN_AI_PROVIDER_NAME, to_truncated_sql_text),
+    span_attribute_column("operation", semconv.GEN_AI_OPERATION_NAME, to_truncated_sql_text),
+    span_attribute_column("model", semconv.GEN_AI_REQUEST_MODEL, to_truncated_sql_text),
+    span_attribute_column("name", semconv.CACHE_NAME, to_truncated_sql_text),
+    span_attribute_column("tokens", semconv.CACHE_TOKENS, to_sql_count),
+    span_attribute_column("expires", semconv.CACHE_EXPIRES, to_truncated_sql_text),  # RFC 3339
     # Storage cost from the creation to the expiry of the cache.
-    attribute_column("committed_usd", semconv.CACHE_COMMITTED_USD, to_sql_real),
+    span_attribute_column("committed_usd", semconv.CACHE_COMMITTED_USD, to_sql_real),
     # Storage cost from the creation to the deletion of the cache.
-    attribute_column("stored_usd", semconv.CACHE_STORED_USD, to_sql_real),
+    span_attribute_column("stored_usd", semconv.CACHE_STORED_USD, to_sql_real),
     # Cost of filling the cache: its tokens at the input price.
-    attribute_column("filled_usd", semconv.COST_AMOUNT, to_sql_real),
+    span_attribute_column("filled_usd", semconv.COST_AMOUNT, to_sql_real),
 )
 
 STORAGE_COST_INDEXES: Final = (
@@ -198,12 +206,12 @@ STORAGE_COST_INDEXES: Final = (
 )
 
 
-def is_llm_call(span: ReadableSpan) -> bool:
+def is_llm_call_with_outcome(span: ReadableSpan) -> bool:
     """Return whether `span` is an LLM call with an outcome: our own span, or another library's."""
     return semconv.OUTCOME in (span.attributes or {})
 
 
-def is_cache_operation(span: ReadableSpan) -> bool:
+def is_successful_named_cache_operation(span: ReadableSpan) -> bool:
     """Return whether `span` is the successful creation, renewal or deletion of a named cache."""
     attributes = span.attributes or {}
     return (

@@ -5,43 +5,43 @@ from __future__ import annotations
 from pathlib import Path
 
 
-class UnreadableTableError(Exception):
+class CallsFileReadError(Exception):
     """The table cannot be read. The subclass says why; the command line maps it to an exit code."""
 
 
-class MissingDatabaseError(UnreadableTableError):
+class MissingSQLiteFileError(CallsFileReadError):
     """There is no SQLite file at this path."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} does not exist.")
 
 
-class MissingExportError(UnreadableTableError):
+class MissingParquetFileError(CallsFileReadError):
     """There is no Parquet file at this path."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} does not exist. Make it: promptcache export --out {path}")
 
 
-class NoCallsError(UnreadableTableError):
+class EmptyDatabaseError(CallsFileReadError):
     """The file is an empty database: no exporter has created its tables yet."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(f"{path} has no calls yet.")
 
 
-class NewerTableError(UnreadableTableError):
+class NewerPromptcacheFileError(CallsFileReadError):
     """A newer release of promptcache wrote the file."""
 
     def __init__(self, path: Path, detail: object) -> None:
         super().__init__(f"{path}: {detail}. Upgrade: pip install --upgrade promptcache")
 
 
-class InvalidTableError(UnreadableTableError):
+class InvalidCallsFileError(CallsFileReadError):
     """The file is not a table of promptcache, or its rows hold values that no exporter writes."""
 
 
-class InvalidRowError(InvalidTableError):
+class InvalidRowValueError(InvalidCallsFileError):
     """A row holds a value of a type that no exporter writes: somebody edited the table."""
 
     def __init__(self, path: Path) -> None:
@@ -51,5 +51,5 @@ class InvalidRowError(InvalidTableError):
         )
 
 
-class MissingExtraError(UnreadableTableError):
+class MissingOptionalPackageError(CallsFileReadError):
     """An optional package is not installed."""

@@ -23,10 +23,10 @@ from typing import Any, Final
 from promptcache_exporters.database import sqlite_file
 from promptcache_exporters.database.columns import CALL_COLUMNS
 from promptcache_exporters.database.errors import (
-    InvalidRowError,
-    InvalidTableError,
-    MissingExportError,
-    MissingExtraError,
+    InvalidCallsFileError,
+    InvalidRowValueError,
+    MissingOptionalPackageError,
+    MissingParquetFileError,
 )
 from promptcache_exporters.database.query import QueryConnection
 
@@ -61,33 +61,35 @@ ProgressCallback = Callable[[int, int], object]
 """Called with the number of finished parts and the number of all parts."""
 
 
-def is_parquet_file(path: Path) -> bool:
+def has_parquet_suffix(path: Path) -> bool:
     """Return whether the name of the file is that of an export, and not of a SQLite file."""
     return path.suffix == ".parquet"
 
 
-def export_calls(
-    path: Path, out: Path, on_progress: ProgressCallback = lambda done, of: None
+def export_calls_to_parquet(
+    sqlite_path: Path, parquet_path: Path, on_progress: ProgressCallback = lambda done, of: None
 ) -> int:
-    """Write all calls of the SQLite file at `path` to `out`, and return their number.
+    """Write all calls of the SQLite file at `sqlite_path` to `parquet_path`, and return their number.
 
-    `out` gets mode 0600. An existing file is replaced only after all calls are written.
+    `parquet_path` gets mode 0600. An existing file is replaced only after all calls are written.
 
-    Raises `UnreadableTableError` if the SQLite file cannot be read or DuckDB is not installed, and
-    OSError if `out` cannot be written.
+    Raises `CallsFileReadError` if the SQLite file cannot be read or DuckDB is not installed, and
+    OSError if `parquet_path` cannot be written.
     """
     duckdb = _import_duckdb()
     try:
-        with tempfile.TemporaryDirectory(prefix=".promptcache-", dir=out.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=".promptcache-", dir=parquet_path.parent) as folder:
             # DuckDB gets one thread, since each part has a thread of its own. More threads of
             # DuckDB would share one part and use several times the memory for it.
             settings = {"memory_limit": DUCKDB_MEMORY_LIMIT, "temp_directory": folder, "threads": 1}
             with closing(duckdb.connect(config=settings)) as database:
-                count = _ParquetExport(path, Path(folder), database).write(out, on_progress)
+                count = _ParquetExport(sqlite_path, Path(folder), database).write_parquet_file(
+                    parquet_path, on_progress
+                )
     except (duckdb.ConversionException, duckdb.InvalidInputException, TypeError) as error:
-        raise InvalidRowError(path) from error
+        raise InvalidRowValueError(sqlite_path) from error
     except duckdb.Error as error:
-        raise OSError(f"{out} cannot be written: {str(error).splitlines()[0]}") from error
+        raise OSError(f"{parquet_path} cannot be written: {str(error).splitlines()[0]}") from error
     return count
 
 
@@ -99,8 +101,8 @@ class _ParquetExport:
     folder: Path
     database: Any
 
-    def write(self, out: Path, on_progress: ProgressCallback) -> int:
-        with sqlite_file.open_for_reading(self.path) as connection:
+    def write_parquet_file(self, out: Path, on_progress: ProgressCallback) -> int:
+        with sqlite_file.open_sqlite_read_only(self.path) as connection:
             low, high = connection.execute(
                 "SELECT coalesce(min(id), 0), coalesce(max(id), 0) FROM calls"
             ).fetchone()
@@ -120,73 +122,77 @@ class _ParquetExport:
         joined.replace(out)
         return count
 
-    def _part_path(self, first: int) -> Path:
-        return self.folder / f"{first}.parquet"
+    def _part_path(self, first_row_id: int) -> Path:
+        return self.folder / f"{first_row_id}.parquet"
 
-    def _write_part(self, first: int, last: int) -> int:
-        """Write the part with the row ids `first` to `last`, and return the number of its rows."""
-        lists = self.folder / f"{first}.json"
+    def _write_part(self, first_row_id: int, last_row_id: int) -> int:
+        """Write the part with the row ids `first_row_id` to `last_row_id`, and return the number of its rows."""
+        lists = self.folder / f"{first_row_id}.json"
         with lists.open("wb") as file:
-            file.writelines(json_objects(self.path, first, last))
+            file.writelines(columnar_json_lines(self.path, first_row_id, last_row_id))
         columns = ", ".join(f"{name}: '{kind}[]'" for name, kind in _COLUMN_TYPES.items())
         source = (
             f"read_json(?, format = 'newline_delimited', columns = {{{columns}}},"
             f" maximum_object_size = {MAX_JSON_OBJECT_BYTES})"
         )
         count = self._copy_to_parquet(
-            self._part_path(first), source, str(lists), "unnest({0}) AS {0}"
+            self._part_path(first_row_id), source, str(lists), "unnest({0}) AS {0}"
         )
         lists.unlink()
         return count
 
     def _copy_to_parquet(
-        self, out: Path, source: str, parameter: Any, column_format: str = "{0}"
+        self, out: Path, from_clause: str, from_parameter: Any, column_format: str = "{0}"
     ) -> int:
         """Copy the rows of a FROM clause to a Parquet file, and return their number."""
         columns = ", ".join(map(column_format.format, _COLUMN_TYPES))
-        query = f"SELECT {columns} FROM {source}"  # noqa: S608  # our own names
+        query = f"SELECT {columns} FROM {from_clause}"  # noqa: S608  # our own names
         with closing(self.database.cursor()) as cursor:
-            cursor.execute(f"COPY ({query}) TO ? ({_PARQUET_OPTIONS})", (parameter, str(out)))
+            cursor.execute(f"COPY ({query}) TO ? ({_PARQUET_OPTIONS})", (from_parameter, str(out)))
             (count,) = cursor.fetchone()
         return int(count)
 
 
-def json_objects(path: Path, first: int, last: int) -> Iterator[bytes]:
-    """Yield the rows with ids `first` to `last` as lines of JSON.
+def columnar_json_lines(path: Path, first_row_id: int, last_row_id: int) -> Iterator[bytes]:
+    """Yield the rows with ids `first_row_id` to `last_row_id` as lines of JSON.
 
     Each line is one object with a list for each column.
     """
-    with sqlite_file.open_for_reading(path) as connection:
+    with sqlite_file.open_sqlite_read_only(path) as connection:
         connection.text_factory = bytes
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_JSON_OBJECT_BYTES)
         connection.execute("BEGIN")  # both queries must see the same rows
-        for start in range(first, last + 1, ROWS_PER_JSON_OBJECT):
-            yield from _bounded_json_objects(
-                connection, start, min(start + ROWS_PER_JSON_OBJECT - 1, last)
+        for start in range(first_row_id, last_row_id + 1, ROWS_PER_JSON_OBJECT):
+            yield from _size_limited_columnar_json_lines(
+                connection, start, min(start + ROWS_PER_JSON_OBJECT - 1, last_row_id)
             )
 
 
-def _bounded_json_objects(connection: sqlite3.Connection, first: int, last: int) -> Iterator[bytes]:
+def _size_limited_columnar_json_lines(
+    connection: sqlite3.Connection, first_row_id: int, last_row_id: int
+) -> Iterator[bytes]:
     try:
-        json_object = _json_object(connection, first, last)
+        json_object = _columnar_json_line(connection, first_row_id, last_row_id)
     except sqlite3.DataError:  # one list alone exceeds the limit
         json_object = None
     if json_object is not None and len(json_object) <= MAX_JSON_OBJECT_BYTES:
         yield json_object
-    elif first == last:
-        raise InvalidTableError(
-            f"The file cannot be read as a table of promptcache: row {first} is too long."
+    elif first_row_id == last_row_id:
+        raise InvalidCallsFileError(
+            f"The file cannot be read as a table of promptcache: row {first_row_id} is too long."
         )
     else:
-        middle = (first + last) // 2
-        yield from _bounded_json_objects(connection, first, middle)
-        yield from _bounded_json_objects(connection, middle + 1, last)
+        middle = (first_row_id + last_row_id) // 2
+        yield from _size_limited_columnar_json_lines(connection, first_row_id, middle)
+        yield from _size_limited_columnar_json_lines(connection, middle + 1, last_row_id)
 
 
-def _json_object(connection: sqlite3.Connection, first: int, last: int) -> bytes:
-    json_lists = connection.execute(_JSON_LISTS_QUERY, (first, last)).fetchone()
+def _columnar_json_line(
+    connection: sqlite3.Connection, first_row_id: int, last_row_id: int
+) -> bytes:
+    json_lists = connection.execute(_JSON_LISTS_QUERY, (first_row_id, last_row_id)).fetchone()
     lists: dict[str, bytes] = dict(zip(_JSON_COLUMNS, json_lists, strict=True))
-    numbers = connection.execute(_DOUBLES_QUERY, (first, last)).fetchall()
+    numbers = connection.execute(_DOUBLES_QUERY, (first_row_id, last_row_id)).fetchall()
     lists |= {
         name: _encode_json([row[index] for row in numbers]).encode()
         for index, name in enumerate(_DOUBLE_COLUMNS)
@@ -197,13 +203,13 @@ def _json_object(connection: sqlite3.Connection, first: int, last: int) -> bytes
 
 
 @contextmanager
-def open_for_reading(path: Path) -> Generator[QueryConnection]:
-    """Open an export with the view `calls`, as `sqlite_file.open_for_reading` does.
+def open_parquet_read_only(path: Path) -> Generator[QueryConnection]:
+    """Open an export with the view `calls`, as `sqlite_file.open_sqlite_read_only` does.
 
-    Raises `UnreadableTableError`.
+    Raises `CallsFileReadError`.
     """
     if not path.exists():
-        raise MissingExportError(path)
+        raise MissingParquetFileError(path)
     duckdb = _import_duckdb()
     try:
         with closing(duckdb.connect()) as connection:
@@ -218,14 +224,16 @@ def open_for_reading(path: Path) -> Generator[QueryConnection]:
             connection.execute(f"CREATE TEMP VIEW calls AS {query}")
             yield connection
     except duckdb.Error as error:
-        raise InvalidTableError(
+        raise InvalidCallsFileError(
             f"{path} cannot be read as an export of promptcache: {str(error).splitlines()[0]}."
         ) from error
 
 
 def _import_duckdb() -> Any:
     if not find_spec("duckdb"):
-        raise MissingExtraError('Parquet needs an extra: pip install "promptcache[duckdb]"')
+        raise MissingOptionalPackageError(
+            'Parquet needs an extra: pip install "promptcache[duckdb]"'
+        )
     import duckdb
 
     return duckdb

@@ -27,7 +27,7 @@ _ALWAYS_ON_PATTERN: Final = re.compile(
 )
 
 
-def sample_ratio(span: ReadableSpan) -> float | None:
+def span_sample_ratio(span: ReadableSpan) -> float | None:
     """Return the share of spans like `span` that are recorded: 1.0 is all, None is unknown."""
     state = span.context.trace_state.get("ot", "") if span.context else ""
     if match := _THRESHOLD_PATTERN.search(state or ""):
@@ -38,25 +38,25 @@ def sample_ratio(span: ReadableSpan) -> float | None:
 def configured_sample_ratio() -> float | None:
     """Return the share of new traces that the sampler of this process keeps."""
     sampler = getattr(trace.get_tracer_provider(), "sampler", None)
-    return ratio_from_description(
-        sampler.get_description() if sampler else _describe_environment_sampler()
+    return sample_ratio_from_sampler_description(
+        sampler.get_description() if sampler else _sampler_description_from_environment()
     )
 
 
-def _describe_environment_sampler() -> str:
+def _sampler_description_from_environment() -> str:
     name = os.environ.get("OTEL_TRACES_SAMPLER", "").strip() or "parentbased_always_on"
     return f"{name}{{{os.environ.get('OTEL_TRACES_SAMPLER_ARG', '')}}}"
 
 
 @lru_cache(maxsize=64)
-def ratio_from_description(description: str) -> float | None:
+def sample_ratio_from_sampler_description(description: str) -> float | None:
     """Return the ratio in the description of one of the SDK's samplers; None for other samplers."""
     if ratios := _RATIO_PATTERN.findall(description):
-        return min(map(_parse_ratio, ratios))
+        return min(map(_parse_ratio_or_default_to_1, ratios))
     return 1.0 if _ALWAYS_ON_PATTERN.match(description) else None
 
 
-def _parse_ratio(text: str) -> float:
+def _parse_ratio_or_default_to_1(text: str) -> float:
     # The SDK also samples everything if the argument is not a number.
     try:
         return float(text)

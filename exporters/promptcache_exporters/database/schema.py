@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from promptcache_exporters.database import columns
-from promptcache_exporters.database.column import Column, ColumnValue
+from promptcache_exporters.database.column import ColumnValue, TableColumn
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
@@ -18,8 +18,8 @@ class TableSchema:
     """One table, and the temporary view through which reports read it."""
 
     name: str
-    view: str
-    columns: tuple[Column, ...]
+    view_name: str
+    columns: tuple[TableColumn, ...]
     indexes: tuple[str, ...]
 
     @property
@@ -29,14 +29,14 @@ class TableSchema:
         return f"CREATE TABLE IF NOT EXISTS {self.name} ({definitions})"
 
     @property
-    def insert_statement(self) -> str:
+    def insert_or_ignore_statement(self) -> str:
         """The INSERT statement for a row of `row_from_span`. It ignores a duplicate span."""
         names = ", ".join(column.name for column in self.columns)
         values = ", ".join("?" * len(self.columns))
         table = f"{self.name} ({names})"
         return f"INSERT OR IGNORE INTO {table} VALUES ({values})"  # noqa: S608  # our own names
 
-    def view_statement(self, existing_columns: Collection[str]) -> str:
+    def create_view_statement(self, existing_columns: Collection[str]) -> str:
         """Return the statement for a view with all columns of this release over an older file.
 
         A column that is not in `existing_columns` is NULL. Without any column there is no such
@@ -51,7 +51,7 @@ class TableSchema:
             if existing_columns
             else f"NULL AS id, {names} WHERE 0"
         )
-        return f"CREATE TEMP VIEW {self.view} AS SELECT {source}"
+        return f"CREATE TEMP VIEW {self.view_name} AS SELECT {source}"
 
     def row_from_span(self, span: ReadableSpan) -> tuple[ColumnValue, ...]:
         """Return the span's values in the order of the columns."""

@@ -21,9 +21,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from promptcache_exporters.database import schema, sqlite_file
-from promptcache_exporters.database.batch_spans import expand_batch_span
+from promptcache_exporters.database.batch_spans import expand_batch_result_spans
 from promptcache_exporters.database.column import ColumnValue
-from promptcache_exporters.database.columns import is_cache_operation, is_llm_call
+from promptcache_exporters.database.columns import (
+    is_llm_call_with_outcome,
+    is_successful_named_cache_operation,
+)
 
 _logger = getLogger("promptcache_exporters.sqlite")
 
@@ -35,13 +38,13 @@ After a failure the exporter waits a fiftieth of it, until a batch succeeds agai
 
 
 class SQLiteSpanExporter(SpanExporter):
-    """Write LLM call spans to the file at `path` (see `sqlite_file.database_path`).
+    """Write LLM call spans to the file at `path` (see `sqlite_file.resolve_database_path`).
 
     The exporter is safe with threads and across forks.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path: Final = sqlite_file.database_path(path)
+        self.path: Final = sqlite_file.resolve_database_path(path)
         self._connection: sqlite3.Connection | None = None
         self._opened_file_id = (0, 0)
         self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS
@@ -55,13 +58,13 @@ class SQLiteSpanExporter(SpanExporter):
         calls = [
             schema.CALLS_TABLE.row_from_span(call)
             for span in spans
-            if is_llm_call(span)
-            for call in expand_batch_span(span)
+            if is_llm_call_with_outcome(span)
+            for call in expand_batch_result_spans(span)
         ]
         storage_costs = [
             schema.STORAGE_COSTS_TABLE.row_from_span(span)
             for span in spans
-            if is_cache_operation(span)
+            if is_successful_named_cache_operation(span)
         ]
         if not calls and not storage_costs:
             return SpanExportResult.SUCCESS
@@ -69,9 +72,9 @@ class SQLiteSpanExporter(SpanExporter):
             try:
                 self._insert_rows(calls, storage_costs)
             except (sqlite3.Error, OSError) as error:
-                self._close()
+                self._close_connection()
                 self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS / 50
-                self._warn_once(error)
+                self._warn_once_per_error_kind(error)
                 return SpanExportResult.FAILURE
             self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS
         return SpanExportResult.SUCCESS
@@ -83,13 +86,13 @@ class SQLiteSpanExporter(SpanExporter):
     def shutdown(self) -> None:
         """Close the file. A later span opens it again."""
         with self._lock:
-            self._close()
+            self._close_connection()
 
     def before_fork(self) -> None:
         """Close the file: SQLite's locks do not survive a fork, even on an idle connection."""
         self._has_fork_lock = self._lock.acquire(timeout=1)
         if self._has_fork_lock:
-            self._close()
+            self._close_connection()
 
     def after_fork_in_parent(self) -> None:
         """Release the lock. The next batch opens the file again."""
@@ -104,38 +107,40 @@ class SQLiteSpanExporter(SpanExporter):
         self._is_orphaned = self._is_orphaned or not self._has_fork_lock
         self._lock = Lock()
 
-    def _insert_rows(self, *rows: list[tuple[ColumnValue, ...]]) -> None:
-        connection = self._get_connection()
+    def _insert_rows(self, *rows_per_table: list[tuple[ColumnValue, ...]]) -> None:
+        connection = self._get_or_reopen_connection()
         connection.execute(f"PRAGMA busy_timeout = {self._lock_timeout_seconds * 1000:.0f}")
         with connection:
             connection.execute("BEGIN IMMEDIATE")
-            for table, new_rows in zip(schema.TABLES, rows, strict=True):
-                connection.executemany(table.insert_statement, new_rows)
+            for table, new_rows in zip(schema.TABLES, rows_per_table, strict=True):
+                connection.executemany(table.insert_or_ignore_statement, new_rows)
 
-    def _get_connection(self) -> sqlite3.Connection:
+    def _get_or_reopen_connection(self) -> sqlite3.Connection:
         if self._is_orphaned:
             raise OSError("the process was forked while another batch was being written")
-        if self._connection is not None and self._opened_file_id != self._current_file_id():
-            self._close()  # deleted or rotated: nobody would find new rows in the old file
+        if self._connection is not None and self._opened_file_id != self._file_device_and_inode():
+            self._close_connection()  # deleted or rotated: nobody would find new rows in the old file
         if self._connection is None:
-            self._connection = sqlite_file.open_for_writing(self.path, self._lock_timeout_seconds)
-            self._opened_file_id = self._current_file_id()
+            self._connection = sqlite_file.open_or_create_for_writing(
+                self.path, self._lock_timeout_seconds
+            )
+            self._opened_file_id = self._file_device_and_inode()
         return self._connection
 
-    def _current_file_id(self) -> tuple[int, int]:
+    def _file_device_and_inode(self) -> tuple[int, int]:
         try:
             status = os.stat(self.path)
         except FileNotFoundError:
             return (0, 0)
         return (status.st_dev, status.st_ino)
 
-    def _close(self) -> None:
+    def _close_connection(self) -> None:
         if self._connection is not None and not self._is_orphaned:
             with suppress(sqlite3.Error):
                 self._connection.close()
             self._connection = None
 
-    def _warn_once(self, error: sqlite3.Error | OSError) -> None:
+    def _warn_once_per_error_kind(self, error: sqlite3.Error | OSError) -> None:
         kind = getattr(error, "sqlite_errorname", None) or type(error).__name__
         if kind not in self._warned_error_kinds:
             self._warned_error_kinds.add(kind)
@@ -149,24 +154,24 @@ class SQLiteSpanExporter(SpanExporter):
 _live_exporters: Final[WeakSet[SQLiteSpanExporter]] = WeakSet()
 
 
-def _before_fork() -> None:
+def _prepare_exporters_for_fork() -> None:
     for exporter in list(_live_exporters):
         exporter.before_fork()
 
 
-def _after_fork_in_parent() -> None:
+def _resume_exporters_in_parent() -> None:
     for exporter in list(_live_exporters):
         exporter.after_fork_in_parent()
 
 
-def _after_fork_in_child() -> None:
+def _reset_exporters_in_child() -> None:
     for exporter in list(_live_exporters):
         exporter.after_fork_in_child()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
-        before=_before_fork,
-        after_in_parent=_after_fork_in_parent,
-        after_in_child=_after_fork_in_child,
+        before=_prepare_exporters_for_fork,
+        after_in_parent=_resume_exporters_in_parent,
+        after_in_child=_reset_exporters_in_child,
     )

@@ -20,10 +20,10 @@ from typing import Final
 from promptcache.settings import OTEL_PROMPTCACHE_DB
 from promptcache_exporters.database import schema
 from promptcache_exporters.database.errors import (
-    InvalidTableError,
-    MissingDatabaseError,
-    NewerTableError,
-    NoCallsError,
+    EmptyDatabaseError,
+    InvalidCallsFileError,
+    MissingSQLiteFileError,
+    NewerPromptcacheFileError,
 )
 
 APPLICATION_ID: Final = 0x50436163
@@ -32,7 +32,7 @@ DEFAULT_PATH: Final = "promptcache.db"
 _READ_TIMEOUT_SECONDS: Final = 10.0
 
 
-class ForeignDatabaseError(sqlite3.DatabaseError):
+class OtherApplicationDatabaseError(sqlite3.DatabaseError):
     """The file is a database of another application."""
 
 
@@ -40,7 +40,7 @@ class NewerSchemaError(sqlite3.DatabaseError):
     """A newer promptcache wrote the file, with columns that this release does not know."""
 
 
-def database_path(path: str | os.PathLike[str] | None = None) -> Path:
+def resolve_database_path(path: str | os.PathLike[str] | None = None) -> Path:
     """Return the absolute path of the database file.
 
     It is `path`, else `OTEL_PROMPTCACHE_DB`, else `promptcache.db` in the current folder.
@@ -49,7 +49,7 @@ def database_path(path: str | os.PathLike[str] | None = None) -> Path:
     return Path(os.path.abspath(os.path.expanduser(chosen)))
 
 
-def connect(path: Path, timeout_seconds: float) -> sqlite3.Connection:
+def connect_to_existing_file(path: Path, timeout_seconds: float) -> sqlite3.Connection:
     """Open an existing file. The connection waits `timeout_seconds` for locks of other processes.
 
     Raises OSError if the path is not a regular file, and sqlite3.Error if SQLite cannot open it.
@@ -63,16 +63,16 @@ def connect(path: Path, timeout_seconds: float) -> sqlite3.Connection:
     )
 
 
-def open_for_writing(path: Path, timeout_seconds: float) -> sqlite3.Connection:
+def open_or_create_for_writing(path: Path, timeout_seconds: float) -> sqlite3.Connection:
     """Open the file for an exporter. Create or migrate its tables first.
 
     Raises OSError and sqlite3.Error.
     """
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
-    connection = connect(path, timeout_seconds)
+    connection = connect_to_existing_file(path, timeout_seconds)
     try:
-        _migrate(connection)
+        _create_or_migrate_tables(connection)
         _enable_wal_mode(connection, time.monotonic() + timeout_seconds)
         # In WAL mode, NORMAL loses nothing when the process is killed, and syncs at checkpoints
         # only.
@@ -83,10 +83,10 @@ def open_for_writing(path: Path, timeout_seconds: float) -> sqlite3.Connection:
     return connection
 
 
-def read_schema_version(connection: sqlite3.Connection) -> int:
+def read_and_check_schema_version(connection: sqlite3.Connection) -> int:
     """Return the schema version of the file, or 0 if the file has no tables yet.
 
-    Raises ForeignDatabaseError, NewerSchemaError and other subclasses of sqlite3.Error.
+    Raises OtherApplicationDatabaseError, NewerSchemaError and other subclasses of sqlite3.Error.
     """
     # One snapshot for the three reads. Otherwise a file that another process is creating right now
     # could look like the database of another application.
@@ -96,7 +96,7 @@ def read_schema_version(connection: sqlite3.Connection) -> int:
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     connection.execute("RELEASE read_version")
     if application != APPLICATION_ID and (application or version or tables):
-        raise ForeignDatabaseError("it is a database of another application")
+        raise OtherApplicationDatabaseError("it is a database of another application")
     if version > schema.SCHEMA_VERSION:
         raise NewerSchemaError(
             f"its schema {version} is newer than this promptcache,"
@@ -105,7 +105,7 @@ def read_schema_version(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def existing_columns(
+def read_table_columns(
     connection: sqlite3.Connection, table_name: str = schema.CALLS_TABLE.name
 ) -> frozenset[str]:
     """Return the columns of a table in the file. They are empty if there is no such table."""
@@ -114,15 +114,17 @@ def existing_columns(
     )
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    if read_schema_version(connection) == schema.SCHEMA_VERSION:
+def _create_or_migrate_tables(connection: sqlite3.Connection) -> None:
+    if read_and_check_schema_version(connection) == schema.SCHEMA_VERSION:
         return
     with connection:
         connection.execute("BEGIN IMMEDIATE")
-        read_schema_version(connection)  # again: the transaction now excludes other writers
+        read_and_check_schema_version(
+            connection
+        )  # again: the transaction now excludes other writers
         for table in schema.TABLES:
             connection.execute(table.create_statement)
-            present = existing_columns(connection, table.name)
+            present = read_table_columns(connection, table.name)
             for column in table.columns:
                 if column.name not in present:
                     connection.execute(
@@ -149,31 +151,33 @@ def _enable_wal_mode(connection: sqlite3.Connection, deadline: float) -> None:
 
 
 @contextmanager
-def open_for_reading(path: Path) -> Generator[sqlite3.Connection]:
+def open_sqlite_read_only(path: Path) -> Generator[sqlite3.Connection]:
     """Open the file read-only, with the views `calls` and `storage_costs`.
 
     Each view has the column `id` and all columns of this release. A column that an older file does
     not have is NULL; a table that it does not have is empty.
 
-    Raises `UnreadableTableError` for any problem with the file, also during the block.
+    Raises `CallsFileReadError` for any problem with the file, also during the block.
     """
     if not path.exists():
-        raise MissingDatabaseError(path)
+        raise MissingSQLiteFileError(path)
     if path.suffix == ".parquet":
-        raise InvalidTableError(
+        raise InvalidCallsFileError(
             f"{path} is an export: explain and export need the SQLite table (report reads Parquet)."
         )
     try:
-        with closing(connect(path, _READ_TIMEOUT_SECONDS)) as connection:
-            if not read_schema_version(connection):
-                raise NoCallsError(path)
+        with closing(connect_to_existing_file(path, _READ_TIMEOUT_SECONDS)) as connection:
+            if not read_and_check_schema_version(connection):
+                raise EmptyDatabaseError(path)
             for table in schema.TABLES:
-                connection.execute(table.view_statement(existing_columns(connection, table.name)))
+                connection.execute(
+                    table.create_view_statement(read_table_columns(connection, table.name))
+                )
             connection.execute("PRAGMA query_only = ON")
             yield connection
     except NewerSchemaError as error:
-        raise NewerTableError(path, error) from error
+        raise NewerPromptcacheFileError(path, error) from error
     except (sqlite3.Error, OSError) as error:
-        raise InvalidTableError(
+        raise InvalidCallsFileError(
             f"{path} cannot be read as a table of promptcache: {error}."
         ) from error

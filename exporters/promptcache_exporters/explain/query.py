@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from promptcache.diagnosis.miss_reasons import format_advice
 from promptcache_exporters.database.query import Query
-from promptcache_exporters.database.sqlite_file import open_for_reading
+from promptcache_exporters.database.sqlite_file import open_sqlite_read_only
 
 CallRow = dict[str, Any]
 """The columns of the view `calls`, by name."""
@@ -39,7 +39,7 @@ SELECT * FROM calls WHERE prefix_family = ? AND time <= ? AND id <> ? AND provid
 ORDER BY time DESC, id DESC LIMIT 1"""
 
 
-class FamilyBreaks(NamedTuple):
+class RepeatedMissCounts(NamedTuple):
     """The calls of one family and service, and those among them with the same break."""
 
     calls: int
@@ -48,7 +48,7 @@ class FamilyBreaks(NamedTuple):
 
 
 _FAMILY_BREAKS_QUERY: Final = Query(
-    FamilyBreaks,
+    RepeatedMissCounts,
     """
 SELECT count(*) AS calls, count(*) FILTER (WHERE {same}) AS same_breaks,
     sum(wasted_usd) FILTER (WHERE {same}) AS wasted_usd
@@ -80,34 +80,36 @@ class CallComparison:
     advice: str
 
 
-def explain_trace(path: Path, trace_id: str) -> list[CallComparison]:
+def compare_trace_calls(path: Path, trace_id: str) -> list[CallComparison]:
     """Compare the LLM calls of the trace (32 hex digits), in their order.
 
-    Raises `UnreadableTableError`.
+    Raises `CallsFileReadError`.
     """
-    return _explain_rows(path, _TRACE_QUERY, (trace_id,))
+    return _compare_queried_calls(path, _TRACE_QUERY, (trace_id,))
 
 
-def explain_worst_misses(
+def compare_costliest_misses(
     path: Path, max_calls: int, since: float = -math.inf
 ) -> list[CallComparison]:
     """Compare the `max_calls` calls since `since` (epoch seconds) whose misses cost most.
 
-    Raises `UnreadableTableError`.
+    Raises `CallsFileReadError`.
     """
-    return _explain_rows(path, _WORST_QUERY, (since, max_calls), since)
+    return _compare_queried_calls(path, _WORST_QUERY, (since, max_calls), since)
 
 
-def _explain_rows(
+def _compare_queried_calls(
     path: Path, query: str, parameters: tuple[Any, ...], since: float = -math.inf
 ) -> list[CallComparison]:
-    with open_for_reading(path) as connection:
+    with open_sqlite_read_only(path) as connection:
         connection.row_factory = sqlite3.Row
         rows = connection.execute(query, parameters).fetchall()
-        return [_compare_call(connection, dict(row), since) for row in rows]
+        return [_compare_with_previous_call(connection, dict(row), since) for row in rows]
 
 
-def _compare_call(connection: sqlite3.Connection, call: CallRow, since: float) -> CallComparison:
+def _compare_with_previous_call(
+    connection: sqlite3.Connection, call: CallRow, since: float
+) -> CallComparison:
     previous_call = _find_previous_call(connection, call)
     reason_and_location = (call["miss_reason"], call["miss_section"], call["miss_index"])
     breaks = _FAMILY_BREAKS_QUERY.fetch_one(
@@ -125,7 +127,7 @@ def _compare_call(connection: sqlite3.Connection, call: CallRow, since: float) -
             part: _is_unchanged(call, previous_call, column)
             for part, column in COMPARED_COLUMNS.items()
         },
-        shared_blocks=_count_shared_blocks(call, previous_call),
+        shared_blocks=_count_equal_leading_blocks(call, previous_call),
         family_calls=breaks.calls,
         repeated_breaks=breaks.same_breaks,
         repeated_wasted_usd=breaks.wasted_usd,
@@ -145,21 +147,24 @@ def _is_unchanged(call: CallRow, previous_call: CallRow | None, column: str) -> 
     return bool(call[column] == previous_call[column])
 
 
-def _count_shared_blocks(call: CallRow, previous_call: CallRow | None) -> int | None:
+def _count_equal_leading_blocks(call: CallRow, previous_call: CallRow | None) -> int | None:
     """Return the number of equal blocks at the start; None if a call has no chain.
 
     A digest of the chain covers the whole prefix before it, so the last equal digest is enough.
     """
     if not previous_call or not call["prefix_chain"] or not previous_call["prefix_chain"]:
         return None
-    digests, previous_digests = _digest_depths(call), _digest_depths(previous_call)
+    digests, previous_digests = (
+        _block_counts_by_prefix_digest(call),
+        _block_counts_by_prefix_digest(previous_call),
+    )
     equal_depths = (
         depth for digest, depth in digests.items() if previous_digests.get(digest) == depth
     )
     return max(equal_depths, default=0)
 
 
-def _digest_depths(call: CallRow) -> dict[str, int]:
+def _block_counts_by_prefix_digest(call: CallRow) -> dict[str, int]:
     """Return the depth of each digest in the chain: the number of blocks that it covers."""
     first_depth = int(call["prefix_chain_start"] or 0) + 1
     digests: list[str] = json.loads(call["prefix_chain"])

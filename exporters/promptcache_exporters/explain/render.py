@@ -14,10 +14,10 @@ from rich.text import Text
 from promptcache_exporters.explain.query import COMPARED_COLUMNS, CallComparison, CallRow
 from promptcache_exporters.report.format import (
     NO_VALUE,
-    escape_unprintable,
+    escape_unprintable_or_dash,
     format_count,
-    format_location,
-    format_time,
+    format_local_time,
+    format_prompt_location,
     format_usd,
 )
 
@@ -68,7 +68,7 @@ _JSON_COLUMNS: Final = (
 """The columns of a call in the JSON, in their order."""
 
 _TABLE_LINES: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
-    *((name, column, escape_unprintable) for name, column in COMPARED_COLUMNS.items()),
+    *((name, column, escape_unprintable_or_dash) for name, column in COMPARED_COLUMNS.items()),
     ("blocks", "prefix_blocks", format_count),
     ("input", "input_tokens", format_count),
     ("read", "read_tokens", format_count),
@@ -77,16 +77,16 @@ _TABLE_LINES: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
 """Title, column and format of each line of the table."""
 
 
-def render_json(comparisons: list[CallComparison]) -> str:
+def render_comparisons_json(comparisons: list[CallComparison]) -> str:
     """Return the comparisons as JSON, a stable interface: a list under the key `calls`."""
-    return json.dumps({"calls": list(map(_comparison_data, comparisons))}, indent=2)
+    return json.dumps({"calls": list(map(_comparison_to_json_dict, comparisons))}, indent=2)
 
 
-def _comparison_data(comparison: CallComparison) -> dict[str, Any]:
+def _comparison_to_json_dict(comparison: CallComparison) -> dict[str, Any]:
     previous_call = comparison.previous_call
     return {
-        "call": _call_data(comparison.call),
-        "relative": None if previous_call is None else _call_data(previous_call),
+        "call": _call_to_json_dict(comparison.call),
+        "relative": None if previous_call is None else _call_to_json_dict(previous_call),
         "equal": comparison.unchanged_parts,
         "equal_blocks": comparison.shared_blocks,
         "repeated": comparison.repeated_breaks,
@@ -96,7 +96,7 @@ def _comparison_data(comparison: CallComparison) -> dict[str, Any]:
     }
 
 
-def _call_data(call: CallRow) -> dict[str, Any]:
+def _call_to_json_dict(call: CallRow) -> dict[str, Any]:
     return {name: call[name] for name in _JSON_COLUMNS}
 
 
@@ -105,21 +105,21 @@ def print_comparisons(comparisons: list[CallComparison], console: Console) -> No
     for number, comparison in enumerate(comparisons):
         if number:
             console.print()
-        console.print(Text(_format_title(comparison.call), "bold"))
-        console.print(_build_table(comparison))
+        console.print(Text(_format_call_title(comparison.call), "bold"))
+        console.print(_build_comparison_table(comparison))
         lines = list(_explanation_lines(comparison))
         title_width = max(len(title) for title, _ in lines) + 2
         for title, text in lines:
             console.print(Text.assemble((f"{title:<{title_width}}", "bold"), text))
 
 
-def _format_title(call: CallRow) -> str:
+def _format_call_title(call: CallRow) -> str:
     names = (call["service"], call["request_model"], f"trace {call['trace_id']}")
-    known = "  ".join(escape_unprintable(name) for name in names if name)
-    return f"{format_time(call['time'])}  {known}"
+    known = "  ".join(escape_unprintable_or_dash(name) for name in names if name)
+    return f"{format_local_time(call['time'])}  {known}"
 
 
-def _build_table(comparison: CallComparison) -> Table:
+def _build_comparison_table(comparison: CallComparison) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("", "previous call", "this call", ""):
         table.add_column(heading, overflow="fold")
@@ -136,7 +136,7 @@ def _build_table(comparison: CallComparison) -> Table:
 def _explanation_lines(comparison: CallComparison) -> Iterator[tuple[str, str]]:
     """Yield pairs of a title and a text."""
     call, previous_call = comparison.call, comparison.previous_call
-    outcome = escape_unprintable(call["outcome"])
+    outcome = escape_unprintable_or_dash(call["outcome"])
     if previous_call is None:
         yield "Outcome", f"{outcome}, no earlier call of this prefix family"
     else:
@@ -147,12 +147,12 @@ def _explanation_lines(comparison: CallComparison) -> Iterator[tuple[str, str]]:
         blocks = format_count(call["prefix_blocks"])
         yield "Unchanged", f"the first {comparison.shared_blocks} of {blocks} blocks"
     if call["miss_reason"]:
-        yield from _miss_lines(comparison)
+        yield from _miss_explanation_lines(comparison)
 
 
-def _miss_lines(comparison: CallComparison) -> Iterator[tuple[str, str]]:
+def _miss_explanation_lines(comparison: CallComparison) -> Iterator[tuple[str, str]]:
     call = comparison.call
-    yield "Miss reason", _format_miss(call)
+    yield "Miss reason", _format_miss_reason_details(call)
     if call["missed_tokens"] is not None:
         missed, wasted = format_count(call["missed_tokens"]), format_usd(call["wasted_usd"])
         yield "Cost", f"{missed} tokens missed, {wasted} wasted"
@@ -169,8 +169,8 @@ def _miss_lines(comparison: CallComparison) -> Iterator[tuple[str, str]]:
     yield "Advice", comparison.advice or "None known."
 
 
-def _format_miss(call: CallRow) -> str:
-    location = format_location(call["miss_section"], call["miss_index"])
+def _format_miss_reason_details(call: CallRow) -> str:
+    location = format_prompt_location(call["miss_section"], call["miss_index"])
     offset = f" at about byte {call['miss_offset']:,}" if call["miss_offset"] is not None else ""
     details = {
         "looks like" if call["miss_reason"] == "volatile_token" else "change": call["miss_hint"],
@@ -179,9 +179,9 @@ def _format_miss(call: CallRow) -> str:
         "the provider calls it": call["miss_provider_reason"],
     }
     known = "".join(
-        f", {name} {escape_unprintable(str(value))}"
+        f", {name} {escape_unprintable_or_dash(str(value))}"
         for name, value in details.items()
         if value is not None
     )
-    reason = escape_unprintable(call["miss_reason"])
+    reason = escape_unprintable_or_dash(call["miss_reason"])
     return f"{reason}{location and f' in {location}'}{offset}{known}"

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from promptcache_exporters.report.format import escape_unprintable
+from promptcache_exporters.report.format import escape_unprintable_or_dash
 from promptcache_exporters.report.lines import (
     GROUP_COLUMNS,
     advice_lines,
-    group_cells,
-    group_heading,
-    prefix_change_line,
+    group_column_heading,
+    group_table_cells,
+    prefix_change_sentence,
     sampling_note,
     summary_lines,
 )
@@ -62,9 +62,11 @@ _PAGE_TEMPLATE: Final = """<!doctype html>
 def render_html(report: Report) -> str:
     """Return the page. All text from the table is escaped, and a policy forbids scripts as well."""
     note = sampling_note(report)
-    heading = group_heading(report.by)
-    advice = _render_list(f"{reason}: {text}" for reason, text in advice_lines(report))
-    changes = _render_list(prefix_change_line(change) for change in report.prefix_changes)
+    heading = group_column_heading(report.by)
+    advice = _render_escaped_list(f"{reason}: {text}" for reason, text in advice_lines(report))
+    changes = _render_escaped_list(
+        prefix_change_sentence(change) for change in report.prefix_changes
+    )
     return _PAGE_TEMPLATE.format(
         style=_STYLE,
         summary="".join(
@@ -74,27 +76,27 @@ def render_html(report: Report) -> str:
         notes=f'<p class="note">{escape(note)}</p>' if note else "",
         heading=escape(heading),
         head="".join(f"<th>{escape(name)}</th>" for name in (heading, *GROUP_COLUMNS)),
-        rows="\n".join(_render_row(group) for group in report.groups),
+        rows="\n".join(_render_group_row(group) for group in report.groups),
         advice=f"<h2>What to do</h2>{advice}" if advice else "",
         changes=f"<h2>Changes of the static prefix</h2>{changes}" if changes else "",
     )
 
 
-def _render_row(group: ReportGroup) -> str:
+def _render_group_row(group: ReportGroup) -> str:
     cells = [
-        f"<td>{_render_meter(group) if name == 'hit rate' else ''}{escape(cell)}</td>"
-        for name, cell in zip(GROUP_COLUMNS, group_cells(group), strict=True)
+        f"<td>{_render_hit_rate_meter(group) if name == 'hit rate' else ''}{escape(cell)}</td>"
+        for name, cell in zip(GROUP_COLUMNS, group_table_cells(group), strict=True)
     ]
-    return f"<tr><td>{escape(escape_unprintable(group.key))}</td>{''.join(cells)}</tr>"
+    return f"<tr><td>{escape(escape_unprintable_or_dash(group.key))}</td>{''.join(cells)}</tr>"
 
 
-def _render_meter(group: ReportGroup) -> str:
+def _render_hit_rate_meter(group: ReportGroup) -> str:
     rate = group.totals.hit_rate
     if rate is None:
         return ""
     return f'<meter min="0" max="1" low="0.5" high="0.8" optimum="1" value="{rate:.4f}"></meter>'
 
 
-def _render_list(texts: Iterable[str]) -> str:
+def _render_escaped_list(texts: Iterable[str]) -> str:
     items = "".join(f"<li>{escape(text)}</li>" for text in texts)
     return f"<ul>{items}</ul>" if items else ""

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from promptcache_exporters.report.model import Report
 
 
-def render_json(report: Report) -> str:
+def render_report_json(report: Report) -> str:
     """Return the report as JSON, a stable interface. null is unknown.
 
     The keys are `totals`, `by`, `groups`, `unread` and `rent`.

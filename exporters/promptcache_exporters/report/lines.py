@@ -7,15 +7,15 @@ from typing import Final
 
 from promptcache.diagnosis.miss_reasons import format_advice
 from promptcache_exporters.report.format import (
-    escape_unprintable,
-    format_calls,
+    escape_unprintable_or_dash,
+    format_abbreviated_count,
+    format_bracketed_percent,
+    format_call_count,
     format_count,
-    format_percent,
-    format_share,
-    format_short_count,
-    format_time,
+    format_local_time,
+    format_local_utc_offset,
+    format_percent_rounded_down,
     format_usd,
-    format_utc_offset,
 )
 from promptcache_exporters.report.model import GroupBy, PrefixChange, Report, ReportGroup
 from promptcache_exporters.report.query import RECENT_ROWS
@@ -31,12 +31,12 @@ _GROUP_HEADINGS: Final[dict[GroupBy, str]] = {
 }
 
 
-def group_heading(by: GroupBy) -> str:
+def group_column_heading(by: GroupBy) -> str:
     """Return the heading of the first column of the table."""
     return _GROUP_HEADINGS.get(by, by)
 
 
-def group_cells(group: ReportGroup) -> tuple[str, ...]:
+def group_table_cells(group: ReportGroup) -> tuple[str, ...]:
     """Return one row of the table, in the order of `GROUP_COLUMNS`.
 
     A plus after the waste says that it is a lower bound.
@@ -45,8 +45,8 @@ def group_cells(group: ReportGroup) -> tuple[str, ...]:
     is_lower_bound = group.unknown_waste_calls and totals.wasted_usd is not None
     return (
         format_count(totals.calls),
-        format_short_count(totals.input_tokens),
-        format_percent(totals.hit_rate),
+        format_abbreviated_count(totals.input_tokens),
+        format_percent_rounded_down(totals.hit_rate),
         format_usd(totals.cost_usd),
         format_usd(totals.saved_usd),
         format_usd(totals.wasted_usd) + ("+" if is_lower_bound else ""),
@@ -61,14 +61,14 @@ def summary_lines(report: Report) -> list[tuple[str, str]]:
         (
             "Calls",
             (
-                f"{format_count(totals.calls)}, {format_time(first)} to {format_time(last)}"
-                f" {format_utc_offset(last)}"
+                f"{format_count(totals.calls)}, {format_local_time(first)} to {format_local_time(last)}"
+                f" {format_local_utc_offset(last)}"
             ),
         ),
         (
             "Hit rate",
             (
-                f"{format_percent(totals.hit_rate)} of {format_count(report.rated_input_tokens)}"
+                f"{format_percent_rounded_down(totals.hit_rate)} of {format_count(report.rated_input_tokens)}"
                 " input tokens read from the cache"
             ),
         ),
@@ -78,15 +78,16 @@ def summary_lines(report: Report) -> list[tuple[str, str]]:
         ),
         (
             "Saved",
-            format_usd(totals.saved_usd) + format_share(totals.saved_usd, totals.without_cache_usd),
+            format_usd(totals.saved_usd)
+            + format_bracketed_percent(totals.saved_usd, totals.without_cache_usd),
         ),
-        ("Wasted", _format_waste(report)),
-        *_optional_lines(report),
-        ("File", escape_unprintable(str(report.path))),
+        ("Wasted", _format_wasted_cost(report)),
+        *_optional_summary_lines(report),
+        ("File", escape_unprintable_or_dash(str(report.path))),
     ]
 
 
-def _optional_lines(report: Report) -> Iterator[tuple[str, str]]:
+def _optional_summary_lines(report: Report) -> Iterator[tuple[str, str]]:
     """Yield the lines that only some reports have."""
     if report.unread_writes and report.unread_writes.calls:
         yield "Unread writes", _format_unread_writes(report)
@@ -95,7 +96,7 @@ def _optional_lines(report: Report) -> Iterator[tuple[str, str]]:
     if report.unpriced_models:
         yield "No price", _format_unpriced_models(report)
     if report.failed_calls:
-        yield "Failed", format_calls(report.failed_calls)
+        yield "Failed", format_call_count(report.failed_calls)
     if report.streams_without_usage:
         yield (
             "No usage",
@@ -106,13 +107,13 @@ def _optional_lines(report: Report) -> Iterator[tuple[str, str]]:
         )
 
 
-def _format_waste(report: Report) -> str:
+def _format_wasted_cost(report: Report) -> str:
     totals, unknown = report.totals, report.unknown_waste_calls
     text = format_usd(totals.wasted_usd)
-    text += format_share(totals.wasted_usd, totals.cost_usd, " of the cost")
+    text += format_bracketed_percent(totals.wasted_usd, totals.cost_usd, " of the cost")
     if totals.wasted_usd is None or not unknown:
         return text
-    return f"at least {text}, unknown for {format_calls(unknown)}"
+    return f"at least {text}, unknown for {format_call_count(unknown)}"
 
 
 def _format_unread_writes(report: Report) -> str:
@@ -127,7 +128,7 @@ def _format_unread_writes(report: Report) -> str:
     )
     is_partial = report.totals.calls > RECENT_ROWS
     scope = f" of the last {format_count(RECENT_ROWS)}" if is_partial else ""
-    calls = f"{format_calls(writes.calls)}{scope}"
+    calls = f"{format_call_count(writes.calls)}{scope}"
     return f"{calls} wrote {format_count(writes.tokens)} tokens that no call read: {surcharge}"
 
 
@@ -146,14 +147,14 @@ def _format_storage_costs(report: Report) -> str:
 
 def _format_unpriced_models(report: Report) -> str:
     named = [
-        f"{format_count(row.calls)} {escape_unprintable(row.model)}"
-        f" ({escape_unprintable(row.reason)})"
+        f"{format_count(row.calls)} {escape_unprintable_or_dash(row.model)}"
+        f" ({escape_unprintable_or_dash(row.reason)})"
         for row in report.unpriced_models[:MAX_UNPRICED_MODELS]
     ]
     rest = sum(row.calls for row in report.unpriced_models[MAX_UNPRICED_MODELS:])
     if rest:
         named.append(f"{format_count(rest)} of other models")
-    return f"{format_calls(report.totals.unpriced_calls)} not in the cost: {', '.join(named)}"
+    return f"{format_call_count(report.totals.unpriced_calls)} not in the cost: {', '.join(named)}"
 
 
 def sampling_note(report: Report) -> str | None:
@@ -178,14 +179,15 @@ def advice_lines(report: Report) -> list[tuple[str, str]]:
     if report.unread_writes and report.unread_writes.calls:
         reasons.append("write_never_read")
     advice = ((reason, format_advice(reason)) for reason in reasons)
-    return [(escape_unprintable(reason), text) for reason, text in advice if text]
+    return [(escape_unprintable_or_dash(reason), text) for reason, text in advice if text]
 
 
-def prefix_change_line(change: PrefixChange) -> str:
+def prefix_change_sentence(change: PrefixChange) -> str:
     """Return a sentence on a static prefix that replaced another one."""
-    service = f" in {escape_unprintable(change.service)}" if change.service else ""
+    service = f" in {escape_unprintable_or_dash(change.service)}" if change.service else ""
     return (
-        f"{format_time(change.time)}{service}: prefix {escape_unprintable(change.new_hash)}"
-        f" replaced {escape_unprintable(change.old_hash)},"
-        f" hit rate {format_percent(change.old_hit_rate)} -> {format_percent(change.new_hit_rate)}"
+        f"{format_local_time(change.time)}{service}: prefix {escape_unprintable_or_dash(change.new_hash)}"
+        f" replaced {escape_unprintable_or_dash(change.old_hash)},"
+        f" hit rate {format_percent_rounded_down(change.old_hit_rate)}"
+        f" -> {format_percent_rounded_down(change.new_hit_rate)}"
     )

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from promptcache_exporters.report.storage_costs import StorageCosts
-from promptcache_exporters.report.unread_writes import UnreadWrites
+from promptcache_exporters.report.unread_writes import UnreadWriteTotals
 
 
 class GroupBy(StrEnum):
@@ -24,7 +24,7 @@ class GroupBy(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
+class CallTotals:
     """Sums over calls: tokens, USD, and a rate in 0..1. None is unknown.
 
     The field names are keys of `promptcache report --json`, a stable interface.
@@ -53,7 +53,7 @@ class ReportGroup:
     """
 
     key: str | None
-    totals: Totals
+    totals: CallTotals
     unknown_waste_calls: int = 0
 
 
@@ -95,7 +95,7 @@ class Report:
     """
 
     by: GroupBy
-    totals: Totals
+    totals: CallTotals
     groups: tuple[ReportGroup, ...]
     rated_input_tokens: int
     unpriced_models: tuple[UnpricedModel, ...]
@@ -108,5 +108,5 @@ class Report:
     failed_calls: int = 0
     streams_without_usage: int = 0
     unknown_waste_calls: int = 0
-    unread_writes: UnreadWrites | None = None
+    unread_writes: UnreadWriteTotals | None = None
     storage_costs: StorageCosts | None = None

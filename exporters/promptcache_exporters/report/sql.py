@@ -87,7 +87,7 @@ GROUP_EXPRESSIONS: Final = {
 }
 
 
-def group_sums_sql(by: GroupBy) -> str:
+def call_sums_by_group_sql(by: GroupBy) -> str:
     """Return the query for the key and the `CallSums` of each group.
 
     Its parameters are the first id, the last id, and the earliest time.
@@ -99,7 +99,7 @@ def group_sums_sql(by: GroupBy) -> str:
     )
 
 
-class CallRange(NamedTuple):
+class CallTimeAndIdRange(NamedTuple):
     """The time range and the id range of the calls. All are None if there are no calls."""
 
     first_time: float | None
@@ -109,14 +109,14 @@ class CallRange(NamedTuple):
 
 
 BOUNDS_QUERY: Final = Query(
-    CallRange,
+    CallTimeAndIdRange,
     """
 SELECT min(time) AS first_time, max(time) AS last_time, min(id) AS first_id, max(id) AS last_id
 FROM calls WHERE time >= ?""",
 )
 
 
-class SampledCalls(NamedTuple):
+class SampledCallCounts(NamedTuple):
     """How many calls come from sampled traces, and the smallest ratio among them."""
 
     calls: int
@@ -125,7 +125,7 @@ class SampledCalls(NamedTuple):
 
 
 SAMPLED_QUERY: Final = Query(
-    SampledCalls,
+    SampledCallCounts,
     """
 SELECT count(*) AS calls, count(*) FILTER (WHERE sample_ratio IS NULL) AS unknown_ratio_calls,
     min(sample_ratio) AS smallest_ratio
@@ -133,7 +133,7 @@ FROM calls WHERE coalesce(sample_ratio, 0) <> 1.0 AND +time >= ?""",
 )
 
 
-class StreamCount(NamedTuple):
+class StreamedCallCount(NamedTuple):
     """A number of streamed calls."""
 
     calls: int
@@ -143,7 +143,7 @@ _ALWAYS_REPORTING_PROVIDERS: Final = ", ".join(
     f"'{provider.name}'" for provider in PROVIDERS if provider.reports_stream_usage_unasked
 )
 STREAMS_WITHOUT_USAGE_QUERY: Final = Query(
-    StreamCount,
+    StreamedCallCount,
     f"""
 SELECT count(*) AS calls FROM calls
 WHERE outcome = 'unreported' AND +time >= ? AND input_tokens IS NULL AND stream = 1
@@ -152,7 +152,7 @@ AND coalesce(provider, '') NOT IN ({_ALWAYS_REPORTING_PROVIDERS})""",  # noqa: S
 )
 
 
-class UnpricedCalls(NamedTuple):
+class UnpricedModelCalls(NamedTuple):
     """The calls of one model without a cost, and the reason."""
 
     model: str | None
@@ -161,7 +161,7 @@ class UnpricedCalls(NamedTuple):
 
 
 UNPRICED_QUERY: Final = Query(
-    UnpricedCalls,
+    UnpricedModelCalls,
     f"""
 SELECT {GROUP_EXPRESSIONS[GroupBy.MODEL]} AS model, cost_unknown AS reason, count(*) AS calls
 FROM calls WHERE {IS_UNPRICED} AND +time >= ?

@@ -13,10 +13,10 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from promptcache_exporters.database.query import Query
-from promptcache_exporters.report.rounding import round_usd
+from promptcache_exporters.report.rounding import round_usd_to_12_digits
 
 
-class CacheOperation(NamedTuple):
+class NamedCacheOperation(NamedTuple):
     """One creation, renewal or deletion of a named cache. None is "not reported"."""
 
     name: str
@@ -28,7 +28,7 @@ class CacheOperation(NamedTuple):
 
 
 STORAGE_COSTS_QUERY: Final = Query(
-    CacheOperation,
+    NamedCacheOperation,
     """
 SELECT name, operation, expires, committed_usd, stored_usd, filled_usd
 FROM storage_costs WHERE time >= ? ORDER BY time, id""",
@@ -52,7 +52,7 @@ class StorageCosts:
 
 
 @dataclass(slots=True)
-class _NamedCache:
+class _NamedCacheState:
     """The newest known values of one named cache."""
 
     is_deleted: bool = False
@@ -61,14 +61,14 @@ class _NamedCache:
     stored_usd: float | None = None
     filled_usd: float | None = None
 
-    def apply(self, operation: CacheOperation) -> None:
+    def apply_operation(self, operation: NamedCacheOperation) -> None:
         self.is_deleted = operation.operation == "delete_cache"
         for field in ("expires", "committed_usd", "stored_usd", "filled_usd"):
             if (value := getattr(operation, field)) is not None:
                 setattr(self, field, value)
 
-    def has_ended(self, now: float) -> bool:
-        expires_at = _parse_timestamp(self.expires)
+    def is_deleted_or_expired(self, now: float) -> bool:
+        expires_at = _parse_iso_timestamp(self.expires)
         return self.is_deleted or (expires_at is not None and expires_at <= now)
 
     @property
@@ -76,32 +76,36 @@ class _NamedCache:
         return self.stored_usd if self.is_deleted else self.committed_usd
 
 
-def sum_storage_costs(operations: Iterable[CacheOperation], now: float) -> StorageCosts | None:
+def sum_storage_costs(operations: Iterable[NamedCacheOperation], now: float) -> StorageCosts | None:
     """Sum the costs of all named caches at `now` (epoch seconds). None if there are no caches."""
-    caches: dict[str, _NamedCache] = {}
+    caches: dict[str, _NamedCacheState] = {}
     for operation in operations:
         # A call may give the full name of a cache or a short one. The last part is the same in
         # both: it is the provider's random id.
         cache_id = str(operation.name).rpartition("/")[2]
-        caches.setdefault(cache_id, _NamedCache()).apply(operation)
+        caches.setdefault(cache_id, _NamedCacheState()).apply_operation(operation)
     if not caches:
         return None
-    ended = [cache.storage_cost_usd for cache in caches.values() if cache.has_ended(now)]
-    alive = [cache.storage_cost_usd for cache in caches.values() if not cache.has_ended(now)]
+    ended = [
+        cache.storage_cost_usd for cache in caches.values() if cache.is_deleted_or_expired(now)
+    ]
+    alive = [
+        cache.storage_cost_usd for cache in caches.values() if not cache.is_deleted_or_expired(now)
+    ]
     return StorageCosts(
         caches=len(caches),
-        paid_usd=_sum_usd(ended),
-        committed_usd=_sum_usd(alive),
-        filled_usd=_sum_usd(cache.filled_usd for cache in caches.values()),
+        paid_usd=_sum_known_usd(ended),
+        committed_usd=_sum_known_usd(alive),
+        filled_usd=_sum_known_usd(cache.filled_usd for cache in caches.values()),
         unpriced=[*ended, *alive].count(None),
     )
 
 
-def _sum_usd(amounts: Iterable[float | None]) -> float:
-    return round_usd(sum(amount for amount in amounts if amount is not None))
+def _sum_known_usd(amounts: Iterable[float | None]) -> float:
+    return round_usd_to_12_digits(sum(amount for amount in amounts if amount is not None))
 
 
-def _parse_timestamp(text: Any) -> float | None:
+def _parse_iso_timestamp(text: Any) -> float | None:
     try:
         return datetime.fromisoformat(text).timestamp()
     except (TypeError, ValueError):

@@ -10,13 +10,13 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from promptcache_exporters.report.format import escape_unprintable
+from promptcache_exporters.report.format import escape_unprintable_or_dash
 from promptcache_exporters.report.lines import (
     GROUP_COLUMNS,
     advice_lines,
-    group_cells,
-    group_heading,
-    prefix_change_line,
+    group_column_heading,
+    group_table_cells,
+    prefix_change_sentence,
     sampling_note,
     summary_lines,
 )
@@ -35,49 +35,49 @@ def print_report(report: Report, console: Console, max_groups: int) -> None:
     title_width = max(len(title) for title, _ in lines) + 2
     for title, text in lines:
         rate = report.totals.hit_rate if title == "Hit rate" else None
-        styled_text = (text, _rate_style(rate))
+        styled_text = (text, _hit_rate_color(rate))
         console.print(Text.assemble((f"{title:<{title_width}}", "bold"), styled_text))
     if note := sampling_note(report):
         console.print(Text(note, "yellow"))
     if console.width < _MIN_TABLE_WIDTH:
         _print_group_list(report, console, max_groups)
     else:
-        console.print(_build_table(report, max_groups))
+        console.print(_build_group_table(report, max_groups))
     hidden = len(report.groups) - max_groups if max_groups else 0
     if hidden > 0:
         console.print(Text(f"... and {hidden:,} more (--limit 0 shows all)", "dim"))
     for reason, text in advice_lines(report):
         console.print(Text.assemble((f"{reason}: ", "bold"), text))
     for change in report.prefix_changes:
-        console.print(Text(prefix_change_line(change)))
+        console.print(Text(prefix_change_sentence(change)))
 
 
 def _print_group_list(report: Report, console: Console, max_groups: int) -> None:
     """Print the groups one below the other, for narrow terminals."""
     for group in report.groups[: max_groups or None]:
-        console.print(Text(escape_unprintable(group.key), "bold"), overflow="fold")
-        pairs = zip(GROUP_COLUMNS, group_cells(group), strict=True)
+        console.print(Text(escape_unprintable_or_dash(group.key), "bold"), overflow="fold")
+        pairs = zip(GROUP_COLUMNS, group_table_cells(group), strict=True)
         cells = Text(", ".join(f"{name} {cell}" for name, cell in pairs))
         console.print(Padding(cells, (0, 0, 0, 2)))
 
 
-def _build_table(report: Report, max_groups: int) -> Table:
+def _build_group_table(report: Report, max_groups: int) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     # Names are folded, not cut: output that is piped into a file must be complete.
-    table.add_column(group_heading(report.by), overflow="fold")
+    table.add_column(group_column_heading(report.by), overflow="fold")
     for name in GROUP_COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
     for group in report.groups[: max_groups or None]:
-        style = _rate_style(group.totals.hit_rate)
+        style = _hit_rate_color(group.totals.hit_rate)
         cells = [
             Text(cell, style if name == "hit rate" else "")
-            for name, cell in zip(GROUP_COLUMNS, group_cells(group), strict=True)
+            for name, cell in zip(GROUP_COLUMNS, group_table_cells(group), strict=True)
         ]
-        table.add_row(Text(escape_unprintable(group.key)), *cells)
+        table.add_row(Text(escape_unprintable_or_dash(group.key)), *cells)
     return table
 
 
-def _rate_style(rate: float | None) -> str:
+def _hit_rate_color(rate: float | None) -> str:
     if rate is None:
         return ""
     return "green" if rate >= 0.8 else "yellow" if rate >= 0.5 else "red"

@@ -21,7 +21,7 @@ from promptcache.model import Cost, Usage
 from promptcache.providers.cache_rules import cache_rule_for, safe_ttl_seconds
 from promptcache.semconv import WRITE_TOKENS_BY_TTL
 from promptcache_exporters.database.query import Query
-from promptcache_exporters.report.rounding import round_usd
+from promptcache_exporters.report.rounding import round_usd_to_12_digits
 
 PrefixKey = tuple[str, ...]
 """What calls must share to read each other's writes."""
@@ -29,7 +29,7 @@ _UNKNOWN_PREFIX: Final[PrefixKey] = ("unknown",)
 _ANY_TTL: Final = "any"
 
 
-class CacheCall(NamedTuple):
+class CacheReadOrWriteCall(NamedTuple):
     """The columns of a call that read from the cache or wrote to it."""
 
     time: float
@@ -54,7 +54,7 @@ class CacheCall(NamedTuple):
     write_12h_tokens: int | None
 
     @property
-    def prefix_keys(self) -> tuple[PrefixKey, ...]:
+    def shared_prefix_keys(self) -> tuple[PrefixKey, ...]:
         """The keys under which other calls may share the prefix."""
         if self.tools_hash:
             return (("tools", self.tools_hash),)
@@ -63,7 +63,7 @@ class CacheCall(NamedTuple):
         return (_UNKNOWN_PREFIX,)
 
     @property
-    def write_lifetime_seconds(self) -> float:
+    def max_write_lifetime_seconds(self) -> float:
         """The seconds after which the write has certainly expired.
 
         The less confident a cache rule is of the expiry, the longer the wait.
@@ -79,10 +79,10 @@ class CacheCall(NamedTuple):
 
 _COLUMNS: Final = ", ".join(
     "coalesce(response_model, request_model) AS model" if name == "model" else name
-    for name in CacheCall._fields
+    for name in CacheReadOrWriteCall._fields
 )
 UNREAD_WRITES_QUERY: Final = Query(
-    CacheCall,
+    CacheReadOrWriteCall,
     f"""
 SELECT {_COLUMNS} FROM calls WHERE id >= ? AND +time >= ? AND (read_tokens > 0 OR write_tokens > 0)
 ORDER BY time, id""",  # noqa: S608  # our own names
@@ -90,7 +90,7 @@ ORDER BY time, id""",  # noqa: S608  # our own names
 
 
 @dataclass(frozen=True, slots=True)
-class UnreadWrites:
+class UnreadWriteTotals:
     """`calls` wrote `tokens` that no call read. `wasted_usd` is their surcharge over plain input.
 
     The amount leaves out tokens that are already charged as missed, and `unpriced` calls. It is
@@ -105,32 +105,32 @@ class UnreadWrites:
 
 
 @dataclass(slots=True)
-class _Write:
-    call: CacheCall
+class _CacheWrite:
+    call: CacheReadOrWriteCall
     expires_at: float
     is_read: bool = False
 
 
 @dataclass(slots=True)
-class _ModelCache:
+class _ModelCacheWrites:
     """The writes to the cache of one provider's model.
 
     `open_writes` has a heap for each prefix key, with the write of the shortest read first.
     """
 
-    open_writes: defaultdict[PrefixKey, list[tuple[int, int, _Write]]] = field(
+    open_writes: defaultdict[PrefixKey, list[tuple[int, int, _CacheWrite]]] = field(
         default_factory=lambda: defaultdict(list)
     )
     batch_keys: set[PrefixKey] = field(default_factory=set[PrefixKey])
 
-    def add_write(self, write: _Write, number: int) -> None:
-        """Remember a write. `number` orders writes with equal reads."""
-        for key in write.call.prefix_keys:
-            heappush(self.open_writes[key], (write.call.read_tokens or 0, number, write))
+    def add_write(self, write: _CacheWrite, call_number: int) -> None:
+        """Remember a write. `call_number` orders writes with equal reads."""
+        for key in write.call.shared_prefix_keys:
+            heappush(self.open_writes[key], (write.call.read_tokens or 0, call_number, write))
 
-    def mark_read(self, call: CacheCall) -> None:
+    def mark_writes_read_by(self, call: CacheReadOrWriteCall) -> None:
         """Mark all writes that `call` may have read."""
-        keys = call.prefix_keys
+        keys = call.shared_prefix_keys
         searched = tuple(self.open_writes) if _UNKNOWN_PREFIX in keys else (*keys, _UNKNOWN_PREFIX)
         for key in searched:
             writes = self.open_writes[key]
@@ -140,53 +140,57 @@ class _ModelCache:
         if call.batch:
             self.batch_keys.update(keys)
 
-    def may_have_batch_reader(self, call: CacheCall) -> bool:
+    def may_have_been_read_by_batch(self, call: CacheReadOrWriteCall) -> bool:
         """Return whether a batch result may have read the write of `call`."""
-        keys = {*call.prefix_keys, _UNKNOWN_PREFIX}
-        if _UNKNOWN_PREFIX in call.prefix_keys:
+        keys = {*call.shared_prefix_keys, _UNKNOWN_PREFIX}
+        if _UNKNOWN_PREFIX in call.shared_prefix_keys:
             return bool(self.batch_keys)
         return not self.batch_keys.isdisjoint(keys)
 
 
-def find_unread_writes(calls: Iterable[CacheCall], last_call_time: float) -> UnreadWrites:
+def sum_expired_unread_writes(
+    calls: Iterable[CacheReadOrWriteCall], last_call_time: float
+) -> UnreadWriteTotals:
     """Sum the writes that expired unread before `last_call_time` (epoch seconds).
 
     `calls` are the rows of `UNREAD_WRITES_QUERY`, in its order.
     """
-    caches: defaultdict[tuple[str | None, str | None], _ModelCache] = defaultdict(_ModelCache)
-    writes: list[tuple[_ModelCache, _Write]] = []
+    caches: defaultdict[tuple[str | None, str | None], _ModelCacheWrites] = defaultdict(
+        _ModelCacheWrites
+    )
+    writes: list[tuple[_ModelCacheWrites, _CacheWrite]] = []
     for number, call in enumerate(calls):
         cache = caches[call.provider, call.model]
         if call.read_tokens:
-            cache.mark_read(call)
+            cache.mark_writes_read_by(call)
         if call.write_tokens and not call.batch:
-            write = _Write(call, call.time + call.write_lifetime_seconds)
+            write = _CacheWrite(call, call.time + call.max_write_lifetime_seconds)
             writes.append((cache, write))
             cache.add_write(write, number)
-    return _sum_writes(_select_unread(writes, last_call_time))
+    return _sum_unread_writes(_expired_unread_write_calls(writes, last_call_time))
 
 
-def _select_unread(
-    writes: Iterable[tuple[_ModelCache, _Write]], last_call_time: float
-) -> Iterator[CacheCall]:
+def _expired_unread_write_calls(
+    writes: Iterable[tuple[_ModelCacheWrites, _CacheWrite]], last_call_time: float
+) -> Iterator[CacheReadOrWriteCall]:
     for cache, write in writes:
         has_expired = write.expires_at < last_call_time
-        if has_expired and not write.is_read and not cache.may_have_batch_reader(write.call):
+        if has_expired and not write.is_read and not cache.may_have_been_read_by_batch(write.call):
             yield write.call
 
 
-def _sum_writes(calls: Iterable[CacheCall]) -> UnreadWrites:
-    amounts = [(call.write_tokens or 0, _surcharge_usd(call)) for call in calls]
+def _sum_unread_writes(calls: Iterable[CacheReadOrWriteCall]) -> UnreadWriteTotals:
+    amounts = [(call.write_tokens or 0, _write_surcharge_usd(call)) for call in calls]
     known = [usd for _, usd in amounts if usd is not None]
-    return UnreadWrites(
+    return UnreadWriteTotals(
         calls=len(amounts),
         tokens=sum(tokens for tokens, _ in amounts),
-        wasted_usd=round_usd(sum(known)) if known or not amounts else None,
+        wasted_usd=round_usd_to_12_digits(sum(known)) if known or not amounts else None,
         unpriced=len(amounts) - len(known),
     )
 
 
-def _surcharge_usd(call: CacheCall) -> float | None:
+def _write_surcharge_usd(call: CacheReadOrWriteCall) -> float | None:
     """Return what the write cost more than plain input, less the tokens that are charged as missed.
 
     The table has no prices, so they follow from the amounts. The write price is the mean over all

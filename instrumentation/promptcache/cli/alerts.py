@@ -15,7 +15,11 @@ from promptcache_exporters.alerts.definition import (
     SERVICE_LABELS,
     AlertDefinition,
 )
-from promptcache_exporters.alerts.registry import BACKENDS, generate_files, write_files
+from promptcache_exporters.alerts.registry import (
+    BACKENDS,
+    render_backend_files,
+    write_files_and_delete_replaced,
+)
 
 EPILOG: Final = "\n\n".join(
     (
@@ -105,7 +109,7 @@ def alerts(
     texts = _generate_files(backend, *fields)
     try:
         if out:
-            write_files(out, texts)
+            write_files_and_delete_replaced(out, texts)
     except OSError as error:
         raise typer.BadParameter(f"--out {out}: {error.strerror}: {error.filename}") from None
     for name, text in texts.items():
@@ -117,7 +121,7 @@ def alerts(
 
 def _generate_files(backend: str, *fields: Any) -> Mapping[str, str]:
     try:
-        return generate_files(backend, AlertDefinition(*fields))
+        return render_backend_files(backend, AlertDefinition(*fields))
     except KeyError:
         raise typer.BadParameter(
             f"{backend or 'no backend is given'}: allowed is one of {', '.join(BACKENDS)}"

@@ -17,10 +17,10 @@ from promptcache.cli.table_options import (
     SinceOption,
     parse_since_option,
 )
-from promptcache_exporters.database.errors import UnreadableTableError
-from promptcache_exporters.database.sqlite_file import database_path
-from promptcache_exporters.explain.query import explain_trace, explain_worst_misses
-from promptcache_exporters.explain.render import print_comparisons, render_json
+from promptcache_exporters.database.errors import CallsFileReadError
+from promptcache_exporters.database.sqlite_file import resolve_database_path
+from promptcache_exporters.explain.query import compare_costliest_misses, compare_trace_calls
+from promptcache_exporters.explain.render import print_comparisons, render_comparisons_json
 
 EPILOG: Final = "\n\n".join(
     (
@@ -66,19 +66,19 @@ def explain(
         if db is not None:
             raise typer.BadParameter("give a trace id or --worst, not both")
         db = Path(trace)  # with --worst the only argument is the file of the table
-    path = database_path(db)
+    path = resolve_database_path(db)
     errors = error_console()
     try:
         found = (
-            explain_trace(path, _parse_trace_id(trace))
+            compare_trace_calls(path, _parse_trace_id(trace))
             if worst is None
-            else explain_worst_misses(path, worst, parse_since_option(since))
+            else compare_costliest_misses(path, worst, parse_since_option(since))
         )
-    except UnreadableTableError as error:
+    except CallsFileReadError as error:
         errors.print(table_error_text(error))
         raise typer.Exit(table_error_exit_code(error)) from None
     if as_data:
-        typer.echo(render_json(found))
+        typer.echo(render_comparisons_json(found))
     elif found:
         print_comparisons(found, output_console())
     if not found:

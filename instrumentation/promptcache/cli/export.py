@@ -16,8 +16,8 @@ from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.table_errors import table_error_exit_code, table_error_text
 from promptcache.cli.table_options import DatabaseArgument
 from promptcache_exporters.database import parquet
-from promptcache_exporters.database.errors import UnreadableTableError
-from promptcache_exporters.database.sqlite_file import database_path
+from promptcache_exporters.database.errors import CallsFileReadError
+from promptcache_exporters.database.sqlite_file import resolve_database_path
 
 EPILOG: Final = "\n\n".join(
     (
@@ -45,12 +45,14 @@ def export(
 ) -> None:
     """Write the recorded calls to a Parquet file, for other tools and for faster reports."""
     errors = error_console()
-    if not parquet.is_parquet_file(out):
+    if not parquet.has_parquet_suffix(out):
         raise typer.BadParameter("--out must end in .parquet")
     try:
         with _progress_reporter(errors) as report_progress:
-            count = parquet.export_calls(database_path(db), out.absolute(), report_progress)
-    except (UnreadableTableError, OSError) as error:
+            count = parquet.export_calls_to_parquet(
+                resolve_database_path(db), out.absolute(), report_progress
+            )
+    except (CallsFileReadError, OSError) as error:
         errors.print(table_error_text(error))
         raise typer.Exit(table_error_exit_code(error)) from None
     errors.print(f"{count:,} calls written to {out}")

@@ -16,11 +16,15 @@ from promptcache.cli.table_options import (
     SinceOption,
     parse_since_option,
 )
-from promptcache_exporters.database.errors import UnreadableTableError
-from promptcache_exporters.database.sqlite_file import database_path
-from promptcache_exporters.report.format import format_percent, format_time, format_utc_offset
+from promptcache_exporters.database.errors import CallsFileReadError
+from promptcache_exporters.database.sqlite_file import resolve_database_path
+from promptcache_exporters.report.format import (
+    format_local_time,
+    format_local_utc_offset,
+    format_percent_rounded_down,
+)
 from promptcache_exporters.report.html import render_html
-from promptcache_exporters.report.json import render_json
+from promptcache_exporters.report.json import render_report_json
 from promptcache_exporters.report.lines import sampling_note
 from promptcache_exporters.report.model import GroupBy, Report
 from promptcache_exporters.report.query import collect_report, empty_report
@@ -85,18 +89,18 @@ def report(
     """Show hit rate, cost, savings and waste of the recorded calls."""
     errors = error_console()
     try:
-        found = collect_report(database_path(db), by, parse_since_option(since))
+        found = collect_report(resolve_database_path(db), by, parse_since_option(since))
         if html:
             html.write_text(render_html(found), encoding="utf-8")
-    except (UnreadableTableError, OSError) as error:
+    except (CallsFileReadError, OSError) as error:
         code = table_error_exit_code(error)
         if as_data and code is ExitCode.NO_CALLS:
-            typer.echo(render_json(empty_report(database_path(db), by)))
+            typer.echo(render_report_json(empty_report(resolve_database_path(db), by)))
         errors.print(table_error_text(error))
         raise typer.Exit(code) from None
     notes = [] if found.totals.calls else [_no_calls_message(since)]
     if as_data:
-        typer.echo(render_json(found))
+        typer.echo(render_report_json(found))
         notes += filter(None, [sampling_note(found)])
     elif found.totals.calls:
         print_report(found, output_console(), limit)
@@ -110,7 +114,7 @@ def _no_calls_message(since: str | None) -> str:
     if since is None:
         return "There are no calls to report."
     start = parse_since_option(since)
-    day = f"{format_time(start)} {format_utc_offset(start)}"
+    day = f"{format_local_time(start)} {format_local_utc_offset(start)}"
     return f"There are no calls since {day}: all calls are older (--since {since})."
 
 
@@ -135,9 +139,9 @@ def check_target(found: Report, target: float | None, min_tokens: int = 0) -> tu
     if rate < target:
         return (
             ExitCode.BELOW_TARGET,
-            f"Failed: the hit rate {format_percent(rate)} is below {format_percent(target)}.",
+            f"Failed: the hit rate {format_percent_rounded_down(rate)} is below {format_percent_rounded_down(target)}.",
         )
     return (
         ExitCode.OK,
-        f"Passed: the hit rate {format_percent(rate)} is at least {format_percent(target)}.",
+        f"Passed: the hit rate {format_percent_rounded_down(rate)} is at least {format_percent_rounded_down(target)}.",
     )

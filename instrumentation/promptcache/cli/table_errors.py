@@ -8,25 +8,25 @@ from typing import Final
 from promptcache.cli.exit_codes import RECORD_COMMAND, ExitCode
 from promptcache_exporters.database import errors
 
-_EXIT_CODES: Final[Mapping[type[errors.UnreadableTableError], ExitCode]] = {
-    errors.MissingDatabaseError: ExitCode.NO_FILE,
-    errors.MissingExportError: ExitCode.NO_FILE,
-    errors.NoCallsError: ExitCode.NO_CALLS,
-    errors.NewerTableError: ExitCode.NEWER_SCHEMA,
-    errors.InvalidTableError: ExitCode.NOT_A_TABLE,
-    errors.InvalidRowError: ExitCode.NOT_A_TABLE,
+_EXIT_CODES: Final[Mapping[type[errors.CallsFileReadError], ExitCode]] = {
+    errors.MissingSQLiteFileError: ExitCode.NO_FILE,
+    errors.MissingParquetFileError: ExitCode.NO_FILE,
+    errors.EmptyDatabaseError: ExitCode.NO_CALLS,
+    errors.NewerPromptcacheFileError: ExitCode.NEWER_SCHEMA,
+    errors.InvalidCallsFileError: ExitCode.NOT_A_TABLE,
+    errors.InvalidRowValueError: ExitCode.NOT_A_TABLE,
 }
 
 
 def table_error_exit_code(error: Exception) -> ExitCode:
     """Return the exit code for an error of reading the table, or of writing a file."""
-    if isinstance(error, errors.UnreadableTableError):
+    if isinstance(error, errors.CallsFileReadError):
         return _EXIT_CODES.get(type(error), ExitCode.USAGE)
     return ExitCode.USAGE
 
 
 def table_error_text(error: Exception) -> str:
     """Return the message for the user. If there is no database yet, it says how to record one."""
-    if isinstance(error, errors.MissingDatabaseError):
+    if isinstance(error, errors.MissingSQLiteFileError):
         return f"{error} Record some calls first: {RECORD_COMMAND}"
     return str(error)
