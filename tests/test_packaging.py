@@ -33,7 +33,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def test_the_wheel_holds_what_the_tree_holds(wheel: Path) -> None:
+def test_the_wheel_contains_the_files_of_the_tree(wheel: Path) -> None:
     assert list_differences(wheel) == []
     inside = wheel_files(wheel)
     assert {"promptcache/py.typed", "promptcache_exporters/py.typed"} <= inside.keys()
@@ -43,7 +43,7 @@ def test_the_wheel_holds_what_the_tree_holds(wheel: Path) -> None:
     assert len(licences) == 1
 
 
-def test_a_wheel_that_differs_from_the_tree_is_told_apart(wheel: Path, tmp_path: Path) -> None:
+def test_differences_between_wheel_and_tree_are_listed(wheel: Path, tmp_path: Path) -> None:
     changed = tmp_path / wheel.name
     with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(changed, "w") as target:
         for name in source.namelist():
@@ -62,14 +62,16 @@ def test_a_wheel_that_differs_from_the_tree_is_told_apart(wheel: Path, tmp_path:
     ]
 
 
-def test_base_dependencies_are_light(wheel: Path) -> None:
+def test_the_base_install_needs_three_packages_without_exact_pins(wheel: Path) -> None:
     metadata = wheel_metadata(wheel)
     needed = re.findall(r"^Requires-Dist: ([\w.-]+)(?!.*extra ==)", metadata, re.MULTILINE)
     assert set(needed) == {"opentelemetry-api", "opentelemetry-instrumentation", "wrapt"}
     assert "==" not in " ".join(re.findall(r"^Requires-Dist: (.*?)(?:;|$)", metadata, re.MULTILINE))
 
 
-def test_what_the_readmes_line_resolves_to(wheel: Path, tmp_path: Path) -> None:
+def test_the_install_command_of_the_readme_resolves_to_current_releases(
+    wheel: Path, tmp_path: Path
+) -> None:
     """A trap: a wrong floor makes pip take a distro of 2024 (0.48b0) without a word."""
     assert README_LINE in (ROOT / "README.md").read_text()
     asked = [str(wheel) if name == "promptcache" else name for name in README_LINE.split()[2:]]

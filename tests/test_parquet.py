@@ -77,7 +77,9 @@ def delete(path: Path, *ids: int) -> None:
         )  # a name of ours
 
 
-def test_an_export_holds_the_same_facts(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_contains_the_rows_of_the_table(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(parquet, "ROWS_PER_PART", 3)
     monkeypatch.setattr(parquet, "ROWS_PER_JSON_OBJECT", 2)
     fill(path)
@@ -97,7 +99,7 @@ def test_an_export_holds_the_same_facts(path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("by", GroupBy)
-def test_both_give_the_same_report(path: Path, by: GroupBy) -> None:
+def test_table_and_export_give_the_same_report(path: Path, by: GroupBy) -> None:
     fill(path)
     out = path.with_suffix(".parquet")
     assert parquet.export_calls_to_parquet(path, out) == 4
@@ -105,7 +107,7 @@ def test_both_give_the_same_report(path: Path, by: GroupBy) -> None:
     assert json.loads(run("report", out, "--json", "--by", by).stdout)["totals"]["calls"] == 4
 
 
-def test_an_export_replaces_an_older_one(path: Path) -> None:
+def test_an_export_replaces_an_older_export(path: Path) -> None:
     fill(path)
     out = path.with_suffix(".parquet")
     for expected in (4, 8):
@@ -114,7 +116,9 @@ def test_an_export_replaces_an_older_one(path: Path) -> None:
         fill(path)
 
 
-def test_trouble_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_impossible_export_or_report_gives_an_exit_code(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = path.with_suffix(".parquet")
     assert run("export", "--out", out).exit_code == ExitCode.NO_FILE
     assert run("report", out).exit_code == ExitCode.NO_FILE
@@ -135,7 +139,7 @@ def test_trouble_is_explained(path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     "longest", [3000, 4000, 10_000_000], ids=["by SQLite's limit", "by the sum", "not"]
 )
-def test_what_is_in_memory_at_once_is_bounded(
+def test_an_export_holds_a_bounded_number_of_rows_in_memory(
     path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
 ) -> None:
     record_calls(path, *({GEN_AI_REQUEST_MODEL: f"{number:0400}"} for number in range(40)))
@@ -148,7 +152,9 @@ def test_what_is_in_memory_at_once_is_bounded(
     assert all(len(values) <= 10 for it in objects for values in json.loads(it).values())
 
 
-def test_a_row_beyond_all_bounds_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_is_too_long_gives_an_error_and_no_file(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record_calls(path, {}, {GEN_AI_REQUEST_MODEL: "m" * 1000})
     monkeypatch.setattr(parquet, "MAX_JSON_OBJECT_BYTES", 2500)
     result = run("export", "--out", "calls.parquet")
@@ -157,7 +163,7 @@ def test_a_row_beyond_all_bounds_is_said(path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("value", ["text", b"bytes"])
-def test_what_no_exporter_writes_is_said(path: Path, value: object) -> None:
+def test_a_value_of_a_wrong_type_gives_an_error_and_no_file(path: Path, value: object) -> None:
     fill(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
@@ -167,14 +173,14 @@ def test_what_no_exporter_writes_is_said(path: Path, value: object) -> None:
     assert os.listdir() == [path.name]
 
 
-def test_of_no_calls_there_is_a_file_too(path: Path) -> None:
+def test_an_empty_table_is_exported_as_an_empty_file(path: Path) -> None:
     store.open_or_create_for_writing(path, 1).close()
     out = path.with_suffix(".parquet")
     assert parquet.export_calls_to_parquet(path, out) == 0
     assert exported(out) == []
 
 
-def test_an_interrupted_export_leaves_what_was_there(
+def test_an_interrupted_export_keeps_the_older_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made, objects, told = list[int](), parquet.columnar_json_lines, list[tuple[int, int]]()
@@ -202,7 +208,7 @@ def test_an_interrupted_export_leaves_what_was_there(
     assert {file.name for file in path.parent.iterdir()} == {path.name, out.name}
 
 
-def test_a_terminal_sees_how_far_it_is(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_is_shown_only_on_a_terminal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(path)
     quiet = run("export", "--out", "calls.parquet")
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -40,14 +40,14 @@ def chain(*items: Any) -> HashChain:
 
 
 @given(st.lists(data, max_size=6), data)
-def test_appending_changes_no_earlier_link(items: list[Any], more: Any) -> None:
+def test_appending_a_block_changes_no_earlier_digest(items: list[Any], more: Any) -> None:
     before, after = chain(*items), chain(*items, more)
     assert after.prefix_digests[:-1] == before.prefix_digests
     assert after.block_digests[:-1] == before.block_digests
 
 
 @given(st.lists(st.text(), min_size=1, max_size=6), st.data())
-def test_one_changed_block_changes_every_link_from_there_on(
+def test_a_changed_block_changes_every_later_prefix_digest(
     items: list[str], draw: st.DataObject
 ) -> None:
     at = draw.draw(st.integers(0, len(items) - 1))
@@ -72,11 +72,11 @@ def test_one_changed_block_changes_every_link_from_there_on(
         ("\ud800", "\ud801"),
     ],
 )
-def test_other_bytes_are_another_block(one: Any, other: Any) -> None:
+def test_different_values_have_different_block_digests(one: Any, other: Any) -> None:
     assert chain(one).block_digests != chain(other).block_digests
 
 
-def test_the_section_and_the_root_are_part_of_the_chain_but_not_of_the_block() -> None:
+def test_section_and_root_change_the_prefix_digest_and_not_the_block_digest() -> None:
     system, message = (
         HASHER.hash_prompt(prompt("x", section=section)) for section in ("system", "messages")
     )
@@ -88,7 +88,7 @@ def test_the_section_and_the_root_are_part_of_the_chain_but_not_of_the_block() -
     )
 
 
-def test_marks_are_counted_but_never_hashed() -> None:
+def test_breakpoints_are_counted_and_not_hashed() -> None:
     blocks = (
         Block("tools", 0, "t", "a"),
         Block("system", 0, "t", "b", "1h"),
@@ -106,7 +106,7 @@ def test_marks_are_counted_but_never_hashed() -> None:
     )
 
 
-def test_the_key_decides_and_is_random_by_default() -> None:
+def test_digests_depend_on_a_key_that_is_random_by_default() -> None:
     one, other = InProcessHasher(), InProcessHasher()
     assert one.hash_data("x") != other.hash_data("x")
     assert one.keyed_digest("x") != other.keyed_digest("x")
@@ -173,7 +173,7 @@ ODD: list[Any] = [
 
 
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: type(odd).__name__)
-def test_odd_data_is_hashed_steadily(odd: Any) -> None:
+def test_unusual_data_has_the_same_hash_each_time(odd: Any) -> None:
     assert HASHER.hash_data([odd]) == HASHER.hash_data([odd])
     assert HASHER.keyed_digest(odd) == HASHER.keyed_digest(odd)
     exported = PrefixHasher().hash_prefix(
@@ -191,7 +191,7 @@ def test_a_generator_is_not_consumed() -> None:
     assert list(source) == [0, 1, 2]
 
 
-def test_plain_keeps_what_is_plain_and_names_what_is_not() -> None:
+def test_plain_json_keeps_json_values_and_describes_other_values() -> None:
     assert to_plain_json({"a": (Word.YES, Number.ONE, Share(0.5), None, True)}) == {
         "a": ["yes", 1, 0.5, None, True]
     }
@@ -235,7 +235,7 @@ def test_exported_hashes_are_the_same_in_every_process_and_release() -> None:
     )
 
 
-def test_remembered_values_are_the_computed_ones() -> None:
+def test_a_cached_hash_equals_a_computed_hash() -> None:
     exporter, hasher = PrefixHasher("secret", "all"), InProcessHasher()
     given = hasher.hash_prompt(STATIC)
     assert (
@@ -245,7 +245,7 @@ def test_remembered_values_are_the_computed_ones() -> None:
     )
 
 
-def test_without_a_key_no_free_text_and_no_message_is_covered() -> None:
+def test_hashes_of_messages_and_free_text_need_a_key() -> None:
     other = ParsedPrompt(
         (*STATIC.blocks[:2], Block("messages", 0, "text", "good bye", "")),
         (STATIC.params[0], Param("prompt_cache_key", "user-2", "tools")),
@@ -266,7 +266,7 @@ def test_without_a_key_no_free_text_and_no_message_is_covered() -> None:
     )
 
 
-def test_schemes_never_look_alike() -> None:
+def test_keyed_and_unkeyed_hashes_differ_in_prefix_and_digits() -> None:
     public, secret, other = (export(PrefixHasher(key)) for key in (None, "secret", "other"))
     assert public.hash.startswith("p1:")
     assert secret.hash.startswith("k1:")
@@ -274,7 +274,7 @@ def test_schemes_never_look_alike() -> None:
     assert export(PrefixHasher(hashes="none")).hash is None
 
 
-def test_each_section_moves_its_own_hash() -> None:
+def test_a_changed_section_changes_its_own_hash() -> None:
     base = export(PrefixHasher())
     tools = ParsedPrompt(
         (Block("tools", 0, "function", {"name": "g"}), *STATIC.blocks[1:]), STATIC.params
@@ -294,7 +294,7 @@ def test_only_the_last_64_block_ends_are_exported() -> None:
     assert (len(found.chain), found.chain_start) == (64, 36)
 
 
-def test_the_hash_seed_of_the_interpreter_does_not_show() -> None:
+def test_a_prefix_hash_does_not_depend_on_pythonhashseed() -> None:
     code = (
         "from promptcache.prefix.hashing import *; from promptcache.model import *\n"
         "p = ParsedPrompt((Block('system', 0, 'text', 'be kind'),))\n"

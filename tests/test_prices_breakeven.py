@@ -21,7 +21,7 @@ def test_requests_until_a_write_pays(write: float, number: int) -> None:
     assert requests_until_write_pays(3e-6, 0.3e-6, write * 3e-6) == number
 
 
-def test_whole_ratios_need_one_more() -> None:
+def test_an_equal_price_needs_one_more_request() -> None:
     """(w - r) / (1 - r) = 2 exactly: two requests come to the same price, the third saves."""
     assert requests_until_write_pays(1.0, 0.5, 1.5) == 3
 
@@ -31,7 +31,7 @@ def test_reads_without_discount_never_pay() -> None:
     assert requests_until_storage_pays(1.0, 1.0, 1.0) is None
 
 
-def test_stored_caches() -> None:
+def test_requests_until_a_stored_cache_pays() -> None:
     """S1-gemini31pro: N > (2 + 4.5) / (2 - 0.2) = 3.61, so 4 requests within the hour."""
     assert requests_until_storage_pays(2.0, 0.2, 4.5) == 4
     assert requests_until_storage_pays(2.0, 0.2, 4.5, hours=2) == 7
@@ -48,7 +48,9 @@ def simulated(per_hour: float, seconds: int) -> float:
     ("ttl", "seconds"), [("5m", 300), ("30m", 1800), ("1h", 3600), ("12h", 43_200)]
 )
 @pytest.mark.parametrize("per_hour", [0.05, 1, 12, 200])
-def test_hit_share_of_independent_requests(ttl: str, seconds: int, per_hour: float) -> None:
+def test_the_expected_hit_rate_of_independent_requests(
+    ttl: str, seconds: int, per_hour: float
+) -> None:
     assert expected_hit_rate(per_hour, ttl, steady=False) == pytest.approx(
         simulated(per_hour, seconds), abs=0.01
     )
@@ -74,7 +76,9 @@ OPENAI = Rates(2e-6, 0.2e-6, 10e-6, {"30m": 2.5e-6, "12h": 5e-6})
         (Rates(1e-6, None, 2e-6, {"5m": 1e-6}), 9, False, "none"),
     ],
 )
-def test_the_cheapest_ttl(rates: Rates, per_hour: float, steady: bool, best: str) -> None:
+def test_the_cheapest_ttl_comes_first(
+    rates: Rates, per_hour: float, steady: bool, best: str
+) -> None:
     found = compare_caching_options(rates, per_hour, steady=steady)
     assert found[0].ttl == best
     assert [one.usd_per_token for one in found] == sorted(one.usd_per_token for one in found)

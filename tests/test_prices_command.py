@@ -35,7 +35,7 @@ def answer(*arguments: str) -> dict[str, Any]:
     return found
 
 
-def test_cost_says_every_part() -> None:
+def test_cost_prints_every_part_and_its_price() -> None:
     """platform.claude.com pricing, 2026-10-07: Opus 5.5 4 / 0.20 / 5 / 8 / 20."""
     found = answer(
         "cost",
@@ -96,11 +96,11 @@ def test_cost_says_every_part() -> None:
         ("--model gpt-4o-audio-preview --audio-output 100", 0.008),
     ],
 )
-def test_cost_of_every_flag(arguments: str, usd: float) -> None:
+def test_each_option_of_cost_changes_the_amount(arguments: str, usd: float) -> None:
     assert answer("cost", *arguments.split())["amount"] == usd
 
 
-def test_cost_in_words() -> None:
+def test_cost_prints_amount_and_savings_as_text() -> None:
     done = run("cost", "--model", "claude-opus-5-5", "--write-5m", "1000")
     assert done.exit_code == 0
     assert "amount         0.005 USD" in done.output
@@ -144,11 +144,11 @@ def test_unknown_costs_exit_with_3(arguments: str, reason: str) -> None:
         "breakeven gpt-6-sol --per-hour nan",
     ],
 )
-def test_nonsense_exits_with_2(arguments: str) -> None:
+def test_invalid_arguments_exit_with_2(arguments: str) -> None:
     assert run(*arguments.split()).exit_code == 2
 
 
-def test_show() -> None:
+def test_show_prints_prices_bands_tiers_and_sources() -> None:
     done = run("prices", "show", "gpt-6-sol", "--at", "2026-11-20")
     assert done.exit_code == 0
     assert "openai gpt-6-sol, standard, in USD:" in done.output
@@ -164,7 +164,7 @@ def test_show() -> None:
     assert "in force since 2026-03-13" in since
 
 
-def test_show_of_a_price_file(tmp_path: Path) -> None:
+def test_show_prints_prices_of_the_user_file(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text(
         '{"models": [{"match": "mine", "input": 1, "tools": {"web_search": 5}}]}'
     )
@@ -174,7 +174,7 @@ def test_show_of_a_price_file(tmp_path: Path) -> None:
     assert "Source: p.json" in done.output
 
 
-def test_breakeven() -> None:
+def test_breakeven_prints_the_cheapest_ttl_and_each_break_even_request() -> None:
     """S0-breakeven of the worked examples: 1.25x pays with 2 requests, 2x with 3."""
     done = run("breakeven", "claude-sonnet-4-5", "--per-hour", "12")
     assert done.exit_code == 0
@@ -193,7 +193,7 @@ def test_breakeven() -> None:
     }
 
 
-def test_breakeven_of_stored_caches() -> None:
+def test_breakeven_includes_stored_caches() -> None:
     """S1-gemini31pro: from 4 requests within the hour on; 12 of them pay (2 + 4.5) / 12 + 0.2
     each."""
     found = answer("breakeven", "gemini-3.1-pro-preview", "--per-hour", "12")
@@ -207,7 +207,7 @@ def test_breakeven_of_stored_caches() -> None:
 
 
 @pytest.mark.parametrize("model", ["gpt-5.4", "gpt-4o", "deepseek-flash"])
-def test_breakeven_where_writing_is_free(model: str) -> None:
+def test_breakeven_says_that_free_writes_need_no_choice(model: str) -> None:
     assert "Caching is automatic and writing is free" in words("breakeven", model)
     assert "Cheapest" not in run("breakeven", model).output
     found = answer("breakeven", model)
@@ -218,19 +218,19 @@ def test_breakeven_where_writing_is_free(model: str) -> None:
     )
 
 
-def test_breakeven_of_stored_caches_without_a_price_for_them() -> None:
+def test_breakeven_notes_a_missing_storage_price() -> None:
     assert "no price for the storage" in words("breakeven", "gemini-2.5-flash-lite")
     assert "no price for the storage" in answer("breakeven", "gemini-2.5-flash-lite")["note"]
 
 
-def test_breakeven_says_100_per_cent_of_certainty_only() -> None:
+def test_breakeven_rounds_a_hit_rate_below_one_down() -> None:
     """1 - exp(-12 x 0.5) = 99.75 %."""
     assert " 99.75% " in words("breakeven", "gpt-6-sol", "--per-hour", "12")
     assert " 99.99% " in words("breakeven", "gpt-6-sol", "--per-hour", "30")
     assert " 100.00% " in words("breakeven", "gpt-6-sol", "--steady")
 
 
-def test_build_shows_what_changes(tmp_path: Path) -> None:
+def test_build_check_prints_changed_rows_and_build_restores_them(tmp_path: Path) -> None:
     folder = tmp_path / "table"
     shutil.copytree(table.DATA_DIR, folder)
     assert run("prices", "build", "--check", "--folder", str(folder)).exit_code == 0
@@ -246,7 +246,9 @@ def test_build_shows_what_changes(tmp_path: Path) -> None:
     assert file.read_text() == before
 
 
-def test_build_without_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_without_genai_prices_names_the_missing_extra(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setitem(sys.modules, "genai_prices.data", None)
     done = run("prices", "build", "--check")
     assert done.exit_code == 2
@@ -257,14 +259,14 @@ def test_build_without_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     ("value", "text"),
     [(0.0, "0.00"), (1.5, "1.50"), (0.00241, "0.00241"), (-3.0, "-3.00"), (1e-9, "0.000000001")],
 )
-def test_money(value: float, text: str) -> None:
+def test_usd_amounts_are_formatted(value: float, text: str) -> None:
     assert format_usd(value) == text
 
 
 @pytest.mark.parametrize(
     "command", ["cost --model gpt-4o --read 1", "prices show gpt-4o", "breakeven gpt-4o"]
 )
-def test_a_price_file_that_cannot_be_used_is_not_passed_over(command: str, tmp_path: Path) -> None:
+def test_an_unusable_price_file_is_reported(command: str, tmp_path: Path) -> None:
     """Named on the command line it is an error; in the environment it is said, and the built-in
     prices hold."""
     broken = tmp_path / "broken.json"
@@ -281,7 +283,7 @@ def test_a_price_file_that_cannot_be_used_is_not_passed_over(command: str, tmp_p
     assert run(*command.split(), "--prices", "").exit_code == 2
 
 
-def test_every_price_has_its_unit() -> None:
+def test_every_price_is_shown_with_its_unit() -> None:
     shown = words("prices", "show", "gemini-3.1-pro-preview")
     assert " storage 4.5 per million token-hours " in shown
     assert " tools.web_search 14 per 1,000 uses " in shown
@@ -291,7 +293,7 @@ def test_every_price_has_its_unit() -> None:
     assert band["usd_per_thousand_uses"] == {"tools.web_search": 14}
 
 
-def test_audio_at_the_price_of_text_is_said() -> None:
+def test_cost_reports_audio_that_is_priced_as_text() -> None:
     arguments = ("cost", "--model", "gpt-4o", "--audio-input", "10")
     assert "audio.input at the price of input: the list has no price for audio.input" in words(
         *arguments
@@ -301,7 +303,7 @@ def test_audio_at_the_price_of_text_is_said() -> None:
     assert answer(*own)["price"]["priced_as"] == {}
 
 
-def test_a_long_context_is_said() -> None:
+def test_cost_names_the_band_of_a_long_context() -> None:
     assert (
         ", standard, above 272,000 tokens"
         in run("cost", "--model", "gpt-6-sol", "--uncached", "272001").output
@@ -326,7 +328,7 @@ def test_a_long_context_is_said() -> None:
         ("--model gpt-4o --provider nobody", "there is no price list of the provider 'nobody'"),
     ],
 )
-def test_what_has_no_price_is_named(arguments: str, said: str) -> None:
+def test_cost_names_the_option_that_has_no_price(arguments: str, said: str) -> None:
     done = run("cost", "--uncached", "1", *arguments.split())
     assert done.exit_code == 3
     assert said in done.stderr

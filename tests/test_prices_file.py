@@ -86,7 +86,7 @@ def usd(found: Cost) -> float | None:
     return None if found.amount is None else round(found.amount * 1e6, 6)
 
 
-def test_prices_of_the_file(tmp_path: Path) -> None:
+def test_prices_of_the_file_apply_by_date_and_tier(tmp_path: Path) -> None:
     prices = book(tmp_path, FULL)
     found = cost(prices, "our-llama-70b")
     assert (usd(found), found.price_date) == ((100 * 2 + 10 * 8) * 1.25, "2026-11-01")
@@ -100,7 +100,7 @@ def test_prices_of_the_file(tmp_path: Path) -> None:
     )
 
 
-def test_bands_of_the_file(tmp_path: Path) -> None:
+def test_prices_of_the_file_apply_by_input_size(tmp_path: Path) -> None:
     prices, early = book(tmp_path, FULL), 1_770_000_000.0
     for tokens, fresh, write, output in ((500, 4, 5, 16), (501, 6, 7.5, 16), (1001, 8, 7.5, 24)):
         usage = Usage(tokens, tokens - 100, 0, 100, {"1h": 100}, 10)
@@ -108,7 +108,7 @@ def test_bands_of_the_file(tmp_path: Path) -> None:
         assert usd(cost(prices, "our-llama", usage, at=early)) == pytest.approx(expected)
 
 
-def test_the_file_wins_over_the_table_for_its_provider(tmp_path: Path) -> None:
+def test_the_file_overrides_the_table_for_its_provider(tmp_path: Path) -> None:
     prices = book(tmp_path, FULL)
     usage = Usage(
         100,
@@ -127,7 +127,7 @@ def test_the_file_wins_over_the_table_for_its_provider(tmp_path: Path) -> None:
     assert prices.storage_cost("gpt-4o", 1_000_000, 3600, 0.0, "openai") == pytest.approx(1.0)
 
 
-def test_aliases(tmp_path: Path) -> None:
+def test_an_alias_gives_the_price_of_its_model(tmp_path: Path) -> None:
     prices = book(tmp_path, FULL)
     sol = (100 * 2 + 10 * 10) * 1.0
     assert usd(cost(prices, "our-deployment")) == sol
@@ -289,7 +289,7 @@ def test_a_large_json_file_is_read_in_linear_time(tmp_path: Path) -> None:
     assert prices.mentions("openai", "our-model-9999")
 
 
-def test_a_broken_file_leaves_the_built_in_prices_and_is_said_once(
+def test_a_broken_file_is_logged_once_and_built_in_prices_apply(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -300,7 +300,7 @@ def test_a_broken_file_leaves_the_built_in_prices_and_is_said_once(
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])
-def test_a_file_that_cannot_be_read(
+def test_an_unreadable_file_is_logged_and_built_in_prices_apply(
     tmp_path: Path, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "prices.yaml"
@@ -311,7 +311,7 @@ def test_a_file_that_cannot_be_read(
     assert "cannot be read" in caplog.text
 
 
-def test_no_file_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_file_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert (
         usd(cost(PriceBook.load(None), "gpt-4o")) == usd(cost(PriceBook.load(""), "gpt-4o")) == 350
     )

@@ -116,7 +116,7 @@ def row_of(provider: str, name: str) -> str | None:
 
 
 @pytest.mark.parametrize(("provider", "name", "row"), RESOLVED)
-def test_names(provider: str, name: str, row: str | None) -> None:
+def test_a_model_name_resolves_to_its_price_row(provider: str, name: str, row: str | None) -> None:
     assert row_of(provider, name) == row
 
 
@@ -175,7 +175,7 @@ def denied(vendor: str, name: str) -> bool:
 
 
 @pytest.mark.parametrize("provider", providers, ids=lambda provider: provider.id)
-def test_every_name_of_the_list_means_what_the_list_means_by_it(provider: Any) -> None:
+def test_each_model_name_of_genai_prices_resolves_to_the_same_model(provider: Any) -> None:
     wrong: dict[str, tuple[str | None, str | None]] = {}
     for model in provider.models:
         for name in meant(model.match):

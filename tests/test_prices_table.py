@@ -23,7 +23,7 @@ def made() -> dict[str, list[str]]:
     return build.compile_tables()
 
 
-def test_the_table_is_what_the_build_makes(made: dict[str, list[str]]) -> None:
+def test_the_committed_table_equals_the_build(made: dict[str, list[str]]) -> None:
     for vendor, lines in made.items():
         assert build.read_lines(f"{table.DATA_DIR}/{vendor}.jsonl") == lines, (
             f"run `promptcache prices build` ({vendor})"
@@ -31,7 +31,7 @@ def test_the_table_is_what_the_build_makes(made: dict[str, list[str]]) -> None:
     assert {path.stem for path in Path(table.DATA_DIR).glob("*.jsonl")} == set(made)
 
 
-def test_the_build_is_reproducible_and_keeps_the_day_of_a_version(
+def test_a_rebuild_gives_the_same_rows_and_keeps_the_date_of_a_version(
     made: dict[str, list[str]], tmp_path: Path
 ) -> None:
     folder = str(tmp_path / "table")
@@ -61,7 +61,7 @@ def test_rows_are_well_formed(made: dict[str, list[str]]) -> None:
         assert len(names) == len(set(names)), vendor
 
 
-def test_a_name_is_found_among_names_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_row_is_found_by_its_names_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A name that also stands elsewhere in a line is no hit there."""
     header = '{"source":"s","date":"2026-01-01"}'
     lines = ['{"names":["a"],"prices":[],"also":{"x":"b"}}', '{"names":["b"],"prices":[]}']
@@ -135,7 +135,7 @@ def multiply(since: str = "2026-01-01", **factors: float) -> own.MultiplyStandar
     )
 
 
-def test_multiply_makes_a_tier_until_the_list_has_its_own() -> None:
+def test_multiply_standard_adds_a_tier_until_the_list_has_one() -> None:
     row = raw(
         STANDARD,
         {"from": "2026-03-01", "input": 4},
@@ -157,7 +157,7 @@ def test_multiply_makes_a_tier_until_the_list_has_its_own() -> None:
     ]
 
 
-def test_multiply_leaves_other_models_alone() -> None:
+def test_multiply_standard_does_not_change_other_models() -> None:
     row = raw(STANDARD)
     row["names"] = ["other"]
     overlay.apply_rule(row, multiply())
@@ -167,7 +167,7 @@ def test_multiply_leaves_other_models_alone() -> None:
 BACK = own.BackdateTier("v", "flex", "2026-01-01", "page", "2026-02-02")
 
 
-def test_backdate_moves_the_first_day() -> None:
+def test_backdate_tier_moves_the_start_of_the_tier() -> None:
     row = raw({"input": 2}, {"tier": "flex", "from": "2026-06-01", "input": 1})
     overlay.apply_rule(row, BACK)
     assert row["prices"][1] == {
@@ -179,7 +179,7 @@ def test_backdate_moves_the_first_day() -> None:
     }
 
 
-def test_backdate_keeps_the_proportion_where_the_standard_price_was_another() -> None:
+def test_backdate_tier_keeps_the_ratio_to_an_older_standard_price() -> None:
     row = raw(
         {"input": [10, 5, 20]},
         {"from": "2026-03-01", "input": [2, 5, 4]},
@@ -193,7 +193,7 @@ def test_backdate_keeps_the_proportion_where_the_standard_price_was_another() ->
 
 
 @pytest.mark.parametrize("before", [{"read": 1}, {"input": [10, 5, 20]}])
-def test_backdate_does_not_guess_where_the_shapes_differ(before: dict[str, Any]) -> None:
+def test_backdate_tier_skips_prices_of_a_different_shape(before: dict[str, Any]) -> None:
     row = raw(
         before,
         {"from": "2026-03-01", "input": 2},
@@ -204,13 +204,15 @@ def test_backdate_does_not_guess_where_the_shapes_differ(before: dict[str, Any])
 
 
 @pytest.mark.parametrize("prices", [(STANDARD,), (STANDARD, {"tier": "flex", "input": 1})])
-def test_backdate_without_need(prices: tuple[dict[str, Any], ...]) -> None:
+def test_backdate_tier_does_not_change_a_row_that_needs_none(
+    prices: tuple[dict[str, Any], ...],
+) -> None:
     row = raw(*prices)
     overlay.apply_rule(row, BACK)
     assert row["prices"] == list(prices)
 
 
-def test_add_puts_a_price_where_it_is_missing_and_says_so() -> None:
+def test_add_price_fills_a_missing_price_and_records_its_source() -> None:
     row = raw(
         {"input": 2, "write.30m": 2.5},
         {"input": 3},
@@ -229,14 +231,14 @@ def test_add_puts_a_price_where_it_is_missing_and_says_so() -> None:
     assert "also" not in other
 
 
-def test_uplift_is_the_first_that_names_the_model() -> None:
+def test_the_first_region_uplift_of_a_model_applies() -> None:
     row = raw(STANDARD)
     for factor in (1.1, 1.0):
         overlay.apply_rule(row, own.RegionUplift("v", ("m",), {"us": factor}, "page", "2026-02-02"))
     assert row["uplift"] == {"us": 1.1}
 
 
-def test_denied_names_and_dropped_models_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropped_names_and_models_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     rules = (
         own.DropNames("v", ("a*", "gone"), "page", "2026-02-02"),
         own.DropModels("v", ("other",), "page", "2026-02-02"),
@@ -248,11 +250,13 @@ def test_denied_names_and_dropped_models_are_gone(monkeypatch: pytest.MonkeyPatc
     assert [row["names"] for row in overlay.apply_overrides("v", rows)] == [["m"]]
 
 
-def test_numbers_keep_the_digits_of_their_source() -> None:
+def test_prices_are_rounded_to_the_digits_of_their_source() -> None:
     assert [overlay.round_price(value) for value in (0.1 + 0.2, 2.0, 1e-9)] == [0.3, 2, 1e-9]
 
 
-def test_every_own_rule_has_a_source_and_a_day(made: dict[str, list[str]]) -> None:
+def test_every_override_rule_has_a_source_a_date_and_a_known_vendor(
+    made: dict[str, list[str]],
+) -> None:
     for rule in own.OVERRIDE_RULES:
         assert rule.source
         assert table.to_epoch_seconds(rule.date) > 0

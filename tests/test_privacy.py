@@ -161,7 +161,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> bytes:
 
 
 @pytest.mark.parametrize("road", CALLS_WITH_CANARIES.values(), ids=CALLS_WITH_CANARIES)
-def test_no_canary_leaves(
+def test_no_canary_leaves_the_process(
     road: Road,
     telemetry: Telemetry,
     emulator_url: str,
@@ -183,7 +183,7 @@ def test_no_canary_leaves(
     assert not [(name, word) for name, left in leaves.items() for word in words if word in left]
 
 
-def test_a_failure_of_ours_tells_no_text(
+def test_a_logged_failure_contains_no_exception_message(
     telemetry: Telemetry,
     emulator_url: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -201,7 +201,7 @@ def test_a_failure_of_ours_tells_no_text(
     assert CANARY.encode() not in logged(caplog)
 
 
-def test_every_hash_is_under_the_key(emulator: Emulator, emulator_url: str) -> None:
+def test_every_exported_hash_depends_on_the_key(emulator: Emulator, emulator_url: str) -> None:
     """Two keys have none in common, one key has the same again: no hash is of the text alone, and
     none by chance."""
 

@@ -62,7 +62,7 @@ print(codes, sum(made))
 """
 
 
-def test_forks_while_threads_call(tmp_path: Path) -> None:
+def test_every_call_is_recorded_when_a_process_forks_during_calls(tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
     done = subprocess.run(
         [sys.executable, "-c", FORKING, path, str(FORKS)],
@@ -83,7 +83,7 @@ def test_forks_while_threads_call(tmp_path: Path) -> None:
     assert len({row["span_id"] for row in written}) == len(written)
 
 
-def test_loops_one_after_another(
+def test_calls_in_consecutive_event_loops_are_recorded(
     emulator_url: str, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def ask() -> None:
@@ -114,7 +114,7 @@ def raised_in(record: logging.LogRecord) -> str:
     return str(frames[-1].f_globals["__name__"]) if frames else ""
 
 
-def test_a_loop_that_ends_before_a_stream_says_nothing_of_ours(
+def test_a_loop_that_ends_before_its_stream_logs_no_error_of_promptcache(
     emulator_url: str, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It closes every generator at once, the SDK's and ours; each that waits for another gets in

@@ -157,7 +157,7 @@ def arrived(sink: Sink) -> None:
     assert sink.spans[-1][READ_TOKENS] > 1024
 
 
-def test_jaeger_or_any_otlp_backend(
+def test_the_jaeger_recipe_exports_all_calls(
     over_grpc: tuple[Sink, str], model: str, tmp_path: Path
 ) -> None:
     sink, url = over_grpc
@@ -167,7 +167,9 @@ def test_jaeger_or_any_otlp_backend(
     arrived(sink)
 
 
-def test_honeycomb(over_http: tuple[Sink, str], model: str, tmp_path: Path) -> None:
+def test_the_honeycomb_recipe_exports_all_calls_with_its_headers(
+    over_http: tuple[Sink, str], model: str, tmp_path: Path
+) -> None:
     sink, url = over_http
     printed = recipe("Honeycomb")
     assert "https://api.honeycomb.io" in printed
@@ -179,7 +181,9 @@ def test_honeycomb(over_http: tuple[Sink, str], model: str, tmp_path: Path) -> N
     assert metrics["x-honeycomb-dataset"] == "my-app-metrics"
 
 
-def test_phoenix(over_http: tuple[Sink, str], model: str, tmp_path: Path) -> None:
+def test_the_phoenix_recipe_exports_all_calls_and_no_metrics(
+    over_http: tuple[Sink, str], model: str, tmp_path: Path
+) -> None:
     sink, url = over_http
     printed = recipe("Phoenix")
     assert "http://localhost:6006" in printed
@@ -188,7 +192,7 @@ def test_phoenix(over_http: tuple[Sink, str], model: str, tmp_path: Path) -> Non
     assert not sink.metrics
 
 
-def test_prometheus(model: str, tmp_path: Path) -> None:
+def test_the_prometheus_recipe_serves_the_named_metrics(model: str, tmp_path: Path) -> None:
     port = str(free_port())
     with started(
         recipe("Prometheus"), tmp_path, model, OTEL_EXPORTER_PROMETHEUS_PORT=port

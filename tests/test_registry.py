@@ -85,7 +85,7 @@ def test_no_two_sdks_share_a_module() -> None:
     assert set(REQUIRED_MODULES) <= set(chain.from_iterable(sdk.trigger_modules for sdk in SDKS))
 
 
-def test_no_module_of_a_folder_is_left_out() -> None:
+def test_every_module_of_a_provider_folder_is_in_the_registry() -> None:
     assert modules_in_folders("wire") == {row.wire for row in PROVIDERS if row.wire}
     assert modules_in_folders("rules") == {row.rules for row in PROVIDERS if row.rules}
     assert modules_in_folders("hooks") == {sdk.hooks for sdk in SDKS}

@@ -143,7 +143,7 @@ def recomputed(calls: list[dict[str, Any]]) -> dict[str, Any]:
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CALLS, st.sampled_from([1, 5, 200_000]))
-def test_figures_are_those_of_a_plain_recomputation(calls: list[dict[str, Any]], span: int) -> None:
+def test_figures_equal_a_simple_recomputation(calls: list[dict[str, Any]], span: int) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setattr(figures, "ROWS_PER_RANGE", span)
         path = Path(folder) / "calls.db"
@@ -158,7 +158,7 @@ def test_figures_are_those_of_a_plain_recomputation(calls: list[dict[str, Any]],
         )
 
 
-def test_json_is_a_stable_interface(path: Path) -> None:
+def test_json_has_the_documented_keys(path: Path) -> None:
     record_calls(path, {}, COLD, service="shop")
     record_calls(path, {OUTCOME: "unreported", READ_TOKENS: None, **UNPRICED}, service="desk")
     shop = {
@@ -233,12 +233,14 @@ def test_the_hit_rate_is_the_ratio_of_sums(path: Path) -> None:
         (GroupBy.PROVIDER, {}, "openai"),
     ],
 )
-def test_keys(path: Path, by: GroupBy, attributes: dict[str, Any], key: str | None) -> None:
+def test_each_grouping_has_its_key(
+    path: Path, by: GroupBy, attributes: dict[str, Any], key: str | None
+) -> None:
     record_calls(path, attributes)
     assert [group.key for group in collect_report(path, by).groups] == [key]
 
 
-def test_groups_come_by_input_then_by_name_the_nameless_last(path: Path) -> None:
+def test_groups_are_sorted_by_input_tokens_then_by_key(path: Path) -> None:
     record_calls(path, *({MISS_REASON: reason} for reason in (None, "b", "a", "c", "c")))
     assert [group.key for group in collect_report(path, GroupBy.REASON).groups] == [
         "c",
@@ -248,7 +250,7 @@ def test_groups_come_by_input_then_by_name_the_nameless_last(path: Path) -> None
     ]
 
 
-def test_since_leaves_out_what_began_before(path: Path) -> None:
+def test_since_excludes_earlier_calls(path: Path) -> None:
     record_calls(path, {}, {}, COLD)
     report = collect_report(path, since=START + 60)
     assert (report.totals.calls, report.first_call_time, report.last_call_time) == (
@@ -259,7 +261,7 @@ def test_since_leaves_out_what_began_before(path: Path) -> None:
     assert collect_report(path, since=START + 121).totals.calls == 0
 
 
-def test_unpriced_calls_are_named(path: Path) -> None:
+def test_models_of_unpriced_calls_are_listed(path: Path) -> None:
     usage = UNPRICED | {COST_UNKNOWN: "price", GEN_AI_REQUEST_MODEL: "gpt-9"}
     record_calls(
         path,
@@ -281,7 +283,7 @@ def test_unpriced_calls_are_named(path: Path) -> None:
     )
 
 
-def test_a_replaced_prefix_is_told(path: Path) -> None:
+def test_a_replaced_prefix_is_reported(path: Path) -> None:
     old, new = ({PREFIX_FAMILY: "p1:f", PREFIX_HASH: f"p1:{name}"} for name in ("old", "new"))
     record_calls(path, old, old, new | COLD, new | COLD)
     report = collect_report(path)
@@ -294,13 +296,13 @@ def test_a_replaced_prefix_is_told(path: Path) -> None:
     assert "replaced p1:old" in render_html(report)
 
 
-def test_prefixes_that_take_turns_have_not_replaced_each_other(path: Path) -> None:
+def test_alternating_prefixes_are_not_reported_as_replaced(path: Path) -> None:
     one, two = ({PREFIX_FAMILY: "p1:f", PREFIX_HASH: f"p1:{name}"} for name in ("one", "two"))
     record_calls(path, one, two, one, two)
     assert collect_report(path).prefix_changes == ()
 
 
-def test_sampled_rows_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sampled_calls_are_reported(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     record_calls(path, {})
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.25")
@@ -318,7 +320,7 @@ def test_sampled_rows_are_told(path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert "an unknown share" in render_report(collect_report(path), width=200)
 
 
-def test_the_terminal_stays_within_80_columns_and_shows_everything(path: Path) -> None:
+def test_terminal_output_fits_80_columns_and_limit_zero_shows_all_rows(path: Path) -> None:
     record_calls(
         path, *({GEN_AI_REQUEST_MODEL: f"{'long-name-' * 8}{number}"} for number in range(25))
     )
@@ -330,14 +332,14 @@ def test_the_terminal_stays_within_80_columns_and_shows_everything(path: Path) -
     assert everything.count("long-name-") >= 25
 
 
-def test_names_cannot_steer_the_terminal(path: Path) -> None:
+def test_names_cannot_send_escape_sequences_to_the_terminal(path: Path) -> None:
     record_calls(path, UNPRICED | {GEN_AI_REQUEST_MODEL: HOSTILE})
     text = render_report(collect_report(path, GroupBy.MODEL), width=200)
     assert "[red]{boo}\\x1b[31m\\x202e\\x0aend" in text
     assert not {"\x1b", "\u202e"} & set(text)
 
 
-def test_names_cannot_leave_their_cell_in_html(path: Path) -> None:
+def test_names_are_escaped_in_html(path: Path) -> None:
     family = {PREFIX_FAMILY: "p1:f", **UNPRICED, GEN_AI_REQUEST_MODEL: HOSTILE}
     calls = [family | {PREFIX_HASH: HOSTILE + str(number // 2)} for number in range(4)]
     record_calls(path, *calls, service=HOSTILE)
@@ -348,7 +350,7 @@ def test_names_cannot_leave_their_cell_in_html(path: Path) -> None:
         assert "default-src 'none'" in page
 
 
-def test_a_name_with_sql_is_a_name(path: Path) -> None:
+def test_sql_in_a_name_is_not_executed(path: Path) -> None:
     name = "x'; DROP TABLE llm_calls; --"
     record_calls(path, {GEN_AI_REQUEST_MODEL: name})
     assert [group.key for group in collect_report(path, GroupBy.MODEL).groups] == [name]
@@ -366,7 +368,7 @@ def test_a_name_with_sql_is_a_name(path: Path) -> None:
         (1234.5, "$1,234.50"),
     ],
 )
-def test_dollars(amount: float | None, text: str) -> None:
+def test_usd_amounts_are_formatted(amount: float | None, text: str) -> None:
     assert wording.format_usd(amount) == text
 
 
@@ -381,18 +383,18 @@ def test_dollars(amount: float | None, text: str) -> None:
         (3e14, "300 T"),
     ],
 )
-def test_short(number: int | None, text: str) -> None:
+def test_large_counts_are_abbreviated(number: int | None, text: str) -> None:
     assert wording.format_abbreviated_count(number) == text
 
 
 @pytest.mark.parametrize(
     ("share", "text"), [(None, "\u2013"), (1.0, "100.0 %"), (0.9999, "99.9 %"), (0.29, "29.0 %")]
 )
-def test_percent_never_rounds_up_to_all(share: float | None, text: str) -> None:
+def test_percentages_are_rounded_down(share: float | None, text: str) -> None:
     assert wording.format_percent_rounded_down(share) == text
 
 
-def test_minus_infinity_is_the_beginning(path: Path) -> None:
+def test_since_minus_infinity_includes_all_calls(path: Path) -> None:
     record_calls(path, {}, at=0)
     assert collect_report(path, since=-math.inf).totals.calls == 1
 
@@ -402,14 +404,14 @@ def test_minus_infinity_is_the_beginning(path: Path) -> None:
     [*sql.QUERIES, STORAGE_COSTS_QUERY, UNREAD_WRITES_QUERY],
     ids=lambda it: it.row_type.__name__,
 )
-def test_a_query_names_its_columns_as_its_rows_do(path: Path, query: Query[Any]) -> None:
+def test_columns_of_a_query_equal_the_fields_of_its_row_type(path: Path, query: Query[Any]) -> None:
     record_calls(path, {})
     with open_sqlite_read_only(path) as connection:
         cursor = connection.execute(query.sql, (0,) * query.sql.count("?"))
     assert tuple(column[0] for column in cursor.description) == query.row_type._fields
 
 
-def test_rows_of_cache_calls_have_every_ttl() -> None:
+def test_cache_call_rows_have_a_field_for_every_ttl() -> None:
     names = {f"write_{ttl}_tokens" for ttl in WRITE_TOKENS_BY_TTL}
     assert names == {
         name for name in CacheReadOrWriteCall._fields if re.fullmatch(r"write_\d+\w_tokens", name)

@@ -68,7 +68,7 @@ def happened(path: Path, *events: dict[str, Any]) -> None:
     record_calls(path, {})
 
 
-def test_from_the_sdk_to_the_report(
+def test_cached_content_operations_of_the_sdk_reach_the_report(
     path: Path, emulator_url: str, instrumented: Callable[..., Telemetry]
 ) -> None:
     now = [time.time()]
@@ -108,7 +108,7 @@ async def _lives(url: str, now: list[float]) -> int:
     return int(first.usage_metadata.total_token_count)
 
 
-def test_what_lives_is_committed_and_what_expired_is_paid(path: Path) -> None:
+def test_cost_is_committed_until_expiry_and_then_paid(path: Path) -> None:
     happened(
         path,
         {CACHE_EXPIRES: LATER, CACHE_COMMITTED_USD: 0.5, COST_AMOUNT: 0.25, CACHE_TOKENS: 9000},
@@ -119,14 +119,14 @@ def test_what_lives_is_committed_and_what_expired_is_paid(path: Path) -> None:
     assert dict(summary_lines(collect_report(path)))["Storage cost"] == text
 
 
-def test_a_deletion_ends_it_under_its_short_name_too(path: Path) -> None:
+def test_a_deletion_by_short_name_ends_the_storage_cost(path: Path) -> None:
     gone = {GEN_AI_OPERATION_NAME: "delete_cache", CACHE_NAME: "a", CACHE_STORED_USD: 0.1}
     name = "projects/p/locations/l/cachedContents/a"
     happened(path, {CACHE_NAME: name, CACHE_EXPIRES: LATER, CACHE_COMMITTED_USD: 0.5}, gone)
     assert collect_report(path).storage_costs == rent.StorageCosts(1, 0.1, 0, 0, 0)
 
 
-def test_rent_without_a_price_is_unknown_and_not_free(path: Path) -> None:
+def test_storage_without_a_price_is_counted_as_unpriced(path: Path) -> None:
     happened(path, {CACHE_EXPIRES: LATER}, {GEN_AI_OPERATION_NAME: "delete_cache", CACHE_NAME: "b"})
     assert collect_report(path).storage_costs == rent.StorageCosts(2, 0, 0, 0, 2)
     assert (
@@ -144,18 +144,18 @@ def test_rent_without_a_price_is_unknown_and_not_free(path: Path) -> None:
         {GEN_AI_OPERATION_NAME: "chat"},
     ],
 )
-def test_what_changes_no_cache_is_no_row(path: Path, event: dict[str, Any]) -> None:
+def test_an_operation_that_changes_no_cache_adds_no_row(path: Path, event: dict[str, Any]) -> None:
     happened(path, event)
     assert collect_report(path).storage_costs is None
 
 
-def test_only_what_happened_since(path: Path) -> None:
+def test_since_excludes_earlier_storage_costs(path: Path) -> None:
     happened(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED_USD: 0.5})
     assert collect_report(path, since=START - 1).storage_costs is not None
     assert collect_report(path, since=START + 0.5).storage_costs is None
 
 
-def test_a_file_of_before_has_no_rents_and_gains_them(path: Path) -> None:
+def test_a_file_of_an_older_version_gains_the_storage_cost_table(path: Path) -> None:
     record_calls(path, {})
     connection = sqlite3.connect(path)
     connection.execute(f"DROP TABLE {schema.STORAGE_COSTS_TABLE.name}")
@@ -186,7 +186,7 @@ def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
 
 
 @pytest.mark.parametrize("stamp", ["soon", None])
-def test_an_expiry_that_cannot_be_read_is_to_come(stamp: str | None) -> None:
+def test_an_unreadable_expiry_counts_as_committed(stamp: str | None) -> None:
     assert rent.sum_storage_costs(
         [rent.NamedCacheOperation("a", "create_cache", stamp, 0.5, None, None)], time.time()
     ) == rent.StorageCosts(1, 0, 0.5, 0, 0)

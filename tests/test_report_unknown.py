@@ -54,7 +54,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
 
 
 @pytest.mark.parametrize("outcome", ["error", "unreported"])
-def test_a_call_of_which_nothing_is_known_leaves_the_waste_known(path: Path, outcome: str) -> None:
+def test_a_call_without_usage_does_not_make_the_waste_unknown(path: Path, outcome: str) -> None:
     record_calls(path, {}, {}, {OUTCOME: outcome, **NOTHING})
     report = collect_report(path, GroupBy.SERVICE)
     assert [
@@ -65,7 +65,7 @@ def test_a_call_of_which_nothing_is_known_leaves_the_waste_known(path: Path, out
     assert collect_report(path, GroupBy.OUTCOME).groups[1].totals.wasted_usd is None
 
 
-def test_a_waste_beside_unknown_ones_is_the_least(path: Path) -> None:
+def test_waste_beside_unpriced_misses_is_a_lower_bound(path: Path) -> None:
     record_calls(path, {OUTCOME: "miss", WASTED_USD: 0.02}, {OUTCOME: "miss", **UNPRICED})
     text = render_report(collect_report(path), width=200)
     assert "at least $0.0200 (200.0 % of the cost), unknown for 1 call" in text
@@ -74,7 +74,7 @@ def test_a_waste_beside_unknown_ones_is_the_least(path: Path) -> None:
     assert collect_report(path.with_name("b.db")).totals.wasted_usd is None
 
 
-def test_the_same_money_is_the_same_however_it_is_grouped(path: Path) -> None:
+def test_totals_are_equal_for_every_grouping(path: Path) -> None:
     record_calls(
         path,
         *({COST_AMOUNT: cent / 30, GEN_AI_PROVIDER_NAME: "abc"[cent % 3]} for cent in range(1, 40)),
@@ -82,7 +82,7 @@ def test_the_same_money_is_the_same_however_it_is_grouped(path: Path) -> None:
     assert len({collect_report(path, by).totals for by in GroupBy}) == 1
 
 
-def test_failed_calls_and_silent_streams_are_told(path: Path) -> None:
+def test_failed_calls_and_streams_without_usage_are_reported(path: Path) -> None:
     silent = {
         OUTCOME: "unreported",
         GEN_AI_OPERATION_NAME: "chat",
@@ -105,7 +105,7 @@ def test_failed_calls_and_silent_streams_are_told(path: Path) -> None:
     assert not {"Failed", "No usage"} & set(titles)
 
 
-def test_the_report_names_its_file_and_the_zone_of_its_times(path: Path) -> None:
+def test_the_report_names_its_file_and_time_zone(path: Path) -> None:
     record_calls(path, {})
     assert str(path) in render_report(collect_report(path), width=300)
     assert time.strftime(" UTC%z\n", time.localtime(START)) in render_report(collect_report(path))
@@ -119,9 +119,7 @@ def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
 
 @pytest.mark.parametrize("column", ["cost_amount", "without_cache", "wasted_usd", "input_tokens"])
 @pytest.mark.parametrize("text", ["n/a", "0.5 USD", ""])
-def test_text_where_money_belongs_is_said_and_not_taken_for_nothing(
-    path: Path, column: str, text: str
-) -> None:
+def test_text_in_a_number_column_is_an_error(path: Path, column: str, text: str) -> None:
     record_calls(path, {}, {})
     connection = sqlite3.connect(path)
     connection.execute(
@@ -134,7 +132,7 @@ def test_text_where_money_belongs_is_said_and_not_taken_for_nothing(
 
 
 @pytest.mark.parametrize("width", [20, 40, 59, 60])
-def test_a_narrow_terminal_still_shows_whose_figures_they_are(path: Path, width: int) -> None:
+def test_a_narrow_terminal_still_shows_the_group_names(path: Path, width: int) -> None:
     record_calls(
         path,
         {GEN_AI_REQUEST_MODEL: "gpt-5.5-with-a-name-as-long-as-a-line"},

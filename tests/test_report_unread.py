@@ -107,13 +107,13 @@ SURCHARGE: Final = 3.75e-6 - 3e-6
 November 2026)."""
 
 
-def test_a_write_that_nobody_reads_is_counted_with_its_surcharge(path: Path) -> None:
+def test_an_unread_write_is_counted_with_its_surcharge(path: Path) -> None:
     found = unread(path, call(0, write=2000))
     assert (found.calls, found.tokens, found.unpriced) == (1, 2000, 0)
     assert found.wasted_usd == pytest.approx(2000 * SURCHARGE)
 
 
-def test_what_was_read_or_kept_long_pays_its_own_price(path: Path) -> None:
+def test_an_unread_write_of_one_hour_costs_the_surcharge_of_its_ttl(path: Path) -> None:
     found = unread(path, call(0, read=5000, write=1000, ttl="1h"))
     assert found.wasted_usd == pytest.approx(1000 * (6e-6 - 3e-6))
 
@@ -145,13 +145,13 @@ def test_a_write_that_may_have_been_read_is_not_counted(
         call(-60, read=2000),
     ],
 )
-def test_a_call_that_cannot_have_read_it_saves_nothing(
+def test_a_write_that_no_call_can_have_read_is_counted(
     path: Path, other: tuple[float, Mapping[str, Any]]
 ) -> None:
     assert unread(path, call(0, write=2000), other).tokens == 2000
 
 
-def test_only_what_reads_further_reads_the_write(path: Path) -> None:
+def test_only_a_longer_read_can_have_read_the_write(path: Path) -> None:
     assert (
         unread(path, call(0, read=3000, write=500), call(60, read=3000), call(90, read=2000)).tokens
         == 500
@@ -164,7 +164,7 @@ def test_only_what_reads_further_reads_the_write(path: Path) -> None:
     )
 
 
-def test_without_tools_the_system_prompt_or_the_family_must_be_the_same(path: Path) -> None:
+def test_without_tools_a_reader_has_the_same_system_prompt_or_family(path: Path) -> None:
     plain: dict[str, Any] = {"tools": None}
     others: list[dict[str, Any]] = [{"system": "p1:z"}, {"family": "p1:y"}]
     assert unread(
@@ -176,27 +176,27 @@ def test_without_tools_the_system_prompt_or_the_family_must_be_the_same(path: Pa
         assert found.calls == 1
 
 
-def test_a_longer_ttl_is_waited_for(path: Path) -> None:
+def test_a_write_of_one_hour_is_not_counted_before_it_expires(path: Path) -> None:
     assert unread(path, call(0, write=2000, ttl="1h"), call(3000, read=2000)) == NOTHING
 
 
-def test_without_a_ttl_the_provider_s_own_is_waited_for(path: Path) -> None:
+def test_a_write_without_a_ttl_has_the_default_ttl_of_the_provider(path: Path) -> None:
     assert unread(path, call(0, write=2000, split=None), call(300, read=2000)) == NOTHING
 
 
-def test_before_its_time_is_up_nothing_is_said(path: Path) -> None:
+def test_a_write_is_not_counted_before_it_expires(path: Path) -> None:
     for at, known in (call(0, write=2000), call(330)):
         record_calls(path, known, at=at)
     assert collect_report(path).unread_writes == NOTHING
 
 
-def test_what_is_charged_as_missed_is_not_charged_again(path: Path) -> None:
+def test_missed_tokens_are_not_counted_again_as_unread(path: Path) -> None:
     assert unread(path, call(0, write=2000, missed=500)).wasted_usd == pytest.approx(
         1500 * SURCHARGE
     )
 
 
-def test_a_write_without_a_price_is_counted_and_its_money_unknown(path: Path) -> None:
+def test_an_unread_write_without_a_price_has_unknown_cost(path: Path) -> None:
     assert unread(path, call(0, write=2000, paid=None)) == UnreadWriteTotals(1, 2000, None, 1)
     found = unread(path, call(WIDELY / 2, write=1000))
     assert (found.calls, found.unpriced) == (2, 1)
@@ -207,7 +207,7 @@ def test_a_write_without_a_price_is_counted_and_its_money_unknown(path: Path) ->
     )
 
 
-def test_where_calls_may_be_missing_nothing_is_said(
+def test_unread_writes_are_not_reported_for_sampled_calls(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
@@ -217,7 +217,7 @@ def test_where_calls_may_be_missing_nothing_is_said(
     assert collect_report(path).unread_writes is None
 
 
-def test_the_report_says_it_with_advice(path: Path) -> None:
+def test_unread_writes_are_reported_with_advice(path: Path) -> None:
     unread(path, call(0, write=2000))
     report = collect_report(path, GroupBy.REASON)
     text = "1 call wrote 2,000 tokens that no call read: $0.001500 more than plain input"

@@ -47,11 +47,15 @@ def described(sampler: Sampler) -> str:
         ("ParentBased{root:Mine,remoteParentSampled:AlwaysOnSampler}", None),
     ],
 )
-def test_a_sampler_says_what_it_keeps(description: str, share: float | None) -> None:
+def test_the_sample_ratio_follows_from_the_sampler_description(
+    description: str, share: float | None
+) -> None:
     assert sampling.sample_ratio_from_sampler_description(description) == share
 
 
-def test_sampling_by_environment_is_recorded(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_sample_ratio_of_the_environment_is_recorded(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
     monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.1")
     record_calls(path, {})
@@ -61,7 +65,9 @@ def test_sampling_by_environment_is_recorded(path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("state", "share"), [("th:c", 0.25), ("rv:1;th:8", 0.5), ("th:0", 1.0), ("th:zz", 1.0)]
 )
-def test_the_trace_state_of_an_earlier_service_wins(path: Path, state: str, share: float) -> None:
+def test_the_trace_state_overrides_the_ratio_of_the_sampler(
+    path: Path, state: str, share: float
+) -> None:
     parent = SpanContext(1, 2, True, TraceFlags(TraceFlags.SAMPLED), TraceState([("ot", state)]))
     exporter = SQLiteSpanExporter(path)
     provider = make_tracer_provider(exporter, sampler=ParentBased(ALWAYS_ON))

@@ -154,7 +154,9 @@ def test_each_response_on_a_connection_is_a_call(
     assert telemetry.metric("promptcache.input.tokens") == 4000
 
 
-def test_interleaved_responses_are_told_apart(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_interleaved_responses_are_matched_to_their_requests(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     with client.responses.connect() as connection:
         ask(connection, stream_id="late", model="gpt-5.5")
         ask(connection, stream_id="soon")
@@ -176,7 +178,9 @@ def test_a_connection_that_breaks_ends_its_calls(
     assert telemetry.attributes["promptcache.stream.completed"] is False
 
 
-def test_a_refused_request_shifts_no_later_one(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_a_refused_request_does_not_shift_later_responses(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     with client.responses.connect() as connection:
         ask(connection, input="refuse", model="gpt-5.5")
         until(connection, "error")
@@ -191,13 +195,17 @@ def test_a_refused_request_shifts_no_later_one(client: openai.OpenAI, telemetry:
     assert (answered["gen_ai.request.model"], answered["promptcache.read_tokens"]) == (MODEL, 1920)
 
 
-def test_hanging_up_ends_what_was_asked(client: openai.OpenAI, telemetry: Telemetry) -> None:
+def test_closing_the_connection_ends_a_pending_call(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     with client.responses.connect() as connection:
         ask(connection)
     assert telemetry.metric("promptcache.calls") == 1
 
 
-async def test_the_async_connection_too(client: openai.OpenAI, telemetry: Telemetry) -> None:
+async def test_a_response_on_an_async_connection_is_a_call(
+    client: openai.OpenAI, telemetry: Telemetry
+) -> None:
     async with (
         openai.AsyncOpenAI(base_url=str(client.base_url), api_key="k") as other,
         other.responses.connect() as connection,
@@ -209,7 +217,7 @@ async def test_the_async_connection_too(client: openai.OpenAI, telemetry: Teleme
     assert telemetry.attributes["promptcache.read_tokens"] == 1920
 
 
-def test_realtime_counts_what_was_asked_and_what_was_not(telemetry: Telemetry) -> None:
+def test_realtime_counts_requested_and_unrequested_responses(telemetry: Telemetry) -> None:
     with (
         serving(realtime) as url,
         openai.OpenAI(

@@ -100,7 +100,7 @@ def test_unreported_is_null_and_reported_zero_is_zero(path: Path) -> None:
     assert [row["read_tokens"] for row in read_rows(path)] == [None, 0]
 
 
-def test_only_judged_calls_are_rows(path: Path) -> None:
+def test_only_spans_with_an_outcome_become_rows(path: Path) -> None:
     provider = make_tracer_provider(SQLiteSpanExporter(path))
     end_span(provider, {GEN_AI_USAGE_INPUT_TOKENS: 5, GEN_AI_REQUEST_MODEL: "an agent's span"})
     assert not path.exists()
@@ -167,20 +167,20 @@ def test_hostile_attributes_never_fail_a_batch(attributes: dict[str, Any]) -> No
 
 
 @pytest.mark.parametrize("value", [True, -1, 2**62, 1.5, "12", float("nan")])
-def test_what_is_no_count_is_not_reported(value: Any) -> None:
+def test_a_value_that_is_no_count_becomes_null(value: Any) -> None:
     assert column.to_sql_count(value) is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), 10**400, "0.1", True])
-def test_what_cannot_be_added_up_is_not_reported(value: Any) -> None:
+def test_a_value_that_is_no_finite_number_becomes_null(value: Any) -> None:
     assert column.to_sql_real(value) is None
 
 
-def test_texts_are_made_harmless() -> None:
+def test_control_and_surrogate_characters_are_replaced() -> None:
     assert column.to_truncated_sql_text("a\0b\ud800") == "a?b?"
 
 
-def test_nothing_is_opened_before_the_first_call(
+def test_no_file_is_created_before_the_first_call(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OTEL_PROMPTCACHE_DB", str(path))
@@ -192,7 +192,7 @@ def test_nothing_is_opened_before_the_first_call(
     assert not path.exists()
 
 
-def test_the_path_does_not_follow_the_working_directory(
+def test_the_path_is_fixed_when_the_exporter_is_created(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("OTEL_PROMPTCACHE_DB", raising=False)
@@ -202,7 +202,7 @@ def test_the_path_does_not_follow_the_working_directory(
     assert exporter.path == tmp_path / "promptcache.db"
 
 
-def test_files_are_private_from_the_first_byte(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_created_with_mode_600(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
     connect = store.connect_to_existing_file
 
@@ -223,7 +223,7 @@ def test_files_are_private_from_the_first_byte(path: Path, monkeypatch: pytest.M
     assert modes == dict.fromkeys(("calls.db", "calls.db-wal", "calls.db-shm"), 0o600)
 
 
-def test_only_the_columns_reach_the_file(path: Path) -> None:
+def test_the_file_contains_only_values_of_its_columns(path: Path) -> None:
     canary = "canary-7c1f"
     exporter = SQLiteSpanExporter(path)
     provider = make_tracer_provider(exporter)
@@ -246,7 +246,7 @@ def test_only_the_columns_reach_the_file(path: Path) -> None:
 # Versions
 
 
-def test_an_older_file_gains_the_columns_it_lacks(path: Path) -> None:
+def test_an_older_file_gains_the_missing_columns(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute(
         f"CREATE TABLE {table.CALLS_TABLE_NAME} (time REAL NOT NULL, trace_id TEXT, span_id TEXT, service TEXT)"
@@ -268,7 +268,7 @@ def test_an_older_file_gains_the_columns_it_lacks(path: Path) -> None:
     ("pragma", "kind"),
     [("user_version = 100000", "newer"), ("application_id = 7", "another application")],
 )
-def test_files_of_others_are_not_touched(
+def test_a_file_of_a_newer_version_or_another_application_is_not_changed(
     path: Path, caplog: pytest.LogCaptureFixture, pragma: str, kind: str
 ) -> None:
     record_calls(path, {})
@@ -283,7 +283,7 @@ def test_files_of_others_are_not_touched(
     assert [kind in record.message for record in caplog.records] == [True]
 
 
-def test_a_database_of_somebody_else_is_not_touched(
+def test_a_database_without_an_application_id_is_not_changed(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     connection = sqlite3.connect(path)

@@ -40,7 +40,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "LOCK_TIMEOUT_SECONDS", 0.1)
 
 
-def test_a_corrupt_file_is_said_once_and_left_alone(
+def test_a_corrupt_file_is_logged_once_and_not_changed(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_bytes(b"this is no database" * 1000)
@@ -54,7 +54,7 @@ def test_a_corrupt_file_is_said_once_and_left_alone(
 
 
 @pytest.mark.parametrize("place", ["missing/calls.db", ".", "pipe"])
-def test_a_path_that_cannot_be_written_is_said_once(
+def test_an_unwritable_path_is_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
@@ -64,7 +64,7 @@ def test_a_path_that_cannot_be_written_is_said_once(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_locked_file_delays_little_and_recovers(
+def test_a_locked_file_fails_after_the_timeout_and_recovers(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     record_calls(path, {})
@@ -94,7 +94,7 @@ def test_the_first_opening_waits_for_a_reader(path: Path) -> None:
     assert len(read_rows(path)) == 2
 
 
-def test_a_full_disk_loses_the_batch_and_nothing_else(path: Path) -> None:
+def test_a_full_disk_loses_only_the_current_batch(path: Path) -> None:
     record_calls(path, {})
     code = """
 import resource, sys, logging
@@ -120,7 +120,7 @@ def rotate(path: Path) -> None:
 
 
 @pytest.mark.parametrize("vanish", [Path.unlink, rotate])
-def test_a_file_that_was_deleted_or_rotated_is_made_anew(
+def test_a_deleted_or_rotated_file_is_created_again(
     path: Path, vanish: Callable[[Path], None]
 ) -> None:
     exporter = SQLiteSpanExporter(path)
@@ -170,7 +170,7 @@ def run(code: str, *arguments: object) -> str:
     return output
 
 
-def test_many_open_the_same_new_file_at_once(tmp_path: Path) -> None:
+def test_many_exporters_create_the_same_file_at_once(tmp_path: Path) -> None:
     for attempt in range(20):
         path = tmp_path / f"{attempt}.db"
         exporters = [SQLiteSpanExporter(path) for _ in range(6)]
@@ -201,7 +201,7 @@ def test_several_processes_write_while_one_reads(path: Path) -> None:
     assert len(read_rows(path)) == 450
 
 
-def test_a_killed_process_loses_only_what_it_had_not_exported(path: Path) -> None:
+def test_a_killed_process_keeps_its_exported_calls(path: Path) -> None:
     with start(WRITER, path, "doomed", 100_000) as writer:
         assert writer.stdout
         written = [int(writer.stdout.readline()) for _ in range(40)]
@@ -268,7 +268,7 @@ def test_forks_under_load_share_no_connection(path: Path) -> None:
     assert [row["request_model"] for row in read_rows(path)].count("child") == 20
 
 
-def test_a_child_forked_amid_a_batch_keeps_its_hands_off(
+def test_a_child_forked_during_a_batch_does_not_write(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     exporter = SQLiteSpanExporter(path)

@@ -121,7 +121,7 @@ ENDINGS: Final = (
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
-async def test_a_stream_ends_once(
+async def test_a_stream_ends_its_span_once(
     ending: Callable[[Any], Awaitable[None]],
     kit: Kit,
     start: Callable[..., Any],
@@ -147,7 +147,7 @@ async def test_a_stream_ends_once(
 
 
 @pytest.mark.parametrize("read", [0, 1], ids=["never read", "begun"])
-async def test_an_abandoned_stream_ends_with_the_garbage(
+async def test_a_garbage_collected_stream_ends_its_span(
     read: int, kit: Kit, start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
     # The async client warns, with us and without, when its connection is left to the garbage
@@ -175,7 +175,7 @@ async def test_an_abandoned_stream_ends_with_the_garbage(
 
 @pytest.mark.parametrize("fault", ["error-event=3", "drop=3"])
 @pytest.mark.parametrize("case", [name for name in CASES if name not in RESPONSES], indirect=True)
-async def test_a_server_that_fails_in_mid_stream(
+async def test_a_server_error_during_a_stream_is_recorded(
     fault: str, kit: Kit, start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
     stream = await resolve(start(client, extra_headers={FAULT: fault}))
@@ -195,7 +195,7 @@ async def test_a_server_that_fails_in_mid_stream(
 
 @pytest.mark.parametrize("fault", ["failed", "incomplete"])
 @pytest.mark.parametrize("case", RESPONSES, indirect=True)
-async def test_a_response_that_says_it_failed(
+async def test_a_failed_or_incomplete_response_is_recorded(
     fault: str, start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
     await exhausted(await resolve(start(client, extra_headers={FAULT: fault})))
@@ -213,7 +213,7 @@ async def test_a_response_that_says_it_failed(
     ],
 )
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_refused_call(
+async def test_a_refused_call_is_an_error(
     fault: str,
     raises: str,
     stream: bool,
@@ -231,7 +231,7 @@ async def test_a_refused_call(
     assert "promptcache.cost.unknown" not in telemetry.attributes
 
 
-async def test_retries_are_one_call(
+async def test_retries_belong_to_one_call(
     start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
     async with client_with_options(client, max_retries=2) as patient:
@@ -240,7 +240,7 @@ async def test_retries_are_one_call(
     assert telemetry.span.status.status_code is not StatusCode.ERROR
 
 
-async def test_invalid_arguments_are_no_call(
+async def test_invalid_arguments_make_no_call(
     start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
     with pytest.raises(TypeError):
@@ -249,14 +249,16 @@ async def test_invalid_arguments_are_no_call(
     assert telemetry.metric("promptcache.calls") == 0
 
 
-async def test_other_endpoints_are_no_calls(kit: Kit, client: Any, telemetry: Telemetry) -> None:
+async def test_requests_to_other_endpoints_are_no_calls(
+    kit: Kit, client: Any, telemetry: Telemetry
+) -> None:
     with pytest.raises(kit.errors.NotFoundError):
         await resolve(client.get("/v1/models/gpt-5.4", cast_to=object))
     assert not telemetry.calls
     assert telemetry.metric("promptcache.calls") == 0
 
 
-async def test_a_cancelled_call(
+async def test_a_cancelled_call_is_an_error(
     kit: Kit, emulator_url: str, start: Callable[..., Any], telemetry: Telemetry
 ) -> None:
     async with kit.clients["async"](emulator_url) as client:
@@ -269,7 +271,7 @@ async def test_a_cancelled_call(
     assert telemetry.attributes["promptcache.outcome"] == "error"
 
 
-async def test_a_cancelled_stream(
+async def test_a_cancelled_stream_is_incomplete_and_no_error(
     kit: Kit, emulator_url: str, start: Callable[..., Any], telemetry: Telemetry
 ) -> None:
     async with kit.clients["async"](emulator_url) as client:
@@ -291,7 +293,7 @@ async def test_a_cancelled_stream(
         assert telemetry.span.status.status_code is not StatusCode.ERROR
 
 
-async def test_twenty_at_once(
+async def test_twenty_concurrent_calls_have_separate_spans(
     start: Callable[..., Any], client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     def ask(number: int) -> Any:

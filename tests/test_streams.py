@@ -77,7 +77,9 @@ async def collected() -> None:
             await asyncio.sleep(0)
 
 
-async def test_exhausted(start: Start, telemetry: Telemetry) -> None:
+async def test_an_exhausted_stream_ends_its_span_with_usage(
+    start: Start, telemetry: Telemetry
+) -> None:
     stream = await start()
     assert not telemetry.spans
     assert len([item async for item in iterate(stream)]) > 2
@@ -90,7 +92,7 @@ async def test_exhausted(start: Start, telemetry: Telemetry) -> None:
 
 @pytest.mark.parametrize("count", [0, 1])
 @pytest.mark.parametrize("times", [1, 2])
-async def test_closed(
+async def test_a_closed_stream_ends_its_span_as_incomplete(
     count: int, times: int, start: Start, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     stream = await start()
@@ -106,7 +108,7 @@ async def test_closed(
 
 
 @pytest.mark.parametrize("count", [0, 1])
-async def test_abandoned(
+async def test_a_garbage_collected_stream_ends_its_span(
     count: int, start: Start, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     async def abandon() -> None:
@@ -118,7 +120,7 @@ async def test_abandoned(
 
 
 @pytest.mark.parametrize("fault", ["error-event=3", "drop=3"])
-async def test_a_server_that_fails_in_mid_stream(
+async def test_a_server_error_during_a_stream_is_recorded(
     fault: str, start: Start, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     emulator.faults.add(fault)
@@ -140,7 +142,7 @@ async def test_a_server_that_fails_in_mid_stream(
 
 
 @pytest.mark.parametrize("status", ["429", "500"])
-async def test_a_refused_stream(
+async def test_a_refused_stream_is_an_error(
     status: str, start: Start, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     emulator.faults.add(status, times=3)  # the generator's client of google-genai 2.0 tries again

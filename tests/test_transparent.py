@@ -81,7 +81,7 @@ def restored() -> Iterator[None]:
         setattr(place.owner, place.name, function)
 
 
-def test_on_and_off_a_thousand_times_restores_the_identical_functions() -> None:
+def test_a_thousand_reinstrumentations_restore_the_identical_functions() -> None:
     before = functions()
     assert len(before) > 20
     instrumentor = PromptCacheInstrumentor()
@@ -112,7 +112,7 @@ def described(function: Any) -> list[Any]:
     ]
 
 
-def test_signatures_kinds_and_help_stay(telemetry: Telemetry) -> None:
+def test_signature_kind_and_help_of_each_function_are_unchanged(telemetry: Telemetry) -> None:
     classes = sorted({place.owner for place in PLACES}, key=repr)
     assert [pydoc.render_doc(owner) for owner in classes], (
         "which gives some classes their annotations"
@@ -125,7 +125,7 @@ def test_signatures_kinds_and_help_stay(telemetry: Telemetry) -> None:
     assert helped == [pydoc.render_doc(owner) for owner in classes]
 
 
-def test_functions_are_pickled_by_their_name(telemetry: Telemetry) -> None:
+def test_wrapped_functions_are_pickled_by_name(telemetry: Telemetry) -> None:
     plain = [place for place in PLACES if place.owner.__qualname__ == place.owner.__name__]
     pickled = [pickle.dumps(place.function) for place in plain]
     assert all(
@@ -145,7 +145,7 @@ def outcome(step: Callable[[], Any]) -> str:
 
 
 @pytest.mark.parametrize(("kit", "kind"), CASES)
-async def test_clients_are_what_they_were(
+async def test_clients_behave_as_without_instrumentation(
     kit: Kit, kind: str, emulator_url: str, instrumented: Callable[..., Telemetry]
 ) -> None:
     async def seen() -> list[Any]:
@@ -220,7 +220,7 @@ doing."""
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("kit", "kind"), UNTRACED)
-async def test_responses_are_what_they_were(
+async def test_responses_equal_those_without_instrumentation(
     kit: Kit, kind: str, stream: bool, emulator_url: str, instrumented: Callable[..., Telemetry]
 ) -> None:
     async def seen() -> list[Any]:
@@ -261,7 +261,7 @@ def derived(client: Any) -> None:
 
 @pytest.mark.parametrize("early", [False, True])
 @pytest.mark.parametrize(("kit", "kind"), CASES)
-async def test_clients_can_be_derived_from(
+async def test_calls_of_subclassed_clients_are_recorded_once(
     kit: Kit, kind: str, early: bool, emulator_url: str, restored: None
 ) -> None:
     telemetry, shape = Telemetry(), kit.shapes[1]
@@ -301,7 +301,7 @@ def by_wrapt(function: Any) -> Any:
 
 @pytest.mark.parametrize("wrap", [by_hand, by_wrapt])
 @pytest.mark.parametrize(("kit", "kind"), CASES)
-async def test_another_instrumentation_over_ours_stays_and_ours_passes_straight_through(
+async def test_a_wrapper_of_another_instrumentation_over_ours_stays(
     kit: Kit, kind: str, wrap: Callable[[Any], Any], emulator_url: str, restored: None
 ) -> None:
     telemetry, shape = Telemetry(), kit.shapes[1]
@@ -349,7 +349,7 @@ print(made.object)
 """
 
 
-def test_no_warning_where_warnings_are_errors(emulator_url: str) -> None:
+def test_instrumented_calls_cause_no_warning(emulator_url: str) -> None:
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", PROGRAM, emulator_url]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (ran.stdout, ran.stderr) == ("chat.completion\n", "")

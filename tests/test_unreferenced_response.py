@@ -8,7 +8,9 @@ from tests.support.call_shapes import MODEL
 from tests.support.telemetry import Telemetry
 
 
-def test_its_bytes_come_all_the_same(emulator_url: str, telemetry: Telemetry) -> None:
+def test_an_unreferenced_response_is_read_completely(
+    emulator_url: str, telemetry: Telemetry
+) -> None:
     with openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k", max_retries=0) as client:
         ask = client.chat.completions.with_raw_response.create
         read = ask(

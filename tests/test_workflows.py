@@ -20,7 +20,7 @@ def steps(workflow: Path) -> list[dict[str, Any]]:
     return [step for job in jobs.values() for step in job["steps"]]
 
 
-def test_ci_runs_the_check_that_everybody_runs() -> None:
+def test_the_ci_workflow_runs_the_ci_script() -> None:
     assert ".ci/run" in [step.get("run") for step in steps(ROOT / ".github/workflows/ci.yml")]
     assert "make test\n" in (ROOT / ".ci" / "run").read_text()
 

@@ -122,7 +122,7 @@ def test_a_wrapper_is_of_the_same_kind_as_the_function(
 
 
 @STREAMS
-async def test_a_flow_sees_every_item_of_a_stream_which_keeps_its_kind(
+async def test_a_flow_receives_every_item_and_the_stream_keeps_its_kind(
     name: str, results: StepResults
 ) -> None:
     stream = await start(name, 3)
@@ -135,7 +135,7 @@ async def test_a_flow_sees_every_item_of_a_stream_which_keeps_its_kind(
 
 
 @STREAMS
-async def test_our_context_is_not_current_between_two_items(
+async def test_the_context_of_a_flow_is_not_current_between_items(
     name: str, results: StepResults
 ) -> None:
     async for _, inside in iterate(await start(name, 2)):
@@ -180,7 +180,7 @@ async def test_a_garbage_collected_stream_ends_its_flow(
 
 
 @STREAMS
-async def test_a_flow_sees_the_error_of_a_stream(
+async def test_a_flow_receives_the_error_of_a_stream(
     name: str, results: StepResults, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(key: str) -> None:
@@ -193,7 +193,7 @@ async def test_a_flow_sees_the_error_of_a_stream(
     assert [type(result.error) for result in results if result.is_final] == [ConnectionError]
 
 
-async def test_a_flow_of_one_step_does_not_see_the_items_of_a_stream(results: StepResults) -> None:
+async def test_a_flow_of_one_step_receives_no_items_of_a_stream(results: StepResults) -> None:
     class Other(SDK):
         """Another class, because `SDK` has a flow already."""
 
@@ -211,7 +211,7 @@ async def test_a_flow_of_one_step_does_not_see_the_items_of_a_stream(results: St
 
 
 @pytest.mark.parametrize("name", ["plain", "coroutine", "items", "open_stream"])
-async def test_a_wrapt_wrapper_below_ours_keeps_its_instance(name: str) -> None:
+async def test_an_earlier_wrapt_wrapper_keeps_its_instance(name: str) -> None:
     class Wrapped(SDK):
         """A class that another instrumentation has wrapped before."""
 

@@ -57,7 +57,7 @@ class Lab:
         )
 
 
-def test_a_write_that_nobody_reads_is_told_of_once_when_it_has_expired() -> None:
+def test_an_unread_write_is_reported_once_after_it_expires() -> None:
     lab = Lab()
     lab.call("one", write=2000)
     lab.call("other", system="elsewhere", wait=200)
@@ -70,7 +70,7 @@ def test_a_write_that_nobody_reads_is_told_of_once_when_it_has_expired() -> None
     assert len(lab.told) == 1
 
 
-def test_a_longer_lifetime_is_waited_for() -> None:
+def test_a_write_of_one_hour_is_not_reported_before_it_expires() -> None:
     lab = Lab()
     lab.call("one", write=2000, ttl="1h")
     lab.call("other", system="elsewhere", wait=3000)
@@ -79,7 +79,7 @@ def test_a_longer_lifetime_is_waited_for() -> None:
     assert [unread.wasted_usd for unread in lab.told] == [2000 * 2.0]
 
 
-def test_what_a_later_call_read_is_never_told_of() -> None:
+def test_a_write_that_a_later_call_read_is_not_reported() -> None:
     lab = Lab()
     lab.call("one", write=2000)
     lab.call("one", "two", read=2000, write=100)
@@ -88,7 +88,7 @@ def test_what_a_later_call_read_is_never_told_of() -> None:
     assert lab.told == []
 
 
-def test_the_end_of_a_conversation_is_written_in_vain() -> None:
+def test_the_last_write_of_a_conversation_is_reported() -> None:
     lab = Lab()
     lab.call("one", write=2000)
     lab.call("one", "two", read=2000, write=100)
@@ -109,14 +109,14 @@ def test_tokens_already_counted_as_missed_are_not_counted_again() -> None:
 
 
 @pytest.mark.parametrize("cost", [None, Cost(None, unknown_reason="model")])
-def test_an_unknown_price_says_nothing(cost: Cost | None) -> None:
+def test_an_unread_write_without_a_price_is_not_reported(cost: Cost | None) -> None:
     lab = Lab()
     lab.call("one", write=2000, cost=cost)
     lab.call("other", system="elsewhere", wait=9999)
     assert lab.told == []
 
 
-def test_the_ledger_is_bounded() -> None:
+def test_the_number_of_remembered_writes_is_bounded() -> None:
     lab = Lab(calls=8)
     for number in range(50):
         lab.call(str(number), system=f"{number} {SYSTEM}", write=2000)
@@ -127,7 +127,7 @@ def test_the_ledger_is_bounded() -> None:
 @pytest.mark.filterwarnings(
     "ignore:This process:DeprecationWarning"
 )  # forking beside threads is what is tried
-def test_a_forked_child_leaves_it_to_its_parent() -> None:
+def test_a_forked_child_reports_no_write_of_its_parent() -> None:
     lab = Lab()
     lab.call("one", write=2000)
     child = os.fork()
@@ -139,7 +139,7 @@ def test_a_forked_child_leaves_it_to_its_parent() -> None:
     assert len(lab.told) == 1
 
 
-def test_it_is_wasted_money_under_a_reason_of_its_own() -> None:
+def test_an_unread_write_counts_as_waste_with_its_own_reason() -> None:
     telemetry = Telemetry()
     meters = MetricsRecorder(telemetry.meters.get_meter("t"))
     for number in range(MAX_DISTINCT_VALUES + 2):
@@ -152,7 +152,7 @@ def test_it_is_wasted_money_under_a_reason_of_its_own() -> None:
     )
 
 
-def test_an_instrumented_process_counts_it() -> None:
+def test_the_handler_counts_an_unread_write_as_waste() -> None:
     telemetry = Telemetry()
     observer = TelemetryHandler(
         Settings(),

@@ -109,7 +109,7 @@ def as_flags(values: Mapping[str, object]) -> list[str]:
     return [f"--{name}={value}" for name, value in values.items()]
 
 
-def test_a_broken_prompt_pages_and_its_repair_ends_the_page(tmp_path: Path) -> None:
+def test_an_alert_fires_for_a_broken_prompt_and_ends_after_the_repair(tmp_path: Path) -> None:
     begun = time.monotonic()
     rules(tmp_path / "rules.yaml")
     broken = tmp_path / "shop-is-broken"

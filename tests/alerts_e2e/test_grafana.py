@@ -137,7 +137,7 @@ def ask(url: str, target: dict[str, Any], service: str) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("labels", SERVICE_LABELS)
-def test_every_query_answers_with_the_recorded_figures(prometheus: str, labels: str) -> None:
+def test_every_dashboard_query_returns_the_recorded_figures(prometheus: str, labels: str) -> None:
     asked = [panel for panel in panels(labels) if panel["datasource"]["type"] == "prometheus"]
     assert [panel["title"] for panel in asked] == list(EXPECTED)
     for panel in asked:
@@ -148,13 +148,13 @@ def test_every_query_answers_with_the_recorded_figures(prometheus: str, labels: 
 
 
 @pytest.mark.parametrize("labels", SERVICE_LABELS)
-def test_the_choice_of_services_is_heeded(prometheus: str, labels: str) -> None:
+def test_queries_return_only_the_selected_services(prometheus: str, labels: str) -> None:
     for panel in panels(labels):
         for target in panel["targets"] if panel["datasource"]["type"] == "prometheus" else ():
             assert not {value for value in ask(prometheus, target, "nobody").values() if value}
 
 
-def test_all_services_are_two(prometheus: str) -> None:
+def test_all_services_together_return_both_services(prometheus: str) -> None:
     first = panels("job")[0]["targets"][0]
     assert ask(prometheus, first, ".*") == pytest.approx({"shop": 0.8, "desk": 0.8})
 
@@ -163,7 +163,7 @@ RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
 
 
 @pytest.mark.parametrize("path", sorted(RUNBOOKS.glob("*-*.md")), ids=lambda path: path.stem)
-def test_the_queries_of_the_runbooks_are_understood(prometheus: str, path: Path) -> None:
+def test_prometheus_accepts_the_queries_of_the_runbooks(prometheus: str, path: Path) -> None:
     asked = re.findall(r"^```promql\n(.*?)\n```", path.read_text(), re.MULTILINE | re.DOTALL)
     assert asked
     for query in asked:

@@ -85,15 +85,13 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("case", sorted(path.stem for path in CASES.glob("*.yaml")))
-def test_rules_do_what_their_cases_say(case: str, tmp_path: Path) -> None:
+def test_rules_pass_their_test_cases(case: str, tmp_path: Path) -> None:
     done = promtool(case, rules(case), tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("case", "old", "new"), BROKEN)
-def test_a_rule_that_lacks_one_thing_fails_its_case(
-    case: str, old: str, new: str, tmp_path: Path
-) -> None:
+def test_a_mutated_rule_fails_its_test_case(case: str, old: str, new: str, tmp_path: Path) -> None:
     whole = rules(case)
     assert old in whole
     broken = whole.replace(old, new)
@@ -113,7 +111,7 @@ def test_every_alert_has_a_case_that_expects_it() -> None:
 
 @pytest.mark.parametrize("labels", SERVICE_LABELS)
 @pytest.mark.parametrize("actionable", [False, True])
-def test_every_form_is_read_by_promtool_and_vmalert(
+def test_promtool_and_vmalert_accept_every_option(
     labels: str, actionable: bool, tmp_path: Path
 ) -> None:
     made = AlertDefinition(

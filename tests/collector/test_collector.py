@@ -165,7 +165,7 @@ def test_the_configuration_is_valid(made: Path, files: list[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_counters_are_whole_and_misses_are_kept(made: Path) -> None:
+def test_counters_are_exact_and_traces_of_misses_are_kept(made: Path) -> None:
     http, metrics = free_port(), free_port()
     everything = HITS + MISSES + COLD + DEAR + 1 + 2 * HALVED
     with sink() as (kept, jaeger):

@@ -41,7 +41,7 @@ TESTS: Final = tuple(
 )
 TESTS_OF_LATER_RELEASES: Final = ("tests/test_socket.py", "tests/test_native.py")
 ADDITIONAL_TESTS: Final = {
-    "middle": ("tests/test_socket.py::test_realtime_counts_what_was_asked_and_what_was_not",),
+    "middle": ("tests/test_socket.py::test_realtime_counts_requested_and_unrequested_responses",),
     "late": TESTS_OF_LATER_RELEASES,
     "newest": TESTS_OF_LATER_RELEASES,
     "free-threaded": ("tests/test_memory.py", "tests/test_load.py", *TESTS_OF_LATER_RELEASES),
