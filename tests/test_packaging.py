@@ -1,5 +1,4 @@
-"""What is installed: the wheel holds what the tree holds, light to import, and resolving beside
-OpenTelemetry."""
+"""The wheel is complete, its dependencies resolve, and importing promptcache loads little."""
 
 from __future__ import annotations
 
@@ -29,14 +28,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=True,
         capture_output=True,
     )
-    (made,) = folder.glob("*.whl")
-    return made
+    (path,) = folder.glob("*.whl")
+    return path
 
 
 def test_the_wheel_contains_the_files_of_the_tree(wheel: Path) -> None:
     assert list_differences(wheel) == []
-    inside = wheel_files(wheel)
-    assert {"promptcache/py.typed", "promptcache_exporters/py.typed"} <= inside.keys()
+    files = wheel_files(wheel)
+    assert {"promptcache/py.typed", "promptcache_exporters/py.typed"} <= files.keys()
     assert "License-Expression: Apache-2.0" in wheel_metadata(wheel)
     with zipfile.ZipFile(wheel) as archive:
         licences = [name for name in archive.namelist() if name.endswith("/licenses/LICENSE")]
@@ -64,17 +63,17 @@ def test_differences_between_wheel_and_tree_are_listed(wheel: Path, tmp_path: Pa
 
 def test_the_base_install_needs_three_packages_without_exact_pins(wheel: Path) -> None:
     metadata = wheel_metadata(wheel)
-    needed = re.findall(r"^Requires-Dist: ([\w.-]+)(?!.*extra ==)", metadata, re.MULTILINE)
-    assert set(needed) == {"opentelemetry-api", "opentelemetry-instrumentation", "wrapt"}
+    names = re.findall(r"^Requires-Dist: ([\w.-]+)(?!.*extra ==)", metadata, re.MULTILINE)
+    assert set(names) == {"opentelemetry-api", "opentelemetry-instrumentation", "wrapt"}
     assert "==" not in " ".join(re.findall(r"^Requires-Dist: (.*?)(?:;|$)", metadata, re.MULTILINE))
 
 
 def test_the_install_command_of_the_readme_resolves_to_current_releases(
     wheel: Path, tmp_path: Path
 ) -> None:
-    """A trap: a wrong floor makes pip take a distro of 2024 (0.48b0) without a word."""
+    """With a wrong minimum version pip silently installs a distro of 2024 (0.48b0)."""
     assert README_LINE in (ROOT / "README.md").read_text()
-    asked = [str(wheel) if name == "promptcache" else name for name in README_LINE.split()[2:]]
+    packages = [str(wheel) if name == "promptcache" else name for name in README_LINE.split()[2:]]
     report = subprocess.run(
         [
             sys.executable,
@@ -84,7 +83,7 @@ def test_the_install_command_of_the_readme_resolves_to_current_releases(
             "--dry-run",
             "--ignore-installed",
             "--quiet",
-            *asked,
+            *packages,
             "--report",
             tmp_path / "report.json",
         ],
@@ -94,19 +93,19 @@ def test_the_install_command_of_the_readme_resolves_to_current_releases(
         env=SYSTEM_ENVIRON,
     )
     assert report.returncode == 0, report.stderr
-    found = {
+    versions = {
         item["metadata"]["name"]: item["metadata"]["version"]
         for item in json.loads((tmp_path / "report.json").read_text())["install"]
     }
-    assert found["opentelemetry-distro"] == found["opentelemetry-instrumentation"]
-    minor = int(found["opentelemetry-distro"].split(".")[1].split("b")[0])
+    assert versions["opentelemetry-distro"] == versions["opentelemetry-instrumentation"]
+    minor = int(versions["opentelemetry-distro"].split(".")[1].split("b")[0])
     assert minor >= 57
-    assert int(found["opentelemetry-api"].split(".")[1]) >= 36
-    assert "openai" not in found
-    assert "rich" not in found
+    assert int(versions["opentelemetry-api"].split(".")[1]) >= 36
+    assert "openai" not in versions
+    assert "rich" not in versions
 
 
-HEAVY = (
+HEAVY_MODULES = (
     "opentelemetry.sdk",
     "opentelemetry.exporter",
     "openai",
@@ -132,16 +131,17 @@ HEAVY = (
 
 def test_the_instrumentor_imports_nothing_heavy() -> None:
     program = (
-        "import sys; from promptcache.instrumentor import PromptCacheInstrumentor as I; I().instrument();"
-        f"print(*[name for name in {HEAVY!r} if name in sys.modules])"
+        "import sys; from promptcache.instrumentor import PromptCacheInstrumentor;"
+        "PromptCacheInstrumentor().instrument();"
+        f"print(*[name for name in {HEAVY_MODULES!r} if name in sys.modules])"
     )
     environ = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(("OTEL_", "COVERAGE", "COV_"))
     }
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environ
     )
-    assert done.stdout.strip() == ""
-    assert done.stderr == ""
+    assert process.stdout.strip() == ""
+    assert process.stderr == ""

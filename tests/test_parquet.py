@@ -1,5 +1,4 @@
-"""The table as Parquet: the same report from it, row for row the same facts, and clear words where
-it cannot be."""
+"""The Parquet export has the rows and the report of the table, and errors are explained."""
 
 from __future__ import annotations
 
@@ -45,7 +44,7 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(app, [*map(str, arguments)])
 
 
-def fill(path: Path) -> None:
+def record_example_calls(path: Path) -> None:
     record_calls(
         path,
         {},
@@ -60,21 +59,21 @@ def fill(path: Path) -> None:
 
 
 AMOUNTS: Final = (0.1 + 0.2, 2 / 3, 5e-324, 123456789.123456789, 1e-7, 1.0, 0.0)
-"""Fifteen digits are not enough for all of them."""
+"""Some of these amounts need more than fifteen digits."""
 
 
-def exported(out: Path) -> list[dict[str, Any]]:
-    """What the file holds, as another program reads it."""
-    found = duckdb.execute("SELECT * EXCLUDE id FROM read_parquet(?)", [str(out)])
-    names = [name for name, *_ in found.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+def read_parquet_rows(out: Path) -> list[dict[str, Any]]:
+    """Return the rows of the file as DuckDB reads them, without the row ids."""
+    result = duckdb.execute("SELECT * EXCLUDE id FROM read_parquet(?)", [str(out)])
+    names = [name for name, *_ in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
 
 
-def delete(path: Path, *ids: int) -> None:
+def delete_rows(path: Path, *ids: int) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.executemany(
-            f"DELETE FROM {table.CALLS_TABLE_NAME} WHERE rowid = ?", [(it,) for it in ids]
-        )  # a name of ours
+            f"DELETE FROM {table.CALLS_TABLE_NAME} WHERE rowid = ?", [(row_id,) for row_id in ids]
+        )
 
 
 def test_an_export_contains_the_rows_of_the_table(
@@ -82,7 +81,7 @@ def test_an_export_contains_the_rows_of_the_table(
 ) -> None:
     monkeypatch.setattr(parquet, "ROWS_PER_PART", 3)
     monkeypatch.setattr(parquet, "ROWS_PER_JSON_OBJECT", 2)
-    fill(path)
+    record_example_calls(path)
     record_calls(
         path,
         *(
@@ -90,17 +89,17 @@ def test_an_export_contains_the_rows_of_the_table(
             for amount in AMOUNTS
         ),
     )
-    delete(path, 6)
+    delete_rows(path, 6)
     out = path.with_name("it's.parquet")
     assert run("export", "--out", out).exit_code == ExitCode.OK
-    assert exported(out) == read_rows(path)
+    assert read_parquet_rows(out) == read_rows(path)
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     assert {file.name for file in path.parent.iterdir()} == {path.name, out.name}
 
 
 @pytest.mark.parametrize("by", GroupBy)
 def test_table_and_export_give_the_same_report(path: Path, by: GroupBy) -> None:
-    fill(path)
+    record_example_calls(path)
     out = path.with_suffix(".parquet")
     assert parquet.export_calls_to_parquet(path, out) == 4
     assert collect_report(out, by) == collect_report(path, by)
@@ -108,12 +107,12 @@ def test_table_and_export_give_the_same_report(path: Path, by: GroupBy) -> None:
 
 
 def test_an_export_replaces_an_older_export(path: Path) -> None:
-    fill(path)
+    record_example_calls(path)
     out = path.with_suffix(".parquet")
     for expected in (4, 8):
         parquet.export_calls_to_parquet(path, out)
         assert collect_report(out).totals.calls == expected
-        fill(path)
+        record_example_calls(path)
 
 
 def test_an_impossible_export_or_report_gives_an_exit_code(
@@ -122,7 +121,7 @@ def test_an_impossible_export_or_report_gives_an_exit_code(
     out = path.with_suffix(".parquet")
     assert run("export", "--out", out).exit_code == ExitCode.NO_FILE
     assert run("report", out).exit_code == ExitCode.NO_FILE
-    fill(path)
+    record_example_calls(path)
     assert run("export", "--out", "calls.csv").exit_code == ExitCode.USAGE
     assert run("export", "--out", "no/such/folder.parquet").exit_code == ExitCode.USAGE
     out.write_bytes(b"no parquet")
@@ -137,19 +136,19 @@ def test_an_impossible_export_or_report_gives_an_exit_code(
 
 
 @pytest.mark.parametrize(
-    "longest", [3000, 4000, 10_000_000], ids=["by SQLite's limit", "by the sum", "not"]
+    "max_bytes", [3000, 4000, 10_000_000], ids=["limit of SQLite", "sum of lengths", "no limit"]
 )
 def test_an_export_holds_a_bounded_number_of_rows_in_memory(
-    path: Path, monkeypatch: pytest.MonkeyPatch, longest: int
+    path: Path, monkeypatch: pytest.MonkeyPatch, max_bytes: int
 ) -> None:
     record_calls(path, *({GEN_AI_REQUEST_MODEL: f"{number:0400}"} for number in range(40)))
-    monkeypatch.setattr(parquet, "MAX_JSON_OBJECT_BYTES", longest)
+    monkeypatch.setattr(parquet, "MAX_JSON_OBJECT_BYTES", max_bytes)
     monkeypatch.setattr(parquet, "ROWS_PER_JSON_OBJECT", 10)
     objects = list(parquet.columnar_json_lines(path, 1, 40))
-    assert (len(objects) > 4) is (longest < 10_000_000)
-    assert max(map(len, objects)) <= longest
-    assert [row for it in objects for row in json.loads(it)["id"]] == list(range(1, 41))
-    assert all(len(values) <= 10 for it in objects for values in json.loads(it).values())
+    assert (len(objects) > 4) is (max_bytes < 10_000_000)
+    assert max(map(len, objects)) <= max_bytes
+    assert [row for line in objects for row in json.loads(line)["id"]] == list(range(1, 41))
+    assert all(len(values) <= 10 for line in objects for values in json.loads(line).values())
 
 
 def test_a_row_that_is_too_long_gives_an_error_and_no_file(
@@ -164,11 +163,11 @@ def test_a_row_that_is_too_long_gives_an_error_and_no_file(
 
 @pytest.mark.parametrize("value", ["text", b"bytes"])
 def test_a_value_of_a_wrong_type_gives_an_error_and_no_file(path: Path, value: object) -> None:
-    fill(path)
+    record_example_calls(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(
             f"UPDATE {table.CALLS_TABLE_NAME} SET cost_amount = ? WHERE rowid = 2", (value,)
-        )  # a name of ours
+        )
     assert run("export", "--out", "calls.parquet").exit_code == ExitCode.NOT_A_TABLE
     assert os.listdir() == [path.name]
 
@@ -177,42 +176,43 @@ def test_an_empty_table_is_exported_as_an_empty_file(path: Path) -> None:
     store.open_or_create_for_writing(path, 1).close()
     out = path.with_suffix(".parquet")
     assert parquet.export_calls_to_parquet(path, out) == 0
-    assert exported(out) == []
+    assert read_parquet_rows(out) == []
 
 
 def test_an_interrupted_export_keeps_the_older_file(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made, objects, told = list[int](), parquet.columnar_json_lines, list[tuple[int, int]]()
+    first_rows, progress = list[int](), list[tuple[int, int]]()
+    original = parquet.columnar_json_lines
     monkeypatch.setattr(parquet, "ROWS_PER_PART", 1)
 
-    def counted(path: Path, first: int, last: int) -> Iterator[bytes]:
-        made.append(first)
-        return objects(path, first, last)
+    def record_first_row(path: Path, first: int, last: int) -> Iterator[bytes]:
+        first_rows.append(first)
+        return original(path, first, last)
 
-    monkeypatch.setattr(parquet, "columnar_json_lines", counted)
+    monkeypatch.setattr(parquet, "columnar_json_lines", record_first_row)
     record_calls(path, *({GEN_AI_REQUEST_MODEL: str(number)} for number in range(30)))
     out = path.with_suffix(".parquet")
-    out.write_bytes(b"an older one")
+    out.write_bytes(b"an older export")
 
-    def interrupted(*how_far: int) -> None:
-        told.append((how_far[0], how_far[1]))
-        if len(told) == 2:
+    def interrupt(*counts: int) -> None:
+        progress.append((counts[0], counts[1]))
+        if len(progress) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        parquet.export_calls_to_parquet(path, out, interrupted)
-    assert told == [(1, 30), (2, 30)]
-    assert len(made) < 30
-    assert out.read_bytes() == b"an older one"
+        parquet.export_calls_to_parquet(path, out, interrupt)
+    assert progress == [(1, 30), (2, 30)]
+    assert len(first_rows) < 30
+    assert out.read_bytes() == b"an older export"
     assert {file.name for file in path.parent.iterdir()} == {path.name, out.name}
 
 
 def test_progress_is_shown_only_on_a_terminal(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fill(path)
-    quiet = run("export", "--out", "calls.parquet")
+    record_example_calls(path)
+    without_terminal = run("export", "--out", "calls.parquet")
     monkeypatch.setenv("FORCE_COLOR", "1")
-    shown = run("export", "--out", "calls.parquet")
-    assert "4 calls written" in quiet.stderr
-    assert "joining parts" not in quiet.stderr
-    assert "joining parts" in shown.stderr
+    on_terminal = run("export", "--out", "calls.parquet")
+    assert "4 calls written" in without_terminal.stderr
+    assert "joining parts" not in without_terminal.stderr
+    assert "joining parts" in on_terminal.stderr

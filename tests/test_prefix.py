@@ -1,5 +1,4 @@
-"""The chain: equal beginnings have equal digests, nothing odd raises, and nothing leaves that
-should not."""
+"""Equal prefixes have equal digests, and exported hashes reveal no more than the settings allow."""
 
 from __future__ import annotations
 
@@ -29,19 +28,21 @@ data = st.recursive(
 )
 
 
-def prompt(*items: Any, section: Any = "messages", params: tuple[Param, ...] = ()) -> ParsedPrompt:
+def make_prompt(
+    *items: Any, section: Any = "messages", params: tuple[Param, ...] = ()
+) -> ParsedPrompt:
     return ParsedPrompt(
         tuple(Block(section, at, "text", item) for at, item in enumerate(items)), params
     )
 
 
-def chain(*items: Any) -> HashChain:
-    return HASHER.hash_prompt(prompt(*items))
+def hash_items(*items: Any) -> HashChain:
+    return HASHER.hash_prompt(make_prompt(*items))
 
 
 @given(st.lists(data, max_size=6), data)
 def test_appending_a_block_changes_no_earlier_digest(items: list[Any], more: Any) -> None:
-    before, after = chain(*items), chain(*items, more)
+    before, after = hash_items(*items), hash_items(*items, more)
     assert after.prefix_digests[:-1] == before.prefix_digests
     assert after.block_digests[:-1] == before.block_digests
 
@@ -52,12 +53,13 @@ def test_a_changed_block_changes_every_later_prefix_digest(
 ) -> None:
     at = draw.draw(st.integers(0, len(items) - 1))
     other = [*items[:at], items[at] + "x", *items[at + 1 :]]
-    here, there = chain(*items), chain(*other)
-    assert here.prefix_digests[:at] == there.prefix_digests[:at]
+    original, changed = hash_items(*items), hash_items(*other)
+    assert original.prefix_digests[:at] == changed.prefix_digests[:at]
     assert all(
-        a != b for a, b in zip(here.prefix_digests[at:], there.prefix_digests[at:], strict=True)
+        a != b
+        for a, b in zip(original.prefix_digests[at:], changed.prefix_digests[at:], strict=True)
     )
-    assert here.block_digests[at + 1 :] == there.block_digests[at + 1 :]
+    assert original.block_digests[at + 1 :] == changed.block_digests[at + 1 :]
 
 
 @pytest.mark.parametrize(
@@ -73,18 +75,18 @@ def test_a_changed_block_changes_every_later_prefix_digest(
     ],
 )
 def test_different_values_have_different_block_digests(one: Any, other: Any) -> None:
-    assert chain(one).block_digests != chain(other).block_digests
+    assert hash_items(one).block_digests != hash_items(other).block_digests
 
 
 def test_section_and_root_change_the_prefix_digest_and_not_the_block_digest() -> None:
     system, message = (
-        HASHER.hash_prompt(prompt("x", section=section)) for section in ("system", "messages")
+        HASHER.hash_prompt(make_prompt("x", section=section)) for section in ("system", "messages")
     )
     assert system.block_digests == message.block_digests
     assert system.prefix_digests != message.prefix_digests
     assert (
-        HASHER.hash_prompt(prompt("x"), 7).prefix_digests
-        != HASHER.hash_prompt(prompt("x"), 8).prefix_digests
+        HASHER.hash_prompt(make_prompt("x"), 7).prefix_digests
+        != HASHER.hash_prompt(make_prompt("x"), 8).prefix_digests
     )
 
 
@@ -129,29 +131,29 @@ class Sentinel:
     def __repr__(self) -> str:
         raise AssertionError("no method of a foreign class is called")
 
-    __str__ = __bool__ = __eq__ = __hash__ = __repr__  # type: ignore[assignment]  # all of them must stay untouched
+    __str__ = __bool__ = __eq__ = __hash__ = __repr__  # type: ignore[assignment]  # see __repr__
 
 
-def endless() -> Any:
-    inside: list[Any] = []
-    inside.append(inside)
-    return inside
+def make_cyclic_list() -> Any:
+    nested: list[Any] = []
+    nested.append(nested)
+    return nested
 
 
-def deep() -> Any:
-    inside: Any = "core"
+def make_deep_list() -> Any:
+    nested: Any = "core"
     for _ in range(3000):
-        inside = [inside]
-    return inside
+        nested = [nested]
+    return nested
 
 
-def counting(seen: list[int]) -> Iterator[int]:
+def yield_and_record(yielded: list[int]) -> Iterator[int]:
     for number in range(3):
-        seen.append(number)
+        yielded.append(number)
         yield number
 
 
-ODD: list[Any] = [
+UNUSUAL_VALUES: list[Any] = [
     float("nan"),
     "\ud800",
     b"x",
@@ -161,8 +163,8 @@ ODD: list[Any] = [
     Number.ONE,
     Share(0.5),
     Sentinel(),
-    endless(),
-    deep(),
+    make_cyclic_list(),
+    make_deep_list(),
     {1: 2, (1, 2): 3, None: 4},
     {1, 2},
     (1, [Word.YES]),
@@ -172,22 +174,24 @@ ODD: list[Any] = [
 ]
 
 
-@pytest.mark.parametrize("odd", ODD, ids=lambda odd: type(odd).__name__)
-def test_unusual_data_has_the_same_hash_each_time(odd: Any) -> None:
-    assert HASHER.hash_data([odd]) == HASHER.hash_data([odd])
-    assert HASHER.keyed_digest(odd) == HASHER.keyed_digest(odd)
+@pytest.mark.parametrize("value", UNUSUAL_VALUES, ids=lambda value: type(value).__name__)
+def test_unusual_data_has_the_same_hash_each_time(value: Any) -> None:
+    assert HASHER.hash_data([value]) == HASHER.hash_data([value])
+    assert HASHER.keyed_digest(value) == HASHER.keyed_digest(value)
     exported = PrefixHasher().hash_prefix(
-        prompt(odd, section="system"), HASHER.hash_prompt(prompt(odd, section="system")), "m"
+        make_prompt(value, section="system"),
+        HASHER.hash_prompt(make_prompt(value, section="system")),
+        "m",
     )
     assert exported.system_hash is not None
 
 
 def test_a_generator_is_not_consumed() -> None:
-    seen: list[int] = []
-    source = counting(seen)
+    yielded: list[int] = []
+    source = yield_and_record(yielded)
     HASHER.hash_data([source])
     HASHER.keyed_digest(source)
-    assert seen == []
+    assert yielded == []
     assert list(source) == [0, 1, 2]
 
 
@@ -197,19 +201,19 @@ def test_plain_json_keeps_json_values_and_describes_other_values() -> None:
     }
     assert to_plain_json(b"\x01") == {"bytes": "01"}
     assert to_plain_json(Sentinel()).endswith("Sentinel>")
-    assert to_plain_json(endless()) == ["<endless>"]
-    assert "<endless>" in str(to_plain_json(deep()))
+    assert to_plain_json(make_cyclic_list()) == ["<endless>"]
+    assert "<endless>" in str(to_plain_json(make_deep_list()))
 
 
 # Exported hashes
 
-PINNED = (
+PINNED_HASHES = (
     "p1:9c82815d783cada6",
     "p1:734ecece4dd6608c",
     "p1:3338d7dfae2929a4",
     "p1:c2ad17239b20828f",
 )
-STATIC = ParsedPrompt(
+PROMPT = ParsedPrompt(
     (
         Block("tools", 0, "function", {"name": "f"}),
         Block("system", 0, "text", "be kind", "1h"),
@@ -219,15 +223,15 @@ STATIC = ParsedPrompt(
 )
 
 
-def export(exporter: PrefixHasher, given: ParsedPrompt = STATIC, model: str = "m") -> Any:
-    return exporter.hash_prefix(given, InProcessHasher().hash_prompt(given), model)
+def hash_for_export(exporter: PrefixHasher, prompt: ParsedPrompt = PROMPT, model: str = "m") -> Any:
+    return exporter.hash_prefix(prompt, InProcessHasher().hash_prompt(prompt), model)
 
 
 def test_exported_hashes_are_the_same_in_every_process_and_release() -> None:
-    found = export(PrefixHasher())
-    assert (found.hash, found.tools_hash, found.system_hash, found.scope_hash) == PINNED
-    assert found.breakpoints == ("system[0] 1h", "messages[0]")
-    assert (found.block_count, found.is_complete, found.chain, found.chain_start) == (
+    hashes = hash_for_export(PrefixHasher())
+    assert (hashes.hash, hashes.tools_hash, hashes.system_hash, hashes.scope_hash) == PINNED_HASHES
+    assert hashes.breakpoints == ("system[0] 1h", "messages[0]")
+    assert (hashes.block_count, hashes.is_complete, hashes.chain, hashes.chain_start) == (
         3,
         True,
         (),
@@ -237,61 +241,67 @@ def test_exported_hashes_are_the_same_in_every_process_and_release() -> None:
 
 def test_a_cached_hash_equals_a_computed_hash() -> None:
     exporter, hasher = PrefixHasher("secret", "all"), InProcessHasher()
-    given = hasher.hash_prompt(STATIC)
+    chain = hasher.hash_prompt(PROMPT)
     assert (
-        exporter.hash_prefix(STATIC, given, "m")
-        == exporter.hash_prefix(STATIC, given, "m")
-        == export(PrefixHasher("secret", "all"))
+        exporter.hash_prefix(PROMPT, chain, "m")
+        == exporter.hash_prefix(PROMPT, chain, "m")
+        == hash_for_export(PrefixHasher("secret", "all"))
     )
 
 
 def test_hashes_of_messages_and_free_text_need_a_key() -> None:
     other = ParsedPrompt(
-        (*STATIC.blocks[:2], Block("messages", 0, "text", "good bye", "")),
-        (STATIC.params[0], Param("prompt_cache_key", "user-2", "tools")),
+        (*PROMPT.blocks[:2], Block("messages", 0, "text", "good bye", "")),
+        (PROMPT.params[0], Param("prompt_cache_key", "user-2", "tools")),
     )
     for key, hashes in ((None, "static"), (None, "all"), ("secret", "static")):
-        assert export(PrefixHasher(key, hashes)) == export(PrefixHasher(key, hashes), other)
+        assert hash_for_export(PrefixHasher(key, hashes)) == hash_for_export(
+            PrefixHasher(key, hashes), other
+        )
     assert (
-        export(PrefixHasher("secret", "all")).scope_hash
-        != export(PrefixHasher("secret", "all"), other).scope_hash
+        hash_for_export(PrefixHasher("secret", "all")).scope_hash
+        != hash_for_export(PrefixHasher("secret", "all"), other).scope_hash
     )
     assert (
-        export(PrefixHasher("secret", "all")).chain[:2]
-        == export(PrefixHasher("secret", "all"), other).chain[:2]
+        hash_for_export(PrefixHasher("secret", "all")).chain[:2]
+        == hash_for_export(PrefixHasher("secret", "all"), other).chain[:2]
     )
     assert (
-        export(PrefixHasher("secret", "all")).chain[2]
-        != export(PrefixHasher("secret", "all"), other).chain[2]
+        hash_for_export(PrefixHasher("secret", "all")).chain[2]
+        != hash_for_export(PrefixHasher("secret", "all"), other).chain[2]
     )
 
 
 def test_keyed_and_unkeyed_hashes_differ_in_prefix_and_digits() -> None:
-    public, secret, other = (export(PrefixHasher(key)) for key in (None, "secret", "other"))
+    public, secret, other = (
+        hash_for_export(PrefixHasher(key)) for key in (None, "secret", "other")
+    )
     assert public.hash.startswith("p1:")
     assert secret.hash.startswith("k1:")
     assert len({public.hash[3:], secret.hash[3:], other.hash[3:]}) == 3
-    assert export(PrefixHasher(hashes="none")).hash is None
+    assert hash_for_export(PrefixHasher(hashes="none")).hash is None
 
 
 def test_a_changed_section_changes_its_own_hash() -> None:
-    base = export(PrefixHasher())
+    base = hash_for_export(PrefixHasher())
     tools = ParsedPrompt(
-        (Block("tools", 0, "function", {"name": "g"}), *STATIC.blocks[1:]), STATIC.params
+        (Block("tools", 0, "function", {"name": "g"}), *PROMPT.blocks[1:]), PROMPT.params
     )
-    effort = ParsedPrompt(STATIC.blocks, (Param("effort", "low", "tools"),))
-    assert export(PrefixHasher(), tools).tools_hash != base.tools_hash
-    assert export(PrefixHasher(), tools).system_hash == base.system_hash
-    assert export(PrefixHasher(), effort).scope_hash != base.scope_hash
+    effort = ParsedPrompt(PROMPT.blocks, (Param("effort", "low", "tools"),))
+    assert hash_for_export(PrefixHasher(), tools).tools_hash != base.tools_hash
+    assert hash_for_export(PrefixHasher(), tools).system_hash == base.system_hash
+    assert hash_for_export(PrefixHasher(), effort).scope_hash != base.scope_hash
     assert (
-        export(PrefixHasher(), effort).hash == base.hash != export(PrefixHasher(), model="n").hash
+        hash_for_export(PrefixHasher(), effort).hash
+        == base.hash
+        != hash_for_export(PrefixHasher(), model="n").hash
     )
-    assert export(PrefixHasher(), prompt("hi")).tools_hash is None
+    assert hash_for_export(PrefixHasher(), make_prompt("hi")).tools_hash is None
 
 
 def test_only_the_last_64_block_ends_are_exported() -> None:
-    found = export(PrefixHasher("secret", "all"), prompt(*map(str, range(100))))
-    assert (len(found.chain), found.chain_start) == (64, 36)
+    hashes = hash_for_export(PrefixHasher("secret", "all"), make_prompt(*map(str, range(100))))
+    assert (len(hashes.chain), hashes.chain_start) == (64, 36)
 
 
 def test_a_prefix_hash_does_not_depend_on_pythonhashseed() -> None:
@@ -300,7 +310,7 @@ def test_a_prefix_hash_does_not_depend_on_pythonhashseed() -> None:
         "p = ParsedPrompt((Block('system', 0, 'text', 'be kind'),))\n"
         "print(PrefixHasher().hash_prefix(p, InProcessHasher().hash_prompt(p), 'm').hash)"
     )
-    runs = {
+    outputs = {
         subprocess.run(
             [sys.executable, "-c", code],
             env={**os.environ, "PYTHONHASHSEED": seed},
@@ -309,4 +319,4 @@ def test_a_prefix_hash_does_not_depend_on_pythonhashseed() -> None:
         ).stdout
         for seed in ("0", "1")
     }
-    assert len(runs) == 1
+    assert len(outputs) == 1

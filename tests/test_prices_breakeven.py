@@ -1,4 +1,4 @@
-"""Break-even against the worked examples, and the cheapest TTL against a simulation of its own."""
+"""Break-even requests equal the worked examples, and hit rates equal a simulation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_requests_until_a_write_pays(write: float, number: int) -> None:
 
 
 def test_an_equal_price_needs_one_more_request() -> None:
-    """(w - r) / (1 - r) = 2 exactly: two requests come to the same price, the third saves."""
+    """(w - r) / (1 - r) = 2 exactly: two requests cost the same, the third saves."""
     assert requests_until_write_pays(1.0, 0.5, 1.5) == 3
 
 
@@ -37,9 +37,9 @@ def test_requests_until_a_stored_cache_pays() -> None:
     assert requests_until_storage_pays(2.0, 0.2, 4.5, hours=2) == 7
 
 
-def simulated(per_hour: float, seconds: int) -> float:
-    """The share of independent requests that find a prefix whose TTL every use starts anew."""
-    source = random.Random(4711)  # a simulation, no secret
+def simulate_hit_rate(per_hour: float, seconds: int) -> float:
+    """Return the share of independent requests that hit. Each request starts the TTL again."""
+    source = random.Random(4711)
     gaps = [source.expovariate(per_hour / 3600) for _ in range(40_000)]
     return sum(gap <= seconds for gap in gaps) / len(gaps)
 
@@ -52,7 +52,7 @@ def test_the_expected_hit_rate_of_independent_requests(
     ttl: str, seconds: int, per_hour: float
 ) -> None:
     assert expected_hit_rate(per_hour, ttl, steady=False) == pytest.approx(
-        simulated(per_hour, seconds), abs=0.01
+        simulate_hit_rate(per_hour, seconds), abs=0.01
     )
 
 
@@ -65,7 +65,7 @@ OPENAI = Rates(2e-6, 0.2e-6, 10e-6, {"30m": 2.5e-6, "12h": 5e-6})
     [
         (CLAUDE, 0.1, False, "none"),
         (CLAUDE, 12, False, "1h"),
-        (CLAUDE, 12, True, "5m"),  # every five minutes to the second: always in time
+        (CLAUDE, 12, True, "5m"),  # exactly every five minutes is within the TTL
         (CLAUDE, 11.9, True, "1h"),
         (CLAUDE, 0.9, True, "none"),
         (CLAUDE, 500, False, "5m"),
@@ -79,6 +79,8 @@ OPENAI = Rates(2e-6, 0.2e-6, 10e-6, {"30m": 2.5e-6, "12h": 5e-6})
 def test_the_cheapest_ttl_comes_first(
     rates: Rates, per_hour: float, steady: bool, best: str
 ) -> None:
-    found = compare_caching_options(rates, per_hour, steady=steady)
-    assert found[0].ttl == best
-    assert [one.usd_per_token for one in found] == sorted(one.usd_per_token for one in found)
+    options = compare_caching_options(rates, per_hour, steady=steady)
+    assert options[0].ttl == best
+    assert [option.usd_per_token for option in options] == sorted(
+        option.usd_per_token for option in options
+    )

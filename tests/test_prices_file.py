@@ -1,4 +1,4 @@
-"""The user's price file: what it may say, and that a broken one never does harm."""
+"""The price file of the user overrides built-in prices, and a broken file leaves them in force."""
 
 from __future__ import annotations
 
@@ -50,19 +50,19 @@ models:
     tools: {web_search: 8}
     storage: 0.8
 """
-U = Usage(100, 100, 0, 0, {}, 10)
+USAGE = Usage(100, 100, 0, 0, {}, 10)
 
 
-def book(tmp_path: Path, text: str, name: str = "prices.yaml") -> PriceBook:
+def load_prices(tmp_path: Path, text: str, name: str = "prices.yaml") -> PriceBook:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
     return PriceBook.load(str(path))
 
 
-def cost(
+def compute_cost(
     prices: PriceBook,
     model: str,
-    usage: Usage = U,
+    usage: Usage = USAGE,
     provider: str = "openai",
     at: float = 1_795_000_000.0,
     **facts: Any,
@@ -71,7 +71,7 @@ def cost(
         "chat",
         provider,
         "chat",
-        facts.pop("asked", model),
+        facts.pop("request_model", model),
         facts.pop("host", None),
         None,
         False,
@@ -82,34 +82,36 @@ def cost(
     return prices.compute_cost(request, ResponseFacts(model=model, **facts), usage)
 
 
-def usd(found: Cost) -> float | None:
-    return None if found.amount is None else round(found.amount * 1e6, 6)
+def micro_usd(cost: Cost) -> float | None:
+    return None if cost.amount is None else round(cost.amount * 1e6, 6)
 
 
 def test_prices_of_the_file_apply_by_date_and_tier(tmp_path: Path) -> None:
-    prices = book(tmp_path, FULL)
-    found = cost(prices, "our-llama-70b")
-    assert (usd(found), found.price_date) == ((100 * 2 + 10 * 8) * 1.25, "2026-11-01")
-    assert usd(cost(prices, "OUR-LLAMA")) == usd(found)
+    prices = load_prices(tmp_path, FULL)
+    cost = compute_cost(prices, "our-llama-70b")
+    assert (micro_usd(cost), cost.price_date) == ((100 * 2 + 10 * 8) * 1.25, "2026-11-01")
+    assert micro_usd(compute_cost(prices, "OUR-LLAMA")) == micro_usd(cost)
     early = 1_770_000_000.0  # February 2026
-    assert usd(cost(prices, "our-llama", at=early)) == (100 * 4 + 10 * 16) * 1.25
-    assert usd(cost(prices, "our-llama", is_batch=True)) == (100 * 1 + 10 * 4) * 1.25
-    assert cost(prices, "our-llama", service_tier="flex").unknown_reason == "tier"
-    assert usd(cost(prices, "our-llama", host="eu.api.openai.com")) == usd(found), (
-        "a price of the user's is final"
-    )
+    assert micro_usd(compute_cost(prices, "our-llama", at=early)) == (100 * 4 + 10 * 16) * 1.25
+    assert micro_usd(compute_cost(prices, "our-llama", is_batch=True)) == (100 * 1 + 10 * 4) * 1.25
+    assert compute_cost(prices, "our-llama", service_tier="flex").unknown_reason == "tier"
+    assert micro_usd(compute_cost(prices, "our-llama", host="eu.api.openai.com")) == micro_usd(
+        cost
+    ), "a user price has no regional uplift"
 
 
 def test_prices_of_the_file_apply_by_input_size(tmp_path: Path) -> None:
-    prices, early = book(tmp_path, FULL), 1_770_000_000.0
-    for tokens, fresh, write, output in ((500, 4, 5, 16), (501, 6, 7.5, 16), (1001, 8, 7.5, 24)):
+    prices, early = load_prices(tmp_path, FULL), 1_770_000_000.0
+    for tokens, uncached, write, output in ((500, 4, 5, 16), (501, 6, 7.5, 16), (1001, 8, 7.5, 24)):
         usage = Usage(tokens, tokens - 100, 0, 100, {"1h": 100}, 10)
-        expected = ((tokens - 100) * fresh + 100 * write + 10 * output) * 1.25
-        assert usd(cost(prices, "our-llama", usage, at=early)) == pytest.approx(expected)
+        expected = ((tokens - 100) * uncached + 100 * write + 10 * output) * 1.25
+        assert micro_usd(compute_cost(prices, "our-llama", usage, at=early)) == pytest.approx(
+            expected
+        )
 
 
 def test_the_file_overrides_the_table_for_its_provider(tmp_path: Path) -> None:
-    prices = book(tmp_path, FULL)
+    prices = load_prices(tmp_path, FULL)
     usage = Usage(
         100,
         50,
@@ -122,39 +124,53 @@ def test_the_file_overrides_the_table_for_its_provider(tmp_path: Path) -> None:
         server_tool_calls={"web_search": 1},
     )
     parts = 45 * 1 + 5 * 8 + 20 * 0.5 + 20 * 2 + 10 * 3 + 25 * 3 + 5 * 16 + 10 * 4 + 8000
-    assert usd(cost(prices, "gpt-4o", usage)) == pytest.approx(parts * 1.25)
-    assert usd(cost(prices, "gpt-4o", provider="azure.ai.openai")) == 100 * 2.5 + 10 * 10
+    assert micro_usd(compute_cost(prices, "gpt-4o", usage)) == pytest.approx(parts * 1.25)
+    assert (
+        micro_usd(compute_cost(prices, "gpt-4o", provider="azure.ai.openai")) == 100 * 2.5 + 10 * 10
+    )
     assert prices.storage_cost("gpt-4o", 1_000_000, 3600, 0.0, "openai") == pytest.approx(1.0)
 
 
 def test_an_alias_gives_the_price_of_its_model(tmp_path: Path) -> None:
-    prices = book(tmp_path, FULL)
-    sol = (100 * 2 + 10 * 10) * 1.0
-    assert usd(cost(prices, "our-deployment")) == sol
-    assert usd(cost(prices, "whatever", asked="our-deployment", provider="azure.ai.openai")) == sol
-    assert usd(cost(prices, "smart", provider="my.gateway")) == 100 * 4 + 10 * 20
-    assert cost(prices, "unheard-of").unknown_reason == "model"
+    prices = load_prices(tmp_path, FULL)
+    sol_cost = (100 * 2 + 10 * 10) * 1.0
+    assert micro_usd(compute_cost(prices, "our-deployment")) == sol_cost
+    assert (
+        micro_usd(
+            compute_cost(
+                prices, "whatever", request_model="our-deployment", provider="azure.ai.openai"
+            )
+        )
+        == sol_cost
+    )
+    assert micro_usd(compute_cost(prices, "smart", provider="my.gateway")) == 100 * 4 + 10 * 20
+    assert compute_cost(prices, "unheard-of").unknown_reason == "model"
 
 
 def test_json_needs_no_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
     model = {"match": "m", "input": 1.5, "output": 2e0, "write": {"5m": 1}, "from": "2026-01-01"}
     text = json.dumps({"models": [model], "aliases": {}}, indent=1)
-    assert usd(cost(book(tmp_path, text, "p.json"), "m")) == 170
+    assert micro_usd(compute_cost(load_prices(tmp_path, text, "p.json"), "m")) == 170
     (tmp_path / "p.yml").write_text("models: []")
     with pytest.raises(PriceFileError, match=r"p\.yml: YAML needs PyYAML .*JSON needs nothing"):
         load_user_prices(str(tmp_path / "p.yml"))
 
 
 def test_an_empty_list_of_models_changes_nothing(tmp_path: Path) -> None:
-    assert usd(cost(book(tmp_path, "{}", "p.json"), "gpt-4o")) == 350
-    assert usd(cost(book(tmp_path, '{"models": [], "aliases": {}}', "p.json"), "gpt-4o")) == 350
+    assert micro_usd(compute_cost(load_prices(tmp_path, "{}", "p.json"), "gpt-4o")) == 350
+    assert (
+        micro_usd(
+            compute_cost(load_prices(tmp_path, '{"models": [], "aliases": {}}', "p.json"), "gpt-4o")
+        )
+        == 350
+    )
 
 
 MODEL = "models:\n  - match: m\n    input: 1\n    "
 
 BROKEN = [
-    # a file's text, the error with the path of the value, what is allowed there
+    # text of the file, error with the path of the value, allowed values
     ("- 1", "the file is not a mapping", "a mapping of currency"),
     ("", "the file is not a mapping", "a mapping of currency"),
     ("modles: []", "modles is an unknown key", "currency, rate, source, date, aliases, models"),
@@ -270,7 +286,7 @@ def test_every_error_is_reported_at_once(tmp_path: Path) -> None:
 
 
 def test_a_large_json_file_is_read_in_linear_time(tmp_path: Path) -> None:
-    """The reader before this one was quadratic: 1 MB took 37 s."""
+    """An earlier reader took quadratic time: 37 s for 1 MB."""
     path = tmp_path / "prices.json"
     model: dict[str, Any] = {
         "input": 3.0,
@@ -293,8 +309,8 @@ def test_a_broken_file_is_logged_once_and_built_in_prices_apply(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
-        prices = book(tmp_path, "models:\n  - match: gpt-4o\n    input: free\n")
-        assert [usd(cost(prices, "gpt-4o")) for _ in range(3)] == [350, 350, 350]
+        prices = load_prices(tmp_path, "models:\n  - match: gpt-4o\n    input: free\n")
+        assert [micro_usd(compute_cost(prices, "gpt-4o")) for _ in range(3)] == [350, 350, 350]
     assert len(caplog.records) == 1
     assert "prices.yaml: models[0].input is 'free'; allowed: a number of at least 0" in caplog.text
 
@@ -307,12 +323,14 @@ def test_an_unreadable_file_is_logged_and_built_in_prices_apply(
     if content is not None:
         path.write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        assert usd(cost(PriceBook.load(str(path)), "gpt-4o")) == 350
+        assert micro_usd(compute_cost(PriceBook.load(str(path)), "gpt-4o")) == 350
     assert "cannot be read" in caplog.text
 
 
 def test_without_a_file_nothing_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     assert (
-        usd(cost(PriceBook.load(None), "gpt-4o")) == usd(cost(PriceBook.load(""), "gpt-4o")) == 350
+        micro_usd(compute_cost(PriceBook.load(None), "gpt-4o"))
+        == micro_usd(compute_cost(PriceBook.load(""), "gpt-4o"))
+        == 350
     )
     assert not caplog.records

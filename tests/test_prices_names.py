@@ -1,4 +1,4 @@
-"""Every way to write a model's name, and the names that must not be taken for another's."""
+"""Every spelling of a model name finds the price row of that model, and of no other."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from promptcache.prices import model_names as names
 from promptcache.prices import table
 from promptcache.prices.build import overrides as own
 
-RESOLVED = [
+ROW_BY_NAME = [
     # provider, name, row; AWS: docs.aws.amazon.com/bedrock, inference profiles and ARNs
     (
         "aws.bedrock",
@@ -52,7 +52,7 @@ RESOLVED = [
         "regional.anthropic.claude-3-7-sonnet-20250219-v1:0",
     ),
     ("aws.bedrock", "global.anthropic.claude-3-7-sonnet-20250219-v1:0", None),
-    ("aws.bedrock", "eu.amazon.nova-lite-v1:0", None),  # dearer than in the US
+    ("aws.bedrock", "eu.amazon.nova-lite-v1:0", None),  # it costs more than in the US
     ("aws.bedrock", "us-gov.anthropic.claude-opus-5-5", None),  # GovCloud has prices of its own
     ("aws.bedrock", "us.openai.gpt-6-sol", "regional.openai.gpt-6-sol"),
     # Google: ai.google.dev and Vertex model ids
@@ -99,7 +99,7 @@ RESOLVED = [
     ("x_ai", "grok-4.3-latest", "grok-4.3"),
     ("mistral_ai", "", None),
     ("mistral_ai", "mistral-large-2512", "mistral-large-2512"),
-    ("mistral_ai", "mistral-large-latest", None),  # has moved to models of another price
+    ("mistral_ai", "mistral-large-latest", None),  # an alias that moved to models of another price
     ("mistral_ai", "magistral-medium-latest", None),
     ("mistral_ai", "mistral-medium-latest", "mistral-medium-latest"),
     ("moonshotai", "kimi-k3", "kimi-k3"),
@@ -107,7 +107,7 @@ RESOLVED = [
 ]
 
 
-def row_of(provider: str, name: str) -> str | None:
+def find_row_id(provider: str, name: str) -> str | None:
     for vendor in names.vendors_of_provider(provider):
         row = table.find_row(vendor, names.candidate_names(vendor, name))
         if row:
@@ -115,15 +115,15 @@ def row_of(provider: str, name: str) -> str | None:
     return None
 
 
-@pytest.mark.parametrize(("provider", "name", "row"), RESOLVED)
+@pytest.mark.parametrize(("provider", "name", "row"), ROW_BY_NAME)
 def test_a_model_name_resolves_to_its_price_row(provider: str, name: str, row: str | None) -> None:
-    assert row_of(provider, name) == row
+    assert find_row_id(provider, name) == row
 
 
-def meant(match: Any) -> Iterator[str]:
-    """The names that a match clause of the imported list surely holds for, snapshots included."""
+def names_matched_by(match: Any) -> Iterator[str]:
+    """Yield names that a match clause of genai-prices matches, with dated snapshots."""
     for part in getattr(match, "or_", ()):
-        yield from meant(part)
+        yield from names_matched_by(part)
     if hasattr(match, "equals"):
         yield match.equals
     if hasattr(match, "starts_with"):
@@ -138,8 +138,8 @@ def meant(match: Any) -> Iterator[str]:
         yield dated.strip("^$").replace("[-@]", "-").replace(r"\d", "001").replace("\\.", ".")
 
 
-OTHERWISE = {
-    # Left out on purpose: the list has them from another seller's page only.
+NAMES_WITHOUT_A_ROW = {
+    # Left out on purpose: genai-prices has their prices from the page of another vendor.
     "gemma-2-27b-it",
     "minimax-01",
     "minimax-m1",
@@ -159,8 +159,8 @@ OTHERWISE = {
 }
 
 
-def denied(vendor: str, name: str) -> bool:
-    """Whether our own rules take a name away."""
+def is_dropped(vendor: str, name: str) -> bool:
+    """Return whether our override rules drop a name."""
     for rule in own.OVERRIDE_RULES:
         patterns = (
             rule.models
@@ -171,21 +171,24 @@ def denied(vendor: str, name: str) -> bool:
         )
         if rule.vendor == vendor and any(fnmatchcase(name, pattern) for pattern in patterns):
             return True
-    return name.replace("\\", "") in OTHERWISE
+    return name.replace("\\", "") in NAMES_WITHOUT_A_ROW
 
 
 @pytest.mark.parametrize("provider", providers, ids=lambda provider: provider.id)
 def test_each_model_name_of_genai_prices_resolves_to_the_same_model(provider: Any) -> None:
     wrong: dict[str, tuple[str | None, str | None]] = {}
     for model in provider.models:
-        for name in meant(model.match):
-            theirs = provider.find_model(name)
-            ours = table.find_row(provider.id, names.candidate_names(provider.id, name))
-            same = (
-                ours
-                and theirs
-                and (ours.id == theirs.id.lower() or provider.find_model(ours.id) is theirs)
+        for name in names_matched_by(model.match):
+            their_model = provider.find_model(name)
+            our_row = table.find_row(provider.id, names.candidate_names(provider.id, name))
+            is_same_model = (
+                our_row
+                and their_model
+                and (
+                    our_row.id == their_model.id.lower()
+                    or provider.find_model(our_row.id) is their_model
+                )
             )
-            if theirs and not same and not denied(provider.id, name):
-                wrong[name] = (theirs.id, ours.id if ours else None)
+            if their_model and not is_same_model and not is_dropped(provider.id, name):
+                wrong[name] = (their_model.id, our_row.id if our_row else None)
     assert wrong == {}

@@ -1,5 +1,4 @@
-"""The compiled table: that it is what the build makes of its sources, and that reading it costs
-next to nothing."""
+"""The committed price table equals the build of its sources, and reading it imports little."""
 
 from __future__ import annotations
 
@@ -19,34 +18,34 @@ from promptcache.prices.build.apply_overrides import RawRow
 
 
 @pytest.fixture(scope="module")
-def made() -> dict[str, list[str]]:
+def compiled() -> dict[str, list[str]]:
     return build.compile_tables()
 
 
-def test_the_committed_table_equals_the_build(made: dict[str, list[str]]) -> None:
-    for vendor, lines in made.items():
+def test_the_committed_table_equals_the_build(compiled: dict[str, list[str]]) -> None:
+    for vendor, lines in compiled.items():
         assert build.read_lines(f"{table.DATA_DIR}/{vendor}.jsonl") == lines, (
             f"run `promptcache prices build` ({vendor})"
         )
-    assert {path.stem for path in Path(table.DATA_DIR).glob("*.jsonl")} == set(made)
+    assert {path.stem for path in Path(table.DATA_DIR).glob("*.jsonl")} == set(compiled)
 
 
 def test_a_rebuild_gives_the_same_rows_and_keeps_the_date_of_a_version(
-    made: dict[str, list[str]], tmp_path: Path
+    compiled: dict[str, list[str]], tmp_path: Path
 ) -> None:
     folder = str(tmp_path / "table")
     build.write_tables(build.compile_tables(folder, "2026-01-02"), folder)
     assert json.loads(build.read_lines(f"{folder}/openai.jsonl")[0])["date"] == "2026-01-02"
     again = build.compile_tables(folder, "2026-05-05")
-    assert again["openai"][1:] == made["openai"][1:]
+    assert again["openai"][1:] == compiled["openai"][1:]
     assert json.loads(again["openai"][0])["date"] == "2026-01-02"
     assert json.loads(build.compile_tables(str(tmp_path / "none"))["openai"][0])[
         "source"
     ].startswith("genai-prices ")
 
 
-def test_rows_are_well_formed(made: dict[str, list[str]]) -> None:
-    for vendor, lines in made.items():
+def test_rows_are_well_formed(compiled: dict[str, list[str]]) -> None:
+    for vendor, lines in compiled.items():
         names: list[str] = []
         for line in lines[1:]:
             raw = json.loads(line)
@@ -62,59 +61,64 @@ def test_rows_are_well_formed(made: dict[str, list[str]]) -> None:
 
 
 def test_a_row_is_found_by_its_names_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A name that also stands elsewhere in a line is no hit there."""
+    """The same text in another field of a line is no match."""
     header = '{"source":"s","date":"2026-01-01"}'
     lines = ['{"names":["a"],"prices":[],"also":{"x":"b"}}', '{"names":["b"],"prices":[]}']
     (tmp_path / "acme.jsonl").write_text("\n".join([header, *lines]), encoding="ascii")
     monkeypatch.setattr(table, "DATA_DIR", str(tmp_path))
-    found = table.find_row("acme", ["c", "b"])
-    assert found is not None
-    assert (found.id, found.source, found.date) == ("b", "s", "2026-01-01")
+    row = table.find_row("acme", ["c", "b"])
+    assert row is not None
+    assert (row.id, row.source, row.date) == ("b", "s", "2026-01-01")
     assert table.find_row("acme", ["x"]) is None
     assert table.find_row("nobody", ["b"]) is None
 
 
-PROBE = """
+IMPORT_PROGRAM = """
 import sys
 before = set(sys.modules)
 import promptcache.prices.{module}
-heavy = {{"genai_prices", "yaml", "pydantic", "typer", "promptcache.prices.user_prices"}} & set(sys.modules) - before
+heavy = {{"genai_prices", "yaml", "pydantic", "typer", "promptcache.prices.user_prices"}}
+heavy &= set(sys.modules) - before
 print(sorted(heavy))
 """
 
 
 @pytest.mark.parametrize("module", ["book", "table", "model_names", "algebra"])
 def test_importing_prices_imports_nothing_heavy(module: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(module=module)],
+    process = subprocess.run(
+        [sys.executable, "-c", IMPORT_PROGRAM.format(module=module)],
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == "[]"
+    assert process.stdout.strip() == "[]"
 
 
-PRICED_CALL = """
+PRICED_CALL_PROGRAM = """
 import sys
 from promptcache.model import Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook
 book = PriceBook.load(sys.argv[1])
 request = Request("", "openai", "chat", "gpt-4o", None, None, False, {}, b"", 1_795_000_000.0)
 print(book.compute_cost(request, ResponseFacts(), Usage(100, 100, 0, 0, {}, 10)).amount)
-print([name for name in sys.modules if name.startswith(("promptcache.prices.build", "genai_prices"))])
+build_modules = ("promptcache.prices.build", "genai_prices")
+print([name for name in sys.modules if name.startswith(build_modules)])
 """
 
 
 def test_a_priced_call_imports_nothing_that_compiles_the_table(tmp_path: Path) -> None:
     prices = tmp_path / "prices.json"
     prices.write_text('{"models": [{"match": "mine", "input": 1}]}')
-    done = subprocess.run(
-        [sys.executable, "-c", PRICED_CALL, str(prices)], capture_output=True, text=True, check=True
+    process = subprocess.run(
+        [sys.executable, "-c", PRICED_CALL_PROGRAM, str(prices)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
-    assert done.stdout.splitlines() == ["0.00035", "[]"]
+    assert process.stdout.splitlines() == ["0.00035", "[]"]
 
 
-# Each kind of override rule, on rows made for the test.
+# Each kind of override rule changes a small example row.
 
 STANDARD: dict[str, Any] = {
     "input": 2,
@@ -125,23 +129,23 @@ STANDARD: dict[str, Any] = {
 }
 
 
-def raw(*prices: dict[str, Any]) -> RawRow:
+def make_row(*prices: dict[str, Any]) -> RawRow:
     return {"names": ["m*"], "prices": [dict(price) for price in prices]}
 
 
-def multiply(since: str = "2026-01-01", **factors: float) -> own.MultiplyStandard:
+def make_multiply_rule(since: str = "2026-01-01", **factors: float) -> own.MultiplyStandard:
     return own.MultiplyStandard(
         "v", ("m",), "flex", since, {"*": 0.5} | factors, "page", "2026-02-02"
     )
 
 
 def test_multiply_standard_adds_a_tier_until_the_list_has_one() -> None:
-    row = raw(
+    row = make_row(
         STANDARD,
         {"from": "2026-03-01", "input": 4},
         {"tier": "flex", "from": "2026-06-01", "input": 9},
     )
-    overlay.apply_rule(row, multiply(read=1.0))
+    overlay.apply_rule(row, make_multiply_rule(read=1.0))
     assert row["prices"][3:] == [
         {
             "tier": "flex",
@@ -158,18 +162,18 @@ def test_multiply_standard_adds_a_tier_until_the_list_has_one() -> None:
 
 
 def test_multiply_standard_does_not_change_other_models() -> None:
-    row = raw(STANDARD)
+    row = make_row(STANDARD)
     row["names"] = ["other"]
-    overlay.apply_rule(row, multiply())
+    overlay.apply_rule(row, make_multiply_rule())
     assert row["prices"] == [STANDARD]
 
 
-BACK = own.BackdateTier("v", "flex", "2026-01-01", "page", "2026-02-02")
+BACKDATE_RULE = own.BackdateTier("v", "flex", "2026-01-01", "page", "2026-02-02")
 
 
 def test_backdate_tier_moves_the_start_of_the_tier() -> None:
-    row = raw({"input": 2}, {"tier": "flex", "from": "2026-06-01", "input": 1})
-    overlay.apply_rule(row, BACK)
+    row = make_row({"input": 2}, {"tier": "flex", "from": "2026-06-01", "input": 1})
+    overlay.apply_rule(row, BACKDATE_RULE)
     assert row["prices"][1] == {
         "tier": "flex",
         "from": "2026-01-01",
@@ -180,13 +184,13 @@ def test_backdate_tier_moves_the_start_of_the_tier() -> None:
 
 
 def test_backdate_tier_keeps_the_ratio_to_an_older_standard_price() -> None:
-    row = raw(
+    row = make_row(
         {"input": [10, 5, 20]},
         {"from": "2026-03-01", "input": [2, 5, 4]},
         {"tier": "flex", "from": "2026-06-01", "input": [1, 5, 2]},
     )
-    overlay.apply_rule(row, BACK)
-    assert [(one.get("from"), one["input"]) for one in row["prices"] if "tier" in one] == [
+    overlay.apply_rule(row, BACKDATE_RULE)
+    assert [(price.get("from"), price["input"]) for price in row["prices"] if "tier" in price] == [
         ("2026-03-01", [1, 5, 2]),
         ("2026-01-01", [5, 5, 10]),
     ]
@@ -194,26 +198,26 @@ def test_backdate_tier_keeps_the_ratio_to_an_older_standard_price() -> None:
 
 @pytest.mark.parametrize("before", [{"read": 1}, {"input": [10, 5, 20]}])
 def test_backdate_tier_skips_prices_of_a_different_shape(before: dict[str, Any]) -> None:
-    row = raw(
+    row = make_row(
         before,
         {"from": "2026-03-01", "input": 2},
         {"tier": "flex", "from": "2026-06-01", "input": 1},
     )
-    overlay.apply_rule(row, BACK)
-    assert [one["from"] for one in row["prices"] if "tier" in one] == ["2026-03-01"]
+    overlay.apply_rule(row, BACKDATE_RULE)
+    assert [price["from"] for price in row["prices"] if "tier" in price] == ["2026-03-01"]
 
 
 @pytest.mark.parametrize("prices", [(STANDARD,), (STANDARD, {"tier": "flex", "input": 1})])
 def test_backdate_tier_does_not_change_a_row_that_needs_none(
     prices: tuple[dict[str, Any], ...],
 ) -> None:
-    row = raw(*prices)
-    overlay.apply_rule(row, BACK)
+    row = make_row(*prices)
+    overlay.apply_rule(row, BACKDATE_RULE)
     assert row["prices"] == list(prices)
 
 
 def test_add_price_fills_a_missing_price_and_records_its_source() -> None:
-    row = raw(
+    row = make_row(
         {"input": 2, "write.30m": 2.5},
         {"input": 3},
         {"tier": "batch", "input": 1, "write.30m": 1, "write.12h": 7},
@@ -222,9 +226,9 @@ def test_add_price_fills_a_missing_price_and_records_its_source() -> None:
         row,
         own.AddPrice("v", ("*",), "write.12h", "page", "2026-02-02", base_key="input", factor=2.5),
     )
-    assert [one.get("write.12h") for one in row["prices"]] == [5, None, 7]
+    assert [price.get("write.12h") for price in row["prices"]] == [5, None, 7]
     assert row["also"] == {"write.12h": "page (2026-02-02)"}
-    other = raw({"read": 2})
+    other = make_row({"read": 2})
     overlay.apply_rule(
         other, own.AddPrice("v", ("*",), "write.5m", "page", "2026-02-02", base_key="input")
     )
@@ -232,7 +236,7 @@ def test_add_price_fills_a_missing_price_and_records_its_source() -> None:
 
 
 def test_the_first_region_uplift_of_a_model_applies() -> None:
-    row = raw(STANDARD)
+    row = make_row(STANDARD)
     for factor in (1.1, 1.0):
         overlay.apply_rule(row, own.RegionUplift("v", ("m",), {"us": factor}, "page", "2026-02-02"))
     assert row["uplift"] == {"us": 1.1}
@@ -255,9 +259,9 @@ def test_prices_are_rounded_to_the_digits_of_their_source() -> None:
 
 
 def test_every_override_rule_has_a_source_a_date_and_a_known_vendor(
-    made: dict[str, list[str]],
+    compiled: dict[str, list[str]],
 ) -> None:
     for rule in own.OVERRIDE_RULES:
         assert rule.source
         assert table.to_epoch_seconds(rule.date) > 0
-        assert rule.vendor in made
+        assert rule.vendor in compiled

@@ -1,4 +1,4 @@
-"""Canaries everywhere the application's words are: none in any byte that leaves the process."""
+"""Requests contain canary words. No byte that leaves the process contains one of them."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database import parquet
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.explain import query as explain
-from promptcache_exporters.explain.render import print_comparisons as show_explained
-from promptcache_exporters.explain.render import render_comparisons_json as explained_as_json
+from promptcache_exporters.explain.render import print_comparisons, render_comparisons_json
 from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.json import render_report_json
 from promptcache_exporters.report.model import GroupBy
@@ -48,36 +47,36 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
 )
 
-grpc: Any = import_module("grpc")  # it is not typed
+grpc: Any = import_module("grpc")  # it has no types
 
-Road = Callable[[str, Telemetry], None]
+MakeCalls = Callable[[str, Telemetry], None]
 KEYS = {"public hashes": None, "keyed, everything": f"{CANARY}-secret"}
 
 
 @pytest.fixture(params=KEYS)
 def telemetry(request: pytest.FixtureRequest) -> Iterator[Telemetry]:
-    made, key = Telemetry(), KEYS[request.param]
-    made.settings = Settings(hash_key=key, hashes="all" if key else "static")
-    made.instrument(made.settings)
-    yield made
+    telemetry, key = Telemetry(), KEYS[request.param]
+    telemetry.settings = Settings(hash_key=key, hashes="all" if key else "static")
+    telemetry.instrument(telemetry.settings)
+    yield telemetry
     PromptCacheInstrumentor().uninstrument()
 
 
 @contextmanager
-def http_collector(kept: list[bytes]) -> Generator[str]:
-    """A collector that keeps what it is sent, headers too."""
+def http_collector(requests: list[bytes]) -> Generator[str]:
+    """Serve OTLP over HTTP, and append each request with its headers to `requests`."""
 
-    class Keep(BaseHTTPRequestHandler):
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            kept.append(bytes(self.headers) + self.path.encode() + gzip.decompress(body))
+            requests.append(bytes(self.headers) + self.path.encode() + gzip.decompress(body))
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name it has there
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name of the base class
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Keep) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -86,48 +85,47 @@ def http_collector(kept: list[bytes]) -> Generator[str]:
 
 
 @contextmanager
-def grpc_collector(kept: list[bytes]) -> Generator[str]:
-    """The same over gRPC, whose library undoes the compression."""
+def grpc_collector(requests: list[bytes]) -> Generator[str]:
+    """Serve OTLP over gRPC, and append each message to `requests`. gRPC decompresses it."""
 
-    def service(called: Any) -> Any:
-        def keep(message: bytes, context: Any) -> bytes:
-            kept.append(repr(called).encode() + message)
+    def find_handler(call: Any) -> Any:
+        def append(message: bytes, context: Any) -> bytes:
+            requests.append(repr(call).encode() + message)
             return b""
 
-        return grpc.unary_unary_rpc_method_handler(keep)
+        return grpc.unary_unary_rpc_method_handler(append)
 
     with ThreadPoolExecutor(2) as pool:
-        server = grpc.server(pool, handlers=[SimpleNamespace(service=service)])
+        server = grpc.server(pool, handlers=[SimpleNamespace(service=find_handler)])
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         yield f"http://127.0.0.1:{port}"
         server.stop(None).wait()
 
 
-def sent(telemetry: Telemetry) -> Iterator[tuple[str, bytes]]:
-    """What the exporters of OTLP put on the wire."""
+def otlp_output(telemetry: Telemetry) -> Iterator[tuple[str, bytes]]:
+    """Yield the name and the bytes of each OTLP transport."""
     metrics: Any = telemetry.reader.get_metrics_data()
     over_http, over_grpc = list[bytes](), list[bytes]()
     with http_collector(over_http) as url:
         by_http: Any = ((HttpSpans, "traces", telemetry.spans), (HttpMetrics, "metrics", metrics))
         for exporter, path, data in by_http:
-            made = exporter(f"{url}/v1/{path}", compression=Compression.Gzip)
-            made.export(data)
-            made.shutdown()
+            otlp_exporter = exporter(f"{url}/v1/{path}", compression=Compression.Gzip)
+            otlp_exporter.export(data)
+            otlp_exporter.shutdown()
     with grpc_collector(over_grpc) as url:
         by_grpc: Any = ((GrpcSpans, telemetry.spans), (GrpcMetrics, metrics))
         for exporter, data in by_grpc:
-            made = exporter(endpoint=url, insecure=True, compression=grpc.Compression.Gzip)
-            made.export(data)
-            made.shutdown()
-    for name, kept in (("OTLP over HTTP", over_http), ("OTLP over gRPC", over_grpc)):
-        assert len(kept) == 2
-        yield name, b"".join(kept)
+            otlp_exporter = exporter(endpoint=url, insecure=True, compression=grpc.Compression.Gzip)
+            otlp_exporter.export(data)
+            otlp_exporter.shutdown()
+    for name, requests in (("OTLP over HTTP", over_http), ("OTLP over gRPC", over_grpc)):
+        assert len(requests) == 2
+        yield name, b"".join(requests)
 
 
-def stored(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str, bytes]]:
-    """What the local table holds, in all its files before and after they are one, and what is made
-    of it."""
+def local_table_output(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the files of the local table while it is open and closed, its export and its reports."""
     table, out = folder / "calls.db", folder / "calls.parquet"
     exporter = SQLiteSpanExporter(str(table))
     exporter.export(telemetry.spans)
@@ -148,39 +146,48 @@ def stored(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str, bytes]]:
         report = collect_report(table, by=by)
         print_report(report, console, 0)
         yield f"report by {by}", (render_report_json(report) + render_html(report)).encode()
-    found = explain.compare_costliest_misses(table, 9)
-    assert found
-    show_explained(found, console)
-    yield "report and explanation", (text.getvalue() + explained_as_json(found)).encode()
+    comparisons = explain.compare_costliest_misses(table, 9)
+    assert comparisons
+    print_comparisons(comparisons, console)
+    yield (
+        "report and explanation",
+        (text.getvalue() + render_comparisons_json(comparisons)).encode(),
+    )
 
 
-def logged(caplog: pytest.LogCaptureFixture) -> bytes:
-    """What we logged at any level, tracebacks too."""
+def log_output(caplog: pytest.LogCaptureFixture) -> bytes:
+    """Return our log messages of all levels with their tracebacks."""
     ours = [record for record in caplog.records if record.name.startswith("promptcache")]
     return "\n".join(map(logging.Formatter("%(message)s %(args)s").format, ours)).encode()
 
 
-@pytest.mark.parametrize("road", CALLS_WITH_CANARIES.values(), ids=CALLS_WITH_CANARIES)
+@pytest.mark.parametrize("make_calls", CALLS_WITH_CANARIES.values(), ids=CALLS_WITH_CANARIES)
 def test_no_canary_leaves_the_process(
-    road: Road,
+    make_calls: MakeCalls,
     telemetry: Telemetry,
     emulator_url: str,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    road(emulator_url, telemetry)
+    make_calls(emulator_url, telemetry)
     calls = [span.attributes or {} for span in telemetry.calls]
     assert len(calls) >= 4
-    assert any(it.get(PREFIX_HASH) for it in calls)
-    leaves = dict([*sent(telemetry), *stored(telemetry, tmp_path), ("log", logged(caplog))])
+    assert any(call.get(PREFIX_HASH) for call in calls)
+    output = dict(
+        [
+            *otlp_output(telemetry),
+            *local_table_output(telemetry, tmp_path),
+            ("log", log_output(caplog)),
+        ]
+    )
     assert all(
-        str(calls[0][GEN_AI_REQUEST_MODEL]).encode() in leaves[name]
-        for name in leaves
+        str(calls[0][GEN_AI_REQUEST_MODEL]).encode() in output[name]
+        for name in output
         if name.startswith("OTLP")
     )
     words = [*canary_encodings(), *canary_hashes()]
-    assert not [(name, word) for name, left in leaves.items() for word in words if word in left]
+    assert not [(name, word) for name, text in output.items() for word in words if word in text]
 
 
 def test_a_logged_failure_contains_no_exception_message(
@@ -191,21 +198,20 @@ def test_a_logged_failure_contains_no_exception_message(
 ) -> None:
     caplog.set_level(logging.DEBUG)
 
-    def fails(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise ValueError(CANARY)
 
     monkeypatch.setattr(safety, "_logged_failures", set[tuple[str, str]]())
-    monkeypatch.setattr(BlockCollector, "add", fails)
+    monkeypatch.setattr(BlockCollector, "add", fail)
     CALLS_WITH_CANARIES["openai"](emulator_url, telemetry)
-    assert b"ValueError" in logged(caplog)
-    assert CANARY.encode() not in logged(caplog)
+    assert b"ValueError" in log_output(caplog)
+    assert CANARY.encode() not in log_output(caplog)
 
 
 def test_every_exported_hash_depends_on_the_key(emulator: Emulator, emulator_url: str) -> None:
-    """Two keys have none in common, one key has the same again: no hash is of the text alone, and
-    none by chance."""
+    """Two keys give no common hash, and the same key gives the same hashes again."""
 
-    def hashed(key: str) -> set[str]:
+    def exported_hashes(key: str) -> set[str]:
         emulator.reset()
         telemetry = Telemetry()
         telemetry.instrument(Settings(hash_key=key, hashes="all"))
@@ -215,7 +221,7 @@ def test_every_exported_hash_depends_on_the_key(emulator: Emulator, emulator_url
             re.findall(r"\b\w+:[0-9a-f]{16}\b", "".join(span.to_json() for span in telemetry.calls))
         )
 
-    one, again, other = (hashed(key) for key in ("one", "one", "other"))
+    one, again, other = (exported_hashes(key) for key in ("one", "one", "other"))
     assert one == again
     assert len(one) > 9
     assert not one & other

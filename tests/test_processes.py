@@ -1,5 +1,5 @@
-"""Forks while calls run, loops one after another: every call is a row or a span, and nothing is
-said of it.
+"""Calls in forked processes and in consecutive event loops: each is a row or a span, and nothing is
+logged.
 
 `make processes` forks a hundred times and runs real servers.
 """
@@ -24,7 +24,7 @@ from tests.support.telemetry import Telemetry
 
 ROOT: Final = Path(__file__).parent.parent
 FORKS: Final = int(os.environ.get("PROMPTCACHE_FORKS", "10"))
-FORKING: Final = """
+FORK_PROGRAM: Final = """
 import os, sys, threading
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -54,33 +54,33 @@ for number in range(int(sys.argv[2])):
             client(f"child {number} {count}")
         os._exit(0)
     children.append(child)
-codes = {os.waitpid(child, 0)[1] for child in children}
+exit_codes = {os.waitpid(child, 0)[1] for child in children}
 stop.set()
 for thread in threads:
     thread.join()
-print(codes, sum(made))
+print(exit_codes, sum(made))
 """
 
 
 def test_every_call_is_recorded_when_a_process_forks_during_calls(tmp_path: Path) -> None:
     path = tmp_path / "calls.db"
-    done = subprocess.run(
-        [sys.executable, "-c", FORKING, path, str(FORKS)],
+    process = subprocess.run(
+        [sys.executable, "-c", FORK_PROGRAM, path, str(FORKS)],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
         timeout=50 + 3 * FORKS,
     )
-    codes, _, parents = done.stdout.strip().rpartition(" ")
-    assert codes == "{0}"
-    written = read_rows(path)
-    # A child that is forked while a batch is being written keeps its hands off the file
+    exit_codes, _, parent_calls = process.stdout.strip().rpartition(" ")
+    assert exit_codes == "{0}"
+    rows = read_rows(path)
+    # A child that is forked while a batch is being written does not write
     # (tests/test_sqlite_trouble.py).
-    orphaned = done.stderr.count("was forked while another batch was being written")
-    assert len(written) == int(parents) + 3 * (FORKS - orphaned)
-    assert {row["outcome"] for row in written} == {"unreported"}
-    assert len({row["span_id"] for row in written}) == len(written)
+    skipped = process.stderr.count("was forked while another batch was being written")
+    assert len(rows) == int(parent_calls) + 3 * (FORKS - skipped)
+    assert {row["outcome"] for row in rows} == {"unreported"}
+    assert len({row["span_id"] for row in rows}) == len(rows)
 
 
 def test_calls_in_consecutive_event_loops_are_recorded(
@@ -99,15 +99,15 @@ def test_calls_in_consecutive_event_loops_are_recorded(
     assert not caplog.records
 
 
-async def left(url: str, kept: list[object]) -> None:
+async def leave_stream_open(url: str, references: list[object]) -> None:
     client = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key="k")
     create: Any = client.chat.completions.create
     stream = await create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
-    kept.append((client, stream, await anext(aiter(stream))))
+    references.append((client, stream, await anext(aiter(stream))))
 
 
-def raised_in(record: logging.LogRecord) -> str:
-    """The module whose code raised what is logged."""
+def module_that_raised(record: logging.LogRecord) -> str:
+    """Return the module whose code raised the logged exception."""
     frames = (
         [frame for frame, _ in traceback.walk_tb(record.exc_info[2])] if record.exc_info else []
     )
@@ -117,14 +117,16 @@ def raised_in(record: logging.LogRecord) -> str:
 def test_a_loop_that_ends_before_its_stream_logs_no_error_of_promptcache(
     emulator_url: str, telemetry: Telemetry, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It closes every generator at once, the SDK's and ours; each that waits for another gets in
-    its way.
+    """The ending loop closes all generators at once, those of the SDK and ours.
 
-    The SDK's own do so without us, nineteen times out of twenty, whichever of them is named.
+    Without promptcache the generators of the SDK disturb each other 19 times out of 20, so the test
+    ignores errors that the SDK raised.
     """
     for count in range(1, 21):
-        kept: list[object] = []
-        asyncio.run(left(emulator_url, kept))
-        kept.clear()
+        references: list[object] = []
+        asyncio.run(leave_stream_open(emulator_url, references))
+        references.clear()
         assert len(telemetry.spans) == count
-    assert not [record for record in caplog.records if raised_in(record).startswith("promptcache")]
+    assert not [
+        record for record in caplog.records if module_that_raised(record).startswith("promptcache")
+    ]
