@@ -1,5 +1,5 @@
-"""The README's recipes, run as printed; only each backend's host is replaced, by one on loopback
-that keeps all."""
+"""The recipes of the README run as printed. Only the address of the backend is replaced by a
+receiver on loopback."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc  # type: ignore[import-untyped]  # it ships no types
 import pytest
@@ -33,7 +33,8 @@ from openai import OpenAI
 
 client = OpenAI()
 for question in ("Where is it?", "And now?", "Really?"):
-    prompt = [{"role": "system", "content": "Follow the handbook. " * 1000}, {"role": "user", "content": question}]
+    system = {"role": "system", "content": "Follow the handbook. " * 1000}
+    prompt = [system, {"role": "user", "content": question}]
     client.chat.completions.create(model="gpt-5.4", messages=prompt)
 print("done", flush=True)
 sys.stdin.read()
@@ -41,8 +42,8 @@ sys.stdin.read()
 CALLS = 3
 
 
-def recipe(title: str) -> str:
-    """The commands below a headline, less what installs packages."""
+def read_recipe(title: str) -> str:
+    """Return the commands below a heading of the README, without `pip install`."""
     (block,) = re.findall(rf"^### {title}.*?\n```sh\n(.*?)```", README, re.MULTILINE | re.DOTALL)
     return "\n".join(line for line in block.splitlines() if not line.startswith("pip install"))
 
@@ -53,16 +54,15 @@ def model() -> Iterator[str]:
         yield url
 
 
-class Sink(service.TraceServiceServicer):
-    """A backend that takes OTLP, over gRPC and HTTP, and keeps spans, names of metrics, and headers
-    by path."""
+class OTLPReceiver(service.TraceServiceServicer):
+    """An OTLP backend for gRPC and HTTP. It keeps spans, metric names, and headers by path."""
 
     def __init__(self) -> None:
         self.spans: list[dict[str, Any]] = []
         self.metrics: set[str] = set()
         self.headers: dict[str, Mapping[str, str]] = {}
 
-    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802  # the name of the remote call
+    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802  # gRPC's name
         for resource in request.resource_spans:
             (name,) = (
                 pair.value.string_value
@@ -77,7 +77,7 @@ class Sink(service.TraceServiceServicer):
                 self.spans.append(values | {"service": name})
         return messages.ExportTraceServiceResponse()
 
-    def take(self, path: str, body: bytes) -> None:
+    def receive(self, path: str, body: bytes) -> None:
         if path == "/v1/traces":
             self.Export(messages.ExportTraceServiceRequest.FromString(body), None)
             return
@@ -89,14 +89,14 @@ class Sink(service.TraceServiceServicer):
 
 
 @pytest.fixture
-def over_http() -> Iterator[tuple[Sink, str]]:
-    sink = Sink()
+def http_receiver() -> Iterator[tuple[OTLPReceiver, str]]:
+    receiver = OTLPReceiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
-            sink.headers[self.path] = dict(self.headers)
-            sink.take(
+            receiver.headers[self.path] = dict(self.headers)
+            receiver.receive(
                 self.path,
                 gzip.decompress(body) if self.headers["content-encoding"] == "gzip" else body,
             )
@@ -104,37 +104,40 @@ def over_http() -> Iterator[tuple[Sink, str]]:
             self.send_header("content-length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base's name
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # name of the base
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield sink, f"http://127.0.0.1:{server.server_port}"
+    yield receiver, f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
     server.server_close()
 
 
 @pytest.fixture
-def over_grpc() -> Iterator[tuple[Sink, str]]:
-    sink, server = Sink(), grpc.server(ThreadPoolExecutor(2))
-    service.add_TraceServiceServicer_to_server(sink, server)  # type: ignore[no-untyped-call]  # generated code  # pyright: ignore[reportUnknownMemberType]
+def grpc_receiver() -> Iterator[tuple[OTLPReceiver, str]]:
+    receiver, server = OTLPReceiver(), grpc.server(ThreadPoolExecutor(2))
+    generated_code = cast("Any", service)
+    generated_code.add_TraceServiceServicer_to_server(receiver, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
-    yield sink, f"http://127.0.0.1:{port}"
+    yield receiver, f"http://127.0.0.1:{port}"
     server.stop(None).wait()
 
 
-def started(commands: str, folder: Path, model: str, **more: str) -> subprocess.Popen[str]:
-    """The recipe, once its application has made its calls; it goes on until its standard input
-    ends."""
+def start_recipe(commands: str, folder: Path, model: str, **more: str) -> subprocess.Popen[str]:
+    """Start a recipe, and return when its application has made its calls.
+
+    The application ends when its standard input ends.
+    """
     (folder / "app.py").write_text(APP)
-    around = {
+    variables = {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "OPENAI_API_KEY": "no-key-needed",
     }
-    env = os.environ | around | {"OPENAI_BASE_URL": f"{model}/v1"} | more
+    env = os.environ | variables | {"OPENAI_BASE_URL": f"{model}/v1"} | more
     pipe = subprocess.PIPE
     shell = subprocess.Popen(
         ["bash", "-ec", commands], cwd=folder, env=env, stdin=pipe, stdout=pipe, text=True
@@ -144,65 +147,65 @@ def started(commands: str, folder: Path, model: str, **more: str) -> subprocess.
     return shell
 
 
-def run(commands: str, folder: Path, model: str, **more: str) -> None:
-    with started(commands, folder, model, **more) as shell:
+def run_recipe(commands: str, folder: Path, model: str, **more: str) -> None:
+    with start_recipe(commands, folder, model, **more) as shell:
         shell.communicate(timeout=30)
     assert shell.returncode == 0
 
 
-def arrived(sink: Sink) -> None:
-    assert len(sink.spans) == CALLS
-    assert {span["service"] for span in sink.spans} == {"my-app"}
-    assert [span[OUTCOME] for span in sink.spans] == ["cold", "hit", "hit"]
-    assert sink.spans[-1][READ_TOKENS] > 1024
+def assert_all_calls_received(receiver: OTLPReceiver) -> None:
+    assert len(receiver.spans) == CALLS
+    assert {span["service"] for span in receiver.spans} == {"my-app"}
+    assert [span[OUTCOME] for span in receiver.spans] == ["cold", "hit", "hit"]
+    assert receiver.spans[-1][READ_TOKENS] > 1024
 
 
 def test_the_jaeger_recipe_exports_all_calls(
-    over_grpc: tuple[Sink, str], model: str, tmp_path: Path
+    grpc_receiver: tuple[OTLPReceiver, str], model: str, tmp_path: Path
 ) -> None:
-    sink, url = over_grpc
-    printed = recipe("Jaeger")
-    assert "http://localhost:4317" in printed
-    run(printed.replace("http://localhost:4317", url), tmp_path, model)
-    arrived(sink)
+    receiver, url = grpc_receiver
+    commands = read_recipe("Jaeger")
+    assert "http://localhost:4317" in commands
+    run_recipe(commands.replace("http://localhost:4317", url), tmp_path, model)
+    assert_all_calls_received(receiver)
 
 
 def test_the_honeycomb_recipe_exports_all_calls_with_its_headers(
-    over_http: tuple[Sink, str], model: str, tmp_path: Path
+    http_receiver: tuple[OTLPReceiver, str], model: str, tmp_path: Path
 ) -> None:
-    sink, url = over_http
-    printed = recipe("Honeycomb")
-    assert "https://api.honeycomb.io" in printed
-    run(printed.replace("https://api.honeycomb.io", url), tmp_path, model, HONEYCOMB_KEY="of-mine")
-    arrived(sink)
-    assert "promptcache.read.tokens" in sink.metrics
-    spans, metrics = (sink.headers[f"/v1/{signal}"] for signal in ("traces", "metrics"))
-    assert (spans["x-honeycomb-team"], metrics["x-honeycomb-team"]) == ("of-mine", "of-mine")
+    receiver, url = http_receiver
+    commands = read_recipe("Honeycomb")
+    assert "https://api.honeycomb.io" in commands
+    run_recipe(
+        commands.replace("https://api.honeycomb.io", url), tmp_path, model, HONEYCOMB_KEY="my-key"
+    )
+    assert_all_calls_received(receiver)
+    assert "promptcache.read.tokens" in receiver.metrics
+    spans, metrics = (receiver.headers[f"/v1/{signal}"] for signal in ("traces", "metrics"))
+    assert (spans["x-honeycomb-team"], metrics["x-honeycomb-team"]) == ("my-key", "my-key")
     assert metrics["x-honeycomb-dataset"] == "my-app-metrics"
 
 
 def test_the_phoenix_recipe_exports_all_calls_and_no_metrics(
-    over_http: tuple[Sink, str], model: str, tmp_path: Path
+    http_receiver: tuple[OTLPReceiver, str], model: str, tmp_path: Path
 ) -> None:
-    sink, url = over_http
-    printed = recipe("Phoenix")
-    assert "http://localhost:6006" in printed
-    run(printed.replace("http://localhost:6006", url), tmp_path, model)
-    arrived(sink)
-    assert not sink.metrics
+    receiver, url = http_receiver
+    commands = read_recipe("Phoenix")
+    assert "http://localhost:6006" in commands
+    run_recipe(commands.replace("http://localhost:6006", url), tmp_path, model)
+    assert_all_calls_received(receiver)
+    assert not receiver.metrics
 
 
 def test_the_prometheus_recipe_serves_the_named_metrics(model: str, tmp_path: Path) -> None:
     port = str(free_port())
-    with started(
-        recipe("Prometheus"), tmp_path, model, OTEL_EXPORTER_PROMETHEUS_PORT=port
+    with start_recipe(
+        read_recipe("Prometheus"), tmp_path, model, OTEL_EXPORTER_PROMETHEUS_PORT=port
     ) as shell:
-        with urllib.request.urlopen(
-            f"http://localhost:{port}/metrics", timeout=5
-        ) as answer:  # loopback
-            text = answer.read().decode()
+        with urllib.request.urlopen(f"http://localhost:{port}/metrics", timeout=5) as response:
+            text = response.read().decode()
         shell.communicate(timeout=30)
-    asked = set(re.findall(r"promptcache_\w+_total", README))
-    assert asked
-    assert all(f"\n{name}{{" in text for name in asked)
+    names = set(re.findall(r"promptcache_\w+_total", README))
+    assert names
+    assert all(f"\n{name}{{" in text for name in names)
     assert 'service_name="my-app"' in text

@@ -91,7 +91,7 @@ def test_every_module_of_a_provider_folder_is_in_the_registry() -> None:
     assert modules_in_folders("hooks") == {sdk.hooks for sdk in SDKS}
 
 
-LOADED = """
+IMPORT_PROGRAM = """
 import sys
 import promptcache
 before = set(sys.modules)
@@ -99,14 +99,14 @@ import promptcache.providers.registry
 print(*sys.modules)
 print(*set(sys.modules) - before)
 """
-HEAVY = re.compile(r"promptcache\.(providers\.\w+\.|patching|diagnosis|prefix|prices|cli)")
+CALL_MODULES = re.compile(r"promptcache\.(providers\.\w+\.|patching|diagnosis|prefix|prices|cli)")
 
 
 def test_the_registry_loads_no_hooks_and_no_patching() -> None:
-    command = [sys.executable, "-c", LOADED]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    loaded, added = (set(line.split()) for line in run.stdout.splitlines())
-    assert [name for name in loaded if HEAVY.match(name)] == []
+    command = [sys.executable, "-c", IMPORT_PROGRAM]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    loaded, added = (set(line.split()) for line in process.stdout.splitlines())
+    assert [name for name in loaded if CALL_MODULES.match(name)] == []
     assert added <= {"promptcache.providers", "promptcache.providers.registry"}
 
 
@@ -120,15 +120,15 @@ def strings_in(path: Path) -> set[str]:
 
 
 def test_providers_without_code_are_named_in_the_registry_only() -> None:
-    """Another table of providers would be a second place to edit. Price lists have other names."""
+    """A second table of providers would be a second place to edit. Price lists use other names."""
     names = {row.name for row in PROVIDERS if not row.sdk and row.name not in row.price_vendors}
     names -= {row.name for row in PROVIDERS if not row.price_vendors}
     assert {"x_ai", "azure.ai.openai", "gcp.vertex_ai"} <= names
     elsewhere = {
-        str(path): found
+        str(path): named
         for path in (*FOLDER.parent.rglob("*.py"), *EXPORTERS.rglob("*.py"))
         if path.parent.parent != FOLDER
         and path.name != "registry.py"
-        and (found := names & strings_in(path))
+        and (named := names & strings_in(path))
     }
     assert elsewhere == {}

@@ -1,5 +1,4 @@
-"""Which releases we work with is one claim: of the package, of the README, and of the environments
-that are tested."""
+"""The package, the README and the tested environments name the same supported releases."""
 
 from __future__ import annotations
 
@@ -15,18 +14,22 @@ from tests.compat.run import (
     find_untried_sdks,
 )
 
-SAID = " ".join((ROOT / "README.md").read_text().split())
+README = " ".join((ROOT / "README.md").read_text().split())
 
 
-@pytest.mark.parametrize("need", MINIMUM_RELEASES.values())
-def test_the_readme_names_the_tested_minimum_release_of_each_sdk(need: str) -> None:
-    assert need.replace(">=", " ") in SAID
-    assert need.replace(">=", "==") in ",".join(NAMED_ENVIRONMENTS.values()).split(",")
+@pytest.mark.parametrize("requirement", MINIMUM_RELEASES.values())
+def test_the_readme_names_the_tested_minimum_release_of_each_sdk(requirement: str) -> None:
+    assert requirement.replace(">=", " ") in README
+    assert requirement.replace(">=", "==") in ",".join(NAMED_ENVIRONMENTS.values()).split(",")
 
 
 def test_the_readme_names_the_minimum_release_of_opentelemetry() -> None:
-    (need,) = (need for need in PROJECT["dependencies"] if need.startswith("opentelemetry-api"))
-    assert f"OpenTelemetry {need.partition('>=')[2].partition(',')[0]}" in SAID
+    (requirement,) = (
+        requirement
+        for requirement in PROJECT["dependencies"]
+        if requirement.startswith("opentelemetry-api")
+    )
+    assert f"OpenTelemetry {requirement.partition('>=')[2].partition(',')[0]}" in README
 
 
 def test_an_sdk_without_a_tested_call_is_reported() -> None:

@@ -1,5 +1,4 @@
-"""What the report says: figures against a recomputation, the stable JSON, the terminal, HTML and
-hostile names."""
+"""The figures of the report equal a recomputation, and JSON, terminal and HTML show them safely."""
 
 from __future__ import annotations
 
@@ -62,21 +61,21 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "calls.db"
 
 
-TOKENS = st.none() | st.integers(0, 10_000)
-MONEY = st.none() | st.floats(0, 10)
+TOKEN_COUNTS = st.none() | st.integers(0, 10_000)
+USD_AMOUNTS = st.none() | st.floats(0, 10)
 CALLS = st.lists(
     st.fixed_dictionaries(
         {
             OUTCOME: st.sampled_from(OUTCOMES),
             BATCH: st.sampled_from([None, True]),
-            INPUT_TOKENS: TOKENS,
-            READ_TOKENS: TOKENS,
-            WRITE_TOKENS: TOKENS,
-            UNCACHED_TOKENS: TOKENS,
-            OUTPUT_TOKENS: TOKENS,
-            COST_AMOUNT: MONEY,
-            COST_WITHOUT_CACHE: MONEY,
-            WASTED_USD: MONEY,
+            INPUT_TOKENS: TOKEN_COUNTS,
+            READ_TOKENS: TOKEN_COUNTS,
+            WRITE_TOKENS: TOKEN_COUNTS,
+            UNCACHED_TOKENS: TOKEN_COUNTS,
+            OUTPUT_TOKENS: TOKEN_COUNTS,
+            COST_AMOUNT: USD_AMOUNTS,
+            COST_WITHOUT_CACHE: USD_AMOUNTS,
+            WASTED_USD: USD_AMOUNTS,
             COST_UNKNOWN: st.none() | st.just("model"),
             GEN_AI_PROVIDER_NAME: st.none() | st.sampled_from("ab"),
         }
@@ -86,30 +85,33 @@ CALLS = st.lists(
 )
 
 
-BLAMELESS = ("hit", "cold", "prewarm")
+OUTCOMES_WITHOUT_WASTE = ("hit", "cold", "prewarm")
 
 
-def total(values: Iterable[Any]) -> Any:
+def sum_or_none(values: Iterable[Any]) -> Any:
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
 
-def recomputed(calls: list[dict[str, Any]]) -> dict[str, Any]:
-    """The definitions of docs/telemetry.md, call by call."""
-    judged = [call for call in calls if call[OUTCOME] != "unreported" and not call[BATCH]]
-    read, whole = (total(call[name] for call in judged) for name in (READ_TOKENS, INPUT_TOKENS))
+def recompute(calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the totals that follow from the definitions of docs/telemetry.md."""
+    rated = [call for call in calls if call[OUTCOME] != "unreported" and not call[BATCH]]
+    read, input_tokens = (
+        sum_or_none(call[name] for call in rated) for name in (READ_TOKENS, INPUT_TOKENS)
+    )
     priced = [call for call in calls if call[COST_AMOUNT] is not None]
     known = [
         call
         for call in calls
-        if call[WASTED_USD] is not None or (call in priced and call[OUTCOME] in BLAMELESS)
+        if call[WASTED_USD] is not None
+        or (call in priced and call[OUTCOME] in OUTCOMES_WITHOUT_WASTE)
     ]
-    idle = [
+    without_usage = [
         call
         for call in calls
         if call[OUTCOME] in ("error", "unreported") and not call[INPUT_TOKENS]
     ]
-    complete = bool(known) and all(call in known or call in idle for call in calls)
+    complete = bool(known) and all(call in known or call in without_usage for call in calls)
     names = {
         "input": INPUT_TOKENS,
         "read": READ_TOKENS,
@@ -117,25 +119,27 @@ def recomputed(calls: list[dict[str, Any]]) -> dict[str, Any]:
         "uncached": UNCACHED_TOKENS,
     }
     pairs = [
-        (it[COST_AMOUNT], it[COST_WITHOUT_CACHE])
-        for it in priced
-        if it[COST_WITHOUT_CACHE] is not None
+        (call[COST_AMOUNT], call[COST_WITHOUT_CACHE])
+        for call in priced
+        if call[COST_WITHOUT_CACHE] is not None
     ]
-    wasted = total(call[WASTED_USD] for call in calls)
+    wasted = sum_or_none(call[WASTED_USD] for call in calls)
     unpriced = [
-        it for it in calls if it[COST_AMOUNT] is None and (it[COST_UNKNOWN] or it[INPUT_TOKENS])
+        call
+        for call in calls
+        if call[COST_AMOUNT] is None and (call[COST_UNKNOWN] or call[INPUT_TOKENS])
     ]
     return {
         "calls": len(calls),
         **{
-            f"{name}_tokens": total(call[attribute] for call in calls)
+            f"{name}_tokens": sum_or_none(call[attribute] for call in calls)
             for name, attribute in names.items()
         },
-        "output_tokens": total(call[OUTPUT_TOKENS] for call in calls),
-        "hit_rate": (read or 0) / whole if whole else None,
-        "cost_usd": total(call[COST_AMOUNT] for call in calls),
-        "without_cache_usd": total(without for _, without in pairs),
-        "saved_usd": total(without - amount for amount, without in pairs),
+        "output_tokens": sum_or_none(call[OUTPUT_TOKENS] for call in calls),
+        "hit_rate": (read or 0) / input_tokens if input_tokens else None,
+        "cost_usd": sum_or_none(call[COST_AMOUNT] for call in calls),
+        "without_cache_usd": sum_or_none(without for _, without in pairs),
+        "saved_usd": sum_or_none(without - amount for amount, without in pairs),
         "wasted_usd": 0.0 if wasted is None and complete else wasted,
         "unpriced_calls": len(unpriced),
     }
@@ -143,18 +147,20 @@ def recomputed(calls: list[dict[str, Any]]) -> dict[str, Any]:
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(CALLS, st.sampled_from([1, 5, 200_000]))
-def test_figures_equal_a_simple_recomputation(calls: list[dict[str, Any]], span: int) -> None:
+def test_figures_equal_a_simple_recomputation(
+    calls: list[dict[str, Any]], rows_per_range: int
+) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "ROWS_PER_RANGE", span)
+        patch.setattr(figures, "ROWS_PER_RANGE", rows_per_range)
         path = Path(folder) / "calls.db"
         record_calls(path, *calls)
         report = json.loads(render_report_json(collect_report(path, GroupBy.PROVIDER)))
     groups = {group.pop("key"): group for group in report["groups"]}
     assert set(groups) == {call[GEN_AI_PROVIDER_NAME] for call in calls}
-    assert report["totals"] == pytest.approx(recomputed(calls), nan_ok=False)
+    assert report["totals"] == pytest.approx(recompute(calls), nan_ok=False)
     for key, group in groups.items():
         assert group == pytest.approx(
-            recomputed([call for call in calls if call[GEN_AI_PROVIDER_NAME] == key])
+            recompute([call for call in calls if call[GEN_AI_PROVIDER_NAME] == key])
         )
 
 
@@ -277,7 +283,7 @@ def test_models_of_unpriced_calls_are_listed(path: Path) -> None:
         UnpricedModel("gpt-5.5", "model", 1),
         UnpricedModel("gpt-8", None, 1),
     )
-    assert sum(it.calls for it in report.unpriced_models) == report.totals.unpriced_calls == 4
+    assert sum(model.calls for model in report.unpriced_models) == report.totals.unpriced_calls == 4
     assert "4 calls not in the cost: 2 gpt-9 (price), 1 gpt-5.5 (model)" in " ".join(
         render_report(report).split()
     )
@@ -311,7 +317,7 @@ def test_sampled_calls_are_reported(path: Path, monkeypatch: pytest.MonkeyPatch)
     assert (report.sampled_calls, report.smallest_sample_ratio) == (1, 0.25)
     assert "Sampled: 1 of these 2 calls" in render_report(report)
     assert "25 %" in render_html(report)
-    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "of-ones-own")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "a-custom-sampler")
     record_calls(path, {})
     assert (collect_report(path).sampled_calls, collect_report(path).smallest_sample_ratio) == (
         2,
@@ -327,9 +333,9 @@ def test_terminal_output_fits_80_columns_and_limit_zero_shows_all_rows(path: Pat
     text = render_report(collect_report(path, GroupBy.MODEL))
     assert max(map(len, text.splitlines())) <= 80
     assert "and 5 more" in text
-    everything = "".join(render_report(collect_report(path, GroupBy.MODEL), limit=0).split())
-    assert "more" not in everything
-    assert everything.count("long-name-") >= 25
+    all_rows = "".join(render_report(collect_report(path, GroupBy.MODEL), limit=0).split())
+    assert "more" not in all_rows
+    assert all_rows.count("long-name-") >= 25
 
 
 def test_names_cannot_send_escape_sequences_to_the_terminal(path: Path) -> None:
@@ -402,7 +408,7 @@ def test_since_minus_infinity_includes_all_calls(path: Path) -> None:
 @pytest.mark.parametrize(
     "query",
     [*sql.QUERIES, STORAGE_COSTS_QUERY, UNREAD_WRITES_QUERY],
-    ids=lambda it: it.row_type.__name__,
+    ids=lambda query: query.row_type.__name__,
 )
 def test_columns_of_a_query_equal_the_fields_of_its_row_type(path: Path, query: Query[Any]) -> None:
     record_calls(path, {})

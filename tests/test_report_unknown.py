@@ -1,5 +1,4 @@
-"""What the report says of what it does not know: waste, failed calls and silent streams, and where
-it looked."""
+"""The report states unknown waste, failed calls, streams without usage, and its file."""
 
 from __future__ import annotations
 
@@ -40,7 +39,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "calls.db"
 
 
-NOTHING: dict[str, Any] = dict.fromkeys(
+NO_USAGE: dict[str, Any] = dict.fromkeys(
     (
         INPUT_TOKENS,
         READ_TOKENS,
@@ -55,7 +54,7 @@ NOTHING: dict[str, Any] = dict.fromkeys(
 
 @pytest.mark.parametrize("outcome", ["error", "unreported"])
 def test_a_call_without_usage_does_not_make_the_waste_unknown(path: Path, outcome: str) -> None:
-    record_calls(path, {}, {}, {OUTCOME: outcome, **NOTHING})
+    record_calls(path, {}, {}, {OUTCOME: outcome, **NO_USAGE})
     report = collect_report(path, GroupBy.SERVICE)
     assert [
         report.totals.wasted_usd,
@@ -83,17 +82,23 @@ def test_totals_are_equal_for_every_grouping(path: Path) -> None:
 
 
 def test_failed_calls_and_streams_without_usage_are_reported(path: Path) -> None:
-    silent = {
+    without_usage = {
         OUTCOME: "unreported",
         GEN_AI_OPERATION_NAME: "chat",
         GEN_AI_REQUEST_STREAM: True,
-        **NOTHING,
+        **NO_USAGE,
     }
     record_calls(
-        path, {}, {OUTCOME: "error", **NOTHING}, silent, silent | {GEN_AI_REQUEST_STREAM: None}
+        path,
+        {},
+        {OUTCOME: "error", **NO_USAGE},
+        without_usage,
+        without_usage | {GEN_AI_REQUEST_STREAM: None},
     )
     record_calls(
-        path, silent | {STREAM_COMPLETED: False}, silent | {GEN_AI_PROVIDER_NAME: "anthropic"}
+        path,
+        without_usage | {STREAM_COMPLETED: False},
+        without_usage | {GEN_AI_PROVIDER_NAME: "anthropic"},
     )
     text = render_report(collect_report(path), width=200)
     assert "Failed    1 call" in text
@@ -101,8 +106,8 @@ def test_failed_calls_and_streams_without_usage_are_reported(path: Path) -> None
         "1 chat streams did not report tokens. Set stream_options={'include_usage': True}" in text
     )
     record_calls(path.with_name("b.db"), {})
-    titles = dict(summary_lines(collect_report(path.with_name("b.db"))))
-    assert not {"Failed", "No usage"} & set(titles)
+    lines_by_title = dict(summary_lines(collect_report(path.with_name("b.db"))))
+    assert not {"Failed", "No usage"} & set(lines_by_title)
 
 
 def test_the_report_names_its_file_and_time_zone(path: Path) -> None:
@@ -112,8 +117,8 @@ def test_the_report_names_its_file_and_time_zone(path: Path) -> None:
 
 
 def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
-    nothing = dict.fromkeys((INPUT_TOKENS, READ_TOKENS, COST_AMOUNT, COST_WITHOUT_CACHE))
-    record_calls(path, {OUTCOME: "error", **nothing})
+    no_cost = dict.fromkeys((INPUT_TOKENS, READ_TOKENS, COST_AMOUNT, COST_WITHOUT_CACHE))
+    record_calls(path, {OUTCOME: "error", **no_cost})
     assert collect_report(path).totals.unpriced_calls == 0
 
 
@@ -122,9 +127,7 @@ def test_a_failed_call_without_usage_is_not_unpriced(path: Path) -> None:
 def test_text_in_a_number_column_is_an_error(path: Path, column: str, text: str) -> None:
     record_calls(path, {}, {})
     connection = sqlite3.connect(path)
-    connection.execute(
-        f"UPDATE {table.CALLS_TABLE_NAME} SET {column} = ? WHERE rowid = 2", (text,)
-    )  # our names
+    connection.execute(f"UPDATE {table.CALLS_TABLE_NAME} SET {column} = ? WHERE rowid = 2", (text,))
     connection.commit()
     connection.close()
     with pytest.raises(errors.CallsFileReadError, match="a row holds text instead of a number"):

@@ -68,17 +68,17 @@ def dependencies_of_extra(extra: str) -> Iterator[Requirement]:
             yield requirement
 
 
-def wanted(name: str) -> list[Requirement]:
+def list_requirements(name: str) -> list[Requirement]:
     """Return all dependencies that the lock `name` must cover."""
     extras, group, others = LOCKS[name]
     texts = [*PROJECT["dependency-groups"][group], *others]
     if extras:
         texts += PROJECT["project"]["dependencies"]
-    found = [requirement for extra in extras for requirement in dependencies_of_extra(extra)]
-    return [*map(Requirement, texts), *found]
+    dependencies = [requirement for extra in extras for requirement in dependencies_of_extra(extra)]
+    return [*map(Requirement, texts), *dependencies]
 
 
-def locked(name: str) -> dict[str, tuple[Requirement, list[str]]]:
+def read_lock(name: str) -> dict[str, tuple[Requirement, list[str]]]:
     """Return each package of requirements/`name`.txt with its pin and its hashes."""
     entries = re.split(r"\n(?=[^\s#])", (REQUIREMENTS / f"{name}.txt").read_text())
     pins = [
@@ -90,8 +90,8 @@ def locked(name: str) -> dict[str, tuple[Requirement, list[str]]]:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_lock_covers_every_dependency_of_its_extra(name: str) -> None:
-    pins = locked(name)
-    for requirement in wanted(name):
+    pins = read_lock(name)
+    for requirement in list_requirements(name):
         pin, _ = pins[canonicalize_name(requirement.name)]
         (version,) = [specifier.version for specifier in pin.specifier]
         assert requirement.specifier.contains(version, prereleases=True), (
@@ -102,14 +102,14 @@ def test_lock_covers_every_dependency_of_its_extra(name: str) -> None:
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_lock_pins_every_package_by_version_and_hash(name: str) -> None:
-    for pin, hashes in locked(name).values():
+    for pin, hashes in read_lock(name).values():
         assert [specifier.operator for specifier in pin.specifier] == ["=="]
         assert hashes
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", value) for value in hashes)
 
 
 def test_demo_and_dev_lock_the_same_versions() -> None:
-    demo, dev = locked("demo"), locked("dev")
+    demo, dev = read_lock("demo"), read_lock("dev")
     assert demo.keys() <= dev.keys()
     assert {name: pin.specifier for name, (pin, _) in demo.items()} == {
         name: dev[name][0].specifier for name in demo
@@ -118,9 +118,9 @@ def test_demo_and_dev_lock_the_same_versions() -> None:
 
 def test_no_committed_file_names_a_package_index() -> None:
     """A lock such as uv.lock writes the index of the machine that made it into the repository."""
-    found = list[str]()
+    matches = list[str]()
     for path in committed_files():
         text = path.read_bytes().decode(errors="replace")
-        found += [f"{path.relative_to(ROOT)}: {word}" for word in HOSTS + OPTIONS if word in text]
-    assert not found
+        matches += [f"{path.relative_to(ROOT)}: {word}" for word in HOSTS + OPTIONS if word in text]
+    assert not matches
     assert not (ROOT / "uv.lock").exists()

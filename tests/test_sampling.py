@@ -1,11 +1,11 @@
-"""How the local table knows that it saw only some of the calls."""
+"""The local table records the sample ratio of each call."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -24,17 +24,13 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "calls.db"
 
 
-def described(sampler: Sampler) -> str:
-    return sampler.get_description()
-
-
 @pytest.mark.parametrize(
-    ("description", "share"),
+    ("description", "ratio"),
     [
         ("AlwaysOnSampler", 1.0),
-        (described(ParentBased(ALWAYS_ON)), 1.0),
-        (described(TraceIdRatioBased(0.25)), 0.25),
-        (described(ParentBased(TraceIdRatioBased(0.5))), 0.5),
+        (ParentBased(ALWAYS_ON).get_description(), 1.0),
+        (TraceIdRatioBased(0.25).get_description(), 0.25),
+        (ParentBased(TraceIdRatioBased(0.5)).get_description(), 0.5),
         (
             "ParentBased{root:TraceIdRatioBased{0.5},remoteParentSampled:TraceIdRatioBased{0.1}}",
             0.1,
@@ -48,9 +44,9 @@ def described(sampler: Sampler) -> str:
     ],
 )
 def test_the_sample_ratio_follows_from_the_sampler_description(
-    description: str, share: float | None
+    description: str, ratio: float | None
 ) -> None:
-    assert sampling.sample_ratio_from_sampler_description(description) == share
+    assert sampling.sample_ratio_from_sampler_description(description) == ratio
 
 
 def test_the_sample_ratio_of_the_environment_is_recorded(
@@ -63,10 +59,10 @@ def test_the_sample_ratio_of_the_environment_is_recorded(
 
 
 @pytest.mark.parametrize(
-    ("state", "share"), [("th:c", 0.25), ("rv:1;th:8", 0.5), ("th:0", 1.0), ("th:zz", 1.0)]
+    ("state", "ratio"), [("th:c", 0.25), ("rv:1;th:8", 0.5), ("th:0", 1.0), ("th:zz", 1.0)]
 )
 def test_the_trace_state_overrides_the_ratio_of_the_sampler(
-    path: Path, state: str, share: float
+    path: Path, state: str, ratio: float
 ) -> None:
     parent = SpanContext(1, 2, True, TraceFlags(TraceFlags.SAMPLED), TraceState([("ot", state)]))
     exporter = SQLiteSpanExporter(path)
@@ -77,4 +73,4 @@ def test_the_trace_state_overrides_the_ratio_of_the_sampler(
     ).end()
     provider.shutdown()
     (row,) = read_rows(path)
-    assert (row["sample_ratio"], row["parent_span_id"]) == (share, "0" * 15 + "2")
+    assert (row["sample_ratio"], row["parent_span_id"]) == (ratio, "0" * 15 + "2")

@@ -1,4 +1,4 @@
-"""Responses and Realtime over WebSocket: one call per response id, interleaved ones too."""
+"""Over WebSocket, each response of the Responses and Realtime APIs is one call."""
 
 from __future__ import annotations
 
@@ -42,14 +42,13 @@ REALTIME_USAGE = {
 }
 
 
-def responses(socket: ServerConnection) -> None:
-    """Answers each request; those on a stream named `late` only after the next one has been
-    answered."""
+def serve_responses(socket: ServerConnection) -> None:
+    """Answer each request. A request on the stream `late` is answered after the next request."""
     late: list[str] = []
     for number, message in enumerate(socket):
-        asked = json.loads(message)
-        stream = {"stream_id": asked["stream_id"]} if "stream_id" in asked else {}
-        if asked.get("input") == "refuse":
+        request = json.loads(message)
+        stream = {"stream_id": request["stream_id"]} if "stream_id" in request else {}
+        if request.get("input") == "refuse":
             socket.send(
                 json.dumps({"type": "error", "code": "conversation_full", "message": "m", **stream})
             )
@@ -61,7 +60,7 @@ def responses(socket: ServerConnection) -> None:
             "status": "in_progress",
         }
         socket.send(json.dumps({"type": "response.created", "response": response, **stream}))
-        if asked.get("input") == "hang up":
+        if request.get("input") == "hang up":
             return
         delta = {
             "type": "response.output_text.delta",
@@ -77,18 +76,21 @@ def responses(socket: ServerConnection) -> None:
             }
         )
         socket.send(json.dumps(delta))
-        if asked.get("stream_id") == "late":
+        if request.get("stream_id") == "late":
             late.append(ended)
         else:
             socket.send(ended)
-            for waiting in late:
-                socket.send(waiting)
+            for event in late:
+                socket.send(event)
 
 
-def realtime(socket: ServerConnection) -> None:
-    """Answers each `response.create`, and speaks once unasked, as with voice detection."""
+def serve_realtime(socket: ServerConnection) -> None:
+    """Answer each `response.create` twice: the second response is unrequested, as with voice
+    detection."""
     for number, message in enumerate(socket):
-        kinds = ["asked", "unasked"] if json.loads(message)["type"] == "response.create" else []
+        kinds = (
+            ["requested", "unrequested"] if json.loads(message)["type"] == "response.create" else []
+        )
         for kind in kinds:
             response = {
                 "id": f"{kind}_{number}",
@@ -110,7 +112,7 @@ def realtime(socket: ServerConnection) -> None:
 
 
 @contextmanager
-def serving(handler: Any) -> Generator[str]:
+def running_server(handler: Any) -> Generator[str]:
     with serve(handler, "127.0.0.1", 0) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -121,18 +123,21 @@ def serving(handler: Any) -> Generator[str]:
 
 @pytest.fixture
 def client() -> Iterator[openai.OpenAI]:
-    with serving(responses) as url, openai.OpenAI(base_url=url, api_key="secret-key") as made:
-        yield made
+    with (
+        running_server(serve_responses) as url,
+        openai.OpenAI(base_url=url, api_key="secret-key") as client,
+    ):
+        yield client
 
 
-def until(connection: Any, kind: str, times: int = 1) -> None:
+def read_until(connection: Any, kind: str, times: int = 1) -> None:
     for event in connection:
         times -= event.type == kind
         if not times:
             return
 
 
-def ask(connection: Any, **more: Any) -> None:
+def send_request(connection: Any, **more: Any) -> None:
     connection.send(
         {"type": "response.create", "model": MODEL, "instructions": SYSTEM, "input": "hi", **more}
     )
@@ -143,8 +148,8 @@ def test_each_response_on_a_connection_is_a_call(
 ) -> None:
     with client.responses.connect() as connection:
         for _ in range(2):
-            ask(connection)
-            until(connection, "response.completed")
+            send_request(connection)
+            read_until(connection, "response.completed")
     first, second = [span.attributes or {} for span in telemetry.spans]
     assert (first["gen_ai.response.id"], second["gen_ai.response.id"]) == ("resp_0", "resp_1")
     assert first["promptcache.read_tokens"] == 1920
@@ -158,9 +163,9 @@ def test_interleaved_responses_are_matched_to_their_requests(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
     with client.responses.connect() as connection:
-        ask(connection, stream_id="late", model="gpt-5.5")
-        ask(connection, stream_id="soon")
-        until(connection, "response.completed", 2)
+        send_request(connection, stream_id="late", model="gpt-5.5")
+        send_request(connection, stream_id="soon")
+        read_until(connection, "response.completed", 2)
     soon, late = [span.attributes or {} for span in telemetry.spans]
     assert (soon["gen_ai.response.id"], soon["gen_ai.request.model"]) == ("resp_1", MODEL)
     assert (late["gen_ai.response.id"], late["gen_ai.request.model"]) == ("resp_0", "gpt-5.5")
@@ -170,8 +175,8 @@ def test_a_connection_that_breaks_ends_its_calls(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
     with client.responses.connect() as connection:
-        ask(connection, input="hang up")
-        until(connection, "response.created")
+        send_request(connection, input="hang up")
+        read_until(connection, "response.created")
         with pytest.raises(ConnectionClosed):
             connection.recv()
     assert telemetry.attributes["promptcache.outcome"] == "unreported"
@@ -182,10 +187,10 @@ def test_a_refused_request_does_not_shift_later_responses(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
     with client.responses.connect() as connection:
-        ask(connection, input="refuse", model="gpt-5.5")
-        until(connection, "error")
-        ask(connection)
-        until(connection, "response.completed")
+        send_request(connection, input="refuse", model="gpt-5.5")
+        read_until(connection, "error")
+        send_request(connection)
+        read_until(connection, "response.completed")
     refused, answered = [span.attributes or {} for span in telemetry.spans]
     assert (refused["gen_ai.request.model"], refused["error.type"]) == (
         "gpt-5.5",
@@ -199,7 +204,7 @@ def test_closing_the_connection_ends_a_pending_call(
     client: openai.OpenAI, telemetry: Telemetry
 ) -> None:
     with client.responses.connect() as connection:
-        ask(connection)
+        send_request(connection)
     assert telemetry.metric("promptcache.calls") == 1
 
 
@@ -219,7 +224,7 @@ async def test_a_response_on_an_async_connection_is_a_call(
 
 def test_realtime_counts_requested_and_unrequested_responses(telemetry: Telemetry) -> None:
     with (
-        serving(realtime) as url,
+        running_server(serve_realtime) as url,
         openai.OpenAI(
             base_url=url, websocket_base_url=url.replace("http", "ws"), api_key="k"
         ) as client,
@@ -227,8 +232,14 @@ def test_realtime_counts_requested_and_unrequested_responses(telemetry: Telemetr
     ):
         connection.send({"type": "input_audio_buffer.commit"})
         connection.response.create()
-        until(connection, "response.done", 2)
-    asked, unasked = [span.attributes or {} for span in telemetry.spans]
-    assert [asked["gen_ai.response.id"], unasked["gen_ai.response.id"]] == ["asked_1", "unasked_1"]
-    assert asked["gen_ai.request.model"] == "gpt-realtime-2"
-    assert (asked["promptcache.input_tokens"], asked["promptcache.read_tokens"]) == (300, 128)
+        read_until(connection, "response.done", 2)
+    requested, unrequested = [span.attributes or {} for span in telemetry.spans]
+    assert [requested["gen_ai.response.id"], unrequested["gen_ai.response.id"]] == [
+        "requested_1",
+        "unrequested_1",
+    ]
+    assert requested["gen_ai.request.model"] == "gpt-realtime-2"
+    assert (requested["promptcache.input_tokens"], requested["promptcache.read_tokens"]) == (
+        300,
+        128,
+    )

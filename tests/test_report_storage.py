@@ -1,5 +1,4 @@
-"""The rent of named caches, from the SDK's calls to the report; and files that know nothing of
-it."""
+"""The storage cost of cached content, from calls of the SDK to the report, and in older files."""
 
 from __future__ import annotations
 
@@ -28,10 +27,14 @@ from promptcache.semconv import (
 )
 from promptcache_exporters.database import schema
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from promptcache_exporters.report import storage_costs as rent
 from promptcache_exporters.report.json import render_report_json
 from promptcache_exporters.report.lines import summary_lines
 from promptcache_exporters.report.query import collect_report
+from promptcache_exporters.report.storage_costs import (
+    NamedCacheOperation,
+    StorageCosts,
+    sum_storage_costs,
+)
 from tests.support.call_shapes import resolve
 from tests.support.call_shapes_google import CLIENTS, GEMINI, LONG_SYSTEM, QUESTION
 from tests.support.span_builders import (
@@ -47,7 +50,7 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:Inheritance class AiohttpClientSession:DeprecationWarning"
 )
 
-LATER, PAST = (datetime.fromtimestamp(time.time() + by, UTC).isoformat() for by in (3600, -3600))
+FUTURE, PAST = (datetime.fromtimestamp(time.time() + by, UTC).isoformat() for by in (3600, -3600))
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "calls.db"
 
 
-def happened(path: Path, *events: dict[str, Any]) -> None:
+def record_operations(path: Path, *events: dict[str, Any]) -> None:
     exporter = SQLiteSpanExporter(path)
     provider = make_tracer_provider(exporter)
     for number, event in enumerate(events):
@@ -74,23 +77,22 @@ def test_cached_content_operations_of_the_sdk_reach_the_report(
     now = [time.time()]
     telemetry = instrumented(clock=lambda: now[0])
     telemetry.tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(path)))
-    tokens = asyncio.run(_lives(emulator_url, now))
-    found = collect_report(path)
-    assert found.storage_costs is not None
-    assert (found.totals.calls, found.storage_costs.caches, found.storage_costs.unpriced) == (
+    tokens = asyncio.run(use_two_caches(emulator_url, now))
+    report = collect_report(path)
+    assert report.storage_costs is not None
+    assert (report.totals.calls, report.storage_costs.caches, report.storage_costs.unpriced) == (
         1,
         2,
         0,
     )
-    assert found.storage_costs.paid_usd == pytest.approx(tokens * 1e-6 / 4, rel=1e-3)
-    assert found.storage_costs.committed_usd == pytest.approx(2 * tokens * 1e-6, rel=1e-3)
-    assert found.storage_costs.filled_usd == pytest.approx(2 * tokens * 0.3e-6)
-    assert json.loads(render_report_json(found))["rent"]["caches"] == 2
+    assert report.storage_costs.paid_usd == pytest.approx(tokens * 1e-6 / 4, rel=1e-3)
+    assert report.storage_costs.committed_usd == pytest.approx(2 * tokens * 1e-6, rel=1e-3)
+    assert report.storage_costs.filled_usd == pytest.approx(2 * tokens * 0.3e-6)
+    assert json.loads(render_report_json(report))["rent"]["caches"] == 2
 
 
-async def _lives(url: str, now: list[float]) -> int:
-    """One cache is called, looked at and deleted after a quarter of an hour's rent, one is
-    renewed."""
+async def use_two_caches(url: str, now: list[float]) -> int:
+    """Use, read and delete one cache after a quarter of an hour, extend another; return its tokens."""
     config = {"system_instruction": LONG_SYSTEM, "contents": [QUESTION], "ttl": "3600s"}
     async with CLIENTS[next(iter(CLIENTS))](url) as client:
         first, second = [
@@ -109,26 +111,30 @@ async def _lives(url: str, now: list[float]) -> int:
 
 
 def test_cost_is_committed_until_expiry_and_then_paid(path: Path) -> None:
-    happened(
+    record_operations(
         path,
-        {CACHE_EXPIRES: LATER, CACHE_COMMITTED_USD: 0.5, COST_AMOUNT: 0.25, CACHE_TOKENS: 9000},
+        {CACHE_EXPIRES: FUTURE, CACHE_COMMITTED_USD: 0.5, COST_AMOUNT: 0.25, CACHE_TOKENS: 9000},
         {CACHE_NAME: "cachedContents/b", CACHE_EXPIRES: PAST, CACHE_COMMITTED_USD: 0.125},
     )
-    assert collect_report(path).storage_costs == rent.StorageCosts(2, 0.125, 0.5, 0.25, 0)
+    assert collect_report(path).storage_costs == StorageCosts(2, 0.125, 0.5, 0.25, 0)
     text = "$0.1250 paid, $0.5000 committed for 2 named caches; filling them cost $0.2500"
     assert dict(summary_lines(collect_report(path)))["Storage cost"] == text
 
 
 def test_a_deletion_by_short_name_ends_the_storage_cost(path: Path) -> None:
-    gone = {GEN_AI_OPERATION_NAME: "delete_cache", CACHE_NAME: "a", CACHE_STORED_USD: 0.1}
+    deletion = {GEN_AI_OPERATION_NAME: "delete_cache", CACHE_NAME: "a", CACHE_STORED_USD: 0.1}
     name = "projects/p/locations/l/cachedContents/a"
-    happened(path, {CACHE_NAME: name, CACHE_EXPIRES: LATER, CACHE_COMMITTED_USD: 0.5}, gone)
-    assert collect_report(path).storage_costs == rent.StorageCosts(1, 0.1, 0, 0, 0)
+    record_operations(
+        path, {CACHE_NAME: name, CACHE_EXPIRES: FUTURE, CACHE_COMMITTED_USD: 0.5}, deletion
+    )
+    assert collect_report(path).storage_costs == StorageCosts(1, 0.1, 0, 0, 0)
 
 
 def test_storage_without_a_price_is_counted_as_unpriced(path: Path) -> None:
-    happened(path, {CACHE_EXPIRES: LATER}, {GEN_AI_OPERATION_NAME: "delete_cache", CACHE_NAME: "b"})
-    assert collect_report(path).storage_costs == rent.StorageCosts(2, 0, 0, 0, 2)
+    record_operations(
+        path, {CACHE_EXPIRES: FUTURE}, {GEN_AI_OPERATION_NAME: "delete_cache", CACHE_NAME: "b"}
+    )
+    assert collect_report(path).storage_costs == StorageCosts(2, 0, 0, 0, 2)
     assert (
         dict(summary_lines(collect_report(path)))["Storage cost"]
         == "$0.00 paid, $0.00 committed for 2 named caches, 2 without a price"
@@ -145,12 +151,12 @@ def test_storage_without_a_price_is_counted_as_unpriced(path: Path) -> None:
     ],
 )
 def test_an_operation_that_changes_no_cache_adds_no_row(path: Path, event: dict[str, Any]) -> None:
-    happened(path, event)
+    record_operations(path, event)
     assert collect_report(path).storage_costs is None
 
 
 def test_since_excludes_earlier_storage_costs(path: Path) -> None:
-    happened(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED_USD: 0.5})
+    record_operations(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED_USD: 0.5})
     assert collect_report(path, since=START - 1).storage_costs is not None
     assert collect_report(path, since=START + 0.5).storage_costs is None
 
@@ -163,14 +169,14 @@ def test_a_file_of_an_older_version_gains_the_storage_cost_table(path: Path) -> 
     connection.commit()
     connection.close()
     assert collect_report(path).storage_costs is None
-    happened(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED_USD: 0.5})
-    assert collect_report(path).storage_costs == rent.StorageCosts(1, 0.5, 0, 0, 0)
+    record_operations(path, {CACHE_EXPIRES: PAST, CACHE_COMMITTED_USD: 0.5})
+    assert collect_report(path).storage_costs == StorageCosts(1, 0.5, 0, 0, 0)
     assert [row["outcome"] for row in read_rows(path)] == ["hit", "hit"]
 
 
 def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
     exporter = SQLiteSpanExporter(path)
-    given = {
+    attributes = {
         GEN_AI_OPERATION_NAME: "create_cache",
         CACHE_NAME: "a",
         CACHE_EXPIRES: PAST,
@@ -178,15 +184,15 @@ def test_a_span_that_is_exported_twice_counts_once(path: Path) -> None:
         OUTCOME: "hit",
     }
     telemetry = Telemetry()
-    end_span(telemetry.tracers, given)
+    end_span(telemetry.tracers, attributes)
     for _ in range(2):
         exporter.export(telemetry.spans)
     exporter.shutdown()
-    assert collect_report(path).storage_costs == rent.StorageCosts(1, 0.5, 0, 0, 0)
+    assert collect_report(path).storage_costs == StorageCosts(1, 0.5, 0, 0, 0)
 
 
 @pytest.mark.parametrize("stamp", ["soon", None])
 def test_an_unreadable_expiry_counts_as_committed(stamp: str | None) -> None:
-    assert rent.sum_storage_costs(
-        [rent.NamedCacheOperation("a", "create_cache", stamp, 0.5, None, None)], time.time()
-    ) == rent.StorageCosts(1, 0, 0.5, 0, 0)
+    assert sum_storage_costs(
+        [NamedCacheOperation("a", "create_cache", stamp, 0.5, None, None)], time.time()
+    ) == StorageCosts(1, 0, 0.5, 0, 0)
