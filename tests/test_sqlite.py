@@ -1,4 +1,4 @@
-"""The local table as it is written: rows, the file's mode and its versions."""
+"""The SQLite exporter writes typed rows into a private file, and reads files of other versions."""
 
 from __future__ import annotations
 
@@ -104,9 +104,8 @@ def test_only_spans_with_an_outcome_become_rows(path: Path) -> None:
     provider = make_tracer_provider(SQLiteSpanExporter(path))
     end_span(provider, {GEN_AI_USAGE_INPUT_TOKENS: 5, GEN_AI_REQUEST_MODEL: "an agent's span"})
     assert not path.exists()
-    end_span(
-        provider, {**HIT, GEN_AI_USAGE_INPUT_TOKENS: 99_999}
-    )  # a foreign span may count otherwise under the standard name
+    # A foreign span may have another count under the standard name.
+    end_span(provider, {**HIT, GEN_AI_USAGE_INPUT_TOKENS: 99_999})
     provider.shutdown()
     assert [row["input_tokens"] for row in read_rows(path)] == [1000]
 
@@ -121,7 +120,7 @@ def test_a_span_exported_twice_counts_once(path: Path) -> None:
     assert len(read_rows(path)) == 1
 
 
-HOSTILE = st.one_of(
+UNUSUAL_VALUES = st.one_of(
     st.none(),
     st.booleans(),
     st.integers(),
@@ -133,7 +132,7 @@ HOSTILE = st.one_of(
 )
 
 
-# Hypothesis first reads the constants of our sources, which a busy machine takes for slow input.
+# Hypothesis first reads the constants of the sources. On a busy machine that counts as slow.
 @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.dictionaries(
@@ -146,7 +145,7 @@ HOSTILE = st.one_of(
                 ERROR_TYPE,
             ]
         ),
-        HOSTILE,
+        UNUSUAL_VALUES,
     )
 )
 def test_hostile_attributes_never_fail_a_batch(attributes: dict[str, Any]) -> None:
@@ -158,10 +157,10 @@ def test_hostile_attributes_never_fail_a_batch(attributes: dict[str, Any]) -> No
     )
     connection.execute(
         f"SELECT sum(input_tokens), sum(cost_amount) FROM {table.CALLS_TABLE_NAME}"
-    ).fetchone()  # our name
+    ).fetchone()
     (size,) = connection.execute(
         f"SELECT max(length(request_model)) FROM {table.CALLS_TABLE_NAME}"
-    ).fetchone()  # our name
+    ).fetchone()
     connection.close()
     assert (size or 0) <= column.MAX_TEXT_LENGTH
 
@@ -203,24 +202,26 @@ def test_the_path_is_fixed_when_the_exporter_is_created(
 
 
 def test_files_are_created_with_mode_600(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
+    modes_at_connect: list[int] = []
     connect = store.connect_to_existing_file
 
-    def watched(path: Path, patience: float) -> sqlite3.Connection:
-        seen.append(stat.S_IMODE(path.stat().st_mode))
+    def record_mode_and_connect(path: Path, patience: float) -> sqlite3.Connection:
+        modes_at_connect.append(stat.S_IMODE(path.stat().st_mode))
         return connect(path, patience)
 
-    monkeypatch.setattr(store, "connect_to_existing_file", watched)
+    monkeypatch.setattr(store, "connect_to_existing_file", record_mode_and_connect)
     umask = os.umask(0)
     try:
         exporter = SQLiteSpanExporter(path)
         exporter.export(build_spans({}))
-        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        modes_after_export = {
+            file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()
+        }
     finally:
         os.umask(umask)
     exporter.shutdown()
-    assert seen == [0o600]
-    assert modes == dict.fromkeys(("calls.db", "calls.db-wal", "calls.db-shm"), 0o600)
+    assert modes_at_connect == [0o600]
+    assert modes_after_export == dict.fromkeys(("calls.db", "calls.db-wal", "calls.db-shm"), 0o600)
 
 
 def test_the_file_contains_only_values_of_its_columns(path: Path) -> None:
@@ -249,11 +250,10 @@ def test_the_file_contains_only_values_of_its_columns(path: Path) -> None:
 def test_an_older_file_gains_the_missing_columns(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute(
-        f"CREATE TABLE {table.CALLS_TABLE_NAME} (time REAL NOT NULL, trace_id TEXT, span_id TEXT, service TEXT)"
+        f"CREATE TABLE {table.CALLS_TABLE_NAME} (time REAL NOT NULL,"
+        " trace_id TEXT, span_id TEXT, service TEXT)"
     )
-    connection.execute(
-        f"INSERT INTO {table.CALLS_TABLE_NAME} VALUES (1.5, 'a', 'b', 'old')"
-    )  # our name
+    connection.execute(f"INSERT INTO {table.CALLS_TABLE_NAME} VALUES (1.5, 'a', 'b', 'old')")
     connection.execute(f"PRAGMA application_id = {store.APPLICATION_ID}")
     connection.execute("PRAGMA user_version = 4")
     connection.commit()

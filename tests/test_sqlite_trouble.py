@@ -1,5 +1,4 @@
-"""What must never disturb the application: trouble with the file, threads, other processes, forks
-and kills."""
+"""File errors, threads, other processes, forks and kills never disturb the application."""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_lock_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "LOCK_TIMEOUT_SECONDS", 0.1)
 
 
@@ -53,17 +52,17 @@ def test_a_corrupt_file_is_logged_once_and_not_changed(
     assert (record.levelno, str(path) in record.message) == (logging.WARNING, True)
 
 
-@pytest.mark.parametrize("place", ["missing/calls.db", ".", "pipe"])
+@pytest.mark.parametrize("file_name", ["missing/calls.db", ".", "pipe"])
 def test_an_unwritable_path_is_logged_once(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, place: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, file_name: str
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
-    exporter = SQLiteSpanExporter(tmp_path / place)
+    exporter = SQLiteSpanExporter(tmp_path / file_name)
     assert [exporter.export(build_spans({})) for _ in range(2)] == [SpanExportResult.FAILURE] * 2
     assert len(caplog.records) == 1
 
 
-@pytest.mark.usefixtures("impatient")
+@pytest.mark.usefixtures("short_lock_timeout")
 def test_a_locked_file_fails_after_the_timeout_and_recovers(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -85,7 +84,7 @@ def test_the_first_opening_waits_for_a_reader(path: Path) -> None:
     reader = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     reader.execute("PRAGMA journal_mode = DELETE")
     reader.execute("BEGIN")
-    reader.execute(f"SELECT * FROM {table.CALLS_TABLE_NAME}").fetchall()  # our name
+    reader.execute(f"SELECT * FROM {table.CALLS_TABLE_NAME}").fetchall()
     timer = threading.Timer(0.1, reader.execute, ["COMMIT"])
     timer.start()
     record_calls(path, {})
@@ -103,13 +102,14 @@ from opentelemetry.sdk.trace import ReadableSpan
 from promptcache_exporters.sqlite import SQLiteSpanExporter
 from tests.support.span_builders import HIT
 exporter = SQLiteSpanExporter(sys.argv[1])
-batch = lambda first: [ReadableSpan("x", attributes=HIT, start_time=n, end_time=n) for n in range(first, first + 500)]
+span = lambda n: ReadableSpan("x", attributes=HIT, start_time=n, end_time=n)
+batch = lambda first: [span(n) for n in range(first, first + 500)]
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.RLIM_INFINITY))
 print(exporter.export(batch(0)).name, exporter.export(batch(0)).name)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 print(exporter.export(batch(0)[:2]).name)
 """
-    output = run(code, path).splitlines()
+    output = run_python(code, path).splitlines()
     assert output[1:] == ["FAILURE FAILURE", "SUCCESS"]
     assert "Cannot write" in output[0]
     assert len(read_rows(path)) == 3
@@ -119,13 +119,13 @@ def rotate(path: Path) -> None:
     path.rename(f"{path}.1")
 
 
-@pytest.mark.parametrize("vanish", [Path.unlink, rotate])
+@pytest.mark.parametrize("remove", [Path.unlink, rotate])
 def test_a_deleted_or_rotated_file_is_created_again(
-    path: Path, vanish: Callable[[Path], None]
+    path: Path, remove: Callable[[Path], None]
 ) -> None:
     exporter = SQLiteSpanExporter(path)
     exporter.export(build_spans({}, {}))
-    vanish(path)
+    remove(path)
     assert exporter.export(build_spans({})) is SpanExportResult.SUCCESS
     exporter.shutdown()
     assert len(read_rows(path)) == 1
@@ -142,7 +142,7 @@ def test_exporting_again_after_shutdown_works(path: Path) -> None:
 # Threads and processes
 
 ROOT = Path(__file__).parent.parent
-WRITER = """
+WRITE_PROGRAM = """
 import sys
 from tests.support.span_builders import HIT, end_span, make_tracer_provider
 from promptcache_exporters.sqlite import SQLiteSpanExporter
@@ -154,8 +154,8 @@ provider.shutdown()
 """
 
 
-def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(  # our own interpreter and code
+def start_python(code: str, *arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
         [sys.executable, "-W", "error", "-c", code, *map(str, arguments)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -163,8 +163,8 @@ def start(code: str, *arguments: object) -> subprocess.Popen[str]:
     )
 
 
-def run(code: str, *arguments: object) -> str:
-    with start(code, *arguments) as process:
+def run_python(code: str, *arguments: object) -> str:
+    with start_python(code, *arguments) as process:
         output, _ = process.communicate(timeout=30)
     assert process.returncode == 0
     return output
@@ -188,7 +188,7 @@ def test_many_exporters_create_the_same_file_at_once(tmp_path: Path) -> None:
 
 
 def test_several_processes_write_while_one_reads(path: Path) -> None:
-    writers = [start(WRITER, path, f"service-{number}", 150) for number in range(3)]
+    writers = [start_python(WRITE_PROGRAM, path, f"service-{number}", 150) for number in range(3)]
     counts = [0]
     while any(writer.poll() is None for writer in writers):
         if path.exists() and path.stat().st_size:
@@ -202,7 +202,7 @@ def test_several_processes_write_while_one_reads(path: Path) -> None:
 
 
 def test_a_killed_process_keeps_its_exported_calls(path: Path) -> None:
-    with start(WRITER, path, "doomed", 100_000) as writer:
+    with start_python(WRITE_PROGRAM, path, "doomed", 100_000) as writer:
         assert writer.stdout
         written = [int(writer.stdout.readline()) for _ in range(40)]
         writer.send_signal(signal.SIGKILL)
@@ -233,7 +233,7 @@ def test_the_batch_processor_flushes_on_shutdown_from_many_threads(path: Path) -
     assert len(read_rows(path)) == len(read_rows(path.with_name("batched.db"))) == 100
 
 
-FORKER = """
+FORK_PROGRAM = """
 import os, sys, threading
 from promptcache.semconv import GEN_AI_REQUEST_MODEL
 from tests.support.span_builders import HIT, end_span, make_tracer_provider
@@ -264,7 +264,7 @@ print(codes)
 
 
 def test_forks_under_load_share_no_connection(path: Path) -> None:
-    assert run(FORKER, path) == f"{[0] * 20}\n"
+    assert run_python(FORK_PROGRAM, path) == f"{[0] * 20}\n"
     assert [row["request_model"] for row in read_rows(path)].count("child") == 20
 
 
@@ -273,12 +273,13 @@ def test_a_child_forked_during_a_batch_does_not_write(
 ) -> None:
     exporter = SQLiteSpanExporter(path)
     exporter.export(build_spans({}))
-    lock = exporter._lock  # pyright: ignore[reportPrivateUsage]  # as a thread that is writing holds it
-    with lock:
+    # A thread that is writing holds this lock.
+    with exporter._lock:  # pyright: ignore[reportPrivateUsage]
         exporter.before_fork()
         exporter.after_fork_in_child()
         assert exporter.export(build_spans({})) is SpanExportResult.FAILURE
     assert "forked" in caplog.text
-    exporter._is_orphaned = False  # pyright: ignore[reportPrivateUsage]  # so that this process can close the file
+    # This process closes the file.
+    exporter._is_orphaned = False  # pyright: ignore[reportPrivateUsage]
     exporter.shutdown()
     assert len(read_rows(path)) == 1

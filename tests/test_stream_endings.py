@@ -1,5 +1,4 @@
-"""Every way in which a stream or a call can end: exactly one ended span, with what was known by
-then."""
+"""However a stream or a call ends, it has exactly one ended span with the facts that were known."""
 
 from __future__ import annotations
 
@@ -46,77 +45,77 @@ def start(case: Case) -> Callable[..., Any]:
 
 @pytest.fixture
 async def client(case: Case, emulator_url: str) -> AsyncIterator[Any]:
-    async with case[0].clients[case[1]](emulator_url) as made:
-        yield made
+    async with case[0].clients[case[1]](emulator_url) as client:
+        yield client
 
 
-async def exhausted(stream: Any) -> None:
+async def read_all(stream: Any) -> None:
     async for _ in iterate(stream):
         pass
 
 
-async def broken_out_of(stream: Any) -> None:
+async def break_and_close(stream: Any) -> None:
     items = iterate(stream)
     async for _ in items:
         break
-    await items.aclose()  # type: ignore[attr-defined]  # an async generator, which has it
+    await items.aclose()  # type: ignore[attr-defined]  # an async generator has it
     await resolve(stream.close())
 
 
-async def closed_at_once(stream: Any) -> None:
+async def close_at_once(stream: Any) -> None:
     await resolve(stream.close())
 
 
-async def closed_twice(stream: Any) -> None:
+async def close_twice(stream: Any) -> None:
     await resolve(stream.close())
     await resolve(stream.close())
 
 
-async def as_context_manager(stream: Any) -> None:
-    async with enter(stream) as inside:
-        async for _ in iterate(inside):
+async def read_in_context_manager(stream: Any) -> None:
+    async with enter(stream) as entered:
+        async for _ in iterate(entered):
             break
 
 
-async def callers_own_exception(stream: Any) -> None:
+async def raise_in_context_manager(stream: Any) -> None:
     async def use() -> None:
-        async with enter(stream) as inside:
-            async for _ in iterate(inside):
+        async with enter(stream) as entered:
+            async for _ in iterate(entered):
                 raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await use()
 
 
-async def closed_while_handling_another(stream: Any) -> None:
+async def close_while_handling_an_exception(stream: Any) -> None:
     try:
         raise ZeroDivisionError
     except ZeroDivisionError:
         await resolve(stream.close())
 
 
-async def read_the_wrong_way_first(stream: Any) -> None:
+async def read_with_the_wrong_method_first(stream: Any) -> None:
     response = stream.response
-    wrong = (
+    wrong_methods = (
         (response.read, response.close)
         if hasattr(stream, "__aiter__")
         else (response.aread, response.aclose)
     )
-    for read in wrong:
+    for read in wrong_methods:
         with pytest.raises(RuntimeError):
             await resolve(read())
-    await exhausted(stream)
+    await read_all(stream)
 
 
 ENDINGS: Final = (
-    exhausted,
-    broken_out_of,
-    closed_at_once,
-    closed_twice,
-    as_context_manager,
-    callers_own_exception,
-    closed_while_handling_another,
-    read_the_wrong_way_first,
+    read_all,
+    break_and_close,
+    close_at_once,
+    close_twice,
+    read_in_context_manager,
+    raise_in_context_manager,
+    close_while_handling_an_exception,
+    read_with_the_wrong_method_first,
 )
 
 
@@ -132,34 +131,34 @@ async def test_a_stream_ends_its_span_once(
     assert not telemetry.spans
     await ending(stream)
     assert telemetry.span.status.status_code is not StatusCode.ERROR
-    complete = ending in {exhausted, read_the_wrong_way_first}
-    begun = kit.early and ending not in {
-        closed_at_once,
-        closed_twice,
-        closed_while_handling_another,
+    is_complete = ending in {read_all, read_with_the_wrong_method_first}
+    is_usage_known = kit.early and ending not in {
+        close_at_once,
+        close_twice,
+        close_while_handling_an_exception,
     }
-    assert telemetry.attributes["promptcache.stream.completed"] is complete
-    assert ("promptcache.input_tokens" in telemetry.attributes) is (complete or begun)
-    assert ("gen_ai.response.time_to_first_chunk" in telemetry.attributes) is complete
+    assert telemetry.attributes["promptcache.stream.completed"] is is_complete
+    assert ("promptcache.input_tokens" in telemetry.attributes) is (is_complete or is_usage_known)
+    assert ("gen_ai.response.time_to_first_chunk" in telemetry.attributes) is is_complete
     assert telemetry.metric("promptcache.calls") == 1
     assert not stream.response.__dict__.keys() & {"iter_bytes", "aiter_bytes"}
     assert type(stream.response.stream).__name__ != "ObservedByteStream"
 
 
-@pytest.mark.parametrize("read", [0, 1], ids=["never read", "begun"])
+@pytest.mark.parametrize("read", [0, 1], ids=["never read", "partially read"])
 async def test_a_garbage_collected_stream_ends_its_span(
     read: int, kit: Kit, start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
-    # The async client warns, with us and without, when its connection is left to the garbage
-    # collector.
+    # With and without promptcache the async client warns when its connection is garbage
+    # collected.
     async def abandon() -> None:
         stream = await resolve(start(client))
         if read:
             items = iterate(stream)
             await anext(items)
-            await items.aclose()  # type: ignore[attr-defined]  # an async generator, which has it
+            await items.aclose()  # type: ignore[attr-defined]  # an async generator has it
 
-    gc.freeze()  # what earlier tests left behind would be searched every time
+    gc.freeze()  # each collection would search the objects of earlier tests
     await abandon()
     for _ in range(20):
         gc.collect()
@@ -179,13 +178,13 @@ async def test_a_server_error_during_a_stream_is_recorded(
     fault: str, kit: Kit, start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
     stream = await resolve(start(client, extra_headers={FAULT: fault}))
-    # Older releases of Anthropic's SDK cannot read an error in Bedrock's framing, and raise a
+    # Older releases of anthropic cannot read an error in the framing of Bedrock and raise a
     # ValueError.
     with pytest.raises((kit.errors.APIError, kit.http.RemoteProtocolError, ValueError)):
-        await exhausted(stream)
-    await resolve(stream.close())  # before openai 3 the SDK leaves that to the application
+        await read_all(stream)
+    await resolve(stream.close())  # before openai 3 the application has to close the stream
     assert telemetry.attributes["error.type"]
-    # Who reported usage before it failed is judged by it.
+    # Usage that was reported before the failure gives the outcome.
     assert telemetry.attributes["promptcache.outcome"] == ("cold" if kit.early else "error")
     assert telemetry.attributes["promptcache.stream.completed"] is False
     assert telemetry.metric("promptcache.calls") == 1
@@ -198,7 +197,7 @@ async def test_a_server_error_during_a_stream_is_recorded(
 async def test_a_failed_or_incomplete_response_is_recorded(
     fault: str, start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
-    await exhausted(await resolve(start(client, extra_headers={FAULT: fault})))
+    await read_all(await resolve(start(client, extra_headers={FAULT: fault})))
     assert telemetry.attributes["gen_ai.response.finish_reasons"] == (fault,)
     assert ("error.type" in telemetry.attributes) is (fault == "failed")
 
@@ -234,8 +233,8 @@ async def test_a_refused_call_is_an_error(
 async def test_retries_belong_to_one_call(
     start: Callable[..., Any], client: Any, telemetry: Telemetry
 ) -> None:
-    async with client_with_options(client, max_retries=2) as patient:
-        await resolve(start(patient, stream=False, extra_headers={FAULT: "500x1"}))
+    async with client_with_options(client, max_retries=2) as retrying_client:
+        await resolve(start(retrying_client, stream=False, extra_headers={FAULT: "500x1"}))
     assert telemetry.attributes["http.request.resend_count"] == 1
     assert telemetry.span.status.status_code is not StatusCode.ERROR
 
@@ -262,11 +261,11 @@ async def test_a_cancelled_call_is_an_error(
     kit: Kit, emulator_url: str, start: Callable[..., Any], telemetry: Telemetry
 ) -> None:
     async with kit.clients["async"](emulator_url) as client:
-        waiting = asyncio.create_task(start(client, stream=False, extra_headers={FAULT: "slow=30"}))
+        call = asyncio.create_task(start(client, stream=False, extra_headers={FAULT: "slow=30"}))
         await asyncio.sleep(0.2)
-        waiting.cancel()
+        call.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await waiting
+            await call
     assert telemetry.attributes["error.type"] == "CancelledError"
     assert telemetry.attributes["promptcache.outcome"] == "error"
 
@@ -276,14 +275,13 @@ async def test_a_cancelled_stream_is_incomplete_and_no_error(
 ) -> None:
     async with kit.clients["async"](emulator_url) as client:
         stream = await start(client, extra_headers={FAULT: "slow=0.2"})
-        reading = asyncio.create_task(exhausted(stream))
+        read_task = asyncio.create_task(read_all(stream))
         await asyncio.sleep(0.3)
-        reading.cancel()
+        read_task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await reading
+            await read_task
         await stream.close()
-        # Given up and not failed, as any stream that is left in the middle; it ends before its
-        # client does.
+        # A cancelled stream is incomplete, but no error. It ends before its client is closed.
         assert telemetry.metric("promptcache.calls") == 1
         assert telemetry.attributes["promptcache.stream.completed"] is False
         assert telemetry.attributes["promptcache.outcome"] == (
@@ -300,12 +298,12 @@ async def test_twenty_concurrent_calls_have_separate_spans(
         return start(client, stream=False, extra_headers={"x-number": str(number)})
 
     if inspect.iscoroutinefunction(client.request):
-        made = await asyncio.gather(*(ask(number) for number in range(20)))
+        responses = await asyncio.gather(*(ask(number) for number in range(20)))
     else:
         with ThreadPoolExecutor(20) as pool:
-            made = list(pool.map(ask, range(20)))
-    seen = [(span.attributes or {})["gen_ai.response.id"] for span in telemetry.spans]
-    assert sorted(map(str, seen)) == sorted(one.id for one in made)
+            responses = list(pool.map(ask, range(20)))
+    response_ids = [(span.attributes or {})["gen_ai.response.id"] for span in telemetry.spans]
+    assert sorted(map(str, response_ids)) == sorted(response.id for response in responses)
     assert len(telemetry.spans) == 20
     assert len({span.context.trace_id for span in telemetry.spans if span.context}) == 20
     assert telemetry.metric("promptcache.input.tokens") == sum(

@@ -1,8 +1,7 @@
-"""Every way in which a stream of generators or of events can end: one ended span, with what was
-known by then.
+"""However a stream of a generator or of events ends, it has one ended span with the known facts.
 
-The streams that openai and anthropic share are in `test_stream_endings`: they have a response and a
-`close` of their own.
+The streams of openai and anthropic have a response and a `close` method. `test_stream_endings`
+tests them.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ CASES = [
 pytestmark = [
     # google-genai 3.4 makes a subclass that aiohttp 3.14 warns of.
     pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
-    # A stream that is dropped unread leaves its socket to the garbage collector, with us and
-    # without.
+    # With and without promptcache, the socket of a stream that was not read is garbage
+    # collected.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
@@ -37,8 +36,8 @@ Start = Callable[[], Awaitable[Any]]
 
 
 @pytest.fixture(autouse=True)
-def little_garbage() -> Iterator[None]:
-    """What was there before is no garbage: looking for some takes a hundredth of the time."""
+def freeze_earlier_objects() -> Iterator[None]:
+    """Exclude objects of earlier tests from garbage collection, which makes it 100 times faster."""
     gc.freeze()
     yield
     gc.unfreeze()
@@ -46,14 +45,14 @@ def little_garbage() -> Iterator[None]:
 
 @pytest.fixture(params=CASES)
 async def start(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Start]:
-    kit, kind, begin = request.param
+    kit, kind, start_stream = request.param
     assert isinstance(kit, Kit)
     async with kit.clients[kind](emulator_url) as client:
-        yield lambda: begin(client)
+        yield lambda: start_stream(client)
 
 
-async def some(stream: Any, count: int) -> None:
-    """Reads the first items of a stream."""
+async def read_items(stream: Any, count: int) -> None:
+    """Read the first `count` items of a stream."""
     for _ in range(count):
         items = (
             stream if hasattr(stream, "__next__") or hasattr(stream, "__anext__") else iter(stream)
@@ -69,8 +68,8 @@ async def close(stream: Any) -> None:
     await resolve((getattr(stream, "aclose", None) or stream.close)())
 
 
-async def collected() -> None:
-    """Garbage is collected, and the event loop has closed the generators that were part of it."""
+async def collect_garbage() -> None:
+    """Collect garbage, and let the event loop close the collected generators."""
     for _ in range(2):
         gc.collect()
         for _ in range(20):
@@ -96,11 +95,11 @@ async def test_a_closed_stream_ends_its_span_as_incomplete(
     count: int, times: int, start: Start, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     stream = await start()
-    await some(stream, count)
+    await read_items(stream, count)
     assert not telemetry.spans
     for _ in range(times):
         await close(stream)
-    await collected()
+    await collect_garbage()
     assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == len(emulator.records)
     for span in telemetry.spans:
         assert span.status.is_unset
@@ -112,10 +111,10 @@ async def test_a_garbage_collected_stream_ends_its_span(
     count: int, start: Start, emulator: Emulator, telemetry: Telemetry
 ) -> None:
     async def abandon() -> None:
-        await some(await start(), count)
+        await read_items(await start(), count)
 
     await abandon()
-    await collected()
+    await collect_garbage()
     assert telemetry.metric("promptcache.calls") == len(telemetry.spans) == len(emulator.records)
 
 
@@ -125,17 +124,17 @@ async def test_a_server_error_during_a_stream_is_recorded(
 ) -> None:
     emulator.faults.add(fault)
     stream = await start()
-    failed = ""
+    error_type = ""
     try:
         async for _ in iterate(stream):
             pass
     except Exception as error:  # noqa: BLE001  # each SDK has its own
-        failed = type(error).__name__
+        error_type = type(error).__name__
     await close(stream)
     assert telemetry.attributes["promptcache.stream.completed"] is False
     assert telemetry.metric("promptcache.calls") == 1
     assert telemetry.attributes.get("error.type", "") in {
-        failed,
+        error_type,
         "unavailable",
         "RemoteProtocolError",
     }
@@ -145,10 +144,10 @@ async def test_a_server_error_during_a_stream_is_recorded(
 async def test_a_refused_stream_is_an_error(
     status: str, start: Start, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    emulator.faults.add(status, times=3)  # the generator's client of google-genai 2.0 tries again
-    with pytest.raises(Exception) as refused:  # noqa: PT011  # each SDK has its own
-        await some(await start(), 1)
-    # The Interactions API raises its error where nothing of ours stands.
-    assert telemetry.attributes["error.type"] in {type(refused.value).__name__, status}
+    emulator.faults.add(status, times=3)  # google-genai 2.0 repeats the request
+    with pytest.raises(Exception) as raised:  # noqa: PT011  # each SDK has its own
+        await read_items(await start(), 1)
+    # The Interactions API raises its error outside of every hook.
+    assert telemetry.attributes["error.type"] in {type(raised.value).__name__, status}
     assert telemetry.attributes["promptcache.outcome"] == "error"
     assert telemetry.span.status.description is None

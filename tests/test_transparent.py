@@ -1,5 +1,4 @@
-"""The application cannot tell: the same functions, signatures and results in every SDK, on, off and
-on again."""
+"""Functions, signatures, clients and responses of every SDK are the same with instrumentation."""
 
 from __future__ import annotations
 
@@ -31,8 +30,8 @@ pytestmark = pytest.mark.filterwarnings(
 )
 
 
-class Place(NamedTuple):
-    """One function that we stand at while we are on."""
+class HookedMethod(NamedTuple):
+    """A method that promptcache wraps while it is instrumented."""
 
     owner: type
     name: str
@@ -42,69 +41,69 @@ class Place(NamedTuple):
         return self.owner.__dict__[self.name]
 
 
-def _present(module: str) -> bool:
-    """Whether it can be imported; asking for it imports its packages."""
+def is_importable(module: str) -> bool:
+    """Return whether a module can be imported. This imports its parent packages."""
     try:
         return find_spec(module) is not None
     except ModuleNotFoundError:
         return False
 
 
-def _places() -> Iterator[Place]:
+def find_hooked_methods() -> Iterator[HookedMethod]:
     for module in HOOK_MODULES:
-        if _present(module):
+        if is_importable(module):
             imported = import_module(module)
-            for target in load_hooks(module):
-                owner = getattr(imported, target.class_name, None)
-                if owner is not None and target.method_name in owner.__dict__:
-                    yield Place(owner, target.method_name)
+            for hook in load_hooks(module):
+                owner = getattr(imported, hook.class_name, None)
+                if owner is not None and hook.method_name in owner.__dict__:
+                    yield HookedMethod(owner, hook.method_name)
 
 
-PLACES: Final = tuple(_places())
+HOOKED_METHODS: Final = tuple(find_hooked_methods())
 CASES: Final = [
     pytest.param(kit, kind, id=f"{kit.name}-{kind}") for kit in KITS for kind in kit.clients
 ]
 
 
-def functions() -> list[Any]:
-    return [place.function for place in PLACES]
+def current_functions() -> list[Any]:
+    return [method.function for method in HOOKED_METHODS]
 
 
 @pytest.fixture
-def restored() -> Iterator[None]:
-    """What the test puts in place of a function is taken away."""
-    before = functions()
+def restore_functions() -> Iterator[None]:
+    """Restore every hooked method after the test."""
+    before = current_functions()
     yield
     if PromptCacheInstrumentor().is_instrumented_by_opentelemetry:
         PromptCacheInstrumentor().uninstrument()
-    for place, function in zip(PLACES, before, strict=True):
-        setattr(place.owner, place.name, function)
+    for method, function in zip(HOOKED_METHODS, before, strict=True):
+        setattr(method.owner, method.name, function)
 
 
 def test_a_thousand_reinstrumentations_restore_the_identical_functions() -> None:
-    before = functions()
+    before = current_functions()
     assert len(before) > 20
     instrumentor = PromptCacheInstrumentor()
     for _ in range(1000):
         instrumentor.instrument()
-        assert functions()[0] is not before[0]
+        assert current_functions()[0] is not before[0]
         instrumentor.uninstrument()
-    assert all(now is then for now, then in zip(functions(), before, strict=True))
+    assert all(now is then for now, then in zip(current_functions(), before, strict=True))
 
 
-def described(function: Any) -> list[Any]:
-    """All that an application, its tools and its reader can ask of a function."""
+def describe_function(function: Any) -> list[Any]:
+    """Return all that an application or a tool can inspect of a function."""
     kinds = (
         inspect.isfunction,
         inspect.iscoroutinefunction,
         inspect.isgeneratorfunction,
         inspect.isasyncgenfunction,
     )
-    named = [
+    names = [
         getattr(function, name) for name in ("__name__", "__qualname__", "__module__", "__doc__")
     ]
     return [
-        *named,
+        *names,
         function.__annotations__,
         inspect.signature(function),
         pydoc.render_doc(function),
@@ -113,33 +112,39 @@ def described(function: Any) -> list[Any]:
 
 
 def test_signature_kind_and_help_of_each_function_are_unchanged(telemetry: Telemetry) -> None:
-    classes = sorted({place.owner for place in PLACES}, key=repr)
+    classes = sorted({method.owner for method in HOOKED_METHODS}, key=repr)
     assert [pydoc.render_doc(owner) for owner in classes], (
-        "which gives some classes their annotations"
+        "this creates the annotations of some classes"
     )
-    on, standing = [described(function) for function in functions()], functions()
-    helped = [pydoc.render_doc(owner) for owner in classes]
+    descriptions, wrappers = (
+        [describe_function(function) for function in current_functions()],
+        current_functions(),
+    )
+    help_texts = [pydoc.render_doc(owner) for owner in classes]
     PromptCacheInstrumentor().uninstrument()
-    assert all(now is not then for now, then in zip(functions(), standing, strict=True))
-    assert on == [described(function) for function in functions()]
-    assert helped == [pydoc.render_doc(owner) for owner in classes]
+    assert all(now is not then for now, then in zip(current_functions(), wrappers, strict=True))
+    assert descriptions == [describe_function(function) for function in current_functions()]
+    assert help_texts == [pydoc.render_doc(owner) for owner in classes]
 
 
 def test_wrapped_functions_are_pickled_by_name(telemetry: Telemetry) -> None:
-    plain = [place for place in PLACES if place.owner.__qualname__ == place.owner.__name__]
-    pickled = [pickle.dumps(place.function) for place in plain]
+    methods_of_top_level_classes = [
+        method for method in HOOKED_METHODS if method.owner.__qualname__ == method.owner.__name__
+    ]
+    pickled = [pickle.dumps(method.function) for method in methods_of_top_level_classes]
     assert all(
-        pickle.loads(kept) is place.function for kept, place in zip(pickled, plain, strict=True)
+        pickle.loads(data) is method.function
+        for data, method in zip(pickled, methods_of_top_level_classes, strict=True)
     )
     PromptCacheInstrumentor().uninstrument()
-    assert pickled == [pickle.dumps(place.function) for place in plain]
+    assert pickled == [pickle.dumps(method.function) for method in methods_of_top_level_classes]
 
 
-def outcome(step: Callable[[], Any]) -> str:
-    """The type of what comes of it, or of what is raised."""
+def result_or_error_type(step: Callable[[], Any]) -> str:
+    """Return the type of the result of a step, or of its exception."""
     try:
-        made: Any = step()
-        return str(made.__class__)
+        result: Any = step()
+        return str(result.__class__)
     except (PicklingError, TypeError, AttributeError, NotImplementedError, RecursionError) as error:
         return str(type(error))
 
@@ -148,9 +153,9 @@ def outcome(step: Callable[[], Any]) -> str:
 async def test_clients_behave_as_without_instrumentation(
     kit: Kit, kind: str, emulator_url: str, instrumented: Callable[..., Telemetry]
 ) -> None:
-    async def seen() -> list[Any]:
+    async def observe() -> list[Any]:
         async with kit.clients[kind](emulator_url) as client:
-            made: Any = client
+            untyped: Any = client
             steps = (
                 lambda: copy.copy(client),
                 lambda: client.with_options(timeout=9),
@@ -158,14 +163,18 @@ async def test_clients_behave_as_without_instrumentation(
                 lambda: pickle.dumps(client),
                 lambda: pickle.dumps(client.close),
             )
-            names = [
-                base.__qualname__ for base in made.__class__.__mro__
-            ]  # botocore makes a class for every client
-            return [*map(outcome, steps), names, sorted(made.__dict__), dir(made.__class__)]
+            # botocore makes a class for every client.
+            names = [base.__qualname__ for base in untyped.__class__.__mro__]
+            return [
+                *map(result_or_error_type, steps),
+                names,
+                sorted(untyped.__dict__),
+                dir(untyped.__class__),
+            ]
 
-    before = await seen()
+    before = await observe()
     instrumented()
-    assert await seen() == before
+    assert await observe() == before
 
 
 def type_of(value: Any) -> Any:
@@ -178,18 +187,18 @@ def type_of(value: Any) -> Any:
     return (kind.__module__, kind.__qualname__) if "<locals>" in kind.__qualname__ else kind
 
 
-def shown(value: Any, deep: int = 3) -> Any:
-    """A response with what hangs on it: types and names, for ids and times differ."""
-    given: Any = value  # narrowed types of containers are unknown to a type checker
-    held: dict[str, Any] = dict(
-        given if isinstance(value, Mapping) else getattr(value, "__dict__", ())
+def describe_value(value: Any, depth: int = 3) -> Any:
+    """Return types and names of a response and its attributes. Ids and times differ per call."""
+    untyped: Any = value  # a type checker does not know narrowed container types
+    members: dict[str, Any] = dict(
+        untyped if isinstance(value, Mapping) else getattr(value, "__dict__", ())
     )
-    return type_of(given), {
-        name: shown(kept, deep - 1) for name, kept in held.items()
-    } if held and deep else None
+    return type_of(untyped), {
+        name: describe_value(member, depth - 1) for name, member in members.items()
+    } if members and depth else None
 
 
-MORE: Final[Mapping[tuple[str, bool], Callable[[Any], Any]]] = {
+ADDITIONAL_CALLS: Final[Mapping[tuple[str, bool], Callable[[Any], Any]]] = {
     ("groq", False): lambda client: client.chat.completions.create(**CHAT),
     ("groq", True): lambda client: client.chat.completions.create(**CHAT, stream=True),
     ("google", False): lambda client: client.models.generate_content(
@@ -199,14 +208,16 @@ MORE: Final[Mapping[tuple[str, bool], Callable[[Any], Any]]] = {
         modelId="amazon.nova-pro-v1:0", messages=[{"role": "user", "content": [{"text": "Hi."}]}]
     ),
 }
-"""Beside what the kits themselves start."""
+"""Calls that the kits do not make themselves."""
 
 
-def asks(kit: Kit, stream: bool) -> list[Callable[[Any], Any]]:
-    """What gives a response, or a stream."""
+def list_calls(kit: Kit, stream: bool) -> list[Callable[[Any], Any]]:
+    """Return the functions that call a client and return a response or a stream."""
     started = [functools.partial(start, stream=stream) for start in kit.starts.values()]
-    more = [MORE[kit.name, stream]] if (kit.name, stream) in MORE else []
-    return [*started, *(kit.streams if stream else ()), *more]
+    additional = (
+        [ADDITIONAL_CALLS[kit.name, stream]] if (kit.name, stream) in ADDITIONAL_CALLS else []
+    )
+    return [*started, *(kit.streams if stream else ()), *additional]
 
 
 UNTRACED: Final = [
@@ -214,8 +225,7 @@ UNTRACED: Final = [
     for kit in KITS
     for kind in ([kind for kind in kit.clients if "untraced" in kind] or kit.clients)
 ]
-"""An SDK that traces itself changes its responses when that is switched on, which is not our
-doing."""
+"""Clients without their own tracing, because that changes the responses by itself."""
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -223,56 +233,62 @@ doing."""
 async def test_responses_equal_those_without_instrumentation(
     kit: Kit, kind: str, stream: bool, emulator_url: str, instrumented: Callable[..., Telemetry]
 ) -> None:
-    async def seen() -> list[Any]:
-        found: list[Any] = []
+    async def observe() -> list[Any]:
+        descriptions: list[Any] = []
         async with kit.clients[kind](emulator_url) as client:
-            for ask in asks(kit, stream):
-                made = await resolve(ask(client))
-                items = [item async for item in iterate(made)] if stream else [made]
-                found += [shown(made, 4), *map(shown, items)]
-                found += (
+            for call in list_calls(kit, stream):
+                response = await resolve(call(client))
+                items = [item async for item in iterate(response)] if stream else [response]
+                descriptions += [describe_value(response, 4), *map(describe_value, items)]
+                descriptions += (
                     []
                     if stream
-                    else [pickle.loads(pickle.dumps(made)) == made, copy.deepcopy(made) == made]
+                    else [
+                        pickle.loads(pickle.dumps(response)) == response,
+                        copy.deepcopy(response) == response,
+                    ]
                 )
-        return found
+        return descriptions
 
-    await seen()
-    before = await seen()
+    await observe()
+    before = await observe()
     instrumented()
     assert before
-    assert await seen() == before
+    assert await observe() == before
 
 
-def derived(client: Any) -> None:
-    """Makes it one of a class that an application derived: it has each of our functions pass
-    through its own."""
+def derive_class(client: Any) -> None:
+    """Make the client an instance of a subclass whose methods call the hooked methods."""
     base: Any = client.__class__
 
-    def own(name: str) -> Callable[..., Any]:
-        def passing(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def make_override(name: str) -> Callable[..., Any]:
+        def override(self: Any, *args: Any, **kwargs: Any) -> Any:
             return getattr(base, name)(self, *args, **kwargs)
 
-        return passing
+        return override
 
-    passed = {place.name: own(place.name) for place in PLACES if place.owner in base.__mro__}
-    client.__class__ = type("Mine", (base,), passed)
+    overrides = {
+        method.name: make_override(method.name)
+        for method in HOOKED_METHODS
+        if method.owner in base.__mro__
+    }
+    client.__class__ = type("Mine", (base,), overrides)
 
 
-@pytest.mark.parametrize("early", [False, True])
+@pytest.mark.parametrize("before_instrumenting", [False, True])
 @pytest.mark.parametrize(("kit", "kind"), CASES)
 async def test_calls_of_subclassed_clients_are_recorded_once(
-    kit: Kit, kind: str, early: bool, emulator_url: str, restored: None
+    kit: Kit, kind: str, before_instrumenting: bool, emulator_url: str, restore_functions: None
 ) -> None:
     telemetry, shape = Telemetry(), kit.shapes[1]
     async with kit.clients[kind](emulator_url) as client:
         await shape.use(client)
         without = await shape.use(client)
-        if early:
-            derived(client)
+        if before_instrumenting:
+            derive_class(client)
         telemetry.instrument()
-        if not early:
-            derived(client)
+        if not before_instrumenting:
+            derive_class(client)
         assert await shape.use(client) == without
         assert len(telemetry.calls) == 1
         PromptCacheInstrumentor().uninstrument()
@@ -280,49 +296,49 @@ async def test_calls_of_subclassed_clients_are_recorded_once(
         assert len(telemetry.calls) == 1
 
 
-def by_hand(function: Any) -> Any:
+def wrap_with_functools(function: Any) -> Any:
     def theirs(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
-    async def theirs_too(*args: Any, **kwargs: Any) -> Any:
+    async def async_wrapper(*args: Any, **kwargs: Any) -> Any:
         return await function(*args, **kwargs)
 
     return functools.wraps(function)(
-        theirs_too if inspect.iscoroutinefunction(function) else theirs
+        async_wrapper if inspect.iscoroutinefunction(function) else theirs
     )
 
 
-def by_wrapt(function: Any) -> Any:
+def wrap_with_wrapt(function: Any) -> Any:
     def theirs(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
         return wrapped(*args, **kwargs)
 
     return wrapt.FunctionWrapper(function, theirs)
 
 
-@pytest.mark.parametrize("wrap", [by_hand, by_wrapt])
+@pytest.mark.parametrize("wrap", [wrap_with_functools, wrap_with_wrapt])
 @pytest.mark.parametrize(("kit", "kind"), CASES)
 async def test_a_wrapper_of_another_instrumentation_over_ours_stays(
-    kit: Kit, kind: str, wrap: Callable[[Any], Any], emulator_url: str, restored: None
+    kit: Kit, kind: str, wrap: Callable[[Any], Any], emulator_url: str, restore_functions: None
 ) -> None:
     telemetry, shape = Telemetry(), kit.shapes[1]
     async with kit.clients[kind](emulator_url) as client:
         await shape.use(client)
         without = await shape.use(client)
         telemetry.instrument()
-        for place in PLACES:
-            setattr(place.owner, place.name, wrap(place.function))
-        theirs = functions()
+        for method in HOOKED_METHODS:
+            setattr(method.owner, method.name, wrap(method.function))
+        theirs = current_functions()
         assert await shape.use(client) == without
         assert len(telemetry.calls) == 1
         PromptCacheInstrumentor().uninstrument()
         assert await shape.use(client) == without
-        assert len(telemetry.calls) == 1, "ours is off"
+        assert len(telemetry.calls) == 1, "promptcache is uninstrumented"
         telemetry.instrument()
-        assert all(now is then for now, then in zip(functions(), theirs, strict=True))
+        assert all(now is then for now, then in zip(current_functions(), theirs, strict=True))
         assert await shape.use(client) == without
-        assert len(telemetry.calls) == 2, "ours still stands below theirs, once"
+        assert len(telemetry.calls) == 2, "our wrapper is still below theirs, once"
         PromptCacheInstrumentor().uninstrument()
-        assert all(now is then for now, then in zip(functions(), theirs, strict=True))
+        assert all(now is then for now, then in zip(current_functions(), theirs, strict=True))
 
 
 PROGRAM: Final = """
@@ -330,26 +346,28 @@ import sys
 from promptcache import PromptCacheInstrumentor
 PromptCacheInstrumentor().instrument()
 import openai, anthropic, groq, boto3
-url, said = sys.argv[1], [{"role": "user", "content": "hi"}]
+url, messages = sys.argv[1], [{"role": "user", "content": "hi"}]
 with openai.OpenAI(base_url=url + "/v1", api_key="k") as client:
-    made = client.chat.completions.create(model="gpt-5.4", messages=said)
-    for chunk in client.chat.completions.create(model="gpt-5.4", messages=said, stream=True): pass
+    response = client.chat.completions.create(model="gpt-5.4", messages=messages)
+    for chunk in client.chat.completions.create(model="gpt-5.4", messages=messages, stream=True): pass
 with anthropic.Anthropic(base_url=url, api_key="k") as client:
-    for event in client.messages.create(model="claude-sonnet-5", max_tokens=9, messages=said, stream=True): pass
+    arguments = {"model": "claude-sonnet-5", "max_tokens": 9, "messages": messages}
+    for event in client.messages.create(**arguments, stream=True): pass
 with groq.Groq(base_url=url, api_key="k") as client:
-    client.chat.completions.create(model="gpt-5.4", messages=said)
+    client.chat.completions.create(model="gpt-5.4", messages=messages)
 keys = {"aws_access_key_id": "a", "aws_secret_access_key": "s"}
 client = boto3.client("bedrock-runtime", "us-east-1", endpoint_url=url, **keys)
-asked = {"modelId": "amazon.nova-pro-v1:0", "messages": [{"role": "user", "content": [{"text": "hi"}]}]}
-client.converse(**asked)
-for event in client.converse_stream(**asked)["stream"]: pass
+messages = [{"role": "user", "content": [{"text": "hi"}]}]
+arguments = {"modelId": "amazon.nova-pro-v1:0", "messages": messages}
+client.converse(**arguments)
+for event in client.converse_stream(**arguments)["stream"]: pass
 client.close()
 PromptCacheInstrumentor().uninstrument()
-print(made.object)
+print(response.object)
 """
 
 
 def test_instrumented_calls_cause_no_warning(emulator_url: str) -> None:
     command = [sys.executable, "-W", "error", "-X", "dev", "-c", PROGRAM, emulator_url]
-    ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ran.stdout, ran.stderr) == ("chat.completion\n", "")
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (process.stdout, process.stderr) == ("chat.completion\n", "")

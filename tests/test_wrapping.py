@@ -72,21 +72,22 @@ StepResults = list[StepResult]
 @pytest.fixture
 def results() -> Iterator[StepResults]:
     """The results of all steps of a flow around every function of `SDK`."""
-    found: StepResults = []
+    results: StepResults = []
 
     def flow(handler: TelemetryHandler, sdk: Any, arguments: Any) -> Flow:
         context = otel.set_value(MARK, arguments["count"])
         result = yield context
-        found.append(result)
+        results.append(result)
         while not result.is_final:
             result = yield context
-            found.append(result)
+            results.append(result)
 
     patcher = ModulePatcher()
     patcher.module = __import__("sys").modules[__name__]
     names = ("plain", "coroutine", "items", "items_async", "open_stream")
-    patcher.install(tuple(Hook("SDK", name, ("count",), flow) for name in names), object())  # type: ignore[arg-type]  # the flow does not use its handler
-    yield found
+    hooks = tuple(Hook("SDK", name, ("count",), flow) for name in names)
+    patcher.install(hooks, object())  # type: ignore[arg-type]  # the flow ignores it
+    yield results
     patcher.restore()
 
 
@@ -127,9 +128,9 @@ async def test_a_flow_receives_every_item_and_the_stream_keeps_its_kind(
 ) -> None:
     stream = await start(name, 3)
     assert inspect.isgenerator(stream) or inspect.isasyncgen(stream)
-    seen = [item async for item in iterate(stream)]
-    assert [number for number, _ in seen] == [0, 1, 2]
-    assert [result.result for result in results if result.result] == seen
+    items = [item async for item in iterate(stream)]
+    assert [number for number, _ in items] == [0, 1, 2]
+    assert [result.result for result in results if result.result] == items
     assert [result.is_final for result in results][-2:] == [False, True]
     assert not SDK.open
 
@@ -138,8 +139,8 @@ async def test_a_flow_receives_every_item_and_the_stream_keeps_its_kind(
 async def test_the_context_of_a_flow_is_not_current_between_items(
     name: str, results: StepResults
 ) -> None:
-    async for _, inside in iterate(await start(name, 2)):
-        assert inside == 2
+    async for _, value in iterate(await start(name, 2)):
+        assert value == 2
         assert otel.get_value(MARK) is None
 
 
@@ -205,7 +206,8 @@ async def test_a_flow_of_one_step_receives_no_items_of_a_stream(results: StepRes
 
     patcher = ModulePatcher()
     patcher.module = type("module", (), {"Other": Other})
-    patcher.install((Hook("Other", "open_stream", ("count",), flow),), object())  # type: ignore[arg-type]  # as above
+    hook = Hook("Other", "open_stream", ("count",), flow)
+    patcher.install((hook,), object())  # type: ignore[arg-type]  # the flow ignores it
     assert [item async for item in await Other().open_stream(2)] == [(0, None), (1, None)]
     patcher.restore()
 
@@ -235,7 +237,8 @@ async def test_an_earlier_wrapt_wrapper_keeps_its_instance(name: str) -> None:
     wrapt.wrap_function_wrapper(Wrapped, name, other_wrapper)
     patcher = ModulePatcher()
     patcher.module = type("module", (), {"Wrapped": Wrapped})
-    patcher.install((Hook("Wrapped", name, ("count",), flow),), object())  # type: ignore[arg-type]  # as above
+    hook = Hook("Wrapped", name, ("count",), flow)
+    patcher.install((hook,), object())  # type: ignore[arg-type]  # the flow ignores it
     sdk = Wrapped()
     returned = getattr(sdk, name)(1)
     returned = await returned if inspect.isawaitable(returned) else returned
@@ -247,7 +250,7 @@ async def test_an_earlier_wrapt_wrapper_keeps_its_instance(name: str) -> None:
 def test_a_fast_wrapper_is_used_only_if_its_signature_matches(
     name: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ran: list[str] = []
+    called: list[str] = []
 
     def other(self: SDK, count: int, *, newer: int = 0) -> int:
         return count
@@ -256,13 +259,13 @@ def test_a_fast_wrapper_is_used_only_if_its_signature_matches(
         original: Callable[..., Any], handler_ref: HandlerRef
     ) -> Callable[..., Any]:
         def wrapper(self: Any, count: int) -> Any:
-            ran.append("fast wrapper")
+            called.append("fast wrapper")
             return original(self, count)
 
         return wrapper
 
     def pre_hook(*_: object) -> None:
-        ran.append("pre-hook")
+        called.append("pre-hook")
 
     monkeypatch.setattr(SDK, "other", other, raising=False)
     patcher = ModulePatcher()
@@ -274,7 +277,7 @@ def test_a_fast_wrapper_is_used_only_if_its_signature_matches(
         getattr(SDK, name).__wrapped__
     )
     patcher.restore()
-    assert ran == [expected]
+    assert called == [expected]
 
 
 class BaseClient:
@@ -305,4 +308,4 @@ def test_an_irrelevant_stream_event_is_not_processed(monkeypatch: pytest.MonkeyP
     events: list[object] = [{"is_irrelevant": True}, {"is_irrelevant": False}, {}]
     assert [BaseClient().build(event, response) for event in events] == events
     patcher.restore()
-    assert processed == events[1:], "an event that cannot be looked at is processed too"
+    assert processed == events[1:], "an event without the key is processed too"
