@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2_grpc as ser
 
 from promptcache.semconv import OUTCOME, READ_TOKENS
 from promptcache_emulator.server import running_server
-from tests.alerts_e2e.stage import free_port
+from tests.alerts_e2e.local_services import free_port
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 APP = """

@@ -1,7 +1,7 @@
-"""The support agent of the examples, answering all day; while the file named by its argument
-exists, with a clock.
+"""The support agent of the examples answers without end.
 
-It knows nothing of promptcache: `opentelemetry-instrument` does all there is to do.
+While the file exists that its argument names, its prompt contains the time. The program contains
+nothing of promptcache: `opentelemetry-instrument` instruments it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ AGENT = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "support_age
 
 
 def main(broken: Path) -> None:
-    """Asks the same question with the handbook before it, until the process is ended."""
+    """Ask the same question after the same handbook until the process ends."""
     client = OpenAI()
     while True:
         prompt = AGENT["system_prompt"](clock=broken.exists())

@@ -1,4 +1,4 @@
-"""The programs that these tests run, or what to install to have them."""
+"""Find the programs that these tests run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ INSTALL = (
 )
 
 
-def program(name: str) -> str:
-    """The path of a program; the test fails, with what to install, where it is missing."""
+def find_program(name: str) -> str:
+    """Return the path of a program. If it is missing, fail the test and say what to install."""
     path = shutil.which(name)
     if path is None:
         pytest.fail(f"{name} is not installed: {INSTALL} (Debian 12)", pytrace=False)

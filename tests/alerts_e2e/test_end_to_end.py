@@ -1,5 +1,4 @@
-"""A prompt breaks, somebody is paged; it is repaired, the page is over. Every program in between is
-the real one."""
+"""An alert fires when a prompt breaks and ends when it is repaired, with the real programs."""
 
 from __future__ import annotations
 
@@ -11,28 +10,37 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from promptcache_emulator.server import running_server
-from tests.alerts_e2e.programs import program
-from tests.alerts_e2e.stage import BIN, Webhook, free_port, get, query, started, wait, webhook
+from tests.alerts_e2e.local_services import (
+    BIN,
+    Webhook,
+    free_port,
+    get_json,
+    query_prometheus,
+    running_program,
+    running_webhook,
+    wait_until,
+)
+from tests.alerts_e2e.programs import find_program
 
 RATIO = 'service_name_model:promptcache_hit:ratio_10s{gen_ai_request_model="gpt-5.4"}'
 
 
-def rules(path: Path) -> None:
-    """The alert as a user makes it, with short times and a guard that suits them."""
+def write_rules(path: Path) -> None:
+    """Generate the alert rules as a user does, with short windows and a small minimum of tokens."""
     options = ["--labels", "target_info", "--window", "10s", "--for", "3s", "--min-tokens", "20000"]
-    made = subprocess.run(  # our own command
+    process = subprocess.run(
         [BIN / "promptcache", "alerts", "prometheus", *options],
         check=True,
         capture_output=True,
         text=True,
         timeout=30,
     )
-    path.write_text(made.stdout)
+    path.write_text(process.stdout)
 
 
 @contextmanager
-def agent(folder: Path, service: str, model_url: str) -> Generator[str]:
-    """The support agent under `opentelemetry-instrument`; gives the address of its metrics."""
+def running_agent(folder: Path, service: str, model_url: str) -> Generator[str]:
+    """Run the support agent under `opentelemetry-instrument`, and yield the address of its metrics."""
     port = free_port()
     env = {
         "OPENAI_BASE_URL": f"{model_url}/v1",
@@ -48,7 +56,7 @@ def agent(folder: Path, service: str, model_url: str) -> Generator[str]:
         "--logs_exporter",
         "none",
     ]
-    program = [
+    find_program = [
         BIN / "python",
         Path(__file__).with_name("busy_agent.py"),
         folder / f"{service}-is-broken",
@@ -58,14 +66,14 @@ def agent(folder: Path, service: str, model_url: str) -> Generator[str]:
         "--service_name",
         service,
         *exporters,
-        *program,
+        *find_program,
     ]
-    with started(folder / f"{service}.log", *command, env=env):
+    with running_program(folder / f"{service}.log", *command, env=env):
         yield f"127.0.0.1:{port}"
 
 
 @contextmanager
-def alertmanager(folder: Path, hook: Webhook) -> Generator[str]:
+def running_alertmanager(folder: Path, hook: Webhook) -> Generator[str]:
     receiver = {"name": "pager", "webhook_configs": [{"url": hook.url, "send_resolved": True}]}
     route = {
         "receiver": "pager",
@@ -82,12 +90,14 @@ def alertmanager(folder: Path, hook: Webhook) -> Generator[str]:
         "web.listen-address": address,
         "cluster.listen-address": "",
     }
-    with started(folder / "alertmanager.log", program("prometheus-alertmanager"), *as_flags(flags)):
+    with running_program(
+        folder / "alertmanager.log", find_program("prometheus-alertmanager"), *as_flags(flags)
+    ):
         yield address
 
 
 @contextmanager
-def prometheus(folder: Path, targets: list[str], alerts_to: str) -> Generator[str]:
+def running_prometheus(folder: Path, targets: list[str], alerts_to: str) -> Generator[str]:
     config = {
         "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
         "rule_files": [str(folder / "rules.yaml")],
@@ -101,7 +111,7 @@ def prometheus(folder: Path, targets: list[str], alerts_to: str) -> Generator[st
         "storage.tsdb.path": folder / "tsdb",
         "web.listen-address": address,
     }
-    with started(folder / "prometheus.log", program("prometheus"), *as_flags(flags)):
+    with running_program(folder / "prometheus.log", find_program("prometheus"), *as_flags(flags)):
         yield f"http://{address}"
 
 
@@ -110,37 +120,46 @@ def as_flags(values: Mapping[str, object]) -> list[str]:
 
 
 def test_an_alert_fires_for_a_broken_prompt_and_ends_after_the_repair(tmp_path: Path) -> None:
-    begun = time.monotonic()
-    rules(tmp_path / "rules.yaml")
+    started = time.monotonic()
+    write_rules(tmp_path / "rules.yaml")
     broken = tmp_path / "shop-is-broken"
     with ExitStack() as stack:
-        model, hook = stack.enter_context(running_server()), stack.enter_context(webhook())
-        targets = [stack.enter_context(agent(tmp_path, name, model)) for name in ("shop", "desk")]
-        manager = stack.enter_context(alertmanager(tmp_path, hook))
-        url = stack.enter_context(prometheus(tmp_path, targets, manager))
+        model, hook = stack.enter_context(running_server()), stack.enter_context(running_webhook())
+        targets = [
+            stack.enter_context(running_agent(tmp_path, name, model)) for name in ("shop", "desk")
+        ]
+        manager = stack.enter_context(running_alertmanager(tmp_path, hook))
+        url = stack.enter_context(running_prometheus(tmp_path, targets, manager))
 
         def healthy() -> bool:
-            return {name for name, ratio in query(url, RATIO).items() if ratio > 0.8} == {
+            return {
+                name for name, ratio in query_prometheus(url, RATIO).items() if ratio > 0.8
+            } == {
                 "shop",
                 "desk",
             }
 
-        ready = wait("both services are seen, and healthy", healthy, 30)
-        wait("Alertmanager is up", lambda: bool(get(f"http://{manager}/api/v2/status")), 10)
+        seconds_until_ready = wait_until("both services are scraped and healthy", healthy, 30)
+        wait_until(
+            "Alertmanager is up", lambda: bool(get_json(f"http://{manager}/api/v2/status")), 10
+        )
         assert not hook.alerts
 
         broken.touch()
-        page = wait("the page", lambda: hook.told("firing", "shop"), 30)
-        rates = query(url, RATIO)
+        seconds_until_alert = wait_until("the alert", lambda: hook.has_alert("firing", "shop"), 30)
+        rates = query_prometheus(url, RATIO)
         broken.unlink()
-        over = wait("the end of the page", lambda: hook.told("resolved", "shop"), 30)
-        wait("both are healthy again", healthy, 20)
+        seconds_until_resolved = wait_until(
+            "the end of the alert", lambda: hook.has_alert("resolved", "shop"), 30
+        )
+        wait_until("both are healthy again", healthy, 20)
     assert rates["shop"] < 0.5 < rates["desk"]
     assert {alert["labels"]["service_name"] for alert in hook.alerts} == {"shop"}
     (first,) = {alert["annotations"]["runbook_url"] for alert in hook.alerts}
     assert first == "docs/runbooks/hit-rate-low.md"
-    took = time.monotonic() - begun
+    total_seconds = time.monotonic() - started
     print(
-        f"seen after {ready:.1f} s, paged {page:.1f} s, over {over:.1f} s; in all {took:.1f} s"
-    )  # the figures of the run
-    assert took < 60
+        f"ready after {seconds_until_ready:.1f} s, alert after {seconds_until_alert:.1f} s,"
+        f" resolved after {seconds_until_resolved:.1f} s; total {total_seconds:.1f} s"
+    )
+    assert total_seconds < 60

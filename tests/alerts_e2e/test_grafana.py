@@ -1,5 +1,4 @@
-"""Every query of the dashboard, run by a real Prometheus over recorded samples whose answers are
-known."""
+"""A real Prometheus answers every query of the dashboard over samples with known results."""
 
 from __future__ import annotations
 
@@ -15,20 +14,20 @@ import pytest
 
 from promptcache_exporters.alerts import grafana
 from promptcache_exporters.alerts.definition import SERVICE_LABELS, AlertDefinition
-from tests.alerts_e2e.programs import program
-from tests.alerts_e2e.stage import free_port, get, started, wait
+from tests.alerts_e2e.local_services import free_port, get_json, running_program, wait_until
+from tests.alerts_e2e.programs import find_program
 
 START, MINUTES = 1_790_000_000, 30
 STEP = 15
 MODEL = {"gen_ai_request_model": "gpt-5.4"}
 HIT = MODEL | {"promptcache_outcome": "hit", "promptcache_batch": "false"}
-LOST = MODEL | {"promptcache_outcome": "unreported", "promptcache_batch": "false"}
-RECORDED: list[tuple[str, dict[str, str], float]] = [
+UNREPORTED = MODEL | {"promptcache_outcome": "unreported", "promptcache_batch": "false"}
+RISES_PER_MINUTE: list[tuple[str, dict[str, str], float]] = [
     ("promptcache_input_tokens", HIT, 1000),
     ("promptcache_read_tokens", HIT, 800),
     ("promptcache_write_tokens", HIT | {"promptcache_ttl": "5m"}, 150),
     ("promptcache_calls", HIT, 9),
-    ("promptcache_calls", LOST, 1),
+    ("promptcache_calls", UNREPORTED, 1),
     ("promptcache_unpriced_calls", MODEL | {"promptcache_cost_unknown": "model"}, 2),
     ("promptcache_cost_usd", MODEL, 0.3),
     ("promptcache_cost_without_cache_usd", MODEL, 1.0),
@@ -44,7 +43,7 @@ RECORDED: list[tuple[str, dict[str, str], float]] = [
         for le, count in (("0.5", low), ("1.0", high), ("+Inf", high))
     ),
 ]
-"""Counters, their labels, and how much they rise in a minute."""
+"""Counter, labels, and its rise in a minute."""
 
 EXPECTED: dict[str, dict[str, float]] = {
     "Hit rate": {"shop": 0.8},
@@ -62,20 +61,19 @@ EXPECTED: dict[str, dict[str, float]] = {
 }
 
 
-def openmetrics() -> str:
-    """The samples as OpenMetrics text: a service that reports, and a second one that nobody asks
-    for."""
+def render_openmetrics() -> str:
+    """Return the samples of two services as OpenMetrics text. The dashboard selects one."""
     lines: list[str] = []
-    for name in dict.fromkeys(name for name, _, _ in RECORDED):
+    for name in dict.fromkeys(name for name, _, _ in RISES_PER_MINUTE):
         bucket = name.endswith("_bucket")
         lines.append(
             f"# TYPE {name.removesuffix('_bucket')} {'histogram' if bucket else 'counter'}"
         )
-        for _, labels, rise in (row for row in RECORDED if row[0] == name):
+        for _, labels, rise in (row for row in RISES_PER_MINUTE if row[0] == name):
             for service in ("shop", "desk"):
-                every = labels | {"job": service, "instance": "a", "service_name": service}
-                shown = ",".join(f'{key}="{value}"' for key, value in every.items())
-                series = f"{name}{'' if bucket else '_total'}{{{shown}}}"
+                all_labels = labels | {"job": service, "instance": "a", "service_name": service}
+                label_text = ",".join(f'{key}="{value}"' for key, value in all_labels.items())
+                series = f"{name}{'' if bucket else '_total'}{{{label_text}}}"
                 lines += [
                     f"{series} {rise * at / 60:g} {START + at}"
                     for at in range(0, MINUTES * 60, STEP)
@@ -91,11 +89,16 @@ def openmetrics() -> str:
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus that holds the recorded samples."""
     folder = tmp_path_factory.mktemp("recorded")
-    (folder / "samples.txt").write_text(openmetrics())
-    fill = [program("promtool"), "tsdb", "create-blocks-from", "openmetrics", "samples.txt", "data"]
-    subprocess.run(
-        fill, cwd=folder, check=True, capture_output=True, timeout=60
-    )  # the program under test
+    (folder / "samples.txt").write_text(render_openmetrics())
+    fill = [
+        find_program("promtool"),
+        "tsdb",
+        "create-blocks-from",
+        "openmetrics",
+        "samples.txt",
+        "data",
+    ]
+    subprocess.run(fill, cwd=folder, check=True, capture_output=True, timeout=60)
     (folder / "prometheus.yml").write_text("{}")
     address = f"127.0.0.1:{free_port()}"
     flags = [
@@ -103,28 +106,30 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "--storage.tsdb.path=data",
         "--storage.tsdb.retention.time=100y",
     ]
-    command = [program("prometheus"), *flags, f"--web.listen-address={address}"]
-    with started(folder / "prometheus.log", *command, folder=folder):
-        wait(
-            "Prometheus answers", lambda: bool(get(f"http://{address}/api/v1/status/buildinfo")), 20
+    command = [find_program("prometheus"), *flags, f"--web.listen-address={address}"]
+    with running_program(folder / "prometheus.log", *command, folder=folder):
+        wait_until(
+            "Prometheus answers",
+            lambda: bool(get_json(f"http://{address}/api/v1/status/buildinfo")),
+            20,
         )
         yield f"http://{address}"
 
 
-def panels(labels: str) -> list[dict[str, Any]]:
+def dashboard_panels(labels: str) -> list[dict[str, Any]]:
     (text,) = grafana.render_files_by_path(AlertDefinition(labels=labels)).values()
-    found: list[dict[str, Any]] = json.loads(text)["panels"]
-    return found
+    panels: list[dict[str, Any]] = json.loads(text)["panels"]
+    return panels
 
 
-def legend(template: str, labels: dict[str, str]) -> str:
+def render_legend(template: str, labels: dict[str, str]) -> str:
     for name, value in labels.items():
         template = template.replace(f"{{{{{name}}}}}", value)
     return template.removesuffix(", gpt-5.4")
 
 
-def ask(url: str, target: dict[str, Any], service: str) -> dict[str, float]:
-    """The samples of a panel's query, by their legends, with Grafana's variables filled in."""
+def query_panel(url: str, target: dict[str, Any], service: str) -> dict[str, float]:
+    """Fill in the variables of Grafana, and return the values of a panel by their legends."""
     filled = (
         target["expr"]
         .replace("$__rate_interval", "1m")
@@ -132,31 +137,40 @@ def ask(url: str, target: dict[str, Any], service: str) -> dict[str, float]:
         .replace("$model", ".*")
     )
     at = START + MINUTES * 60 - STEP
-    found = get(f"{url}/api/v1/query?" + urlencode({"query": filled, "time": at}))["data"]["result"]
-    return {legend(target["legendFormat"], one["metric"]): float(one["value"][1]) for one in found}
+    samples = get_json(f"{url}/api/v1/query?" + urlencode({"query": filled, "time": at}))["data"][
+        "result"
+    ]
+    return {
+        render_legend(target["legendFormat"], sample["metric"]): float(sample["value"][1])
+        for sample in samples
+    }
 
 
 @pytest.mark.parametrize("labels", SERVICE_LABELS)
 def test_every_dashboard_query_returns_the_recorded_figures(prometheus: str, labels: str) -> None:
-    asked = [panel for panel in panels(labels) if panel["datasource"]["type"] == "prometheus"]
-    assert [panel["title"] for panel in asked] == list(EXPECTED)
-    for panel in asked:
-        found: dict[str, float] = {}
+    selected_panels = [
+        panel for panel in dashboard_panels(labels) if panel["datasource"]["type"] == "prometheus"
+    ]
+    assert [panel["title"] for panel in selected_panels] == list(EXPECTED)
+    for panel in selected_panels:
+        values: dict[str, float] = {}
         for target in panel["targets"]:
-            found |= ask(prometheus, target, "shop")
-        assert found == pytest.approx(EXPECTED[panel["title"]], rel=1e-6), panel["title"]
+            values |= query_panel(prometheus, target, "shop")
+        assert values == pytest.approx(EXPECTED[panel["title"]], rel=1e-6), panel["title"]
 
 
 @pytest.mark.parametrize("labels", SERVICE_LABELS)
 def test_queries_return_only_the_selected_services(prometheus: str, labels: str) -> None:
-    for panel in panels(labels):
+    for panel in dashboard_panels(labels):
         for target in panel["targets"] if panel["datasource"]["type"] == "prometheus" else ():
-            assert not {value for value in ask(prometheus, target, "nobody").values() if value}
+            assert not {
+                value for value in query_panel(prometheus, target, "nobody").values() if value
+            }
 
 
 def test_all_services_together_return_both_services(prometheus: str) -> None:
-    first = panels("job")[0]["targets"][0]
-    assert ask(prometheus, first, ".*") == pytest.approx({"shop": 0.8, "desk": 0.8})
+    first = dashboard_panels("job")[0]["targets"][0]
+    assert query_panel(prometheus, first, ".*") == pytest.approx({"shop": 0.8, "desk": 0.8})
 
 
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
@@ -164,16 +178,16 @@ RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
 
 @pytest.mark.parametrize("path", sorted(RUNBOOKS.glob("*-*.md")), ids=lambda path: path.stem)
 def test_prometheus_accepts_the_queries_of_the_runbooks(prometheus: str, path: Path) -> None:
-    asked = re.findall(r"^```promql\n(.*?)\n```", path.read_text(), re.MULTILINE | re.DOTALL)
-    assert asked
-    for query in asked:
-        answer = get(
+    queries = re.findall(r"^```promql\n(.*?)\n```", path.read_text(), re.MULTILINE | re.DOTALL)
+    assert queries
+    for query in queries:
+        response = get_json(
             f"{prometheus}/api/v1/query?"
             + urlencode({"query": query, "time": START + MINUTES * 60 - STEP})
         )
-        assert answer["status"] == "success"
+        assert response["status"] == "success"
         assert (
-            answer["data"]["result"]
+            response["data"]["result"]
             or "_hit:ratio" in query
             or "unless" in query
             or "== 0" in query

@@ -1,5 +1,4 @@
-"""Every rule against Prometheus' own tester; and the same cases against rules that lack one thing,
-which must fail."""
+"""promtool tests every rule. Each test case fails when its rule is changed."""
 
 from __future__ import annotations
 
@@ -11,16 +10,16 @@ import pytest
 
 from promptcache_exporters.alerts import prometheus
 from promptcache_exporters.alerts.definition import SERVICE_LABELS, AlertDefinition
-from tests.alerts_e2e.programs import program
+from tests.alerts_e2e.programs import find_program
 
 CASES = Path(__file__).parent / "cases"
-OPTIONS = {
+DEFINITION_BY_CASE = {
     "actionable": AlertDefinition(actionable=True),
     "target_info": AlertDefinition(labels="target_info"),
 }
-"""What the rules of a case are made with, where not with the defaults."""
+"""Alert definitions of the cases that do not use the default."""
 
-BROKEN = [
+MUTATIONS = [
     ("hit_rate_low", " < 0.5\n", " < 0.05\n"),
     ("hit_rate_low", "for: 5m", "for: 1m"),
     ("hit_rate_low", "sum by (job, gen_ai_request_model)", "sum by (job)"),
@@ -63,47 +62,46 @@ BROKEN = [
     ("actionable", "|below_minimum|prewarm", ""),
     ("target_info", "max by (job, instance, service_name) (target_info)", "target_info"),
 ]
-"""A case, and what to take out of the rules so that it must fail."""
+"""A case, and a replacement in the rules that must make it fail."""
 
 
-def rules(case: str) -> str:
-    return prometheus.render_files_by_path(OPTIONS.get(case, AlertDefinition()))[
+def render_rules(case: str) -> str:
+    return prometheus.render_files_by_path(DEFINITION_BY_CASE.get(case, AlertDefinition()))[
         prometheus.FILE_PATH
     ]
 
 
-def promtool(case: str, text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_promtool_test(case: str, text: str, folder: Path) -> subprocess.CompletedProcess[str]:
     (folder / "rules.yaml").write_text(text)
     shutil.copy(CASES / f"{case}.yaml", folder)
-    return run(program("promtool"), "test", "rules", str(folder / f"{case}.yaml"))
+    return run(find_program("promtool"), "test", "rules", str(folder / f"{case}.yaml"))
 
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=60
-    )  # the programs under test
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.mark.parametrize("case", sorted(path.stem for path in CASES.glob("*.yaml")))
 def test_rules_pass_their_test_cases(case: str, tmp_path: Path) -> None:
-    done = promtool(case, rules(case), tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = run_promtool_test(case, render_rules(case), tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
 
 
-@pytest.mark.parametrize(("case", "old", "new"), BROKEN)
+@pytest.mark.parametrize(("case", "old", "new"), MUTATIONS)
 def test_a_mutated_rule_fails_its_test_case(case: str, old: str, new: str, tmp_path: Path) -> None:
-    whole = rules(case)
-    assert old in whole
-    broken = whole.replace(old, new)
+    original = render_rules(case)
+    assert old in original
+    broken = original.replace(old, new)
     (tmp_path / "broken.yaml").write_text(broken)
     assert (
-        run(program("promtool"), "check", "rules", str(tmp_path / "broken.yaml")).returncode == 0
-    ), "it must be a rule"
-    assert "FAILED" in promtool(case, broken, tmp_path).stderr
+        run(find_program("promtool"), "check", "rules", str(tmp_path / "broken.yaml")).returncode
+        == 0
+    ), "the changed file must still be valid"
+    assert "FAILED" in run_promtool_test(case, broken, tmp_path).stderr
 
 
 def test_every_alert_has_a_case_that_expects_it() -> None:
-    names = [line.split()[-1] for line in rules("").splitlines() if "- alert:" in line]
+    names = [line.split()[-1] for line in render_rules("").splitlines() if "- alert:" in line]
     cases = "".join(path.read_text() for path in CASES.glob("*.yaml"))
     assert names
     assert not [name for name in names if f"alertname: {name}\n        eval_time" not in cases]
@@ -114,18 +112,18 @@ def test_every_alert_has_a_case_that_expects_it() -> None:
 def test_promtool_and_vmalert_accept_every_option(
     labels: str, actionable: bool, tmp_path: Path
 ) -> None:
-    made = AlertDefinition(
+    definition = AlertDefinition(
         labels=labels, actionable=actionable, by=("service", "model", "key:tenant.id")
     )
     path = tmp_path / "rules.yaml"
-    path.write_text(prometheus.render_files_by_path(made)[prometheus.FILE_PATH])
-    checked = run(program("promtool"), "check", "rules", str(path))
-    assert checked.returncode == 0, checked.stderr
-    checked = run(program("vmalert"), "-dryRun", "-rule", str(path))
-    assert checked.returncode == 0, checked.stderr
+    path.write_text(prometheus.render_files_by_path(definition)[prometheus.FILE_PATH])
+    process = run(find_program("promtool"), "check", "rules", str(path))
+    assert process.returncode == 0, process.stderr
+    process = run(find_program("vmalert"), "-dryRun", "-rule", str(path))
+    assert process.returncode == 0, process.stderr
 
 
 def test_vmalert_refuses_a_broken_file(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
-    path.write_text(rules("").replace("sum by (job", "sum by ((job", 1))
-    assert run(program("vmalert"), "-dryRun", "-rule", str(path)).returncode != 0
+    path.write_text(render_rules("").replace("sum by (job", "sum by ((job", 1))
+    assert run(find_program("vmalert"), "-dryRun", "-rule", str(path)).returncode != 0

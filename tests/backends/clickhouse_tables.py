@@ -23,7 +23,7 @@ from tempfile import TemporaryDirectory
 from promptcache_emulator.server import running_server
 from promptcache_exporters.alerts import collector
 from promptcache_exporters.alerts.definition import DEFAULT_DEFINITION
-from tests.alerts_e2e.stage import BIN, free_port, started, wait
+from tests.alerts_e2e.local_services import BIN, free_port, running_program, wait_until
 
 AGENT = Path(__file__).parents[2] / "examples" / "support_agent.py"
 SERVER = Path(__file__).with_name("clickhouse_server.py")
@@ -84,13 +84,13 @@ def settings(folder: Path, otlp: int, clickhouse: int) -> dict[str, str]:
 def check(url: str) -> None:
     """Compares the spans' table with that of the counters: those from spans, and the application's
     own."""
-    wait("all spans are there", lambda: ask(url, SPANS)[0] == CALLS, 60)
+    wait_until("all spans are there", lambda: ask(url, SPANS)[0] == CALLS, 60)
     _, read, total = ask(url, SPANS)
     print(
         f"otel.otel_traces: {CALLS} spans, {read:,.0f} of {total:,.0f} input tokens read from the cache"
     )
     counters = "promptcache.spans.read.tokens", "promptcache.read.tokens"
-    wait(
+    wait_until(
         "both counters are there",
         lambda: all(ask(url, COUNTER.format(name))[0] for name in counters),
         60,
@@ -111,10 +111,12 @@ def main(program: str, python: str) -> None:
         configs = [
             f"--config={folder / part}.yaml" for part in ("promptcache", "clickhouse", "quiet")
         ]
-        with started(folder / "server.log", python, SERVER, str(clickhouse), folder):
-            wait("ClickHouse answers", lambda: ask(url, "SELECT 1") == [1], 60)
-            with started(folder / "log", program, *configs, env=settings(folder, otlp, clickhouse)):
-                wait(
+        with running_program(folder / "server.log", python, SERVER, str(clickhouse), folder):
+            wait_until("ClickHouse answers", lambda: ask(url, "SELECT 1") == [1], 60)
+            with running_program(
+                folder / "log", program, *configs, env=settings(folder, otlp, clickhouse)
+            ):
+                wait_until(
                     "the tables are there",
                     lambda: ask(url, "SELECT count() FROM otel.otel_traces") == [0],
                     60,

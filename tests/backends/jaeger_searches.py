@@ -31,7 +31,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from examples.support_agent import HANDBOOK, MODEL, TOOLS, system_prompt
 from promptcache import PromptCacheInstrumentor
 from promptcache_emulator.server import running_server
-from tests.alerts_e2e.stage import free_port, get, started, wait
+from tests.alerts_e2e.local_services import free_port, get_json, running_program, wait_until
 
 PAGE = (Path(__file__).parents[2] / "docs" / "jaeger.md").read_text()
 SERVICE = "my-service"
@@ -143,7 +143,7 @@ def check(query: int, spans: list[dict[str, Any]]) -> bool:
             span["trace"] for span in spans if all(str(span.get(key)) == tags[key] for key in tags)
         }
         asked = urllib.parse.urlencode({"service": SERVICE, "limit": 100, "tags": json.dumps(tags)})
-        found = traces(get(f"http://127.0.0.1:{query}/api/traces?{asked}"))
+        found = traces(get_json(f"http://127.0.0.1:{query}/api/traces?{asked}"))
         right &= bool(expected) and found == expected
         shown = " ".join(f"{key}={value}" for key, value in tags.items())
         print(
@@ -160,12 +160,16 @@ def main(program: str) -> None:
     with TemporaryDirectory() as folder:
         place = Path(folder) / "jaeger.yaml"
         place.write_text(json.dumps(config(query, otlp)))  # JSON is YAML
-        with started(Path(folder) / "log", program, "--config", place):
-            took = wait("Jaeger answers", lambda: get(f"{url}/api/services")["errors"] is None, 60)
+        with running_program(Path(folder) / "log", program, "--config", place):
+            took = wait_until(
+                "Jaeger answers", lambda: get_json(f"{url}/api/services")["errors"] is None, 60
+            )
             print(f"Jaeger is ready after {took:.1f} s", flush=True)
             spans = work(f"http://127.0.0.1:{otlp}")
             every = f"{url}/api/traces?service={SERVICE}&limit=100"
-            wait("all calls are there", lambda: len(traces(get(every))) == len(spans), 20)
+            wait_until(
+                "all calls are there", lambda: len(traces(get_json(every))) == len(spans), 20
+            )
             if not check(query, spans):
                 sys.exit("Jaeger does not find what the page says.")
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from promptcache.semconv import INPUT_TOKENS, OUTCOME, READ_TOKENS
 from promptcache_emulator.server import running_server
-from tests.alerts_e2e.stage import BIN, free_port, started
+from tests.alerts_e2e.local_services import BIN, free_port, running_program
 
 AGENT = Path(__file__).parents[2] / "examples" / "support_agent.py"
 CALLS = 20
@@ -135,7 +135,7 @@ def main(program: str) -> None:
             "1",
             *store,
         ]
-        with started(Path(folder) / "log", *command):
+        with running_program(Path(folder) / "log", *command):
             print(f"MLflow is ready after {ready(url):.0f} s", flush=True)
             work(url)
             check(url)

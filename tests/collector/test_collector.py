@@ -1,7 +1,6 @@
-"""A collector with the committed configuration: counters stay exact under tail sampling, traces of
-misses are kept.
+"""A real collector with the generated configuration has exact counters under tail sampling.
 
-Run by `make collector`, which builds it; `PROMPTCACHE_COLLECTOR` names the program.
+`make collector` builds it and runs this test. `PROMPTCACHE_COLLECTOR` is the path of the program.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import grpc  # type: ignore[import-untyped]  # it ships no types
 import pytest
@@ -40,19 +39,19 @@ from promptcache.semconv import (
 )
 from promptcache_exporters.alerts import collector
 from promptcache_exporters.alerts.definition import DEFAULT_DEFINITION
-from tests.alerts_e2e.stage import free_port, started, wait
+from tests.alerts_e2e.local_services import free_port, running_program, wait_until
 
 PROGRAM = os.environ.get("PROMPTCACHE_COLLECTOR", "otelcol-promptcache")
-HITS, MISSES, COLD, DEAR, HALVED = 400, 30, 20, 10, 6
+HITS, MISSES, COLD, EXPENSIVE, SAMPLED = 400, 30, 20, 10, 6
 
 
 @dataclass
-class Sink(service.TraceServiceServicer):
-    """Stands where Jaeger would: keeps what the collector exports."""
+class TraceReceiver(service.TraceServiceServicer):
+    """The spans that the collector exports to the address of Jaeger."""
 
     spans: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
-    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802  # the name of the remote call
+    def Export(self, request: Any, context: Any) -> Any:  # noqa: N802  # gRPC's name
         for resource in request.resource_spans:
             for scope in resource.scope_spans:
                 self.spans += [
@@ -63,19 +62,20 @@ class Sink(service.TraceServiceServicer):
 
 
 @contextmanager
-def sink() -> Generator[tuple[Sink, int]]:
-    kept, server = Sink(), grpc.server(ThreadPoolExecutor(2))
-    service.add_TraceServiceServicer_to_server(kept, server)  # type: ignore[no-untyped-call]  # generated code  # pyright: ignore[reportUnknownMemberType]
+def running_receiver() -> Generator[tuple[TraceReceiver, int]]:
+    receiver, server = TraceReceiver(), grpc.server(ThreadPoolExecutor(2))
+    generated_code = cast("Any", service)
+    generated_code.add_TraceServiceServicer_to_server(receiver, server)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
-        yield kept, port
+        yield receiver, port
     finally:
         server.stop(None)
 
 
-class Half(Sampler):
-    """Says of each span that it stands for two, as a consistent sampler of 50 % does."""
+class HalfSampler(Sampler):
+    """Record each span with the trace state of a consistent sampler of 50 %."""
 
     def should_sample(
         self,
@@ -90,25 +90,24 @@ class Half(Sampler):
         return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes, TraceState([("ot", "th:8")]))
 
     def get_description(self) -> str:
-        return "Half"
+        return "HalfSampler"
 
 
-def send(endpoint: str) -> None:
-    """Calls of one service: hits, misses, cold ones, hits that wasted much, a batch result, and
-    sampled ones."""
-    spans(
+def send_calls(endpoint: str) -> None:
+    """Send hits, misses, cold calls, expensive partial reads, a batch result and sampled calls."""
+    send_spans(
         endpoint,
         [
             ("hit", 800, 0.0, HITS),
             ("miss", 0, 0.001, MISSES),
             ("cold", 0, 0.0, COLD),
-            ("partial", 100, 0.5, DEAR),
+            ("partial", 100, 0.5, EXPENSIVE),
         ],
     )
-    spans(endpoint, [("prewarm", 0, 0.0, HALVED)], Half())
+    send_spans(endpoint, [("prewarm", 0, 0.0, SAMPLED)], HalfSampler())
 
 
-def spans(
+def send_spans(
     endpoint: str, rows: list[tuple[str, int, float, int]], sampler: Sampler = ALWAYS_ON
 ) -> None:
     provider = TracerProvider(resource=Resource({"service.name": "shop"}), sampler=sampler)
@@ -118,13 +117,13 @@ def spans(
     tracer = provider.get_tracer("test")
     for outcome, read, waste, times in rows:
         for _ in range(times):
-            figures = {INPUT_TOKENS: 1000, READ_TOKENS: read, WASTED_USD: waste}
-            words = {
+            numbers = {INPUT_TOKENS: 1000, READ_TOKENS: read, WASTED_USD: waste}
+            texts = {
                 OUTCOME: outcome,
                 GEN_AI_REQUEST_MODEL: "gpt-5.4",
                 PREFIX_HASH: f"p1:{outcome}",
             }
-            tracer.start_span("chat gpt-5.4", attributes={**figures, **words}).end()
+            tracer.start_span("chat gpt-5.4", attributes={**numbers, **texts}).end()
     if sampler is ALWAYS_ON:
         tracer.start_span(
             "chat gpt-5.4", attributes={OUTCOME: "hit", INPUT_TOKENS: 7, BATCH: True}
@@ -133,23 +132,23 @@ def spans(
     provider.shutdown()
 
 
-def samples(url: str) -> dict[tuple[str, str, str], float]:
-    """Our counters as Prometheus scrapes them, by name, outcome and whether they are of a batch."""
-    with urllib.request.urlopen(url, timeout=5) as answer:  # loopback
-        text = answer.read().decode()
-    found: dict[tuple[str, str, str], float] = {}
+def scrape_counters(url: str) -> dict[tuple[str, str, str], float]:
+    """Return the values that Prometheus scrapes, by counter name, outcome and batch flag."""
+    with urllib.request.urlopen(url, timeout=5) as response:
+        text = response.read().decode()
+    counters: dict[tuple[str, str, str], float] = {}
     for name, labels, value in re.findall(
         r"^(promptcache_spans_\w+)\{(.*)\} (\S+)$", text, re.MULTILINE
     ):
         pairs = dict(re.findall(r'(\w+)="([^"]*)"', labels))
         assert (pairs["job"], pairs.get("gen_ai_request_model", "gpt-5.4")) == ("shop", "gpt-5.4")
-        found[name, pairs["promptcache_outcome"], pairs["promptcache_batch"]] = float(value)
-    return found
+        counters[name, pairs["promptcache_outcome"], pairs["promptcache_batch"]] = float(value)
+    return counters
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the configuration as the command makes it."""
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the generated configuration."""
     folder = tmp_path_factory.mktemp("collector")
     for name, text in collector.render_files_by_path(DEFAULT_DEFINITION).items():
         (folder / Path(name).name).write_text(text)
@@ -157,18 +156,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("files", [["promptcache.yaml"], ["promptcache.yaml", "clickhouse.yaml"]])
-def test_the_configuration_is_valid(made: Path, files: list[str]) -> None:
-    options = [f"--config={made / name}" for name in files]
-    done = subprocess.run(
+def test_the_configuration_is_valid(configuration: Path, files: list[str]) -> None:
+    options = [f"--config={configuration / name}" for name in files]
+    process = subprocess.run(
         [PROGRAM, "validate", *options], capture_output=True, text=True, check=False, timeout=30
-    )  # the program under test
-    assert done.returncode == 0, done.stderr
+    )
+    assert process.returncode == 0, process.stderr
 
 
-def test_counters_are_exact_and_traces_of_misses_are_kept(made: Path) -> None:
+def test_counters_are_exact_and_traces_of_misses_are_kept(configuration: Path) -> None:
     http, metrics = free_port(), free_port()
-    everything = HITS + MISSES + COLD + DEAR + 1 + 2 * HALVED
-    with sink() as (kept, jaeger):
+    all_calls = HITS + MISSES + COLD + EXPENSIVE + 1 + 2 * SAMPLED
+    with running_receiver() as (receiver, jaeger):
         ports = {
             "PROMPTCACHE_HTTP_PORT": http,
             "PROMPTCACHE_PROMETHEUS_PORT": metrics,
@@ -176,40 +175,53 @@ def test_counters_are_exact_and_traces_of_misses_are_kept(made: Path) -> None:
         }
         env = {name: str(port) for name, port in ports.items()}
         env |= {"JAEGER_ENDPOINT": f"127.0.0.1:{jaeger}", "PROMPTCACHE_WAIT": "1s"}
-        # The collector's own metrics have a fixed port; off, since another collector may have it.
-        (made / "quiet.yaml").write_text("service: {telemetry: {metrics: {level: none}}}")
-        configs = [f"--config={made / name}" for name in ("promptcache.yaml", "quiet.yaml")]
-        with started(made / "log", PROGRAM, *configs, env=env):
+        # The metrics of the collector itself have a fixed port, which another collector may use.
+        (configuration / "quiet.yaml").write_text("service: {telemetry: {metrics: {level: none}}}")
+        configs = [
+            f"--config={configuration / name}" for name in ("promptcache.yaml", "quiet.yaml")
+        ]
+        with running_program(configuration / "log", PROGRAM, *configs, env=env):
             url = f"http://127.0.0.1:{metrics}/metrics"
-            wait("the collector listens", lambda: samples(url) == {}, 20)
-            send(f"http://127.0.0.1:{http}")
-            wait("all calls are counted", lambda: calls(samples(url)) == everything, 20)
-            found = samples(url)
-            wait("the traces of misses arrive", lambda: outcomes(kept)["miss"] == MISSES, 20)
-            wait(
-                "cold and dear ones, too",
-                lambda: (outcomes(kept)["cold"], outcomes(kept)["partial"]) == (COLD, DEAR),
+            wait_until("the collector listens", lambda: scrape_counters(url) == {}, 20)
+            send_calls(f"http://127.0.0.1:{http}")
+            wait_until(
+                "all calls are counted", lambda: count_calls(scrape_counters(url)) == all_calls, 20
+            )
+            counters = scrape_counters(url)
+            wait_until(
+                "the traces of misses arrive",
+                lambda: count_outcomes(receiver)["miss"] == MISSES,
+                20,
+            )
+            wait_until(
+                "the traces of cold and expensive calls arrive",
+                lambda: (
+                    (count_outcomes(receiver)["cold"], count_outcomes(receiver)["partial"])
+                    == (COLD, EXPENSIVE)
+                ),
                 5,
             )
     tokens = {
-        outcome: found["promptcache_spans_input_tokens_total", outcome, "false"]
+        outcome: counters["promptcache_spans_input_tokens_total", outcome, "false"]
         for outcome in ("hit", "miss")
     }
     assert tokens == {"hit": HITS * 1000, "miss": MISSES * 1000}
-    assert found["promptcache_spans_read_tokens_total", "hit", "false"] == HITS * 800
-    assert found["promptcache_spans_input_tokens_total", "hit", "true"] == 7
-    assert found["promptcache_spans_input_tokens_total", "prewarm", "false"] == 2 * HALVED * 1000
-    assert found["promptcache_spans_wasted_usd_total", "partial", "false"] == pytest.approx(
-        DEAR * 0.5
+    assert counters["promptcache_spans_read_tokens_total", "hit", "false"] == HITS * 800
+    assert counters["promptcache_spans_input_tokens_total", "hit", "true"] == 7
+    assert (
+        counters["promptcache_spans_input_tokens_total", "prewarm", "false"] == 2 * SAMPLED * 1000
     )
-    assert outcomes(kept)["hit"] < HITS / 4, "5 % of the rest are kept"
+    assert counters["promptcache_spans_wasted_usd_total", "partial", "false"] == pytest.approx(
+        EXPENSIVE * 0.5
+    )
+    assert count_outcomes(receiver)["hit"] < HITS / 4, "the tail sampler keeps 5 % of the hits"
 
 
-def calls(found: dict[tuple[str, str, str], float]) -> float:
+def count_calls(counters: dict[tuple[str, str, str], float]) -> float:
     return sum(
-        value for (name, _, _), value in found.items() if name == "promptcache_spans_calls_total"
+        value for (name, _, _), value in counters.items() if name == "promptcache_spans_calls_total"
     )
 
 
-def outcomes(kept: Sink) -> Counter[str]:
-    return Counter(span.get(OUTCOME, "") for span in kept.spans)
+def count_outcomes(receiver: TraceReceiver) -> Counter[str]:
+    return Counter(span.get(OUTCOME, "") for span in receiver.spans)

@@ -1,5 +1,4 @@
-"""What the end to end run needs around it: programs that end with the test, and a webhook that
-keeps what arrives."""
+"""Run programs that end with the test, query them, and receive their alerts."""
 
 from __future__ import annotations
 
@@ -28,65 +27,64 @@ def free_port() -> int:
 
 
 @contextmanager
-def started(
+def running_program(
     log: Path,
     *command: str | Path,
     env: Mapping[str, str] | None = None,
     folder: Path | None = None,
 ) -> Generator[subprocess.Popen[bytes]]:
-    """Runs a program until the end of the block; what it says goes to `log`."""
+    """Run a program until the end of the block, and write its output to `log`."""
     with log.open("wb") as out:
-        around = {**os.environ, **(env or {})}
-        process = subprocess.Popen(
-            command, stdout=out, stderr=out, env=around, cwd=folder
-        )  # the programs under test
+        environment = {**os.environ, **(env or {})}
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment, cwd=folder)
         try:
             yield process
         finally:
             process.terminate()
             try:
                 process.wait(10)
-            except subprocess.TimeoutExpired:  # nothing is left behind, whatever it is busy with
+            except subprocess.TimeoutExpired:  # no process may outlive the test
                 process.kill()
                 process.wait(10)
 
 
-def get(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=5) as answer:  # loopback
-        return json.load(answer)
+def get_json(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=5) as response:
+        return json.load(response)
 
 
-def query(prometheus: str, expression: str) -> dict[str, float]:
-    """The samples of an expression, by the service's name."""
-    found = get(f"{prometheus}/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
+def query_prometheus(prometheus: str, expression: str) -> dict[str, float]:
+    """Return the value of an expression for each service."""
+    answer = get_json(f"{prometheus}/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
     return {
-        one["metric"].get("service_name") or one["metric"].get("job", ""): float(one["value"][1])
-        for one in found["data"]["result"]
+        sample["metric"].get("service_name") or sample["metric"].get("job", ""): float(
+            sample["value"][1]
+        )
+        for sample in answer["data"]["result"]
     }
 
 
-def wait(what: str, until: Callable[[], bool], seconds: float) -> float:
-    """Waits for a condition and returns how long it took; connections that are refused meanwhile do
-    not count."""
+def wait_until(condition: str, is_met: Callable[[], bool], seconds: float) -> float:
+    """Wait until a condition is met, and return the seconds. Refused connections are tried again."""
     start = time.monotonic()
     while time.monotonic() - start < seconds:
         try:
-            if until():
+            if is_met():
                 return time.monotonic() - start
-        except (OSError, KeyError):  # not up yet, or up without an answer
+        except (OSError, KeyError):  # the service is not ready
             pass
         time.sleep(0.1)
-    raise AssertionError(f"not within {seconds} s: {what}")
+    raise AssertionError(f"not within {seconds} s: {condition}")
 
 
 @dataclass
 class Webhook:
-    """Keeps the alerts that Alertmanager posts, in their order."""
+    """The alerts that Alertmanager posted, in their order."""
 
     url: str = ""
     alerts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
-    def told(self, status: str, service: str, name: str = "PromptCacheHitRateLow") -> bool:
+    def has_alert(self, status: str, service: str, name: str = "PromptCacheHitRateLow") -> bool:
         return any(
             alert["status"] == status and alert["labels"]["alertname"] == name
             for alert in self.alerts
@@ -95,26 +93,26 @@ class Webhook:
 
 
 @contextmanager
-def webhook() -> Generator[Webhook]:
-    """A pager on loopback."""
-    kept = Webhook()
+def running_webhook() -> Generator[Webhook]:
+    """Serve a webhook on loopback."""
+    webhook = Webhook()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            kept.alerts += json.loads(self.rfile.read(int(self.headers["content-length"])))[
+            webhook.alerts += json.loads(self.rfile.read(int(self.headers["content-length"])))[
                 "alerts"
             ]
             self.send_response(200)
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base's name
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # name of the base
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    kept.url = f"http://127.0.0.1:{server.server_port}/"
+    webhook.url = f"http://127.0.0.1:{server.server_port}/"
     try:
-        yield kept
+        yield webhook
     finally:
         server.shutdown()
         server.server_close()
