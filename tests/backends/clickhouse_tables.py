@@ -1,5 +1,4 @@
-"""A real collector writes to ClickHouse's engine: spans and counters lie in its tables, and say
-what the calls were.
+"""A real collector writes to the engine of ClickHouse, and its tables contain spans and counters.
 
 Run by `make clickhouse`, or by hand:
 
@@ -35,21 +34,22 @@ SPANS = """
 """
 COUNTER = """
     SELECT sum(latest) FROM (
-        SELECT max(Value) AS latest FROM otel.otel_metrics_sum WHERE MetricName = '{}' GROUP BY Attributes)
+        SELECT max(Value) AS latest FROM otel.otel_metrics_sum
+        WHERE MetricName = '{}' GROUP BY Attributes)
 """
 
 
-def ask(url: str, sql: str) -> list[float]:
-    """The only row of an answer."""
-    with urllib.request.urlopen(url, sql.encode(), timeout=30) as answer:  # loopback
-        (row,) = json.load(answer)["data"]
+def query_row(url: str, sql: str) -> list[float]:
+    """Run a query and return its only row."""
+    with urllib.request.urlopen(url, sql.encode(), timeout=30) as response:
+        (row,) = json.load(response)["data"]
     return [float(value or 0) for value in row]
 
 
-def work(otlp: int) -> None:
-    """One run of the agent against the emulator."""
+def run_agent(otlp: int) -> None:
+    """Run the support agent once against the emulator."""
     with running_server() as model:
-        around = {"OPENAI_BASE_URL": f"{model}/v1", "OPENAI_API_KEY": "no-key-needed"}
+        variables = {"OPENAI_BASE_URL": f"{model}/v1", "OPENAI_API_KEY": "no-key-needed"}
         options = [
             "--service_name",
             "support-agent",
@@ -64,11 +64,11 @@ def work(otlp: int) -> None:
             sys.executable,
             AGENT,
         ]
-        subprocess.run(command, env=os.environ | around, check=True)
+        subprocess.run(command, env=os.environ | variables, check=True)
 
 
-def settings(folder: Path, otlp: int, clickhouse: int) -> dict[str, str]:
-    """Writes the configuration; gives what the collector finds in its environment."""
+def write_configuration(folder: Path, otlp: int, clickhouse: int) -> dict[str, str]:
+    """Write the configuration, and return the environment variables of the collector."""
     for name, text in collector.render_files_by_path(DEFAULT_DEFINITION).items():
         (folder / Path(name).name).write_text(text)
     quiet = {"service": {"telemetry": {"metrics": {"level": "none"}}}}
@@ -81,29 +81,29 @@ def settings(folder: Path, otlp: int, clickhouse: int) -> dict[str, str]:
     }
 
 
-def check(url: str) -> None:
-    """Compares the spans' table with that of the counters: those from spans, and the application's
-    own."""
-    wait_until("all spans are there", lambda: ask(url, SPANS)[0] == CALLS, 60)
-    _, read, total = ask(url, SPANS)
+def compare_tables(url: str) -> None:
+    """Compare the table of spans with the counters made from spans and those of the application."""
+    wait_until("all spans are there", lambda: query_row(url, SPANS)[0] == CALLS, 60)
+    _, read, total = query_row(url, SPANS)
     print(
-        f"otel.otel_traces: {CALLS} spans, {read:,.0f} of {total:,.0f} input tokens read from the cache"
+        f"otel.otel_traces: {CALLS} spans,"
+        f" {read:,.0f} of {total:,.0f} input tokens read from the cache"
     )
     counters = "promptcache.spans.read.tokens", "promptcache.read.tokens"
     wait_until(
         "both counters are there",
-        lambda: all(ask(url, COUNTER.format(name))[0] for name in counters),
+        lambda: all(query_row(url, COUNTER.format(name))[0] for name in counters),
         60,
     )
     for name in counters:
-        (counted,) = ask(url, COUNTER.format(name))
+        (counted,) = query_row(url, COUNTER.format(name))
         print(f"otel.otel_metrics_sum: {name} is {counted:,.0f}")
         if counted != read:
             sys.exit("The tables do not agree.")
 
 
 def main(program: str, python: str) -> None:
-    """All of it, with the collector `program` and a Python that has chDB."""
+    """Run everything with the collector `program` and a Python that has chDB."""
     otlp, clickhouse = free_port(), free_port()
     url = f"http://127.0.0.1:{clickhouse}/"
     with TemporaryDirectory() as name:
@@ -112,17 +112,17 @@ def main(program: str, python: str) -> None:
             f"--config={folder / part}.yaml" for part in ("promptcache", "clickhouse", "quiet")
         ]
         with running_program(folder / "server.log", python, SERVER, str(clickhouse), folder):
-            wait_until("ClickHouse answers", lambda: ask(url, "SELECT 1") == [1], 60)
+            wait_until("ClickHouse answers", lambda: query_row(url, "SELECT 1") == [1], 60)
             with running_program(
-                folder / "log", program, *configs, env=settings(folder, otlp, clickhouse)
+                folder / "log", program, *configs, env=write_configuration(folder, otlp, clickhouse)
             ):
                 wait_until(
                     "the tables are there",
-                    lambda: ask(url, "SELECT count() FROM otel.otel_traces") == [0],
+                    lambda: query_row(url, "SELECT count() FROM otel.otel_traces") == [0],
                     60,
                 )
-                work(otlp)
-                check(url)
+                run_agent(otlp)
+                compare_tables(url)
 
 
 if __name__ == "__main__":

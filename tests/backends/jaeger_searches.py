@@ -1,11 +1,10 @@
-"""A real Jaeger answers every search of docs/jaeger.md: with those calls, and no others, that have
-the tags.
+"""A real Jaeger finds for every search of docs/jaeger.md exactly the calls that have the tags.
 
 Run by `make jaeger`, or by hand: python -m tests.backends.jaeger_searches .jaeger/jaeger
 
-The calls go to the emulator, their spans to Jaeger over OTLP and into memory as well; what Jaeger
-finds is compared with what memory says. The hashes that the page shows are examples and stand for
-those of the last call.
+The emulator answers the calls. Their spans go to Jaeger over OTLP and into memory, and the results
+of Jaeger are compared with memory. The hashes of the page are examples; the hashes of the last call
+replace them.
 """
 
 from __future__ import annotations
@@ -37,8 +36,8 @@ PAGE = (Path(__file__).parents[2] / "docs" / "jaeger.md").read_text()
 SERVICE = "my-service"
 
 
-def config(query: int, otlp: int) -> dict[str, Any]:
-    """Jaeger's all-in-one on ports of our own: OTLP in, memory, the query API."""
+def make_configuration(query: int, otlp: int) -> dict[str, Any]:
+    """Return the configuration of a Jaeger with OTLP receiver, memory storage and query API."""
     return {
         "service": {
             "extensions": ["jaeger_storage", "jaeger_query"],
@@ -61,15 +60,15 @@ def config(query: int, otlp: int) -> dict[str, Any]:
 
 
 def answer(client: OpenAI, system: str, *, reported: bool = True) -> None:
-    """One call, from a function of the name that the page searches for."""
-    asked: list[ChatCompletionMessageParam] = [
+    """Make one call. The page searches for the name of this function."""
+    messages: list[ChatCompletionMessageParam] = [
         {"role": "system", "content": system},
         {"role": "user", "content": "Where is my tent?"},
     ]
     list(
         client.chat.completions.create(
             model=MODEL,
-            messages=asked,
+            messages=messages,
             tools=TOOLS,
             stream=True,
             stream_options={"include_usage": True} if reported else omit,
@@ -77,9 +76,8 @@ def answer(client: OpenAI, system: str, *, reported: bool = True) -> None:
     )
 
 
-def calls(model: str) -> None:
-    """A cold call, hits, misses by a clock, a part of a prefix read, and a stream that reports
-    nothing."""
+def make_calls(model: str) -> None:
+    """Make a cold call, hits, misses by a clock, a partial read, and a stream without usage."""
     with OpenAI(base_url=f"{model}/v1", api_key="none") as client:
         for clock in (False, False, False, True, True, True):
             answer(client, system_prompt(clock=clock))
@@ -89,88 +87,90 @@ def calls(model: str) -> None:
         answer(client, system_prompt(clock=False))
 
 
-def work(endpoint: str) -> list[dict[str, Any]]:
-    """Makes the calls and sends them to Jaeger; gives the attributes of each, and the id of its
-    trace."""
-    kept = InMemorySpanExporter()
+def run_calls(endpoint: str) -> list[dict[str, Any]]:
+    """Send the calls to Jaeger, and return the attributes and the trace id of each call."""
+    memory_exporter = InMemorySpanExporter()
     provider = TracerProvider(resource=Resource({"service.name": SERVICE}))
-    for exporter in (kept, OTLPSpanExporter(f"{endpoint}/v1/traces")):
+    for exporter in (memory_exporter, OTLPSpanExporter(f"{endpoint}/v1/traces")):
         provider.add_span_processor(SimpleSpanProcessor(exporter))
-    ours = PromptCacheInstrumentor()
-    ours.instrument(tracer_provider=provider)
+    instrumentor = PromptCacheInstrumentor()
+    instrumentor.instrument(tracer_provider=provider)
     with running_server() as model:
-        calls(model)
-    ours.uninstrument()
+        make_calls(model)
+    instrumentor.uninstrument()
     provider.shutdown()
     return [
         {**(span.attributes or {}), "trace": format(span.context.trace_id, "032x")}
-        for span in kept.get_finished_spans()
+        for span in memory_exporter.get_finished_spans()
         if span.context
     ]
 
 
-def searches(last: Mapping[str, Any]) -> list[dict[str, str]]:
-    """The tags of each row of the page's table, its example hashes replaced by those of a call."""
+def list_searches(last: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the tags of each row of the table, with the hashes of the last call."""
     rows = re.findall(r"^\| `([^`]+=[^`]+)` \|", PAGE, re.MULTILINE)
-    found = [dict(pair.split("=", 1) for pair in row.split()) for row in rows]
+    searches = [dict(pair.split("=", 1) for pair in row.split()) for row in rows]
     return [
         {key: str(last[key]) if value.startswith("p1:") else value for key, value in tags.items()}
-        for tags in found
+        for tags in searches
     ]
 
 
-def printed(query: int) -> str:
-    """The page's own command, asked of the Jaeger that is running."""
+def run_printed_command(query: int) -> str:
+    """Run the command of the page against the running Jaeger, and return its output."""
     (command,) = re.findall(r"^```sh\n(.*?)\n```", PAGE, re.MULTILINE | re.DOTALL)
-    done = subprocess.run(
+    process = subprocess.run(
         ["bash", "-c", command.replace(":16686", f":{query}")],
         check=True,
         capture_output=True,
         text=True,
     )
-    return done.stdout
+    return process.stdout
 
 
-def traces(found: Any) -> set[str]:
-    return {str(trace["traceID"]).zfill(32) for trace in found["data"]}
+def trace_ids(result: Any) -> set[str]:
+    return {str(trace["traceID"]).zfill(32) for trace in result["data"]}
 
 
-def check(query: int, spans: list[dict[str, Any]]) -> bool:
-    """Compares each search with what was sent, and prints it."""
-    right = True
-    for tags in searches(spans[-1]):
+def compare_searches(query: int, spans: list[dict[str, Any]]) -> bool:
+    """Compare and print each search, and return whether all of them are right."""
+    is_right = True
+    for tags in list_searches(spans[-1]):
         expected = {
             span["trace"] for span in spans if all(str(span.get(key)) == tags[key] for key in tags)
         }
-        asked = urllib.parse.urlencode({"service": SERVICE, "limit": 100, "tags": json.dumps(tags)})
-        found = traces(get_json(f"http://127.0.0.1:{query}/api/traces?{asked}"))
-        right &= bool(expected) and found == expected
-        shown = " ".join(f"{key}={value}" for key, value in tags.items())
-        print(
-            f"{'ok   ' if found == expected else 'WRONG'} {len(found):2} of {len(spans)} calls: {shown}"
+        parameters = urllib.parse.urlencode(
+            {"service": SERVICE, "limit": 100, "tags": json.dumps(tags)}
         )
+        matches = trace_ids(get_json(f"http://127.0.0.1:{query}/api/traces?{parameters}"))
+        is_right &= bool(expected) and matches == expected
+        search = " ".join(f"{key}={value}" for key, value in tags.items())
+        status = "ok   " if matches == expected else "WRONG"
+        print(f"{status} {len(matches):2} of {len(spans)} calls: {search}")
     misses = {span["trace"] for span in spans if span["promptcache.outcome"] == "miss"}
-    return right and traces(json.loads(printed(query))) == misses
+    return is_right and trace_ids(json.loads(run_printed_command(query))) == misses
 
 
 def main(program: str) -> None:
-    """All of it, with the Jaeger that is built as `program`."""
+    """Run everything with the Jaeger at the path `program`."""
     query, otlp = free_port(), free_port()
     url = f"http://127.0.0.1:{query}"
     with TemporaryDirectory() as folder:
-        place = Path(folder) / "jaeger.yaml"
-        place.write_text(json.dumps(config(query, otlp)))  # JSON is YAML
-        with running_program(Path(folder) / "log", program, "--config", place):
-            took = wait_until(
+        configuration_path = Path(folder) / "jaeger.yaml"
+        configuration_path.write_text(json.dumps(make_configuration(query, otlp)))  # JSON is YAML
+        with running_program(Path(folder) / "log", program, "--config", configuration_path):
+            seconds = wait_until(
                 "Jaeger answers", lambda: get_json(f"{url}/api/services")["errors"] is None, 60
             )
-            print(f"Jaeger is ready after {took:.1f} s", flush=True)
-            spans = work(f"http://127.0.0.1:{otlp}")
-            every = f"{url}/api/traces?service={SERVICE}&limit=100"
+            print(f"Jaeger is ready after {seconds:.1f} s", flush=True)
+            spans = run_calls(f"http://127.0.0.1:{otlp}")
+            all_traces_url = f"{url}/api/traces?service={SERVICE}&limit=100"
             wait_until(
-                "all calls are there", lambda: len(traces(get_json(every))) == len(spans), 20
+                "all calls are there",
+                lambda: len(trace_ids(get_json(all_traces_url))) == len(spans),
+                20,
             )
-            if not check(query, spans):
+            if not compare_searches(query, spans):
                 sys.exit("Jaeger does not find what the page says.")
 
 

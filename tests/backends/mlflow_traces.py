@@ -1,11 +1,10 @@
-"""A real MLflow holds what the support agent did: every call, and its cached tokens as MLflow
-itself reads them.
+"""A real MLflow stores every call of the support agent, and reads its cached tokens itself.
 
 Run by `make backends`, or by hand: python -m tests.backends.mlflow_traces .venv-mlflow/bin/mlflow
 
-MLflow takes traces over OTLP/HTTP only, and no metrics; the header names the experiment. Its first
-request after the start takes seconds, hence the long time-out. What the exporter's flush returns
-says nothing of receipt: only what is read back counts.
+MLflow receives traces over OTLP/HTTP only, and no metrics. The header names the experiment. The
+first request after the start takes seconds and needs a long timeout. The result of the exporter's
+flush does not prove receipt, so this program reads the traces back.
 """
 
 from __future__ import annotations
@@ -29,31 +28,31 @@ CALLS = 20
 EXPERIMENT = "0"
 
 
-def ask(url: str, body: object = None) -> Any:
-    """The JSON answer to a GET, or to a POST of `body`."""
+def request_json(url: str, body: object = None) -> Any:
+    """Send a GET request, or a POST request with `body`, and return the JSON response."""
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(url, data, {"content-type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(request, timeout=60) as response:
+        return json.load(response)
 
 
-def ready(url: str, seconds: float = 240) -> float:
-    """How long MLflow took to say that it is well."""
-    begun = time.monotonic()
-    while time.monotonic() - begun < seconds:
+def wait_until_ready(url: str, seconds: float = 240) -> float:
+    """Wait until MLflow is healthy, and return the seconds."""
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
         try:
             urllib.request.urlopen(f"{url}/health", timeout=5).close()
         except OSError:
             time.sleep(0.5)
         else:
-            return time.monotonic() - begun
+            return time.monotonic() - started
     sys.exit("MLflow did not become ready.")
 
 
-def work(url: str) -> None:
-    """One run of the agent against the emulator, its spans sent to MLflow."""
+def run_agent(url: str) -> None:
+    """Run the support agent once against the emulator, and send its spans to MLflow."""
     with running_server() as model:
-        around = {
+        variables = {
             "OPENAI_BASE_URL": f"{model}/v1",
             "OPENAI_API_KEY": "no-key-needed",
             "OTEL_EXPORTER_OTLP_TRACES_HEADERS": f"x-mlflow-experiment-id={EXPERIMENT}",
@@ -76,45 +75,47 @@ def work(url: str) -> None:
             *exporters,
             *endpoint,
         ]
-        subprocess.run([*command, sys.executable, AGENT], env=os.environ | around, check=True)
+        subprocess.run([*command, sys.executable, AGENT], env=os.environ | variables, check=True)
 
 
-def traces(url: str) -> list[dict[str, Any]]:
-    """What MLflow knows of every trace, once all calls are there."""
-    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": EXPERIMENT}}
-    found: list[dict[str, Any]] = []
+def wait_for_traces(url: str) -> list[dict[str, Any]]:
+    """Wait for the traces of all calls, and return what MLflow stores about them."""
+    location = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": EXPERIMENT}}
+    traces: list[dict[str, Any]] = []
     for _ in range(60):
-        found = ask(
-            f"{url}/api/3.0/mlflow/traces/search", {"locations": [place], "max_results": 100}
+        traces = request_json(
+            f"{url}/api/3.0/mlflow/traces/search", {"locations": [location], "max_results": 100}
         )["traces"]
-        if len(found) >= CALLS:
+        if len(traces) >= CALLS:
             break
         time.sleep(0.5)
-    return found
+    return traces
 
 
-def attributes(url: str, trace: dict[str, Any]) -> dict[str, Any]:
-    """The attributes of a trace's only span, as MLflow stored them."""
-    (span,) = ask(f"{url}/api/3.0/mlflow/traces/get?trace_id={trace['trace_id']}")["trace"]["spans"]
+def read_attributes(url: str, trace: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes that MLflow stored for the only span of a trace."""
+    (span,) = request_json(f"{url}/api/3.0/mlflow/traces/get?trace_id={trace['trace_id']}")[
+        "trace"
+    ]["spans"]
     return {pair["key"]: next(iter(pair["value"].values())) for pair in span["attributes"]}
 
 
-def check(url: str) -> None:
-    """Compares what MLflow made of the spans with what they say."""
-    held = traces(url)
-    usages = [json.loads(trace["trace_metadata"]["mlflow.trace.tokenUsage"]) for trace in held]
-    ours = [attributes(url, trace) for trace in held]
-    theirs = sum(usage.get("cache_read_input_tokens", 0) for usage in usages)
-    read, total = (sum(int(span[name]) for span in ours) for name in (READ_TOKENS, INPUT_TOKENS))
-    print(f"traces in MLflow: {len(held)}, outcomes: {sorted({span[OUTCOME] for span in ours})}")
+def compare_tokens(url: str) -> None:
+    """Compare the token usage that MLflow computed with the attributes of the spans."""
+    stored = wait_for_traces(url)
+    usages = [json.loads(trace["trace_metadata"]["mlflow.trace.tokenUsage"]) for trace in stored]
+    spans = [read_attributes(url, trace) for trace in stored]
+    mlflow_read = sum(usage.get("cache_read_input_tokens", 0) for usage in usages)
+    read, total = (sum(int(span[name]) for span in spans) for name in (READ_TOKENS, INPUT_TOKENS))
+    print(f"traces in MLflow: {len(stored)}, outcomes: {sorted({span[OUTCOME] for span in spans})}")
     print(f"our attributes: {read:,} of {total:,} input tokens read from the cache")
-    print(f"MLflow's own: {theirs:,} of {sum(usage['input_tokens'] for usage in usages):,}")
-    if len(held) != CALLS or not read or theirs != read:
-        sys.exit("MLflow does not hold what the agent did.")
+    print(f"MLflow's own: {mlflow_read:,} of {sum(usage['input_tokens'] for usage in usages):,}")
+    if len(stored) != CALLS or not read or mlflow_read != read:
+        sys.exit("MLflow does not store the calls of the agent.")
 
 
 def main(program: str) -> None:
-    """All of it, with the MLflow that is installed as `program`."""
+    """Run everything with the MLflow at the path `program`."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     with TemporaryDirectory() as folder:
@@ -136,9 +137,9 @@ def main(program: str) -> None:
             *store,
         ]
         with running_program(Path(folder) / "log", *command):
-            print(f"MLflow is ready after {ready(url):.0f} s", flush=True)
-            work(url)
-            check(url)
+            print(f"MLflow is ready after {wait_until_ready(url):.0f} s", flush=True)
+            run_agent(url)
+            compare_tokens(url)
 
 
 if __name__ == "__main__":

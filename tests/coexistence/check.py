@@ -1,11 +1,10 @@
-"""Beside another LLM instrumentation: one LLM span a call, ours where theirs is missing, theirs
-left untouched.
+"""Beside another LLM instrumentation each call has one LLM span, and their spans are unchanged.
 
     python -m tests.coexistence.check [OTHER ...]
 
-Runs in an environment where the others are installed (`make coexistence` makes them). Each call is
-made with theirs alone, and with both in either order of instrumentation. Prints a table, and exits
-with 1 where anything is wrong.
+`make coexistence` creates the environment with the others. Each call is made with theirs alone, and
+with both in either order of instrumentation. This program prints a table, and exits with 1 if
+anything is wrong.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ from promptcache.semconv import (
     STANDARD_ATTRIBUTES,
     WRITE_TOKENS,
 )
+from tests.coexistence.observation import CALLS, Case, ExportedSpan, Observation, observe
 from tests.coexistence.others import OTHERS, Other
-from tests.coexistence.seen import CALLS, Case, Seen, Written, observe
 
 ORDERS: Final[Mapping[str, str]] = {"ours theirs": "ours first", "theirs ours": "theirs first"}
 METRICS: Final[Mapping[str, str]] = {
@@ -43,24 +42,24 @@ METRICS: Final[Mapping[str, str]] = {
     OUTPUT_TOKENS: "promptcache.output.tokens",
 }
 ADDED: Final = frozenset(row.name for row in (*STANDARD_ATTRIBUTES, *LEGACY_ATTRIBUTES))
-"""Standard names that we may add to a span of theirs which lacks them."""
+"""Standard attributes that promptcache may add to their spans."""
 
 LEGEND: Final = """
-call, client  how the application calls (tests/calls*.py), and with which of the SDK's clients
-order         which instrumentation was switched on first; "either" where both orders show the same
-LLM spans     how many spans stand for the one call: with theirs alone -> with both
-values on     whose span carries our promptcache.* attributes
-tokens        our input, read, written and output tokens on it, against the ledger of the emulator
-metrics       what our counters grew by, against that ledger, and theirs, against theirs alone
-theirs        their spans against those with theirs alone: names, status, events, all attributes that do not differ
-              from run to run anyway; standard attributes that they lack, and our own, may have been added
-app           what the application sees of its call, against theirs alone
-they say      input/read tokens as their span has them when alone, and what they truly were
+call, client  how the application calls (tests/support/call_shapes*.py), and the client of the SDK
+order         which instrumentation was first; "either" if both orders give the same result
+LLM spans     number of LLM spans of the call: with theirs alone -> with both
+values on     whose span has the promptcache.* attributes
+tokens        input, read, written and output tokens of promptcache, compared with the emulator
+metrics       increase of our counters, compared with the emulator; theirs, compared with alone
+theirs        their spans compared with theirs alone: names, status, events and all attributes that
+              do not differ from run to run; standard attributes and our own may be added
+app           the result of the call for the application, compared with theirs alone
+they say      input/read tokens of their span when alone, and the true tokens
 """
 
 
 class Row(NamedTuple):
-    """What one case shows, as it is printed."""
+    """The printed result of one case."""
 
     spans: str
     carrier: str
@@ -77,53 +76,61 @@ HEAD: Final = Row(
 )
 
 
-def known(other: Other, call: str) -> str:
-    """Why this call cannot have one span, if it cannot."""
-    return next((why for pattern, why in other.known.items() if re.search(pattern, call)), "")
+def known_reason(other: Other, call: str) -> str:
+    """Return why this call has a second span, or an empty text."""
+    return next(
+        (
+            reason
+            for pattern, reason in other.known_second_spans.items()
+            if re.search(pattern, call)
+        ),
+        "",
+    )
 
 
-def tokens(both: Seen) -> list[str]:
-    """Where our attributes are not as the ledger has it."""
-    marked = [span for span in both.llm if OUTCOME in span.attributes]
-    if len(marked) != len(both.truth):
-        return [f"{len(marked)} spans carry them, of {len(both.truth)} calls"]
+def compare_tokens(both: Observation) -> list[str]:
+    """Return the differences between our attributes and the emulator."""
+    enriched = [span for span in both.llm if OUTCOME in span.attributes]
+    if len(enriched) != len(both.truth):
+        return [f"{len(enriched)} spans have them, of {len(both.truth)} calls"]
     return [
         f"{name} {span.tokens.get(name)}, not {truth[name]}"
-        for span, truth in zip(marked, both.truth, strict=True)
+        for span, truth in zip(enriched, both.truth, strict=True)
         for name in truth
         if span.tokens.get(name, 0 if name == WRITE_TOKENS else None) != truth[name]
     ]
 
 
-def metrics(alone: Seen, again: Seen, both: Seen) -> list[str]:
-    """Which counters grew by something else than they should: ours by what is true, theirs by what
-    they do alone."""
-    should = {metric: sum(truth[name] for truth in both.truth) for name, metric in METRICS.items()}
-    should["promptcache.calls"] = len(both.truth)
-    should |= {
+def compare_metrics(alone: Observation, again: Observation, both: Observation) -> list[str]:
+    """Return the counters with a wrong increase. Theirs must grow as they do alone."""
+    expected = {
+        metric: sum(truth[name] for truth in both.truth) for name, metric in METRICS.items()
+    }
+    expected["promptcache.calls"] = len(both.truth)
+    expected |= {
         name: value for name, value in alone.metrics.items() if again.metrics.get(name) == value
     }
     return [
         f"{name} {both.metrics.get(name, 0):g}, not {value:g}"
-        for name, value in should.items()
+        for name, value in expected.items()
         if both.metrics.get(name, 0) != value
     ]
 
 
-def theirs(alone: Seen, again: Seen, both: Seen) -> list[str]:
-    """What of their spans is not as it is without us."""
+def compare_their_spans(alone: Observation, again: Observation, both: Observation) -> list[str]:
+    """Return the differences of their spans from those without promptcache."""
     if len(alone.theirs) != len(both.theirs):
         return [f"{len(both.theirs)} spans, not {len(alone.theirs)}"]
     return [
         change
-        for three in zip(alone.theirs, again.theirs, both.theirs, strict=True)
-        for change in changes(*three)
+        for spans in zip(alone.theirs, again.theirs, both.theirs, strict=True)
+        for change in compare_spans(*spans)
     ]
 
 
-def changes(alone: Written, again: Written, both: Written) -> Iterator[str]:
-    if alone.said != both.said:
-        yield f"{alone.said} is {both.said}"
+def compare_spans(alone: ExportedSpan, again: ExportedSpan, both: ExportedSpan) -> Iterator[str]:
+    if alone.identity != both.identity:
+        yield f"{alone.identity} is {both.identity}"
     for name, value in alone.attributes.items():
         if again.attributes.get(name) == value != both.attributes.get(name):
             yield f"{name} {value[:40]} is {both.attributes.get(name, 'missing')[:40]}"
@@ -132,7 +139,7 @@ def changes(alone: Written, again: Written, both: Written) -> Iterator[str]:
             yield f"{name} added"
 
 
-_SAY: Final = (
+_TOKEN_ATTRIBUTES: Final = (
     ("gen_ai.usage.input_tokens", "llm.token_count.prompt", "prompt_tokens", "input_tokens"),
     (
         "gen_ai.usage.cache_read.input_tokens",
@@ -142,43 +149,48 @@ _SAY: Final = (
         "cached_tokens",
     ),
 )
-_IN_JSON: Final = ("langfuse.observation.usage_details", "gen_ai.usage.raw")
+_JSON_ATTRIBUTES: Final = ("langfuse.observation.usage_details", "gen_ai.usage.raw")
 
 
-def say(alone: Seen) -> str:
-    """Input and read tokens as theirs has them, and as they were."""
-    said: dict[str, object] = {}
+def describe_their_tokens(alone: Observation) -> str:
+    """Return the input and read tokens of their span, and the true tokens."""
+    attributes: dict[str, object] = {}
     for span in alone.llm:
-        said |= span.attributes
-        for name in _IN_JSON:
-            said |= flat(json.loads(literal_eval(span.attributes.get(name, "'{}'"))))
-    shown = [next((str(said[name]) for name in names if name in said), "-") for names in _SAY]
+        attributes |= span.attributes
+        for name in _JSON_ATTRIBUTES:
+            attributes |= flatten(json.loads(literal_eval(span.attributes.get(name, "'{}'"))))
+    theirs = [
+        next((str(attributes[name]) for name in names if name in attributes), "-")
+        for names in _TOKEN_ATTRIBUTES
+    ]
     truth = [str(alone.truth[0][name]) for name in (INPUT_TOKENS, READ_TOKENS)]
-    return f"{'/'.join(shown)} ({'/'.join(truth)})"
+    return f"{'/'.join(theirs)} ({'/'.join(truth)})"
 
 
-def flat(usage: Mapping[str, Any]) -> dict[str, object]:
-    """The innermost values, by their own names."""
-    found: dict[str, object] = {}
+def flatten(usage: Mapping[str, Any]) -> dict[str, object]:
+    """Return the innermost values by their own names."""
+    values: dict[str, object] = {}
     for name, value in usage.items():
-        found |= (
-            flat(cast("Mapping[str, Any]", value)) if isinstance(value, dict) else {name: value}
+        values |= (
+            flatten(cast("Mapping[str, Any]", value)) if isinstance(value, dict) else {name: value}
         )
-    return found
+    return values
 
 
-def judged(other: Other, call: str, alone: Seen, again: Seen, both: Seen) -> tuple[Row, bool]:
-    """What the case shows, and whether all of it is as it should be."""
-    why, before, after = known(other, call), len(alone.llm), len(both.llm)
-    wanted = before + 1 if why else max(before, len(both.truth))
+def judge_case(
+    other: Other, call: str, alone: Observation, again: Observation, both: Observation
+) -> tuple[Row, bool]:
+    """Return the row of a case, and whether it is right."""
+    reason, before, after = known_reason(other, call), len(alone.llm), len(both.llm)
+    expected = before + 1 if reason else max(before, len(both.truth))
     carriers = {
         "ours" if span.ours else "theirs" for span in both.llm if OUTCOME in span.attributes
     }
-    found = (
-        [] if after == wanted else [f"{after} LLM spans, not {wanted}"],
-        tokens(both),
-        metrics(alone, again, both),
-        theirs(alone, again, both),
+    differences = (
+        [] if after == expected else [f"{after} LLM spans, not {expected}"],
+        compare_tokens(both),
+        compare_metrics(alone, again, both),
+        compare_their_spans(alone, again, both),
         []
         if both.notes == alone.notes or again.notes != alone.notes
         else [f"{both.notes}, not {alone.notes}"],
@@ -186,61 +198,66 @@ def judged(other: Other, call: str, alone: Seen, again: Seen, both: Seen) -> tup
     row = Row(
         spans=f"{before} -> {after}",
         carrier=" ".join(sorted(carriers)) or "nothing",
-        tokens="WRONG" if found[1] else "right",
-        metrics="WRONG" if found[2] else "right",
-        theirs="CHANGED" if found[3] else "same",
-        app="CHANGED" if found[4] else "same",
-        say=say(alone),
-        note="; ".join([*([f"known: {why}"] if why else []), *chain(*found)]),
+        tokens="WRONG" if differences[1] else "right",
+        metrics="WRONG" if differences[2] else "right",
+        theirs="CHANGED" if differences[3] else "same",
+        app="CHANGED" if differences[4] else "same",
+        say=describe_their_tokens(alone),
+        note="; ".join([*([f"known: {reason}"] if reason else []), *chain(*differences)]),
     )
-    return row, not any(found)
+    return row, not any(differences)
 
 
-def rows(name: str) -> tuple[Mapping[Row, list[tuple[Case, str]]], bool]:
-    """What the cases beside one other instrumentation show, alike ones together, and whether all is
-    well."""
-    other, shown, fine, there = OTHERS[name], dict[Row, list[tuple[Case, str]]](), True, False
-    first = apart(name, "theirs")
-    for order, said in ORDERS.items():
-        for case, (both,) in apart(name, order).items():
+def observe_cases(name: str) -> tuple[Mapping[Row, list[tuple[Case, str]]], bool]:
+    """Return the cases beside one instrumentation by their row, and whether all are right."""
+    other, cases_by_row, is_right, has_llm_span = (
+        OTHERS[name],
+        dict[Row, list[tuple[Case, str]]](),
+        True,
+        False,
+    )
+    first = observe_in_process(name, "theirs")
+    for order, order_label in ORDERS.items():
+        for case, (both,) in observe_in_process(name, order).items():
             alone, again = first[case]
-            row, right = judged(other, case[0], alone, again, both)
-            shown.setdefault(row, []).append((case, said))
-            fine, there = fine and right, there or bool(alone.llm)
-    if not there:
-        print(f"{name} made no LLM span at all: it does not work with this SDK")
-    return shown, fine and there
+            row, row_is_right = judge_case(other, case[0], alone, again, both)
+            cases_by_row.setdefault(row, []).append((case, order_label))
+            is_right, has_llm_span = is_right and row_is_right, has_llm_span or bool(alone.llm)
+    if not has_llm_span:
+        print(f"{name} made no LLM span: it does not work with this SDK")
+    return cases_by_row, is_right and has_llm_span
 
 
-def apart(name: str, order: str) -> Mapping[Case, tuple[Seen, ...]]:
+def observe_in_process(name: str, order: str) -> Mapping[Case, tuple[Observation, ...]]:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
         return process.submit(observe, name, order).result()
 
 
-def lines(
-    calls: tuple[str, ...], shown: Mapping[Row, list[tuple[Case, str]]]
+def table_lines(
+    calls: tuple[str, ...], cases_by_row: Mapping[Row, list[tuple[Case, str]]]
 ) -> Iterator[tuple[str, ...]]:
-    """The rows of the table: one for all clients and orders of a call that show the same."""
+    """Yield one line for all clients and orders of a call that have the same row."""
     for call in calls:
-        for row, cases in shown.items():
-            mine = [(client, order) for (made, client), order in cases if made == call]
+        for row, cases in cases_by_row.items():
+            clients_and_orders = [
+                (client, order) for (case_call, client), order in cases if case_call == call
+            ]
             clients, orders = (
-                (list(dict.fromkeys(column)) for column in zip(*mine, strict=True))
-                if mine
+                (list(dict.fromkeys(column)) for column in zip(*clients_and_orders, strict=True))
+                if clients_and_orders
                 else ([], [])
             )
-            if mine:
+            if clients_and_orders:
                 yield call, " ".join(clients), "either" if len(orders) > 1 else orders[0], *row
 
 
-def table(name: str, shown: Mapping[Row, list[tuple[Case, str]]]) -> None:
+def print_table(name: str, cases_by_row: Mapping[Row, list[tuple[Case, str]]]) -> None:
     other = OTHERS[name]
-    told = [("call", "client", "order", *HEAD), *lines(CALLS[other.sdk], shown)]
-    widths = [max(map(len, column)) for column in zip(*told, strict=True)]
-    print(
-        f"\n{name}: {other.package} {version(other.package)} on {other.sdk_package} {version(other.sdk_package)}"
-    )
-    for line in told:
+    lines = [("call", "client", "order", *HEAD), *table_lines(CALLS[other.sdk], cases_by_row)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    theirs = f"{other.package} {version(other.package)}"
+    print(f"\n{name}: {theirs} on {other.sdk_package} {version(other.sdk_package)}")
+    for line in lines:
         print(
             "  "
             + "  ".join(
@@ -259,17 +276,17 @@ def main() -> int:
     started, wrong, cases, exceptions = time.monotonic(), list[str](), 0, 0
     print(LEGEND.strip(), flush=True)
     for name in names:
-        shown, fine = rows(name)
-        table(name, shown)
-        cases += sum(map(len, shown.values()))
+        cases_by_row, is_right = observe_cases(name)
+        print_table(name, cases_by_row)
+        cases += sum(map(len, cases_by_row.values()))
         exceptions += sum(
-            len(found) for row, found in shown.items() if row.note.startswith("known")
+            len(row_cases)
+            for row, row_cases in cases_by_row.items()
+            if row.note.startswith("known")
         )
-        wrong += [] if fine else [name]
-    print(
-        f"\n{cases} cases beside {len(names)} instrumentations in {time.monotonic() - started:.0f} s: ",
-        end="",
-    )
+        wrong += [] if is_right else [name]
+    seconds = time.monotonic() - started
+    print(f"\n{cases} cases beside {len(names)} instrumentations in {seconds:.0f} s: ", end="")
     print(
         f"wrong beside {', '.join(wrong)}"
         if wrong

@@ -1,5 +1,4 @@
-"""The other instrumentations, one row each: which SDK's calls they see, and how they are switched
-on."""
+"""The other instrumentations: the SDK of each, and how to instrument it."""
 
 from __future__ import annotations
 
@@ -15,65 +14,67 @@ from opentelemetry.trace import set_tracer_provider
 
 from tests.support.telemetry import Telemetry
 
-Switch = Callable[[Telemetry], object]
+Instrument = Callable[[Telemetry], object]
 
 
 class Other(NamedTuple):
     """One instrumentation of one SDK, of `package`.
 
-    `native` is the SDK's own, which its client is asked for. `known` are calls (a pattern of their
-    names) that have a second span, ours beside theirs, and why that cannot be helped.
+    `is_native` marks the tracing of the SDK itself, which its client enables. `known_second_spans`
+    maps a pattern of call names to the reason why such a call has our span beside theirs.
     """
 
     sdk: str
     package: str
-    on: Switch
-    native: bool = False
-    known: Mapping[str, str] = MappingProxyType({})
+    instrument: Instrument
+    is_native: bool = False
+    known_second_spans: Mapping[str, str] = MappingProxyType({})
 
     @property
     def sdk_package(self) -> str:
         return "botocore" if self.sdk == "bedrock" else self.sdk
 
 
-def _instrumentor(module: str, name: str) -> Switch:
-    def on(telemetry: Telemetry) -> None:
+def _instrumentor(module: str, name: str) -> Instrument:
+    def instrument(telemetry: Telemetry) -> None:
         instrumentor: Any = getattr(import_module(module), name)()
         instrumentor.instrument(tracer_provider=telemetry.tracers, meter_provider=telemetry.meters)
 
-    return on
+    return instrument
 
 
-def _logfire(sdk: str) -> Switch:
-    def on(telemetry: Telemetry) -> None:
+def _logfire(sdk: str) -> Instrument:
+    def instrument(telemetry: Telemetry) -> None:
         logfire: Any = import_module("logfire")
-        seen = SimpleSpanProcessor(telemetry.exporter)
+        processor = SimpleSpanProcessor(telemetry.exporter)
         logfire.configure(
-            send_to_logfire=False, console=False, metrics=False, additional_span_processors=[seen]
+            send_to_logfire=False,
+            console=False,
+            metrics=False,
+            additional_span_processors=[processor],
         )
         getattr(logfire, f"instrument_{sdk}")()
 
-    return on
+    return instrument
 
 
 def _langfuse(telemetry: Telemetry) -> None:
     langfuse: Any = import_module("langfuse")
-    nowhere = InMemorySpanExporter()
+    unused_exporter = InMemorySpanExporter()
     langfuse.Langfuse(
         public_key="p",
         secret_key="s",
         host="http://127.0.0.1:9",
         tracer_provider=telemetry.tracers,
-        span_exporter=nowhere,
+        span_exporter=unused_exporter,
     )
     import_module("langfuse.openai")
 
 
-def _openlit(sdk: str, kind: str) -> Switch:
-    """Its instrumentation of one SDK, as its own `init` makes it; it names older SDKs than these as
-    what it can do."""
+def _openlit(sdk: str, kind: str) -> Instrument:
+    """Instrument one SDK as `openlit.init` does, without its check for older SDK releases."""
 
-    def on(telemetry: Telemetry) -> None:
+    def instrument(telemetry: Telemetry) -> None:
         import_module("openlit").OpenlitConfig.reset_to_defaults()
         set_tracer_provider(telemetry.tracers)
         set_meter_provider(telemetry.meters)
@@ -84,11 +85,11 @@ def _openlit(sdk: str, kind: str) -> Switch:
             application_name="default",
         )
 
-    return on
+    return instrument
 
 
-def _nothing(telemetry: Telemetry) -> None:
-    """It is on already."""
+def _do_nothing(telemetry: Telemetry) -> None:
+    """Do nothing, because the client of the SDK enables its own tracing."""
 
 
 def _official(sdk: str, kind: str, **more: Any) -> Other:
@@ -108,22 +109,29 @@ def _openinference(sdk: str, kind: str) -> Other:
     return Other(sdk, package, _instrumentor(f"openinference.instrumentation.{sdk}", kind))
 
 
-LATER: Final = "it opens its span only once the response is there, too late for ours to be on it"
-EARLY: Final = "it ends its span where the stream begins, before anything is known of the call"
+SPAN_STARTS_LATE: Final = "it opens its span after the response, too late for our attributes"
+SPAN_ENDS_EARLY: Final = "it ends its span when the stream begins, before the usage is known"
 
 OTHERS: Final[Mapping[str, Other]] = {
     "official-openai": _official("openai", "OpenAIInstrumentor"),
-    "openllmetry-openai": _openllmetry("openai", "OpenAIInstrumentor", known={"^responses": LATER}),
+    "openllmetry-openai": _openllmetry(
+        "openai", "OpenAIInstrumentor", known_second_spans={"^responses": SPAN_STARTS_LATE}
+    ),
     "openinference-openai": _openinference("openai", "OpenAIInstrumentor"),
-    "logfire-openai": Other("openai", "logfire", _logfire("openai"), known={"stream": EARLY}),
+    "logfire-openai": Other(
+        "openai", "logfire", _logfire("openai"), known_second_spans={"stream": SPAN_ENDS_EARLY}
+    ),
     "langfuse-openai": Other("openai", "langfuse", _langfuse),
     "openlit-openai": Other("openai", "openlit", _openlit("openai", "OpenAIInstrumentor")),
-    "native-anthropic": Other("anthropic", "anthropic", _nothing, native=True),
+    "native-anthropic": Other("anthropic", "anthropic", _do_nothing, is_native=True),
     "official-anthropic": _official("anthropic", "AnthropicInstrumentor"),
     "openllmetry-anthropic": _openllmetry("anthropic", "AnthropicInstrumentor"),
     "openinference-anthropic": _openinference("anthropic", "AnthropicInstrumentor"),
     "logfire-anthropic": Other(
-        "anthropic", "logfire", _logfire("anthropic"), known={"stream|helper": EARLY}
+        "anthropic",
+        "logfire",
+        _logfire("anthropic"),
+        known_second_spans={"stream|helper": SPAN_ENDS_EARLY},
     ),
     "openlit-anthropic": Other(
         "anthropic", "openlit", _openlit("anthropic", "AnthropicInstrumentor")

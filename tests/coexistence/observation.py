@@ -1,5 +1,4 @@
-"""What a process with one other instrumentation leaves behind, call by call, and the emulator's
-truth of it."""
+"""Observe the telemetry of each call in a process with one other instrumentation."""
 
 from __future__ import annotations
 
@@ -41,26 +40,26 @@ CLIENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "bedrock": ("sync",),
 }
 NOON: Final = 1_800_000_000.0
-"""When everything happens, so that runs differ in nothing but random names and real time."""
+"""The time of all calls, so that runs differ only in random names and elapsed time."""
 
 Case = tuple[str, str]
 """A call and a kind of client."""
 Amounts = Mapping[str, float]
 _LLM: Final = (OUTCOME, "gen_ai.request.model", "llm.model_name", "langfuse.observation.model.name")
-"""What only the span of an LLM call carries, ours or theirs."""
+"""Attributes that only the spans of LLM calls have."""
 
 _ELAPSED: Final = re.compile(r"\b\d+\.\d+s\b")
 
 
-class Written(NamedTuple):
-    """One span as it was exported, without times and without the emulator's port."""
+class ExportedSpan(NamedTuple):
+    """One exported span, without times and without the port of the emulator."""
 
     tracer: str
-    said: tuple[str, ...]
+    identity: tuple[str, ...]
     """Its name, kind, status and the names of its events."""
     attributes: Mapping[str, str]
     tokens: Mapping[str, Any]
-    """Ours alone, as they are."""
+    """Token counts of promptcache."""
 
     @property
     def ours(self) -> bool:
@@ -71,29 +70,31 @@ class Written(NamedTuple):
         return any(mark in self.attributes for mark in _LLM)
 
 
-class Seen(NamedTuple):
-    """What one call left. `truth` is in tokens, from the emulator's ledger; `metrics` is what each
-    series grew by."""
+class Observation(NamedTuple):
+    """The telemetry of one call.
 
-    spans: tuple[Written, ...]
+    `truth` has the token counts of the emulator. `metrics` has the increase of each series.
+    """
+
+    spans: tuple[ExportedSpan, ...]
     metrics: Amounts
     truth: tuple[Amounts, ...]
     notes: str
-    """What the application saw."""
+    """The result that the application received."""
 
     @property
-    def llm(self) -> tuple[Written, ...]:
+    def llm(self) -> tuple[ExportedSpan, ...]:
         return tuple(span for span in self.spans if span.llm)
 
     @property
-    def theirs(self) -> tuple[Written, ...]:
+    def theirs(self) -> tuple[ExportedSpan, ...]:
         return tuple(span for span in self.spans if not span.ours)
 
 
-def _written(span: ReadableSpan, port: str) -> Written:
-    given = dict(span.attributes or {})
+def _read_span(span: ReadableSpan, port: str) -> ExportedSpan:
+    attributes = dict(span.attributes or {})
     scope = span.instrumentation_scope
-    return Written(
+    return ExportedSpan(
         scope.name if scope is not None else "",
         (
             span.name,
@@ -103,17 +104,17 @@ def _written(span: ReadableSpan, port: str) -> Written:
         ),
         {
             name: _ELAPSED.sub("TIME", repr(value).replace(port, "PORT"))
-            for name, value in given.items()
+            for name, value in attributes.items()
         },
         {
-            name: given[name]
+            name: attributes[name]
             for name in (INPUT_TOKENS, READ_TOKENS, WRITE_TOKENS, OUTPUT_TOKENS)
-            if name in given
+            if name in attributes
         },
     )
 
 
-def _truth(record: RequestRecord) -> Amounts:
+def _true_tokens(record: RequestRecord) -> Amounts:
     outcome = record.result
     return {
         INPUT_TOKENS: outcome.input_tokens,
@@ -123,9 +124,9 @@ def _truth(record: RequestRecord) -> Amounts:
     }
 
 
-def _amounts(telemetry: Telemetry) -> Amounts:
-    """Sums of counters, and counts of histograms with their sums, unless those are of time."""
-    found: dict[str, float] = {}
+def _sum_metrics(telemetry: Telemetry) -> Amounts:
+    """Return sums of counters, and counts and sums of histograms. Sums of seconds are left out."""
+    sums: dict[str, float] = {}
     collected: Any = telemetry.reader.get_metrics_data()
     metrics = (
         metric
@@ -142,12 +143,12 @@ def _amounts(telemetry: Telemetry) -> Amounts:
             )
             for part, value in parts.items():
                 if not (part == " sum" and metric.unit == "s"):
-                    found[metric.name + part] = found.get(metric.name + part, 0) + value
-    return found
+                    sums[metric.name + part] = sums.get(metric.name + part, 0) + value
+    return sums
 
 
 class _Process:
-    """The emulator, one SDK's clients, and telemetry in memory."""
+    """The emulator, the clients of one SDK, and telemetry in memory."""
 
     def __init__(self, name: str, url: str, emulator: Emulator) -> None:
         self.other, self.url, self.emulator, self.telemetry = (
@@ -159,49 +160,52 @@ class _Process:
         self._kit = next(kit for kit in KITS if kit.name == self.other.sdk)
         self._uses = {shape.name: shape.use for shape in self._kit.shapes}
 
-    def made(self, case: Case) -> str:
-        """Makes a call as an application does; says what that saw of it."""
-        return asyncio.run(self._make(*case))
+    def call(self, case: Case) -> str:
+        """Make a call as an application does, and return the result as text."""
+        return asyncio.run(self._call_async(*case))
 
-    async def _make(self, call: str, kind: str) -> str:
+    async def _call_async(self, call: str, kind: str) -> str:
         clients, untraced = self._kit.clients, {"sync": "untraced", "async": "async-untraced"}[kind]
-        make = clients[kind] if self.other.native else clients.get(untraced, clients[kind])
+        make = clients[kind] if self.other.is_native else clients.get(untraced, clients[kind])
         async with make(self.url) as client:
             return repr(await self._uses[call](client))
 
-    def seen(self, case: Case) -> Seen:
+    def observe_call(self, case: Case) -> Observation:
         self.telemetry.exporter.clear()
         self.emulator.records.clear()
-        before = _amounts(self.telemetry)
-        notes = self.made(case)
+        before = _sum_metrics(self.telemetry)
+        notes = self.call(case)
         port = str(urlsplit(self.url).port)
-        return Seen(
-            tuple(_written(span, port) for span in self.telemetry.spans),
-            {name: value - before.get(name, 0) for name, value in _amounts(self.telemetry).items()},
-            tuple(map(_truth, self.emulator.records)),
+        return Observation(
+            tuple(_read_span(span, port) for span in self.telemetry.spans),
+            {
+                name: value - before.get(name, 0)
+                for name, value in _sum_metrics(self.telemetry).items()
+            },
+            tuple(map(_true_tokens, self.emulator.records)),
             notes,
         )
 
 
-def observe(name: str, order: str) -> Mapping[Case, tuple[Seen, ...]]:
-    """Makes all calls; theirs alone twice. In a process of its own: not every instrumentation comes
-    off again.
+def observe(name: str, order: str) -> Mapping[Case, tuple[Observation, ...]]:
+    """Make all calls and return their observations. Without promptcache make each call twice.
 
-    Every call was made once before, so that there is something in the cache to read.
+    Run it in a separate process, since some instrumentations cannot be removed. Each call is first
+    made once without instrumentation, so that the cache contains its prefix.
     """
     logging.getLogger().addHandler(logging.NullHandler())
-    logging.getLogger(SCOPE_NAME).addHandler(logging.StreamHandler())  # ours alone is of interest
+    logging.getLogger(SCOPE_NAME).addHandler(logging.StreamHandler())  # only our log matters
     emulator = Emulator(Clock(NOON))
     with running_server(emulator) as url:
         process = _Process(name, url, emulator)
         steps: Mapping[str, Callable[[], object]] = {
             "ours": process.telemetry.instrument,
-            "theirs": lambda: process.other.on(process.telemetry),
+            "theirs": lambda: process.other.instrument(process.telemetry),
         }
         cases = list(product(CALLS[process.other.sdk], CLIENTS[process.other.sdk]))
         for case in cases:
-            process.made(case)
+            process.call(case)
         for step in order.split():
             steps[step]()
         rounds = 2 if order == "theirs" else 1
-        return {case: tuple(process.seen(case) for _ in range(rounds)) for case in cases}
+        return {case: tuple(process.observe_call(case) for _ in range(rounds)) for case in cases}
