@@ -210,12 +210,8 @@ def judge_case(
 
 def observe_cases(name: str) -> tuple[Mapping[Row, list[tuple[Case, str]]], bool]:
     """Return the cases beside one instrumentation by their row, and whether all are right."""
-    other, cases_by_row, is_right, has_llm_span = (
-        OTHERS[name],
-        dict[Row, list[tuple[Case, str]]](),
-        True,
-        False,
-    )
+    other, cases_by_row = OTHERS[name], dict[Row, list[tuple[Case, str]]]()
+    is_right, has_llm_span = True, False
     first = observe_in_process(name, "theirs")
     for order, order_label in ORDERS.items():
         for case, (both,) in observe_in_process(name, order).items():

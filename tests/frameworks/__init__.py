@@ -1,4 +1,4 @@
-"""Frameworks over the SDKs that we stand at, each in an environment of its own: see `run`."""
+"""Frameworks on top of instrumented SDKs. `run` tests each in its own virtual environment."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from typing import Any, Final
 SYSTEM: Final = "You help campers find their tents again. " * 600
 QUESTION: Final = "Where is my tent?"
 KEY: Final = "secret-key"
-MARKED: Final = {"type": "text", "text": SYSTEM, "cache_control": {"type": "ephemeral"}}
-"""The system prompt as Anthropic wants it marked."""
+CACHED_SYSTEM_BLOCK: Final = {
+    "type": "text",
+    "text": SYSTEM,
+    "cache_control": {"type": "ephemeral"},
+}
+"""The system prompt with the cache breakpoint of Anthropic."""
 
-Ask = Callable[[str], Any]
-"""Asks the model at an address once, through the framework; what it returns is awaited where it can
-be."""
+MakeCall = Callable[[str], Any]
+"""Makes one call through the framework to the given URL. An awaitable result is awaited."""

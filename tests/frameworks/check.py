@@ -1,9 +1,8 @@
-"""The calls of one framework, in the environment where it is installed, each held against what the
-emulator knows.
+"""Make the calls of one framework in its environment, and compare them with the emulator.
 
     python -m tests.frameworks.check litellm
 
-Prints a line a case; exits with 1 where any is wrong.
+Prints one line per case, and exits with 1 if any case is wrong.
 """
 
 from __future__ import annotations
@@ -20,132 +19,138 @@ from opentelemetry import trace
 
 from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
-from tests.frameworks import Ask
+from tests.frameworks import MakeCall
 from tests.support.telemetry import Telemetry
 
-OURS: Final = "promptcache"
-COUNTED: Final = ("promptcache.calls", "promptcache.input.tokens", "promptcache.read.tokens")
-Traced = Callable[[Any], AbstractContextManager[None]]
+OUR_SCOPE: Final = "promptcache"
+COMPARED_METRICS: Final = (
+    "promptcache.calls",
+    "promptcache.input.tokens",
+    "promptcache.read.tokens",
+)
+TracedContext = Callable[[Any], AbstractContextManager[None]]
 
 
 class Harness:
-    """An instrumented process before an emulator, case by case."""
+    """An instrumented process that calls an emulator, case by case."""
 
     def __init__(self, emulator: Emulator, url: str) -> None:
         self.telemetry, self._emulator, self._url = Telemetry(), emulator, url
         self._before: Mapping[str, float] = {}
-        # One loop for all: clients are kept by frameworks, and connections belong to their loop.
+        # Frameworks keep their clients, and a connection belongs to its loop. So all cases share a
+        # loop.
         self._loop = asyncio.Runner()
-        # The anthropic SDK traces itself by the global provider.
+        # The anthropic SDK traces itself with the global provider.
         trace.set_tracer_provider(self.telemetry.tracers)
         self.telemetry.instrument()
 
-    def ask(self, *asks: Ask, fault: str = "") -> list[str]:
-        """What is wrong after these calls, of which the first request meets `fault`."""
+    def find_errors(self, *calls: MakeCall, fault: str = "") -> list[str]:
+        """Make calls, and return what is wrong. The first request gets the fault."""
         self._emulator.reset()
         self.telemetry.exporter.clear()
         self._before = self._counters()
         if fault:
             self._emulator.faults.add(fault)
-        for ask in asks:
-            made = ask(self._url)
-            if inspect.isawaitable(made):
-                self._loop.run(_awaited(made))
-        return list(self._wrong(failed=1 if fault else 0))
+        for call in calls:
+            result = call(self._url)
+            if inspect.isawaitable(result):
+                self._loop.run(_await_result(result))
+        return list(self._compare(failed=1 if fault else 0))
 
     def _counters(self) -> Mapping[str, float]:
-        return {name: self.telemetry.metric(name) for name in COUNTED}
+        return {name: self.telemetry.metric(name) for name in COMPARED_METRICS}
 
-    def _wrong(self, failed: int) -> Iterator[str]:
-        truth = [record.result for record in self._emulator.records]
+    def _compare(self, failed: int) -> Iterator[str]:
+        true_results = [record.result for record in self._emulator.records]
         read = [
             (span.attributes or {}).get("promptcache.read_tokens") for span in self.telemetry.calls
         ]
         if [count for count in read if count is not None] != [
-            outcome.cache_read_tokens for outcome in truth
+            outcome.cache_read_tokens for outcome in true_results
         ]:
-            yield f"read {read}, in truth {[outcome.cache_read_tokens for outcome in truth]}"
-        if read.count(None) != failed or len(read) != len(truth) + failed:
-            yield f"{len(read)} calls have a span, of which {read.count(None)} failed, not {len(truth)} and {failed}"
-        if not failed and not (truth and truth[-1].cache_read_tokens):
+            yield f"read {read}, in truth {[outcome.cache_read_tokens for outcome in true_results]}"
+        if read.count(None) != failed or len(read) != len(true_results) + failed:
+            spans = f"{len(read)} calls have a span, of which {read.count(None)} failed"
+            yield f"{spans}, not {len(true_results)} and {failed}"
+        if not failed and not (true_results and true_results[-1].cache_read_tokens):
             yield "the last call read nothing from the cache"
         sums = (
             len(read),
-            sum(outcome.input_tokens for outcome in truth),
-            sum(outcome.cache_read_tokens for outcome in truth),
+            sum(outcome.input_tokens for outcome in true_results),
+            sum(outcome.cache_read_tokens for outcome in true_results),
         )
         counted = {name: count - self._before[name] for name, count in self._counters().items()}
         if tuple(counted.values()) != sums:
             yield f"counted {counted}, in truth {sums}"
 
-    def owned(self) -> list[bool]:
-        """Of each call, whether its span is ours."""
-        return [_scope(span) == OURS for span in self.telemetry.calls]
+    def has_own_spans(self) -> list[bool]:
+        """Return for each call whether its span is ours."""
+        return [_scope(span) == OUR_SCOPE for span in self.telemetry.calls]
 
-    def inside(self) -> bool:
-        """Whether each span of ours lies in one of somebody else's."""
+    def own_spans_are_children(self) -> bool:
+        """Return whether each of our spans is a child of a span of the framework."""
         theirs = {
             span.context.span_id
             for span in self.telemetry.spans
-            if span.context and _scope(span) != OURS
+            if span.context and _scope(span) != OUR_SCOPE
         }
-        ours = [span for span in self.telemetry.calls if _scope(span) == OURS]
+        ours = [span for span in self.telemetry.calls if _scope(span) == OUR_SCOPE]
         return all(span.parent is not None and span.parent.span_id in theirs for span in ours)
 
 
-async def _awaited(made: Any) -> Any:
-    return await made
+async def _await_result(result: Any) -> Any:
+    return await result
 
 
 def _scope(span: Any) -> str:
     return str(span.instrumentation_scope.name)
 
 
-def checked(harness: Harness, framework: Any) -> Iterator[tuple[str, list[str]]]:
-    """Each case and what is wrong with it."""
-    for name, ask in framework.CASES.items():
-        yield name, harness.ask(ask, ask)
-    fallbacks: Mapping[str, Ask] = getattr(framework, "FALLBACKS", {})
-    for name, ask in fallbacks.items():
-        yield name, harness.ask(ask, fault="500")
+def check_cases(harness: Harness, framework: Any) -> Iterator[tuple[str, list[str]]]:
+    """Yield each case with its errors."""
+    for name, call in framework.CASES.items():
+        yield name, harness.find_errors(call, call)
+    fallbacks: Mapping[str, MakeCall] = getattr(framework, "FALLBACKS", {})
+    for name, call in fallbacks.items():
+        yield name, harness.find_errors(call, fault="500")
     if hasattr(framework, "traced"):
-        yield from _traced(harness, framework, fallbacks)
+        yield from _check_traced_cases(harness, framework, fallbacks)
 
 
-def _traced(
-    harness: Harness, framework: Any, fallbacks: Mapping[str, Ask]
+def _check_traced_cases(
+    harness: Harness, framework: Any, fallbacks: Mapping[str, MakeCall]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Inside its own spans: a call has one of them, unless they say `LATE` what they are; a second
-    call has ours."""
-    late: bool = getattr(framework, "LATE", False)
-    traced: Traced = framework.traced
+    """Yield cases inside spans of the framework. A call uses that span, unless it is `LATE`."""
+    is_late: bool = getattr(framework, "LATE", False)
+    traced: TracedContext = framework.traced
     with traced(harness.telemetry.tracers):
-        name, ask = next(iter(framework.CASES.items()))
-        wrong = harness.ask(ask, ask)
-        fits = harness.inside() and set(harness.owned()) == {late}
+        name, call = next(iter(framework.CASES.items()))
+        wrong = harness.find_errors(call, call)
+        has_right_spans = harness.own_spans_are_children() and set(harness.has_own_spans()) == {
+            is_late
+        }
         yield (
             f"{name}, inside their span",
-            [*wrong, *([] if fits else ["not on the span that it should be on"])],
+            [*wrong, *([] if has_right_spans else ["the attributes are on the wrong span"])],
         )
-        for name, ask in fallbacks.items():
-            wrong = harness.ask(ask, fault="500")
-            fits = harness.inside() and not all(harness.owned())
+        for name, call in fallbacks.items():
+            wrong = harness.find_errors(call, fault="500")
+            has_right_spans = harness.own_spans_are_children() and not all(harness.has_own_spans())
             yield (
                 f"{name}, inside their span",
-                [*wrong, *([] if fits else ["a span of ours is no child of theirs"])],
+                [*wrong, *([] if has_right_spans else ["our span is no child of theirs"])],
             )
 
 
 def main(name: str) -> int:
-    """Checks one framework. Its names are taken before we stand anywhere, as the worst of
-    applications does."""
+    """Check one framework. It is imported before the instrumentation, which is the hardest case."""
     framework = import_module(f".{name.replace('-', '_')}", __package__)
-    fine, emulator = True, Emulator()
+    is_right, emulator = True, Emulator()
     with running_server(emulator) as url:
-        for case, wrong in checked(Harness(emulator, url), framework):
-            fine = fine and not wrong
+        for case, wrong in check_cases(Harness(emulator, url), framework):
+            is_right = is_right and not wrong
             print(f"  {case:44} {'; '.join(wrong) or 'ok'}", flush=True)
-    return 0 if fine else 1
+    return 0 if is_right else 1
 
 
 if __name__ == "__main__":

@@ -1,30 +1,30 @@
-"""What all of LangChain's chat models share."""
+"""Calls that all chat models of LangChain share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.frameworks import QUESTION, SYSTEM, Ask
+from tests.frameworks import QUESTION, SYSTEM, MakeCall
 
-Make = Callable[[str], Any]
-"""Makes the model that asks at an address, and that does not ask twice by itself."""
+MakeModel = Callable[[str], Any]
+"""Makes a chat model for the given URL, without retries of its own."""
 
 
-def cases(make: Make, system: Any = SYSTEM) -> Mapping[str, Ask]:
+def make_cases(make_model: MakeModel, system: Any = SYSTEM) -> Mapping[str, MakeCall]:
     messages = [("system", system), ("human", QUESTION)]
 
     def plain(url: str) -> None:
-        make(url).invoke(messages)
+        make_model(url).invoke(messages)
 
     def streamed(url: str) -> None:
-        list(make(url).stream(messages))
+        list(make_model(url).stream(messages))
 
     async def awaited(url: str) -> None:
-        await make(url).ainvoke(messages)
+        await make_model(url).ainvoke(messages)
 
     async def streamed_async(url: str) -> None:
-        [chunk async for chunk in make(url).astream(messages)]
+        [chunk async for chunk in make_model(url).astream(messages)]
 
     return {
         "plain": plain,
@@ -34,8 +34,10 @@ def cases(make: Make, system: Any = SYSTEM) -> Mapping[str, Ask]:
     }
 
 
-def fallbacks(make: Make, system: Any = SYSTEM) -> Mapping[str, Ask]:
+def make_fallbacks(make_model: MakeModel, system: Any = SYSTEM) -> Mapping[str, MakeCall]:
     def fallback(url: str) -> None:
-        make(url).with_fallbacks([make(url)]).invoke([("system", system), ("human", QUESTION)])
+        make_model(url).with_fallbacks([make_model(url)]).invoke(
+            [("system", system), ("human", QUESTION)]
+        )
 
     return {"fallback": fallback}

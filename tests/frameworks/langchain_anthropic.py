@@ -3,7 +3,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Final
 
-from tests.frameworks import KEY, MARKED, langchain
+from tests.frameworks import CACHED_SYSTEM_BLOCK, KEY, langchain
 
 ChatAnthropic: Final[Any] = import_module("langchain_anthropic").ChatAnthropic
 
@@ -12,5 +12,5 @@ def messages(url: str) -> Any:
     return ChatAnthropic(model="claude-sonnet-4-5", base_url=url, api_key=KEY, max_retries=0)
 
 
-CASES: Final = langchain.cases(messages, [MARKED])
-FALLBACKS: Final = langchain.fallbacks(messages, [MARKED])
+CASES: Final = langchain.make_cases(messages, [CACHED_SYSTEM_BLOCK])
+FALLBACKS: Final = langchain.make_fallbacks(messages, [CACHED_SYSTEM_BLOCK])

@@ -7,7 +7,7 @@ from tests.frameworks import SYSTEM, langchain
 
 ChatBedrockConverse: Final[Any] = import_module("langchain_aws").ChatBedrockConverse
 MODEL: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
-POINT: Final = {"cachePoint": {"type": "default"}}
+CACHE_POINT: Final = {"cachePoint": {"type": "default"}}
 CONFIG: Final = import_module("botocore.config").Config(retries={"max_attempts": 0})
 
 
@@ -22,6 +22,6 @@ def converse(url: str) -> Any:
     )
 
 
-MARKED: Final = [{"type": "text", "text": SYSTEM}, POINT]
-CASES: Final = langchain.cases(converse, MARKED)
-FALLBACKS: Final = langchain.fallbacks(converse, MARKED)
+CACHED_SYSTEM_BLOCKS: Final = [{"type": "text", "text": SYSTEM}, CACHE_POINT]
+CASES: Final = langchain.make_cases(converse, CACHED_SYSTEM_BLOCKS)
+FALLBACKS: Final = langchain.make_fallbacks(converse, CACHED_SYSTEM_BLOCKS)

@@ -14,5 +14,5 @@ def gemini(url: str) -> Any:
     )
 
 
-CASES: Final = langchain.cases(gemini)
-FALLBACKS: Final = langchain.fallbacks(gemini)
+CASES: Final = langchain.make_cases(gemini)
+FALLBACKS: Final = langchain.make_fallbacks(gemini)

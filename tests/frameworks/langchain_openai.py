@@ -27,6 +27,6 @@ def responses(url: str) -> Any:
 CASES: Final = {
     f"{make.__name__} {name}": ask
     for make in (chat, responses)
-    for name, ask in langchain.cases(make).items()
+    for name, ask in langchain.make_cases(make).items()
 }
-FALLBACKS: Final = langchain.fallbacks(chat)
+FALLBACKS: Final = langchain.make_fallbacks(chat)

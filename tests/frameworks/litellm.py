@@ -9,16 +9,16 @@ from typing import Any, Final
 
 import httpx
 
-from tests.frameworks import KEY, MARKED, QUESTION, SYSTEM, Ask
+from tests.frameworks import CACHED_SYSTEM_BLOCK, KEY, QUESTION, SYSTEM, MakeCall
 
-# Else it asks the network for prices and tokenizers.
+# Otherwise LiteLLM downloads prices and tokenizers.
 os.environ.update({"LITELLM_LOCAL_MODEL_COST_MAP": "True", "HF_HUB_OFFLINE": "1"})
 litellm: Final[Any] = import_module("litellm")
 litellm.suppress_debug_info = True
 for noisy in ("LiteLLM", "LiteLLM Router", "asyncio"):
     logging.getLogger(noisy).setLevel(logging.CRITICAL)
-early: Final = litellm.completion
-"""As an application has it that imports the name before anybody stands anywhere."""
+completion_before_instrumentation: Final = litellm.completion
+"""The function as an application has it that imports the name before the instrumentation."""
 
 CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
 AWS: Final = {
@@ -27,7 +27,10 @@ AWS: Final = {
     "aws_region_name": "us-east-1",
 }
 PLAIN: Final = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": QUESTION}]
-CACHED: Final = [{"role": "system", "content": [MARKED]}, {"role": "user", "content": QUESTION}]
+CACHED: Final = [
+    {"role": "system", "content": [CACHED_SYSTEM_BLOCK]},
+    {"role": "user", "content": QUESTION},
+]
 ROUTES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "openai/gpt-4o-mini": ("/v1", {"messages": PLAIN, "api_key": KEY}),
     "deepseek/deepseek-chat": ("/v1", {"messages": PLAIN, "api_key": KEY}),
@@ -36,33 +39,33 @@ ROUTES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     f"bedrock/converse/{CLAUDE}": ("", {"messages": CACHED, **AWS}),
     f"bedrock/invoke/{CLAUDE}": ("", {"messages": CACHED, **AWS}),
 }
-"""Model -> where its provider's paths begin, and what the call needs."""
+"""Model -> base path of its provider, and arguments of the call."""
 USAGE: Final = {"stream": True, "stream_options": {"include_usage": True}}
 
 
-def _cases(model: str, base: str, call: Mapping[str, Any]) -> Mapping[str, Ask]:
-    def asked(url: str) -> dict[str, Any]:
+def _cases(model: str, base: str, call: Mapping[str, Any]) -> Mapping[str, MakeCall]:
+    def arguments(url: str) -> dict[str, Any]:
         return {"model": model, "api_base": url + base, "max_retries": 0, **call}
 
     def plain(url: str) -> None:
-        litellm.completion(**asked(url))
+        litellm.completion(**arguments(url))
 
     def streamed(url: str) -> None:
-        stream = early(**asked(url), **USAGE)
+        stream = completion_before_instrumentation(**arguments(url), **USAGE)
         assert type(stream) is litellm.CustomStreamWrapper
         list(stream)
 
     async def awaited(url: str) -> None:
-        await litellm.acompletion(**asked(url))
+        await litellm.acompletion(**arguments(url))
 
     async def streamed_async(url: str) -> None:
-        stream = await litellm.acompletion(**asked(url), **USAGE)
+        stream = await litellm.acompletion(**arguments(url), **USAGE)
         assert type(stream) is litellm.CustomStreamWrapper
         [chunk async for chunk in stream]
 
     short = model.removesuffix(f"/{CLAUDE}")
-    asks: tuple[Ask, ...] = (plain, streamed, awaited, streamed_async)
-    return {f"{short} {ask.__name__}": ask for ask in asks}
+    calls: tuple[MakeCall, ...] = (plain, streamed, awaited, streamed_async)
+    return {f"{short} {make_call.__name__}": make_call for make_call in calls}
 
 
 def responses(url: str) -> None:
@@ -78,7 +81,7 @@ def responses(url: str) -> None:
 async def messages(url: str) -> None:
     await litellm.anthropic.messages.acreate(
         model="anthropic/claude-sonnet-4-5",
-        system=[MARKED],
+        system=[CACHED_SYSTEM_BLOCK],
         messages=[{"role": "user", "content": QUESTION}],
         max_tokens=50,
         api_base=url,
@@ -93,8 +96,10 @@ async def routed(url: str) -> None:
 
 
 async def closed(url: str) -> None:
-    """In the middle of its stream: what the first event told is kept. (One that is dropped waits
-    for LiteLLM itself, which keeps the latest.)"""
+    """Close a stream in the middle. The usage of its first event is kept.
+
+    A stream that is dropped instead lives longer, since LiteLLM keeps the latest stream.
+    """
     call = {
         "model": "anthropic/claude-sonnet-4-5",
         "messages": CACHED,
@@ -106,30 +111,35 @@ async def closed(url: str) -> None:
     await stream.aclose()
 
 
-class _Rerouted(httpx.HTTPTransport):
-    """Leads to the emulator whatever the address: with an `api_base`, LiteLLM's paths of named
-    caches are no more."""
+class _EmulatorTransport(httpx.HTTPTransport):
+    """Send every request to the emulator. With `api_base` LiteLLM has other paths for caches."""
 
     def __init__(self, url: str) -> None:
         super().__init__()
-        self._to = httpx.URL(url)
+        self._url = httpx.URL(url)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        request.url = request.url.copy_with(scheme="http", host=self._to.host, port=self._to.port)
+        request.url = request.url.copy_with(scheme="http", host=self._url.host, port=self._url.port)
         return super().handle_request(request)
 
 
 def named_caches(url: str) -> None:
-    """Of marked messages it makes a cache, the first time; each call reads it."""
+    """LiteLLM creates cached content from marked messages once, and each call reads it."""
     handler: Any = import_module("litellm.llms.custom_httpx.http_handler").HTTPHandler()
-    handler.client = httpx.Client(transport=_Rerouted(url))
-    early(model="gemini/gemini-2.5-flash", messages=CACHED, api_key=KEY, client=handler)
+    handler.client = httpx.Client(transport=_EmulatorTransport(url))
+    completion_before_instrumentation(
+        model="gemini/gemini-2.5-flash", messages=CACHED, api_key=KEY, client=handler
+    )
 
 
 def mocked(url: str) -> None:
-    """No request, hence no call: only the one before it counts."""
-    early(model="openai/gpt-4o-mini", messages=PLAIN, mock_response="Behind the lake.")
-    early(model="openai/gpt-4o-mini", messages=PLAIN, api_base=f"{url}/v1", api_key=KEY)
+    """A mocked response makes no request and no call. Only the second call counts."""
+    completion_before_instrumentation(
+        model="openai/gpt-4o-mini", messages=PLAIN, mock_response="Behind the lake."
+    )
+    completion_before_instrumentation(
+        model="openai/gpt-4o-mini", messages=PLAIN, api_base=f"{url}/v1", api_key=KEY
+    )
 
 
 def retried(url: str) -> None:
@@ -155,21 +165,24 @@ def fallback(url: str) -> None:
 
 @contextmanager
 def traced(tracers: Any) -> Generator[None]:
-    """With OpenInference's spans around `completion`."""
-    theirs: Any = import_module("openinference.instrumentation.litellm").LiteLLMInstrumentor()
-    theirs.instrument(tracer_provider=tracers)
+    """Add the spans of OpenInference around `completion`."""
+    instrumentor: Any = import_module("openinference.instrumentation.litellm").LiteLLMInstrumentor()
+    instrumentor.instrument(tracer_provider=tracers)
     try:
         yield
     finally:
-        theirs.uninstrument()
+        instrumentor.uninstrument()
 
 
-CASES: Final[Mapping[str, Ask]] = {
+CASES: Final[Mapping[str, MakeCall]] = {
     **{
-        name: ask
+        name: make_call
         for model, (base, call) in ROUTES.items()
-        for name, ask in _cases(model, base, call).items()
+        for name, make_call in _cases(model, base, call).items()
     },
-    **{ask.__name__: ask for ask in (responses, messages, routed, closed, named_caches, mocked)},
+    **{
+        make_call.__name__: make_call
+        for make_call in (responses, messages, routed, closed, named_caches, mocked)
+    },
 }
 FALLBACKS: Final = {"retried": retried, "fallback": fallback}

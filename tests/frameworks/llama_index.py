@@ -52,20 +52,19 @@ def responses_streamed(url: str) -> None:
 
 @contextmanager
 def traced(tracers: Any) -> Generator[None]:
-    """With OpenInference's spans."""
-    theirs: Any = import_module(
+    """Add the spans of OpenInference."""
+    instrumentor: Any = import_module(
         "openinference.instrumentation.llama_index"
     ).LlamaIndexInstrumentor()
-    theirs.instrument(tracer_provider=tracers)
+    instrumentor.instrument(tracer_provider=tracers)
     try:
         yield
     finally:
-        theirs.uninstrument()
+        instrumentor.uninstrument()
 
 
 LATE: Final = True
-"""OpenInference writes all that it says of a span here when that ends, so nothing shows that it is
-a call's."""
+"""OpenInference sets all attributes when a span ends, so it cannot be recognized as an LLM span."""
 CASES: Final = {
     "plain": plain,
     "streamed": streamed,

@@ -5,61 +5,63 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, Final
 
-from tests.frameworks import KEY, QUESTION, SYSTEM, Ask
+from tests.frameworks import KEY, QUESTION, SYSTEM, MakeCall
 
 
-def _of(module: str, name: str) -> Any:
+def _import_name(module: str, name: str) -> Any:
     return getattr(import_module(f"pydantic_ai{module}"), name)
 
 
-Agent: Final = _of("", "Agent")
+Agent: Final = _import_name("", "Agent")
 
 
 def chat(url: str) -> Any:
     client = import_module("openai").AsyncOpenAI(base_url=f"{url}/v1", api_key=KEY, max_retries=0)
-    provider = _of(".providers.openai", "OpenAIProvider")(openai_client=client)
-    return _of(".models.openai", "OpenAIChatModel")("gpt-4o-mini", provider=provider)
+    provider = _import_name(".providers.openai", "OpenAIProvider")(openai_client=client)
+    return _import_name(".models.openai", "OpenAIChatModel")("gpt-4o-mini", provider=provider)
 
 
 def responses(url: str) -> Any:
-    provider = _of(".providers.openai", "OpenAIProvider")(base_url=f"{url}/v1", api_key=KEY)
-    return _of(".models.openai", "OpenAIResponsesModel")("gpt-4o-mini", provider=provider)
+    provider = _import_name(".providers.openai", "OpenAIProvider")(
+        base_url=f"{url}/v1", api_key=KEY
+    )
+    return _import_name(".models.openai", "OpenAIResponsesModel")("gpt-4o-mini", provider=provider)
 
 
 def anthropic(url: str) -> Any:
-    provider = _of(".providers.anthropic", "AnthropicProvider")(base_url=url, api_key=KEY)
+    provider = _import_name(".providers.anthropic", "AnthropicProvider")(base_url=url, api_key=KEY)
     settings = {"anthropic_cache_instructions": True}
-    return _of(".models.anthropic", "AnthropicModel")(
+    return _import_name(".models.anthropic", "AnthropicModel")(
         "claude-sonnet-4-5", provider=provider, settings=settings
     )
 
 
 def gemini(url: str) -> Any:
-    provider = _of(".providers.google", "GoogleProvider")(base_url=url, api_key=KEY)
-    return _of(".models.google", "GoogleModel")("gemini-2.5-flash", provider=provider)
+    provider = _import_name(".providers.google", "GoogleProvider")(base_url=url, api_key=KEY)
+    return _import_name(".models.google", "GoogleModel")("gemini-2.5-flash", provider=provider)
 
 
-def _cases(make: Callable[[str], Any]) -> Mapping[str, Ask]:
+def _cases(make_model: Callable[[str], Any]) -> Mapping[str, MakeCall]:
     def plain(url: str) -> None:
-        Agent(make(url), instructions=SYSTEM).run_sync(QUESTION)
+        Agent(make_model(url), instructions=SYSTEM).run_sync(QUESTION)
 
     async def streamed(url: str) -> None:
-        async with Agent(make(url), instructions=SYSTEM).run_stream(QUESTION) as stream:
+        async with Agent(make_model(url), instructions=SYSTEM).run_stream(QUESTION) as stream:
             await stream.get_output()
 
-    return {f"{make.__name__} plain": plain, f"{make.__name__} streamed": streamed}
+    return {f"{make_model.__name__} plain": plain, f"{make_model.__name__} streamed": streamed}
 
 
 def fallback(url: str) -> None:
-    both = _of(".models.fallback", "FallbackModel")(chat(url), chat(url))
-    Agent(both, instructions=SYSTEM).run_sync(QUESTION)
+    model = _import_name(".models.fallback", "FallbackModel")(chat(url), chat(url))
+    Agent(model, instructions=SYSTEM).run_sync(QUESTION)
 
 
 @contextmanager
 def traced(tracers: Any) -> Generator[None]:
-    """With pydantic-ai's own OpenTelemetry spans."""
+    """Add the OpenTelemetry spans of pydantic-ai itself."""
     Agent.instrument_all(
-        _of(".models.instrumented", "InstrumentationSettings")(tracer_provider=tracers)
+        _import_name(".models.instrumented", "InstrumentationSettings")(tracer_provider=tracers)
     )
     try:
         yield
@@ -68,6 +70,8 @@ def traced(tracers: Any) -> Generator[None]:
 
 
 CASES: Final = {
-    name: ask for make in (chat, responses, anthropic, gemini) for name, ask in _cases(make).items()
+    name: make_call
+    for make_model in (chat, responses, anthropic, gemini)
+    for name, make_call in _cases(make_model).items()
 }
 FALLBACKS: Final = {"fallback": fallback}

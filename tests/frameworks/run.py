@@ -1,9 +1,9 @@
-"""Frameworks with their real packages against the emulator, each in a virtual environment of its
-own.
+"""Test the real packages of frameworks against the emulator, each in its own virtual environment.
 
     python tests/frameworks/run.py ["langchain-openai litellm"]
 
-Without arguments: all. Exits with 1 if a case of any is wrong, or one cannot be installed.
+Without arguments it tests all frameworks. It exits with 1 if a case is wrong or an installation
+fails.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 PIP: Final = ("-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--upgrade")
-NEEDED: Final = ("--editable", f"{ROOT}[sdk,emulator]", "hypothesis>=6.100", "pytest>=8")
+COMMON_PACKAGES: Final = ("--editable", f"{ROOT}[sdk,emulator]", "hypothesis>=6.100", "pytest>=8")
 
 FRAMEWORKS: Final[Mapping[str, tuple[str, ...]]] = {
     "langchain-openai": ("langchain-openai",),
@@ -30,39 +30,39 @@ FRAMEWORKS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai-agents": ("openai-agents",),
     "litellm": ("litellm", "mcp", "tenacity", "openinference-instrumentation-litellm"),
 }
-"""What each needs; its cases are in the module of its name."""
+"""Framework -> packages to install. The module with its name has its cases."""
 
 
-def check(name: str) -> bool:
-    """Installs a framework into its environment and checks it there; says whether all was right."""
+def check_framework(name: str) -> bool:
+    """Install a framework and check it there, and return whether all cases are right."""
     folder, started = ROOT / f".venv-frameworks-{name}", time.monotonic()
     python = folder / "bin" / "python"
     if not python.exists():
         venv.create(folder, with_pip=True)
     print(f"{name}: installing {' '.join(FRAMEWORKS[name])} ...", flush=True)
-    if subprocess.run([python, *PIP, *NEEDED, *FRAMEWORKS[name]]).returncode:
+    if subprocess.run([python, *PIP, *COMMON_PACKAGES, *FRAMEWORKS[name]]).returncode:
         print(f"{name}: cannot be installed", flush=True)
         return False
     quiet = ("-W", "ignore::RuntimeWarning")  # coroutines that LiteLLM leaves behind
-    fine = (
+    is_right = (
         subprocess.run([python, *quiet, "-m", "tests.frameworks.check", name], cwd=ROOT).returncode
         == 0
     )
     print(
-        f"{name}: {'fine' if fine else 'WRONG'} after {time.monotonic() - started:.0f} s",
+        f"{name}: {'fine' if is_right else 'WRONG'} after {time.monotonic() - started:.0f} s",
         flush=True,
     )
-    return fine
+    return is_right
 
 
 def main(names: list[str]) -> int:
-    """Checks the frameworks of these names."""
+    """Check the frameworks of these names, or all."""
     unknown = [name for name in names if name not in FRAMEWORKS]
     if unknown:
         print(f"no such framework: {' '.join(unknown)}; there are {' '.join(FRAMEWORKS)}")
         return 2
-    results = {name: check(name) for name in names or FRAMEWORKS}
-    wrong = [name for name, fine in results.items() if not fine]
+    results = {name: check_framework(name) for name in names or FRAMEWORKS}
+    wrong = [name for name, is_right in results.items() if not is_right]
     print(
         f"{len(results) - len(wrong)} of {len(results)} frameworks are fine"
         + (f"; not {wrong}" if wrong else "")

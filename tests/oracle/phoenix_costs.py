@@ -1,15 +1,14 @@
-"""An independent oracle: a real Phoenix prices the same calls from its own table, and every
-difference is explained.
+"""A real Phoenix prices the same calls from its own table, and each difference has an explanation.
 
 Run by hand (Phoenix is 850 MB, so no test installs it):
 
     python -m venv .oracle && .oracle/bin/pip install arize-phoenix
     python tests/oracle/phoenix_costs.py .oracle/bin/phoenix
 
-Sends one span a case over OTLP on loopback, with the standard `gen_ai.*` attributes only, reads the
-costs back by GraphQL and compares them with ours. Exits with 1 where a difference is not explained
-here, or an explanation is stale. Phoenix compiles its table from LiteLLM's map, ours comes from
-genai-prices; both read the same vendors' pages.
+It sends one span per case over OTLP on loopback, with the standard `gen_ai.*` attributes only,
+reads the costs by GraphQL and compares them with ours. It exits with 1 if a difference has no
+explanation, or an explanation is obsolete. Phoenix compiles its table from the map of LiteLLM, ours
+comes from genai-prices. Both read the pages of the same vendors.
 """
 
 from __future__ import annotations
@@ -59,14 +58,14 @@ class Case:
         return f"{self.model} {self.shape}"
 
 
-SHAPES = {
+USAGE_BY_SHAPE = {
     "plain": Usage(1000, 1000, 0, 0, {}, 100),
     "read": Usage(10_000, 2000, 8000, 0, {}, 100),
     "write": Usage(10_000, 2000, 7000, 1000, {"unknown": 1000}, 100),
     "long": Usage(300_000, 100_000, 200_000, 0, {}, 1000),
     "long write": Usage(300_000, 100_000, 100_000, 100_000, {"unknown": 100_000}, 1000),
 }
-WRITERS = ("claude", "gpt-6", "gpt-5.6")
+MODELS_WITH_CACHE_WRITES = ("claude", "gpt-6", "gpt-5.6")
 MODELS = {
     "anthropic": (
         "claude-opus-4-5",
@@ -113,29 +112,29 @@ MODELS = {
     "mistral_ai": ("mistral-large-latest",),
 }
 
-EXPLAINED: dict[str, str] = {
-    "gpt-oss-120b": "OpenAI does not sell it. Phoenix falls back on its pattern for Cerebras, at their 0.35/0.75.",
-    "llama-3.3-70b-versatile": "Phoenix matches Cerebras' llama-3.3-70b (0.85/1.20); Groq's price is 0.59/0.79. Groq "
-    "has no cached price for it, so we leave reads open, and Phoenix bills them as plain input.",
+EXPLANATIONS: dict[str, str] = {
+    "gpt-oss-120b": "OpenAI does not sell it. Phoenix uses its pattern for Cerebras, 0.35/0.75.",
+    "llama-3.3-70b-versatile": "Phoenix matches llama-3.3-70b of Cerebras (0.85/1.20). The price of "
+    "Groq is 0.59/0.79. Groq has no price for cached input, so ours is unknown; Phoenix takes input.",
     "deepseek-v4-pro": "Phoenix has no DeepSeek models.",
     "deepseek-flash": "Phoenix has no DeepSeek models.",
     "grok-4.3": "Phoenix has no xAI models.",
     "grok-4.7": "Phoenix has no xAI models.",
-    "mistral-large-latest": "A moving alias. genai-prices has it at Large 2 (2/6), Phoenix at Large 3 (0.5/1.5), and "
-    "Large 4 exists: unknown to us. This oracle found it.",
+    "mistral-large-latest": "An alias that moves. genai-prices has Large 2 (2/6), Phoenix has "
+    "Large 3 (0.5/1.5), and Large 4 exists. Our cost is unknown.",
 }
-"""`model shape`, or `model` for all of its shapes -> why Phoenix comes to another figure."""
+"""`model shape`, or `model` for all shapes -> why Phoenix has another cost."""
 
 
-def cases() -> Iterator[Case]:
+def make_cases() -> Iterator[Case]:
     for provider, models in MODELS.items():
         for model in models:
-            for shape, usage in SHAPES.items():
-                if "write" not in shape or model.startswith(WRITERS):
+            for shape, usage in USAGE_BY_SHAPE.items():
+                if "write" not in shape or model.startswith(MODELS_WITH_CACHE_WRITES):
                     yield Case(provider, model, shape, usage)
 
 
-def ours(book: PriceBook, case: Case) -> float | None:
+def compute_our_cost(book: PriceBook, case: Case) -> float | None:
     request = Request(
         "", case.provider, "chat", case.model, None, None, False, {}, b"", time.time()
     )
@@ -143,10 +142,10 @@ def ours(book: PriceBook, case: Case) -> float | None:
 
 
 @contextmanager
-def phoenix(binary: str) -> Generator[None]:
-    """A Phoenix of our own, in a folder that is deleted afterwards."""
+def running_phoenix(binary: str) -> Generator[None]:
+    """Run Phoenix in a temporary folder."""
     with TemporaryDirectory() as folder:
-        around = os.environ | {
+        environment = os.environ | {
             "PHOENIX_WORKING_DIR": folder,
             "PHOENIX_HOST": "127.0.0.1",
             "PHOENIX_PORT": str(PORT),
@@ -154,16 +153,16 @@ def phoenix(binary: str) -> Generator[None]:
             "PHOENIX_TELEMETRY_ENABLED": "false",
         }
         with open(os.path.join(folder, "log"), "w") as log:
-            server = subprocess.Popen([binary, "serve"], env=around, stdout=log, stderr=log)
+            server = subprocess.Popen([binary, "serve"], env=environment, stdout=log, stderr=log)
         try:
-            ready()
+            wait_until_ready()
             yield
         finally:
             server.terminate()
             server.wait(30)
 
 
-def ready(seconds: float = 240) -> None:
+def wait_until_ready(seconds: float = 240) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
@@ -174,7 +173,7 @@ def ready(seconds: float = 240) -> None:
     raise TimeoutError("Phoenix is not ready")
 
 
-def send(all_cases: list[Case]) -> None:
+def send_spans(all_cases: list[Case]) -> None:
     provider = TracerProvider()
     provider.add_span_processor(
         SimpleSpanProcessor(OTLPSpanExporter(f"{BASE}/v1/traces", timeout=60))
@@ -182,7 +181,7 @@ def send(all_cases: list[Case]) -> None:
     tracer = provider.get_tracer("oracle")
     for case in all_cases:
         usage = case.usage
-        found: dict[str, str | int] = {
+        attributes: dict[str, str | int] = {
             GEN_AI_OPERATION_NAME: "chat",
             GEN_AI_PROVIDER_NAME: case.provider,
             GEN_AI_REQUEST_MODEL: case.model,
@@ -192,7 +191,7 @@ def send(all_cases: list[Case]) -> None:
             GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: usage.cache_read_tokens or 0,
             GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS: usage.cache_write_tokens or 0,
         }
-        with tracer.start_as_current_span(case.key, attributes=found):
+        with tracer.start_as_current_span(case.key, attributes=attributes):
             pass
     provider.shutdown()
 
@@ -201,65 +200,68 @@ QUERY = """{ projects { edges { node { spans(first: 1000) { edges { node {
     name costSummary { total { cost } } } } } } } } }"""
 
 
-def read() -> dict[str, float | None]:
-    """Phoenix's cost of every span, by its name."""
+def read_costs() -> dict[str, float | None]:
+    """Return the cost that Phoenix has for each span name."""
     body = json.dumps({"query": QUERY}).encode()
-    request = urllib.request.Request(
-        f"{BASE}/graphql", body, {"content-type": "application/json"}
-    )  # ours
-    with urllib.request.urlopen(request, timeout=60) as answer:  # loopback
-        found: Any = json.load(answer)
+    request = urllib.request.Request(f"{BASE}/graphql", body, {"content-type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        result: Any = json.load(response)
     costs: dict[str, float | None] = {}
-    for project in found["data"]["projects"]["edges"]:
+    for project in result["data"]["projects"]["edges"]:
         for span in project["node"]["spans"]["edges"]:
             summary = span["node"]["costSummary"]
             costs[span["node"]["name"]] = summary and summary["total"]["cost"]
     return costs
 
 
-def priced(count: int) -> dict[str, float | None]:
-    """The costs, once Phoenix has stored all spans and had time to price them."""
+def wait_for_costs(count: int) -> dict[str, float | None]:
+    """Wait until Phoenix has stored and priced all spans, and return the costs."""
     for _ in range(60):
-        if len(read()) == count:
+        if len(read_costs()) == count:
             break
         time.sleep(1)
     time.sleep(10)
-    return read()
+    return read_costs()
 
 
-def judge(book: PriceBook, all_cases: list[Case], theirs: dict[str, float | None]) -> int:
-    same = 0
-    left: set[str] = set(EXPLAINED)
+def report_differences(
+    book: PriceBook, all_cases: list[Case], theirs: dict[str, float | None]
+) -> int:
+    equal_count = 0
+    unused_explanations: set[str] = set(EXPLANATIONS)
     unexplained: list[str] = []
     for case in all_cases:
-        mine, other = ours(book, case), theirs.get(case.key)
-        if mine == other or (mine and other and abs(mine - other) <= 1e-4 * mine):
-            same += 1
+        our_cost, their_cost = compute_our_cost(book, case), theirs.get(case.key)
+        if our_cost == their_cost or (
+            our_cost and their_cost and abs(our_cost - their_cost) <= 1e-4 * our_cost
+        ):
+            equal_count += 1
             continue
-        reason = EXPLAINED.get(case.key) or EXPLAINED.get(case.model)
-        left -= {case.key, case.model}
-        line = f"{case.key:<40} ours {mine}  Phoenix {other}"
+        reason = EXPLANATIONS.get(case.key) or EXPLANATIONS.get(case.model)
+        unused_explanations -= {case.key, case.model}
+        line = f"{case.key:<40} ours {our_cost}  Phoenix {their_cost}"
         print(f"{line}\n    {reason or 'NOT EXPLAINED'}")
         if reason is None:
             unexplained.append(case.key)
-    differ = len(all_cases) - same
+    differ = len(all_cases) - equal_count
     print(
-        f"{len(all_cases)} calls: {same} alike within 0.01 %, {differ} differ, {len(unexplained)} unexplained"
+        f"{len(all_cases)} calls: {equal_count} equal within 0.01 %, {differ} differ,"
+        f" {len(unexplained)} without explanation"
     )
-    for key in left:
-        print(f"explained, but alike by now: {key}")
-    return int(bool(unexplained) or bool(left))
+    for key in unused_explanations:
+        print(f"obsolete explanation: {key}")
+    return int(bool(unexplained) or bool(unused_explanations))
 
 
 def main() -> int:
     if len(sys.argv) != 2:
         print(__doc__)
         return 2
-    all_cases = list(cases())
-    with phoenix(sys.argv[1]):
-        send(all_cases)
-        theirs = priced(len(all_cases))
-    return judge(PriceBook(), all_cases, theirs)
+    all_cases = list(make_cases())
+    with running_phoenix(sys.argv[1]):
+        send_spans(all_cases)
+        theirs = wait_for_costs(len(all_cases))
+    return report_differences(PriceBook(), all_cases, theirs)
 
 
 if __name__ == "__main__":

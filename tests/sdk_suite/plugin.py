@@ -1,9 +1,8 @@
-"""A pytest plugin for an SDK's own test run: instruments it, or sets up no more than a control
-needs.
+"""A pytest plugin for the tests of an SDK. It instruments the SDK, or only prepares a control run.
 
-`SDK_SUITE` says which: `promptcache` puts a tracer provider and ourselves into the process,
-`provider` the tracer provider alone (an SDK that traces itself behaves another way once there is
-one), `plain` nothing. Loaded by `-p`, before the SDK's conftest imports the SDK.
+`SDK_SUITE` selects the mode: `promptcache` sets a tracer provider and instruments, `provider` only
+sets the tracer provider (which changes an SDK that traces itself), and `plain` does nothing. The
+option `-p` loads the plugin before the conftest of the SDK imports the SDK.
 """
 
 from __future__ import annotations
@@ -15,45 +14,44 @@ from typing import Any
 import pytest
 
 
-class Witness(logging.Handler):
-    """Counts our spans and keeps what we say in the log, over all workers of pytest-xdist.
+class SpanAndLogCounter(logging.Handler):
+    """Count our spans and collect our log messages from all workers of pytest-xdist.
 
-    A run without spans has shown nothing, and one in which a step of ours failed is no success
-    either.
+    A run without spans tested nothing, and a log message means that our code failed.
     """
 
     def __init__(self, exporter: Any) -> None:
         super().__init__(logging.WARNING)
         self._exporter = exporter
         self._spans = 0
-        self._said: set[str] = set()
+        self._log_messages: set[str] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._said.add(record.getMessage())
+        self._log_messages.add(record.getMessage())
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         finished = self._exporter.get_finished_spans()
         self._spans += sum(span.instrumentation_scope.name == "promptcache" for span in finished)
         output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
         if output is not None:
-            output["promptcache"] = self._spans, sorted(self._said)
+            output["promptcache"] = self._spans, sorted(self._log_messages)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
-        spans, said = getattr(node, "workeroutput", {}).get("promptcache", (0, ()))
+        spans, messages = getattr(node, "workeroutput", {}).get("promptcache", (0, ()))
         self._spans += spans
-        self._said |= set(said)
+        self._log_messages |= set(messages)
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         terminalreporter.write_line(f"promptcache: {self._spans} spans")
-        for line in sorted(self._said):
-            terminalreporter.write_line(f"promptcache said: {line}")
+        for line in sorted(self._log_messages):
+            terminalreporter.write_line(f"promptcache logged: {line}")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Sets up this process, which is the controller or a worker."""
-    side = os.environ["SDK_SUITE"]
-    if side == "plain":
+    """Prepare this process, which is the controller or a worker."""
+    mode = os.environ["SDK_SUITE"]
+    if mode == "plain":
         return
     from opentelemetry import trace
     from opentelemetry.sdk.metrics import MeterProvider
@@ -66,10 +64,10 @@ def pytest_configure(config: pytest.Config) -> None:
     tracers = TracerProvider()
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     trace.set_tracer_provider(tracers)
-    witness = Witness(exporter)
-    logging.getLogger("promptcache").addHandler(witness)
-    config.pluginmanager.register(witness, "promptcache-witness")
-    if side == "promptcache":
+    counter = SpanAndLogCounter(exporter)
+    logging.getLogger("promptcache").addHandler(counter)
+    config.pluginmanager.register(counter, "promptcache-counter")
+    if mode == "promptcache":
         from promptcache import PromptCacheInstrumentor
 
         PromptCacheInstrumentor().instrument(meter_provider=MeterProvider([InMemoryMetricReader()]))
