@@ -21,6 +21,7 @@ from promptcache.patching.flow import Flow, FlowRunner, StepResult
 from promptcache.patching.hook import Hook
 from promptcache.patching.patcher import ModulePatcher
 from tests.support.call_shapes import CHAT, RESPONSES
+from tests.support.package_metadata import declared_entry_points
 from tests.support.telemetry import Telemetry
 
 
@@ -204,23 +205,14 @@ def test_a_failing_flow_leaves_the_result_of_the_call(failing_step: str) -> None
 
 
 def test_the_entry_points_are_the_documented_ones() -> None:
-    values = {
-        (group, point.name): point.value
-        for group in entry_points().groups
-        for point in entry_points(group=group)
-        if point.value.startswith("promptcache")
-    }
-    assert values == {
-        (
-            "opentelemetry_instrumentor",
-            "promptcache",
-        ): "promptcache.instrumentor:PromptCacheInstrumentor",
-        (
-            "opentelemetry_traces_exporter",
-            "promptcache_sqlite",
-        ): "promptcache_exporters.sqlite:SQLiteSpanExporter",
-        ("opentelemetry_environment_variables", "promptcache"): "promptcache.settings",
-        ("console_scripts", "promptcache"): "promptcache.cli:main",
+    assert declared_entry_points() == {
+        "opentelemetry_instrumentor": {
+            "promptcache": "promptcache.instrumentor:PromptCacheInstrumentor"
+        },
+        "opentelemetry_traces_exporter": {
+            "promptcache_sqlite": "promptcache_exporters.sqlite:SQLiteSpanExporter"
+        },
+        "console_scripts": {"promptcache": "promptcache.cli:main"},
     }
     for point in entry_points(group="opentelemetry_instrumentor", name="promptcache"):
         assert point.load() is PromptCacheInstrumentor

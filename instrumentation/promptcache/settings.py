@@ -1,8 +1,8 @@
 """The user's settings: `OTEL_PROMPTCACHE_*` variables, or a `Settings` for `instrument`.
 
 A value that cannot be parsed never stops the application: the default stays in force, and the log
-names the allowed values. The entry point `opentelemetry_environment_variables` names this module,
-so `opentelemetry-instrument` has a flag for each constant that begins with `OTEL_`.
+names the allowed values. The launcher has no flags for them: it would take them, and each beginning
+of them, out of the application's own arguments.
 """
 
 from __future__ import annotations
