@@ -178,8 +178,8 @@ def test_prometheus_needs_no_extra_and_grafana_names_the_missing_extra() -> None
     code = (
         "import sys\nsys.modules['grafana_foundation_sdk'] = None\nsys.modules['yaml'] = None\n"
         "from typer.testing import CliRunner\nfrom promptcache.cli.commands import app\n"
-        "codes = {name: CliRunner().invoke(app, ['alerts', name]).exit_code for name in ('prometheus', 'grafana')}\n"
-        "print(codes)\n"
+        "def exit_code(name): return CliRunner().invoke(app, ['alerts', name]).exit_code\n"
+        "print({name: exit_code(name) for name in ('prometheus', 'grafana')})\n"
         "print(CliRunner().invoke(app, ['alerts', 'grafana']).stderr)"
     )
     process = subprocess.run(

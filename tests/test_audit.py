@@ -56,7 +56,8 @@ def test_a_package_that_was_not_looked_up_is_not_reported_as_clean(
     }
     program = tmp_path / "pip-audit"
     program.write_text(
-        f"#!{sys.executable}\nimport sys\nprint({responses!r}[sys.argv[sys.argv.index('-s') + 1]])\n"
+        f"#!{sys.executable}\nimport sys\n"
+        f"print({responses!r}[sys.argv[sys.argv.index('-s') + 1]])\n"
         "print('no route', file=sys.stderr)\n"
     )
     program.chmod(0o700)

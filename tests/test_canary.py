@@ -60,7 +60,8 @@ def test_each_moved_function_is_logged_once(caplog: pytest.LogCaptureFixture) ->
         patches.install(hooks, handler)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # never called
     patches.restore()
     assert [record.getMessage() for record in caplog.records] == [
-        f"promptcache does not know this release: sdk._client.{where} has moved; calls that pass there are not seen"
+        f"promptcache does not know this release: sdk._client.{where} has moved;"
+        " calls that pass there are not seen"
         for where in ("Client.changed", "Client.gone", "Other.gone")
     ]
     assert Client().kept(None) == "kept"

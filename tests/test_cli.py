@@ -286,7 +286,8 @@ def test_a_report_imports_no_server_and_no_sdk(path: Path) -> None:
 def test_the_error_for_a_missing_extra_is_one_line(missing: str) -> None:
     process = run_python(
         "import importlib.util as util, sys\n"
-        f"find = util.find_spec\nutil.find_spec = lambda name: None if name == '{missing}' else find(name)\n"
+        "find = util.find_spec\n"
+        f"util.find_spec = lambda name: None if name == '{missing}' else find(name)\n"
         "from promptcache.cli import main\nmain()"
     )
     assert (process.returncode, process.stdout) == (ExitCode.USAGE, "")

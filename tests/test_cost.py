@@ -332,7 +332,7 @@ PUBLISHED_PRICES: list[tuple[str, str, Usage, str, dict[str, Any], str, str]] = 
         "2026-11-20T00:00",
         {"is_batch": True},
         "0.006",
-        "developers.openai.com pricing, batch table: 1 in, '-' cached, 4 out: no cached rate in batch",
+        "developers.openai.com pricing, batch table: 1 in, '-' cached, 4 out: no cached price",
     ),
     (
         "openai",

@@ -882,8 +882,9 @@ def test_every_reason_has_advice_and_every_provider_reason_is_mapped() -> None:
     assert {*REASON_OF_PARAM.values()} <= {*MISS_REASONS}
     assert all(set(cause.more_specific) <= {*MISS_REASONS} for cause in MISS_REASONS.values())
     openai = (
-        "model_changed prompt_cache_key_changed service_tier_changed tools_changed text_format_changed "
-        "reasoning_effort_changed verbosity_changed context_compacted input_changed"
+        "model_changed prompt_cache_key_changed service_tier_changed tools_changed "
+        "text_format_changed reasoning_effort_changed verbosity_changed context_compacted "
+        "input_changed"
     )
     anthropic = "model_changed system_changed tools_changed messages_changed"
     assert {*openai.split(), *anthropic.split()} == {*BY_PROVIDER_NAME}

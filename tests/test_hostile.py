@@ -155,7 +155,10 @@ def test_merged_finish_reasons_are_bounded() -> None:
 
 
 INJECTIONS: Final = {
-    "html": "</td></table><script>alert('x')</script><img src=x onerror=alert(1)>&amp;\"'><style>*{}</style>",
+    "html": (
+        "</td></table><script>alert('x')</script><img src=x onerror=alert(1)>&amp;\"'>"
+        "<style>*{}</style>"
+    ),
     "sql": "x'; DROP TABLE llm_calls; --\" UNION SELECT * FROM sqlite_master /* ? :x",
     "markup": "[red]red[/red][link=https://x.example]here[/link][/]:smile:{0}%s",
     "escapes": "\x1b[31mred\x1b]0;title\x07\x1b]8;;https://x.example\x1b\\\x9b31m\r\b\x00\x7f",

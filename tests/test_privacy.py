@@ -125,7 +125,7 @@ def otlp_output(telemetry: Telemetry) -> Iterator[tuple[str, bytes]]:
 
 
 def local_table_output(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the files of the local table while it is open and closed, its export and its reports."""
+    """Yield the files of the open and the closed table, its export and its reports."""
     table, out = folder / "calls.db", folder / "calls.parquet"
     exporter = SQLiteSpanExporter(str(table))
     exporter.export(telemetry.spans)

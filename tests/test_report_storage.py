@@ -92,7 +92,7 @@ def test_cached_content_operations_of_the_sdk_reach_the_report(
 
 
 async def use_two_caches(url: str, now: list[float]) -> int:
-    """Use, read and delete one cache after a quarter of an hour, extend another; return its tokens."""
+    """Delete one cache after a quarter of an hour, extend another, and return its tokens."""
     config = {"system_instruction": LONG_SYSTEM, "contents": [QUESTION], "ttl": "3600s"}
     async with CLIENTS[next(iter(CLIENTS))](url) as client:
         first, second = [

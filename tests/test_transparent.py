@@ -349,7 +349,8 @@ import openai, anthropic, groq, boto3
 url, messages = sys.argv[1], [{"role": "user", "content": "hi"}]
 with openai.OpenAI(base_url=url + "/v1", api_key="k") as client:
     response = client.chat.completions.create(model="gpt-5.4", messages=messages)
-    for chunk in client.chat.completions.create(model="gpt-5.4", messages=messages, stream=True): pass
+    arguments = {"model": "gpt-5.4", "messages": messages}
+    for chunk in client.chat.completions.create(**arguments, stream=True): pass
 with anthropic.Anthropic(base_url=url, api_key="k") as client:
     arguments = {"model": "claude-sonnet-5", "max_tokens": 9, "messages": messages}
     for event in client.messages.create(**arguments, stream=True): pass

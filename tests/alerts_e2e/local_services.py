@@ -65,7 +65,7 @@ def query_prometheus(prometheus: str, expression: str) -> dict[str, float]:
 
 
 def wait_until(condition: str, is_met: Callable[[], bool], seconds: float) -> float:
-    """Wait until a condition is met, and return the seconds. Refused connections are tried again."""
+    """Wait until a condition is met, and return the seconds. Ignore refused connections."""
     start = time.monotonic()
     while time.monotonic() - start < seconds:
         try:

@@ -40,7 +40,7 @@ def write_rules(path: Path) -> None:
 
 @contextmanager
 def running_agent(folder: Path, service: str, model_url: str) -> Generator[str]:
-    """Run the support agent under `opentelemetry-instrument`, and yield the address of its metrics."""
+    """Run the support agent under `opentelemetry-instrument`; yield the address of its metrics."""
     port = free_port()
     env = {
         "OPENAI_BASE_URL": f"{model_url}/v1",

@@ -85,7 +85,8 @@ def main(arguments: Sequence[str]) -> int:
                     f"fixed in {vulnerability['fix_versions']}"
                 )
     print(
-        f"{total - len(remaining)} of {total} packages looked up, {vulnerable} known vulnerabilities."
+        f"{total - len(remaining)} of {total} packages looked up,"
+        f" {vulnerable} known vulnerabilities."
     )
     if remaining:
         print(f"NOT CHECKED, so nothing is known of them: {' '.join(remaining.values())}")

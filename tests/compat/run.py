@@ -252,7 +252,8 @@ def main(releases: tuple[str, ...]) -> int:
     print(f"\n{'environment':<24} {'passed':>6} {'failed':>6} {'seconds':>8}")
     for result in results:
         print(
-            f"{result.environment:<24} {result.passed:>6} {len(result.failed):>6} {result.seconds:>8.0f}"
+            f"{result.environment:<24} {result.passed:>6} {len(result.failed):>6}"
+            f" {result.seconds:>8.0f}"
         )
     for result in results:
         for failed in result.failed:

@@ -114,8 +114,8 @@ MODELS = {
 
 EXPLANATIONS: dict[str, str] = {
     "gpt-oss-120b": "OpenAI does not sell it. Phoenix uses its pattern for Cerebras, 0.35/0.75.",
-    "llama-3.3-70b-versatile": "Phoenix matches llama-3.3-70b of Cerebras (0.85/1.20). The price of "
-    "Groq is 0.59/0.79. Groq has no price for cached input, so ours is unknown; Phoenix takes input.",
+    "llama-3.3-70b-versatile": "Phoenix matches llama-3.3-70b of Cerebras (0.85/1.20), Groq has "
+    "0.59/0.79. Groq has no price for cached input: ours is unknown, Phoenix uses the input price.",
     "deepseek-v4-pro": "Phoenix has no DeepSeek models.",
     "deepseek-flash": "Phoenix has no DeepSeek models.",
     "grok-4.3": "Phoenix has no xAI models.",

@@ -42,10 +42,11 @@ def hit_rate_alert_name(definition: AlertDefinition) -> str:
 
 def hit_rate_alert_description(definition: AlertDefinition) -> str:
     """Return the description of an alert on the hit rate."""
+    excluded_outcomes = ", ".join(definition.hit_rate_excluded_outcomes)
     return (
         f"Over {definition.window}, fewer than {definition.target * 100:g}% of the input tokens"
         f" came from the provider's cache, with at least {definition.min_tokens:,} input tokens."
-        f" Calls with outcome {', '.join(definition.hit_rate_excluded_outcomes)} and batch results are left"
+        f" Calls with outcome {excluded_outcomes} and batch results are left"
         f" out. Runbook: {definition.runbook_link('hit-rate-low.md')}"
     )
 

@@ -37,7 +37,8 @@ def counter_increase_query(
 ) -> str:
     """Return the query for the increase of a counter, by the groups of the definition.
 
-    It is 0 if the counter has no data. `hit_rate_calls_only` leaves out calls that the hit rate leaves out.
+    It is 0 if the counter has no data. `hit_rate_calls_only` leaves out calls that the hit rate
+    leaves out.
     """
     scope = "*"
     if hit_rate_calls_only:

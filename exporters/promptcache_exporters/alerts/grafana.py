@@ -64,11 +64,11 @@ def _hit_rate_and_token_panels(query_builder: PromQLQueryBuilder) -> Iterator[Pa
         for name in ("read", "input")
     )
     legend = ", ".join(f"{{{{{name}}}}}" for name in query_builder.group_by_labels)
+    excluded_outcomes = ", ".join(query_builder.definition.hit_rate_excluded_outcomes)
     yield PanelSpec(
         "Hit rate",
         "Input tokens read from the provider's cache, of all input tokens: a ratio of sums. Calls"
-        f" with outcome {', '.join(query_builder.definition.hit_rate_excluded_outcomes)} and batch results are left"
-        " out.",
+        f" with outcome {excluded_outcomes} and batch results are left out.",
         "percentunit",
         ((legend, f"({read} or 0 * {tokens}) / ({tokens} > 0)"),),
     )
@@ -211,7 +211,8 @@ def _build_dashboard(definition: AlertDefinition) -> Any:
         .with_variable(
             _build_prometheus_variable(
                 "model",
-                f"label_values({prometheus_series_name('calls')}, {prometheus_label_name(GEN_AI_REQUEST_MODEL)})",
+                f"label_values({prometheus_series_name('calls')},"
+                f" {prometheus_label_name(GEN_AI_REQUEST_MODEL)})",
             )
         )
     )

@@ -183,7 +183,8 @@ def _build_trigger(
 
 def _token_shortfall_description(definition: AlertDefinition) -> str:
     return (
-        f"Fires if the sum over {definition.window} is above {definition.token_shortfall_threshold:g}."
+        f"Fires if the sum over {definition.window} is above"
+        f" {definition.token_shortfall_threshold:g}."
         " The sum is the number of tokens short of the target. If nothing is read, it takes"
         f" {definition.min_tokens:,} input tokens to get there."
         " With a hit rate closer to the target it takes more. Runbook: "

@@ -76,7 +76,8 @@ def build_alert_conditions(definition: AlertDefinition) -> list[dict[str, Any]]:
     window = min(21600, max(30, parse_duration_seconds(definition.window)))
     # The duration of a threshold is a whole number of windows.
     windows = max(1, math.ceil(parse_duration_seconds(definition.for_duration) / window))
-    waste = f"FROM Metric SELECT {_nrql_metric_sum('wasted.usd')} FACET {_nrql_facet_attributes(definition)}"
+    facet = _nrql_facet_attributes(definition)
+    waste = f"FROM Metric SELECT {_nrql_metric_sum('wasted.usd')} FACET {facet}"
     return [
         _build_nrql_alert_condition(
             hit_rate_alert_name(definition),

@@ -1,7 +1,7 @@
 """The backends that `promptcache alerts` can generate files for.
 
-To add a backend, add a module with a function `render_files_by_path(definition)`, and a row here. The module has
-the name of the backend.
+To add a backend, add a module with a function `render_files_by_path(definition)`, and a row here.
+The module has the name of the backend.
 """
 
 from __future__ import annotations

@@ -34,7 +34,10 @@ OP_ABOVE, MATCH_IN_TOTAL = "1", "4"
 def _build_metric_query(
     definition: AlertDefinition, query_name: str, metric_name: str, is_hit_rate_operand: bool = True
 ) -> dict[str, Any]:
-    """Return one query of a rule. An operand of a formula (`is_hit_rate_operand`) is not shown itself."""
+    """Return one query of a rule.
+
+    An operand of a formula (`is_hit_rate_operand`) is not shown itself.
+    """
     exclusions = [
         {
             "key": {"key": OUTCOME, "type": "tag"},
@@ -104,7 +107,10 @@ def build_alert_rules(definition: AlertDefinition) -> list[dict[str, Any]]:
     ]
     formula = {"queryName": "F1", "expression": f"{definition.target:g} * A - B", "disabled": False}
     threshold = definition.token_shortfall_threshold
-    text = f"More than {threshold:g} tokens short of the target. {hit_rate_alert_description(definition)}"
+    text = (
+        f"More than {threshold:g} tokens short of the target."
+        f" {hit_rate_alert_description(definition)}"
+    )
     return [
         _build_threshold_rule(
             hit_rate_alert_name(definition),

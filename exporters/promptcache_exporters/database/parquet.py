@@ -69,7 +69,7 @@ def has_parquet_suffix(path: Path) -> bool:
 def export_calls_to_parquet(
     sqlite_path: Path, parquet_path: Path, on_progress: ProgressCallback = lambda done, of: None
 ) -> int:
-    """Write all calls of the SQLite file at `sqlite_path` to `parquet_path`, and return their number.
+    """Write all calls of the SQLite file at `sqlite_path` to `parquet_path`; return their number.
 
     `parquet_path` gets mode 0600. An existing file is replaced only after all calls are written.
 
@@ -126,7 +126,7 @@ class _ParquetExport:
         return self.folder / f"{first_row_id}.parquet"
 
     def _write_part(self, first_row_id: int, last_row_id: int) -> int:
-        """Write the part with the row ids `first_row_id` to `last_row_id`, and return the number of its rows."""
+        """Write the rows with the ids `first_row_id` to `last_row_id`, and return their number."""
         lists = self.folder / f"{first_row_id}.json"
         with lists.open("wb") as file:
             file.writelines(columnar_json_lines(self.path, first_row_id, last_row_id))

@@ -119,7 +119,8 @@ class SQLiteSpanExporter(SpanExporter):
         if self._is_orphaned:
             raise OSError("the process was forked while another batch was being written")
         if self._connection is not None and self._opened_file_id != self._file_device_and_inode():
-            self._close_connection()  # deleted or rotated: nobody would find new rows in the old file
+            # The file was deleted or rotated: nobody would find new rows in the old one.
+            self._close_connection()
         if self._connection is None:
             self._connection = sqlite_file.open_or_create_for_writing(
                 self.path, self._lock_timeout_seconds

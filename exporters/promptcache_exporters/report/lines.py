@@ -61,15 +61,15 @@ def summary_lines(report: Report) -> list[tuple[str, str]]:
         (
             "Calls",
             (
-                f"{format_count(totals.calls)}, {format_local_time(first)} to {format_local_time(last)}"
-                f" {format_local_utc_offset(last)}"
+                f"{format_count(totals.calls)}, {format_local_time(first)}"
+                f" to {format_local_time(last)} {format_local_utc_offset(last)}"
             ),
         ),
         (
             "Hit rate",
             (
-                f"{format_percent_rounded_down(totals.hit_rate)} of {format_count(report.rated_input_tokens)}"
-                " input tokens read from the cache"
+                f"{format_percent_rounded_down(totals.hit_rate)}"
+                f" of {format_count(report.rated_input_tokens)} input tokens read from the cache"
             ),
         ),
         (
@@ -186,7 +186,8 @@ def prefix_change_sentence(change: PrefixChange) -> str:
     """Return a sentence on a static prefix that replaced another one."""
     service = f" in {escape_unprintable_or_dash(change.service)}" if change.service else ""
     return (
-        f"{format_local_time(change.time)}{service}: prefix {escape_unprintable_or_dash(change.new_hash)}"
+        f"{format_local_time(change.time)}{service}:"
+        f" prefix {escape_unprintable_or_dash(change.new_hash)}"
         f" replaced {escape_unprintable_or_dash(change.old_hash)},"
         f" hit rate {format_percent_rounded_down(change.old_hit_rate)}"
         f" -> {format_percent_rounded_down(change.new_hit_rate)}"

@@ -139,9 +139,15 @@ def check_target(found: Report, target: float | None, min_tokens: int = 0) -> tu
     if rate < target:
         return (
             ExitCode.BELOW_TARGET,
-            f"Failed: the hit rate {format_percent_rounded_down(rate)} is below {format_percent_rounded_down(target)}.",
+            (
+                f"Failed: the hit rate {format_percent_rounded_down(rate)}"
+                f" is below {format_percent_rounded_down(target)}."
+            ),
         )
     return (
         ExitCode.OK,
-        f"Passed: the hit rate {format_percent_rounded_down(rate)} is at least {format_percent_rounded_down(target)}.",
+        (
+            f"Passed: the hit rate {format_percent_rounded_down(rate)}"
+            f" is at least {format_percent_rounded_down(target)}."
+        ),
     )
