@@ -63,7 +63,7 @@ def test_imports_run_one_way(path: Path) -> None:
     assert not wrong, f"{named(path)} imports {wrong} from its own layer or a later one"
 
 
-def test_the_emulator_shares_nothing_with_the_code_that_it_judges() -> None:
+def test_the_emulator_imports_nothing_of_promptcache() -> None:
     wrong = [
         (named(path), module)
         for path in EMULATOR.rglob("*.py")
@@ -157,22 +157,22 @@ def test_functions_are_short(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)
-def test_attribute_names_live_in_one_file(path: Path) -> None:
-    found = re.findall(r'"((?:gen_ai|promptcache)\.[a-z_.]+)"', path.read_text())
-    assert path.name == "semconv.py" or not set(found) - {"promptcache.db"}
+def test_attribute_names_are_defined_in_one_file(path: Path) -> None:
+    matches = re.findall(r'"((?:gen_ai|promptcache)\.[a-z_.]+)"', path.read_text())
+    assert path.name == "semconv.py" or not set(matches) - {"promptcache.db"}
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)
-def test_broad_excepts_live_in_one_place(path: Path) -> None:
-    found = re.findall(r"except (?:Base)?Exception|except:", path.read_text())
-    assert len(found) == (1 if path == PROMPTCACHE / "common" / "safely.py" else 0)
+def test_only_one_module_catches_every_exception(path: Path) -> None:
+    matches = re.findall(r"except (?:Base)?Exception|except:", path.read_text())
+    assert len(matches) == (1 if path == PROMPTCACHE / "common" / "safely.py" else 0)
 
 
-def test_there_is_no_drawer_for_everything() -> None:
+def test_no_module_is_named_utils_helpers_or_misc() -> None:
     assert not [named(path) for path in SOURCES if path.stem in {"utils", "helpers", "misc"}]
 
 
-def test_no_page_and_no_comment_cites_a_document_that_is_not_here() -> None:
+def test_no_page_or_comment_cites_a_document_outside_the_repository() -> None:
     cited = re.compile(r"\bDESIGN(?:\.md)? section|\bMISSION\b|\bshared/reference\b")
     folders = ("instrumentation", "exporters", "docs", "examples", "benchmarks", "deploy")
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]

@@ -14,23 +14,23 @@ from tests.support.import_graph import package_imports
 
 ROOT: Final = Path(__file__).parent.parent
 PAGE: Final = (ROOT / "docs" / "architecture.md").read_text()
-PLACES: Final = re.findall(
+FILES_AND_SYMBOLS: Final = re.findall(
     r"\| `((?:instrumentation|exporters)/[\w/]+\.py)` \| (?:`([\w.]+)`)?", PAGE
 )
 PATHS: Final = re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.(?:py|md))`", PAGE)
 
 
-def reachable(graph: Mapping[str, set[str]], package: str) -> set[str]:
-    """Every package that `package` imports, directly or through another one."""
-    found: set[str] = set()
+def reachable_packages(graph: Mapping[str, set[str]], package: str) -> set[str]:
+    """Return every package that `package` imports, directly or through another package."""
+    packages: set[str] = set()
     new = set(graph.get(package, ()))
     while new:
-        found |= new
-        new = {further for one in new for further in graph.get(one, ())} - found
-    return found
+        packages |= new
+        new = {imported for importer in new for imported in graph.get(importer, ())} - packages
+    return packages
 
 
-def test_the_picture_shows_the_import_graph() -> None:
+def test_the_diagram_equals_the_import_graph() -> None:
     drawn: dict[str, set[str]] = {}
     for importer, imported in re.findall(r"^    ([\w.]+) --> ([\w.]+)$", PAGE, re.MULTILINE):
         drawn.setdefault(importer, set()).add(imported)
@@ -38,7 +38,9 @@ def test_the_picture_shows_the_import_graph() -> None:
     assert {package: drawn.get(package, set()) - real.get(package, set()) for package in drawn} == {
         package: set[str]() for package in drawn
     }, "an arrow that is no import"
-    hidden = {package: imports - reachable(drawn, package) for package, imports in real.items()}
+    hidden = {
+        package: imports - reachable_packages(drawn, package) for package, imports in real.items()
+    }
     assert not any(hidden.values()), "an import that no arrow reaches"
 
 
@@ -49,18 +51,18 @@ def test_every_package_has_a_paragraph() -> None:
     assert described == {package.partition(".")[0] for package in packages}
 
 
-@pytest.mark.parametrize(("path", "symbol"), PLACES)
-def test_a_place_that_the_page_names_exists(path: str, symbol: str) -> None:
+@pytest.mark.parametrize(("path", "symbol"), FILES_AND_SYMBOLS)
+def test_a_symbol_that_the_page_names_exists(path: str, symbol: str) -> None:
     scope: ast.Module | ast.ClassDef = ast.parse((ROOT / path).read_text())
     for name in symbol.split(".") if symbol else ():
-        found = [node for node in scope.body if name in names_bound_by(node)]
-        assert found, f"{path} has no {symbol}"
-        if isinstance(found[0], ast.ClassDef):
-            scope = found[0]
+        statements = [node for node in scope.body if name in names_bound_by(node)]
+        assert statements, f"{path} has no {symbol}"
+        if isinstance(statements[0], ast.ClassDef):
+            scope = statements[0]
 
 
 def names_bound_by(node: ast.stmt) -> set[str]:
-    """The names that a statement defines in its scope."""
+    """Return the names that a statement defines in its scope."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return {node.name}
     targets = node.targets if isinstance(node, ast.Assign) else []

@@ -28,13 +28,13 @@ def test_an_event_is_found_once_in_chunks_of_any_size(
     stream: bytes, events: list[object], size: int
 ) -> None:
     decoder = EventDecoder(SSE, is_json_lines=False)
-    found: list[object] = []
+    decoded: list[object] = []
     for start in range(0, len(stream), size):
         if decoder.has_complete_event():
-            found += decoder.take_events()
+            decoded += decoder.take_events()
         decoder.buffer_chunk(stream[start : start + size])
-    found += decoder.take_events()
-    assert found == events
+    decoded += decoder.take_events()
+    assert decoded == events
 
 
 @pytest.mark.parametrize(

@@ -190,11 +190,11 @@ class TagCollector(HTMLParser):
 
     def __init__(self, page: str) -> None:
         super().__init__()
-        self.found: list[tuple[str, frozenset[str]]] = []
+        self.elements: list[tuple[str, frozenset[str]]] = []
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, frozenset(name for name, _ in attrs)))
+        self.elements.append((tag, frozenset(name for name, _ in attrs)))
 
 
 @pytest.fixture(params=INJECTIONS)
@@ -241,7 +241,7 @@ def test_names_are_escaped_in_html(tmp_path: Path, name: str) -> None:
     )
     for by in GroupBy:
         page, plain_page = (render_html(collect_report(path, by)) for path in (hostile, plain))
-        assert TagCollector(page).found == TagCollector(plain_page).found
+        assert TagCollector(page).elements == TagCollector(plain_page).elements
         assert not CONTROL_CHARACTERS & set(page)
 
 

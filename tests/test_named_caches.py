@@ -55,8 +55,8 @@ def telemetry(clock: Clock, instrumented: Callable[..., Telemetry]) -> Telemetry
 
 @pytest.fixture(params=CLIENTS)
 async def client(request: pytest.FixtureRequest, emulator_url: str) -> AsyncIterator[Any]:
-    async with CLIENTS[request.param](emulator_url) as made:
-        yield made
+    async with CLIENTS[request.param](emulator_url) as client:
+        yield client
 
 
 async def create_cache(client: Any, **more: Any) -> Any:

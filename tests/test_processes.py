@@ -34,15 +34,15 @@ from tests.support.mock_calls import make_mock_call
 tracers = TracerProvider(shutdown_on_exit=False)
 tracers.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(sys.argv[1])))
 PromptCacheInstrumentor().instrument(tracer_provider=tracers)
-make_mock_call()("warm")  # the first call holds locks that no child would see released
-stop, made = threading.Event(), [1]
-def calling(number):
+make_mock_call()("warm")  # a child would inherit the locks of the first call
+stop, call_counts = threading.Event(), [1]
+def call_until_stopped(number):
     client, count = make_mock_call(), 0
     while not stop.is_set():
         client(f"parent {number} {count}")
         count += 1
-    made.append(count)
-threads = [threading.Thread(target=calling, args=(number,)) for number in range(4)]
+    call_counts.append(count)
+threads = [threading.Thread(target=call_until_stopped, args=(number,)) for number in range(4)]
 for thread in threads:
     thread.start()
 children = []
@@ -58,7 +58,7 @@ exit_codes = {os.waitpid(child, 0)[1] for child in children}
 stop.set()
 for thread in threads:
     thread.join()
-print(exit_codes, sum(made))
+print(exit_codes, sum(call_counts))
 """
 
 
@@ -76,7 +76,7 @@ def test_every_call_is_recorded_when_a_process_forks_during_calls(tmp_path: Path
     assert exit_codes == "{0}"
     rows = read_rows(path)
     # A child that is forked while a batch is being written does not write
-    # (tests/test_sqlite_trouble.py).
+    # (tests/test_sqlite_failures.py).
     skipped = process.stderr.count("was forked while another batch was being written")
     assert len(rows) == int(parent_calls) + 3 * (FORKS - skipped)
     assert {row["outcome"] for row in rows} == {"unreported"}

@@ -31,7 +31,7 @@ EXPORTERS = Path(promptcache_exporters.__path__[0])
 
 
 def modules_in_folders(stem: str) -> set[str]:
-    """The modules of one kind in the folders of all providers."""
+    """Return the modules of one kind in the folders of all providers."""
     return {f"{path.parent.name}.{stem}" for path in FOLDER.glob(f"*/{stem}.py")}
 
 

@@ -16,7 +16,7 @@ FROM_THE_RESOURCE: Final = {semconv.SERVICE_NAME}
 
 
 def table_after(heading: str) -> list[list[str]]:
-    """The rows of the first table below a heading, each as its cells."""
+    """Return the rows of the first table below a heading, each as a list of cells."""
     section = PAGE.partition(f"{heading}\n")[2]
     lines = re.search(r"(?:^\|.*\n)+", section, re.MULTILINE)
     assert lines, f"no table below {heading!r}"
@@ -27,7 +27,7 @@ def table_after(heading: str) -> list[list[str]]:
 
 
 def attribute_names() -> set[str]:
-    """Every string constant of semconv.py that names a span attribute."""
+    """Return every string constant of semconv.py that names a span attribute."""
     metrics = {row.name for row in (*semconv.COUNTERS, *semconv.HISTOGRAMS)}
     strings = {value for value in vars(semconv).values() if isinstance(value, str)}
     named = {value for value in strings if re.fullmatch(r"[a-z_]+(\.[a-z0-9_]+)+", value)}

@@ -33,7 +33,7 @@ CALLS: Final[Mapping[str, tuple[str, ...]]] = {
     "anthropic": ("create", "stream", "helper_final", "raw"),
     "bedrock": ("converse", "converse_stream", "invoke_claude", "invoke_claude_stream"),
 }
-"""Names of shapes in `tests/calls*.py`."""
+"""Names of shapes in `tests/support/call_shapes*.py`."""
 CLIENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "openai": ("sync", "async"),
     "anthropic": ("sync", "async"),

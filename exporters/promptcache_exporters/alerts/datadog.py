@@ -64,6 +64,16 @@ def _build_monitor(
     }
 
 
+def _build_waste_monitor(definition: AlertDefinition) -> dict[str, Any]:
+    wasted = counter_increase_query(definition, "wasted.usd", hit_rate_calls_only=False)
+    return _build_monitor(
+        wasted_cost_alert_name(definition),
+        f"sum(last_{LONG_WINDOW}):{wasted} > {definition.budget:g}",
+        f"{wasted_cost_alert_description(definition)} <@your-pager>",
+        definition.budget,
+    )
+
+
 def build_monitors_by_id(definition: AlertDefinition) -> dict[str, dict[str, Any]]:
     """Return the monitors, each under an id."""
     read = counter_increase_query(definition, "read.tokens")
@@ -71,7 +81,6 @@ def build_monitors_by_id(definition: AlertDefinition) -> dict[str, dict[str, Any
     over, target = f"sum(last_{definition.window})", definition.target
     threshold = definition.token_shortfall_threshold
     name, text = hit_rate_alert_name(definition), hit_rate_alert_description(definition)
-    wasted = counter_increase_query(definition, "wasted.usd", hit_rate_calls_only=False)
     return {
         "ratio": _build_monitor(
             f"{name} (part)",
@@ -98,12 +107,7 @@ def build_monitors_by_id(definition: AlertDefinition) -> dict[str, dict[str, Any
             f"More than {threshold:g} tokens short of the target. {text} <@your-pager>",
             threshold,
         ),
-        "waste": _build_monitor(
-            wasted_cost_alert_name(definition),
-            f"sum(last_{LONG_WINDOW}):{wasted} > {definition.budget:g}",
-            f"{wasted_cost_alert_description(definition)} <@your-pager>",
-            definition.budget,
-        ),
+        "waste": _build_waste_monitor(definition),
     }
 
 
