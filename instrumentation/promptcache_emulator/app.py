@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any, Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from promptcache_emulator.access import refuse_other_sites
+from promptcache_emulator.bounds import MAX_BODY_BYTES
 from promptcache_emulator.control import handle_control
 from promptcache_emulator.engine import Emulator
-from promptcache_emulator.json_util import as_object, to_compact_json, to_json_bytes
+from promptcache_emulator.json_util import (
+    JSONObject,
+    as_object,
+    parse_json_object,
+    to_compact_json,
+    to_json_bytes,
+)
 from promptcache_emulator.response import ProviderResponse
 
 _METHODS: Final = ["GET", "POST", "PATCH", "DELETE"]
@@ -27,14 +34,24 @@ class ConnectionDroppedError(RuntimeError):
     """Raised inside a response, so that the server closes the connection: a fault on demand."""
 
 
-def build_app(emulator: Emulator, latency: float = 0.0) -> ASGIApp:
-    """Return the ASGI application. `latency` is the time to the first chunk in seconds."""
+class BodyTooLargeError(Exception):
+    """The body of a request is larger than MAX_BODY_BYTES."""
+
+
+def build_app(
+    emulator: Emulator, latency: float = 0.0, allowed_hosts: Collection[str] = ()
+) -> ASGIApp:
+    """Return the ASGI application.
+
+    `latency` is the time to the first chunk in seconds. `allowed_hosts` are names under which the
+    emulator may be called besides `localhost` and IP addresses.
+    """
 
     async def provider_endpoint(request: Request) -> Response:
         return await _handle_provider_request(emulator, request, latency)
 
     async def control_endpoint(request: Request) -> Response:
-        return handle_control(emulator, request.path_params["name"], await request.body())
+        return handle_control(emulator, request.path_params["name"], await _read_body(request))
 
     async def websocket_endpoint(websocket: WebSocket) -> None:
         await _serve_websocket(emulator, websocket)
@@ -44,7 +61,26 @@ def build_app(emulator: Emulator, latency: float = 0.0) -> ASGIApp:
         Route("/_emulator/{name}", control_endpoint, methods=["GET", "POST"]),
         Route("/{path:path}", provider_endpoint, methods=_METHODS),
     ]
-    return _with_abort(Starlette(routes=routes))
+    app = Starlette(routes=routes, exception_handlers={BodyTooLargeError: _refuse_body})
+    return refuse_other_sites(_with_abort(app), allowed_hosts)
+
+
+async def _read_body(request: Request) -> bytes:
+    """Return the body. Raise BodyTooLargeError as soon as it is known to be too large."""
+    declared = request.headers.get("content-length", "0")
+    if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
+        raise BodyTooLargeError
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY_BYTES:
+            raise BodyTooLargeError
+    return bytes(body)
+
+
+async def _refuse_body(request: Request, error: Exception) -> Response:
+    message = f"a body may have {MAX_BODY_BYTES} bytes"
+    return JSONResponse({"error": {"type": "request_too_large", "message": message}}, 413)
 
 
 async def _handle_provider_request(
@@ -53,7 +89,7 @@ async def _handle_provider_request(
     response, provider_request = emulator.handle(
         request.method,
         request.scope["path"],
-        await request.body(),
+        await _read_body(request),
         {name.lower(): value for name, value in request.headers.items()},
         dict(request.query_params),
     )
@@ -96,12 +132,27 @@ async def _stream_body(
         raise ConnectionDroppedError
 
 
+async def _messages(websocket: WebSocket) -> AsyncIterator[bytes]:
+    """Yield the messages, text and binary, until the client disconnects."""
+    while (message := await websocket.receive())["type"] == "websocket.receive":
+        text: str | None = message.get("text")
+        yield message.get("bytes") or b"" if text is None else text.encode("utf-8", "replace")
+
+
+def _invalid_message(reason: str) -> JSONObject:
+    return {"type": "error", "status": 400, "error": {"message": reason}}
+
+
 async def _serve_websocket(emulator: Emulator, websocket: WebSocket) -> None:
     """Serve the Responses API over a WebSocket: answer each message with the events of a stream."""
     await websocket.accept()
     headers = {name.lower(): value for name, value in websocket.headers.items()}
-    async for message in websocket.iter_text():
-        body = as_object(json.loads(message)) | {"stream": True}
+    async for message in _messages(websocket):
+        try:
+            body = parse_json_object(message) | {"stream": True}
+        except ValueError as error:
+            await websocket.send_text(to_compact_json(_invalid_message(str(error))))
+            continue
         stream_id = {"stream_id": body["stream_id"]} if "stream_id" in body else {}
         response, request = emulator.handle(
             "POST", websocket.url.path, to_json_bytes(body), headers, {}

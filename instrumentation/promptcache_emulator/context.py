@@ -17,6 +17,10 @@ class EmulatorContext(Protocol):
     resources: dict[str, Any]
     """Cached contents and batches by name. They stay until they are deleted."""
 
+    def store_resource(self, name: str, value: Any) -> None:
+        """Store a cached content or a batch. Raise ProviderError if there are too many."""
+        ...
+
     @property
     def clock(self) -> Callable[[], float]: ...
 

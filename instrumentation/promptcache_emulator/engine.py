@@ -15,7 +15,7 @@ from promptcache_emulator.clock import Clock
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.fault_queue import FaultQueue
 from promptcache_emulator.faults import NO_FAULT, Fault
-from promptcache_emulator.json_util import JSONObject, is_object
+from promptcache_emulator.json_util import JSONObject, parse_json_object
 from promptcache_emulator.malformed_usage import malform_usage
 from promptcache_emulator.profile_overrides import parse_overrides
 from promptcache_emulator.profiles import CacheProfile, select_profile
@@ -26,6 +26,20 @@ from promptcache_emulator.routes import ROUTES
 from promptcache_emulator.routing import Route
 
 _MAX_STORED_VALUES: Final = 4096
+_MAX_RESOURCES: Final = 1024
+_MAX_PATHS: Final = 1024
+_MAX_MESSAGE_LENGTH: Final = 500
+OTHER_PATHS: Final = "_OTHER"
+"""Counts the requests to all further paths once there are many."""
+_MALFORMED: Final = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+)
+"""What a handler raises on a body of another shape than the provider's."""
 _USAGE_KEYS: Final = frozenset({"usage", "usageMetadata", "amazon-bedrock-invocationMetrics"})
 _ERROR_TYPES: Final = {
     429: "rate_limit_error",
@@ -73,6 +87,12 @@ class Emulator:
             self._stored_values,
         ):
             collection.clear()
+
+    def store_resource(self, name: str, value: Any) -> None:
+        """Store a cached content or a batch. Raise ProviderError if there are too many."""
+        if len(self.resources) >= _MAX_RESOURCES:
+            raise ProviderError(429, f"at most {_MAX_RESOURCES} resources; delete some")
+        self.resources[name] = value
 
     def store_value(self, name: str, value: Any) -> None:
         """Store a value, such as a response under its id. The oldest values are dropped."""
@@ -137,7 +157,7 @@ class Emulator:
         A request that the provider refuses becomes a response with an error status; it raises
         nothing.
         """
-        self.requests_by_path[f"{method} {path}"] += 1
+        self._count_request(f"{method} {path}")
         cache_scope = cache_scope_of(headers, query)
         request = ProviderRequest(method, path, {}, headers, query, cache_scope, NO_FAULT)
         route, path_params = _find_route(method, path)
@@ -152,6 +172,10 @@ class Emulator:
         except ProviderError as error:
             return _error_response(route, error), request
 
+    def _count_request(self, name: str) -> None:
+        known = name in self.requests_by_path or len(self.requests_by_path) < _MAX_PATHS
+        self.requests_by_path[name if known else OTHER_PATHS] += 1
+
     def _take_fault(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> Fault:
         try:
             return self.faults.take(path, headers, raw_body)
@@ -164,8 +188,9 @@ class Emulator:
             raise ProviderError(status, "a fault on demand", _ERROR_TYPES.get(status, "api_error"))
         try:
             return route.handler(self, request)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise ProviderError(400, f"malformed request: {error!r}") from error
+        except _MALFORMED as error:
+            message = f"malformed request: {error!r}"[:_MAX_MESSAGE_LENGTH]
+            raise ProviderError(400, message) from error
 
     def post(
         self,
@@ -203,12 +228,9 @@ def _find_route(method: str, path: str) -> tuple[Route | None, dict[str, str]]:
 
 def _parse_body(raw_body: bytes) -> JSONObject:
     try:
-        body = json.loads(raw_body or b"{}")
+        return parse_json_object(raw_body)
     except ValueError as error:
-        raise ProviderError(400, f"the body is not JSON: {error}") from error
-    if not is_object(body):
-        raise ProviderError(400, "the body is not a JSON object")
-    return body
+        raise ProviderError(400, str(error)) from error
 
 
 def _error_response(route: Route, error: ProviderError) -> ProviderResponse:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from promptcache_emulator.faults import NO_FAULT, Fault, parse_fault
+
+_MAX_ATTEMPTS: Final = 4096
 
 
 @dataclass(slots=True)
@@ -18,7 +22,9 @@ class FaultQueue:
     """
 
     queue: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    _attempts: dict[tuple[str, ...], int] = field(default_factory=dict[tuple[str, ...], int])
+    _attempts: OrderedDict[tuple[str, ...], int] = field(
+        default_factory=OrderedDict[tuple[str, ...], int]
+    )
 
     def add(self, fault: str, times: int = 1, path: str = "") -> None:
         """Apply `fault` to the next `times` requests whose path contains `path`.
@@ -27,6 +33,11 @@ class FaultQueue:
         """
         parse_fault(fault)
         self.queue.extend([(path, fault)] * times)
+
+    @property
+    def attempt_count(self) -> int:
+        """The number of requests whose attempts are counted. The oldest are dropped."""
+        return len(self._attempts)
 
     def clear(self) -> None:
         self.queue.clear()
@@ -49,4 +60,6 @@ class FaultQueue:
             return int(retry_count)
         key = (path, text, str(hash(raw_body)))
         self._attempts[key] = self._attempts.get(key, -1) + 1
+        if len(self._attempts) > _MAX_ATTEMPTS:
+            self._attempts.popitem(last=False)
         return self._attempts[key]

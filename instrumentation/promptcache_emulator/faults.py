@@ -3,7 +3,7 @@
 A fault is `kind` or `kind=value`. With `xN` appended, the first N attempts fail and later ones
 succeed. Commas join several faults. Kinds:
 
-- an HTTP status (`429`, `500`, `529` ...)
+- an HTTP status from 400 to 599 (`429`, `500`, `529` ...)
 - `slow=SECONDS`: wait before every event
 - `drop=N`: close the connection after N events
 - `reset`: close the connection before the response
@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from promptcache_emulator.bounds import MAX_DELAY_SECONDS, bounded_float, bounded_int
 from promptcache_emulator.malformed_usage import USAGE_MALFORMATIONS
 
 FAULT_KINDS: Final = (
@@ -51,11 +52,22 @@ class Fault:
 
 NO_FAULT: Final = Fault()
 
+_MAX_EVENTS: Final = 1_000_000
+
+
+def _parse_delay(text: str) -> float:
+    return bounded_float(text, "slow", 0.0, MAX_DELAY_SECONDS)
+
+
+def _parse_event_count(text: str) -> int:
+    return bounded_int(text, "number of events", 0, _MAX_EVENTS)
+
+
 _FIELDS_WITH_VALUE: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
-    "slow": ("delay_seconds", float),
-    "drop": ("drop_after_events", int),
+    "slow": ("delay_seconds", _parse_delay),
+    "drop": ("drop_after_events", _parse_event_count),
     "malformed-usage": ("usage_shape", str),
-    "error-event": ("error_after_events", int),
+    "error-event": ("error_after_events", _parse_event_count),
 }
 _FLAG_FIELDS: Final[Mapping[str, str]] = {
     "reset": "reset_connection",
@@ -72,7 +84,7 @@ def parse_fault(text: str, attempt: int = 0) -> Fault:
         kind, value, times = match.group("kind", "value", "times") if match else ("", None, None)
         if not _is_known(kind, value):
             raise ValueError(
-                f"{part!r}: allowed are an HTTP status, {', '.join(FAULT_KINDS)}; "
+                f"{part!r}: allowed are an HTTP status from 400 to 599, {', '.join(FAULT_KINDS)}; "
                 f"{', '.join(USAGE_MALFORMATIONS)}, missing"
             )
         if times is None or attempt < int(times):
@@ -84,7 +96,7 @@ def parse_fault(text: str, attempt: int = 0) -> Fault:
 def _is_known(kind: str, value: str | None) -> bool:
     if kind == "malformed-usage":
         return value in {*USAGE_MALFORMATIONS, "missing"}
-    return kind.isdigit() or kind in FAULT_KINDS
+    return 400 <= int(kind) <= 599 if kind.isdigit() else kind in FAULT_KINDS
 
 
 def _fault_field(kind: str, value: str | None) -> tuple[str, Any]:

@@ -3,9 +3,56 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TypeGuard
+import math
+from typing import Any, Final, Never, TypeGuard
 
 JSONObject = dict[str, Any]
+
+_MAX_DEPTH: Final = 100
+"""Of arrays and objects in a body. Google's parser of protobuf JSON has the same limit."""
+
+
+def parse_json_object(raw: bytes) -> JSONObject:
+    """Return the JSON object of a request body; an empty body is an empty object.
+
+    Raise ValueError if it is no JSON, no object, nested too deeply, or holds a number that is not
+    finite.
+    """
+    try:
+        value = json.loads(raw or b"{}", parse_float=_finite, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("the body is nested too deeply") from error
+    except ValueError as error:
+        raise ValueError(f"the body is not JSON: {error}") from error
+    if not is_object(value):
+        raise ValueError("the body is not a JSON object")
+    if _is_deeper_than(value, _MAX_DEPTH):
+        raise ValueError("the body is nested too deeply")
+    return value
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:20]} is out of range")
+    return number
+
+
+def _refuse_constant(text: str) -> Never:
+    raise ValueError(f"{text} is no number")
+
+
+def _is_deeper_than(value: Any, depth: int) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [item for parent in level for item in _children(parent)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> list[Any]:
+    items = value.values() if is_object(value) else value if is_array(value) else ()
+    return [item for item in items if isinstance(item, dict | list)]
 
 
 def is_object(value: Any) -> TypeGuard[JSONObject]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from promptcache_emulator.bounds import MAX_WORDS, bounded_int
 from promptcache_emulator.faults import Fault
 from promptcache_emulator.json_util import JSONObject
 
@@ -25,3 +26,9 @@ class ProviderRequest:
     cache_scope: str
     fault: Fault
     path_params: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def word_count(self) -> int:
+        """The length of the reply, from the header `x-emulator-words`. Raise ValueError."""
+        text = self.headers.get("x-emulator-words", "8")
+        return bounded_int(text, "x-emulator-words", 1, MAX_WORDS)

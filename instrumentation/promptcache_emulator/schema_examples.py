@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
-from promptcache_emulator.json_util import as_object, is_array
+from promptcache_emulator.json_util import as_object, is_array, to_compact_json
 
 _SAMPLE_VALUES: Final[Mapping[str, Any]] = {
     "string": "text",
@@ -16,34 +17,59 @@ _SAMPLE_VALUES: Final[Mapping[str, Any]] = {
 }
 
 
+_MAX_SIZE: Final = 100_000
+"""Of one example, in values and characters. A schema of a hundred bytes can describe millions."""
+
+
 def example_for_schema(schema: Any, root_schema: Any) -> Any:
     """Return the smallest value that fits the schema.
 
     Known are `$ref` (into `root_schema`), `anyOf`, `oneOf`, `allOf`, `enum`, `const`, objects,
-    arrays and scalars.
+    arrays and scalars. Raise ValueError if the example would be too large, RecursionError if the
+    schema contains itself.
     """
-    node = as_object(schema)
-    if "$ref" in node:
-        return example_for_schema(_resolve_ref(str(node["$ref"]), root_schema), root_schema)
-    for key in ("anyOf", "oneOf", "allOf"):
-        if node.get(key):
-            return example_for_schema(node[key][0], root_schema)
-    if "const" in node or node.get("enum"):
-        return node["const"] if "const" in node else node["enum"][0]
-    return _example_for_type(node, root_schema)
+    return _ExampleMaker(root_schema).make(schema)
 
 
-def _example_for_type(node: Mapping[str, Any], root_schema: Any) -> Any:
-    given = node.get("type", "object" if "properties" in node else "string")
-    kind = str(next(iter(given)) if is_array(given) else given).lower()
-    if kind == "object":
-        properties = node.get("properties", {})
-        return {name: example_for_schema(item, root_schema) for name, item in properties.items()}
-    if kind == "array":
-        item = example_for_schema(node.get("items", {}), root_schema)
-        return [item] * max(1, node.get("minItems", 1))
-    sample = _SAMPLE_VALUES[kind]
-    return node.get("minimum", sample) if kind in {"integer", "number"} else sample
+@dataclass(slots=True)
+class _ExampleMaker:
+    root_schema: Any
+    size: int = 0
+
+    def make(self, schema: Any) -> Any:
+        self._grow(1)
+        node = as_object(schema)
+        if "$ref" in node:
+            return self.make(_resolve_ref(str(node["$ref"]), self.root_schema))
+        for key in ("anyOf", "oneOf", "allOf"):
+            if node.get(key):
+                return self.make(node[key][0])
+        if "const" in node or node.get("enum"):
+            return self._copy(node["const"] if "const" in node else node["enum"][0])
+        return self._make_by_type(node)
+
+    def _make_by_type(self, node: Mapping[str, Any]) -> Any:
+        given = node.get("type", "object" if "properties" in node else "string")
+        kind = str(next(iter(given)) if is_array(given) else given).lower()
+        if kind == "object":
+            properties = node.get("properties", {})
+            self._grow(sum(map(len, properties)))
+            return {name: self.make(item) for name, item in properties.items()}
+        if kind == "array":
+            length = max(1, int(node.get("minItems", 1)))
+            return [self.make(node.get("items", {})) for _ in range(length)]
+        sample = _SAMPLE_VALUES[kind]
+        is_number = kind in {"integer", "number"}
+        return self._copy(node.get("minimum", sample) if is_number else sample)
+
+    def _copy(self, value: Any) -> Any:
+        self._grow(len(to_compact_json(value)))
+        return value
+
+    def _grow(self, size: int) -> None:
+        self.size += size
+        if self.size > _MAX_SIZE:
+            raise ValueError("the example of the schema is too large")
 
 
 def _resolve_ref(pointer: str, root_schema: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 
 import uvicorn
@@ -23,9 +23,11 @@ def listen(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _make_server(emulator: Emulator, latency: float) -> uvicorn.Server:
+def _make_server(
+    emulator: Emulator, latency: float, allowed_hosts: Collection[str]
+) -> uvicorn.Server:
     config = uvicorn.Config(
-        build_app(emulator, latency),
+        build_app(emulator, latency, allowed_hosts),
         log_config=None,
         log_level="critical",
         access_log=False,
@@ -36,16 +38,21 @@ def _make_server(emulator: Emulator, latency: float) -> uvicorn.Server:
     return uvicorn.Server(config)
 
 
-def serve(emulator: Emulator, sock: socket.socket, latency: float = 0.0) -> None:
-    """Serve until the process is interrupted."""
-    _make_server(emulator, latency).run(sockets=[sock])
+def serve(
+    emulator: Emulator,
+    sock: socket.socket,
+    latency: float = 0.0,
+    allowed_hosts: Collection[str] = (),
+) -> None:
+    """Serve until the process is interrupted. `allowed_hosts` are further names of the server."""
+    _make_server(emulator, latency, allowed_hosts).run(sockets=[sock])
 
 
 @contextmanager
 def running_server(emulator: Emulator | None = None, latency: float = 0.0) -> Generator[str]:
     """Serve from a thread on a free port, and yield the base URL (without `/v1`)."""
     sock = listen("127.0.0.1", 0)
-    server = _make_server(emulator or Emulator(), latency)
+    server = _make_server(emulator or Emulator(), latency, ())
     thread = threading.Thread(
         target=server.run,
         kwargs={"sockets": [sock]},

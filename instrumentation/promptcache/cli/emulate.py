@@ -37,6 +37,14 @@ HostOption = Annotated[str, typer.Option(help="The address to listen on.")]
 BeyondLoopbackOption = Annotated[
     bool, typer.Option("--beyond-loopback", help="Allow a --host that other machines can reach.")
 ]
+AllowHostOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        help="A name under which the server may be called, such as the name of its container. "
+        "May be repeated. localhost and addresses are always allowed.",
+    ),
+]
 LatencyOption = Annotated[
     float, typer.Option(min=0.0, help="The seconds until the first chunk of a response.")
 ]
@@ -58,6 +66,7 @@ def emulate(
     beyond_loopback: BeyondLoopbackOption = False,
     latency: LatencyOption = 0.002,
     rules: RulesOption = "",
+    allow_host: AllowHostOption = None,
 ) -> None:
     """Serve the APIs of the providers on this machine, with their caches and a movable clock.
 
@@ -79,7 +88,7 @@ def emulate(
         raise typer.BadParameter(str(error)) from error
     shown = f"[{host}]" if ":" in host else host
     print(f"http://{shown}:{sock.getsockname()[1]}", flush=True)  # noqa: T201 -- the command's output
-    server.serve(emulator, sock, latency)
+    server.serve(emulator, sock, latency, allow_host or ())
 
 
 def _is_loopback(host: str) -> bool:

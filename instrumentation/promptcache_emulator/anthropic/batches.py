@@ -36,7 +36,7 @@ def create_batch(context: EmulatorContext, request: ProviderRequest) -> Provider
         "cancel_initiated_at": None,
         "results_url": None,
     }
-    context.resources[str(batch["id"])] = (batch, results)
+    context.store_resource(str(batch["id"]), (batch, results))
     return ProviderResponse(batch)
 
 

@@ -193,7 +193,7 @@ def _reply_request(request: ProviderRequest) -> ReplyRequest:
         ),
         is_tool_result=any(block.get("type") == "tool_result" for block in blocks),
         json_schema=as_object(output_format).get("schema"),
-        word_count=int(request.headers.get("x-emulator-words", 8)),
+        word_count=request.word_count,
     )
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from promptcache_emulator.bounds import MAX_MODEL_LENGTH
+from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.json_util import JSONObject, as_object, as_objects, to_compact_json
 from promptcache_emulator.prompt_layout import MESSAGES, SYSTEM, TOOLS, PromptBlock, PromptLayout
 
@@ -23,6 +25,8 @@ Opus from 4.5 and Sonnet from 4.6 on keep it.
 
 def bare_model_name(model: str) -> str:
     """Return the model name of a Bedrock id, an ARN, or a Vertex id with its date."""
+    if len(model) > MAX_MODEL_LENGTH:
+        raise ProviderError(400, f"model: at most {MAX_MODEL_LENGTH} characters are allowed")
     found = re.search(r"claude-[a-z0-9-]+?(?=(-v\d+(:\d+)?)?$|@|$)", model)
     return found[0] if found else model
 

@@ -73,7 +73,7 @@ def _reply_request(request: ProviderRequest) -> ReplyRequest:
             as_object(choice.get("tool")).get("name") or ("required" if "any" in choice else "auto")
         ),
         is_tool_result=any("toolResult" in block for block in blocks),
-        word_count=int(request.headers.get("x-emulator-words", 8)),
+        word_count=request.word_count,
     )
 
 

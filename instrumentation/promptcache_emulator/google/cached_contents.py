@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from promptcache_emulator.bounds import bounded_float
 from promptcache_emulator.context import EmulatorContext
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.google.errors import error_body
@@ -19,6 +20,7 @@ from promptcache_emulator.response import ProviderResponse
 from promptcache_emulator.routing import Route
 
 _DEFAULT_TTL_SECONDS: Final = 3600
+_MAX_TTL_SECONDS: Final = 1e9
 
 
 @dataclass(slots=True)
@@ -77,21 +79,20 @@ def create_cache(context: EmulatorContext, request: ProviderRequest) -> Provider
         **display_name,
         "usageMetadata": {"totalTokenCount": total},
     }
-    expires_at = context.clock() + _DEFAULT_TTL_SECONDS
+    expires_at = _requested_expiry(context, request) or context.clock() + _DEFAULT_TTL_SECONDS
     cached_content = CachedContent(resource, request.cache_scope, blocks, expires_at)
-    context.resources[_resource_key(name)] = cached_content
-    return _set_expiry(context, request, cached_content)
-
-
-def _set_expiry(
-    context: EmulatorContext, request: ProviderRequest, cached_content: CachedContent
-) -> ProviderResponse:
-    """Set the lifetime that the request asks for, and return the resource."""
-    if ttl := request.body.get("ttl"):
-        cached_content.expires_at = context.clock() + float(str(ttl).removesuffix("s"))
-    elif expire_time := request.body.get("expireTime"):
-        cached_content.expires_at = datetime.fromisoformat(str(expire_time)).timestamp()
+    context.store_resource(_resource_key(name), cached_content)
     return ProviderResponse(_with_expiry(cached_content))
+
+
+def _requested_expiry(context: EmulatorContext, request: ProviderRequest) -> float | None:
+    """Return when the cache expires, or None if the request does not say. Raise ValueError."""
+    if ttl := request.body.get("ttl"):
+        seconds = bounded_float(str(ttl).removesuffix("s"), "ttl", 0.0, _MAX_TTL_SECONDS)
+        return context.clock() + seconds
+    if expire_time := request.body.get("expireTime"):
+        return datetime.fromisoformat(str(expire_time)).timestamp()
+    return None
 
 
 def _with_expiry(cached_content: CachedContent) -> JSONObject:
@@ -108,7 +109,8 @@ def get_or_update_cache(context: EmulatorContext, request: ProviderRequest) -> P
     cached_content = find_cached_content(context, request, request.path_params["name"])
     if request.method == "PATCH":
         cached_content.resource["updateTime"] = _format_timestamp(context.clock())
-    return _set_expiry(context, request, cached_content)
+        cached_content.expires_at = _requested_expiry(context, request) or cached_content.expires_at
+    return ProviderResponse(_with_expiry(cached_content))
 
 
 def list_caches(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:

@@ -76,7 +76,7 @@ def _reply_request(request: ProviderRequest) -> ReplyRequest:
         tool_choice=choices.get(str(calling.get("mode")), "auto"),
         is_tool_result=any("functionResponse" in part for part in as_objects(last.get("parts"))),
         json_schema=config.get("responseSchema") or config.get("responseJsonSchema"),
-        word_count=int(request.headers.get("x-emulator-words", 8)),
+        word_count=request.word_count,
     )
 
 

@@ -105,7 +105,7 @@ def _reply_request(request: ProviderRequest, steps: list[JSONObject]) -> ReplyRe
         },
         is_tool_result=steps[-1].get("type") == "function_result",
         json_schema=as_object(body.get("response_format")).get("schema"),
-        word_count=int(request.headers.get("x-emulator-words", 8)),
+        word_count=request.word_count,
     )
 
 

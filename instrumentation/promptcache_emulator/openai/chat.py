@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from promptcache_emulator.bounds import MAX_CHOICES, MAX_WORDS, bounded_int
 from promptcache_emulator.context import EmulatorContext
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.identifiers import new_id
@@ -44,7 +45,7 @@ def create_completion(context: EmulatorContext, request: ProviderRequest) -> Pro
     reasoning_tokens = count_reasoning_tokens(model, body)
     prompt = parse_prompt(request, model, messages)
     plan, profile = plan_cache(context, request, model, prompt)
-    choice_count = int(body.get("n") or 1)
+    choice_count = _choice_count(request)
     output_tokens = count_output_tokens(reply.token_count, reasoning_tokens) * choice_count
     result, commit = context.run_cache_plan(request, model, plan, output_tokens)
     usage = chat_usage(result, profile, output_tokens, reasoning_tokens * choice_count)
@@ -63,6 +64,13 @@ def create_completion(context: EmulatorContext, request: ProviderRequest) -> Pro
         )
     choices = [_choice(index, reply, finish_reason) for index in range(choice_count)]
     return ProviderResponse(frame | {"choices": choices, "usage": usage}, commit=commit)
+
+
+def _choice_count(request: ProviderRequest) -> int:
+    """Return `n`. Raise ValueError beyond OpenAI's limit, and beyond the emulator's for words."""
+    count = bounded_int(request.body.get("n") or 1, "n", 1, MAX_CHOICES)
+    bounded_int(count * request.word_count, "n times x-emulator-words", 1, MAX_WORDS)
+    return count
 
 
 def _frame(context: EmulatorContext, body: JSONObject, model: str) -> JSONObject:
@@ -103,7 +111,7 @@ def _reply_request(request: ProviderRequest, messages: list[JSONObject]) -> Repl
         tool_choice=choice,
         is_tool_result=messages[-1].get("role") in {"tool", "function"},
         json_schema=schemas.get(str(response_format.get("type"))),
-        word_count=int(request.headers.get("x-emulator-words", 8)),
+        word_count=request.word_count,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from promptcache_emulator.bounds import MAX_MODEL_LENGTH
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.json_util import JSONObject, as_object
 from promptcache_emulator.request import ProviderRequest
@@ -36,6 +37,8 @@ def requested_model(request: ProviderRequest) -> str:
     name = str(request.body.get("model") or request.path_params.get("deployment") or "")
     if not name:
         raise ProviderError(400, "you must provide a model parameter")
+    if len(name) > MAX_MODEL_LENGTH:
+        raise ProviderError(400, f"model: at most {MAX_MODEL_LENGTH} characters are allowed")
     found = re.search(r"(ft:)?(gpt-\d[\w.:-]*|o\d[\w.:-]*)", name)
     return found[0] if found and "deployment" in request.path_params else name
 

@@ -152,7 +152,7 @@ def _reply_request(request: ProviderRequest, items: list[Any]) -> ReplyRequest:
         tool_choice=choice if isinstance(choice, str) else str(choice.get("name", "auto")),
         is_tool_result=str(last.get("type", "")).endswith("_output"),
         json_schema=schemas.get(str(text_format.get("type"))),
-        word_count=int(request.headers.get("x-emulator-words", 8)),
+        word_count=request.word_count,
     )
 
 
