@@ -9,7 +9,7 @@ import tracemalloc
 from typing import Any, Final
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from promptcache_emulator.app import build_app
@@ -246,7 +246,6 @@ async def send_all(emulator: Emulator, requests: list[Any]) -> list[int]:
     return [(await send_request(app, "POST", *request))[0] for request in requests]
 
 
-@settings(max_examples=200)
 @given(REQUESTS)
 def test_no_sequence_of_requests_is_answered_with_500(requests: list[Any]) -> None:
     emulator = Emulator(Clock())

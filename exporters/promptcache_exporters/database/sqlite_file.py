@@ -25,6 +25,7 @@ from promptcache_exporters.database.errors import (
     MissingSQLiteFileError,
     NewerPromptcacheFileError,
 )
+from promptcache_exporters.database.file_safety import refuse_unsafe_files
 
 APPLICATION_ID: Final = 0x50436163
 """`PCac` in ASCII. The header of every file of promptcache has it."""
@@ -66,18 +67,20 @@ def connect_to_existing_file(path: Path, timeout_seconds: float) -> sqlite3.Conn
 def open_or_create_for_writing(path: Path, timeout_seconds: float) -> sqlite3.Connection:
     """Open the file for an exporter. Create or migrate its tables first.
 
-    Raises OSError and sqlite3.Error.
+    Raises OSError, which includes UnsafeFileError, and sqlite3.Error.
     """
+    refuse_unsafe_files(path)
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     connection = connect_to_existing_file(path, timeout_seconds)
     try:
+        refuse_unsafe_files(path)  # again: somebody may have exchanged the file before it was open
         _create_or_migrate_tables(connection)
         _enable_wal_mode(connection, time.monotonic() + timeout_seconds)
         # In WAL mode, NORMAL loses nothing when the process is killed, and syncs at checkpoints
         # only.
         connection.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         connection.close()
         raise
     return connection

@@ -17,6 +17,7 @@ from promptcache.cli.table_options import (
     SinceOption,
     parse_since_option,
 )
+from promptcache.cli.table_risk import warn_of_table_risk
 from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.sqlite_file import resolve_database_path
 from promptcache_exporters.explain.query import compare_costliest_misses, compare_trace_calls
@@ -67,6 +68,7 @@ def explain(
             raise typer.BadParameter("give a trace id or --worst, not both")
         db = Path(trace)  # with --worst the only argument is the file of the table
     path = resolve_database_path(db)
+    warn_of_table_risk(path)
     errors = error_console()
     try:
         found = (

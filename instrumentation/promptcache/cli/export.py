@@ -15,6 +15,7 @@ from promptcache.cli.console import error_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.table_errors import table_error_exit_code, table_error_text
 from promptcache.cli.table_options import DatabaseArgument
+from promptcache.cli.table_risk import warn_of_table_risk
 from promptcache_exporters.database import parquet
 from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.sqlite_file import resolve_database_path
@@ -47,11 +48,11 @@ def export(
     errors = error_console()
     if not parquet.has_parquet_suffix(out):
         raise typer.BadParameter("--out must end in .parquet")
+    path = resolve_database_path(db)
+    warn_of_table_risk(path)
     try:
         with _progress_reporter(errors) as report_progress:
-            count = parquet.export_calls_to_parquet(
-                resolve_database_path(db), out.absolute(), report_progress
-            )
+            count = parquet.export_calls_to_parquet(path, out.absolute(), report_progress)
     except (CallsFileReadError, OSError) as error:
         errors.print(table_error_text(error))
         raise typer.Exit(table_error_exit_code(error)) from None

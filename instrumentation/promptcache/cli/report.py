@@ -16,6 +16,7 @@ from promptcache.cli.table_options import (
     SinceOption,
     parse_since_option,
 )
+from promptcache.cli.table_risk import warn_of_table_risk
 from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.sqlite_file import resolve_database_path
 from promptcache_exporters.report.format import (
@@ -88,14 +89,16 @@ def report(
 ) -> None:
     """Show hit rate, cost, savings and waste of the recorded calls."""
     errors = error_console()
+    path = resolve_database_path(db)
+    warn_of_table_risk(path)
     try:
-        found = collect_report(resolve_database_path(db), by, parse_since_option(since))
+        found = collect_report(path, by, parse_since_option(since))
         if html:
             html.write_text(render_html(found), encoding="utf-8")
     except (CallsFileReadError, OSError) as error:
         code = table_error_exit_code(error)
         if as_data and code is ExitCode.NO_CALLS:
-            typer.echo(render_report_json(empty_report(resolve_database_path(db), by)))
+            typer.echo(render_report_json(empty_report(path, by)))
         errors.print(table_error_text(error))
         raise typer.Exit(code) from None
     notes = [] if found.totals.calls else [_no_calls_message(since)]
