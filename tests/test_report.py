@@ -341,7 +341,7 @@ def test_terminal_output_fits_80_columns_and_limit_zero_shows_all_rows(path: Pat
 def test_names_cannot_send_escape_sequences_to_the_terminal(path: Path) -> None:
     record_calls(path, UNPRICED | {GEN_AI_REQUEST_MODEL: HOSTILE})
     text = render_report(collect_report(path, GroupBy.MODEL), width=200)
-    assert "[red]{boo}\\x1b[31m\\x202e\\x0aend" in text
+    assert "[red]{boo}\\x1b[31m\\u202e\\x0aend" in text
     assert not {"\x1b", "\u202e"} & set(text)
 
 

@@ -14,9 +14,9 @@ from rich.text import Text
 from promptcache_exporters.explain.query import COMPARED_COLUMNS, CallComparison, CallRow
 from promptcache_exporters.report.format import (
     NO_VALUE,
-    escape_unprintable_or_dash,
     format_count,
     format_local_time,
+    format_name,
     format_prompt_location,
     format_usd,
 )
@@ -68,7 +68,7 @@ _JSON_COLUMNS: Final = (
 """The columns of a call in the JSON, in their order."""
 
 _TABLE_LINES: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
-    *((name, column, escape_unprintable_or_dash) for name, column in COMPARED_COLUMNS.items()),
+    *((name, column, format_name) for name, column in COMPARED_COLUMNS.items()),
     ("blocks", "prefix_blocks", format_count),
     ("input", "input_tokens", format_count),
     ("read", "read_tokens", format_count),
@@ -115,7 +115,7 @@ def print_comparisons(comparisons: list[CallComparison], console: Console) -> No
 
 def _format_call_title(call: CallRow) -> str:
     names = (call["service"], call["request_model"], f"trace {call['trace_id']}")
-    known = "  ".join(escape_unprintable_or_dash(name) for name in names if name)
+    known = "  ".join(format_name(name) for name in names if name)
     return f"{format_local_time(call['time'])}  {known}"
 
 
@@ -136,7 +136,7 @@ def _build_comparison_table(comparison: CallComparison) -> Table:
 def _explanation_lines(comparison: CallComparison) -> Iterator[tuple[str, str]]:
     """Yield pairs of a title and a text."""
     call, previous_call = comparison.call, comparison.previous_call
-    outcome = escape_unprintable_or_dash(call["outcome"])
+    outcome = format_name(call["outcome"])
     if previous_call is None:
         yield "Outcome", f"{outcome}, no earlier call of this prefix family"
     else:
@@ -179,9 +179,9 @@ def _format_miss_reason_details(call: CallRow) -> str:
         "the provider calls it": call["miss_provider_reason"],
     }
     known = "".join(
-        f", {name} {escape_unprintable_or_dash(str(value))}"
+        f", {name} {format_name(str(value))}"
         for name, value in details.items()
         if value is not None
     )
-    reason = escape_unprintable_or_dash(call["miss_reason"])
+    reason = format_name(call["miss_reason"])
     return f"{reason}{location and f' in {location}'}{offset}{known}"

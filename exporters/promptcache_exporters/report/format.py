@@ -3,17 +3,79 @@
 from __future__ import annotations
 
 import time
+import unicodedata
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 NO_VALUE: Final = "\N{EN DASH}"
+MAX_NAME_WIDTH: Final = 120
+"""Columns of the terminal that a name may take."""
+_ESCAPE_FORMS: Final = ((0x100, "\\x{:02x}"), (0x10000, "\\u{:04x}"), (0x110000, "\\U{:08x}"))
+_MARK_CATEGORIES: Final = ("Mn", "Me")
+_MAX_MARKS: Final = 2
+"""Combining marks on one character. Words of real languages have no more."""
 _COUNT_UNITS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def escape_unprintable_or_dash(text: str | None) -> str:
-    """Escape control and direction characters. Names of models are hostile input."""
-    if text is None:
+def format_name(name: str | None) -> str:
+    """Return a name for people, or a dash for None. Names of models are hostile input.
+
+    Control and direction characters are escaped, and combining marks that would paint over other
+    names. A blank name is quoted. A long name is cut in the middle; the JSON has all of it.
+    """
+    if name is None:
         return NO_VALUE
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    if not name.strip():
+        name = f'"{name}"'
+    return _cut_in_the_middle(list(_escape_characters(name)))
+
+
+def format_path(path: object) -> str:
+    """Return the whole path of a file, escaped as names are."""
+    return "".join(_escape_characters(str(path)))
+
+
+def _escape_characters(text: str) -> Iterator[str]:
+    marks = _MAX_MARKS  # a mark at the beginning would paint over what stands before the name
+    for char in text:
+        is_mark = unicodedata.category(char) in _MARK_CATEGORIES
+        marks = marks + 1 if is_mark else 0
+        is_shown = char.isprintable() and marks <= _MAX_MARKS
+        yield char if is_shown else _escape(char)
+
+
+def _escape(char: str) -> str:
+    code = ord(char)
+    return (
+        f"\\x{code:02x}"
+        if code < 0x100
+        else f"\\u{code:04x}"
+        if code < 0x10000
+        else f"\\U{code:08x}"
+    )
+
+
+def _cut_in_the_middle(pieces: list[str]) -> str:
+    """Join the pieces, without those in the middle if they are wider than MAX_NAME_WIDTH."""
+    if sum(map(_width, pieces)) <= MAX_NAME_WIDTH:
+        return "".join(pieces)
+    room = (MAX_NAME_WIDTH - 1) // 2
+    begin = "".join(_take(pieces, MAX_NAME_WIDTH - 1 - room))
+    end = list(_take(pieces[::-1], room))
+    return f"{begin}…{''.join(reversed(end))}"
+
+
+def _take(pieces: Iterable[str], width: int) -> Iterator[str]:
+    for piece in pieces:
+        width -= _width(piece)
+        if width < 0:
+            return
+        yield piece
+
+
+def _width(piece: str) -> int:
+    """Return the columns of the terminal that a character or an escape may take."""
+    return 2 if unicodedata.east_asian_width(piece[0]) in "WF" else len(piece)
 
 
 def format_count(count: int | None) -> str:
@@ -75,4 +137,4 @@ def format_prompt_location(section: str | None, index: int | None) -> str:
     """Return `system[0]`, or the known part of it."""
     if not section:
         return ""
-    return escape_unprintable_or_dash(section) + ("" if index is None else f"[{index}]")
+    return format_name(section) + ("" if index is None else f"[{index}]")

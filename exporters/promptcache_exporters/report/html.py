@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from promptcache_exporters.report.format import escape_unprintable_or_dash
+from promptcache_exporters.report.format import format_name
 from promptcache_exporters.report.lines import (
     GROUP_COLUMNS,
     advice_lines,
@@ -87,7 +87,7 @@ def _render_group_row(group: ReportGroup) -> str:
         f"<td>{_render_hit_rate_meter(group) if name == 'hit rate' else ''}{escape(cell)}</td>"
         for name, cell in zip(GROUP_COLUMNS, group_table_cells(group), strict=True)
     ]
-    return f"<tr><td>{escape(escape_unprintable_or_dash(group.key))}</td>{''.join(cells)}</tr>"
+    return f"<tr><td>{escape(format_name(group.key))}</td>{''.join(cells)}</tr>"
 
 
 def _render_hit_rate_meter(group: ReportGroup) -> str:

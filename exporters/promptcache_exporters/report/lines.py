@@ -7,13 +7,14 @@ from typing import Final
 
 from promptcache.diagnosis.miss_reasons import format_advice
 from promptcache_exporters.report.format import (
-    escape_unprintable_or_dash,
     format_abbreviated_count,
     format_bracketed_percent,
     format_call_count,
     format_count,
     format_local_time,
     format_local_utc_offset,
+    format_name,
+    format_path,
     format_percent_rounded_down,
     format_usd,
 )
@@ -83,7 +84,7 @@ def summary_lines(report: Report) -> list[tuple[str, str]]:
         ),
         ("Wasted", _format_wasted_cost(report)),
         *_optional_summary_lines(report),
-        ("File", escape_unprintable_or_dash(str(report.path))),
+        ("File", format_path(report.path)),
     ]
 
 
@@ -147,8 +148,7 @@ def _format_storage_costs(report: Report) -> str:
 
 def _format_unpriced_models(report: Report) -> str:
     named = [
-        f"{format_count(row.calls)} {escape_unprintable_or_dash(row.model)}"
-        f" ({escape_unprintable_or_dash(row.reason)})"
+        f"{format_count(row.calls)} {format_name(row.model)} ({format_name(row.reason)})"
         for row in report.unpriced_models[:MAX_UNPRICED_MODELS]
     ]
     rest = sum(row.calls for row in report.unpriced_models[MAX_UNPRICED_MODELS:])
@@ -179,16 +179,16 @@ def advice_lines(report: Report) -> list[tuple[str, str]]:
     if report.unread_writes and report.unread_writes.calls:
         reasons.append("write_never_read")
     advice = ((reason, format_advice(reason)) for reason in reasons)
-    return [(escape_unprintable_or_dash(reason), text) for reason, text in advice if text]
+    return [(format_name(reason), text) for reason, text in advice if text]
 
 
 def prefix_change_sentence(change: PrefixChange) -> str:
     """Return a sentence on a static prefix that replaced another one."""
-    service = f" in {escape_unprintable_or_dash(change.service)}" if change.service else ""
+    service = f" in {format_name(change.service)}" if change.service else ""
     return (
         f"{format_local_time(change.time)}{service}:"
-        f" prefix {escape_unprintable_or_dash(change.new_hash)}"
-        f" replaced {escape_unprintable_or_dash(change.old_hash)},"
+        f" prefix {format_name(change.new_hash)}"
+        f" replaced {format_name(change.old_hash)},"
         f" hit rate {format_percent_rounded_down(change.old_hit_rate)}"
         f" -> {format_percent_rounded_down(change.new_hit_rate)}"
     )

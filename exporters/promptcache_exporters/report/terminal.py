@@ -10,7 +10,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from promptcache_exporters.report.format import escape_unprintable_or_dash
+from promptcache_exporters.report.format import format_name
 from promptcache_exporters.report.lines import (
     GROUP_COLUMNS,
     advice_lines,
@@ -55,7 +55,7 @@ def print_report(report: Report, console: Console, max_groups: int) -> None:
 def _print_group_list(report: Report, console: Console, max_groups: int) -> None:
     """Print the groups one below the other, for narrow terminals."""
     for group in report.groups[: max_groups or None]:
-        console.print(Text(escape_unprintable_or_dash(group.key), "bold"), overflow="fold")
+        console.print(Text(format_name(group.key), "bold"), overflow="fold")
         pairs = zip(GROUP_COLUMNS, group_table_cells(group), strict=True)
         cells = Text(", ".join(f"{name} {cell}" for name, cell in pairs))
         console.print(Padding(cells, (0, 0, 0, 2)))
@@ -63,7 +63,7 @@ def _print_group_list(report: Report, console: Console, max_groups: int) -> None
 
 def _build_group_table(report: Report, max_groups: int) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    # Names are folded, not cut: output that is piped into a file must be complete.
+    # Names are folded, not cut at the width of the column: a pipe may be narrow.
     table.add_column(group_column_heading(report.by), overflow="fold")
     for name in GROUP_COLUMNS:
         table.add_column(name, justify="right", no_wrap=True)
@@ -73,7 +73,7 @@ def _build_group_table(report: Report, max_groups: int) -> Table:
             Text(cell, style if name == "hit rate" else "")
             for name, cell in zip(GROUP_COLUMNS, group_table_cells(group), strict=True)
         ]
-        table.add_row(Text(escape_unprintable_or_dash(group.key)), *cells)
+        table.add_row(Text(format_name(group.key)), *cells)
     return table
 
 
