@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import sys
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from time import process_time
 from typing import Any
 
+import openai
 import pytest
 
+from promptcache import Settings
 from promptcache.model import Cost, Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook
 from promptcache.prices.user_prices import PriceFileError, load_user_prices
@@ -221,7 +227,7 @@ BROKEN = [
     ("source: a\nsource: b", "source is given twice", "each key once"),
     ("models: [", "not YAML: while parsing", "JSON, or YAML"),
     ("models: !!map [1]", "not YAML: line 1: expected a mapping", "JSON, or YAML"),
-    ("models: &a [*a]", "not YAML: found unconstructable recursive node", "JSON, or YAML"),
+    ("models: &a [*a]", "not YAML: line 1: an alias of a value that contains it", "JSON, or YAML"),
     ("\x01", "not YAML", "JSON, or YAML"),
     ("[" * 5000, "not YAML", "JSON, or YAML"),
     ("a: " + "[" * 30 + "]" * 30, "a is an unknown key", "currency, rate"),
@@ -303,6 +309,73 @@ def test_a_large_json_file_is_read_in_linear_time(tmp_path: Path) -> None:
     prices = load_user_prices(str(path))
     assert process_time() - started < 3, "a quarter of a second on a quiet machine"
     assert prices.mentions("openai", "our-model-9999")
+
+
+def alias_bomb(levels: int = 9, width: int = 9) -> str:
+    """Return YAML in which each list holds the list before it several times."""
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
+    for level in range(1, levels + 1):
+        items = ", ".join([f"*a{level - 1}"] * width)
+        lines.append(f"a{level}: &a{level} [{items}]")
+    return "\n".join([*lines, f"models: *a{levels}"])
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (alias_bomb(), "its aliases repeat more than"),
+        ("models: &a [*a]\n", "line 1: an alias of a value that contains it"),
+        ("models: &a\n  - match: m\n    tools: *a\n", "an alias of a value that contains it"),
+    ],
+)
+def test_a_bomb_of_aliases_is_refused_in_little_memory(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    path = tmp_path / "prices.yaml"
+    path.write_text(text, encoding="utf-8")
+    tracemalloc.start()
+    try:
+        with pytest.raises(PriceFileError, match=re.escape(problem)):
+            load_user_prices(str(path))
+        assert tracemalloc.get_traced_memory()[1] < 20 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_an_alias_of_yaml_repeats_its_value(tmp_path: Path) -> None:
+    text = "models:\n  - match: a\n    input: &p 5\n  - match: b\n    input: *p\n"
+    prices = load_prices(tmp_path, text)
+    assert micro_usd(compute_cost(prices, "b")) == micro_usd(compute_cost(prices, "a"))
+
+
+def test_many_errors_are_cut_to_a_readable_number(tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text(json.dumps({"models": ["x"] * 10_000}))
+    with pytest.raises(PriceFileError) as raised:
+        load_user_prices(str(path))
+    lines = str(raised.value).splitlines()
+    assert len(lines) == 51
+    assert lines[-1] == f"{path}: there are more errors"
+
+
+def test_a_file_that_is_too_large_or_no_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    with path.open("wb") as file:
+        file.truncate(33 << 20)
+    for name in (str(path), os.devnull):
+        with pytest.raises(PriceFileError, match="regular file of at most 32 MB"):
+            load_user_prices(name)
+
+
+def test_the_price_file_is_read_at_start_and_not_by_the_first_call(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, instrumented: Callable[..., Any]
+) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text("{")
+    assert openai.__name__ in sys.modules  # the start is the import of the first SDK
+    with caplog.at_level(logging.WARNING):
+        instrumented(Settings(prices=str(path)))
+    assert "The price file is not used" in caplog.text
 
 
 def test_a_broken_file_is_logged_once_and_built_in_prices_apply(

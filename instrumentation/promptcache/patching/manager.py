@@ -62,6 +62,7 @@ class PatchManager:
         tracer = get_tracer(SCOPE_NAME, __version__, tracer_provider)
         self._handler = TelemetryHandler(settings, tracer, metrics, **clock)
         self._tracer_provider = tracer_provider
+        safely(self._handler.load_price_file)  # now, since a call must not wait for it
         safely(self._track_span_starts)
         for module in HOOK_MODULES:
             safely(self._patch_when_imported, module)

@@ -9,12 +9,14 @@ import json
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from reprlib import repr as short_repr
 from typing import Any, Final, cast
 
 Check = Callable[[object, str], Iterator[str]]
 """Yields the errors of a value and its parts. The text is the value's path: `models[3].input`."""
 
+_MAX_REPEATED_VALUES: Final = 10_000
 _SIMPLE_KEY: Final = re.compile(r"[\w-]+")
 
 
@@ -68,9 +70,40 @@ def _parse_yaml(text: str) -> object:
     Loader.add_constructor("tag:yaml.org,2002:map", construct_mapping)
     Loader.add_constructor("tag:yaml.org,2002:timestamp", construct_timestamp)
     try:
-        return yaml.load(text, Loader)  # noqa: S506 -- Loader is a SafeLoader
+        loader: Any = Loader(text)
+        node: Any = loader.get_single_node()
+        if node is None:
+            return None
+        _check_aliases(node)
+        return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ValueError(str(error)) from None
+
+
+def _check_aliases(root: Any) -> None:
+    """Raise ValueError if the aliases of a YAML document would make it much larger, or endless."""
+    sizes: dict[int, int] = {}
+
+    def measure(node: Any) -> int:
+        """Return the number of values in a node, those that aliases repeat included."""
+        if (known := sizes.get(id(node))) is not None:
+            if not known:
+                line = node.start_mark.line + 1
+                raise ValueError(f"line {line}: an alias of a value that contains it")
+            return known
+        sizes[id(node)] = 0
+        sizes[id(node)] = size = 1 + sum(map(measure, _parts(node)))
+        return size
+
+    if measure(root) - len(sizes) > _MAX_REPEATED_VALUES:
+        raise ValueError(f"its aliases repeat more than {_MAX_REPEATED_VALUES:,} values")
+
+
+def _parts(node: Any) -> list[Any]:
+    """Return the elements of a list, the keys and the values of a mapping."""
+    if node.id == "scalar":
+        return []
+    return [*chain.from_iterable(node.value)] if node.id == "mapping" else node.value
 
 
 def join_path(path: str, key: str) -> str:

@@ -7,10 +7,12 @@ that prices never mix two sources.
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from datetime import date
 from fnmatch import fnmatchcase
+from itertools import islice
 from typing import Any, Final, TypeGuard, final
 
 from promptcache.prices.located_document import (
@@ -27,6 +29,8 @@ from promptcache.prices.table import STANDARD_TIER, PriceRow
 TIERS: Final = (STANDARD_TIER, "batch", "flex", "priority", "fast")
 TTLS: Final = ("5m", "30m", "1h", "12h", "unknown")
 MODALITIES: Final = ("audio", "image", "video")
+_MAX_BYTES: Final = 32 << 20
+_MAX_ERRORS: Final = 50
 
 
 class PriceFileError(ValueError):
@@ -67,19 +71,29 @@ class UserPrices:
 
 def load_user_prices(path: str) -> UserPrices:
     """Read the price file at `path`. Raises PriceFileError with all errors of the file."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise PriceFileError(f"{path}: cannot be read: {error}") from None
+    text = _read_text(path)
     is_yaml = os.path.splitext(path)[1].lower() in (".yaml", ".yml")
     try:
         document: Any = parse_document(text, is_yaml=is_yaml)
     except DocumentError as error:
         raise PriceFileError(f"{path}: {error}; allowed: JSON, or YAML in a .yaml file") from None
-    if errors := [f"{path}: {error}" for error in _check_file(document)]:
-        raise PriceFileError("\n".join(errors))
+    if errors := list(islice(_check_file(document), _MAX_ERRORS + 1)):
+        errors[_MAX_ERRORS:] = ["there are more errors"] * (len(errors) > _MAX_ERRORS)
+        raise PriceFileError("\n".join(f"{path}: {error}" for error in errors))
     return _build_user_prices(document, os.path.basename(path))
+
+
+def _read_text(path: str) -> str:
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _MAX_BYTES:
+            raise PriceFileError(
+                f"{path}: allowed: a regular file of at most {_MAX_BYTES >> 20} MB"
+            )
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise PriceFileError(f"{path}: cannot be read: {error}") from None
 
 
 def _is_price(value: object) -> TypeGuard[float]:

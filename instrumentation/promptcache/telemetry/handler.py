@@ -76,12 +76,17 @@ class TelemetryHandler:
 
     @property
     def price_book(self) -> PriceBook:
-        """The prices, loaded by the first call that needs them."""
+        """The prices, loaded by `load_price_file`, or by the first call that needs them."""
         if self._price_book is None:
             from promptcache.prices import PriceBook
 
             self._price_book = PriceBook.load(self.settings.prices)
         return self._price_book
+
+    def load_price_file(self) -> None:
+        """Read the user's price file if there is one: a large file takes seconds."""
+        if self.settings.prices:
+            _ = self.price_book
 
     def provider_for_host(
         self, host: str | None, default: str, *, client_decides: bool = False
