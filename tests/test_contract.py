@@ -282,6 +282,26 @@ def test_metrics_use_other_beyond_a_hundred_models(
     assert telemetry.metric("promptcache.calls", gen_ai__request__model="_OTHER") == 3
 
 
+def test_junk_from_outside_hides_no_listed_value_of_a_metric_key(
+    client: openai.OpenAI, instrumented: Callable[..., Telemetry]
+) -> None:
+    telemetry = instrumented(
+        Settings.load({"OTEL_PROMPTCACHE_METRIC_KEYS": "tenant=acme|globex, team"})
+    )
+    for tenant in (*(f"junk-{number}" for number in range(60)), "acme", "globex", "acme"):
+        token = context.attach(baggage.set_baggage("tenant", tenant))
+        with promptcache.attributes(team="search"):
+            create_completion(client, model="gpt-6-sol")
+        context.detach(token)
+    counts = {
+        tenant: telemetry.metric("promptcache.calls", tenant=tenant, team="search")
+        for tenant in ("acme", "globex", "_OTHER", "junk-0")
+    }
+    assert counts == {"acme": 2, "globex": 1, "_OTHER": 60, "junk-0": 0}
+    last_attributes = telemetry.spans[-1].attributes or {}
+    assert last_attributes["tenant"] == "acme", "the span keeps every value"
+
+
 def test_settings_change_span_attributes_and_metrics(
     client: openai.OpenAI, instrumented: Callable[..., Telemetry]
 ) -> None:

@@ -67,7 +67,7 @@ class Process:
 
     def call(self, road: CallPath, rng: Random) -> Sequence[ReadableSpan]:
         """Make one odd call and return its span, or none if the body has no known field."""
-        safety._logged_failures.clear()  # pyright: ignore[reportPrivateUsage]  # else only the first failure is logged
+        safety.failure_counts.clear()  # else only the first failure is logged
         request_maker, response_maker, stream = (
             OddValueMaker(rng, plain=road.plain),
             OddValueMaker(rng, plain=True),

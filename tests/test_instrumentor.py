@@ -6,6 +6,7 @@ import copy
 import functools
 import logging
 import pickle
+import re
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
 from types import SimpleNamespace
@@ -16,11 +17,14 @@ import pytest
 from openai import _base_client as base  # pyright: ignore[reportPrivateUsage]  # the hooked function
 
 from promptcache import PromptCacheInstrumentor, Settings, settings
-from promptcache.common.safely import safely
+from promptcache.common.safely import MAX_COUNTED_FAILURES, failure_counts, safely
 from promptcache.patching.flow import Flow, FlowRunner, StepResult
 from promptcache.patching.hook import Hook
 from promptcache.patching.patcher import ModulePatcher
+from promptcache.providers.openai import hooks as openai_hooks
+from promptcache.version import __version__
 from tests.support.call_shapes import CHAT, RESPONSES
+from tests.support.fresh_process import run_after_instrumenting
 from tests.support.package_metadata import declared_entry_points
 from tests.support.telemetry import Telemetry
 
@@ -163,17 +167,53 @@ def test_the_instrumentor_never_raises(caplog: pytest.LogCaptureFixture) -> None
     assert len(caplog.records) == 1
 
 
-def test_a_failing_step_is_logged_once_without_its_message(
+def test_a_failing_step_is_logged_without_its_message(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def fail() -> None:
         raise LookupError("secret words")
 
-    assert safely(fail) is None
-    assert safely(fail) is None
-    assert len(caplog.records) == 1
-    assert "LookupError" in caplog.text
+    for _ in range(120):
+        assert safely(fail) is None
+    place = f"{__name__}.test_a_failing_step_is_logged_without_its_message.<locals>.fail"
+    begin = f"promptcache failed with LookupError in {place}:"
+    assert all(message.startswith(begin) for message in caplog.messages)
+    assert [re.findall(r"failure \d+ ", message)[0] for message in caplog.messages] == [
+        "failure 1 ",
+        "failure 10 ",
+        "failure 100 ",
+    ]
     assert "secret" not in caplog.text
+
+
+def test_failures_in_many_places_are_counted_in_bounded_memory() -> None:
+    for number in range(2 * MAX_COUNTED_FAILURES):
+        kind = type(f"Error{number}", (Exception,), {})
+        safely(raise_error, kind)
+    assert len(failure_counts) <= MAX_COUNTED_FAILURES
+
+
+def raise_error(kind: type[Exception]) -> None:
+    raise kind
+
+
+def test_the_start_names_the_sdks_that_are_observed_and_those_that_are_not() -> None:
+    output = run_after_instrumenting(
+        "import logging; logging.basicConfig(level=logging.INFO, stream=sys.stdout)\nimport openai"
+    )
+    assert output == (
+        f"INFO:promptcache:promptcache {__version__} observes openai; not observed, since not"
+        " imported yet: anthropic, google.genai, botocore, aiobotocore, groq, litellm"
+    )
+
+
+def test_the_start_names_an_imported_sdk_without_a_known_function(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openai_hooks, "HOOKS", dict.fromkeys(openai_hooks.HOOKS, ()))
+    with caplog.at_level(logging.INFO, "promptcache"):
+        PromptCacheInstrumentor().instrument()
+    assert "imported, but of an unknown release: openai" in caplog.text
 
 
 @pytest.mark.parametrize("exception_type", [KeyboardInterrupt, SystemExit])
@@ -240,6 +280,17 @@ def test_settings_are_read_from_the_environment() -> None:
     assert Settings.load({}) == Settings()
 
 
+def test_metric_keys_may_list_their_values() -> None:
+    def metric_keys(text: str) -> object:
+        return Settings.load({settings.OTEL_PROMPTCACHE_METRIC_KEYS: text}).metric_keys
+
+    assert metric_keys("team, tenant") == ("team", "tenant")
+    assert metric_keys("team, tenant = acme | globex") == {
+        "team": (),
+        "tenant": ("acme", "globex"),
+    }
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "allowed"),
     [
@@ -248,6 +299,8 @@ def test_settings_are_read_from_the_environment() -> None:
         ("OTEL_PROMPTCACHE_TARGET", "1.5", "at most 1"),
         ("OTEL_PROMPTCACHE_PROVIDERS", "gate.corp", "host=provider"),
         ("OTEL_PROMPTCACHE_MEMORY_NODES", "0", "at least 1"),
+        ("OTEL_PROMPTCACHE_METRIC_KEYS", "tenant=", "key=value|value"),
+        ("OTEL_PROMPTCACHE_METRIC_KEYS", "=acme", "key=value|value"),
     ],
 )
 def test_an_invalid_setting_is_logged_and_ignored(

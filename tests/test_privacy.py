@@ -201,7 +201,7 @@ def test_a_logged_failure_contains_no_exception_message(
     def fail(*_: object) -> None:
         raise ValueError(CANARY)
 
-    monkeypatch.setattr(safety, "_logged_failures", set[tuple[str, str]]())
+    safety.failure_counts.clear()
     monkeypatch.setattr(BlockCollector, "add", fail)
     CALLS_WITH_CANARIES["openai"](emulator_url, telemetry)
     assert b"ValueError" in log_output(caplog)

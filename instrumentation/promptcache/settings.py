@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from logging import getLogger
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 log = getLogger(__name__)
 
@@ -38,7 +38,9 @@ OTEL_PROMPTCACHE_BAGGAGE_KEYS: Final = "OTEL_PROMPTCACHE_BAGGAGE_KEYS"
 OTEL_PROMPTCACHE_METRIC_KEYS: Final = "OTEL_PROMPTCACHE_METRIC_KEYS"
 """Comma-separated keys, of baggage or of `promptcache.attributes`, for spans and metrics.
 
-A metric takes 50 distinct values of a key; every later value becomes `_OTHER`.
+`tenant=acme|globex` is a key with the values that a metric takes; every other one becomes `_OTHER`.
+Without such a list a metric takes the first 50 distinct values of the key. Baggage may come from
+outside: then somebody can use up the 50, so list the values.
 """
 OTEL_PROMPTCACHE_TARGET: Final = "OTEL_PROMPTCACHE_TARGET"
 """The target hit rate of `promptcache.shortfall_tokens`: above 0, at most 1 (default 0.5)."""
@@ -62,6 +64,10 @@ This changes the request.
 """
 
 
+MetricKeys: TypeAlias = tuple[str, ...] | Mapping[str, tuple[str, ...]]
+"""Keys, or keys with the values that a metric takes; an empty tuple stands for any value."""
+
+
 def _parse_bool(text: str) -> bool:
     if text.lower() not in _BOOL_WORDS:
         raise ValueError("allowed: true, false")
@@ -82,6 +88,17 @@ _BOOL_WORDS: Final[Mapping[str, bool]] = {
 
 def _parse_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _parse_metric_keys(text: str) -> MetricKeys:
+    pairs = [name.partition("=") for name in _parse_names(text)]
+    values = {
+        key.strip(): tuple(value.strip() for value in listed.split("|") if value.strip())
+        for key, _, listed in pairs
+    }
+    if not all(key.strip() and (values[key.strip()] or not equals) for key, equals, _ in pairs):
+        raise ValueError("allowed: keys, or key=value|value, separated by commas")
+    return MappingProxyType(values) if any(values.values()) else tuple(values)
 
 
 def _parse_host_providers(text: str) -> Mapping[str, str]:
@@ -131,7 +148,9 @@ class Settings:
     callsite: bool = _setting_field(OTEL_PROMPTCACHE_CALLSITE, _parse_bool, True)
     legacy_names: bool = _setting_field(OTEL_PROMPTCACHE_LEGACY_NAMES, _parse_bool, True)
     baggage_keys: tuple[str, ...] = _setting_field(OTEL_PROMPTCACHE_BAGGAGE_KEYS, _parse_names, ())
-    metric_keys: tuple[str, ...] = _setting_field(OTEL_PROMPTCACHE_METRIC_KEYS, _parse_names, ())
+    metric_keys: tuple[str, ...] | Mapping[str, tuple[str, ...]] = _setting_field(
+        OTEL_PROMPTCACHE_METRIC_KEYS, _parse_metric_keys, ()
+    )
     target: float = _setting_field(OTEL_PROMPTCACHE_TARGET, _parse_ratio, 0.5)
     providers: Mapping[str, str] = _setting_field(
         OTEL_PROMPTCACHE_PROVIDERS, _parse_host_providers, _NO_HOST_PROVIDERS

@@ -45,6 +45,8 @@ UNBREAKABLE_FUNCTIONS: Final = frozenset(
         # The application calls these functions in place of the SDK's. They run the SDK's code, so
         # an error in them would break the call itself. All functions below them can be broken.
         "promptcache.common.safely.safely",
+        "promptcache.common.safely._log_failure",
+        "promptcache.common.safely._place_of_failure",
         "promptcache.instrumentor.PromptCacheInstrumentor._instrument",
         "promptcache.instrumentor.PromptCacheInstrumentor._uninstrument",
         "promptcache.instrumentor.PromptCacheInstrumentor.instrumentation_dependencies",

@@ -16,6 +16,7 @@ from wrapt import register_post_import_hook
 from promptcache.common.safely import safely
 from promptcache.patching.patcher import ModulePatcher, warn_unsupported_release
 from promptcache.patching.registry import HOOK_MODULES, REQUIRED_MODULES, load_hooks
+from promptcache.patching.start_log import log_start
 from promptcache.semconv import SCOPE_NAME
 from promptcache.settings import Settings
 from promptcache.telemetry.handler import TelemetryHandler
@@ -66,6 +67,7 @@ class PatchManager:
         safely(self._track_span_starts)
         for module in HOOK_MODULES:
             safely(self._patch_when_imported, module)
+        safely(log_start, self._patchers)
 
     def disable(self) -> None:
         """Restore every function whose outermost wrapper is ours.

@@ -58,6 +58,11 @@ class ModulePatcher:
         self._patches: list[Patch] = []
         self._warned_locations: set[str] = set()
 
+    @property
+    def has_patches(self) -> bool:
+        """Whether a function of the module is wrapped."""
+        return bool(self._patches)
+
     def install(self, hooks: tuple[Hook, ...], handler: TelemetryHandler) -> None:
         """Wrap every function that is compatible with its hook.
 

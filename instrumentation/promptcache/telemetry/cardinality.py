@@ -1,11 +1,24 @@
-"""A limit on the distinct values of a metric attribute."""
+"""Limits on the distinct values of a metric attribute."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import count
 from typing import Any, final
 
 from promptcache import semconv
+
+
+@final
+class ValueAllowList:
+    """Pass the listed values, and replace every other one by `_OTHER`."""
+
+    def __init__(self, allowed: Iterable[str]) -> None:
+        self._allowed = frozenset(allowed)
+
+    def __call__(self, value: Any) -> Any:
+        """Return `value`, or `_OTHER` if the list does not have it."""
+        return value if str(value) in self._allowed else semconv.OTHER_VALUE
 
 
 @final

@@ -11,7 +11,8 @@ from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Ob
 
 from promptcache import semconv
 from promptcache.model import Call
-from promptcache.telemetry.cardinality import CardinalityLimiter
+from promptcache.settings import MetricKeys
+from promptcache.telemetry.cardinality import CardinalityLimiter, ValueAllowList
 
 if TYPE_CHECKING:
     from promptcache.diagnosis.unread_writes import UnreadWrite
@@ -56,7 +57,7 @@ class StorageCostCallback:
 class MetricsRecorder:
     """Record finished calls. Metrics carry the context attributes that `user_keys` lists."""
 
-    def __init__(self, meter: Meter, user_keys: tuple[str, ...] = ()) -> None:
+    def __init__(self, meter: Meter, user_keys: MetricKeys = ()) -> None:
         self._meter = meter
         self._counters = [
             (
@@ -70,7 +71,7 @@ class MetricsRecorder:
         self._histograms = [
             (definition, _create_histogram(meter, definition)) for definition in semconv.HISTOGRAMS
         ]
-        self._limiters = {key: CardinalityLimiter(MAX_DISTINCT_USER_VALUES) for key in user_keys}
+        self._limiters = dict(_limiters_of_user_keys(user_keys))
         self._zero_series: set[tuple[Any, ...]] = set()
         self._initialised: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 
@@ -149,11 +150,21 @@ class MetricsRecorder:
                 for extra in semconv.ZERO_POINTS:
                     counter.add(0, {**base, **extra}, context)
 
-    def _limiter(self, name: str) -> CardinalityLimiter:
+    def _limiter(self, name: str) -> Callable[[Any], Any]:
         return self._limiters.setdefault(name, CardinalityLimiter(MAX_DISTINCT_VALUES))
 
     def _counter(self, name: str) -> Counter:
         return next(counter for definition, counter in self._counters if definition.name == name)
+
+
+def _limiters_of_user_keys(user_keys: MetricKeys) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+    """Yield each key with the limit on its values: a list of them, or their number."""
+    for key in user_keys:
+        allowed = user_keys[key] if isinstance(user_keys, Mapping) else ()
+        yield (
+            key,
+            ValueAllowList(allowed) if allowed else CardinalityLimiter(MAX_DISTINCT_USER_VALUES),
+        )
 
 
 def _create_histogram(meter: Meter, definition: semconv.MetricDefinition) -> Histogram:
