@@ -47,7 +47,8 @@ OTEL_PROMPTCACHE_TARGET: Final = "OTEL_PROMPTCACHE_TARGET"
 OTEL_PROMPTCACHE_PROVIDERS: Final = "OTEL_PROMPTCACHE_PROVIDERS"
 """Comma-separated `host=provider` pairs, for gateways and proxies.
 
-A pair names the provider whose models the host serves.
+A pair names the provider whose models the host serves. `host=gateway` means that the host serves
+the models of many: then the name of the model decides.
 """
 OTEL_PROMPTCACHE_PRICES: Final = "OTEL_PROMPTCACHE_PRICES"
 """Path of a price file (YAML or JSON), whose prices override the built-in ones."""

@@ -112,12 +112,16 @@ def _request_info(
     if route is None:
         return None
     host, port = _server_address(url)
+    model = _model_name(as_mapping(options.json_data), options.url)
     return RequestInfo(
         wire_format=route.wire_format,
         provider=handler.provider_for_host(
-            host, sdk.provider_of_client(client), client_decides=sdk.client_decides_provider(client)
+            host,
+            sdk.provider_of_client(client),
+            model=model,
+            client_decides=sdk.client_decides_provider(client),
         ),
-        model=_model_name(as_mapping(options.json_data), options.url),
+        model=model,
         host=host,
         port=port,
         stream=stream,

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
 
-from promptcache.providers.registry import PROVIDERS_BY_NAME
+from promptcache.providers.registry import PROVIDERS_BY_NAME, provider_of_prefix
 
 # The patterns are plain texts, so that an import compiles none. `re` caches those that are used.
 _SNAPSHOT_PATTERN: Final = (
@@ -74,6 +74,16 @@ def _without_openrouter_route(name: str) -> str:
     )
 
 
+def _without_own_prefix(vendor: str, name: str) -> str:
+    """Return `claude-opus-4-5` for `anthropic/claude-opus-4-5` in the list of Anthropic.
+
+    Gateways write such names.
+    """
+    prefix, _, bare = name.partition("/")
+    provider = provider_of_prefix(prefix) if bare else None
+    return bare if provider and vendors_of_provider(provider)[0] == vendor else name
+
+
 _NORMALIZERS: Final[Mapping[str, Callable[[str], str]]] = {
     "google": _normalize_google,
     "aws": _normalize_bedrock,
@@ -105,6 +115,13 @@ def candidate_names(vendor: str, model: str) -> Iterator[str]:
     name = _NORMALIZERS.get(vendor, str)(model.strip().lower())
     if not name:
         return
+    yield from _forms_of_name(vendor, name)
+    if (bare := _without_own_prefix(vendor, name)) != name:
+        yield from candidate_names(vendor, bare)
+
+
+def _forms_of_name(vendor: str, name: str) -> Iterator[str]:
+    """Yield the name as it is, then without the parts that name a snapshot or an endpoint."""
     yield name
     yield name + "*"
     shorter = _SHORTENERS[vendor](name) if vendor in _SHORTENERS else (name,)

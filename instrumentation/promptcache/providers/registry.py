@@ -49,6 +49,11 @@ class Provider(NamedTuple):
     how the provider caches. `price_vendors` are the price lists that may hold its models, in the
     order of the search; if empty, the list has the provider's name.
 
+    `gateway_prefixes` are the names of the provider before a slash in a model's name, as OpenRouter
+    and Vercel write it, beside its name, its aliases and LiteLLM's names.
+
+    `own_models` is a pattern for the beginning of the names that the provider itself gives: in its
+    list they belong to it, and not to sellers of the same model.
     `is_guessed_by_model`: the price commands search this provider's list when the user names no
     provider, in the order of the rows. `reports_stream_usage_unasked`: the provider sends the usage
     of a stream even if the request does not ask for usage.
@@ -61,11 +66,14 @@ class Provider(NamedTuple):
     wire: str = ""
     rules: str = ""
     price_vendors: tuple[str, ...] = ()
+    gateway_prefixes: tuple[str, ...] = ()
+    own_models: str = ""
     is_guessed_by_model: bool = False
     reports_stream_usage_unasked: bool = False
     sdk: SDK | None = None
 
 
+_ALL_MODELS: Final = ".+"
 _OPENAI_WIRE: Final = "openai.wire"
 _OPENAI_RULES: Final = "openai.rules"
 _GOOGLE_WIRE: Final = "google.wire"
@@ -78,6 +86,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         wire="anthropic.wire",
         rules="anthropic.rules",
         price_vendors=("anthropic",),
+        own_models=_ALL_MODELS,
         is_guessed_by_model=True,
         reports_stream_usage_unasked=True,
         sdk=SDK(
@@ -94,6 +103,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         wire=_OPENAI_WIRE,
         rules=_OPENAI_RULES,
         price_vendors=("openai",),
+        own_models=_ALL_MODELS,
         is_guessed_by_model=True,
         sdk=SDK(
             ("openai",),
@@ -130,6 +140,8 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         wire=_GOOGLE_WIRE,
         rules=_GOOGLE_RULES,
         price_vendors=("google",),
+        gateway_prefixes=("google",),
+        own_models=r"(models/)?gem(ini|ma)-",  # the list also has Claude on Vertex AI
         is_guessed_by_model=True,
         reports_stream_usage_unasked=True,
         sdk=SDK(
@@ -186,6 +198,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         hosts=("deepseek.com",),
         wire=_OPENAI_WIRE,
         rules="deepseek.rules",
+        own_models=_ALL_MODELS,
         is_guessed_by_model=True,
     ),
     Provider(
@@ -196,6 +209,8 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         wire=_OPENAI_WIRE,
         rules="x_ai.rules",
         price_vendors=("x-ai",),
+        gateway_prefixes=("x-ai",),
+        own_models=_ALL_MODELS,
         is_guessed_by_model=True,
     ),
     Provider(
@@ -205,6 +220,8 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         wire=_OPENAI_WIRE,
         rules="mistral_ai.rules",
         price_vendors=("mistral",),
+        gateway_prefixes=("mistralai",),
+        own_models=_ALL_MODELS,
         is_guessed_by_model=True,
     ),
     Provider(
@@ -213,6 +230,8 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         hosts=("moonshot.ai", "moonshot.cn"),
         wire=_OPENAI_WIRE,
         price_vendors=("moonshotai",),
+        gateway_prefixes=("moonshotai",),
+        own_models=_ALL_MODELS,
         is_guessed_by_model=True,
     ),
     Provider(
@@ -257,6 +276,21 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
 PROVIDERS_BY_NAME: Final[Mapping[str, Provider]] = {
     name: row for row in PROVIDERS for name in (row.name, *row.aliases)
 }
+
+GATEWAY: Final = "gateway"
+"""Stands for a provider in the user's settings where a host serves the models of many."""
+
+_PROVIDERS_BY_PREFIX: Final[Mapping[str, str]] = {
+    prefix: row.name
+    for row in reversed(PROVIDERS)
+    for prefix in (row.name, *row.aliases, *row.litellm_names, *row.gateway_prefixes)
+}
+
+
+def provider_of_prefix(prefix: str) -> str | None:
+    """Return the provider that a prefix of a model's name means, None for an unknown prefix."""
+    return _PROVIDERS_BY_PREFIX.get(prefix.lower())
+
 
 LITELLM: Final = SDK(
     ("litellm",),

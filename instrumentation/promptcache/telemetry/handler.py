@@ -14,6 +14,7 @@ from promptcache.common.generational_cache import GenerationalCache
 from promptcache.model import ParsedPrompt, Request
 from promptcache.prefix.hashing import InProcessHasher, PrefixHasher
 from promptcache.providers.hosts import provider_for_host
+from promptcache.providers.registry import GATEWAY
 from promptcache.settings import Settings
 from promptcache.telemetry.cache_storage import CacheStorage
 from promptcache.telemetry.counted_batch_results import CountedBatchResults
@@ -89,15 +90,29 @@ class TelemetryHandler:
             _ = self.price_book
 
     def provider_for_host(
-        self, host: str | None, default: str, *, client_decides: bool = False
+        self,
+        host: str | None,
+        default: str,
+        *,
+        model: str | None = None,
+        client_decides: bool = False,
     ) -> str:
         """Return the provider whose models `host` serves; `default` if the host is unknown.
 
-        With `client_decides`, only the user's settings override `default`.
+        With `client_decides`, only the user's settings override `default`. Behind a gateway the
+        `model` decides; where its name does not tell, the result is `gateway`. SDKs that speak only
+        the API of their own provider give no model.
         """
-        return provider_for_host(
+        provider = provider_for_host(
             host, default, self.settings.providers, client_decides=client_decides
         )
+        if provider != GATEWAY:
+            return provider
+        if not model:
+            return default
+        from promptcache.prices.gateway import provider_of_model
+
+        return provider_of_model(model) or GATEWAY
 
     def finish_deferred(self) -> None:
         """Finish the calls that a finalizer could not finish."""

@@ -64,13 +64,16 @@ def _provider_name(
     wire_format: WireFormat,
     url: SplitResult,
     arguments: Mapping[str, Any],
+    model: str | None = None,
 ) -> str:
     """Return the provider by the host, else by LiteLLM's name for it, else by the wire format."""
     details = as_mapping(getattr(arguments.get("logging_obj"), "model_call_details", None))
     name = as_str(details.get("custom_llm_provider")) or _guess_provider(wire_format, url)
     if name == "azure_ai" and wire_format is anthropic.MESSAGES:
-        return handler.provider_for_host(url.hostname, "anthropic", client_decides=True)
-    return handler.provider_for_host(url.hostname, PROVIDER_NAMES.get(name, name))
+        return handler.provider_for_host(
+            url.hostname, "anthropic", model=model, client_decides=True
+        )
+    return handler.provider_for_host(url.hostname, PROVIDER_NAMES.get(name, name), model=model)
 
 
 def _guess_provider(wire_format: WireFormat, url: SplitResult) -> str:
@@ -132,7 +135,7 @@ def _start_invocation(
         return None
     request_info = RequestInfo(
         request.wire_format,
-        _provider_name(handler, request.wire_format, url, arguments),
+        _provider_name(handler, request.wire_format, url, arguments, request.model),
         request.model,
         url.hostname,
         server_port(url),

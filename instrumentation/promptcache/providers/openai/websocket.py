@@ -67,7 +67,7 @@ class WebSocketCalls:
             name: value for name, value in event.items() if name != "type"
         }
         model = as_str(body.get("model")) or self._model
-        provider = self.handler.provider_for_host(self._host, "openai")
+        provider = self.handler.provider_for_host(self._host, "openai", model=model)
         info = RequestInfo(RESPONSES, provider, model, self._host, self._port, stream=True)
         invocation = Invocation(self.handler, info)
         request = info.to_request(body, self._cache_scope, invocation.started_at)
