@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -300,6 +302,52 @@ def test_junk_from_outside_hides_no_listed_value_of_a_metric_key(
     assert counts == {"acme": 2, "globex": 1, "_OTHER": 60, "junk-0": 0}
     last_attributes = telemetry.spans[-1].attributes or {}
     assert last_attributes["tenant"] == "acme", "the span keeps every value"
+
+
+def histogram_points(telemetry: Telemetry, name: str) -> list[Any]:
+    data: Any = telemetry.reader.get_metrics_data()
+    return [
+        point
+        for resource in data.resource_metrics
+        for scope in resource.scope_metrics
+        for metric in scope.metrics
+        for point in metric.data.data_points
+        if metric.name == name
+    ]
+
+
+@pytest.mark.parametrize("is_wanted", [False, True])
+def test_genai_metrics_are_emitted_only_on_request(
+    client: openai.OpenAI, instrumented: Callable[..., Telemetry], is_wanted: bool
+) -> None:
+    telemetry = instrumented(Settings.load({"OTEL_PROMPTCACHE_GENAI_METRICS": str(is_wanted)}))
+    create_completion(client, model="gpt-6-sol")
+    tokens = histogram_points(telemetry, "gen_ai.client.token.usage")
+    durations = histogram_points(telemetry, "gen_ai.client.operation.duration")
+    assert [point.count for point in durations] == [1] * is_wanted
+    attributes = telemetry.attributes
+    expected = {kind: attributes[f"promptcache.{kind}_tokens"] for kind in ("input", "output")}
+    sums = {point.attributes["gen_ai.token.type"]: point.sum for point in tokens}
+    assert sums == (expected if is_wanted else {})
+    # semantic-conventions, docs/gen-ai/gen-ai-metrics.md
+    bounds = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144)
+    bounds = (*bounds, 1048576, 4194304, 16777216, 67108864)
+    assert all(point.explicit_bounds == bounds for point in tokens)
+    assert all(point.attributes["gen_ai.provider.name"] == "openai" for point in tokens)
+
+
+def test_genai_metrics_warn_once_beside_another_emitter(
+    client: openai.OpenAI,
+    instrumented: Callable[..., Telemetry],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setitem(sys.modules, "openlit", types.ModuleType("openlit"))
+    instrumented(Settings(genai_metrics=True))
+    for _ in range(2):
+        create_completion(client, model="gpt-6-sol")
+    (message,) = [text for text in caplog.messages if "counts twice" in text]
+    assert "openlit" in message
 
 
 def test_settings_change_span_attributes_and_metrics(

@@ -11,7 +11,7 @@ from promptcache.diagnosis.miss_reasons import MISS_REASONS
 from promptcache.model import OUTCOMES
 
 PAGE: Final = (Path(__file__).parent.parent / "docs" / "telemetry.md").read_text()
-ONLY_ON_METRICS: Final = {semconv.TTL}
+ONLY_ON_METRICS: Final = {semconv.TTL, semconv.GEN_AI_TOKEN_TYPE}
 FROM_THE_RESOURCE: Final = {semconv.SERVICE_NAME}
 
 
@@ -56,6 +56,8 @@ def test_the_page_lists_every_metric_with_its_unit() -> None:
     histograms = {row.name: ("histogram", row.unit) for row in semconv.HISTOGRAMS}
     storage = {semconv.METRIC_STORAGE_USD: ("observable counter", "{USD}")}
     assert listed == {**counters, **storage, **histograms}
+    standard = {row[0]: row[1] for row in table_after("### OpenTelemetry's own metrics")}
+    assert standard == {row.name: row.unit for row in semconv.GENAI_HISTOGRAMS}
 
 
 def test_the_page_lists_every_reason_of_a_miss() -> None:

@@ -64,6 +64,12 @@ OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS: Final = "OTEL_PROMPTCACHE_PROVIDER_DIAGNO
 This changes the request.
 """
 
+OTEL_PROMPTCACHE_GENAI_METRICS: Final = "OTEL_PROMPTCACHE_GENAI_METRICS"
+"""Whether to emit OpenTelemetry's own GenAI client metrics beside ours (default false).
+
+Ready-made dashboards read `gen_ai.client.token.usage` and `gen_ai.client.operation.duration`.
+Beside another instrumentation that emits them, every token would count twice.
+"""
 
 MetricKeys: TypeAlias = tuple[str, ...] | Mapping[str, tuple[str, ...]]
 """Keys, or keys with the values that a metric takes; an empty tuple stands for any value."""
@@ -159,6 +165,7 @@ class Settings:
     prices: str | None = _setting_field(OTEL_PROMPTCACHE_PRICES, str, None)
     memory_nodes: int = _setting_field(OTEL_PROMPTCACHE_MEMORY_NODES, _parse_count, 65_536)
     memory_calls: int = _setting_field(OTEL_PROMPTCACHE_MEMORY_CALLS, _parse_count, 4_096)
+    genai_metrics: bool = _setting_field(OTEL_PROMPTCACHE_GENAI_METRICS, _parse_bool, False)
     provider_diagnostics: bool = _setting_field(
         OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS, _parse_bool, False
     )

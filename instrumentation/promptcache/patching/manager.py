@@ -57,7 +57,9 @@ class PatchManager:
     ) -> None:
         """Patch with a new handler. Of `options` only `clock` is used, the others are ignored."""
         metrics = MetricsRecorder(
-            get_meter(SCOPE_NAME, __version__, meter_provider), settings.metric_keys
+            get_meter(SCOPE_NAME, __version__, meter_provider),
+            settings.metric_keys,
+            with_genai_metrics=settings.genai_metrics,
         )
         clock = {name: value for name, value in options.items() if name == "clock"}
         tracer = get_tracer(SCOPE_NAME, __version__, tracer_provider)

@@ -13,6 +13,7 @@ from promptcache import semconv
 from promptcache.model import Call
 from promptcache.settings import MetricKeys
 from promptcache.telemetry.cardinality import CardinalityLimiter, ValueAllowList
+from promptcache.telemetry.other_emitters import warn_of_other_emitters
 
 if TYPE_CHECKING:
     from promptcache.diagnosis.unread_writes import UnreadWrite
@@ -57,7 +58,9 @@ class StorageCostCallback:
 class MetricsRecorder:
     """Record finished calls. Metrics carry the context attributes that `user_keys` lists."""
 
-    def __init__(self, meter: Meter, user_keys: MetricKeys = ()) -> None:
+    def __init__(
+        self, meter: Meter, user_keys: MetricKeys = (), *, with_genai_metrics: bool = False
+    ) -> None:
         self._meter = meter
         self._counters = [
             (
@@ -69,8 +72,13 @@ class MetricsRecorder:
             for definition in semconv.COUNTERS
         ]
         self._histograms = [
-            (definition, _create_histogram(meter, definition)) for definition in semconv.HISTOGRAMS
+            (definition, _create_histogram(meter, definition))
+            for definition in (
+                *semconv.HISTOGRAMS,
+                *(semconv.GENAI_HISTOGRAMS if with_genai_metrics else ()),
+            )
         ]
+        self._has_to_check_emitters = with_genai_metrics
         self._limiters = dict(_limiters_of_user_keys(user_keys))
         self._zero_series: set[tuple[Any, ...]] = set()
         self._initialised: dict[tuple[Any, ...], Mapping[str, Any]] = {}
@@ -105,6 +113,9 @@ class MetricsRecorder:
 
     def record_call(self, call: Call, context: Context) -> None:
         """Add one finished call, in its own `context` so that exemplars refer to its span."""
+        if self._has_to_check_emitters:
+            self._has_to_check_emitters = False
+            warn_of_other_emitters()
         base = self._base_attributes(call, context)
         for definition, counter in self._counters:
             for value, extra in definition.points(call):
