@@ -102,9 +102,12 @@ def test_failed_calls_and_streams_without_usage_are_reported(path: Path) -> None
     )
     text = render_report(collect_report(path), width=200)
     assert "Failed    1 call" in text
+    shown = " ".join(text.split())
     assert (
-        "1 chat streams did not report tokens. Set stream_options={'include_usage': True}" in text
+        "1 chat streams did not report tokens. Set stream_options={'include_usage': True}" in shown
     )
+    assert "LangChain: stream_usage=True" in shown
+    assert "dspy: dspy.configure(track_usage=True)" in shown
     record_calls(path.with_name("b.db"), {})
     lines_by_title = dict(summary_lines(collect_report(path.with_name("b.db"))))
     assert not {"Failed", "No usage"} & set(lines_by_title)

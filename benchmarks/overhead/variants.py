@@ -12,6 +12,7 @@ NONE: Final = "none"
 NATIVE: Final = "native span"
 OURS: Final = "promptcache"
 HASH_ALL: Final = "promptcache, all hashed"
+GENAI_METRICS: Final = "promptcache, GenAI metrics"
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,7 @@ def _installed_variants(class_name: str, sdk: str) -> dict[str, Variant]:
     variants = {
         OURS: Variant(_instrument_promptcache()),
         HASH_ALL: Variant(_instrument_promptcache(hashes="all", hash_key="benchmark")),
+        GENAI_METRICS: Variant(_instrument_promptcache(genai_metrics=True)),
         f"genai-{sdk}": _peer_variant(
             f"opentelemetry-instrumentation-genai-{sdk}",
             f"opentelemetry.instrumentation.genai.{sdk}",

@@ -66,6 +66,8 @@ NAMED_ENVIRONMENTS: Final = {
     "middle": f"{pin_minimum('google-genai', 'aiobotocore')},openai==1.109.1,anthropic==1.0.0,"
     "pydantic<2.12,wrapt==1.17.*,opentelemetry-sdk==1.40.0",
     "late": "openai==2.54.0,anthropic==1.17.0,google-genai==2.34.0,aiobotocore==3.0.0,wrapt==2.0.*",
+    # The newest OpenTelemetry that google-adk 2.13 allows. pip falls back to it beside google-adk.
+    "neighbours": "google-genai,opentelemetry-sdk==1.44.0,opentelemetry-instrumentation==0.65b0",
     "newest": "google-genai,aiobotocore",
     # Run by hand, with a Python without the GIL:
     # `make compat PYTHON=python3.13t RELEASES=free-threaded`. Packages without wheels for it are
@@ -84,6 +86,7 @@ RELEASES: Final = (
     "oldest",
     "middle",
     "late",
+    "neighbours",
     "newest",
     "openai==3.0.0",
     "openai==2.20.0",

@@ -20,6 +20,7 @@ from promptcache_exporters.report.format import (
 )
 from promptcache_exporters.report.model import GroupBy, PrefixChange, Report, ReportGroup
 from promptcache_exporters.report.query import RECENT_ROWS
+from promptcache_exporters.report.stream_usage import stream_usage_advice
 
 GROUP_COLUMNS: Final = ("calls", "input", "hit rate", "cost", "saved", "wasted")
 MAX_UNPRICED_MODELS: Final = 5
@@ -103,7 +104,7 @@ def _optional_summary_lines(report: Report) -> Iterator[tuple[str, str]]:
             "No usage",
             (
                 f"{format_count(report.streams_without_usage)} chat streams did not report tokens."
-                " Set stream_options={'include_usage': True}"
+                f" {stream_usage_advice()}"
             ),
         )
 
