@@ -12,15 +12,25 @@ import pytest
 import yaml
 
 COMPOSE_DIR = Path(__file__).parent.parent / "deploy" / "compose"
-SERVICES: dict[str, Any] = yaml.safe_load((COMPOSE_DIR / "compose.yaml").read_text())["services"]
-DEFAULT_PORTS = {"jaeger": {4317, 16686}, "prometheus": {9090}, "grafana": {3000}}
+COMPOSE: dict[str, Any] = yaml.safe_load((COMPOSE_DIR / "compose.yaml").read_text())
+SERVICES: dict[str, Any] = COMPOSE["services"]
+DEFAULT_PORTS = {
+    "jaeger": {4317, 16686},
+    "prometheus": {9090},
+    "alertmanager": {9093},
+    "grafana": {3000},
+}
 """The default ports of the images (their documentation, November 2026)."""
 
 
 def mounted_files(service: str) -> dict[str, Path]:
     """Map each path in the container to the mounted path in this repository."""
-    pairs = [entry.split(":") for entry in SERVICES[service].get("volumes", [])]
-    return {inside: (COMPOSE_DIR / outside).resolve() for outside, inside, _ in pairs}
+    entries = [entry.split(":") for entry in SERVICES[service].get("volumes", [])]
+    return {
+        inside: (COMPOSE_DIR / outside).resolve()
+        for outside, inside, *_ in entries
+        if outside not in COMPOSE["volumes"]
+    }
 
 
 def load_config(service: str, path: str) -> Any:
@@ -71,7 +81,7 @@ def test_the_collector_image_has_the_version_of_the_builder_file() -> None:
 
 
 def test_prometheus_scrapes_the_collector_and_loads_the_rules() -> None:
-    (option,) = SERVICES["prometheus"]["command"]
+    option, _ = SERVICES["prometheus"]["command"]
     prometheus_config = load_config("prometheus", option.removeprefix("--config.file="))
     assert set(prometheus_config["rule_files"]) <= set(mounted_files("prometheus"))
     (job,) = prometheus_config["scrape_configs"]
@@ -79,6 +89,46 @@ def test_prometheus_scrapes_the_collector_and_loads_the_rules() -> None:
     host, port = target.split(":")
     assert int(port) in listening_ports(host)
     assert job["honor_labels"], "the rules read the service from the label `job`"
+
+
+def test_prometheus_sends_its_alerts_to_the_alertmanager() -> None:
+    config = load_config("prometheus", "/etc/prometheus/prometheus.yaml")
+    (group,) = config["alerting"]["alertmanagers"]
+    (target,) = group["static_configs"][0]["targets"]
+    host, port = target.split(":")
+    assert int(port) in listening_ports(host)
+    (option,) = [
+        part.removeprefix("--config.file=")
+        for part in SERVICES[host]["command"]
+        if part.startswith("--config.file=")
+    ]
+    alertmanager = load_config(host, option)
+    names = [receiver["name"] for receiver in alertmanager["receivers"]]
+    assert alertmanager["route"]["receiver"] in names
+
+
+@pytest.mark.parametrize("service", sorted(set(SERVICES) - {"collector"}))
+def test_a_service_is_healthy_when_it_answers_on_its_port(service: str) -> None:
+    command, *_, url = SERVICES[service]["healthcheck"]["test"]
+    assert command == "CMD"
+    assert urlsplit(url).port in listening_ports(service)
+
+
+def test_a_service_waits_for_the_health_of_those_that_have_a_check() -> None:
+    for service in SERVICES.values():
+        for other, wait in service.get("depends_on", {}).items():
+            has_check = "healthcheck" in SERVICES[other]
+            assert wait["condition"] == ("service_healthy" if has_check else "service_started")
+
+
+def test_data_that_must_survive_lies_on_a_named_volume() -> None:
+    used = {
+        entry.split(":")[0]
+        for service in SERVICES.values()
+        for entry in service.get("volumes", [])
+        if not entry.startswith(".")
+    }
+    assert used == set(COMPOSE["volumes"])
 
 
 def test_grafana_has_reachable_data_sources_and_the_dashboard() -> None:
