@@ -9,7 +9,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types requirements dist clean \
 	compat canary frameworks coexistence sdk-suite fuzz streams processes \
-	diagnosis-score trace-replay bench leaks audit prices alerts \
+	diagnosis-score trace-replay bench leaks audit sbom prices alerts \
 	alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle
 
 help: ## print this list
@@ -79,7 +79,7 @@ alerts: $(VENV)/.ready ## generate the committed alerts and dashboards
 	@$(VENV)/bin/python -c 'from promptcache_exporters.alerts.registry import regenerate_committed_files; regenerate_committed_files()'
 
 clean: ## remove what the other targets made
-	rm -rf .venv* .collector .jaeger dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv* .collector .jaeger dist sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # ---------------------------------------------------------------- other releases, other packages
 
@@ -156,6 +156,12 @@ audit: $(VENV)/.ready ## look up known vulnerabilities of all dependencies; fail
 	@.venv-audit/bin/python $(PIP) pip-audit
 	@$(VENV)/bin/python -m pip freeze --exclude-editable > .venv-audit/requirements.txt
 	@.venv-audit/bin/python tests/audit/check.py .venv-audit/bin/pip-audit .venv-audit/requirements.txt
+
+# Of the packages that a user installs to record and to report: the locked ones of the demo.
+sbom: $(DEMO)/.ready ## write the bill of materials (CycloneDX JSON) of promptcache and its dependencies into sbom/
+	@$(PYTHON) -m venv .venv-sbom
+	@.venv-sbom/bin/python $(PIP) 'cyclonedx-bom>=7,<8'
+	@$(DEMO)/bin/python tests/audit/sbom.py .venv-sbom/bin/cyclonedx-py $(DEMO)/bin/python sbom/promptcache.cdx.json
 
 # ---------------------------------------------------------------- speed and memory
 

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import pytest
 
-from tests.audit import check
+from promptcache.version import __version__
+from tests.audit import check, sbom
 
 CLEAN_PACKAGE: Final[dict[str, Any]] = {"name": "a", "version": "1", "vulns": []}
 CLEAN_PACKAGE_FROM_OSV: Final[dict[str, Any]] = {"name": "b-c", "version": "2", "vulns": []}
@@ -65,3 +66,22 @@ def test_a_package_that_was_not_looked_up_is_not_reported_as_clean(
     package_list.write_text("a==1\nB_C==2\n")
     assert check.main([str(program), str(package_list)]) == exit_code
     assert message in capsys.readouterr().out
+
+
+def test_the_bill_of_materials_names_the_version_of_promptcache(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = {"bomFormat": "CycloneDX", "metadata": {"component": {"name": "promptcache"}}}
+    program = tmp_path / "cyclonedx-py"
+    program.write_text(f"#!{sys.executable}\nprint({json.dumps(bare | {'components': [{}]})!r})\n")
+    program.chmod(0o700)
+    out = tmp_path / "sbom" / "promptcache.cdx.json"
+    sbom.main(str(program), sys.executable, str(out))
+    written = json.loads(out.read_text())
+    assert written["bomFormat"] == "CycloneDX"
+    assert written["metadata"]["component"] == {
+        "name": "promptcache",
+        "version": __version__,
+        "purl": f"pkg:pypi/promptcache@{__version__}",
+    }
+    assert capsys.readouterr().out.endswith(f"promptcache {__version__} and 1 packages\n")

@@ -111,7 +111,7 @@ def test_prometheus_sends_its_alerts_to_the_alertmanager() -> None:
 def test_a_service_is_healthy_when_it_answers_on_its_port(service: str) -> None:
     command, *_, url = SERVICES[service]["healthcheck"]["test"]
     assert command == "CMD"
-    assert urlsplit(url).port in listening_ports(service)
+    assert urlsplit(str(url)).port in listening_ports(service)
 
 
 def test_a_service_waits_for_the_health_of_those_that_have_a_check() -> None:

@@ -33,6 +33,12 @@ def test_workflow_pins_actions_by_commit_and_runs_existing_targets(workflow: Pat
         assert set(re.findall(r"make ([a-z0-9-]+)", step.get("run", ""))) <= set(targets)
 
 
+def test_vulnerabilities_are_looked_up_every_week() -> None:
+    workflow = ROOT / ".github/workflows/audit.yml"
+    assert {"make audit", "make sbom"} <= {step.get("run") for step in steps(workflow)}
+    assert re.search(r'schedule:\n    - cron: "\d+ \d+ \* \* [0-6]"', workflow.read_text())
+
+
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
 def test_template_asks_for_the_wire_json_without_text(template: Path) -> None:
     fields = {field.get("id"): field for field in yaml.safe_load(template.read_text())["body"]}
