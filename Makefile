@@ -9,7 +9,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types requirements dist clean \
 	compat canary frameworks coexistence sdk-suite fuzz streams processes \
-	diagnosis-score trace-replay bench leaks audit sbom prices alerts \
+	diagnosis-score diagnosis-score-simple trace-replay bench leaks audit sbom prices alerts \
 	alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle
 
 help: ## print this list
@@ -145,7 +145,10 @@ processes: $(PROCESSES)/.ready ## fork a hundred times under load; gunicorn, uvi
 	@PROMPTCACHE_FORKS=100 $(PROCESSES)/bin/python -m pytest tests/test_processes.py $(ARGS)
 	@$(PROCESSES)/bin/python -m tests.processes.check
 
-diagnosis-score: $(VENV)/.ready ## how often the diagnosis finds the place and the reason of labelled breaks (ARGS="--seeds 1")
+diagnosis-score: $(VENV)/.ready ## the exam: does the diagnosis find the place and the reason of labelled breaks (ARGS="--seeds 1")
+	@$(VENV)/bin/python -m tests.breaks.exam $(ARGS)
+
+diagnosis-score-simple: $(VENV)/.ready ## the older score of the diagnosis, on plain words (ARGS="--seeds 1")
 	@$(VENV)/bin/python -m tests.breaks.score $(ARGS)
 
 trace-replay: $(VENV)/.ready ## replay a public trace through the memory (TRACE=mooncake_conversation_trace.jsonl)
