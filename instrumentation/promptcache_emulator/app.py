@@ -150,8 +150,8 @@ async def _serve_websocket(emulator: Emulator, websocket: WebSocket) -> None:
     async for message in _messages(websocket):
         try:
             body = parse_json_object(message) | {"stream": True}
-        except ValueError as error:
-            await websocket.send_text(to_compact_json(_invalid_message(str(error))))
+        except ValueError as reason:
+            await websocket.send_text(to_compact_json(_invalid_message(str(reason))))
             continue
         stream_id = {"stream_id": body["stream_id"]} if "stream_id" in body else {}
         response, request = emulator.handle(

@@ -14,8 +14,7 @@ from tests.support.wheel import ROOT
 def declared_entry_points() -> dict[str, dict[str, str]]:
     """Return the entry points of pyproject.toml: group, then name, then object."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    groups: dict[str, dict[str, str]] = {"console_scripts": project["scripts"]}
-    return groups | project["entry-points"]
+    return {"console_scripts": project["scripts"], **project["entry-points"]}
 
 
 def write_package_metadata(folder: Path, entry_points: dict[str, dict[str, str]]) -> None:
