@@ -19,7 +19,8 @@ class UsageCounters(NamedTuple):
     `input_includes_cached` is True if the input counter includes cache reads and cache writes
     (OpenAI, Gemini), False if those are counted beside it (Anthropic, Bedrock).
     `cache_write_by_ttl`, `modalities` and `server_tools` map our names to the wire format's.
-    `default_ttl` is the TTL of a write that the response does not split by TTL.
+    `default_ttl` is the TTL of a write that the response does not split by TTL. `total_tokens` is
+    the sum of input and output, which tells what the other counters include.
     """
 
     input_tokens: tuple[str, ...]
@@ -32,6 +33,7 @@ class UsageCounters(NamedTuple):
     modalities: Mapping[str, tuple[str, ...]]
     default_ttl: str = "unknown"
     server_tools: Mapping[str, tuple[str, ...]] = _EMPTY
+    total_tokens: tuple[str, ...] = ()
 
 
 def parse_usage(facts: ResponseFacts, counters: UsageCounters) -> Usage | None:
@@ -51,6 +53,11 @@ def parse_usage(facts: ResponseFacts, counters: UsageCounters) -> Usage | None:
         return None
     if write is None and split:
         write = sum(split.values())
+    if counters.total_tokens and output is not None:
+        sum_tokens = reader.first_reported(counters.total_tokens)
+        if reasoning or (sum_tokens is not None and sum_tokens != total + output):
+            cached = (read or 0) + (write or 0)
+            total, output = _fit_sum(reader, sum_tokens, total, output, cached, reasoning or 0)
     if counters.input_includes_cached:
         read = reader.clamp(read, total, "read>input")
         write = reader.clamp(write, total - (read or 0), "read+write>input")
@@ -73,6 +80,34 @@ def parse_usage(facts: ResponseFacts, counters: UsageCounters) -> Usage | None:
         server_tool_calls=reader.nonzero_counts(counters.server_tools),
         inconsistencies=tuple(reader.inconsistencies),
     )
+
+
+def _fit_sum(
+    reader: _CounterReader,
+    sum_tokens: int | None,
+    total: int,
+    output: int,
+    cached: int,
+    thought: int,
+) -> tuple[int, int]:
+    """Return input and output such that they add up to the sum that the provider reports.
+
+    Servers of one wire format disagree on whether output includes reasoning (xAI counts it beside
+    the output), and gateways on whether input includes cached tokens (Portkey counts them beside
+    the input). Only the sum tells. If no reading or more than one fits, nothing is certain.
+    """
+    readings = {
+        (whole_input, whole_output)
+        for whole_input in (total, total + cached)
+        for whole_output in (output, output + thought)
+        if whole_input + whole_output == sum_tokens
+        and cached <= whole_input
+        and thought <= whole_output
+    }
+    if len(readings) == 1:
+        return readings.pop()
+    reader.inconsistencies.append("total!=input+output")
+    return total, output
 
 
 class _CounterReader:

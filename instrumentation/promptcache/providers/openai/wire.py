@@ -10,10 +10,11 @@ response.py, response_create_params.py) and OpenAI's prompt caching guide (copie
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_number, as_str, flatten
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
+from promptcache.providers.openai.spellings import other_names, with_other_names
 from promptcache.providers.prompt import (
     BlockCollector,
     ParamLevels,
@@ -54,16 +55,8 @@ RESPONSES_PARAMS: Final[ParamLevels] = (
 
 CHAT_COUNTERS: Final = UsageCounters(
     input_tokens=("prompt_tokens",),
-    # DeepSeek and Moonshot report the cached tokens at the top level.
-    cache_read_tokens=(
-        "prompt_tokens_details.cached_tokens",
-        "prompt_cache_hit_tokens",
-        "cached_tokens",
-    ),
-    cache_write_tokens=(
-        "prompt_tokens_details.cache_write_tokens",
-        "prompt_tokens_details.cache_creation_input_tokens",
-    ),
+    cache_read_tokens=("prompt_tokens_details.cached_tokens",),
+    cache_write_tokens=("prompt_tokens_details.cache_write_tokens",),
     output_tokens=("completion_tokens",),
     reasoning_tokens=("completion_tokens_details.reasoning_tokens",),
     input_includes_cached=True,
@@ -74,6 +67,7 @@ CHAT_COUNTERS: Final = UsageCounters(
         "audio.output": ("completion_tokens_details.audio_tokens",),
     },
     default_ttl="30m",
+    total_tokens=("total_tokens",),
 )
 RESPONSES_COUNTERS: Final = UsageCounters(
     input_tokens=("input_tokens",),
@@ -95,20 +89,49 @@ RESPONSES_COUNTERS: Final = UsageCounters(
         "audio.output": ("output_token_details.audio_tokens",),
     },
     default_ttl="30m",
+    total_tokens=("total_tokens",),
 )
+
+_OPENAI_MODEL: Final = re.compile(r"(?:.*/)?(?:ft:)?(?:gpt-|o\d|chatgpt-|codex-|computer-use-)")
+"""Models whose writes live 30 minutes. Claude and Qwen behind the same wire format have others."""
 
 TICKS_PER_USD: Final = 10**10
 """xAI reports the billed amount in ticks of 1e-10 USD (docs.x.ai, 2026)."""
 
 
 def _billed_usd(usage: JSONObject) -> float | None:
-    cost = as_number(usage.get("cost"))
+    """Return what the provider charged, None if it does not say so without doubt."""
+    cost = usage.get("cost")
     if cost is not None:
-        return cost
+        return _total_of_cost(as_mapping(cost)) if as_mapping(cost) else _bill_of_cost(usage)
     ticks = usage.get("cost_in_usd_ticks")
     if isinstance(ticks, bool) or not isinstance(ticks, int | float):
         return None
     return ticks / TICKS_PER_USD if 0 <= ticks < TICKS_PER_USD**2 else None
+
+
+def _total_of_cost(cost: JSONObject) -> float | None:
+    """Read a cost object (Perplexity: docs.perplexity.ai, Sonar API, `usage.cost`)."""
+    currency = as_str(cost.get("currency")) or "USD"
+    return as_number(cost.get("total_cost")) if currency.upper() == "USD" else None
+
+
+def _bill_of_cost(usage: JSONObject) -> float | None:
+    """Read OpenRouter's `cost` (openrouter.ai/docs, usage accounting and bring your own key).
+
+    With the user's own key at the vendor, `cost` is only OpenRouter's fee, and
+    `upstream_inference_cost` is what the vendor charges. Without one, both are the same money.
+    """
+    cost = as_number(usage.get("cost"))
+    upstream = as_number(as_mapping(usage.get("cost_details")).get("upstream_inference_cost"))
+    has_own_key = usage.get("is_byok")
+    if cost is None or (has_own_key is True and upstream is None):
+        return None
+    if has_own_key is True and upstream is not None:
+        return cost + upstream
+    # Responses of before `is_byok`: a cost that is not the vendor's may be a fee or a discount.
+    is_doubtful = has_own_key is not False and upstream and cost != upstream
+    return None if is_doubtful else cost
 
 
 # Requests
@@ -322,12 +345,38 @@ def _error_code(response: JSONObject) -> str | None:
     return as_str(fields.get("code")) or as_str(fields.get("type")) or "error"
 
 
+class _Counters(NamedTuple):
+    """The counters of a wire format, and those of a response that has another server's names."""
+
+    own: UsageCounters
+    other: UsageCounters
+    other_names: frozenset[str]
+
+
+def _with_spellings(counters: UsageCounters, details: str) -> _Counters:
+    return _Counters(counters, with_other_names(counters, details), other_names(details))
+
+
+_CHAT_COUNTERS: Final = _with_spellings(CHAT_COUNTERS, "prompt_tokens_details")
+_RESPONSES_COUNTERS: Final = _with_spellings(RESPONSES_COUNTERS, "input_tokens_details")
+
+
+def _parse_usage(facts: ResponseFacts, names: _Counters) -> Usage | None:
+    counters = names.own
+    if not names.other_names.isdisjoint(facts.usage_counters):
+        counters = names.other
+    usage = parse_usage(facts, counters)
+    if usage and usage.cache_write_tokens and not _OPENAI_MODEL.match(facts.model or ""):
+        return parse_usage(facts, counters._replace(default_ttl="unknown"))
+    return usage
+
+
 def _parse_chat_usage(facts: ResponseFacts) -> Usage | None:
-    return parse_usage(facts, CHAT_COUNTERS)
+    return _parse_usage(facts, _CHAT_COUNTERS)
 
 
 def _parse_responses_usage(facts: ResponseFacts) -> Usage | None:
-    return parse_usage(facts, RESPONSES_COUNTERS)
+    return _parse_usage(facts, _RESPONSES_COUNTERS)
 
 
 CHAT: Final = WireFormat(
