@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from promptcache_emulator import engine
 from promptcache_emulator.app import build_app
 from promptcache_emulator.clock import Clock
 from promptcache_emulator.engine import Emulator
@@ -172,6 +173,22 @@ def test_paths_faults_and_resources_do_not_grow_without_end() -> None:
     assert emulator.requests_by_path.total() == 15_000
     assert len(emulator.resources) <= 1024
     assert emulator.faults.attempt_count <= 4096
+
+
+def test_large_requests_leave_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "MAX_RETAINED_BYTES", 100_000)
+    monkeypatch.setattr(engine, "_LARGE_BODY_BYTES", 5_000)
+    emulator = Emulator(Clock(), "minimum=1")
+    body = {"model": "gpt-5.6", "input": "x" * 10_000}
+    cache = {"model": "gemini-2.5-pro", "contents": [{"parts": [{"text": "x" * 10_000}]}]}
+    ids = [emulator.post("/v1/responses", body)["id"] for _ in range(40)]
+    kept = [one for one in ids if emulator.stored_value(one)]
+    assert kept == ids[-len(kept) :]
+    assert 0 < len(kept) < 10
+    assert len(emulator.records) <= 17
+    statuses = [post(emulator, "/v1beta/cachedContents", cache)[0] for _ in range(40)]
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) == len(emulator.resources) < 10
 
 
 ROUTES: Final = [

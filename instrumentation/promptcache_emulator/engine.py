@@ -22,11 +22,17 @@ from promptcache_emulator.profiles import CacheProfile, select_profile
 from promptcache_emulator.request import ProviderRequest
 from promptcache_emulator.request_record import RequestRecord
 from promptcache_emulator.response import ProviderResponse
+from promptcache_emulator.retention import BoundedStore
 from promptcache_emulator.routes import ROUTES
 from promptcache_emulator.routing import Route
 
 _MAX_STORED_VALUES: Final = 4096
 _MAX_RESOURCES: Final = 1024
+MAX_RETAINED_BYTES: Final = 256 << 20
+"""Of the bodies whose responses are stored, and again of those that made resources."""
+_LARGE_BODY_BYTES: Final = 1 << 20
+_MAX_LARGE_RECORDS: Final = 16
+"""Records hold their prompts: after a large one, only so many of the last records are kept."""
 _MAX_PATHS: Final = 1024
 _MAX_MESSAGE_LENGTH: Final = 500
 OTHER_PATHS: Final = "_OTHER"
@@ -65,14 +71,18 @@ class Emulator:
         self.totals: Counter[str] = Counter()
         self.requests_by_path: Counter[str] = Counter()
         self.resources: dict[str, Any] = {}
-        self._stored_values: dict[str, Any] = {}
+        self._resource_sizes: dict[str, int] = {}
+        self._stored_values: BoundedStore[Any] = BoundedStore(
+            _MAX_STORED_VALUES, MAX_RETAINED_BYTES
+        )
+        self._body_size = 0
 
     def copy(self) -> Emulator:
         """Return an independent copy, to try another request against the same state."""
         other = Emulator(self.clock)
         other.cache, other.overrides = self.cache.copy(), self.overrides
-        other.resources = dict(self.resources)
-        other._stored_values = dict(self._stored_values)
+        other.resources, other._resource_sizes = dict(self.resources), dict(self._resource_sizes)
+        other._stored_values = self._stored_values.copy()
         return other
 
     def reset(self) -> None:
@@ -84,21 +94,21 @@ class Emulator:
             self.totals,
             self.requests_by_path,
             self.resources,
+            self._resource_sizes,
             self._stored_values,
         ):
             collection.clear()
 
     def store_resource(self, name: str, value: Any) -> None:
         """Store a cached content or a batch. Raise ProviderError if there are too many."""
-        if len(self.resources) >= _MAX_RESOURCES:
-            raise ProviderError(429, f"at most {_MAX_RESOURCES} resources; delete some")
-        self.resources[name] = value
+        kept = sum(size for one, size in self._resource_sizes.items() if one in self.resources)
+        if len(self.resources) >= _MAX_RESOURCES or kept + self._body_size > MAX_RETAINED_BYTES:
+            raise ProviderError(429, "too many or too large resources; delete some")
+        self.resources[name], self._resource_sizes[name] = value, self._body_size
 
     def store_value(self, name: str, value: Any) -> None:
         """Store a value, such as a response under its id. The oldest values are dropped."""
-        self._stored_values[name] = value
-        if len(self._stored_values) > _MAX_STORED_VALUES:
-            del self._stored_values[next(iter(self._stored_values))]
+        self._stored_values.add(name, value, self._body_size)
 
     def stored_value(self, name: str) -> Any:
         """Return the value stored under this name, or None."""
@@ -136,6 +146,9 @@ class Emulator:
                 self.clock(), request.path, model, request.cache_scope, result, output_tokens, plan
             )
         )
+        if self._body_size > _LARGE_BODY_BYTES:
+            while len(self.records) > _MAX_LARGE_RECORDS:
+                self.records.popleft()
         counts = {
             "input": result.input_tokens,
             "read": result.cache_read_tokens,
@@ -158,6 +171,7 @@ class Emulator:
         nothing.
         """
         self._count_request(f"{method} {path}")
+        self._body_size = len(raw_body)
         cache_scope = cache_scope_of(headers, query)
         request = ProviderRequest(method, path, {}, headers, query, cache_scope, NO_FAULT)
         route, path_params = _find_route(method, path)

@@ -19,11 +19,22 @@ _TOKEN_PATTERN: Final = re.compile(
 )
 
 
-@lru_cache(maxsize=1024)
+_SHORT_TEXT: Final = 1 << 16
+"""Up to this length a thousand texts are remembered, beyond it eight."""
+
+
 def token_ends(text: str) -> Sequence[int]:
     """Return the character offset at which each token ends; the last one is `len(text)`."""
+    return _short_token_ends(text) if len(text) <= _SHORT_TEXT else _long_token_ends(text)
+
+
+def _find_token_ends(text: str) -> Sequence[int]:
     # An array takes four bytes per token; a tuple in this cache would take several times as much.
     return array("I", accumulate(map(len, _TOKEN_PATTERN.findall(text))))
+
+
+_short_token_ends = lru_cache(maxsize=1024)(_find_token_ends)
+_long_token_ends = lru_cache(maxsize=8)(_find_token_ends)
 
 
 def count_tokens(text: str) -> int:
