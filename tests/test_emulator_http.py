@@ -273,10 +273,17 @@ def test_the_command_prints_its_url_and_refuses_other_addresses() -> None:
     refused = subprocess.run(public, capture_output=True, check=False)
     assert refused.returncode == 2
     assert b"not loopback" in refused.stderr
-    with subprocess.Popen([*run, "--port", "0"], stdout=subprocess.PIPE) as served:
+    named = [*run, "--port", "0", "--allow-host", "model", "--allow-host", "model.test"]
+    with subprocess.Popen(named, stdout=subprocess.PIPE) as served:
         assert served.stdout
         base = served.stdout.readline().decode().strip()
         try:
-            assert httpx2.get(base + "/_emulator/clock").status_code == 200
+            clock = base + "/_emulator/clock"
+            assert httpx2.get(clock).status_code == 200
+            statuses = [
+                httpx2.get(clock, headers={"host": host}).status_code
+                for host in ("model:8080", "model.test", "attacker.example")
+            ]
+            assert statuses == [200, 200, 403]
         finally:
             served.terminate()
