@@ -104,9 +104,10 @@ def process(kit: Kit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Proces
         "HASHES": "all",
         "CALLSITE": "true",
         "BAGGAGE_KEYS": "tenant",
-        "METRIC_KEYS": "team",
+        "METRIC_KEYS": "team=tents|boats",
+        "GENAI_METRICS": "true",
         "TARGET": "0.6",
-        "PROVIDERS": "gateway.example=openai",
+        "PROVIDERS": "gateway.example=openai,127.0.0.1=gateway",
         "PRICES": str(prices),
         "MEMORY_CALLS": "1000",
         "PROVIDER_DIAGNOSTICS": str(kit.name == "openai"),  # those of Anthropic change the response
