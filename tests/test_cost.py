@@ -731,17 +731,10 @@ UNKNOWN_COSTS: list[tuple[str, str, str | None, Usage | None, dict[str, Any]]] =
         "price",
         "openai",
         "gpt-4o",
-        build_usage(0, 0, {"30m": 1}),
+        build_usage(0, 0, {"12h": 1}),
         {},
-    ),  # writes are billed since GPT-5.6 only
+    ),  # a longer TTL has a price of its own
     ("price", "anthropic", "claude-opus-4-8", build_usage(0, 0, {"12h": 1}), {}),
-    (
-        "price",
-        "anthropic",
-        "claude-opus-4-8",
-        build_usage(1, server_tool_calls={"code_execution": 1}),
-        {},
-    ),
     ("price", "openai", "text-embedding-3-small", build_usage(1, output=1), {}),
     (
         "price",
@@ -769,6 +762,13 @@ UNKNOWN_COSTS: list[tuple[str, str, str | None, Usage | None, dict[str, Any]]] =
         {},
     ),
 ]
+
+
+def test_a_tool_without_a_price_leaves_the_other_parts() -> None:
+    usage = build_usage(1000, server_tool_calls={"code_execution": 1})
+    found = compute_cost("anthropic", "claude-opus-4-8", usage)
+    assert (found.amount, found.unknown_reason) == (None, "tool_fee")
+    assert found.parts["input"] == pytest.approx(0.005)
 
 
 @pytest.mark.parametrize(("reason", "provider", "model", "usage", "facts"), UNKNOWN_COSTS)

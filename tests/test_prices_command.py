@@ -340,3 +340,11 @@ def test_cost_names_the_option_that_has_no_price(arguments: str, message: str) -
     result = run("cost", "--uncached", "1", *arguments.split())
     assert result.exit_code == 3
     assert message in result.stderr
+
+
+def test_uses_of_tools_are_priced() -> None:
+    result = run("cost", "--model", "gpt-4.1", "--uncached", "625", "--output", "150")
+    assert "0.00245" in result.stdout
+    with_tools = "cost --model gpt-4.1 --uncached 625 --output 150 --tool web_search=4 --json"
+    assert json.loads(run(*with_tools.split()).stdout)["amount"] == 0.04245
+    assert run("cost", "--model", "gpt-4.1", "--tool", "web_search").exit_code == 2

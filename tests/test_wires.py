@@ -9,9 +9,13 @@ from typing import Any, Final
 
 import pytest
 
+from promptcache.cli.price_options import build_call
 from promptcache.model import Cost, Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook
+from promptcache.providers.google.wire import INTERACTIONS_ROUTES
+from promptcache.providers.hosts import provider_for_host
 from promptcache.providers.registry import load_routes
+from promptcache.providers.reported_usage import reported_usage
 from promptcache.providers.response_facts import NO_FACTS, merge_facts
 
 CASES: Final[list[dict[str, Any]]] = json.loads(
@@ -22,7 +26,8 @@ NOW: Final = datetime(2026, 11, 28, 12, tzinfo=UTC).timestamp()
 
 def read_answer(case: dict[str, Any]) -> tuple[Usage | None, Cost]:
     """Return usage and cost of the events of a case, as the invocation computes them."""
-    wire = next(row.wire_format for row in load_routes() if row.wire_format.name == case["wire"])
+    routes = (*load_routes(), *INTERACTIONS_ROUTES)
+    wire = next(row.wire_format for row in routes if row.wire_format.name == case["wire"])
     request = Request(
         case["wire"],
         case["provider"],
@@ -39,7 +44,7 @@ def read_answer(case: dict[str, Any]) -> tuple[Usage | None, Cost]:
     for event in case["events"]:
         if not wire.can_skip(event) and (found := wire.parse_event(event)) is not None:
             facts = merge_facts(facts, found)
-    usage = wire.parse_usage(facts)
+    usage = reported_usage(wire, case.get("host"), facts)
     return usage, PriceBook().compute_cost(request, facts, usage)
 
 
@@ -53,3 +58,39 @@ def test_usage_and_amount_of_an_answer_are_right(case: dict[str, Any]) -> None:
         expected = case["amount"]
         assert cost.amount == (None if expected is None else pytest.approx(expected, rel=1e-12))
     assert cost.unknown_reason == case.get("unknown", cost.unknown_reason)
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("azure", "azure.ai.openai"),
+        ("gemini", "gcp.gemini"),
+        ("vertex", "gcp.vertex_ai"),
+        ("bedrock", "aws.bedrock"),
+        ("xai", "x_ai"),
+        ("moonshot", "moonshot_ai"),
+        ("kimi", "moonshot_ai"),
+        ("mistral", "mistral_ai"),
+        ("qwen", "alibaba"),
+        ("zai", "z_ai"),
+    ],
+)
+def test_names_that_people_use_mean_the_provider(alias: str, name: str) -> None:
+    request, _ = build_call(PriceBook(), "m", alias, NOW)
+    assert request.provider == name
+
+
+@pytest.mark.parametrize(
+    ("host", "name"),
+    [
+        ("bedrock-mantle.us-east-1.api.aws", "aws.bedrock"),
+        ("dashscope-us.aliyuncs.com", "alibaba"),
+        ("ws-1.cn-beijing.maas.aliyuncs.com", "alibaba"),
+        ("api.z.ai", "z_ai"),
+        ("open.bigmodel.cn", "z_ai"),
+        ("api.minimax.io", "minimax"),
+        ("api.cerebras.ai", "cerebras"),
+    ],
+)
+def test_hosts_of_known_vendors_are_known(host: str, name: str) -> None:
+    assert provider_for_host(host, "openai", {}) == name

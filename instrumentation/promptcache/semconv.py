@@ -134,9 +134,7 @@ class SpanAttribute:
 
 
 def _cost_part(part: str) -> Callable[[Call], AttributeValue | None]:
-    return lambda call: (
-        call.cost.parts.get(part) if call.cost and call.cost.amount is not None else None
-    )
+    return lambda call: call.cost.parts.get(part) if call.cost else None
 
 
 def _saved_usd(call: Call) -> float | None:

@@ -35,6 +35,7 @@ EPILOG = "\n\n".join(
         "Examples:",
         "promptcache cost --model claude-sonnet-4-5 --read 90000 --uncached 500 --output 800",
         "promptcache cost --model claude-sonnet-4-5 --write-1h 90000 --output 800 --json",
+        "promptcache cost --model gpt-6-sol --uncached 2000 --output 900 --tool web_search=4",
         "promptcache cost --model gpt-6-sol --uncached 300000 --tier flex --at 2026-11-20",
         exit_code_help(ExitCode.OK, ExitCode.USAGE, ExitCode.UNKNOWN_COST),
     )
@@ -69,6 +70,12 @@ AudioReadOption = Annotated[
 AudioOutputOption = Annotated[
     int, typer.Option(min=0, help="Audio tokens of the output. They are not part of --output.")
 ]
+ToolUsesOption = Annotated[
+    list[str],
+    typer.Option(
+        "--tool", help="Uses of a server tool with a fee: web_search=4. May be given repeatedly."
+    ),
+]
 
 app = typer.Typer(add_completion=False)
 
@@ -88,6 +95,7 @@ def cost(
     audio_input: AudioInputOption = 0,
     audio_read: AudioReadOption = 0,
     audio_output: AudioOutputOption = 0,
+    tool: ToolUsesOption = [],  # noqa: B006  # typer reads the default
     tier: TierOption = None,
     speed: SpeedOption = None,
     geo: GeoOption = None,
@@ -99,13 +107,27 @@ def cost(
     writes = {"5m": write_5m, "30m": write_30m, "1h": write_1h, "12h": write_12h}
     audio = {"audio.input": audio_input, "audio.read": audio_read, "audio.output": audio_output}
     usage = build_usage(uncached, read, writes, output, audio)
-    if not (usage.input_tokens or usage.output_tokens):
+    usage = usage._replace(server_tool_calls=parse_tool_uses(tool))
+    if not (usage.input_tokens or usage.output_tokens or usage.server_tool_calls):
         raise typer.BadParameter(
             "give at least one token count", param_hint="--uncached, --read, --output"
         )
     book = load_price_book(prices)
     call = build_call(book, model, provider, parse_time(at), tier, speed, geo, batch)
     print_cost(book, *call, usage, as_json)
+
+
+def parse_tool_uses(options: list[str]) -> dict[str, int]:
+    """Return the uses of each tool from options such as `web_search=4`."""
+    uses: dict[str, int] = {}
+    for option in options:
+        name, _, count = option.partition("=")
+        if not name or not count.isascii() or not count.isdigit():
+            raise typer.BadParameter(
+                f"{option!r} is not a tool and a count such as web_search=4", param_hint="--tool"
+            )
+        uses[name] = uses.get(name, 0) + int(count)
+    return uses
 
 
 def print_cost(

@@ -11,7 +11,7 @@ import typer
 from promptcache.cli.exit_codes import ExitCode
 from promptcache.model import Request, ResponseFacts
 from promptcache.prices import PriceBook
-from promptcache.providers.registry import PROVIDERS
+from promptcache.providers.registry import PROVIDERS, PROVIDERS_BY_NAME
 from promptcache.settings import OTEL_PROMPTCACHE_PRICES
 
 GUESSED_PROVIDERS: Final = tuple(row.name for row in PROVIDERS if row.is_guessed_by_model)
@@ -114,9 +114,10 @@ def build_call(
     batch: bool = False,
 ) -> tuple[Request, ResponseFacts]:
     """Return the call that the options describe, for the price book."""
+    row = PROVIDERS_BY_NAME.get((provider or "").lower())
     request = Request(
         wire_format_name="",
-        provider=provider or guess_provider(book, model),
+        provider=(row.name if row else provider) or guess_provider(book, model),
         operation="chat",
         model=model,
         host=None,

@@ -12,7 +12,7 @@ TTL_SECONDS: Final[Mapping[str, int]] = MappingProxyType(
 )
 """Every TTL with which providers bill cache writes, in seconds."""
 
-UnknownCostReason = Literal["model", "price", "usage", "tier"]
+UnknownCostReason = Literal["model", "price", "usage", "tier", "tool_fee"]
 """Why a call has no cost: the piece of knowledge that is missing."""
 
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
@@ -46,6 +46,8 @@ class Usage(NamedTuple):
 @final
 class Cost(NamedTuple):
     """The cost of a call in USD. `amount` is None if it is unknown, for `unknown_reason`.
+
+    With the reason `tool_fee` only the fee of a server tool is unknown, and `parts` holds the rest.
 
     `parts` holds `input`, `cache_read`, `cache_write`, `output` and, where billed, `tools`. They
     sum to `amount`, unless the provider itself reported the amount. `without_cache` is the cost of

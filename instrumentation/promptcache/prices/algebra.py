@@ -38,8 +38,6 @@ def price_usage(rates: Rates, usage: Usage, requested_ttl: str | None = None) ->
     tools = _tool_cost(rates, usage)
     if isinstance(costs, str):
         return Cost(None, unknown_reason=costs, price_date=rates.date)
-    if tools is None:
-        return Cost(None, unknown_reason="price", price_date=rates.date)
     write_cost = 0.0
     for ttl, tokens in writes.items():
         write_cost += rates.cache_write_prices.get(ttl, 0.0) * tokens
@@ -49,6 +47,8 @@ def price_usage(rates: Rates, usage: Usage, requested_ttl: str | None = None) ->
         "cache_write": write_cost,
         "output": costs.output,
     }
+    if tools is None:
+        return Cost(None, parts, unknown_reason="tool_fee", price_date=rates.date)
     if any(usage.server_tool_calls.values()):
         parts["tools"] = tools
     return Cost(

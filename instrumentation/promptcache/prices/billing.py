@@ -39,8 +39,8 @@ _REGION_BY_HOST: Final = (
         r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com",
         "regional",
     ),
-    ("aws.", r".*\.us-gov-[a-z0-9-]+\.amazonaws\.com", "government"),
-    ("aws.", r".*\.(?!us-)[a-z]{2}-[a-z0-9-]+\.amazonaws\.com", "abroad"),
+    ("aws.", r".*\.us-gov-[a-z0-9-]+\.(?:amazonaws\.com|api\.aws)", "government"),
+    ("aws.", r".*\.(?!us-)[a-z]{2}-[a-z0-9-]+\.(?:amazonaws\.com|api\.aws)", "abroad"),
 )
 """Start of the provider's name, pattern of the host, and the pricing region of these hosts.
 

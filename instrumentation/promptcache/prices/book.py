@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from itertools import pairwise
 from logging import getLogger
@@ -13,7 +14,9 @@ from promptcache.prices import table
 from promptcache.prices.algebra import count_writes_of_unknown_ttl, price_usage
 from promptcache.prices.billing import billed_models, billed_tier, pricing_region, requested_ttl
 from promptcache.prices.model_names import candidate_names, vendors_of_provider
+from promptcache.prices.rates import Rates
 from promptcache.prices.table import STANDARD_TIER, PricePeriod, PriceRow
+from promptcache.providers.registry import PROVIDERS_BY_NAME
 
 if TYPE_CHECKING:
     from promptcache.prices.user_prices import UserPrices
@@ -22,6 +25,9 @@ log = getLogger(__name__)
 
 MAX_REMEMBERED_PLANS: Final = 512
 """More price plans than an application uses models. The limit protects against made-up names."""
+
+_DEFAULT_TTLS: Final = ("30m", "unknown")
+"""The TTLs of a write that nobody asked for. A longer TTL has a price of its own."""
 
 _AGREEMENT_TOLERANCE: Final = 1e-4
 """A list price agrees with the provider's bill if it differs by at most this share."""
@@ -171,10 +177,26 @@ class PriceBook:
             price_date = period.rates_by_band[0].date
             return Cost(None, unknown_reason="usage", price_date=price_date)
         rates = period.rates_for_input(usage.input_tokens)
+        if usage.cache_write_tokens and not rates.cache_write_prices:
+            rates = _price_writes_as_input(rates, request, facts)
         ttl = None
         if count_writes_of_unknown_ttl(usage):
             ttl = requested_ttl(request.body, next(iter(rates.cache_write_prices), None))
         return price_usage(rates, usage, ttl)
+
+
+def _price_writes_as_input(rates: Rates, request: Request, facts: ResponseFacts) -> Rates:
+    """Return rates with the price of input for writes, where the vendor's writes are no class.
+
+    A model of such a vendor without a write price bills written tokens as plain input.
+    """
+    row = PROVIDERS_BY_NAME.get(request.provider)
+    model = facts.model or request.model or ""
+    if rates.input_price is None or row is None or not row.models_with_free_writes:
+        return rates
+    if not re.search(row.models_with_free_writes, model, re.IGNORECASE):
+        return rates
+    return rates._replace(cache_write_prices=dict.fromkeys(_DEFAULT_TTLS, rates.input_price))
 
 
 def _missing_price(tier: str) -> UnknownCostReason:

@@ -54,6 +54,9 @@ class Provider(NamedTuple):
 
     `own_models` is a pattern for the beginning of the names that the provider itself gives: in its
     list they belong to it, and not to sellers of the same model.
+    `models_with_free_writes` is a pattern for models whose written tokens cost what plain input
+    costs, unless the price list has a price for them. `omits_zero_cached_count`: the provider's own
+    hosts leave a cached count of 0 out of OpenAI's wire formats.
     `is_guessed_by_model`: the price commands search this provider's list when the user names no
     provider, in the order of the rows. `reports_stream_usage_unasked`: the provider sends the usage
     of a stream even if the request does not ask for usage.
@@ -68,12 +71,15 @@ class Provider(NamedTuple):
     price_vendors: tuple[str, ...] = ()
     gateway_prefixes: tuple[str, ...] = ()
     own_models: str = ""
+    models_with_free_writes: str = ""
+    omits_zero_cached_count: bool = False
     is_guessed_by_model: bool = False
     reports_stream_usage_unasked: bool = False
     sdk: SDK | None = None
 
 
 _ALL_MODELS: Final = ".+"
+_OPENAI_MODELS: Final = r"^(ft:)?(openai/)?(gpt-|o\d|chatgpt-|codex-)"
 _OPENAI_WIRE: Final = "openai.wire"
 _OPENAI_RULES: Final = "openai.rules"
 _GOOGLE_WIRE: Final = "google.wire"
@@ -105,6 +111,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         price_vendors=("openai",),
         own_models=_ALL_MODELS,
         is_guessed_by_model=True,
+        models_with_free_writes=_OPENAI_MODELS,
         sdk=SDK(
             ("openai",),
             "openai.hooks",
@@ -119,11 +126,17 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     ),
     Provider(
         "azure.ai.openai",
+        aliases=(
+            "azure",
+            "azure_openai",
+            "azure-openai",
+        ),
         litellm_names=("azure",),
         hosts=("openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com"),
         wire=_OPENAI_WIRE,
         rules=_OPENAI_RULES,
         price_vendors=("azure", "openai", "anthropic"),
+        models_with_free_writes=_OPENAI_MODELS,
     ),
     Provider(
         "azure.ai.inference",
@@ -132,9 +145,15 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         wire=_OPENAI_WIRE,
         rules=_OPENAI_RULES,
         price_vendors=("azure", "openai", "anthropic"),
+        models_with_free_writes=_OPENAI_MODELS,
     ),
     Provider(
         "gcp.gemini",
+        aliases=(
+            "gemini",
+            "google",
+            "google_genai",
+        ),
         litellm_names=("gemini",),
         hosts=("generativelanguage.googleapis.com",),
         wire=_GOOGLE_WIRE,
@@ -144,6 +163,9 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         own_models=r"(models/)?gem(ini|ma)-",  # the list also has Claude on Vertex AI
         is_guessed_by_model=True,
         reports_stream_usage_unasked=True,
+        # A miss has no `cached_tokens` at all (ai.google.dev/gemini-api/docs/openai).
+        omits_zero_cached_count=True,
+        models_with_free_writes="gemini-",
         sdk=SDK(
             ("google.genai",),
             "google.hooks",
@@ -157,12 +179,20 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     ),
     Provider(
         "gcp.vertex_ai",
+        aliases=(
+            "vertex",
+            "vertexai",
+            "vertex_ai",
+        ),
         litellm_names=("vertex_ai", "vertex_ai_beta"),
         hosts=("aiplatform.googleapis.com",),
         wire=_GOOGLE_WIRE,
         rules=_GOOGLE_RULES,
         price_vendors=("google", "anthropic"),
         reports_stream_usage_unasked=True,
+        # A miss has no `cached_tokens` at all (ai.google.dev/gemini-api/docs/openai).
+        omits_zero_cached_count=True,
+        models_with_free_writes="gemini-",
     ),
     Provider(
         "gcp.gen_ai",  # OpenTelemetry's name for any of Google's endpoints
@@ -170,11 +200,19 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         rules=_GOOGLE_RULES,
         price_vendors=("google", "anthropic"),
         reports_stream_usage_unasked=True,
+        models_with_free_writes="gemini-",
     ),
     Provider(
         "aws.bedrock",
+        aliases=(
+            "bedrock",
+            "aws",
+        ),
         litellm_names=("bedrock", "bedrock_converse"),
-        hosts=("amazonaws.com",),
+        hosts=(
+            "amazonaws.com",
+            "api.aws",
+        ),
         wire="bedrock.wire",
         rules="bedrock.rules",
         price_vendors=("aws",),
@@ -200,10 +238,15 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         rules="deepseek.rules",
         own_models=_ALL_MODELS,
         is_guessed_by_model=True,
+        models_with_free_writes=_ALL_MODELS,
     ),
     Provider(
         "x_ai",
-        aliases=("xai",),
+        aliases=(
+            "xai",
+            "x-ai",
+            "grok",
+        ),
         litellm_names=("xai",),
         hosts=("x.ai",),
         wire=_OPENAI_WIRE,
@@ -212,9 +255,14 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         gateway_prefixes=("x-ai",),
         own_models=_ALL_MODELS,
         is_guessed_by_model=True,
+        models_with_free_writes=_ALL_MODELS,
     ),
     Provider(
         "mistral_ai",
+        aliases=(
+            "mistral",
+            "mistralai",
+        ),
         litellm_names=("mistral",),
         hosts=("mistral.ai",),
         wire=_OPENAI_WIRE,
@@ -223,9 +271,15 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         gateway_prefixes=("mistralai",),
         own_models=_ALL_MODELS,
         is_guessed_by_model=True,
+        models_with_free_writes=_ALL_MODELS,
     ),
     Provider(
         "moonshot_ai",
+        aliases=(
+            "moonshot",
+            "moonshotai",
+            "kimi",
+        ),
         litellm_names=("moonshot",),
         hosts=("moonshot.ai", "moonshot.cn"),
         wire=_OPENAI_WIRE,
@@ -233,6 +287,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         gateway_prefixes=("moonshotai",),
         own_models=_ALL_MODELS,
         is_guessed_by_model=True,
+        models_with_free_writes=_ALL_MODELS,
     ),
     Provider(
         "groq",
@@ -240,6 +295,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         wire=_OPENAI_WIRE,
         rules="groq.rules",
         is_guessed_by_model=True,
+        models_with_free_writes=_ALL_MODELS,
         sdk=SDK(
             ("groq",),
             "groq.hooks",
@@ -260,11 +316,42 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         hosts=("fireworks.ai",),
         wire=_OPENAI_WIRE,
     ),
+    Provider(
+        "cerebras",
+        hosts=("cerebras.ai",),
+        wire=_OPENAI_WIRE,
+        models_with_free_writes=_ALL_MODELS,
+    ),
+    Provider(
+        "minimax",
+        hosts=("minimax.io", "minimaxi.com", "minimax.chat"),
+        wire=_OPENAI_WIRE,
+        own_models=r"(minimax/)?minimax-",
+    ),
+    Provider(
+        "z_ai",
+        aliases=("zai", "z-ai", "z.ai", "glm", "zhipu", "zhipuai"),
+        litellm_names=("zai",),
+        hosts=("z.ai", "bigmodel.cn"),
+        wire=_OPENAI_WIRE,
+        price_vendors=("zai", "zhipuai"),
+        gateway_prefixes=("z-ai",),
+        own_models=r"glm-",
+    ),
     Provider("perplexity", hosts=("perplexity.ai",), wire=_OPENAI_WIRE),
     Provider(
         "alibaba",
+        aliases=(
+            "qwen",
+            "dashscope",
+        ),
         litellm_names=("dashscope",),
-        hosts=("dashscope.aliyuncs.com", "dashscope-intl.aliyuncs.com"),
+        hosts=(
+            "dashscope.aliyuncs.com",
+            "dashscope-intl.aliyuncs.com",
+            "dashscope-us.aliyuncs.com",
+            "maas.aliyuncs.com",
+        ),
         wire=_OPENAI_WIRE,
         rules="alibaba.rules",
     ),

@@ -22,6 +22,7 @@ from promptcache import semconv
 from promptcache.common.coerce import JSONObject
 from promptcache.common.safely import safely
 from promptcache.model import Call, Cost, ParsedPrompt, Request, ResponseFacts, Usage, Verdict
+from promptcache.providers.reported_usage import reported_usage
 from promptcache.providers.response_facts import NO_FACTS, merge_facts
 from promptcache.telemetry import finalizer
 from promptcache.telemetry.call_site import find_call_site
@@ -321,7 +322,9 @@ class Invocation:
         """Return the usage; None if it is not known, or was counted with another call."""
         if self._is_duplicate:
             return None
-        usage = safely(self.request_info.wire_format.parse_usage, self.facts)
+        usage = safely(
+            reported_usage, self.request_info.wire_format, self.request_info.host, self.facts
+        )
         if usage is not None and self._verdict is None and not self._is_first_count():
             self._is_duplicate = True
             return None

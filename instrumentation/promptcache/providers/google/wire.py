@@ -15,7 +15,15 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_number, as_str, flatten
+from promptcache.common.coerce import (
+    JSONObject,
+    as_count,
+    as_list,
+    as_mapping,
+    as_number,
+    as_str,
+    flatten,
+)
 from promptcache.model import ParsedPrompt, Request, ResponseFacts, Section, Usage
 from promptcache.providers.prompt import BlockCollector, ParamLevels, select_params
 from promptcache.providers.usage import UsageCounters, parse_usage
@@ -207,6 +215,50 @@ def _modality_counters(usage: JSONObject) -> Iterator[tuple[str, Any]]:
                 yield f"{name}.{modality.lower()}", fields.get("tokenCount", fields.get("tokens"))
 
 
+def _grounding_counters(candidates: list[JSONObject]) -> dict[str, Any]:
+    """Return a counter for each search query, by its hash: chunks of a stream may repeat queries.
+
+    Grounding without a query is free. Grounding by other sources has fees that we do not know.
+    """
+    found: dict[str, Any] = {}
+    for candidate in candidates:
+        grounding = as_mapping(candidate.get("groundingMetadata"))
+        if not grounding:
+            continue
+        for query in as_list(grounding.get("webSearchQueries")):
+            found |= {f"{_SEARCH}{hash(str(query))}": 1, _SEARCH: 1}
+        if as_list(grounding.get("retrievalQueries")):
+            found |= {_OTHER_GROUNDING: 1}
+        if any("maps" in as_mapping(one) for one in as_list(grounding.get("groundingChunks"))):
+            found |= {_OTHER_GROUNDING: 1}
+    return found
+
+
+def _count_searches(facts: ResponseFacts) -> dict[str, int]:
+    """Return the billed searches: Gemini 3 bills each query once, older models the prompt."""
+    counts = facts.usage_counters
+    queries = sum(name.startswith(_SEARCH) for name in counts) - 1
+    is_billed_by_prompt = re.match(_MODELS_BILLED_BY_PROMPT, facts.model or "")
+    reported = {
+        as_str(as_mapping(entry).get("type")): as_count(as_mapping(entry).get("count")) or 0
+        for entry in as_list(counts.get(_TOOL_COUNTS))
+    }
+    if _SEARCH not in counts or reported.get("google_search"):
+        queries = reported.get("google_search", 0)
+    found = {"web_search": min(queries, 1) if is_billed_by_prompt else queries}
+    others = sum(count for name, count in reported.items() if name != "google_search")
+    found["other_grounding"] = others or int(_OTHER_GROUNDING in counts)
+    return {name: count for name, count in found.items() if count}
+
+
+_SEARCH: Final = "search_query."
+_OTHER_GROUNDING: Final = "other_grounding"
+_TOOL_COUNTS: Final = "grounding_tool_count"
+_GROUNDING_COUNTERS: Final = frozenset({_SEARCH, _OTHER_GROUNDING, _TOOL_COUNTS})
+_MODELS_BILLED_BY_PROMPT: Final = r"(?:.*/)?gemini-[12]\b"
+"""ai.google.dev/gemini-api/docs/pricing, grounding with Google Search."""
+
+
 def _parse_content_event(event: JSONObject) -> ResponseFacts | None:
     candidates = [as_mapping(candidate) for candidate in as_list(event.get("candidates"))]
     usage = as_mapping(event.get("usageMetadata"))
@@ -221,7 +273,7 @@ def _parse_content_event(event: JSONObject) -> ResponseFacts | None:
         id=as_str(event.get("responseId")),
         finish_reasons=finish_reasons,
         service_tier=as_str(usage.get("trafficType")) or as_str(event.get(SERVICE_TIER_HEADER)),
-        usage_counters=_flatten_counters(usage),
+        usage_counters=_flatten_counters(usage) | _grounding_counters(candidates),
         has_content=any(
             as_mapping(candidate.get("content")).get("parts") for candidate in candidates
         ),
@@ -248,11 +300,27 @@ def _parse_interaction_event(event: JSONObject) -> ResponseFacts | None:
         id=as_str(interaction.get("id")),
         finish_reasons=(status,) if status and is_terminal else (),
         service_tier=tier,
-        usage_counters=_flatten_counters(as_mapping(interaction.get("usage"))),
+        usage_counters=_flatten_counters(as_mapping(interaction.get("usage")))
+        | _interaction_searches(interaction),
         has_content=event_type is not None and event_type.endswith(".delta"),
         is_terminal=is_terminal,
         error_code=(as_str(error.get("code")) or "error") if error else None,
     )
+
+
+def _interaction_searches(interaction: JSONObject) -> dict[str, Any]:
+    """Return a counter for each search query of the steps of an interaction."""
+    steps = (*as_list(interaction.get("steps")), *as_list(interaction.get("outputs")))
+    found: dict[str, Any] = {}
+    for step in map(as_mapping, steps):
+        kind = as_str(step.get("type"))
+        if kind == "google_search_call":
+            arguments = as_mapping(step.get("arguments"))
+            for query in as_list(arguments.get("queries")):
+                found |= {f"{_SEARCH}{hash(str(query))}": 1, _SEARCH: 1}
+        elif kind in ("google_maps_call", "retrieval_call", "file_search_call"):
+            found |= {_OTHER_GROUNDING: 1}
+    return found
 
 
 def _can_skip_interaction_event(event: JSONObject) -> bool:
@@ -293,7 +361,10 @@ def _parse_usage(facts: ResponseFacts, names: _CounterNames) -> Usage | None:
             found = tuple(f"{field}.{modality}" for field in fields for modality in theirs)
             normalised[f"{ours}.{place}"] = _sum_counters(counts, found)
     reported = {name: value for name, value in normalised.items() if value is not None}
-    return parse_usage(facts._replace(usage_counters=reported), _NORMALISED_COUNTERS)
+    usage = parse_usage(facts._replace(usage_counters=reported), _NORMALISED_COUNTERS)
+    if usage and not _GROUNDING_COUNTERS.isdisjoint(counts):
+        return usage._replace(server_tool_calls=_count_searches(facts))
+    return usage
 
 
 def _parse_content_usage(facts: ResponseFacts) -> Usage | None:

@@ -6,17 +6,14 @@ none of these names never reaches this table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final, NamedTuple, final
-
-from promptcache.providers.usage import UsageCounters
 
 
 @final
 class Spelling(NamedTuple):
     """One name of a counter, dotted below `usage`; `*` stands for the details object of the input.
 
-    `counter` is `read`, `write`, or the TTL of a write.
+    `counter` is `read`, `write`, the TTL of a write, or a server tool.
     """
 
     counter: str
@@ -43,6 +40,11 @@ SPELLINGS: Final = (
     Spelling("write", "cache_creation_input_tokens", "Portkey", "anthropic/chatComplete.ts"),
     Spelling("write", "cache_creation_input_tokens", "Vercel", "AI Gateway, Chat Completions"),
     Spelling("write", "*.cached_write_tokens", "Bifrost", "schemas/chatcompletions.go"),
+    Spelling("web_search", "server_tool_use.web_search_requests", "OpenRouter", "usage accounting"),
+    Spelling(
+        "web_search", "*.web_search_requests", "LiteLLM", "types/utils.py, PromptTokensDetails"
+    ),
+    Spelling("live_search", "num_sources_used", "xAI", "docs.x.ai, live search: a fee per source"),
     *(
         Spelling(ttl, name.format(ttl=ttl), used_by, source)
         for ttl in ("5m", "1h")
@@ -72,26 +74,3 @@ SPELLINGS: Final = (
     ),
 )
 """OpenRouter, Cloudflare, Kong and Envoy's AI Gateway send OpenAI's own names."""
-
-
-def other_names(details: str) -> frozenset[str]:
-    """Return all other names; `details` is the wire format's details object of the input."""
-    return frozenset(name for row in SPELLINGS for name in _names_of((row,), details))
-
-
-def with_other_names(counters: UsageCounters, details: str) -> UsageCounters:
-    """Return counters that also read the other names, after the wire format's own."""
-
-    def names(counter: str) -> tuple[str, ...]:
-        rows = (row for row in SPELLINGS if row.counter == counter)
-        return tuple(dict.fromkeys(_names_of(rows, details)))
-
-    return counters._replace(
-        cache_read_tokens=(*counters.cache_read_tokens, *names("read")),
-        cache_write_tokens=(*counters.cache_write_tokens, *names("write")),
-        cache_write_by_ttl={**counters.cache_write_by_ttl, "5m": names("5m"), "1h": names("1h")},
-    )
-
-
-def _names_of(rows: Iterable[Spelling], details: str) -> Iterable[str]:
-    return (row.name.replace("*", details) for row in rows)

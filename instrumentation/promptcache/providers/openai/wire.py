@@ -10,11 +10,12 @@ response.py, response_create_params.py) and OpenAI's prompt caching guide (copie
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_number, as_str, flatten
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
-from promptcache.providers.openai.spellings import other_names, with_other_names
+from promptcache.providers.openai.spellings import SPELLINGS, Spelling
 from promptcache.providers.prompt import (
     BlockCollector,
     ParamLevels,
@@ -94,6 +95,18 @@ RESPONSES_COUNTERS: Final = UsageCounters(
 
 _OPENAI_MODEL: Final = re.compile(r"(?:.*/)?(?:ft:)?(?:gpt-|o\d|chatgpt-|codex-|computer-use-)")
 """Models whose writes live 30 minutes. Claude and Qwen behind the same wire format have others."""
+
+TOOL_CALLS: Final = "tool_calls"
+"""The counter that we add ourselves: a mapping of tools to the number of their billed uses."""
+_FEES_BY_ITEM: Final[Mapping[str, str]] = {
+    "web_search_call": "web_search",
+    "file_search_call": "file_search",
+    "code_interpreter_call": "code_interpreter",
+    "image_generation_call": "image_generation",
+}
+"""Output items of the Responses API that cost a fee (OpenAI's pricing page, built-in tools)."""
+_SEARCH_MODEL: Final = re.compile(r"-search-(?:preview|api)")
+"""Models of Chat Completions that search once in every call."""
 
 TICKS_PER_USD: Final = 10**10
 """xAI reports the billed amount in ticks of 1e-10 USD (docs.x.ai, 2026)."""
@@ -278,17 +291,46 @@ def _parse_chat_event(event: JSONObject) -> ResponseFacts | None:
         event.get("usage") or as_mapping(event.get("x_groq")).get("usage") or first.get("usage")
     )
     finish = tuple(reason for choice in choices if (reason := as_str(choice.get("finish_reason"))))
+    model = as_str(event.get("model"))
+    counters = dict(flatten(usage))
+    if model is not None and counters and _SEARCH_MODEL.search(model):
+        counters[TOOL_CALLS] = {"web_search": 1}
     return ResponseFacts(
-        model=as_str(event.get("model")),
+        model=model,
         id=as_str(event.get("id")),
         finish_reasons=finish,
         service_tier=as_str(event.get("service_tier")),
-        usage_counters=dict(flatten(usage)),
+        usage_counters=counters,
         billed_usd=_billed_usd(usage),
         has_content=any(_has_output(as_mapping(choice.get("delta"))) for choice in choices),
         is_terminal=bool(finish),
         error_code=_error_code(event),
     )
+
+
+def _count_tool_calls(items: list[Any]) -> dict[str, int]:
+    """Return how often each server tool with a fee was used, by the tool's name in the price list.
+
+    Of web searches only the action `search` is billed, not `open_page` or `find_in_page`. A code
+    interpreter is billed by its container.
+    """
+    found: dict[str, int] = {}
+    containers: set[str | None] = set()
+    for item in items:
+        fields = as_mapping(item)
+        name = _FEES_BY_ITEM.get(as_str(fields.get("type")) or "")
+        if name is None:
+            continue
+        if name == "web_search":
+            action = as_str(as_mapping(fields.get("action")).get("type"))
+            if action not in (None, "search"):
+                continue
+        if name == "code_interpreter":
+            containers.add(as_str(fields.get("container_id")))
+        found[name] = found.get(name, 0) + 1
+    if containers:
+        found["code_interpreter"] = len(containers)
+    return found
 
 
 def _has_output(delta: JSONObject) -> bool:
@@ -314,6 +356,9 @@ def _parse_responses_event(event: JSONObject) -> ResponseFacts | None:
     status = as_str(response.get("status"))
     is_finished = status in _TERMINAL_STATUSES
     usage = as_mapping(response.get("usage"))
+    counters = dict(flatten(usage))
+    if tool_calls := _count_tool_calls(as_list(response.get("output"))):
+        counters[TOOL_CALLS] = tool_calls
     error_code = _error_code(response)
     if error_code is None and event_type == "error":
         error_code = as_str(event.get("code")) or "error"
@@ -322,7 +367,7 @@ def _parse_responses_event(event: JSONObject) -> ResponseFacts | None:
         id=as_str(response.get("id")) if event_type is None or "response" in event else None,
         finish_reasons=(status,) if status and is_finished and event_type != _CREATED else (),
         service_tier=as_str(response.get("service_tier")),
-        usage_counters=dict(flatten(usage)),
+        usage_counters=counters,
         provider_diagnostics=as_mapping(response.get("prompt_cache_diagnostics")) or None,
         billed_usd=_billed_usd(usage),
         cache_write_ttl=as_str(as_mapping(response.get("prompt_cache_options")).get("ttl")),
@@ -353,8 +398,32 @@ class _Counters(NamedTuple):
     other_names: frozenset[str]
 
 
+def _other_names(details: str) -> frozenset[str]:
+    """Return all other names; `details` is the wire format's details object of the input."""
+    return frozenset(name for row in SPELLINGS for name in _names_of((row,), details))
+
+
+def _with_other_names(counters: UsageCounters, details: str) -> UsageCounters:
+    """Return counters that also read the other names, after the wire format's own."""
+
+    def names(counter: str) -> tuple[str, ...]:
+        rows = (row for row in SPELLINGS if row.counter == counter)
+        return tuple(dict.fromkeys(_names_of(rows, details)))
+
+    return counters._replace(
+        cache_read_tokens=(*counters.cache_read_tokens, *names("read")),
+        cache_write_tokens=(*counters.cache_write_tokens, *names("write")),
+        server_tools={tool: names(tool) for tool in ("web_search", "live_search")},
+        cache_write_by_ttl={**counters.cache_write_by_ttl, "5m": names("5m"), "1h": names("1h")},
+    )
+
+
+def _names_of(rows: Iterable[Spelling], details: str) -> Iterable[str]:
+    return (row.name.replace("*", details) for row in rows)
+
+
 def _with_spellings(counters: UsageCounters, details: str) -> _Counters:
-    return _Counters(counters, with_other_names(counters, details), other_names(details))
+    return _Counters(counters, _with_other_names(counters, details), _other_names(details))
 
 
 _CHAT_COUNTERS: Final = _with_spellings(CHAT_COUNTERS, "prompt_tokens_details")
@@ -366,8 +435,12 @@ def _parse_usage(facts: ResponseFacts, names: _Counters) -> Usage | None:
     if not names.other_names.isdisjoint(facts.usage_counters):
         counters = names.other
     usage = parse_usage(facts, counters)
+    if usage and TOOL_CALLS in facts.usage_counters:
+        calls = {**usage.server_tool_calls, **facts.usage_counters[TOOL_CALLS]}
+        usage = usage._replace(server_tool_calls=calls)
     if usage and usage.cache_write_tokens and not _OPENAI_MODEL.match(facts.model or ""):
-        return parse_usage(facts, counters._replace(default_ttl="unknown"))
+        writes = parse_usage(facts, counters._replace(default_ttl="unknown"))
+        return writes and writes._replace(server_tool_calls=usage.server_tool_calls)
     return usage
 
 
