@@ -28,7 +28,9 @@ class Usage(NamedTuple):
     include `reasoning_tokens`. `modality_tokens` splits a class further where prices differ, by
     names such as `audio.input`, `audio.read`, `audio.output` and `image.input`.
     `server_tool_calls` counts the calls of each server tool. `inconsistencies` names the reported
-    numbers that contradict each other.
+    numbers that contradict each other. `other_attempts` are the attempts of other models that are
+    billed beside this usage, each with its model. `credited_write_tokens` are writes that are
+    billed as reads. `is_billed` is False for a refusal before any output.
     """
 
     input_tokens: int
@@ -41,6 +43,9 @@ class Usage(NamedTuple):
     modality_tokens: Mapping[str, int] = _EMPTY
     server_tool_calls: Mapping[str, int] = _EMPTY
     inconsistencies: tuple[str, ...] = ()
+    other_attempts: tuple[tuple[str | None, Usage], ...] = ()
+    credited_write_tokens: int = 0
+    is_billed: bool = True
 
 
 @final

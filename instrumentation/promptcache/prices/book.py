@@ -167,6 +167,8 @@ class PriceBook:
     def _compute_list_cost(
         self, request: Request, facts: ResponseFacts, usage: Usage | None
     ) -> Cost:
+        if usage is not None and (usage.other_attempts or usage.credited_write_tokens):
+            return self._compute_cost_of_attempts(request, facts, usage)
         plan = self.find_plan(request, facts)
         if plan.unknown_reason:
             return Cost(None, unknown_reason=plan.unknown_reason)
@@ -182,7 +184,59 @@ class PriceBook:
         ttl = None
         if count_writes_of_unknown_ttl(usage):
             ttl = requested_ttl(request.body, next(iter(rates.cache_write_prices), None))
-        return price_usage(rates, usage, ttl)
+        found = price_usage(rates, usage, ttl)
+        return found if usage.is_billed else _without_bill(found)
+
+    def _compute_cost_of_attempts(
+        self, request: Request, facts: ResponseFacts, usage: Usage
+    ) -> Cost:
+        """Return the cost of an answer to which several models contributed, each at its price."""
+        own = _with_credit(usage._replace(other_attempts=()))
+        found = self._compute_list_cost(request, facts, own)
+        for model, attempt in usage.other_attempts:
+            name = model or request.model
+            other = self._compute_list_cost(
+                request._replace(model=name), facts._replace(model=name), attempt
+            )
+            found = _add_costs(found, other)
+        return found
+
+
+def _with_credit(usage: Usage) -> Usage:
+    """Return the usage as it is billed: credited writes count as reads."""
+    rest = credited = usage.credited_write_tokens
+    if not credited:
+        return usage
+    by_ttl: dict[str, int] = {}
+    for ttl, tokens in usage.cache_write_by_ttl.items():
+        taken = min(rest, tokens)
+        rest -= taken
+        by_ttl[ttl] = tokens - taken
+    return usage._replace(
+        cache_read_tokens=(usage.cache_read_tokens or 0) + credited,
+        cache_write_tokens=(usage.cache_write_tokens or 0) - credited,
+        cache_write_by_ttl=by_ttl,
+        credited_write_tokens=0,
+    )
+
+
+def _without_bill(cost: Cost) -> Cost:
+    """Return the cost of a call that the provider does not bill; its prices stay."""
+    parts = dict.fromkeys(cost.parts, 0.0)
+    return cost._replace(amount=0.0, parts=parts, without_cache=0.0, unknown_reason=None)
+
+
+def _add_costs(first: Cost, second: Cost) -> Cost:
+    """Return the cost of both, with the prices of the first; unknown if one of them is."""
+    if first.amount is None or second.amount is None:
+        reason = first.unknown_reason or second.unknown_reason
+        return Cost(None, unknown_reason=reason, price_date=first.price_date)
+    names = dict.fromkeys((*first.parts, *second.parts))
+    return first._replace(
+        amount=first.amount + second.amount,
+        parts={name: first.parts.get(name, 0.0) + second.parts.get(name, 0.0) for name in names},
+        without_cache=(first.without_cache or 0.0) + (second.without_cache or 0.0),
+    )
 
 
 def _price_writes_as_input(rates: Rates, request: Request, facts: ResponseFacts) -> Rates:

@@ -200,11 +200,20 @@ def _with_diagnostics(provider: str, body: JSONObject, previous: str | None) -> 
 # Responses
 
 
+def _answering_model(usage: JSONObject) -> str | None:
+    """Return the fallback model that gave the answer. A stream began with the requested model."""
+    for one in as_list(usage.get("iterations")):
+        fields = as_mapping(one)
+        if fields.get("type") == "fallback_message":
+            return as_str(fields.get("model"))
+    return None
+
+
 def _message_facts(message: JSONObject, **more: Any) -> ResponseFacts:
     usage = as_mapping(message.get("usage"))
     reason = as_str(message.get("stop_reason"))
     return ResponseFacts(
-        model=as_str(message.get("model")),
+        model=_answering_model(usage) or as_str(message.get("model")),
         id=as_str(message.get("id")),
         finish_reasons=(reason,) if reason else (),
         service_tier=as_str(usage.get("service_tier")),
@@ -266,7 +275,7 @@ def _parse_batch_result(line: JSONObject) -> ResponseFacts | None:
 
 
 def _parse_usage(facts: ResponseFacts) -> Usage | None:
-    """Return the usage with the compactions added.
+    """Return the usage of the model that answered, compactions added, with the other attempts.
 
     Compactions are billed, and no total includes them (types/beta/beta_usage.py).
     """
@@ -276,14 +285,80 @@ def _parse_usage(facts: ResponseFacts) -> Usage | None:
     )
     iterations = [dict(flatten(iteration)) for iteration in as_list(counts.get("iterations"))]
     compactions = [one for one in iterations if one.get("type") == "compaction"]
+    served, others = _split_attempts(iterations)
+    if served:
+        counts = {**counts, **_sum_counters(served)}
     if compactions:
-        sums = _add_compactions(counts, compactions)
-        facts = facts._replace(usage_counters={**counts, **sums})
+        counts = {**counts, **_add_compactions(counts, compactions)}
+    if counts is not facts.usage_counters:
+        facts = facts._replace(usage_counters=counts)
     usage = parse_usage(facts, MESSAGES_COUNTERS if is_split_by_ttl else COUNTERS_WITHOUT_TTL)
     if usage is None:
         return None
-    issues = _iteration_issues(iterations, compactions)
-    return usage._replace(inconsistencies=(*usage.inconsistencies, *issues))
+    if iterations:
+        issues = _iteration_issues(compactions)
+        usage = usage._replace(
+            inconsistencies=(*usage.inconsistencies, *issues),
+            other_attempts=tuple(_parse_attempts(others)),
+        )
+    return _apply_refusals(usage, facts, others if served else [])
+
+
+def _split_attempts(
+    iterations: list[dict[str, Any]],
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the iterations of a fallback model that answered, and those of other models.
+
+    Without a fallback the first list is empty: the totals are those of the only model. With one,
+    the entries decide, as the totals leave out the attempts that declined.
+    """
+    others = [one for one in iterations if one.get("type") == "advisor_message"]
+    fallback = next((one for one in iterations if one.get("type") == "fallback_message"), None)
+    if fallback is None:
+        return [], others
+    tries = [one for one in iterations if one.get("type") in ("message", "fallback_message")]
+    served = [one for one in tries if one is fallback or one.get("model") == fallback.get("model")]
+    return served, [*others, *(one for one in tries if one not in served)]
+
+
+def _sum_counters(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the sums of the counters of some iterations. A malformed counter stays as it is."""
+    sums: dict[str, Any] = {}
+    for name in _COMPACTION_COUNTERS:
+        values = [entry[name] for entry in entries if name in entry]
+        malformed = [value for value in values if as_count(value) is None]
+        if values:
+            sums[name] = malformed[0] if malformed else sum(values)
+    return sums
+
+
+def _parse_attempts(entries: list[dict[str, Any]]) -> Iterator[tuple[str | None, Usage]]:
+    """Yield model and usage of each attempt that is billed: a refusal before output is not."""
+    for entry in entries:
+        usage = parse_usage(ResponseFacts(usage_counters=entry), MESSAGES_COUNTERS)
+        if usage is not None and (usage.output_tokens or entry.get("type") == "advisor_message"):
+            yield as_str(entry.get("model")), usage
+
+
+_OUTPUT_OF_EMPTY_REFUSAL: Final = 1
+"""A refusal with empty content may report one token (AWS, fallback credit page, 2026)."""
+
+
+def _apply_refusals(usage: Usage, facts: ResponseFacts, declined: list[dict[str, Any]]) -> Usage:
+    """Mark what a refusal makes free or cheaper.
+
+    Sources: Claude's refusals and fallback page (no bill before output), fallback credit page: the
+    retry is billed as if the conversation had been on its model all along, so a prefix that was
+    warm there is billed as read. A redeemed token names no number: all its writes were warm.
+    """
+    writes = usage.cache_write_tokens or 0
+    is_empty = (usage.output_tokens or 0) <= _OUTPUT_OF_EMPTY_REFUSAL
+    if is_empty and facts.finish_reasons[-1:] == ("refusal",):
+        return usage._replace(is_billed=False)
+    warm = max((as_count(one.get("cache_read_input_tokens")) or 0 for one in declined), default=0)
+    if facts.usage_counters.get("fallback_credit.status.type") == "redeemed":
+        warm = writes
+    return usage._replace(credited_write_tokens=min(warm, writes)) if warm and writes else usage
 
 
 def _add_compactions(counts: JSONObject, compactions: list[dict[str, Any]]) -> dict[str, int]:
@@ -297,12 +372,8 @@ def _add_compactions(counts: JSONObject, compactions: list[dict[str, Any]]) -> d
     return sums
 
 
-def _iteration_issues(
-    iterations: list[dict[str, Any]], compactions: list[dict[str, Any]]
-) -> Iterator[str]:
+def _iteration_issues(compactions: list[dict[str, Any]]) -> Iterator[str]:
     """Yield why the iterations do not fit into one usage."""
-    if any(iteration.get("type") == "advisor_message" for iteration in iterations):
-        yield "advisor_message"  # its tokens have the price of another model
     if any(
         name in compaction and as_count(compaction[name]) is None
         for compaction in compactions
