@@ -39,25 +39,21 @@ class UsageCounters(NamedTuple):
 def parse_usage(facts: ResponseFacts, counters: UsageCounters) -> Usage | None:
     """Return the usage in disjoint classes; None if the input was not reported.
 
-    Counters that contradict each other are clamped, and `Usage.inconsistencies` names the
-    contradiction.
+    Counters that contradict each other are clamped and named in `Usage.inconsistencies`.
     """
     reader = _CounterReader(facts.usage_counters)
     total = reader.first_reported(counters.input_tokens)
     read = reader.first_reported(counters.cache_read_tokens)
     split = reader.nonzero_counts(counters.cache_write_by_ttl)
     write = reader.first_reported(counters.cache_write_tokens)
+    write = sum(split.values()) if write is None and split else write
     output = reader.first_reported(counters.output_tokens)
     reasoning = reader.first_reported(counters.reasoning_tokens)
     if total is None:
         return None
-    if write is None and split:
-        write = sum(split.values())
     if counters.total_tokens and output is not None:
-        sum_tokens = reader.first_reported(counters.total_tokens)
-        if reasoning or (sum_tokens is not None and sum_tokens != total + output):
-            cached = (read or 0) + (write or 0)
-            total, output = _fit_sum(reader, sum_tokens, total, output, cached, reasoning or 0)
+        extra = (read or 0) + (write or 0), reasoning or 0
+        total, output = _fit_sum(reader, counters.total_tokens, total, output, *extra)
     if counters.input_includes_cached:
         read = reader.clamp(read, total, "read>input")
         write = reader.clamp(write, total - (read or 0), "read+write>input")
@@ -65,7 +61,6 @@ def parse_usage(facts: ResponseFacts, counters: UsageCounters) -> Usage | None:
         total += (read or 0) + (write or 0)
     uncached = total - (read or 0) - (write or 0)
     ttl = facts.cache_write_ttl or counters.default_ttl
-    write_by_ttl = _split_cache_write(reader, write, split, ttl)
     if output is not None:
         reasoning = reader.clamp(reasoning, output, "reasoning>output")
     return Usage(
@@ -73,7 +68,7 @@ def parse_usage(facts: ResponseFacts, counters: UsageCounters) -> Usage | None:
         uncached_tokens=uncached,
         cache_read_tokens=read,
         cache_write_tokens=write,
-        cache_write_by_ttl=write_by_ttl,
+        cache_write_by_ttl=_split_cache_write(reader, write, split, ttl),
         output_tokens=output,
         reasoning_tokens=reasoning,
         modality_tokens=_tokens_by_modality(reader, counters, uncached),
@@ -84,7 +79,7 @@ def parse_usage(facts: ResponseFacts, counters: UsageCounters) -> Usage | None:
 
 def _fit_sum(
     reader: _CounterReader,
-    sum_tokens: int | None,
+    names: tuple[str, ...],
     total: int,
     output: int,
     cached: int,
@@ -96,6 +91,9 @@ def _fit_sum(
     the output), and gateways on whether input includes cached tokens (Portkey counts them beside
     the input). Only the sum tells. If no reading or more than one fits, nothing is certain.
     """
+    sum_tokens = reader.first_reported(names)
+    if not thought and (sum_tokens is None or sum_tokens == total + output):
+        return total, output
     readings = {
         (whole_input, whole_output)
         for whole_input in (total, total + cached)

@@ -28,6 +28,7 @@ from promptcache.telemetry import finalizer
 from promptcache.telemetry.call_site import find_call_site
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.inherited_attributes import inherited_attributes
+from promptcache.telemetry.outcome import fit_outcome
 from promptcache.telemetry.request_info import RequestInfo
 from promptcache.telemetry.span_attributes import set_call_attributes
 
@@ -379,7 +380,7 @@ class Invocation:
         return Call(
             request=self._request_so_far(),
             facts=self.facts,
-            verdict=verdict,
+            verdict=fit_outcome(verdict, usage),
             prompt=self.prompt,
             prefix=self.pending_call and self.pending_call.prefix,
             usage=usage,

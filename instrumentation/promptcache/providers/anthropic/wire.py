@@ -47,10 +47,11 @@ MESSAGES_PARAMS: Final[ParamLevels] = (
 in that table: a change of them changes the exported scope hash, but never explains a miss."""
 
 MESSAGES_COUNTERS: Final = UsageCounters(
-    input_tokens=("input_tokens",),
-    cache_read_tokens=("cache_read_input_tokens",),
-    cache_write_tokens=("cache_creation_input_tokens",),
-    output_tokens=("output_tokens",),
+    # Bedrock adds its own metrics to the last event of a stream.
+    input_tokens=("input_tokens", "metrics.inputTokenCount"),
+    cache_read_tokens=("cache_read_input_tokens", "metrics.cacheReadInputTokenCount"),
+    cache_write_tokens=("cache_creation_input_tokens", "metrics.cacheWriteInputTokenCount"),
+    output_tokens=("output_tokens", "metrics.outputTokenCount"),
     reasoning_tokens=("output_tokens_details.thinking_tokens",),
     input_includes_cached=False,
     cache_write_by_ttl={
@@ -67,10 +68,10 @@ COUNTERS_WITHOUT_TTL: Final = MESSAGES_COUNTERS._replace(default_ttl="unknown")
 """For a response that does not split its writes by TTL: their TTL is the one that was requested."""
 
 _COMPACTION_COUNTERS: Final = (
-    *MESSAGES_COUNTERS.input_tokens,
-    *MESSAGES_COUNTERS.cache_read_tokens,
-    *MESSAGES_COUNTERS.cache_write_tokens,
-    *MESSAGES_COUNTERS.output_tokens,
+    MESSAGES_COUNTERS.input_tokens[0],
+    MESSAGES_COUNTERS.cache_read_tokens[0],
+    MESSAGES_COUNTERS.cache_write_tokens[0],
+    MESSAGES_COUNTERS.output_tokens[0],
     *(name for names in MESSAGES_COUNTERS.cache_write_by_ttl.values() for name in names),
 )
 
@@ -240,13 +241,23 @@ def _error_facts(event: JSONObject) -> ResponseFacts:
     return ResponseFacts(error_code=as_str(as_mapping(event.get("error")).get("type")) or "error")
 
 
+def _stop_facts(event: JSONObject) -> ResponseFacts:
+    metrics = as_mapping(event.get(_BEDROCK_METRICS))
+    if not metrics:
+        return _STOP_FACTS
+    counters = {f"metrics.{name}": value for name, value in metrics.items()}
+    return ResponseFacts(usage_counters=counters, is_terminal=True)
+
+
+_BEDROCK_METRICS: Final = "amazon-bedrock-invocationMetrics"
+"""docs.aws.amazon.com/bedrock, InvokeModelWithResponseStream: counts beside the last event."""
 _OUTPUT_FACTS: Final = ResponseFacts(has_content=True)
 _STOP_FACTS: Final = ResponseFacts(is_terminal=True)
 _EVENT_PARSERS: Final[Mapping[str, Callable[[JSONObject], ResponseFacts]]] = {
     "message": lambda event: _message_facts(event, is_terminal=True),
     "message_start": lambda event: _message_facts(as_mapping(event.get("message"))),
     "message_delta": _delta_facts,
-    "message_stop": lambda _: _STOP_FACTS,
+    "message_stop": lambda event: _stop_facts(event),
     "content_block_delta": lambda _: _OUTPUT_FACTS,
     "error": _error_facts,
 }

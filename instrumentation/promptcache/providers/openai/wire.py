@@ -233,6 +233,21 @@ def _parse_chat_prompt(request: Request) -> ParsedPrompt | None:
     return _build_prompt(body, blocks, messages, select_params(body, CHAT_PARAMS), None)
 
 
+def _parse_completion_prompt(request: Request) -> ParsedPrompt | None:
+    """Parse the prompt of the legacy API: a text, texts, or token ids."""
+    body = request.body
+    prompt = body.get("prompt")
+    texts = [prompt] if isinstance(prompt, str) else as_list(prompt)
+    if not texts:
+        return None
+    if not isinstance(texts[0], str):
+        texts = [texts]
+    blocks = BlockCollector()
+    for text in texts:
+        blocks.add("messages", "text", {"content": text})
+    return ParsedPrompt(tuple(blocks), select_params(body, _CACHE_PARAMS))
+
+
 def _parse_responses_prompt(request: Request) -> ParsedPrompt | None:
     body = request.body
     blocks = _collect_tools(body, "tools")
@@ -306,6 +321,17 @@ def _parse_chat_event(event: JSONObject) -> ResponseFacts | None:
         is_terminal=bool(finish),
         error_code=_error_code(event),
     )
+
+
+def _parse_completion_event(event: JSONObject) -> ResponseFacts | None:
+    facts = _parse_chat_event(event)
+    choices = as_list(event.get("choices"))
+    has_text = any(as_mapping(choice).get("text") for choice in choices)
+    return facts and facts._replace(has_content=has_text)
+
+
+def _never_skip(event: JSONObject) -> bool:
+    return False
 
 
 def _count_tool_calls(items: list[Any]) -> dict[str, int]:
@@ -473,8 +499,19 @@ RESPONSES: Final = WireFormat(
     with_diagnostics=_with_diagnostics,
 )
 
+COMPLETIONS: Final = WireFormat(
+    "openai.completions",
+    "text_completion",
+    _parse_completion_prompt,
+    _parse_completion_event,
+    _parse_chat_usage,
+    _never_skip,
+    terminal_event="[DONE]",
+)
+
 ROUTES: Final = (
     make_route("POST", r"chat/completions", CHAT),
+    make_route("POST", r"completions", COMPLETIONS),
     make_route("POST", r"responses", RESPONSES),
     make_route("POST", r"responses/compact", RESPONSES),
     make_route("GET", r"responses/[^/?]+", RESPONSES, is_retrieval=True),
