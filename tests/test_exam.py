@@ -15,17 +15,21 @@ from promptcache.diagnosis.miss_reasons import MISS_REASONS
 from promptcache_emulator.clock import Clock
 from tests.breaks.exam import corpus
 from tests.breaks.exam.__main__ import main
+from tests.breaks.exam.gate import open_gate
+from tests.breaks.exam.pending import count_pending
 from tests.breaks.exam.prompts import continue_conversation, make_base
 from tests.breaks.exam.pure import PureDriver
 from tests.breaks.exam.report import Figures
-from tests.breaks.exam.run import make_rng, play_pure
+from tests.breaks.exam.run import make_rng, play_pure, play_sdk
 from tests.breaks.exam.scenario import FAMILIES, Step, label, mark
 from tests.breaks.exam.score import Tally
 from tests.breaks.exam.simulate import START, World
 from tests.breaks.exam.surfaces import SURFACES, Surface
+from tests.support.telemetry import Telemetry
 
 _BY_NAME = {surface.name: surface for surface in SURFACES}
 _SECTIONS = (None, "tools", "system", "messages", "params", "model")
+_FAST = ("--unbroken", "0", "--pending", "0", "--path", "pure")
 _PATTERNS = (
     r"\d{4}-\d\d-\d\d",
     r"€\d+",
@@ -156,8 +160,27 @@ def test_a_tally_below_a_threshold_fails() -> None:
 
 
 def test_the_command_prints_each_family_and_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--only", "tool added", "--unbroken", "0"]) == 0
+    assert main(["--only", "tool added", *_FAST]) == 0
     assert "tool added" in capsys.readouterr().out
-    assert main(["--only", "tool added", "--unbroken", "0", "--json"]) == 0
-    (figures,) = json.loads(capsys.readouterr().out)
+    assert main(["--only", "tool added", *_FAST, "--json"]) == 0
+    (figures,) = json.loads(capsys.readouterr().out)["paths"]
     assert figures["families"]["tool added"]["cause"]["asked"] >= 8
+
+
+@pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")
+@pytest.mark.parametrize("name", ["chat", "responses", "messages", "converse", "invoke", "gemini"])
+@pytest.mark.parametrize("seed", [1, 2])
+def test_an_sdk_sends_what_the_truth_assumes(name: str, seed: int) -> None:
+    """The usage in the telemetry is the simulated cache's, for plain calls and for streams."""
+    info = FAMILIES["race that ends out of order"]
+    telemetry = Telemetry()
+    with open_gate() as gate:
+        calls = list(play_sdk(info, _BY_NAME[name], seed, gate, telemetry))
+    assert len(calls) == 6
+    for call in calls:
+        assert call.observed.input_tokens == call.truth.total
+        assert (call.observed.read_tokens or 0) == call.truth.read
+
+
+def test_no_call_stays_pending_however_it_ends() -> None:
+    assert count_pending(12) == 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from promptcache_emulator.response import ProviderResponse
 from tests.breaks.exam.scenario import Step
+from tests.breaks.exam.surfaces import Surface
 
 
 @dataclass(frozen=True)
@@ -46,15 +48,31 @@ class Prices:
     write: float
 
 
+def write_request(surface: Surface, step: Step) -> SentRequest:
+    """Return the request of a step as the surface writes it."""
+    headers = {"authorization": f"Bearer {step.key}", **step.prompt.headers}
+    body = json.dumps(surface.body(step.prompt)).encode()
+    return SentRequest(surface.url(step.prompt), body, headers)
+
+
 class Driver(Protocol):
-    """One application under test. It makes the calls of one conversation."""
+    """One application under test. It makes the calls of one conversation.
+
+    `first_byte` is the part of a call's time after which its answer begins: 1 without streams.
+    """
+
+    first_byte: float
 
     def send(self, step: Step) -> tuple[Any, SentRequest]:
         """Send a request. Return the running call, and the request as it left the process."""
         ...
 
-    def end(self, call: Any, response: ProviderResponse | None) -> Observed:
-        """End a call with a response, or cancel it."""
+    def begin(self, call: Any, response: ProviderResponse) -> None:
+        """Begin to answer a call."""
+        ...
+
+    def end(self, call: Any, response: ProviderResponse) -> Observed:
+        """End the answer to a call. Return what promptcache said of it."""
         ...
 
     def body(self, step: Step) -> SentRequest:

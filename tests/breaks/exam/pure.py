@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ from promptcache.diagnosis.diagnosis import Diagnosis
 from promptcache.model import Cost, Request, ResponseFacts, Usage, Verdict
 from promptcache.prices import PriceBook
 from promptcache_emulator.response import ProviderResponse
-from tests.breaks.exam.driver import Observed, Prices, SentRequest
+from tests.breaks.exam.driver import Observed, Prices, SentRequest, write_request
 from tests.breaks.exam.scenario import Step
 from tests.breaks.exam.surfaces import Surface
 
@@ -21,14 +20,14 @@ _PRICES = PriceBook.load(None)
 class PureDriver:
     """Calls the diagnosis when a request is sent and when its answer is complete."""
 
+    first_byte = 1.0
+
     def __init__(self, surface: Surface, clock: Callable[[], float]) -> None:
         self._surface, self._clock = surface, clock
         self._diagnosis = Diagnosis(Settings())
 
     def body(self, step: Step) -> SentRequest:
-        body = self._surface.body(step.prompt)
-        headers = {"authorization": f"Bearer {step.key}", **step.prompt.headers}
-        return SentRequest(self._surface.url(step.prompt), json.dumps(body).encode(), headers)
+        return write_request(self._surface, step)
 
     def send(self, step: Step) -> tuple[Any, SentRequest]:
         surface = self._surface
@@ -47,11 +46,14 @@ class PureDriver:
         pending = self._diagnosis.start(request, surface.wire.parse_prompt(request))
         return (request, pending), self.body(step)
 
-    def end(self, call: Any, response: ProviderResponse | None) -> Observed:
+    def begin(self, call: Any, response: ProviderResponse) -> None:
+        """Do nothing: the diagnosis sees complete answers only."""
+
+    def end(self, call: Any, response: ProviderResponse) -> Observed:
         request, pending = call
         facts, usage, cost = ResponseFacts(), None, Cost(None)
-        failed = response is None or response.status != 200
-        if response is not None and not failed:
+        failed = response.status != 200
+        if not failed:
             facts, usage = self._read_usage(response)
             cost = _PRICES.compute_cost(request, facts, usage)
         verdict = self._diagnosis.finish(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-import itertools
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -18,6 +18,10 @@ from tests.breaks.exam.surfaces import Surface
 
 START: Final = 1_795_000_000.0
 """The start of the clock: November 2026, when the emulator's rules of the caches hold."""
+
+
+_BEGIN, _END = 0, 1
+"""Events of an answer, in their order."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +57,10 @@ class _Running:
     step: Step
     call: Any
     sent: SentRequest
-    response: ProviderResponse | None
+    response: ProviderResponse
     truth: Truth
-    raced: bool = False
+    raced: bool
+    begun: bool = False
 
 
 @dataclass
@@ -77,17 +82,25 @@ class World:
 
     def play(self, steps: Steps) -> Iterator[JudgedCall]:
         """Yield the calls in the order in which they end."""
-        numbers = itertools.count()
-        ends: list[tuple[float, int]] = []
-        for step in steps:
+        events: list[tuple[float, int, int]] = []
+        for number, step in enumerate(steps):
             base = self.last_sent_at if step.overlaps else self.quiet_at
             at = max(base + step.wait, self.clock())
-            while ends and ends[0][0] <= at:
-                yield self._end(*heapq.heappop(ends))
-            self._send(next_number := next(numbers), step, at)
-            heapq.heappush(ends, (at + step.lasts, next_number))
-        while ends:
-            yield self._end(*heapq.heappop(ends))
+            yield from self._run_until(events, at)
+            self._send(number, step, at)
+            begins = at + step.lasts * self.driver.first_byte
+            heapq.heappush(events, (begins, _BEGIN, number))
+            heapq.heappush(events, (at + step.lasts, _END, number))
+        yield from self._run_until(events, math.inf)
+
+    def _run_until(self, events: list[tuple[float, int, int]], at: float) -> Iterator[JudgedCall]:
+        while events and events[0][0] <= at:
+            now, event, number = heapq.heappop(events)
+            self._advance(now)
+            if event == _BEGIN:
+                self._begin(self._running[number])
+            else:
+                yield self._end(self._running.pop(number))
 
     def _advance(self, at: float) -> None:
         self.clock.advance(max(0.0, at - self.clock()))
@@ -109,24 +122,29 @@ class World:
 
     def _emulator_after_all_answers(self) -> Emulator | None:
         """Return the cache as it would be if all running requests had been answered."""
-        if not self._running:
+        waiting = [other for other in self._running.values() if not other.begun]
+        if not waiting:
             return None
         answered = self.emulator.copy()
-        for other in self._running.values():
+        for other in waiting:
             if other.step.fails is None:
                 _ask(answered, other.sent).commit()
         return answered
 
-    def _end(self, at: float, number: int) -> JudgedCall:
-        self._advance(at)
-        running = self._running.pop(number)
-        response = running.response
-        if response is not None and response.status == 200 and running.step.fails is None:
-            response.commit()
-        if running.step.unseen:
-            return JudgedCall(running.step, running.truth, Observed(), raced=False)
-        observed = self.driver.end(running.call, response)
-        return JudgedCall(running.step, running.truth, observed, running.raced)
+    def _begin(self, running: _Running) -> None:
+        """Begin to answer: from now on the entries of the request can be read."""
+        if running.response.status == 200:
+            running.response.commit()
+            running.begun = True
+        if not running.step.unseen:
+            self.driver.begin(running.call, running.response)
+
+    def _end(self, running: _Running) -> JudgedCall:
+        step, truth = running.step, running.truth
+        if step.unseen:
+            return JudgedCall(step, truth, Observed(), raced=False)
+        observed = self.driver.end(running.call, running.response)
+        return JudgedCall(step, truth, observed, running.raced)
 
     def _read(self, emulator: Emulator, step: Step) -> int:
         """Return what the twin of this step reads from this cache."""
