@@ -160,11 +160,14 @@ def test_a_tally_below_a_threshold_fails() -> None:
 
 
 def test_the_command_prints_each_family_and_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--only", "tool added", *_FAST]) == 0
-    assert "tool added" in capsys.readouterr().out
-    assert main(["--only", "tool added", *_FAST, "--json"]) == 0
+    code = main(["--only", "tool added", *_FAST])
+    table = capsys.readouterr().out
+    assert "tool added" in table
+    assert code == int("below its threshold" in table)
+    assert main(["--only", "tool added", *_FAST, "--json"]) == code
     (figures,) = json.loads(capsys.readouterr().out)["paths"]
     assert figures["families"]["tool added"]["cause"]["asked"] >= 8
+    assert code == int(bool(figures["failures"]))
 
 
 @pytest.mark.filterwarnings("ignore:The model:DeprecationWarning")
@@ -184,3 +187,15 @@ def test_an_sdk_sends_what_the_truth_assumes(name: str, seed: int) -> None:
 
 def test_no_call_stays_pending_however_it_ends() -> None:
     assert count_pending(12) == 0
+
+
+@pytest.mark.parametrize("name", ["gateway chat", "deepseek messages"])
+def test_a_cache_behind_another_wire_is_read_by_the_next_call(name: str) -> None:
+    """Usage by OpenRouter's and DeepSeek's pages on prompt caching."""
+    surface = _BY_NAME[name]
+    states = continue_conversation(random.Random(4), make_base(random.Random(4), 9000), 2)
+    steps = [Step(mark(surface, state)) for state in states]
+    first, second = _world(surface).play(iter(steps))
+    assert first.truth.read == 0
+    assert second.truth.read > first.truth.total - 64
+    assert second.observed.read_tokens == second.truth.read

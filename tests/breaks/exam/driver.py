@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from promptcache_emulator.response import ProviderResponse
 from tests.breaks.exam.scenario import Step
+from tests.breaks.exam.sent_request import SentRequest
 from tests.breaks.exam.surfaces import Surface
-
-
-@dataclass(frozen=True)
-class SentRequest:
-    """A request on the wire."""
-
-    path: str
-    body: bytes
-    headers: Mapping[str, str]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from promptcache_emulator.response import ProviderResponse
-from tests.breaks.exam.driver import SentRequest
+from tests.breaks.exam.sent_request import SentRequest
 
 PATIENCE: Final = 30.0
 """Seconds of real time after which a call that does not move is an error of the exam."""

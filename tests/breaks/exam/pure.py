@@ -10,8 +10,9 @@ from promptcache.diagnosis.diagnosis import Diagnosis
 from promptcache.model import Cost, Request, ResponseFacts, Usage, Verdict
 from promptcache.prices import PriceBook
 from promptcache_emulator.response import ProviderResponse
-from tests.breaks.exam.driver import Observed, Prices, SentRequest, write_request
+from tests.breaks.exam.driver import Observed, Prices, write_request
 from tests.breaks.exam.scenario import Step
+from tests.breaks.exam.sent_request import SentRequest
 from tests.breaks.exam.surfaces import Surface
 
 _PRICES = PriceBook.load(None)
@@ -36,7 +37,7 @@ class PureDriver:
             surface.provider,
             surface.wire.operation,
             surface.models[step.prompt.model],
-            step.host,
+            surface.host,
             443,
             False,
             surface.body(step.prompt),
@@ -70,10 +71,6 @@ class PureDriver:
 
 
 def _observe(verdict: Verdict, usage: Usage | None, cost: Cost) -> Observed:
-    prices = None
-    if cost.input_price is not None and cost.cache_read_price is not None:
-        write = next(iter(cost.cache_write_prices.values()), cost.input_price)
-        prices = Prices(cost.input_price, cost.cache_read_price, write)
     return Observed(
         verdict.outcome,
         verdict.reason,
@@ -86,5 +83,16 @@ def _observe(verdict: Verdict, usage: Usage | None, cost: Cost) -> Observed:
         usage.cache_read_tokens if usage else None,
         usage.cache_write_tokens if usage else None,
         usage.input_tokens if usage else None,
-        prices,
+        _prices(cost, usage),
     )
+
+
+def _prices(cost: Cost, usage: Usage | None) -> Prices | None:
+    """Return the prices of a call, or None if the price book does not know one that counts."""
+    plain, read = cost.input_price, cost.cache_read_price
+    write = next(iter(cost.cache_write_prices.values()), None)
+    if usage is None or plain is None or read is None:
+        return None
+    if usage.cache_write_tokens and write is None:
+        return None
+    return Prices(plain, read, plain if write is None else write)

@@ -60,12 +60,10 @@ def choose_families(only: str | None, kinds: Iterable[str]) -> list[FamilyInfo]:
 
 def score_pure(infos: Iterable[FamilyInfo], seeds: Iterable[int]) -> dict[Key, Tally]:
     tallies: dict[Key, Tally] = {}
-    for info in infos:
-        for surface in SURFACES:
-            for seed in seeds:
-                for call in play_pure(info, surface, seed):
-                    tally = tallies.setdefault((info.name, surface.name), Tally())
-                    tally.add(info, surface, call)
+    for info, surface, seed in itertools.product(infos, SURFACES, seeds):
+        for call in () if info.needs_sdk else play_pure(info, surface, seed):
+            tally = tallies.setdefault((info.name, surface.name), Tally())
+            tally.add(info, surface, call)
     return tallies
 
 
@@ -75,7 +73,7 @@ _TURNS = 4
 
 def _is_turn(info: FamilyInfo, surface: Surface, seed: int) -> bool:
     pair = list(FAMILIES).index(info.name) + SURFACES.index(surface)
-    return (pair + seed) % _TURNS == 0
+    return info.needs_sdk or (pair + seed) % _TURNS == 0
 
 
 def score_sdk(infos: Iterable[FamilyInfo], seeds: Iterable[int]) -> dict[Key, Tally]:

@@ -57,7 +57,6 @@ class Step:
     fails: int | None = None
     better_past: tuple[Prompt, ...] | None = None
     unseen: bool = False
-    host: str = "host"
 
 
 Steps = Iterator[Step]
@@ -66,20 +65,29 @@ Family = Callable[[random.Random, Surface], Steps]
 
 @dataclass(frozen=True)
 class FamilyInfo:
-    """A family with its name and its kind: `break`, `race` or `neutral`."""
+    """A family with its name and its kind: `break`, `race` or `neutral`.
+
+    `needs_sdk` marks a break in what the pure functions do not see, such as a header.
+    """
 
     name: str
     kind: str
     play: Family
     simple: bool = False
     excuses: frozenset[str] = field(default_factory=frozenset[str])
+    needs_sdk: bool = False
 
 
 FAMILIES: dict[str, FamilyInfo] = {}
 
 
 def family(
-    name: str, kind: str = "break", *, simple: bool = False, excuses: Sequence[str] = ()
+    name: str,
+    kind: str = "break",
+    *,
+    simple: bool = False,
+    excuses: Sequence[str] = (),
+    needs_sdk: bool = False,
 ) -> Callable[[Family], Family]:
     """Register a family. `simple` ones are those that the older score has too.
 
@@ -87,7 +95,7 @@ def family(
     """
 
     def add(function: Family) -> Family:
-        FAMILIES[name] = FamilyInfo(name, kind, function, simple, frozenset(excuses))
+        FAMILIES[name] = FamilyInfo(name, kind, function, simple, frozenset(excuses), needs_sdk)
         return function
 
     return add

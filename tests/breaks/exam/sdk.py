@@ -15,9 +15,10 @@ from opentelemetry.sdk.trace import ReadableSpan
 from promptcache import PromptCacheInstrumentor, semconv
 from promptcache_emulator.response import ProviderResponse
 from tests.breaks.exam import sdk_calls
-from tests.breaks.exam.driver import Observed, SentRequest, write_request
+from tests.breaks.exam.driver import Observed, write_request
 from tests.breaks.exam.gate import PATIENCE, Exchange, Gate
 from tests.breaks.exam.scenario import Step
+from tests.breaks.exam.sent_request import SentRequest
 from tests.breaks.exam.simulate import failed_response
 from tests.breaks.exam.surfaces import Surface
 from tests.support.telemetry import Telemetry

@@ -85,7 +85,29 @@ def _call_gemini(surface: Surface, client: Client, prompt: Prompt, stream: bool)
     if level:
         config["thinking_config"] = {"thinking_level": level.upper()}
     method = client.models.generate_content_stream if stream else client.models.generate_content
-    return method(model=surface.models[prompt.model], contents=body["contents"], config=config)
+    contents = body["contents"]
+    if surface.name == "gemini dict":
+        contents = _in_snake_case(contents)
+    return method(model=surface.models[prompt.model], contents=contents, config=config)
+
+
+def _in_snake_case(contents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Spell the fields of images as the SDK's own documentation does, with the bytes as bytes."""
+    return [
+        {"role": content["role"], "parts": [_snake_part(part) for part in content["parts"]]}
+        for content in contents
+    ]
+
+
+def _snake_part(part: dict[str, Any]) -> dict[str, Any]:
+    if "inlineData" in part:
+        image = part["inlineData"]
+        data = base64.b64decode(image["data"])
+        return {"inline_data": {"mime_type": image["mime_type"], "data": data}}
+    if "fileData" in part:
+        image = part["fileData"]
+        return {"file_data": {"mime_type": image["mimeType"], "file_uri": image["fileUri"]}}
+    return part
 
 
 def _parameters_json(tool: Mapping[str, Any]) -> list[dict[str, Any]]:

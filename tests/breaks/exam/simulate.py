@@ -12,8 +12,9 @@ from promptcache_emulator.clock import Clock
 from promptcache_emulator.engine import Emulator
 from promptcache_emulator.prompt_layout import PromptBlock
 from promptcache_emulator.response import ProviderResponse
-from tests.breaks.exam.driver import Driver, Observed, SentRequest
+from tests.breaks.exam.driver import Driver, Observed
 from tests.breaks.exam.scenario import Label, Step, Steps
+from tests.breaks.exam.sent_request import SentRequest
 from tests.breaks.exam.surfaces import Surface
 
 START: Final = 1_795_000_000.0
@@ -113,9 +114,12 @@ class World:
         before = self.emulator.copy() if step.label else None
         answered = self._emulator_after_all_answers()
         call, sent = (None, self.driver.body(step)) if step.unseen else self.driver.send(step)
-        response = _ask(self.emulator, sent)
+        response = self._ask(self.emulator, sent)
         truth = self._truth(step, response, before, stale_read)
-        raced = answered is not None and _usage_of(answered, _ask(answered, sent)).read > truth.read
+        raced = (
+            answered is not None
+            and _usage_of(answered, self._ask(answered, sent)).read > truth.read
+        )
         if step.fails:
             response = failed_response(step.fails)
         self._running[number] = _Running(step, call, sent, response, truth, raced)
@@ -128,7 +132,7 @@ class World:
         answered = self.emulator.copy()
         for other in waiting:
             if other.step.fails is None:
-                _ask(answered, other.sent).commit()
+                self._ask(answered, other.sent).commit()
         return answered
 
     def _begin(self, running: _Running) -> None:
@@ -146,9 +150,18 @@ class World:
         observed = self.driver.end(running.call, running.response)
         return JudgedCall(step, truth, observed, running.raced)
 
+    def _reads(self, emulator: Emulator, sent: SentRequest) -> int:
+        """Return the tokens that this request reads from this cache."""
+        return _usage_of(emulator, self._ask(emulator, sent)).read
+
     def _read(self, emulator: Emulator, step: Step) -> int:
         """Return what the twin of this step reads from this cache."""
-        return _usage_of(emulator, _ask(emulator, self.driver.body(_twin(step)))).read
+        return self._reads(emulator, self.driver.body(_twin(step)))
+
+    def _ask(self, emulator: Emulator, sent: SentRequest) -> ProviderResponse:
+        if self.surface.answer is not None:
+            return self.surface.answer(emulator, sent)
+        return emulator.handle("POST", sent.path, sent.body, sent.headers, {})[0]
 
     def _truth(
         self,
@@ -164,7 +177,7 @@ class World:
         if _is_race(step.label):
             before = self._emulator_after_all_answers() or before
         for better in step.better_past or ():
-            _ask(before, self.driver.body(replace(step, prompt=better))).commit()
+            self._ask(before, self.driver.body(replace(step, prompt=better))).commit()
         readable = max(stale_read, self._read(before, step))
         twin_plan = before.records[-1].plan
         gone = _gone_tokens(
@@ -182,10 +195,6 @@ def _twin(step: Step) -> Step:
 
 def _is_race(label: Label) -> bool:
     return "concurrent_cold_race" in label.reasons
-
-
-def _ask(emulator: Emulator, sent: SentRequest) -> ProviderResponse:
-    return emulator.handle("POST", sent.path, sent.body, sent.headers, {})[0]
 
 
 def _usage_of(emulator: Emulator, response: ProviderResponse) -> Truth:

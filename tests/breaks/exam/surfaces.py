@@ -11,8 +11,11 @@ from promptcache.providers.bedrock import wire as bedrock
 from promptcache.providers.google import wire as gemini
 from promptcache.providers.openai import wire as openai
 from promptcache.providers.wire_format import WireFormat
-from tests.breaks.exam import writers
+from promptcache_emulator.engine import Emulator
+from promptcache_emulator.response import ProviderResponse
+from tests.breaks.exam import gateways, writers
 from tests.breaks.exam.prompts import Prompt
+from tests.breaks.exam.sent_request import SentRequest
 from tests.breaks.exam.writers import JSON
 
 DAY_SECONDS = 86_400.0
@@ -27,7 +30,8 @@ class Surface:
     where writes are not reported, both in tokens. `marked` tells whether requests carry
     breakpoints, `tail` whether only the end of a request is written, `lookback` whether a
     breakpoint looks back a limited number of blocks. `params` maps a parameter to its path in the
-    body; `harmless` are those that invalidate nothing.
+    body; `harmless` are those that invalidate nothing. `sdk` names the SDK that calls it, if one
+    can do so on loopback. `answer` asks the emulator where it has no route for the surface.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Surface:
     lookback: bool = False
     harmless: frozenset[str] = frozenset()
     sdk: str = ""
+    host: str = "host"
+    answer: Callable[[Emulator, SentRequest], ProviderResponse] | None = None
 
     def url(self, prompt: Prompt) -> str:
         return self.path.replace("{model}", self.models[prompt.model])
@@ -62,9 +68,14 @@ class Surface:
         return body
 
     @property
+    def smallest_base(self) -> int:
+        """Bytes of a handbook that is cached together with some tools."""
+        return max(self.minimum, 512) * 4
+
+    @property
     def smallest_handbook(self) -> int:
         """Bytes of a handbook that is surely cached."""
-        return self.minimum * 7
+        return max(self.minimum, 512) * 7
 
 
 _CHAT_PARAMS = {
@@ -142,6 +153,33 @@ _CLAUDE_CACHE: JSON = {"writes": True, "ttl": 300.0, "lookback": True}
 _NEW_GPT_CACHE: JSON = {"writes": True, "ttl": 1800.0}
 _GEMINI_CACHE: JSON = {"ttl": 600.0, "minimum": 2048, "step": 256}
 
+_GATEWAY = Surface(
+    "gateway chat",
+    _CHAT_PATH,
+    openai.CHAT,
+    "openrouter",
+    ("anthropic/claude-sonnet-4.5", "anthropic/claude-opus-4.1"),
+    gateways.write_claude_as_chat,
+    writes=True,
+    ttl=300.0,
+    lookback=True,
+    marked=True,
+    host="openrouter.ai",
+    answer=gateways.answer_claude_as_chat,
+)
+_DEEPSEEK = Surface(
+    "deepseek messages",
+    "/anthropic/v1/messages",
+    anthropic.MESSAGES,
+    "deepseek",
+    ("deepseek-chat", "deepseek-reasoner"),
+    gateways.write_deepseek,
+    minimum=64,
+    step=64,
+    host="api.deepseek.com",
+    answer=gateways.answer_deepseek,
+)
+
 SURFACES = (
     _chat("chat", ("gpt-4.1", "gpt-5-mini")),
     _chat("chat 6", _NEW_GPT, **_NEW_GPT_CACHE),
@@ -151,6 +189,8 @@ SURFACES = (
     _claude("messages automatic", writers.write_claude_automatic, tail=True),
     _bedrock("converse", bedrock.CONVERSE, writers.write_converse, params=_CONVERSE_PARAMS),
     _bedrock("invoke", anthropic.MESSAGES, writers.write_invoke, params=_CLAUDE_PARAMS),
+    _GATEWAY,
+    _DEEPSEEK,
     _gemini("gemini", writers.write_gemini, sdk="gemini"),
-    _gemini("gemini dict", writers.write_gemini_dict),
+    _gemini("gemini dict", writers.write_gemini_dict, sdk="gemini"),
 )

@@ -116,17 +116,17 @@ def _claude_message(turn: Turn) -> JSON:
     return {"role": role, "content": [_claude_part(part) for part in turn.parts]}
 
 
-_CACHE_CONTROL: JSON = {"cache_control": {"type": "ephemeral"}}
+CACHE_CONTROL: JSON = {"cache_control": {"type": "ephemeral"}}
 
 
 def _mark_claude(body: JSON, marks: tuple[int, ...]) -> None:
     for mark in marks:
         if mark == TOOLS_MARK:
-            body["tools"][-1] |= _CACHE_CONTROL
+            body["tools"][-1] |= CACHE_CONTROL
         elif mark == SYSTEM_MARK:
-            body["system"][-1] |= _CACHE_CONTROL
+            body["system"][-1] |= CACHE_CONTROL
         else:
-            body["messages"][mark]["content"][-1] |= _CACHE_CONTROL
+            body["messages"][mark]["content"][-1] |= CACHE_CONTROL
 
 
 def write_claude(prompt: Prompt) -> JSON:
@@ -145,7 +145,7 @@ def write_claude(prompt: Prompt) -> JSON:
 
 
 def write_claude_automatic(prompt: Prompt) -> JSON:
-    return write_claude(prompt) | _CACHE_CONTROL
+    return write_claude(prompt) | CACHE_CONTROL
 
 
 def write_invoke(prompt: Prompt) -> JSON:

@@ -57,7 +57,7 @@ def static_unmarked(rng: random.Random, surface: Surface) -> Steps:
     """Mark the varying question only, over one static prompt."""
     if not surface.marked:
         return
-    base = make_base(rng, surface.minimum * 7)
+    base = make_base(rng, surface.smallest_handbook)
     past: list[Prompt] = []
     for number in range(5):
         asked = base.replace(turns=(user(corpus.make_paragraph(rng, 3)),))
@@ -95,7 +95,7 @@ def lookback(rng: random.Random, surface: Surface) -> Steps:
     """Add more blocks at once than a breakpoint looks back."""
     if not surface.lookback:
         return
-    base = make_base(rng, surface.minimum * 4, 4)
+    base = make_base(rng, surface.smallest_base, 4)
     states = continue_conversation(rng, base, 60)
     far = next(n for n, s in enumerate(states) if len(s.turns) > len(states[3].turns) + 30)
     kept = [
@@ -109,6 +109,8 @@ def lookback(rng: random.Random, surface: Surface) -> Steps:
 
 @family("below the minimum", simple=True)
 def below_minimum(rng: random.Random, surface: Surface) -> Steps:
+    if surface.minimum < 512:
+        return
     base = Prompt((corpus.make_paragraph(rng, 3),), (corpus.make_tool(rng, 1),))
     for number in range(4):
         turns = (user(corpus.make_sentence(rng)),)

@@ -161,7 +161,7 @@ def redacted(rng: random.Random, surface: Surface) -> Steps:
 
 
 def _few_shot_base(rng: random.Random, surface: Surface, count: int) -> tuple[Prompt, list[Turn]]:
-    base = make_base(rng, surface.minimum * 4, 2)
+    base = make_base(rng, surface.smallest_base, 2)
     turns: list[Turn] = []
     for _ in range(count):
         question, answer = corpus.make_example(rng)
@@ -203,7 +203,7 @@ def few_shot(rng: random.Random, surface: Surface) -> Steps:
 @family("chunks re-ranked")
 def chunks(rng: random.Random, surface: Surface) -> Steps:
     """Send the chunks of a search as messages, ordered by score."""
-    base = make_base(rng, surface.minimum * 4, 2)
+    base = make_base(rng, surface.smallest_base, 2)
     turns = [user(corpus.make_chunk(rng)) for _ in range(8)]
     return _reordered_for_each(rng, surface, turns, base, 1)
 
@@ -278,7 +278,7 @@ def relative_ages(rng: random.Random, surface: Surface) -> Steps:
 @family("state of the world rewritten in the middle")
 def world_state(rng: random.Random, surface: Surface) -> Steps:
     """Keep a message with the current state near the beginning, rewritten on every call."""
-    states = continue_conversation(rng, make_base(rng, surface.minimum * 4, 4), 8)
+    states = continue_conversation(rng, make_base(rng, surface.smallest_base, 4), 8)
     texts = [f"State: {corpus.make_record(rng)}" for _ in states]
 
     def with_state(prompt: Prompt, number: int) -> Prompt:

@@ -161,7 +161,7 @@ def ensemble(rng: random.Random, surface: Surface) -> Steps:
 @family("= other model with a warm cache", "neutral")
 def warm_model(rng: random.Random, surface: Surface) -> Steps:
     """Move a conversation to a model whose cache another process has filled."""
-    base = make_base(rng, surface.minimum * 4)
+    base = make_base(rng, surface.smallest_base)
     states = mark_all(surface, continue_conversation(rng, base, 6))
     yield from (Step(state) for state in states[:3])
     yield Step(states[3].replace(model=1), unseen=True)

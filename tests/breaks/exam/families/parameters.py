@@ -44,7 +44,7 @@ _param("thinking budget", "thinking", _BUDGETS[0], _BUDGETS[1])
 _param("user id in metadata", "user", "u-1001", "u-1002", simple=False)
 
 
-@family("beta header")
+@family("beta header", needs_sdk=True)
 def beta_header(rng: random.Random, surface: Surface) -> Steps:
     """Switch a beta on. At Anthropic the header belongs to the prompt."""
     if surface.provider != "anthropic":
@@ -87,7 +87,7 @@ def key_per_user(rng: random.Random, surface: Surface) -> Steps:
     """Use one cache key per user over one static prompt. The third key makes a pattern."""
     if "cache_key" not in surface.params:
         return
-    base = make_base(rng, surface.minimum * 7)
+    base = make_base(rng, surface.smallest_handbook)
     for number in range(6):
         states = [
             mark(surface, state.replace(params={"cache_key": f"user-{7000 + number}"}))

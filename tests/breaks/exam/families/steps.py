@@ -16,7 +16,7 @@ def make_conversation(
     rng: random.Random, surface: Surface, requests: int | None = None, tools: int | None = None
 ) -> list[Prompt]:
     """Return the unmarked requests of one conversation, over a handbook that is surely cached."""
-    base = make_base(rng, surface.minimum * 4, tools)
+    base = make_base(rng, surface.smallest_base, tools)
     return continue_conversation(rng, base, requests or rng.choice((6, 8, 10)))
 
 

@@ -233,7 +233,7 @@ for _value in VALUES:
 @family("volatile: user name", excuses=("volatile_token",))
 def user_name(rng: random.Random, surface: Surface) -> Steps:
     """Address each user by name, above the handbook. From the fourth user on it is a pattern."""
-    base = make_base(rng, surface.minimum * 4)
+    base = make_base(rng, surface.smallest_base)
     head = "You are a concierge. You are talking to "
     truth = label(
         "volatile_token",

@@ -18,6 +18,8 @@ STAGGERS = (0.0, 0.05, 0.25, 0.5, 1.0)
 
 @family("TTL lapse", simple=True)
 def ttl_lapse(rng: random.Random, surface: Surface) -> Steps:
+    if surface.provider == "deepseek":
+        return  # DeepSeek publishes no lifetime: "hours to days".
     states = make_conversation(rng, surface)
     at = rng.randint(2, len(states) - 2)
     yield from plain(surface, states[:at])
@@ -29,7 +31,7 @@ def _fan_out(
     size: int, sent_apart: float, answered_apart: float, rng: random.Random, surface: Surface
 ) -> Steps:
     """Ask `size` questions over one cold prompt at once, then one more after all answers."""
-    base = make_base(rng, surface.minimum * 7)
+    base = make_base(rng, surface.smallest_handbook)
     marks = {"marks": (-1, 0)} if surface.marked else {}
     questions = [user(corpus.make_paragraph(rng, 2)) for _ in range(size + 1)]
     first_lasts = 3.0
@@ -59,7 +61,7 @@ for _size in (6, 20):
 @family("race that ends out of order", "race")
 def out_of_order(rng: random.Random, surface: Surface) -> Steps:
     """Answer the last request first."""
-    base = make_base(rng, surface.minimum * 7)
+    base = make_base(rng, surface.smallest_handbook)
     marks = {"marks": (-1, 0)} if surface.marked else {}
     for number in range(6):
         prompt = base.replace(turns=(user(corpus.make_paragraph(rng, 2)),), **marks)
@@ -75,7 +77,7 @@ def out_of_order(rng: random.Random, surface: Surface) -> Steps:
 @family("race whose first call fails", "race", excuses=("concurrent_cold_race",))
 def failed_first(rng: random.Random, surface: Surface) -> Steps:
     """Fail the first of six requests. The others still race with each other."""
-    base = make_base(rng, surface.minimum * 7)
+    base = make_base(rng, surface.smallest_handbook)
     marks = {"marks": (-1, 0)} if surface.marked else {}
     for number in range(6):
         prompt = base.replace(turns=(user(corpus.make_paragraph(rng, 2)),), **marks)
