@@ -53,7 +53,7 @@ start = time.process_time()
 from promptcache.prices import PriceBook
 imported = time.process_time()
 from promptcache.model import Request, ResponseFacts, Usage
-book = PriceBook.load()
+book = PriceBook.load_with_user_prices()
 for provider, model in {models!r}:
     request = Request("", provider, "chat", model, None, None, False, {{}}, b"", 1795000000.0)
     usage = Usage(5300, 300, 5000, 0, {{}}, 100)

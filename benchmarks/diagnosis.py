@@ -18,7 +18,7 @@ from typing import Any
 
 from promptcache import Settings
 from promptcache.diagnosis.diagnosis import Diagnosis
-from promptcache.diagnosis.memory import Memory
+from promptcache.diagnosis.memory import PastCallMemory
 from promptcache.model import Block, Param, ParsedPrompt, Request, ResponseFacts, Usage
 from promptcache.prefix.hashing import InProcessHasher
 
@@ -44,7 +44,7 @@ def make_prompt(system: str, messages: int, last: str = "") -> ParsedPrompt:
 class CallDriver:
     """One application that makes one call after the other, a second apart."""
 
-    def __init__(self, memory: Memory | None = None) -> None:
+    def __init__(self, memory: PastCallMemory | None = None) -> None:
         self.diagnosis = Diagnosis(Settings(), memory=memory)
         self.now = 1e9
 
@@ -66,8 +66,8 @@ class CallDriver:
                 facts=FACTS,
                 usage=usage,
                 cost=None,
-                failed=False,
-                at=now,
+                has_failed=False,
+                ended_at=now,
             )
         elapsed = time.perf_counter() - start
         self.now = now
@@ -119,7 +119,7 @@ def measure_megabyte_hashing() -> tuple[float, float]:
     prompt = ParsedPrompt((*system.blocks, *messages))
     body = {"messages": [block.data for block in prompt.blocks]}
     hasher = InProcessHasher()
-    hashing = best_microseconds(lambda: hasher.hash_prompt(prompt))
+    hashing = best_microseconds(lambda: hasher.digest_prompt_blocks(prompt))
     return hashing, best_microseconds(lambda: json.dumps(body))
 
 

@@ -33,7 +33,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from promptcache import Settings
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.patching.patcher import ModulePatcher
-from promptcache.patching.registry import load_hooks
+from promptcache.patching.registry import import_hooks
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
 
@@ -107,9 +107,9 @@ def make_flow_caller(handler: TelemetryHandler) -> Callable[[int], object]:
     """Return a function that makes a call through our flows alone."""
     patcher = ModulePatcher()
     patcher.module = sys.modules[__name__]
-    hooks = load_hooks(SDK_MODULE)
+    hooks = import_hooks(SDK_MODULE)
     here = tuple(hook for hook in hooks if hook.class_name in globals() and not hook.is_optional)
-    patcher.install(here, handler)
+    patcher.install_or_reenable(here, handler)
     client = SyncAPIClient()
 
     def call(number: int) -> object:
@@ -129,7 +129,7 @@ def make_sdk_caller(handler: TelemetryHandler) -> Callable[[int], object]:
     """Return a function that makes a call through the real SDK, answered in this process."""
     patcher = ModulePatcher()
     patcher.module = sys.modules[SDK_MODULE]
-    patcher.install(load_hooks(SDK_MODULE), handler)
+    patcher.install_or_reenable(import_hooks(SDK_MODULE), handler)
     count = iter(range(sys.maxsize))
     transport = httpx2.MockTransport(
         lambda request: httpx2.Response(200, json=response_body(next(count)))

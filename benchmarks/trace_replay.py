@@ -78,7 +78,7 @@ def replay_trace(trace: Sequence[TracedRequest], max_nodes: int) -> tuple[float,
         read = min(known * TOKENS_PER_BLOCK, tokens)
         usage = Usage(tokens, tokens - read, read, None)
         diagnosis.finish(
-            pending, facts=ResponseFacts(), usage=usage, cost=None, failed=False, at=now
+            pending, facts=ResponseFacts(), usage=usage, cost=None, has_failed=False, ended_at=now
         )
         hits += known
         total += len(block_ids)

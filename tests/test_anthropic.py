@@ -19,6 +19,7 @@ from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
 from promptcache.providers.anthropic.wire import BATCH_RESULTS, MESSAGES, ROUTES
 from promptcache.providers.response_facts import merge_facts
 from promptcache.providers.wire_format import find_route
+from tests.support.relevant_events import is_relevant
 
 USAGE_CASES: Final[list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent / "fixtures/anthropic/usage.json").read_text()
@@ -291,8 +292,8 @@ def test_malformed_tools_and_messages_become_blocks() -> None:
 def test_events_without_facts_are_ignored_or_skipped() -> None:
     assert MESSAGES.parse_event({"type": "ping"}) is None
     assert MESSAGES.parse_event({}) is None
-    assert MESSAGES.can_skip({"type": "content_block_delta"})
-    assert not MESSAGES.can_skip({"type": "message_delta"})
+    assert not is_relevant(MESSAGES, {"type": "content_block_delta"})
+    assert is_relevant(MESSAGES, {"type": "message_delta"})
 
 
 @pytest.mark.parametrize(

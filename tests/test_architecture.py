@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from promptcache.patching.registry import HOOK_MODULES, load_hooks
+from promptcache.patching.registry import HOOK_MODULES, import_hooks
 from promptcache.providers.registry import SDKS
 from tests.support.import_graph import (
     EMULATOR,
@@ -141,7 +141,7 @@ def test_the_registry_names_every_hook_module() -> None:
     files = {path.parent.name for path in (PROMPTCACHE / "providers").glob("*/hooks.py")}
     assert {f"{folder}.hooks" for folder in files} == {sdk.hooks for sdk in SDKS}
     for module, hooks in HOOK_MODULES.items():
-        assert load_hooks(module), f"{hooks} has no hooks for {module}"
+        assert import_hooks(module), f"{hooks} has no hooks for {module}"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=named)

@@ -169,7 +169,8 @@ def test_a_large_batch_counts_once_and_old_batches_are_forgotten() -> None:
 
     def count_new_results(address: str, count: int) -> int:
         return sum(
-            batches.mark_counted("anthropic", address, f"msg_{number}") for number in range(count)
+            batches.mark_counted_if_new("anthropic", address, f"msg_{number}")
+            for number in range(count)
         )
 
     assert [

@@ -81,13 +81,7 @@ def test_a_stream_reports_usage_in_its_last_event() -> None:
     assert CONVERSE.parse_usage(merge_events(*events)) is None
     assert merge_events(*events).has_content
     assert not merge_events(*events).is_terminal
-    assert [CONVERSE.can_skip(event) for event in (*events, last)] == [
-        False,
-        True,
-        True,
-        False,
-        False,
-    ]
+    assert [CONVERSE.is_last_event(event) for event in (*events, last)] == [False] * 4 + [True]
     usage = parse_usage(*events, last)
     assert (usage.input_tokens, usage.cache_read_tokens, usage.cache_write_by_ttl) == (
         1012,

@@ -57,8 +57,8 @@ def test_each_moved_function_is_logged_once(caplog: pytest.LogCaptureFixture) ->
     patches, handler = ModulePatcher(), object()
     patches.module = module
     for _ in range(2):
-        patches.install(hooks, handler)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # never called
-    patches.restore()
+        patches.install_or_reenable(hooks, handler)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # never called
+    patches.remove_or_disable()
     assert [record.getMessage() for record in caplog.records] == [
         f"promptcache does not know this release: sdk._client.{where} has moved;"
         " calls that pass there are not seen"

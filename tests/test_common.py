@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 
 from promptcache.common.bounded_dict import BoundedDict
-from promptcache.common.fork import call_in_forked_child
+from promptcache.common.fork import register_after_fork_in_child
 
 
 class Counter:
@@ -68,7 +68,7 @@ def count_in_forked_child(counter: Counter) -> int:
 
 def test_a_method_runs_in_each_forked_child_and_not_in_the_parent() -> None:
     counter = Counter()
-    call_in_forked_child(counter.count)
+    register_after_fork_in_child(counter.count)
     assert (count_in_forked_child(counter), count_in_forked_child(counter), counter.calls) == (
         1,
         1,
@@ -85,7 +85,7 @@ def test_a_fork_hook_does_not_keep_its_object_alive(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(os, "register_at_fork", register)
     counter = Counter()
     state = counter.__dict__
-    call_in_forked_child(counter.count)
+    register_after_fork_in_child(counter.count)
     hooks[0]()
     del counter
     gc.collect()
@@ -95,4 +95,4 @@ def test_a_fork_hook_does_not_keep_its_object_alive(monkeypatch: pytest.MonkeyPa
 
 def test_without_fork_there_is_no_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "register_at_fork")
-    call_in_forked_child(Counter().count)
+    register_after_fork_in_child(Counter().count)

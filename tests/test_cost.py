@@ -13,7 +13,7 @@ import pytest
 
 from promptcache.model import Cost, Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook, algebra
-from promptcache.prices.billing import requested_ttl
+from promptcache.prices.billing import single_requested_ttl
 from promptcache.prices.rates import Rates
 
 BOOK = PriceBook()
@@ -174,7 +174,7 @@ def test_cost_of_a_gemini_cache_that_is_stored_for_an_hour(
     """
     creation = compute_cost("gcp.gemini", model, build_usage(100_000), moment).amount or 0
     call_cost = compute_cost("gcp.gemini", model, build_usage(150, 100_000, output=500), moment)
-    storage_cost = BOOK.storage_cost(model, 100_000, 3600, timestamp(moment)) or 0
+    storage_cost = BOOK.compute_storage_cost(model, 100_000, 3600, timestamp(moment)) or 0
     assert format_usd(creation + 10 * (call_cost.amount or 0) + storage_cost) == total
     assert format_usd(10 * (call_cost.without_cache or 0)) == plain
 
@@ -920,8 +920,8 @@ def test_a_model_with_one_write_price_needs_no_ttl() -> None:
 def test_the_requested_ttl_is_found_in_cyclic_and_malformed_bodies() -> None:
     endless: dict[str, Any] = {"messages": []}
     endless["messages"].append(endless)
-    assert requested_ttl(endless, "5m") == "5m"
-    assert requested_ttl({"a": [{"cachePoint": {"ttl": ["odd"]}}]}, "5m") == "['odd']"
+    assert single_requested_ttl(endless, "5m") == "5m"
+    assert single_requested_ttl({"a": [{"cachePoint": {"ttl": ["odd"]}}]}, "5m") == "['odd']"
 
 
 def test_the_billed_amount_of_the_provider_takes_precedence() -> None:
@@ -979,12 +979,14 @@ def test_reasoning_tokens_have_a_price_of_their_own() -> None:
     rates = Rates(1e-6, None, 2e-6, modality_prices={"reasoning.output": 3e-6})
     assert (
         format_usd(
-            algebra.price_usage(rates, build_usage(10, None, {}, 100, reasoning_tokens=40)).amount
+            algebra.compute_cost_at_rates(
+                rates, build_usage(10, None, {}, 100, reasoning_tokens=40)
+            ).amount
         )
         == "0.00025"
     )
     assert (
-        algebra.price_usage(
+        algebra.compute_cost_at_rates(
             rates, build_usage(10, None, {}, 100, reasoning_tokens=400)
         ).unknown_reason
         == "usage"
@@ -994,13 +996,13 @@ def test_reasoning_tokens_have_a_price_of_their_own() -> None:
 def test_cached_audio_without_its_own_price_is_unknown() -> None:
     rates = Rates(1e-6, 1e-7, 2e-6, modality_prices={"audio.input": 5e-6})
     assert (
-        algebra.price_usage(
+        algebra.compute_cost_at_rates(
             rates, build_usage(10, 10, modality_tokens={"audio.read": 3})
         ).unknown_reason
         == "price"
     )
     assert (
-        algebra.price_usage(
+        algebra.compute_cost_at_rates(
             rates, build_usage(10, 10, modality_tokens={"audio.read": 0, "image.read": 3})
         ).amount
         is not None
@@ -1038,7 +1040,9 @@ def test_the_cache_of_price_plans_is_bounded() -> None:
 def test_storage_cost_of_a_million_tokens(
     model: str, seconds: float, moment: str, usd: str
 ) -> None:
-    assert format_usd(BOOK.storage_cost(model, 1_000_000, seconds, timestamp(moment))) == usd
+    assert (
+        format_usd(BOOK.compute_storage_cost(model, 1_000_000, seconds, timestamp(moment))) == usd
+    )
 
 
 @pytest.mark.parametrize(
@@ -1046,4 +1050,4 @@ def test_storage_cost_of_a_million_tokens(
     [("gemini-9", 1), ("gemini-3.5-flash", 1), ("gemini-2.5-pro", -1), ("deepseek-chat", 1)],
 )
 def test_storage_of_an_unknown_price_has_no_cost(model: str, seconds: float) -> None:
-    assert BOOK.storage_cost(model, 1, seconds, timestamp("2026-11-20T00:00")) is None
+    assert BOOK.compute_storage_cost(model, 1, seconds, timestamp("2026-11-20T00:00")) is None

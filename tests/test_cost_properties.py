@@ -69,7 +69,7 @@ def without_cache(usage: Usage) -> Usage:
 
 @given(any_rates(), any_usages())
 def test_parts_sum_to_the_amount(prices: Rates, usage: Usage) -> None:
-    cost = algebra.price_usage(prices, usage)
+    cost = algebra.compute_cost_at_rates(prices, usage)
     assert cost.amount is not None
     assert isclose(sum(cost.parts.values()), cost.amount, rel_tol=1e-12, abs_tol=1e-15)
     assert set(cost.parts) >= {"input", "cache_read", "cache_write", "output"}
@@ -79,8 +79,8 @@ def test_parts_sum_to_the_amount(prices: Rates, usage: Usage) -> None:
 @given(any_rates(), any_usages())
 def test_cost_without_cache_equals_the_cost_of_uncached_tokens(prices: Rates, usage: Usage) -> None:
     cost, uncached = (
-        algebra.price_usage(prices, usage),
-        algebra.price_usage(prices, without_cache(usage)),
+        algebra.compute_cost_at_rates(prices, usage),
+        algebra.compute_cost_at_rates(prices, without_cache(usage)),
     )
     assert cost.without_cache is not None
     assert uncached.amount is not None
@@ -116,15 +116,15 @@ def test_more_tokens_of_any_class_cost_more(
             cache_write_tokens=(usage.cache_write_tokens or 0) + more,
             input_tokens=usage.input_tokens + more,
         )
-    assert (algebra.price_usage(prices, larger_usage).amount or 0) > (
-        algebra.price_usage(prices, usage).amount or 0
+    assert (algebra.compute_cost_at_rates(prices, larger_usage).amount or 0) > (
+        algebra.compute_cost_at_rates(prices, usage).amount or 0
     )
 
 
 @given(any_rates(), any_usages())
 def test_marginal_prices_equal_the_cost_of_more_tokens(prices: Rates, usage: Usage) -> None:
     usage = usage._replace(modality_tokens={})
-    cost = algebra.price_usage(prices, usage)
+    cost = algebra.compute_cost_at_rates(prices, usage)
     more_uncached = usage._replace(
         uncached_tokens=usage.uncached_tokens + 1000, input_tokens=usage.input_tokens + 1000
     )
@@ -136,7 +136,9 @@ def test_marginal_prices_equal_the_cost_of_more_tokens(prices: Rates, usage: Usa
         (more_uncached, cost.input_price),
         (more_read, cost.cache_read_price),
     ):
-        step = (algebra.price_usage(prices, larger_usage).amount or 0) - (cost.amount or 0)
+        step = (algebra.compute_cost_at_rates(prices, larger_usage).amount or 0) - (
+            cost.amount or 0
+        )
         assert isclose(
             step, 1000 * (marginal or 0), rel_tol=1e-6, abs_tol=1e-9 * (1 + (cost.amount or 0))
         )
@@ -194,6 +196,6 @@ def test_a_write_pays_from_the_break_even_request_on(
 @given(st.integers(0, 2_000_000_000), st.lists(st.integers(0, 2_000_000_000), max_size=6))
 def test_the_latest_started_price_period_is_in_force(moment: int, starts: list[int]) -> None:
     periods = tuple(table.PricePeriod(start, {}, (), (Rates(1, 1, 1),)) for start in sorted(starts))
-    period = table.period_in_force(periods, moment)
+    period = table.latest_period_in_force(periods, moment)
     past_starts = [start for start in sorted(starts) if start <= moment]
     assert (period.since if period else None) == (past_starts[-1] if past_starts else None)

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 from promptcache import Settings
 from promptcache.diagnosis.diagnosis import Diagnosis
 from promptcache.diagnosis.miss_reasons import (
-    BY_PROVIDER_NAME,
+    MISS_REASON_BY_PROVIDER_NAME,
     MISS_REASONS,
     REASON_OF_PARAM,
     format_advice,
 )
 from promptcache.diagnosis.missed_tokens import compute_wasted_usd
-from promptcache.diagnosis.provider_diagnosis import merge_reasons, provider_reason
+from promptcache.diagnosis.provider_diagnosis import (
+    choose_more_specific_reason,
+    parse_provider_miss_reason,
+)
 from promptcache.diagnosis.volatile_values import find_volatile_value
 from promptcache.model import (
     Block,
@@ -29,20 +32,20 @@ from promptcache.model import (
     Verdict,
 )
 from promptcache.prefix.fingerprint import (
-    block_text,
-    changed_range,
-    detailed_fingerprint,
-    encode_utf8,
-    fingerprint,
-    first_difference,
+    block_text_or_json,
+    changed_byte_range,
+    encode_utf8_with_surrogates,
+    fingerprint_block_text,
+    fingerprint_static_block,
+    first_changed_step_range,
     identifier_hashes,
-    similarity,
+    shared_fraction_of_new_block,
 )
 from promptcache.providers.cache_rules import (
     DEFAULT_CACHE_RULE,
     cache_rule_for,
     load_cache_rules,
-    safe_ttl_seconds,
+    requested_or_default_ttl_seconds,
 )
 from tests.support.diagnosis_lab import (
     COST,
@@ -75,7 +78,12 @@ def test_a_call_without_a_readable_prompt_has_an_outcome(
     pending_call = lab.start_call(None)
     assert pending_call.prefix is None
     verdict = lab.diagnosis.finish(
-        pending_call, facts=ResponseFacts(), usage=usage, cost=None, failed=failed, at=lab.now
+        pending_call,
+        facts=ResponseFacts(),
+        usage=usage,
+        cost=None,
+        has_failed=failed,
+        ended_at=lab.now,
     )
     assert verdict == Verdict(outcome)  # type: ignore[arg-type]  # parametrised
 
@@ -87,7 +95,12 @@ def test_failed_calls_are_errors_and_are_not_remembered() -> None:
             build_prompt("a", "b", "c", "d", "e", breakpoints=breakpoints)
         )
         verdict = lab.diagnosis.finish(
-            pending_call, facts=ResponseFacts(), usage=None, cost=None, failed=True, at=lab.now
+            pending_call,
+            facts=ResponseFacts(),
+            usage=None,
+            cost=None,
+            has_failed=True,
+            ended_at=lab.now,
         )
         assert (verdict.outcome, verdict.reason) == (
             "error",
@@ -847,7 +860,7 @@ def test_waste_is_at_most_the_input_cost(uncached: int, read: int, write: int, m
     ],
 )
 def test_the_reason_of_the_provider_is_parsed(diagnostics: Any, reason: str | None) -> None:
-    assert provider_reason(diagnostics) == reason
+    assert parse_provider_miss_reason(diagnostics) == reason
 
 
 def test_a_local_reason_refines_the_reason_of_the_provider() -> None:
@@ -868,8 +881,8 @@ def test_a_local_reason_refines_the_reason_of_the_provider() -> None:
         ).reason
         is None
     )
-    assert merge_reasons("tools_changed", "system_changed") == "tools_changed"
-    assert merge_reasons("tools_changed", None) == "tools_changed"
+    assert choose_more_specific_reason("tools_changed", "system_changed") == "tools_changed"
+    assert choose_more_specific_reason("tools_changed", None) == "tools_changed"
 
 
 # Tables of reasons and rules
@@ -887,7 +900,7 @@ def test_every_reason_has_advice_and_every_provider_reason_is_mapped() -> None:
         "input_changed"
     )
     anthropic = "model_changed system_changed tools_changed messages_changed"
-    assert {*openai.split(), *anthropic.split()} == {*BY_PROVIDER_NAME}
+    assert {*openai.split(), *anthropic.split()} == {*MISS_REASON_BY_PROVIDER_NAME}
 
 
 def test_advice_names_section_and_index() -> None:
@@ -921,10 +934,10 @@ def test_cache_rules_have_a_date_and_a_source() -> None:
         row.documented_on >= "2026" and row.source and 0 < row.expiry_confidence <= 1
         for row in load_cache_rules()
     )
-    assert safe_ttl_seconds(DEFAULT_CACHE_RULE, "1h") == 3600
+    assert requested_or_default_ttl_seconds(DEFAULT_CACHE_RULE, "1h") == 3600
     assert (
-        safe_ttl_seconds(DEFAULT_CACHE_RULE, "24h")
-        == safe_ttl_seconds(DEFAULT_CACHE_RULE, None)
+        requested_or_default_ttl_seconds(DEFAULT_CACHE_RULE, "24h")
+        == requested_or_default_ttl_seconds(DEFAULT_CACHE_RULE, None)
         == DEFAULT_CACHE_RULE.ttl_seconds
     )
 
@@ -969,19 +982,21 @@ def test_a_change_lies_in_the_range_of_the_fingerprints(
 ) -> None:
     at = min(at, len(before))
     after = before[:at] + inserted + before[at:]
-    new, old = detailed_fingerprint(after, after), detailed_fingerprint(before, before)
-    new_bytes, old_bytes = encode_utf8(after), encode_utf8(before)
+    new, old = fingerprint_static_block(after, after), fingerprint_static_block(before, before)
+    new_bytes, old_bytes = encode_utf8_with_surrogates(after), encode_utf8_with_surrogates(before)
     first = next(
         (n for n, (a, b) in enumerate(zip(new_bytes, old_bytes, strict=False)) if a != b),
         len(old_bytes),
     )
-    size = fingerprint(after).size
-    start, end = changed_range(new, old, size)
+    size = fingerprint_block_text(after).size
+    start, end = changed_byte_range(new, old, size)
     assert start <= first <= max(end, first)
-    low, high = first_difference(fingerprint(after), fingerprint(before))
+    low, high = first_changed_step_range(
+        fingerprint_block_text(after), fingerprint_block_text(before)
+    )
     assert low <= first
     assert high - low <= max(64, size // 8 + 1)
-    assert 0 <= similarity(new, old, size) <= 1
+    assert 0 <= shared_fraction_of_new_block(new, old, size) <= 1
 
 
 @pytest.mark.parametrize(
@@ -997,4 +1012,4 @@ def test_a_change_lies_in_the_range_of_the_fingerprints(
     ],
 )
 def test_the_text_of_a_block_excludes_its_wrapping(data: Any, text: str) -> None:
-    assert block_text(data) == text
+    assert block_text_or_json(data) == text

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from promptcache.model import Block, ParsedPrompt, Request
-from promptcache.prefix.fingerprint import fingerprint, first_difference
+from promptcache.prefix.fingerprint import fingerprint_block_text, first_changed_step_range
 from promptcache.providers.openai import wire as openai
 from tests.support.diagnosis_lab import FILLER, DiagnosisLab
 
@@ -40,7 +40,7 @@ BEFORE, AFTER = parse_chat(FIRST, SECOND), parse_chat(FIRST, text_part(SECOND), 
 
 def test_a_string_and_its_text_part_are_different_blocks() -> None:
     assert BEFORE.blocks[2].data != AFTER.blocks[2].data
-    assert fingerprint(FIRST) != fingerprint(SECOND)
+    assert fingerprint_block_text(FIRST) != fingerprint_block_text(SECOND)
 
 
 def test_a_read_over_both_forms_is_a_hit() -> None:
@@ -98,11 +98,14 @@ def test_another_text_in_another_form_is_a_rewritten_history() -> None:
 def test_a_change_of_any_byte_changes_the_fingerprint(size: int) -> None:
     text = (TEXT * 200)[:size]
     for index in {0, size // 2, size - 1, max(0, size - 130)}:
-        other = fingerprint(text[:index] + "#" + text[index + 1 :])
-        assert other != fingerprint(text)
-        start, end = first_difference(other, fingerprint(text))
+        other = fingerprint_block_text(text[:index] + "#" + text[index + 1 :])
+        assert other != fingerprint_block_text(text)
+        start, end = first_changed_step_range(other, fingerprint_block_text(text))
         assert start <= index < end
-    assert first_difference(fingerprint(text), fingerprint(text)) == (size, size)
+    assert first_changed_step_range(fingerprint_block_text(text), fingerprint_block_text(text)) == (
+        size,
+        size,
+    )
 
 
 def test_the_form_is_diagnosed_for_blocks_of_every_wire_format() -> None:

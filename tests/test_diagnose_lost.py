@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from promptcache.diagnosis.cache_params import CacheParams
-from promptcache.diagnosis.compare import Difference
+from promptcache.diagnosis.compare import PromptDifference
 from promptcache.diagnosis.evidence import Evidence, RelatedCall
-from promptcache.diagnosis.explanations import explain
+from promptcache.diagnosis.explanations import find_best_explanation
 from promptcache.diagnosis.memory import PastCall
 from promptcache.model import Block, ParsedPrompt, Usage
 from promptcache.providers.cache_rules import cache_rule_for
@@ -87,13 +87,13 @@ def missed_tokens_of_change(
     now = PastCall(1, CacheParams(model, ()), 2, 9, 1, 5.0, ())
     related_call = RelatedCall(
         earlier,
-        Difference("break", 1, "system", 0, "system_changed"),
+        PromptDifference("break", 1, "system", 0, "system_changed"),
         100,
         removed_tokens,
         added_share,
     )
     prompt, usage = ParsedPrompt((), caching_mode="explicit"), Usage(size, 100, 100, size - 200, {})
-    explanation = explain(Evidence(now, prompt, known, usage, 1024, [related_call]))
+    explanation = find_best_explanation(Evidence(now, prompt, known, usage, 1024, [related_call]))
     return explanation and explanation.missed_tokens
 
 

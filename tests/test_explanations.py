@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from promptcache.diagnosis import diagnosis
-from promptcache.diagnosis.evidence import Evidence, Miss
+from promptcache.diagnosis.evidence import CacheMiss, Evidence
 from promptcache.diagnosis.explanation import Explanation
-from promptcache.diagnosis.explanations import EXPLANATIONS, Explain, explain
-from promptcache.diagnosis.explanations.params import parameter_changed
+from promptcache.diagnosis.explanations import EXPLANATIONS, Explain, find_best_explanation
+from promptcache.diagnosis.explanations.params import explain_by_changed_parameter
 from promptcache.diagnosis.miss_reasons import MISS_REASONS, REASON_OF_PARAM
 from tests.breaks.apis import APIS
 from tests.breaks.more_mutators import mutators
@@ -36,7 +36,7 @@ def test_the_specification_lists_the_explanations_in_their_order() -> None:
 def test_the_specification_lists_all_miss_reasons() -> None:
     listed = set[str]().union(*specified_reasons().values())
     assert listed == {*MISS_REASONS} - NOT_ON_A_CALL
-    assert {*REASON_OF_PARAM.values()} <= specified_reasons()[parameter_changed.__name__]
+    assert {*REASON_OF_PARAM.values()} <= specified_reasons()[explain_by_changed_parameter.__name__]
     assert all(f"`{reason}`" in SPECIFICATION.read_text() for reason in NOT_ON_A_CALL)
 
 
@@ -46,7 +46,7 @@ def test_an_explanation_gives_only_the_reasons_that_are_specified_for_it(
     reasons_by_explanation = defaultdict[str, set[str]](set)
 
     def recorded(explanation: Explain) -> Explain:
-        def record(evidence: Evidence, miss: Miss | None) -> Explanation | None:
+        def record(evidence: Evidence, miss: CacheMiss | None) -> Explanation | None:
             explanation_given = explanation(evidence, miss)
             if explanation_given is not None:
                 reasons_by_explanation[explanation.__name__].add(explanation_given.reason)
@@ -57,9 +57,11 @@ def test_an_explanation_gives_only_the_reasons_that_are_specified_for_it(
     def explain_recorded(
         evidence: Evidence, explanations: tuple[Explain, ...] = EXPLANATIONS
     ) -> Explanation | None:
-        return explain(evidence, tuple(recorded(explanation) for explanation in explanations))
+        return find_best_explanation(
+            evidence, tuple(recorded(explanation) for explanation in explanations)
+        )
 
-    monkeypatch.setattr(diagnosis, "explain", explain_recorded)
+    monkeypatch.setattr(diagnosis, "find_best_explanation", explain_recorded)
     api = next(api for api in APIS if api.writes)
     for name in mutators():
         for _ in play_conversation(name, api, seed=1):

@@ -14,8 +14,7 @@ import openai
 import pytest
 
 from promptcache import PromptCacheInstrumentor
-from promptcache.diagnosis.memory import Memory
-from promptcache.patching.byte_stream import invocation_of
+from promptcache.diagnosis.memory import PastCallMemory
 from promptcache.telemetry.finalizer import LOCK_HOLDING_MODULES
 from promptcache.telemetry.handler import TelemetryHandler
 from tests.support.call_shapes import CHAT, INCLUDE_USAGE
@@ -33,8 +32,7 @@ def abandon_stream(client: openai.OpenAI) -> TelemetryHandler:
     create: Any = client.chat.completions.create
     stream = create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
     next(iter(stream))
-    invocation = invocation_of(stream.response)
-    assert invocation is not None
+    invocation = stream.response.stream.invocation
     return invocation.handler
 
 
@@ -46,22 +44,22 @@ def test_a_stream_collected_under_our_own_lock_ends_later(
     gc.disable()
     try:
         handler = abandon_stream(client)
-        register_call = Memory.register_call
+        register_call = PastCallMemory.register_running_call
 
         def collect_and_register(*args: Any) -> Any:
             gc.collect()
             return register_call(*args)
 
-        monkeypatch.setattr(Memory, "register_call", collect_and_register)
+        monkeypatch.setattr(PastCallMemory, "register_running_call", collect_and_register)
         create(**CHAT)
         monkeypatch.undo()
-        assert handler.deferred
+        assert handler.finalizer.queue
         assert len(telemetry.spans) == 1
         create(**CHAT)
     finally:
         gc.enable()
     assert len(telemetry.spans) == 3
-    assert not handler.deferred
+    assert not handler.finalizer.queue
 
 
 def test_uninstrumenting_ends_deferred_invocations(
@@ -74,7 +72,7 @@ def test_uninstrumenting_ends_deferred_invocations(
     gc.collect()
     handler = abandon_stream(client)
     gc.collect()
-    assert handler.deferred
+    assert handler.finalizer.queue
     assert not telemetry.spans
     PromptCacheInstrumentor().uninstrument()
     assert len(telemetry.spans) == 1
@@ -85,8 +83,7 @@ def test_a_forked_child_ends_no_invocation_of_its_parent(
 ) -> None:
     create: Any = client.chat.completions.create
     stream = create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
-    invocation = invocation_of(stream.response)
-    assert invocation is not None
+    invocation = stream.response.stream.invocation
     child = os.fork()
     if child == 0:
         invocation.finish()

@@ -72,9 +72,10 @@ def test_a_stream_sets_its_attributes_before_the_foreign_span_ends(
     client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
     span = start_span()
-    for chunk in start_chat(client):
-        if chunk.usage is not None:
-            span.end()
+    stream = start_chat(client)
+    while next(stream, None) is not None:
+        pass
+    span.end()
     assert names_of_call_spans(telemetry) == ["theirs"]
     assert telemetry.attributes["promptcache.input_tokens"] > 1000
 
@@ -198,10 +199,10 @@ def test_spans_are_not_tracked_while_uninstrumented(
 ) -> None:
     PromptCacheInstrumentor().uninstrument()
     span = start_span()
-    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # what a call can claim
+    assert list(foreign_spans._open_spans_started_under(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # what a call can claim
     telemetry.instrument()
     later_span = start_span()
-    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == [later_span]  # pyright: ignore[reportPrivateUsage]  # see above
+    assert list(foreign_spans._open_spans_started_under(INVALID_SPAN)) == [later_span]  # pyright: ignore[reportPrivateUsage]  # see above
     span.end()
     later_span.end()
 
@@ -210,12 +211,12 @@ def test_only_the_latest_open_spans_are_tracked(
     telemetry: Telemetry, start_span: Callable[..., Span]
 ) -> None:
     spans = [start_span() for _ in range(200)]
-    tracked = list(foreign_spans._detached_spans(INVALID_SPAN))  # pyright: ignore[reportPrivateUsage]  # what a call can claim
+    tracked = list(foreign_spans._open_spans_started_under(INVALID_SPAN))  # pyright: ignore[reportPrivateUsage]  # what a call can claim
     assert tracked == spans[-len(tracked) :]
     assert 8 <= len(tracked) <= 33
     for span in spans:
         span.end()
-    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # see above
+    assert list(foreign_spans._open_spans_started_under(INVALID_SPAN)) == []  # pyright: ignore[reportPrivateUsage]  # see above
 
 
 def test_an_open_span_is_tracked_after_many_ended_spans(
@@ -225,7 +226,7 @@ def test_an_open_span_is_tracked_after_many_ended_spans(
     for _ in range(200):
         others.append(start_span())
         others[-1].end()
-    assert list(foreign_spans._detached_spans(INVALID_SPAN)) == [span]  # pyright: ignore[reportPrivateUsage]  # see above
+    assert list(foreign_spans._open_spans_started_under(INVALID_SPAN)) == [span]  # pyright: ignore[reportPrivateUsage]  # see above
     span.end()
 
 
@@ -254,8 +255,8 @@ class Proxy:  # as Logfire's
         self.provider.add_span_processor(processor)
 
 proxy, tracker = Proxy(TracerProvider()), SpanStartTracker()
-tracker.track(proxy)
-tracker.track(proxy)
+tracker.track_provider(proxy)
+tracker.track_provider(proxy)
 print(len(proxy.provider._active_span_processor._span_processors))
 """
     assert run_after_instrumenting(program) == "1"
@@ -289,4 +290,4 @@ class _SpanWithoutAttributes(NonRecordingSpan):
 def test_an_llm_span_without_attributes_is_recognized_by_its_name(
     tracer: str, name: str, is_llm: bool
 ) -> None:
-    assert foreign_spans.is_llm_span(_SpanWithoutAttributes(tracer, name)) is is_llm
+    assert foreign_spans.is_foreign_llm_span(_SpanWithoutAttributes(tracer, name)) is is_llm

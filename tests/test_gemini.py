@@ -27,6 +27,7 @@ from promptcache.providers.google.wire import (
 )
 from promptcache.providers.response_facts import merge_facts
 from promptcache.providers.wire_format import WireFormat
+from tests.support.relevant_events import is_relevant
 
 FIXTURES: Final = Path(__file__).parent / "fixtures/gemini"
 
@@ -102,7 +103,7 @@ def test_the_counts_of_a_stream_are_cumulative() -> None:
     assert facts.is_terminal
     assert not merged_facts(GENERATE_CONTENT, events[0]).is_terminal
     assert merged_facts(GENERATE_CONTENT, events[0]).has_content
-    assert not GENERATE_CONTENT.can_skip(events[0])
+    assert is_relevant(GENERATE_CONTENT, events[0])
     usage = parsed_usage(GENERATE_CONTENT, *events)
     assert (
         usage.input_tokens,
@@ -184,8 +185,8 @@ def test_interaction_events_give_id_content_and_end() -> None:
         True,
         (),
     )
-    assert INTERACTIONS.can_skip(delta)
-    assert not INTERACTIONS.can_skip(created)
+    assert not is_relevant(INTERACTIONS, delta)
+    assert is_relevant(INTERACTIONS, created)
     facts = merged_facts(
         INTERACTIONS,
         created,

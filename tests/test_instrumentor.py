@@ -154,7 +154,7 @@ def test_an_incompatible_sdk_is_logged_once_and_not_patched(
         Hook("Client", "request", ("options",), around_call=flow),
         Hook("Gone", "request", (), around_call=flow),
     )
-    patcher.install(hooks, handler)  # type: ignore[arg-type]  # no handler is needed
+    patcher.install_or_reenable(hooks, handler)  # type: ignore[arg-type]  # no handler is needed
     assert Client().request(3) == 3
     assert [record.getMessage().split(": ")[1].split(" ")[0] for record in caplog.records] == [
         "Client.request",

@@ -16,9 +16,9 @@ from opentelemetry.instrumentation.utils import suppress_instrumentation
 
 from promptcache import Settings
 from promptcache.patching.patcher import ModulePatcher
-from promptcache.patching.request import cache_scope_key
+from promptcache.patching.request import credential_from_headers
 from promptcache.providers.litellm import hooks as litellm
-from promptcache.telemetry.foreign_spans import is_llm_span
+from promptcache.telemetry.foreign_spans import is_foreign_llm_span
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.metrics import MetricsRecorder
 from promptcache_emulator.engine import Emulator
@@ -46,13 +46,13 @@ async def handlers(
     patcher = ModulePatcher()
     patcher.module = SimpleNamespace(HTTPHandler=HTTPHandler, AsyncHTTPHandler=AsyncHTTPHandler)
     metrics = MetricsRecorder(telemetry.meters.get_meter("promptcache"))
-    patcher.install(
+    patcher.install_or_reenable(
         litellm.HOOKS[HANDLER_MODULE],
         TelemetryHandler(Settings(), telemetry.tracers.get_tracer("promptcache"), metrics),
     )
     handlers = LiteLLM(emulator_url, emulator)
     yield handlers
-    patcher.restore()
+    patcher.remove_or_disable()
     handlers.sync_handler.client.close()
     await handlers.async_handler.client.aclose()
 
@@ -284,11 +284,13 @@ def test_a_request_signature_is_not_part_of_the_cache_scope() -> None:
     signed = (
         "AWS4-HMAC-SHA256 Credential=AKIA1/20261121/us-east-1/bedrock/aws4_request, Signature={}"
     )
-    one, other = (cache_scope_key({"authorization": signed.format(name)}) for name in ("a", "b"))
+    one, other = (
+        credential_from_headers({"authorization": signed.format(name)}) for name in ("a", "b")
+    )
     assert one == other == "AKIA1"
-    assert cache_scope_key({"authorization": "Bearer t"}) == "Bearer t"
-    assert cache_scope_key({"x-api-key": "k"}) == "k"
-    assert cache_scope_key({}) == ""
+    assert credential_from_headers({"authorization": "Bearer t"}) == "Bearer t"
+    assert credential_from_headers({"x-api-key": "k"}) == "k"
+    assert credential_from_headers({}) == ""
 
 
 def test_the_private_span_kind_of_openinference_marks_an_llm_span() -> None:
@@ -298,7 +300,7 @@ def test_the_private_span_kind_of_openinference_marks_an_llm_span() -> None:
         span: Any = SimpleNamespace(
             attributes={}, _self_important_attributes={"openinference.span.kind": kind}
         )
-        return is_llm_span(span)
+        return is_foreign_llm_span(span)
 
     assert is_llm("LLM")
     assert not is_llm("CHAIN")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.diagnosis.cache_params import CacheParams
-from promptcache.diagnosis.memory import Memory, Node, PastCall
+from promptcache.diagnosis.memory import PastCall, PastCallMemory, PrefixNode
 from promptcache.prefix.fingerprint import BlockFingerprint
 
 SCOPE = CacheParams("m", ())
@@ -49,16 +49,16 @@ class CallRecorder:
     """Record calls whose blocks are identified by integers."""
 
     def __init__(self, **bounds: int) -> None:
-        self.memory = Memory(**bounds)
+        self.memory = PastCallMemory(**bounds)
 
     def record_call(self, *digests: int, scope: CacheParams = SCOPE, at: float = 1.0) -> PastCall:
         past_call = PastCall(0, scope, digests[-1], len(digests), 1, at, digests, ended_at=at)
         with self.memory as memory:
-            known = memory.known_depth(digests)
-            number = memory.register_call(past_call)
+            known = memory.count_known_leading_blocks(digests)
+            number = memory.register_running_call(past_call)
             parents = (0, *digests)
             new = [
-                Node(
+                PrefixNode(
                     digest,
                     parents[depth],
                     digest,
@@ -79,7 +79,10 @@ class CallRecorder:
 
     def calls_through(self, digest: int) -> list[PastCall]:
         return [
-            past_call for _, past_call in self.memory.calls_through(self.memory.nodes.get(digest))
+            past_call
+            for _, past_call in self.memory.numbered_calls_through_node(
+                self.memory.nodes.get(digest)
+            )
         ]
 
 
@@ -87,7 +90,8 @@ def test_the_longest_known_prefix_is_found() -> None:
     recorder = CallRecorder()
     recorder.record_call(1, 2, 3)
     assert [
-        recorder.memory.known_depth(links) for links in ((1, 2, 3, 4), (1, 2, 9), (9, 8, 3), ())
+        recorder.memory.count_known_leading_blocks(links)
+        for links in ((1, 2, 3, 4), (1, 2, 9), (9, 8, 3), ())
     ] == [
         3,
         2,
@@ -139,14 +143,14 @@ def test_an_evicted_call_is_not_found() -> None:
 
 
 def test_a_response_id_is_new_only_once() -> None:
-    memory = Memory(max_calls=8)
+    memory = PastCallMemory(max_calls=8)
     assert memory.is_first_time(("openai", "r1"))
     assert not memory.is_first_time(("openai", "r1"))
     assert memory.is_first_time(("openai", "r2"))
 
 
 def test_an_id_is_new_in_one_of_many_threads() -> None:
-    memory, counts = Memory(), list[int]()
+    memory, counts = PastCallMemory(), list[int]()
 
     def count_new_ids() -> None:
         counts.append(sum(memory.is_first_time(number) for number in range(500)))
@@ -166,19 +170,19 @@ def test_an_id_is_new_in_one_of_many_threads() -> None:
 def test_a_forked_child_has_its_own_lock(is_locked: bool) -> None:
     recorder = CallRecorder()
     recorder.record_call(1, 2)
-    recorder.memory.register_call(PastCall(0, SCOPE, 3, 1, 0, 1.0, (3,)))
+    recorder.memory.register_running_call(PastCall(0, SCOPE, 3, 1, 0, 1.0, (3,)))
     if is_locked:
         recorder.memory.__enter__()
     child = os.fork()
     if not child:
         with recorder.memory as memory:
-            depth = memory.known_depth((1, 2))
+            depth = memory.count_known_leading_blocks((1, 2))
         os._exit(10 + depth if not memory.running_calls else 1)
     if is_locked:
         recorder.memory.__exit__()
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == (10 if is_locked else 12)
-    assert recorder.memory.known_depth((1, 2)) == 2
+    assert recorder.memory.count_known_leading_blocks((1, 2)) == 2
 
 
 @pytest.mark.parametrize(("is_locked", "depth"), [(False, 2), (True, 0)])
@@ -191,12 +195,12 @@ def test_a_reset_after_fork_drops_only_state_that_was_being_changed(
         recorder.memory.__enter__()
     recorder.memory.reset_after_fork()
     with recorder.memory as memory:
-        assert memory.known_depth((1, 2)) == depth
+        assert memory.count_known_leading_blocks((1, 2)) == depth
 
 
 def test_memory_works_on_a_platform_without_fork(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "register_at_fork", raising=False)
-    assert Memory().is_first_time("x")
+    assert PastCallMemory().is_first_time("x")
 
 
 def test_the_fork_hook_ignores_a_collected_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,8 +210,8 @@ def test_the_fork_hook_ignores_a_collected_memory(monkeypatch: pytest.MonkeyPatc
         hooks.append(registered["after_in_child"])
 
     monkeypatch.setattr(os, "register_at_fork", register)
-    memory = Memory()
-    memory.register_call(PastCall(0, SCOPE, 3, 1, 0, 1.0, (3,)))
+    memory = PastCallMemory()
+    memory.register_running_call(PastCall(0, SCOPE, 3, 1, 0, 1.0, (3,)))
     hooks[0]()
     assert memory.running_calls == {}
     del memory

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind, StatusCode
 
 from promptcache import PromptCacheInstrumentor
 from promptcache.model import CachedContentInfo, PrefixHashes
-from promptcache.telemetry.cache_storage import CacheStorage
+from promptcache.telemetry.cache_storage import NamedCacheStorageCosts
 from tests.support.call_shapes import iterate, resolve
 from tests.support.call_shapes_google import CLIENTS, GEMINI, LONG_SYSTEM, QUESTION
 from tests.support.telemetry import Telemetry
@@ -174,14 +174,14 @@ async def test_storage_cost_continues_after_reinstrumenting(
 
 
 def test_uninstrumenting_releases_the_cache_storage(monkeypatch: pytest.MonkeyPatch) -> None:
-    storages: list[ref[CacheStorage]] = []
-    original_init = CacheStorage.__init__
+    storages: list[ref[NamedCacheStorageCosts]] = []
+    original_init = NamedCacheStorageCosts.__init__
 
-    def init_and_record(self: CacheStorage, *args: Any) -> None:
+    def init_and_record(self: NamedCacheStorageCosts, *args: Any) -> None:
         original_init(self, *args)
         storages.append(ref(self))
 
-    monkeypatch.setattr(CacheStorage, "__init__", init_and_record)
+    monkeypatch.setattr(NamedCacheStorageCosts, "__init__", init_and_record)
     telemetry = Telemetry()
     for _ in range(3):
         telemetry.instrument()
@@ -282,30 +282,30 @@ def test_storage_cost_never_falls_and_stops_at_expiry(
     life: float, steps: list[float], delete: bool
 ) -> None:
     clock = SimpleNamespace(now=1000.0)
-    storage = CacheStorage(storage_price, lambda: clock.now)
-    storage.record_created("p", cached_content("a/x", life), PREFIX)
+    storage = NamedCacheStorageCosts(storage_price, lambda: clock.now)
+    storage.record_created_cache("p", cached_content("a/x", life), PREFIX)
     last = 0.0
     for step in steps:
         clock.now += step
-        (total,) = (total for total, _ in storage.accrued_costs())
+        (total,) = (total for total, _ in storage.accrued_costs_by_model())
         assert last <= total
         assert total == pytest.approx(2 * min(life, clock.now - 1000.0))
         last = total
     if delete:
-        assert storage.record_deleted("x") == pytest.approx(last)
+        assert storage.record_deleted_cache("x") == pytest.approx(last)
         clock.now += 1000
-        assert [total for total, _ in storage.accrued_costs()] == [pytest.approx(last)]
-        assert storage.prefix_of("a/x") is PREFIX
+        assert [total for total, _ in storage.accrued_costs_by_model()] == [pytest.approx(last)]
+        assert storage.prefix_hashes_of_cache("a/x") is PREFIX
 
 
 def test_cached_contents_of_one_model_are_one_series() -> None:
     clock = SimpleNamespace(now=0.0)
-    storage = CacheStorage(storage_price, lambda: clock.now)
-    storage.record_created("p", cached_content("a", 10.0), None)
-    storage.record_created("p", cached_content("b", 30.0), None)
-    storage.record_created("p", cached_content("c", 30.0, model="unknown"), None)
+    storage = NamedCacheStorageCosts(storage_price, lambda: clock.now)
+    storage.record_created_cache("p", cached_content("a", 10.0), None)
+    storage.record_created_cache("p", cached_content("b", 30.0), None)
+    storage.record_created_cache("p", cached_content("c", 30.0, model="unknown"), None)
     clock.now = 20.0
-    ((total, series),) = storage.accrued_costs()
+    ((total, series),) = storage.accrued_costs_by_model()
     assert total == pytest.approx(2 * 10 + 2 * 20)
     assert series == ("p", "m")
 
@@ -321,29 +321,33 @@ def test_cached_contents_of_one_model_are_one_series() -> None:
     ids=lambda cache: str(cache),
 )
 def test_incompletely_described_content_has_no_cost(cache: CachedContentInfo) -> None:
-    storage = CacheStorage(storage_price, lambda: 0.0)
-    storage.record_created("p", cache, PREFIX)
-    assert (storage.prefix_of("a"), storage.committed_usd("a"), storage.record_deleted("a")) == (
+    storage = NamedCacheStorageCosts(storage_price, lambda: 0.0)
+    storage.record_created_cache("p", cache, PREFIX)
+    assert (
+        storage.prefix_hashes_of_cache("a"),
+        storage.storage_usd_until_expiry("a"),
+        storage.record_deleted_cache("a"),
+    ) == (
         None,
         None,
         None,
     )
-    assert not list(storage.accrued_costs())
+    assert not list(storage.accrued_costs_by_model())
 
 
 def test_content_without_an_expiry_has_no_commitment_but_accrues_cost() -> None:
     clock = SimpleNamespace(now=0.0)
-    storage = CacheStorage(storage_price, lambda: clock.now)
-    storage.record_created("p", CachedContentInfo("a", "m", 2), None)
+    storage = NamedCacheStorageCosts(storage_price, lambda: clock.now)
+    storage.record_created_cache("p", CachedContentInfo("a", "m", 2), None)
     clock.now = 9.0
-    assert storage.committed_usd("a") is None
-    assert storage.record_deleted("a") == 18.0
+    assert storage.storage_usd_until_expiry("a") is None
+    assert storage.record_deleted_cache("a") == 18.0
 
 
 def test_a_forked_child_accrues_no_storage_cost() -> None:
-    storage = CacheStorage(storage_price, lambda: 9.0)
-    storage.record_created("p", cached_content("a", 10.0), PREFIX)
+    storage = NamedCacheStorageCosts(storage_price, lambda: 9.0)
+    storage.record_created_cache("p", cached_content("a", 10.0), PREFIX)
     storage.reset_after_fork()
-    assert not list(storage.accrued_costs())
-    assert storage.prefix_of("a") is PREFIX
-    assert storage.record_deleted("a") is not None
+    assert not list(storage.accrued_costs_by_model())
+    assert storage.prefix_hashes_of_cache("a") is PREFIX
+    assert storage.record_deleted_cache("a") is not None

@@ -15,8 +15,9 @@ from promptcache.model import Block, Param, ParsedPrompt, Request, ResponseFacts
 from promptcache.providers.hosts import provider_for_host
 from promptcache.providers.openai.wire import CHAT, RESPONSES, ROUTES
 from promptcache.providers.response_facts import merge_facts
-from promptcache.providers.usage import UsageCounters, parse_usage
+from promptcache.providers.usage import UsageCounterNames, parse_usage
 from promptcache.providers.wire_format import WireFormat, find_route
+from tests.support.relevant_events import is_relevant
 
 WIRES: Final = {"chat": CHAT, "responses": RESPONSES}
 USAGE_CASES: Final[list[dict[str, Any]]] = json.loads(
@@ -147,11 +148,11 @@ def test_arbitrary_bodies_and_events_raise_nothing(data: Any) -> None:
             facts = wire.parse_event(event)
             if facts is not None:
                 wire.parse_usage(facts)
-            wire.can_skip(event)
+            wire.is_last_event(event)
 
 
 def test_cached_tokens_may_be_counted_apart_from_input_tokens() -> None:
-    counters = UsageCounters(
+    counters = UsageCounterNames(
         input_tokens=("i",),
         cache_read_tokens=("r",),
         cache_write_tokens=("w",),
@@ -293,26 +294,26 @@ def test_an_empty_responses_body_has_no_prompt() -> None:
     assert RESPONSES.parse_prompt(request({})) is None
 
 
-SKIPPABLE_CHUNKS: Final[list[Any]] = [
-    ({"choices": [{"delta": {"content": "x"}}]}, True),
-    ({"choices": [{"delta": {}, "finish_reason": "stop"}]}, False),
-    ({"choices": [], "usage": {"prompt_tokens": 1}}, False),
-    ({"choices": [{"delta": {}}], "x_groq": {}}, False),
-    ({"error": {"code": "c"}}, False),
+RELEVANT_CHUNKS: Final[list[Any]] = [
+    ({"choices": [{"delta": {"content": "x"}, "finish_reason": None}], "usage": None}, False),
+    ({"choices": [{"delta": {}, "finish_reason": "stop"}]}, True),
+    ({"choices": [], "usage": {"prompt_tokens": 1}}, True),
+    ({"choices": [{"delta": {}}], "x_groq": {"usage": {"prompt_tokens": 1}}}, True),
+    ({"error": {"code": "c"}}, True),
 ]
 
 
-@pytest.mark.parametrize(("event", "can_skip"), SKIPPABLE_CHUNKS)
-def test_chat_chunks_with_only_content_can_be_skipped(
-    event: dict[str, Any], can_skip: bool
+@pytest.mark.parametrize(("event", "relevant"), RELEVANT_CHUNKS)
+def test_chat_chunks_with_only_content_are_not_parsed(
+    event: dict[str, Any], relevant: bool
 ) -> None:
-    assert CHAT.can_skip(event) is can_skip
+    assert is_relevant(CHAT, event) is relevant
 
 
-def test_responses_events_with_only_deltas_can_be_skipped() -> None:
-    assert RESPONSES.can_skip({"type": "response.output_text.delta", "delta": "x"})
-    assert not RESPONSES.can_skip({"type": "response.completed", "response": {}})
-    assert not RESPONSES.can_skip({"type": "error"})
+def test_responses_events_with_only_deltas_are_not_parsed() -> None:
+    assert not is_relevant(RESPONSES, {"type": "response.output_text.delta", "delta": "x"})
+    assert is_relevant(RESPONSES, {"type": "response.completed", "response": {}})
+    assert is_relevant(RESPONSES, {"type": "error"})
 
 
 @pytest.mark.parametrize(

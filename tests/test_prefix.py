@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from promptcache.common.json_sanitize import to_plain_json
+from promptcache.common.json_sanitize import sanitize_for_json
 from promptcache.model import Block, Param, ParsedPrompt
-from promptcache.prefix.hashing import HashChain, InProcessHasher, PrefixHasher
+from promptcache.prefix.hashing import ExportedPrefixHasher, InProcessHasher, PromptDigests
 
 HASHER = InProcessHasher(b"k" * 16)
 scalars = (
@@ -36,8 +36,8 @@ def make_prompt(
     )
 
 
-def hash_items(*items: Any) -> HashChain:
-    return HASHER.hash_prompt(make_prompt(*items))
+def hash_items(*items: Any) -> PromptDigests:
+    return HASHER.digest_prompt_blocks(make_prompt(*items))
 
 
 @given(st.lists(data, max_size=6), data)
@@ -80,13 +80,14 @@ def test_different_values_have_different_block_digests(one: Any, other: Any) -> 
 
 def test_section_and_root_change_the_prefix_digest_and_not_the_block_digest() -> None:
     system, message = (
-        HASHER.hash_prompt(make_prompt("x", section=section)) for section in ("system", "messages")
+        HASHER.digest_prompt_blocks(make_prompt("x", section=section))
+        for section in ("system", "messages")
     )
     assert system.block_digests == message.block_digests
     assert system.prefix_digests != message.prefix_digests
     assert (
-        HASHER.hash_prompt(make_prompt("x"), 7).prefix_digests
-        != HASHER.hash_prompt(make_prompt("x"), 8).prefix_digests
+        HASHER.digest_prompt_blocks(make_prompt("x"), 7).prefix_digests
+        != HASHER.digest_prompt_blocks(make_prompt("x"), 8).prefix_digests
     )
 
 
@@ -96,8 +97,8 @@ def test_breakpoints_are_counted_and_not_hashed() -> None:
         Block("system", 0, "t", "b", "1h"),
         Block("messages", 0, "t", "c", ""),
     )
-    marked = HASHER.hash_prompt(ParsedPrompt(blocks))
-    bare = HASHER.hash_prompt(
+    marked = HASHER.digest_prompt_blocks(ParsedPrompt(blocks))
+    bare = HASHER.digest_prompt_blocks(
         ParsedPrompt(tuple(Block(b.section, b.index, b.kind, b.data) for b in blocks))
     )
     assert marked.prefix_digests == bare.prefix_digests
@@ -178,9 +179,9 @@ UNUSUAL_VALUES: list[Any] = [
 def test_unusual_data_has_the_same_hash_each_time(value: Any) -> None:
     assert HASHER.hash_data([value]) == HASHER.hash_data([value])
     assert HASHER.keyed_digest(value) == HASHER.keyed_digest(value)
-    exported = PrefixHasher().hash_prefix(
+    exported = ExportedPrefixHasher().compute_prefix_hashes(
         make_prompt(value, section="system"),
-        HASHER.hash_prompt(make_prompt(value, section="system")),
+        HASHER.digest_prompt_blocks(make_prompt(value, section="system")),
         "m",
     )
     assert exported.system_hash is not None
@@ -196,13 +197,13 @@ def test_a_generator_is_not_consumed() -> None:
 
 
 def test_plain_json_keeps_json_values_and_describes_other_values() -> None:
-    assert to_plain_json({"a": (Word.YES, Number.ONE, Share(0.5), None, True)}) == {
+    assert sanitize_for_json({"a": (Word.YES, Number.ONE, Share(0.5), None, True)}) == {
         "a": ["yes", 1, 0.5, None, True]
     }
-    assert to_plain_json(b"\x01") == {"bytes": "01"}
-    assert to_plain_json(Sentinel()).endswith("Sentinel>")
-    assert to_plain_json(make_cyclic_list()) == ["<endless>"]
-    assert "<endless>" in str(to_plain_json(make_deep_list()))
+    assert sanitize_for_json(b"\x01") == {"bytes": "01"}
+    assert sanitize_for_json(Sentinel()).endswith("Sentinel>")
+    assert sanitize_for_json(make_cyclic_list()) == ["<endless>"]
+    assert "<endless>" in str(sanitize_for_json(make_deep_list()))
 
 
 # Exported hashes
@@ -223,12 +224,16 @@ PROMPT = ParsedPrompt(
 )
 
 
-def hash_for_export(exporter: PrefixHasher, prompt: ParsedPrompt = PROMPT, model: str = "m") -> Any:
-    return exporter.hash_prefix(prompt, InProcessHasher().hash_prompt(prompt), model)
+def hash_for_export(
+    exporter: ExportedPrefixHasher, prompt: ParsedPrompt = PROMPT, model: str = "m"
+) -> Any:
+    return exporter.compute_prefix_hashes(
+        prompt, InProcessHasher().digest_prompt_blocks(prompt), model
+    )
 
 
 def test_exported_hashes_are_the_same_in_every_process_and_release() -> None:
-    hashes = hash_for_export(PrefixHasher())
+    hashes = hash_for_export(ExportedPrefixHasher())
     assert (hashes.hash, hashes.tools_hash, hashes.system_hash, hashes.scope_hash) == PINNED_HASHES
     assert hashes.breakpoints == ("system[0] 1h", "messages[0]")
     assert (hashes.block_count, hashes.is_complete, hashes.chain, hashes.chain_start) == (
@@ -240,12 +245,12 @@ def test_exported_hashes_are_the_same_in_every_process_and_release() -> None:
 
 
 def test_a_cached_hash_equals_a_computed_hash() -> None:
-    exporter, hasher = PrefixHasher("secret", "all"), InProcessHasher()
-    chain = hasher.hash_prompt(PROMPT)
+    exporter, hasher = ExportedPrefixHasher("secret", "all"), InProcessHasher()
+    chain = hasher.digest_prompt_blocks(PROMPT)
     assert (
-        exporter.hash_prefix(PROMPT, chain, "m")
-        == exporter.hash_prefix(PROMPT, chain, "m")
-        == hash_for_export(PrefixHasher("secret", "all"))
+        exporter.compute_prefix_hashes(PROMPT, chain, "m")
+        == exporter.compute_prefix_hashes(PROMPT, chain, "m")
+        == hash_for_export(ExportedPrefixHasher("secret", "all"))
     )
 
 
@@ -255,52 +260,54 @@ def test_hashes_of_messages_and_free_text_need_a_key() -> None:
         (PROMPT.params[0], Param("prompt_cache_key", "user-2", "tools")),
     )
     for key, hashes in ((None, "static"), (None, "all"), ("secret", "static")):
-        assert hash_for_export(PrefixHasher(key, hashes)) == hash_for_export(
-            PrefixHasher(key, hashes), other
+        assert hash_for_export(ExportedPrefixHasher(key, hashes)) == hash_for_export(
+            ExportedPrefixHasher(key, hashes), other
         )
     assert (
-        hash_for_export(PrefixHasher("secret", "all")).scope_hash
-        != hash_for_export(PrefixHasher("secret", "all"), other).scope_hash
+        hash_for_export(ExportedPrefixHasher("secret", "all")).scope_hash
+        != hash_for_export(ExportedPrefixHasher("secret", "all"), other).scope_hash
     )
     assert (
-        hash_for_export(PrefixHasher("secret", "all")).chain[:2]
-        == hash_for_export(PrefixHasher("secret", "all"), other).chain[:2]
+        hash_for_export(ExportedPrefixHasher("secret", "all")).chain[:2]
+        == hash_for_export(ExportedPrefixHasher("secret", "all"), other).chain[:2]
     )
     assert (
-        hash_for_export(PrefixHasher("secret", "all")).chain[2]
-        != hash_for_export(PrefixHasher("secret", "all"), other).chain[2]
+        hash_for_export(ExportedPrefixHasher("secret", "all")).chain[2]
+        != hash_for_export(ExportedPrefixHasher("secret", "all"), other).chain[2]
     )
 
 
 def test_keyed_and_unkeyed_hashes_differ_in_prefix_and_digits() -> None:
     public, secret, other = (
-        hash_for_export(PrefixHasher(key)) for key in (None, "secret", "other")
+        hash_for_export(ExportedPrefixHasher(key)) for key in (None, "secret", "other")
     )
     assert public.hash.startswith("p1:")
     assert secret.hash.startswith("k1:")
     assert len({public.hash[3:], secret.hash[3:], other.hash[3:]}) == 3
-    assert hash_for_export(PrefixHasher(hashes="none")).hash is None
+    assert hash_for_export(ExportedPrefixHasher(hashes="none")).hash is None
 
 
 def test_a_changed_section_changes_its_own_hash() -> None:
-    base = hash_for_export(PrefixHasher())
+    base = hash_for_export(ExportedPrefixHasher())
     tools = ParsedPrompt(
         (Block("tools", 0, "function", {"name": "g"}), *PROMPT.blocks[1:]), PROMPT.params
     )
     effort = ParsedPrompt(PROMPT.blocks, (Param("effort", "low", "tools"),))
-    assert hash_for_export(PrefixHasher(), tools).tools_hash != base.tools_hash
-    assert hash_for_export(PrefixHasher(), tools).system_hash == base.system_hash
-    assert hash_for_export(PrefixHasher(), effort).scope_hash != base.scope_hash
+    assert hash_for_export(ExportedPrefixHasher(), tools).tools_hash != base.tools_hash
+    assert hash_for_export(ExportedPrefixHasher(), tools).system_hash == base.system_hash
+    assert hash_for_export(ExportedPrefixHasher(), effort).scope_hash != base.scope_hash
     assert (
-        hash_for_export(PrefixHasher(), effort).hash
+        hash_for_export(ExportedPrefixHasher(), effort).hash
         == base.hash
-        != hash_for_export(PrefixHasher(), model="n").hash
+        != hash_for_export(ExportedPrefixHasher(), model="n").hash
     )
-    assert hash_for_export(PrefixHasher(), make_prompt("hi")).tools_hash is None
+    assert hash_for_export(ExportedPrefixHasher(), make_prompt("hi")).tools_hash is None
 
 
 def test_only_the_last_64_block_ends_are_exported() -> None:
-    hashes = hash_for_export(PrefixHasher("secret", "all"), make_prompt(*map(str, range(100))))
+    hashes = hash_for_export(
+        ExportedPrefixHasher("secret", "all"), make_prompt(*map(str, range(100)))
+    )
     assert (len(hashes.chain), hashes.chain_start) == (64, 36)
 
 
@@ -308,7 +315,8 @@ def test_a_prefix_hash_does_not_depend_on_pythonhashseed() -> None:
     code = (
         "from promptcache.prefix.hashing import *; from promptcache.model import *\n"
         "p = ParsedPrompt((Block('system', 0, 'text', 'be kind'),))\n"
-        "print(PrefixHasher().hash_prefix(p, InProcessHasher().hash_prompt(p), 'm').hash)"
+        "digests = InProcessHasher().digest_prompt_blocks(p)\n"
+        "print(ExportedPrefixHasher().compute_prefix_hashes(p, digests, 'm').hash)"
     )
     outputs = {
         subprocess.run(

@@ -108,8 +108,8 @@ ROW_BY_NAME = [
 
 
 def find_row_id(provider: str, name: str) -> str | None:
-    for vendor in names.vendors_of_provider(provider):
-        row = table.find_row(vendor, names.candidate_names(vendor, name))
+    for vendor in names.price_lists_of_provider(provider):
+        row = table.find_price_row(vendor, names.candidate_model_names(vendor, name))
         if row:
             return row.id
     return None
@@ -166,7 +166,7 @@ def is_dropped(vendor: str, name: str) -> bool:
             rule.models
             if isinstance(rule, own.DropModels)
             else rule.names
-            if isinstance(rule, own.DropNames)
+            if isinstance(rule, own.DropModelNames)
             else ()
         )
         if rule.vendor == vendor and any(fnmatchcase(name, pattern) for pattern in patterns):
@@ -180,7 +180,9 @@ def test_each_model_name_of_genai_prices_resolves_to_the_same_model(provider: An
     for model in provider.models:
         for name in names_matched_by(model.match):
             their_model = provider.find_model(name)
-            our_row = table.find_row(provider.id, names.candidate_names(provider.id, name))
+            our_row = table.find_price_row(
+                provider.id, names.candidate_model_names(provider.id, name)
+            )
             is_same_model = (
                 our_row
                 and their_model

@@ -19,12 +19,12 @@ from promptcache.prices.build.apply_overrides import RawRow
 
 @pytest.fixture(scope="module")
 def compiled() -> dict[str, list[str]]:
-    return build.compile_tables()
+    return build.compile_price_tables()
 
 
 def test_the_committed_table_equals_the_build(compiled: dict[str, list[str]]) -> None:
     for vendor, lines in compiled.items():
-        assert build.read_lines(f"{table.DATA_DIR}/{vendor}.jsonl") == lines, (
+        assert build.read_lines_if_exists(f"{table.DATA_DIR}/{vendor}.jsonl") == lines, (
             f"run `promptcache prices build` ({vendor})"
         )
     assert {path.stem for path in Path(table.DATA_DIR).glob("*.jsonl")} == set(compiled)
@@ -34,12 +34,14 @@ def test_a_rebuild_gives_the_same_rows_and_keeps_the_date_of_a_version(
     compiled: dict[str, list[str]], tmp_path: Path
 ) -> None:
     folder = str(tmp_path / "table")
-    build.write_tables(build.compile_tables(folder, "2026-01-02"), folder)
-    assert json.loads(build.read_lines(f"{folder}/openai.jsonl")[0])["date"] == "2026-01-02"
-    again = build.compile_tables(folder, "2026-05-05")
+    build.write_price_tables(build.compile_price_tables(folder, "2026-01-02"), folder)
+    assert (
+        json.loads(build.read_lines_if_exists(f"{folder}/openai.jsonl")[0])["date"] == "2026-01-02"
+    )
+    again = build.compile_price_tables(folder, "2026-05-05")
     assert again["openai"][1:] == compiled["openai"][1:]
     assert json.loads(again["openai"][0])["date"] == "2026-01-02"
-    assert json.loads(build.compile_tables(str(tmp_path / "none"))["openai"][0])[
+    assert json.loads(build.compile_price_tables(str(tmp_path / "none"))["openai"][0])[
         "source"
     ].startswith("genai-prices ")
 
@@ -50,7 +52,7 @@ def test_rows_are_well_formed(compiled: dict[str, list[str]]) -> None:
         for line in lines[1:]:
             raw = json.loads(line)
             names += raw["names"]
-            row = table.parse_row(vendor, line, json.loads(lines[0]))
+            row = table.parse_price_row(vendor, line, json.loads(lines[0]))
             for tier in row.tiers():
                 periods = row.periods_of_tier(tier, 1.0)
                 assert [p.since for p in periods] == sorted(p.since for p in periods), row.id
@@ -66,11 +68,11 @@ def test_a_row_is_found_by_its_names_only(monkeypatch: pytest.MonkeyPatch, tmp_p
     lines = ['{"names":["a"],"prices":[],"also":{"x":"b"}}', '{"names":["b"],"prices":[]}']
     (tmp_path / "acme.jsonl").write_text("\n".join([header, *lines]), encoding="ascii")
     monkeypatch.setattr(table, "DATA_DIR", str(tmp_path))
-    row = table.find_row("acme", ["c", "b"])
+    row = table.find_price_row("acme", ["c", "b"])
     assert row is not None
     assert (row.id, row.source, row.date) == ("b", "s", "2026-01-01")
-    assert table.find_row("acme", ["x"]) is None
-    assert table.find_row("nobody", ["b"]) is None
+    assert table.find_price_row("acme", ["x"]) is None
+    assert table.find_price_row("nobody", ["b"]) is None
 
 
 IMPORT_PROGRAM = """
@@ -98,7 +100,7 @@ PRICED_CALL_PROGRAM = """
 import sys
 from promptcache.model import Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook
-book = PriceBook.load(sys.argv[1])
+book = PriceBook.load_with_user_prices(sys.argv[1])
 request = Request("", "openai", "chat", "gpt-4o", None, None, False, {}, b"", 1_795_000_000.0)
 print(book.compute_cost(request, ResponseFacts(), Usage(100, 100, 0, 0, {}, 10)).amount)
 build_modules = ("promptcache.prices.build", "genai_prices")
@@ -133,8 +135,8 @@ def make_row(*prices: dict[str, Any]) -> RawRow:
     return {"names": ["m*"], "prices": [dict(price) for price in prices]}
 
 
-def make_multiply_rule(since: str = "2026-01-01", **factors: float) -> own.MultiplyStandard:
-    return own.MultiplyStandard(
+def make_multiply_rule(since: str = "2026-01-01", **factors: float) -> own.TierAsMultipleOfStandard:
+    return own.TierAsMultipleOfStandard(
         "v", ("m",), "flex", since, {"*": 0.5} | factors, "page", "2026-02-02"
     )
 
@@ -145,7 +147,7 @@ def test_multiply_standard_adds_a_tier_until_the_list_has_one() -> None:
         {"from": "2026-03-01", "input": 4},
         {"tier": "flex", "from": "2026-06-01", "input": 9},
     )
-    overlay.apply_rule(row, make_multiply_rule(read=1.0))
+    overlay.apply_rule_if_matching(row, make_multiply_rule(read=1.0))
     assert row["prices"][3:] == [
         {
             "tier": "flex",
@@ -164,7 +166,7 @@ def test_multiply_standard_adds_a_tier_until_the_list_has_one() -> None:
 def test_multiply_standard_does_not_change_other_models() -> None:
     row = make_row(STANDARD)
     row["names"] = ["other"]
-    overlay.apply_rule(row, make_multiply_rule())
+    overlay.apply_rule_if_matching(row, make_multiply_rule())
     assert row["prices"] == [STANDARD]
 
 
@@ -173,7 +175,7 @@ BACKDATE_RULE = own.BackdateTier("v", "flex", "2026-01-01", "page", "2026-02-02"
 
 def test_backdate_tier_moves_the_start_of_the_tier() -> None:
     row = make_row({"input": 2}, {"tier": "flex", "from": "2026-06-01", "input": 1})
-    overlay.apply_rule(row, BACKDATE_RULE)
+    overlay.apply_rule_if_matching(row, BACKDATE_RULE)
     assert row["prices"][1] == {
         "tier": "flex",
         "from": "2026-01-01",
@@ -189,7 +191,7 @@ def test_backdate_tier_keeps_the_ratio_to_an_older_standard_price() -> None:
         {"from": "2026-03-01", "input": [2, 5, 4]},
         {"tier": "flex", "from": "2026-06-01", "input": [1, 5, 2]},
     )
-    overlay.apply_rule(row, BACKDATE_RULE)
+    overlay.apply_rule_if_matching(row, BACKDATE_RULE)
     assert [(price.get("from"), price["input"]) for price in row["prices"] if "tier" in price] == [
         ("2026-03-01", [1, 5, 2]),
         ("2026-01-01", [5, 5, 10]),
@@ -203,7 +205,7 @@ def test_backdate_tier_skips_prices_of_a_different_shape(before: dict[str, Any])
         {"from": "2026-03-01", "input": 2},
         {"tier": "flex", "from": "2026-06-01", "input": 1},
     )
-    overlay.apply_rule(row, BACKDATE_RULE)
+    overlay.apply_rule_if_matching(row, BACKDATE_RULE)
     assert [price["from"] for price in row["prices"] if "tier" in price] == ["2026-03-01"]
 
 
@@ -212,7 +214,7 @@ def test_backdate_tier_does_not_change_a_row_that_needs_none(
     prices: tuple[dict[str, Any], ...],
 ) -> None:
     row = make_row(*prices)
-    overlay.apply_rule(row, BACKDATE_RULE)
+    overlay.apply_rule_if_matching(row, BACKDATE_RULE)
     assert row["prices"] == list(prices)
 
 
@@ -222,14 +224,14 @@ def test_add_price_fills_a_missing_price_and_records_its_source() -> None:
         {"input": 3},
         {"tier": "batch", "input": 1, "write.30m": 1, "write.12h": 7},
     )
-    overlay.apply_rule(
+    overlay.apply_rule_if_matching(
         row,
         own.AddPrice("v", ("*",), "write.12h", "page", "2026-02-02", base_key="input", factor=2.5),
     )
     assert [price.get("write.12h") for price in row["prices"]] == [5, None, 7]
     assert row["also"] == {"write.12h": "page (2026-02-02)"}
     other = make_row({"read": 2})
-    overlay.apply_rule(
+    overlay.apply_rule_if_matching(
         other, own.AddPrice("v", ("*",), "write.5m", "page", "2026-02-02", base_key="input")
     )
     assert "also" not in other
@@ -238,13 +240,15 @@ def test_add_price_fills_a_missing_price_and_records_its_source() -> None:
 def test_the_first_region_uplift_of_a_model_applies() -> None:
     row = make_row(STANDARD)
     for factor in (1.1, 1.0):
-        overlay.apply_rule(row, own.RegionUplift("v", ("m",), {"us": factor}, "page", "2026-02-02"))
+        overlay.apply_rule_if_matching(
+            row, own.RegionUplift("v", ("m",), {"us": factor}, "page", "2026-02-02")
+        )
     assert row["uplift"] == {"us": 1.1}
 
 
 def test_dropped_names_and_models_are_removed(monkeypatch: pytest.MonkeyPatch) -> None:
     rules = (
-        own.DropNames("v", ("a*", "gone"), "page", "2026-02-02"),
+        own.DropModelNames("v", ("a*", "gone"), "page", "2026-02-02"),
         own.DropModels("v", ("other",), "page", "2026-02-02"),
     )
     monkeypatch.setattr(own, "OVERRIDE_RULES", rules)

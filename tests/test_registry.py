@@ -13,7 +13,7 @@ import pytest
 
 import promptcache.providers
 import promptcache_exporters
-from promptcache.patching.registry import HOOK_MODULES, REQUIRED_MODULES, load_hooks
+from promptcache.patching.registry import HOOK_MODULES, REQUIRED_MODULES, import_hooks
 from promptcache.providers.cache_rules import CacheRule, cache_rule_for, load_cache_rules
 from promptcache.providers.hosts import provider_for_host
 from promptcache.providers.registry import (
@@ -21,8 +21,8 @@ from promptcache.providers.registry import (
     SDK,
     SDKS,
     Provider,
-    import_module_of_provider,
-    load_routes,
+    import_provider_module,
+    iter_routes_of_all_providers,
 )
 from promptcache.providers.wire_format import Route
 
@@ -56,11 +56,11 @@ def test_no_host_belongs_to_two_rows() -> None:
 @pytest.mark.parametrize("row", PROVIDERS, ids=lambda row: row.name)
 def test_wire_formats_and_rules_of_a_row_exist(row: Provider) -> None:
     if row.wire:
-        routes: tuple[Route, ...] = import_module_of_provider(row.wire).ROUTES
+        routes: tuple[Route, ...] = import_provider_module(row.wire).ROUTES
         assert routes
-        assert set(routes) <= set(load_routes())
+        assert set(routes) <= set(iter_routes_of_all_providers())
     if row.rules:
-        rules: tuple[CacheRule, ...] = import_module_of_provider(row.rules).CACHE_RULES
+        rules: tuple[CacheRule, ...] = import_provider_module(row.rules).CACHE_RULES
         assert set(rules) <= set(load_cache_rules())
         assert [rule for rule in rules if re.fullmatch(rule.provider_pattern, row.name)] or (
             row.name.startswith("azure.") and row.rules.endswith("openai.rules")
@@ -74,8 +74,8 @@ def test_rules_of_a_model_family_win_over_rules_of_a_provider() -> None:
 
 @pytest.mark.parametrize("sdk", SDKS, ids=lambda sdk: sdk.trigger_modules[0])
 def test_hooks_of_an_sdk_exist_and_cover_its_modules(sdk: SDK) -> None:
-    assert set(import_module_of_provider(sdk.hooks).HOOKS) == set(sdk.hooked_modules)
-    assert all(load_hooks(module) for module in sdk.hooked_modules)
+    assert set(import_provider_module(sdk.hooks).HOOKS) == set(sdk.hooked_modules)
+    assert all(import_hooks(module) for module in sdk.hooked_modules)
     assert sdk.required_module in {"", *sdk.hooked_modules}
 
 

@@ -58,7 +58,9 @@ def make_call(
     ttl: str = more.pop("ttl", "5m")
     usage = Usage(read + write + 200, 200, read, write, {ttl: write} if write else {}, 50)
     request = Request("w", "anthropic", "chat", MODEL, None, None, False, {}, b"", START + at)
-    cost = PriceBook.load(None).compute_cost(request, ResponseFacts(model=MODEL), usage)
+    cost = PriceBook.load_with_user_prices(None).compute_cost(
+        request, ResponseFacts(model=MODEL), usage
+    )
     attributes = {
         OUTCOME: "hit" if read else "cold",
         GEN_AI_PROVIDER_NAME: "anthropic",

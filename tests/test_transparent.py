@@ -19,7 +19,7 @@ import pytest
 import wrapt
 
 from promptcache import PromptCacheInstrumentor
-from promptcache.patching.registry import HOOK_MODULES, load_hooks
+from promptcache.patching.registry import HOOK_MODULES, import_hooks
 from tests.support.call_shapes import CHAT, iterate, resolve
 from tests.support.sdks import KITS, Kit
 from tests.support.telemetry import Telemetry
@@ -53,7 +53,7 @@ def find_hooked_methods() -> Iterator[HookedMethod]:
     for module in HOOK_MODULES:
         if is_importable(module):
             imported = import_module(module)
-            for hook in load_hooks(module):
+            for hook in import_hooks(module):
                 owner = getattr(imported, hook.class_name, None)
                 if owner is not None and hook.method_name in owner.__dict__:
                     yield HookedMethod(owner, hook.method_name)

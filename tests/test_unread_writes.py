@@ -10,7 +10,7 @@ import pytest
 
 from promptcache import Settings
 from promptcache.diagnosis.diagnosis import Diagnosis
-from promptcache.diagnosis.unread_writes import UnreadWrite, write_surcharge
+from promptcache.diagnosis.unread_writes import UnreadWrite, compute_write_surcharge_usd
 from promptcache.model import Block, Cost, ParsedPrompt, Request, ResponseFacts, Usage
 from promptcache.semconv import OTHER_VALUE
 from promptcache.telemetry.handler import TelemetryHandler
@@ -58,8 +58,8 @@ class Application:
             facts=ResponseFacts(),
             usage=usage,
             cost=cost,
-            failed=False,
-            at=self.now + 1,
+            has_failed=False,
+            ended_at=self.now + 1,
         )
 
 
@@ -104,9 +104,9 @@ def test_the_last_write_of_a_conversation_is_reported() -> None:
 
 def test_tokens_already_counted_as_missed_are_not_counted_again() -> None:
     usage = Usage(3000, 0, 0, 3000, {"5m": 1000, "1h": 2000})
-    assert write_surcharge(usage, COST, 0) == 1000 * 0.5 + 2000 * 2.0
-    assert write_surcharge(usage, COST, 1500) == 1500 * 2.0
-    assert write_surcharge(usage, COST, 5000) == 0.0
+    assert compute_write_surcharge_usd(usage, COST, 0) == 1000 * 0.5 + 2000 * 2.0
+    assert compute_write_surcharge_usd(usage, COST, 1500) == 1500 * 2.0
+    assert compute_write_surcharge_usd(usage, COST, 5000) == 0.0
     application = Application()
     application.call("one", write=2000)
     application.call("one", "two", write=2050)

@@ -14,7 +14,7 @@ from promptcache.model import Cost, Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook
 from promptcache.providers.google.wire import INTERACTIONS_ROUTES
 from promptcache.providers.hosts import provider_for_host
-from promptcache.providers.registry import load_routes
+from promptcache.providers.registry import iter_routes_of_all_providers
 from promptcache.providers.reported_usage import reported_usage
 from promptcache.providers.response_facts import NO_FACTS, merge_facts
 
@@ -26,7 +26,7 @@ NOW: Final = datetime(2026, 11, 28, 12, tzinfo=UTC).timestamp()
 
 def read_answer(case: dict[str, Any]) -> tuple[Usage | None, Cost]:
     """Return usage and cost of the events of a case, as the invocation computes them."""
-    routes = (*load_routes(), *INTERACTIONS_ROUTES)
+    routes = (*iter_routes_of_all_providers(), *INTERACTIONS_ROUTES)
     wire = next(row.wire_format for row in routes if row.wire_format.name == case["wire"])
     request = Request(
         case["wire"],
@@ -42,7 +42,7 @@ def read_answer(case: dict[str, Any]) -> tuple[Usage | None, Cost]:
     )
     facts: ResponseFacts = NO_FACTS
     for event in case["events"]:
-        if not wire.can_skip(event) and (found := wire.parse_event(event)) is not None:
+        if (found := wire.parse_event(event)) is not None:
             facts = merge_facts(facts, found)
     usage = reported_usage(wire, case.get("host"), facts)
     return usage, PriceBook().compute_cost(request, facts, usage)

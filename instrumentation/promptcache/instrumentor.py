@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import sys
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
@@ -38,18 +37,18 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
         return ()
 
     def _instrument(self, **kwargs: Any) -> None:
-        safely(self._enable, **kwargs)
+        safely(self._enable_now_or_on_sdk_import, **kwargs)
 
     def _uninstrument(self, **kwargs: Any) -> None:
         safely(self._disable)
 
-    def _enable(self, settings: Settings | None = None, **kwargs: Any) -> None:
+    def _enable_now_or_on_sdk_import(self, settings: Settings | None = None, **kwargs: Any) -> None:
         cls = PromptCacheInstrumentor
         cls._options = {"settings": settings or Settings.load(), **kwargs}
         if cls._manager is not None:
             cls._manager.enable(**cls._options)
         elif any(name in sys.modules for name in TRIGGER_MODULES):
-            cls.load_patching()
+            cls.load_and_enable_patching()
         elif not cls._has_import_hooks:
             cls._has_import_hooks = True
             for name in TRIGGER_MODULES:
@@ -62,7 +61,7 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
             cls._manager.disable()
 
     @classmethod
-    def load_patching(cls) -> None:
+    def load_and_enable_patching(cls) -> None:
         """Load the patching and enable it with the options of `instrument`.
 
         Called once an SDK has been imported.
@@ -73,8 +72,7 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
 
         cls._manager = PatchManager()
         cls._manager.enable(**cls._options)
-        atexit.register(safely, cls._manager.finish_abandoned_calls)
 
 
 def _on_sdk_import(module: object) -> None:
-    safely(PromptCacheInstrumentor.load_patching)
+    safely(PromptCacheInstrumentor.load_and_enable_patching)

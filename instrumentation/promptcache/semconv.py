@@ -1,16 +1,17 @@
 """The telemetry contract: every attribute and metric name, and how to read its value from a `Call`.
 
-No other file holds such a name. A `SpanAttribute` pairs a name with a function that reads the value
-from a call; one loop writes them all. A function that returns None writes nothing, so a value that
-was not reported stays different from 0. Names of `gen_ai.*`, `server.*`, `error.*` and `code.*`
-have the meaning that OpenTelemetry gives them (semantic-conventions-genai, November 2026, status
-Development). Every name of our own begins with `promptcache.`.
+No other file holds such a name. A `SpanAttributeDefinition` pairs a name with a function that reads
+the value from a call; one loop writes them all. A function that returns None writes nothing, so a
+value that was not reported stays different from 0. Names of `gen_ai.*`, `server.*`, `error.*` and
+`code.*` have the meaning that OpenTelemetry gives them (semantic-conventions-genai, November 2026,
+status Development). Every name of our own begins with `promptcache.`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Final
 
 from promptcache.model import MAX_CHOICES, OUTCOMES, Call
@@ -126,14 +127,18 @@ OTHER_VALUE: Final = "_OTHER"
 
 
 @dataclass(frozen=True, slots=True)
-class SpanAttribute:
-    """One span attribute. `get_value` returns None if the call has no value for it."""
+class SpanAttributeDefinition:
+    """One span attribute, and the part of a call from which its value is read.
+
+    `source` is the path of a field, such as `usage.input_tokens`, or a function of the call. The
+    call has no value for the attribute if the field, a part of the path, or the result is None.
+    """
 
     name: str
-    get_value: Callable[[Call], AttributeValue | None]
+    source: str | Callable[[Call], AttributeValue | None]
 
 
-def _cost_part(part: str) -> Callable[[Call], AttributeValue | None]:
+def _cost_part_getter(part: str) -> Callable[[Call], AttributeValue | None]:
     return lambda call: call.cost.parts.get(part) if call.cost else None
 
 
@@ -143,7 +148,7 @@ def _saved_usd(call: Call) -> float | None:
     return call.cost.without_cache - call.cost.amount
 
 
-def _write_tokens_of_ttl(ttl: str) -> Callable[[Call], AttributeValue | None]:
+def _write_tokens_of_ttl_getter(ttl: str) -> Callable[[Call], AttributeValue | None]:
     return lambda call: call.usage.cache_write_by_ttl.get(ttl) if call.usage else None
 
 
@@ -165,50 +170,52 @@ def _hit_percent(call: Call) -> int | None:
     return 100 * usage.cache_read_tokens // usage.input_tokens
 
 
-STANDARD_ATTRIBUTES: Final[tuple[SpanAttribute, ...]] = (
-    SpanAttribute(GEN_AI_OPERATION_NAME, lambda call: call.request.operation),
-    SpanAttribute(GEN_AI_PROVIDER_NAME, lambda call: call.request.provider),
-    SpanAttribute(GEN_AI_REQUEST_MODEL, lambda call: call.request.model),
-    SpanAttribute(SERVER_ADDRESS, lambda call: call.request.host),
-    SpanAttribute(SERVER_PORT, lambda call: call.request.port),
-    SpanAttribute(GEN_AI_REQUEST_STREAM, lambda call: call.request.stream or None),
-    SpanAttribute(GEN_AI_RESPONSE_MODEL, lambda call: call.facts.model),
-    SpanAttribute(GEN_AI_RESPONSE_ID, lambda call: call.facts.id),
-    SpanAttribute(
+STANDARD_ATTRIBUTES: Final[tuple[SpanAttributeDefinition, ...]] = (
+    SpanAttributeDefinition(GEN_AI_OPERATION_NAME, "request.operation"),
+    SpanAttributeDefinition(GEN_AI_PROVIDER_NAME, "request.provider"),
+    SpanAttributeDefinition(GEN_AI_REQUEST_MODEL, "request.model"),
+    SpanAttributeDefinition(SERVER_ADDRESS, "request.host"),
+    SpanAttributeDefinition(SERVER_PORT, "request.port"),
+    SpanAttributeDefinition(GEN_AI_REQUEST_STREAM, lambda call: call.request.stream or None),
+    SpanAttributeDefinition(GEN_AI_RESPONSE_MODEL, "facts.model"),
+    SpanAttributeDefinition(GEN_AI_RESPONSE_ID, "facts.id"),
+    SpanAttributeDefinition(
         GEN_AI_RESPONSE_FINISH_REASONS, lambda call: call.facts.finish_reasons[:MAX_CHOICES] or None
     ),
-    SpanAttribute(GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, lambda call: call.time_to_first_chunk),
-    SpanAttribute(GEN_AI_USAGE_INPUT_TOKENS, lambda call: call.usage and call.usage.input_tokens),
-    SpanAttribute(GEN_AI_USAGE_OUTPUT_TOKENS, lambda call: call.usage and call.usage.output_tokens),
-    SpanAttribute(
+    SpanAttributeDefinition(
+        GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, lambda call: call.time_to_first_chunk
+    ),
+    SpanAttributeDefinition(GEN_AI_USAGE_INPUT_TOKENS, "usage.input_tokens"),
+    SpanAttributeDefinition(GEN_AI_USAGE_OUTPUT_TOKENS, "usage.output_tokens"),
+    SpanAttributeDefinition(
         GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
-        lambda call: call.usage and call.usage.cache_read_tokens,
+        "usage.cache_read_tokens",
     ),
-    SpanAttribute(
+    SpanAttributeDefinition(
         GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
-        lambda call: call.usage and call.usage.cache_write_tokens,
+        "usage.cache_write_tokens",
     ),
-    SpanAttribute(
+    SpanAttributeDefinition(
         GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
-        lambda call: call.usage and call.usage.reasoning_tokens,
+        "usage.reasoning_tokens",
     ),
-    SpanAttribute(
+    SpanAttributeDefinition(
         OPENAI_RESPONSE_SERVICE_TIER,
         lambda call: (
             call.facts.service_tier if call.request.wire_format_name.startswith("openai.") else None
         ),
     ),
-    SpanAttribute(HTTP_REQUEST_RESEND_COUNT, lambda call: call.retries or None),
-    SpanAttribute(ERROR_TYPE, lambda call: call.error_type),
-    SpanAttribute(CODE_FUNCTION_NAME, lambda call: call.call_site and call.call_site.function),
-    SpanAttribute(CODE_FILE_PATH, lambda call: call.call_site and call.call_site.file),
-    SpanAttribute(CODE_LINE_NUMBER, lambda call: call.call_site and call.call_site.line),
+    SpanAttributeDefinition(HTTP_REQUEST_RESEND_COUNT, lambda call: call.retries or None),
+    SpanAttributeDefinition(ERROR_TYPE, lambda call: call.error_type),
+    SpanAttributeDefinition(CODE_FUNCTION_NAME, "call_site.function"),
+    SpanAttributeDefinition(CODE_FILE_PATH, "call_site.file"),
+    SpanAttributeDefinition(CODE_LINE_NUMBER, "call_site.line"),
 )
 
-LEGACY_ATTRIBUTES: Final[tuple[SpanAttribute, ...]] = (
-    SpanAttribute(
+LEGACY_ATTRIBUTES: Final[tuple[SpanAttributeDefinition, ...]] = (
+    SpanAttributeDefinition(
         GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS,
-        lambda call: call.usage and call.usage.cache_write_tokens,
+        "usage.cache_write_tokens",
     ),
 )
 
@@ -235,81 +242,155 @@ BATCH_RESULT_FIELDS: Final[tuple[str, ...]] = (
 A value that is not known is null.
 """
 
-SAMPLING_ATTRIBUTES: Final[tuple[SpanAttribute, ...]] = STANDARD_ATTRIBUTES[:6]
-"""The attributes that a span has when a sampler decides on it."""
-
-PROMPTCACHE_ATTRIBUTES: Final[tuple[SpanAttribute, ...]] = (
-    SpanAttribute(OUTCOME, lambda call: call.verdict.outcome),
-    SpanAttribute(INPUT_TOKENS, lambda call: call.usage and call.usage.input_tokens),
-    SpanAttribute(READ_TOKENS, lambda call: call.usage and call.usage.cache_read_tokens),
-    SpanAttribute(WRITE_TOKENS, lambda call: call.usage and call.usage.cache_write_tokens),
-    SpanAttribute(UNCACHED_TOKENS, lambda call: call.usage and call.usage.uncached_tokens),
-    SpanAttribute(OUTPUT_TOKENS, lambda call: call.usage and call.usage.output_tokens),
-    *(SpanAttribute(name, _write_tokens_of_ttl(ttl)) for ttl, name in WRITE_TOKENS_BY_TTL.items()),
-    SpanAttribute(HIT_RATIO, hit_ratio),
-    SpanAttribute(HIT_PERCENT, _hit_percent),
-    SpanAttribute(PREFIX_HASH, lambda call: call.prefix and call.prefix.hash),
-    SpanAttribute(PREFIX_FAMILY, lambda call: call.verdict.prefix_family),
-    SpanAttribute(PREFIX_TOOLS_HASH, lambda call: call.prefix and call.prefix.tools_hash),
-    SpanAttribute(PREFIX_SYSTEM_HASH, lambda call: call.prefix and call.prefix.system_hash),
-    SpanAttribute(PREFIX_SCOPE_HASH, lambda call: call.prefix and call.prefix.scope_hash),
-    SpanAttribute(PREFIX_BLOCKS, lambda call: call.prefix and call.prefix.block_count),
-    SpanAttribute(PREFIX_BREAKPOINTS, lambda call: call.prefix and call.prefix.breakpoints),
-    SpanAttribute(PREFIX_COMPLETE, lambda call: call.prefix and call.prefix.is_complete),
-    SpanAttribute(PREFIX_CHAIN, lambda call: (call.prefix and call.prefix.chain) or None),
-    SpanAttribute(PREFIX_CHAIN_START, lambda call: call.prefix and call.prefix.chain_start),
-    SpanAttribute(MISS_REASON, lambda call: call.verdict.reason),
-    SpanAttribute(MISS_SECTION, lambda call: call.verdict.section),
-    SpanAttribute(MISS_HINT, lambda call: call.verdict.hint),
-    SpanAttribute(MISS_INDEX, lambda call: call.verdict.index),
-    SpanAttribute(MISS_OFFSET, lambda call: call.verdict.offset),
-    SpanAttribute(MISS_CONFIDENCE, lambda call: call.verdict.confidence),
-    SpanAttribute(MISS_SOURCE, lambda call: call.verdict.source),
-    SpanAttribute(MISS_PROVIDER_REASON, lambda call: call.verdict.provider_reason),
-    SpanAttribute(MISSED_TOKENS, lambda call: call.verdict.missed_tokens),
-    SpanAttribute(WASTED_USD, lambda call: call.verdict.wasted_usd),
-    SpanAttribute(COST_AMOUNT, lambda call: call.cost and call.cost.amount),
-    SpanAttribute(
+PROMPTCACHE_ATTRIBUTES: Final[tuple[SpanAttributeDefinition, ...]] = (
+    SpanAttributeDefinition(OUTCOME, "verdict.outcome"),
+    SpanAttributeDefinition(INPUT_TOKENS, "usage.input_tokens"),
+    SpanAttributeDefinition(READ_TOKENS, "usage.cache_read_tokens"),
+    SpanAttributeDefinition(WRITE_TOKENS, "usage.cache_write_tokens"),
+    SpanAttributeDefinition(UNCACHED_TOKENS, "usage.uncached_tokens"),
+    SpanAttributeDefinition(OUTPUT_TOKENS, "usage.output_tokens"),
+    *(
+        SpanAttributeDefinition(name, _write_tokens_of_ttl_getter(ttl))
+        for ttl, name in WRITE_TOKENS_BY_TTL.items()
+    ),
+    SpanAttributeDefinition(HIT_RATIO, hit_ratio),
+    SpanAttributeDefinition(HIT_PERCENT, _hit_percent),
+    SpanAttributeDefinition(PREFIX_HASH, "prefix.hash"),
+    SpanAttributeDefinition(PREFIX_FAMILY, "verdict.prefix_family"),
+    SpanAttributeDefinition(PREFIX_TOOLS_HASH, "prefix.tools_hash"),
+    SpanAttributeDefinition(PREFIX_SYSTEM_HASH, "prefix.system_hash"),
+    SpanAttributeDefinition(PREFIX_SCOPE_HASH, "prefix.scope_hash"),
+    SpanAttributeDefinition(PREFIX_BLOCKS, "prefix.block_count"),
+    SpanAttributeDefinition(PREFIX_BREAKPOINTS, "prefix.breakpoints"),
+    SpanAttributeDefinition(PREFIX_COMPLETE, "prefix.is_complete"),
+    SpanAttributeDefinition(PREFIX_CHAIN, lambda call: (call.prefix and call.prefix.chain) or None),
+    SpanAttributeDefinition(PREFIX_CHAIN_START, "prefix.chain_start"),
+    SpanAttributeDefinition(MISS_REASON, "verdict.reason"),
+    SpanAttributeDefinition(MISS_SECTION, "verdict.section"),
+    SpanAttributeDefinition(MISS_HINT, "verdict.hint"),
+    SpanAttributeDefinition(MISS_INDEX, "verdict.index"),
+    SpanAttributeDefinition(MISS_OFFSET, "verdict.offset"),
+    SpanAttributeDefinition(MISS_CONFIDENCE, "verdict.confidence"),
+    SpanAttributeDefinition(MISS_SOURCE, "verdict.source"),
+    SpanAttributeDefinition(MISS_PROVIDER_REASON, "verdict.provider_reason"),
+    SpanAttributeDefinition(MISSED_TOKENS, "verdict.missed_tokens"),
+    SpanAttributeDefinition(WASTED_USD, "verdict.wasted_usd"),
+    SpanAttributeDefinition(COST_AMOUNT, "cost.amount"),
+    SpanAttributeDefinition(
         COST_CURRENCY, lambda call: "USD" if call.cost and call.cost.amount is not None else None
     ),
-    SpanAttribute(
+    SpanAttributeDefinition(
         COST_SOURCE,
         lambda call: call.cost.source if call.cost and call.cost.amount is not None else None,
     ),
-    SpanAttribute(COST_PRICE_DATE, lambda call: call.cost and call.cost.price_date),
-    SpanAttribute(COST_INPUT, _cost_part("input")),
-    SpanAttribute(COST_CACHE_READ, _cost_part("cache_read")),
-    SpanAttribute(COST_CACHE_WRITE, _cost_part("cache_write")),
-    SpanAttribute(COST_OUTPUT, _cost_part("output")),
-    SpanAttribute(COST_WITHOUT_CACHE, lambda call: call.cost and call.cost.without_cache),
-    SpanAttribute(COST_SAVED, _saved_usd),
-    SpanAttribute(COST_UNKNOWN, lambda call: call.cost and call.cost.unknown_reason),
-    SpanAttribute(BATCH, lambda call: call.facts.is_batch or None),
-    SpanAttribute(
+    SpanAttributeDefinition(COST_PRICE_DATE, "cost.price_date"),
+    SpanAttributeDefinition(COST_INPUT, _cost_part_getter("input")),
+    SpanAttributeDefinition(COST_CACHE_READ, _cost_part_getter("cache_read")),
+    SpanAttributeDefinition(COST_CACHE_WRITE, _cost_part_getter("cache_write")),
+    SpanAttributeDefinition(COST_OUTPUT, _cost_part_getter("output")),
+    SpanAttributeDefinition(COST_WITHOUT_CACHE, "cost.without_cache"),
+    SpanAttributeDefinition(COST_SAVED, _saved_usd),
+    SpanAttributeDefinition(COST_UNKNOWN, "cost.unknown_reason"),
+    SpanAttributeDefinition(BATCH, lambda call: call.facts.is_batch or None),
+    SpanAttributeDefinition(BATCH_RESULTS, lambda call: call.batch_results or None),
+    SpanAttributeDefinition(
         USAGE_INCONSISTENT,
         lambda call: ",".join(call.usage.inconsistencies) or None if call.usage else None,
     ),
-    SpanAttribute(
+    SpanAttributeDefinition(
         STREAM_COMPLETED, lambda call: call.facts.is_terminal if call.request.stream else None
     ),
 )
 
 
-def read_attributes(rows: Iterable[SpanAttribute], call: Call) -> dict[str, AttributeValue]:
-    """Return the values that `rows` read from `call`, without those that are None."""
-    return {row.name: value for row in rows if (value := row.get_value(call)) is not None}
+_COUNTS: Final = frozenset(
+    {
+        GEN_AI_RESPONSE_MODEL,
+        GEN_AI_RESPONSE_ID,
+        GEN_AI_USAGE_INPUT_TOKENS,
+        GEN_AI_USAGE_OUTPUT_TOKENS,
+        GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
+        GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
+        GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
+        INPUT_TOKENS,
+        READ_TOKENS,
+        WRITE_TOKENS,
+        UNCACHED_TOKENS,
+        OUTPUT_TOKENS,
+        *WRITE_TOKENS_BY_TTL.values(),
+    }
+)
+COUNT_ATTRIBUTES: Final[tuple[SpanAttributeDefinition, ...]] = tuple(
+    row for row in (*STANDARD_ATTRIBUTES, *PROMPTCACHE_ATTRIBUTES) if row.name in _COUNTS
+)
+"""The attributes of a call that still runs: counts, and nothing that judges them."""
 
 
-def shortfall_tokens(call: Call, target: float) -> float | None:
-    """Return `target` * input_tokens - cache_read_tokens; None if the reads were not reported.
+def sampling_attributes(
+    operation: str,
+    provider: str,
+    model: str | None,
+    host: str | None,
+    port: int | None,
+    *,
+    stream: bool,
+) -> dict[str, AttributeValue]:
+    """Return the attributes that a span has when a sampler decides on it."""
+    values = {
+        GEN_AI_OPERATION_NAME: operation,
+        GEN_AI_PROVIDER_NAME: provider,
+        GEN_AI_REQUEST_MODEL: model,
+        SERVER_ADDRESS: host,
+        SERVER_PORT: port,
+        GEN_AI_REQUEST_STREAM: stream or None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
-    Positive if the call's hit ratio is below `target`, else negative. The sum over many calls is
-    the shortfall of all of them.
+
+class AttributeReader:
+    """Read many attributes of a call at once: the fields of each part of a call in one step."""
+
+    def __init__(self, definitions: Iterable[SpanAttributeDefinition]) -> None:
+        fields: dict[str, list[tuple[str, str]]] = {}
+        self._functions: list[tuple[str, Callable[[Call], AttributeValue | None]]] = []
+        for row in definitions:
+            if isinstance(row.source, str):
+                part, field = row.source.split(".")
+                fields.setdefault(part, []).append((row.name, field))
+            else:
+                self._functions.append((row.name, row.source))
+        self._parts = [
+            (part, [name for name, _ in rows], _make_fields_getter([field for _, field in rows]))
+            for part, rows in fields.items()
+        ]
+
+    def read(self, call: Call) -> dict[str, AttributeValue]:
+        """Return the attributes that have a value."""
+        values: dict[str, AttributeValue | None] = {}
+        for part, names, get_fields in self._parts:
+            if (source := getattr(call, part)) is not None:
+                values.update(zip(names, get_fields(source), strict=True))
+        for name, get_value in self._functions:
+            values[name] = get_value(call)
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def _make_fields_getter(fields: Sequence[str]) -> Callable[[object], tuple[Any, ...]]:
+    # Of a single name, `attrgetter` returns no tuple.
+    return attrgetter(*fields) if len(fields) > 1 else lambda part: (getattr(part, fields[0]),)
+
+
+def shortfall_tokens(call: Call, target_hit_ratio: float) -> float | None:
+    """Return `target_hit_ratio` * input_tokens - cache_read_tokens; None if the reads were not
+    reported.
+
+    Positive if the call's hit ratio is below `target_hit_ratio`, else negative. The sum over many
+    calls is the shortfall of all of them.
     """
     usage = call.usage
     if usage is None or usage.cache_read_tokens is None:
         return None
-    return target * usage.input_tokens - usage.cache_read_tokens
+    return target_hit_ratio * usage.input_tokens - usage.cache_read_tokens
 
 
 MetricPoints = Iterable[tuple[float, Mapping[str, Any]]]
@@ -321,7 +402,7 @@ class MetricDefinition:
     """One metric instrument.
 
     `points` returns the values that a finished call adds or records, each with its attributes
-    beyond those of `metric_attributes`.
+    beyond those of `common_metric_attributes`.
     """
 
     name: str
@@ -331,7 +412,9 @@ class MetricDefinition:
     bucket_boundaries: tuple[float, ...] | None = None
 
 
-def _single_point(value: float | None, extra: Mapping[str, Any] = _NO_ATTRIBUTES) -> MetricPoints:
+def _point_unless_none(
+    value: float | None, extra: Mapping[str, Any] = _NO_ATTRIBUTES
+) -> MetricPoints:
     return () if value is None else ((value, extra),)
 
 
@@ -352,19 +435,21 @@ def _cache_write_points(call: Call) -> MetricPoints:
     ]
 
 
-def _unpriced_points(value: Callable[[Call], float]) -> Callable[[Call], MetricPoints]:
+def _points_of_unpriced_calls(get_value: Callable[[Call], float]) -> Callable[[Call], MetricPoints]:
     def points(call: Call) -> MetricPoints:
         if call.cost is None or call.cost.unknown_reason is None:
             return ()
-        return ((value(call), {COST_UNKNOWN: call.cost.unknown_reason}),)
+        return ((get_value(call), {COST_UNKNOWN: call.cost.unknown_reason}),)
 
     return points
 
 
-def _missed_points(value: Callable[[Call], float | None]) -> Callable[[Call], MetricPoints]:
+def _points_with_miss_reason(
+    get_value: Callable[[Call], float | None],
+) -> Callable[[Call], MetricPoints]:
     return lambda call: (
-        _single_point(value(call), {MISS_REASON: call.verdict.reason or "unknown"})
-        if value(call)
+        _point_unless_none(get_value(call), {MISS_REASON: call.verdict.reason or "unknown"})
+        if get_value(call)
         else ()
     )
 
@@ -377,7 +462,7 @@ COUNTERS: Final[tuple[MetricDefinition, ...]] = (
         METRIC_INPUT_TOKENS,
         "{token}",
         "Input tokens, cached ones included.",
-        lambda call: _single_point(
+        lambda call: _point_unless_none(
             call.usage and call.usage.input_tokens, _outcome_and_batch_attributes(call)
         ),
     ),
@@ -385,7 +470,7 @@ COUNTERS: Final[tuple[MetricDefinition, ...]] = (
         METRIC_READ_TOKENS,
         "{token}",
         "Input tokens read from the provider's cache.",
-        lambda call: _single_point(
+        lambda call: _point_unless_none(
             call.usage and call.usage.cache_read_tokens, _outcome_and_batch_attributes(call)
         ),
     ),
@@ -399,7 +484,7 @@ COUNTERS: Final[tuple[MetricDefinition, ...]] = (
         METRIC_OUTPUT_TOKENS,
         "{token}",
         "Output tokens, reasoning included.",
-        lambda call: _single_point(
+        lambda call: _point_unless_none(
             call.usage and call.usage.output_tokens, {BATCH: call.facts.is_batch}
         ),
     ),
@@ -407,43 +492,43 @@ COUNTERS: Final[tuple[MetricDefinition, ...]] = (
         METRIC_CALLS,
         "{call}",
         "Finished calls.",
-        lambda call: _single_point(1, _outcome_and_batch_attributes(call)),
+        lambda call: _point_unless_none(1, _outcome_and_batch_attributes(call)),
     ),
     MetricDefinition(
         METRIC_MISSED_TOKENS,
         "{token}",
         "Reusable tokens that were not read from the cache.",
-        _missed_points(lambda call: call.verdict.missed_tokens),
+        _points_with_miss_reason(lambda call: call.verdict.missed_tokens),
     ),
     MetricDefinition(
         METRIC_WASTED_USD,
         "{USD}",
         "Avoidable cost of missed tokens and of cache writes that were never read.",
-        _missed_points(lambda call: call.verdict.wasted_usd),
+        _points_with_miss_reason(lambda call: call.verdict.wasted_usd),
     ),
     MetricDefinition(
         METRIC_COST_USD,
         "{USD}",
         "Cost of the priced calls.",
-        lambda call: _single_point(call.cost and call.cost.amount),
+        lambda call: _point_unless_none(call.cost and call.cost.amount),
     ),
     MetricDefinition(
         METRIC_COST_WITHOUT_CACHE_USD,
         "{USD}",
         "Cost of the priced calls without a cache.",
-        lambda call: _single_point(call.cost and call.cost.without_cache),
+        lambda call: _point_unless_none(call.cost and call.cost.without_cache),
     ),
     MetricDefinition(
         METRIC_UNPRICED_CALLS,
         "{call}",
         "Calls whose cost is not known.",
-        _unpriced_points(lambda call: 1),
+        _points_of_unpriced_calls(lambda call: 1),
     ),
     MetricDefinition(
         METRIC_UNPRICED_TOKENS,
         "{token}",
         "Tokens of calls whose cost is not known.",
-        _unpriced_points(
+        _points_of_unpriced_calls(
             lambda call: (
                 call.usage.input_tokens + (call.usage.output_tokens or 0) if call.usage else 0
             )
@@ -457,7 +542,9 @@ HISTOGRAMS: Final[tuple[MetricDefinition, ...]] = (
         "s",
         "From the request to the end of the response.",
         lambda call: (
-            () if call.facts.is_batch else _single_point(call.duration, _outcome_attributes(call))
+            ()
+            if call.facts.is_batch
+            else _point_unless_none(call.duration, _outcome_attributes(call))
         ),
         DURATION_BUCKETS_SECONDS,
     ),
@@ -465,7 +552,7 @@ HISTOGRAMS: Final[tuple[MetricDefinition, ...]] = (
         METRIC_TIME_TO_FIRST_CHUNK,
         "s",
         "From the request to the first content of a stream.",
-        lambda call: _single_point(call.time_to_first_chunk, _outcome_attributes(call)),
+        lambda call: _point_unless_none(call.time_to_first_chunk, _outcome_attributes(call)),
         DURATION_BUCKETS_SECONDS,
     ),
 )
@@ -524,7 +611,7 @@ ZERO_POINTS: Final[tuple[Mapping[str, Any], ...]] = tuple(
 )
 
 
-def metric_attributes(call: Call) -> dict[str, Any]:
+def common_metric_attributes(call: Call) -> dict[str, Any]:
     """Return the attributes that every metric of a call has."""
     values = (
         (GEN_AI_OPERATION_NAME, call.request.operation),

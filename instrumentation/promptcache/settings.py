@@ -93,12 +93,12 @@ _BOOL_WORDS: Final[Mapping[str, bool]] = {
 }
 
 
-def _parse_names(text: str) -> tuple[str, ...]:
+def _parse_comma_separated_names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def _parse_metric_keys(text: str) -> MetricKeys:
-    pairs = [name.partition("=") for name in _parse_names(text)]
+    pairs = [name.partition("=") for name in _parse_comma_separated_names(text)]
     values = {
         key.strip(): tuple(value.strip() for value in listed.split("|") if value.strip())
         for key, _, listed in pairs
@@ -109,7 +109,7 @@ def _parse_metric_keys(text: str) -> MetricKeys:
 
 
 def _parse_host_providers(text: str) -> Mapping[str, str]:
-    pairs = [name.partition("=") for name in _parse_names(text)]
+    pairs = [name.partition("=") for name in _parse_comma_separated_names(text)]
     if not all(host.strip() and provider.strip() for host, _, provider in pairs):
         raise ValueError("allowed: host=provider pairs, separated by commas")
     return MappingProxyType({host.strip().lower(): provider.strip() for host, _, provider in pairs})
@@ -130,13 +130,13 @@ def _parse_ratio(text: str) -> float:
     return value
 
 
-def _parse_count(text: str) -> int:
+def _parse_positive_int(text: str) -> int:
     if (value := int(text)) < 1:
         raise ValueError("allowed: a whole number of at least 1")
     return value
 
 
-def _setting_field(variable: str, parse: Callable[[str], Any], default: Any) -> Any:
+def _declare_setting(variable: str, parse: Callable[[str], Any], default: Any) -> Any:
     # A factory, because Python 3.11 refuses every mapping as a default, also a read-only one.
     return field(default_factory=lambda: default, metadata={"variable": variable, "parse": parse})
 
@@ -148,25 +148,27 @@ _NO_HOST_PROVIDERS: Final[Mapping[str, str]] = MappingProxyType({})
 class Settings:
     """The settings. The docstring of each environment variable above describes its field."""
 
-    hash_key: str | None = _setting_field(OTEL_PROMPTCACHE_HASH_KEY, str, None)
-    hashes: str = _setting_field(
+    hash_key: str | None = _declare_setting(OTEL_PROMPTCACHE_HASH_KEY, str, None)
+    hashes: str = _declare_setting(
         OTEL_PROMPTCACHE_HASHES, _choice_parser("none", "static", "all"), "static"
     )
-    callsite: bool = _setting_field(OTEL_PROMPTCACHE_CALLSITE, _parse_bool, True)
-    legacy_names: bool = _setting_field(OTEL_PROMPTCACHE_LEGACY_NAMES, _parse_bool, True)
-    baggage_keys: tuple[str, ...] = _setting_field(OTEL_PROMPTCACHE_BAGGAGE_KEYS, _parse_names, ())
-    metric_keys: tuple[str, ...] | Mapping[str, tuple[str, ...]] = _setting_field(
+    callsite: bool = _declare_setting(OTEL_PROMPTCACHE_CALLSITE, _parse_bool, True)
+    legacy_names: bool = _declare_setting(OTEL_PROMPTCACHE_LEGACY_NAMES, _parse_bool, True)
+    baggage_keys: tuple[str, ...] = _declare_setting(
+        OTEL_PROMPTCACHE_BAGGAGE_KEYS, _parse_comma_separated_names, ()
+    )
+    metric_keys: tuple[str, ...] | Mapping[str, tuple[str, ...]] = _declare_setting(
         OTEL_PROMPTCACHE_METRIC_KEYS, _parse_metric_keys, ()
     )
-    target: float = _setting_field(OTEL_PROMPTCACHE_TARGET, _parse_ratio, 0.5)
-    providers: Mapping[str, str] = _setting_field(
+    target: float = _declare_setting(OTEL_PROMPTCACHE_TARGET, _parse_ratio, 0.5)
+    providers: Mapping[str, str] = _declare_setting(
         OTEL_PROMPTCACHE_PROVIDERS, _parse_host_providers, _NO_HOST_PROVIDERS
     )
-    prices: str | None = _setting_field(OTEL_PROMPTCACHE_PRICES, str, None)
-    memory_nodes: int = _setting_field(OTEL_PROMPTCACHE_MEMORY_NODES, _parse_count, 65_536)
-    memory_calls: int = _setting_field(OTEL_PROMPTCACHE_MEMORY_CALLS, _parse_count, 4_096)
-    genai_metrics: bool = _setting_field(OTEL_PROMPTCACHE_GENAI_METRICS, _parse_bool, False)
-    provider_diagnostics: bool = _setting_field(
+    prices: str | None = _declare_setting(OTEL_PROMPTCACHE_PRICES, str, None)
+    memory_nodes: int = _declare_setting(OTEL_PROMPTCACHE_MEMORY_NODES, _parse_positive_int, 65_536)
+    memory_calls: int = _declare_setting(OTEL_PROMPTCACHE_MEMORY_CALLS, _parse_positive_int, 4_096)
+    genai_metrics: bool = _declare_setting(OTEL_PROMPTCACHE_GENAI_METRICS, _parse_bool, False)
+    provider_diagnostics: bool = _declare_setting(
         OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS, _parse_bool, False
     )
 

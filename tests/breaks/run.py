@@ -56,7 +56,7 @@ class Simulation:
         self.clock = Clock(START)
         self.emulator = Emulator(self.clock, rules)
         self.diagnosis = Diagnosis(Settings())
-        self.prices = PriceBook.load(None)
+        self.prices = PriceBook.load_with_user_prices(None)
         self.counterfactual = Emulator(self.clock, rules)
         self.cached_sizes: list[int] = []
         self.ended = 0
@@ -178,7 +178,12 @@ def play_conversation(name: str, api: Api, seed: int, rules: str = "") -> Iterat
             facts, usage = world.usage(reply)
             cost = world.prices.compute_cost(request, facts, usage)
             verdict = world.diagnosis.finish(
-                pending_call, facts=facts, usage=usage, cost=cost, failed=False, at=world.clock()
+                pending_call,
+                facts=facts,
+                usage=usage,
+                cost=cost,
+                has_failed=False,
+                ended_at=world.clock(),
             )
             missed, coincides = world.truth(step, usage, before)
             world.remember(usage)

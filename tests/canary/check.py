@@ -17,7 +17,7 @@ from inspect import getattr_static
 from typing import Final
 
 from promptcache.patching.hook import is_compatible
-from promptcache.patching.registry import HOOK_MODULES, load_hooks
+from promptcache.patching.registry import HOOK_MODULES, import_hooks
 
 SDKS: Final = {
     "openai": "openai",
@@ -53,7 +53,7 @@ def find_hooks(sdks: Iterable[str]) -> Iterator[tuple[str, bool]]:
         except ModuleNotFoundError:
             yield name, False
             continue
-        for hook in load_hooks(name):
+        for hook in import_hooks(name):
             hook_name = f"{name}.{hook.class_name}.{hook.method_name}"
             function = getattr_static(
                 getattr(module, hook.class_name, object), hook.method_name, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping
 from random import Random
 from types import SimpleNamespace
@@ -10,9 +11,8 @@ from typing import Any, Final, NamedTuple
 
 import httpx2
 
-from promptcache.common.safely import safely
 from promptcache.patching.flow import Flow, FlowRunner
-from promptcache.patching.registry import load_hooks
+from promptcache.patching.registry import import_hooks
 from promptcache.patching.stainless import StainlessHooks
 from promptcache.patching.wrapping import iterate_with_flow
 from promptcache.providers.bedrock import hooks as bedrock
@@ -22,10 +22,7 @@ from tests.fuzz import wires
 
 
 def _load_stainless_hooks(module: str) -> StainlessHooks:
-    (flows,) = {
-        getattr(target.around_call or target.before_call, "__self__", None)
-        for target in load_hooks(module)
-    }
+    (flows,) = {getattr(target.around_call, "__self__", None) for target in import_hooks(module)}
     assert isinstance(flows, StainlessHooks)
     return flows
 
@@ -61,10 +58,10 @@ def call_stainless(
         headers={"authorization": "Bearer secret"},
         content=b"{}",
     )
-    response = httpx2.Response(
-        200, request=request, headers={"content-type": "text/event-stream"} if stream else {}
-    )
-    response.stream = httpx2.ByteStream(b"")
+    content = b"".join(map(_encode_sse, events)) if stream else _encode_body(events)
+    headers = {"content-type": "text/event-stream"} if stream else {}
+    response = httpx2.Response(200, request=request, headers=headers)
+    response.stream = httpx2.ByteStream(content)
     if not stream:
         response.read()
     call = {
@@ -75,20 +72,21 @@ def call_stainless(
         "retries_taken": rng.choice((0, 1, None)),
     }
 
-    def observe_events() -> None:
-        for event in events:
-            safely(
-                flows.observe_parsed_data, handler, client, {"data": event, "response": response}
-            )
-
     with _run_flow(flows.observe_request, handler, client, call):
-        safely(flows.add_diagnostics_request, handler, client, call)
+        with _run_flow(flows.observe_build, handler, client, call) as build:
+            build.result = request
         with _run_flow(flows.observe_response, handler, client, call):
-            if not stream:
-                observe_events()
+            pass
     if stream:
-        observe_events()
-        response.close()
+        deque(response.iter_bytes(), maxlen=0)
+
+
+def _encode_body(events: list[Any]) -> bytes:
+    return json.dumps(events[-1] if events else {}).encode()
+
+
+def _encode_sse(event: Any) -> bytes:
+    return f"data: {json.dumps(event)}\n\n".encode()
 
 
 def call_google(

@@ -126,13 +126,13 @@ def parse_input(raw: bytes) -> None:
             >= 0
         )
         assert sum(usage.cache_write_by_ttl.values()) == (usage.cache_write_tokens or 0)
-    wire.can_skip(event)
+    wire.is_last_event(event)
     gemini_caches.parse_cached_content(event)
     prompt = wire.parse_prompt(
         Request(wire.name, "p", "chat", "amazon.nova", None, None, False, event, b"", 0.0)
     )
     if prompt is not None:
-        HASHER.hash_prompt(prompt)
+        HASHER.digest_prompt_blocks(prompt)
     opening = wire.conversation_key(event)
     wire.with_diagnostics(
         "openai" if wire.name.startswith("openai") else "anthropic",

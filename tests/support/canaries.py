@@ -308,7 +308,7 @@ def call_litellm(url: str, telemetry: Telemetry) -> None:
     patches.module = SimpleNamespace(HTTPHandler=HTTPHandler, AsyncHTTPHandler=AsyncHTTPHandler)
     meters = MetricsRecorder(telemetry.meters.get_meter("promptcache"))
     settings = telemetry_settings(telemetry)
-    patches.install(
+    patches.install_or_reenable(
         litellm.HOOKS[HANDLER_MODULE],
         TelemetryHandler(settings, telemetry.tracers.get_tracer("promptcache"), meters),
     )
@@ -341,7 +341,7 @@ def call_litellm(url: str, telemetry: Telemetry) -> None:
         handler.client.event_hooks["request"].append(raise_app_error)
         with suppress(AppError):
             handler.post(f"{address}/{path}", json=gemini, headers=headers)
-    patches.restore()
+    patches.remove_or_disable()
 
 
 def telemetry_settings(telemetry: Telemetry) -> Settings:

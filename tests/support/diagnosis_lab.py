@@ -16,7 +16,7 @@ from promptcache.model import (
     Usage,
     Verdict,
 )
-from promptcache.prefix.fingerprint import block_text
+from promptcache.prefix.fingerprint import block_text_or_json
 
 FILLER = "The agent reads the order, checks the policy and answers in plain words. " * 40
 COST = Cost(
@@ -72,7 +72,7 @@ class DiagnosisLab:
     diagnosis: Diagnosis = field(default_factory=lambda: Diagnosis(Settings()))
 
     def count_tokens(self, prompt: ParsedPrompt) -> int:
-        return sum(len(block_text(block.data)) for block in prompt.blocks) // 4
+        return sum(len(block_text_or_json(block.data)) for block in prompt.blocks) // 4
 
     def start_call(self, prompt: ParsedPrompt | None, **more: Any) -> PendingCall:
         wire, model, key = (
@@ -93,7 +93,12 @@ class DiagnosisLab:
         usage = Usage(total, total - (read or 0) - (write or 0), read, write, split)
         facts = more.get("facts", ResponseFacts(id=more.get("id"), model=more.get("served")))
         return self.diagnosis.finish(
-            pending_call, facts=facts, usage=usage, cost=COST, failed=False, at=self.now + 1
+            pending_call,
+            facts=facts,
+            usage=usage,
+            cost=COST,
+            has_failed=False,
+            ended_at=self.now + 1,
         )
 
     def diagnose_call(

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Final, NamedTuple
 
-from promptcache.diagnosis.unread_writes import write_surcharge
+from promptcache.diagnosis.unread_writes import compute_write_surcharge_usd
 from promptcache.model import Cost, Usage
-from promptcache.providers.cache_rules import cache_rule_for, safe_ttl_seconds
+from promptcache.providers.cache_rules import cache_rule_for, requested_or_default_ttl_seconds
 from promptcache.semconv import WRITE_TOKENS_BY_TTL
 from promptcache_exporters.database.query import Query
 from promptcache_exporters.report.rounding import round_usd_to_12_digits
@@ -70,7 +70,7 @@ class CacheReadOrWriteCall(NamedTuple):
         """
         rule = cache_rule_for(self.provider or "", self.model)
         lifetimes = (
-            safe_ttl_seconds(rule, ttl)
+            requested_or_default_ttl_seconds(rule, ttl)
             for ttl in WRITE_TOKENS_BY_TTL
             if getattr(self, f"write_{ttl}_tokens")
         )
@@ -209,4 +209,4 @@ def _write_surcharge_usd(call: CacheReadOrWriteCall) -> float | None:
         cache_write_prices={_ANY_TTL: call.cost_write / tokens},
     )
     usage = Usage(total_tokens, 0, call.read_tokens, tokens, {_ANY_TTL: tokens})
-    return write_surcharge(usage, cost, call.missed_tokens or 0)
+    return compute_write_surcharge_usd(usage, cost, call.missed_tokens or 0)

@@ -94,7 +94,7 @@ def show_breakeven(
     started = parse_time(at)
     request, facts = build_call(book, model, provider, started, tier)
     plan = book.find_plan(request, facts)
-    period = table.period_in_force(plan.periods, started)
+    period = table.latest_period_in_force(plan.periods, started)
     rates = period.rates_by_band[0] if period else None
     if (
         plan.unknown_reason
@@ -142,8 +142,13 @@ def print_json(rates: Rates, options: list[CachingOption], per_hour: float, note
 def print_text(rates: Rates, options: list[CachingOption], title: str, note: str) -> None:
     """Print the options as a table, or that caching is automatic."""
     if breakeven.is_caching_automatic(rates):
-        read, fresh = (rates.cache_read_price or 0.0) * 1e6, (rates.input_price or 0.0) * 1e6
-        typer.echo(f"{note} A hit costs {read:g} USD per million tokens instead of {fresh:g}.")
+        read, uncached_price = (
+            (rates.cache_read_price or 0.0) * 1e6,
+            (rates.input_price or 0.0) * 1e6,
+        )
+        typer.echo(
+            f"{note} A hit costs {read:g} USD per million tokens instead of {uncached_price:g}."
+        )
         return
     typer.echo(f"{title}, in USD per million prefix tokens and request:")
     grid = Table(box=SIMPLE_HEAD, pad_edge=False)

@@ -28,7 +28,7 @@ from promptcache.cli.unknown_cost import report_unknown_cost
 from promptcache.model import Cost, Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook
 from promptcache.prices.book import PricePlan
-from promptcache.prices.table import PricePeriod, period_in_force
+from promptcache.prices.table import PricePeriod, latest_period_in_force
 
 EPILOG = "\n\n".join(
     (
@@ -138,7 +138,7 @@ def print_cost(
     if found.amount is None:
         raise report_unknown_cost(found.unknown_reason or "price", as_json, book, request, facts)
     plan = book.find_plan(request, facts)
-    period = period_in_force(plan.periods, request.started_at)
+    period = latest_period_in_force(plan.periods, request.started_at)
     price = describe_billed_price(request.provider, plan, period, usage) if period else {}
     if as_json:
         print_json(found, price)

@@ -100,7 +100,7 @@ def parse_time(at: str | None) -> float:
 
 def guess_provider(book: PriceBook, model: str) -> str:
     """Return the first of GUESSED_PROVIDERS whose list has the model, "" if none has it."""
-    return next((name for name in GUESSED_PROVIDERS if book.find_row(name, (model,))), "")
+    return next((name for name in GUESSED_PROVIDERS if book.find_price_row(name, (model,))), "")
 
 
 def build_call(

@@ -66,7 +66,7 @@ def show_price(
     started = parse_time(at)
     request, facts = build_call(book, model, provider, started, tier, speed, geo, batch)
     plan = book.find_plan(request, facts)
-    period = table.period_in_force(plan.periods, started)
+    period = table.latest_period_in_force(plan.periods, started)
     if plan.unknown_reason or period is None or plan.row is None:
         missing = "price" if plan.tier == table.STANDARD_TIER else "tier"
         raise report_unknown_cost(plan.unknown_reason or missing, as_json, book, request, facts)
@@ -80,10 +80,10 @@ def show_price(
         }
         typer.echo(json.dumps(answer))
     else:
-        print_text(request.provider, plan.row, bands)
+        print_price_bands(request.provider, plan.row, bands)
 
 
-def print_text(provider: str, row: PriceRow, bands: Sequence[Mapping[str, Any]]) -> None:
+def print_price_bands(provider: str, row: PriceRow, bands: Sequence[Mapping[str, Any]]) -> None:
     """Print the prices of each context band as a table, then their sources."""
     for band in bands:
         size = f", above {band['above']:,} input tokens" if band["above"] is not None else ""
@@ -105,7 +105,7 @@ def print_text(provider: str, row: PriceRow, bands: Sequence[Mapping[str, Any]])
 
 
 @app.command("build")
-def build_tables(
+def build_price_tables(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing. Exit with 1 if the table is stale.")
     ] = False,
@@ -121,19 +121,19 @@ def build_tables(
     from promptcache.prices.build import compile as compiler
 
     try:
-        tables = compiler.compile_tables(folder, date)
+        tables = compiler.compile_price_tables(folder, date)
     except ImportError:
         typer.echo('Building needs genai-prices: pip install "promptcache[prices]"', err=True)
         raise typer.Exit(ExitCode.USAGE) from None
     changed = 0
     for vendor, lines in sorted(tables.items()):
-        before = compiler.read_lines(os.path.join(folder, f"{vendor}.jsonl"))
+        before = compiler.read_lines_if_exists(os.path.join(folder, f"{vendor}.jsonl"))
         names = f"{vendor} before", f"{vendor} now"
         for line in difflib.unified_diff(before, lines, *names, n=0, lineterm=""):
             typer.echo(line)
         changed += before != lines
     if not check:
-        compiler.write_tables(tables, folder)
+        compiler.write_price_tables(tables, folder)
     typer.echo(f"{changed} of {len(tables)} lists changed.", err=True)
     if check and changed:
         raise typer.Exit(1)

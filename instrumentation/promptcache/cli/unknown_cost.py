@@ -11,7 +11,7 @@ import typer
 from promptcache.cli.exit_codes import ExitCode
 from promptcache.model import Request, ResponseFacts
 from promptcache.prices import PriceBook, table
-from promptcache.prices.model_names import vendors_of_provider
+from promptcache.prices.model_names import price_lists_of_provider
 
 UNKNOWN_COST_TEXTS: Final[Mapping[str, str]] = {
     "model": "no price list has this model; give --provider, or a price file with an alias or "
@@ -46,8 +46,8 @@ def explain_unknown_cost(
     reason: str, book: PriceBook, request: Request, facts: ResponseFacts
 ) -> str:
     """Return what the price lists lack: the provider, the model, or the price of some options."""
-    vendors = vendors_of_provider(request.provider) if request.provider else ()
-    if reason == "model" and vendors and not any(map(table.read_vendor_text, vendors)):
+    vendors = price_lists_of_provider(request.provider) if request.provider else ()
+    if reason == "model" and vendors and not any(map(table.read_price_list_text, vendors)):
         return f"there is no price list of the provider {request.provider!r}"
     row = book.find_plan(request, facts).row
     if reason != "tier" or row is None:
@@ -69,4 +69,4 @@ def _is_priced(book: PriceBook, request: Request, option: str, value: object) ->
     """Return whether an option alone has a price on the day of the call."""
     fields: dict[str, Any] = {_FIELD_OF_OPTION[option]: value}
     plan = book.find_plan(request, ResponseFacts(model=request.model, **fields))
-    return table.period_in_force(plan.periods, request.started_at) is not None
+    return table.latest_period_in_force(plan.periods, request.started_at) is not None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from weakref import WeakMethod
 
 
-def call_in_forked_child(method: Callable[[], None]) -> None:
+def register_after_fork_in_child(method: Callable[[], None]) -> None:
     """Register the bound method `method` to run in each forked child while its object is alive.
 
     Python offers no way to remove a fork hook, so the hook holds the object by a weak reference.

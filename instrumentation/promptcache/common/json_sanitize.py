@@ -19,7 +19,7 @@ _SCALAR_CONVERTERS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
 )
 
 
-def to_plain_json(value: Any, ancestor_ids: frozenset[int] = frozenset()) -> Any:
+def sanitize_for_json(value: Any, ancestor_ids: frozenset[int] = frozenset()) -> Any:
     """Return `value` as dicts, lists and scalars of exact types.
 
     A cycle, and whatever lies deeper than 200 levels, becomes the string `<endless>`.
@@ -38,7 +38,7 @@ def to_plain_json(value: Any, ancestor_ids: frozenset[int] = frozenset()) -> Any
     inside = ancestor_ids | {id(node)}
     if isinstance(value, dict):
         return {
-            str(to_plain_json(key, inside)): to_plain_json(item, inside)
+            str(sanitize_for_json(key, inside)): sanitize_for_json(item, inside)
             for key, item in node.items()
         }
-    return [to_plain_json(item, inside) for item in node]
+    return [sanitize_for_json(item, inside) for item in node]

@@ -25,7 +25,7 @@ class CacheParams(NamedTuple):
     params: tuple[tuple[str, int, InvalidationLevel], ...]
 
 
-def changed_params(new: CacheParams, old: CacheParams) -> list[tuple[str, str]]:
+def changed_invalidating_params(new: CacheParams, old: CacheParams) -> list[tuple[str, str]]:
     """Return name and invalidation level of each parameter that differs, the earliest level first.
 
     A changed model counts as the parameter `model` of level `tools`. Parameters of level `none` are
@@ -34,9 +34,13 @@ def changed_params(new: CacheParams, old: CacheParams) -> list[tuple[str, str]]:
     if new is old:
         return []
     changed: list[tuple[str, str]] = [("model", "tools")] if new.model != old.model else []
-    here, there = ({param[0]: param for param in side.params} for side in (new, old))
-    names = [name for name in {**there, **here} if here.get(name) != there.get(name)]
-    changed += [(name, (here.get(name) or there[name])[2]) for name in names]
+    new_params, old_params = ({param[0]: param for param in side.params} for side in (new, old))
+    names = [
+        name
+        for name in {**old_params, **new_params}
+        if new_params.get(name) != old_params.get(name)
+    ]
+    changed += [(name, (new_params.get(name) or old_params[name])[2]) for name in names]
     return sorted(
         (item for item in changed if item[1] != "none"), key=lambda item: LEVEL_ORDER[item[1]]
     )

@@ -7,17 +7,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
-from promptcache.diagnosis.compare import BlockLookup, Difference, compare
+from promptcache.diagnosis.compare import BlockLookup, PromptDifference, compare_prompts
 from promptcache.diagnosis.evidence import RelatedCall
-from promptcache.diagnosis.memory import Memory, Node, PastCall
+from promptcache.diagnosis.memory import PastCall, PastCallMemory, PrefixNode
 from promptcache.model import Block
 from promptcache.prefix.fingerprint import (
-    DetailedFingerprint,
-    block_text,
-    detailed_fingerprint,
-    fingerprint,
+    StaticBlockFingerprint,
+    block_text_or_json,
+    fingerprint_block_text,
+    fingerprint_static_block,
 )
-from promptcache.prefix.hashing import HashChain
+from promptcache.prefix.hashing import PromptDigests
 
 _MAX_CALLS_PER_SOURCE: Final = 3
 """Each source of candidates stops after this many calls."""
@@ -27,87 +27,93 @@ _IMAGE_WEIGHT_BYTES: Final = 4_000
 """The weight of an image beside text. An image costs tokens by its area, not by its bytes."""
 
 
-def new_nodes(
-    memory: Memory, chain: HashChain, blocks: Sequence[Block], known: int, root: int
-) -> tuple[list[Node], dict[int, DetailedFingerprint]]:
-    """Return a node for each block behind the `known` ones.
+def build_nodes_of_new_blocks(
+    memory: PastCallMemory,
+    chain: PromptDigests,
+    blocks: Sequence[Block],
+    known_depth: int,
+    root_digest: int,
+) -> tuple[list[PrefixNode], dict[int, StaticBlockFingerprint]]:
+    """Return a node for each block behind the `known_depth` ones.
 
     The second value holds the detailed fingerprints of those in tools and system, by prefix digest.
     """
-    parent = memory.nodes.get(chain.prefix_digests[known - 1]) if known else None
-    parent_digest, end = (parent.prefix_digest, parent.end_offset) if parent else (root, 0)
-    nodes: list[Node] = []
-    detailed: dict[int, DetailedFingerprint] = {}
+    parent = memory.nodes.get(chain.prefix_digests[known_depth - 1]) if known_depth else None
+    parent_digest, end = (parent.prefix_digest, parent.end_offset) if parent else (root_digest, 0)
+    nodes: list[PrefixNode] = []
+    detailed: dict[int, StaticBlockFingerprint] = {}
     for block, block_digest, prefix_digest in zip(
-        blocks[known:], chain.block_digests[known:], chain.prefix_digests[known:], strict=True
+        blocks[known_depth:],
+        chain.block_digests[known_depth:],
+        chain.prefix_digests[known_depth:],
+        strict=True,
     ):
-        same = _same_block_elsewhere(memory, block_digest)
-        text = "" if same else block_text(block.data)
-        found = same.fingerprint if same else fingerprint(text)
+        same = _last_node_with_block(memory, block_digest)
+        text = "" if same else block_text_or_json(block.data)
+        found = same.fingerprint if same else fingerprint_block_text(text)
         size = _IMAGE_WEIGHT_BYTES if "image" in block.kind else found.size
         end += size
+        place = (block.section, block.index, block.kind)
         nodes.append(
-            Node(
-                prefix_digest,
-                parent_digest,
-                block_digest,
-                block.section,
-                block.index,
-                block.kind,
-                size,
-                end,
-                found,
-            )
+            PrefixNode(prefix_digest, parent_digest, block_digest, *place, size, end, found)
         )
         if block.section != "messages":
             remembered = memory.detailed_fingerprints.get(same.prefix_digest) if same else None
-            detailed[prefix_digest] = remembered or detailed_fingerprint(
-                block.data, text or block_text(block.data)
+            detailed[prefix_digest] = remembered or fingerprint_static_block(
+                block.data, text or block_text_or_json(block.data)
             )
         parent_digest = prefix_digest
     return nodes, detailed
 
 
-def _same_block_elsewhere(memory: Memory, block_digest: int) -> Node | None:
-    prefix_digest = memory.last_node_of_block.get(block_digest)
+def _last_node_with_block(memory: PastCallMemory, block_digest: int) -> PrefixNode | None:
+    prefix_digest = memory.last_prefix_digest_by_block.get(block_digest)
     return None if prefix_digest is None else memory.nodes.get(prefix_digest)
 
 
 def find_related_calls(
-    memory: Memory,
+    memory: PastCallMemory,
     call: PastCall,
-    known: int,
-    nodes: Sequence[Node],
-    detailed: dict[int, DetailedFingerprint],
+    known_depth: int,
+    new_nodes: Sequence[PrefixNode],
+    detailed_fingerprints: dict[int, StaticBlockFingerprint],
     blocks: Sequence[Block],
 ) -> list[RelatedCall]:
     """Return the earlier calls that share most with this one, compared with it.
 
-    `known` counts the leading blocks that are known, `nodes` are those of the blocks behind. A call
-    that this one extends with the same cache parameters is enough alone.
+    `known_depth` counts the leading blocks that are known, `new_nodes` are those of the blocks
+    behind. A call that this one extends with the same cache parameters is enough alone.
     """
-    if known and (extended := _extended_call(memory, call, known)) is not None:
-        return [RelatedCall(extended, Difference("extends", known), extended.input_tokens, 0)]
-    path = [*filter(None, map(memory.nodes.get, call.prefix_digests[:known])), *nodes]
-    lookup = _block_lookup(memory, dict(zip(call.prefix_digests, blocks, strict=True)), detailed)
+    if known_depth and (extended := _find_extended_call(memory, call, known_depth)) is not None:
+        return [
+            RelatedCall(
+                extended, PromptDifference("extends", known_depth), extended.input_tokens, 0
+            )
+        ]
+    path = [*filter(None, map(memory.nodes.get, call.prefix_digests[:known_depth])), *new_nodes]
+    lookup = _build_block_lookup(
+        memory, dict(zip(call.prefix_digests, blocks, strict=True)), detailed_fingerprints
+    )
     size = max(path[-1].end_offset, 1) if path else 1
     related: list[RelatedCall] = []
-    for other in _candidate_calls(memory, call, path, detailed):
+    for other in _candidate_calls(memory, call, path, detailed_fingerprints):
         other_path = memory.nodes_of_call(other)
         if other_path:
-            difference = compare(path, other_path, lookup)
-            related.append(_related_call(memory, call, other, other_path, difference, size))
+            difference = compare_prompts(path, other_path, lookup)
+            related.append(_build_related_call(memory, call, other, other_path, difference, size))
     return related
 
 
-def _extended_call(memory: Memory, call: PastCall, known: int) -> PastCall | None:
+def _find_extended_call(
+    memory: PastCallMemory, call: PastCall, known_depth: int
+) -> PastCall | None:
     """Return the call with the same parameters that ends with the last known block."""
-    node = memory.nodes.get(call.prefix_digests[known - 1])
+    node = memory.nodes.get(call.prefix_digests[known_depth - 1])
     if node is None:
         return None
     for other in filter(None, map(memory.calls.get, node.call_numbers)):
         if (
-            other.leaf_digest == node.prefix_digest
+            other.last_prefix_digest == node.prefix_digest
             and other.cache_params is call.cache_params
             and _ended_before(other, call)
         ):
@@ -115,16 +121,18 @@ def _extended_call(memory: Memory, call: PastCall, known: int) -> PastCall | Non
     return None
 
 
-def _block_lookup(
-    memory: Memory,
-    block_at: Mapping[int, Block],
-    detailed: Mapping[int, DetailedFingerprint],
+def _build_block_lookup(
+    memory: PastCallMemory,
+    blocks_by_prefix: Mapping[int, Block],
+    detailed_fingerprints: Mapping[int, StaticBlockFingerprint],
 ) -> BlockLookup:
     def data(prefix_digest: int) -> object:
-        return block_at[prefix_digest].data
+        return blocks_by_prefix[prefix_digest].data
 
-    def detailed_at(prefix_digest: int) -> DetailedFingerprint | None:
-        return detailed.get(prefix_digest) or memory.detailed_fingerprints.get(prefix_digest)
+    def detailed_at(prefix_digest: int) -> StaticBlockFingerprint | None:
+        return detailed_fingerprints.get(prefix_digest) or memory.detailed_fingerprints.get(
+            prefix_digest
+        )
 
     return BlockLookup(data, detailed_at)
 
@@ -135,24 +143,24 @@ def _ended_before(other: PastCall, call: PastCall) -> bool:
 
 
 def _candidate_calls(
-    memory: Memory,
+    memory: PastCallMemory,
     call: PastCall,
-    path: Sequence[Node],
-    detailed: dict[int, DetailedFingerprint],
+    path: Sequence[PrefixNode],
+    detailed: dict[int, StaticBlockFingerprint],
 ) -> Iterator[PastCall]:
     seen: set[int] = set()
     probed: set[tuple[int, ...]] = set()
     for nodes in (
-        _nodes_on_path(path),
-        _nodes_with_same_blocks(memory, call, path),
-        _nodes_with_same_sentences(memory, detailed),
+        _known_nodes_latest_first(path),
+        _nodes_elsewhere_with_new_blocks(memory, call, path),
+        _nodes_sharing_most_sentences(memory, detailed),
     ):
         taken = 0
         for node in nodes:
             if node.call_numbers in probed:  # most neighbours on a path name the same calls
                 continue
             probed.add(node.call_numbers)
-            for number, other in memory.calls_through(node):
+            for number, other in memory.numbered_calls_through_node(node):
                 if (
                     number not in seen
                     and other.root_digest == call.root_digest
@@ -165,12 +173,14 @@ def _candidate_calls(
                 break
 
 
-def _nodes_on_path(path: Sequence[Node]) -> Iterator[Node]:
+def _known_nodes_latest_first(path: Sequence[PrefixNode]) -> Iterator[PrefixNode]:
     """Return the known nodes of the path, the last one first."""
     return (node for node in reversed(path) if node.call_numbers)
 
 
-def _nodes_with_same_blocks(memory: Memory, call: PastCall, path: Sequence[Node]) -> Iterator[Node]:
+def _nodes_elsewhere_with_new_blocks(
+    memory: PastCallMemory, call: PastCall, path: Sequence[PrefixNode]
+) -> Iterator[PrefixNode]:
     """Return the last nodes with the blocks that are new here.
 
     The latest messages come first, because they lead to the latest call of a conversation.
@@ -182,20 +192,22 @@ def _nodes_with_same_blocks(memory: Memory, call: PastCall, path: Sequence[Node]
         *reversed(path[: call.static_depth]),
     )
     same = (
-        _same_block_elsewhere(memory, node.block_digest) for node in probes if not node.call_numbers
+        _last_node_with_block(memory, node.block_digest) for node in probes if not node.call_numbers
     )
     return (node for node in same if node is not None)
 
 
-def _nodes_with_same_sentences(
-    memory: Memory, detailed: dict[int, DetailedFingerprint]
-) -> Iterator[Node]:
+def _nodes_sharing_most_sentences(
+    memory: PastCallMemory, detailed: dict[int, StaticBlockFingerprint]
+) -> Iterator[PrefixNode]:
     """Return the nodes that share most sentences with the new blocks of tools and system."""
     if not detailed:
         return iter(())
     votes: Counter[int] = Counter()
     for one in detailed.values():
-        votes.update(filter(None, map(memory.node_of_sentence.get, one.sentence_minhash)))
+        votes.update(
+            filter(None, map(memory.last_prefix_digest_by_sentence.get, one.sentence_minhash))
+        )
     nodes = (
         memory.nodes.get(digest)
         for digest, _ in votes.most_common(_MAX_PROBES)
@@ -204,48 +216,50 @@ def _nodes_with_same_sentences(
     return (node for node in nodes if node is not None)
 
 
-def _related_call(
-    memory: Memory,
+def _build_related_call(
+    memory: PastCallMemory,
     call: PastCall,
     other: PastCall,
-    path: Sequence[Node],
-    difference: Difference,
-    size: int,
+    other_nodes: Sequence[PrefixNode],
+    difference: PromptDifference,
+    prompt_bytes: int,
 ) -> RelatedCall:
-    """Return `other`, whose nodes are `path`, with sizes in tokens. `size` is the new prompt's in
-    bytes."""
+    """Return `other`, whose nodes are `other_nodes`, with sizes in tokens. `prompt_bytes` is the
+    new prompt's in bytes."""
     shared = difference.shared_blocks
-    removed = difference.removed_bytes * other.input_tokens / max(path[-1].end_offset, 1)
+    removed = difference.removed_bytes * other.input_tokens / max(other_nodes[-1].end_offset, 1)
     related = RelatedCall(
         other,
         difference,
-        _prefix_tokens(path, other, shared),
+        _estimate_prefix_tokens(other_nodes, other, shared),
         round(removed),
-        difference.added_bytes / size,
+        difference.added_bytes / prompt_bytes,
     )
     # A cache key can only be the reason if the parameters differ.
     if shared and other.cache_params is not call.cache_params:
         keys = {
-            key for _, one in memory.calls_through(path[shared - 1]) for key in _cache_keys(one)
+            key
+            for _, one in memory.numbered_calls_through_node(other_nodes[shared - 1])
+            for key in _prompt_cache_key_digests(one)
         }
-        related.cache_key_count = len(keys.union(_cache_keys(call)))
+        related.cache_key_count = len(keys.union(_prompt_cache_key_digests(call)))
     return related
 
 
-def _cache_keys(call: PastCall) -> Iterable[int]:
+def _prompt_cache_key_digests(call: PastCall) -> Iterable[int]:
     return (digest for name, digest, _ in call.cache_params.params if name == "prompt_cache_key")
 
 
-def _prefix_tokens(path: Sequence[Node], call: PastCall, shared: int) -> int:
-    """Return the tokens of the first `shared` blocks of a call.
+def _estimate_prefix_tokens(nodes: Sequence[PrefixNode], call: PastCall, shared_blocks: int) -> int:
+    """Return the tokens of the first `shared_blocks` blocks of a call.
 
     They are interpolated by bytes between the nearest block ends at which they are known.
     """
-    if not shared:
+    if not shared_blocks:
         return 0
-    end = path[shared - 1].end_offset
-    low, high = (0, 0), (path[-1].end_offset, call.input_tokens)
-    for node in path[:-1]:
+    end = nodes[shared_blocks - 1].end_offset
+    low, high = (0, 0), (nodes[-1].end_offset, call.input_tokens)
+    for node in nodes[:-1]:
         if node.end_tokens is not None:
             point = (node.end_offset, node.end_tokens)
             if node.end_offset <= end:
@@ -256,7 +270,9 @@ def _prefix_tokens(path: Sequence[Node], call: PastCall, shared: int) -> int:
     return low[1] + round((high[1] - low[1]) * (end - low[0]) / span)
 
 
-def find_concurrent_calls(memory: Memory, call: PastCall) -> list[tuple[PastCall, int]]:
+def find_concurrent_calls_sharing_prefix(
+    memory: PastCallMemory, call: PastCall
+) -> list[tuple[PastCall, int]]:
     """Return the running calls with the same beginning, each with its number of common blocks."""
     found: list[tuple[PastCall, int]] = []
     for other in list(memory.running_calls.values())[-_MAX_CONCURRENT_CALLS:]:

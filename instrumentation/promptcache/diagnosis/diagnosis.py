@@ -11,21 +11,33 @@ from collections.abc import Callable
 from typing import Final, final
 
 from promptcache.diagnosis.cache_params import CacheParams
-from promptcache.diagnosis.candidates import find_concurrent_calls, find_related_calls, new_nodes
-from promptcache.diagnosis.compare import Difference
+from promptcache.diagnosis.candidates import (
+    build_nodes_of_new_blocks,
+    find_concurrent_calls_sharing_prefix,
+    find_related_calls,
+)
+from promptcache.diagnosis.compare import PromptDifference
 from promptcache.diagnosis.evidence import Evidence, RelatedCall
 from promptcache.diagnosis.explanation import Explanation
-from promptcache.diagnosis.explanations import EXPLANATIONS_IF_CACHED, explain
+from promptcache.diagnosis.explanations import EXPLANATIONS_IF_CACHED, find_best_explanation
 from promptcache.diagnosis.explanations.uncached import UNCACHED_REASONS
-from promptcache.diagnosis.memory import Memory, PastCall
+from promptcache.diagnosis.memory import PastCall, PastCallMemory
 from promptcache.diagnosis.minimums import ObservedMinimums
 from promptcache.diagnosis.pending_call import PendingCall, TrackedCall
-from promptcache.diagnosis.streaks import best_related_call, break_location, count_repeats
-from promptcache.diagnosis.unread_writes import UnreadWrite, UnreadWriteLedger, write_surcharge
+from promptcache.diagnosis.streaks import (
+    choose_continued_call,
+    find_break_location,
+    update_break_count,
+)
+from promptcache.diagnosis.unread_writes import (
+    UnreadWrite,
+    UnreadWriteTracker,
+    compute_write_surcharge_usd,
+)
 from promptcache.diagnosis.verdicts import (
-    add_provider_reason,
     build_verdict,
-    verdict_without_prompt,
+    build_verdict_from_usage,
+    prefer_provider_reason,
 )
 from promptcache.model import (
     Cost,
@@ -36,8 +48,12 @@ from promptcache.model import (
     Usage,
     Verdict,
 )
-from promptcache.prefix.hashing import HashChain, InProcessHasher, PrefixHasher
-from promptcache.providers.cache_rules import CacheRule, cache_rule_for, safe_ttl_seconds
+from promptcache.prefix.hashing import ExportedPrefixHasher, InProcessHasher, PromptDigests
+from promptcache.providers.cache_rules import (
+    CacheRule,
+    cache_rule_for,
+    requested_or_default_ttl_seconds,
+)
 from promptcache.settings import Settings
 
 __all__ = ["Diagnosis", "PendingCall"]
@@ -57,51 +73,53 @@ class Diagnosis:
         self,
         settings: Settings,
         hasher: InProcessHasher | None = None,
-        memory: Memory | None = None,
+        memory: PastCallMemory | None = None,
         on_unread_write: Callable[[UnreadWrite], None] | None = None,
     ) -> None:
-        self.memory = memory or Memory(settings.memory_nodes, settings.memory_calls)
+        self.memory = memory or PastCallMemory(settings.memory_nodes, settings.memory_calls)
         self._hasher = hasher or InProcessHasher()
-        self._prefix_hasher = PrefixHasher(settings.hash_key, settings.hashes)
+        self._prefix_hasher = ExportedPrefixHasher(settings.hash_key, settings.hashes)
         self._minimums = ObservedMinimums()
         self._on_unread_write = on_unread_write
-        self._unread_writes = UnreadWriteLedger(settings.memory_calls)
+        self._unread_writes = UnreadWriteTracker(settings.memory_calls)
         self.memory.on_fork = self._unread_writes.clear
 
     def start(self, request: Request, prompt: ParsedPrompt | None) -> PendingCall:
         """Hash the prompt, find its related calls and register the call as running."""
         if prompt is None:
             return PendingCall(request)
-        cache_id, state = _cache_id(request), prompt.server_state_id
+        cache_id, state = _hash_cache_identity(request), prompt.server_state_id
         root = hash((cache_id, state)) if state else cache_id
-        chain = self._hasher.hash_prompt(prompt, root)
-        prefix = self._prefix_hasher.hash_prefix(prompt, chain, request.model)
+        chain = self._hasher.digest_prompt_blocks(prompt, root)
+        prefix = self._prefix_hasher.compute_prefix_hashes(prompt, chain, request.model)
         with self.memory as memory:
-            call = self._new_call(request, prompt, chain, root)
+            call = self._build_past_call(request, prompt, chain, root)
             call.family_hash = prefix.hash
-            known = memory.known_depth(chain.prefix_digests)
-            nodes, detailed = new_nodes(memory, chain, prompt.blocks, known, root)
-            concurrent = find_concurrent_calls(memory, call) if memory.running_calls else ()
-            related = self._call_by_state(state, cache_id) or find_related_calls(
+            known = memory.count_known_leading_blocks(chain.prefix_digests)
+            nodes, detailed = build_nodes_of_new_blocks(memory, chain, prompt.blocks, known, root)
+            concurrent = (
+                find_concurrent_calls_sharing_prefix(memory, call) if memory.running_calls else ()
+            )
+            related = self._related_call_by_server_state(state, cache_id) or find_related_calls(
                 memory, call, known, nodes, detailed, prompt.blocks
             )
             other = None
             if not known and state is None:
-                other = self._call_in_other_cache(request, call, chain)
-            number = memory.register_call(call)
+                other = self._find_same_conversation_in_other_cache(request, call, chain)
+            number = memory.register_running_call(call)
         tracked = TrackedCall(
             prompt, chain, call, number, nodes, detailed.items(), related, concurrent, other
         )
         return PendingCall(request, prefix, tracked)
 
-    def _new_call(
-        self, request: Request, prompt: ParsedPrompt, chain: HashChain, root: int
+    def _build_past_call(
+        self, request: Request, prompt: ParsedPrompt, chain: PromptDigests, root_digest: int
     ) -> PastCall:
         digests = chain.prefix_digests
         return PastCall(
-            root,
+            root_digest,
             self._intern_params(request, prompt, chain),
-            digests[-1] if digests else root,
+            digests[-1] if digests else root_digest,
             len(digests),
             chain.static_depth,
             request.started_at,
@@ -110,7 +128,7 @@ class Diagnosis:
         )
 
     def _intern_params(
-        self, request: Request, prompt: ParsedPrompt, chain: HashChain
+        self, request: Request, prompt: ParsedPrompt, chain: PromptDigests
     ) -> CacheParams:
         """Return the one object for these parameters. Their values are hashed only if they are
         new."""
@@ -123,21 +141,27 @@ class Diagnosis:
             cache_params = interned[key] = CacheParams(request.model, params)
         return cache_params
 
-    def _call_by_state(self, state: str | None, cache_id: int) -> list[RelatedCall]:
+    def _related_call_by_server_state(
+        self, server_state_id: str | None, cache_id: int
+    ) -> list[RelatedCall]:
         """Return the call that created the server's state, if this process made that call."""
-        number = self.memory.call_by_id.get((cache_id, state)) if state else None
+        number = (
+            self.memory.call_number_by_id.get((cache_id, server_state_id))
+            if server_state_id
+            else None
+        )
         past_call = self.memory.calls.get(number) if number is not None else None
         if past_call is None:
             return []
-        return [RelatedCall(past_call, Difference("extends", 0), past_call.input_tokens, 0)]
+        return [RelatedCall(past_call, PromptDifference("extends", 0), past_call.input_tokens, 0)]
 
-    def _call_in_other_cache(
-        self, request: Request, call: PastCall, chain: HashChain
+    def _find_same_conversation_in_other_cache(
+        self, request: Request, call: PastCall, chain: PromptDigests
     ) -> PastCall | None:
         """Return a call of the same conversation to another cache."""
         if call.depth <= call.static_depth:
             return None
-        number = self.memory.call_by_id.get(_conversation_id(request, chain))
+        number = self.memory.call_number_by_id.get(_conversation_id(request, chain))
         other = self.memory.calls.get(number) if number is not None else None
         return other if other is not None and other.root_digest != call.root_digest else None
 
@@ -148,46 +172,49 @@ class Diagnosis:
         facts: ResponseFacts,
         usage: Usage | None,
         cost: Cost | None,
-        failed: bool,
-        at: float,
+        has_failed: bool,
+        ended_at: float,
     ) -> Verdict:
-        """Return the verdict of a call that ended at `at` (epoch seconds), and remember the call.
+        """Return the verdict of a call that ended at `ended_at` (epoch seconds), and remember the
+        call.
 
-        Call it once. `failed` says that the call raised or that the provider reported an error.
+        Call it once. `has_failed` says that the call raised or that the provider reported an error.
         """
         tracked, request = pending_call.tracked, pending_call.request
         if tracked is None:
-            return verdict_without_prompt(usage, failed)
+            return build_verdict_from_usage(usage, has_failed)
         call, explanation = tracked.call, None
         rule = cache_rule_for(request.provider, request.model)
         with self.memory as memory:
             memory.running_calls.pop(tracked.number, None)
-            call.ended_at, call.response_model = at, facts.model
+            call.ended_at, call.response_model = ended_at, facts.model
             if usage is not None:
-                rule = self._minimums.with_observed_minimum(request, rule, usage)
+                rule = self._minimums.observe_and_lower_minimum(request, rule, usage)
                 explanation = self._explain_and_store(request, tracked, rule, usage, facts)
             call.prefix_digests = ()
-        verdict = build_verdict(tracked, rule, usage, cost, explanation, failed)
-        verdict = add_provider_reason(verdict, facts)
+        verdict = build_verdict(tracked, rule, usage, cost, explanation, has_failed)
+        verdict = prefer_provider_reason(verdict, facts)
         if usage is not None and self._on_unread_write is not None:
-            surcharge = write_surcharge(usage, cost, verdict.missed_tokens or 0)
-            for unread in self._record_write(request, tracked, rule, usage, surcharge):
+            surcharge = compute_write_surcharge_usd(usage, cost, verdict.missed_tokens or 0)
+            for unread in self._record_write_and_pop_expired(
+                request, tracked, rule, usage, surcharge
+            ):
                 self._on_unread_write(unread)
         return verdict
 
-    def suspend(self, pending_call: PendingCall) -> None:
+    def unregister_running_call(self, pending_call: PendingCall) -> None:
         """Stop counting a call as running: its usage may come later, or never."""
         if pending_call.tracked is not None:
             with self.memory as memory:
                 memory.running_calls.pop(pending_call.tracked.number, None)
 
-    def _record_write(
+    def _record_write_and_pop_expired(
         self,
         request: Request,
         tracked: TrackedCall,
         rule: CacheRule,
         usage: Usage,
-        surcharge: float,
+        surcharge_usd: float,
     ) -> list[UnreadWrite]:
         """Record what the call wrote, and return the writes that expired without a read.
 
@@ -195,10 +222,12 @@ class Diagnosis:
         """
         call = tracked.call
         expired_at = call.started_at + call.ttl_seconds / rule.expiry_confidence
-        unread = UnreadWrite(request.provider, request.model, surcharge, expired_at)
+        unread = UnreadWrite(request.provider, request.model, surcharge_usd, expired_at)
         related = [item.past_call for item in tracked.related_calls]
         with self.memory:
-            return self._unread_writes.record(call, unread, related, usage.cache_read_tokens or 0)
+            return self._unread_writes.record_write_and_pop_expired(
+                call, unread, related, usage.cache_read_tokens or 0
+            )
 
     def _explain_and_store(
         self,
@@ -210,13 +239,13 @@ class Diagnosis:
     ) -> Explanation | None:
         """Explain what the call missed, then remember the call. The caller holds the lock."""
         evidence = self._collect_evidence(request, tracked, rule, usage)
-        explanation = explain(evidence)
+        explanation = find_best_explanation(evidence)
         # A call that is too short to be cached can still repeat a break of its family.
         of_break = explanation
         if explanation is not None and explanation.reason in UNCACHED_REASONS:
-            of_break = explain(evidence, EXPLANATIONS_IF_CACHED)
-        _set_usage(tracked, rule, usage)
-        _continue_family(tracked, of_break)
+            of_break = find_best_explanation(evidence, EXPLANATIONS_IF_CACHED)
+        _copy_usage_and_ttl_to_call(tracked, rule, usage)
+        _inherit_family_from_related_call(tracked, of_break)
         self._store_call(request, tracked, usage, facts)
         return explanation
 
@@ -230,15 +259,17 @@ class Diagnosis:
             tracked.prompt,
             rule,
             usage,
-            self._minimums.effective_minimum(request, rule),
+            self._minimums.assumed_minimum_tokens(request, rule),
             tracked.related_calls,
-            _compare_concurrent_calls(tracked, usage) if tracked.concurrent_calls else (),
+            _estimate_tokens_shared_with_concurrent_calls(tracked, usage)
+            if tracked.concurrent_calls
+            else (),
             tracked.call_in_other_cache,
-            self._count_requests_this_minute(call, chain) if rule.overflow_rpm else 0,
+            self._increment_requests_this_minute(call, chain) if rule.overflow_rpm else 0,
             call.depth - max(known_depth, call.static_depth),
         )
 
-    def _count_requests_this_minute(self, call: PastCall, chain: HashChain) -> int:
+    def _increment_requests_this_minute(self, call: PastCall, chain: PromptDigests) -> int:
         """Return how many requests of this minute had this static prefix and these parameters."""
         depth = call.static_depth
         static_digest = chain.prefix_digests[depth - 1] if depth else call.root_digest
@@ -256,15 +287,15 @@ class Diagnosis:
         if nodes:
             nodes[-1].end_tokens = usage.input_tokens
         memory.store_call(tracked.number, call, nodes, tracked.detailed_fingerprints)
-        cache_id = _cache_id(request)
+        cache_id = _hash_cache_identity(request)
         for name in (facts.id, tracked.prompt.server_state_id):
             if name:
-                memory.call_by_id[cache_id, name] = tracked.number
+                memory.call_number_by_id[cache_id, name] = tracked.number
         if call.depth > call.static_depth:
-            memory.call_by_id[_conversation_id(request, tracked.chain)] = tracked.number
+            memory.call_number_by_id[_conversation_id(request, tracked.chain)] = tracked.number
 
 
-def _cache_id(request: Request) -> int:
+def _hash_cache_identity(request: Request) -> int:
     """Return a digest of the cache that a request uses, with its wire format.
 
     The wire format is included because another one has other JSON for the same text.
@@ -280,12 +311,14 @@ def _cache_id(request: Request) -> int:
     )
 
 
-def _conversation_id(request: Request, chain: HashChain) -> tuple[str, tuple[int, ...]]:
+def _conversation_id(request: Request, chain: PromptDigests) -> tuple[str, tuple[int, ...]]:
     """Return what identifies a conversation in every cache: its blocks up to the first message."""
     return request.wire_format_name, chain.block_digests[: chain.static_depth + 1]
 
 
-def _compare_concurrent_calls(tracked: TrackedCall, usage: Usage) -> list[RelatedCall]:
+def _estimate_tokens_shared_with_concurrent_calls(
+    tracked: TrackedCall, usage: Usage
+) -> list[RelatedCall]:
     """Return the concurrent calls with the size of the common prefix, estimated from bytes."""
     known_depth = tracked.call.depth - len(tracked.new_nodes)
     end_offsets = [node.end_offset for node in tracked.new_nodes] or [1]
@@ -295,27 +328,31 @@ def _compare_concurrent_calls(tracked: TrackedCall, usage: Usage) -> list[Relate
         if shared > known_depth:
             share = end_offsets[shared - known_depth - 1] / max(end_offsets[-1], 1)
         shared_tokens = round(share * usage.input_tokens)
-        related.append(RelatedCall(other, Difference("branch", shared), shared_tokens, 0))
+        related.append(RelatedCall(other, PromptDifference("branch", shared), shared_tokens, 0))
     return related
 
 
-def _set_usage(tracked: TrackedCall, rule: CacheRule, usage: Usage) -> None:
+def _copy_usage_and_ttl_to_call(tracked: TrackedCall, rule: CacheRule, usage: Usage) -> None:
     """Copy the reported tokens to the call, and set the TTL of what it left in the cache."""
     call, prompt = tracked.call, tracked.prompt
     call.input_tokens = usage.input_tokens
     call.cache_read_tokens = usage.cache_read_tokens or 0
     call.cache_write_tokens = usage.cache_write_tokens
-    written_ttls = [safe_ttl_seconds(rule, ttl) for ttl in usage.cache_write_by_ttl]
+    written_ttls = [requested_or_default_ttl_seconds(rule, ttl) for ttl in usage.cache_write_by_ttl]
     requested_ttl = prompt.ttl
     if call.breakpoint_depths:
         last_breakpoint = prompt.blocks[call.breakpoint_depths[-1] - 1]
         requested_ttl = last_breakpoint.breakpoint_ttl or prompt.ttl
-    call.ttl_seconds = min(written_ttls, default=0.0) or safe_ttl_seconds(rule, requested_ttl)
+    call.ttl_seconds = min(written_ttls, default=0.0) or requested_or_default_ttl_seconds(
+        rule, requested_ttl
+    )
 
 
-def _continue_family(tracked: TrackedCall, explanation: Explanation | None) -> None:
+def _inherit_family_from_related_call(
+    tracked: TrackedCall, explanation: Explanation | None
+) -> None:
     """Copy family and count of breaks from the related call that the call continues best."""
-    related = best_related_call(tracked.related_calls, explanation)
+    related = choose_continued_call(tracked.related_calls, explanation)
     if related is None:
         return
     call, before = tracked.call, related.past_call
@@ -325,4 +362,4 @@ def _continue_family(tracked: TrackedCall, explanation: Explanation | None) -> N
         and bool(before.cache_write_tokens)
         and call.cache_read_tokens == before.cache_read_tokens > 0
     )
-    count_repeats(call, related, break_location(explanation, related))
+    update_break_count(call, related, find_break_location(explanation, related))

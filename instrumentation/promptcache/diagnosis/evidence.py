@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
-from promptcache.diagnosis.cache_params import changed_params
-from promptcache.diagnosis.compare import Difference
+from promptcache.diagnosis.cache_params import changed_invalidating_params
+from promptcache.diagnosis.compare import PromptDifference
 from promptcache.diagnosis.memory import PastCall
 from promptcache.model import ParsedPrompt, Usage
 from promptcache.providers.cache_rules import CacheRule
@@ -25,7 +25,7 @@ class RelatedCall:
     """
 
     past_call: PastCall
-    difference: Difference
+    difference: PromptDifference
     shared_tokens: int
     removed_tokens: int
     added_share: float = 0.0
@@ -64,13 +64,15 @@ class Evidence:
         """Whether the provider bills cache writes and sets a breakpoint by itself."""
         return self.rule.bills_writes and self.prompt.caching_mode in ("automatic", "implicit")
 
-    def has_other_params(self, related: RelatedCall) -> bool:
+    def has_changed_params(self, related: RelatedCall) -> bool:
         """Return whether a parameter on which cache reuse depends differs from the related call."""
-        return bool(changed_params(self.call.cache_params, related.past_call.cache_params))
+        return bool(
+            changed_invalidating_params(self.call.cache_params, related.past_call.cache_params)
+        )
 
 
 @final
-class Miss(NamedTuple):
+class CacheMiss(NamedTuple):
     """The tokens of one related call that the present call could have read but did not."""
 
     related_call: RelatedCall

@@ -10,7 +10,7 @@ from promptcache.diagnosis.evidence import RelatedCall
 
 @final
 @dataclass(frozen=True, slots=True)
-class Location:
+class MissLocation:
     """Where the prefix broke.
 
     `section` may also be `model` or `params`. `offset` is in bytes. `hint` describes the text
@@ -23,7 +23,7 @@ class Location:
     hint: str | None = None
 
 
-_NO_LOCATION: Final = Location()
+_NO_LOCATION: Final = MissLocation()
 
 
 @final
@@ -39,4 +39,4 @@ class Explanation:
     missed_tokens: int | None
     confidence: float
     related_call: RelatedCall | None = None
-    location: Location = _NO_LOCATION
+    location: MissLocation = _NO_LOCATION

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from threading import Lock
 from typing import Final, final
 
-from promptcache.common.fork import call_in_forked_child
+from promptcache.common.fork import register_after_fork_in_child
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.diagnosis.cache_params import CacheParams
 from promptcache.model import Section
-from promptcache.prefix.fingerprint import BlockFingerprint, DetailedFingerprint
+from promptcache.prefix.fingerprint import BlockFingerprint, StaticBlockFingerprint
 
 _MAX_CALLS_PER_NODE: Final = 4
 """A node names at most this many calls, each with other cache parameters."""
@@ -28,10 +28,10 @@ class PastCall:
     """One remembered call. Times are in epoch seconds.
 
     While the call runs, `ended_at` is None and `prefix_digests` holds the digests of all its
-    blocks. Afterwards they are found from `leaf_digest`, the last of them. `depth` counts its
-    blocks, `static_depth` those before the messages. `breakpoint_depths` holds the depths of its
-    breakpoints. `ttl_seconds` is the lifetime of what it left in the cache. The token counts and
-    `response_model` are those that the provider reported; a missing cache read counts as 0.
+    blocks. Afterwards they are found from `last_prefix_digest`, the last of them. `depth` counts
+    its blocks, `static_depth` those before the messages. `breakpoint_depths` holds the depths of
+    its breakpoints. `ttl_seconds` is the lifetime of what it left in the cache. The token counts
+    and `response_model` are those that the provider reported; a missing cache read counts as 0.
 
     `family_hash` is the exported prefix hash of the first call of its family. The family broke at
     `break_location` in `break_count` calls in a row. `continued_by` is the number of the last call
@@ -41,7 +41,7 @@ class PastCall:
 
     root_digest: int
     cache_params: CacheParams
-    leaf_digest: int
+    last_prefix_digest: int
     depth: int
     static_depth: int
     started_at: float
@@ -62,7 +62,7 @@ class PastCall:
 
 @final
 @dataclass(slots=True, eq=False)
-class Node:
+class PrefixNode:
     """One block at its place in a prompt.
 
     `size` is in bytes. `end_offset` is the size of the prompt up to the block's end in bytes,
@@ -85,33 +85,34 @@ class Node:
 
 
 @final
-class Memory:
+class PastCallMemory:
     """Bounded mappings of prefixes, calls and counted responses. Use it under `with memory:`.
 
     `nodes` holds each block at its place by its prefix digest. `detailed_fingerprints` holds more
-    about blocks of tools and system, by the same digest. `last_node_of_block` and
-    `node_of_sentence` lead from a block digest and from a sentence hash to the last node with it.
-    `calls` holds the calls by number. `call_by_id` leads from a response id or a conversation to a
-    call number. `calls_per_minute` holds the last minute and its number of calls by static prefix.
+    about blocks of tools and system, by the same digest. `last_prefix_digest_by_block` and
+    `last_prefix_digest_by_sentence` lead from a block digest and from a sentence hash to the last
+    node with it. `calls` holds the calls by number. `call_number_by_id` leads from a response id or
+    a conversation to a call number. `calls_per_minute` holds the last minute and its number of
+    calls by static prefix.
     """
 
     def __init__(self, max_nodes: int = 65_536, max_calls: int = 4_096) -> None:
-        self.nodes = GenerationalCache[int, Node](max_nodes)
-        self.last_node_of_block = GenerationalCache[int, int](max_nodes)
-        self.detailed_fingerprints = GenerationalCache[int, DetailedFingerprint](max_calls)
-        self.node_of_sentence = GenerationalCache[int, int](4 * max_calls)
+        self.nodes = GenerationalCache[int, PrefixNode](max_nodes)
+        self.last_prefix_digest_by_block = GenerationalCache[int, int](max_nodes)
+        self.detailed_fingerprints = GenerationalCache[int, StaticBlockFingerprint](max_calls)
+        self.last_prefix_digest_by_sentence = GenerationalCache[int, int](4 * max_calls)
         self.calls = GenerationalCache[int, PastCall](max_calls)
         self.interned_params = GenerationalCache[object, CacheParams](max_calls)
-        self.call_by_id = GenerationalCache[object, int](2 * max_calls)
+        self.call_number_by_id = GenerationalCache[object, int](2 * max_calls)
         self.calls_per_minute = GenerationalCache[int, tuple[int, int]](max_calls)
         self.running_calls: dict[int, PastCall] = {}
         self.on_fork: Callable[[], None] | None = None
         self._seen_keys = GenerationalCache[Hashable, bool](2 * max_calls)
         self._last_number = 0
         self._lock = Lock()
-        call_in_forked_child(self.reset_after_fork)
+        register_after_fork_in_child(self.reset_after_fork)
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> PastCallMemory:
         self._lock.acquire()
         return self
 
@@ -123,11 +124,11 @@ class Memory:
         if self._lock.locked():
             for mapping in (
                 self.nodes,
-                self.last_node_of_block,
+                self.last_prefix_digest_by_block,
                 self.detailed_fingerprints,
-                self.node_of_sentence,
+                self.last_prefix_digest_by_sentence,
                 self.calls,
-                self.call_by_id,
+                self.call_number_by_id,
                 self.calls_per_minute,
             ):
                 mapping.clear()
@@ -145,30 +146,32 @@ class Memory:
             self._seen_keys[key] = True
             return True
 
-    def register_call(self, call: PastCall) -> int:
+    def register_running_call(self, call: PastCall) -> int:
         """Register a running call, and return the number that names it from now on."""
         self._last_number += 1
         self.running_calls[self._last_number] = call
         return self._last_number
 
-    def known_depth(self, prefix_digests: Sequence[int]) -> int:
+    def count_known_leading_blocks(self, prefix_digests: Sequence[int]) -> int:
         """Return how many leading blocks are known. It looks up the new blocks and one known
         block."""
         nodes = self.nodes
         for depth in range(len(prefix_digests), 0, -1):
             if prefix_digests[depth - 1] in nodes:
                 if not nodes.is_recent(prefix_digests[depth - 1]):
-                    self._touch_path(prefix_digests[:depth])
+                    self._mark_path_recently_used(prefix_digests[:depth])
                 return depth
         return 0
 
-    def _touch_path(self, prefix_digests: Iterable[int]) -> None:
+    def _mark_path_recently_used(self, prefix_digests: Iterable[int]) -> None:
         """Mark each node of a path as recently used, so that no parent is evicted before its
         children."""
         for digest in prefix_digests:
             self.nodes.get(digest)
 
-    def calls_through(self, node: Node | None) -> Iterator[tuple[int, PastCall]]:
+    def numbered_calls_through_node(
+        self, node: PrefixNode | None
+    ) -> Iterator[tuple[int, PastCall]]:
         """Yield the calls through `node` with their numbers, the latest continuations first."""
         named = [
             (number, call)
@@ -186,13 +189,13 @@ class Memory:
                 yield last_number, last
         yield from named
 
-    def nodes_of_call(self, call: PastCall) -> list[Node]:
+    def nodes_of_call(self, call: PastCall) -> list[PrefixNode]:
         """Return the nodes of a finished call from its first block on.
 
         If a node was evicted, the nodes before it are missing.
         """
-        path: list[Node] = []
-        digest = call.leaf_digest
+        path: list[PrefixNode] = []
+        digest = call.last_prefix_digest
         while (node := self.nodes.get(digest)) is not None:
             path.append(node)
             digest = node.parent_digest
@@ -200,52 +203,57 @@ class Memory:
 
     def store_call(
         self,
-        number: int,
+        call_number: int,
         call: PastCall,
-        new_nodes: Sequence[Node],
-        detailed_fingerprints: Iterable[tuple[int, DetailedFingerprint]],
+        new_nodes: Sequence[PrefixNode],
+        detailed_fingerprints: Iterable[tuple[int, StaticBlockFingerprint]],
     ) -> None:
         """Remember a finished call and the blocks that it brought."""
-        self.calls[number] = call
+        self.calls[call_number] = call
         rotations = self.nodes.rotations
         for node in new_nodes:
             if self.nodes.get(node.prefix_digest) is None:
                 self.nodes[node.prefix_digest] = node
-                node.call_numbers = (number,)
-            self.last_node_of_block[node.block_digest] = node.prefix_digest
+                node.call_numbers = (call_number,)
+            self.last_prefix_digest_by_block[node.block_digest] = node.prefix_digest
         for digest, detailed in detailed_fingerprints:
             self.detailed_fingerprints[digest] = detailed
             for sentence in detailed.sentence_minhash:
-                self.node_of_sentence[sentence] = digest
+                self.last_prefix_digest_by_sentence[sentence] = digest
         known = call.prefix_digests[: call.depth - len(new_nodes)]
         static = call.prefix_digests[: call.static_depth]
         for digest in {*known[-1:], *static[-1:]}:
-            self._link_call(digest, number, call)
+            self._link_call_to_node(digest, call_number, call)
         if self.nodes.rotations != rotations:
-            self._touch_path(call.prefix_digests)
+            self._mark_path_recently_used(call.prefix_digests)
         if static and not self.detailed_fingerprints.is_recent(static[-1]):
             for digest in static:
                 self.detailed_fingerprints.get(digest)
 
-    def _link_call(self, prefix_digest: int, number: int, call: PastCall) -> None:
+    def _link_call_to_node(self, prefix_digest: int, call_number: int, call: PastCall) -> None:
         """Name the call at a node, and as the continuation of the calls that ended there."""
         node = self.nodes.get(prefix_digest)
-        if node is None or number in node.call_numbers:
+        if node is None or call_number in node.call_numbers:
             return
         for other in node.call_numbers:
             earlier = self.calls.get(other)
-            if earlier is not None and earlier.leaf_digest == prefix_digest != call.leaf_digest:
-                earlier.continued_by = number
-        node.call_numbers = self._prepend_call(node.call_numbers, number, call.cache_params)
+            if (
+                earlier is not None
+                and earlier.last_prefix_digest == prefix_digest != call.last_prefix_digest
+            ):
+                earlier.continued_by = call_number
+        node.call_numbers = self._with_latest_call(
+            node.call_numbers, call_number, call.cache_params
+        )
 
-    def _prepend_call(
-        self, call_numbers: tuple[int, ...], number: int, cache_params: CacheParams
+    def _with_latest_call(
+        self, call_numbers: tuple[int, ...], call_number: int, cache_params: CacheParams
     ) -> tuple[int, ...]:
-        """Return `call_numbers` with `number` first, without the call of the same cache
+        """Return `call_numbers` with `call_number` first, without the call of the same cache
         parameters."""
         others = [
             other
             for other in call_numbers
             if (call := self.calls.get(other)) and call.cache_params is not cache_params
         ]
-        return (number, *others[: _MAX_CALLS_PER_NODE - 1])
+        return (call_number, *others[: _MAX_CALLS_PER_NODE - 1])

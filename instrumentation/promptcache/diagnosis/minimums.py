@@ -22,7 +22,9 @@ class ObservedMinimums:
     def __init__(self) -> None:
         self._smallest_cached: GenerationalCache[Hashable, int] = GenerationalCache(512)
 
-    def with_observed_minimum(self, request: Request, rule: CacheRule, usage: Usage) -> CacheRule:
+    def observe_and_lower_minimum(
+        self, request: Request, rule: CacheRule, usage: Usage
+    ) -> CacheRule:
         """Return the rule, its minimum lowered to the smallest prompt that was cached so far."""
         key = (request.provider, request.model)
         cached = (usage.cache_read_tokens or 0) + (usage.cache_write_tokens or 0)
@@ -33,7 +35,7 @@ class ObservedMinimums:
             return rule
         return rule._replace(minimum_tokens=smallest)
 
-    def effective_minimum(self, request: Request, rule: CacheRule) -> int:
+    def assumed_minimum_tokens(self, request: Request, rule: CacheRule) -> int:
         """Return from how many tokens on a prompt counts as cached if its usage does not show
         it."""
         if rule.bills_writes:

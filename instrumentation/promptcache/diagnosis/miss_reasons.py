@@ -158,7 +158,7 @@ _TABLE: Final = (
 MISS_REASONS: Final[Mapping[str, MissReason]] = MappingProxyType(
     {reason.name: reason for reason in _TABLE}
 )
-BY_PROVIDER_NAME: Final[Mapping[str, MissReason]] = MappingProxyType(
+MISS_REASON_BY_PROVIDER_NAME: Final[Mapping[str, MissReason]] = MappingProxyType(
     {name: reason for reason in _TABLE for name in reason.provider_names}
 )
 

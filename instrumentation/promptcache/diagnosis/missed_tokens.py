@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from promptcache.diagnosis.evidence import Evidence, Miss, RelatedCall
+from promptcache.diagnosis.evidence import CacheMiss, Evidence, RelatedCall
 from promptcache.diagnosis.memory import PastCall
 from promptcache.model import Cost, Usage
 from promptcache.providers.cache_rules import CacheRule
@@ -19,12 +19,13 @@ _MINIMUM_SAFETY_FACTOR: Final = 1.3
 """An estimated prefix counts as long enough to be cached from this multiple of the minimum on."""
 
 
-def find_misses(evidence: Evidence) -> list[Miss]:
+def find_misses(evidence: Evidence) -> list[CacheMiss]:
     """Return the related calls of which the present call missed tokens, beyond the tolerance."""
     return [
-        Miss(related, missed)
+        CacheMiss(related, missed)
         for related in evidence.related_calls
-        if (missed := count_missed_tokens(evidence, related)) > tolerance_tokens(evidence, related)
+        if (missed := count_missed_tokens(evidence, related))
+        > missed_tokens_tolerance(evidence, related)
     ]
 
 
@@ -33,11 +34,11 @@ def count_missed_tokens(evidence: Evidence, related: RelatedCall) -> int:
     past_call, difference = related.past_call, related.difference
     rule, minimum = evidence.rule, evidence.minimum_tokens
     if difference.kind in ("branch", "shortened"):
-        cached = cached_tokens(past_call, rule, minimum)
+        cached = estimate_tokens_left_in_cache(past_call, rule, minimum)
         reusable = min(related.shared_tokens, cached or related.shared_tokens)
     else:
-        removed = _tokens_not_in_this_call(evidence, related)[0]
-        reusable = cached_tokens(past_call, rule, minimum, removed)
+        removed = _removed_and_estimated_tokens(evidence, related)[0]
+        reusable = estimate_tokens_left_in_cache(past_call, rule, minimum, removed)
         # Reads stuck at one count show that the provider reads nothing of what was written beyond.
         stuck = [
             one.past_call.cache_read_tokens
@@ -47,14 +48,14 @@ def count_missed_tokens(evidence: Evidence, related: RelatedCall) -> int:
         if stuck and (
             difference.kind == "break"
             or not past_call.is_read_stuck
-            or evidence.has_other_params(related)
+            or evidence.has_changed_params(related)
         ):
             reusable = min(reusable, max(stuck))
-    reusable = _round_to_granularity(min(reusable, evidence.usage.input_tokens), rule, minimum)
+    reusable = _cacheable_tokens(min(reusable, evidence.usage.input_tokens), rule, minimum)
     return reusable - evidence.cache_read_tokens
 
 
-def cached_tokens(
+def estimate_tokens_left_in_cache(
     past_call: PastCall, rule: CacheRule, minimum_tokens: int, removed_tokens: int = 0
 ) -> int:
     """Return how many tokens a call left in the provider's cache, less `removed_tokens`.
@@ -67,18 +68,18 @@ def cached_tokens(
         return past_call.cache_read_tokens + written - removed_tokens
     return max(
         past_call.cache_read_tokens - removed_tokens,
-        _round_to_granularity(past_call.input_tokens - removed_tokens, rule, minimum_tokens),
+        _cacheable_tokens(past_call.input_tokens - removed_tokens, rule, minimum_tokens),
     )
 
 
-def tolerance_tokens(evidence: Evidence, related: RelatedCall) -> float:
+def missed_tokens_tolerance(evidence: Evidence, related: RelatedCall) -> float:
     """Return how many tokens may be missing by rounding and by the error of an estimate."""
     rule, difference = evidence.rule, related.difference
     rounding = rule.granularity if rule.granularity > 1 else 0
     if difference.kind == "extends":
         return rounding
     if difference.kind == "break":
-        estimated = _tokens_not_in_this_call(evidence, related)[1]
+        estimated = _removed_and_estimated_tokens(evidence, related)[1]
         return rounding + ESTIMATE_TOLERANCE * estimated
     is_exact = difference.shared_blocks == evidence.call.depth
     minimum = rule.minimum_tokens * (1.0 if is_exact else _MINIMUM_SAFETY_FACTOR)
@@ -87,13 +88,13 @@ def tolerance_tokens(evidence: Evidence, related: RelatedCall) -> float:
     return rounding + max(error, below_minimum)
 
 
-def _round_to_granularity(tokens: int, rule: CacheRule, minimum_tokens: int) -> int:
+def _cacheable_tokens(tokens: int, rule: CacheRule, minimum_tokens: int) -> int:
     """Return how many of the first `tokens` of a prompt the provider can cache."""
     rounded = tokens - tokens % rule.granularity
     return rounded if rounded >= minimum_tokens else 0
 
 
-def _tokens_not_in_this_call(evidence: Evidence, related: RelatedCall) -> tuple[int, int]:
+def _removed_and_estimated_tokens(evidence: Evidence, related: RelatedCall) -> tuple[int, int]:
     """Return how many tokens of the related call are not in this one, and how many are estimated.
 
     Both calls report their input tokens, so only the smaller of the removed and the added content

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import NamedTuple, final
 
 from promptcache.diagnosis.evidence import RelatedCall
-from promptcache.diagnosis.memory import Node, PastCall
+from promptcache.diagnosis.memory import PastCall, PrefixNode
 from promptcache.model import ParsedPrompt, PrefixHashes, Request
-from promptcache.prefix.fingerprint import DetailedFingerprint
-from promptcache.prefix.hashing import HashChain
+from promptcache.prefix.fingerprint import StaticBlockFingerprint
+from promptcache.prefix.hashing import PromptDigests
 
 
 @final
@@ -24,11 +24,11 @@ class TrackedCall(NamedTuple):
     """
 
     prompt: ParsedPrompt
-    chain: HashChain
+    chain: PromptDigests
     call: PastCall
     number: int
-    new_nodes: Sequence[Node]
-    detailed_fingerprints: Iterable[tuple[int, DetailedFingerprint]]
+    new_nodes: Sequence[PrefixNode]
+    detailed_fingerprints: Iterable[tuple[int, StaticBlockFingerprint]]
     related_calls: Sequence[RelatedCall]
     concurrent_calls: Sequence[tuple[PastCall, int]]
     call_in_other_cache: PastCall | None

@@ -17,7 +17,7 @@ _BREAKPOINT_LOCATION: Final = ("breakpoint", 0)
 """Pseudo location of misses caused by a missing breakpoint."""
 
 
-def best_related_call(
+def choose_continued_call(
     related_calls: Sequence[RelatedCall], explanation: Explanation | None
 ) -> RelatedCall | None:
     """Return the related call that explains the miss, else the one with the longest common prefix.
@@ -42,7 +42,9 @@ def best_related_call(
     )
 
 
-def count_repeats(call: PastCall, related: RelatedCall, location: tuple[str, int] | None) -> None:
+def update_break_count(
+    call: PastCall, related: RelatedCall, location: tuple[str, int] | None
+) -> None:
     """Count consecutive breaks at the same location; a call without a break keeps the count."""
     before = related.past_call
     if location is not None:
@@ -53,7 +55,9 @@ def count_repeats(call: PastCall, related: RelatedCall, location: tuple[str, int
         call.break_location, call.break_count = before.break_location, before.break_count
 
 
-def break_location(explanation: Explanation | None, related: RelatedCall) -> tuple[str, int] | None:
+def find_break_location(
+    explanation: Explanation | None, related: RelatedCall
+) -> tuple[str, int] | None:
     """Return where the call broke: section and index, or a pseudo location; None without a
     break."""
     difference = related.difference

@@ -32,7 +32,7 @@ class UnreadWrite(NamedTuple):
     expired_at: float
 
 
-def write_surcharge(usage: Usage, cost: Cost | None, missed_tokens: int) -> float:
+def compute_write_surcharge_usd(usage: Usage, cost: Cost | None, missed_tokens: int) -> float:
     """Return what writing cost more than plain input, in USD: W * (write price - input price).
 
     The first `missed_tokens` written tokens are left out, because their whole price already counts
@@ -50,7 +50,7 @@ def write_surcharge(usage: Usage, cost: Cost | None, missed_tokens: int) -> floa
 
 
 @final
-class UnreadWriteLedger:
+class UnreadWriteTracker:
     """The writes without a read, at most `max_writes`. Not thread-safe by itself.
 
     Beyond the limit the oldest write is dropped and never reported.
@@ -63,22 +63,26 @@ class UnreadWriteLedger:
     def __len__(self) -> int:
         return len(self._unread)
 
-    def record(
-        self, call: PastCall, unread: UnreadWrite, related: Iterable[PastCall], read_tokens: int
+    def record_write_and_pop_expired(
+        self,
+        call: PastCall,
+        write: UnreadWrite,
+        related_calls: Iterable[PastCall],
+        read_tokens: int,
     ) -> list[UnreadWrite]:
         """Record the write of `call`, and return the writes that expired since the last check.
 
         The call read `read_tokens`. It read the write of a related call if it read further than
         that call, because a write begins where its call's read ended.
         """
-        for other in related:
+        for other in related_calls:
             if read_tokens > other.cache_read_tokens:
                 self._unread.pop(other, None)
-        if unread.wasted_usd:
-            self._unread[call] = unread
-        return self._pop_expired(call.started_at)
+        if write.wasted_usd:
+            self._unread[call] = write
+        return self._pop_expired_if_due(call.started_at)
 
-    def _pop_expired(self, now: float) -> list[UnreadWrite]:
+    def _pop_expired_if_due(self, now: float) -> list[UnreadWrite]:
         if now < self._next_check_at:
             return []
         self._next_check_at = now + _CHECK_INTERVAL_SECONDS

@@ -10,7 +10,10 @@ from promptcache.diagnosis.explanation import Explanation
 from promptcache.diagnosis.explanations.breakpoints import has_too_many_breakpoints
 from promptcache.diagnosis.missed_tokens import compute_wasted_usd
 from promptcache.diagnosis.pending_call import TrackedCall
-from promptcache.diagnosis.provider_diagnosis import merge_reasons, provider_reason
+from promptcache.diagnosis.provider_diagnosis import (
+    choose_more_specific_reason,
+    parse_provider_miss_reason,
+)
 from promptcache.model import Cost, Outcome, ParsedPrompt, ResponseFacts, Usage, Verdict
 from promptcache.providers.cache_rules import CacheRule
 
@@ -22,7 +25,7 @@ _OUTCOME_OF_REASON: Final[Mapping[str, Outcome]] = {
 """The outcomes of calls that read nothing. Every other reason makes the call a `miss`."""
 
 
-def verdict_without_prompt(usage: Usage | None, has_failed: bool) -> Verdict:
+def build_verdict_from_usage(usage: Usage | None, has_failed: bool) -> Verdict:
     """Return the verdict of a call whose prompt could not be parsed, from its usage alone."""
     outcome = _outcome_without_diagnosis(usage, None, has_failed)
     if outcome is None:
@@ -78,15 +81,15 @@ def _outcome_without_diagnosis(
     return "prewarm" if prompt is not None and prompt.is_prewarm else None
 
 
-def add_provider_reason(verdict: Verdict, facts: ResponseFacts) -> Verdict:
+def prefer_provider_reason(verdict: Verdict, facts: ResponseFacts) -> Verdict:
     """Return the verdict with the provider's own reason, where the response gives one.
 
     The provider's reason wins, unless ours says the same more exactly.
     """
     if verdict.outcome not in ("partial", "miss", "cold"):
         return verdict
-    word = provider_reason(facts.provider_diagnostics)
+    word = parse_provider_miss_reason(facts.provider_diagnostics)
     if word is None:
         return verdict
-    reason = merge_reasons(word, verdict.reason)
+    reason = choose_more_specific_reason(word, verdict.reason)
     return replace(verdict, reason=reason, confidence=0.98, source="provider", provider_reason=word)

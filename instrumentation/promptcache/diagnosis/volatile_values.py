@@ -41,31 +41,38 @@ _CONTEXT_CHARS: Final = 48
 
 
 def find_volatile_value(
-    text: str, start: int, end: int, known: Container[int]
+    text: str, change_start: int, change_end: int, known_word_hashes: Container[int]
 ) -> tuple[str, int] | None:
     """Return hint and position of a volatile value that overlaps `text[start:end]`, the most
     special one.
 
-    The text before `start` is unchanged. `known` holds the 32-bit hashes of words of the earlier
-    text: a value that consists of such words is unchanged, too.
+    The text before `change_start` is unchanged. `known_word_hashes` holds the 32-bit hashes of
+    words of the earlier text: a value that consists of such words is unchanged, too.
     """
-    low, high = max(0, start - _CONTEXT_CHARS), min(len(text), end + _CONTEXT_CHARS)
+    low, high = max(0, change_start - _CONTEXT_CHARS), min(len(text), change_end + _CONTEXT_CHARS)
     for hint, pattern in VOLATILE_PATTERNS:
         for match in pattern.finditer(text, low, high):
             first, last = match.span()
-            if hint in _RANDOM_HINTS and start - first >= _RANDOM_START_CHARS:
+            if hint in _RANDOM_HINTS and change_start - first >= _RANDOM_START_CHARS:
                 continue
-            if first < end and last > start and not _was_there_before(text, first, last, known):
+            if (
+                first < change_end
+                and last > change_start
+                and not _consists_of_known_words(text, first, last, known_word_hashes)
+            ):
                 return hint, first
     return None
 
 
-def _was_there_before(text: str, start: int, end: int, known: Container[int]) -> bool:
-    """Return whether all identifier-like words that overlap `text[start:end]` are `known`."""
+def _consists_of_known_words(
+    text: str, start: int, end: int, known_word_hashes: Container[int]
+) -> bool:
+    """Return whether all identifier-like words that overlap `text[start:end]` are
+    `known_word_hashes`."""
     start = text.rfind(" ", 0, start) + 1
     end = end if (after := text.find(" ", end)) < 0 else after
     return all(
-        hash(word) & 0xFFFFFFFF in known
+        hash(word) & 0xFFFFFFFF in known_word_hashes
         for word in text[start:end].split()
         if looks_like_identifier(word)
     )

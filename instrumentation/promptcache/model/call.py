@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, final
 
@@ -30,7 +30,8 @@ class Call(NamedTuple):
 
     `time_to_first_chunk` and `duration` are in seconds from the start. `retries` counts resends.
     `error_type` is the exception's type name or the provider's error code. `context_attributes`
-    are the attributes that the call inherits from its context.
+    are the attributes that the call inherits from its context. `batch_results` lists the results
+    of a batch one by one, for a call that reads them.
     """
 
     request: Request
@@ -46,3 +47,4 @@ class Call(NamedTuple):
     time_to_first_chunk: float | None = None
     duration: float = 0.0
     context_attributes: Mapping[str, str | bool | int | float] = _EMPTY
+    batch_results: Sequence[str] = ()

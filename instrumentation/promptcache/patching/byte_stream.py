@@ -1,11 +1,9 @@
 """Observe a response whose body the application has not read yet.
 
-We neither read the body nor keep the response alive.
-
-`ObservedByteStream` replaces `response.stream`, and sees the close and the garbage collection of
-the stream. It also replaces `iter_bytes` and `aiter_bytes` on the response, and reads the decoded
-bytes there if the SDK does not report parsed events. All of this is restored at the end. The
-invocation is stored in `response.extensions`, which httpx neither pickles nor compares.
+We neither read the body nor keep the response alive. `ObservedByteStream` replaces
+`response.stream`, httpx's documented interface for the raw bytes: it sees each chunk before httpx
+decodes it, the end, a failure, the close, and its own garbage collection. It is replaced by the
+original at the end.
 
 There is no reference from our objects back to the response (httpx2 has no cycle there either). So a
 response that the application drops ends, and frees its connection, as early as it does without us.
@@ -14,208 +12,154 @@ response that the application drops ends, and frees its connection, as early as 
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from functools import lru_cache, partial
-from typing import Any, Final
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from functools import lru_cache
+from typing import Any
 from weakref import ref
 
-from promptcache.common.coerce import JSONObject
 from promptcache.common.safely import safely
-from promptcache.patching.event_reader import EventReader
-from promptcache.patching.flow import Flow, FlowRunner, StepResult
+from promptcache.patching.response_reader import ResponseReader
 from promptcache.telemetry.invocation import Invocation
-
-EXTENSION_KEY: Final = "promptcache"
-"""Key of the invocation in `response.extensions`."""
-
-
-def invocation_of(response: Any) -> Invocation | None:
-    """Return the unfinished invocation of `response`, if it has one."""
-    try:
-        invocation: Invocation | None = response.extensions.get(EXTENSION_KEY)
-    except AttributeError:
-        # An application that parses events itself may pass an object of another class.
-        return None
-    return invocation
-
-
-async def _close_chunks(chunks: AsyncIterator[bytes]) -> None:
-    """Close an inner async generator, unless the event loop is already closing it."""
-    if not getattr(chunks, "ag_running", False) and isinstance(chunks, AsyncGenerator):
-        await chunks.aclose()
 
 
 class ObservedByteStream:
     """Yield a stream's bytes unchanged, and finish the invocation when the stream ends."""
 
-    def __init__(self, response: Any, invocation: Invocation, *, sdk_parses: bool = True) -> None:
+    def __init__(self, response: Any, invocation: Invocation) -> None:
         self._inner = response.stream
         self._response_ref: ref[Any] = ref(response)
         self._request = response.request
-        self._invocation = invocation
-        self._reader = EventReader(
-            invocation, response.headers.get("content-type", ""), sdk_parses=sdk_parses
-        )
-        self._is_reading_chunk = False
-        self._is_closed = False
+        self.invocation = invocation
+        self._reader = ResponseReader(invocation, response.headers)
         response.stream = self
-        copy = (self._response_ref, response.__class__, dict[str, Any](response.__dict__))
-        response.iter_bytes = partial(_iterate_response, self._iter_bytes, *copy, "iter_bytes")
-        response.aiter_bytes = partial(_iterate_response, self._aiter_bytes, *copy, "aiter_bytes")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.__dict__["_inner"], name)
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._iterate_raw() if self._invocation.has_foreign_span else iter(self._inner)
+        feed = self._reader.feed
+        with _Reading(self):
+            for chunk in self._inner:
+                safely(feed, chunk)
+                yield chunk
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return (
-            self._async_iterate_raw() if self._invocation.has_foreign_span else aiter(self._inner)
-        )
-
-    def _iterate_raw(self) -> Iterator[bytes]:
-        with FlowRunner(self._raw_read_flow):
-            yield from self._inner
-
-    async def _async_iterate_raw(self) -> AsyncIterator[bytes]:
-        chunks = aiter(self._inner)
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        feed, chunks = self._reader.feed, aiter(self._inner)
         try:
-            with FlowRunner(self._raw_read_flow):
+            with _Reading(self):
                 async for chunk in chunks:
+                    safely(feed, chunk)
                     yield chunk
         finally:
-            await _close_chunks(chunks)
-
-    def _raw_read_flow(self) -> Flow:
-        """Flush before the SDK ends its span: an SDK that traces itself wraps our stream."""
-        result: StepResult = yield None
-        invocation = self._invocation
-        if result.error is None:
-            self._reader.flush()
-            # The attributes of a stream were flushed at its terminal event.
-            is_flushed = invocation.request_info.stream and invocation.facts.is_terminal
-            if invocation.facts.usage_counters and not is_flushed:
-                invocation.flush_attributes()
-        elif isinstance(result.error, Exception):
-            invocation.on_stream_failed(result.error)
+            # An event loop that shuts down may be closing the inner generator already.
+            if not getattr(chunks, "ag_running", False) and isinstance(chunks, AsyncGenerator):
+                await chunks.aclose()
 
     def close(self) -> None:
-        with FlowRunner(self._close_flow):
+        try:
             self._inner.close()
+        finally:
+            safely(self.finish_closed, sys.exc_info()[1])
 
     async def aclose(self) -> None:
-        with FlowRunner(self._close_flow):
+        try:
             await self._inner.aclose()
+        finally:
+            safely(self.finish_closed, sys.exc_info()[1])
 
     def __del__(self) -> None:
         if "_reader" in self.__dict__:
-            safely(self._reader.finalize)
+            safely(self.finalize)
 
-    def _close_flow(self) -> Flow:
-        yield None
-        error = sys.exc_info()[1]
-        if error is not None and self._is_error_of_response(error):
-            self._invocation.fail(error)
-        if self._is_reading_chunk:
-            # httpx closes at the last raw byte. A content decoder or a chunk size may still hold
-            # decoded bytes back.
-            self._is_closed = True
+    def finalize(self) -> None:
+        """Finish, maybe in a finalizer."""
+        self.invocation.finalize(self._reader.flush)
+
+    def finish_read(self, error: BaseException | None) -> None:
+        """Finish after the last byte, or after `error`. A reader that stops early ends nothing."""
+        if error is None:
+            self.invocation.on_last_byte()
+        elif isinstance(error, Exception):
+            self.invocation.fail(error)
         else:
-            self._finish()
+            return
+        self._finish()
 
-    def _is_error_of_response(self, error: BaseException) -> bool:
-        """Return whether `error` belongs to this response.
+    def finish_closed(self, error: BaseException | None) -> None:
+        """Finish after a close, which may be due to `error`.
 
-        The application may close a stream while it handles another error.
+        The application may also close a stream while it handles an error of something else.
         """
-        stream = getattr(getattr(error, "response", None), "stream", None)
+        response: Any = getattr(error, "response", None)
         request = getattr(error, "_request", getattr(error, "request", None))
-        return stream is self or request is self._request
+        if error is not None and (
+            request is self._request or getattr(response, "stream", None) is self
+        ):
+            self.invocation.fail(error)
+        self._finish()
 
     def _finish(self) -> None:
-        safely(self._reader.finalize)
-        if (response := self._response_ref()) is not None:
-            # An SDK that traces itself has put its own wrapper around our stream.
-            if response.stream is self:
-                response.stream = self._inner
-            response.extensions.pop(EXTENSION_KEY, None)
-            for name in ("iter_bytes", "aiter_bytes"):
-                response.__dict__.pop(name, None)
+        # The garbage collector closes a stream too, by the generator of an SDK that reads it.
+        self.finalize()
+        response = self._response_ref()
+        # An SDK that traces itself has put its own wrapper around our stream.
+        if response is not None and response.stream is self:
+            response.stream = self._inner
 
-    def _flow_around_decoded_read(self) -> Flow:
-        self._is_reading_chunk = True
-        result: StepResult = yield None
-        self._is_reading_chunk = False
-        # httpx refuses to read a sync body asynchronously. It leaves the body unread, so that a
-        # correct read may follow.
-        is_consumed = getattr(self._response_ref(), "is_stream_consumed", True)
-        if isinstance(result.error, Exception) and is_consumed:
-            self._invocation.fail(result.error)
-            self._is_closed = True
-        if self._is_closed:
-            self._finish()
+    def precede_sdk_span(self) -> None:
+        """Finish before the SDK ends its own span, if it has wrapped our stream for that.
 
-    def _iter_bytes(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        invocation, reader, decoder = self._invocation, self._reader, self._reader.decoder
-        with FlowRunner(self._flow_around_decoded_read):
-            for chunk in chunks:
-                self._is_reading_chunk = False
-                if invocation.sdk_parses_events:
-                    decoder.buffer = chunk
-                else:
-                    safely(reader.feed, chunk)
-                yield chunk
-                self._is_reading_chunk = True
+        anthropic tells the observer on its wrapper how the stream ended, be it read, closed or
+        dropped. The observer then ends the span (`_tracing.StreamObserver`, 2.14).
+        """
+        wrapper: Any = getattr(self._response_ref(), "stream", None)
+        observer = getattr(wrapper, "stream_observer", None)
+        if wrapper is not self and observer is not None:
+            wrapper.stream_observer = _PrecedingObserver(self, observer)
 
-    async def _aiter_bytes(self, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        invocation, reader, decoder = self._invocation, self._reader, self._reader.decoder
-        try:
-            with FlowRunner(self._flow_around_decoded_read):
-                async for chunk in chunks:
-                    self._is_reading_chunk = False
-                    if invocation.sdk_parses_events:
-                        decoder.buffer = chunk
-                    else:
-                        safely(reader.feed, chunk)
-                    yield chunk
-                    self._is_reading_chunk = True
-        finally:
-            await _close_chunks(chunks)
+    def finish_before_sdk_span(self, error: BaseException | None) -> None:
+        """Finish, maybe in a finalizer of the SDK. The stream may have failed with `error`."""
+        if isinstance(error, Exception) and not self.invocation.is_finished:
+            self.invocation.fail(error)
+        self.finalize()
 
 
-def _iterate_response(
-    observe: Callable[[Any], Any],
-    response_ref: ref[Any],
-    response_class: Any,
-    state: JSONObject,
-    method_name: str,
-    *args: Any,
-    **kwargs: Any,
-) -> Any:
-    """Iterate over the response; over a copy of it if it was collected already.
+class _PrecedingObserver:
+    """Finish an observed stream before the SDK's observer of it ends the SDK's span."""
 
-    This is no bound method, so `create().iter_bytes()` holds no reference to the response.
-    """
-    response = response_ref()
-    if response is None:
-        response = response_class.__new__(response_class)
-        response.__dict__.update(state)
-    return observe(getattr(response_class, method_name)(response, *args, **kwargs))
+    def __init__(self, stream: ObservedByteStream, observer: Any) -> None:
+        self._stream, self._observer = stream, observer
+        self.begin, self.item = observer.begin, observer.item
+
+    def end(self, how: str, error: BaseException | None = None) -> None:
+        safely(self._stream.finish_before_sdk_span, error)
+        self._observer.end(how, error)
+
+
+class _Reading:
+    """The reading of a stream, from its first byte to its end."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: ObservedByteStream) -> None:
+        self._stream = stream
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: object
+    ) -> None:
+        safely(self._stream.finish_read, error)
 
 
 @lru_cache(maxsize=16)
 def _stream_class_for(stream: Any) -> type[ObservedByteStream]:
     """Return a subclass that httpx accepts in place of `stream`: sync, async or both."""
-    bases = [
-        base for base in stream.__mro__ if base.__name__ in {"SyncByteStream", "AsyncByteStream"}
-    ]
+    kinds = {"SyncByteStream", "AsyncByteStream"}
+    bases = [base for base in stream.__mro__ if base.__name__ in kinds]
     return type("ObservedByteStream", (ObservedByteStream, *bases), {})
 
 
-def observe_stream(response: Any, invocation: Invocation, *, sdk_parses: bool = True) -> None:
-    """Observe `response` until its end: it is read, closed, fails or is garbage-collected.
-
-    `sdk_parses` says that the SDK may report parsed events to the invocation.
-    """
-    _stream_class_for(response.stream.__class__)(response, invocation, sdk_parses=sdk_parses)
+def observe_stream(response: Any, invocation: Invocation) -> ObservedByteStream:
+    """Observe `response` until its end: it is read, closed, fails or is garbage-collected."""
+    return _stream_class_for(response.stream.__class__)(response, invocation)

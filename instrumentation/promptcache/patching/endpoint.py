@@ -9,7 +9,7 @@ _DEFAULT_PORTS: Final[Mapping[str, int]] = {"https": 443, "http": 80}
 
 
 @final
-class Endpoint(NamedTuple):
+class ProviderEndpoint(NamedTuple):
     """The provider that serves a request, and the address of its server."""
 
     provider: str
@@ -17,7 +17,7 @@ class Endpoint(NamedTuple):
     port: int | None
 
 
-def server_port(url: Any) -> int | None:
+def port_or_scheme_default(url: Any) -> int | None:
     """Return the port of a URL of `urllib` or httpx, by default that of its scheme."""
     port = getattr(url, "port", None) or _DEFAULT_PORTS.get(getattr(url, "scheme", ""))
     return port if isinstance(port, int) else None

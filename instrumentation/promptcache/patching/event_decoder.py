@@ -1,17 +1,21 @@
-"""Decode the bytes of a response: server-sent events, JSON lines, AWS event stream, one body."""
+"""Cut the bytes of a response into events, and parse the events that matter.
+
+The formats are server-sent events, JSON lines, AWS's binary event stream, and a body that is one
+JSON object.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol
 
 from promptcache.common.coerce import JSONObject, as_mapping
 from promptcache.providers.bedrock import eventstream
 
-MAX_BODY_BYTES: Final = 32 * 2**20
-"""Maximum size of the buffered part of a body. The usage of a larger body that nobody parses stays
-unreported."""
+MAX_BUFFERED_BYTES: Final = 32 * 2**20
+"""Maximum size of one event or body. A longer one is dropped, and its usage stays unreported."""
 
 
 def parse_json_object(content: bytes) -> JSONObject:
@@ -22,64 +26,131 @@ def parse_json_object(content: bytes) -> JSONObject:
         return {}
 
 
-class EventDecoder:
-    """Buffer bytes and cut them into events.
+class EventDecoder(Protocol):
+    """Take the bytes of a response in pieces, and return the events in them."""
 
-    The content type selects the format, except for the JSON lines of a batch's results.
-    `has_events` is false for a body that is not a sequence of events; `take_body` reads such a
-    body.
+    def feed(self, chunk: bytes, relevant: re.Pattern[bytes] | None) -> list[JSONObject]:
+        """Return the events that `chunk` completes, without those that `relevant` does not match.
+
+        None matches every event.
+        """
+        ...
+
+    def flush(self) -> list[JSONObject]:
+        """Return what is left, because no more bytes will come."""
+        ...
+
+
+def make_event_decoder(content_type: str, *, is_json_lines: bool) -> EventDecoder:
+    """Return the decoder for a content type. Only the results of a batch are JSON lines."""
+    if eventstream.MEDIA_TYPE in content_type:
+        return AWSEventDecoder()
+    if is_json_lines:
+        return SeparatedEventDecoder(b"\n")
+    if "text/event-stream" in content_type:
+        return SeparatedEventDecoder(b"\n\n")
+    return BodyDecoder()
+
+
+class SeparatedEventDecoder:
+    r"""Decode events that end with a separator: `\n\n` for server-sent events, `\n` for lines.
+
+    OpenAI's end mark becomes an event of type `[DONE]`.
     """
 
-    __slots__ = ("_is_aws_event_stream", "_searched_bytes", "_separator", "buffer", "has_events")
+    __slots__ = ("_buffer", "_separator")
 
-    def __init__(self, content_type: str, *, is_json_lines: bool) -> None:
-        self._is_aws_event_stream = eventstream.MEDIA_TYPE in content_type
-        self._separator = b"" if self._is_aws_event_stream else b"\n" if is_json_lines else b"\n\n"
-        self.has_events = (
-            self._is_aws_event_stream or is_json_lines or "text/event-stream" in content_type
+    def __init__(self, separator: bytes) -> None:
+        self._separator = separator
+        self._buffer = bytearray()
+
+    def feed(self, chunk: bytes, relevant: re.Pattern[bytes] | None) -> list[JSONObject]:
+        """Return the relevant events that `chunk` completes."""
+        complete = chunk
+        if self._buffer or not chunk.endswith(self._separator):
+            complete = self._take_complete_events(chunk)
+        if not complete or (relevant is not None and relevant.search(complete) is None):
+            return []
+        return list(self._parse(complete, relevant))
+
+    def flush(self) -> list[JSONObject]:
+        """Return the last event, whose separator may be missing."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return list(self._parse(rest, None))
+
+    def _take_complete_events(self, chunk: bytes) -> bytes:
+        buffer = self._buffer
+        if len(buffer) + len(chunk) > MAX_BUFFERED_BYTES:
+            buffer.clear()
+            return b""
+        # A separator may begin in the bytes before, but not earlier than this.
+        search_start = max(0, len(buffer) - 3)
+        buffer += chunk
+        ends = (
+            buffer.rfind(separator, search_start) + len(separator)
+            for separator in (self._separator, self._separator.replace(b"\n", b"\r\n"))
+            if buffer.find(separator, search_start) >= 0
         )
-        self.buffer: bytearray | bytes = bytearray()
-        self._searched_bytes = 0
+        end = max(ends, default=0)
+        complete = bytes(buffer[:end])
+        del buffer[:end]
+        return complete
 
-    def buffer_chunk(self, chunk: bytes) -> None:
-        """Buffer `chunk`. Drop it if the buffer would exceed `MAX_BODY_BYTES`."""
-        self._searched_bytes = len(self.buffer)
-        if len(self.buffer) + len(chunk) <= MAX_BODY_BYTES:
-            self.buffer += chunk
-
-    def terminate(self) -> None:
-        """Complete the last event at the end of the bytes, where its separator may be missing."""
-        self.buffer += self._separator
-
-    def has_complete_event(self) -> bool:
-        """Return whether `take_events` may find an event."""
-        return (
-            self.has_events
-            and self.buffer.find(self._separator, max(0, self._searched_bytes - 3)) >= 0
-        )
-
-    def take_events(self) -> Iterator[JSONObject]:
-        """Remove the complete events from the buffer and yield them parsed.
-
-        OpenAI's end mark becomes an event of type "[DONE]".
-        """
-        if self._is_aws_event_stream:
-            events, rest = eventstream.decode_events(bytes(self.buffer))
-            self.buffer = bytearray(rest)
-            yield from events
-            return
-        *blocks, rest = bytes(self.buffer).replace(b"\r\n", b"\n").split(self._separator)
-        self.buffer, self._searched_bytes = bytearray(rest), 0
-        for block in blocks:
-            if data := block if self._separator == b"\n" else _sse_data(block):
+    def _parse(self, complete: bytes, relevant: re.Pattern[bytes] | None) -> Iterator[JSONObject]:
+        if b"\r" in complete:
+            complete = complete.replace(b"\r\n", b"\n")
+        for event in complete.split(self._separator):
+            if not event or (relevant is not None and relevant.search(event) is None):
+                continue
+            data = event if self._separator == b"\n" else _sse_data(event)
+            if data:
                 yield {"type": "[DONE]"} if data.strip() == b"[DONE]" else parse_json_object(data)
 
-    def take_body(self) -> JSONObject:
-        """Remove a complete JSON object from the buffer and return it, else an empty mapping."""
-        if body := parse_json_object(bytes(self.buffer)):
-            self.buffer = bytearray()
-        return body
+
+def _sse_data(event: bytes) -> bytes:
+    return b"\n".join(line[5:] for line in event.split(b"\n") if line.startswith(b"data:"))
 
 
-def _sse_data(block: bytes) -> bytes:
-    return b"\n".join(line[5:] for line in block.split(b"\n") if line.startswith(b"data:"))
+class AWSEventDecoder:
+    """Decode AWS's event stream. Its payloads may be encoded, so every event is parsed."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, chunk: bytes, relevant: re.Pattern[bytes] | None) -> list[JSONObject]:
+        """Return the events that `chunk` completes."""
+        events, self._buffer = eventstream.decode_events(self._buffer + chunk)
+        if len(self._buffer) > MAX_BUFFERED_BYTES:
+            self._buffer = b""
+        return events
+
+    def flush(self) -> list[JSONObject]:
+        """Return nothing: an incomplete message is no event."""
+        return []
+
+
+class BodyDecoder:
+    """Decode a body that is one JSON object."""
+
+    __slots__ = ("_buffer",)
+
+    def __init__(self) -> None:
+        self._buffer: bytearray | None = bytearray()
+        """None if the body is too large."""
+
+    def feed(self, chunk: bytes, relevant: re.Pattern[bytes] | None) -> list[JSONObject]:
+        """Keep `chunk`. The body is complete only when no more bytes come."""
+        if self._buffer is not None:
+            self._buffer += chunk
+            if len(self._buffer) > MAX_BUFFERED_BYTES:
+                self._buffer = None
+        return []
+
+    def flush(self) -> list[JSONObject]:
+        """Return the body."""
+        body = parse_json_object(bytes(self._buffer or b""))
+        self._buffer = None
+        return [body] if body else []

@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextvars import Token
 from dataclasses import dataclass
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, ParamSpec, final
 
 from opentelemetry import context as otel
 from opentelemetry.context import Context
 
 from promptcache.common.safely import safely
-from promptcache.telemetry import finalizer
 
 P = ParamSpec("P")
 
@@ -28,15 +27,13 @@ class StepResult:
 
     A plain call is one step. A stream has one step to open it (without a result), one for each item
     and a final one. `is_final` is true when the stream is exhausted, failed or was abandoned;
-    `is_abandoned` is true only for the last of these. `must_defer` says that a telemetry lock may
-    be held, so that no telemetry may be recorded now.
+    `is_abandoned` is true only for the last of these, which may happen in a finalizer.
     """
 
     result: Any = None
     error: BaseException | None = None
     is_final: bool = True
     is_abandoned: bool = False
-    must_defer: bool = False
 
 
 Flow = Generator[Context | None, StepResult, None]
@@ -64,8 +61,11 @@ class FlowRunner:
         self.is_final = True
         self._context_token: Token[Context] | None = None
         self._context: Context | None = None
-        self._flow = safely(flow, *args, **kwargs)
-        self._advance(None)
+        self._flow: Flow | None = None
+        safely(self._start, flow, *args, **kwargs)
+
+    def _start(self, flow: Callable[P, Flow], /, *args: P.args, **kwargs: P.kwargs) -> None:
+        self._send(flow(*args, **kwargs), None)
 
     @property
     def is_active(self) -> bool:
@@ -86,8 +86,10 @@ class FlowRunner:
         if self._context_token is not None:
             safely(self._detach, self._context_token)
             self._context_token = None
-        if self._flow is not None:
-            self._advance(StepResult(self.result, error, self.is_final or error is not None))
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            is_final = self.is_final or error is not None
+            safely(self._send, flow, StepResult(self.result, error, is_final))
 
     def _detach(self, token: Token[Context]) -> None:
         # A coroutine that another task closes ends in that task's context, where our context was
@@ -95,22 +97,14 @@ class FlowRunner:
         if otel.get_current() is self._context:
             otel.detach(token)
 
-    def abandon(self, frame: FrameType | None) -> None:
-        """Tell the flow that the application gave up the stream.
-
-        `frame` is the frame that closes the stream, or the frame that the stream's finalizer
-        interrupted.
-        """
-        if self._flow is not None:
-            must_defer = safely(finalizer.lock_may_be_held, frame) is not False
-            self._advance(StepResult(is_abandoned=True, must_defer=must_defer))
-
-    def _advance(self, result: StepResult | None) -> None:
+    def abandon(self) -> None:
+        """Tell the flow that the application gave up the stream, maybe in a finalizer."""
         flow, self._flow = self._flow, None
         if flow is not None:
-            safely(self._send, flow, result)
+            safely(self._send, flow, StepResult(is_abandoned=True))
 
     def _send(self, flow: Flow, result: StepResult | None) -> None:
+        """Run the flow up to its next step. Without a result, this starts it."""
         try:
             self._context = next(flow) if result is None else flow.send(result)
         except StopIteration:

@@ -13,8 +13,6 @@ from promptcache.telemetry.handler import TelemetryHandler
 FlowFunction = Callable[[TelemetryHandler, Any, Mapping[str, Any]], Flow]
 """Start the flow around one call. Parameters: the handler, the object whose method is called, the
 arguments by name."""
-PreHook = Callable[[TelemetryHandler, Any, Mapping[str, Any]], None]
-"""Runs before a call with the same parameters as a `FlowFunction`; it never sees the result."""
 
 
 @dataclass(slots=True)
@@ -24,25 +22,17 @@ class HandlerRef:
     handler: TelemetryHandler | None = None
 
 
-FastWrapperFactory = Callable[[Callable[..., Any], HandlerRef], Callable[..., Any]]
-"""Make a wrapper with a fixed signature from the original function."""
-
-
 class Hook(NamedTuple):
     """One function to wrap: method `method_name` of class `class_name`.
 
-    `parameters` are the ones that our code reads. Either `around_call` or `before_call` is given.
-    `make_fast_wrapper` avoids packing of `*args` and `**kwargs`: it is used if the signature
-    matches exactly, else `before_call` is. If `is_optional`, the function does not exist in every
-    supported release, and nothing is logged if it is missing.
+    `parameters` are the ones that our code reads. If `is_optional`, the function does not exist in
+    every supported release, and nothing is logged if it is missing.
     """
 
     class_name: str
     method_name: str
     parameters: tuple[str, ...]
-    around_call: FlowFunction | None = None
-    before_call: PreHook | None = None
-    make_fast_wrapper: FastWrapperFactory | None = None
+    around_call: FlowFunction
     is_optional: bool = False
 
 

@@ -14,8 +14,8 @@ from opentelemetry.trace import get_tracer, get_tracer_provider
 from wrapt import register_post_import_hook
 
 from promptcache.common.safely import safely
-from promptcache.patching.patcher import ModulePatcher, warn_unsupported_release
-from promptcache.patching.registry import HOOK_MODULES, REQUIRED_MODULES, load_hooks
+from promptcache.patching.patcher import ModulePatcher, warn_unsupported_sdk_release
+from promptcache.patching.registry import HOOK_MODULES, REQUIRED_MODULES, import_hooks
 from promptcache.patching.start_log import log_start
 from promptcache.semconv import SCOPE_NAME
 from promptcache.settings import Settings
@@ -32,7 +32,7 @@ def _make_required_module_check(module: str) -> Callable[[object], None]:
 
     def check(package: object) -> None:
         if module not in sys.modules:
-            warn_unsupported_release(module)
+            warn_unsupported_sdk_release(module)
 
     return check
 
@@ -76,17 +76,13 @@ class PatchManager:
 
         The other wrappers only call the original from now on.
         """
-        safely(self.finish_abandoned_calls)
+        if self._handler is not None:
+            safely(self._handler.metrics.close)
         self._handler = None
         if self._span_tracker is not None:
             self._span_tracker.is_enabled = False
         for patcher in self._patchers.values():
-            safely(patcher.restore)
-
-    def finish_abandoned_calls(self) -> None:
-        """Finish the calls whose end was deferred, because a telemetry lock may have been held."""
-        if self._handler is not None:
-            self._handler.finish_deferred()
+            safely(patcher.remove_or_disable)
 
     def _track_span_starts(self) -> None:
         """Track started spans if the provider takes span processors; the API's own takes none."""
@@ -97,30 +93,30 @@ class PatchManager:
             from promptcache.patching.span_tracker import SpanStartTracker
 
             self._span_tracker = SpanStartTracker()
-        self._span_tracker.track(provider)
+        self._span_tracker.track_provider(provider)
 
-    def _patch_when_imported(self, name: str) -> None:
-        if name in self._patchers:
-            self._install_hooks(name)
+    def _patch_when_imported(self, module_name: str) -> None:
+        if module_name in self._patchers:
+            self._install_hooks_if_enabled(module_name)
         else:
-            self._patchers[name] = ModulePatcher()
-            register_post_import_hook(self._make_import_hook(name), name)
+            self._patchers[module_name] = ModulePatcher()
+            register_post_import_hook(self._make_import_hook(module_name), module_name)
 
-    def _make_import_hook(self, name: str) -> Callable[[object], None]:
+    def _make_import_hook(self, module_name: str) -> Callable[[object], None]:
         def on_import(module: object) -> None:
-            safely(self._on_import, name, module)
+            safely(self._patch_imported_module, module_name, module)
 
         return on_import
 
-    def _on_import(self, name: str, module: object) -> None:
-        self._patchers[name].module = module
+    def _patch_imported_module(self, module_name: str, module: object) -> None:
+        self._patchers[module_name].module = module
         if self._handler is not None:
             safely(
                 self._track_span_starts
             )  # the application may have set its tracer provider since `enable`
-        self._install_hooks(name)
+        self._install_hooks_if_enabled(module_name)
 
-    def _install_hooks(self, name: str) -> None:
-        patcher = self._patchers[name]
+    def _install_hooks_if_enabled(self, module_name: str) -> None:
+        patcher = self._patchers[module_name]
         if self._handler is not None and patcher.module is not None:
-            patcher.install(load_hooks(name), self._handler)
+            patcher.install_or_reenable(import_hooks(module_name), self._handler)

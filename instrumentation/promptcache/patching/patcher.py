@@ -13,7 +13,7 @@ from promptcache.telemetry.handler import TelemetryHandler
 log = getLogger("promptcache")
 
 
-def warn_unsupported_release(location: str) -> None:
+def warn_unsupported_sdk_release(location: str) -> None:
     """Log that a new release of an SDK has no compatible module or function at `location`."""
     log.warning(
         "promptcache does not know this release: %s has moved; calls that pass there are not seen",
@@ -21,7 +21,7 @@ def warn_unsupported_release(location: str) -> None:
     )
 
 
-class Patch(NamedTuple):
+class FunctionPatch(NamedTuple):
     """One wrapped function."""
 
     owner: type
@@ -39,7 +39,7 @@ class Patch(NamedTuple):
             function = getattr(function, "__wrapped__", None)
         return False
 
-    def restore(self) -> None:
+    def remove_or_disable(self) -> None:
         """Remove the wrapper if it is the outermost one.
 
         Any other wrapper only calls the original from now on.
@@ -55,7 +55,7 @@ class ModulePatcher:
     def __init__(self) -> None:
         self.module: object = None
         self._handler_ref: Final = HandlerRef()
-        self._patches: list[Patch] = []
+        self._patches: list[FunctionPatch] = []
         self._warned_locations: set[str] = set()
 
     @property
@@ -63,7 +63,7 @@ class ModulePatcher:
         """Whether a function of the module is wrapped."""
         return bool(self._patches)
 
-    def install(self, hooks: tuple[Hook, ...], handler: TelemetryHandler) -> None:
+    def install_or_reenable(self, hooks: tuple[Hook, ...], handler: TelemetryHandler) -> None:
         """Wrap every function that is compatible with its hook.
 
         A wrapper that is still installed is only enabled again.
@@ -74,14 +74,14 @@ class ModulePatcher:
         for hook in hooks:
             owner: type | None = getattr(self.module, hook.class_name, None)
             if owner is None or (owner, hook.method_name) not in installed:
-                self._install_hook(owner, hook)
+                self._wrap_hooked_method(owner, hook)
 
-    def _install_hook(self, owner: type | None, hook: Hook) -> None:
+    def _wrap_hooked_method(self, owner: type | None, hook: Hook) -> None:
         original = owner.__dict__.get(hook.method_name) if owner is not None else None
         if owner is None or not is_compatible(original, hook):
             if not hook.is_optional:
                 module_name = getattr(self.module, "__name__", "")
-                self._warn_moved_once(
+                self._warn_missing_function_once(
                     ".".join((*module_name.split(), hook.class_name, hook.method_name))
                 )
             return
@@ -95,19 +95,21 @@ class ModulePatcher:
         wrapper = next(existing, None) or make_wrapper(
             hook, original.__get__(None, owner), self._handler_ref
         )
-        self._patches.append(Patch(owner, hook.method_name, original, wrapper, self._handler_ref))
+        self._patches.append(
+            FunctionPatch(owner, hook.method_name, original, wrapper, self._handler_ref)
+        )
         setattr(owner, hook.method_name, wrapper)
 
-    def _warn_moved_once(self, location: str) -> None:
+    def _warn_missing_function_once(self, location: str) -> None:
         if location not in self._warned_locations:
             self._warned_locations.add(location)
-            warn_unsupported_release(location)
+            warn_unsupported_sdk_release(location)
 
-    def restore(self) -> None:
+    def remove_or_disable(self) -> None:
         """Restore every function whose outermost wrapper is ours.
 
         The other wrappers only call the original from now on.
         """
         for patch in self._patches:
-            patch.restore()
+            patch.remove_or_disable()
         self._patches = [patch for patch in self._patches if patch.is_installed()]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final, cast
 
 from promptcache.patching.hook import Hook
-from promptcache.providers.registry import SDKS, import_module_of_provider
+from promptcache.providers.registry import SDKS, import_provider_module
 
 HOOK_MODULES: Final[Mapping[str, str]] = {
     module: sdk.hooks for sdk in SDKS for module in sdk.hooked_modules
@@ -20,11 +20,11 @@ REQUIRED_MODULES: Final[Mapping[str, str]] = {
 release is newer than ours."""
 
 
-def load_hooks(sdk_module: str) -> tuple[Hook, ...]:
+def import_hooks(sdk_module: str) -> tuple[Hook, ...]:
     """Return the hooks of `sdk_module`.
 
     This imports the provider's `hooks.py`, so it must not run before the SDK is imported: most
     processes use one SDK and should not pay for the others.
     """
-    module = import_module_of_provider(HOOK_MODULES[sdk_module])
+    module = import_provider_module(HOOK_MODULES[sdk_module])
     return cast("Mapping[str, tuple[Hook, ...]]", module.HOOKS)[sdk_module]

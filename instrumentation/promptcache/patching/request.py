@@ -16,7 +16,7 @@ CREDENTIAL_HEADERS: Final = ("authorization", "api-key", "x-api-key", "x-goog-ap
 _AWS_SIGNATURE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=([^/,]+)")
 
 
-def cache_scope_key(headers: Mapping[str, str]) -> str:
+def credential_from_headers(headers: Mapping[str, str]) -> str:
     """Return the credential in the headers, by which providers separate caches; else "".
 
     AWS signs each request anew, so that only the access key id in the signature stays the same.
@@ -32,9 +32,6 @@ def start_invocation(
     """Start the invocation of a call that is about to be sent, and record its request."""
     invocation = Invocation(handler, request_info)
     scope_digest = handler.hasher.keyed_digest(cache_scope)
-    safely(
-        invocation.on_request_known,
-        request_info.to_request(body, scope_digest, invocation.started_at),
-        None,
-    )
+    request = request_info.to_request(body, scope_digest, invocation.started_at)
+    safely(invocation.on_request_sent, request)
     return invocation

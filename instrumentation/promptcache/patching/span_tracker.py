@@ -26,12 +26,12 @@ class SpanStartTracker(SpanProcessor):
         # By id: Logfire's provider is not hashable.
         self._tracked_providers: Final = WeakValueDictionary[int, Any]()
 
-    def track(self, provider: Any) -> None:
-        """Record the spans that `provider` starts from now on."""
+    def track_provider(self, tracer_provider: Any) -> None:
+        """Record the spans that `tracer_provider` starts from now on."""
         self.is_enabled = True
-        if self._tracked_providers.get(id(provider)) is not provider:
-            self._tracked_providers[id(provider)] = provider
-            provider.add_span_processor(self)
+        if self._tracked_providers.get(id(tracer_provider)) is not tracer_provider:
+            self._tracked_providers[id(tracer_provider)] = tracer_provider
+            tracer_provider.add_span_processor(self)
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Remember `span` in the current context."""

@@ -5,8 +5,8 @@ google-genai 2.0 also has such a client, for the Interactions API.
 Every HTTP call runs through these functions:
 
 - `{Sync,Async}APIClient.request` is one logical call; its retries run inside.
+- `BaseClient._build_request` makes the httpx request of one attempt, just before it is sent.
 - `_process_response` runs when the response has begun. Its body may be unread.
-- `BaseClient._process_response_data` runs for each parsed body and each parsed stream event.
 
 The parameter names are the same from openai 1.40 to 3.52 and anthropic 0.40 to 2.11 (read in
 November 2026).
@@ -20,27 +20,25 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
+from weakref import ref
 
 from opentelemetry import context as otel
 
 from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
-from promptcache.patching.byte_stream import EXTENSION_KEY, invocation_of, observe_stream
-from promptcache.patching.endpoint import server_port
+from promptcache.patching.byte_stream import ObservedByteStream, observe_stream
+from promptcache.patching.endpoint import port_or_scheme_default
 from promptcache.patching.event_decoder import parse_json_object
-from promptcache.patching.event_reader import read_buffered_response
 from promptcache.patching.flow import Flow
-from promptcache.patching.hook import HandlerRef, Hook
-from promptcache.patching.request import cache_scope_key
+from promptcache.patching.hook import Hook
+from promptcache.patching.request import credential_from_headers
+from promptcache.patching.response_reader import read_complete_response
 from promptcache.providers.wire_format import Route, find_route
 from promptcache.telemetry.batch_results import BatchResultsInvocation
 from promptcache.telemetry.foreign_spans import should_instrument
 from promptcache.telemetry.handler import TelemetryHandler
-from promptcache.telemetry.invocation import Invocation
-from promptcache.telemetry.request_info import RequestInfo
-
-RAW_RESPONSE_HEADER: Final = "X-Stainless-Raw-Response"
-"""The SDKs send this header if the application reads the response itself."""
+from promptcache.telemetry.invocation import Invocation, Phase
+from promptcache.telemetry.request_info import RequestInfo, SpanPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +62,13 @@ class StainlessSDK:
 class CurrentRequest:
     """The call of `request` that runs in this context.
 
-    Its invocation is None if we do not record the call.
+    Its invocation is None if we do not record the call. `observed_ref` refers to the stream
+    of its response, if that is observed.
     """
 
     client: Any
     invocation: Invocation | None
+    observed_ref: Callable[[], ObservedByteStream | None] = lambda: None
 
 
 _current_request: ContextVar[CurrentRequest | None] = ContextVar(
@@ -79,7 +79,7 @@ _current_request: ContextVar[CurrentRequest | None] = ContextVar(
 def _server_address(url: Any) -> tuple[str | None, int | None]:
     """Return host and port of an httpx URL. The rest of it may hold credentials."""
     host = as_str(getattr(url, "host", None))
-    return host, server_port(url) if host else None
+    return host, port_or_scheme_default(url) if host else None
 
 
 _MODEL_IN_PATH: Final = re.compile(
@@ -119,7 +119,7 @@ def _request_info(
             host,
             sdk.provider_of_client(client),
             model=model,
-            client_decides=sdk.client_decides_provider(client),
+            ignore_registered_hosts=sdk.client_decides_provider(client),
         ),
         model=model,
         host=host,
@@ -156,6 +156,9 @@ def _request_body(sdk: StainlessSDK, options: Any, request: Any) -> JSONObject:
     return {**from_headers, **body} if from_headers else body
 
 
+_RESPONSE_PARAMETERS: Final = ("options", "response", "stream", "retries_taken")
+
+
 class StainlessHooks:
     """The hooks of one SDK."""
 
@@ -166,52 +169,31 @@ class StainlessHooks:
     def hooks(self) -> tuple[Hook, ...]:
         """The hooks of the SDK's `_base_client` module."""
         clients = ("SyncAPIClient", "AsyncAPIClient")
-        request = ("cast_to", "options")
-        response = ("options", "response", "stream", "retries_taken")
-        inner_request = tuple(
-            Hook(client, "_request", request, self.observe_inner_request, is_optional=True)
-            for client in clients
+        methods = (
+            ("request", ("cast_to", "options"), self.observe_request),
+            ("_process_response", _RESPONSE_PARAMETERS, self.observe_response),
         )
-        return (
-            *(inner_request if self._sdk.opens_own_span else ()),
-            *(Hook(client, "request", request, self.observe_request) for client in clients),
-            *(
-                Hook(client, "_process_response", response, self.observe_response)
-                for client in clients
-            ),
-            Hook(
-                "BaseClient",
-                "_process_response_data",
-                ("data", "response"),
-                before_call=self.observe_parsed_data,
-                make_fast_wrapper=_wrap_process_response_data,
-            ),
-            Hook(
-                "BaseClient",
-                "_build_request",
-                ("options",),
-                before_call=self.add_diagnostics_request,
-                is_optional=True,
-            ),
-        )
+        hooks = [Hook(client, *method) for method in methods for client in clients]
+        hooks.append(Hook("BaseClient", "_build_request", ("options",), self.observe_build))
+        if self._sdk.opens_own_span:
+            inner = ("_request", ("cast_to", "options"), self.observe_inner_request)
+            hooks += [Hook(client, *inner, is_optional=True) for client in clients]
+        return tuple(hooks)
 
     def observe_request(
         self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
     ) -> Flow:
         """Observe one logical call with its retries.
 
-        Finish the invocation if the call fails, or if `observe_response` did not take it over.
+        Finish the invocation if the call fails, or if no response has taken it over.
         """
         options, stream = arguments["options"], bool(arguments.get("stream"))
-        request_info = _request_info(
-            self._sdk, handler, client, options, client.base_url, stream=stream
-        )
-        invocation = _create_invocation(handler, request_info)
+        info = _request_info(self._sdk, handler, client, options, client.base_url, stream=stream)
+        invocation = _create_invocation(handler, info)
         outer, current = _current_request.get(), CurrentRequest(client, invocation)
         _current_request.set(current)
         try:
-            has_own_span = invocation is not None and invocation.has_own_span
-            result = yield invocation.context if invocation is not None and has_own_span else None
+            result = yield invocation.own_context if invocation is not None else None
         finally:
             # Another request is current if a coroutine is closed from another context.
             if _current_request.get() is current:
@@ -219,9 +201,9 @@ class StainlessHooks:
         if invocation is None:
             return
         if result.error is not None:
-            safely(_record_failed_request, self._sdk, handler, invocation, options, result.error)
+            safely(_read_failed_response, invocation, result.error)
             invocation.fail(result.error)
-        if result.error is not None or not invocation.owns_response:
+        if result.error is not None or invocation.phase is not Phase.RESPONDING:
             invocation.finish()
 
     def observe_inner_request(
@@ -229,87 +211,62 @@ class StainlessHooks:
     ) -> Flow:
         """Observe the part of `request` in which the SDK's own span is current.
 
-        If the call fails, the span ends after this function, so the invocation is finished here.
+        If the call fails, the span ends after this function, so the invocation is finished here. If
+        the call has a stream, the span ends with the stream.
         """
-        current = _current_request.get()
-        invocation = (
-            current.invocation if current is not None and current.client is client else None
-        )
-        if (
-            invocation is None
-            or invocation.span is not None
-            or not invocation.request_info.has_sdk_span
-        ):
+        current, invocation = _current_request.get(), _current_invocation(client)
+        if invocation is None or invocation.request_info.span_policy is SpanPolicy.AT_START:
             yield None
             return
-        invocation.resolve_span(otel.get_current())
-        result = yield invocation.context if invocation.has_own_span else None
+        invocation.ensure_span(SpanPolicy.WITH_SDK_SPAN, otel.get_current())
+        result = yield invocation.own_context
         if result.error is not None:
+            safely(_read_failed_response, invocation, result.error)
             invocation.fail(result.error)
             invocation.finish()
+        elif current is not None and (observed := current.observed_ref()) is not None:
+            observed.precede_sdk_span()
+
+    def observe_build(
+        self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
+    ) -> Flow:
+        """Observe how the request of one attempt is built. It is sent next.
+
+        The options of this attempt are a copy of its own, so a request for the provider's cache
+        diagnostics may be added to them, if the user enabled this setting.
+        """
+        invocation, options = _current_invocation(client), arguments["options"]
+        if invocation is not None and handler.settings.provider_diagnostics:
+            safely(_add_diagnostics_request, handler, invocation, options)
+        result = yield None
+        if invocation is not None and result.error is None:
+            _record_sent_request(self._sdk, handler, invocation, options, result.result)
 
     def observe_response(
         self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
     ) -> Flow:
-        """Record the request of a response that has begun; finish now or when its stream ends."""
+        """Observe a response that has begun; finish now, or when its stream ends."""
         options, response = arguments["options"], arguments["response"]
         stream = bool(arguments.get("stream"))
         invocation = self._invocation_of_response(handler, client, options, response, stream=stream)
         if invocation is None:
             yield None
             return
-        retries = arguments.get("retries_taken")
-        safely(_record_sent_request, self._sdk, handler, invocation, options, response, retries)
-        response.extensions[EXTENSION_KEY] = invocation
-        invocation.owns_response = True
-        # The SDK creates the reader of batch results inside this step, from the stream that it
-        # finds then.
-        is_batch_stream = bool(invocation.request_info.batch_results_url) and not response.is_closed
-        if is_batch_stream:
-            observe_stream(response, invocation)
+        safely(_record_sent_request, self._sdk, handler, invocation, options, response.request)
+        invocation.on_response(arguments.get("retries_taken"))
+        # The SDK may create its reader inside this step, from the stream that it finds then.
+        is_observed = not response.is_closed
+        if is_observed:
+            observed = observe_stream(response, invocation)
+            if (current := _current_request.get()) is not None:
+                current.observed_ref = ref(observed)
         result = yield None
         if result.error is not None:
             invocation.fail(result.error)
-        if not is_batch_stream:
-            self._finish_or_observe(response, invocation)
-
-    def _finish_or_observe(self, response: Any, invocation: Invocation) -> None:
-        if not response.is_closed:
-            if response.request.headers.get(RAW_RESPONSE_HEADER) is None:
-                safely(invocation.on_stream_started)
-            observe_stream(response, invocation)
-            return
-        safely(read_buffered_response, response, invocation)
-        response.extensions.pop(EXTENSION_KEY, None)
-        invocation.finish()
-
-    def add_diagnostics_request(
-        self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
-    ) -> None:
-        """Request the provider's cache diagnostics, if the user enabled this setting.
-
-        The request is added to the options of this attempt, which are a copy of its own.
-        """
-        current = _current_request.get() if handler.settings.provider_diagnostics else None
-        if current is None or current.client is not client or current.invocation is None:
-            return
-        invocation, options = current.invocation, arguments["options"]
-        info, body = invocation.request_info, as_mapping(options.json_data)
-        conversation_key = info.wire_format.conversation_key(body)
-        if conversation_key is None:
-            return
-        digest = handler.hasher.keyed_digest((info.provider, info.host, conversation_key))
-        invocation.conversation_key = digest
-        previous_id = handler.response_id_by_conversation.get(digest)
-        new_body = info.wire_format.with_diagnostics(info.provider, body, previous_id)
-        if new_body is not None:
-            options.json_data = new_body
-
-    def observe_parsed_data(
-        self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
-    ) -> None:
-        """Report one parsed body or stream event, before the SDK builds its model from it."""
-        _process_parsed_data(arguments["data"], arguments["response"])
+        elif not is_observed:
+            safely(read_complete_response, response, invocation)
+        if result.error is not None or not is_observed:
+            invocation.finish()
 
     def _invocation_of_response(
         self, handler: TelemetryHandler, client: Any, options: Any, response: Any, *, stream: bool
@@ -317,41 +274,36 @@ class StainlessHooks:
         current = _current_request.get()
         if current is not None and current.client is client:
             invocation = current.invocation
-            if invocation is None or not invocation.owns_response:
+            if invocation is None or invocation.phase in {Phase.STARTED, Phase.SENT}:
                 return invocation
             # A middleware sent a second request inside the call: it uses another model, and is
             # billed too.
         # Without a current request, another instrumentation replaced `request` and does not call
         # ours.
         url = response.request.url
-        request_info = _request_info(self._sdk, handler, client, options, url, stream=stream)
-        return _create_invocation(handler, request_info, _elapsed_seconds(response))
+        info = _request_info(self._sdk, handler, client, options, url, stream=stream)
+        return _create_invocation(handler, info, _elapsed_seconds(response))
 
 
-def _process_parsed_data(data: object, response: Any) -> None:
-    invocation = invocation_of(response)
-    if invocation is not None:
-        invocation.on_parsed_event(data)
+def _current_invocation(client: Any) -> Invocation | None:
+    """Return the invocation of the request of `client` that runs in this context."""
+    current = _current_request.get()
+    return current.invocation if current is not None and current.client is client else None
 
 
-def _wrap_process_response_data(
-    original: Callable[..., Any], handler_ref: HandlerRef
-) -> Callable[..., Any]:
-    """Make the fast wrapper: for most stream events it only calls `is_irrelevant`."""
-
-    def wrapper(self: Any, *, data: Any, cast_to: Any, response: Any) -> Any:
-        if handler_ref.handler is not None:
-            try:
-                invocation: Invocation = response.extensions[EXTENSION_KEY]
-                is_irrelevant = invocation.is_irrelevant(data)
-            # All errors that reading plain data can raise.
-            except (AttributeError, LookupError, TypeError, ValueError):
-                is_irrelevant = False
-            if not is_irrelevant:
-                safely(_process_parsed_data, data, response)
-        return original(self, data=data, cast_to=cast_to, response=response)
-
-    return wrapper
+def _add_diagnostics_request(
+    handler: TelemetryHandler, invocation: Invocation, options: Any
+) -> None:
+    info, body = invocation.request_info, as_mapping(options.json_data)
+    conversation_key = info.wire_format.conversation_key(body)
+    if conversation_key is None:
+        return
+    digest = handler.hasher.keyed_digest((info.provider, info.host, conversation_key))
+    invocation.conversation_key = digest
+    previous_id = handler.response_id_by_conversation.get(digest)
+    new_body = info.wire_format.with_diagnostics(info.provider, body, previous_id)
+    if new_body is not None:
+        options.json_data = new_body
 
 
 def _elapsed_seconds(response: Any) -> float:
@@ -362,37 +314,29 @@ def _elapsed_seconds(response: Any) -> float:
         return 0.0
 
 
-def _record_failed_request(
-    sdk: StainlessSDK,
-    handler: TelemetryHandler,
-    invocation: Invocation,
-    options: Any,
-    error: BaseException,
-) -> None:
-    """Record the request of a call that failed before a response.
+def _read_failed_response(invocation: Invocation, error: BaseException) -> None:
+    """Read the response that the SDK's `error` holds, for the provider's error code.
 
-    The SDK's error has the request, and the request's header has the number of retries.
+    A header of its request has the number of retries.
     """
+    response = getattr(error, "response", None)
     request = getattr(error, "request", None)
-    if request is not None and invocation.has_own_span and invocation.request is None:
+    if request is not None:
         retries = request.headers.get("x-stainless-retry-count", "")
-        retries = int(retries) if retries.isdigit() else None
-        _record_sent_request(sdk, handler, invocation, options, error, retries)
+        invocation.retries = int(retries) if retries.isdigit() else None
+    if response is not None and response.is_closed:
+        read_complete_response(response, invocation)
 
 
 def _record_sent_request(
-    sdk: StainlessSDK,
-    handler: TelemetryHandler,
-    invocation: Invocation,
-    options: Any,
-    response: Any,
-    retries: int | None,
+    sdk: StainlessSDK, handler: TelemetryHandler, invocation: Invocation, options: Any, request: Any
 ) -> None:
-    """Record the request of `response`: a response or an SDK's error, which has `request` too."""
-    request = response.request
+    """Record an httpx request, unless an earlier attempt was recorded."""
+    if invocation.phase is not Phase.STARTED:
+        return
     host, port = _server_address(request.url)
     body, info = _request_body(sdk, options, request), invocation.request_info
     model = info.model or _model_name(body, str(request.url.path))
     info = info._replace(model=model, host=host or info.host, port=port or info.port)
-    cache_scope = handler.hasher.keyed_digest(cache_scope_key(request.headers))
-    invocation.on_request_known(info.to_request(body, cache_scope, invocation.started_at), retries)
+    cache_scope = handler.hasher.keyed_digest(credential_from_headers(request.headers))
+    invocation.on_request_sent(info.to_request(body, cache_scope, invocation.started_at))

@@ -14,19 +14,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-import sys
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing, closing
-from types import FrameType
 from typing import Any, Final
 
-from promptcache.common.safely import safely
 from promptcache.patching.flow import FlowRunner
-from promptcache.patching.hook import HandlerRef, Hook, PreHook
+from promptcache.patching.hook import HandlerRef, Hook
 from promptcache.telemetry.handler import TelemetryHandler
 
-ArgumentBinder = Callable[[tuple[Any, ...], dict[str, Any]], Mapping[str, Any]]
-"""Return the arguments of a call by name."""
 FlowStarter = Callable[[TelemetryHandler, Any, tuple[Any, ...], dict[str, Any]], FlowRunner]
 """Start the flow around one call: the handler, `self`, the positional and the keyword arguments."""
 
@@ -35,50 +30,16 @@ def make_wrapper(
     hook: Hook, original: Callable[..., Any], handler_ref: HandlerRef
 ) -> Callable[..., Any]:
     """Return the function that replaces `original`: same name, same signature, same kind."""
-    if hook.make_fast_wrapper is not None:
-        fast_wrapper = hook.make_fast_wrapper(original, handler_ref)
-        if list(inspect.signature(fast_wrapper).parameters) == list(
-            inspect.signature(original).parameters
-        ):
-            return functools.wraps(original)(fast_wrapper)
-    bind_arguments = _make_argument_binder(original)
-    if hook.before_call is not None:
-        return _wrap_with_pre_hook(hook.before_call, bind_arguments, original, handler_ref)
-    around_call = hook.around_call
-    assert around_call is not None, "a hook has either around_call or before_call"
+    names = tuple(inspect.signature(original).parameters)[1:]
 
     def start_flow(
         handler: TelemetryHandler, self: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> FlowRunner:
-        return FlowRunner(lambda: around_call(handler, self, bind_arguments(args, kwargs)))
+        arguments = dict(zip(names, args, strict=False)) | kwargs if args else kwargs
+        return FlowRunner(hook.around_call, handler, self, arguments)
 
     wrap = next(wrap for is_of_kind, wrap in _WRAPPER_FACTORIES if is_of_kind(original))
     return functools.wraps(original)(wrap(start_flow, original, handler_ref))
-
-
-def _make_argument_binder(original: Callable[..., Any]) -> ArgumentBinder:
-    """Return a function that names arguments; it copies only if there are positional ones."""
-    names = tuple(inspect.signature(original).parameters)[1:]
-
-    def bind_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
-        return dict(zip(names, args, strict=False)) | kwargs if args else kwargs
-
-    return bind_arguments
-
-
-def _wrap_with_pre_hook(
-    pre_hook: PreHook,
-    bind_arguments: ArgumentBinder,
-    original: Callable[..., Any],
-    handler_ref: HandlerRef,
-) -> Callable[..., Any]:
-    @functools.wraps(original)
-    def wrapper(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if handler_ref.handler is not None:
-            safely(pre_hook, handler_ref.handler, self, bind_arguments(args, kwargs))
-        return original(self, *args, **kwargs)
-
-    return wrapper
 
 
 def _wrap_function(
@@ -150,17 +111,6 @@ _WRAPPER_FACTORIES: Final = (
 _EXHAUSTED: Final = object()
 
 
-def _caller_frame() -> FrameType | None:
-    """Return the innermost frame outside this file.
-
-    It closes a stream, or the stream's finalizer interrupted it.
-    """
-    frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # the documented way to look at the stack
-    while frame is not None and frame.f_code.co_filename == __file__:
-        frame = frame.f_back
-    return frame
-
-
 def iterate_with_flow(
     runner: FlowRunner, items: Generator[Any, Any, Any]
 ) -> Generator[Any, Any, None]:
@@ -176,7 +126,7 @@ def iterate_with_flow(
                     return
                 yield item
         finally:
-            runner.abandon(_caller_frame())
+            runner.abandon()
 
 
 class _AbandonmentGuard:
@@ -186,7 +136,7 @@ class _AbandonmentGuard:
         self.runner = runner
 
     def __del__(self) -> None:
-        safely(self.runner.abandon, _caller_frame())
+        self.runner.abandon()
 
 
 async def async_iterate_with_flow(
@@ -205,4 +155,4 @@ async def async_iterate_with_flow(
                     return
                 yield item
         finally:
-            runner.abandon(_caller_frame())
+            runner.abandon()

@@ -19,7 +19,7 @@ from operator import eq
 from typing import Any, Final, NamedTuple, final
 from zlib import crc32
 
-from promptcache.common.json_sanitize import to_plain_json
+from promptcache.common.json_sanitize import sanitize_for_json
 
 _COARSE_STEPS: Final = 16
 _FINE_STEPS: Final = 32
@@ -52,7 +52,7 @@ class BlockFingerprint(NamedTuple):
 
 
 @final
-class DetailedFingerprint(NamedTuple):
+class StaticBlockFingerprint(NamedTuple):
     """The additional fingerprint of a block of tools or system.
 
     `front_checksums` and `back_checksums` cover each step (bytes) from the start and from the end.
@@ -71,7 +71,7 @@ class DetailedFingerprint(NamedTuple):
     identifier_hashes: array[int]
 
 
-def block_text(data: object) -> str:
+def block_text_or_json(data: object) -> str:
     """Return the text in which offsets of a block count: its only text, or else compact JSON."""
     if isinstance(data, str):
         return data
@@ -82,38 +82,38 @@ def block_text(data: object) -> str:
             if isinstance(value, str):
                 return value
             if isinstance(value, dict):
-                return block_text(fields[name])
-    return _compact_json(fields)
+                return block_text_or_json(fields[name])
+    return _encode_compact_json(fields)
 
 
-def _compact_json(data: object, *, sort_keys: bool = False) -> str:
+def _encode_compact_json(data: object, *, sort_keys: bool = False) -> str:
     try:
         return json.dumps(data, separators=(",", ":"), ensure_ascii=False, sort_keys=sort_keys)
     except (TypeError, ValueError, RecursionError):
         return json.dumps(
-            to_plain_json(data), separators=(",", ":"), ensure_ascii=False, sort_keys=sort_keys
+            sanitize_for_json(data), separators=(",", ":"), ensure_ascii=False, sort_keys=sort_keys
         )
 
 
-def encode_utf8(text: str) -> bytes:
+def encode_utf8_with_surrogates(text: str) -> bytes:
     """Return `text` in UTF-8, lone surrogates included."""
     return text.encode("utf-8", "surrogatepass")
 
 
-def _choose_step(size: int, steps: int) -> int:
-    """Return the smallest step that covers `size` bytes in at most `steps` steps: 64 * 2^k
+def _choose_checksum_step(size: int, max_steps: int) -> int:
+    """Return the smallest step that covers `size` bytes in at most `max_steps` steps: 64 * 2^k
     bytes."""
     step = _MIN_STEP_BYTES
-    while step * steps < size:
+    while step * max_steps < size:
         step *= 2
     return step
 
 
-def fingerprint(text: str) -> BlockFingerprint:
+def fingerprint_block_text(text: str) -> BlockFingerprint:
     """Return the fingerprint of a block with this text."""
-    raw = encode_utf8(text)
+    raw = encode_utf8_with_surrogates(text)
     size, checksum = len(raw), 0
-    step = _choose_step(size, _COARSE_STEPS)
+    step = _choose_checksum_step(size, _COARSE_STEPS)
     if size <= step:  # by far the most frequent case
         return BlockFingerprint(size, step, crc32(raw).to_bytes(4, sys.byteorder))
     view, checksums = memoryview(raw), array("I")
@@ -123,19 +123,19 @@ def fingerprint(text: str) -> BlockFingerprint:
     return BlockFingerprint(size, step, checksums.tobytes(), tail_checksum)
 
 
-def detailed_fingerprint(data: object, text: str) -> DetailedFingerprint:
+def fingerprint_static_block(data: object, text: str) -> StaticBlockFingerprint:
     """Return the additional fingerprint of a block of tools or system; `text` is its
-    `block_text`."""
-    raw = memoryview(encode_utf8(text))
+    `block_text_or_json`."""
+    raw = memoryview(encode_utf8_with_surrogates(text))
     size = len(raw)
-    step = _choose_step(size, _FINE_STEPS)
+    step = _choose_checksum_step(size, _FINE_STEPS)
     front = array("I", [crc32(raw[end - step : end]) for end in range(step, size + 1, step)])
     back = array("I", [crc32(raw[end - step : end]) for end in range(size, step - 1, -step)])
-    sorted_keys = _compact_json(data, sort_keys=True) if text[:1] in "{[" else text
+    sorted_keys = _encode_compact_json(data, sort_keys=True) if text[:1] in "{[" else text
     no_whitespace_hash = nfkc_hash = _hash_without_whitespace(sorted_keys)
     if not sorted_keys.isascii():
         nfkc_hash = _hash_without_whitespace(unicodedata.normalize("NFKC", sorted_keys))
-    return DetailedFingerprint(
+    return StaticBlockFingerprint(
         step,
         front,
         back,
@@ -148,7 +148,7 @@ def detailed_fingerprint(data: object, text: str) -> DetailedFingerprint:
 
 
 def _hash_without_whitespace(text: str) -> int:
-    return hash(encode_utf8(text).translate(None, _WHITESPACE))
+    return hash(encode_utf8_with_surrogates(text).translate(None, _WHITESPACE))
 
 
 def _smallest_hashes(parts: Iterable[str], count: int) -> array[int]:
@@ -181,7 +181,7 @@ def looks_like_identifier(word: str) -> bool:
     return not (word.islower() and word.strip(_PUNCTUATION).isalpha())
 
 
-def first_difference(new: BlockFingerprint, old: BlockFingerprint) -> tuple[int, int]:
+def first_changed_step_range(new: BlockFingerprint, old: BlockFingerprint) -> tuple[int, int]:
     """Return start and end (bytes) of the first step of the new block that differs from the old
     one."""
     step = max(new.step, old.step)
@@ -191,30 +191,34 @@ def first_difference(new: BlockFingerprint, old: BlockFingerprint) -> tuple[int,
         array("I", side.checksums)[step // side.step - 1 :: step // side.step]
         for side in (new, old)
     )
-    start = min(_count_equal(here, there) * step, new.size)
+    start = min(_count_equal_leading_entries(here, there) * step, new.size)
     return start, min(start + step, new.size)
 
 
-def changed_range(new: DetailedFingerprint, old: DetailedFingerprint, size: int) -> tuple[int, int]:
+def changed_byte_range(
+    new: StaticBlockFingerprint, old: StaticBlockFingerprint, size: int
+) -> tuple[int, int]:
     """Return start and end of the bytes that changed in the new block of `size` bytes.
 
     It is the whole block if the steps of the two fingerprints differ.
     """
     if new.step != old.step:
         return 0, size
-    start = _count_equal(new.front_checksums, old.front_checksums) * new.step
-    end = size - _count_equal(new.back_checksums, old.back_checksums) * new.step
+    start = _count_equal_leading_entries(new.front_checksums, old.front_checksums) * new.step
+    end = size - _count_equal_leading_entries(new.back_checksums, old.back_checksums) * new.step
     return start, max(min(start + new.step, size), end)
 
 
-def _count_equal(one: array[int], other: array[int]) -> int:
+def _count_equal_leading_entries(one: array[int], other: array[int]) -> int:
     """Return how many leading entries are equal."""
     return sum(takewhile(bool, map(eq, one, other)))
 
 
-def similarity(new: DetailedFingerprint, old: DetailedFingerprint, size: int) -> float:
+def shared_fraction_of_new_block(
+    new: StaticBlockFingerprint, old: StaticBlockFingerprint, size: int
+) -> float:
     """Return which part of the new block, of `size` bytes, is in both blocks (0..1)."""
-    start, end = changed_range(new, old, size)
+    start, end = changed_byte_range(new, old, size)
     common = set(new.sentence_minhash) & set(old.sentence_minhash)
     most = max(len(new.sentence_minhash), len(old.sentence_minhash), 2)
     return max(1 - (end - start) / max(size, 1), len(common) / most)

@@ -19,7 +19,7 @@ from hmac import digest as hmac
 from typing import Any, Final, final
 
 from promptcache.common.generational_cache import GenerationalCache
-from promptcache.common.json_sanitize import to_plain_json
+from promptcache.common.json_sanitize import sanitize_for_json
 from promptcache.model import Block, Param, ParsedPrompt, PrefixHashes
 
 # From version 3 on, marshal writes back references: the bytes then depend on whether a string is
@@ -35,7 +35,7 @@ only."""
 
 @final
 @dataclass(slots=True)
-class HashChain:
+class PromptDigests:
     """The in-process digests of one prompt.
 
     `block_digests` holds the digest of each block alone, `prefix_digests` that of the prompt up to
@@ -66,15 +66,16 @@ class InProcessHasher:
 
     def keyed_digest(self, data: object) -> bytes:
         """Return 16 bytes for any data. Secrets such as credentials cannot be guessed from them."""
-        return blake2b(_marshal(data), digest_size=16, key=self._key[:64]).digest()
+        return blake2b(_marshal_or_sanitize(data), digest_size=16, key=self._key[:64]).digest()
 
     def hash_data(self, data: object) -> int:
-        """Return the digest of one piece of data, as in `HashChain.block_digests`."""
-        return hash(_marshal((self._seed, data)))
+        """Return the digest of one piece of data, as in `PromptDigests.block_digests`."""
+        return hash(_marshal_or_sanitize((self._seed, data)))
 
-    def hash_prompt(self, prompt: ParsedPrompt, root: int = 0) -> HashChain:
-        """Return the digests of all blocks. `root` keeps the prefixes of different caches apart."""
-        seed, digest, blocks, dumps = self._seed, root, prompt.blocks, marshal.dumps
+    def digest_prompt_blocks(self, prompt: ParsedPrompt, root_digest: int = 0) -> PromptDigests:
+        """Return the digests of all blocks. `root_digest` keeps the prefixes of different caches
+        apart."""
+        seed, digest, blocks, dumps = self._seed, root_digest, prompt.blocks, marshal.dumps
         try:
             block_digests = [hash(dumps((seed, block.data), _MARSHAL_VERSION)) for block in blocks]
         except ValueError:
@@ -89,20 +90,20 @@ class InProcessHasher:
             [depth for depth, block in enumerate(blocks, 1) if block.breakpoint_ttl is not None]
         )
         params = self.hash_data([(p.name, p.value, p.invalidation_level) for p in prompt.params])
-        return HashChain(
+        return PromptDigests(
             tuple(block_digests), tuple(prefix_digests), static_depth, breakpoint_depths, params
         )
 
 
-def _marshal(data: Any) -> bytes:
+def _marshal_or_sanitize(data: Any) -> bytes:
     try:
         return marshal.dumps(data, _MARSHAL_VERSION)
     except ValueError:  # an unsupported type, a cycle or great depth
-        return marshal.dumps(to_plain_json(data), _MARSHAL_VERSION)
+        return marshal.dumps(sanitize_for_json(data), _MARSHAL_VERSION)
 
 
 @final
-class PrefixHasher:
+class ExportedPrefixHasher:
     """Compute exported hashes under `hash_key`, or under a public constant where it is None.
 
     `hashes` is `none`, `static` (tools, system and enumerated parameters) or `all` (messages and
@@ -123,27 +124,31 @@ class PrefixHasher:
         )
         self._remembered: GenerationalCache[object, Any] = GenerationalCache(max_remembered)
 
-    def hash_prefix(
-        self, prompt: ParsedPrompt, chain: HashChain, model: str | None
+    def compute_prefix_hashes(
+        self, prompt: ParsedPrompt, prompt_digests: PromptDigests, model: str | None
     ) -> PrefixHashes:
         """Return the shape of `prompt`, with the hashes that the settings allow."""
         blocks = prompt.blocks
-        marked = (blocks[depth - 1] for depth in chain.breakpoint_depths)
+        marked = (blocks[depth - 1] for depth in prompt_digests.breakpoint_depths)
         breakpoints = tuple([f"{b.section}[{b.index}] {b.breakpoint_ttl}".rstrip() for b in marked])
         if self._is_disabled:
             return PrefixHashes(
                 None, None, None, None, len(blocks), breakpoints, prompt.is_complete
             )
-        depth = chain.static_depth
-        static_key = (model, chain.prefix_digests[depth - 1] if depth else 0)
+        depth = prompt_digests.static_depth
+        static_key = (model, prompt_digests.prefix_digests[depth - 1] if depth else 0)
         if (hashes := self._remembered.get(static_key)) is None:
             hashes = self._hash_static_prefix(blocks[:depth], model)
             self._remembered[static_key] = hashes
         prefix, tools, system = hashes
-        scope_key = (model, "scope", chain.params_digest)
+        scope_key = (model, "scope", prompt_digests.params_digest)
         if (scope := self._remembered.get(scope_key)) is None:
-            scope = self._remembered[scope_key] = self._hash_scope(prompt.params, model)
-        ends, start = self._hash_chain_end(blocks, chain) if self._includes_messages else ((), None)
+            scope = self._remembered[scope_key] = self._hash_params_and_model(prompt.params, model)
+        ends, start = (
+            self._hash_last_block_ends(blocks, prompt_digests)
+            if self._includes_messages
+            else ((), None)
+        )
         return PrefixHashes(
             prefix, tools, system, scope, len(blocks), breakpoints, prompt.is_complete, ends, start
         )
@@ -159,7 +164,7 @@ class PrefixHasher:
         )
         return self._keyed_hash("prefix", model, tools, system), tools, system
 
-    def _hash_scope(self, params: Iterable[Param], model: str | None) -> str:
+    def _hash_params_and_model(self, params: Iterable[Param], model: str | None) -> str:
         exported = [
             (p.name, p.value)
             for p in params
@@ -167,14 +172,14 @@ class PrefixHasher:
         ]
         return self._keyed_hash("scope", model, exported)
 
-    def _hash_chain_end(
-        self, blocks: Sequence[Block], chain: HashChain
+    def _hash_last_block_ends(
+        self, blocks: Sequence[Block], prompt_digests: PromptDigests
     ) -> tuple[tuple[str, ...], int]:
         """Return the exported chain at the last 64 block ends, and the index of the first of
         them."""
         hashes: list[str] = []
         previous = ""
-        for block, digest in zip(blocks, chain.prefix_digests, strict=True):
+        for block, digest in zip(blocks, prompt_digests.prefix_digests, strict=True):
             if (value := self._remembered.get(digest)) is None:
                 value = self._keyed_hash("block", previous, block.section, block.data)
                 self._remembered[digest] = value
@@ -182,14 +187,14 @@ class PrefixHasher:
         return tuple(hashes[-_MAX_CHAIN_HASHES:]), max(0, len(hashes) - _MAX_CHAIN_HASHES)
 
     def _keyed_hash(self, *parts: object) -> str:
-        return self._scheme + hmac(self._key, _compact_json(parts), sha256).hex()[:16]
+        return self._scheme + hmac(self._key, _encode_compact_json(parts), sha256).hex()[:16]
 
 
 _encode_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
-def _compact_json(data: object) -> bytes:
+def _encode_compact_json(data: object) -> bytes:
     try:
         return _encode_compact(data).encode()
     except (TypeError, ValueError, RecursionError):
-        return _encode_compact(to_plain_json(data)).encode()
+        return _encode_compact(sanitize_for_json(data)).encode()

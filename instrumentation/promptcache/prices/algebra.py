@@ -13,7 +13,7 @@ _NO_WRITES: Final[Mapping[str, int]] = MappingProxyType({})
 _TOKEN_CLASSES: Final = ("input", "read", "output")
 
 
-class _ClassCosts(NamedTuple):
+class _CostsByTokenClass(NamedTuple):
     """Costs by token class in USD. `without_cache` is the input at the price of plain input."""
 
     input: float
@@ -22,20 +22,20 @@ class _ClassCosts(NamedTuple):
     without_cache: float
 
 
-def price_usage(rates: Rates, usage: Usage, requested_ttl: str | None = None) -> Cost:
+def compute_cost_at_rates(rates: Rates, usage: Usage, requested_ttl: str | None = None) -> Cost:
     """Return the cost of `usage` at `rates`. Never raises.
 
     `requested_ttl` is the TTL that the request asked for, None if it asked for several. If the
-    cost is not certain, `amount` is None and `unknown_reason` says why.
+    cost is not certain, `amount` is None and `find_unknown_cost_reason` says why.
     """
     writes = _NO_WRITES
     if usage.cache_write_tokens:
         writes = split_writes_by_ttl(usage, rates, requested_ttl)
-    reason = unknown_reason(rates, usage, writes)
+    reason = find_unknown_cost_reason(rates, usage, writes)
     if reason:
         return Cost(None, unknown_reason=reason, price_date=rates.date)
-    costs = _class_costs(rates, usage)
-    tools = _tool_cost(rates, usage)
+    costs = _compute_costs_by_token_class(rates, usage)
+    tools = _server_tool_cost(rates, usage)
     if isinstance(costs, str):
         return Cost(None, unknown_reason=costs, price_date=rates.date)
     write_cost = 0.0
@@ -63,7 +63,7 @@ def price_usage(rates: Rates, usage: Usage, requested_ttl: str | None = None) ->
     )
 
 
-def count_writes_of_unknown_ttl(usage: Usage) -> int:
+def count_write_tokens_of_unknown_ttl(usage: Usage) -> int:
     """Return the number of cache write tokens that the provider reported without a TTL."""
     if not usage.cache_write_tokens:
         return 0
@@ -76,7 +76,7 @@ def split_writes_by_ttl(usage: Usage, rates: Rates, requested_ttl: str | None) -
 
     Tokens of unknown TTL count as `requested_ttl`. If all TTLs cost the same, any of them will do.
     """
-    without_ttl = count_writes_of_unknown_ttl(usage)
+    without_ttl = count_write_tokens_of_unknown_ttl(usage)
     if not without_ttl:
         return usage.cache_write_by_ttl
     ttl = requested_ttl or "unknown"
@@ -87,8 +87,8 @@ def split_writes_by_ttl(usage: Usage, rates: Rates, requested_ttl: str | None) -
     return writes
 
 
-def unknown_reason(
-    rates: Rates, usage: Usage, writes: Mapping[str, int]
+def find_unknown_cost_reason(
+    rates: Rates, usage: Usage, write_tokens_by_ttl: Mapping[str, int]
 ) -> UnknownCostReason | None:
     """Return why the cost is not certain, None if it is (spec, section 4)."""
     if usage.inconsistencies or (usage.output_tokens is None and rates.output_price is not None):
@@ -101,7 +101,7 @@ def unknown_reason(
         or (usage.output_tokens and rates.output_price is None)
     ):
         return "price"
-    for ttl, tokens in writes.items():
+    for ttl, tokens in write_tokens_by_ttl.items():
         if tokens and ttl not in rates.cache_write_prices:
             return "usage" if ttl == "unknown" and rates.cache_write_prices else "price"
     return None
@@ -119,26 +119,28 @@ def _may_hide_cached_tokens(rates: Rates, usage: Usage) -> bool:
     return usage.cache_write_tokens is None and default_write_price != input_price
 
 
-def _class_costs(rates: Rates, usage: Usage) -> _ClassCosts | UnknownCostReason:
+def _compute_costs_by_token_class(
+    rates: Rates, usage: Usage
+) -> _CostsByTokenClass | UnknownCostReason:
     input_price = rates.input_price or 0.0
-    fresh = input_price * usage.uncached_tokens
+    uncached = input_price * usage.uncached_tokens
     read = (rates.cache_read_price or 0.0) * (usage.cache_read_tokens or 0)
     output = (rates.output_price or 0.0) * (usage.output_tokens or 0)
     without_cache = input_price * usage.input_tokens
     if not rates.modality_prices:
-        return _ClassCosts(fresh, read, output, without_cache)
+        return _CostsByTokenClass(uncached, read, output, without_cache)
     extra = _modality_surcharges(rates, usage)
     if isinstance(extra, str):
         return extra
-    return _ClassCosts(
-        fresh + extra.input,
+    return _CostsByTokenClass(
+        uncached + extra.input,
         read + extra.read,
         output + extra.output,
         without_cache + extra.without_cache,
     )
 
 
-def _tool_cost(rates: Rates, usage: Usage) -> float | None:
+def _server_tool_cost(rates: Rates, usage: Usage) -> float | None:
     """Return the cost of all server tool calls, None if a tool has no price."""
     cost = 0.0
     for name, calls in usage.server_tool_calls.items():
@@ -149,7 +151,7 @@ def _tool_cost(rates: Rates, usage: Usage) -> float | None:
     return cost
 
 
-def _modality_surcharges(rates: Rates, usage: Usage) -> _ClassCosts | UnknownCostReason:
+def _modality_surcharges(rates: Rates, usage: Usage) -> _CostsByTokenClass | UnknownCostReason:
     """Return what all modalities cost beyond the prices of their classes."""
     tokens_by_name = usage.modality_tokens
     if usage.reasoning_tokens and "reasoning.output" in rates.modality_prices:
@@ -165,11 +167,11 @@ def _modality_surcharges(rates: Rates, usage: Usage) -> _ClassCosts | UnknownCos
         class_index, usd, usd_without_cache = surcharge
         by_class[class_index] += usd
         without_cache += usd_without_cache
-    return _ClassCosts(*[*by_class, without_cache])
+    return _CostsByTokenClass(*[*by_class, without_cache])
 
 
 def _modality_surcharge(
-    rates: Rates, usage: Usage, name: str, tokens: int
+    rates: Rates, usage: Usage, modality_key: str, tokens: int
 ) -> tuple[int, float, float] | UnknownCostReason:
     """Return the class of a modality, and what its tokens cost beyond the price of that class.
 
@@ -177,7 +179,7 @@ def _modality_surcharge(
     A modality without a price pays the price of its class. The exception is a cache read whose
     modality has a price for plain input: the vendor does not publish the price of that read.
     """
-    modality, _, class_name = name.partition(".")
+    modality, _, class_name = modality_key.partition(".")
     if class_name not in _TOKEN_CLASSES:
         return "price"
     class_tokens = (usage.uncached_tokens, usage.cache_read_tokens, usage.output_tokens)
@@ -186,11 +188,11 @@ def _modality_surcharge(
     if not 0 <= tokens <= (class_tokens[index] or 0):
         return "usage"
     input_price = rates.input_price or 0.0
-    price = rates.modality_prices.get(name)
-    fresh_price = rates.modality_prices.get(f"{modality}.input", input_price)
+    price = rates.modality_prices.get(modality_key)
+    uncached_price = rates.modality_prices.get(f"{modality}.input", input_price)
     if price is None:
-        is_unknown = class_name == "read" and fresh_price != input_price
+        is_unknown = class_name == "read" and uncached_price != input_price
         return "price" if is_unknown else (index, 0.0, 0.0)
     surcharge = tokens * (price - (class_prices[index] or 0.0))
-    without_cache = 0.0 if class_name == "output" else tokens * (fresh_price - input_price)
+    without_cache = 0.0 if class_name == "output" else tokens * (uncached_price - input_price)
     return index, surcharge, without_cache

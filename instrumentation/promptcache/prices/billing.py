@@ -87,7 +87,7 @@ def billed_tier(facts: ResponseFacts, requested_tier: str | None) -> str | None:
     return "fast" if facts.speed == "fast" and tier == STANDARD_TIER else None
 
 
-def requested_ttl(body: Mapping[str, Any], default_ttl: str | None) -> str | None:
+def single_requested_ttl(body: Mapping[str, Any], default_ttl: str | None) -> str | None:
     """Return the TTL that all cache markers of a request ask for, None if they ask for several.
 
     A marker without a TTL, and a request without a marker, mean the vendor's default.
@@ -100,9 +100,9 @@ def requested_ttl(body: Mapping[str, Any], default_ttl: str | None) -> str | Non
         if id(node) in visited:
             continue
         visited.add(id(node))
-        for key, value in _child_items(node):
+        for key, value in _items_of_container(node):
             if key in _CACHE_MARKER_KEYS and isinstance(value, dict):
-                ttl = dict(_child_items(value)).get("ttl")
+                ttl = dict(_items_of_container(value)).get("ttl")
                 ttls.add(str(ttl) if ttl else default_ttl)
             else:
                 stack.append(value)
@@ -111,18 +111,18 @@ def requested_ttl(body: Mapping[str, Any], default_ttl: str | None) -> str | Non
     return ttls.pop() if len(ttls) == 1 else None
 
 
-def _child_items(node: Any) -> Iterable[tuple[Any, Any]]:
+def _items_of_container(value: Any) -> Iterable[tuple[Any, Any]]:
     """Return the children of a container by key, by None in a list. A scalar has no children."""
-    container: Any = node  # a type checker does not know the types in a narrowed container
+    container: Any = value  # a type checker does not know the types in a narrowed container
     items: Iterable[tuple[Any, Any]] = ()
-    if isinstance(node, dict):
+    if isinstance(value, dict):
         items = container.items()
-    elif isinstance(node, (list, tuple)):
+    elif isinstance(value, (list, tuple)):
         items = ((None, child) for child in container)
     return items
 
 
-def billed_models(request: Request, facts: ResponseFacts) -> tuple[str, ...]:
+def billed_model_if_known(request: Request, facts: ResponseFacts) -> tuple[str, ...]:
     """Return the model name that decides the price, nothing if it is unknown.
 
     It is the model of the response, else that of the request. On Bedrock the request decides,

@@ -11,9 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from promptcache.common.bounded_dict import BoundedDict
 from promptcache.model import Cost, Request, ResponseFacts, UnknownCostReason, Usage
 from promptcache.prices import table
-from promptcache.prices.algebra import count_writes_of_unknown_ttl, price_usage
-from promptcache.prices.billing import billed_models, billed_tier, pricing_region, requested_ttl
-from promptcache.prices.model_names import candidate_names, vendors_of_provider
+from promptcache.prices.algebra import compute_cost_at_rates, count_write_tokens_of_unknown_ttl
+from promptcache.prices.billing import (
+    billed_model_if_known,
+    billed_tier,
+    pricing_region,
+    single_requested_ttl,
+)
+from promptcache.prices.model_names import candidate_model_names, price_lists_of_provider
 from promptcache.prices.rates import Rates
 from promptcache.prices.table import STANDARD_TIER, PricePeriod, PriceRow
 from promptcache.providers.registry import PROVIDERS_BY_NAME
@@ -50,7 +55,7 @@ class PriceBook:
         self._plans: BoundedDict[tuple[Any, ...], PricePlan] = BoundedDict(MAX_REMEMBERED_PLANS)
 
     @classmethod
-    def load(cls, path: str | None = None) -> PriceBook:
+    def load_with_user_prices(cls, path: str | None = None) -> PriceBook:
         """Return a price book with the user's price file, if there is a path.
 
         Never raises. If the file has errors, one warning names all of them, and only the built-in
@@ -101,14 +106,14 @@ class PriceBook:
             plan = self._plans[key] = self._resolve_plan(request, facts, requested_tier)
         return plan
 
-    def storage_cost(
+    def compute_storage_cost(
         self, model: str, tokens: int, seconds: float, at: float, provider: str = "gcp.gemini"
     ) -> float | None:
         """Return the cost in USD of storing `tokens` for `seconds` from `at` (epoch seconds).
 
         Each second has the price of its own day. The result is None if a price is unknown.
         """
-        row = self.find_row(provider, (model,))
+        row = self.find_price_row(provider, (model,))
         if row is None or seconds < 0:
             return None
         periods = row.periods_of_tier(STANDARD_TIER, 1.0)
@@ -116,14 +121,14 @@ class PriceBook:
         changes = {period.since for period in periods if at < period.since < end}
         total = 0.0
         for start, stop in pairwise(sorted({at, end, *changes})):
-            period = table.period_in_force(periods, start)
+            period = table.latest_period_in_force(periods, start)
             price = period and period.rates_by_band[0].storage_price
             if price is None:
                 return None
             total += tokens * (stop - start) / 3600 * price
         return total
 
-    def find_row(self, provider: str, models: Iterable[str]) -> PriceRow | None:
+    def find_price_row(self, provider: str, models: Iterable[str]) -> PriceRow | None:
         """Return the row of the first of `models` that has one.
 
         The user's aliases and rows win over the price table.
@@ -132,37 +137,39 @@ class PriceBook:
             target_provider, target = provider, model
             if self._user_prices:
                 target_provider, target = self._user_prices.resolve_alias(provider, model)
-                if row := self._user_prices.find_row(target_provider, target):
+                if row := self._user_prices.find_price_row(target_provider, target):
                     return row
-            for vendor in vendors_of_provider(target_provider):
-                if row := table.find_row(vendor, candidate_names(vendor, target)):
+            for vendor in price_lists_of_provider(target_provider):
+                if row := table.find_price_row(vendor, candidate_model_names(vendor, target)):
                     return row
         return None
 
     def _resolve_plan(
         self, request: Request, facts: ResponseFacts, requested_tier: str | None
     ) -> PricePlan:
-        row = self.find_row(request.provider, self._models_to_price(request, facts))
+        row = self.find_price_row(request.provider, self._models_to_price(request, facts))
         if row is None:
             return PricePlan(unknown_reason="model")
         tier = billed_tier(facts, requested_tier)
         region = pricing_region(request.provider, request.host, facts.inference_geo)
         factor = row.uplift.get(region, row.uplift.get("*")) if region else 1.0
         # The list of another vendor has the maker's price for the standard tier only.
-        is_foreign_list = row.vendor and row.vendor != vendors_of_provider(request.provider)[0]
+        is_foreign_list = row.vendor and row.vendor != price_lists_of_provider(request.provider)[0]
         if tier is None or factor is None or (is_foreign_list and tier != STANDARD_TIER):
             return PricePlan(unknown_reason="tier", row=row)
         periods = row.periods_of_tier(tier, factor)
-        return PricePlan(periods, None if periods else _missing_price(tier), tier, row)
+        return PricePlan(periods, None if periods else _reason_of_missing_price(tier), tier, row)
 
     def _models_to_price(self, request: Request, facts: ResponseFacts) -> Iterable[str]:
         """Return the names that the user's price file has, else the billed model."""
         if self._user_prices:
             names = [name for name in (request.model, facts.model) if name]
-            names = [name for name in names if self._user_prices.mentions(request.provider, name)]
+            names = [
+                name for name in names if self._user_prices.has_alias_or_row(request.provider, name)
+            ]
             if names:
                 return names
-        return billed_models(request, facts)
+        return billed_model_if_known(request, facts)
 
     def _compute_list_cost(
         self, request: Request, facts: ResponseFacts, usage: Usage | None
@@ -172,9 +179,9 @@ class PriceBook:
         plan = self.find_plan(request, facts)
         if plan.unknown_reason:
             return Cost(None, unknown_reason=plan.unknown_reason)
-        period = table.period_in_force(plan.periods, request.started_at)
+        period = table.latest_period_in_force(plan.periods, request.started_at)
         if period is None:
-            return Cost(None, unknown_reason=_missing_price(plan.tier))
+            return Cost(None, unknown_reason=_reason_of_missing_price(plan.tier))
         if usage is None:
             price_date = period.rates_by_band[0].date
             return Cost(None, unknown_reason="usage", price_date=price_date)
@@ -182,9 +189,9 @@ class PriceBook:
         if usage.cache_write_tokens and not rates.cache_write_prices:
             rates = _price_writes_as_input(rates, request, facts)
         ttl = None
-        if count_writes_of_unknown_ttl(usage):
-            ttl = requested_ttl(request.body, next(iter(rates.cache_write_prices), None))
-        found = price_usage(rates, usage, ttl)
+        if count_write_tokens_of_unknown_ttl(usage):
+            ttl = single_requested_ttl(request.body, next(iter(rates.cache_write_prices), None))
+        found = compute_cost_at_rates(rates, usage, ttl)
         return found if usage.is_billed else _without_bill(found)
 
     def _compute_cost_of_attempts(
@@ -223,7 +230,7 @@ def _with_credit(usage: Usage) -> Usage:
 def _without_bill(cost: Cost) -> Cost:
     """Return the cost of a call that the provider does not bill; its prices stay."""
     parts = dict.fromkeys(cost.parts, 0.0)
-    return cost._replace(amount=0.0, parts=parts, without_cache=0.0, unknown_reason=None)
+    return cost._replace(amount=0.0, parts=parts, without_cache=0.0, find_unknown_cost_reason=None)
 
 
 def _add_costs(first: Cost, second: Cost) -> Cost:
@@ -253,5 +260,5 @@ def _price_writes_as_input(rates: Rates, request: Request, facts: ResponseFacts)
     return rates._replace(cache_write_prices=dict.fromkeys(_DEFAULT_TTLS, rates.input_price))
 
 
-def _missing_price(tier: str) -> UnknownCostReason:
+def _reason_of_missing_price(tier: str) -> UnknownCostReason:
     return "price" if tier == STANDARD_TIER else "tier"

@@ -33,7 +33,7 @@ class CachingOption:
     pays_after: int | None
 
 
-def first_integer_above(bound: float) -> int:
+def min_requests_above(bound: float) -> int:
     """Return the smallest whole number of requests above `bound`, at least 1."""
     return max(1, math.floor(bound + _ROUNDING_TOLERANCE) + 1)
 
@@ -48,7 +48,7 @@ def requests_until_write_pays(
     if cache_read_price >= input_price:
         return None
     saved_by_read = input_price - cache_read_price
-    return first_integer_above((cache_write_price - cache_read_price) / saved_by_read)
+    return min_requests_above((cache_write_price - cache_read_price) / saved_by_read)
 
 
 def requests_until_storage_pays(
@@ -62,7 +62,7 @@ def requests_until_storage_pays(
     if cache_read_price >= input_price:
         return None
     saved_by_read = input_price - cache_read_price
-    return first_integer_above((input_price + hours * storage_price) / saved_by_read)
+    return min_requests_above((input_price + hours * storage_price) / saved_by_read)
 
 
 def expected_hit_rate(requests_per_hour: float, ttl: str, *, steady: bool) -> float:
@@ -113,5 +113,5 @@ def is_caching_automatic(rates: Rates) -> bool:
     return is_read_cheaper and not rates.cache_write_prices and rates.storage_price is None
 
 
-def _prices_of_known_ttls(writes: Mapping[str, float]) -> dict[str, float]:
-    return {ttl: writes[ttl] for ttl in TTL_SECONDS if ttl in writes}
+def _prices_of_known_ttls(write_prices: Mapping[str, float]) -> dict[str, float]:
+    return {ttl: write_prices[ttl] for ttl in TTL_SECONDS if ttl in write_prices}

@@ -13,18 +13,18 @@ from itertools import chain
 from reprlib import repr as short_repr
 from typing import Any, Final, cast
 
-Check = Callable[[object, str], Iterator[str]]
+DocumentCheck = Callable[[object, str], Iterator[str]]
 """Yields the errors of a value and its parts. The text is the value's path: `models[3].input`."""
 
 _MAX_REPEATED_VALUES: Final = 10_000
 _SIMPLE_KEY: Final = re.compile(r"[\w-]+")
 
 
-class DocumentError(ValueError):
+class UnparsableDocumentError(ValueError):
     """The text is not JSON or YAML, or PyYAML is missing."""
 
 
-class DocumentMapping(dict[str, Any]):
+class MappingWithRepeatedKeys(dict[str, Any]):
     """A mapping of the document, with the keys that the document gives more than once."""
 
     def __init__(self, pairs: Iterable[tuple[str, Any]]) -> None:
@@ -34,15 +34,21 @@ class DocumentMapping(dict[str, Any]):
 
 
 def parse_document(text: str, *, is_yaml: bool) -> object:
-    """Return the document with each mapping as a DocumentMapping. Raises DocumentError."""
+    """Return the document with each mapping as a MappingWithRepeatedKeys.
+
+    Raises UnparsableDocumentError."""
     try:
-        return _parse_yaml(text) if is_yaml else json.loads(text, object_pairs_hook=DocumentMapping)
+        return (
+            _parse_yaml(text)
+            if is_yaml
+            else json.loads(text, object_pairs_hook=MappingWithRepeatedKeys)
+        )
     except ImportError:
         hint = 'YAML needs PyYAML (pip install "promptcache[prices]"); JSON needs nothing'
-        raise DocumentError(hint) from None
+        raise UnparsableDocumentError(hint) from None
     except (ValueError, RecursionError) as error:
         message = " ".join(str(error).split())
-        raise DocumentError(f"not {'YAML' if is_yaml else 'JSON'}: {message}") from None
+        raise UnparsableDocumentError(f"not {'YAML' if is_yaml else 'JSON'}: {message}") from None
 
 
 def _parse_yaml(text: str) -> object:
@@ -51,10 +57,10 @@ def _parse_yaml(text: str) -> object:
     class Loader(yaml.SafeLoader):
         """Keeps each key as it is written: `200000` is a text, as in JSON."""
 
-    def construct_mapping(loader: Any, node: Any) -> DocumentMapping:
+    def construct_mapping(loader: Any, node: Any) -> MappingWithRepeatedKeys:
         if node.id != "mapping":
             raise ValueError(f"line {node.start_mark.line + 1}: expected a mapping")
-        return DocumentMapping(
+        return MappingWithRepeatedKeys(
             [
                 (str(key.value), loader.construct_object(value, deep=True))
                 for key, value in node.value
@@ -106,14 +112,14 @@ def _parts(node: Any) -> list[Any]:
     return [*chain.from_iterable(node.value)] if node.id == "mapping" else node.value
 
 
-def join_path(path: str, key: str) -> str:
+def append_key_to_path(path: str, key: str) -> str:
     """Return the path of a mapping's value: `models[3].input`, `aliases["arn:aws"]`."""
     if not _SIMPLE_KEY.fullmatch(key):
         return f"{path}[{json.dumps(key)}]"
     return f"{path}.{key}" if path else key
 
 
-def scalar(is_allowed: Callable[[Any], bool], allowed: str) -> Check:
+def check_scalar(is_allowed: Callable[[Any], bool], allowed: str) -> DocumentCheck:
     """Make a check of a single value."""
 
     def check(value: object, path: str) -> Iterator[str]:
@@ -123,42 +129,45 @@ def scalar(is_allowed: Callable[[Any], bool], allowed: str) -> Check:
     return check
 
 
-def list_of(element: Check, required: str = "") -> Check:
-    """Make a check of a list and of its elements; a `required` element must be there."""
+def check_list_of(element: DocumentCheck, required_element: str = "") -> DocumentCheck:
+    """Make a check of a list and of its elements; a `required_element` element must be there."""
 
     def check(value: object, path: str) -> Iterator[str]:
         if not isinstance(value, list):
             yield f"{path} is not a list; allowed: a list"
             return
-        if required and not value:
-            yield f"{path} is empty; allowed: {required}"
+        if required_element and not value:
+            yield f"{path} is empty; allowed: {required_element}"
         for index, item in enumerate(cast("list[object]", value)):
             yield from element(item, f"{path}[{index}]")
 
     return check
 
 
-def mapping_of(
-    find_check: Callable[[str], Check | None], allowed: str, required: Mapping[str, str]
-) -> Check:
+def check_mapping_of(
+    find_check: Callable[[str], DocumentCheck | None],
+    allowed: str,
+    required_keys: Mapping[str, str],
+) -> DocumentCheck:
     """Make a check of a mapping, of its keys and of its values.
 
-    `find_check` returns the check of a key's value, None for an unknown key. `required` says for
-    each key that must be there what its value can be; "input or storage" means one of the two.
+    `find_check` returns the check of a key's value, None for an unknown key. `required_element`
+    says for each key that must be there what its value can be; "input or storage" means one of the
+    two.
     """
 
     def check(value: object, path: str) -> Iterator[str]:
-        if not isinstance(value, DocumentMapping):
+        if not isinstance(value, MappingWithRepeatedKeys):
             yield f"{path or 'the file'} is not a mapping; allowed: a mapping of {allowed}"
             return
         for key in value.repeated_keys:
-            yield f"{join_path(path, key)} is given twice; allowed: each key once"
+            yield f"{append_key_to_path(path, key)} is given twice; allowed: each key once"
         for key, item in value.items():
             if found := find_check(key):
-                yield from found(item, join_path(path, key))
+                yield from found(item, append_key_to_path(path, key))
             else:
-                yield f"{join_path(path, key)} is an unknown key; allowed: {allowed}"
-        for keys, text in required.items():
+                yield f"{append_key_to_path(path, key)} is an unknown key; allowed: {allowed}"
+        for keys, text in required_keys.items():
             if not value.keys() & set(keys.split(" or ")):
                 yield f"{path} has no {keys}; allowed: {text}"
 

@@ -35,7 +35,7 @@ _MAKERS_WITH_ONE_PRICE: Final = ("anthropic/", "openai/", "google/", "x-ai/")
 """Makers whose models cost the same on every route of OpenRouter."""
 
 
-def vendors_of_provider(provider: str) -> tuple[str, ...]:
+def price_lists_of_provider(provider: str) -> tuple[str, ...]:
     """Return the price lists to search for a provider's models, in this order.
 
     `provider` is OpenTelemetry's name or the name of a price list. Without an entry in the
@@ -46,26 +46,26 @@ def vendors_of_provider(provider: str) -> tuple[str, ...]:
     return (row.price_vendors if row else ()) or (own_list,)
 
 
-def _normalize_google(name: str) -> str:
+def _normalize_google_model_name(name: str) -> str:
     return "" if re.search(_GOOGLE_TUNED_PATTERN, name) else name.rpartition("models/")[2]
 
 
-def _normalize_bedrock(name: str) -> str:
+def _normalize_bedrock_model_name(name: str) -> str:
     if name.startswith("arn:"):
         found = re.match(_BEDROCK_ARN_PATTERN, name)
         return found[1] if found else ""
     return name
 
 
-def _normalize_openai(name: str) -> str:
+def _normalize_openai_model_name(name: str) -> str:
     return ":".join(name.split(":")[:2]) if name.startswith("ft:") else name
 
 
-def _normalize_openrouter(name: str) -> str:
+def _normalize_openrouter_model_name(name: str) -> str:
     return name.removeprefix("openrouter/") if name.count("/") > 1 else name
 
 
-def _without_openrouter_route(name: str) -> str:
+def _strip_openrouter_suffix(name: str) -> str:
     name = re.sub(_OPENROUTER_SAME_PRICE_PATTERN, "", name)
     return (
         re.sub(_OPENROUTER_ROUTE_PATTERN, "", name)
@@ -81,19 +81,19 @@ def _without_own_prefix(vendor: str, name: str) -> str:
     """
     prefix, _, bare = name.partition("/")
     provider = provider_of_prefix(prefix) if bare else None
-    return bare if provider and vendors_of_provider(provider)[0] == vendor else name
+    return bare if provider and price_lists_of_provider(provider)[0] == vendor else name
 
 
 _NORMALIZERS: Final[Mapping[str, Callable[[str], str]]] = {
-    "google": _normalize_google,
-    "aws": _normalize_bedrock,
-    "openai": _normalize_openai,
-    "azure": _normalize_openai,
-    "openrouter": _normalize_openrouter,
+    "google": _normalize_google_model_name,
+    "aws": _normalize_bedrock_model_name,
+    "openai": _normalize_openai_model_name,
+    "azure": _normalize_openai_model_name,
+    "openrouter": _normalize_openrouter_model_name,
 }
 
 
-def _shorten_bedrock_id(name: str) -> tuple[str, ...]:
+def _shorter_bedrock_names(name: str) -> tuple[str, ...]:
     """Return a Bedrock id without its version, then also without its geography and its maker."""
     base = re.sub(_BEDROCK_VERSION_PATTERN, "", name, count=1)
     local = re.sub(_SAME_PRICE_GEOGRAPHY_PATTERN, "", base)
@@ -102,12 +102,12 @@ def _shorten_bedrock_id(name: str) -> tuple[str, ...]:
 
 _SHORTENERS: Final[Mapping[str, Callable[[str], tuple[str, ...]]]] = {
     "google": lambda name: (re.sub(_GEMINI_VERSION_PATTERN, "", name),),
-    "aws": _shorten_bedrock_id,
-    "openrouter": lambda name: (_without_openrouter_route(name),),
+    "aws": _shorter_bedrock_names,
+    "openrouter": lambda name: (_strip_openrouter_suffix(name),),
 }
 
 
-def candidate_names(vendor: str, model: str) -> Iterator[str]:
+def candidate_model_names(vendor: str, model: str) -> Iterator[str]:
     """Yield the names under which `vendor` may list `model`, the most exact name first.
 
     A name that ends in `*` finds only rows that also stand for the previews of a model.
@@ -117,7 +117,7 @@ def candidate_names(vendor: str, model: str) -> Iterator[str]:
         return
     yield from _forms_of_name(vendor, name)
     if (bare := _without_own_prefix(vendor, name)) != name:
-        yield from candidate_names(vendor, bare)
+        yield from candidate_model_names(vendor, bare)
 
 
 def _forms_of_name(vendor: str, name: str) -> Iterator[str]:

@@ -37,23 +37,23 @@ class Rates(NamedTuple):
 
 
 def build_rates(
-    entry: Mapping[str, Any], band: int, factor: float, source: str, date: str | None
+    entry: Mapping[str, Any], band_index: int, region_factor: float, source: str, date: str | None
 ) -> Rates:
-    """Return the rates of a table entry (spec, section 6) in its context band number `band`.
+    """Return the rates of a table entry (spec, section 6) in its context band number `band_index`.
 
-    `factor` is the uplift of the region. It multiplies token prices, not tools and storage.
+    `region_factor` is the uplift of the region. It multiplies token prices, not tools and storage.
     """
     class_prices: dict[str, float] = {}
     groups: dict[str, dict[str, float]] = {"write": {}, "tools": {}, "modality": {}}
     for key, value in entry.items():
         if key in METADATA_KEYS:
             continue
-        price = _price_in_band(value, band)
+        price = _price_in_band(value, band_index)
         head, _, tail = key.partition(".")
         if head == "tools":
             groups["tools"][tail] = price / 1000
             continue
-        scaled = price if key == "storage" else price * factor
+        scaled = price if key == "storage" else price * region_factor
         token_price = round(scaled / _MILLION, _DECIMAL_PLACES)
         if not tail:
             class_prices[key] = token_price
@@ -75,14 +75,14 @@ def build_rates(
     )
 
 
-def _price_in_band(value: float | list[float], band: int) -> float:
+def _price_in_band(banded_price: float | list[float], band_index: int) -> float:
     """Return the price in a band of `[price, start, price above it, ...]`, or the only price."""
-    if not isinstance(value, list):
-        return value
-    return value[2 * min(band, len(value) // 2)]
+    if not isinstance(banded_price, list):
+        return banded_price
+    return banded_price[2 * min(band_index, len(banded_price) // 2)]
 
 
-def band_starts(entry: Mapping[str, Any]) -> tuple[int, ...]:
+def context_band_starts(entry: Mapping[str, Any]) -> tuple[int, ...]:
     """Return the input sizes above which the next context band of an entry begins, ascending."""
     starts = {
         int(start)

@@ -14,7 +14,7 @@ from datetime import date
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from promptcache.prices.rates import Rates, band_starts, build_rates
+from promptcache.prices.rates import Rates, build_rates, context_band_starts
 
 DATA_DIR: Final = os.path.join(os.path.dirname(__file__), "data")
 STANDARD_TIER: Final = "standard"
@@ -23,9 +23,9 @@ _EPOCH_ORDINAL: Final = 719_163
 """The ordinal of 1970-01-01."""
 
 
-def to_epoch_seconds(moment: str) -> int:
+def to_epoch_seconds(iso_utc: str) -> int:
     """Return the epoch seconds of an ISO day or minute in UTC: `2026-10-14`, `2026-08-16T16:00`."""
-    day, _, clock = moment.partition("T")
+    day, _, clock = iso_utc.partition("T")
     hours, _, minutes = (clock or "00:00").partition(":")
     return (
         (date.fromisoformat(day).toordinal() - _EPOCH_ORDINAL) * 86_400
@@ -62,24 +62,26 @@ class PricePeriod(NamedTuple):
             return False
         return any(start <= second // 60 < end for start, end in self.active_minutes)
 
-    def rates_for_input(self, tokens: int) -> Rates:
-        """Return the rates of the context band for an input of `tokens`."""
+    def rates_for_input(self, input_tokens: int) -> Rates:
+        """Return the rates of the context band for an input of `input_tokens`."""
         band = 0
         for start in self.band_starts:
-            band += tokens > start
+            band += input_tokens > start
         return self.rates_by_band[band]
 
 
 def build_period(
-    entry: Mapping[str, Any], factor: float, source: str, date: str | None
+    entry: Mapping[str, Any], region_factor: float, source: str, date: str | None
 ) -> PricePeriod:
-    """Return the period of a table entry, with its token prices multiplied by `factor`."""
-    starts = band_starts(entry)
+    """Return the period of a table entry, with its token prices multiplied by `region_factor`."""
+    starts = context_band_starts(entry)
     return PricePeriod(
         to_epoch_seconds(entry["from"]) if "from" in entry else 0,
         entry,
         starts,
-        tuple(build_rates(entry, band, factor, source, date) for band in range(len(starts) + 1)),
+        tuple(
+            build_rates(entry, band, region_factor, source, date) for band in range(len(starts) + 1)
+        ),
         tuple((start, end) for start, end in entry.get("hours", ())),
         frozenset(entry.get("days", (1, 2, 3, 4, 5, 6, 7))),
         frozenset(to_epoch_seconds(day) // 86_400 for day in entry.get("except", ())),
@@ -101,17 +103,19 @@ class PriceRow(NamedTuple):
     date: str | None = None
     price_sources: Mapping[str, str] = _EMPTY
 
-    def periods_of_tier(self, tier: str, factor: float) -> tuple[PricePeriod, ...]:
+    def periods_of_tier(self, tier: str, region_factor: float) -> tuple[PricePeriod, ...]:
         """Return the periods of one tier. A later one wins over an earlier one."""
         entries = [entry for entry in self.entries if entry.get("tier", STANDARD_TIER) == tier]
-        return tuple(build_period(entry, factor, self.source, self.date) for entry in entries)
+        return tuple(
+            build_period(entry, region_factor, self.source, self.date) for entry in entries
+        )
 
     def tiers(self) -> tuple[str, ...]:
         """Return the tiers for which the vendor has prices of this model."""
         return tuple(dict.fromkeys(entry.get("tier", STANDARD_TIER) for entry in self.entries))
 
 
-def period_in_force(periods: tuple[PricePeriod, ...], at: float) -> PricePeriod | None:
+def latest_period_in_force(periods: tuple[PricePeriod, ...], at: float) -> PricePeriod | None:
     """Return the last of `periods` that is in force at `at` (epoch seconds)."""
     latest_first: Iterator[PricePeriod] = reversed(periods)
     for period in latest_first:
@@ -120,7 +124,7 @@ def period_in_force(periods: tuple[PricePeriod, ...], at: float) -> PricePeriod 
     return None
 
 
-def read_vendor_text(vendor: str) -> str:
+def read_price_list_text(vendor: str) -> str:
     """Return the text of a vendor's file, "" if there is no file."""
     try:
         with open(os.path.join(DATA_DIR, f"{vendor}.jsonl"), encoding="ascii") as file:
@@ -129,7 +133,7 @@ def read_vendor_text(vendor: str) -> str:
         return ""
 
 
-def parse_row(vendor: str, line: str, header: Mapping[str, Any]) -> PriceRow:
+def parse_price_row(vendor: str, line: str, header: Mapping[str, Any]) -> PriceRow:
     """Return the row of a line of the table."""
     raw = json.loads(line)
     return PriceRow(
@@ -143,13 +147,13 @@ def parse_row(vendor: str, line: str, header: Mapping[str, Any]) -> PriceRow:
     )
 
 
-def find_row(vendor: str, names: Iterable[str]) -> PriceRow | None:
+def find_price_row(vendor: str, names: Iterable[str]) -> PriceRow | None:
     """Return the row of the first of `names` that the vendor's list has.
 
     The text of the file is searched before any line is parsed: that is why one look-up takes 0.3
     ms.
     """
-    table = read_vendor_text(vendor)
+    table = read_price_list_text(vendor)
     if not table:
         return None
     head, _, table = table.partition("\n")
@@ -160,6 +164,6 @@ def find_row(vendor: str, names: Iterable[str]) -> PriceRow | None:
             start, end = table.rfind("\n", 0, at) + 1, table.find("\n", at)
             line = table[start : end if end >= 0 else None]
             if needle in line.partition("]")[0]:
-                return parse_row(vendor, line, json.loads(head))
+                return parse_price_row(vendor, line, json.loads(head))
             at = table.find(needle, at + 1)
     return None

@@ -16,13 +16,13 @@ from itertools import islice
 from typing import Any, Final, TypeGuard, final
 
 from promptcache.prices.located_document import (
-    Check,
-    DocumentError,
-    DocumentMapping,
-    list_of,
-    mapping_of,
+    DocumentCheck,
+    MappingWithRepeatedKeys,
+    UnparsableDocumentError,
+    check_list_of,
+    check_mapping_of,
+    check_scalar,
     parse_document,
-    scalar,
 )
 from promptcache.prices.table import STANDARD_TIER, PriceRow
 
@@ -56,7 +56,7 @@ class UserPrices:
         target_provider, target = self.aliases.get(model.lower(), (None, model))
         return target_provider or provider, target
 
-    def find_row(self, provider: str, model: str) -> PriceRow | None:
+    def find_price_row(self, provider: str, model: str) -> PriceRow | None:
         """Return the row of the first entry with a pattern that fits the model."""
         name = model.lower()
         for patterns, owner, row in self.rows:
@@ -64,9 +64,9 @@ class UserPrices:
                 return row
         return None
 
-    def mentions(self, provider: str, model: str) -> bool:
+    def has_alias_or_row(self, provider: str, model: str) -> bool:
         """Return whether the file has an alias or a row for the model."""
-        return model.lower() in self.aliases or self.find_row(provider, model) is not None
+        return model.lower() in self.aliases or self.find_price_row(provider, model) is not None
 
 
 def load_user_prices(path: str) -> UserPrices:
@@ -75,9 +75,9 @@ def load_user_prices(path: str) -> UserPrices:
     is_yaml = os.path.splitext(path)[1].lower() in (".yaml", ".yml")
     try:
         document: Any = parse_document(text, is_yaml=is_yaml)
-    except DocumentError as error:
+    except UnparsableDocumentError as error:
         raise PriceFileError(f"{path}: {error}; allowed: JSON, or YAML in a .yaml file") from None
-    if errors := list(islice(_check_file(document), _MAX_ERRORS + 1)):
+    if errors := list(islice(_find_document_errors(document), _MAX_ERRORS + 1)):
         errors[_MAX_ERRORS:] = ["there are more errors"] * (len(errors) > _MAX_ERRORS)
         raise PriceFileError("\n".join(f"{path}: {error}" for error in errors))
     return _build_user_prices(document, os.path.basename(path))
@@ -102,11 +102,11 @@ def _is_price(value: object) -> TypeGuard[float]:
     return 0 <= value <= sys.float_info.max
 
 
-def _is_text(value: object) -> bool:
+def _is_nonempty_text(value: object) -> bool:
     return isinstance(value, str) and bool(value.strip())
 
 
-def _is_day(value: object) -> bool:
+def _is_iso_day(value: object) -> bool:
     try:
         return isinstance(value, date) or date.fromisoformat(str(value)).isoformat() == value
     except ValueError:
@@ -117,58 +117,68 @@ def _is_band_threshold(key: str) -> bool:
     return key.isascii() and key.isdecimal() and len(key) < 16
 
 
-def _either(kind: type, if_kind: Check, otherwise: Check) -> Check:
-    return lambda value, path: (if_kind if isinstance(value, kind) else otherwise)(value, path)
+def _check_by_type(
+    value_type: type, if_kind: DocumentCheck, otherwise: DocumentCheck
+) -> DocumentCheck:
+    return lambda value, path: (if_kind if isinstance(value, value_type) else otherwise)(
+        value, path
+    )
 
 
-def _keys(checks: Mapping[str, Check], required: Mapping[str, str] | None = None) -> Check:
-    return mapping_of(checks.get, ", ".join(checks), required or {})
+def _check_mapping_with_keys(
+    checks: Mapping[str, DocumentCheck], required: Mapping[str, str] | None = None
+) -> DocumentCheck:
+    return check_mapping_of(checks.get, ", ".join(checks), required or {})
 
 
-_PRICE: Final = scalar(_is_price, "a number of at least 0")
-_TEXT: Final = scalar(_is_text, "a text that is not empty")
-_DAY: Final = scalar(_is_day, "a day such as 2026-11-20")
-_PRICES_BY_CLASS: Final[dict[str, Check]] = dict.fromkeys(("input", "read", "output"), _PRICE)
-_WRITE: Final = _either(dict, _keys(dict.fromkeys(TTLS, _PRICE)), _PRICE)
-_BAND: Final = _keys({**_PRICES_BY_CLASS, "write": _WRITE})
-_ALIAS: Final = _either(
-    dict, _keys({"model": _TEXT, "provider": _TEXT}, {"model": "a model's name"}), _TEXT
+_PRICE: Final = check_scalar(_is_price, "a number of at least 0")
+_TEXT: Final = check_scalar(_is_nonempty_text, "a text that is not empty")
+_DAY: Final = check_scalar(_is_iso_day, "a day such as 2026-11-20")
+_PRICES_BY_CLASS: Final[dict[str, DocumentCheck]] = dict.fromkeys(
+    ("input", "read", "output"), _PRICE
+)
+_WRITE: Final = _check_by_type(dict, _check_mapping_with_keys(dict.fromkeys(TTLS, _PRICE)), _PRICE)
+_BAND: Final = _check_mapping_with_keys({**_PRICES_BY_CLASS, "write": _WRITE})
+_ALIAS: Final = _check_by_type(
+    dict,
+    _check_mapping_with_keys({"model": _TEXT, "provider": _TEXT}, {"model": "a model's name"}),
+    _TEXT,
 )
 _NAMES: Final = "a model's name or pattern, or a list of them"
-_MODEL: Final = _keys(
+_MODEL: Final = _check_mapping_with_keys(
     {
-        "match": _either(list, list_of(_TEXT, _NAMES), _TEXT),
+        "match": _check_by_type(list, check_list_of(_TEXT, _NAMES), _TEXT),
         "provider": _TEXT,
         "from": _DAY,
-        "tier": scalar(TIERS.__contains__, ", ".join(TIERS)),
+        "tier": check_scalar(TIERS.__contains__, ", ".join(TIERS)),
         **_PRICES_BY_CLASS,
         "write": _WRITE,
-        **dict.fromkeys(MODALITIES, _keys(_PRICES_BY_CLASS)),
+        **dict.fromkeys(MODALITIES, _check_mapping_with_keys(_PRICES_BY_CLASS)),
         "reasoning": _PRICE,
-        "tools": mapping_of(lambda _: _PRICE, "a price for each tool", {}),
+        "tools": check_mapping_of(lambda _: _PRICE, "a price for each tool", {}),
         "storage": _PRICE,
-        "above": mapping_of(
+        "above": check_mapping_of(
             lambda key: _BAND if _is_band_threshold(key) else None, "a number of input tokens", {}
         ),
         "source": _TEXT,
     },
     {"match": _NAMES, "input or storage": "a price per million tokens"},
 )
-_FILE: Final = _keys(
+_FILE: Final = _check_mapping_with_keys(
     {
         "currency": _TEXT,
-        "rate": scalar(lambda value: _is_price(value) and value > 0, "a number above 0"),
+        "rate": check_scalar(lambda value: _is_price(value) and value > 0, "a number above 0"),
         "source": _TEXT,
         "date": _DAY,
-        "aliases": mapping_of(lambda _: _ALIAS, "a model for each alias", {}),
-        "models": list_of(_MODEL),
+        "aliases": check_mapping_of(lambda _: _ALIAS, "a model for each alias", {}),
+        "models": check_list_of(_MODEL),
     }
 )
 
 
-def _check_file(document: Any) -> Iterator[str]:
+def _find_document_errors(document: Any) -> Iterator[str]:
     yield from _FILE(document, "")
-    if isinstance(document, DocumentMapping) and "rate" not in document:
+    if isinstance(document, MappingWithRepeatedKeys) and "rate" not in document:
         currency = str(document.get("currency", "USD")).strip().upper()
         if currency != "USD":
             yield f"rate is missing; allowed: USD for one {currency}"
@@ -178,15 +188,18 @@ def _build_user_prices(document: Mapping[str, Any], default_source: str) -> User
     user_prices = UserPrices()
     for name, alias in document.get("aliases", {}).items():
         target = {"model": alias} if isinstance(alias, str) else alias
-        user_prices.aliases[name.lower()] = (_text(target, "provider"), target["model"].strip())
+        user_prices.aliases[name.lower()] = (
+            _stripped_text_or_none(target, "provider"),
+            target["model"].strip(),
+        )
     rows: dict[tuple[tuple[str, ...], str | None], list[dict[str, Any]]] = {}
     for model in document.get("models", ()):
         names = model["match"] if isinstance(model["match"], list) else [model["match"]]
         patterns = tuple(name.strip().lower() for name in names)
-        entry = _build_entry(model, document.get("rate", 1.0))
-        rows.setdefault((patterns, _text(model, "provider")), []).append(entry)
-    source = _text(document, "source") or default_source
-    day = _day(document, "date")
+        entry = _build_table_entry(model, document.get("rate", 1.0))
+        rows.setdefault((patterns, _stripped_text_or_none(model, "provider")), []).append(entry)
+    source = _stripped_text_or_none(document, "source") or default_source
+    day = _iso_day_or_none(document, "date")
     for (patterns, provider), entries in rows.items():
         entries.sort(key=lambda entry: str(entry.get("from", "")))
         row = PriceRow("", ", ".join(patterns), entries, {"*": 1.0}, source, day)
@@ -194,35 +207,38 @@ def _build_user_prices(document: Mapping[str, Any], default_source: str) -> User
     return user_prices
 
 
-def _text(mapping: Mapping[str, Any], key: str) -> str | None:
+def _stripped_text_or_none(mapping: Mapping[str, Any], key: str) -> str | None:
     return mapping[key].strip() if key in mapping else None
 
 
-def _day(mapping: Mapping[str, Any], key: str) -> str | None:
+def _iso_day_or_none(mapping: Mapping[str, Any], key: str) -> str | None:
     # YAML has dates and times of its own.
     return str(mapping[key])[:10] if key in mapping else None
 
 
-def _build_entry(model: Mapping[str, Any], rate: float) -> dict[str, Any]:
+def _build_table_entry(model: Mapping[str, Any], usd_rate: float) -> dict[str, Any]:
     """Return a model's prices in the format of the price table, in USD."""
     heads = {
-        "from": _day(model, "from"),
+        "from": _iso_day_or_none(model, "from"),
         "tier": model.get("tier"),
-        "source": _text(model, "source"),
+        "source": _stripped_text_or_none(model, "source"),
     }
     entry: dict[str, Any] = {key: value for key, value in heads.items() if value is not None}
-    prices = _build_prices(model, rate)
+    prices = _prices_by_table_key(model, usd_rate)
     bands = [
-        (int(start), _build_prices(band, rate)) for start, band in model.get("above", {}).items()
+        (int(start), _prices_by_table_key(band, usd_rate))
+        for start, band in model.get("above", {}).items()
     ]
     bands.sort(key=lambda band: band[0])
     for key, price in prices.items():
         is_banded = key in _PRICES_BY_CLASS or key.startswith("write.")
-        entry[key] = _with_bands(key, price, bands) if bands and is_banded else price
+        entry[key] = _build_banded_price(key, price, bands) if bands and is_banded else price
     return entry
 
 
-def _with_bands(key: str, price: float, bands: list[tuple[int, dict[str, float]]]) -> list[float]:
+def _build_banded_price(
+    key: str, price: float, bands: list[tuple[int, dict[str, float]]]
+) -> list[float]:
     """Return `[price, start, price above it, ...]`. A band without the price keeps the one
     below."""
     banded = [price]
@@ -231,10 +247,10 @@ def _with_bands(key: str, price: float, bands: list[tuple[int, dict[str, float]]
     return banded
 
 
-def _build_prices(model: Mapping[str, Any], rate: float) -> dict[str, float]:
+def _prices_by_table_key(model: Mapping[str, Any], usd_rate: float) -> dict[str, float]:
     """Return prices by their keys in the price table, in USD."""
-    write = model.get("write", DocumentMapping(()))
-    by_ttl = write if isinstance(write, DocumentMapping) else dict.fromkeys(TTLS, write)
+    write = model.get("write", MappingWithRepeatedKeys(()))
+    by_ttl = write if isinstance(write, MappingWithRepeatedKeys) else dict.fromkeys(TTLS, write)
     ordered = {ttl: by_ttl[ttl] for ttl in TTLS if ttl in by_ttl}
     groups = {"write": ordered} | {key: model.get(key, {}) for key in (*MODALITIES, "tools")}
     prices = {key: model[key] for key in (*_PRICES_BY_CLASS, "storage") if key in model}
@@ -242,4 +258,4 @@ def _build_prices(model: Mapping[str, Any], rate: float) -> dict[str, float]:
         prices["reasoning.output"] = model["reasoning"]
     for group, members in groups.items():
         prices |= {f"{group}.{name}": price for name, price in members.items()}
-    return {key: float(price) * rate for key, price in prices.items()}
+    return {key: float(price) * usd_rate for key, price in prices.items()}

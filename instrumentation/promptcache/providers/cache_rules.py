@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple, final
 
 from promptcache.model import TTL_SECONDS
-from promptcache.providers.registry import PROVIDERS, import_module_of_provider
+from promptcache.providers.registry import PROVIDERS, import_provider_module
 
 REQUESTABLE_TTL_SECONDS: Final[Mapping[str, float]] = MappingProxyType(
     {
@@ -83,7 +83,7 @@ def load_cache_rules() -> tuple[CacheRule, ...]:
     """
     found = [DEFAULT_CACHE_RULE]
     for module in dict.fromkeys(row.rules for row in PROVIDERS if row.rules):
-        found.extend(import_module_of_provider(module).CACHE_RULES)
+        found.extend(import_provider_module(module).CACHE_RULES)
     return tuple(
         sorted(found, key=lambda rule: rule.model_pattern != DEFAULT_CACHE_RULE.model_pattern)
     )
@@ -100,6 +100,6 @@ def cache_rule_for(provider: str, model: str | None) -> CacheRule:
     )
 
 
-def safe_ttl_seconds(rule: CacheRule, requested_ttl: str | None) -> float:
+def requested_or_default_ttl_seconds(rule: CacheRule, requested_ttl: str | None) -> float:
     """Return the seconds for which a prefix is safe if the request asked for `requested_ttl`."""
     return REQUESTABLE_TTL_SECONDS.get(requested_ttl or "", rule.ttl_seconds)

@@ -17,31 +17,37 @@ _PROVIDERS_BY_DOMAIN: Final = tuple((host, row.name) for row in PROVIDERS for ho
 
 
 def provider_for_host(
-    host: str | None, default: str, user_hosts: Mapping[str, str], *, client_decides: bool = False
+    host: str | None,
+    default: str,
+    user_hosts: Mapping[str, str],
+    *,
+    ignore_registered_hosts: bool = False,
 ) -> str:
     """Return the provider that serves `host`.
 
     `user_hosts` is searched first, then the registry, else the result is `default`. With
-    `client_decides` the registry is skipped: the class of the client determines the provider more
-    reliably than the host (Anthropic's clients for other platforms).
+    `ignore_registered_hosts` the registry is skipped: the class of the client determines the
+    provider more reliably than the host (Anthropic's clients for other platforms).
     """
     if host is None:
         return default
     host = host.lower()
-    found = _provider_of_domain(host, user_hosts.items()) if user_hosts else None
-    if found is None and not client_decides:
-        found = _registered_provider(host)
+    found = _provider_of_first_matching_domain(host, user_hosts.items()) if user_hosts else None
+    if found is None and not ignore_registered_hosts:
+        found = _registered_provider_of_host(host)
     return found or default
 
 
 @lru_cache(maxsize=1024)
-def _registered_provider(host: str) -> str | None:
-    return _provider_of_domain(host, _PROVIDERS_BY_DOMAIN)
+def _registered_provider_of_host(host: str) -> str | None:
+    return _provider_of_first_matching_domain(host, _PROVIDERS_BY_DOMAIN)
 
 
-def _provider_of_domain(host: str, rows: Iterable[tuple[str, str]]) -> str | None:
+def _provider_of_first_matching_domain(
+    host: str, domain_providers: Iterable[tuple[str, str]]
+) -> str | None:
     """Return the provider of the first domain that includes `host`; a leading dot is ignored."""
-    for domain, provider in rows:
+    for domain, provider in domain_providers:
         domain = domain.removeprefix(".")
         if host == domain or host.endswith(f".{domain}"):
             return provider

@@ -14,17 +14,17 @@ ParamLevels = tuple[tuple[str, InvalidationLevel], ...]
 the cache."""
 
 
-def split_cache_marker(part: JSONObject, marker: str) -> tuple[JSONObject, str | None]:
+def split_cache_marker(part: JSONObject, marker_key: str) -> tuple[JSONObject, str | None]:
     """Return a content part without its cache marker, and the TTL that the marker requests.
 
     The TTL is "" if the marker names none, and None if there is no marker.
     """
-    if marker not in part:
+    if marker_key not in part:
         return part, None
-    fields = as_mapping(part[marker])
-    is_marked = bool(fields) or part[marker] is True
+    fields = as_mapping(part[marker_key])
+    is_marked = bool(fields) or part[marker_key] is True
     ttl = (as_str(fields.get("ttl")) or "") if is_marked else None
-    return {name: value for name, value in part.items() if name != marker}, ttl
+    return {name: value for name, value in part.items() if name != marker_key}, ttl
 
 
 class BlockCollector:
@@ -52,11 +52,11 @@ class BlockCollector:
         return any(block.breakpoint_ttl is not None for block in self._blocks)
 
 
-def select_params(body: JSONObject, levels: ParamLevels) -> tuple[Param, ...]:
+def select_cache_relevant_params(body: JSONObject, levels: ParamLevels) -> tuple[Param, ...]:
     """Return the parameters of `levels` that the body sets."""
     found: list[Param] = []
     for name, level in levels:
-        head, *steps = _path_steps(name)
+        head, *steps = _split_dotted_name(name)
         value = body.get(head)
         for step in steps:
             value = as_mapping(value).get(step)
@@ -66,5 +66,5 @@ def select_params(body: JSONObject, levels: ParamLevels) -> tuple[Param, ...]:
 
 
 @lru_cache(maxsize=256)
-def _path_steps(name: str) -> tuple[str, ...]:
+def _split_dotted_name(name: str) -> tuple[str, ...]:
     return tuple(name.split("."))

@@ -394,12 +394,12 @@ TRIGGER_MODULES: Final[tuple[str, ...]] = tuple(
 """The modules whose import loads the rest of promptcache."""
 
 
-def import_module_of_provider(name: str) -> ModuleType:
+def import_provider_module(name: str) -> ModuleType:
     """Import the module that a row names (`openai.wire`), relative to this package."""
     return import_module(f"promptcache.providers.{name}")
 
 
-def load_routes() -> Iterator[Route]:
+def iter_routes_of_all_providers() -> Iterator[Route]:
     """Yield the routes of every wire module, which this imports."""
     for name in dict.fromkeys(row.wire for row in PROVIDERS if row.wire):
-        yield from import_module_of_provider(name).ROUTES
+        yield from import_provider_module(name).ROUTES

@@ -19,6 +19,8 @@ def merge_facts(earlier: ResponseFacts, later: ResponseFacts) -> ResponseFacts:
     """
     if earlier is NO_FACTS:
         return later
+    if later is NO_FACTS:
+        return earlier
     values: dict[str, Any] = {}
     for name in ResponseFacts._fields:
         before, after = getattr(earlier, name), getattr(later, name)

@@ -12,7 +12,7 @@ from promptcache.model import ResponseFacts, Usage
 _EMPTY: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
-class UsageCounters(NamedTuple):
+class UsageCounterNames(NamedTuple):
     """The names of a wire format's counters, dotted. Of several names, the first that is reported
     counts.
 
@@ -36,39 +36,39 @@ class UsageCounters(NamedTuple):
     total_tokens: tuple[str, ...] = ()
 
 
-def parse_usage(facts: ResponseFacts, counters: UsageCounters) -> Usage | None:
+def parse_usage(facts: ResponseFacts, counters: UsageCounterNames) -> Usage | None:
     """Return the usage in disjoint classes; None if the input was not reported.
 
     Counters that contradict each other are clamped and named in `Usage.inconsistencies`.
     """
     reader = _CounterReader(facts.usage_counters)
-    total = reader.first_reported(counters.input_tokens)
-    read = reader.first_reported(counters.cache_read_tokens)
+    total = reader.first_reported_count(counters.input_tokens)
+    read = reader.first_reported_count(counters.cache_read_tokens)
     split = reader.nonzero_counts(counters.cache_write_by_ttl)
-    write = reader.first_reported(counters.cache_write_tokens)
+    write = reader.first_reported_count(counters.cache_write_tokens)
     write = sum(split.values()) if write is None and split else write
-    output = reader.first_reported(counters.output_tokens)
-    reasoning = reader.first_reported(counters.reasoning_tokens)
+    output = reader.first_reported_count(counters.output_tokens)
+    reasoning = reader.first_reported_count(counters.reasoning_tokens)
     if total is None:
         return None
     if counters.total_tokens and output is not None:
         extra = (read or 0) + (write or 0), reasoning or 0
         total, output = _fit_sum(reader, counters.total_tokens, total, output, *extra)
     if counters.input_includes_cached:
-        read = reader.clamp(read, total, "read>input")
-        write = reader.clamp(write, total - (read or 0), "read+write>input")
+        read = reader.clamp_and_note_inconsistency(read, total, "read>input")
+        write = reader.clamp_and_note_inconsistency(write, total - (read or 0), "read+write>input")
     else:
         total += (read or 0) + (write or 0)
     uncached = total - (read or 0) - (write or 0)
     ttl = facts.cache_write_ttl or counters.default_ttl
     if output is not None:
-        reasoning = reader.clamp(reasoning, output, "reasoning>output")
+        reasoning = reader.clamp_and_note_inconsistency(reasoning, output, "reasoning>output")
     return Usage(
         input_tokens=total,
         uncached_tokens=uncached,
         cache_read_tokens=read,
         cache_write_tokens=write,
-        cache_write_by_ttl=_split_cache_write(reader, write, split, ttl),
+        cache_write_by_ttl=_cache_write_tokens_by_ttl(reader, write, split, ttl),
         output_tokens=output,
         reasoning_tokens=reasoning,
         modality_tokens=_tokens_by_modality(reader, counters, uncached),
@@ -91,7 +91,7 @@ def _fit_sum(
     the output), and gateways on whether input includes cached tokens (Portkey counts them beside
     the input). Only the sum tells. If no reading or more than one fits, nothing is certain.
     """
-    sum_tokens = reader.first_reported(names)
+    sum_tokens = reader.first_reported_count(names)
     if not thought and (sum_tokens is None or sum_tokens == total + output):
         return total, output
     readings = {
@@ -115,7 +115,7 @@ class _CounterReader:
         self.counts = counts
         self.inconsistencies: list[str] = []
 
-    def first_reported(self, names: tuple[str, ...]) -> int | None:
+    def first_reported_count(self, names: tuple[str, ...]) -> int | None:
         for name in names:
             if name not in self.counts:
                 continue
@@ -127,10 +127,12 @@ class _CounterReader:
 
     def nonzero_counts(self, names: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
         """Return our names and the counts that are reported and not 0."""
-        found = {ours: self.first_reported(theirs) for ours, theirs in names.items()}
+        found = {ours: self.first_reported_count(theirs) for ours, theirs in names.items()}
         return {ours: count for ours, count in found.items() if count}
 
-    def clamp(self, count: int | None, limit: int, inconsistency: str) -> int | None:
+    def clamp_and_note_inconsistency(
+        self, count: int | None, limit: int, inconsistency: str
+    ) -> int | None:
         if count is None or count <= limit:
             return count
         self.inconsistencies.append(inconsistency)
@@ -138,7 +140,7 @@ class _CounterReader:
 
 
 def _tokens_by_modality(
-    reader: _CounterReader, counters: UsageCounters, uncached: int
+    reader: _CounterReader, counters: UsageCounterNames, uncached: int
 ) -> dict[str, int]:
     """Return the tokens of each modality. Our `.input` is the uncached part; providers report all
     input."""
@@ -151,20 +153,23 @@ def _tokens_by_modality(
     return {name: count for name, count in found.items() if count}
 
 
-def _split_cache_write(
-    reader: _CounterReader, write: int | None, split: Mapping[str, int], ttl: str
+def _cache_write_tokens_by_ttl(
+    reader: _CounterReader,
+    written_tokens: int | None,
+    reported_split: Mapping[str, int],
+    fallback_ttl: str,
 ) -> dict[str, int]:
-    """Return the written tokens by TTL; they sum to `write`.
+    """Return the written tokens by TTL; they sum to `written_tokens`.
 
-    Tokens that the reported split does not cover are put under `ttl`. Tokens that it reports in
-    excess are cut.
+    Tokens that the reported split does not cover are put under `fallback_ttl`. Tokens that it
+    reports in excess are cut.
     """
-    rest, found = write or 0, dict[str, int]()
-    for name, count in split.items():
+    rest, found = written_tokens or 0, dict[str, int]()
+    for name, count in reported_split.items():
         found[name] = min(count, rest)
         rest -= found[name]
-    if split and sum(split.values()) != write:
+    if reported_split and sum(reported_split.values()) != written_tokens:
         reader.inconsistencies.append("write_split")
     if rest:
-        found[ttl] = found.get(ttl, 0) + rest
+        found[fallback_ttl] = found.get(fallback_ttl, 0) + rest
     return {name: count for name, count in found.items() if count}

@@ -22,10 +22,11 @@ class WireFormat(NamedTuple):
 
     `parse_prompt` reads the body of a request; None if the body holds no prompt. `parse_event`
     reads one response or one stream event; None if the event reports nothing. `parse_usage` reads
-    the counters of the merged facts; None if the response reported no usage. `can_skip` returns
-    True for an event in the middle of a stream that `parse_event` need not see; the check is cheap
-    and may miss such events. `terminal_event` is the type of the event that ends a stream.
-    `is_retrievable` says that a later request can fetch the response again by its id.
+    the counters of the merged facts; None if the response reported no usage. `relevant_bytes` is
+    found in every event that `parse_event` has to see once the response has output: it saves the
+    parsing of all others. `is_last_event` tells the event that ends a stream; without such an event
+    the end of the bytes does. `is_retrievable` says that a later request can fetch the response
+    again by its id.
 
     Two functions serve the provider's own cache diagnostics. `conversation_key` returns the part of
     a body that stays the same throughout a conversation; None if the body does not contain it.
@@ -39,8 +40,8 @@ class WireFormat(NamedTuple):
     parse_prompt: Callable[[Request], ParsedPrompt | None]
     parse_event: Callable[[JSONObject], ResponseFacts | None]
     parse_usage: Callable[[ResponseFacts], Usage | None]
-    can_skip: Callable[[JSONObject], bool]
-    terminal_event: str = ""
+    relevant_bytes: re.Pattern[bytes] = re.compile(b"")
+    is_last_event: Callable[[JSONObject], bool] = lambda event: False
     is_retrievable: bool = False
     conversation_key: Callable[[JSONObject], object] = lambda body: None
     with_diagnostics: Callable[[str, JSONObject, str | None], JSONObject | None] = (

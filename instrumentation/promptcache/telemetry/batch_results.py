@@ -13,7 +13,7 @@ from typing import Any, Final
 from promptcache import semconv
 from promptcache.common.coerce import JSONObject
 from promptcache.common.safely import safely
-from promptcache.model import Call, Cost, Request, ResponseFacts, Usage
+from promptcache.model import Call, Cost, ResponseFacts, Usage
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
 from promptcache.telemetry.request_info import RequestInfo
@@ -29,7 +29,7 @@ _COST_PART_ATTRIBUTES: Final = {
     "cache_write": semconv.COST_CACHE_WRITE,
     "output": semconv.COST_OUTPUT,
 }
-_RESULT_ATTRIBUTES: Final = tuple(
+_RESULT_ATTRIBUTES: Final = semconv.AttributeReader(
     row
     for row in (*semconv.STANDARD_ATTRIBUTES, *semconv.PROMPTCACHE_ATTRIBUTES)
     if row.name in semconv.BATCH_RESULT_FIELDS
@@ -39,51 +39,55 @@ _RESULT_ATTRIBUTES: Final = tuple(
 class BatchResultsInvocation(Invocation):
     """One reading of a batch's results. A result that was read before adds nothing."""
 
-    __slots__ = ("_totals",)
+    __slots__ = ("_is_complete", "_totals")
 
     def __init__(self, handler: TelemetryHandler, request_info: RequestInfo) -> None:
         # Until the results are read, nothing is known of them. So no span is started here, as for
         # the retrieval of an earlier response.
         super().__init__(handler, request_info._replace(is_retrieval=True))
-        self._totals = BatchTotals()
-
-    def on_request_known(self, request: Request, retries: int | None) -> None:
-        """Keep the request; it holds no prompt."""
-        self.request, self.retries = request, retries
+        self._totals = BatchResultTotals()
+        self._is_complete = False
 
     def on_event(self, event: JSONObject) -> None:
         """Count one result, which is one line of the response."""
-        request_info, handler = self.request_info, self.handler
-        facts = request_info.wire_format.parse_event(event)
-        if facts is None or not handler.counted_batch_results.mark_counted(
-            request_info.provider, request_info.batch_results_url or "", facts.id or ""
+        info, handler = self.request_info, self.handler
+        facts = info.wire_format.parse_event(event)
+        if facts is None or not handler.counted_batch_results.mark_counted_if_new(
+            info.provider, info.batch_results_url or "", facts.id or ""
         ):
             return
         self.facts = facts
-        usage = request_info.wire_format.parse_usage(facts)
-        cost = self._compute_cost(facts, usage)
-        call = self._build_call(usage, cost, self._verdict_from_usage(usage))
+        usage = info.wire_format.parse_usage(facts)
+        call = self.build_call(usage, self.compute_cost(usage), self.verdict_from_usage(usage))
         safely(handler.metrics.record_call, call, self.context)
         self._totals.add(call)
 
-    def finish(self) -> None:
-        """Write the span of the new results, if there are any."""
-        if not self._finished_lock.acquire(blocking=False) or not self._totals.response_models:
-            return
+    def on_last_byte(self) -> None:
+        """Note that all results were read."""
+        self._is_complete = True
+
+    def is_news(self) -> bool:
+        """Return whether a result was counted."""
+        return bool(self._totals.response_models)
+
+    def evaluate(self, ended: float | None) -> Call:
+        """Return the sums of all results as one call. Each result was recorded on its own."""
         models = self._totals.response_models
-        self.facts = ResponseFacts(model=models.pop() if len(models) == 1 else None, is_batch=True)
+        self.facts = ResponseFacts(
+            model=models.pop() if len(models) == 1 else None,
+            is_terminal=self._is_complete,
+            is_batch=True,
+        )
         usage = self._totals.total_usage()
-        self._start_own_span()
-        assert self.span is not None, "started above"
-        try:
-            cost = self._totals.total_cost()
-            self._set_attributes(self._build_call(usage, cost, self._verdict_from_usage(usage)))
-            self.span.set_attribute(semconv.BATCH_RESULTS, self._totals.entries())
-        finally:
-            self.span.end()
+        verdict, cost = self.verdict_from_usage(usage), self._totals.total_cost()
+        call = self.build_call(usage, cost, verdict, ended)
+        return call._replace(batch_results=self._totals.entries_as_json_lists())
+
+    def record_metrics(self, call: Call) -> None:
+        """Record nothing: the metrics have each result already."""
 
 
-class BatchTotals:
+class BatchResultTotals:
     """The results of a batch one by one, up to a limit, and their sums."""
 
     def __init__(self) -> None:
@@ -95,7 +99,7 @@ class BatchTotals:
 
     def add(self, call: Call) -> None:
         """Add one result."""
-        values = semconv.read_attributes(_RESULT_ATTRIBUTES, call)
+        values = _RESULT_ATTRIBUTES.read(call)
         self.response_models.add(values.get(semconv.GEN_AI_RESPONSE_MODEL))
         self._unknown_cost_reason = self._unknown_cost_reason or values.get(semconv.COST_UNKNOWN)
         numbers: Any = {
@@ -103,18 +107,18 @@ class BatchTotals:
         }
         self._sums.update(numbers)
         if len(self._entries) < MAX_ENTRIES:
-            self._entries.append(_format_entry(values))
+            self._entries.append(_entry_as_json_list(values))
         else:
             self._overflow_sums.update(numbers)
 
-    def entries(self) -> list[str]:
+    def entries_as_json_lists(self) -> list[str]:
         """Return one JSON list a result, and one for the sums of the results beyond the limit."""
         if not self._overflow_sums:
             return self._entries
         outcome = "hit" if self._overflow_sums[semconv.READ_TOKENS] else "cold"
         return [
             *self._entries,
-            _format_entry({**self._overflow_sums, semconv.OUTCOME: outcome}),
+            _entry_as_json_list({**self._overflow_sums, semconv.OUTCOME: outcome}),
         ]
 
     def total_usage(self) -> Usage:
@@ -143,6 +147,6 @@ class BatchTotals:
         )
 
 
-def _format_entry(values: Mapping[str, Any]) -> str:
+def _entry_as_json_list(values: Mapping[str, Any]) -> str:
     fields = [values.get(name) for name in semconv.BATCH_RESULT_FIELDS]
     return json.dumps(fields, separators=(",", ":"))

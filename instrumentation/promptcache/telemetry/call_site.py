@@ -25,7 +25,7 @@ def find_call_site() -> CallSite | None:
     frame: FrameType | None = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]  # the documented way to a cheap stack walk
     while frame is not None:
         code = frame.f_code
-        if (file := _application_path(code.co_filename)) is not None:
+        if (file := _path_if_application_file(code.co_filename)) is not None:
             module = frame.f_globals.get("__name__", "")
             function = f"{module}.{code.co_qualname}" if module else code.co_qualname
             return CallSite(function, file, frame.f_lineno)
@@ -34,7 +34,7 @@ def find_call_site() -> CallSite | None:
 
 
 @lru_cache(maxsize=4096)
-def _application_path(filename: str) -> str | None:
+def _path_if_application_file(filename: str) -> str | None:
     """Return the path for `code.file.path`, None if the file is not the application's.
 
     The path is relative to the working folder if the file lies inside it.

@@ -23,7 +23,7 @@ class CountedBatchResults:
     def __init__(self) -> None:
         self._counted: GenerationalCache[int, bool] = GenerationalCache(self.MAX_RESULTS)
 
-    def mark_counted(self, provider: str, results_url: str, result_id: str) -> bool:
+    def mark_counted_if_new(self, provider: str, results_url: str, result_id: str) -> bool:
         """Mark one result as counted, and return whether it was not counted before."""
         key = hash((provider, results_url, result_id))
         is_new = key not in self._counted

@@ -1,9 +1,18 @@
-"""Decide whether a finalizer may finish a call where it runs."""
+"""Finish the calls whose objects the garbage collector takes away.
+
+The collector runs a finalizer at any allocation, also inside telemetry code that holds a lock. A
+call that ends there must wait: its thread would wait for its own lock.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections import deque
+from collections.abc import Callable
 from types import FrameType
 from typing import Final
+
+from promptcache.common.safely import safely
 
 LOCK_HOLDING_MODULES: Final = (
     *(
@@ -12,9 +21,12 @@ LOCK_HOLDING_MODULES: Final = (
             "diagnosis",
             "prices",
             "telemetry.cache_storage",
+            "telemetry.call_span",
             "telemetry.foreign_spans",
             "telemetry.handler",
             "telemetry.metrics",
+            "telemetry.pending_sums",
+            "telemetry.response_ids",
             "telemetry.span_attributes",
         )
     ),
@@ -25,12 +37,31 @@ LOCK_HOLDING_MODULES: Final = (
 """Modules and packages whose code may hold a lock while it runs, directly or in what it calls."""
 
 
-def lock_may_be_held(frame: FrameType | None) -> bool:
-    """Return whether a function on the stack of `frame` may hold a lock that `finish` takes again.
+class Finalizer:
+    """Run what a `__del__` wants to finish: at once, or later if a telemetry lock may be held."""
 
-    The garbage collector runs a finalizer at any allocation, also inside such a function. The
-    finalizer must then not finish the call: its thread would wait for its own lock.
-    """
+    def __init__(self) -> None:
+        self.queue: deque[Callable[[], None]] = deque()
+
+    def finalize(self, finish: Callable[[], None]) -> None:
+        """Run `finish` now, or queue it for the next `drain`."""
+        if lock_may_be_held(sys._getframe(1)):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
+            self.queue.append(finish)
+        else:
+            finish()
+
+    def drain(self) -> None:
+        """Run what was queued.
+
+        Called at the next call, when metrics are collected, when spans are flushed, at
+        `uninstrument` and at exit.
+        """
+        while self.queue:
+            safely(self.queue.popleft())
+
+
+def lock_may_be_held(frame: FrameType | None) -> bool:
+    """Return whether a function on the stack of `frame` may hold a lock that a finish takes."""
     while frame is not None:
         if str(frame.f_globals.get("__name__")).startswith(LOCK_HOLDING_MODULES):
             return True

@@ -51,12 +51,12 @@ def should_instrument() -> bool:
     True unless telemetry is suppressed. It is suppressed inside Logfire's LLM spans too, to prevent
     a second span; a call there is instrumented nevertheless, since it only writes on that span.
     """
-    return is_instrumentation_enabled() or is_llm_span(get_current_span())
+    return is_instrumentation_enabled() or is_foreign_llm_span(get_current_span())
 
 
-def is_llm_span(span: Span) -> bool:
+def is_foreign_llm_span(span: Span) -> bool:
     """Return whether another instrumentation, or the SDK, started `span` for one LLM call."""
-    attributes, late_attributes = _span_attributes(span)
+    attributes, late_attributes = _attributes_and_late_attributes(span)
     for name, values in _LLM_SPAN_ATTRIBUTES.items():
         if attributes.get(name, late_attributes.get(name)) in values:
             return True
@@ -75,47 +75,50 @@ def remember_started_span(span: Span) -> None:
     """
     started = _started_spans.get()
     if len(started) >= _MAX_STARTED_SPANS:
-        started = tuple(reference for reference in started if _is_open(reference))
+        started = tuple(reference for reference in started if _is_alive_and_recording(reference))
         started = started[-_MAX_OPEN_SPANS_KEPT:]
     _started_spans.set((*started, ref(span)))
 
 
-class ForeignSpans:
+class ForeignSpanClaims:
     """Foreign LLM spans that belong to a call already: each span is claimed by one call at most."""
 
     def __init__(self) -> None:
         self._claimed: WeakKeyDictionary[Span, object] = WeakKeyDictionary()
 
-    def claim(self, current_span: Span, model: str | None, *, stream: bool = False) -> Span | None:
+    def claim_span_of_call(
+        self, current_span: Span, model: str | None, *, stream: bool = False
+    ) -> Span | None:
         """Claim the foreign LLM span of a call to `model`; None if there is none to claim.
 
         That is `current_span`, or else a detached span: one that was started under `current_span`
-        without being made current.
+        without being made current. A span of our own belongs to the call that runs around this one.
         """
         if (
             current_span.is_recording()
-            and is_llm_span(current_span)
-            and not (stream and _ends_before_stream(current_span))
+            and is_foreign_llm_span(current_span)
+            and _tracer_name(current_span) != semconv.SCOPE_NAME
+            and not (stream and _is_logfire_span(current_span))
         ):
-            return self._claim_once(current_span)
+            return self._claim_if_unclaimed(current_span)
         if not _started_spans.get():
             return None
         detached = [
             span
-            for span in _detached_spans(current_span)
-            if span not in self._claimed and is_llm_span(span)
+            for span in _open_spans_started_under(current_span)
+            if span not in self._claimed and is_foreign_llm_span(span)
         ]
         # A detached span is claimed only if it is the single candidate.
-        if len(detached) == 1 and _matches_model(detached[0], model):
-            return self._claim_once(detached[0])
+        if len(detached) == 1 and _may_be_call_to_model(detached[0], model):
+            return self._claim_if_unclaimed(detached[0])
         return None
 
-    def _claim_once(self, span: Span) -> Span | None:
+    def _claim_if_unclaimed(self, span: Span) -> Span | None:
         token = object()
         return span if self._claimed.setdefault(span, token) is token else None
 
 
-def _span_attributes(span: Span) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _attributes_and_late_attributes(span: Span) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """Return the attributes of `span`, and those that OpenInference sets only at the span's end."""
     return (
         getattr(span, "attributes", None) or {},
@@ -127,12 +130,12 @@ def _tracer_name(span: Span) -> str:
     return str(getattr(getattr(span, "instrumentation_scope", None), "name", ""))
 
 
-def _is_open(reference: ref[Span]) -> bool:
+def _is_alive_and_recording(reference: ref[Span]) -> bool:
     span = reference()
     return span is not None and span.is_recording()
 
 
-def _detached_spans(current_span: Span) -> Iterator[Span]:
+def _open_spans_started_under(current_span: Span) -> Iterator[Span]:
     """Yield the open foreign spans that were started here, under `current_span`."""
     current = current_span.get_span_context()
     for reference in _started_spans.get():
@@ -146,18 +149,18 @@ def _detached_spans(current_span: Span) -> Iterator[Span]:
             yield span
 
 
-def _ends_before_stream(span: Span) -> bool:
+def _is_logfire_span(span: Span) -> bool:
     """Return whether `span` is Logfire's, which ends before the first event of a stream."""
     return "logfire.span_type" in (getattr(span, "attributes", None) or {})
 
 
-def _matches_model(span: Span, model: str | None) -> bool:
+def _may_be_call_to_model(span: Span, model: str | None) -> bool:
     """Return whether `span` may be of a call to `model`.
 
     The span may name no model, or leave out the region and the version of Bedrock's models:
     `gpt-5` is not `gpt-5-mini`, but may be `us.gpt-5:0`.
     """
-    attributes, late_attributes = _span_attributes(span)
+    attributes, late_attributes = _attributes_and_late_attributes(span)
     names = (attributes.get(name, late_attributes.get(name)) for name in _MODEL_ATTRIBUTES)
     named = next((str(name) for name in names if name), "")
     return f"{named}:" in f"{model or ''}:"

@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
+import atexit
+import sys
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from weakref import WeakSet
 
 from opentelemetry.trace import Tracer
 
 from promptcache.common.bounded_dict import BoundedDict
 from promptcache.common.generational_cache import GenerationalCache
+from promptcache.common.safely import safely
 from promptcache.model import ParsedPrompt, Request
-from promptcache.prefix.hashing import InProcessHasher, PrefixHasher
+from promptcache.prefix.hashing import ExportedPrefixHasher, InProcessHasher
 from promptcache.providers.hosts import provider_for_host
 from promptcache.providers.registry import GATEWAY
 from promptcache.settings import Settings
-from promptcache.telemetry.cache_storage import CacheStorage
+from promptcache.telemetry.cache_storage import NamedCacheStorageCosts
 from promptcache.telemetry.counted_batch_results import CountedBatchResults
-from promptcache.telemetry.foreign_spans import ForeignSpans
+from promptcache.telemetry.finalizer import Finalizer
+from promptcache.telemetry.foreign_spans import ForeignSpanClaims
 from promptcache.telemetry.metrics import MetricsRecorder
+from promptcache.telemetry.response_ids import ResponseIds, ResponseKey
 
 if TYPE_CHECKING:
     from promptcache.diagnosis.diagnosis import Diagnosis, PendingCall
     from promptcache.prices import PriceBook
+    from promptcache.telemetry.invocation import Invocation
 
 _MAX_PENDING_RETRIEVALS: Final = 64
 _MAX_CONVERSATIONS: Final = 4096
+_MAX_SECONDS_AT_EXIT: Final = 1.0
 
 PendingRetrieval: TypeAlias = "tuple[Request, ParsedPrompt | None, PendingCall]"
-
-
-class Finishable(Protocol):
-    """A call that a finalizer could not finish where it ran."""
-
-    def finish(self) -> None: ...
 
 
 class TelemetryHandler:
     """The tracer, the metrics, the memory and the prices that all calls share. Thread-safe.
 
     `pending_retrievals` holds the calls whose response will be retrieved later (background
-    responses, resumed streams), by provider and response id. Only there does a prompt outlive its
-    call, hence the small limit. `deferred` holds the calls that a finalizer could not finish.
+    responses, resumed streams). Only there does a prompt outlive its call, hence the small limit.
+    `open_calls` holds the calls that have not ended, weakly: a call whose response the application
+    drops has to be collected.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class TelemetryHandler:
     ) -> None:
         self.settings, self.tracer, self.metrics, self.clock = settings, tracer, metrics, clock
         self.hasher = InProcessHasher()
-        self.prefix_hasher = PrefixHasher(settings.hash_key, settings.hashes, max_remembered=64)
-        self.pending_retrievals: BoundedDict[tuple[str, str], PendingRetrieval] = BoundedDict(
+        self.prefix_hasher = ExportedPrefixHasher(
+            settings.hash_key, settings.hashes, max_remembered=64
+        )
+        self.pending_retrievals: BoundedDict[ResponseKey, PendingRetrieval] = BoundedDict(
             _MAX_PENDING_RETRIEVALS
         )
         self.counted_batch_results = CountedBatchResults()
@@ -65,10 +69,14 @@ class TelemetryHandler:
         )
         self._diagnosis: dict[None, Diagnosis] = {}
         self._price_book: PriceBook | None = None
-        self.deferred: deque[Finishable] = deque()
-        self.foreign_spans = ForeignSpans()
-        self.cache_storage = CacheStorage(self._storage_cost, clock)
-        metrics.observe_storage_cost(self.cache_storage.accrued_costs)
+        self.finalizer = Finalizer()
+        self.open_calls: WeakSet[Invocation] = WeakSet()
+        self._exit_process_id: int | None = None
+        self.response_ids = ResponseIds()
+        self.foreign_spans = ForeignSpanClaims()
+        self.cache_storage = NamedCacheStorageCosts(self._storage_cost, clock)
+        metrics.before_collection = self.finalizer.drain
+        metrics.register_storage_cost_observer(self.cache_storage.accrued_costs_by_model)
 
     @property
     def diagnosis(self) -> Diagnosis:
@@ -81,13 +89,42 @@ class TelemetryHandler:
         if self._price_book is None:
             from promptcache.prices import PriceBook
 
-            self._price_book = PriceBook.load(self.settings.prices)
+            self._price_book = PriceBook.load_with_user_prices(self.settings.prices)
         return self._price_book
+
+    def end_calls_at_exit(self, process_id: int) -> None:
+        """End the calls of the process `process_id` that are still open when it exits.
+
+        Each call does this first; only the first one in a process has an effect. By then the
+        application has its tracer provider, which shuts down in the same way: what registers last
+        runs first. `multiprocessing` leaves a child without Python's own exit functions, so it is
+        asked too.
+        """
+        if self._exit_process_id == process_id:
+            return
+        self._exit_process_id = process_id
+        atexit.register(safely, self._end_open_calls)
+        util: Any = sys.modules.get("multiprocessing.util")
+        if util is not None and sys.modules["multiprocessing"].parent_process() is not None:
+            util.Finalize(None, safely, (self._end_open_calls,), exitpriority=0)
+
+    def _end_open_calls(self) -> None:
+        """End every open call with what is known of it. Nothing is read, closed or imported."""
+        deadline = time.monotonic() + _MAX_SECONDS_AT_EXIT
+        for invocation in list(self.open_calls):
+            if time.monotonic() > deadline:
+                break
+            safely(invocation.finish)
+        self.metrics.prepare_collection()
+
+    def load_prices(self) -> None:
+        """Load the prices, unless this was done."""
+        _ = self.price_book
 
     def load_price_file(self) -> None:
         """Read the user's price file if there is one: a large file takes seconds."""
         if self.settings.prices:
-            _ = self.price_book
+            self.load_prices()
 
     def provider_for_host(
         self,
@@ -95,16 +132,16 @@ class TelemetryHandler:
         default: str,
         *,
         model: str | None = None,
-        client_decides: bool = False,
+        ignore_registered_hosts: bool = False,
     ) -> str:
         """Return the provider whose models `host` serves; `default` if the host is unknown.
 
-        With `client_decides`, only the user's settings override `default`. Behind a gateway the
-        `model` decides; where its name does not tell, the result is `gateway`. SDKs that speak only
-        the API of their own provider give no model.
+        With `ignore_registered_hosts`, only the user's settings override `default`. Behind a
+        gateway the `model` decides; where its name does not tell, the result is `gateway`. SDKs
+        that speak only the API of their own provider give no model.
         """
         provider = provider_for_host(
-            host, default, self.settings.providers, client_decides=client_decides
+            host, default, self.settings.providers, ignore_registered_hosts=ignore_registered_hosts
         )
         if provider != GATEWAY:
             return provider
@@ -113,11 +150,6 @@ class TelemetryHandler:
         from promptcache.prices.gateway import provider_of_model
 
         return provider_of_model(model) or GATEWAY
-
-    def finish_deferred(self) -> None:
-        """Finish the calls that a finalizer could not finish."""
-        while self.deferred:
-            self.deferred.popleft().finish()
 
     def _create_diagnosis(self) -> Diagnosis:
         from promptcache.diagnosis.diagnosis import Diagnosis
@@ -132,4 +164,4 @@ class TelemetryHandler:
     def _storage_cost(
         self, model: str, tokens: int, seconds: float, at: float, provider: str
     ) -> float | None:
-        return self.price_book.storage_cost(model, tokens, seconds, at, provider)
+        return self.price_book.compute_storage_cost(model, tokens, seconds, at, provider)

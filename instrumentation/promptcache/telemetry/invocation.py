@@ -1,4 +1,4 @@
-"""The life of one call: started, fed with the provider's events, finished exactly once.
+"""The life of one call: started, sent, fed with the events of its response, finished once.
 
 All code of ours on the application's path runs inside `safely`, so a failure of ours never reaches
 the application.
@@ -7,78 +7,73 @@ the application.
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Mapping
+from enum import Enum
 from threading import Lock
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import Span, SpanKind
 
-from promptcache import semconv
 from promptcache.common.coerce import JSONObject
 from promptcache.common.safely import safely
-from promptcache.model import Call, Cost, ParsedPrompt, Request, ResponseFacts, Usage, Verdict
+from promptcache.model import Call, Cost, ParsedPrompt, Request, Usage, Verdict
 from promptcache.providers.reported_usage import reported_usage
 from promptcache.providers.response_facts import NO_FACTS, merge_facts
-from promptcache.telemetry import finalizer
 from promptcache.telemetry.call_site import find_call_site
+from promptcache.telemetry.call_span import CallSpan, OwnSpan, open_call_span
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.inherited_attributes import inherited_attributes
 from promptcache.telemetry.outcome import fit_outcome
-from promptcache.telemetry.request_info import RequestInfo
-from promptcache.telemetry.span_attributes import set_call_attributes
+from promptcache.telemetry.request_info import RequestInfo, SpanPolicy
+from promptcache.telemetry.response_ids import ResponseKey
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from promptcache.diagnosis.diagnosis import PendingCall
 
 
-def _is_never_irrelevant(event: JSONObject) -> bool:
-    return False
+class Phase(Enum):
+    """How far a call has come."""
+
+    STARTED = "started"
+    """The body of the request is not known yet."""
+    SENT = "sent"
+    """The request is known, and the response may arrive."""
+    RESPONDING = "responding"
+    """The end of the response will finish the call."""
+    FINISHED = "finished"
 
 
 class Invocation:
     """One call, from the request to the last event of its response.
 
-    Its methods may raise: callers run them inside `safely`. A call that retrieves an earlier
-    response, or that the SDK traces itself, resolves its span later than its start.
-
-    `sdk_parses_events` is True once the SDK has passed a parsed event to `on_parsed_event`: nobody
-    else needs to parse the bytes then. `is_irrelevant` tells which events need no parsing, True for
-    none before the first output. `owns_response` is True if the end of the response finishes the
-    call. `flushed_attributes` are the attributes set on the span up to now, None before the first.
+    Its methods may raise: callers run them inside `safely`. `facts` holds what the provider has
+    reported so far. `span` is None until the call's `SpanPolicy` opens it.
     """
 
     __slots__ = (
         "__weakref__",
-        "_context_attributes",
-        "_evaluated",
-        "_finished_lock",
-        "_is_duplicate",
+        "_finish_lock",
+        "_inherited_attributes",
         "_process_id",
+        "_response_key",
         "_started_monotonic",
         "_time_to_first_chunk",
-        "_verdict",
         "call_site",
         "context",
         "conversation_key",
         "error_type",
         "facts",
-        "flushed_attributes",
         "handler",
-        "has_foreign_span",
-        "has_own_span",
-        "is_irrelevant",
-        "owns_response",
         "pending_call",
+        "phase",
         "prompt",
         "request",
         "request_info",
         "retries",
-        "sdk_parses_events",
         "span",
         "started_at",
     )
@@ -86,17 +81,17 @@ class Invocation:
     def __init__(
         self, handler: TelemetryHandler, request_info: RequestInfo, elapsed: float = 0.0
     ) -> None:
-        """Start the call, `elapsed` seconds ago, and resolve its span unless that must wait."""
-        if handler.deferred:
-            handler.finish_deferred()
+        """Start the call, `elapsed` seconds ago."""
+        handler.finalizer.drain()
+        self._process_id = os.getpid()
+        handler.end_calls_at_exit(self._process_id)
         self.handler, self.request_info = handler, request_info
+        self.phase = Phase.STARTED
         self.started_at = handler.clock() - elapsed
         self._started_monotonic = time.perf_counter() - elapsed
-        self._finished_lock = Lock()
-        self._process_id = os.getpid()
-        self._is_duplicate = False
+        self._finish_lock = Lock()
+        self._response_key: ResponseKey | None = None
         self._time_to_first_chunk: float | None = None
-        self._verdict: Verdict | None = None
         self.request: Request | None = None
         self.prompt: ParsedPrompt | None = None
         self.pending_call: PendingCall | None = None
@@ -104,241 +99,204 @@ class Invocation:
         self.error_type: str | None = None
         self.retries: int | None = None
         self.conversation_key: bytes | None = None
-        self.span: Span | None = None
-        self.has_own_span = self.has_foreign_span = False
-        self.sdk_parses_events = self.owns_response = False
-        self.flushed_attributes: Mapping[str, Any] | None = None
-        self._evaluated: tuple[object, tuple[Usage, Cost | None, Verdict]] | None = None
-        self.is_irrelevant: Callable[[JSONObject], bool] = _is_never_irrelevant
         self.context = otel.get_current()
-        self._context_attributes = inherited_attributes(
+        self._inherited_attributes = inherited_attributes(
             self.context,
             trace.get_current_span(self.context),
             (*handler.settings.baggage_keys, *handler.settings.metric_keys),
         )
         self.call_site = find_call_site() if handler.settings.callsite else None
-        if not request_info.is_retrieval and not request_info.has_sdk_span:
-            self.resolve_span(self.context)
+        self.span: CallSpan | None = None
+        self.ensure_span(SpanPolicy.AT_START, self.context)
+        handler.open_calls.add(self)
 
-    def resolve_span(self, context: Context) -> None:
-        """Claim the foreign LLM span of this call in `context`, or else start a span there.
+    def ensure_span(self, moment: SpanPolicy, context: Context) -> None:
+        """Open the span in `context`, if the call has none and gets it at this moment."""
+        if self.span is None and self.request_info.span_policy is moment:
+            self.span = open_call_span(
+                self.handler, self.request_info, context, self.context, self.started_at
+            )
+            self.context = self.span.context
 
-        A current span that does not record, and was not current when the call started, is the
-        SDK's own span, which the sampler has dropped: then the call gets no span.
-        """
-        current = trace.get_current_span(context)
-        current_at_start = trace.get_current_span(self.context)
-        self.context = context
-        claimed = self.handler.foreign_spans.claim(
-            current, self.request_info.model, stream=self.request_info.stream
-        )
-        if claimed:
-            self.span, self.has_foreign_span = claimed, True
-            self.context = trace.set_span_in_context(claimed, context)
-        elif current is not current_at_start and not current.is_recording():
-            self.span = current
-        else:
-            self._start_own_span()
-
-    def _start_own_span(self) -> None:
-        call = self._build_call(None, None, Verdict("cold"))
-        attributes = semconv.read_attributes(semconv.SAMPLING_ATTRIBUTES, call)
-        words = (self.request_info.wire_format.operation, self.request_info.model)
-        self.has_own_span = True
-        self.span = self.handler.tracer.start_span(
-            " ".join(word for word in words if word),
-            self.context,
-            SpanKind.CLIENT,
-            attributes,
-            start_time=int(self.started_at * 1e9),
-        )
-        self.context = trace.set_span_in_context(self.span, self.context)
-
-    def on_request_known(self, request: Request, retries: int | None) -> None:
-        """Parse the prompt of `request`, start its diagnosis, and resolve the span.
-
-        Called once the body is known, before the response is read.
-        """
-        self.request, self.retries = request, retries
-        if self.request_info.is_retrieval:
-            return
-        if self.span is None:
-            self.resolve_span(otel.get_current())
-        self.prompt = safely(self.request_info.wire_format.parse_prompt, request)
-        self.pending_call = safely(self.handler.diagnosis.start, request, self.prompt)
+    @property
+    def own_context(self) -> Context | None:
+        """The context in which the call's own span is current; None without an own span."""
+        return self.context if isinstance(self.span, OwnSpan) else None
 
     @property
     def is_finished(self) -> bool:
         """Whether the call is finished."""
-        return self._finished_lock.locked()
+        return self.phase is Phase.FINISHED
 
     @property
     def has_output(self) -> bool:
         """Whether an event with output has arrived."""
         return self._time_to_first_chunk is not None
 
-    def on_stream_started(self) -> None:
-        """Set the first attributes on a foreign span, which may end before the first event.
+    @property
+    def has_failed(self) -> bool:
+        """Whether the call raised, or the provider reported an error."""
+        return self.error_type is not None or self.facts.error_code is not None
 
-        Called when the application is about to read a stream.
+    def on_request_sent(self, request: Request) -> None:
+        """Parse the prompt of `request` and start its diagnosis, before the response arrives.
+
+        An attempt after the first changes nothing.
         """
-        if self.has_foreign_span and self.flushed_attributes is None:
-            self._set_attributes(self._build_call(None, None, Verdict("unreported")))
-
-    def on_parsed_event(self, data: object) -> None:
-        """Process `data`, which the SDK has parsed and not yet turned into its own model."""
-        self.sdk_parses_events = True
-        if isinstance(data, Mapping) and not self._finished_lock.locked():
-            self.on_event(cast("JSONObject", data))
-            if self.has_output:
-                self.is_irrelevant = self.request_info.wire_format.can_skip
+        if self.phase is not Phase.STARTED:
+            return
+        self.phase, self.request = Phase.SENT, request
+        self.ensure_span(SpanPolicy.WITH_SDK_SPAN, otel.get_current())
+        if not self.request_info.is_retrieval:
+            self.prompt = safely(self.request_info.wire_format.parse_prompt, request)
+            self.pending_call = safely(self.handler.diagnosis.start, request, self.prompt)
+            # A call that ends while the interpreter shuts down must not import them.
+            safely(self.handler.load_prices)
 
     def on_event(self, event: JSONObject) -> None:
         """Process one response, or one event of a stream."""
         wire_format = self.request_info.wire_format
-        if self.has_output and wire_format.can_skip(event):
+        facts = wire_format.parse_event(event) or NO_FACTS
+        if self.is_finished:
             return
-        facts = wire_format.parse_event(event)
-        if facts is None:
-            return
-        is_news = (
-            facts.usage_counters
-            or facts.error_code
-            or (facts.is_terminal and not self.facts.is_terminal)
-        )
         self.facts = merge_facts(self.facts, facts)
         if facts.has_content and self._time_to_first_chunk is None:
             self._time_to_first_chunk = time.perf_counter() - self._started_monotonic
-        if is_news and self.request_info.stream:
-            self.flush_attributes()
+        if facts.id and self._response_key is None and wire_format.is_retrievable:
+            self._on_response_id(facts.id)
+        if self.request_info.stream and wire_format.is_last_event(event):
+            # Some readers stop here and never request the end of the bytes.
+            self.finish()
+        elif facts.usage_counters and self.request_info.stream and self.span is not None:
+            self.span.update(self.build_call(self._parse_usage(), None, Verdict("unreported")))
 
-    def flush_attributes(self) -> None:
-        """Set what is known on a foreign span, which may end before the call does."""
-        if self.has_foreign_span and not self._finished_lock.locked():
-            self._set_attributes(self._evaluate())
+    def _on_response_id(self, response_id: str) -> None:
+        info = self.request_info
+        self._response_key = info.provider, info.host, info.port, response_id
+        if not info.is_retrieval:
+            self.handler.response_ids.open(self._response_key)
+
+    def on_last_byte(self) -> None:
+        """Note that the whole body of the response was read."""
+
+    def on_response(self, retries: int | None) -> None:
+        """Leave the end of the call to the response, which took `retries` attempts more."""
+        self.retries = retries
+        if not self.is_finished:
+            self.phase = Phase.RESPONDING
 
     def fail(self, error: BaseException) -> None:
         """Record that the call raised `error`. Only the type is kept: a message may hold text."""
         self.error_type = type(error).__name__
 
-    def on_stream_failed(self, error: BaseException) -> None:
-        """Record that the stream raised `error`, before a foreign span ends."""
-        self.fail(error)
-        self.flush_attributes()
-
     def finish(self) -> None:
-        """Finish the call: evaluate it, record its metrics, set its attributes, end its own span.
+        """Finish the call: evaluate it, record its metrics, write its span.
 
         Only the first time has an effect, and none in a forked child.
         """
-        if os.getpid() != self._process_id or not self._finished_lock.acquire(blocking=False):
+        self._finish(None)
+
+    def finalize(self, before_finish: Callable[[], None] | None = None) -> None:
+        """Finish the call from a `__del__`, after `before_finish`: now, or soon with this end time.
+
+        A finalizer may interrupt telemetry code that holds a lock.
+        """
+        if self.is_finished:
             return
-        if self.request_info.is_retrieval and not self._is_new_retrieval():
+        ended = time.perf_counter()
+
+        def finish() -> None:
+            if before_finish is not None:
+                safely(before_finish)
+            self._finish(ended)
+
+        self.handler.finalizer.finalize(finish)
+
+    def _finish(self, ended: float | None) -> None:
+        """Finish the call, which ended at `ended` (`time.perf_counter`), None for now."""
+        if not self.claim_end():
             return
-        if self.span is None and not (self.request_info.has_sdk_span and self._has_failed):
-            self.resolve_span(self.context)
+        call: Call | None = None
         try:
-            call = self._evaluate(final=True)
-            if self.conversation_key and self.facts.id:
-                self.handler.response_id_by_conversation[self.conversation_key] = self.facts.id
-            if self._foreign_span_ended_early():
-                self._start_own_span()
-            safely(self.handler.metrics.record_call, call, self.context)
-            self._set_attributes(call)
+            if not self.is_news():
+                return
+            if not self._is_span_of_sdk_over():
+                self.ensure_span(self.request_info.span_policy, self.context)
+            call = self.evaluate(ended)
+            self.record_metrics(call)
         finally:
-            if self.has_own_span and self.span is not None:
-                self.span.end()
+            if self.span is not None:
+                self.span.finish(call, self._end_time(ended))
 
-    def finalize(self) -> None:
-        """Finish the call from the `__del__` of its response."""
-        if not self._finished_lock.locked():
-            self.finish_or_defer(must_defer=finalizer.lock_may_be_held(sys._getframe()))  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
+    def claim_end(self) -> bool:
+        """Return True to the one caller that ends the call, and False to all others.
 
-    def finish_or_defer(self, *, must_defer: bool) -> None:
-        """Finish the call now, or with the next call if `must_defer` (a lock may be held here)."""
-        if must_defer:
-            self.handler.deferred.append(self)
-        else:
-            self.finish()
-
-    def _foreign_span_ended_early(self) -> bool:
-        """Return whether the foreign span ended before any attribute could be set on it.
-
-        A child span of our own then carries all attributes.
+        False in a forked child too: the parent ends the call.
         """
-        return (
-            self.has_foreign_span
-            and self.flushed_attributes is None
-            and self.span is not None
-            and not self.span.is_recording()
-        )
-
-    def _is_new_retrieval(self) -> bool:
-        """Return whether a retrieved response has usage that was not counted yet.
-
-        Takes over the request of the call that created the response.
-        """
-        facts = self.facts
-        if not facts.usage_counters or not facts.id:
+        if os.getpid() != self._process_id or not self._finish_lock.acquire(blocking=False):
             return False
-        key = (self.request_info.provider, facts.id)
-        retrieval = self.handler.pending_retrievals.pop(key, None)
-        if retrieval is not None:
-            self.request, self.prompt, self.pending_call = retrieval
-        return self._mark_counted()
+        self.phase = Phase.FINISHED
+        self.handler.open_calls.discard(self)
+        return True
 
-    def _is_first_count(self) -> bool:
-        """Return whether this response was not counted before.
+    def _is_span_of_sdk_over(self) -> bool:
+        """Return whether the SDK's own span ended with the failure, before we saw it."""
+        waits_for_sdk_span = self.request_info.span_policy is SpanPolicy.WITH_SDK_SPAN
+        return waits_for_sdk_span and self.span is None and self.has_failed
 
-        A retrieval may have counted the end of a stream before the stream itself ends.
+    def _end_time(self, ended: float | None) -> int | None:
+        if ended is None:
+            return None
+        return int((self.started_at + ended - self._started_monotonic) * 1e9)
+
+    def is_news(self) -> bool:
+        """Return whether the call has to be recorded.
+
+        A retrieval has to be if its response has usage that was not counted yet. It then takes over
+        the request of the call that created the response.
         """
-        if self.request_info.is_retrieval or not self.facts.id:
+        if not self.request_info.is_retrieval:
             return True
-        return not self.request_info.wire_format.is_retrievable or self._mark_counted()
+        key = self._response_key
+        if key is None or not self.facts.usage_counters:
+            return False
+        if not self.handler.response_ids.count_retrieval(key):
+            return False
+        created = self.handler.pending_retrievals.pop(key, None)
+        if created is not None:
+            self.request, self.prompt, self.pending_call = created
+        return True
 
-    def _mark_counted(self) -> bool:
-        return self.handler.diagnosis.memory.is_first_time(
-            (self.request_info.provider, self.facts.id)
-        )
+    def record_metrics(self, call: Call) -> None:
+        """Record the finished call."""
+        safely(self.handler.metrics.record_call, call, self.context)
 
-    def _evaluate(self, *, final: bool = False) -> Call:
-        """Return the call as far as it is known now.
-
-        The verdict is made once: with the first usage, or without usage if `final`.
-        """
-        facts = self.facts
-        state = facts._replace(has_content=False, is_terminal=False), self._has_failed
-        if self._evaluated is not None and self._evaluated[0] == state:
-            return self._build_call(*self._evaluated[1])
-        usage = self._parse_usage()
-        if usage is None and not final:
-            return self._build_call(None, None, self._verdict_from_usage(None))
-        cost = self._compute_cost(facts, usage) if usage or not self._has_failed else None
-        if self._verdict is None:
-            self._verdict = self._diagnose(usage, cost)
-        self._evaluated = None if usage is None else (state, (usage, cost, self._verdict))
-        return self._build_call(usage, cost, self._verdict)
+    def evaluate(self, ended: float | None) -> Call:
+        """Return the call with its usage, cost and verdict. Nothing is final before."""
+        usage, cost = self._parse_usage(), None
+        if usage is not None or not self.has_failed:
+            cost = self.compute_cost(usage)
+        if self._response_key is not None and not self.request_info.is_retrieval:
+            self.handler.response_ids.close(self._response_key, has_usage=usage is not None)
+        if self.conversation_key and self.facts.id:
+            self.handler.response_id_by_conversation[self.conversation_key] = self.facts.id
+        return self.build_call(usage, cost, self._diagnose(usage, cost), ended)
 
     def _parse_usage(self) -> Usage | None:
-        """Return the usage; None if it is not known, or was counted with another call."""
-        if self._is_duplicate:
-            return None
-        usage = safely(
-            reported_usage, self.request_info.wire_format, self.request_info.host, self.facts
-        )
-        if usage is not None and self._verdict is None and not self._is_first_count():
-            self._is_duplicate = True
-            return None
-        return usage
+        info = self.request_info
+        return safely(reported_usage, info.wire_format, info.host, self.facts)
 
-    def _compute_cost(self, facts: ResponseFacts, usage: Usage | None) -> Cost | None:
-        return safely(self.handler.price_book.compute_cost, self._request_so_far(), facts, usage)
+    def compute_cost(self, usage: Usage | None) -> Cost | None:
+        """Return the cost of `usage`, or the reason why it is not known."""
+        return safely(
+            self.handler.price_book.compute_cost, self._request_so_far(), self.facts, usage
+        )
 
     def _diagnose(self, usage: Usage | None, cost: Cost | None) -> Verdict:
         if self.pending_call is None:
-            return self._verdict_from_usage(usage)
-        if usage is None and self._can_be_retrieved():
-            self._suspend(self.pending_call)
+            return self.verdict_from_usage(usage)
+        if usage is None and self._response_key is not None and not self.has_failed:
+            self._suspend(self._response_key, self.pending_call)
             return Verdict("unreported")
         verdict = safely(
             self.handler.diagnosis.finish,
@@ -346,37 +304,34 @@ class Invocation:
             facts=self.facts,
             usage=usage,
             cost=cost,
-            failed=self._has_failed,
-            at=self.handler.clock(),
+            has_failed=self.has_failed,
+            ended_at=self.handler.clock(),
         )
-        return verdict or self._verdict_from_usage(usage)
+        return verdict or self.verdict_from_usage(usage)
 
-    def _can_be_retrieved(self) -> bool:
-        is_retrievable = self.request_info.wire_format.is_retrievable
-        return bool(self.facts.id and is_retrievable and not self._has_failed)
-
-    def _suspend(self, pending_call: PendingCall) -> None:
+    def _suspend(self, key: ResponseKey, pending_call: PendingCall) -> None:
         """Keep the request for the call that will retrieve the response, with its usage."""
-        self.handler.diagnosis.suspend(pending_call)
-        if not self._is_duplicate and self.request is not None and self.facts.id:
-            key = (self.request_info.provider, self.facts.id)
+        self.handler.diagnosis.unregister_running_call(pending_call)
+        if self.request is not None:
             self.handler.pending_retrievals[key] = (self.request, self.prompt, pending_call)
 
-    def _verdict_from_usage(self, usage: Usage | None) -> Verdict:
+    def verdict_from_usage(self, usage: Usage | None) -> Verdict:
         """Return the outcome that follows from the usage alone, without the prompt."""
         if usage is None or usage.cache_read_tokens is None:
-            return Verdict("error" if usage is None and self._has_failed else "unreported")
+            return Verdict("error" if usage is None and self.has_failed else "unreported")
         return Verdict("hit" if usage.cache_read_tokens else "cold")
-
-    @property
-    def _has_failed(self) -> bool:
-        return self.error_type is not None or self.facts.error_code is not None
 
     def _request_so_far(self) -> Request:
         """Return the request; one without body if the body is not known."""
         return self.request or self.request_info.to_request({}, b"", self.started_at)
 
-    def _build_call(self, usage: Usage | None, cost: Cost | None, verdict: Verdict) -> Call:
+    def build_call(
+        self,
+        usage: Usage | None,
+        cost: Cost | None,
+        verdict: Verdict,
+        ended: float | None = None,
+    ) -> Call:
         return Call(
             request=self._request_so_far(),
             facts=self.facts,
@@ -389,16 +344,6 @@ class Invocation:
             error_type=self.error_type or self.facts.error_code,
             retries=self.retries,
             time_to_first_chunk=self._time_to_first_chunk if self.request_info.stream else None,
-            duration=time.perf_counter() - self._started_monotonic,
-            context_attributes=self._context_attributes,
+            duration=(ended or time.perf_counter()) - self._started_monotonic,
+            context_attributes=self._inherited_attributes,
         )
-
-    def _set_attributes(self, call: Call) -> None:
-        if self.span is not None and self.span.is_recording():
-            self.flushed_attributes = set_call_attributes(
-                self.span,
-                call,
-                self.handler.settings,
-                is_own_span=self.has_own_span,
-                already_set=self.flushed_attributes or {},
-            )

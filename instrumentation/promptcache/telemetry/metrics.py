@@ -8,12 +8,15 @@ from weakref import WeakMethod
 
 from opentelemetry.context import Context
 from opentelemetry.metrics import CallbackOptions, Counter, Histogram, Meter, Observation
+from opentelemetry.trace import get_current_span
 
 from promptcache import semconv
+from promptcache.common.safely import safely
 from promptcache.model import Call
 from promptcache.settings import MetricKeys
 from promptcache.telemetry.cardinality import CardinalityLimiter, ValueAllowList
 from promptcache.telemetry.other_emitters import warn_of_other_emitters
+from promptcache.telemetry.pending_sums import PendingSums, is_collected_by_sdk
 
 if TYPE_CHECKING:
     from promptcache.diagnosis.unread_writes import UnreadWrite
@@ -30,10 +33,12 @@ class StorageCostCallback:
 
     The SDK never drops a callback, and keeps the first one of a name. So this one looks up the
     `current_source` of costs at each collection, through a weak reference that keeps no handler
-    alive.
+    alive. The SDK runs it before it collects the counters, so it also lets the current recorder
+    tell its counters what they were not told yet.
     """
 
     current_source: ClassVar[WeakMethod[Callable[[], StorageCosts]] | None] = None
+    prepare_current: ClassVar[WeakMethod[Callable[[], None]] | None] = None
 
     def __init__(self) -> None:
         self._model_limiter = CardinalityLimiter(MAX_DISTINCT_VALUES)
@@ -42,6 +47,9 @@ class StorageCostCallback:
         self._totals: dict[tuple[str, str], float] = {}
 
     def __call__(self, options: CallbackOptions) -> Iterator[Observation]:
+        prepare = StorageCostCallback.prepare_current and StorageCostCallback.prepare_current()
+        if prepare is not None:
+            safely(prepare)
         if self._source is not StorageCostCallback.current_source:
             self._source = StorageCostCallback.current_source
             self._previous_totals = self._totals
@@ -52,7 +60,7 @@ class StorageCostCallback:
                 key = provider, self._model_limiter(model)
                 self._totals[key] = self._totals.get(key, 0.0) + usd
         for (provider, model), usd in self._totals.items():
-            yield Observation(usd, _model_attributes(provider, model))
+            yield Observation(usd, _provider_and_model_attributes(provider, model))
 
 
 class MetricsRecorder:
@@ -80,12 +88,18 @@ class MetricsRecorder:
         ]
         self._has_to_check_emitters = with_genai_metrics
         self._limiters = dict(_limiters_of_user_keys(user_keys))
-        self._zero_series: set[tuple[Any, ...]] = set()
+        self._pending = PendingSums()
+        self._is_sdk: bool | None = None
+        self._has_callback = False
+        self.before_collection: Callable[[], None] | None = None
+        """Runs before the counters are told what happened since the last collection."""
         self._initialised: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 
-    def observe_storage_cost(self, accrued_costs: Callable[[], StorageCosts]) -> None:
+    def register_storage_cost_observer(self, accrued_costs: Callable[[], StorageCosts]) -> None:
         """Observe the storage cost of named caches that the method `accrued_costs` returns."""
         StorageCostCallback.current_source = WeakMethod(accrued_costs)
+        StorageCostCallback.prepare_current = WeakMethod(self.prepare_collection)
+        self._has_callback = True
         self._meter.create_observable_counter(
             semconv.METRIC_STORAGE_USD,
             [StorageCostCallback()],
@@ -93,78 +107,101 @@ class MetricsRecorder:
             description="Storage cost of named caches, by token-hours.",
         )
 
-    def record_cache_fill(self, usd: float, provider: str, model: str, context: Context) -> None:
+    def record_cache_creation_cost(
+        self, usd: float, provider: str, model: str, context: Context
+    ) -> None:
         """Add the cost of filling a named cache, which is no call."""
-        limited = self._limiter(semconv.GEN_AI_REQUEST_MODEL)(model)
-        counter = self._counter(semconv.METRIC_COST_USD)
-        counter.add(usd, _model_attributes(provider, limited), context)
+        limited = self._limiter_of_attribute(semconv.GEN_AI_REQUEST_MODEL)(model)
+        counter = self._counter_of_metric(semconv.METRIC_COST_USD)
+        self._add(counter, _provider_and_model_attributes(provider, limited), {}, usd, context)
 
     def record_unread_write(self, write: UnreadWrite) -> None:
         """Add what a cache write that expired unread cost too much.
 
         This is known only after the call, so it is recorded outside the call's context.
         """
-        limited = self._limiter(semconv.GEN_AI_REQUEST_MODEL)(write.model or "")
-        attributes = _model_attributes(write.provider, limited)
-        counter = self._counter(semconv.METRIC_WASTED_USD)
-        counter.add(
-            write.wasted_usd, {**attributes, semconv.MISS_REASON: "write_never_read"}, Context()
-        )
+        limited = self._limiter_of_attribute(semconv.GEN_AI_REQUEST_MODEL)(write.model or "")
+        attributes = _provider_and_model_attributes(write.provider, limited)
+        counter = self._counter_of_metric(semconv.METRIC_WASTED_USD)
+        reason = {semconv.MISS_REASON: "write_never_read"}
+        self._add(counter, attributes, reason, write.wasted_usd, Context())
 
     def record_call(self, call: Call, context: Context) -> None:
         """Add one finished call, in its own `context` so that exemplars refer to its span."""
         if self._has_to_check_emitters:
             self._has_to_check_emitters = False
             warn_of_other_emitters()
-        base = self._base_attributes(call, context)
+        base = self._common_attributes_within_limits(call)
+        span_context = get_current_span(context).get_span_context()
         for definition, counter in self._counters:
             for value, extra in definition.points(call):
-                if value or self._start_zero_series(definition.name, base, extra):
-                    counter.add(value, {**base, **extra}, context)
+                self._pending.add(counter, base, extra, value, span_context)
+        if not self._is_told_at_collection():
+            self._pending.tell()
         for definition, histogram in self._histograms:
             for value, extra in definition.points(call):
                 histogram.record(value, {**base, **extra}, context)
 
-    def _start_zero_series(
-        self, name: str, base: Mapping[str, Any], extra: Mapping[str, Any]
-    ) -> bool:
-        """Return whether a 0 would start a series.
+    def prepare_collection(self) -> None:
+        """Tell the counters what they were not told yet."""
+        if self.before_collection is not None:
+            safely(self.before_collection)
+        self._pending.tell()
 
-        A later 0 changes nothing, but costs the SDK as much time as any other number.
-        """
-        key = (name, *base.values(), *extra.values())
-        if key in self._zero_series:
-            return False
-        self._zero_series.add(key)
-        return True
+    def _is_told_at_collection(self) -> bool:
+        """Return whether the SDK calls back before it collects. Other SDKs may not."""
+        if self._is_sdk is None:
+            self._is_sdk = is_collected_by_sdk(self._counters[0][1])
+        return self._has_callback and self._is_sdk is True
 
-    def _base_attributes(self, call: Call, context: Context) -> Mapping[str, Any]:
+    def close(self) -> None:
+        """Tell everything, now and from now on: another recorder takes the callback over."""
+        self._has_callback = False
+        self.prepare_collection()
+
+    def _add(
+        self,
+        counter: Counter,
+        attributes: Mapping[str, Any],
+        extra: Mapping[str, Any],
+        amount: float,
+        context: Context,
+    ) -> None:
+        """Add to a series that does not belong to a call."""
+        key = tuple(attributes.items())
+        base = self._initialised.setdefault(key, attributes)
+        span_context = get_current_span(context).get_span_context()
+        self._pending.add(counter, base, extra, amount, span_context)
+        if not self._is_told_at_collection():
+            self._pending.tell()
+
+    def _common_attributes_within_limits(self, call: Call) -> Mapping[str, Any]:
         """Return the attributes of all metrics of `call`, within the cardinality limits."""
-        wanted = semconv.metric_attributes(call)
+        wanted = semconv.common_metric_attributes(call)
         for name in (name for name in self._limiters if name in call.context_attributes):
             wanted[name] = call.context_attributes[name]
         key = tuple(wanted.items())
         known = self._initialised.get(key)
         if known is not None:
             return known
-        base = {name: self._limiter(name)(value) for name, value in wanted.items()}
+        base = {name: self._limiter_of_attribute(name)(value) for name, value in wanted.items()}
         limited_key = tuple(base.items())
         if limited_key not in self._initialised:
-            self._initialise_series(base, context)
+            self._initialise_counters_at_zero(base)
         if semconv.OTHER_VALUE not in base.values():
             self._initialised[key] = base
         return self._initialised.setdefault(limited_key, base)
 
-    def _initialise_series(self, base: Mapping[str, Any], context: Context) -> None:
+    def _initialise_counters_at_zero(self, base: Mapping[str, Any]) -> None:
         for definition, counter in self._counters:
             if definition.name in semconv.ZERO_INITIALISED:
                 for extra in semconv.ZERO_POINTS:
-                    counter.add(0, {**base, **extra}, context)
+                    self._pending.add(counter, base, extra, 0, None)
 
-    def _limiter(self, name: str) -> Callable[[Any], Any]:
+    def _limiter_of_attribute(self, name: str) -> Callable[[Any], Any]:
         return self._limiters.setdefault(name, CardinalityLimiter(MAX_DISTINCT_VALUES))
 
-    def _counter(self, name: str) -> Counter:
+    def _counter_of_metric(self, name: str) -> Counter:
         return next(counter for definition, counter in self._counters if definition.name == name)
 
 
@@ -187,5 +224,5 @@ def _create_histogram(meter: Meter, definition: semconv.MetricDefinition) -> His
     )
 
 
-def _model_attributes(provider: str, model: str) -> dict[str, str]:
+def _provider_and_model_attributes(provider: str, model: str) -> dict[str, str]:
     return {semconv.GEN_AI_PROVIDER_NAME: provider, semconv.GEN_AI_REQUEST_MODEL: model}

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import NamedTuple, final
 
 from promptcache.common.coerce import JSONObject
 from promptcache.model import Request
 from promptcache.providers.wire_format import WireFormat
+
+
+class SpanPolicy(Enum):
+    """The moment at which a call gets its span."""
+
+    AT_START = "at start"
+    WITH_SDK_SPAN = "with SDK span"
+    """When the request is sent: the SDK has then started a span of its own."""
+    AT_FINISH = "at finish"
+    """A retrieval gets a span only if it has news."""
 
 
 @final
@@ -27,6 +38,13 @@ class RequestInfo(NamedTuple):
     is_retrieval: bool = False
     batch_results_url: str | None = None
     has_sdk_span: bool = False
+
+    @property
+    def span_policy(self) -> SpanPolicy:
+        """The moment at which the call gets its span."""
+        if self.is_retrieval:
+            return SpanPolicy.AT_FINISH
+        return SpanPolicy.WITH_SDK_SPAN if self.has_sdk_span else SpanPolicy.AT_START
 
     def to_request(self, body: JSONObject, cache_scope: bytes, started_at: float) -> Request:
         """Return the request of this call with `body` and the digest of its credential."""

@@ -18,6 +18,11 @@ _CACHE_WRITE_ALIASES: Final = frozenset(
     }
 )
 """Two names of one fact. On a foreign span that has either, the other would count it twice."""
+_NO_NAMES: Final[frozenset[str]] = frozenset()
+_STANDARD: Final = semconv.AttributeReader(semconv.STANDARD_ATTRIBUTES)
+_LEGACY: Final = semconv.AttributeReader(semconv.LEGACY_ATTRIBUTES)
+_PROMPTCACHE: Final = semconv.AttributeReader(semconv.PROMPTCACHE_ATTRIBUTES)
+_COUNTS: Final = semconv.AttributeReader(semconv.COUNT_ATTRIBUTES)
 
 
 def set_call_attributes(
@@ -26,40 +31,49 @@ def set_call_attributes(
     settings: Settings,
     *,
     is_own_span: bool,
-    already_set: Mapping[str, Any],
-) -> Mapping[str, Any]:
-    """Set the attributes of `call` on `span`, and return all that were set up to now.
+    own_names: frozenset[str] = _NO_NAMES,
+) -> None:
+    """Set all attributes of `call` on `span`, and the status of a span of our own.
 
     Our own span gets every attribute. A foreign span gets the `promptcache.*` attributes, and of
-    the standard ones those that it lacks. `already_set` is what earlier calls of this function
-    returned for the span; an attribute that has not changed since is not set again.
+    the standard ones those that it lacks. `own_names` are the attributes there that
+    `set_count_attributes` has set.
     """
     standard = _standard_attributes(call, settings)
     if not is_own_span:
-        foreign = _foreign_names(span, already_set)
+        foreign = _foreign_names(span, own_names)
         standard = {name: value for name, value in standard.items() if name not in foreign}
-    attributes = standard | semconv.read_attributes(semconv.PROMPTCACHE_ATTRIBUTES, call)
+    attributes = standard | _PROMPTCACHE.read(call)
     shortfall = semconv.shortfall_tokens(call, settings.target)
     if shortfall is not None:
         attributes[semconv.SHORTFALL_TOKENS] = shortfall
-    changed = {name: value for name, value in attributes.items() if already_set.get(name) != value}
-    if changed:
-        span.set_attributes(changed)
+    span.set_attributes(attributes)
     if is_own_span and call.error_type is not None:
         span.set_status(StatusCode.ERROR)
-    return {**already_set, **attributes}
+
+
+def set_count_attributes(span: Span, call: Call, own_names: frozenset[str]) -> frozenset[str]:
+    """Set the counts of a running `call` on a foreign `span`, and return the names of ours on it.
+
+    `own_names` is what the last call of this function returned for the span.
+    """
+    counts = _COUNTS.read(call)
+    foreign = _foreign_names(span, own_names)
+    counts = {name: value for name, value in counts.items() if name not in foreign}
+    span.set_attributes(counts)
+    return own_names | counts.keys()
 
 
 def _standard_attributes(call: Call, settings: Settings) -> dict[str, Any]:
-    standard = semconv.read_attributes(semconv.STANDARD_ATTRIBUTES, call)
+    standard = _STANDARD.read(call)
     if not settings.legacy_names:
         return {**standard, **call.context_attributes}
-    legacy = semconv.read_attributes(semconv.LEGACY_ATTRIBUTES, call)
+    legacy = _LEGACY.read(call)
     return {**standard, **call.context_attributes, **legacy}
 
 
-def _foreign_names(span: Span, already_set: Mapping[str, Any]) -> set[str]:
+def _foreign_names(span: Span, own_names: frozenset[str]) -> set[str]:
     """Return the names of the attributes on `span` that others have set."""
     present: Mapping[str, Any] = getattr(span, "attributes", None) or {}
-    names = {name for name in present if name not in already_set}
+    names = present.keys() - own_names
     return names | _CACHE_WRITE_ALIASES if names & _CACHE_WRITE_ALIASES else names

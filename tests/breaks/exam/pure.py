@@ -15,7 +15,7 @@ from tests.breaks.exam.scenario import Step
 from tests.breaks.exam.sent_request import SentRequest
 from tests.breaks.exam.surfaces import Surface
 
-_PRICES = PriceBook.load(None)
+_PRICES = PriceBook.load_with_user_prices(None)
 
 
 class PureDriver:
@@ -58,7 +58,7 @@ class PureDriver:
             facts, usage = self._read_usage(response)
             cost = _PRICES.compute_cost(request, facts, usage)
         verdict = self._diagnosis.finish(
-            pending, facts=facts, usage=usage, cost=cost, failed=failed, at=self._clock()
+            pending, facts=facts, usage=usage, cost=cost, has_failed=failed, ended_at=self._clock()
         )
         return _observe(verdict, usage, cost)
 

@@ -12,53 +12,59 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
-from promptcache.diagnosis.evidence import Evidence, Miss
+from promptcache.diagnosis.evidence import CacheMiss, Evidence
 from promptcache.diagnosis.explanation import Explanation
 from promptcache.diagnosis.explanations.breakpoints import (
-    breakpoint_out_of_reach,
-    static_breakpoint_missing,
-    too_many_breakpoints,
+    explain_by_missing_static_breakpoint,
+    explain_by_too_many_breakpoints,
+    explain_by_unreachable_breakpoint,
 )
-from promptcache.diagnosis.explanations.expiry import expired
-from promptcache.diagnosis.explanations.no_evidence import cold_start, unknown
-from promptcache.diagnosis.explanations.params import parameter_changed, per_user_key
+from promptcache.diagnosis.explanations.expiry import explain_by_expiry
+from promptcache.diagnosis.explanations.no_evidence import explain_as_cold_start, explain_as_unknown
+from promptcache.diagnosis.explanations.params import (
+    explain_by_changed_parameter,
+    explain_by_per_user_cache_key,
+)
 from promptcache.diagnosis.explanations.provider_side import (
-    concurrent_cold_race,
-    routing_overflow,
-    scope_changed,
+    explain_by_changed_cache_scope,
+    explain_by_concurrent_call,
+    explain_by_routing_overflow,
 )
-from promptcache.diagnosis.explanations.structure import structural_break
-from promptcache.diagnosis.explanations.uncached import below_minimum, caching_not_requested
+from promptcache.diagnosis.explanations.structure import explain_by_changed_content
+from promptcache.diagnosis.explanations.uncached import (
+    explain_by_caching_not_requested,
+    explain_by_prompt_below_minimum,
+)
 from promptcache.diagnosis.missed_tokens import find_misses
 
-Explain: TypeAlias = Callable[[Evidence, "Miss | None"], "Explanation | None"]
+Explain: TypeAlias = Callable[[Evidence, "CacheMiss | None"], "Explanation | None"]
 
 EXPLANATIONS: Final[tuple[Explain, ...]] = (
-    caching_not_requested,
-    below_minimum,
-    expired,
-    parameter_changed,
-    structural_break,
-    per_user_key,
-    too_many_breakpoints,
-    static_breakpoint_missing,
-    breakpoint_out_of_reach,
-    routing_overflow,
-    concurrent_cold_race,
-    scope_changed,
-    unknown,
-    cold_start,
+    explain_by_caching_not_requested,
+    explain_by_prompt_below_minimum,
+    explain_by_expiry,
+    explain_by_changed_parameter,
+    explain_by_changed_content,
+    explain_by_per_user_cache_key,
+    explain_by_too_many_breakpoints,
+    explain_by_missing_static_breakpoint,
+    explain_by_unreachable_breakpoint,
+    explain_by_routing_overflow,
+    explain_by_concurrent_call,
+    explain_by_changed_cache_scope,
+    explain_as_unknown,
+    explain_as_cold_start,
 )
 
 EXPLANATIONS_IF_CACHED: Final = tuple(
     explanation
     for explanation in EXPLANATIONS
-    if explanation not in (caching_not_requested, below_minimum)
+    if explanation not in (explain_by_caching_not_requested, explain_by_prompt_below_minimum)
 )
 """The explanations without those for which the provider caches nothing."""
 
 
-def explain(
+def find_best_explanation(
     evidence: Evidence, explanations: tuple[Explain, ...] = EXPLANATIONS
 ) -> Explanation | None:
     """Return the first of `explanations` that applies; None if nothing was missed.
@@ -71,12 +77,12 @@ def explain(
     best: Explanation | None = None
     for miss in misses:
         if best is None or miss.missed_tokens > (best.missed_tokens or 0):
-            best = _explain_miss(evidence, miss, explanations) or best
-    return best or _explain_miss(evidence, None, explanations)
+            best = _first_explanation_that_applies(evidence, miss, explanations) or best
+    return best or _first_explanation_that_applies(evidence, None, explanations)
 
 
-def _explain_miss(
-    evidence: Evidence, miss: Miss | None, explanations: tuple[Explain, ...]
+def _first_explanation_that_applies(
+    evidence: Evidence, miss: CacheMiss | None, explanations: tuple[Explain, ...]
 ) -> Explanation | None:
     for explanation in explanations:
         if (found := explanation(evidence, miss)) is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from promptcache.diagnosis.evidence import Evidence, Miss
+from promptcache.diagnosis.evidence import CacheMiss, Evidence
 from promptcache.diagnosis.explanation import Explanation
 from promptcache.diagnosis.streaks import EXPIRY_LOCATION
 
@@ -12,7 +12,7 @@ _REPEATED_EXPIRIES: Final = 5
 """After this many expiries in a row, the prefix is used too rarely."""
 
 
-def expired(evidence: Evidence, miss: Miss | None) -> Explanation | None:
+def explain_by_expiry(evidence: Evidence, miss: CacheMiss | None) -> Explanation | None:
     """Explain a miss after an idle time longer than the TTL, with the same parameters.
 
     A read in spite of a structural break shows that the entry had not expired.
@@ -21,7 +21,7 @@ def expired(evidence: Evidence, miss: Miss | None) -> Explanation | None:
         return None
     related, past_call = miss.related_call, miss.related_call.past_call
     idle_seconds = evidence.call.started_at - past_call.started_at
-    if idle_seconds <= past_call.ttl_seconds or evidence.has_other_params(related):
+    if idle_seconds <= past_call.ttl_seconds or evidence.has_changed_params(related):
         return None
     if related.difference.kind == "break" and evidence.usage.cache_read_tokens:
         return None

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
-from promptcache.diagnosis.cache_params import LEVEL_ORDER, changed_params
-from promptcache.diagnosis.compare import Difference
-from promptcache.diagnosis.evidence import Evidence, Miss
-from promptcache.diagnosis.explanation import Explanation, Location
+from promptcache.diagnosis.cache_params import LEVEL_ORDER, changed_invalidating_params
+from promptcache.diagnosis.compare import PromptDifference
+from promptcache.diagnosis.evidence import CacheMiss, Evidence
+from promptcache.diagnosis.explanation import Explanation, MissLocation
 from promptcache.diagnosis.miss_reasons import REASON_OF_PARAM
 
 _SHARING_KEYS: Final = 3
 """From this many cache keys on a common prefix, the keys split a prefix that users share."""
 
 
-def parameter_changed(evidence: Evidence, miss: Miss | None) -> Explanation | None:
+def explain_by_changed_parameter(evidence: Evidence, miss: CacheMiss | None) -> Explanation | None:
     """Explain a miss by the changed parameter that invalidates the earliest section.
 
     It must invalidate a section at or before the break. On a branch, other parameters are another
@@ -23,51 +23,61 @@ def parameter_changed(evidence: Evidence, miss: Miss | None) -> Explanation | No
     if miss is None or miss.related_call.difference.kind == "branch":
         return None
     related, difference = miss.related_call, miss.related_call.difference
-    changed = changed_params(evidence.call.cache_params, related.past_call.cache_params)
+    changed = changed_invalidating_params(
+        evidence.call.cache_params, related.past_call.cache_params
+    )
     if not changed:
-        return _response_model_changed(evidence, miss)
+        return _explain_by_changed_response_model(evidence, miss)
     name, level = changed[0]
-    reason = _reason_of(name)
+    reason = _miss_reason_of_param(name)
     if difference.kind == "break" and (
-        _is_behind(difference, level) or difference.reason == reason
+        _is_break_before_level(difference, level) or difference.reason == reason
     ):
         return None
     if reason == "image_changed":
         has_image = any(param[0] == name for param in evidence.call.cache_params.params)
-        location = Location("messages", hint="image_added" if has_image else "image_removed")
+        location = MissLocation("messages", hint="image_added" if has_image else "image_removed")
         return Explanation(reason, miss.missed_tokens, 0.9, related, location)
     if name == "model":
-        return Explanation(reason, miss.missed_tokens, 0.95, related, Location("model"))
-    return Explanation(reason, miss.missed_tokens, 0.9, related, Location("params"))
+        return Explanation(reason, miss.missed_tokens, 0.95, related, MissLocation("model"))
+    return Explanation(reason, miss.missed_tokens, 0.9, related, MissLocation("params"))
 
 
-def per_user_key(evidence: Evidence, miss: Miss | None) -> Explanation | None:
+def explain_by_per_user_cache_key(evidence: Evidence, miss: CacheMiss | None) -> Explanation | None:
     """Explain a miss on a prefix that several cache keys share, if nothing but the key differs."""
     if miss is None or miss.related_call.difference.kind != "branch":
         return None
     related = miss.related_call
-    changed = changed_params(evidence.call.cache_params, related.past_call.cache_params)
-    is_key_change = len(changed) == 1 and _reason_of(changed[0][0]) == "cache_key_changed"
+    changed = changed_invalidating_params(
+        evidence.call.cache_params, related.past_call.cache_params
+    )
+    is_key_change = (
+        len(changed) == 1 and _miss_reason_of_param(changed[0][0]) == "cache_key_changed"
+    )
     if not is_key_change or related.cache_key_count < _SHARING_KEYS:
         return None
     return Explanation(
-        "per_user_key_or_prefix", miss.missed_tokens, 0.85, related, Location("params")
+        "per_user_key_or_prefix", miss.missed_tokens, 0.85, related, MissLocation("params")
     )
 
 
-def _response_model_changed(evidence: Evidence, miss: Miss) -> Explanation | None:
+def _explain_by_changed_response_model(evidence: Evidence, miss: CacheMiss) -> Explanation | None:
     """Explain a miss by the model that the responses name, where the requests name the same."""
     related = miss.related_call
     here, there = evidence.call.response_model, related.past_call.response_model
     if related.difference.kind != "extends" or not here or not there or here == there:
         return None
-    return Explanation("model_changed", miss.missed_tokens, 0.7, related, Location("model"))
+    return Explanation("model_changed", miss.missed_tokens, 0.7, related, MissLocation("model"))
 
 
-def _reason_of(name: str) -> str:
-    return "model_changed" if name == "model" else REASON_OF_PARAM.get(name, "param_changed")
+def _miss_reason_of_param(param_name: str) -> str:
+    return (
+        "model_changed"
+        if param_name == "model"
+        else REASON_OF_PARAM.get(param_name, "param_changed")
+    )
 
 
-def _is_behind(difference: Difference, level: str) -> bool:
+def _is_break_before_level(difference: PromptDifference, level: str) -> bool:
     """Return whether a change at `level` invalidates less than the structural break."""
     return LEVEL_ORDER[difference.section or "messages"] < LEVEL_ORDER[level]

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from promptcache.diagnosis.compare import FORM_HINT
-from promptcache.diagnosis.evidence import Evidence, Miss
-from promptcache.diagnosis.explanation import Explanation, Location
+from promptcache.diagnosis.evidence import CacheMiss, Evidence
+from promptcache.diagnosis.explanation import Explanation, MissLocation
 from promptcache.diagnosis.missed_tokens import ESTIMATE_TOLERANCE
 
 _REPEATED_BREAKS: Final = 3
 """From this many breaks in a row at one location on, an ambiguous change counts as a break."""
 
 
-def structural_break(evidence: Evidence, miss: Miss | None) -> Explanation | None:
+def explain_by_changed_content(evidence: Evidence, miss: CacheMiss | None) -> Explanation | None:
     """Explain a miss by changed tools, system prompt or history.
 
     An ambiguous change (it could be another program) counts only if it repeats at one location. The
@@ -39,11 +39,11 @@ def structural_break(evidence: Evidence, miss: Miss | None) -> Explanation | Non
         miss.missed_tokens,
         0.9 if repeats else confidence,
         related,
-        Location(difference.section, difference.index, difference.offset, difference.hint),
+        MissLocation(difference.section, difference.index, difference.offset, difference.hint),
     )
 
 
-def _read_ends_at_change(evidence: Evidence, miss: Miss) -> bool:
+def _read_ends_at_change(evidence: Evidence, miss: CacheMiss) -> bool:
     """Return whether the read ends at the change: the provider then distinguishes the two forms."""
     shared_tokens = miss.related_call.shared_tokens
     error = evidence.rule.granularity + ESTIMATE_TOLERANCE * shared_tokens

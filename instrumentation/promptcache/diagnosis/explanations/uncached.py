@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from promptcache.diagnosis.evidence import Evidence, Miss
+from promptcache.diagnosis.evidence import CacheMiss, Evidence
 from promptcache.diagnosis.explanation import Explanation
 
 UNCACHED_REASONS: Final = frozenset({"caching_not_requested", "below_minimum"})
@@ -19,7 +19,7 @@ _CLEARLY_TOO_SHORT: Final = 0.5
 evidence."""
 
 
-def caching_not_requested(evidence: Evidence, _: Miss | None) -> Explanation | None:
+def explain_by_caching_not_requested(evidence: Evidence, _: CacheMiss | None) -> Explanation | None:
     """Explain a call whose provider caches only on request, without a request."""
     usage = evidence.usage
     if (
@@ -31,7 +31,7 @@ def caching_not_requested(evidence: Evidence, _: Miss | None) -> Explanation | N
     return Explanation("caching_not_requested", None, 0.95)
 
 
-def below_minimum(evidence: Evidence, _: Miss | None) -> Explanation | None:
+def explain_by_prompt_below_minimum(evidence: Evidence, _: CacheMiss | None) -> Explanation | None:
     """Explain a call with too few tokens to be cached.
 
     Providers lower their minimums without notice, and a first call reads nothing in any case. So a
@@ -43,13 +43,13 @@ def below_minimum(evidence: Evidence, _: Miss | None) -> Explanation | None:
     if rule.bills_writes and usage.cache_write_tokens == 0:
         factor: float = _REFUSED_WRITE_FACTOR
     else:
-        factor = 1.0 if _was_sent_recently(evidence) else _CLEARLY_TOO_SHORT
+        factor = 1.0 if _was_prompt_sent_within_ttl(evidence) else _CLEARLY_TOO_SHORT
     if usage.input_tokens >= rule.minimum_tokens * factor:
         return None
     return Explanation("below_minimum", None, 0.8)
 
 
-def _was_sent_recently(evidence: Evidence) -> bool:
+def _was_prompt_sent_within_ttl(evidence: Evidence) -> bool:
     """Return whether most of this prompt was sent before, within the TTL of that call."""
     started_at, input_tokens = evidence.call.started_at, evidence.usage.input_tokens
     return any(

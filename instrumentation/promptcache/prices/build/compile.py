@@ -55,12 +55,12 @@ _RESELLER_COMMENTS: Final = ("Imported from OpenRouter", "Seen on OpenRouter bef
 _KEY_ORDER: Final = ("tier", "from", "hours", "days", "except", "input", "read", "write", "output")
 
 
-def convert_price(price: ModelPrice, ttl: str) -> PriceEntry | None:
+def convert_imported_price(price: ModelPrice, write_ttl: str) -> PriceEntry | None:
     """Return an imported price as a table entry, None if it has a price key that is not in
     PRICE_KEYS."""
     entry: PriceEntry = {}
     for key, value in vars(price).items():
-        key_in_table = f"write.{ttl}" if key == "cache_write_mtok" else PRICE_KEYS.get(key)
+        key_in_table = f"write.{write_ttl}" if key == "cache_write_mtok" else PRICE_KEYS.get(key)
         if key_in_table is None:
             return None
         tiers = getattr(value, "tiers", None)
@@ -74,13 +74,13 @@ def convert_price(price: ModelPrice, ttl: str) -> PriceEntry | None:
     return entry
 
 
-def match_names(match: Any) -> Iterator[str]:
+def names_in_match_clause(match: Any) -> Iterator[str]:
     """Yield the names that a match clause stands for.
 
     A name that also stands for the previews of a model ends in `*`.
     """
     for part in getattr(match, "or_", None) or getattr(match, "and_", None) or ():
-        yield from match_names(part)
+        yield from names_in_match_clause(part)
     if hasattr(match, "equals"):
         yield match.equals.lower()
     for kind in ("starts_with", "ends_with", "contains"):
@@ -107,13 +107,13 @@ def price_change_days(model: ModelInfo) -> list[date | None]:
     ]
 
 
-def has_cache_read_price(model: ModelInfo, context: Mapping[str, str] | None) -> bool:
+def has_tier_cache_read_price(model: ModelInfo, tier_context: Mapping[str, str] | None) -> bool:
     """Return whether the list has a cache-read price for this tier, not only the standard one."""
-    variants = [variant for variant in model.price_variants or () if variant.when == context]
+    variants = [variant for variant in model.price_variants or () if variant.when == tier_context]
     return any("cache_read_mtok" in vars(variant.prices) for variant in variants)
 
 
-def import_model(vendor: str, model: ModelInfo) -> RawRow:
+def build_row_of_imported_model(vendor: str, model: ModelInfo) -> RawRow:
     """Return a model as a row: all prices of every tier, from each day on which one changes."""
     ttl = default_write_ttl(vendor, model.id.lower())
     prices: list[PriceEntry] = []
@@ -131,11 +131,11 @@ def import_model(vendor: str, model: ModelInfo) -> RawRow:
                 for variant in model.price_variants or ()
             ):
                 continue
-            entry = convert_price(model.get_prices(moment, context), ttl)
+            entry = convert_imported_price(model.get_prices(moment, context), ttl)
             if (
                 entry
                 and (vendor, tier) in overrides.TIERS_WITHOUT_CACHE_READ_PRICE
-                and not has_cache_read_price(model, context)
+                and not has_tier_cache_read_price(model, context)
             ):
                 entry.pop("read", None)
             if entry and entry != last:
@@ -144,7 +144,7 @@ def import_model(vendor: str, model: ModelInfo) -> RawRow:
                     head["from"] = day.isoformat()
                 prices.append(head | entry)
                 last = entry
-    names = [model.id.lower(), *match_names(model.match)]
+    names = [model.id.lower(), *names_in_match_clause(model.match)]
     families = {name for name in names if name.endswith("*")}
     wide = (name + "*" if name + "*" in families else name for name in names)
     return {"names": list(dict.fromkeys(wide)), "prices": prices}
@@ -156,22 +156,26 @@ def is_from_reseller(model: ModelInfo) -> bool:
     return note.startswith(_RESELLER_COMMENTS) and "Verified against" not in note
 
 
-def compile_vendor(vendor: Provider, header: Mapping[str, str]) -> list[str]:
+def compile_vendor_lines(vendor: Provider, header: Mapping[str, str]) -> list[str]:
     """Return the lines of a vendor's file: a header, then one line per model, ordered by name."""
     rows = apply_overrides(
         vendor.id,
-        [import_model(vendor.id, model) for model in vendor.models if not is_from_reseller(model)],
+        [
+            build_row_of_imported_model(vendor.id, model)
+            for model in vendor.models
+            if not is_from_reseller(model)
+        ],
     )
     taken: set[str] = set()
     for raw in rows:
         raw["names"] = [one for one in raw["names"] if one not in taken]
         taken.update(raw["names"])
-        raw["prices"] = [sort_keys(entry) for entry in raw["prices"]]
+        raw["prices"] = [sort_entry_keys(entry) for entry in raw["prices"]]
     rows = sorted((raw for raw in rows if raw["names"]), key=lambda raw: str(raw["names"][0]))
     return [json.dumps(line, separators=(",", ":")) for line in (header, *rows)]
 
 
-def sort_keys(entry: PriceEntry) -> PriceEntry:
+def sort_entry_keys(entry: PriceEntry) -> PriceEntry:
     """Return an entry with its keys in the order of the files."""
     positions = {key: position for position, key in enumerate(_KEY_ORDER)}
     ttls = (*TTL_SECONDS, "unknown")
@@ -186,7 +190,7 @@ def sort_keys(entry: PriceEntry) -> PriceEntry:
     return {key: entry[key] for key in ordered}
 
 
-def compile_tables(folder: str = DATA_DIR, day: str | None = None) -> dict[str, list[str]]:
+def compile_price_tables(folder: str = DATA_DIR, day: str | None = None) -> dict[str, list[str]]:
     """Return the lines of every vendor's file.
 
     The date of a list is the day on which this version of genai-prices was first compiled. Raises
@@ -197,18 +201,18 @@ def compile_tables(folder: str = DATA_DIR, day: str | None = None) -> dict[str, 
     source = f"genai-prices {version('genai-prices')}"
     tables: dict[str, list[str]] = {}
     for vendor in providers:
-        before = read_lines(os.path.join(folder, f"{vendor.id}.jsonl"))[:1]
+        before = read_lines_if_exists(os.path.join(folder, f"{vendor.id}.jsonl"))[:1]
         old: dict[str, str] = json.loads(before[0]) if before else {}
         date = (
             old["date"]
             if old.get("source") == source
             else day or datetime.now(UTC).date().isoformat()
         )
-        tables[vendor.id] = compile_vendor(vendor, {"source": source, "date": date})
+        tables[vendor.id] = compile_vendor_lines(vendor, {"source": source, "date": date})
     return tables
 
 
-def read_lines(path: str) -> list[str]:
+def read_lines_if_exists(path: str) -> list[str]:
     """Return the lines of a file, nothing if there is no file."""
     if not os.path.exists(path):
         return []
@@ -216,7 +220,7 @@ def read_lines(path: str) -> list[str]:
         return file.read().splitlines()
 
 
-def write_tables(tables: Mapping[str, list[str]], folder: str = DATA_DIR) -> None:
+def write_price_tables(tables: Mapping[str, list[str]], folder: str = DATA_DIR) -> None:
     """Write the files of the price table."""
     os.makedirs(folder, exist_ok=True)
     for vendor, content in tables.items():

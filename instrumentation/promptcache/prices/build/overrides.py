@@ -23,7 +23,7 @@ _NO_UPLIFT: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
-class MultiplyStandard:
+class TierAsMultipleOfStandard:
     """In `tier`, from `since` on, each price is the standard price times a factor.
 
     `factors` is by price key, `*` for all other keys. The rule is for the models that match
@@ -85,7 +85,7 @@ class AddPrice:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplaceRow:
+class ReplacePriceRow:
     """Replace the imported row with the same first name by this one."""
 
     vendor: str
@@ -107,7 +107,7 @@ class DropModels:
 
 
 @dataclass(frozen=True, slots=True)
-class DropNames:
+class DropModelNames:
     """Drop names (glob patterns) for which other sources have another price.
 
     An unknown cost is better than a wrong one.
@@ -120,7 +120,13 @@ class DropNames:
 
 
 OverrideRule = (
-    MultiplyStandard | BackdateTier | RegionUplift | AddPrice | ReplaceRow | DropModels | DropNames
+    TierAsMultipleOfStandard
+    | BackdateTier
+    | RegionUplift
+    | AddPrice
+    | ReplacePriceRow
+    | DropModels
+    | DropModelNames
 )
 
 DEFAULT_WRITE_TTLS: Final[tuple[tuple[str, str, str], ...]] = (
@@ -195,31 +201,33 @@ PEAK_HOURS: Final = MappingProxyType(
 )
 
 
-def _with_peak_prices(
-    since: str, read: float, fresh: float, output: float
+def _off_peak_and_peak_prices(
+    since: str, read: float, uncached: float, output: float
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Off-peak prices from `since` on, and twice those in the peak hours."""
-    plain = {"from": since, "input": fresh, "read": read, "output": output}
+    plain = {"from": since, "input": uncached, "read": read, "output": output}
     return plain, {
         "from": since,
-        "input": 2 * fresh,
+        "input": 2 * uncached,
         "read": 2 * read,
         "output": 2 * output,
         **PEAK_HOURS,
     }
 
 
-def _deepseek_chat_prices(fresh: float, read: float, output: float) -> tuple[dict[str, Any], ...]:
+def _deepseek_price_history(
+    uncached: float, read: float, output: float
+) -> tuple[dict[str, Any], ...]:
     """DeepSeek's first two names: cheap nights in 2025, then one price for both, then aliases of V4
     Flash."""
     night = {"from": "2025-02-26T16:30", "input": 0.135, "read": 0.035, "output": 0.55}
     return (
-        {"from": "2025-02-08", "input": fresh, "read": read, "output": output},
+        {"from": "2025-02-08", "input": uncached, "read": read, "output": output},
         night,
         {
             "from": "2025-02-26T16:30",
             "hours": [[30, 990]],
-            "input": fresh,
+            "input": uncached,
             "read": read,
             "output": output,
         },
@@ -232,8 +240,8 @@ def _deepseek_chat_prices(fresh: float, read: float, output: float) -> tuple[dic
 _DEEPSEEK_PRICING: Final = "api-docs.deepseek.com/quick_start/pricing"
 _DEEPSEEK_HISTORY: Final = _DEEPSEEK_PRICING + ", history well known"
 _V4_FLASH_PRICES: Final = (
-    *_with_peak_prices("2026-08-17", 0.007, 0.22, 0.66),
-    *_with_peak_prices("2026-09-10", 0.003, 0.15, 0.6),
+    *_off_peak_and_peak_prices("2026-08-17", 0.007, 0.22, 0.66),
+    *_off_peak_and_peak_prices("2026-09-10", 0.003, 0.15, 0.6),
 )
 
 _OPENAI_SNAPSHOT: Final = OPENAI_PRICING + ", snapshot"
@@ -284,14 +292,14 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         "openai", OPENAI_WITH_REGIONAL_UPLIFT, {"regional": 1.1}, _OPENAI_RESIDENCY, "2026-07-15"
     ),
     RegionUplift("openai", ("*",), {"regional": 1.0}, _OPENAI_RESIDENCY, "2026-07-15"),
-    ReplaceRow(
+    ReplacePriceRow(
         "openai",
         ("gpt-4o-audio-preview*",),
         ({"input": 2.5, "output": 10, "audio.input": 40, "audio.output": 80},),
         OPENAI_PRICING_BY_LITELLM,
         "2026-11-20",
     ),
-    ReplaceRow(
+    ReplacePriceRow(
         "openai",
         ("gpt-4o-mini-audio-preview*", "gpt-4o-mini-audio*"),
         ({"input": 0.15, "output": 0.6, "audio.input": 10, "audio.output": 20},),
@@ -299,7 +307,7 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         "2026-11-20",
     ),
     *(
-        ReplaceRow(
+        ReplacePriceRow(
             "openai",
             (f"ft:{model}",),
             (
@@ -334,7 +342,7 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         "Message Batches: half price since then, well known",
         "2026-10-14",
     ),
-    MultiplyStandard(
+    TierAsMultipleOfStandard(
         "anthropic",
         ("claude-*",),
         "batch",
@@ -362,7 +370,7 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         "Batch Mode: half price since 2025-07-07, well known",
         "2026-10-14",
     ),
-    MultiplyStandard(
+    TierAsMultipleOfStandard(
         "google",
         ("gemini-3.5-flash",),
         "batch",
@@ -371,7 +379,7 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         GEMINI_PRICING_BY_LITELLM,
         "2026-11-20",
     ),
-    MultiplyStandard(
+    TierAsMultipleOfStandard(
         "google",
         GEMINI_WITH_PRIORITY_TIER,
         "priority",
@@ -380,7 +388,7 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         GEMINI_PRICING_BY_LITELLM,
         "2026-11-20",
     ),
-    MultiplyStandard(
+    TierAsMultipleOfStandard(
         "google",
         ("gemini-2.5-*", "gemini-3.1-pro-preview"),
         "flex",
@@ -389,7 +397,7 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         GEMINI_PRICING_BY_LITELLM + ": caching as standard",
         "2026-11-20",
     ),
-    MultiplyStandard(
+    TierAsMultipleOfStandard(
         "google",
         ("gemini-3.1-flash-lite", "gemini-3.7-flash", "gemini-3.8-flash", "gemini-4-argon"),
         "flex",
@@ -425,41 +433,41 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         since="2027-01-01",
     ),
     # DeepSeek: peak prices on working days only, which the list cannot say
-    ReplaceRow(
+    ReplacePriceRow(
         "deepseek",
         ("deepseek-flash",),
-        _with_peak_prices("2026-09-10", 0.003, 0.15, 0.6),
+        _off_peak_and_peak_prices("2026-09-10", 0.003, 0.15, 0.6),
         _DEEPSEEK_PRICING,
         "2026-10-01",
     ),
-    ReplaceRow(
+    ReplacePriceRow(
         "deepseek",
         ("deepseek-v4-flash",),
         ({"input": 0.14, "read": 0.0028, "output": 0.28}, *_V4_FLASH_PRICES),
         _DEEPSEEK_PRICING,
         "2026-10-01",
     ),
-    ReplaceRow(
+    ReplacePriceRow(
         "deepseek",
         ("deepseek-v4-pro",),
         (
             {"input": 0.435, "read": 0.003625, "output": 0.87},
-            *_with_peak_prices("2026-08-17", 0.022, 0.66, 1.98),
+            *_off_peak_and_peak_prices("2026-08-17", 0.022, 0.66, 1.98),
         ),
         _DEEPSEEK_PRICING,
         "2026-10-01",
     ),
-    ReplaceRow(
+    ReplacePriceRow(
         "deepseek",
         ("deepseek-chat",),
-        _deepseek_chat_prices(0.27, 0.07, 1.1),
+        _deepseek_price_history(0.27, 0.07, 1.1),
         _DEEPSEEK_HISTORY,
         "2026-06-22",
     ),
-    ReplaceRow(
+    ReplacePriceRow(
         "deepseek",
         ("deepseek-reasoner",),
-        _deepseek_chat_prices(0.55, 0.14, 2.19),
+        _deepseek_price_history(0.55, 0.14, 2.19),
         _DEEPSEEK_HISTORY,
         "2026-06-22",
     ),
@@ -470,7 +478,7 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         "2026-11-20",
     ),
     # Others
-    DropNames(
+    DropModelNames(
         "mistral",
         (
             "mistral-large",
@@ -483,14 +491,14 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         "moving aliases at the price of an older model; docs.mistral.ai/models says otherwise",
         "2026-11-20",
     ),
-    DropNames(
+    DropModelNames(
         "x-ai",
         ("grok-code-fast*",),
         "served by grok-build-0.1 now, by LiteLLM's map at its price",
         "2026-11-20",
     ),
     # Amazon
-    DropNames(
+    DropModelNames(
         "aws",
         ("us-gov.*", "eu.amazon.*", "jp.amazon.*"),
         "AWS price list: prices of their own",

@@ -9,6 +9,7 @@ diagnostics (copies of April to October 2026).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Literal, cast
 
@@ -17,10 +18,10 @@ from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
 from promptcache.providers.prompt import (
     BlockCollector,
     ParamLevels,
-    select_params,
+    select_cache_relevant_params,
     split_cache_marker,
 )
-from promptcache.providers.usage import UsageCounters, parse_usage
+from promptcache.providers.usage import UsageCounterNames, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route
 
 CACHE_MARKER: Final = "cache_control"
@@ -46,7 +47,7 @@ MESSAGES_PARAMS: Final[ParamLevels] = (
 """The levels are those of the table on the prompt caching page. Betas and the service tier are not
 in that table: a change of them changes the exported scope hash, but never explains a miss."""
 
-MESSAGES_COUNTERS: Final = UsageCounters(
+MESSAGES_COUNTERS: Final = UsageCounterNames(
     # Bedrock adds its own metrics to the last event of a stream.
     input_tokens=("input_tokens", "metrics.inputTokenCount"),
     cache_read_tokens=("cache_read_input_tokens", "metrics.cacheReadInputTokenCount"),
@@ -170,7 +171,7 @@ def _parse_prompt(request: Request) -> ParsedPrompt | None:
         mode = "explicit"  # the part of a thread that the server holds may have breakpoints
     return ParsedPrompt(
         blocks=tuple(blocks),
-        params=(*select_params(body, MESSAGES_PARAMS), *_presence_params(body)),
+        params=(*select_cache_relevant_params(body, MESSAGES_PARAMS), *_presence_params(body)),
         is_complete=server_state_id is None,
         server_state_id=server_state_id,
         caching_mode=mode,
@@ -269,14 +270,11 @@ def _parse_event(event: JSONObject) -> ResponseFacts | None:
     return parser(event) if parser else None
 
 
-_SKIPPABLE_EVENTS: Final = frozenset(
-    {"content_block_start", "content_block_delta", "content_block_stop", "ping"}
-)
+_RELEVANT_BYTES: Final = re.compile(rb'"type"\s*:\s*"(?:message|error)')
 
 
-def _can_skip(event: JSONObject) -> bool:
-    event_type = event.get("type")
-    return event_type.__class__ is str and event_type in _SKIPPABLE_EVENTS
+def _is_last_event(event: JSONObject) -> bool:
+    return event.get("type") == "message_stop"
 
 
 def _parse_batch_result(line: JSONObject) -> ResponseFacts | None:
@@ -399,13 +397,13 @@ MESSAGES: Final = WireFormat(
     _parse_prompt,
     _parse_event,
     _parse_usage,
-    _can_skip,
-    terminal_event="message_stop",
+    _RELEVANT_BYTES,
+    _is_last_event,
     conversation_key=_conversation_key,
     with_diagnostics=_with_diagnostics,
 )
 BATCH_RESULTS: Final = WireFormat(
-    "anthropic.results", "chat", _parse_prompt, _parse_batch_result, _parse_usage, _can_skip
+    "anthropic.results", "chat", _parse_prompt, _parse_batch_result, _parse_usage
 )
 
 ROUTES: Final = (

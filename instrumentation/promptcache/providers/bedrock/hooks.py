@@ -11,7 +11,6 @@ The names were read in botocore 1.35 to 1.43 and aiobotocore 2.16 to 3.10, Novem
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import IOBase
@@ -23,14 +22,13 @@ from opentelemetry import context as otel
 
 from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
-from promptcache.patching.endpoint import server_port
-from promptcache.patching.event_decoder import MAX_BODY_BYTES, parse_json_object
+from promptcache.patching.endpoint import port_or_scheme_default
+from promptcache.patching.event_decoder import MAX_BUFFERED_BYTES, parse_json_object
 from promptcache.patching.flow import Flow, FlowRunner, StepResult
 from promptcache.patching.hook import Hook
 from promptcache.patching.request import start_invocation
 from promptcache.providers.bedrock import wire
 from promptcache.providers.wire_format import WireFormat
-from promptcache.telemetry import finalizer
 from promptcache.telemetry.foreign_spans import should_instrument
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
@@ -70,7 +68,7 @@ class _StreamState:
         `requested_bytes` is the number of bytes that the application requested; None or a negative
         number means all.
         """
-        if len(self.buffer) + len(chunk) <= MAX_BODY_BYTES:
+        if len(self.buffer) + len(chunk) <= MAX_BUFFERED_BYTES:
             self.buffer += chunk
         return requested_bytes is None or requested_bytes < 0 or (requested_bytes > 0 and not chunk)
 
@@ -87,18 +85,8 @@ class _StreamState:
         if (raw := self.raw_stream_ref()) is not None:
             raw.__dict__.pop("read", None)
 
-    def finalize(self) -> None:
-        """Finish, or defer this to the next call if a telemetry lock may be held.
-
-        A finalizer may interrupt telemetry code that holds a lock.
-        """
-        if finalizer.lock_may_be_held(sys._getframe()):  # pyright: ignore[reportPrivateUsage]  # a cheap stack walk
-            self.invocation.handler.deferred.append(self)
-        else:
-            self.finish()
-
     def __del__(self) -> None:
-        safely(self.finalize)
+        safely(self.invocation.finalize, self.parse_body)
 
 
 def _observe_raw_body(body: Any, state: _StreamState) -> None:
@@ -153,7 +141,7 @@ def _request_info(
         provider=handler.provider_for_host(url.hostname, "aws.bedrock"),
         model=as_str(params.get("modelId")),
         host=url.hostname,
-        port=server_port(url),
+        port=port_or_scheme_default(url),
         stream=wire.STREAMS_BY_OPERATION[operation],
     )
 

@@ -16,13 +16,13 @@ from typing import Any, Final, Literal
 from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_str, flatten
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Section, Usage
 from promptcache.providers.anthropic import wire as anthropic
-from promptcache.providers.prompt import BlockCollector, ParamLevels, select_params
-from promptcache.providers.usage import UsageCounters, parse_usage
+from promptcache.providers.prompt import BlockCollector, ParamLevels, select_cache_relevant_params
+from promptcache.providers.usage import UsageCounterNames, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route
 
 CACHE_MARKER: Final = "cachePoint"
 
-CONVERSE_COUNTERS: Final = UsageCounters(
+CONVERSE_COUNTERS: Final = UsageCounterNames(
     input_tokens=("inputTokens",),
     cache_read_tokens=("cacheReadInputTokens", "cacheReadInputTokenCount"),
     cache_write_tokens=("cacheWriteInputTokens", "cacheWriteInputTokenCount"),
@@ -73,7 +73,7 @@ def _parse_prompt(request: Request) -> ParsedPrompt | None:
         has_image = has_image or _has_image(part)
     if not tuple(blocks):
         return None
-    params = select_params(request.body, CONVERSE_PARAMS)
+    params = select_cache_relevant_params(request.body, CONVERSE_PARAMS)
     mode: Literal["automatic", "explicit", "none"] = "automatic"
     if not is_nova(request.model):
         mode = "none"
@@ -128,8 +128,8 @@ def _parse_event(event: JSONObject) -> ResponseFacts | None:
     )
 
 
-def _can_skip(event: JSONObject) -> bool:
-    return "contentBlockDelta" in event or "contentBlockStop" in event
+def _is_last_event(event: JSONObject) -> bool:
+    return "metadata" in event
 
 
 def _parse_usage(facts: ResponseFacts) -> Usage | None:
@@ -137,7 +137,12 @@ def _parse_usage(facts: ResponseFacts) -> Usage | None:
 
 
 CONVERSE: Final = WireFormat(
-    "bedrock.converse", "chat", _parse_prompt, _parse_event, _parse_usage, _can_skip
+    "bedrock.converse",
+    "chat",
+    _parse_prompt,
+    _parse_event,
+    _parse_usage,
+    is_last_event=_is_last_event,
 )
 
 INVOKE_MODEL_FORMATS: Final[tuple[tuple[str, str, WireFormat], ...]] = (

@@ -16,13 +16,16 @@ from opentelemetry import context as otel
 
 from promptcache.common.coerce import UNLIMITED_CHARS, JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
-from promptcache.patching.byte_stream import EXTENSION_KEY, observe_stream
-from promptcache.patching.cached_contents import apply_cached_prefix, observe_cached_content_request
-from promptcache.patching.endpoint import Endpoint, server_port
+from promptcache.patching.byte_stream import observe_stream
+from promptcache.patching.cached_contents import (
+    observe_cached_content_request,
+    use_cached_content_hashes_as_prefix,
+)
+from promptcache.patching.endpoint import ProviderEndpoint, port_or_scheme_default
 from promptcache.patching.event_decoder import parse_json_object
 from promptcache.patching.flow import Flow, StepResult, pass_through_flow
 from promptcache.patching.hook import Hook
-from promptcache.patching.request import cache_scope_key, start_invocation
+from promptcache.patching.request import credential_from_headers, start_invocation
 from promptcache.patching.stainless import StainlessHooks, StainlessSDK
 from promptcache.providers.google import wire
 from promptcache.providers.google.cached_contents import cached_content_operation
@@ -42,10 +45,10 @@ def provider_of_client(client: Any) -> str:
     return VERTEX_PROVIDER if getattr(client, "vertexai", None) else GEMINI_PROVIDER
 
 
-def _endpoint(handler: TelemetryHandler, url: str, default_provider: str) -> Endpoint:
+def _endpoint(handler: TelemetryHandler, url: str, default_provider: str) -> ProviderEndpoint:
     parts = urlsplit(url)
     provider = handler.provider_for_host(parts.hostname, default_provider)
-    return Endpoint(provider, parts.hostname, server_port(parts))
+    return ProviderEndpoint(provider, parts.hostname, port_or_scheme_default(parts))
 
 
 def _base_url(client: Any, options: object) -> str:
@@ -62,7 +65,7 @@ def _base_url(client: Any, options: object) -> str:
 
 def _start_invocation(
     handler: TelemetryHandler,
-    endpoint: Endpoint,
+    endpoint: ProviderEndpoint,
     route: Route,
     path: str,
     body: JSONObject,
@@ -79,7 +82,7 @@ def _start_invocation(
         is_retrieval=route.is_retrieval,
     )
     invocation = start_invocation(handler, request_info, body, cache_scope)
-    safely(apply_cached_prefix, invocation, body)
+    safely(use_cached_content_hashes_as_prefix, invocation, body)
     return invocation
 
 
@@ -124,7 +127,8 @@ def _observe_generation(invocation: Invocation) -> Flow:
     finally:
         if unparsed:
             safely(invocation.on_event, parse_json_object(unparsed.encode()))
-        invocation.finish_or_defer(must_defer=result.must_defer)
+        end = invocation.finalize if result.is_abandoned else invocation.finish
+        end()
 
 
 def _with_service_tier(response: Any, body: str) -> JSONObject:
@@ -153,7 +157,7 @@ def observe_interaction(handler: TelemetryHandler, sdk: Any, arguments: Mapping[
     provider = VERTEX_PROVIDER if "aiplatform" in request.url.host else GEMINI_PROVIDER
     endpoint = _endpoint(handler, str(request.url), provider)
     body: JSONObject = parse_json_object(request.content) if request.method == "POST" else {}
-    cache_scope = cache_scope_key(request.headers)
+    cache_scope = credential_from_headers(request.headers)
     invocation = _start_invocation(handler, endpoint, route, "", body, cache_scope)
     result = yield invocation.context
     response = result.result
@@ -163,7 +167,6 @@ def observe_interaction(handler: TelemetryHandler, sdk: Any, arguments: Mapping[
         # The SDK raises its error later, outside of this step.
         invocation.error_type = str(response.status_code)
     elif not response.is_closed:
-        response.extensions[EXTENSION_KEY] = invocation
         observe_stream(response, invocation)
         return
     else:

@@ -25,8 +25,8 @@ from promptcache.common.coerce import (
     flatten,
 )
 from promptcache.model import ParsedPrompt, Request, ResponseFacts, Section, Usage
-from promptcache.providers.prompt import BlockCollector, ParamLevels, select_params
-from promptcache.providers.usage import UsageCounters, parse_usage
+from promptcache.providers.prompt import BlockCollector, ParamLevels, select_cache_relevant_params
+from promptcache.providers.usage import UsageCounterNames, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route
 
 SERVICE_TIER_HEADER: Final = "x-gemini-service-tier"
@@ -73,7 +73,7 @@ _MODALITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "video": ("video",),
 }
 """Modalities that may have a price of their own. Pages of documents are billed as images."""
-_NORMALISED_COUNTERS: Final = UsageCounters(
+_NORMALISED_COUNTERS: Final = UsageCounterNames(
     input_tokens=("input",),
     cache_read_tokens=("read",),
     cache_write_tokens=(),
@@ -166,7 +166,7 @@ def _parse_content_prompt(request: Request) -> ParsedPrompt | None:
         return None
     return ParsedPrompt(
         tuple(blocks),
-        select_params(body, _CONTENT_PARAMS),
+        select_cache_relevant_params(body, _CONTENT_PARAMS),
         is_complete=cached_content is None,
         server_state_id=cached_content,
     )
@@ -187,7 +187,7 @@ def _parse_interaction_prompt(request: Request) -> ParsedPrompt | None:
         return None
     return ParsedPrompt(
         tuple(blocks),
-        select_params(body, _INTERACTION_PARAMS),
+        select_cache_relevant_params(body, _INTERACTION_PARAMS),
         is_complete=server_state_id is None,
         server_state_id=server_state_id,
     )
@@ -323,8 +323,7 @@ def _interaction_searches(interaction: JSONObject) -> dict[str, Any]:
     return found
 
 
-def _can_skip_interaction_event(event: JSONObject) -> bool:
-    return "interaction" not in event and "error" not in event and "event_type" in event
+_RELEVANT_INTERACTION_BYTES: Final = re.compile(rb'"interaction"|"error"')
 
 
 def _sum_counters(counts: JSONObject, names: tuple[str, ...]) -> Any:
@@ -375,17 +374,12 @@ def _parse_interaction_usage(facts: ResponseFacts) -> Usage | None:
     return _parse_usage(facts, _INTERACTION_COUNTERS)
 
 
-def _never_skip(event: JSONObject) -> bool:
-    return False
-
-
 GENERATE_CONTENT: Final = WireFormat(
     "gemini.content",
     "generate_content",
     _parse_content_prompt,
     _parse_content_event,
     _parse_content_usage,
-    _never_skip,
 )
 INTERACTIONS: Final = WireFormat(
     "gemini.interaction",
@@ -393,7 +387,7 @@ INTERACTIONS: Final = WireFormat(
     _parse_interaction_prompt,
     _parse_interaction_event,
     _parse_interaction_usage,
-    _can_skip_interaction_event,
+    _RELEVANT_INTERACTION_BYTES,
     is_retrievable=True,
 )
 

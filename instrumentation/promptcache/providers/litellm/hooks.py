@@ -23,26 +23,29 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.common.safely import safely
-from promptcache.patching.byte_stream import EXTENSION_KEY, observe_stream
-from promptcache.patching.cached_contents import apply_cached_prefix, observe_cached_content_request
-from promptcache.patching.endpoint import Endpoint, server_port
+from promptcache.patching.byte_stream import observe_stream
+from promptcache.patching.cached_contents import (
+    observe_cached_content_request,
+    use_cached_content_hashes_as_prefix,
+)
+from promptcache.patching.endpoint import ProviderEndpoint, port_or_scheme_default
 from promptcache.patching.event_decoder import parse_json_object
-from promptcache.patching.event_reader import read_buffered_response
 from promptcache.patching.flow import Flow, pass_through_flow
 from promptcache.patching.hook import Hook
-from promptcache.patching.request import cache_scope_key, start_invocation
+from promptcache.patching.request import credential_from_headers, start_invocation
+from promptcache.patching.response_reader import read_complete_response
 from promptcache.providers.anthropic import wire as anthropic
 from promptcache.providers.bedrock import wire as bedrock
 from promptcache.providers.google import wire as gemini
 from promptcache.providers.google.cached_contents import cached_content_operation
-from promptcache.providers.registry import PROVIDERS, load_routes
+from promptcache.providers.registry import PROVIDERS, iter_routes_of_all_providers
 from promptcache.providers.wire_format import WireFormat, find_route
 from promptcache.telemetry.foreign_spans import should_instrument
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
 from promptcache.telemetry.request_info import RequestInfo
 
-ROUTES: Final = tuple(load_routes())
+ROUTES: Final = tuple(iter_routes_of_all_providers())
 PROVIDER_NAMES: Final[Mapping[str, str]] = {
     name: row.name for row in PROVIDERS for name in row.litellm_names
 }
@@ -71,7 +74,7 @@ def _provider_name(
     name = as_str(details.get("custom_llm_provider")) or _guess_provider(wire_format, url)
     if name == "azure_ai" and wire_format is anthropic.MESSAGES:
         return handler.provider_for_host(
-            url.hostname, "anthropic", model=model, client_decides=True
+            url.hostname, "anthropic", model=model, ignore_registered_hosts=True
         )
     return handler.provider_for_host(url.hostname, PROVIDER_NAMES.get(name, name), model=model)
 
@@ -138,7 +141,7 @@ def _start_invocation(
         _provider_name(handler, request.wire_format, url, arguments, request.model),
         request.model,
         url.hostname,
-        server_port(url),
+        port_or_scheme_default(url),
         stream=bool(arguments.get("stream")),
         is_retrieval=request.is_retrieval,
     )
@@ -149,9 +152,11 @@ def _start_invocation(
     body = request.body
     if "anthropic-beta" in headers:
         body = {anthropic.BETAS_FIELD: headers["anthropic-beta"].split(","), **body}
-    cache_scope = cache_scope_key(headers) or next(iter(parse_qs(url.query).get("key", ())), "")
+    cache_scope = credential_from_headers(headers) or next(
+        iter(parse_qs(url.query).get("key", ())), ""
+    )
     invocation = start_invocation(handler, request_info, body, cache_scope)
-    safely(apply_cached_prefix, invocation, request.body)
+    safely(use_cached_content_hashes_as_prefix, invocation, request.body)
     return invocation
 
 
@@ -169,7 +174,7 @@ def observe_request(
     if operation is not None:
         provider = _provider_name(handler, gemini.GENERATE_CONTENT, url, arguments)
         endpoint, body = (
-            Endpoint(provider, url.hostname, server_port(url)),
+            ProviderEndpoint(provider, url.hostname, port_or_scheme_default(url)),
             _request_body(arguments),
         )
         return observe_cached_content_request(handler, operation, endpoint, url.path, body)
@@ -178,7 +183,7 @@ def observe_request(
 
 
 def _observe_call(invocation: Invocation) -> Flow:
-    result = yield invocation.context if invocation.has_own_span else None
+    result = yield invocation.own_context
     response = result.result
     if result.error is not None:
         status = getattr(getattr(result.error, "response", None), "status_code", None)
@@ -188,11 +193,9 @@ def _observe_call(invocation: Invocation) -> Flow:
         if tier:
             safely(invocation.on_event, {gemini.SERVICE_TIER_HEADER: tier})
         if not response.is_closed:
-            response.extensions[EXTENSION_KEY] = invocation
-            safely(invocation.on_stream_started)
-            observe_stream(response, invocation, sdk_parses=False)
+            observe_stream(response, invocation)
             return
-        safely(read_buffered_response, response, invocation)
+        safely(read_complete_response, response, invocation)
     invocation.finish()
 
 

@@ -19,10 +19,10 @@ from promptcache.providers.openai.spellings import SPELLINGS, Spelling
 from promptcache.providers.prompt import (
     BlockCollector,
     ParamLevels,
-    select_params,
+    select_cache_relevant_params,
     split_cache_marker,
 )
-from promptcache.providers.usage import UsageCounters, parse_usage
+from promptcache.providers.usage import UsageCounterNames, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route
 
 CACHE_MARKER: Final = "prompt_cache_breakpoint"
@@ -54,7 +54,7 @@ RESPONSES_PARAMS: Final[ParamLevels] = (
     ("truncation", "none"),
 )
 
-CHAT_COUNTERS: Final = UsageCounters(
+CHAT_COUNTERS: Final = UsageCounterNames(
     input_tokens=("prompt_tokens",),
     cache_read_tokens=("prompt_tokens_details.cached_tokens",),
     cache_write_tokens=("prompt_tokens_details.cache_write_tokens",),
@@ -70,7 +70,7 @@ CHAT_COUNTERS: Final = UsageCounters(
     default_ttl="30m",
     total_tokens=("total_tokens",),
 )
-RESPONSES_COUNTERS: Final = UsageCounters(
+RESPONSES_COUNTERS: Final = UsageCounterNames(
     input_tokens=("input_tokens",),
     # The Realtime API reports `input_token_details`, in the singular.
     cache_read_tokens=("input_tokens_details.cached_tokens", "input_token_details.cached_tokens"),
@@ -230,7 +230,9 @@ def _parse_chat_prompt(request: Request) -> ParsedPrompt | None:
     if not messages:
         return None
     blocks = _collect_tools(body, "tools", "functions")
-    return _build_prompt(body, blocks, messages, select_params(body, CHAT_PARAMS), None)
+    return _build_prompt(
+        body, blocks, messages, select_cache_relevant_params(body, CHAT_PARAMS), None
+    )
 
 
 def _parse_completion_prompt(request: Request) -> ParsedPrompt | None:
@@ -245,7 +247,7 @@ def _parse_completion_prompt(request: Request) -> ParsedPrompt | None:
     blocks = BlockCollector()
     for text in texts:
         blocks.add("messages", "text", {"content": text})
-    return ParsedPrompt(tuple(blocks), select_params(body, _CACHE_PARAMS))
+    return ParsedPrompt(tuple(blocks), select_cache_relevant_params(body, _CACHE_PARAMS))
 
 
 def _parse_responses_prompt(request: Request) -> ParsedPrompt | None:
@@ -259,7 +261,7 @@ def _parse_responses_prompt(request: Request) -> ParsedPrompt | None:
     server_state_id = next(filter(None, map(_id_of_reference, references)), None)
     if not messages and server_state_id is None and not tuple(blocks):
         return None
-    params = select_params(body, RESPONSES_PARAMS)
+    params = select_cache_relevant_params(body, RESPONSES_PARAMS)
     return _build_prompt(body, blocks, messages, params, server_state_id)
 
 
@@ -330,10 +332,6 @@ def _parse_completion_event(event: JSONObject) -> ResponseFacts | None:
     return facts and facts._replace(has_content=has_text)
 
 
-def _never_skip(event: JSONObject) -> bool:
-    return False
-
-
 def _count_tool_calls(items: list[Any]) -> dict[str, int]:
     """Return how often each server tool with a fee was used, by the tool's name in the price list.
 
@@ -363,12 +361,13 @@ def _has_output(delta: JSONObject) -> bool:
     return any(value for name, value in delta.items() if name != "role")
 
 
-def _can_skip_chat_event(event: JSONObject) -> bool:
-    choices: Any = event.get("choices")
-    if choices.__class__ is not list or event.get("usage") or "x_groq" in event or "error" in event:
-        return False
-    choice: Any = choices[0] if len(choices) == 1 else None
-    return choice.__class__ is dict and bool(choice) and not choice.get("finish_reason")
+_RELEVANT_CHAT_BYTES: Final = re.compile(
+    rb'"usage"\s*:\s*\{|"finish_reason"\s*:\s*"|"error"|\[DONE\]'
+)
+
+
+def _is_last_chat_event(event: JSONObject) -> bool:
+    return event.get("type") == "[DONE]"
 
 
 _TERMINAL_STATUSES: Final = frozenset({"completed", "incomplete", "failed", "cancelled"})
@@ -403,9 +402,14 @@ def _parse_responses_event(event: JSONObject) -> ResponseFacts | None:
     )
 
 
-def _can_skip_responses_event(event: JSONObject) -> bool:
-    event_type = event.get("type")
-    return event_type.__class__ is str and event_type != "error" and "response" not in event
+_RELEVANT_RESPONSES_BYTES: Final = re.compile(rb'"response"|"error"')
+_LAST_RESPONSES_EVENTS: Final = frozenset(
+    {"response.completed", "response.incomplete", "response.failed"}
+)
+
+
+def _is_last_responses_event(event: JSONObject) -> bool:
+    return event.get("type") in _LAST_RESPONSES_EVENTS
 
 
 def _error_code(response: JSONObject) -> str | None:
@@ -419,8 +423,8 @@ def _error_code(response: JSONObject) -> str | None:
 class _Counters(NamedTuple):
     """The counters of a wire format, and those of a response that has another server's names."""
 
-    own: UsageCounters
-    other: UsageCounters
+    own: UsageCounterNames
+    other: UsageCounterNames
     other_names: frozenset[str]
 
 
@@ -429,7 +433,7 @@ def _other_names(details: str) -> frozenset[str]:
     return frozenset(name for row in SPELLINGS for name in _names_of((row,), details))
 
 
-def _with_other_names(counters: UsageCounters, details: str) -> UsageCounters:
+def _with_other_names(counters: UsageCounterNames, details: str) -> UsageCounterNames:
     """Return counters that also read the other names, after the wire format's own."""
 
     def names(counter: str) -> tuple[str, ...]:
@@ -448,7 +452,7 @@ def _names_of(rows: Iterable[Spelling], details: str) -> Iterable[str]:
     return (row.name.replace("*", details) for row in rows)
 
 
-def _with_spellings(counters: UsageCounters, details: str) -> _Counters:
+def _with_spellings(counters: UsageCounterNames, details: str) -> _Counters:
     return _Counters(counters, _with_other_names(counters, details), _other_names(details))
 
 
@@ -484,8 +488,8 @@ CHAT: Final = WireFormat(
     _parse_chat_prompt,
     _parse_chat_event,
     _parse_chat_usage,
-    _can_skip_chat_event,
-    terminal_event="[DONE]",
+    _RELEVANT_CHAT_BYTES,
+    _is_last_chat_event,
 )
 RESPONSES: Final = WireFormat(
     "openai.responses",
@@ -493,7 +497,8 @@ RESPONSES: Final = WireFormat(
     _parse_responses_prompt,
     _parse_responses_event,
     _parse_responses_usage,
-    _can_skip_responses_event,
+    _RELEVANT_RESPONSES_BYTES,
+    _is_last_responses_event,
     is_retrievable=True,
     conversation_key=_conversation_key,
     with_diagnostics=_with_diagnostics,
@@ -505,8 +510,8 @@ COMPLETIONS: Final = WireFormat(
     _parse_completion_prompt,
     _parse_completion_event,
     _parse_chat_usage,
-    _never_skip,
-    terminal_event="[DONE]",
+    _RELEVANT_CHAT_BYTES,
+    _is_last_chat_event,
 )
 
 ROUTES: Final = (
