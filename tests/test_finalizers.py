@@ -32,8 +32,8 @@ def abandon_stream(client: openai.OpenAI) -> TelemetryHandler:
     create: Any = client.chat.completions.create
     stream = create(**CHAT, stream=True, stream_options=INCLUDE_USAGE)
     next(iter(stream))
-    invocation = stream.response.stream.invocation
-    return invocation.handler
+    handler: TelemetryHandler = stream.response.stream.invocation.handler
+    return handler
 
 
 def test_a_stream_collected_under_our_own_lock_ends_later(

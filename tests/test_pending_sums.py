@@ -67,7 +67,7 @@ def points(reader: InMemoryMetricReader, name: str = "promptcache.calls") -> lis
 
 
 def count_calls(reader: InMemoryMetricReader) -> float:
-    return sum(point.value for point in points(reader))
+    return float(sum(point.value for point in points(reader)))
 
 
 def test_readers_of_both_temporalities_see_each_call_once(send_chat: Callable[[], None]) -> None:
@@ -168,7 +168,6 @@ class RecordingCounter(Counter):
     """A counter of another SDK."""
 
     def __init__(self) -> None:
-        super().__init__("other")
         self.added: list[tuple[float, Any]] = []
 
     def add(self, amount: float, attributes: Any = None, context: Any = None) -> None:

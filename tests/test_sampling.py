@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
 from opentelemetry.trace import (
     NonRecordingSpan,
     SpanContext,
@@ -24,13 +24,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "calls.db"
 
 
+def describe_sampler(sampler: Sampler) -> str:
+    return sampler.get_description()
+
+
 @pytest.mark.parametrize(
     ("description", "ratio"),
     [
         ("AlwaysOnSampler", 1.0),
-        (ParentBased(ALWAYS_ON).get_description(), 1.0),
-        (TraceIdRatioBased(0.25).get_description(), 0.25),
-        (ParentBased(TraceIdRatioBased(0.5)).get_description(), 0.5),
+        (describe_sampler(ParentBased(ALWAYS_ON)), 1.0),
+        (describe_sampler(TraceIdRatioBased(0.25)), 0.25),
+        (describe_sampler(ParentBased(TraceIdRatioBased(0.5))), 0.5),
         (
             "ParentBased{root:TraceIdRatioBased{0.5},remoteParentSampled:TraceIdRatioBased{0.1}}",
             0.1,

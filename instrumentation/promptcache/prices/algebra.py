@@ -26,7 +26,7 @@ def compute_cost_at_rates(rates: Rates, usage: Usage, requested_ttl: str | None 
     """Return the cost of `usage` at `rates`. Never raises.
 
     `requested_ttl` is the TTL that the request asked for, None if it asked for several. If the
-    cost is not certain, `amount` is None and `find_unknown_cost_reason` says why.
+    cost is not certain, `amount` is None and `unknown_reason` says why.
     """
     writes = _NO_WRITES
     if usage.cache_write_tokens:

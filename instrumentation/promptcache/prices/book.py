@@ -230,7 +230,7 @@ def _with_credit(usage: Usage) -> Usage:
 def _without_bill(cost: Cost) -> Cost:
     """Return the cost of a call that the provider does not bill; its prices stay."""
     parts = dict.fromkeys(cost.parts, 0.0)
-    return cost._replace(amount=0.0, parts=parts, without_cache=0.0, find_unknown_cost_reason=None)
+    return cost._replace(amount=0.0, parts=parts, without_cache=0.0, unknown_reason=None)
 
 
 def _add_costs(first: Cost, second: Cost) -> Cost:
