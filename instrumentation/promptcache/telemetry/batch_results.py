@@ -42,11 +42,12 @@ class BatchResultsInvocation(Invocation):
     __slots__ = ("_is_complete", "_totals")
 
     def __init__(self, handler: TelemetryHandler, request_info: RequestInfo) -> None:
+        # The handler knows the invocation as soon as `super().__init__` ran, and may end it then.
+        self._totals = BatchResultTotals()
+        self._is_complete = False
         # Until the results are read, nothing is known of them. So no span is started here, as for
         # the retrieval of an earlier response.
         super().__init__(handler, request_info._replace(is_retrieval=True))
-        self._totals = BatchResultTotals()
-        self._is_complete = False
 
     def on_event(self, event: JSONObject) -> None:
         """Count one result, which is one line of the response."""
