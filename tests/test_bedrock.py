@@ -14,7 +14,12 @@ from hypothesis import strategies as st
 
 from promptcache.model import Request, ResponseFacts, Usage
 from promptcache.providers.anthropic import wire as anthropic
-from promptcache.providers.bedrock.wire import CONVERSE, is_nova, unwrap_event, wire_format_of
+from promptcache.providers.bedrock.wire import (
+    CONVERSE,
+    is_nova_model,
+    unwrap_stream_event,
+    wire_format_of_operation,
+)
 from promptcache.providers.response_facts import merge_facts
 
 FIXTURES: Final = Path(__file__).parent / "fixtures/bedrock"
@@ -282,8 +287,8 @@ def test_a_body_without_messages_is_no_prompt(body: Any) -> None:
 def test_operation_model_and_body_determine_the_wire_format(
     operation: str, model: str | None, body: Any, wire_format: Any
 ) -> None:
-    assert wire_format_of(operation, model, body) is wire_format
-    assert is_nova(model) is ("nova" in (model or ""))
+    assert wire_format_of_operation(operation, model, body) is wire_format
+    assert is_nova_model(model) is ("nova" in (model or ""))
 
 
 @pytest.mark.parametrize(
@@ -295,4 +300,4 @@ def test_operation_model_and_body_determine_the_wire_format(
     ],
 )
 def test_events_are_unwrapped_by_operation(operation: str, event: Any, unwrapped: Any) -> None:
-    assert unwrap_event(operation, event) == unwrapped
+    assert unwrap_stream_event(operation, event) == unwrapped

@@ -133,7 +133,7 @@ async def test_suppressed_calls_have_no_span(client: Any, telemetry: Telemetry) 
 async def test_a_refused_call_has_error_type_outcome_and_status(
     status: str, error: str, client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    emulator.faults.add(status)
+    emulator.faults.add_fault(status)
     with pytest.raises(client.exceptions.ClientError):
         await resolve(client.converse(**CONVERSE_CALL))
     assert telemetry.attributes["error.type"] == error
@@ -145,7 +145,7 @@ async def test_a_refused_call_has_error_type_outcome_and_status(
 async def test_a_connection_error_is_the_error_type(
     client: Any, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    emulator.faults.add("reset")
+    emulator.faults.add_fault("reset")
     with pytest.raises(import_module("botocore.exceptions").HTTPClientError) as broken:
         await resolve(client.converse(**CONVERSE_CALL))
     assert telemetry.attributes["error.type"] == type(broken.value).__name__
@@ -160,7 +160,7 @@ async def test_invalid_arguments_make_no_span(client: Any, telemetry: Telemetry)
 def test_retries_are_counted_in_one_call(
     emulator_url: str, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    emulator.faults.add("500")
+    emulator.faults.add_fault("500")
     config = import_module("botocore.config").Config(retries={"max_attempts": 1})
     client = boto3.client(
         "bedrock-runtime", endpoint_url=emulator_url, config=config, **CREDENTIALS

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from promptcache_emulator import cache, tokens
 from promptcache_emulator.clock import Clock
 from promptcache_emulator.engine import Emulator
-from promptcache_emulator.profile_overrides import parse_overrides
+from promptcache_emulator.profile_overrides import parse_profile_overrides
 from promptcache_emulator.request_record import RequestRecord
 from promptcache_emulator.schema_examples import example_for_schema
 
@@ -39,7 +39,7 @@ def send_chat(
     """Send a system message and turns of a conversation, and return the emulator's record."""
     roles = ["system", *(["user", "assistant"] * len(texts))]
     messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=False)]
-    engine.post(CHAT, {"model": model, "messages": messages} | more, key, headers)
+    engine.post_json(CHAT, {"model": model, "messages": messages} | more, key, headers)
     return engine.records[-1]
 
 
@@ -123,7 +123,9 @@ def test_images_are_counted_by_detail_and_distinguished_by_data(engine: Emulator
             "image_url": {"url": f"data:image/png;base64,{data}", "detail": detail},
         }
         content = [image, {"type": "text", "text": TEXT}]
-        engine.post(CHAT, {"model": OLD_MODEL, "messages": [{"role": "user", "content": content}]})
+        engine.post_json(
+            CHAT, {"model": OLD_MODEL, "messages": [{"role": "user", "content": content}]}
+        )
         return engine.records[-1]
 
     first = send("AAAA", "high")
@@ -230,7 +232,7 @@ def test_explicit_mode_writes_at_breakpoints_only(engine: Emulator) -> None:
     for question in ("one", "two"):
         content = [text_with_breakpoint(TEXT, ttl="12h"), {"type": "text", "text": question}]
         body = {"model": NEW_MODEL, "prompt_cache_options": {"mode": "explicit"}}
-        engine.post(CHAT, body | {"messages": [{"role": "user", "content": content}]})
+        engine.post_json(CHAT, body | {"messages": [{"role": "user", "content": content}]})
     first, second = (record.result for record in engine.records)
     assert first.cache_write_by_ttl == {"12h": first.cache_write_tokens}
     assert (second.cache_read_tokens, second.cache_write_tokens) == (first.cache_write_tokens, 0)
@@ -248,10 +250,10 @@ def test_at_most_four_breakpoints_are_written(engine: Emulator) -> None:
         "prompt_cache_options": {"mode": "explicit"},
         "messages": [{"role": "user", "content": parts}],
     }
-    engine.post(CHAT, request)
+    engine.post_json(CHAT, request)
     assert len(engine.records[-1].plan.writes) == 4
     shorter = request | {"messages": [{"role": "user", "content": parts[:2]}]}
-    engine.post(CHAT, shorter)
+    engine.post_json(CHAT, shorter)
     assert engine.records[-1].result.cache_read_tokens == 0, (
         "only the latest four breakpoints are written"
     )
@@ -261,7 +263,7 @@ def test_lookback_always_includes_the_first_two_breakpoints(engine: Emulator) ->
     parts = [text_with_breakpoint(f"{TEXT} part {number}") for number in range(6)]
     for count, is_hit in ((1, False), (6, True)):
         body = {"model": NEW_MODEL, "messages": [{"role": "user", "content": parts[:count]}]}
-        engine.post(
+        engine.post_json(
             CHAT,
             body | {"prompt_cache_options": {"mode": "explicit"}},
             headers={"x-emulator-rules": "lookback=1"},
@@ -312,7 +314,7 @@ def test_two_concurrent_cold_requests_both_write(engine: Emulator) -> None:
 
 
 def create_response(engine: Emulator, **body: Any) -> dict[str, Any]:
-    response: dict[str, Any] = engine.post(
+    response: dict[str, Any] = engine.post_json(
         "/v1/responses", {"model": NEW_MODEL, "instructions": TEXT, "input": "hi"} | body
     )
     return response
@@ -450,7 +452,9 @@ ARBITRARY_JSON = st.recursive(
 @settings(max_examples=100, deadline=None)
 @given(st.sampled_from(PATHS), st.dictionaries(st.sampled_from(FIELDS), ARBITRARY_JSON, max_size=8))
 def test_an_arbitrary_request_gets_a_valid_response(path: str, body: dict[str, Any]) -> None:
-    response, _ = Emulator(Clock(NOW)).handle("POST", path, json.dumps(body).encode(), {}, {})
+    response, _ = Emulator(Clock(NOW)).handle_request(
+        "POST", path, json.dumps(body).encode(), {}, {}
+    )
     assert response.status in {200, 400, 403, 404}
     assert response.chunks()
 
@@ -471,8 +475,8 @@ def test_each_compatible_server_reports_usage_in_its_own_fields(
     engine: Emulator, dialect: str
 ) -> None:
     body = {"model": "some-model", "messages": [{"role": "user", "content": TEXT}]}
-    engine.post(f"/{dialect}/v1/chat/completions", body)
-    usage = engine.post(f"/{dialect}/v1/chat/completions", body)["usage"]
+    engine.post_json(f"/{dialect}/v1/chat/completions", body)
+    usage = engine.post_json(f"/{dialect}/v1/chat/completions", body)["usage"]
     common = {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details"}
     assert set(usage) - common == DIALECTS[dialect]
     read_tokens = cache_read_tokens(engine.records[-1])
@@ -494,7 +498,7 @@ def test_a_requested_tool_is_called_with_arguments_of_its_schema(engine: Emulato
         "tools": [tool],
         "messages": [{"role": "user", "content": "please call forecast"}],
     }
-    choice = engine.post(CHAT, request)["choices"][0]
+    choice = engine.post_json(CHAT, request)["choices"][0]
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"][0]["function"] == {
         "name": "forecast",
@@ -502,12 +506,14 @@ def test_a_requested_tool_is_called_with_arguments_of_its_schema(engine: Emulato
     }
     result = {"role": "tool", "tool_call_id": "c", "content": "the forecast is sunny"}
     assert (
-        engine.post(CHAT, request | {"messages": [*request["messages"], result]})["choices"][0][
-            "finish_reason"
-        ]
+        engine.post_json(CHAT, request | {"messages": [*request["messages"], result]})["choices"][
+            0
+        ]["finish_reason"]
         == "stop"
     )
-    assert engine.post(CHAT, request | {"tool_choice": "none"})["choices"][0]["message"]["content"]
+    assert engine.post_json(CHAT, request | {"tool_choice": "none"})["choices"][0]["message"][
+        "content"
+    ]
 
 
 def test_an_example_matches_a_schema_with_references() -> None:
@@ -531,11 +537,11 @@ def test_an_example_matches_a_schema_with_references() -> None:
 @pytest.mark.parametrize("text", ["minimum", "nonsense=1", "implicit=sideways", "minimum=many"])
 def test_an_unknown_override_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"allowed are|expected a whole number"):
-        parse_overrides(text)
+        parse_profile_overrides(text)
 
 
 def test_the_stretch_override_scales_the_ttl(engine: Emulator) -> None:
-    engine.overrides = parse_overrides("stretch=0.5")
+    engine.overrides = parse_profile_overrides("stretch=0.5")
     assert isinstance(engine.clock, Clock)
     send_chat(engine, TEXT, "hello", model=NEW_MODEL)
     engine.clock.advance(901)
@@ -557,6 +563,6 @@ def test_deferred_tools_are_not_part_of_the_prefix(engine: Emulator) -> None:
 
 
 def test_an_override_changes_the_profile_in_use(engine: Emulator) -> None:
-    engine.overrides = parse_overrides("minimum=100000")
+    engine.overrides = parse_profile_overrides("minimum=100000")
     send_chat(engine, TEXT, "hello", model=NEW_MODEL)
     assert engine.records[-1].result.cache_write_tokens == 0

@@ -47,14 +47,14 @@ def engine() -> Emulator:
 
 def send(engine: Emulator, key: str = "a", **body: Any) -> CacheResult:
     base = {"model": MODEL, "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}]}
-    response = engine.post("/v1/messages", base | body, headers={"x-api-key": key})
+    response = engine.post_json("/v1/messages", base | body, headers={"x-api-key": key})
     assert response["type"] == "message", response
     return engine.records[-1].result
 
 
 def error_of_request(engine: Emulator, **body: Any) -> tuple[str, str]:
     base = {"model": MODEL, "max_tokens": 99, "messages": [{"role": "user", "content": "hi"}]}
-    response = engine.post("/v1/messages", base | body)
+    response = engine.post_json("/v1/messages", base | body)
     return response.get("error", {}).get("type"), response.get("error", {}).get("message")
 
 
@@ -322,18 +322,20 @@ def test_anthropic_diagnostics_name_the_first_change(
     engine: Emulator, change: JSON, reason: str
 ) -> None:
     base = FULL_REQUEST | {"model": MODEL, "max_tokens": 9}
-    parent = engine.post("/v1/messages", base | {"diagnostics": {"previous_message_id": None}})
+    parent = engine.post_json("/v1/messages", base | {"diagnostics": {"previous_message_id": None}})
     assert parent["diagnostics"] is None
     request = base | change | {"diagnostics": {"previous_message_id": parent["id"]}}
-    miss_reason = engine.post("/v1/messages", request)["diagnostics"]["cache_miss_reason"]
+    miss_reason = engine.post_json("/v1/messages", request)["diagnostics"]["cache_miss_reason"]
     assert miss_reason["type"] == reason
     assert miss_reason.get("cache_missed_input_tokens", 1) > 0
     appended = base | {"messages": [*FULL_REQUEST["messages"], {"role": "user", "content": "and"}]}
-    same = engine.post(
+    same = engine.post_json(
         "/v1/messages", appended | {"diagnostics": {"previous_message_id": parent["id"]}}
     )
     assert same["diagnostics"] is None
-    stranger = engine.post("/v1/messages", base | {"diagnostics": {"previous_message_id": "msg_0"}})
+    stranger = engine.post_json(
+        "/v1/messages", base | {"diagnostics": {"previous_message_id": "msg_0"}}
+    )
     assert stranger["diagnostics"]["cache_miss_reason"]["type"] == "previous_message_not_found"
 
 

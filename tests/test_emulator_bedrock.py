@@ -149,14 +149,14 @@ FAULTS = [("429", "ClientError"), ("500", "ClientError"), ("reset", "ConnectionC
 
 @pytest.mark.parametrize(("fault", "error_name"), FAULTS)
 def test_a_fault_fails_one_call(client: Any, engine: Emulator, fault: str, error_name: str) -> None:
-    engine.faults.add(fault)
+    engine.faults.add_fault(fault)
     with pytest.raises(getattr(botocore, error_name)):
         client.converse_stream(**REQUEST)
     assert client.converse(**REQUEST)["usage"]
 
 
 def test_an_error_event_in_a_stream_raises(client: Any, engine: Emulator) -> None:
-    engine.faults.add("error-event=2")
+    engine.faults.add_fault("error-event=2")
     with (
         closing(client.converse_stream(**REQUEST)["stream"]) as stream,
         pytest.raises(botocore.EventStreamError),

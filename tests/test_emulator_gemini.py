@@ -161,11 +161,11 @@ def test_the_vertex_client_is_served(url: str) -> None:
 
 
 def test_faults_raise_the_exceptions_of_the_sdk(client: Any, engine: Emulator) -> None:
-    engine.faults.add("429")
+    engine.faults.add_fault("429")
     with pytest.raises(errors.ClientError, match="RESOURCE_EXHAUSTED"):
         generate(client)
-    engine.faults.add("error-event=1")
+    engine.faults.add_fault("error-event=1")
     with pytest.raises(errors.ServerError, match="overloaded"):
         list(client.models.generate_content_stream(model=FLASH, contents="hi"))
-    engine.faults.add("malformed-usage=missing")
+    engine.faults.add_fault("malformed-usage=missing")
     assert generate(client).usage_metadata is None

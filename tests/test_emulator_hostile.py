@@ -162,11 +162,11 @@ def test_paths_faults_and_resources_do_not_grow_without_end() -> None:
     emulator = Emulator(Clock())
     item = {"custom_id": "a", "params": MESSAGES}
     for number in range(5000):
-        emulator.handle("GET", f"/{number}", b"", {}, {})
-        emulator.handle(
+        emulator.handle_request("GET", f"/{number}", b"", {}, {})
+        emulator.handle_request(
             "POST", "/v1/chat/completions", b"%d" % number, {"x-emulator-fault": "429x1"}, {}
         )
-        emulator.handle(
+        emulator.handle_request(
             "POST", "/v1/messages/batches", json.dumps({"requests": [item]}).encode(), {}, {}
         )
     assert len(emulator.requests_by_path) <= 1025
@@ -181,7 +181,7 @@ def test_large_requests_leave_bounded_memory(monkeypatch: pytest.MonkeyPatch) ->
     emulator = Emulator(Clock(), "minimum=1")
     body = {"model": "gpt-5.6", "input": "x" * 10_000}
     cache = {"model": "gemini-2.5-pro", "contents": [{"parts": [{"text": "x" * 10_000}]}]}
-    ids = [emulator.post("/v1/responses", body)["id"] for _ in range(40)]
+    ids = [emulator.post_json("/v1/responses", body)["id"] for _ in range(40)]
     kept = [one for one in ids if emulator.stored_value(one)]
     assert kept == ids[-len(kept) :]
     assert 0 < len(kept) < 10

@@ -88,7 +88,7 @@ async def test_each_hop_of_function_calling_is_a_call(
 async def test_retries_belong_to_one_call(
     kind: str, emulator_url: str, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    emulator.faults.add("500")
+    emulator.faults.add_fault("500")
     options = client_options(emulator_url)
     options["http_options"]["retry_options"] = {
         "attempts": 3,
@@ -170,7 +170,7 @@ async def test_a_continued_interaction_has_an_incomplete_prefix(
 async def test_a_cancelled_call_is_an_error(
     emulator_url: str, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    emulator.faults.add("slow=30")
+    emulator.faults.add_fault("slow=30")
     async with CLIENTS["async"](emulator_url) as client:
         task = asyncio.create_task(client.models.generate_content(**CALL))
         await asyncio.sleep(0.2)

@@ -93,7 +93,7 @@ class InflatingEmulator(Emulator):
     """An emulator that makes the text of each of `TEXT_FIELDS` very long."""
 
     def handle(self, *args: Any, **kwargs: Any) -> tuple[ProviderResponse, ProviderRequest]:
-        response, request = super().handle(*args, **kwargs)
+        response, request = super().handle_request(*args, **kwargs)
         response.body, response.events = inflate(response.body), inflate(response.events)
         return response, request
 

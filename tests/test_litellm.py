@@ -99,14 +99,14 @@ async def test_each_provider_is_reported_from_its_own_response(
 async def test_a_failure_is_raised_and_recorded_as_a_call(
     handlers: LiteLLM, telemetry: Telemetry, handler: str
 ) -> None:
-    handlers.emulator.faults.add("429")
+    handlers.emulator.faults.add_fault("429")
     with pytest.raises(httpx.HTTPStatusError):
         await handlers.send(getattr(handlers, handler), LITELLM_ROUTES[2])
     assert (telemetry.attributes["error.type"], telemetry.attributes["promptcache.outcome"]) == (
         "429",
         "error",
     )
-    handlers.emulator.faults.add("reset")
+    handlers.emulator.faults.add_fault("reset")
     with pytest.raises(httpx.TransportError):
         await handlers.send(getattr(handlers, handler), LITELLM_ROUTES[2])
     assert (telemetry.spans[1].attributes or {})["error.type"] in {

@@ -122,7 +122,7 @@ async def test_a_garbage_collected_stream_ends_its_span(
 async def test_a_server_error_during_a_stream_is_recorded(
     fault: str, start: Start, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    emulator.faults.add(fault)
+    emulator.faults.add_fault(fault)
     stream = await start()
     error_type = ""
     try:
@@ -144,7 +144,7 @@ async def test_a_server_error_during_a_stream_is_recorded(
 async def test_a_refused_stream_is_an_error(
     status: str, start: Start, emulator: Emulator, telemetry: Telemetry
 ) -> None:
-    emulator.faults.add(status, times=3)  # google-genai 2.0 repeats the request
+    emulator.faults.add_fault(status, times=3)  # google-genai 2.0 repeats the request
     with pytest.raises(Exception) as raised:  # noqa: PT011  # each SDK has its own
         await read_items(await start(), 1)
     # The Interactions API raises its error outside of every hook.

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from promptcache.cli.price_options import build_call
+from promptcache.cli.price_options import build_request_and_response
 from promptcache.model import Cost, Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook
 from promptcache.providers.google.wire import INTERACTIONS_ROUTES
@@ -76,7 +76,7 @@ def test_usage_and_amount_of_an_answer_are_right(case: dict[str, Any]) -> None:
     ],
 )
 def test_names_that_people_use_mean_the_provider(alias: str, name: str) -> None:
-    request, _ = build_call(PriceBook(), "m", alias, NOW)
+    request, _ = build_request_and_response(PriceBook(), "m", alias, NOW)
     assert request.provider == name
 
 

@@ -20,7 +20,7 @@ _OWN_SITES: Final = ("same-origin", "none")
 _POLICY_VIOLATION: Final = 1008
 
 
-def refuse_other_sites(inner: ASGIApp, allowed_hosts: Collection[str]) -> ASGIApp:
+def refuse_requests_of_other_sites(inner: ASGIApp, allowed_hosts: Collection[str]) -> ASGIApp:
     """Return an application that calls `inner` for requests of programs and of its own pages.
 
     `allowed_hosts` are names under which the emulator may be called besides `localhost` and IP
@@ -42,7 +42,7 @@ def refuse_other_sites(inner: ASGIApp, allowed_hosts: Collection[str]) -> ASGIAp
 
 def _reason_to_refuse(headers: Headers, names: Collection[str]) -> str | None:
     host = headers.get("host", "")
-    if not _is_own_name(host, names):
+    if not _is_allowed_host(host, names):
         return "unknown Host; `promptcache emulate --allow-host NAME` allows a name"
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
@@ -52,7 +52,7 @@ def _reason_to_refuse(headers: Headers, names: Collection[str]) -> str | None:
     return None
 
 
-def _is_own_name(host: str, names: Collection[str]) -> bool:
+def _is_allowed_host(host: str, names: Collection[str]) -> bool:
     """Return whether a Host header names the emulator. DNS rebinding needs a name, no address."""
     try:
         name = urlsplit(f"//{host}").hostname or ""

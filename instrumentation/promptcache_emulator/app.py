@@ -13,13 +13,13 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from promptcache_emulator.access import refuse_other_sites
+from promptcache_emulator.access import refuse_requests_of_other_sites
 from promptcache_emulator.bounds import MAX_BODY_BYTES
-from promptcache_emulator.control import handle_control
+from promptcache_emulator.control import handle_control_request
 from promptcache_emulator.engine import Emulator
 from promptcache_emulator.json_util import (
     JSONObject,
-    as_object,
+    as_json_object,
     parse_json_object,
     to_compact_json,
     to_json_bytes,
@@ -51,7 +51,9 @@ def build_app(
         return await _handle_provider_request(emulator, request, latency)
 
     async def control_endpoint(request: Request) -> Response:
-        return handle_control(emulator, request.path_params["name"], await _read_body(request))
+        return handle_control_request(
+            emulator, request.path_params["name"], await _read_body(request)
+        )
 
     async def websocket_endpoint(websocket: WebSocket) -> None:
         await _serve_websocket(emulator, websocket)
@@ -61,8 +63,8 @@ def build_app(
         Route("/_emulator/{name}", control_endpoint, methods=["GET", "POST"]),
         Route("/{path:path}", provider_endpoint, methods=_METHODS),
     ]
-    app = Starlette(routes=routes, exception_handlers={BodyTooLargeError: _refuse_body})
-    return refuse_other_sites(_with_abort(app), allowed_hosts)
+    app = Starlette(routes=routes, exception_handlers={BodyTooLargeError: _refuse_too_large_body})
+    return refuse_requests_of_other_sites(_abort_dropped_connections(app), allowed_hosts)
 
 
 async def _read_body(request: Request) -> bytes:
@@ -78,7 +80,7 @@ async def _read_body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _refuse_body(request: Request, error: Exception) -> Response:
+async def _refuse_too_large_body(request: Request, error: Exception) -> Response:
     message = f"a body may have {MAX_BODY_BYTES} bytes"
     return JSONResponse({"error": {"type": "request_too_large", "message": message}}, 413)
 
@@ -86,7 +88,7 @@ async def _refuse_body(request: Request, error: Exception) -> Response:
 async def _handle_provider_request(
     emulator: Emulator, request: Request, latency: float
 ) -> Response:
-    response, provider_request = emulator.handle(
+    response, provider_request = emulator.handle_request(
         request.method,
         request.scope["path"],
         await _read_body(request),
@@ -104,7 +106,7 @@ async def _handle_provider_request(
     return Response(response.chunks()[0], response.status, response.headers, response.media_type)
 
 
-def _with_abort(inner: ASGIApp) -> ASGIApp:
+def _abort_dropped_connections(inner: ASGIApp) -> ASGIApp:
     """Give each request a function that aborts its connection. ASGI itself has none."""
 
     async def outer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -132,14 +134,14 @@ async def _stream_body(
         raise ConnectionDroppedError
 
 
-async def _messages(websocket: WebSocket) -> AsyncIterator[bytes]:
+async def _iterate_websocket_messages(websocket: WebSocket) -> AsyncIterator[bytes]:
     """Yield the messages, text and binary, until the client disconnects."""
     while (message := await websocket.receive())["type"] == "websocket.receive":
         text: str | None = message.get("text")
         yield message.get("bytes") or b"" if text is None else text.encode("utf-8", "replace")
 
 
-def _invalid_message(reason: str) -> JSONObject:
+def _invalid_message_error(reason: str) -> JSONObject:
     return {"type": "error", "status": 400, "error": {"message": reason}}
 
 
@@ -147,17 +149,17 @@ async def _serve_websocket(emulator: Emulator, websocket: WebSocket) -> None:
     """Serve the Responses API over a WebSocket: answer each message with the events of a stream."""
     await websocket.accept()
     headers = {name.lower(): value for name, value in websocket.headers.items()}
-    async for message in _messages(websocket):
+    async for message in _iterate_websocket_messages(websocket):
         try:
             body = parse_json_object(message) | {"stream": True}
         except ValueError as reason:
-            await websocket.send_text(to_compact_json(_invalid_message(str(reason))))
+            await websocket.send_text(to_compact_json(_invalid_message_error(str(reason))))
             continue
         stream_id = {"stream_id": body["stream_id"]} if "stream_id" in body else {}
-        response, request = emulator.handle(
+        response, request = emulator.handle_request(
             "POST", websocket.url.path, to_json_bytes(body), headers, {}
         )
-        error = {"type": "error", "status": response.status, **as_object(response.body)}
+        error = {"type": "error", "status": response.status, **as_json_object(response.body)}
         events = response.events or [error]
         response.commit()
         for event in events[: request.fault.drop_after_events]:

@@ -85,7 +85,7 @@ class PrefixCache:
     def plan_request(self, cache_scope: str, plan: CachePlan) -> tuple[CacheResult, CommitWrites]:
         """Return what the request reads and writes, and the function that stores its entries."""
         now = self._clock()
-        keys = dict(self._entry_keys(cache_scope, plan))
+        keys = dict(self._cache_entry_keys(cache_scope, plan))
         found = {
             offset: entry
             for offset in plan.read_offsets
@@ -94,13 +94,15 @@ class PrefixCache:
         for entry in found.values():
             entry.renew(now)
         read = max(found, default=0)
-        written = dict(_billed_writes(plan, read)) if plan.bills_writes else {}
+        written = dict(_billed_cache_writes(plan, read)) if plan.bills_writes else {}
         ever_written = self._digests_ever_written
         reusable = max((at for at in plan.read_offsets if keys[at][2] in ever_written), default=0)
         result = CacheResult(plan.prompt.total_tokens, read, MappingProxyType(written), reusable)
         return result, lambda: self._write_entries(plan, keys)
 
-    def _entry_keys(self, cache_scope: str, plan: CachePlan) -> Iterator[tuple[int, _EntryKey]]:
+    def _cache_entry_keys(
+        self, cache_scope: str, plan: CachePlan
+    ) -> Iterator[tuple[int, _EntryKey]]:
         offsets = {*plan.read_offsets, *(write.offset for write in plan.writes)}
         for offset, level, digest in plan.prompt.prefix_digests(offsets):
             yield offset, (cache_scope, plan.prompt.salts[: level + 1], digest)
@@ -119,9 +121,9 @@ class PrefixCache:
             )
             self._digests_ever_written.add(key[2])
         if len(self._entries) > _MAX_ENTRIES:
-            self._drop_oldest(now)
+            self._drop_oldest_entries(now)
 
-    def _drop_oldest(self, now: float) -> None:
+    def _drop_oldest_entries(self, now: float) -> None:
         """Keep the newest half of the allowed number of entries, without the expired ones."""
         alive = [key for key, entry in self._entries.items() if entry.expires_at > now]
         kept = alive[-_MAX_ENTRIES // 2 :]
@@ -129,7 +131,7 @@ class PrefixCache:
         self._digests_ever_written = {digest for _, _, digest in kept}
 
 
-def _billed_writes(plan: CachePlan, read_offset: int) -> Iterator[tuple[str, int]]:
+def _billed_cache_writes(plan: CachePlan, read_offset: int) -> Iterator[tuple[str, int]]:
     """Return the written tokens by TTL.
 
     A write is billed from the write before it or from the end of the cache read, the later of both.

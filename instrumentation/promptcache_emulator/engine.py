@@ -14,10 +14,10 @@ from promptcache_emulator.cache_plan import CachePlan
 from promptcache_emulator.clock import Clock
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.fault_queue import FaultQueue
-from promptcache_emulator.faults import NO_FAULT, Fault
+from promptcache_emulator.faults import NO_FAULT, InjectedFault
 from promptcache_emulator.json_util import JSONObject, parse_json_object
-from promptcache_emulator.malformed_usage import malform_usage
-from promptcache_emulator.profile_overrides import parse_overrides
+from promptcache_emulator.malformed_usage import make_usage_malformed
+from promptcache_emulator.profile_overrides import parse_profile_overrides
 from promptcache_emulator.profiles import CacheProfile, select_profile
 from promptcache_emulator.request import ProviderRequest
 from promptcache_emulator.request_record import RequestRecord
@@ -56,7 +56,7 @@ _ERROR_TYPES: Final = {
 
 
 class Emulator:
-    """All providers behind one method, `handle`.
+    """All providers behind one method, `handle_request`.
 
     `clock` returns epoch seconds. `overrides` applies to every cache profile, such as
     `minimum=2048,implicit=latest`. Raise ValueError for unknown overrides.
@@ -66,7 +66,7 @@ class Emulator:
         self.clock = clock or Clock()
         self.cache = PrefixCache(self.clock)
         self.faults = FaultQueue()
-        self.overrides = parse_overrides(overrides)
+        self.overrides = parse_profile_overrides(overrides)
         self.records: deque[RequestRecord] = deque(maxlen=1000)
         self.totals: Counter[str] = Counter()
         self.requests_by_path: Counter[str] = Counter()
@@ -118,7 +118,7 @@ class Emulator:
         self, profiles: tuple[CacheProfile, ...], model: str, request: ProviderRequest
     ) -> CacheProfile:
         """Return the row in force, with the emulator's overrides, then those of the request."""
-        requested = parse_overrides(request.headers.get("x-emulator-rules", ""))
+        requested = parse_profile_overrides(request.headers.get("x-emulator-rules", ""))
         return select_profile(profiles, model, self.clock(), self.overrides | requested)
 
     def run_cache_plan(
@@ -157,7 +157,7 @@ class Emulator:
         }
         self.totals.update(counts, settled=1, output=output_tokens)
 
-    def handle(
+    def handle_request(
         self,
         method: str,
         path: str,
@@ -190,9 +190,9 @@ class Emulator:
         known = name in self.requests_by_path or len(self.requests_by_path) < _MAX_PATHS
         self.requests_by_path[name if known else OTHER_PATHS] += 1
 
-    def _take_fault(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> Fault:
+    def _take_fault(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> InjectedFault:
         try:
-            return self.faults.take(path, headers, raw_body)
+            return self.faults.take_fault(path, headers, raw_body)
         except ValueError as error:
             raise ProviderError(400, f"x-emulator-fault: {error}") from error
 
@@ -206,7 +206,7 @@ class Emulator:
             message = f"malformed request: {error!r}"[:_MAX_MESSAGE_LENGTH]
             raise ProviderError(400, message) from error
 
-    def post(
+    def post_json(
         self,
         path: str,
         body: JSONObject,
@@ -219,7 +219,7 @@ class Emulator:
         """
         lower_case = {name.lower(): value for name, value in (headers or {}).items()}
         all_headers = {"authorization": f"Bearer {api_key}"} | lower_case
-        response, _ = self.handle("POST", path, json.dumps(body).encode(), all_headers, {})
+        response, _ = self.handle_request("POST", path, json.dumps(body).encode(), all_headers, {})
         response.commit()
         return response.body if response.events is None else response.events
 
@@ -235,7 +235,7 @@ def cache_scope_of(headers: Mapping[str, str], query: Mapping[str, str]) -> str:
 
 def _find_route(method: str, path: str) -> tuple[Route | None, dict[str, str]]:
     for route in ROUTES:
-        if (path_params := route.match(method, path)) is not None:
+        if (path_params := route.match_request(method, path)) is not None:
             return route, path_params
     return None, {}
 
@@ -256,8 +256,8 @@ def _error_response(route: Route, error: ProviderError) -> ProviderResponse:
 def _apply_fault(response: ProviderResponse, request: ProviderRequest) -> ProviderResponse:
     fault = request.fault
     if fault.usage_shape:
-        response.body = malform_usage(response.body, fault.usage_shape, _USAGE_KEYS)
-        response.events = malform_usage(response.events, fault.usage_shape, _USAGE_KEYS)
+        response.body = make_usage_malformed(response.body, fault.usage_shape, _USAGE_KEYS)
+        response.events = make_usage_malformed(response.events, fault.usage_shape, _USAGE_KEYS)
     last = fault.error_after_events
     if last is not None and response.events is not None and response.error_event is not None:
         response.events = [*response.events[:last], response.error_event]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from promptcache_emulator.faults import NO_FAULT, Fault, parse_fault
+from promptcache_emulator.faults import NO_FAULT, InjectedFault, parse_fault
 
 _MAX_ATTEMPTS: Final = 4096
 
@@ -26,7 +26,7 @@ class FaultQueue:
         default_factory=OrderedDict[tuple[str, ...], int]
     )
 
-    def add(self, fault: str, times: int = 1, path: str = "") -> None:
+    def add_fault(self, fault: str, times: int = 1, path: str = "") -> None:
         """Apply `fault` to the next `times` requests whose path contains `path`.
 
         Raise ValueError for an unknown fault.
@@ -43,17 +43,17 @@ class FaultQueue:
         self.queue.clear()
         self._attempts.clear()
 
-    def take(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> Fault:
+    def take_fault(self, path: str, headers: Mapping[str, str], raw_body: bytes) -> InjectedFault:
         """Return the fault of the header, else the first of the queue that matches the path."""
         if text := headers.get("x-emulator-fault"):
-            return parse_fault(text, self._attempt_number(path, text, headers, raw_body))
+            return parse_fault(text, self._count_attempt(path, text, headers, raw_body))
         for index, (part, fault) in enumerate(self.queue):
             if part in path:
                 del self.queue[index]
                 return parse_fault(fault)
         return NO_FAULT
 
-    def _attempt_number(
+    def _count_attempt(
         self, path: str, text: str, headers: Mapping[str, str], raw_body: bytes
     ) -> int:
         if retry_count := headers.get("x-stainless-retry-count"):

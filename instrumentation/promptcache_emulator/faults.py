@@ -37,7 +37,7 @@ _FAULT_PATTERN: Final = re.compile(
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class InjectedFault:
     """What goes wrong with one request. The default is that nothing does."""
 
     status: int | None = None
@@ -50,7 +50,7 @@ class Fault:
     is_incomplete: bool = False
 
 
-NO_FAULT: Final = Fault()
+NO_FAULT: Final = InjectedFault()
 
 _MAX_EVENTS: Final = 1_000_000
 
@@ -76,13 +76,13 @@ _FLAG_FIELDS: Final[Mapping[str, str]] = {
 }
 
 
-def parse_fault(text: str, attempt: int = 0) -> Fault:
+def parse_fault(text: str, attempt: int = 0) -> InjectedFault:
     """Return the fault for this attempt (0 is the first). Raise ValueError for an unknown one."""
     fields: dict[str, Any] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         match = _FAULT_PATTERN.fullmatch(part)
         kind, value, times = match.group("kind", "value", "times") if match else ("", None, None)
-        if not _is_known(kind, value):
+        if not _is_known_fault(kind, value):
             raise ValueError(
                 f"{part!r}: allowed are an HTTP status from 400 to 599, {', '.join(FAULT_KINDS)}; "
                 f"{', '.join(USAGE_MALFORMATIONS)}, missing"
@@ -90,17 +90,17 @@ def parse_fault(text: str, attempt: int = 0) -> Fault:
         if times is None or attempt < int(times):
             name, field_value = _fault_field(kind, value)
             fields[name] = field_value
-    return Fault(**fields)
+    return InjectedFault(**fields)
 
 
-def _is_known(kind: str, value: str | None) -> bool:
+def _is_known_fault(kind: str, value: str | None) -> bool:
     if kind == "malformed-usage":
         return value in {*USAGE_MALFORMATIONS, "missing"}
     return 400 <= int(kind) <= 599 if kind.isdigit() else kind in FAULT_KINDS
 
 
 def _fault_field(kind: str, value: str | None) -> tuple[str, Any]:
-    """Return the field of Fault for this kind, and its value."""
+    """Return the field of InjectedFault for this kind, and its value."""
     if kind.isdigit():
         return "status", int(kind)
     if kind in _FLAG_FIELDS:

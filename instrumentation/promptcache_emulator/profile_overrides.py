@@ -44,7 +44,7 @@ _FIELDS: Final[Mapping[str, tuple[str, Callable[[str], Any]]]] = {
 """Name of an override to the field of CacheProfile and the function that parses its value."""
 
 
-def parse_overrides(text: str) -> dict[str, Any]:
+def parse_profile_overrides(text: str) -> dict[str, Any]:
     """Parse `name=value,name=value` to fields of CacheProfile.
 
     Raise ValueError for an unknown name, mode or TTL, and for a number out of bounds; the message

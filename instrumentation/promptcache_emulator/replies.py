@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
 
-from promptcache_emulator.json_util import as_object
+from promptcache_emulator.json_util import as_json_object
 from promptcache_emulator.schema_examples import example_for_schema
 from promptcache_emulator.tokens import count_tokens
 
@@ -70,7 +70,7 @@ def generate_reply(request: ReplyRequest) -> Reply:
     """Return the reply. With `auto`, it calls a tool whose name is in the newest text."""
     if name := _chosen_tool(request):
         schema = request.tools[name]
-        return Reply(calls=(ToolCall(name, as_object(example_for_schema(schema, schema))),))
+        return Reply(calls=(ToolCall(name, as_json_object(example_for_schema(schema, schema))),))
     if request.json_schema is not None:
         return Reply(json.dumps(example_for_schema(request.json_schema, request.json_schema)))
     seed = int.from_bytes(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from promptcache_emulator.bounds import MAX_WORDS, bounded_int
-from promptcache_emulator.faults import Fault
+from promptcache_emulator.faults import InjectedFault
 from promptcache_emulator.json_util import JSONObject
 
 
@@ -24,7 +24,7 @@ class ProviderRequest:
     headers: Mapping[str, str]
     query: Mapping[str, str]
     cache_scope: str
-    fault: Fault
+    fault: InjectedFault
     path_params: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 from promptcache_emulator.json_util import to_json_bytes
 
 
-def _no_op() -> None:
+def _do_nothing() -> None:
     pass
 
 
@@ -27,7 +27,7 @@ class ProviderResponse:
     status: int = 200
     media_type: str = "application/json"
     headers: dict[str, str] = field(default_factory=dict[str, str])
-    commit: Callable[[], None] = _no_op
+    commit: Callable[[], None] = _do_nothing
     error_event: Any = None
 
     def chunks(self) -> list[bytes]:

@@ -27,7 +27,7 @@ class Route:
     handler: RouteHandler
     error_body: Callable[[ProviderError], JSONObject]
 
-    def match(self, method: str, path: str) -> dict[str, str] | None:
+    def match_request(self, method: str, path: str) -> dict[str, str] | None:
         """Return the named groups of the path, or None if this route does not match."""
         found = re.fullmatch(self.path_pattern, path) if method == self.method else None
         return found.groupdict() if found else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from promptcache_emulator.json_util import as_object, is_array, to_compact_json
+from promptcache_emulator.json_util import as_json_object, is_json_array, to_compact_json
 
 _SAMPLE_VALUES: Final[Mapping[str, Any]] = {
     "string": "text",
@@ -28,7 +28,7 @@ def example_for_schema(schema: Any, root_schema: Any) -> Any:
     arrays and scalars. Raise ValueError if the example would be too large, RecursionError if the
     schema contains itself.
     """
-    return _ExampleMaker(root_schema).make(schema)
+    return _ExampleMaker(root_schema).make_example(schema)
 
 
 @dataclass(slots=True)
@@ -36,37 +36,37 @@ class _ExampleMaker:
     root_schema: Any
     size: int = 0
 
-    def make(self, schema: Any) -> Any:
-        self._grow(1)
-        node = as_object(schema)
+    def make_example(self, schema: Any) -> Any:
+        self._count_example_size(1)
+        node = as_json_object(schema)
         if "$ref" in node:
-            return self.make(_resolve_ref(str(node["$ref"]), self.root_schema))
+            return self.make_example(_resolve_ref(str(node["$ref"]), self.root_schema))
         for key in ("anyOf", "oneOf", "allOf"):
             if node.get(key):
-                return self.make(node[key][0])
+                return self.make_example(node[key][0])
         if "const" in node or node.get("enum"):
-            return self._copy(node["const"] if "const" in node else node["enum"][0])
+            return self._copy_example(node["const"] if "const" in node else node["enum"][0])
         return self._make_by_type(node)
 
     def _make_by_type(self, node: Mapping[str, Any]) -> Any:
         given = node.get("type", "object" if "properties" in node else "string")
-        kind = str(next(iter(given)) if is_array(given) else given).lower()
+        kind = str(next(iter(given)) if is_json_array(given) else given).lower()
         if kind == "object":
             properties = node.get("properties", {})
-            self._grow(sum(map(len, properties)))
-            return {name: self.make(item) for name, item in properties.items()}
+            self._count_example_size(sum(map(len, properties)))
+            return {name: self.make_example(item) for name, item in properties.items()}
         if kind == "array":
             length = max(1, int(node.get("minItems", 1)))
-            return [self.make(node.get("items", {})) for _ in range(length)]
+            return [self.make_example(node.get("items", {})) for _ in range(length)]
         sample = _SAMPLE_VALUES[kind]
         is_number = kind in {"integer", "number"}
-        return self._copy(node.get("minimum", sample) if is_number else sample)
+        return self._copy_example(node.get("minimum", sample) if is_number else sample)
 
-    def _copy(self, value: Any) -> Any:
-        self._grow(len(to_compact_json(value)))
+    def _copy_example(self, value: Any) -> Any:
+        self._count_example_size(len(to_compact_json(value)))
         return value
 
-    def _grow(self, size: int) -> None:
+    def _count_example_size(self, size: int) -> None:
         self.size += size
         if self.size > _MAX_SIZE:
             raise ValueError("the example of the schema is too large")

@@ -13,7 +13,7 @@ from promptcache_emulator.app import build_app
 from promptcache_emulator.engine import Emulator
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen_on_port(host: str, port: int) -> socket.socket:
     """Return a listening socket. Port 0 means a free port. Raise OSError if the port is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.create_server((host, port), family=family)
@@ -38,7 +38,7 @@ def _make_server(
     return uvicorn.Server(config)
 
 
-def serve(
+def serve_emulator(
     emulator: Emulator,
     sock: socket.socket,
     latency: float = 0.0,
@@ -51,7 +51,7 @@ def serve(
 @contextmanager
 def running_server(emulator: Emulator | None = None, latency: float = 0.0) -> Generator[str]:
     """Serve from a thread on a free port, and yield the base URL (without `/v1`)."""
-    sock = listen("127.0.0.1", 0)
+    sock = listen_on_port("127.0.0.1", 0)
     server = _make_server(emulator or Emulator(), latency, ())
     thread = threading.Thread(
         target=server.run,

@@ -82,7 +82,7 @@ class Simulation:
         """Return the JSON of the response and the function that writes its cache entries."""
         raw = json.dumps(self.api.body(step.state)).encode()
         headers = {"authorization": f"Bearer {step.key}"}
-        response, _ = (emulator or self.emulator).handle(
+        response, _ = (emulator or self.emulator).handle_request(
             "POST", self.api.url(step.state), raw, headers, {}
         )
         assert response.status == 200, response.body

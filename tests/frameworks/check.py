@@ -50,7 +50,7 @@ class Harness:
         self.telemetry.exporter.clear()
         self._before = self._counters()
         if fault:
-            self._emulator.faults.add(fault)
+            self._emulator.faults.add_fault(fault)
         for call in calls:
             result = call(self._url)
             if inspect.isawaitable(result):

@@ -80,8 +80,8 @@ UNBREAKABLE_FUNCTIONS: Final = frozenset(
         "promptcache.patching.wrapping.async_iterate_with_flow",
         "promptcache.patching.wrapping._AbandonmentGuard.__init__",
         "promptcache.patching.wrapping._AbandonmentGuard.__del__",
-        "promptcache.providers.bedrock.hooks._StreamState.__del__",
-        "promptcache.providers.bedrock.hooks._read_raw",
+        "promptcache.providers.bedrock.hooks._ResponseStreamState.__del__",
+        "promptcache.providers.bedrock.hooks._read_raw_body",
         "promptcache.providers.openai.websocket.WebSocketCalls.__del__",
         "promptcache.telemetry.context_attributes.attributes",
         "promptcache.diagnosis.memory.Memory.__exit__",  # only releases a lock

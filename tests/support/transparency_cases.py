@@ -54,7 +54,7 @@ async def _abandon_stream(start: Callable[[Any], Any], client: Any) -> Notes:
 async def _refuse_call(
     use: Callable[[Any], Awaitable[Notes]], emulator: Emulator, client: Any
 ) -> Notes:
-    emulator.faults.add("429")
+    emulator.faults.add_fault("429")
     try:
         return await use(client)
     except Exception as error:  # noqa: BLE001  # each SDK has its own errors

@@ -10,7 +10,7 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from promptcache.cli.console import output_console
+from promptcache.cli.console import make_stdout_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.price_options import (
     AtOption,
@@ -19,9 +19,9 @@ from promptcache.cli.price_options import (
     PriceFileOption,
     ProviderOption,
     TierOption,
-    build_call,
+    build_request_and_response,
     load_price_book,
-    parse_time,
+    parse_time_option,
 )
 from promptcache.cli.unknown_cost import report_unknown_cost
 from promptcache.prices import breakeven, table
@@ -56,7 +56,7 @@ EPILOG: Final = "\n\n".join(
 app = typer.Typer(add_completion=False)
 
 
-def require_finite(value: float) -> float:
+def require_finite_number(value: float) -> float:
     """Return a request rate. Raises BadParameter for `inf` and `nan`."""
     if not math.isfinite(value):
         raise typer.BadParameter("give a finite number")
@@ -75,7 +75,7 @@ def show_breakeven(
     per_hour: Annotated[
         float,
         typer.Option(
-            min=0.0, callback=require_finite, help="Requests per hour that share the prefix."
+            min=0.0, callback=require_finite_number, help="Requests per hour that share the prefix."
         ),
     ] = 12.0,
     steady: Annotated[
@@ -91,8 +91,8 @@ def show_breakeven(
 ) -> None:
     """Show after how many requests a cache write pays, and which TTL is the cheapest."""
     book = load_price_book(prices)
-    started = parse_time(at)
-    request, facts = build_call(book, model, provider, started, tier)
+    started = parse_time_option(at)
+    request, facts = build_request_and_response(book, model, provider, started, tier)
     plan = book.find_plan(request, facts)
     period = table.latest_period_in_force(plan.periods, started)
     rates = period.rates_by_band[0] if period else None
@@ -106,12 +106,14 @@ def show_breakeven(
     options = breakeven.compare_caching_options(rates, per_hour, steady=steady)
     note = IMPLICIT_ONLY_NOTE if request.provider.startswith("gcp.") else AUTOMATIC_NOTE
     if as_json:
-        print_json(rates, options, per_hour, note)
+        print_breakeven_as_json(rates, options, per_hour, note)
     else:
-        print_text(rates, options, f"{model} at {per_hour:g} requests per hour", note)
+        print_breakeven_as_text(rates, options, f"{model} at {per_hour:g} requests per hour", note)
 
 
-def print_json(rates: Rates, options: list[CachingOption], per_hour: float, note: str) -> None:
+def print_breakeven_as_json(
+    rates: Rates, options: list[CachingOption], per_hour: float, note: str
+) -> None:
     """Print the options as JSON. If caching is automatic, `cheapest` says so and `choices` is
     empty."""
     is_automatic = breakeven.is_caching_automatic(rates)
@@ -139,7 +141,9 @@ def print_json(rates: Rates, options: list[CachingOption], per_hour: float, note
     typer.echo(json.dumps(answer))
 
 
-def print_text(rates: Rates, options: list[CachingOption], title: str, note: str) -> None:
+def print_breakeven_as_text(
+    rates: Rates, options: list[CachingOption], title: str, note: str
+) -> None:
     """Print the options as a table, or that caching is automatic."""
     if breakeven.is_caching_automatic(rates):
         read, uncached_price = (
@@ -161,7 +165,7 @@ def print_text(rates: Rates, options: list[CachingOption], title: str, note: str
         pays_from = f"{option.pays_after} requests within {within}" if option.pays_after else ""
         usd = f"{option.usd_per_token * 1e6:.4f}"
         grid.add_row(option.ttl, usd, format_hit_rate(option.hit_rate), pays_from)
-    output_console().print(grid)
+    make_stdout_console().print(grid)
     typer.echo(f"Cheapest: {options[0].ttl}.")
     if rates.storage_price is not None:
         typer.echo(IMPLICIT_HITS_NOTE)

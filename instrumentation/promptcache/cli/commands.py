@@ -48,7 +48,7 @@ app = typer.Typer(
 _FIRST_STEPS: Final = ("First steps:", RECORD_COMMAND, "promptcache report")
 
 
-def _print_version(is_wanted: bool) -> None:
+def _print_version_if_requested(is_wanted: bool) -> None:
     if is_wanted:
         typer.echo(f"promptcache {__version__}")
         raise typer.Exit
@@ -59,7 +59,10 @@ def promptcache(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+            "--version",
+            callback=_print_version_if_requested,
+            is_eager=True,
+            help="Show the version and exit.",
         ),
     ] = False,
 ) -> None:

@@ -10,12 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 
-def output_console() -> Console:
+def make_stdout_console() -> Console:
     """Return a console for standard output. It never interprets what a name contains."""
     return Console(highlight=False, markup=False, emoji=False)
 
 
-def error_console() -> Console:
+def make_stderr_console() -> Console:
     """Return a console for standard error. It does not break lines, so that they can be
     searched."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -26,4 +26,4 @@ def print_grid(rows: Iterable[tuple[str, ...]], *, indent: int = 0) -> None:
     grid = Table.grid(padding=(0, 2, 0, 0))
     for row in rows:
         grid.add_row(*(Text(cell, overflow="fold") for cell in row))
-    output_console().print(Padding(grid, (0, 0, 0, indent), expand=False))
+    make_stdout_console().print(Padding(grid, (0, 0, 0, indent), expand=False))

@@ -20,9 +20,9 @@ from promptcache.cli.price_options import (
     ProviderOption,
     SpeedOption,
     TierOption,
-    build_call,
+    build_request_and_response,
     load_price_book,
-    parse_time,
+    parse_time_option,
 )
 from promptcache.cli.unknown_cost import report_unknown_cost
 from promptcache.model import Cost, Request, ResponseFacts, Usage
@@ -113,7 +113,9 @@ def cost(
             "give at least one token count", param_hint="--uncached, --read, --output"
         )
     book = load_price_book(prices)
-    call = build_call(book, model, provider, parse_time(at), tier, speed, geo, batch)
+    call = build_request_and_response(
+        book, model, provider, parse_time_option(at), tier, speed, geo, batch
+    )
     print_cost(book, *call, usage, as_json)
 
 
@@ -141,9 +143,9 @@ def print_cost(
     period = latest_period_in_force(plan.periods, request.started_at)
     price = describe_billed_price(request.provider, plan, period, usage) if period else {}
     if as_json:
-        print_json(found, price)
+        print_cost_as_json(found, price)
     else:
-        print_text(found, price)
+        print_cost_as_text(found, price)
 
 
 def build_usage(
@@ -183,7 +185,7 @@ def describe_billed_price(
     }
 
 
-def print_json(found: Cost, price: Mapping[str, Any]) -> None:
+def print_cost_as_json(found: Cost, price: Mapping[str, Any]) -> None:
     """Print a known cost as JSON."""
     amount, without_cache = found.amount or 0.0, found.without_cache or 0.0
     answer = {
@@ -198,7 +200,7 @@ def print_json(found: Cost, price: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(answer))
 
 
-def print_text(found: Cost, price: Mapping[str, Any]) -> None:
+def print_cost_as_text(found: Cost, price: Mapping[str, Any]) -> None:
     """Print a known cost as a table."""
     amount, without_cache = found.amount or 0.0, found.without_cache or 0.0
     amounts = {name: value for name, value in found.parts.items() if value}

@@ -83,12 +83,12 @@ def emulate(
             f"{host} is not loopback; pass --beyond-loopback to serve it to others"
         )
     try:
-        emulator, sock = Emulator(overrides=rules), server.listen(host, port)
+        emulator, sock = Emulator(overrides=rules), server.listen_on_port(host, port)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     shown = f"[{host}]" if ":" in host else host
     print(f"http://{shown}:{sock.getsockname()[1]}", flush=True)  # noqa: T201 -- the command's output
-    server.serve(emulator, sock, latency, allow_host or ())
+    server.serve_emulator(emulator, sock, latency, allow_host or ())
 
 
 def _is_loopback(host: str) -> bool:

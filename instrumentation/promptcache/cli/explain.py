@@ -8,16 +8,16 @@ from typing import Annotated, Final
 
 import typer
 
-from promptcache.cli.console import error_console, output_console
+from promptcache.cli.console import make_stderr_console, make_stdout_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
-from promptcache.cli.table_errors import table_error_exit_code, table_error_text
+from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
     JsonOption,
     SinceOption,
     parse_since_option,
 )
-from promptcache.cli.table_risk import warn_of_table_risk
+from promptcache.cli.table_risk import warn_of_unsafe_table_file
 from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.sqlite_file import resolve_database_path
 from promptcache_exporters.explain.query import compare_costliest_misses, compare_trace_calls
@@ -68,8 +68,8 @@ def explain(
             raise typer.BadParameter("give a trace id or --worst, not both")
         db = Path(trace)  # with --worst the only argument is the file of the table
     path = resolve_database_path(db)
-    warn_of_table_risk(path)
-    errors = error_console()
+    warn_of_unsafe_table_file(path)
+    errors = make_stderr_console()
     try:
         found = (
             compare_trace_calls(path, _parse_trace_id(trace))
@@ -77,12 +77,12 @@ def explain(
             else compare_costliest_misses(path, worst, parse_since_option(since))
         )
     except CallsFileReadError as error:
-        errors.print(table_error_text(error))
-        raise typer.Exit(table_error_exit_code(error)) from None
+        errors.print(describe_table_error(error))
+        raise typer.Exit(exit_code_of_table_error(error)) from None
     if as_data:
         typer.echo(render_comparisons_json(found))
     elif found:
-        print_comparisons(found, output_console())
+        print_comparisons(found, make_stdout_console())
     if not found:
         lack = "call with this trace id" if worst is None else "miss with a known reason"
         errors.print(f"{path} has no {lack}.")

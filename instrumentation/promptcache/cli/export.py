@@ -11,11 +11,11 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from promptcache.cli.console import error_console
+from promptcache.cli.console import make_stderr_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
-from promptcache.cli.table_errors import table_error_exit_code, table_error_text
+from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import DatabaseArgument
-from promptcache.cli.table_risk import warn_of_table_risk
+from promptcache.cli.table_risk import warn_of_unsafe_table_file
 from promptcache_exporters.database import parquet
 from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.sqlite_file import resolve_database_path
@@ -45,22 +45,22 @@ def export(
     db: DatabaseArgument = None,
 ) -> None:
     """Write the recorded calls to a Parquet file, for other tools and for faster reports."""
-    errors = error_console()
+    errors = make_stderr_console()
     if not parquet.has_parquet_suffix(out):
         raise typer.BadParameter("--out must end in .parquet")
     path = resolve_database_path(db)
-    warn_of_table_risk(path)
+    warn_of_unsafe_table_file(path)
     try:
-        with _progress_reporter(errors) as report_progress:
+        with _show_export_progress(errors) as report_progress:
             count = parquet.export_calls_to_parquet(path, out.absolute(), report_progress)
     except (CallsFileReadError, OSError) as error:
-        errors.print(table_error_text(error))
-        raise typer.Exit(table_error_exit_code(error)) from None
+        errors.print(describe_table_error(error))
+        raise typer.Exit(exit_code_of_table_error(error)) from None
     errors.print(f"{count:,} calls written to {out}")
 
 
 @contextmanager
-def _progress_reporter(console: Console) -> Generator[parquet.ProgressCallback]:
+def _show_export_progress(console: Console) -> Generator[parquet.ProgressCallback]:
     """Show the progress on a terminal. A file or a pipe gets no output."""
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("reading calls", total=None)

@@ -28,7 +28,7 @@ def format_usd(value: float) -> str:
     return f"{whole}.{fraction:<02}"
 
 
-def prices_by_unit(rates: Rates) -> dict[str, dict[str, float]]:
+def group_prices_by_unit(rates: Rates) -> dict[str, dict[str, float]]:
     """Return the prices by unit (a key of UNIT_NAMES) and name, as price lists print them."""
     token_prices: dict[str, float | None] = {
         "input": rates.input_price,
@@ -60,5 +60,5 @@ def describe_price(plan: PricePlan, period: PricePeriod, input_tokens: int) -> d
         "date": rates.date,
         "since": rates.valid_from,
         "above": max(starts, default=None),
-        **prices_by_unit(rates),
+        **group_prices_by_unit(rates),
     }

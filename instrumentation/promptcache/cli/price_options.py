@@ -84,7 +84,7 @@ def load_price_book(path: str | None) -> PriceBook:
         return PriceBook()
 
 
-def parse_time(at: str | None) -> float:
+def parse_time_option(at: str | None) -> float:
     """Return the epoch seconds of an ISO day or time, in UTC unless it names a zone. None is
     now."""
     if at is None:
@@ -98,12 +98,12 @@ def parse_time(at: str | None) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def guess_provider(book: PriceBook, model: str) -> str:
+def guess_provider_of_model(book: PriceBook, model: str) -> str:
     """Return the first of GUESSED_PROVIDERS whose list has the model, "" if none has it."""
     return next((name for name in GUESSED_PROVIDERS if book.find_price_row(name, (model,))), "")
 
 
-def build_call(
+def build_request_and_response(
     book: PriceBook,
     model: str,
     provider: str | None,
@@ -117,7 +117,7 @@ def build_call(
     row = PROVIDERS_BY_NAME.get((provider or "").lower())
     request = Request(
         wire_format_name="",
-        provider=(row.name if row else provider) or guess_provider(book, model),
+        provider=(row.name if row else provider) or guess_provider_of_model(book, model),
         operation="chat",
         model=model,
         host=None,

@@ -23,9 +23,9 @@ from promptcache.cli.price_options import (
     ProviderOption,
     SpeedOption,
     TierOption,
-    build_call,
+    build_request_and_response,
     load_price_book,
-    parse_time,
+    parse_time_option,
 )
 from promptcache.cli.unknown_cost import report_unknown_cost
 from promptcache.prices import table
@@ -63,8 +63,10 @@ def show_price(
 ) -> None:
     """Show the prices of a model on a day, and the source of each."""
     book = load_price_book(prices)
-    started = parse_time(at)
-    request, facts = build_call(book, model, provider, started, tier, speed, geo, batch)
+    started = parse_time_option(at)
+    request, facts = build_request_and_response(
+        book, model, provider, started, tier, speed, geo, batch
+    )
     plan = book.find_plan(request, facts)
     period = table.latest_period_in_force(plan.periods, started)
     if plan.unknown_reason or period is None or plan.row is None:
@@ -105,7 +107,7 @@ def print_price_bands(provider: str, row: PriceRow, bands: Sequence[Mapping[str,
 
 
 @app.command("build")
-def build_price_tables(
+def build_price_table_files(
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing. Exit with 1 if the table is stale.")
     ] = False,

@@ -7,16 +7,16 @@ from typing import Annotated, Final
 
 import typer
 
-from promptcache.cli.console import error_console, output_console
+from promptcache.cli.console import make_stderr_console, make_stdout_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
-from promptcache.cli.table_errors import table_error_exit_code, table_error_text
+from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
     JsonOption,
     SinceOption,
     parse_since_option,
 )
-from promptcache.cli.table_risk import warn_of_table_risk
+from promptcache.cli.table_risk import warn_of_unsafe_table_file
 from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.sqlite_file import resolve_database_path
 from promptcache_exporters.report.format import (
@@ -88,26 +88,26 @@ def report(
     limit: LimitOption = 20,
 ) -> None:
     """Show hit rate, cost, savings and waste of the recorded calls."""
-    errors = error_console()
+    errors = make_stderr_console()
     path = resolve_database_path(db)
-    warn_of_table_risk(path)
+    warn_of_unsafe_table_file(path)
     try:
         found = collect_report(path, by, parse_since_option(since))
         if html:
             html.write_text(render_html(found), encoding="utf-8")
     except (CallsFileReadError, OSError) as error:
-        code = table_error_exit_code(error)
+        code = exit_code_of_table_error(error)
         if as_data and code is ExitCode.NO_CALLS:
             typer.echo(render_report_json(empty_report(path, by)))
-        errors.print(table_error_text(error))
+        errors.print(describe_table_error(error))
         raise typer.Exit(code) from None
     notes = [] if found.totals.calls else [_no_calls_message(since)]
     if as_data:
         typer.echo(render_report_json(found))
         notes += filter(None, [sampling_note(found)])
     elif found.totals.calls:
-        print_report(found, output_console(), limit)
-    code, verdict = check_target(found, fail_below, min_tokens)
+        print_report(found, make_stdout_console(), limit)
+    code, verdict = check_hit_rate_target(found, fail_below, min_tokens)
     for note in filter(None, [*notes, verdict]):
         errors.print(note)
     raise typer.Exit(code)
@@ -121,7 +121,9 @@ def _no_calls_message(since: str | None) -> str:
     return f"There are no calls since {day}: all calls are older (--since {since})."
 
 
-def check_target(found: Report, target: float | None, min_tokens: int = 0) -> tuple[ExitCode, str]:
+def check_hit_rate_target(
+    found: Report, target: float | None, min_tokens: int = 0
+) -> tuple[ExitCode, str]:
     """Return the exit code of a report and, if a `target` (0..1) is set, the reason for it."""
     rate = found.totals.hit_rate
     if not found.totals.calls:

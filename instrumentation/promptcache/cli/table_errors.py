@@ -18,14 +18,14 @@ _EXIT_CODES: Final[Mapping[type[errors.CallsFileReadError], ExitCode]] = {
 }
 
 
-def table_error_exit_code(error: Exception) -> ExitCode:
+def exit_code_of_table_error(error: Exception) -> ExitCode:
     """Return the exit code for an error of reading the table, or of writing a file."""
     if isinstance(error, errors.CallsFileReadError):
         return _EXIT_CODES.get(type(error), ExitCode.USAGE)
     return ExitCode.USAGE
 
 
-def table_error_text(error: Exception) -> str:
+def describe_table_error(error: Exception) -> str:
     """Return the message for the user. If there is no database yet, it says how to record one."""
     if isinstance(error, errors.MissingSQLiteFileError):
         return f"{error} Record some calls first: {RECORD_COMMAND}"

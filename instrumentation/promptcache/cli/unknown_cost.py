@@ -54,7 +54,9 @@ def explain_unknown_cost(
         return UNKNOWN_COST_TEXTS[reason]
     values = {option: getattr(facts, field) for option, field in _FIELD_OF_OPTION.items()}
     given: dict[str, Any] = {option: value for option, value in values.items() if value}
-    without_price = [one for one in given if not _is_priced(book, request, one, given[one])]
+    without_price = [
+        one for one in given if not _has_price_with_option(book, request, one, given[one])
+    ]
     names = ", ".join(
         f"--{one}" if one == "batch" else f"--{one} {given[one]}" for one in without_price or given
     )
@@ -65,7 +67,7 @@ def explain_unknown_cost(
     )
 
 
-def _is_priced(book: PriceBook, request: Request, option: str, value: object) -> bool:
+def _has_price_with_option(book: PriceBook, request: Request, option: str, value: object) -> bool:
     """Return whether an option alone has a price on the day of the call."""
     fields: dict[str, Any] = {_FIELD_OF_OPTION[option]: value}
     plan = book.find_plan(request, ResponseFacts(model=request.model, **fields))

@@ -10,7 +10,12 @@ from promptcache_emulator.anthropic.messages import run_request
 from promptcache_emulator.context import EmulatorContext
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.identifiers import new_id
-from promptcache_emulator.json_util import JSONObject, as_object, as_objects, to_json_bytes
+from promptcache_emulator.json_util import (
+    JSONObject,
+    as_json_object,
+    as_json_objects,
+    to_json_bytes,
+)
 from promptcache_emulator.profiles import ANTHROPIC_PROFILES
 from promptcache_emulator.request import ProviderRequest
 from promptcache_emulator.response import ProviderResponse
@@ -19,7 +24,7 @@ from promptcache_emulator.routing import Route
 
 def create_batch(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """Answer `POST /v1/messages/batches`. Every request runs now; its result is read later."""
-    items = as_objects(request.body.get("requests"))
+    items = as_json_objects(request.body.get("requests"))
     results = [_run_batch_item(context, request, item) for item in items]
     if not results:
         raise ProviderError(400, "requests: List should have at least 1 item")
@@ -28,7 +33,7 @@ def create_batch(context: EmulatorContext, request: ProviderRequest) -> Provider
         "id": new_id("msgbatch_01", 22),
         "type": "message_batch",
         "processing_status": "in_progress",
-        "request_counts": _request_counts(processing=len(results)),
+        "request_counts": _batch_request_counts(processing=len(results)),
         "created_at": now,
         "expires_at": now,
         "ended_at": None,
@@ -40,7 +45,7 @@ def create_batch(context: EmulatorContext, request: ProviderRequest) -> Provider
     return ProviderResponse(batch)
 
 
-def _request_counts(processing: int = 0, succeeded: int = 0, errored: int = 0) -> JSONObject:
+def _batch_request_counts(processing: int = 0, succeeded: int = 0, errored: int = 0) -> JSONObject:
     return {
         "processing": processing,
         "succeeded": succeeded,
@@ -57,7 +62,7 @@ def _run_batch_item(
     item_request = ProviderRequest(
         "POST",
         request.path,
-        as_object(item.get("params")),
+        as_json_object(item.get("params")),
         request.headers,
         {},
         request.cache_scope,
@@ -92,7 +97,7 @@ def get_batch(context: EmulatorContext, request: ProviderRequest) -> ProviderRes
         | {
             "processing_status": "ended",
             "ended_at": batch["created_at"],
-            "request_counts": _request_counts(
+            "request_counts": _batch_request_counts(
                 succeeded=succeeded, errored=len(results) - succeeded
             ),
             "results_url": f"{base_url}/v1/messages/batches/{batch['id']}/results",

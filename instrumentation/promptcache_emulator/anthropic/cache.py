@@ -7,7 +7,7 @@ from typing import Any
 
 from promptcache_emulator.cache_plan import CachePlan, CacheWrite
 from promptcache_emulator.errors import ProviderError
-from promptcache_emulator.json_util import as_object
+from promptcache_emulator.json_util import as_json_object
 from promptcache_emulator.profiles import CacheProfile
 from promptcache_emulator.prompt_layout import PromptLayout
 
@@ -27,7 +27,7 @@ def plan_cache(
         if block.breakpoint_ttl is not None
     }
     if request_cache_control:
-        ttl = as_object(request_cache_control).get("ttl") or profile.ttl
+        ttl = as_json_object(request_cache_control).get("ttl") or profile.ttl
         _add_automatic_breakpoint(prompt, breakpoints, ttl)
     _check_breakpoints(breakpoints, profile)
     ends, minimum = prompt.end_offsets, profile.min_tokens

@@ -15,7 +15,7 @@ from promptcache_emulator.cache import CacheResult, CommitWrites
 from promptcache_emulator.context import EmulatorContext
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.identifiers import new_id
-from promptcache_emulator.json_util import JSONObject, as_object, as_objects, content_text
+from promptcache_emulator.json_util import JSONObject, as_json_object, as_json_objects, content_text
 from promptcache_emulator.profiles import ANTHROPIC_PROFILES, CacheProfile
 from promptcache_emulator.replies import Reply, ReplyRequest, generate_reply
 from promptcache_emulator.request import ProviderRequest
@@ -52,13 +52,13 @@ def run_request(
     Return the message and the function that stores the cache entries. Raise ProviderError where
     Anthropic refuses the request.
     """
-    body = _with_thread_history(context, request.body)
+    body = _add_thread_history(context, request.body)
     request = replace(request, body=body)
     model = str(body.get("model") or request.path_params.get("model") or "")
-    is_prewarm = _check_request(body, model)
+    is_prewarm = _check_messages_request(body, model)
     prompt = parse_prompt(body, model, request.headers.get("anthropic-beta", ""))
     profile = context.profile_for(profiles, bare_model_name(model), request)
-    reply = Reply() if is_prewarm else generate_reply(_reply_request(request))
+    reply = Reply() if is_prewarm else generate_reply(_build_reply_request(request))
     thinking_tokens = 0 if is_prewarm else _count_thinking_tokens(body)
     output_tokens = 0 if is_prewarm else reply.token_count + thinking_tokens + 2
     plan = plan_cache(prompt, profile, body.get("cache_control"))
@@ -71,8 +71,8 @@ def run_request(
         "content": list(_content_blocks(reply, thinking_tokens)),
         "stop_reason": _stop_reason(request, reply, is_prewarm),
         "stop_sequence": None,
-        "usage": _usage(result, output_tokens, thinking_tokens)
-        | _usage_metadata(body, service_tier),
+        "usage": _message_usage(result, output_tokens, thinking_tokens)
+        | _message_usage_metadata(body, service_tier),
     }
     cached_tokens = result.cache_read_tokens + result.cache_write_tokens
     fingerprint = RequestFingerprint(f"{model} {body.get('speed')}", prompt, cached_tokens)
@@ -81,24 +81,24 @@ def run_request(
     return message, commit
 
 
-def _check_request(body: JSONObject, model: str) -> bool:
+def _check_messages_request(body: JSONObject, model: str) -> bool:
     """Raise ProviderError for an invalid request. Return whether it only prewarms the cache."""
     max_tokens = body.get("max_tokens")
-    if not model or not as_objects(body.get("messages")) or not isinstance(max_tokens, int):
+    if not model or not as_json_objects(body.get("messages")) or not isinstance(max_tokens, int):
         raise ProviderError(400, "model, messages and max_tokens: Field required")
     is_prewarm = max_tokens == 0
-    thinks = as_object(body.get("thinking")).get("type") == "enabled"
+    thinks = as_json_object(body.get("thinking")).get("type") == "enabled"
     if is_prewarm and (body.get("stream") or thinks):
         raise ProviderError(400, "max_tokens: 0 is not supported with stream or thinking")
     return is_prewarm
 
 
 def _count_thinking_tokens(body: JSONObject) -> int:
-    mode = as_object(body.get("thinking")).get("type")
+    mode = as_json_object(body.get("thinking")).get("type")
     return 0 if mode in {None, "disabled"} else count_tokens(_THINKING_TEXT)
 
 
-def _usage(result: CacheResult, output_tokens: int, thinking_tokens: int) -> JSONObject:
+def _message_usage(result: CacheResult, output_tokens: int, thinking_tokens: int) -> JSONObject:
     """Return `usage`. The input excludes cache reads and writes (anthropic 2.11.0, usage.py)."""
     written = result.cache_write_by_ttl
     return {
@@ -113,7 +113,7 @@ def _usage(result: CacheResult, output_tokens: int, thinking_tokens: int) -> JSO
     }
 
 
-def _usage_metadata(body: JSONObject, service_tier: str) -> JSONObject:
+def _message_usage_metadata(body: JSONObject, service_tier: str) -> JSONObject:
     """Return the fields of `usage` that are no token counts."""
     speed = {"speed": body["speed"]} if body.get("speed") else {}
     return {
@@ -138,17 +138,17 @@ def _store_message(
         context.store_value(f"thread/{message['id']}", history)
 
 
-def _with_thread_history(context: EmulatorContext, body: JSONObject) -> JSONObject:
+def _add_thread_history(context: EmulatorContext, body: JSONObject) -> JSONObject:
     """Return the whole request if the server holds its first messages.
 
     Source: message threads, beta of anthropic 2.11.0.
     """
-    if not (parent := as_object(body.get("thread")).get("previous_message_id")):
+    if not (parent := as_json_object(body.get("thread")).get("previous_message_id")):
         return body
     history: JSONObject | None = context.stored_value(f"thread/{parent}")
     if history is None:
         raise ProviderError(404, f"thread: no message {parent}")
-    messages = [*history["messages"], *as_objects(body.get("messages"))]
+    messages = [*history["messages"], *as_json_objects(body.get("messages"))]
     return history | body | {"messages": messages}
 
 
@@ -161,7 +161,7 @@ def _diagnostics_field(
     """
     if body.get("diagnostics") is None:
         return {}
-    parent = as_object(body["diagnostics"]).get("previous_message_id")
+    parent = as_json_object(body["diagnostics"]).get("previous_message_id")
     reason = diagnose_miss(context.stored_value(str(parent)), current) if parent else None
     return {"diagnostics": {"cache_miss_reason": reason} if reason else None}
 
@@ -174,25 +174,27 @@ def _stop_reason(request: ProviderRequest, reply: Reply, is_prewarm: bool) -> st
     return "tool_use" if reply.calls else "end_turn"
 
 
-def _reply_request(request: ProviderRequest) -> ReplyRequest:
+def _build_reply_request(request: ProviderRequest) -> ReplyRequest:
     body = request.body
-    last = as_objects(body.get("messages"))[-1]
-    blocks = as_objects(last.get("content"))
-    choice = as_object(body.get("tool_choice"))
+    last = as_json_objects(body.get("messages"))[-1]
+    blocks = as_json_objects(last.get("content"))
+    choice = as_json_object(body.get("tool_choice"))
     choice_type = choice.get("type", "auto")
-    output_format = body.get("output_format") or as_object(body.get("output_config")).get("format")
+    output_format = body.get("output_format") or as_json_object(body.get("output_config")).get(
+        "format"
+    )
     return ReplyRequest(
         last_text=content_text(last.get("content")),
         tools={
             tool["name"]: tool["input_schema"]
-            for tool in as_objects(body.get("tools"))
+            for tool in as_json_objects(body.get("tools"))
             if "input_schema" in tool
         },
         tool_choice=str(
             choice.get("name") or ("required" if choice_type == "any" else choice_type)
         ),
         is_tool_result=any(block.get("type") == "tool_result" for block in blocks),
-        json_schema=as_object(output_format).get("schema"),
+        json_schema=as_json_object(output_format).get("schema"),
         word_count=request.word_count,
     )
 

@@ -10,7 +10,12 @@ from typing import Any, Final
 
 from promptcache_emulator.bounds import MAX_MODEL_LENGTH
 from promptcache_emulator.errors import ProviderError
-from promptcache_emulator.json_util import JSONObject, as_object, as_objects, to_compact_json
+from promptcache_emulator.json_util import (
+    JSONObject,
+    as_json_object,
+    as_json_objects,
+    to_compact_json,
+)
 from promptcache_emulator.prompt_layout import MESSAGES, SYSTEM, TOOLS, PromptBlock, PromptLayout
 
 _CACHE_CONTROL: Final = "cache_control"
@@ -33,21 +38,21 @@ def bare_model_name(model: str) -> str:
 
 def parse_prompt(body: JSONObject, model: str, beta_header: str = "") -> PromptLayout:
     """Return the blocks and salts of a Messages request."""
-    tools = [_tool_block(tool) for tool in as_objects(body.get("tools"))]
+    tools = [_tool_block(tool) for tool in as_json_objects(body.get("tools"))]
     blocks = sorted(tools, key=lambda block: block.level)
     blocks += [_prompt_block(block, SYSTEM, "") for block in content_blocks(body.get("system"))]
-    for message in _without_dropped_thinking(as_objects(body.get("messages")), model):
+    for message in _remove_dropped_thinking(as_json_objects(body.get("messages")), model):
         for index, block in enumerate(content_blocks(message.get("content"))):
             header = "" if index else f"{message.get('role')}\n"
             blocks.append(_prompt_block(block, MESSAGES, header))
-    return PromptLayout(tuple(blocks), _level_salts(body, model, beta_header))
+    return PromptLayout(tuple(blocks), _cache_salts_by_level(body, model, beta_header))
 
 
 def content_blocks(content: Any) -> list[JSONObject]:
     """Return the blocks of a system prompt or a message. A string is one text block."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}]
-    return as_objects(content)
+    return as_json_objects(content)
 
 
 def _tool_block(tool: JSONObject) -> PromptBlock:
@@ -64,8 +69,8 @@ def _prompt_block(
     is_text = not as_json and block.get("type") == "text" and not block.get("citations")
     text = header + (str(block.get("text", "")) if is_text else to_compact_json(bare))
     marker = block.get(_CACHE_CONTROL)
-    breakpoint_ttl = as_object(marker).get("ttl", "") if marker else None
-    is_binary = as_object(block.get("source")).get("type") != "text"
+    breakpoint_ttl = as_json_object(marker).get("ttl", "") if marker else None
+    is_binary = as_json_object(block.get("source")).get("type") != "text"
     fixed_tokens = {"image": 1500, "document": 2000} if is_binary else {}
     return PromptBlock(
         text or " ",
@@ -75,7 +80,7 @@ def _prompt_block(
     )
 
 
-def _without_dropped_thinking(messages: list[JSONObject], model: str) -> list[JSONObject]:
+def _remove_dropped_thinking(messages: list[JSONObject], model: str) -> list[JSONObject]:
     """Return the messages as the model reads them.
 
     Older models drop the thinking before the last message that the user wrote.
@@ -89,12 +94,12 @@ def _without_dropped_thinking(messages: list[JSONObject], model: str) -> list[JS
     ]
     last = written_by_user[-1] if written_by_user else 0
     return [
-        _without_thinking(message) if index < last else message
+        _remove_thinking_blocks(message) if index < last else message
         for index, message in enumerate(messages)
     ]
 
 
-def _without_thinking(message: JSONObject) -> JSONObject:
+def _remove_thinking_blocks(message: JSONObject) -> JSONObject:
     kept = [
         block
         for block in content_blocks(message.get("content"))
@@ -104,16 +109,16 @@ def _without_thinking(message: JSONObject) -> JSONObject:
 
 
 def _has_tool_result(message: JSONObject) -> bool:
-    blocks = as_objects(message.get("content"))
+    blocks = as_json_objects(message.get("content"))
     return any(block.get("type") == "tool_result" for block in blocks)
 
 
-def _level_salts(body: JSONObject, model: str, beta_header: str) -> tuple[str, str, str]:
+def _cache_salts_by_level(body: JSONObject, model: str, beta_header: str) -> tuple[str, str, str]:
     """Return the parameters that invalidate from tools, from system and from messages on.
 
     Source: the table of the documentation, autumn 2026.
     """
-    config = as_object(body.get("output_config"))
+    config = as_json_object(body.get("output_config"))
     text = to_compact_json([body.get("system"), body.get("messages")])
     tools = [model, beta_header]
     system = [

@@ -16,8 +16,8 @@ from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.identifiers import new_id
 from promptcache_emulator.json_util import (
     JSONObject,
-    as_object,
-    as_objects,
+    as_json_object,
+    as_json_objects,
     content_text,
     to_compact_json,
 )
@@ -47,30 +47,31 @@ class ConverseResult:
 def run_request(context: EmulatorContext, request: ProviderRequest) -> ConverseResult:
     """Run one Converse request against the cache. Raise ProviderError where Bedrock refuses it."""
     body, model = request.body, model_name(request)
-    if not as_objects(body.get("messages")):
+    if not as_json_objects(body.get("messages")):
         raise ProviderError(400, "The messages field is required")
     prompt = parse_prompt(body, model)
-    reply = generate_reply(_reply_request(request))
+    reply = generate_reply(_build_reply_request(request))
     output_tokens = reply.token_count + 2
     plan = plan_cache(prompt, context.profile_for(BEDROCK_PROFILES, model, request))
     result, commit = context.run_cache_plan(request, model, plan, output_tokens)
     return ConverseResult(reply, _stop_reason(request, reply), result, output_tokens, commit)
 
 
-def _reply_request(request: ProviderRequest) -> ReplyRequest:
-    config = as_object(request.body.get("toolConfig"))
+def _build_reply_request(request: ProviderRequest) -> ReplyRequest:
+    config = as_json_object(request.body.get("toolConfig"))
     specs = [
-        as_object(tool["toolSpec"])
-        for tool in as_objects(config.get("tools"))
+        as_json_object(tool["toolSpec"])
+        for tool in as_json_objects(config.get("tools"))
         if "toolSpec" in tool
     ]
-    choice = as_object(config.get("toolChoice"))
-    blocks = as_objects(as_objects(request.body.get("messages"))[-1].get("content"))
+    choice = as_json_object(config.get("toolChoice"))
+    blocks = as_json_objects(as_json_objects(request.body.get("messages"))[-1].get("content"))
     return ReplyRequest(
         last_text=content_text(blocks),
-        tools={spec["name"]: as_object(spec.get("inputSchema")).get("json") for spec in specs},
+        tools={spec["name"]: as_json_object(spec.get("inputSchema")).get("json") for spec in specs},
         tool_choice=str(
-            as_object(choice.get("tool")).get("name") or ("required" if "any" in choice else "auto")
+            as_json_object(choice.get("tool")).get("name")
+            or ("required" if "any" in choice else "auto")
         ),
         is_tool_result=any("toolResult" in block for block in blocks),
         word_count=request.word_count,

@@ -28,9 +28,9 @@ from promptcache_emulator.routing import Route
 
 def invoke_model(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """Answer `POST /model/{id}/invoke`."""
-    if _is_claude(request):
+    if _is_claude_model(request):
         message, commit = run_anthropic_request(context, request, BEDROCK_PROFILES)
-        return ProviderResponse(_with_bare_model(message, request), commit=commit)
+        return ProviderResponse(_replace_with_bare_model_name(message, request), commit=commit)
     result = run_request(context, request)
     body = {
         "output": {"message": result.to_message()},
@@ -45,9 +45,9 @@ def invoke_model_stream(context: EmulatorContext, request: ProviderRequest) -> P
 
     Each event of the maker is in a `chunk`. The last one also has Bedrock's metrics.
     """
-    if _is_claude(request):
+    if _is_claude_model(request):
         message, commit = run_anthropic_request(context, request, BEDROCK_PROFILES)
-        events = list(anthropic_stream_events(_with_bare_model(message, request)))
+        events = list(anthropic_stream_events(_replace_with_bare_model_name(message, request)))
         metrics = _invocation_metrics(message["usage"])
         events[-1] |= {"amazon-bedrock-invocationMetrics": metrics}
     else:
@@ -58,7 +58,7 @@ def invoke_model_stream(context: EmulatorContext, request: ProviderRequest) -> P
     return replace(event_stream_response(events, commit), encode_event=_encode_chunk)
 
 
-def _is_claude(request: ProviderRequest) -> bool:
+def _is_claude_model(request: ProviderRequest) -> bool:
     return "claude" in request.path_params["model"]
 
 
@@ -79,7 +79,7 @@ def _encode_chunk(event: JSONObject) -> bytes:
     return encode_message({"chunk": {"bytes": b64encode(to_json_bytes(event)).decode()}})
 
 
-def _with_bare_model(message: JSONObject, request: ProviderRequest) -> JSONObject:
+def _replace_with_bare_model_name(message: JSONObject, request: ProviderRequest) -> JSONObject:
     return message | {"model": model_name(request)}
 
 

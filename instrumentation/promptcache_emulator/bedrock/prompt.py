@@ -7,7 +7,12 @@ from dataclasses import replace
 
 from promptcache_emulator.anthropic.prompt import bare_model_name
 from promptcache_emulator.errors import ProviderError
-from promptcache_emulator.json_util import JSONObject, as_object, as_objects, to_compact_json
+from promptcache_emulator.json_util import (
+    JSONObject,
+    as_json_object,
+    as_json_objects,
+    to_compact_json,
+)
 from promptcache_emulator.prompt_layout import MESSAGES, SYSTEM, TOOLS, PromptBlock, PromptLayout
 from promptcache_emulator.request import ProviderRequest
 
@@ -19,19 +24,19 @@ def model_name(request: ProviderRequest) -> str:
 
 def parse_prompt(body: JSONObject, model: str) -> PromptLayout:
     """Return the blocks and salts. A cache point sets a breakpoint on the block before it."""
-    config = as_object(body.get("toolConfig"))
+    config = as_json_object(body.get("toolConfig"))
     blocks: list[PromptBlock] = []
-    for tool in as_objects(config.get("tools")):
+    for tool in as_json_objects(config.get("tools")):
         _append_block(blocks, tool, TOOLS, "")
-    for block in as_objects(body.get("system")):
+    for block in as_json_objects(body.get("system")):
         _append_block(blocks, block, SYSTEM, "")
     has_images = False
-    for message in as_objects(body.get("messages")):
-        for index, block in enumerate(as_objects(message.get("content"))):
+    for message in as_json_objects(body.get("messages")):
+        for index, block in enumerate(as_json_objects(message.get("content"))):
             header = "" if index else f"{message.get('role')}\n"
             _append_block(blocks, block, MESSAGES, header)
             has_images = has_images or "image" in block
-    more = as_object(body.get("additionalModelRequestFields"))
+    more = as_json_object(body.get("additionalModelRequestFields"))
     message_salt = [
         config.get("toolChoice"),
         more.get("thinking"),
@@ -49,5 +54,5 @@ def _append_block(blocks: list[PromptBlock], block: JSONObject, level: int, head
     elif not blocks:
         raise ProviderError(400, "a cachePoint must follow the content that it caches")
     else:
-        ttl = str(as_object(block["cachePoint"]).get("ttl") or "")
+        ttl = str(as_json_object(block["cachePoint"]).get("ttl") or "")
         blocks[-1] = replace(blocks[-1], breakpoint_ttl=ttl)

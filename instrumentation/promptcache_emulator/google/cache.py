@@ -7,7 +7,7 @@ from promptcache_emulator.cache_plan import CachePlan, plan_automatic_cache
 from promptcache_emulator.context import EmulatorContext
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.google.cached_contents import find_cached_content
-from promptcache_emulator.google.prompt import gemini_profile
+from promptcache_emulator.google.prompt import select_gemini_profile
 from promptcache_emulator.prompt_layout import SYSTEM, PromptBlock, PromptLayout
 from promptcache_emulator.request import ProviderRequest
 
@@ -24,7 +24,7 @@ def use_named_or_implicit_cache(
     A named cache is read as a whole. Raise ProviderError if the request names a cache and also has
     a system instruction or tools.
     """
-    profile = gemini_profile(context, request, model)
+    profile = select_gemini_profile(context, request, model)
     salts = (model, "", "")
     name = request.body.get("cachedContent") or request.body.get("cached_content")
     if not name:

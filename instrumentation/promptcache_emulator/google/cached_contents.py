@@ -11,7 +11,7 @@ from promptcache_emulator.context import EmulatorContext
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.google.errors import error_body
 from promptcache_emulator.google.paths import VERSION_PATH
-from promptcache_emulator.google.prompt import gemini_profile, prompt_blocks
+from promptcache_emulator.google.prompt import prompt_blocks, select_gemini_profile
 from promptcache_emulator.identifiers import new_id
 from promptcache_emulator.json_util import JSONObject
 from promptcache_emulator.prompt_layout import PromptBlock, PromptLayout
@@ -40,7 +40,7 @@ def find_cached_content(
 
     Raise ProviderError if it does not exist, has expired or belongs to another credential.
     """
-    found: CachedContent | None = context.resources.get(_resource_key(name))
+    found: CachedContent | None = context.resources.get(_cached_content_key(name))
     if (
         found is None
         or found.cache_scope != request.cache_scope
@@ -50,17 +50,17 @@ def find_cached_content(
     return found
 
 
-def _resource_key(name: str) -> str:
+def _cached_content_key(name: str) -> str:
     return f"cachedContents/{name.rpartition('/')[2]}"
 
 
-def create_cache(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
+def create_cached_content(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """Answer `POST cachedContents`. Refuse a prompt below the model's minimum, as Google does."""
     body = request.body
     model = str(body.get("model", "")).rpartition("/")[2]
     blocks = tuple(prompt_blocks(body))
     total = PromptLayout(blocks).total_tokens
-    minimum = gemini_profile(context, request, model).min_tokens
+    minimum = select_gemini_profile(context, request, model).min_tokens
     if total < minimum:
         raise ProviderError(
             400,
@@ -81,8 +81,8 @@ def create_cache(context: EmulatorContext, request: ProviderRequest) -> Provider
     }
     expires_at = _requested_expiry(context, request) or context.clock() + _DEFAULT_TTL_SECONDS
     cached_content = CachedContent(resource, request.cache_scope, blocks, expires_at)
-    context.store_resource(_resource_key(name), cached_content)
-    return ProviderResponse(_with_expiry(cached_content))
+    context.store_resource(_cached_content_key(name), cached_content)
+    return ProviderResponse(_add_expiry(cached_content))
 
 
 def _requested_expiry(context: EmulatorContext, request: ProviderRequest) -> float | None:
@@ -95,7 +95,7 @@ def _requested_expiry(context: EmulatorContext, request: ProviderRequest) -> flo
     return None
 
 
-def _with_expiry(cached_content: CachedContent) -> JSONObject:
+def _add_expiry(cached_content: CachedContent) -> JSONObject:
     expire_time = _format_timestamp(cached_content.expires_at)
     return cached_content.resource | {"expireTime": expire_time}
 
@@ -104,16 +104,18 @@ def _format_timestamp(epoch_seconds: float) -> str:
     return datetime.fromtimestamp(epoch_seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def get_or_update_cache(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
+def get_or_update_cached_content(
+    context: EmulatorContext, request: ProviderRequest
+) -> ProviderResponse:
     """Answer `GET cachedContents/{name}`, and `PATCH`, which sets another lifetime."""
     cached_content = find_cached_content(context, request, request.path_params["name"])
     if request.method == "PATCH":
         cached_content.resource["updateTime"] = _format_timestamp(context.clock())
         cached_content.expires_at = _requested_expiry(context, request) or cached_content.expires_at
-    return ProviderResponse(_with_expiry(cached_content))
+    return ProviderResponse(_add_expiry(cached_content))
 
 
-def list_caches(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
+def list_cached_contents(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """Answer `GET cachedContents`: the caches of this credential that have not expired."""
     caches = [
         resource
@@ -122,23 +124,23 @@ def list_caches(context: EmulatorContext, request: ProviderRequest) -> ProviderR
         and resource.cache_scope == request.cache_scope
         and resource.expires_at > context.clock()
     ]
-    return ProviderResponse({"cachedContents": [_with_expiry(cache) for cache in caches]})
+    return ProviderResponse({"cachedContents": [_add_expiry(cache) for cache in caches]})
 
 
-def delete_cache(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
+def delete_cached_content(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """Answer `DELETE cachedContents/{name}`."""
     name = request.path_params["name"]
     find_cached_content(context, request, name)
-    del context.resources[_resource_key(name)]
+    del context.resources[_cached_content_key(name)]
     return ProviderResponse({})
 
 
 _CACHES_PATH: Final = VERSION_PATH + r"/cachedContents"
 _CACHE_PATH: Final = _CACHES_PATH + r"/(?P<name>[^/]+)"
 ROUTES: Final[tuple[Route, ...]] = (
-    Route("POST", _CACHES_PATH, create_cache, error_body),
-    Route("GET", _CACHES_PATH, list_caches, error_body),
-    Route("GET", _CACHE_PATH, get_or_update_cache, error_body),
-    Route("PATCH", _CACHE_PATH, get_or_update_cache, error_body),
-    Route("DELETE", _CACHE_PATH, delete_cache, error_body),
+    Route("POST", _CACHES_PATH, create_cached_content, error_body),
+    Route("GET", _CACHES_PATH, list_cached_contents, error_body),
+    Route("GET", _CACHE_PATH, get_or_update_cached_content, error_body),
+    Route("PATCH", _CACHE_PATH, get_or_update_cached_content, error_body),
+    Route("DELETE", _CACHE_PATH, delete_cached_content, error_body),
 )

@@ -12,9 +12,9 @@ from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.google.cache import use_named_or_implicit_cache
 from promptcache_emulator.google.errors import error_body
 from promptcache_emulator.google.paths import VERSION_PATH
-from promptcache_emulator.google.prompt import is_vertex, prompt_blocks
+from promptcache_emulator.google.prompt import is_vertex_request, prompt_blocks
 from promptcache_emulator.identifiers import new_id
-from promptcache_emulator.json_util import JSONObject, as_object, as_objects, content_text
+from promptcache_emulator.json_util import JSONObject, as_json_object, as_json_objects, content_text
 from promptcache_emulator.prompt_layout import PromptLayout
 from promptcache_emulator.replies import Reply, ReplyRequest, generate_reply
 from promptcache_emulator.request import ProviderRequest
@@ -29,9 +29,9 @@ _THINKING_TOKENS: Final = 16
 def generate_content(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """Answer `models/{model}:generateContent` and `:streamGenerateContent`."""
     model = request.path_params["model"]
-    if not as_objects(request.body.get("contents")):
+    if not as_json_objects(request.body.get("contents")):
         raise ProviderError(400, "* GenerateContentRequest.contents: contents is not specified")
-    reply = generate_reply(_reply_request(request))
+    reply = generate_reply(_build_reply_request(request))
     thinking_tokens = _count_thinking_tokens(request, model)
     result, commit = use_named_or_implicit_cache(
         context, request, model, prompt_blocks(request.body), reply.token_count + thinking_tokens
@@ -41,7 +41,7 @@ def generate_content(context: EmulatorContext, request: ProviderRequest) -> Prov
     if request.path.endswith(":generateContent"):
         parts = [*_function_calls(reply), *([{"text": reply.text}] if reply.text else [])]
         usage = _usage_metadata(request, result, reply.token_count, thinking_tokens)
-        body = {"candidates": [_candidate(parts, finish_reason)], "usageMetadata": usage}
+        body = {"candidates": [_build_candidate(parts, finish_reason)], "usageMetadata": usage}
         return ProviderResponse(frame | body, commit=commit)
     stream = _stream_events(request, reply, result, thinking_tokens, finish_reason)
     return ProviderResponse(
@@ -59,22 +59,24 @@ def _finish_reason(request: ProviderRequest) -> str:
     return "SAFETY" if request.fault.is_failed else "STOP"
 
 
-def _reply_request(request: ProviderRequest) -> ReplyRequest:
+def _build_reply_request(request: ProviderRequest) -> ReplyRequest:
     body = request.body
-    last = as_objects(body.get("contents"))[-1]
+    last = as_json_objects(body.get("contents"))[-1]
     functions = [
         function
-        for tool in as_objects(body.get("tools"))
-        for function in as_objects(tool.get("functionDeclarations"))
+        for tool in as_json_objects(body.get("tools"))
+        for function in as_json_objects(tool.get("functionDeclarations"))
     ]
-    calling = as_object(as_object(body.get("toolConfig")).get("functionCallingConfig"))
+    calling = as_json_object(as_json_object(body.get("toolConfig")).get("functionCallingConfig"))
     choices = {"ANY": "required", "NONE": "none"}
-    config = as_object(body.get("generationConfig"))
+    config = as_json_object(body.get("generationConfig"))
     return ReplyRequest(
         last_text=content_text(last.get("parts")),
         tools={function["name"]: _function_schema(function) for function in functions},
         tool_choice=choices.get(str(calling.get("mode")), "auto"),
-        is_tool_result=any("functionResponse" in part for part in as_objects(last.get("parts"))),
+        is_tool_result=any(
+            "functionResponse" in part for part in as_json_objects(last.get("parts"))
+        ),
         json_schema=config.get("responseSchema") or config.get("responseJsonSchema"),
         word_count=request.word_count,
     )
@@ -85,8 +87,8 @@ def _function_schema(function: JSONObject) -> Any:
 
 
 def _count_thinking_tokens(request: ProviderRequest, model: str) -> int:
-    config = as_object(request.body.get("generationConfig"))
-    budget = as_object(config.get("thinkingConfig")).get("thinkingBudget")
+    config = as_json_object(request.body.get("generationConfig"))
+    budget = as_json_object(config.get("thinkingConfig")).get("thinkingBudget")
     thinks = budget != 0 and re.match(r"gemini-(2\.5|[3-9])", model)
     return _THINKING_TOKENS if thinks else 0
 
@@ -96,7 +98,7 @@ def _function_calls(reply: Reply) -> Iterator[JSONObject]:
         yield {"functionCall": {"name": call.name, "args": call.arguments}}
 
 
-def _candidate(parts: list[JSONObject], finish_reason: str | None) -> JSONObject:
+def _build_candidate(parts: list[JSONObject], finish_reason: str | None) -> JSONObject:
     candidate: JSONObject = {"content": {"parts": parts, "role": "model"}, "index": 0}
     return candidate | ({"finishReason": finish_reason} if finish_reason else {})
 
@@ -121,7 +123,7 @@ def _usage_metadata(
         for name, count in by_modality.items()
         if count
     }
-    traffic = {"trafficType": "ON_DEMAND"} if is_vertex(request) else {}
+    traffic = {"trafficType": "ON_DEMAND"} if is_vertex_request(request) else {}
     return {name: count for name, count in counts.items() if count} | details | traffic
 
 
@@ -138,14 +140,14 @@ def _stream_events(
         is_last = number == len(parts)
         output_tokens = reply.token_count if is_last else 0
         yield {
-            "candidates": [_candidate([part], finish_reason if is_last else None)],
+            "candidates": [_build_candidate([part], finish_reason if is_last else None)],
             "usageMetadata": _usage_metadata(request, result, output_tokens, thinking_tokens),
         }
 
 
 def count_content_tokens(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """Answer `models/{model}:countTokens`. It does not use the cache."""
-    body = as_object(request.body.get("generateContentRequest")) or request.body
+    body = as_json_object(request.body.get("generateContentRequest")) or request.body
     prompt = PromptLayout(tuple(prompt_blocks(body)))
     return ProviderResponse({"totalTokens": prompt.total_tokens})
 

@@ -15,10 +15,10 @@ from promptcache_emulator.google.paths import VERSION_PATH
 from promptcache_emulator.identifiers import new_id
 from promptcache_emulator.json_util import (
     JSONObject,
-    as_object,
-    as_objects,
+    as_json_object,
+    as_json_objects,
     content_text,
-    is_array,
+    is_json_array,
     to_compact_json,
     to_json_bytes,
 )
@@ -42,8 +42,8 @@ def create_interaction(context: EmulatorContext, request: ProviderRequest) -> Pr
     model = str(body.get("model") or body.get("agent") or "").rpartition("/")[2]
     if not model or not body.get("input"):
         raise ProviderError(400, "model and input are required")
-    steps = _all_steps(context, body)
-    reply = generate_reply(_reply_request(request, steps))
+    steps = _steps_with_history(context, body)
+    reply = generate_reply(_build_reply_request(request, steps))
     result, commit = use_named_or_implicit_cache(
         context, request, model, _prompt_blocks(body, steps), reply.token_count + _THINKING_TOKENS
     )
@@ -53,7 +53,7 @@ def create_interaction(context: EmulatorContext, request: ProviderRequest) -> Pr
         return ProviderResponse(interaction, commit=commit)
     return ProviderResponse(
         events=list(_stream_events(interaction)),
-        encode_event=_encode_event,
+        encode_event=_encode_stream_event,
         media_type=MEDIA_TYPE,
         commit=commit,
         error_event=_ERROR_EVENT,
@@ -63,22 +63,26 @@ def create_interaction(context: EmulatorContext, request: ProviderRequest) -> Pr
 def _prompt_blocks(body: JSONObject, steps: list[JSONObject]) -> list[PromptBlock]:
     system = body.get("system_instruction")
     blocks = [PromptBlock(f"system\n{system}", SYSTEM)] if system else []
-    blocks += [PromptBlock(to_compact_json(tool), SYSTEM) for tool in as_objects(body.get("tools"))]
+    blocks += [
+        PromptBlock(to_compact_json(tool), SYSTEM) for tool in as_json_objects(body.get("tools"))
+    ]
     return [*blocks, *(PromptBlock(to_compact_json(step), MESSAGES) for step in steps)]
 
 
-def _all_steps(context: EmulatorContext, body: JSONObject) -> list[JSONObject]:
+def _steps_with_history(context: EmulatorContext, body: JSONObject) -> list[JSONObject]:
     """Return the whole input: the steps that the server stores, then those of the request."""
     given = body["input"]
-    items = as_objects(given) if is_array(given) else [{"type": "text", "text": str(given)}]
-    steps = [_as_step(item) for item in items]
+    items = (
+        as_json_objects(given) if is_json_array(given) else [{"type": "text", "text": str(given)}]
+    )
+    steps = [_item_as_step(item) for item in items]
     if not (parent := body.get("previous_interaction_id")):
         return steps
     earlier_steps, interaction = _find_interaction(context, str(parent))
-    return [*earlier_steps, *as_objects(interaction["steps"]), *steps]
+    return [*earlier_steps, *as_json_objects(interaction["steps"]), *steps]
 
 
-def _as_step(item: JSONObject) -> JSONObject:
+def _item_as_step(item: JSONObject) -> JSONObject:
     if item.get("content") or "result" in item:
         return item
     return {"type": "user_input", "content": [item]}
@@ -94,17 +98,17 @@ def _find_interaction(
     return found
 
 
-def _reply_request(request: ProviderRequest, steps: list[JSONObject]) -> ReplyRequest:
+def _build_reply_request(request: ProviderRequest, steps: list[JSONObject]) -> ReplyRequest:
     body = request.body
     return ReplyRequest(
         last_text=content_text(steps[-1].get("content")),
         tools={
             tool["name"]: tool.get("parameters") or {}
-            for tool in as_objects(body.get("tools"))
+            for tool in as_json_objects(body.get("tools"))
             if "name" in tool
         },
         is_tool_result=steps[-1].get("type") == "function_result",
-        json_schema=as_object(body.get("response_format")).get("schema"),
+        json_schema=as_json_object(body.get("response_format")).get("schema"),
         word_count=request.word_count,
     )
 
@@ -121,15 +125,15 @@ def _interaction_body(
         "id": new_id("v1_", 40),
         "object": "interaction",
         "model": model,
-        "status": _status(request, reply),
+        "status": _interaction_status(request, reply),
         "created": now,
         "updated": now,
         "steps": list(_output_steps(reply)),
-        "usage": _usage(result, reply.token_count),
+        "usage": _interaction_usage(result, reply.token_count),
     }
 
 
-def _status(request: ProviderRequest, reply: Reply) -> str:
+def _interaction_status(request: ProviderRequest, reply: Reply) -> str:
     if request.fault.is_failed:
         return "failed"
     if request.fault.is_incomplete:
@@ -149,7 +153,7 @@ def _output_steps(reply: Reply) -> Iterator[JSONObject]:
         yield {"type": "model_output", "content": [{"type": "text", "text": reply.text}]}
 
 
-def _usage(result: CacheResult, output_tokens: int) -> JSONObject:
+def _interaction_usage(result: CacheResult, output_tokens: int) -> JSONObject:
     """Return `usage` (google-genai 3.4.0, _gaos/types/interactions/usage.py)."""
     return {
         "total_input_tokens": result.input_tokens,
@@ -177,7 +181,7 @@ def _stream_events(interaction: JSONObject) -> Iterator[JSONObject]:
     yield {"event_type": "interaction.completed", "interaction": interaction}
 
 
-def _encode_event(event: Any) -> bytes:
+def _encode_stream_event(event: Any) -> bytes:
     return (
         b"event: "
         + str(event["event_type"]).encode()

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from promptcache_emulator.context import EmulatorContext
-from promptcache_emulator.json_util import JSONObject, as_object, as_objects, to_compact_json
+from promptcache_emulator.json_util import (
+    JSONObject,
+    as_json_object,
+    as_json_objects,
+    to_compact_json,
+)
 from promptcache_emulator.profiles import GEMINI_PROFILES, VERTEX_PROFILES, CacheProfile
 from promptcache_emulator.prompt_layout import MESSAGES, SYSTEM, PromptBlock
 from promptcache_emulator.request import ProviderRequest
 
 
-def is_vertex(request: ProviderRequest) -> bool:
+def is_vertex_request(request: ProviderRequest) -> bool:
     return "/projects/" in request.path or "/publishers/" in request.path
 
 
-def gemini_profile(context: EmulatorContext, request: ProviderRequest, model: str) -> CacheProfile:
+def select_gemini_profile(
+    context: EmulatorContext, request: ProviderRequest, model: str
+) -> CacheProfile:
     """Return the cache profile of the Gemini API or of Vertex AI for this model."""
-    profiles = VERTEX_PROFILES if is_vertex(request) else GEMINI_PROFILES
+    profiles = VERTEX_PROFILES if is_vertex_request(request) else GEMINI_PROFILES
     return context.profile_for(profiles, model, request)
 
 
@@ -24,12 +31,12 @@ def prompt_blocks(body: JSONObject) -> list[PromptBlock]:
 
     Google does not publish the order of its cache; this one is an assumption.
     """
-    system = as_object(body.get("systemInstruction") or body.get("system_instruction"))
-    blocks = [_part_block(part, SYSTEM, "system") for part in as_objects(system.get("parts"))]
-    tools = as_objects(body.get("tools"))
+    system = as_json_object(body.get("systemInstruction") or body.get("system_instruction"))
+    blocks = [_part_block(part, SYSTEM, "system") for part in as_json_objects(system.get("parts"))]
+    tools = as_json_objects(body.get("tools"))
     blocks += [PromptBlock(to_compact_json(tool), SYSTEM) for tool in tools]
-    for content in as_objects(body.get("contents")):
-        for index, part in enumerate(as_objects(content.get("parts"))):
+    for content in as_json_objects(body.get("contents")):
+        for index, part in enumerate(as_json_objects(content.get("parts"))):
             header = "" if index else str(content.get("role", "user"))
             blocks.append(_part_block(part, MESSAGES, header))
     return blocks

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from promptcache_emulator.cache_plan import CachePlan, CacheWrite, plan_automatic_cache
 from promptcache_emulator.context import EmulatorContext
-from promptcache_emulator.json_util import JSONObject, as_object
+from promptcache_emulator.json_util import JSONObject, as_json_object
 from promptcache_emulator.profiles import OPENAI_PROFILES, CacheProfile
 from promptcache_emulator.prompt_layout import SYSTEM, TOOLS, PromptLayout
 from promptcache_emulator.request import ProviderRequest
@@ -30,7 +30,7 @@ def _plan_breakpoints(prompt: PromptLayout, profile: CacheProfile, body: JSONObj
     A request reads and writes at its explicit breakpoints. In implicit mode it also does so at the
     breakpoints that the provider sets by itself.
     """
-    options = as_object(body.get("prompt_cache_options"))
+    options = as_json_object(body.get("prompt_cache_options"))
     default_ttl = str(options.get("ttl") or profile.ttl)
     explicit = {
         end: block.breakpoint_ttl or default_ttl
@@ -41,7 +41,7 @@ def _plan_breakpoints(prompt: PromptLayout, profile: CacheProfile, body: JSONObj
     offsets = list(explicit)
     reads = set(offsets[:2]) | set(offsets[-profile.lookback_blocks :])
     if options.get("mode", "implicit") == "implicit":
-        implicit, earlier = _implicit_offsets(prompt, profile)
+        implicit, earlier = _implicit_cache_offsets(prompt, profile)
         reads |= {*implicit, *earlier}
     newest = list(explicit.items())[-(profile.max_breakpoints - bool(implicit)) :]
     written = dict(newest) | {offset: explicit.get(offset, default_ttl) for offset in implicit}
@@ -54,7 +54,7 @@ def _plan_breakpoints(prompt: PromptLayout, profile: CacheProfile, body: JSONObj
     return CachePlan(prompt, tuple(at for at in reads if at >= minimum), tuple(writes))
 
 
-def _implicit_offsets(
+def _implicit_cache_offsets(
     prompt: PromptLayout, profile: CacheProfile
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the token offsets that implicit mode reads and writes, and those it only reads."""

@@ -9,7 +9,7 @@ from promptcache_emulator.bounds import MAX_CHOICES, MAX_WORDS, bounded_int
 from promptcache_emulator.context import EmulatorContext
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.identifiers import new_id
-from promptcache_emulator.json_util import JSONObject, as_object, as_objects, content_text
+from promptcache_emulator.json_util import JSONObject, as_json_object, as_json_objects, content_text
 from promptcache_emulator.openai.cache import plan_cache
 from promptcache_emulator.openai.errors import error_body
 from promptcache_emulator.openai.models import (
@@ -21,7 +21,10 @@ from promptcache_emulator.openai.models import (
 )
 from promptcache_emulator.openai.prompt import parse_prompt
 from promptcache_emulator.openai.usage import chat_usage
-from promptcache_emulator.openai.usage_dialects import add_unrequested_usage, translate_usage
+from promptcache_emulator.openai.usage_dialects import (
+    add_unrequested_usage,
+    translate_usage_for_provider,
+)
 from promptcache_emulator.replies import Reply, ReplyRequest, generate_reply
 from promptcache_emulator.request import ProviderRequest
 from promptcache_emulator.response import ProviderResponse
@@ -35,22 +38,22 @@ _ERROR_EVENT: Final = error_body(ProviderError(500, "The server had an error", "
 def create_completion(context: EmulatorContext, request: ProviderRequest) -> ProviderResponse:
     """Answer `POST .../chat/completions`."""
     body = request.body
-    messages = as_objects(body.get("messages"))
+    messages = as_json_objects(body.get("messages"))
     if not messages:
         raise ProviderError(
             400, "'messages' is too short: an array of at least one message is expected"
         )
     model = requested_model(request)
-    reply = generate_reply(_reply_request(request, messages))
+    reply = generate_reply(_build_reply_request(request, messages))
     reasoning_tokens = count_reasoning_tokens(model, body)
     prompt = parse_prompt(request, model, messages)
     plan, profile = plan_cache(context, request, model, prompt)
-    choice_count = _choice_count(request)
+    choice_count = _requested_choice_count(request)
     output_tokens = count_output_tokens(reply.token_count, reasoning_tokens) * choice_count
     result, commit = context.run_cache_plan(request, model, plan, output_tokens)
     usage = chat_usage(result, profile, output_tokens, reasoning_tokens * choice_count)
-    usage = translate_usage(request, usage, result)
-    frame = _frame(context, body, model)
+    usage = translate_usage_for_provider(request, usage, result)
+    frame = _completion_fields(context, body, model)
     finish_reason = _finish_reason(request, reply)
     if body.get("stream"):
         events = _stream_events(body, frame, reply, finish_reason, choice_count, usage)
@@ -62,18 +65,18 @@ def create_completion(context: EmulatorContext, request: ProviderRequest) -> Pro
             commit=commit,
             error_event=_ERROR_EVENT,
         )
-    choices = [_choice(index, reply, finish_reason) for index in range(choice_count)]
+    choices = [_build_choice(index, reply, finish_reason) for index in range(choice_count)]
     return ProviderResponse(frame | {"choices": choices, "usage": usage}, commit=commit)
 
 
-def _choice_count(request: ProviderRequest) -> int:
+def _requested_choice_count(request: ProviderRequest) -> int:
     """Return `n`. Raise ValueError beyond OpenAI's limit, and beyond the emulator's for words."""
     count = bounded_int(request.body.get("n") or 1, "n", 1, MAX_CHOICES)
     bounded_int(count * request.word_count, "n times x-emulator-words", 1, MAX_WORDS)
     return count
 
 
-def _frame(context: EmulatorContext, body: JSONObject, model: str) -> JSONObject:
+def _completion_fields(context: EmulatorContext, body: JSONObject, model: str) -> JSONObject:
     """Return the fields that a completion and each chunk of a stream share."""
     return {
         "id": new_id("chatcmpl-", 29),
@@ -91,18 +94,20 @@ def _finish_reason(request: ProviderRequest, reply: Reply) -> str:
     return "tool_calls" if reply.calls else "stop"
 
 
-def _reply_request(request: ProviderRequest, messages: list[JSONObject]) -> ReplyRequest:
+def _build_reply_request(request: ProviderRequest, messages: list[JSONObject]) -> ReplyRequest:
     body = request.body
     functions = [
-        tool["function"] for tool in as_objects(body.get("tools")) if tool.get("type") == "function"
+        tool["function"]
+        for tool in as_json_objects(body.get("tools"))
+        if tool.get("type") == "function"
     ]
-    functions += as_objects(body.get("functions"))
+    functions += as_json_objects(body.get("functions"))
     choice = body.get("tool_choice") or "auto"
     if not isinstance(choice, str):
-        choice = str(as_object(choice.get("function")).get("name", "auto"))
-    response_format = as_object(body.get("response_format"))
+        choice = str(as_json_object(choice.get("function")).get("name", "auto"))
+    response_format = as_json_object(body.get("response_format"))
     schemas: dict[str, Any] = {
-        "json_schema": as_object(response_format.get("json_schema")).get("schema"),
+        "json_schema": as_json_object(response_format.get("json_schema")).get("schema"),
         "json_object": {"type": "object"},
     }
     return ReplyRequest(
@@ -115,7 +120,7 @@ def _reply_request(request: ProviderRequest, messages: list[JSONObject]) -> Repl
     )
 
 
-def _choice(index: int, reply: Reply, finish_reason: str) -> JSONObject:
+def _build_choice(index: int, reply: Reply, finish_reason: str) -> JSONObject:
     message: JSONObject = {
         "role": "assistant",
         "content": reply.text or None,
@@ -142,7 +147,7 @@ def _stream_events(
     usage: JSONObject,
 ) -> list[JSONObject | str]:
     """Return the stream: the chunks of each choice, then the usage if the request asks for it."""
-    includes_usage = bool(as_object(body.get("stream_options")).get("include_usage"))
+    includes_usage = bool(as_json_object(body.get("stream_options")).get("include_usage"))
     chunk_frame = frame | {"object": "chat.completion.chunk"}
     no_usage: JSONObject = {"usage": None} if includes_usage else {}
     events: list[JSONObject | str] = [

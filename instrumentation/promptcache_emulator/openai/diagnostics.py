@@ -19,7 +19,7 @@ def diagnose_miss(
         return {"type": "comparison_response_not_found"}
     equal_blocks = _count_equal_blocks(previous.prompt, current.prompt)
     shared = current.prompt.end_offsets[equal_blocks - 1] if equal_blocks else 0
-    changes = _changed_salts(previous, current)
+    changes = _names_of_changed_salts(previous, current)
     if not changes and equal_blocks < len(previous.prompt.blocks):
         changes = ["input_changed"]
     if not changes:
@@ -33,7 +33,7 @@ def diagnose_miss(
     }
 
 
-def _changed_salts(previous: StoredResponse, current: StoredResponse) -> list[str]:
+def _names_of_changed_salts(previous: StoredResponse, current: StoredResponse) -> list[str]:
     """Return the reasons for changed parameters, tools included, in OpenAI's order."""
     changes = [name for name, value in current.salts.items() if value != previous.salts.get(name)]
     has_new_tools = _tool_texts(previous.prompt) != _tool_texts(current.prompt)

@@ -7,7 +7,7 @@ from typing import Final
 
 from promptcache_emulator.bounds import MAX_MODEL_LENGTH
 from promptcache_emulator.errors import ProviderError
-from promptcache_emulator.json_util import JSONObject, as_object
+from promptcache_emulator.json_util import JSONObject, as_json_object
 from promptcache_emulator.request import ProviderRequest
 from promptcache_emulator.tokens import count_tokens
 
@@ -56,7 +56,7 @@ def reported_tier(body: JSONObject) -> str:
 
 def count_reasoning_tokens(model: str, body: JSONObject) -> int:
     """Return the reasoning tokens of the reply, by effort. Some models do not reason."""
-    effort = body.get("reasoning_effort") or as_object(body.get("reasoning")).get("effort")
+    effort = body.get("reasoning_effort") or as_json_object(body.get("reasoning")).get("effort")
     if not re.match(r"(ft:)?(gpt-[5-9]|o\d)", model):
         return 0
     return _REASONING_TOKENS.get(str(effort or "medium"), 32)

@@ -19,11 +19,13 @@ UNFINISHED_FIELDS: Final[JSONObject] = {
 
 def stream_events(response: JSONObject, is_background: bool) -> Iterator[JSONObject]:
     """Yield the numbered events of a response."""
-    for number, event in enumerate(_unnumbered_events(response, is_background)):
+    for number, event in enumerate(_events_without_sequence_numbers(response, is_background)):
         yield event | {"sequence_number": number}
 
 
-def _unnumbered_events(response: JSONObject, is_background: bool) -> Iterator[JSONObject]:
+def _events_without_sequence_numbers(
+    response: JSONObject, is_background: bool
+) -> Iterator[JSONObject]:
     unfinished = UNFINISHED_FIELDS | {"status": "in_progress", "incomplete_details": None}
     in_progress = response | unfinished
     queued = in_progress | {"status": "queued"}

@@ -9,7 +9,7 @@ from promptcache_emulator.cache import CommitWrites
 from promptcache_emulator.context import EmulatorContext
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.identifiers import new_id
-from promptcache_emulator.json_util import JSONObject, as_object, as_objects, content_text
+from promptcache_emulator.json_util import JSONObject, as_json_object, as_json_objects, content_text
 from promptcache_emulator.openai.cache import plan_cache
 from promptcache_emulator.openai.diagnostics import diagnose_miss
 from promptcache_emulator.openai.errors import error_body
@@ -20,7 +20,7 @@ from promptcache_emulator.openai.models import (
     requested_model,
     snapshot_name,
 )
-from promptcache_emulator.openai.prompt import named_salts, parse_prompt
+from promptcache_emulator.openai.prompt import cache_salts_by_name, parse_prompt
 from promptcache_emulator.openai.response_stream import UNFINISHED_FIELDS, stream_events
 from promptcache_emulator.openai.stored_response import StoredResponse
 from promptcache_emulator.openai.usage import responses_usage
@@ -89,34 +89,36 @@ def run_request(
     """
     body = request.body
     model = requested_model(request)
-    items = _all_items(context, body)
+    items = _items_with_history(context, body)
     prompt = parse_prompt(request, model, items, body.get("instructions"))
     plan, profile = plan_cache(context, request, model, prompt)
-    is_prewarm = bool(as_object(body.get("prompt_cache_options")).get("prewarm"))
-    reply = Reply() if is_prewarm else generate_reply(_reply_request(request, items))
+    is_prewarm = bool(as_json_object(body.get("prompt_cache_options")).get("prewarm"))
+    reply = Reply() if is_prewarm else generate_reply(_build_reply_request(request, items))
     reasoning_tokens = 0 if is_prewarm else count_reasoning_tokens(model, body)
     output_tokens = 0 if is_prewarm else count_output_tokens(reply.token_count, reasoning_tokens)
     result, commit = context.run_cache_plan(request, model, plan, output_tokens)
     usage = responses_usage(result, profile, output_tokens, reasoning_tokens)
     response = _response_body(context, request, model, reply) | {"usage": usage}
-    stored = StoredResponse(items, response, [], prompt, named_salts(request, model))
+    stored = StoredResponse(items, response, [], prompt, cache_salts_by_name(request, model))
     if profile.bills_writes:
         read = result.cache_read_tokens
-        response |= _cache_option_fields(context, body, stored, read, profile.ttl)
+        response |= _prompt_cache_fields(context, body, stored, read, profile.ttl)
     stored.events = list(stream_events(response, bool(body.get("background"))))
     context.store_value(str(response["id"]), stored)
-    if key := _conversation_key(body):
+    if key := _conversation_id(body):
         context.store_value(key, [*items, *response["output"]])
     return stored, commit
 
 
-def _all_items(context: EmulatorContext, body: JSONObject) -> list[Any]:
+def _items_with_history(context: EmulatorContext, body: JSONObject) -> list[Any]:
     """Return the whole input: the items that the server stores, then those of the request."""
     given = body.get("input")
     new: list[Any] = (
-        [{"role": "user", "content": given}] if isinstance(given, str) else list(as_objects(given))
+        [{"role": "user", "content": given}]
+        if isinstance(given, str)
+        else list(as_json_objects(given))
     )
-    if key := _conversation_key(body):
+    if key := _conversation_id(body):
         return [*(context.stored_value(key) or ()), *new]
     if not (parent := body.get("previous_response_id")):
         return new
@@ -126,21 +128,21 @@ def _all_items(context: EmulatorContext, body: JSONObject) -> list[Any]:
     return [*previous.items, *previous.response["output"], *new]
 
 
-def _conversation_key(body: JSONObject) -> str | None:
+def _conversation_id(body: JSONObject) -> str | None:
     """Return the name under which the items of the request's conversation are stored."""
     given = body.get("conversation")
-    return f"conversation/{as_object(given).get('id', given)}" if given else None
+    return f"conversation/{as_json_object(given).get('id', given)}" if given else None
 
 
-def _reply_request(request: ProviderRequest, items: list[Any]) -> ReplyRequest:
+def _build_reply_request(request: ProviderRequest, items: list[Any]) -> ReplyRequest:
     body = request.body
     tools = {
         tool["name"]: tool.get("parameters")
-        for tool in as_objects(body.get("tools"))
+        for tool in as_json_objects(body.get("tools"))
         if tool.get("type") == "function"
     }
     choice = body.get("tool_choice") or "auto"
-    text_format = as_object(as_object(body.get("text")).get("format"))
+    text_format = as_json_object(as_json_object(body.get("text")).get("format"))
     schemas: JSONObject = {
         "json_schema": text_format.get("schema"),
         "json_object": {"type": "object"},
@@ -213,7 +215,7 @@ def _output_items(reply: Reply, status: str) -> Iterator[JSONObject]:
         }
 
 
-def _cache_option_fields(
+def _prompt_cache_fields(
     context: EmulatorContext,
     body: JSONObject,
     stored: StoredResponse,
@@ -224,7 +226,7 @@ def _cache_option_fields(
 
     Only GPT-5.6 and later report them.
     """
-    requested = as_object(body.get("prompt_cache_options"))
+    requested = as_json_object(body.get("prompt_cache_options"))
     applied: JSONObject = {
         "mode": requested.get("mode", "implicit"),
         "ttl": requested.get("ttl", default_ttl),
@@ -268,7 +270,7 @@ def compact_response(context: EmulatorContext, request: ProviderRequest) -> Prov
     """
     body = request.body
     model = requested_model(request)
-    items = _all_items(context, body)
+    items = _items_with_history(context, body)
     prompt = parse_prompt(request, model, items, body.get("instructions"))
     plan, profile = plan_cache(context, request, model, prompt)
     result, commit = context.run_cache_plan(request, model, plan, _COMPACTION_TOKENS)

@@ -17,7 +17,7 @@ _INPUT_USD_PER_TOKEN: Final = 1e-6
 _OUTPUT_USD_PER_TOKEN: Final = 4e-6
 
 
-def _made_up_cost(usage: Mapping[str, int], result: CacheResult) -> float:
+def _invent_cost(usage: Mapping[str, int], result: CacheResult) -> float:
     """Return USD: 1 per million input tokens, a tenth of it if cached, 4 per million output."""
     cached = result.cache_read_tokens
     full_price = result.input_tokens - cached
@@ -33,24 +33,24 @@ def _token_counts(usage: JSONObject) -> JSONObject:
     return {name: usage[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")}
 
 
-def _with_cached_tokens(usage: JSONObject, result: CacheResult) -> JSONObject:
+def _add_cached_tokens(usage: JSONObject, result: CacheResult) -> JSONObject:
     details = {"cached_tokens": result.cache_read_tokens}
     return _token_counts(usage) | {"prompt_tokens_details": details}
 
 
-def _deepseek(usage: JSONObject, result: CacheResult) -> JSONObject:
-    return _with_cached_tokens(usage, result) | {
+def _deepseek_usage(usage: JSONObject, result: CacheResult) -> JSONObject:
+    return _add_cached_tokens(usage, result) | {
         "prompt_cache_hit_tokens": result.cache_read_tokens,
         "prompt_cache_miss_tokens": result.input_tokens - result.cache_read_tokens,
     }
 
 
-def _moonshot(usage: JSONObject, result: CacheResult) -> JSONObject:
+def _moonshot_usage(usage: JSONObject, result: CacheResult) -> JSONObject:
     return _token_counts(usage) | {"cached_tokens": result.cache_read_tokens}
 
 
-def _openrouter(usage: JSONObject, result: CacheResult) -> JSONObject:
-    cost = _made_up_cost(usage, result)
+def _openrouter_usage(usage: JSONObject, result: CacheResult) -> JSONObject:
+    cost = _invent_cost(usage, result)
     return _token_counts(usage) | {
         "prompt_tokens_details": {
             "cached_tokens": result.cache_read_tokens,
@@ -64,13 +64,13 @@ def _openrouter(usage: JSONObject, result: CacheResult) -> JSONObject:
     }
 
 
-def _xai(usage: JSONObject, result: CacheResult) -> JSONObject:
-    ticks = round(_made_up_cost(usage, result) * 1e10)
+def _xai_usage(usage: JSONObject, result: CacheResult) -> JSONObject:
+    ticks = round(_invent_cost(usage, result) * 1e10)
     return usage | {"cost_in_usd_ticks": ticks, "num_sources_used": 0}
 
 
-def _groq(usage: JSONObject, result: CacheResult) -> JSONObject:
-    return _with_cached_tokens(usage, result) | {
+def _groq_usage(usage: JSONObject, result: CacheResult) -> JSONObject:
+    return _add_cached_tokens(usage, result) | {
         "queue_time": 0.02,
         "prompt_time": 0.001,
         "completion_time": 0.01,
@@ -78,32 +78,32 @@ def _groq(usage: JSONObject, result: CacheResult) -> JSONObject:
     }
 
 
-def _vllm(usage: JSONObject, result: CacheResult) -> JSONObject:
+def _vllm_usage(usage: JSONObject, result: CacheResult) -> JSONObject:
     return _token_counts(usage) | {"prompt_tokens_details": None}
 
 
 USAGE_DIALECTS: Final[Mapping[str, Callable[[JSONObject, CacheResult], JSONObject]]] = {
-    "deepseek": _deepseek,
-    "moonshot": _moonshot,
-    "openrouter": _openrouter,
-    "xai": _xai,
-    "groq": _groq,
-    "vllm": _vllm,
-    "vllm-details": _with_cached_tokens,
+    "deepseek": _deepseek_usage,
+    "moonshot": _moonshot_usage,
+    "openrouter": _openrouter_usage,
+    "xai": _xai_usage,
+    "groq": _groq_usage,
+    "vllm": _vllm_usage,
+    "vllm-details": _add_cached_tokens,
 }
 
 
-def translate_usage(
+def translate_usage_for_provider(
     request: ProviderRequest, openai_usage: JSONObject, result: CacheResult
 ) -> JSONObject:
     """Return the usage object of the server that the request names; without one, OpenAI's."""
-    dialect = _dialect_name(request)
+    dialect = _usage_dialect_name(request)
     if dialect not in USAGE_DIALECTS:
         return openai_usage
     return USAGE_DIALECTS[dialect](openai_usage, result)
 
 
-def _dialect_name(request: ProviderRequest) -> str:
+def _usage_dialect_name(request: ProviderRequest) -> str:
     return request.headers.get("x-emulator-usage") or request.path_params.get("dialect") or ""
 
 
@@ -114,6 +114,6 @@ def add_unrequested_usage(
 
     Groq does so even if the request does not ask for usage (groq-python 1.7.0).
     """
-    if _dialect_name(request) == "groq":
+    if _usage_dialect_name(request) == "groq":
         last = [event for event in events if isinstance(event, dict)][-1]
         last["x_groq"] = {"id": "req_emulated", "usage": usage}

@@ -151,4 +151,4 @@ def _ask(
     emulator: Emulator, path: str, body: JSON, sent: SentRequest, more: JSON | None = None
 ) -> ProviderResponse:
     raw = json.dumps(body).encode()
-    return emulator.handle("POST", path, raw, {**sent.headers, **(more or {})}, {})[0]
+    return emulator.handle_request("POST", path, raw, {**sent.headers, **(more or {})}, {})[0]

@@ -161,7 +161,7 @@ class World:
     def _ask(self, emulator: Emulator, sent: SentRequest) -> ProviderResponse:
         if self.surface.answer is not None:
             return self.surface.answer(emulator, sent)
-        return emulator.handle("POST", sent.path, sent.body, sent.headers, {})[0]
+        return emulator.handle_request("POST", sent.path, sent.body, sent.headers, {})[0]
 
     def _truth(
         self,

@@ -104,7 +104,7 @@ def _strip_cache_markers(block: object, max_depth: int = 4) -> tuple[Any, str | 
     return data, inner_ttls[-1] if ttl is None else ttl
 
 
-def _type_of(block: object) -> object:
+def _block_type(block: object) -> object:
     return as_mapping(block).get("type")
 
 
@@ -113,41 +113,41 @@ def _is_web_search(tool: object) -> bool:
 
     To add or remove that tool changes the system prompt; the cached tools stay valid.
     """
-    return (as_str(_type_of(tool)) or "").startswith("web_search")
+    return (as_str(_block_type(tool)) or "").startswith("web_search")
 
 
 def _collect_blocks(body: JSONObject) -> BlockCollector:
     blocks = BlockCollector()
     tools = as_list(body.get("tools"))
-    _add_tools(blocks, "tools", [tool for tool in tools if not _is_web_search(tool)])
-    _add_tools(blocks, "system", [tool for tool in tools if _is_web_search(tool)])
+    _add_tool_blocks(blocks, "tools", [tool for tool in tools if not _is_web_search(tool)])
+    _add_tool_blocks(blocks, "system", [tool for tool in tools if _is_web_search(tool)])
     for block in _content_blocks(body.get("system")):
         data, ttl = _strip_cache_markers(block)
-        blocks.add("system", _type_of(block), data, ttl)
+        blocks.add("system", _block_type(block), data, ttl)
     for message in as_list(body.get("messages")):
         role = as_mapping(message).get("role")
         for index, block in enumerate(_content_blocks(as_mapping(message).get("content"))):
             content, ttl = _strip_cache_markers(block)
             data = content if index else {"role": role, "content": content}
-            blocks.add("messages", _type_of(block), data, ttl)
+            blocks.add("messages", _block_type(block), data, ttl)
     return blocks
 
 
-def _add_tools(
+def _add_tool_blocks(
     blocks: BlockCollector, section: Literal["tools", "system"], tools: list[Any]
 ) -> None:
     for tool in tools:
         data, ttl = _strip_cache_markers(tool)
-        blocks.add(section, as_str(_type_of(tool)) or "custom", data, ttl)
+        blocks.add(section, as_str(_block_type(tool)) or "custom", data, ttl)
 
 
-def _presence_params(body: JSONObject) -> Iterator[Param]:
+def _params_for_images_and_citations(body: JSONObject) -> Iterator[Param]:
     """Yield the parameters that an image or citations in a message set."""
     found: set[str] = set()
     for message in as_list(body.get("messages")):
         for block in as_list(as_mapping(message).get("content")):
             for part in (block, *as_list(as_mapping(block).get("content"))):
-                if as_str(_type_of(part)) == "image":
+                if as_str(_block_type(part)) == "image":
                     found.add("images")
                 if as_mapping(as_mapping(part).get("citations")).get("enabled") is True:
                     found.add("citations")
@@ -171,7 +171,10 @@ def _parse_prompt(request: Request) -> ParsedPrompt | None:
         mode = "explicit"  # the part of a thread that the server holds may have breakpoints
     return ParsedPrompt(
         blocks=tuple(blocks),
-        params=(*select_cache_relevant_params(body, MESSAGES_PARAMS), *_presence_params(body)),
+        params=(
+            *select_cache_relevant_params(body, MESSAGES_PARAMS),
+            *_params_for_images_and_citations(body),
+        ),
         is_complete=server_state_id is None,
         server_state_id=server_state_id,
         caching_mode=mode,
@@ -180,7 +183,7 @@ def _parse_prompt(request: Request) -> ParsedPrompt | None:
     )
 
 
-def _conversation_key(body: JSONObject) -> object:
+def _first_message_as_conversation_key(body: JSONObject) -> object:
     """Return the first message: a conversation grows at its end. None if the server holds it."""
     if as_mapping(body.get("thread")):
         return None
@@ -189,7 +192,9 @@ def _conversation_key(body: JSONObject) -> object:
     return [_strip_cache_markers(block)[0] for block in blocks] or None
 
 
-def _with_diagnostics(provider: str, body: JSONObject, previous: str | None) -> JSONObject | None:
+def _add_diagnostics_field(
+    provider: str, body: JSONObject, previous: str | None
+) -> JSONObject | None:
     """Add `diagnostics`; a null id starts a conversation.
 
     Source: cache diagnostics page, April 2026: on Anthropic's own API only.
@@ -202,7 +207,7 @@ def _with_diagnostics(provider: str, body: JSONObject, previous: str | None) -> 
 # Responses
 
 
-def _answering_model(usage: JSONObject) -> str | None:
+def _model_that_answered(usage: JSONObject) -> str | None:
     """Return the fallback model that gave the answer. A stream began with the requested model."""
     for one in as_list(usage.get("iterations")):
         fields = as_mapping(one)
@@ -215,7 +220,7 @@ def _message_facts(message: JSONObject, **more: Any) -> ResponseFacts:
     usage = as_mapping(message.get("usage"))
     reason = as_str(message.get("stop_reason"))
     return ResponseFacts(
-        model=_answering_model(usage) or as_str(message.get("model")),
+        model=_model_that_answered(usage) or as_str(message.get("model")),
         id=as_str(message.get("id")),
         finish_reasons=(reason,) if reason else (),
         service_tier=as_str(usage.get("service_tier")),
@@ -227,7 +232,7 @@ def _message_facts(message: JSONObject, **more: Any) -> ResponseFacts:
     )
 
 
-def _delta_facts(event: JSONObject) -> ResponseFacts:
+def _message_delta_facts(event: JSONObject) -> ResponseFacts:
     """Read a `message_delta`: `delta` is a part of a message, `usage` is cumulative.
 
     A stop reason comes with the last counters.
@@ -238,11 +243,11 @@ def _delta_facts(event: JSONObject) -> ResponseFacts:
     )
 
 
-def _error_facts(event: JSONObject) -> ResponseFacts:
+def _error_event_facts(event: JSONObject) -> ResponseFacts:
     return ResponseFacts(error_code=as_str(as_mapping(event.get("error")).get("type")) or "error")
 
 
-def _stop_facts(event: JSONObject) -> ResponseFacts:
+def _message_stop_facts(event: JSONObject) -> ResponseFacts:
     metrics = as_mapping(event.get(_BEDROCK_METRICS))
     if not metrics:
         return _STOP_FACTS
@@ -257,10 +262,10 @@ _STOP_FACTS: Final = ResponseFacts(is_terminal=True)
 _EVENT_PARSERS: Final[Mapping[str, Callable[[JSONObject], ResponseFacts]]] = {
     "message": lambda event: _message_facts(event, is_terminal=True),
     "message_start": lambda event: _message_facts(as_mapping(event.get("message"))),
-    "message_delta": _delta_facts,
-    "message_stop": lambda event: _stop_facts(event),
+    "message_delta": _message_delta_facts,
+    "message_stop": lambda event: _message_stop_facts(event),
     "content_block_delta": lambda _: _OUTPUT_FACTS,
-    "error": _error_facts,
+    "error": _error_event_facts,
 }
 
 
@@ -294,26 +299,26 @@ def _parse_usage(facts: ResponseFacts) -> Usage | None:
     )
     iterations = [dict(flatten(iteration)) for iteration in as_list(counts.get("iterations"))]
     compactions = [one for one in iterations if one.get("type") == "compaction"]
-    served, others = _split_attempts(iterations)
+    served, others = _split_fallback_attempts(iterations)
     if served:
-        counts = {**counts, **_sum_counters(served)}
+        counts = {**counts, **_sum_iteration_counters(served)}
     if compactions:
-        counts = {**counts, **_add_compactions(counts, compactions)}
+        counts = {**counts, **_add_compaction_counters(counts, compactions)}
     if counts is not facts.usage_counters:
         facts = facts._replace(usage_counters=counts)
     usage = parse_usage(facts, MESSAGES_COUNTERS if is_split_by_ttl else COUNTERS_WITHOUT_TTL)
     if usage is None:
         return None
     if iterations:
-        issues = _iteration_issues(compactions)
+        issues = _find_iteration_issues(compactions)
         usage = usage._replace(
             inconsistencies=(*usage.inconsistencies, *issues),
-            other_attempts=tuple(_parse_attempts(others)),
+            other_attempts=tuple(_parse_usage_of_attempts(others)),
         )
-    return _apply_refusals(usage, facts, others if served else [])
+    return _apply_refusal_billing(usage, facts, others if served else [])
 
 
-def _split_attempts(
+def _split_fallback_attempts(
     iterations: list[dict[str, Any]],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return the iterations of a fallback model that answered, and those of other models.
@@ -330,7 +335,7 @@ def _split_attempts(
     return served, [*others, *(one for one in tries if one not in served)]
 
 
-def _sum_counters(entries: list[dict[str, Any]]) -> dict[str, Any]:
+def _sum_iteration_counters(entries: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the sums of the counters of some iterations. A malformed counter stays as it is."""
     sums: dict[str, Any] = {}
     for name in _COMPACTION_COUNTERS:
@@ -341,7 +346,7 @@ def _sum_counters(entries: list[dict[str, Any]]) -> dict[str, Any]:
     return sums
 
 
-def _parse_attempts(entries: list[dict[str, Any]]) -> Iterator[tuple[str | None, Usage]]:
+def _parse_usage_of_attempts(entries: list[dict[str, Any]]) -> Iterator[tuple[str | None, Usage]]:
     """Yield model and usage of each attempt that is billed: a refusal before output is not."""
     for entry in entries:
         usage = parse_usage(ResponseFacts(usage_counters=entry), MESSAGES_COUNTERS)
@@ -353,7 +358,9 @@ _OUTPUT_OF_EMPTY_REFUSAL: Final = 1
 """A refusal with empty content may report one token (AWS, fallback credit page, 2026)."""
 
 
-def _apply_refusals(usage: Usage, facts: ResponseFacts, declined: list[dict[str, Any]]) -> Usage:
+def _apply_refusal_billing(
+    usage: Usage, facts: ResponseFacts, declined: list[dict[str, Any]]
+) -> Usage:
     """Mark what a refusal makes free or cheaper.
 
     Sources: Claude's refusals and fallback page (no bill before output), fallback credit page: the
@@ -370,7 +377,9 @@ def _apply_refusals(usage: Usage, facts: ResponseFacts, declined: list[dict[str,
     return usage._replace(credited_write_tokens=min(warm, writes)) if warm and writes else usage
 
 
-def _add_compactions(counts: JSONObject, compactions: list[dict[str, Any]]) -> dict[str, int]:
+def _add_compaction_counters(
+    counts: JSONObject, compactions: list[dict[str, Any]]
+) -> dict[str, int]:
     """Return the counters that the compactions change. A malformed counter stays as it is."""
     sums: dict[str, int] = {}
     for name in _COMPACTION_COUNTERS:
@@ -381,7 +390,7 @@ def _add_compactions(counts: JSONObject, compactions: list[dict[str, Any]]) -> d
     return sums
 
 
-def _iteration_issues(compactions: list[dict[str, Any]]) -> Iterator[str]:
+def _find_iteration_issues(compactions: list[dict[str, Any]]) -> Iterator[str]:
     """Yield why the iterations do not fit into one usage."""
     if any(
         name in compaction and as_count(compaction[name]) is None
@@ -399,8 +408,8 @@ MESSAGES: Final = WireFormat(
     _parse_usage,
     _RELEVANT_BYTES,
     _is_last_event,
-    conversation_key=_conversation_key,
-    with_diagnostics=_with_diagnostics,
+    conversation_key=_first_message_as_conversation_key,
+    with_diagnostics=_add_diagnostics_field,
 )
 BATCH_RESULTS: Final = WireFormat(
     "anthropic.results", "chat", _parse_prompt, _parse_batch_result, _parse_usage

@@ -39,14 +39,14 @@ def decode_events(data: bytes) -> tuple[list[JSONObject], bytes]:
         headers = data[_HEADERS_START:payload_start]
         payload = data[payload_start : message_size - _CHECKSUM_BYTES]
         try:
-            found.append(_parse_message(_parse_headers(headers), payload))
+            found.append(_parse_event_message(_parse_event_headers(headers), payload))
         except (ValueError, TypeError, IndexError, RecursionError):
             found.append({})
         data = data[message_size:]
     return found, data
 
 
-def _parse_headers(data: bytes) -> dict[str, str]:
+def _parse_event_headers(data: bytes) -> dict[str, str]:
     """Return the headers up to the first that is no string. All of Bedrock's are strings.
 
     A header consists of one byte with the length of the name, the name, one byte with the type of
@@ -61,7 +61,7 @@ def _parse_headers(data: bytes) -> dict[str, str]:
     return found
 
 
-def _parse_message(headers: dict[str, str], payload: bytes) -> JSONObject:
+def _parse_event_message(headers: dict[str, str], payload: bytes) -> JSONObject:
     error_type = headers.get(":exception-type") or headers.get(":error-code")
     if error_type:
         return {"type": "error", "error": {"type": error_type}}

@@ -41,7 +41,7 @@ _STATE_ATTRIBUTE: Final = "_self_promptcache"
 on itself."""
 
 
-class _CurrentCall(NamedTuple):
+class _BotocoreCall(NamedTuple):
     """The logical call that runs in this context."""
 
     client: Any
@@ -50,7 +50,7 @@ class _CurrentCall(NamedTuple):
     request_info: RequestInfo
 
 
-class _StreamState:
+class _ResponseStreamState:
     """The state of a stream that the application has not read yet."""
 
     def __init__(self, invocation: Invocation, operation: str) -> None:
@@ -89,7 +89,7 @@ class _StreamState:
         safely(self.invocation.finalize, self.parse_body)
 
 
-def _observe_raw_body(body: Any, state: _StreamState) -> None:
+def _observe_raw_body(body: Any, state: _ResponseStreamState) -> None:
     """Also observe reads of the raw stream.
 
     OpenLLMetry and OpenInference read `body._raw_stream` directly.
@@ -97,24 +97,24 @@ def _observe_raw_body(body: Any, state: _StreamState) -> None:
     raw: Any = getattr(body, "_raw_stream", None)
     if isinstance(body, IOBase) and raw is not None and "read" not in vars(raw):
         state.raw_stream_ref = ref(raw)
-        raw.read = partial(_read_raw, state.raw_stream_ref, state)
+        raw.read = partial(_read_raw_body, state.raw_stream_ref, state)
 
 
-def _read_raw(
+def _read_raw_body(
     raw_stream_ref: Callable[[], Any],
-    state: _StreamState,
+    state: _ResponseStreamState,
     amt: int | None = None,
     *args: Any,
     **kwargs: Any,
 ) -> bytes:
     raw = raw_stream_ref()
-    with FlowRunner(_raw_read_flow, state, amt) as runner:
+    with FlowRunner(_observe_raw_read, state, amt) as runner:
         runner.result = raw.__class__.read(raw, amt, *args, **kwargs)
     chunk: bytes = runner.result
     return chunk
 
 
-def _raw_read_flow(state: _StreamState, requested_bytes: int | None) -> Flow:
+def _observe_raw_read(state: _ResponseStreamState, requested_bytes: int | None) -> Flow:
     """Observe one read of the raw stream.
 
     `observe_body_read` observes the reads that the body makes itself.
@@ -159,26 +159,26 @@ def _request_body(operation: str, params: JSONObject) -> JSONObject:
     return parse_json_object(bytes(body)) if isinstance(body, bytes | bytearray) else {}
 
 
-def _current_call(
+def _find_llm_call(
     handler: TelemetryHandler, client: Any, operation: str, params: JSONObject
-) -> _CurrentCall | None:
+) -> _BotocoreCall | None:
     """Return the description of a call; None if we do not record it."""
     if client.meta.service_model.service_name != SERVICE_NAME:
         return None
     if operation not in wire.STREAMS_BY_OPERATION or not should_instrument():
         return None
     body = _request_body(operation, params)
-    wire_format = wire.wire_format_of(operation, as_str(params.get("modelId")), body)
+    wire_format = wire.wire_format_of_operation(operation, as_str(params.get("modelId")), body)
     if wire_format is None:
         return None
     request_info = _request_info(handler, client, operation, params, wire_format)
-    return _CurrentCall(client, operation, body, request_info)
+    return _BotocoreCall(client, operation, body, request_info)
 
 
 def observe_call(handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]) -> Flow:
     """Keep the parameters of a logical call in the context, for `observe_request`."""
     params = as_mapping(arguments["api_params"])
-    call = _current_call(handler, client, arguments["operation_name"], params)
+    call = _find_llm_call(handler, client, arguments["operation_name"], params)
     yield otel.set_value(_CURRENT_CALL_KEY, call) if call is not None else None
 
 
@@ -187,11 +187,13 @@ def observe_request(handler: TelemetryHandler, client: Any, arguments: Mapping[s
 
     The spans of other instrumentations are open here.
     """
-    call = cast("_CurrentCall | None", otel.get_value(_CURRENT_CALL_KEY))
+    call = cast("_BotocoreCall | None", otel.get_value(_CURRENT_CALL_KEY))
     if call is None or call.client is not client:
         yield None
         return
-    invocation = start_invocation(handler, call.request_info, call.body, _cache_scope(client))
+    invocation = start_invocation(
+        handler, call.request_info, call.body, _cache_scope_of_client(client)
+    )
     result = yield invocation.context
     if result.error is not None:
         invocation.fail(result.error)
@@ -200,7 +202,7 @@ def observe_request(handler: TelemetryHandler, client: Any, arguments: Mapping[s
     invocation.finish()
 
 
-def _cache_scope(client: Any) -> str:
+def _cache_scope_of_client(client: Any) -> str:
     """Return the client's access key id; without one, the name of its credential source.
 
     It is read from the credentials object's own state: its public attributes may refresh the
@@ -212,7 +214,7 @@ def _cache_scope(client: Any) -> str:
 
 
 def _process_response(
-    call: _CurrentCall, invocation: Invocation, http_response: Any, parsed_response: JSONObject
+    call: _BotocoreCall, invocation: Invocation, http_response: Any, parsed_response: JSONObject
 ) -> bool:
     """Record a response; return whether it holds a stream that the application has to read."""
     metadata = as_mapping(parsed_response.get("ResponseMetadata"))
@@ -225,21 +227,21 @@ def _process_response(
     if stream is None:
         invocation.on_event(parsed_response)
         return False
-    state = _StreamState(invocation, call.operation)
+    state = _ResponseStreamState(invocation, call.operation)
     setattr(stream, _STATE_ATTRIBUTE, state)
     if call.operation == "InvokeModel":
         safely(_observe_raw_body, stream, state)
     return True
 
 
-def _state_of_stream(stream: Any) -> _StreamState | None:
+def _find_stream_state(stream: Any) -> _ResponseStreamState | None:
     return getattr(stream, _STATE_ATTRIBUTE, None)
 
 
-def _finish_stream(stream: Any, state: _StreamState) -> None:
+def _finish_stream_at_its_end(stream: Any, state: _ResponseStreamState) -> None:
     """Finish the invocation, and remove our attribute from the stream."""
     state.finish()
-    if _state_of_stream(stream) is state:
+    if _find_stream_state(stream) is state:
         delattr(stream, _STATE_ATTRIBUTE)
 
 
@@ -248,10 +250,10 @@ def observe_event(handler: TelemetryHandler, stream: Any, arguments: Mapping[str
 
     OpenLLMetry ends its span there, before the iteration returns the event.
     """
-    state = _state_of_stream(stream)
+    state = _find_stream_state(stream)
     result = yield None
     if state is not None and result.result is not None:
-        event = wire.unwrap_event(state.operation, result.result)
+        event = wire.unwrap_stream_event(state.operation, result.result)
         event = parse_json_object(event) if isinstance(event, bytes) else event
         safely(state.invocation.on_event, event)
 
@@ -263,7 +265,7 @@ def observe_event_stream(
 
     An application may stop and continue it, so only the stream's own end finishes the call.
     """
-    state, result = _state_of_stream(stream), StepResult(is_final=False)
+    state, result = _find_stream_state(stream), StepResult(is_final=False)
     while not result.is_final:
         result = yield None
         if state is None:
@@ -271,12 +273,12 @@ def observe_event_stream(
         if result.error is not None:
             state.invocation.fail(result.error)
     if state is not None and not result.is_abandoned:
-        _finish_stream(stream, state)
+        _finish_stream_at_its_end(stream, state)
 
 
 def observe_body_read(handler: TelemetryHandler, body: Any, arguments: Mapping[str, Any]) -> Flow:
     """Observe one read of a body."""
-    state = _state_of_stream(body)
+    state = _find_stream_state(body)
     if state is None:
         yield None
         return
@@ -285,12 +287,12 @@ def observe_body_read(handler: TelemetryHandler, body: Any, arguments: Mapping[s
     state.is_body_being_read = False
     if result.error is not None:
         state.invocation.fail(result.error)
-        _finish_stream(body, state)
-    elif state.feed(*_read_result(result.result, arguments)):
-        _finish_stream(body, state)
+        _finish_stream_at_its_end(body, state)
+    elif state.feed(*_bytes_and_size_of_read(result.result, arguments)):
+        _finish_stream_at_its_end(body, state)
 
 
-def _read_result(result: Any, arguments: Mapping[str, Any]) -> tuple[bytes, int | None]:
+def _bytes_and_size_of_read(result: Any, arguments: Mapping[str, Any]) -> tuple[bytes, int | None]:
     """Return the bytes of `read(amt)` or `readinto(b)`, and the number requested; None for all."""
     target = arguments.get("b")
     if target is None:
@@ -301,22 +303,22 @@ def _read_result(result: Any, arguments: Mapping[str, Any]) -> tuple[bytes, int 
 def observe_close(handler: TelemetryHandler, stream: Any, arguments: Mapping[str, Any]) -> Flow:
     """Finish the invocation when the application closes the stream."""
     yield None
-    state = _state_of_stream(stream)
+    state = _find_stream_state(stream)
     if state is not None:
-        _finish_stream(stream, state)
+        _finish_stream_at_its_end(stream, state)
 
 
 _REQUEST_PARAMETERS: Final = ("operation_model", "request_dict", "request_context")
 
 
-def _client_hooks(class_name: str) -> tuple[Hook, ...]:
+def _hooks_of_client_class(class_name: str) -> tuple[Hook, ...]:
     return (
         Hook(class_name, "_make_api_call", ("operation_name", "api_params"), observe_call),
         Hook(class_name, "_make_request", _REQUEST_PARAMETERS, observe_request),
     )
 
 
-def _body_hooks(class_name: str) -> tuple[Hook, ...]:
+def _hooks_of_body_class(class_name: str) -> tuple[Hook, ...]:
     return (
         Hook(class_name, "read", ("amt",), observe_body_read),
         Hook(class_name, "readinto", ("b",), observe_body_read, is_optional=True),
@@ -326,25 +328,25 @@ def _body_hooks(class_name: str) -> tuple[Hook, ...]:
 
 
 HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
-    "botocore.client": _client_hooks("BaseClient"),
+    "botocore.client": _hooks_of_client_class("BaseClient"),
     "botocore.eventstream": (
         Hook("EventStream", "_parse_event", ("event",), observe_event),
         Hook("EventStream", "__iter__", (), observe_event_stream),
         Hook("EventStream", "close", (), observe_close),
     ),
     "botocore.response": (
-        *_body_hooks("StreamingBody"),
+        *_hooks_of_body_class("StreamingBody"),
         Hook("StreamingBody", "__exit__", (), observe_close),
     ),
-    "aiobotocore.client": _client_hooks("AioBaseClient"),
+    "aiobotocore.client": _hooks_of_client_class("AioBaseClient"),
     "aiobotocore.eventstream": (
         # Older releases inherit it from botocore's class.
         Hook("AioEventStream", "_parse_event", ("event",), observe_event, is_optional=True),
         Hook("AioEventStream", "__anext__", (), observe_event_stream),
     ),
     "aiobotocore.response": (
-        *_body_hooks("StreamingBody"),
-        *(hook._replace(is_optional=True) for hook in _body_hooks("HttpxStreamingBody")),
+        *_hooks_of_body_class("StreamingBody"),
+        *(hook._replace(is_optional=True) for hook in _hooks_of_body_class("HttpxStreamingBody")),
     ),
 }
 """The hooks of each module of the SDKs."""

@@ -48,7 +48,7 @@ PromptPart = tuple[Section, JSONObject]
 """A part of the request and its section. A cache point is a part too."""
 
 
-def _prompt_parts(body: JSONObject) -> Iterator[PromptPart]:
+def _iterate_prompt_parts(body: JSONObject) -> Iterator[PromptPart]:
     """Yield the parts in order. The first part of a message also holds its other fields."""
     for tool in as_list(as_mapping(body.get("toolConfig")).get("tools")):
         yield "tools", as_mapping(tool)
@@ -75,7 +75,7 @@ def _parse_prompt(request: Request) -> ParsedPrompt | None:
         return None
     params = select_cache_relevant_params(request.body, CONVERSE_PARAMS)
     mode: Literal["automatic", "explicit", "none"] = "automatic"
-    if not is_nova(request.model):
+    if not is_nova_model(request.model):
         mode = "none"
         if has_image:  # Claude's rule: the first image invalidates the messages
             params = (*params, Param("images", True, "messages"))
@@ -90,7 +90,7 @@ def _parts_with_breakpoints(body: JSONObject) -> list[tuple[Section, JSONObject,
     A cache point at the beginning of a message belongs to the last part of the message before.
     """
     found: list[tuple[Section, JSONObject, str | None]] = []
-    for section, part in _prompt_parts(body):
+    for section, part in _iterate_prompt_parts(body):
         if CACHE_MARKER not in part:
             found.append((section, part, None))
         elif found:
@@ -161,12 +161,14 @@ STREAMS_BY_OPERATION: Final[Mapping[str, bool]] = {
 """The operations that call a model, and whether they stream."""
 
 
-def is_nova(model: str | None) -> bool:
+def is_nova_model(model: str | None) -> bool:
     """Return whether a model id names a Nova model. Nova caches without breakpoints."""
     return model is not None and "amazon.nova" in model
 
 
-def wire_format_of(operation: str, model: str | None, body: JSONObject) -> WireFormat | None:
+def wire_format_of_operation(
+    operation: str, model: str | None, body: JSONObject
+) -> WireFormat | None:
     """Return the wire format of a request, None if the format of the model's body is unknown."""
     if operation.startswith("Converse"):
         return CONVERSE
@@ -176,7 +178,7 @@ def wire_format_of(operation: str, model: str | None, body: JSONObject) -> WireF
     return None
 
 
-def unwrap_event(operation: str, event: Mapping[str, Any]) -> bytes | JSONObject:
+def unwrap_stream_event(operation: str, event: Mapping[str, Any]) -> bytes | JSONObject:
     """Return the content of a stream's event: InvokeModel wraps the maker's own events as bytes."""
     if operation.startswith("Converse"):
         return event
@@ -185,4 +187,5 @@ def unwrap_event(operation: str, event: Mapping[str, Any]) -> bytes | JSONObject
 
 
 ROUTES: Final = (make_route("POST", r"model/[^/?]+/converse(?:-stream)?", CONVERSE),)
-"""InvokeModel has no route here: `wire_format_of` chooses its wire format by model and body."""
+"""InvokeModel has no route here: `wire_format_of_operation` chooses its wire format by model and
+body."""

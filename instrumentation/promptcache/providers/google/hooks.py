@@ -45,7 +45,9 @@ def provider_of_client(client: Any) -> str:
     return VERTEX_PROVIDER if getattr(client, "vertexai", None) else GEMINI_PROVIDER
 
 
-def _endpoint(handler: TelemetryHandler, url: str, default_provider: str) -> ProviderEndpoint:
+def _endpoint_of_url(
+    handler: TelemetryHandler, url: str, default_provider: str
+) -> ProviderEndpoint:
     parts = urlsplit(url)
     provider = handler.provider_for_host(parts.hostname, default_provider)
     return ProviderEndpoint(provider, parts.hostname, port_or_scheme_default(parts))
@@ -93,7 +95,7 @@ def observe_request(handler: TelemetryHandler, client: Any, arguments: Mapping[s
     method, path = arguments["http_method"], arguments["path"]
     body = as_mapping(arguments["request_dict"])
     base_url = _base_url(client, arguments.get("http_options"))
-    endpoint = _endpoint(handler, base_url, provider_of_client(client))
+    endpoint = _endpoint_of_url(handler, base_url, provider_of_client(client))
     operation = cached_content_operation(method, path)
     if operation is not None:
         return observe_cached_content_request(handler, operation, endpoint, path, body)
@@ -120,7 +122,7 @@ def _observe_generation(invocation: Invocation) -> Flow:
             if body is None:
                 continue
             if result.is_final or not has_first_chunk or '"finishReason"' in body:
-                safely(invocation.on_event, _with_service_tier(result.result, body))
+                safely(invocation.on_event, _parse_body_with_service_tier(result.result, body))
                 has_first_chunk, unparsed = True, ""
             else:
                 unparsed = body
@@ -131,7 +133,7 @@ def _observe_generation(invocation: Invocation) -> Flow:
         end()
 
 
-def _with_service_tier(response: Any, body: str) -> JSONObject:
+def _parse_body_with_service_tier(response: Any, body: str) -> JSONObject:
     """Return the parsed body with the service tier from the response's header."""
     event = parse_json_object(body.encode())
     tier = as_mapping(getattr(response, "headers", None)).get(wire.SERVICE_TIER_HEADER)
@@ -155,7 +157,7 @@ def observe_interaction(handler: TelemetryHandler, sdk: Any, arguments: Mapping[
         yield None
         return
     provider = VERTEX_PROVIDER if "aiplatform" in request.url.host else GEMINI_PROVIDER
-    endpoint = _endpoint(handler, str(request.url), provider)
+    endpoint = _endpoint_of_url(handler, str(request.url), provider)
     body: JSONObject = parse_json_object(request.content) if request.method == "POST" else {}
     cache_scope = credential_from_headers(request.headers)
     invocation = _start_invocation(handler, endpoint, route, "", body, cache_scope)

@@ -118,7 +118,7 @@ def model_in_path(path: str) -> str | None:
     return as_str(found[1]) if found else None
 
 
-def _add_tools(blocks: BlockCollector, tools: object) -> None:
+def _add_tool_blocks(blocks: BlockCollector, tools: object) -> None:
     """Add a block for each declared function and for each tool that the server runs."""
     for tool in as_list(tools):
         fields = as_mapping(tool)
@@ -137,7 +137,7 @@ def _part_type(part: JSONObject) -> object:
     return part.get("type") or next(iter(part), None)
 
 
-def _add_content(
+def _add_content_blocks(
     blocks: BlockCollector, section: Section, content: object, parts_field: str = "parts"
 ) -> None:
     """Add a block for each part. The first block also holds the other fields of the content."""
@@ -157,10 +157,10 @@ def _parse_content_prompt(request: Request) -> ParsedPrompt | None:
     body = request.body
     blocks = BlockCollector()
     if body.get("systemInstruction") is not None:
-        _add_content(blocks, "system", body["systemInstruction"])
-    _add_tools(blocks, body.get("tools"))
+        _add_content_blocks(blocks, "system", body["systemInstruction"])
+    _add_tool_blocks(blocks, body.get("tools"))
     for content in as_list(body.get("contents")):
-        _add_content(blocks, "messages", content)
+        _add_content_blocks(blocks, "messages", content)
     cached_content = as_str(body.get("cachedContent"))
     if not tuple(blocks) and cached_content is None:
         return None
@@ -177,10 +177,10 @@ def _parse_interaction_prompt(request: Request) -> ParsedPrompt | None:
     blocks = BlockCollector()
     if body.get("system_instruction") is not None:
         blocks.add("system", "text", body["system_instruction"])
-    _add_tools(blocks, body.get("tools"))
+    _add_tool_blocks(blocks, body.get("tools"))
     steps = body.get("input")
     for step in as_list(steps) or ([steps] if steps else []):
-        _add_content(blocks, "messages", step, "content")
+        _add_content_blocks(blocks, "messages", step, "content")
     previous = as_str(body.get("previous_interaction_id"))
     server_state_id = previous or as_str(body.get("cached_content"))
     if not tuple(blocks) and server_state_id is None:
@@ -203,10 +203,10 @@ def cached_content_in_body(body: JSONObject) -> str | None:
 
 def _flatten_counters(usage: JSONObject) -> dict[str, Any]:
     """Return the counters by name, those of a modality as `promptTokensDetails.audio`."""
-    return dict(flatten(usage)) | dict(_modality_counters(usage))
+    return dict(flatten(usage)) | dict(_iterate_modality_counters(usage))
 
 
-def _modality_counters(usage: JSONObject) -> Iterator[tuple[str, Any]]:
+def _iterate_modality_counters(usage: JSONObject) -> Iterator[tuple[str, Any]]:
     for name, value in usage.items():
         for entry in as_list(value):
             fields = as_mapping(entry)
@@ -215,7 +215,7 @@ def _modality_counters(usage: JSONObject) -> Iterator[tuple[str, Any]]:
                 yield f"{name}.{modality.lower()}", fields.get("tokenCount", fields.get("tokens"))
 
 
-def _grounding_counters(candidates: list[JSONObject]) -> dict[str, Any]:
+def _count_grounding_queries(candidates: list[JSONObject]) -> dict[str, Any]:
     """Return a counter for each search query, by its hash: chunks of a stream may repeat queries.
 
     Grounding without a query is free. Grounding by other sources has fees that we do not know.
@@ -234,7 +234,7 @@ def _grounding_counters(candidates: list[JSONObject]) -> dict[str, Any]:
     return found
 
 
-def _count_searches(facts: ResponseFacts) -> dict[str, int]:
+def _count_billed_searches(facts: ResponseFacts) -> dict[str, int]:
     """Return the billed searches: Gemini 3 bills each query once, older models the prompt."""
     counts = facts.usage_counters
     queries = sum(name.startswith(_SEARCH) for name in counts) - 1
@@ -273,7 +273,7 @@ def _parse_content_event(event: JSONObject) -> ResponseFacts | None:
         id=as_str(event.get("responseId")),
         finish_reasons=finish_reasons,
         service_tier=as_str(usage.get("trafficType")) or as_str(event.get(SERVICE_TIER_HEADER)),
-        usage_counters=_flatten_counters(usage) | _grounding_counters(candidates),
+        usage_counters=_flatten_counters(usage) | _count_grounding_queries(candidates),
         has_content=any(
             as_mapping(candidate.get("content")).get("parts") for candidate in candidates
         ),
@@ -301,14 +301,14 @@ def _parse_interaction_event(event: JSONObject) -> ResponseFacts | None:
         finish_reasons=(status,) if status and is_terminal else (),
         service_tier=tier,
         usage_counters=_flatten_counters(as_mapping(interaction.get("usage")))
-        | _interaction_searches(interaction),
+        | _find_interaction_searches(interaction),
         has_content=event_type is not None and event_type.endswith(".delta"),
         is_terminal=is_terminal,
         error_code=(as_str(error.get("code")) or "error") if error else None,
     )
 
 
-def _interaction_searches(interaction: JSONObject) -> dict[str, Any]:
+def _find_interaction_searches(interaction: JSONObject) -> dict[str, Any]:
     """Return a counter for each search query of the steps of an interaction."""
     steps = (*as_list(interaction.get("steps")), *as_list(interaction.get("outputs")))
     found: dict[str, Any] = {}
@@ -326,7 +326,7 @@ def _interaction_searches(interaction: JSONObject) -> dict[str, Any]:
 _RELEVANT_INTERACTION_BYTES: Final = re.compile(rb'"interaction"|"error"')
 
 
-def _sum_counters(counts: JSONObject, names: tuple[str, ...]) -> Any:
+def _sum_named_counters(counts: JSONObject, names: tuple[str, ...]) -> Any:
     """Return the sum of the reported counters, None if none is reported.
 
     A malformed counter is returned as it is, so that `parse_usage` flags it.
@@ -343,9 +343,9 @@ def _parse_usage(facts: ResponseFacts, names: _CounterNames) -> Usage | None:
     if names.input_tokens[0] not in counts:
         return None
     missing = 0 if names.omits_zeros else None
-    output = _sum_counters(counts, names.output_tokens)
+    output = _sum_named_counters(counts, names.output_tokens)
     normalised: dict[str, Any] = {
-        "input": _sum_counters(counts, names.input_tokens),
+        "input": _sum_named_counters(counts, names.input_tokens),
         "read": counts.get(names.cached_tokens, missing),
         "output": missing if output is None else output,
         "reasoning": counts.get(names.output_tokens[1], missing),
@@ -358,11 +358,11 @@ def _parse_usage(facts: ResponseFacts, names: _CounterNames) -> Usage | None:
     for ours, theirs in _MODALITIES.items():
         for place, fields in lists.items():
             found = tuple(f"{field}.{modality}" for field in fields for modality in theirs)
-            normalised[f"{ours}.{place}"] = _sum_counters(counts, found)
+            normalised[f"{ours}.{place}"] = _sum_named_counters(counts, found)
     reported = {name: value for name, value in normalised.items() if value is not None}
     usage = parse_usage(facts._replace(usage_counters=reported), _NORMALISED_COUNTERS)
     if usage and not _GROUNDING_COUNTERS.isdisjoint(counts):
-        return usage._replace(server_tool_calls=_count_searches(facts))
+        return usage._replace(server_tool_calls=_count_billed_searches(facts))
     return usage
 
 

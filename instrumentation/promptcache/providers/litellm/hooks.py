@@ -62,7 +62,7 @@ _BEDROCK_OPERATIONS: Final[Mapping[str, str]] = {
 _VERTEX_MODEL_PATH: Final = re.compile(r"/models/([^/:]+):\w+$")
 
 
-def _provider_name(
+def _provider_of_call(
     handler: TelemetryHandler,
     wire_format: WireFormat,
     url: SplitResult,
@@ -71,7 +71,7 @@ def _provider_name(
 ) -> str:
     """Return the provider by the host, else by LiteLLM's name for it, else by the wire format."""
     details = as_mapping(getattr(arguments.get("logging_obj"), "model_call_details", None))
-    name = as_str(details.get("custom_llm_provider")) or _guess_provider(wire_format, url)
+    name = as_str(details.get("custom_llm_provider")) or _guess_provider_by_url(wire_format, url)
     if name == "azure_ai" and wire_format is anthropic.MESSAGES:
         return handler.provider_for_host(
             url.hostname, "anthropic", model=model, ignore_registered_hosts=True
@@ -79,7 +79,7 @@ def _provider_name(
     return handler.provider_for_host(url.hostname, PROVIDER_NAMES.get(name, name), model=model)
 
 
-def _guess_provider(wire_format: WireFormat, url: SplitResult) -> str:
+def _guess_provider_by_url(wire_format: WireFormat, url: SplitResult) -> str:
     if _BEDROCK_PATH.search(url.path):
         return "bedrock"
     if "/projects/" in url.path:
@@ -104,21 +104,21 @@ def _parse_request(
 ) -> _ParsedRequest | None:
     """Return the parsed request; None if it is no LLM call."""
     if match := _BEDROCK_PATH.search(url.path):
-        body, model = _request_body(arguments), as_str(unquote(match[1]))
-        wire_format = bedrock.wire_format_of(_BEDROCK_OPERATIONS[match[2]], model, body)
+        body, model = _request_body_as_json(arguments), as_str(unquote(match[1]))
+        wire_format = bedrock.wire_format_of_operation(_BEDROCK_OPERATIONS[match[2]], model, body)
         return wire_format and _ParsedRequest(wire_format, model, False, body)
     route = find_route(ROUTES, method, url.path)
     # The body of any other request is not parsed.
     if route is None or route.is_batch_results:
         return None
-    body, in_path = _request_body(arguments), _VERTEX_MODEL_PATH.search(url.path)
+    body, in_path = _request_body_as_json(arguments), _VERTEX_MODEL_PATH.search(url.path)
     model = as_str(body.get("model")) or (as_str(unquote(in_path[1])) if in_path else None)
     if not model and not route.is_retrieval:
         return None
     return _ParsedRequest(route.wire_format, model, route.is_retrieval, body)
 
 
-def _request_body(arguments: Mapping[str, Any]) -> JSONObject:
+def _request_body_as_json(arguments: Mapping[str, Any]) -> JSONObject:
     """Return the body as plain data. LiteLLM passes it in one of three parameters."""
     body = next(
         (arguments[name] for name in ("json", "data", "content") if arguments.get(name)), None
@@ -138,7 +138,7 @@ def _start_invocation(
         return None
     request_info = RequestInfo(
         request.wire_format,
-        _provider_name(handler, request.wire_format, url, arguments, request.model),
+        _provider_of_call(handler, request.wire_format, url, arguments, request.model),
         request.model,
         url.hostname,
         port_or_scheme_default(url),
@@ -172,10 +172,10 @@ def observe_request(
     url = urlsplit(str(arguments["url"]))
     operation = cached_content_operation(method, url.path)
     if operation is not None:
-        provider = _provider_name(handler, gemini.GENERATE_CONTENT, url, arguments)
+        provider = _provider_of_call(handler, gemini.GENERATE_CONTENT, url, arguments)
         endpoint, body = (
             ProviderEndpoint(provider, url.hostname, port_or_scheme_default(url)),
-            _request_body(arguments),
+            _request_body_as_json(arguments),
         )
         return observe_cached_content_request(handler, operation, endpoint, url.path, body)
     invocation = _start_invocation(handler, method, arguments)

@@ -8,7 +8,7 @@ from typing import Any, Final
 from promptcache.patching.hook import Hook
 from promptcache.patching.stainless import StainlessHooks, StainlessSDK
 from promptcache.providers.openai import wire
-from promptcache.providers.openai.websocket import BASE_CONNECTION_HOOKS, connection_hooks
+from promptcache.providers.openai.websocket import BASE_CONNECTION_HOOKS, websocket_connection_hooks
 
 AZURE_CLIENTS: Final = frozenset({"BaseAzureClient", "AzureOpenAI", "AsyncAzureOpenAI"})
 
@@ -21,10 +21,10 @@ def _provider_of_client(client: Any) -> str:
 HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
     "openai._base_client": StainlessHooks(StainlessSDK(wire.ROUTES, _provider_of_client)).hooks,
     "openai._websocket_connection": BASE_CONNECTION_HOOKS,
-    "openai.resources.responses.responses": connection_hooks(
+    "openai.resources.responses.responses": websocket_connection_hooks(
         "ResponsesConnection", "AsyncResponsesConnection", is_optional=True
     ),
-    "openai.resources.realtime.realtime": connection_hooks(
+    "openai.resources.realtime.realtime": websocket_connection_hooks(
         "RealtimeConnection", "AsyncRealtimeConnection"
     ),
 }

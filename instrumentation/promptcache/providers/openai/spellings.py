@@ -10,7 +10,7 @@ from typing import Final, NamedTuple, final
 
 
 @final
-class Spelling(NamedTuple):
+class CounterSpelling(NamedTuple):
     """One name of a counter, dotted below `usage`; `*` stands for the details object of the input.
 
     `counter` is `read`, `write`, the TTL of a write, or a server tool.
@@ -23,30 +23,44 @@ class Spelling(NamedTuple):
 
 
 SPELLINGS: Final = (
-    Spelling(
+    CounterSpelling(
         "read", "prompt_cache_hit_tokens", "DeepSeek", "api-docs.deepseek.com, context caching"
     ),
-    Spelling("read", "cached_tokens", "Moonshot", "platform.moonshot.ai, chat API"),
-    Spelling("read", "cache_read_input_tokens", "LiteLLM", "litellm types/utils.py, Usage"),
-    Spelling(
+    CounterSpelling("read", "cached_tokens", "Moonshot", "platform.moonshot.ai, chat API"),
+    CounterSpelling("read", "cache_read_input_tokens", "LiteLLM", "litellm types/utils.py, Usage"),
+    CounterSpelling(
         "read", "cache_read_input_tokens", "Databricks", "docs.databricks.com, Foundation API"
     ),
-    Spelling("read", "cache_read_input_tokens", "Portkey", "gateway anthropic/chatComplete.ts"),
-    Spelling("read", "*.cached_read_tokens", "Bifrost", "schemas/chatcompletions.go"),
-    Spelling("write", "*.cache_creation_input_tokens", "Qwen", "Model Studio, explicit cache"),
-    Spelling("write", "*.cache_creation_tokens", "LiteLLM", "types/utils.py, PromptTokensDetails"),
-    Spelling("write", "cache_creation_input_tokens", "LiteLLM", "litellm types/utils.py, Usage"),
-    Spelling("write", "cache_creation_input_tokens", "Databricks", "docs.databricks.com"),
-    Spelling("write", "cache_creation_input_tokens", "Portkey", "anthropic/chatComplete.ts"),
-    Spelling("write", "cache_creation_input_tokens", "Vercel", "AI Gateway, Chat Completions"),
-    Spelling("write", "*.cached_write_tokens", "Bifrost", "schemas/chatcompletions.go"),
-    Spelling("web_search", "server_tool_use.web_search_requests", "OpenRouter", "usage accounting"),
-    Spelling(
+    CounterSpelling(
+        "read", "cache_read_input_tokens", "Portkey", "gateway anthropic/chatComplete.ts"
+    ),
+    CounterSpelling("read", "*.cached_read_tokens", "Bifrost", "schemas/chatcompletions.go"),
+    CounterSpelling(
+        "write", "*.cache_creation_input_tokens", "Qwen", "Model Studio, explicit cache"
+    ),
+    CounterSpelling(
+        "write", "*.cache_creation_tokens", "LiteLLM", "types/utils.py, PromptTokensDetails"
+    ),
+    CounterSpelling(
+        "write", "cache_creation_input_tokens", "LiteLLM", "litellm types/utils.py, Usage"
+    ),
+    CounterSpelling("write", "cache_creation_input_tokens", "Databricks", "docs.databricks.com"),
+    CounterSpelling("write", "cache_creation_input_tokens", "Portkey", "anthropic/chatComplete.ts"),
+    CounterSpelling(
+        "write", "cache_creation_input_tokens", "Vercel", "AI Gateway, Chat Completions"
+    ),
+    CounterSpelling("write", "*.cached_write_tokens", "Bifrost", "schemas/chatcompletions.go"),
+    CounterSpelling(
+        "web_search", "server_tool_use.web_search_requests", "OpenRouter", "usage accounting"
+    ),
+    CounterSpelling(
         "web_search", "*.web_search_requests", "LiteLLM", "types/utils.py, PromptTokensDetails"
     ),
-    Spelling("live_search", "num_sources_used", "xAI", "docs.x.ai, live search: a fee per source"),
+    CounterSpelling(
+        "live_search", "num_sources_used", "xAI", "docs.x.ai, live search: a fee per source"
+    ),
     *(
-        Spelling(ttl, name.format(ttl=ttl), used_by, source)
+        CounterSpelling(ttl, name.format(ttl=ttl), used_by, source)
         for ttl in ("5m", "1h")
         for name, used_by, source in (
             (

@@ -77,25 +77,25 @@ class WebSocketCalls:
     def on_message(self, message: bytes | str) -> None:
         """Process an event that the server sent."""
         raw = message.encode() if isinstance(message, str) else message
-        if self._can_skip(raw):
+        if self._can_skip_message(raw):
             return
         event = parse_json_object(raw)
         if event.get("type") == "error":
-            self._on_error(event)
+            self._on_error_event(event)
             return
         response = as_mapping(event.get("response"))
         response_id = as_str(response.get("id")) or as_str(event.get("response_id"))
         if event.get("type") == RESPONSE_STARTED_EVENT and response_id:
             stream_id = as_str(event.get("stream_id"))
             self._running_invocations[response_id] = self._take_waiting_invocation(stream_id)
-        invocation = self._running_invocation(response_id)
+        invocation = self._find_running_invocation(response_id)
         if invocation is None:
             return
         invocation.on_event(event)
         if invocation.facts.is_terminal and response_id:
             self._running_invocations.pop(response_id).finish()
 
-    def _can_skip(self, raw: bytes) -> bool:
+    def _can_skip_message(self, raw: bytes) -> bool:
         """Return whether an event holds nothing that we read.
 
         Until a call has output, every event may be its first output.
@@ -104,12 +104,12 @@ class WebSocketCalls:
             return False
         return all(invocation.has_output for invocation in self._running_invocations.values())
 
-    def _running_invocation(self, response_id: str | None) -> Invocation | None:
+    def _find_running_invocation(self, response_id: str | None) -> Invocation | None:
         if response_id:
             return self._running_invocations.get(response_id)
         return next(iter(self._running_invocations.values()), None)
 
-    def _on_error(self, event: JSONObject) -> None:
+    def _on_error_event(self, event: JSONObject) -> None:
         """Process an error event.
 
         It names no response. It answers the oldest request of its stream that has no response yet.
@@ -119,7 +119,7 @@ class WebSocketCalls:
             invocation = waiting.popleft()
             invocation.on_event(event)
             invocation.finish()
-        elif oldest := self._running_invocation(None):
+        elif oldest := self._find_running_invocation(None):
             oldest.on_event(event)
 
     def _take_waiting_invocation(self, stream_id: str | None) -> Invocation:
@@ -131,7 +131,7 @@ class WebSocketCalls:
         waiting = self._waiting_invocations.get(stream_id)
         return waiting.popleft() if waiting else self._start_invocation({})
 
-    def finish(self, error: BaseException | None = None) -> None:
+    def finish_invocations(self, error: BaseException | None = None) -> None:
         """Finish all calls, because the connection is closed; with `error`, they failed."""
         unfinished = self._unfinished_invocations()
         self._running_invocations.clear()
@@ -154,14 +154,14 @@ class WebSocketCalls:
 _calls_by_connection: WeakKeyDictionary[Any, WebSocketCalls] = WeakKeyDictionary()
 
 
-def _calls_of_connection(handler: TelemetryHandler, connection: Any) -> WebSocketCalls:
+def _websocket_calls_of_connection(handler: TelemetryHandler, connection: Any) -> WebSocketCalls:
     calls = _calls_by_connection.get(connection)
     if calls is None or calls.handler is not handler:
         calls = _calls_by_connection[connection] = WebSocketCalls(handler, connection._connection)
     return calls
 
 
-def _sent_event(connection: Any, arguments: Mapping[str, Any]) -> JSONObject:
+def _parse_sent_event(connection: Any, arguments: Mapping[str, Any]) -> JSONObject:
     """Return the event that is sent; an empty mapping if it requests no response.
 
     `send_raw` has text. `send` has an event, and is observed only if its connection has no base
@@ -183,8 +183,8 @@ def _sent_event(connection: Any, arguments: Mapping[str, Any]) -> JSONObject:
 
 def observe_send(handler: TelemetryHandler, connection: Any, arguments: Mapping[str, Any]) -> Flow:
     """Observe a message that the application sends; it may start an invocation."""
-    event = _sent_event(connection, arguments)
-    calls = _calls_of_connection(handler, connection) if event else None
+    event = _parse_sent_event(connection, arguments)
+    calls = _websocket_calls_of_connection(handler, connection) if event else None
     invocation = calls.on_sent_event(event) if calls is not None else None
     result = yield None
     if invocation is not None and result.error is not None:
@@ -196,21 +196,21 @@ def observe_receive(
     handler: TelemetryHandler, connection: Any, arguments: Mapping[str, Any]
 ) -> Flow:
     """Observe a message from the server, or the exception of a closed connection."""
-    calls = _calls_of_connection(handler, connection)
+    calls = _websocket_calls_of_connection(handler, connection)
     result = yield None
     if result.error is None:
         calls.on_message(result.result)
         return
     error_name = type(result.error).__name__
     if error_name.startswith("ConnectionClosed"):
-        calls.finish(None if error_name == "ConnectionClosedOK" else result.error)
+        calls.finish_invocations(None if error_name == "ConnectionClosedOK" else result.error)
 
 
 def observe_close(handler: TelemetryHandler, connection: Any, arguments: Mapping[str, Any]) -> Flow:
     """Finish all calls when the application closes the connection."""
-    calls = _calls_of_connection(handler, connection)
+    calls = _websocket_calls_of_connection(handler, connection)
     yield None
-    calls.finish()
+    calls.finish_invocations()
 
 
 BASE_CLASSES: Final = ("WebSocketConnectionBase", "AsyncWebSocketConnectionBase")
@@ -225,7 +225,7 @@ BASE_CONNECTION_HOOKS: Final = tuple(
 """The hooks of the base connections of openai 3."""
 
 
-def connection_hooks(*class_names: str, is_optional: bool = False) -> tuple[Hook, ...]:
+def websocket_connection_hooks(*class_names: str, is_optional: bool = False) -> tuple[Hook, ...]:
     """Return the hooks of these connections.
 
     The hooks of `send`, `send_raw` and `close` are for releases without the base connection.

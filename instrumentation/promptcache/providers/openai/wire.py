@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_number, as_str, flatten
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
-from promptcache.providers.openai.spellings import SPELLINGS, Spelling
+from promptcache.providers.openai.spellings import SPELLINGS, CounterSpelling
 from promptcache.providers.prompt import (
     BlockCollector,
     ParamLevels,
@@ -116,20 +116,24 @@ def _billed_usd(usage: JSONObject) -> float | None:
     """Return what the provider charged, None if it does not say so without doubt."""
     cost = usage.get("cost")
     if cost is not None:
-        return _total_of_cost(as_mapping(cost)) if as_mapping(cost) else _bill_of_cost(usage)
+        return (
+            _total_of_cost_object(as_mapping(cost))
+            if as_mapping(cost)
+            else _bill_of_cost_field(usage)
+        )
     ticks = usage.get("cost_in_usd_ticks")
     if isinstance(ticks, bool) or not isinstance(ticks, int | float):
         return None
     return ticks / TICKS_PER_USD if 0 <= ticks < TICKS_PER_USD**2 else None
 
 
-def _total_of_cost(cost: JSONObject) -> float | None:
+def _total_of_cost_object(cost: JSONObject) -> float | None:
     """Read a cost object (Perplexity: docs.perplexity.ai, Sonar API, `usage.cost`)."""
     currency = as_str(cost.get("currency")) or "USD"
     return as_number(cost.get("total_cost")) if currency.upper() == "USD" else None
 
 
-def _bill_of_cost(usage: JSONObject) -> float | None:
+def _bill_of_cost_field(usage: JSONObject) -> float | None:
     """Read OpenRouter's `cost` (openrouter.ai/docs, usage accounting and bring your own key).
 
     With the user's own key at the vendor, `cost` is only OpenRouter's fee, and
@@ -150,7 +154,7 @@ def _bill_of_cost(usage: JSONObject) -> float | None:
 # Requests
 
 
-def _add_part(
+def _add_part_block(
     blocks: BlockCollector,
     section: Literal["system", "messages"],
     part: object,
@@ -165,7 +169,7 @@ def _add_part(
     blocks.add(section, content.get("type"), data, ttl)
 
 
-def _add_message(blocks: BlockCollector, message: object, in_system_head: bool) -> bool:
+def _add_message_blocks(blocks: BlockCollector, message: object, in_system_head: bool) -> bool:
     """Add one message or input item, with one block for each of its parts.
 
     The system section consists of the system messages before the first other message.
@@ -182,7 +186,7 @@ def _add_message(blocks: BlockCollector, message: object, in_system_head: bool) 
         return in_system_head
     message_fields = {name: value for name, value in fields.items() if name != "content"}
     for index, part in enumerate(parts):
-        _add_part(blocks, section, part, message_fields if index == 0 else {})
+        _add_part_block(blocks, section, part, message_fields if index == 0 else {})
     return in_system_head
 
 
@@ -195,7 +199,7 @@ def _build_prompt(
 ) -> ParsedPrompt:
     in_system_head = True
     for message in messages:
-        in_system_head = _add_message(blocks, message, in_system_head)
+        in_system_head = _add_message_blocks(blocks, message, in_system_head)
     options = as_mapping(body.get("prompt_cache_options"))
     requested_mode = as_str(options.get("mode"))
     mode: Literal["automatic", "implicit", "explicit", "none"] = "automatic"
@@ -214,7 +218,7 @@ def _build_prompt(
     )
 
 
-def _collect_tools(body: JSONObject, *names: str) -> BlockCollector:
+def _collect_tool_blocks(body: JSONObject, *names: str) -> BlockCollector:
     blocks = BlockCollector()
     for name in names:
         for tool in as_list(body.get(name)):
@@ -229,7 +233,7 @@ def _parse_chat_prompt(request: Request) -> ParsedPrompt | None:
     messages = as_list(body.get("messages"))
     if not messages:
         return None
-    blocks = _collect_tools(body, "tools", "functions")
+    blocks = _collect_tool_blocks(body, "tools", "functions")
     return _build_prompt(
         body, blocks, messages, select_cache_relevant_params(body, CHAT_PARAMS), None
     )
@@ -252,20 +256,20 @@ def _parse_completion_prompt(request: Request) -> ParsedPrompt | None:
 
 def _parse_responses_prompt(request: Request) -> ParsedPrompt | None:
     body = request.body
-    blocks = _collect_tools(body, "tools")
+    blocks = _collect_tool_blocks(body, "tools")
     if body.get("instructions") is not None:
         blocks.add("system", "text", body["instructions"])
     items = body.get("input")
     messages = [{"role": "user", "content": items}] if isinstance(items, str) else as_list(items)
     references = (body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
-    server_state_id = next(filter(None, map(_id_of_reference, references)), None)
+    server_state_id = next(filter(None, map(_id_of_server_state, references)), None)
     if not messages and server_state_id is None and not tuple(blocks):
         return None
     params = select_cache_relevant_params(body, RESPONSES_PARAMS)
     return _build_prompt(body, blocks, messages, params, server_state_id)
 
 
-def _id_of_reference(param: object) -> str | None:
+def _id_of_server_state(param: object) -> str | None:
     """Return the id of a prompt part that the server holds; the parameter is an id or an object."""
     fields = as_mapping(param)
     if not fields:
@@ -273,14 +277,16 @@ def _id_of_reference(param: object) -> str | None:
     return as_str(fields.get("id")) or "unnamed"
 
 
-def _conversation_key(body: JSONObject) -> object:
+def _first_message_as_conversation_key(body: JSONObject) -> object:
     """Return the first input item: a conversation grows at its end. None if the server holds it."""
     if as_str(body.get("previous_response_id")):
         return None
     return next(iter(as_list(body.get("input"))), None)
 
 
-def _with_diagnostics(provider: str, body: JSONObject, previous: str | None) -> JSONObject | None:
+def _add_diagnostics_field(
+    provider: str, body: JSONObject, previous: str | None
+) -> JSONObject | None:
     """Add `comparison_response_id`.
 
     Source: diagnostics page, autumn 2026: GPT-5.6 and later, on OpenAI's own API.
@@ -319,7 +325,7 @@ def _parse_chat_event(event: JSONObject) -> ResponseFacts | None:
         service_tier=as_str(event.get("service_tier")),
         usage_counters=counters,
         billed_usd=_billed_usd(usage),
-        has_content=any(_has_output(as_mapping(choice.get("delta"))) for choice in choices),
+        has_content=any(_has_output_delta(as_mapping(choice.get("delta"))) for choice in choices),
         is_terminal=bool(finish),
         error_code=_error_code(event),
     )
@@ -357,7 +363,7 @@ def _count_tool_calls(items: list[Any]) -> dict[str, int]:
     return found
 
 
-def _has_output(delta: JSONObject) -> bool:
+def _has_output_delta(delta: JSONObject) -> bool:
     return any(value for name, value in delta.items() if name != "role")
 
 
@@ -420,7 +426,7 @@ def _error_code(response: JSONObject) -> str | None:
     return as_str(fields.get("code")) or as_str(fields.get("type")) or "error"
 
 
-class _Counters(NamedTuple):
+class _ReportedCounters(NamedTuple):
     """The counters of a wire format, and those of a response that has another server's names."""
 
     own: UsageCounterNames
@@ -428,17 +434,17 @@ class _Counters(NamedTuple):
     other_names: frozenset[str]
 
 
-def _other_names(details: str) -> frozenset[str]:
+def _other_counter_names(details: str) -> frozenset[str]:
     """Return all other names; `details` is the wire format's details object of the input."""
-    return frozenset(name for row in SPELLINGS for name in _names_of((row,), details))
+    return frozenset(name for row in SPELLINGS for name in _spelled_names((row,), details))
 
 
-def _with_other_names(counters: UsageCounterNames, details: str) -> UsageCounterNames:
+def _add_other_counter_names(counters: UsageCounterNames, details: str) -> UsageCounterNames:
     """Return counters that also read the other names, after the wire format's own."""
 
     def names(counter: str) -> tuple[str, ...]:
         rows = (row for row in SPELLINGS if row.counter == counter)
-        return tuple(dict.fromkeys(_names_of(rows, details)))
+        return tuple(dict.fromkeys(_spelled_names(rows, details)))
 
     return counters._replace(
         cache_read_tokens=(*counters.cache_read_tokens, *names("read")),
@@ -448,19 +454,21 @@ def _with_other_names(counters: UsageCounterNames, details: str) -> UsageCounter
     )
 
 
-def _names_of(rows: Iterable[Spelling], details: str) -> Iterable[str]:
+def _spelled_names(rows: Iterable[CounterSpelling], details: str) -> Iterable[str]:
     return (row.name.replace("*", details) for row in rows)
 
 
-def _with_spellings(counters: UsageCounterNames, details: str) -> _Counters:
-    return _Counters(counters, _with_other_names(counters, details), _other_names(details))
+def _read_other_spellings(counters: UsageCounterNames, details: str) -> _ReportedCounters:
+    return _ReportedCounters(
+        counters, _add_other_counter_names(counters, details), _other_counter_names(details)
+    )
 
 
-_CHAT_COUNTERS: Final = _with_spellings(CHAT_COUNTERS, "prompt_tokens_details")
-_RESPONSES_COUNTERS: Final = _with_spellings(RESPONSES_COUNTERS, "input_tokens_details")
+_CHAT_COUNTERS: Final = _read_other_spellings(CHAT_COUNTERS, "prompt_tokens_details")
+_RESPONSES_COUNTERS: Final = _read_other_spellings(RESPONSES_COUNTERS, "input_tokens_details")
 
 
-def _parse_usage(facts: ResponseFacts, names: _Counters) -> Usage | None:
+def _parse_usage(facts: ResponseFacts, names: _ReportedCounters) -> Usage | None:
     counters = names.own
     if not names.other_names.isdisjoint(facts.usage_counters):
         counters = names.other
@@ -500,8 +508,8 @@ RESPONSES: Final = WireFormat(
     _RELEVANT_RESPONSES_BYTES,
     _is_last_responses_event,
     is_retrievable=True,
-    conversation_key=_conversation_key,
-    with_diagnostics=_with_diagnostics,
+    conversation_key=_first_message_as_conversation_key,
+    with_diagnostics=_add_diagnostics_field,
 )
 
 COMPLETIONS: Final = WireFormat(
