@@ -106,7 +106,7 @@ class ObservedByteStream:
         if response is not None and response.stream is self:
             response.stream = self._inner
 
-    def precede_sdk_span(self) -> None:
+    def finish_before_sdk_ends_span(self) -> None:
         """Finish before the SDK ends its own span, if it has wrapped our stream for that.
 
         anthropic tells the observer on its wrapper how the stream ended, be it read, closed or

@@ -225,7 +225,7 @@ class StainlessHooks:
             invocation.fail(result.error)
             invocation.finish()
         elif current is not None and (observed := current.observed_ref()) is not None:
-            observed.precede_sdk_span()
+            observed.finish_before_sdk_ends_span()
 
     def observe_build(
         self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]

@@ -82,7 +82,7 @@ class BatchResultsInvocation(Invocation):
         usage = self._totals.total_usage()
         verdict, cost = self.verdict_from_usage(usage), self._totals.total_cost()
         call = self.build_call(usage, cost, verdict, ended)
-        return call._replace(batch_results=self._totals.entries_as_json_lists())
+        return call._replace(batch_results=self._totals.results_as_json_lists())
 
     def record_metrics(self, call: Call) -> None:
         """Record nothing: the metrics have each result already."""
@@ -108,18 +108,18 @@ class BatchResultTotals:
         }
         self._sums.update(numbers)
         if len(self._entries) < MAX_ENTRIES:
-            self._entries.append(_entry_as_json_list(values))
+            self._entries.append(_batch_result_as_json_list(values))
         else:
             self._overflow_sums.update(numbers)
 
-    def entries_as_json_lists(self) -> list[str]:
+    def results_as_json_lists(self) -> list[str]:
         """Return one JSON list a result, and one for the sums of the results beyond the limit."""
         if not self._overflow_sums:
             return self._entries
         outcome = "hit" if self._overflow_sums[semconv.READ_TOKENS] else "cold"
         return [
             *self._entries,
-            _entry_as_json_list({**self._overflow_sums, semconv.OUTCOME: outcome}),
+            _batch_result_as_json_list({**self._overflow_sums, semconv.OUTCOME: outcome}),
         ]
 
     def total_usage(self) -> Usage:
@@ -148,6 +148,6 @@ class BatchResultTotals:
         )
 
 
-def _entry_as_json_list(values: Mapping[str, Any]) -> str:
+def _batch_result_as_json_list(values: Mapping[str, Any]) -> str:
     fields = [values.get(name) for name in semconv.BATCH_RESULT_FIELDS]
     return json.dumps(fields, separators=(",", ":"))
