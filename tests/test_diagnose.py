@@ -614,16 +614,16 @@ def test_the_same_text_in_another_wire_format_is_a_cold_start() -> None:
 
 
 def test_another_credential_is_a_changed_scope() -> None:
-    lab = DiagnosisLab()
-    lab.diagnose_call(build_prompt("one"), input=3000)
-    verdict = lab.diagnose_call(build_prompt("one", "two"), input=3100, key=b"two")
+    lab, begun = DiagnosisLab(), ("one", "two", "three")
+    lab.diagnose_call(build_prompt(*begun), input=3000)
+    verdict = lab.diagnose_call(build_prompt(*begun, "four", "five"), input=3100, key=b"two")
     assert (verdict.reason, verdict.section, verdict.missed_tokens) == (
         "scope_changed",
         "params",
         2944,
     )
     assert (
-        lab.diagnose_call(build_prompt("one", "two"), input=3100, key=b"three", wait=1e6).reason
+        lab.diagnose_call(build_prompt(*begun), input=3100, key=b"three", wait=1e6).reason
         == "cold_start"
     )
     assert (

@@ -242,6 +242,24 @@ def test_a_chat_prompt_is_ordered_tools_system_messages() -> None:
     )
 
 
+def test_a_gateways_markers_are_breakpoints_and_no_content() -> None:
+    mark: dict[str, Any] = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    tool = {"type": "function", "function": {"name": "f"}}
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    plain: list[dict[str, Any]] = [
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": parts},
+    ]
+    marked_part = {"role": "user", "content": [parts[0], {**parts[1], **mark}]}
+    marked_message = {"role": "user", "content": parts, **mark}
+    bare = prompt("chat", tools=[tool], messages=plain)
+    for user in (marked_part, marked_message):
+        parsed = prompt("chat", tools=[tool | mark], messages=[plain[0] | mark, user])
+        assert [block.data for block in parsed.blocks] == [block.data for block in bare.blocks]
+        marks = [block.breakpoint_ttl for block in parsed.blocks]
+        assert marks == ["1h", "1h", None, "1h"]
+
+
 def test_a_responses_prompt_names_its_server_state() -> None:
     parsed = prompt("responses", instructions="be", input="hi", previous_response_id="resp_0")
     assert parsed.blocks == (

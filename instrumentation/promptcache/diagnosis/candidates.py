@@ -231,7 +231,7 @@ def _build_related_call(
     related = RelatedCall(
         other,
         difference,
-        _estimate_prefix_tokens(other_nodes, other, shared),
+        estimate_prefix_tokens(other_nodes, other.input_tokens, shared),
         round(removed),
         difference.added_bytes / prompt_bytes,
     )
@@ -250,15 +250,17 @@ def _prompt_cache_key_digests(call: PastCall) -> Iterable[int]:
     return (digest for name, digest, _ in call.cache_params.params if name == "prompt_cache_key")
 
 
-def _estimate_prefix_tokens(nodes: Sequence[PrefixNode], call: PastCall, shared_blocks: int) -> int:
-    """Return the tokens of the first `shared_blocks` blocks of a call.
+def estimate_prefix_tokens(
+    nodes: Sequence[PrefixNode], input_tokens: int, shared_blocks: int
+) -> int:
+    """Return the tokens of the first `shared_blocks` blocks of a call of `input_tokens`.
 
     They are interpolated by bytes between the nearest block ends at which they are known.
     """
     if not shared_blocks:
         return 0
     end = nodes[shared_blocks - 1].end_offset
-    low, high = (0, 0), (nodes[-1].end_offset, call.input_tokens)
+    low, high = (0, 0), (nodes[-1].end_offset, input_tokens)
     for node in nodes[:-1]:
         if node.end_tokens is not None:
             point = (node.end_offset, node.end_tokens)

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from typing import Final, final
 
 from promptcache.diagnosis.cache_params import CacheParams
+from promptcache.diagnosis.caching import caching_mode_of, find_readable_depth, is_implicit
 from promptcache.diagnosis.candidates import (
     build_nodes_of_new_blocks,
+    estimate_prefix_tokens,
     find_concurrent_calls_sharing_prefix,
     find_related_calls,
 )
@@ -59,6 +61,11 @@ from promptcache.settings import Settings
 __all__ = ["Diagnosis", "PendingCall"]
 
 _MINUTE_SECONDS: Final = 60.0
+_MIN_CONVERSATION_BLOCKS: Final = 3
+"""Two prompts belong to one conversation if they share this many messages: question, answer,
+question."""
+_MAX_CONTINUATION_BLOCKS: Final = 64
+"""A call is found in another cache if this one added at most so many blocks."""
 
 
 @final
@@ -116,6 +123,9 @@ class Diagnosis:
         self, request: Request, prompt: ParsedPrompt, chain: PromptDigests, root_digest: int
     ) -> PastCall:
         digests = chain.prefix_digests
+        rule = cache_rule_for(request.provider, request.model)
+        has_breakpoints = bool(chain.breakpoint_depths)
+        mode = caching_mode_of(prompt, rule, has_breakpoints=has_breakpoints)
         return PastCall(
             root_digest,
             self._intern_params(request, prompt, chain),
@@ -125,6 +135,7 @@ class Diagnosis:
             request.started_at,
             digests,
             chain.breakpoint_depths,
+            is_implicit(rule, mode),
         )
 
     def _intern_params(
@@ -158,12 +169,17 @@ class Diagnosis:
     def _find_same_conversation_in_other_cache(
         self, request: Request, call: PastCall, chain: PromptDigests
     ) -> PastCall | None:
-        """Return a call of the same conversation to another cache."""
-        if call.depth <= call.static_depth:
-            return None
-        number = self.memory.call_number_by_id.get(_conversation_id(request, chain))
-        other = self.memory.calls.get(number) if number is not None else None
-        return other if other is not None and other.root_digest != call.root_digest else None
+        """Return a call to another cache that this call continues.
+
+        It has a question, an answer and a further question: many users begin alike.
+        """
+        first = call.static_depth + _MIN_CONVERSATION_BLOCKS
+        for depth in range(call.depth, max(first, call.depth - _MAX_CONTINUATION_BLOCKS) - 1, -1):
+            number = self.memory.call_number_by_id.get(_conversation_id(request, chain, depth))
+            other = self.memory.calls.get(number) if number is not None else None
+            if other is not None and other.root_digest != call.root_digest:
+                return other
+        return None
 
     def finish(
         self,
@@ -261,7 +277,7 @@ class Diagnosis:
             usage,
             self._minimums.assumed_minimum_tokens(request, rule),
             tracked.related_calls,
-            _estimate_tokens_shared_with_concurrent_calls(tracked, usage)
+            _build_concurrent_calls(self.memory, tracked, rule, usage)
             if tracked.concurrent_calls
             else (),
             tracked.call_in_other_cache,
@@ -291,8 +307,9 @@ class Diagnosis:
         for name in (facts.id, tracked.prompt.server_state_id):
             if name:
                 memory.call_number_by_id[cache_id, name] = tracked.number
-        if call.depth > call.static_depth:
-            memory.call_number_by_id[_conversation_id(request, tracked.chain)] = tracked.number
+        if call.depth >= call.static_depth + _MIN_CONVERSATION_BLOCKS:
+            conversation = _conversation_id(request, tracked.chain, call.depth)
+            memory.call_number_by_id[conversation] = tracked.number
 
 
 def _hash_cache_identity(request: Request) -> int:
@@ -311,24 +328,24 @@ def _hash_cache_identity(request: Request) -> int:
     )
 
 
-def _conversation_id(request: Request, chain: PromptDigests) -> tuple[str, tuple[int, ...]]:
-    """Return what identifies a conversation in every cache: its blocks up to the first message."""
-    return request.wire_format_name, chain.block_digests[: chain.static_depth + 1]
+def _conversation_id(request: Request, chain: PromptDigests, depth: int) -> tuple[str, int]:
+    """Return what identifies a conversation in every cache: its first `depth` blocks."""
+    return request.wire_format_name, hash(chain.block_digests[:depth])
 
 
-def _estimate_tokens_shared_with_concurrent_calls(
-    tracked: TrackedCall, usage: Usage
+def _build_concurrent_calls(
+    memory: PastCallMemory, tracked: TrackedCall, rule: CacheRule, usage: Usage
 ) -> list[RelatedCall]:
-    """Return the concurrent calls with the size of the common prefix, estimated from bytes."""
-    known_depth = tracked.call.depth - len(tracked.new_nodes)
-    end_offsets = [node.end_offset for node in tracked.new_nodes] or [1]
+    """Return the concurrent calls of which the call could read, with the tokens to read."""
+    call = tracked.call
+    known = call.prefix_digests[: call.depth - len(tracked.new_nodes)]
+    path = [*filter(None, map(memory.nodes.get, known)), *tracked.new_nodes]
     related: list[RelatedCall] = []
     for other, shared in tracked.concurrent_calls:
-        share = 1.0
-        if shared > known_depth:
-            share = end_offsets[shared - known_depth - 1] / max(end_offsets[-1], 1)
-        shared_tokens = round(share * usage.input_tokens)
-        related.append(RelatedCall(other, PromptDifference("branch", shared), shared_tokens, 0))
+        depth = find_readable_depth(call, other, shared, rule)
+        if depth and len(path) == call.depth:
+            tokens = estimate_prefix_tokens(path, usage.input_tokens, depth)
+            related.append(RelatedCall(other, PromptDifference("branch", depth), tokens, 0))
     return related
 
 

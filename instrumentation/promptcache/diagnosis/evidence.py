@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, final
 
 from promptcache.diagnosis.cache_params import changed_invalidating_params
+from promptcache.diagnosis.caching import CachingMode, caching_mode_of
 from promptcache.diagnosis.compare import PromptDifference
 from promptcache.diagnosis.memory import PastCall
 from promptcache.model import ParsedPrompt, Usage
@@ -60,9 +61,10 @@ class Evidence:
         return self.usage.cache_read_tokens or 0
 
     @property
-    def has_implicit_breakpoint(self) -> bool:
-        """Whether the provider bills cache writes and sets a breakpoint by itself."""
-        return self.rule.bills_writes and self.prompt.caching_mode in ("automatic", "implicit")
+    def caching_mode(self) -> CachingMode:
+        """How the request asks for caching, as far as the cache listens."""
+        has_breakpoints = bool(self.call.breakpoint_depths)
+        return caching_mode_of(self.prompt, self.rule, has_breakpoints=has_breakpoints)
 
     def has_changed_params(self, related: RelatedCall) -> bool:
         """Return whether a parameter on which cache reuse depends differs from the related call."""

@@ -30,7 +30,8 @@ class PastCall:
     While the call runs, `ended_at` is None and `prefix_digests` holds the digests of all its
     blocks. Afterwards they are found from `last_prefix_digest`, the last of them. `depth` counts
     its blocks, `static_depth` those before the messages. `breakpoint_depths` holds the depths of
-    its breakpoints. `ttl_seconds` is the lifetime of what it left in the cache. The token counts
+    its breakpoints, and `has_implicit_breakpoint` says that the provider sets one itself.
+    `ttl_seconds` is the lifetime of what it left in the cache. The token counts
     and `response_model` are those that the provider reported; a missing cache read counts as 0.
 
     `family_hash` is the exported prefix hash of the first call of its family. The family broke at
@@ -47,6 +48,7 @@ class PastCall:
     started_at: float
     prefix_digests: tuple[int, ...]
     breakpoint_depths: tuple[int, ...] = ()
+    has_implicit_breakpoint: bool = False
     ttl_seconds: float = 0.0
     ended_at: float | None = None
     response_model: str | None = None

@@ -110,6 +110,18 @@ def _removed_and_estimated_tokens(evidence: Evidence, related: RelatedCall) -> t
     return max(0, past_call.input_tokens - usage.input_tokens + added), added
 
 
+def price_of_write(usage: Usage, cost: Cost, ttl: str, input_price: float) -> float:
+    """Return what a written token of this TTL costs, in USD.
+
+    The response of a gateway may not name the TTL: then the call's cost knows the requested one.
+    """
+    if (price := cost.cache_write_prices.get(ttl)) is not None:
+        return price
+    if cost.parts and usage.cache_write_tokens:
+        return cost.parts.get("cache_write", 0.0) / usage.cache_write_tokens or input_price
+    return input_price
+
+
 def compute_wasted_usd(usage: Usage, cost: Cost | None, missed_tokens: int) -> float | None:
     """Return what the missed tokens cost more than a cache read, in USD.
 
@@ -124,7 +136,7 @@ def compute_wasted_usd(usage: Usage, cost: Cost | None, missed_tokens: int) -> f
         usage.uncached_tokens * cost.input_price + (usage.cache_read_tokens or 0) * read_price
     )
     for ttl, tokens in usage.cache_write_by_ttl.items():
-        price = cost.cache_write_prices.get(ttl, cost.input_price)
+        price = price_of_write(usage, cost, ttl, cost.input_price)
         rewritten = min(unwritten, tokens)
         wasted += rewritten * (price - read_price)
         input_cost += tokens * price

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple, final
 
 from promptcache.common.bounded_dict import BoundedDict
 from promptcache.diagnosis.memory import PastCall
+from promptcache.diagnosis.missed_tokens import price_of_write
 from promptcache.model import Cost, Usage
 
 _CHECK_INTERVAL_SECONDS: Final = 60.0
@@ -44,7 +45,7 @@ def compute_write_surcharge_usd(usage: Usage, cost: Cost | None, missed_tokens: 
     for ttl, tokens in usage.cache_write_by_ttl.items():
         rewritten = min(missed_tokens, tokens)
         missed_tokens -= rewritten
-        price = cost.cache_write_prices.get(ttl, cost.input_price)
+        price = price_of_write(usage, cost, ttl, cost.input_price)
         total += (tokens - rewritten) * max(0.0, price - cost.input_price)
     return total
 

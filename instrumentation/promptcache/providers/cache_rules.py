@@ -41,7 +41,9 @@ class CacheRule(NamedTuple):
     - `ttl_seconds`: a prefix is safe for this long. Later it may be gone; `expiry_confidence` is
       the confidence that it is.
     - `bills_writes`: written tokens are reported and billed, so an entry exists only where tokens
-      were written.
+      were written. Where writes are not billed, every prompt is cached, whatever the request asks.
+    - `caches_on_request`: only what a request marks is cached, whatever its wire format is.
+    - `marks_system`: an implicit breakpoint is also set at the end of the system prompt.
     - `lookback`: number of blocks that a breakpoint looks back for an entry; None if an entry is
       only found at the position where it was written.
     - `implicit_lookback`: number of message ends that an implicit breakpoint looks back.
@@ -58,6 +60,8 @@ class CacheRule(NamedTuple):
     ttl_seconds: float = 300.0
     expiry_confidence: float = 0.6
     bills_writes: bool = False
+    caches_on_request: bool = False
+    marks_system: bool = False
     lookback: int | None = None
     implicit_lookback: int = 20
     max_breakpoints: int = 4

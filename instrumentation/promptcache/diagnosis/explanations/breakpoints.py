@@ -44,7 +44,7 @@ def explain_by_missing_static_breakpoint(
     depths = (*evidence.call.breakpoint_depths, *related.past_call.breakpoint_depths)
     is_marked = any(static_depth <= depth <= shared_blocks for depth in depths)
     is_mostly_read = evidence.cache_read_tokens * 2 > related.shared_tokens
-    if is_marked or not usage.cache_write_tokens or is_mostly_read:
+    if shared_blocks < static_depth or is_marked or not usage.cache_write_tokens or is_mostly_read:
         return None
     is_repeated = related.past_call.cache_read_tokens == 0 and related.past_call.break_count
     return Explanation(
@@ -65,7 +65,7 @@ def explain_by_unreachable_breakpoint(
         return None
     if miss.related_call.difference.kind != "extends":
         return None
-    if evidence.has_implicit_breakpoint and not evidence.call.breakpoint_depths:
+    if evidence.call.has_implicit_breakpoint and not evidence.call.breakpoint_depths:
         return _explain_by_unreachable_implicit_breakpoint(evidence, miss)
     return _explain_by_unreachable_explicit_breakpoint(evidence, miss)
 
@@ -95,7 +95,7 @@ def _explain_by_unreachable_explicit_breakpoint(
     evidence: Evidence, miss: CacheMiss
 ) -> Explanation | None:
     call, past_call = evidence.call, miss.related_call.past_call
-    lookback, is_implicit = evidence.rule.lookback, evidence.has_implicit_breakpoint
+    lookback, is_implicit = evidence.rule.lookback, evidence.call.has_implicit_breakpoint
     has_entry_at_end = is_implicit or not past_call.breakpoint_depths
     entry_depth = past_call.depth if has_entry_at_end else past_call.breakpoint_depths[-1]
     depths = (*call.breakpoint_depths, call.depth) if is_implicit else call.breakpoint_depths

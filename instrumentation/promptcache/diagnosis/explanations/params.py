@@ -6,7 +6,7 @@ from typing import Final
 
 from promptcache.diagnosis.cache_params import LEVEL_ORDER, changed_invalidating_params
 from promptcache.diagnosis.compare import PromptDifference
-from promptcache.diagnosis.evidence import CacheMiss, Evidence
+from promptcache.diagnosis.evidence import CacheMiss, Evidence, RelatedCall
 from promptcache.diagnosis.explanation import Explanation, MissLocation
 from promptcache.diagnosis.miss_reasons import REASON_OF_PARAM
 
@@ -26,6 +26,8 @@ def explain_by_changed_parameter(evidence: Evidence, miss: CacheMiss | None) -> 
     changed = changed_invalidating_params(
         evidence.call.cache_params, related.past_call.cache_params
     )
+    if changed and changed[0][0] == "model" and is_other_lineage(evidence, related):
+        return None
     if not changed:
         return _explain_by_changed_response_model(evidence, miss)
     name, level = changed[0]
@@ -61,11 +63,24 @@ def explain_by_per_user_cache_key(evidence: Evidence, miss: CacheMiss | None) ->
     )
 
 
+def is_other_lineage(evidence: Evidence, related: RelatedCall) -> bool:
+    """Return whether a call to another model continues nothing: it reads that model's own cache.
+
+    A read shows it. The same prompt once more is an ensemble, an evaluation or a fallback.
+    """
+    difference = related.difference
+    is_repeated = difference.kind == "extends" and evidence.call.depth == related.past_call.depth
+    is_continued = difference.is_same_conversation and not is_repeated
+    return not is_continued or evidence.cache_read_tokens > 0
+
+
 def _explain_by_changed_response_model(evidence: Evidence, miss: CacheMiss) -> Explanation | None:
     """Explain a miss by the model that the responses name, where the requests name the same."""
     related = miss.related_call
     here, there = evidence.call.response_model, related.past_call.response_model
     if related.difference.kind != "extends" or not here or not there or here == there:
+        return None
+    if is_other_lineage(evidence, related):
         return None
     return Explanation("model_changed", miss.missed_tokens, 0.7, related, MissLocation("model"))
 

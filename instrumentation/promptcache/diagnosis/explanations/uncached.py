@@ -22,11 +22,7 @@ evidence."""
 def explain_by_caching_not_requested(evidence: Evidence, _: CacheMiss | None) -> Explanation | None:
     """Explain a call whose provider caches only on request, without a request."""
     usage = evidence.usage
-    if (
-        usage.cache_read_tokens
-        or usage.cache_write_tokens
-        or evidence.prompt.caching_mode != "none"
-    ):
+    if usage.cache_read_tokens or usage.cache_write_tokens or evidence.caching_mode != "none":
         return None
     return Explanation("caching_not_requested", None, 0.95)
 

@@ -7,28 +7,28 @@ from typing import Final
 from promptcache.providers.cache_rules import CacheRule
 
 _PAGE: Final = "Anthropic prompt caching page, copies of April to September 2026"
-_PLATFORMS: Final = r"anthropic|.*bedrock|.*vertex_ai|.*vertex|.*foundry"
-
 _CLAUDE: Final = CacheRule(
-    _PLATFORMS,
+    r".*",  # gateways serve Claude, too
     r".*claude",
     "2026-09-01",
     _PAGE,
     expiry_confidence=0.9,
     bills_writes=True,
+    caches_on_request=True,
     lookback=20,
 )
 
 CACHE_RULES: Final = (
     _CLAUDE,
     _CLAUDE._replace(
-        model_pattern=r".*claude-(opus-5|sonnet-5-5|haiku-5-5|fable-5|mythos-5)",
+        model_pattern=r".*claude-(opus-5|sonnet-5[-.]5|haiku-5[-.]5|fable-5|mythos-5)",
         documented_on="2026-10-07",
         minimum_tokens=512,
     ),
     _CLAUDE._replace(
-        model_pattern=r".*claude-(opus-4-7|(3-5-haiku|haiku-3-5)|3-haiku)", minimum_tokens=2048
+        model_pattern=r".*claude-(opus-4[-.]7|3[-.]5-haiku|haiku-3[-.]5|3-haiku)",
+        minimum_tokens=2048,
     ),
-    _CLAUDE._replace(model_pattern=r".*claude-(opus-4-[56]|haiku-4-5)", minimum_tokens=4096),
+    _CLAUDE._replace(model_pattern=r".*claude-(opus-4[-.][56]|haiku-4[-.]5)", minimum_tokens=4096),
 )
 """From general to special: the last rule that matches is in force."""

@@ -27,6 +27,7 @@ CACHE_RULES: Final = (
         _GUIDE,
         ttl_seconds=1800.0,
         bills_writes=True,
+        marks_system=True,
     ),
 )
 """From general to special: the last rule that matches is in force."""

@@ -25,7 +25,9 @@ from promptcache.providers.prompt import (
 from promptcache.providers.usage import UsageCounterNames, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route
 
-CACHE_MARKER: Final = "prompt_cache_breakpoint"
+CACHE_MARKERS: Final = ("prompt_cache_breakpoint", "cache_control")
+"""OpenAI's own marker, and the one that gateways take for Claude and Qwen (OpenRouter's and
+LiteLLM's pages on prompt caching)."""
 SYSTEM_ROLES: Final = frozenset({"system", "developer"})
 
 _CACHE_PARAMS: Final[ParamLevels] = (
@@ -154,19 +156,30 @@ def _bill_of_cost_field(usage: JSONObject) -> float | None:
 # Requests
 
 
+def _split_markers(fields: JSONObject) -> tuple[JSONObject, str | None]:
+    """Return a part, message or tool without its cache markers, and the TTL that they request."""
+    found: str | None = None
+    for marker in CACHE_MARKERS:
+        fields, ttl = split_cache_marker(fields, marker)
+        found = ttl if found is None else found
+    return fields, found
+
+
 def _add_part_block(
     blocks: BlockCollector,
     section: Literal["system", "messages"],
     part: object,
     message_fields: JSONObject,
+    message_ttl: str | None,
 ) -> None:
+    """Add a part. `message_ttl` is the TTL of the marker on its message, None without one."""
     fields = as_mapping(part)
     if not fields:
-        blocks.add(section, "text", {**message_fields, "content": part})
+        blocks.add(section, "text", {**message_fields, "content": part}, message_ttl)
         return
-    content, ttl = split_cache_marker(fields, CACHE_MARKER)
+    content, ttl = _split_markers(fields)
     data = {**message_fields, "content": content} if message_fields else content
-    blocks.add(section, content.get("type"), data, ttl)
+    blocks.add(section, content.get("type"), data, message_ttl if ttl is None else ttl)
 
 
 def _add_message_blocks(blocks: BlockCollector, message: object, in_system_head: bool) -> bool:
@@ -180,13 +193,17 @@ def _add_message_blocks(blocks: BlockCollector, message: object, in_system_head:
     in_system_head = in_system_head and as_str(fields.get("role")) in SYSTEM_ROLES
     section: Literal["system", "messages"] = "system" if in_system_head else "messages"
     parts = as_list(fields.get("content"))
+    bare, ttl = _split_markers(fields)
     if not parts:
-        data, ttl = split_cache_marker(fields, CACHE_MARKER) if fields else (message, None)
+        data = bare if fields else message
         blocks.add(section, as_str(fields.get("type")) or "text", data, ttl)
         return in_system_head
-    message_fields = {name: value for name, value in fields.items() if name != "content"}
+    message_fields = {name: value for name, value in bare.items() if name != "content"}
     for index, part in enumerate(parts):
-        _add_part_block(blocks, section, part, message_fields if index == 0 else {})
+        is_last = index == len(parts) - 1
+        _add_part_block(
+            blocks, section, part, message_fields if index == 0 else {}, ttl if is_last else None
+        )
     return in_system_head
 
 
@@ -223,7 +240,7 @@ def _collect_tool_blocks(body: JSONObject, *names: str) -> BlockCollector:
     for name in names:
         for tool in as_list(body.get(name)):
             fields = as_mapping(tool)
-            data, ttl = split_cache_marker(fields, CACHE_MARKER) if fields else (tool, None)
+            data, ttl = _split_markers(fields) if fields else (tool, None)
             blocks.add("tools", as_str(fields.get("type")) or "function", data, ttl)
     return blocks
 
