@@ -9,13 +9,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 EXAMPLES_DIR = Path(__file__).parent
 BIN_DIR = Path(sys.executable).parent
+DATABASE = "demo.db"
+NEXT_STEPS = """
+The table stays in {database}. Try next:
+  {command} explain {database} --worst 1    # what broke the prefix
+  {command} report {database} --by reason
+  {command} run -- python app.py            # your own program"""
 
 
 @contextmanager
@@ -40,39 +45,31 @@ def running_emulator() -> Generator[str]:
         process.wait(10)
 
 
-def run_agent(service: str, url: str, database: Path, *arguments: str) -> None:
-    """Run the agent under `opentelemetry-instrument` and write its spans to the database."""
-    command = f"opentelemetry-instrument --service_name {service} python support_agent.py"
-    print(f"$ {command} {' '.join(arguments)}")
+def run_agent(service: str, url: str, *arguments: str) -> None:
+    """Run the agent under `promptcache run` and add its calls to the table of the demo."""
+    words = ["promptcache", "run", "--db", DATABASE, "--no-report", "--service", service, "--"]
+    print(" ".join(["$", *words, "python support_agent.py", *arguments]), flush=True)
     subprocess.run(
         [
-            BIN_DIR / "opentelemetry-instrument",
-            *("--service_name", service),
-            *("--traces_exporter", "promptcache_sqlite"),
-            *("--metrics_exporter", "none"),
-            *("--logs_exporter", "none"),
-            sys.executable,
-            EXAMPLES_DIR / "support_agent.py",
-            *arguments,
+            *(BIN_DIR / words[0], *words[1:]),
+            *(sys.executable, EXAMPLES_DIR / "support_agent.py", *arguments),
         ],
         env=os.environ
-        | {
-            "OPENAI_BASE_URL": f"{url.rstrip('/')}/v1",
-            "OPENAI_API_KEY": "no-key-needed",
-            "OTEL_PROMPTCACHE_DB": str(database),
-        },
+        | {"OPENAI_BASE_URL": f"{url.rstrip('/')}/v1", "OPENAI_API_KEY": "no-key-needed"},
         check=True,
     )
 
 
 def main() -> None:
-    """Run both services and print one report."""
-    with tempfile.TemporaryDirectory() as folder, running_emulator() as url:
-        database = Path(folder) / "demo.db"
-        run_agent("support-agent", url, database)
-        run_agent("support-agent-with-clock", url, database, "--clock")
-        print("$ promptcache report --by service\n", flush=True)
-        subprocess.run([BIN_DIR / "promptcache", "report", database, "--by", "service"], check=True)
+    """Run both services, print one report, and keep the table."""
+    for old in Path().glob(f"{DATABASE}*"):  # the table, and the files that SQLite keeps beside it
+        old.unlink()
+    with running_emulator() as url:
+        run_agent("support-agent", url)
+        run_agent("support-agent-with-clock", url, "--clock")
+    print("$ promptcache report --by service\n", flush=True)
+    subprocess.run([BIN_DIR / "promptcache", "report", DATABASE, "--by", "service"], check=True)
+    print(NEXT_STEPS.format(command=BIN_DIR / "promptcache", database=DATABASE))
 
 
 if __name__ == "__main__":

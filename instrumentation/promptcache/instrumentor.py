@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor  # type: ignore[attr-defined]  # its module opts out of mypy
+from opentelemetry.trace import TracerProvider, get_tracer_provider
 from wrapt import register_post_import_hook
 
 from promptcache.common.safely import safely
@@ -59,6 +60,28 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
         cls._options = None
         if cls._manager is not None:
             cls._manager.disable()
+
+    @classmethod
+    def tracer_provider_in_use(cls) -> Any:
+        """Return the tracer provider of `instrument` or the global one, None if neither is used."""
+        if cls._options is None:
+            return None
+        return cls._options.get("tracer_provider") or get_tracer_provider()
+
+    @classmethod
+    def use_tracer_provider(cls, tracer_provider: TracerProvider) -> None:
+        """Start all spans with `tracer_provider` from now on. The other options stay."""
+        if cls._options is None:
+            return
+        cls._options = {**cls._options, "tracer_provider": tracer_provider}
+        if cls._manager is not None:
+            cls._manager.enable(**cls._options)
+
+    @classmethod
+    def end_open_calls(cls) -> None:
+        """End the calls that have not ended. For a process that dies without its exit functions."""
+        if cls._manager is not None:
+            cls._manager.end_open_calls()
 
     @classmethod
     def load_and_enable_patching(cls) -> None:

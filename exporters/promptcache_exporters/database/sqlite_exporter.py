@@ -27,6 +27,7 @@ from promptcache_exporters.database.columns import (
     is_llm_call_with_outcome,
     is_successful_named_cache_operation,
 )
+from promptcache_exporters.database.file_path import resolve_database_path
 
 _logger = getLogger("promptcache_exporters.sqlite")
 
@@ -38,13 +39,13 @@ After a failure the exporter waits a fiftieth of it, until a batch succeeds agai
 
 
 class SQLiteSpanExporter(SpanExporter):
-    """Write LLM call spans to the file at `path` (see `sqlite_file.resolve_database_path`).
+    """Write LLM call spans to the file at `path` (see `file_path.resolve_database_path`).
 
     The exporter is safe with threads and across forks.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
-        self.path: Final = sqlite_file.resolve_database_path(path)
+        self.path: Final = resolve_database_path(path)
         self._connection: sqlite3.Connection | None = None
         self._opened_file_id = (0, 0)
         self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS

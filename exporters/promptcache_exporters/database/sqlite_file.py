@@ -17,7 +17,6 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from promptcache.settings import OTEL_PROMPTCACHE_DB
 from promptcache_exporters.database import schema
 from promptcache_exporters.database.errors import (
     EmptyDatabaseError,
@@ -29,7 +28,6 @@ from promptcache_exporters.database.file_safety import refuse_unsafe_files
 
 APPLICATION_ID: Final = 0x50436163
 """`PCac` in ASCII. The header of every file of promptcache has it."""
-DEFAULT_PATH: Final = "promptcache.db"
 _READ_TIMEOUT_SECONDS: Final = 10.0
 
 
@@ -39,15 +37,6 @@ class OtherApplicationDatabaseError(sqlite3.DatabaseError):
 
 class NewerSchemaError(sqlite3.DatabaseError):
     """A newer promptcache wrote the file, with columns that this release does not know."""
-
-
-def resolve_database_path(path: str | os.PathLike[str] | None = None) -> Path:
-    """Return the absolute path of the database file.
-
-    It is `path`, else `OTEL_PROMPTCACHE_DB`, else `promptcache.db` in the current folder.
-    """
-    chosen = path or os.environ.get(OTEL_PROMPTCACHE_DB, "").strip() or DEFAULT_PATH
-    return Path(os.path.abspath(os.path.expanduser(chosen)))
 
 
 def connect_to_existing_file(path: Path, timeout_seconds: float) -> sqlite3.Connection:

@@ -12,6 +12,7 @@ from promptcache.cli.exit_codes import RECORD_COMMAND, ExitCode, exit_code_help
 from promptcache.version import __version__
 
 COMMANDS: Final = (
+    "run",
     "report",
     "explain",
     "export",

@@ -15,6 +15,11 @@ def make_stdout_console() -> Console:
     return Console(highlight=False, markup=False, emoji=False)
 
 
+def make_stderr_table_console() -> Console:
+    """Return a console for tables on standard error, where standard output is the program's."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+
+
 def make_stderr_console() -> Console:
     """Return a console for standard error. It does not break lines, so that they can be
     searched."""

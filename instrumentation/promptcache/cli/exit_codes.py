@@ -5,14 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-RECORD_COMMAND: Final = (
-    "opentelemetry-instrument --service_name my-app --traces_exporter promptcache_sqlite"
-    " --metrics_exporter none --logs_exporter none python app.py"
-)
-"""How to record calls into the local table.
-
-Without the two `none` OpenTelemetry uses its default exporters, which need another package.
-"""
+RECORD_COMMAND: Final = "promptcache run -- python app.py"
+"""How to record calls into the local table."""
 
 
 class ExitCode(IntEnum):

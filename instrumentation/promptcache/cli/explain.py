@@ -19,7 +19,7 @@ from promptcache.cli.table_options import (
 )
 from promptcache.cli.table_risk import warn_of_unsafe_table_file
 from promptcache_exporters.database.errors import CallsFileReadError
-from promptcache_exporters.database.sqlite_file import resolve_database_path
+from promptcache_exporters.database.file_path import resolve_database_path
 from promptcache_exporters.explain.query import compare_costliest_misses, compare_trace_calls
 from promptcache_exporters.explain.render import print_comparisons, render_comparisons_json
 

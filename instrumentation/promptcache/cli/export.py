@@ -18,7 +18,7 @@ from promptcache.cli.table_options import DatabaseArgument
 from promptcache.cli.table_risk import warn_of_unsafe_table_file
 from promptcache_exporters.database import parquet
 from promptcache_exporters.database.errors import CallsFileReadError
-from promptcache_exporters.database.sqlite_file import resolve_database_path
+from promptcache_exporters.database.file_path import resolve_database_path
 
 EPILOG: Final = "\n\n".join(
     (

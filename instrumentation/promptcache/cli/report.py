@@ -18,7 +18,7 @@ from promptcache.cli.table_options import (
 )
 from promptcache.cli.table_risk import warn_of_unsafe_table_file
 from promptcache_exporters.database.errors import CallsFileReadError
-from promptcache_exporters.database.sqlite_file import resolve_database_path
+from promptcache_exporters.database.file_path import resolve_database_path
 from promptcache_exporters.report.format import (
     format_local_time,
     format_local_utc_offset,

@@ -71,6 +71,11 @@ class PatchManager:
             safely(self._patch_when_imported, module)
         safely(log_start, self._patchers)
 
+    def end_open_calls(self) -> None:
+        """End the calls that have not ended: the process is about to."""
+        if self._handler is not None:
+            safely(self._handler.end_open_calls)
+
     def disable(self) -> None:
         """Restore every function whose outermost wrapper is ours.
 

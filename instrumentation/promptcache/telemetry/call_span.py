@@ -139,6 +139,7 @@ def open_call_span(
     A current span that does not record, and was not current when the call started, is the SDK's
     own span, which the sampler has dropped.
     """
+    handler.follow_tracer_provider()
     current = trace.get_current_span(context)
     claimed = handler.foreign_spans.claim_span_of_call(current, info.model, stream=info.stream)
     if claimed is not None:

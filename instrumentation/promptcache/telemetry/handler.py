@@ -92,6 +92,15 @@ class TelemetryHandler:
             self._price_book = PriceBook.load_with_user_prices(self.settings.prices)
         return self._price_book
 
+    def follow_tracer_provider(self) -> None:
+        """Let a tracer that looks for the application's provider do so before a call starts.
+
+        A call that claims a foreign span starts none of its own, so it would not look by itself.
+        """
+        follow = getattr(self.tracer, "follow_application", None)
+        if follow is not None:
+            follow()
+
     def end_calls_at_exit(self, process_id: int) -> None:
         """End the calls of the process `process_id` that are still open when it exits.
 
@@ -103,12 +112,12 @@ class TelemetryHandler:
         if self._exit_process_id == process_id:
             return
         self._exit_process_id = process_id
-        atexit.register(safely, self._end_open_calls)
+        atexit.register(safely, self.end_open_calls)
         util: Any = sys.modules.get("multiprocessing.util")
         if util is not None and sys.modules["multiprocessing"].parent_process() is not None:
-            util.Finalize(None, safely, (self._end_open_calls,), exitpriority=0)
+            util.Finalize(None, safely, (self.end_open_calls,), exitpriority=0)
 
-    def _end_open_calls(self) -> None:
+    def end_open_calls(self) -> None:
         """End every open call with what is known of it. Nothing is read, closed or imported."""
         deadline = time.monotonic() + _MAX_SECONDS_AT_EXIT
         for invocation in list(self.open_calls):

@@ -1,0 +1,122 @@
+"""The command `promptcache run`: record the LLM calls of a program, and report on them."""
+
+from __future__ import annotations
+
+import os
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from promptcache.cli.child_process import ProgramStartError, end_like, run_program
+from promptcache.cli.console import make_stderr_console, make_stderr_table_console
+from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.live_calls import LiveCalls
+from promptcache.cli.table_errors import describe_table_error
+from promptcache_exporters.database.errors import CallsFileReadError, MissingSQLiteFileError
+from promptcache_exporters.database.file_path import resolve_database_path
+from promptcache_exporters.recording.program import make_environment
+from promptcache_exporters.report.query import collect_report
+from promptcache_exporters.report.terminal import print_report
+
+EPILOG: Final = "\n\n".join(
+    (
+        "Examples:",
+        "promptcache run -- python app.py",
+        "promptcache run --live -- uvicorn served:app --workers 2",
+        "promptcache run --db tests.db -- pytest tests/e2e",
+        (
+            "Exporters of your own keep working: OTEL_TRACES_EXPORTER and the other variables of "
+            "OpenTelemetry are respected."
+        ),
+        "Exit codes: those of the program.",
+        exit_code_help(ExitCode.USAGE),
+    )
+)
+
+CommandArgument = Annotated[
+    list[str], typer.Argument(metavar="-- COMMAND [ARGUMENTS]", help="The program to run.")
+]
+DatabaseOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="The file of the table. Default: the path in OTEL_PROMPTCACHE_DB, else promptcache.db."
+    ),
+]
+ServiceOption = Annotated[
+    str | None, typer.Option(help="The name of the service. Default: the name of the program.")
+]
+LiveOption = Annotated[
+    bool, typer.Option("--live", help="Show each call on standard error when it has ended.")
+]
+ReportOption = Annotated[
+    bool, typer.Option("--report/--no-report", help="Print a report on standard error at the end.")
+]
+_INTERPRETERS: Final = ("python", "pypy")
+_MAX_GROUPS: Final = 10
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("run", epilog=EPILOG, context_settings={"allow_interspersed_args": False})
+def run(
+    command: CommandArgument,
+    db: DatabaseOption = None,
+    service: ServiceOption = None,
+    live: LiveOption = False,
+    report: ReportOption = True,
+) -> None:
+    """Run a program and record its LLM calls into the local table. Nothing else is needed.
+
+    The program keeps its standard streams, receives the signals and decides the exit code.
+    """
+    errors = make_stderr_console()
+    if find_spec("opentelemetry.sdk") is None:
+        errors.print('promptcache run needs an extra: pip install "promptcache[run]"')
+        raise typer.Exit(ExitCode.USAGE)
+    path = resolve_database_path(db)
+    name = service or os.environ.get("OTEL_SERVICE_NAME") or name_service(command)
+    calls = LiveCalls(path, errors) if live else None
+    started = time.time()
+    try:
+        environ = make_environment(os.environ, path, name)
+        status = run_program(command, environ, calls.print_new if calls else None)
+    except ProgramStartError as error:
+        errors.print(f"promptcache run: {error}")
+        raise typer.Exit(error.exit_code) from None
+    if calls:
+        calls.print_new()
+    if report:
+        print_report_of_run(path, started, command)
+    end_like(status)
+
+
+def name_service(command: list[str]) -> str:
+    """Return the name of a program: of the script or the module that Python runs, or its own."""
+    program = Path(command[0]).name
+    if not program.startswith(_INTERPRETERS):
+        return Path(program).stem
+    for index, argument in enumerate(command[1:], 1):
+        if argument == "-m":
+            return (command[index + 1 :] or [program])[0]
+        if not argument.startswith("-"):
+            return Path(argument).stem
+    return program
+
+
+def print_report_of_run(path: Path, started: float, command: list[str]) -> None:
+    """Print the report on the calls since `started` (epoch seconds) on standard error."""
+    errors = make_stderr_console()
+    try:
+        found = collect_report(path, since=started)
+    except MissingSQLiteFileError:
+        found = None
+    except CallsFileReadError as error:
+        errors.print(describe_table_error(error))
+        return
+    if found is None or not found.totals.calls:
+        errors.print("promptcache recorded no LLM call of this program.")
+    else:
+        print_report(found, make_stderr_table_console(), _MAX_GROUPS)
