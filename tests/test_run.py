@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -289,6 +290,19 @@ async def app(scope, receive, send):
 """
 
 
+def fetch_when_served(url: str) -> bytes:
+    """Return the answer of a server that may still be starting."""
+    deadline = time.monotonic() + TIMEOUT
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+                return bytes(answer.read())
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_uvicorn_is_recorded_until_it_is_stopped(
     workers: str, emulator_url: str, tmp_path: Path
@@ -298,12 +312,8 @@ def test_uvicorn_is_recorded_until_it_is_stopped(
     command = (sys.executable, "-m", "uvicorn", "served:app", "--port", str(port))
     interval = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
     with running(tmp_path, emulator_url, *command, "--workers", workers, **interval) as process:
-        for line in process.stderr:
-            if "Application startup complete" in line:
-                break
-        for _ in range(4):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=TIMEOUT) as answer:
-                assert answer.read() == b"done"
+        answers = [fetch_when_served(f"http://127.0.0.1:{port}/") for _ in range(4)]
+        assert answers == [b"done"] * 4
         process.terminate()
         _, errors = process.communicate(timeout=TIMEOUT)
     assert "Calls     4," in errors
