@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from promptcache import __version__
 from promptcache.cli import table_options
 from promptcache.cli.commands import COMMANDS, app
+from promptcache.cli.entry_point import BARE_COMMANDS, EXTRAS
 from promptcache.cli.exit_codes import EXIT_CODE_MEANINGS, RECORD_COMMAND, ExitCode
 from promptcache.semconv import BATCH, GEN_AI_REQUEST_MODEL, OUTCOME, READ_TOKENS
 from promptcache_exporters.database import file_path as store
@@ -274,13 +275,92 @@ def test_a_report_imports_no_server_and_no_sdk(path: Path) -> None:
     assert process.stdout.splitlines()[-1] == "[]", process.stderr
 
 
-@pytest.mark.parametrize("missing", ["typer", "rich"])
-def test_the_error_for_a_missing_extra_is_one_line(missing: str) -> None:
-    process = run_python(
-        "import importlib.util as util, sys\n"
-        "find = util.find_spec\n"
-        f"util.find_spec = lambda name: None if name == '{missing}' else find(name)\n"
-        "from promptcache.cli import main\nmain()"
-    )
+WITHOUT_EXTRAS = """
+import sys
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {missing!r}:
+            raise ModuleNotFoundError(name, name=name)
+
+import importlib.util as util
+find = util.find_spec
+util.find_spec = lambda name: None if name.partition(".")[0] in {missing!r} else find(name)
+sys.meta_path.insert(0, Finder())
+sys.argv = ["promptcache", *{arguments!r}]
+from promptcache.cli import main
+main()
+"""
+
+
+def run_without(missing: tuple[str, ...], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return run_python(WITHOUT_EXTRAS.format(missing=missing, arguments=arguments))
+
+
+BARE = ("typer", "rich", "click", "starlette", "uvicorn", "opentelemetry.sdk")
+
+
+@pytest.mark.parametrize("missing", [("typer",), ("rich",)])
+@pytest.mark.parametrize(
+    ("name", "extra"), [("report", "report"), ("run", "run"), ("emulate", "emulator")]
+)
+def test_the_error_for_a_missing_extra_is_one_line(
+    missing: tuple[str, ...], name: str, extra: str
+) -> None:
+    process = run_without(missing, name)
     assert (process.returncode, process.stdout) == (ExitCode.USAGE, "")
-    assert process.stderr == 'The command line needs an extra: pip install "promptcache[report]"\n'
+    assert process.stderr == (
+        f'promptcache {name} needs an extra: pip install "promptcache[{extra}]"\n'
+    )
+
+
+def test_every_command_needs_a_named_extra_or_none() -> None:
+    assert {*EXTRAS, *BARE_COMMANDS} == {*COMMANDS}
+
+
+def test_a_bare_installation_has_version_and_help() -> None:
+    version, page = run_without(BARE, "--version"), run_without(BARE, "--help")
+    assert (version.returncode, version.stdout) == (0, f"promptcache {__version__}\n")
+    assert (page.returncode, page.stdout) == (0, run_without(BARE).stdout)
+    assert all(name in page.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("cost", "--model", "claude-sonnet-4-5", "--read", "90000", "--output", "800", "--json"),
+        ("cost", "--model", "gpt-6-sol", "--uncached", "9", "--tool", "web_search=4", "--json"),
+        ("cost", "--model", "no-such-model", "--uncached", "9", "--json"),
+        ("prices", "show", "claude-sonnet-4-5", "--json"),
+        ("prices", "show", "gpt-6-sol", "--tier", "flex", "--at", "2026-11-20", "--json"),
+    ],
+)
+def test_a_bare_installation_computes_the_same(arguments: tuple[str, ...]) -> None:
+    bare, full = run_without(BARE, *arguments), run_without((), *arguments)
+    assert (bare.returncode, bare.stdout) == (full.returncode, full.stdout), bare.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("cost",), "--model"),
+        (("cost", "--model", "gpt-6-sol"), "give at least one token count"),
+        (("cost", "--model", "gpt-6-sol", "--read", "-1"), "-1"),
+        (("cost", "--model", "gpt-6-sol", "--reed", "1"), "--reed"),
+        (("prices", "shwo"), "show"),
+        (("repotr",), "no command repotr"),
+    ],
+)
+def test_a_wrong_command_line_of_a_bare_installation_is_a_usage_error(
+    arguments: tuple[str, ...], text: str
+) -> None:
+    process = run_without(BARE, *arguments)
+    assert (process.returncode, text in process.stderr) == (ExitCode.USAGE, True)
+    assert "Traceback" not in process.stderr
+
+
+def test_a_bare_installation_prints_tables_and_help_pages() -> None:
+    table = run_without(BARE, "cost", "--model", "claude-sonnet-4-5", "--read", "9000").stdout
+    assert ("amount  " in table, "saved" in table) == (True, True)
+    assert "--write-1h" in run_without(BARE, "cost", "--help").stdout
+    assert "Source: " in run_without(BARE, "prices", "show", "gpt-6-sol").stdout
