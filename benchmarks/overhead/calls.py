@@ -35,20 +35,63 @@ SENTENCE: Final = (
 
 @dataclass(frozen=True)
 class Scenario:
-    """One kind of call. `characters` is the size of all messages of a request together."""
+    """One kind of call. `characters` is the size of all messages of a request together.
+
+    An application keeps the history of a conversation: its earlier messages are the same `str`
+    objects in each call, unless `has_fresh_strings`, as after `json.loads`. If `grows`, each
+    request has two more messages than the one before.
+    """
 
     name: str
     message_count: int
     characters: int
-    stream: bool
-    calls_per_turn: int
+    pairs_per_turn: int
+    stream: bool = False
+    has_fresh_strings: bool = False
+    grows: bool = False
 
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
-    Scenario("1 KB", 2, 1_000, stream=False, calls_per_turn=60),
-    Scenario("1 MB", 200, 1_000_000, stream=False, calls_per_turn=5),
-    Scenario("500 chunks", 2, 1_000, stream=True, calls_per_turn=6),
+    Scenario("1 KB", 2, 1_000, pairs_per_turn=40),
+    Scenario("8 KB, 20 turns", 39, 8_000, pairs_per_turn=30),
+    Scenario("1 MB, seen before", 200, 1_000_000, pairs_per_turn=4),
+    Scenario("1 MB, fresh strings", 200, 1_000_000, pairs_per_turn=4, has_fresh_strings=True),
+    Scenario("500 chunks", 2, 1_000, pairs_per_turn=5, stream=True),
+    Scenario("2 on 2,000 messages", 2_000, 600_000, pairs_per_turn=3, grows=True),
 )
+
+
+class Conversation:
+    """The requests of one scenario, one after the other."""
+
+    def __init__(self, sdk: SDK, scenario: Scenario) -> None:
+        self._sdk, self._scenario = sdk, scenario
+        self._text = (SENTENCE * 100)[: scenario.characters // scenario.message_count]
+        self._history = [
+            self._message(index, f"{index} {self._text}")
+            for index in range(scenario.message_count - 1)
+        ]
+        self._number = 0
+
+    def next_request(self) -> dict[str, Any]:
+        """Return the next request. Its last message is new, as in real calls."""
+        self._number += 1
+        question = f"{self._text} Where is order {self._number}?"
+        if self._scenario.grows and self._number > 1:
+            self._history += [
+                self._message(len(self._history) + added, f"{self._number} {self._text}")
+                for added in range(2)
+            ]
+        messages = [dict(message) for message in self._history]
+        messages.append(self._message(len(messages), question))
+        if self._scenario.has_fresh_strings:
+            messages = json.loads(json.dumps(messages))
+        body = {"model": self._sdk.model, "messages": messages, **self._sdk.request_fields}
+        return {**body, **self._sdk.stream_fields} if self._scenario.stream else body
+
+    @staticmethod
+    def _message(index: int, content: str) -> dict[str, str]:
+        return {"role": ("user", "assistant")[index % 2], "content": content}
 
 
 @dataclass(frozen=True)
@@ -71,26 +114,15 @@ class SDK:
         http_client = httpx2.Client(transport=httpx2.MockTransport(respond))
         client_class = getattr(import_module(self.name), self.client)
         client = client_class(api_key="none", http_client=http_client)
-        create = attrgetter(self.method)(client)
+        find_method = attrgetter(self.method)
 
         def call(body: dict[str, Any]) -> None:
-            response = create(**body)
+            # The method is looked up in each call, since the benchmark swaps it.
+            response = find_method(client)(**body)
             if stream:
                 deque(response, maxlen=0)
 
         return call
-
-    def request_body(self, scenario: Scenario, number: int) -> dict[str, Any]:
-        """Return a request. The last message of each request is new, as in real calls."""
-        text = (SENTENCE * 100)[: scenario.characters // scenario.message_count]
-        roles = ("user", "assistant")
-        messages = [
-            {"role": roles[index % 2], "content": f"{index} {text}"}
-            for index in range(scenario.message_count - 1)
-        ]
-        messages.append({"role": "user", "content": f"{text} Where is order {number}?"})
-        body = {"model": self.model, "messages": messages, **self.request_fields}
-        return {**body, **self.stream_fields} if scenario.stream else body
 
     def _encoded_events(self) -> list[bytes]:
         return [_encode_sse(name, data) for name, data in self.events()]

@@ -7,109 +7,110 @@ import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from benchmarks.overhead.interleaved_runs import Measurement, Measurements
-from benchmarks.overhead.variants import (
-    HASH_ALL,
-    NATIVE,
-    OURS,
-    VARIANTS,
-    baseline_of,
-    installed_release,
+from benchmarks.overhead.paired_runs import Measurement, Measurements, median_of
+from benchmarks.overhead.variants import CONTROL, OURS, VARIANTS, installed_release
+
+OPENINFERENCE: Final = "OpenInference"
+JSON_DUMPS: Final = "json.dumps"
+
+
+class Goal(NamedTuple):
+    """At most `ratio` of what `peer` adds; of one `json.dumps` of the body if it is no variant."""
+
+    sdk: str
+    call: str
+    peer: str
+    ratio: float
+
+
+GOALS: Final = (
+    *(
+        Goal(sdk, call, f"genai-{sdk}", ratio)
+        for sdk in ("openai", "anthropic")
+        for call, ratio in (("1 KB", 1.0), ("8 KB, 20 turns", 1.3), ("1 MB, seen before", 1.0))
+    ),
+    *(Goal(sdk, "1 MB, fresh strings", JSON_DUMPS, 0.15) for sdk in ("openai", "anthropic")),
+    Goal("openai", "500 chunks", OPENINFERENCE, 0.15),
+    Goal("anthropic", "500 chunks", OPENINFERENCE, 0.4),
 )
 
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One variant in one scenario, in microseconds per call.
+    """One variant in one scenario, in microseconds of CPU time per call.
 
-    `ratio` compares `added` with that of the cheapest peer. `spans` is per call.
+    `added` is the median of the pairs, between its quartiles. `of_official` and `of_dumps` are
+    `added` as a ratio to what the official instrumentation adds, and to one `json.dumps` of the
+    request body. `spans` is per call.
     """
 
     sdk: str
     call: str
     variant: str
-    cpu: float
-    cpu_p99: float
-    wall: float
-    added: float | None
-    ratio: float | None
+    without: float
+    lower_quartile: float
+    added: float
+    upper_quartile: float
+    standard_error: float
+    of_official: float | None
+    of_dumps: float
     spans: float
 
 
 def result_rows(sdk: str, measurements: Measurements) -> Iterator[ResultRow]:
     """Yield one row per scenario and variant."""
     for call, variants in measurements.items():
-        added = {
-            name: measurement.added_cpu(variants[baseline_of(sdk, name)])
-            for name, measurement in variants.items()
-            if name != baseline_of(sdk, name)
-        }
-        cheapest = _cheapest_peer(sdk, variants, added)
+        dumps = median_of(variants, "dumps")
+        official = variants.get(f"genai-{sdk}")
         for name, measurement in variants.items():
-            cpu, cpu_p99 = measurement.median_and_p99(0)
-            wall, _ = measurement.median_and_p99(1)
-            own = added.get(name)
-            # No ratio for the baseline row, and none for the native span, which is a baseline too.
-            ratio = own / cheapest if own is not None and cheapest and name != NATIVE else None
-            yield ResultRow(sdk, call, name, cpu, cpu_p99, wall, own, ratio, measurement.spans)
-
-
-def _cheapest_peer(
-    sdk: str, variants: Mapping[str, Measurement], added: Mapping[str, float]
-) -> float | None:
-    """Return the smallest CPU time that a peer adds.
-
-    A peer that makes no span of its own did not see the call, and is left out.
-    """
-    native_spans = variants[NATIVE].spans if NATIVE in variants else 0.0
-    peers = [
-        added[name]
-        for name in added
-        if VARIANTS[sdk][name].peer and variants[name].spans > native_spans
-    ]
-    return min(peers, default=None)
+            lower, added, upper = measurement.quartiles()
+            yield ResultRow(
+                sdk,
+                call,
+                name,
+                median_of({name: measurement}, "without"),
+                lower,
+                added,
+                upper,
+                measurement.standard_error(),
+                added / official.quartiles()[1] if official and name != CONTROL else None,
+                added / dumps,
+                measurement.spans,
+            )
 
 
 def format_table(rows: Iterable[ResultRow]) -> Iterator[str]:
     """Yield the lines of a Markdown table."""
     yield (
-        "| SDK | call | variant | CPU median | CPU p99 | wall median | added CPU "
-        "| ratio to cheapest peer | spans |"
+        "| SDK | call | variant | SDK alone | added CPU | quartiles | error | of official "
+        "| of json.dumps | spans |"
     )
-    yield "|---|---|---|--:|--:|--:|--:|--:|--:|"
+    yield "|---|---|---|--:|--:|--:|--:|--:|--:|--:|"
     for row in rows:
-        added = "" if row.added is None else f"{row.added:,.0f}"
-        ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
+        ratio = "" if row.of_official is None else f"{row.of_official:.2f}"
         yield (
-            f"| {row.sdk} | {row.call} | {row.variant} | {row.cpu:,.0f} | {row.cpu_p99:,.0f} "
-            f"| {row.wall:,.0f} | {added} | {ratio} | {row.spans:g} |"
+            f"| {row.sdk} | {row.call} | {row.variant} | {row.without:,.0f} | {row.added:,.0f} "
+            f"| {row.lower_quartile:,.0f} to {row.upper_quartile:,.0f} "
+            f"| {row.standard_error:,.0f} | {ratio} | {row.of_dumps:.2f} | {row.spans:g} |"
         )
 
 
 def format_goals(sdk: str, measurements: Measurements) -> Iterator[str]:
     """Yield one line per goal: what was measured, and the goal."""
-    if "1 MB" in measurements and sdk == "openai":
-        variants = measurements["1 MB"]
-        dumps = median(time for measurement in variants.values() for time in measurement.dumps)
-        for name in (OURS, HASH_ALL):
-            share = variants[name].added_cpu(variants[baseline_of(sdk, name)]) / dumps
-            yield (
-                f"1 MB: {name} adds {share:.2f} of one json.dumps of the body, "
-                f"{dumps:,.0f} us (goal 0.3)"
-            )
-    goals = {"1 KB": "60 us", "500 chunks": "0.50 of the native span"}
-    for call, goal in goals.items():
-        if call in measurements and NATIVE in measurements[call]:
-            variants = measurements[call]
-            native = variants[NATIVE].added_cpu(variants["none"])
-            ours = variants[OURS].added_cpu(variants[NATIVE])
-            yield (
-                f"{call}: the native span costs {native:,.0f} us; promptcache adds {ours:,.0f} us, "
-                f"{ours / native:.2f} of it (goal: {goal})"
-            )
+    for goal in GOALS:
+        variants: Mapping[str, Measurement] = measurements.get(goal.call, {})
+        peer = variants.get(goal.peer)
+        is_measured = goal.peer == JSON_DUMPS or peer is not None
+        if goal.sdk != sdk or OURS not in variants or not is_measured:
+            continue
+        base = median_of(variants, "dumps") if peer is None else peer.quartiles()[1]
+        ratio, limit = variants[OURS].quartiles()[1] / base, goal.ratio * base
+        noise = abs(variants[CONTROL].quartiles()[1]) if CONTROL in variants else 0.0
+        met = "met" if ratio <= goal.ratio else "missed"
+        counts = "" if noise < limit / 10 else f" (control {noise:,.0f} us: too noisy to count)"
+        yield f"{sdk} {goal.call}: {ratio:.2f} of {goal.peer}, goal {goal.ratio}: {met}{counts}"
 
 
 def describe_machine(sdks: Sequence[str]) -> Iterator[str]:

@@ -8,8 +8,7 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
-NONE: Final = "none"
-NATIVE: Final = "native span"
+CONTROL: Final = "control"
 OURS: Final = "promptcache"
 HASH_ALL: Final = "promptcache, all hashed"
 GENAI_METRICS: Final = "promptcache, GenAI metrics"
@@ -19,12 +18,11 @@ GENAI_METRICS: Final = "promptcache, GenAI metrics"
 class Variant:
     """The instrumentation of one process.
 
-    `peer` is the distribution of another project; None for ours and for no instrumentation.
+    `peer` is the distribution of another project; None for ours and for the control.
     """
 
     instrument: Callable[[], None]
     peer: str | None = None
-    environment: Mapping[str, str] | None = None
 
 
 def _no_op() -> None:
@@ -96,16 +94,10 @@ def installed_release(distribution: str) -> str | None:
 
 
 VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
-    "openai": {NONE: Variant(_no_op), **_installed_variants("OpenAIInstrumentor", "openai")},
-    # The anthropic SDK opens a span by itself. The other variants run in addition to this span.
+    "openai": {CONTROL: Variant(_no_op), **_installed_variants("OpenAIInstrumentor", "openai")},
+    # The anthropic SDK opens a span by itself. All variants run in addition to this span.
     "anthropic": {
-        NONE: Variant(_no_op, environment={"ANTHROPIC_OPEN_TELEMETRY": "false"}),
-        NATIVE: Variant(_no_op),
+        CONTROL: Variant(_no_op),
         **_installed_variants("AnthropicInstrumentor", "anthropic"),
     },
 }
-
-
-def baseline_of(sdk: str, variant: str) -> str:
-    """Return the variant with which a variant is compared."""
-    return NATIVE if NATIVE in VARIANTS[sdk] and variant not in {NATIVE, NONE} else NONE
