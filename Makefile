@@ -115,7 +115,7 @@ OTHERS := $(foreach sdk,openai anthropic,$(foreach kind,official openllmetry ope
 $(COEXISTENCE)/.ready: pyproject.toml Makefile
 	@echo "installing into $(COEXISTENCE) ..."
 	@$(PYTHON) -m venv $(COEXISTENCE)
-	@$(COEXISTENCE)/bin/python $(PIP) --editable '.[emulator]' $(COEXISTING)
+	@$(COEXISTENCE)/bin/python $(PIP) --editable '.[sdk,emulator]' $(COEXISTING)
 	@# OpenLIT requires older SDKs than these, but works with them.
 	@$(COEXISTENCE)/bin/python $(PIP) --no-deps openlit==1.45.0
 	@touch $@

@@ -20,7 +20,7 @@ from promptcache_exporters.report.stream_usage import SETTINGS_OF_FRAMEWORKS
 
 ROOT: Final = Path(__file__).parent.parent
 PAGE: Final = (ROOT / "docs" / "applications.md").read_text(encoding="utf-8")
-LIFESPAN, SIGNAL_HANDLER = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+LIFESPAN, SIGNAL_HANDLER = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 RECORDER: Final = """
 import openai
 from opentelemetry import trace

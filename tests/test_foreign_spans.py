@@ -3,17 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import openai
 import pytest
-from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, Span, use_span
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import INVALID_SPAN, NonRecordingSpan, NoOpTracerProvider, Span, use_span
 
-from promptcache import PromptCacheInstrumentor
+from promptcache import PromptCacheInstrumentor, Settings
 from promptcache.telemetry import foreign_spans
 from tests.support.call_shapes import MODEL, start_chat
 from tests.support.fresh_process import run_after_instrumenting
 from tests.support.telemetry import Telemetry
+
+
+class WrappedSpan(NonRecordingSpan):
+    """A span of a proxy, which forwards to the SDK's own span as Logfire's does."""
+
+    def __init__(self, span: Span) -> None:
+        super().__init__(span.get_span_context())
+        self._wrapped = span
+
+    def is_recording(self) -> bool:
+        return self._wrapped.is_recording()
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        self._wrapped.set_attributes(attributes)
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        self._wrapped.set_attribute(key, value)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._wrapped, name)
+
 
 OWN_SPAN_NAME = f"chat {MODEL}"
 """The name of the span that promptcache opens for a call."""
@@ -183,6 +207,59 @@ def test_a_call_during_an_open_stream_has_its_own_span(
     assert names_of_call_spans(telemetry) == [OWN_SPAN_NAME, OWN_SPAN_NAME]
 
 
+@pytest.mark.parametrize("resource", ["its own", "ours"])
+def test_a_span_of_another_tracer_provider_is_not_claimed(
+    resource: str, client: openai.OpenAI, telemetry: Telemetry
+) -> None:
+    """Its exporter is not ours: what we write there, our user never sees."""
+    theirs = InMemorySpanExporter()
+    provider = TracerProvider(resource=telemetry.tracers.resource if resource == "ours" else None)
+    provider.add_span_processor(SimpleSpanProcessor(theirs))
+    tracer = provider.get_tracer("theirs")
+    with tracer.start_as_current_span("theirs", attributes=LLM_ATTRIBUTES):
+        send_chat(client)
+    assert names_of_call_spans(telemetry) == [OWN_SPAN_NAME]
+    (their_span,) = theirs.get_finished_spans()
+    assert dict(their_span.attributes or {}) == LLM_ATTRIBUTES
+
+
+def test_without_a_tracer_provider_of_ours_only_metrics_remain(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
+) -> None:
+    """docs/applications.md switches our spans off in this way."""
+    PromptCacheInstrumentor().uninstrument()
+    PromptCacheInstrumentor().instrument(
+        tracer_provider=NoOpTracerProvider(), meter_provider=telemetry.meters, settings=Settings()
+    )
+    with use_span(start_span(), end_on_exit=True):
+        send_chat(client)
+    assert names_of_call_spans(telemetry) == []
+    assert telemetry.metric("promptcache.calls") == 1
+
+
+def test_a_wrapped_span_of_our_tracer_provider_is_claimed(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
+) -> None:
+    """Logfire makes a wrapper current. The processor sees the span inside."""
+    span = start_span()
+    with use_span(WrappedSpan(span)):
+        send_chat(client)
+    span.end()
+    assert names_of_call_spans(telemetry) == ["theirs"]
+
+
+def test_a_span_that_the_previous_tracer_provider_started_is_not_claimed(
+    client: openai.OpenAI, telemetry: Telemetry, start_span: Callable[..., Span]
+) -> None:
+    PromptCacheInstrumentor().uninstrument()
+    later = Telemetry()
+    later.instrument()
+    with use_span(start_span(), end_on_exit=True):
+        send_chat(client)
+    assert names_of_call_spans(later) == [OWN_SPAN_NAME]
+    assert names_of_call_spans(telemetry) == []
+
+
 def test_reinstrumenting_adds_no_second_span_processor(telemetry: Telemetry) -> None:
     def count_processors() -> int:
         return len(telemetry.tracers._active_span_processor._span_processors)  # pyright: ignore[reportPrivateUsage]  # no public API
@@ -246,7 +323,7 @@ def test_an_unhashable_tracer_provider_is_tracked_once() -> None:
     program = """
 from dataclasses import dataclass
 from opentelemetry.sdk.trace import TracerProvider
-from promptcache.patching.span_tracker import SpanStartTracker
+from promptcache.patching.span_tracker import SpanStartTrackers
 
 @dataclass
 class Proxy:  # as Logfire's
@@ -254,12 +331,39 @@ class Proxy:  # as Logfire's
     def add_span_processor(self, processor):
         self.provider.add_span_processor(processor)
 
-proxy, tracker = Proxy(TracerProvider()), SpanStartTracker()
-tracker.track_provider(proxy)
-tracker.track_provider(proxy)
+proxy, trackers = Proxy(TracerProvider()), SpanStartTrackers()
+trackers.track_only(proxy)
+trackers.track_only(Proxy(TracerProvider()))
+trackers.track_only(proxy)
 print(len(proxy.provider._active_span_processor._span_processors))
 """
     assert run_after_instrumenting(program) == "1"
+
+
+SET_PROVIDER: Final = """
+import httpx2, openai
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import get_tracer, set_tracer_provider
+exporter = InMemorySpanExporter()
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+"""
+CHAT_IN_SPAN: Final = """
+answer = httpx2.MockTransport(lambda request: httpx2.Response(200, json={"model": "gpt-5.6"}))
+with openai.OpenAI(api_key="k", http_client=httpx2.Client(transport=answer)) as client:
+    attributes = {"gen_ai.operation.name": "chat"}
+    with get_tracer("theirs").start_as_current_span("theirs", attributes=attributes):
+        client.chat.completions.create(model="gpt-5.6", messages=[])
+print([span.name for span in exporter.get_finished_spans()])
+"""
+
+
+def test_the_first_call_claims_a_span_that_started_before_it_at_a_late_provider() -> None:
+    """Nothing of ours runs between `set_tracer_provider` and the first call."""
+    program = SET_PROVIDER + "set_tracer_provider(provider)" + CHAT_IN_SPAN
+    assert run_after_instrumenting(program) == "['theirs']"
 
 
 class _Scope(NamedTuple):

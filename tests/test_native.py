@@ -106,6 +106,19 @@ def test_an_unsampled_call_is_counted(instrumented: Callable[..., Telemetry]) ->
     assert telemetry.metric("promptcache.read.tokens") == 2000
 
 
+def test_a_call_has_our_span_where_the_sdk_has_no_tracer_provider(telemetry: Telemetry) -> None:
+    """The SDK then makes a copy of the current span current."""
+
+    def respond(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, json=MESSAGE)
+
+    http_client = httpx2.Client(transport=httpx2.MockTransport(respond))
+    client = anthropic.Anthropic(api_key="k", http_client=http_client)
+    with telemetry.tracers.get_tracer("shop").start_as_current_span("request"):
+        client.messages.create(**REQUEST)
+    assert [span.name for span in telemetry.spans] == [f"chat {REQUEST['model']}", "request"]
+
+
 def test_a_call_that_fails_before_it_is_sent_has_one_span(
     telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch
 ) -> None:

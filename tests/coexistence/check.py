@@ -3,8 +3,9 @@
     python -m tests.coexistence.check [OTHER ...]
 
 `make coexistence` creates the environment with the others. Each call is made with theirs alone, and
-with both in either order of instrumentation. This program prints a table, and exits with 1 if
-anything is wrong.
+with both in either order of instrumentation. Then each is made under the launcher, beside theirs
+with a tracer provider of its own, and leaves one row in our table. This program prints a table, and
+exits with 1 if anything is wrong.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from promptcache.semconv import (
     STANDARD_ATTRIBUTES,
     WRITE_TOKENS,
 )
+from tests.coexistence.launched import check_rows
 from tests.coexistence.observation import CALLS, Case, ExportedSpan, Observation, observe
 from tests.coexistence.others import OTHERS, Other
 
@@ -280,7 +282,9 @@ def main() -> int:
             for row, row_cases in cases_by_row.items()
             if row.note.startswith("known")
         )
-        wrong += [] if is_right else [name]
+        problem = check_rows(name)
+        wrong += [] if is_right and not problem else [name]
+        print(problem, end="\n" if problem else "", flush=True)
     seconds = time.monotonic() - started
     print(f"\n{cases} cases beside {len(names)} instrumentations in {seconds:.0f} s: ", end="")
     print(

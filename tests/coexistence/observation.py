@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from opentelemetry.sdk.trace import ReadableSpan
 
+from promptcache import PromptCacheInstrumentor, Settings
 from promptcache.semconv import (
     INPUT_TOKENS,
     OUTCOME,
@@ -147,7 +148,7 @@ def _sum_metrics(telemetry: Telemetry) -> Amounts:
     return sums
 
 
-class _Process:
+class Process:
     """The emulator, the clients of one SDK, and telemetry in memory."""
 
     def __init__(self, name: str, url: str, emulator: Emulator) -> None:
@@ -159,6 +160,14 @@ class _Process:
         )
         self._kit = next(kit for kit in KITS if kit.name == self.other.sdk)
         self._uses = {shape.name: shape.use for shape in self._kit.shapes}
+
+    def instrument(self) -> None:
+        """Instrument with the tracer provider that theirs uses too."""
+        PromptCacheInstrumentor().instrument(
+            tracer_provider=None if self.other.has_own_provider else self.telemetry.tracers,
+            meter_provider=self.telemetry.meters,
+            settings=Settings(),
+        )
 
     def call(self, case: Case) -> str:
         """Make a call as an application does, and return the result as text."""
@@ -197,9 +206,9 @@ def observe(name: str, order: str) -> Mapping[Case, tuple[Observation, ...]]:
     logging.getLogger(SCOPE_NAME).addHandler(logging.StreamHandler())  # only our log matters
     emulator = Emulator(Clock(NOON))
     with running_server(emulator) as url:
-        process = _Process(name, url, emulator)
+        process = Process(name, url, emulator)
         steps: Mapping[str, Callable[[], object]] = {
-            "ours": process.telemetry.instrument,
+            "ours": process.instrument,
             "theirs": lambda: process.other.instrument(process.telemetry),
         }
         cases = list(product(CALLS[process.other.sdk], CLIENTS[process.other.sdk]))

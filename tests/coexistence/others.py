@@ -20,7 +20,8 @@ Instrument = Callable[[Telemetry], object]
 class Other(NamedTuple):
     """One instrumentation of one SDK, of `package`.
 
-    `is_native` marks the tracing of the SDK itself, which its client enables. `known_second_spans`
+    `is_native` marks the tracing of the SDK itself, which its client enables. `has_own_provider`
+    marks one that sets a tracer provider of its own, the global one. `known_second_spans`
     maps a pattern of call names to the reason why such a call has our span beside theirs.
     """
 
@@ -28,6 +29,7 @@ class Other(NamedTuple):
     package: str
     instrument: Instrument
     is_native: bool = False
+    has_own_provider: bool = False
     known_second_spans: Mapping[str, str] = MappingProxyType({})
 
     @property
@@ -119,7 +121,11 @@ OTHERS: Final[Mapping[str, Other]] = {
     ),
     "openinference-openai": _openinference("openai", "OpenAIInstrumentor"),
     "logfire-openai": Other(
-        "openai", "logfire", _logfire("openai"), known_second_spans={"stream": SPAN_ENDS_EARLY}
+        "openai",
+        "logfire",
+        _logfire("openai"),
+        has_own_provider=True,
+        known_second_spans={"stream": SPAN_ENDS_EARLY},
     ),
     "langfuse-openai": Other("openai", "langfuse", _langfuse),
     "openlit-openai": Other("openai", "openlit", _openlit("openai", "OpenAIInstrumentor")),
@@ -131,6 +137,7 @@ OTHERS: Final[Mapping[str, Other]] = {
         "anthropic",
         "logfire",
         _logfire("anthropic"),
+        has_own_provider=True,
         known_second_spans={"stream|helper": SPAN_ENDS_EARLY},
     ),
     "openlit-anthropic": Other(

@@ -51,6 +51,11 @@ class LateTracerProvider(trace.TracerProvider):
         version = instrumenting_library_version
         return LateTracer(self, (instrumenting_module_name, version, schema_url, attributes))
 
+    @property
+    def application_provider(self) -> Any:
+        """The global tracer provider: only there can a span of another instrumentation start."""
+        return trace.get_tracer_provider()
+
     def add_span_processor(self, span_processor: SpanProcessor) -> None:
         """Add a processor to the provider in use, and to each that is in use later."""
         with self._lock:

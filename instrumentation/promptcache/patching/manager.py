@@ -24,7 +24,7 @@ from promptcache.telemetry.metrics import MetricsRecorder
 from promptcache.version import __version__
 
 if TYPE_CHECKING:
-    from promptcache.patching.span_tracker import SpanStartTracker
+    from promptcache.patching.span_tracker import SpanStartTrackers
 
 
 def _make_required_module_check(module: str) -> Callable[[object], None]:
@@ -44,7 +44,7 @@ class PatchManager:
         self._patchers: dict[str, ModulePatcher] = {}
         self._handler: TelemetryHandler | None = None
         self._tracer_provider: Any = None
-        self._span_tracker: SpanStartTracker | None = None
+        self._span_trackers: SpanStartTrackers | None = None
         for package, module in REQUIRED_MODULES.items():
             register_post_import_hook(_make_required_module_check(module), package)
 
@@ -65,6 +65,7 @@ class PatchManager:
         tracer = get_tracer(SCOPE_NAME, __version__, tracer_provider)
         self._handler = TelemetryHandler(settings, tracer, metrics, **clock)
         self._tracer_provider = tracer_provider
+        self._handler.track_span_starts = self._track_span_starts
         safely(self._handler.load_price_file)  # now, since a call must not wait for it
         safely(self._track_span_starts)
         for module in HOOK_MODULES:
@@ -84,21 +85,26 @@ class PatchManager:
         if self._handler is not None:
             safely(self._handler.metrics.close)
         self._handler = None
-        if self._span_tracker is not None:
-            self._span_tracker.is_enabled = False
+        if self._span_trackers is not None:
+            self._span_trackers.disable()
         for patcher in self._patchers.values():
             safely(patcher.remove_or_disable)
 
     def _track_span_starts(self) -> None:
-        """Track started spans if the provider takes span processors; the API's own takes none."""
-        provider = self._tracer_provider or get_tracer_provider()
-        if not hasattr(provider, "add_span_processor"):
-            return
-        if self._span_tracker is None:
-            from promptcache.patching.span_tracker import SpanStartTracker
+        """Track the spans that our tracer provider starts; the API's own takes no processor.
 
-            self._span_tracker = SpanStartTracker()
-        self._span_tracker.track_provider(provider)
+        The application may set its tracer provider at any time before its first call.
+        """
+        given = self._tracer_provider or get_tracer_provider()
+        provider = getattr(given, "application_provider", given)
+        if self._handler is None or not hasattr(provider, "add_span_processor"):
+            return
+        if self._span_trackers is None:
+            from promptcache.patching.span_tracker import SpanStartTrackers
+
+            self._span_trackers = SpanStartTrackers()
+        started_spans = self._span_trackers.track_only(provider)
+        self._handler.foreign_spans.started_spans = started_spans
 
     def _patch_when_imported(self, module_name: str) -> None:
         if module_name in self._patchers:
@@ -115,10 +121,7 @@ class PatchManager:
 
     def _patch_imported_module(self, module_name: str, module: object) -> None:
         self._patchers[module_name].module = module
-        if self._handler is not None:
-            safely(
-                self._track_span_starts
-            )  # the application may have set its tracer provider since `enable`
+        safely(self._track_span_starts)
         self._install_hooks_if_enabled(module_name)
 
     def _install_hooks_if_enabled(self, module_name: str) -> None:

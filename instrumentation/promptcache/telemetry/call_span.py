@@ -134,16 +134,23 @@ def open_call_span(
     context_at_start: Context,
     started_at: float,
 ) -> CallSpan:
-    """Claim the foreign LLM span of a call in `context`, or else start a span there.
-
-    A current span that does not record, and was not current when the call started, is the SDK's
-    own span, which the sampler has dropped.
-    """
+    """Claim the foreign LLM span of a call in `context`, or else start a span there."""
     handler.follow_tracer_provider()
     current = trace.get_current_span(context)
     claimed = handler.foreign_spans.claim_span_of_call(current, info.model, stream=info.stream)
     if claimed is not None:
         return ForeignSpan(handler, info, context, started_at, claimed)
-    if not current.is_recording() and current is not trace.get_current_span(context_at_start):
+    if _is_dropped_by_sampler(current, trace.get_current_span(context_at_start)):
         return UnsampledSpan(context)
     return OwnSpan(handler, info, context, started_at)
+
+
+def _is_dropped_by_sampler(current: Span, span_at_start: Span) -> bool:
+    """Return whether `current` is the SDK's own span, which the sampler has dropped.
+
+    It does not record, and was not current when the call started. Without a tracer provider the SDK
+    gets no span of its own, but a copy of the one that was current.
+    """
+    if current.is_recording() or current is span_at_start:
+        return False
+    return current.get_span_context().span_id != span_at_start.get_span_context().span_id

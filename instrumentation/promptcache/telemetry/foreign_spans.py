@@ -2,7 +2,8 @@
 
 A call that has an LLM span already gets no second one: promptcache writes its attributes on the
 span that is there. A foreign span is one that another instrumentation, or an SDK that traces
-itself, has started.
+itself, has started. It is claimed only if our tracer provider has started it: the exporter of
+another tracer provider is not ours, so what is written there is lost to our user.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, SpanContext, get_current_span
 
 from promptcache import semconv
+from promptcache.telemetry.started_spans import StartedSpans
 
 _LLM_SPAN_ATTRIBUTES: Final[Mapping[str, frozenset[str]]] = {
     semconv.GEN_AI_OPERATION_NAME: frozenset({"chat", "generate_content", "text_completion"}),
@@ -81,9 +83,13 @@ def remember_started_span(span: Span) -> None:
 
 
 class ForeignSpanClaims:
-    """Foreign LLM spans that belong to a call already: each span is claimed by one call at most."""
+    """Foreign LLM spans that belong to a call already: each span is claimed by one call at most.
+
+    `started_spans` are the spans of our tracer provider. No other span is claimed.
+    """
 
     def __init__(self) -> None:
+        self.started_spans = StartedSpans()
         self._claimed: WeakKeyDictionary[Span, object] = WeakKeyDictionary()
 
     def claim_span_of_call(
@@ -97,6 +103,7 @@ class ForeignSpanClaims:
         if (
             current_span.is_recording()
             and is_foreign_llm_span(current_span)
+            and current_span in self.started_spans
             and _tracer_name(current_span) != semconv.SCOPE_NAME
             and not (stream and _is_logfire_span(current_span))
         ):
@@ -106,7 +113,9 @@ class ForeignSpanClaims:
         detached = [
             span
             for span in _open_spans_started_under(current_span)
-            if span not in self._claimed and is_foreign_llm_span(span)
+            if span not in self._claimed
+            and is_foreign_llm_span(span)
+            and span in self.started_spans
         ]
         # A detached span is claimed only if it is the single candidate.
         if len(detached) == 1 and _may_be_call_to_model(detached[0], model):

@@ -43,6 +43,7 @@ class TelemetryHandler:
 
     `pending_retrievals` holds the calls whose response will be retrieved later (background
     responses, resumed streams). Only there does a prompt outlive its call, hence the small limit.
+    `track_span_starts` watches the tracer provider, which the application may set late.
     `open_calls` holds the calls that have not ended, weakly: a call whose response the application
     drops has to be collected.
     """
@@ -74,6 +75,7 @@ class TelemetryHandler:
         self._exit_process_id: int | None = None
         self.response_ids = ResponseIds()
         self.foreign_spans = ForeignSpanClaims()
+        self.track_span_starts: Callable[[], None] = lambda: None
         self.cache_storage = NamedCacheStorageCosts(self._storage_cost, clock)
         metrics.before_collection = self.finalizer.drain
         metrics.register_storage_cost_observer(self.cache_storage.accrued_costs_by_model)

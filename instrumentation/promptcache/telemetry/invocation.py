@@ -85,6 +85,7 @@ class Invocation:
         handler.finalizer.drain()
         self._process_id = os.getpid()
         handler.end_calls_at_exit(self._process_id)
+        handler.track_span_starts()
         self.handler, self.request_info = handler, request_info
         self.phase = Phase.STARTED
         self.started_at = handler.clock() - elapsed
