@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 import openai
@@ -363,6 +364,14 @@ print([span.name for span in exporter.get_finished_spans()])
 def test_the_first_call_claims_a_span_that_started_before_it_at_a_late_provider() -> None:
     """Nothing of ours runs between `set_tracer_provider` and the first call."""
     program = SET_PROVIDER + "set_tracer_provider(provider)" + CHAT_IN_SPAN
+    assert run_after_instrumenting(program) == "['theirs']"
+
+
+def test_a_recorded_call_claims_a_span_of_the_provider_that_the_application_sets_later(
+    tmp_path: Path,
+) -> None:
+    record = f"import promptcache; promptcache.record({str(tmp_path / 'calls.db')!r})"
+    program = SET_PROVIDER + f"{record}; set_tracer_provider(provider)" + CHAT_IN_SPAN
     assert run_after_instrumenting(program) == "['theirs']"
 
 
