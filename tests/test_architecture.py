@@ -32,7 +32,7 @@ LAYERS = (
     {"providers", "prefix"},
     {"prices"},
     {"diagnosis", "semconv"},
-    {"telemetry"},
+    {"telemetry", "harness"},
     {"patching"},
     {"instrumentor"},
     {"cli"},

@@ -93,7 +93,7 @@ def test_every_module_of_a_provider_folder_is_in_the_registry() -> None:
 
 IMPORT_PROGRAM = """
 import sys
-import promptcache
+import promptcache.instrumentor
 before = set(sys.modules)
 import promptcache.providers.registry
 print(*sys.modules)

@@ -77,9 +77,14 @@ def _json_schemas(body: JSONObject) -> Iterator[Any]:
 
 
 def _item_blocks(item: JSONObject, level: int) -> list[PromptBlock]:
-    """Return the blocks of one message or input item: one for each part of its content."""
-    header = _item_header(item)
-    content = item.get("content")
+    """Return the blocks of one message or input item: one for each part of its content.
+
+    The result of a tool may have parts, too, with breakpoints (openai 3.57.0,
+    response_function_call_output_item_param.py).
+    """
+    key = "output" if is_json_array(item.get("output")) else "content"
+    header = _item_header({name: value for name, value in item.items() if name != key})
+    content = item.get(key)
     if not is_json_array(content) or not content:
         return [PromptBlock(header + (content if isinstance(content, str) else ""), level)]
     parts = as_json_objects(content)

@@ -1,0 +1,79 @@
+"""How the model behind a wire caches, as far as the layout of a prompt depends on it."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal, NamedTuple, final
+
+from promptcache.harness.names import TTL, Wire
+from promptcache.harness.prompt_error import PromptError
+from promptcache.providers.cache_rules import CacheRule, cache_rule_for
+
+_OPENAI_NAME: Final = re.compile(r"(?:ft:)?(?:gpt-|o\d|chatgpt-|codex-)")
+_OPENAI_DEFAULT_TTL: Final[TTL] = "30m"
+_BLOCKS_LOOKED_BACK: Final = 20
+"""Anthropic's lookback, also where other vendors serve the Messages API."""
+
+
+@final
+class CachingStyle(NamedTuple):
+    """The rules of one model on one wire.
+
+    `breakpoints` says who sets them: `looked_back` (the application; the provider searches blocks
+    before each), `exact` (the application; the provider reads only at breakpoints of the request)
+    or `automatic` (the provider). `ttls` are the lifetimes that a breakpoint may ask for, the
+    default first. `takes_key` tells whether the provider knows `prompt_cache_key`.
+    """
+
+    breakpoints: Literal["looked_back", "exact", "automatic"]
+    provider: str
+    minimum_tokens: int
+    lookback: int
+    max_breakpoints: int
+    ttls: tuple[TTL, ...]
+    takes_key: bool
+    source: str
+
+
+def caching_style_of(wire: Wire, model: str) -> CachingStyle:
+    """Return the rules for a model on a wire. `model` is the model's own name, no deployment's."""
+    if wire == "anthropic":
+        rule = cache_rule_for("anthropic", model)
+        return _style(rule, "looked_back", "anthropic", ("5m", "1h"), takes_key=False)
+    is_openai = _OPENAI_NAME.match(model) is not None
+    rule = cache_rule_for("openai", model)
+    if is_openai and rule.bills_writes:
+        # The SDK's types: 12h is for the Responses API (openai-python 3.57.0).
+        ttls: tuple[TTL, ...] = (_OPENAI_DEFAULT_TTL,)
+        ttls += ("12h",) if wire == "responses" else ()
+        return _style(rule, "exact", "openai", ttls, takes_key=True)
+    return _style(rule, "automatic", "openai", (), takes_key=is_openai)
+
+
+def _style(
+    rule: CacheRule,
+    breakpoints: Literal["looked_back", "exact", "automatic"],
+    provider: str,
+    ttls: tuple[TTL, ...],
+    *,
+    takes_key: bool,
+) -> CachingStyle:
+    return CachingStyle(
+        breakpoints,
+        provider,
+        rule.minimum_tokens,
+        rule.lookback or _BLOCKS_LOOKED_BACK,
+        rule.max_breakpoints,
+        ttls,
+        takes_key,
+        f"{rule.source} ({rule.documented_on})",
+    )
+
+
+def check_ttl(style: CachingStyle, ttl: str, path: str, model: str) -> TTL:
+    """Return the TTL. Raise PromptError if the model does not offer it."""
+    for offered in style.ttls:
+        if offered == ttl:
+            return offered
+    allowed = ", ".join(style.ttls) or "none, since the provider sets the breakpoints"
+    raise PromptError(path, f"is {ttl!r}; {model} offers {allowed}")

@@ -1,0 +1,152 @@
+"""One conversation: it returns the keyword arguments of the next call, and takes the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Generic, TypeVar, cast, final
+
+from promptcache.harness.breakpoints import Place
+from promptcache.harness.cache_tracker import CacheTracker
+from promptcache.harness.caching_style import CachingStyle
+from promptcache.harness.frozen_json import freeze_json
+from promptcache.harness.frozen_params import FrozenParams
+from promptcache.harness.history import History
+from promptcache.harness.names import TTL, Content, Layer, Message, Wire
+from promptcache.harness.plain_data import to_plain_data
+from promptcache.harness.prompt_error import PromptError
+from promptcache.harness.request_layout import RequestLayout, Turn
+from promptcache.harness.wires.layers import FrozenLayers
+from promptcache.harness.wires.wire_layout import WireLayout
+
+Arguments = TypeVar("Arguments")
+
+
+@final
+class Chat(Generic[Arguments]):
+    """A conversation over one wire with one model. `Prompt.chat` makes it.
+
+    Its history only grows. Not safe to share between threads: a conversation has one writer.
+    """
+
+    def __init__(
+        self,
+        *,
+        layers: FrozenLayers,
+        layout: WireLayout,
+        model: str,
+        key: str,
+        ttls: Mapping[Layer, TTL],
+        params: FrozenParams,
+        history: Sequence[Message] = (),
+    ) -> None:
+        self.wire: Wire = layout.wire
+        self.model = model
+        self.cache_key = key
+        self.stats = CacheTracker(provider=layout.style.provider)
+        self._layers = layers
+        self._layout = layout
+        self._params = params
+        self._request_layout = RequestLayout(layout, layers, ttls)
+        self._history = History(layout, history)
+        self._pending: list[Message] | None = None
+        self._results: dict[str, Content] = {}
+        self._failed: set[str] = set()
+
+    @property
+    def style(self) -> CachingStyle:
+        """How the model caches, with the source of the rules."""
+        return self._layout.style
+
+    @property
+    def history(self) -> list[Message]:
+        """The committed turns as the wire's own list, without `now` and without breakpoints.
+
+        It is a copy and can be serialised to JSON. `Prompt.chat(history=...)` takes it back.
+        """
+        return cast(
+            "list[Message]", freeze_json(self._history.messages, "history", sort_keys=False)
+        )
+
+    @property
+    def breakpoints(self) -> Mapping[Place, TTL]:
+        """Where the last request had breakpoints of ours, and with which TTL."""
+        return self._request_layout.breakpoints
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Why the last request has no breakpoint where it might have had one."""
+        return self._request_layout.notes
+
+    def ask(
+        self,
+        text: Content | None = None,
+        *,
+        now: Content | None = None,
+        context: Content | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> Arguments:
+        """Return the keyword arguments for the next call. The history stays as it is.
+
+        The turn consists of the pending results of tools, `context` (retrieved documents), `text`
+        and `now`. `now` is for what changes with every call, such as the time: it stands behind the
+        last breakpoint and is gone from the next turn. All else stays in the history once `add`
+        takes the answer. A further `ask` before that replaces the turn, so a retry is safe.
+
+        `params` are parameters of this call. Raise PromptError for a turn that the provider would
+        refuse.
+        """
+        parts = self._layout.render_content(context, "context")
+        parts += self._layout.render_content(text, "text")
+        self._check_results(has_parts=bool(parts))
+        messages = self._layout.build_turn(self._results, self._failed, parts)
+        turn = Turn(messages, self._layout.render_content(now, "now"), has_context=bool(context))
+        if turn.now and not messages:
+            raise PromptError("now", "needs a question or the results of tools before it")
+        request = self._request_layout.lay_out(self._history, turn, self.model, self.cache_key)
+        request |= self._params.merge(params, self._layout.reserved_arguments)
+        self._pending = messages
+        return cast("Arguments", request)
+
+    def tool_results(self, results: Mapping[str, Content], *, failed: Collection[str] = ()) -> None:
+        """Keep the results of tools, by the ids of their calls, for the next `ask`.
+
+        `failed` are the ids of calls whose result is an error. Raise PromptError for an id that the
+        last answer does not contain.
+        """
+        waiting = self._layout.open_calls(self._history.messages)
+        unknown = [one for one in (*results, *failed) if one not in waiting]
+        if unknown:
+            raise PromptError("tool_results", f"{unknown[0]!r} is no open call; open: {waiting}")
+        self._results |= results
+        self._failed |= set(failed)
+
+    def add(self, answer: object) -> None:
+        """Commit the pending turn and its answer, and count the answer's usage.
+
+        `answer` is the SDK's final message, its plain dict, or the list of a stream's events. Raise
+        PromptError without a pending turn, and for a live stream, which is not consumed.
+        """
+        if self._pending is None:
+            raise PromptError("answer", "has no question; call ask() first")
+        plain = to_plain_data(answer, "answer")
+        messages = self._layout.read_answer(plain)
+        self._history.append([*self._pending, *messages])
+        self._pending = None
+        self._results, self._failed = {}, set()
+        self.stats.record(plain)
+
+    def text_of(self, message: Message, path: str) -> tuple[str, str]:
+        """Return role and text of a message of this wire. Raise PromptError if it holds more."""
+        return self._layout.text_of(message, path)
+
+    def _check_results(self, *, has_parts: bool) -> None:
+        waiting = self._layout.open_calls(self._history.messages)
+        missing = [one for one in waiting if one not in self._results]
+        if missing:
+            raise PromptError(
+                "tool_results", f"{missing[0]!r} has no result, and each call needs one"
+            )
+        is_empty = not (has_parts or waiting)
+        last = self._history.messages[-1:]
+        if is_empty and (not last or self._layout.is_from_user(last[0])):
+            raise PromptError("text", "is empty, and there is nothing to go on with")

@@ -1,0 +1,173 @@
+"""What is the same in every call: tools, system prompt and examples."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, final, overload
+
+from promptcache.harness.frozen_json import canonical_json, check_text, freeze_json
+from promptcache.harness.json_guards import is_object
+from promptcache.harness.names import LAYERS, TTL, Block, Content, Layer, Wire
+from promptcache.harness.prompt_error import PromptError
+from promptcache.harness.tool import Tool, freeze_tools
+from promptcache.harness.wires.layers import FrozenLayers
+
+if TYPE_CHECKING:
+    from promptcache.harness.arguments import AnthropicArguments, ChatArguments, ResponsesArguments
+    from promptcache.harness.caching_style import CachingStyle
+    from promptcache.harness.chat import Chat
+    from promptcache.harness.chat_options import ChatOptions
+
+_VERSION_CHARS: Final = 16
+_MAX_NAME_CHARS: Final = 40
+"""A key has at most 64 characters (OpenAI's API reference): name, version and shard."""
+_ALLOWED_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
+
+
+@final
+class Prompt:
+    """The static layer of a prompt, with its bytes frozen. Safe to share between threads.
+
+    The layers of a request have one order, from what changes never to what changes always: tools,
+    system, examples, shared, history, context, now. Providers cache a prefix, so a change in one
+    layer costs all layers after it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        system: Content | None = None,
+        tools: Sequence[Tool | Mapping[str, Any]] = (),
+        examples: str | Sequence[tuple[str, str]] = (),
+        params: Mapping[str, Any] | None = None,
+        sort_keys: bool = True,
+    ) -> None:
+        """Freeze the layers.
+
+        `name` identifies the prompt in the cache key: 1 to 40 letters, digits, `_`, `.` and `-`.
+        `tools` are in the harness's form (`Tool`) or in a wire's own; they and their keys are
+        sorted, except with `sort_keys=False`. `examples` are pairs of question and answer, which
+        become turns, or a text, which ends the system prompt. `params` are request parameters that
+        stay the same, such as `tool_choice` and `thinking`.
+
+        Raise PromptError for what would not serialise to the same bytes each time.
+        """
+        if not _ALLOWED_NAME.fullmatch(name):
+            raise PromptError("name", "has other characters than letters, digits, `_`, `.` and `-`")
+        self.name = name
+        self._params = freeze_json(params or {}, "params", sort_keys=False)
+        system_parts = _freeze_content(system, "system")
+        pairs: tuple[tuple[str, str], ...] = ()
+        if isinstance(examples, str):
+            system_parts += _freeze_content(examples, "examples")
+        else:
+            pairs = _freeze_examples(examples)
+        frozen_tools = tuple(freeze_tools(tools, sort_keys=sort_keys))
+        self._layers = FrozenLayers(frozen_tools, system_parts, pairs)
+        text = canonical_json([frozen_tools, system_parts, pairs])
+        self.version: str = sha256(text.encode()).hexdigest()[:_VERSION_CHARS]
+        """A hash of the static layer. Equal versions have equal bytes, in every process."""
+
+    def __repr__(self) -> str:
+        return f"Prompt({self.name!r}, version={self.version!r})"
+
+    @property
+    def cache_key(self) -> str:
+        """The key that sends calls with this prompt to the same cache: name and version."""
+        return self.shard_key(0)
+
+    def shard_key(self, shard: int) -> str:
+        """Return the cache key of a shard; 0 is `cache_key` itself.
+
+        OpenAI's models before GPT-5.6 spread a key over several machines above about 15 requests a
+        minute. Give each conversation one of several shards then. The key never contains a text of
+        a user.
+        """
+        return f"{self.name}-{self.version}" + (f"-{shard}" if shard else "")
+
+    @overload
+    def chat(
+        self, *, wire: Literal["anthropic"], model: str, **options: Unpack[ChatOptions]
+    ) -> Chat[AnthropicArguments]: ...
+
+    @overload
+    def chat(
+        self, *, wire: Literal["chat"], model: str, **options: Unpack[ChatOptions]
+    ) -> Chat[ChatArguments]: ...
+
+    @overload
+    def chat(
+        self, *, wire: Literal["responses"], model: str, **options: Unpack[ChatOptions]
+    ) -> Chat[ResponsesArguments]: ...
+
+    @overload
+    def chat(self, *, wire: Wire, model: str, **options: Unpack[ChatOptions]) -> Chat[Any]: ...
+
+    def chat(self, *, wire: Wire, model: str, **options: Unpack[ChatOptions]) -> Chat[Any]:
+        """Start a conversation, or go on with one. `ChatOptions` describes the options.
+
+        `wire` is the API, `model` what the SDK sends. Raise PromptError for what cannot be laid out
+        on this wire, with the path of it.
+        """
+        from promptcache.harness.caching_style import caching_style_of
+        from promptcache.harness.carry_over import carry_over
+        from promptcache.harness.chat import Chat
+        from promptcache.harness.frozen_params import FrozenParams
+        from promptcache.harness.wires.registry import check_wire, load_layout
+
+        style = caching_style_of(check_wire(wire), options.get("base_model") or model)
+        layout = load_layout(wire, style)
+        shared = _freeze_content(options.get("shared"), "shared")
+        return Chat[Any](
+            layers=self._layers._replace(shared=shared),
+            layout=layout,
+            model=model,
+            key=self.shard_key(options.get("shard", 0)),
+            ttls=_ttls_of_layers(options.get("ttl"), style, model),
+            params=FrozenParams(wire, self._params),
+            history=carry_over(options.get("history", ()), layout, model),
+        )
+
+
+def _ttls_of_layers(
+    ttl: TTL | Mapping[Layer, TTL] | None, style: CachingStyle, model: str
+) -> dict[Layer, TTL]:
+    from promptcache.harness.caching_style import check_ttl
+
+    default: TTL = style.ttls[0] if style.ttls else "5m"
+    ttls: dict[Layer, TTL] = {}
+    for layer in LAYERS:
+        wanted = ttl.get(layer) if isinstance(ttl, Mapping) else ttl
+        ttls[layer] = check_ttl(style, wanted, f"ttl[{layer!r}]", model) if wanted else default
+    return ttls
+
+
+def _freeze_content(content: Content | None, path: str) -> tuple[str | Block, ...]:
+    if content is None:
+        return ()
+    given = [content] if isinstance(content, (str, Mapping)) else list(content)
+    return tuple(
+        check_text(part, path) if isinstance(part, str) else _freeze_block(part, f"{path}[{index}]")
+        for index, part in enumerate(given)
+    )
+
+
+def _freeze_block(block: object, path: str) -> Block:
+    frozen = freeze_json(block, path, sort_keys=False)
+    if not is_object(frozen):
+        raise PromptError(path, f"is neither a text nor a block, but {type(block).__name__}")
+    return frozen
+
+
+def _freeze_examples(examples: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    pairs: list[tuple[str, str]] = []
+    for index, pair in enumerate(examples):
+        question, answer = pair
+        path = f"examples[{index}]"
+        if not question.strip() or not answer.strip():
+            raise PromptError(path, "has an empty text, which providers refuse")
+        pairs.append((check_text(question, path), check_text(answer, path)))
+    return tuple(pairs)

@@ -1,0 +1,1 @@
+"""How each wire renders the layers of a prompt. One module a wire."""
