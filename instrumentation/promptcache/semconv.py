@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Final
 
-from promptcache.model import MAX_CHOICES, OUTCOMES, Call
+from promptcache.model import MAX_CHOICES, OUTCOMES, Call, Cost, Usage
 
 AttributeValue = str | bool | int | float | Sequence[str]
 
@@ -393,147 +393,97 @@ def shortfall_tokens(call: Call, target_hit_ratio: float) -> float | None:
     return target_hit_ratio * usage.input_tokens - usage.cache_read_tokens
 
 
-MetricPoints = Iterable[tuple[float, Mapping[str, Any]]]
-_NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
-
-
 @dataclass(frozen=True, slots=True)
 class MetricDefinition:
-    """One metric instrument.
-
-    `points` returns the values that a finished call adds or records, each with its attributes
-    beyond those of `common_metric_attributes`.
-    """
+    """One metric instrument. `call_points` and `genai_points` say what a call adds to it."""
 
     name: str
     unit: str
     description: str
-    points: Callable[[Call], MetricPoints]
     bucket_boundaries: tuple[float, ...] | None = None
 
 
-def _point_unless_none(
-    value: float | None, extra: Mapping[str, Any] = _NO_ATTRIBUTES
-) -> MetricPoints:
-    return () if value is None else ((value, extra),)
+MetricPoint = tuple[str, float, Mapping[str, Any]]
+"""Name of a metric, what a call adds or records, and the attributes of this metric alone."""
 
 
-def _outcome_attributes(call: Call) -> dict[str, Any]:
-    return {OUTCOME: call.verdict.outcome}
+def call_points(call: Call) -> list[MetricPoint]:
+    """Return what a finished call adds to our metrics.
 
-
-def _outcome_and_batch_attributes(call: Call) -> dict[str, Any]:
-    return {OUTCOME: call.verdict.outcome, BATCH: call.facts.is_batch}
-
-
-def _cache_write_points(call: Call) -> MetricPoints:
-    if call.usage is None or call.usage.cache_write_tokens is None:
-        return ()
-    split = call.usage.cache_write_by_ttl or {"unknown": call.usage.cache_write_tokens}
-    return [
-        (tokens, _outcome_and_batch_attributes(call) | {TTL: ttl}) for ttl, tokens in split.items()
-    ]
-
-
-def _points_of_unpriced_calls(get_value: Callable[[Call], float]) -> Callable[[Call], MetricPoints]:
-    def points(call: Call) -> MetricPoints:
-        if call.cost is None or call.cost.unknown_reason is None:
-            return ()
-        return ((get_value(call), {COST_UNKNOWN: call.cost.unknown_reason}),)
-
+    Each point has the attributes of `common_metric_attributes` besides its own.
+    """
+    outcome = {OUTCOME: call.verdict.outcome}
+    batch = {BATCH: call.facts.is_batch}
+    points: list[MetricPoint] = [(METRIC_CALLS, 1, {**outcome, **batch})]
+    if call.usage is not None:
+        points += _usage_points(call.usage, {**outcome, **batch}, batch)
+    reason = {MISS_REASON: call.verdict.reason or "unknown"}
+    if call.verdict.missed_tokens:
+        points.append((METRIC_MISSED_TOKENS, call.verdict.missed_tokens, reason))
+    if call.verdict.wasted_usd:
+        points.append((METRIC_WASTED_USD, call.verdict.wasted_usd, reason))
+    if call.cost is not None:
+        points += _cost_points(call.cost, call.usage)
+    if call.time_to_first_chunk is not None:
+        points.append((METRIC_TIME_TO_FIRST_CHUNK, call.time_to_first_chunk, outcome))
+    if not call.facts.is_batch:
+        points.append((METRIC_CALL_DURATION, call.duration, outcome))
     return points
 
 
-def _points_with_miss_reason(
-    get_value: Callable[[Call], float | None],
-) -> Callable[[Call], MetricPoints]:
-    return lambda call: (
-        _point_unless_none(get_value(call), {MISS_REASON: call.verdict.reason or "unknown"})
-        if get_value(call)
-        else ()
-    )
+def _usage_points(
+    usage: Usage, outcome_and_batch: Mapping[str, Any], batch: Mapping[str, Any]
+) -> Iterable[MetricPoint]:
+    yield METRIC_INPUT_TOKENS, usage.input_tokens, outcome_and_batch
+    if usage.cache_read_tokens is not None:
+        yield METRIC_READ_TOKENS, usage.cache_read_tokens, outcome_and_batch
+    if usage.cache_write_tokens is not None:
+        split = usage.cache_write_by_ttl or {"unknown": usage.cache_write_tokens}
+        for ttl, tokens in split.items():
+            yield METRIC_WRITE_TOKENS, tokens, {**outcome_and_batch, TTL: ttl}
+    if usage.output_tokens is not None:
+        yield METRIC_OUTPUT_TOKENS, usage.output_tokens, batch
 
+
+def _cost_points(cost: Cost, usage: Usage | None) -> Iterable[MetricPoint]:
+    if cost.amount is not None:
+        yield METRIC_COST_USD, cost.amount, _NO_ATTRIBUTES
+    if cost.without_cache is not None:
+        yield METRIC_COST_WITHOUT_CACHE_USD, cost.without_cache, _NO_ATTRIBUTES
+    if cost.unknown_reason is not None:
+        reason = {COST_UNKNOWN: cost.unknown_reason}
+        tokens = usage.input_tokens + (usage.output_tokens or 0) if usage else 0
+        yield METRIC_UNPRICED_CALLS, 1, reason
+        yield METRIC_UNPRICED_TOKENS, tokens, reason
+
+
+_NO_ATTRIBUTES: Final[Mapping[str, Any]] = {}
 
 DURATION_BUCKETS_SECONDS: Final = tuple(0.01 * 2**step for step in range(14))
 """The standard buckets of `gen_ai.client.operation.duration`: 0.01 s to 81.92 s."""
 
 COUNTERS: Final[tuple[MetricDefinition, ...]] = (
+    MetricDefinition(METRIC_INPUT_TOKENS, "{token}", "Input tokens, cached ones included."),
+    MetricDefinition(METRIC_READ_TOKENS, "{token}", "Input tokens read from the provider's cache."),
     MetricDefinition(
-        METRIC_INPUT_TOKENS,
-        "{token}",
-        "Input tokens, cached ones included.",
-        lambda call: _point_unless_none(
-            call.usage and call.usage.input_tokens, _outcome_and_batch_attributes(call)
-        ),
+        METRIC_WRITE_TOKENS, "{token}", "Input tokens written to the provider's cache."
     ),
+    MetricDefinition(METRIC_OUTPUT_TOKENS, "{token}", "Output tokens, reasoning included."),
+    MetricDefinition(METRIC_CALLS, "{call}", "Finished calls."),
     MetricDefinition(
-        METRIC_READ_TOKENS,
-        "{token}",
-        "Input tokens read from the provider's cache.",
-        lambda call: _point_unless_none(
-            call.usage and call.usage.cache_read_tokens, _outcome_and_batch_attributes(call)
-        ),
-    ),
-    MetricDefinition(
-        METRIC_WRITE_TOKENS,
-        "{token}",
-        "Input tokens written to the provider's cache.",
-        _cache_write_points,
-    ),
-    MetricDefinition(
-        METRIC_OUTPUT_TOKENS,
-        "{token}",
-        "Output tokens, reasoning included.",
-        lambda call: _point_unless_none(
-            call.usage and call.usage.output_tokens, {BATCH: call.facts.is_batch}
-        ),
-    ),
-    MetricDefinition(
-        METRIC_CALLS,
-        "{call}",
-        "Finished calls.",
-        lambda call: _point_unless_none(1, _outcome_and_batch_attributes(call)),
-    ),
-    MetricDefinition(
-        METRIC_MISSED_TOKENS,
-        "{token}",
-        "Reusable tokens that were not read from the cache.",
-        _points_with_miss_reason(lambda call: call.verdict.missed_tokens),
+        METRIC_MISSED_TOKENS, "{token}", "Reusable tokens that were not read from the cache."
     ),
     MetricDefinition(
         METRIC_WASTED_USD,
         "{USD}",
         "Avoidable cost of missed tokens and of cache writes that were never read.",
-        _points_with_miss_reason(lambda call: call.verdict.wasted_usd),
     ),
+    MetricDefinition(METRIC_COST_USD, "{USD}", "Cost of the priced calls."),
     MetricDefinition(
-        METRIC_COST_USD,
-        "{USD}",
-        "Cost of the priced calls.",
-        lambda call: _point_unless_none(call.cost and call.cost.amount),
+        METRIC_COST_WITHOUT_CACHE_USD, "{USD}", "Cost of the priced calls without a cache."
     ),
-    MetricDefinition(
-        METRIC_COST_WITHOUT_CACHE_USD,
-        "{USD}",
-        "Cost of the priced calls without a cache.",
-        lambda call: _point_unless_none(call.cost and call.cost.without_cache),
-    ),
-    MetricDefinition(
-        METRIC_UNPRICED_CALLS,
-        "{call}",
-        "Calls whose cost is not known.",
-        _points_of_unpriced_calls(lambda call: 1),
-    ),
-    MetricDefinition(
-        METRIC_UNPRICED_TOKENS,
-        "{token}",
-        "Tokens of calls whose cost is not known.",
-        _points_of_unpriced_calls(
-            lambda call: (
-                call.usage.input_tokens + (call.usage.output_tokens or 0) if call.usage else 0
-            )
-        ),
-    ),
+    MetricDefinition(METRIC_UNPRICED_CALLS, "{call}", "Calls whose cost is not known."),
+    MetricDefinition(METRIC_UNPRICED_TOKENS, "{token}", "Tokens of calls whose cost is not known."),
 )
 
 HISTOGRAMS: Final[tuple[MetricDefinition, ...]] = (
@@ -541,18 +491,12 @@ HISTOGRAMS: Final[tuple[MetricDefinition, ...]] = (
         METRIC_CALL_DURATION,
         "s",
         "From the request to the end of the response.",
-        lambda call: (
-            ()
-            if call.facts.is_batch
-            else _point_unless_none(call.duration, _outcome_attributes(call))
-        ),
         DURATION_BUCKETS_SECONDS,
     ),
     MetricDefinition(
         METRIC_TIME_TO_FIRST_CHUNK,
         "s",
         "From the request to the first content of a stream.",
-        lambda call: _point_unless_none(call.time_to_first_chunk, _outcome_attributes(call)),
         DURATION_BUCKETS_SECONDS,
     ),
 )
@@ -561,32 +505,38 @@ GENAI_TOKEN_BUCKETS: Final = tuple(4**step for step in range(14))
 """The standard buckets of `gen_ai.client.token.usage`: 1 to 67,108,864 tokens."""
 
 
-def _genai_token_points(call: Call) -> MetricPoints:
-    if call.usage is None or call.facts.is_batch:
-        return ()
-    counts = (("input", call.usage.input_tokens), ("output", call.usage.output_tokens))
-    return [(count, {GEN_AI_TOKEN_TYPE: kind}) for kind, count in counts if count is not None]
+METRIC_GENAI_TOKENS: Final = "gen_ai.client.token.usage"
+METRIC_GENAI_DURATION: Final = "gen_ai.client.operation.duration"
 
 
-def _genai_duration_points(call: Call) -> MetricPoints:
+def genai_points(call: Call) -> list[MetricPoint]:
+    """Return what a finished call records on OpenTelemetry's own metrics."""
     if call.facts.is_batch:
-        return ()
-    return ((call.duration, {ERROR_TYPE: call.error_type} if call.error_type else {}),)
+        return []
+    error = {ERROR_TYPE: call.error_type} if call.error_type else _NO_ATTRIBUTES
+    usage = call.usage
+    counts = usage and (("input", usage.input_tokens), ("output", usage.output_tokens))
+    return [
+        (METRIC_GENAI_DURATION, call.duration, error),
+        *(
+            (METRIC_GENAI_TOKENS, count, {GEN_AI_TOKEN_TYPE: kind})
+            for kind, count in counts or ()
+            if count is not None
+        ),
+    ]
 
 
 GENAI_HISTOGRAMS: Final[tuple[MetricDefinition, ...]] = (
     MetricDefinition(
-        "gen_ai.client.token.usage",
+        METRIC_GENAI_TOKENS,
         "{token}",
         "Input tokens and output tokens of a call, as OpenTelemetry defines them.",
-        _genai_token_points,
         GENAI_TOKEN_BUCKETS,
     ),
     MetricDefinition(
-        "gen_ai.client.operation.duration",
+        METRIC_GENAI_DURATION,
         "s",
         "Duration of a call, as OpenTelemetry defines it.",
-        _genai_duration_points,
         DURATION_BUCKETS_SECONDS,
     ),
 )

@@ -16,6 +16,8 @@ from promptcache.providers.bedrock import eventstream
 
 MAX_BUFFERED_BYTES: Final = 32 * 2**20
 """Maximum size of one event or body. A longer one is dropped, and its usage stays unreported."""
+_END_MARK: Final = b"[DONE]"
+"""The last event of OpenAI's streams, which is no JSON."""
 
 
 def parse_json_object(content: bytes) -> JSONObject:
@@ -69,7 +71,7 @@ class SeparatedEventDecoder:
         complete = chunk
         if self._buffer or not chunk.endswith(self._separator):
             complete = self._take_complete_events(chunk)
-        if not complete or (relevant is not None and relevant.search(complete) is None):
+        if not complete or (relevant is not None and not _is_relevant(complete, relevant)):
             return []
         return list(self._parse(complete, relevant))
 
@@ -101,11 +103,15 @@ class SeparatedEventDecoder:
         if b"\r" in complete:
             complete = complete.replace(b"\r\n", b"\n")
         for event in complete.split(self._separator):
-            if not event or (relevant is not None and relevant.search(event) is None):
+            if not event or (relevant is not None and not _is_relevant(event, relevant)):
                 continue
             data = event if self._separator == b"\n" else _sse_data(event)
             if data:
-                yield {"type": "[DONE]"} if data.strip() == b"[DONE]" else parse_json_object(data)
+                yield {"type": "[DONE]"} if data.strip() == _END_MARK else parse_json_object(data)
+
+
+def _is_relevant(events: bytes, relevant: re.Pattern[bytes]) -> bool:
+    return relevant.search(events) is not None or _END_MARK in events
 
 
 def _sse_data(event: bytes) -> bytes:

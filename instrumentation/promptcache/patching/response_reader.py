@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from promptcache.common.safely import safely
 from promptcache.patching.content_decoder import make_content_decoder
-from promptcache.patching.event_decoder import make_event_decoder
+from promptcache.patching.event_decoder import EventDecoder, make_event_decoder
 from promptcache.telemetry.invocation import Invocation
 
 
@@ -18,29 +19,24 @@ class ResponseReader:
     that cannot be decoded leave the call unreported.
     """
 
-    __slots__ = ("_decode_content", "_events", "invocation")
+    __slots__ = ("_decode_content", "_events", "_relevant", "invocation")
 
-    def __init__(
-        self, invocation: Invocation, headers: Mapping[str, str], *, is_decoded: bool = False
-    ) -> None:
-        """Start to read. `is_decoded` says that the content encoding is undone already."""
+    def __init__(self, invocation: Invocation, headers: Mapping[str, str]) -> None:
         self.invocation = invocation
-        encoding = "" if is_decoded else headers.get("content-encoding", "")
-        self._decode_content = make_content_decoder(encoding)
-        self._events = make_event_decoder(
-            headers.get("content-type", ""),
-            is_json_lines=bool(invocation.request_info.batch_results_url),
-        )
+        self._decode_content = make_content_decoder(headers.get("content-encoding", ""))
+        self._events = _make_event_decoder(invocation, headers)
+        self._relevant: re.Pattern[bytes] | None = None
 
     def feed(self, chunk: bytes) -> None:
         """Report the facts of the events that `chunk` completes."""
         invocation = self.invocation
         if self._decode_content is not None:
             chunk = safely(self._decode_content, chunk) or b""
-        relevant = invocation.request_info.wire_format.relevant_bytes
-        # Until the call has output, each event may be its first output.
-        for event in self._events.feed(chunk, relevant if invocation.has_output else None):
+        for event in self._events.feed(chunk, self._relevant):
             invocation.on_event(event)
+        # Until the call has output, each event may be its first output.
+        if self._relevant is None and invocation.has_output:
+            self._relevant = invocation.request_info.wire_format.relevant_bytes
 
     def flush(self) -> None:
         """Report the facts of the bytes that are left. No more bytes will come."""
@@ -49,7 +45,12 @@ class ResponseReader:
 
 
 def read_complete_response(response: Any, invocation: Invocation) -> None:
-    """Report the facts of a response whose body is in memory already."""
-    reader = ResponseReader(invocation, response.headers, is_decoded=True)
-    reader.feed(response.content)
-    reader.flush()
+    """Report the facts of a response whose body is in memory, with its content encoding undone."""
+    events = _make_event_decoder(invocation, response.headers)
+    for event in (*events.feed(response.content, None), *events.flush()):
+        invocation.on_event(event)
+
+
+def _make_event_decoder(invocation: Invocation, headers: Mapping[str, str]) -> EventDecoder:
+    is_json_lines = bool(invocation.request_info.batch_results_url)
+    return make_event_decoder(headers.get("content-type", ""), is_json_lines=is_json_lines)

@@ -25,7 +25,7 @@ LOCK_HOLDING_MODULES: Final = (
             "telemetry.foreign_spans",
             "telemetry.handler",
             "telemetry.metrics",
-            "telemetry.pending_sums",
+            "telemetry.pending_measurements",
             "telemetry.response_ids",
             "telemetry.span_attributes",
         )

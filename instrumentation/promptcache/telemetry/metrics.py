@@ -16,7 +16,7 @@ from promptcache.model import Call
 from promptcache.settings import MetricKeys
 from promptcache.telemetry.cardinality import CardinalityLimiter, ValueAllowList
 from promptcache.telemetry.other_emitters import warn_of_other_emitters
-from promptcache.telemetry.pending_sums import PendingSums, is_collected_by_sdk
+from promptcache.telemetry.pending_measurements import PendingMeasurements, is_collected_by_sdk
 
 if TYPE_CHECKING:
     from promptcache.diagnosis.unread_writes import UnreadWrite
@@ -70,29 +70,24 @@ class MetricsRecorder:
         self, meter: Meter, user_keys: MetricKeys = (), *, with_genai_metrics: bool = False
     ) -> None:
         self._meter = meter
-        self._counters = [
-            (
-                definition,
-                meter.create_counter(
-                    definition.name, unit=definition.unit, description=definition.description
-                ),
+        self._counters = {
+            definition.name: meter.create_counter(
+                definition.name, unit=definition.unit, description=definition.description
             )
             for definition in semconv.COUNTERS
-        ]
-        self._histograms = [
-            (definition, _create_histogram(meter, definition))
-            for definition in (
-                *semconv.HISTOGRAMS,
-                *(semconv.GENAI_HISTOGRAMS if with_genai_metrics else ()),
-            )
-        ]
-        self._has_to_check_emitters = with_genai_metrics
+        }
+        genai_histograms = semconv.GENAI_HISTOGRAMS if with_genai_metrics else ()
+        self._histograms = {
+            definition.name: _create_histogram(meter, definition)
+            for definition in (*semconv.HISTOGRAMS, *genai_histograms)
+        }
+        self._with_genai_metrics = self._has_to_check_emitters = with_genai_metrics
         self._limiters = dict(_limiters_of_user_keys(user_keys))
-        self._pending = PendingSums()
+        self._pending = PendingMeasurements()
         self._is_sdk: bool | None = None
         self._has_callback = False
         self.before_collection: Callable[[], None] | None = None
-        """Runs before the counters are told what happened since the last collection."""
+        """Runs before the instruments are told what happened since the last collection."""
         self._initialised: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 
     def register_storage_cost_observer(self, accrued_costs: Callable[[], StorageCosts]) -> None:
@@ -112,7 +107,7 @@ class MetricsRecorder:
     ) -> None:
         """Add the cost of filling a named cache, which is no call."""
         limited = self._limiter_of_attribute(semconv.GEN_AI_REQUEST_MODEL)(model)
-        counter = self._counter_of_metric(semconv.METRIC_COST_USD)
+        counter = self._counters[semconv.METRIC_COST_USD]
         self._add(counter, _provider_and_model_attributes(provider, limited), {}, usd, context)
 
     def record_unread_write(self, write: UnreadWrite) -> None:
@@ -122,7 +117,7 @@ class MetricsRecorder:
         """
         limited = self._limiter_of_attribute(semconv.GEN_AI_REQUEST_MODEL)(write.model or "")
         attributes = _provider_and_model_attributes(write.provider, limited)
-        counter = self._counter_of_metric(semconv.METRIC_WASTED_USD)
+        counter = self._counters[semconv.METRIC_WASTED_USD]
         reason = {semconv.MISS_REASON: "write_never_read"}
         self._add(counter, attributes, reason, write.wasted_usd, Context())
 
@@ -133,17 +128,19 @@ class MetricsRecorder:
             warn_of_other_emitters()
         base = self._common_attributes_within_limits(call)
         span_context = get_current_span(context).get_span_context()
-        for definition, counter in self._counters:
-            for value, extra in definition.points(call):
+        points = semconv.call_points(call)
+        if self._with_genai_metrics:
+            points += semconv.genai_points(call)
+        for name, value, extra in points:
+            if (counter := self._counters.get(name)) is not None:
                 self._pending.add(counter, base, extra, value, span_context)
+            else:
+                self._pending.record(self._histograms[name], base, extra, value, span_context)
         if not self._is_told_at_collection():
             self._pending.tell()
-        for definition, histogram in self._histograms:
-            for value, extra in definition.points(call):
-                histogram.record(value, {**base, **extra}, context)
 
     def prepare_collection(self) -> None:
-        """Tell the counters what they were not told yet."""
+        """Tell the instruments what they were not told yet."""
         if self.before_collection is not None:
             safely(self.before_collection)
         self._pending.tell()
@@ -151,7 +148,7 @@ class MetricsRecorder:
     def _is_told_at_collection(self) -> bool:
         """Return whether the SDK calls back before it collects. Other SDKs may not."""
         if self._is_sdk is None:
-            self._is_sdk = is_collected_by_sdk(self._counters[0][1])
+            self._is_sdk = is_collected_by_sdk(self._counters[semconv.METRIC_CALLS])
         return self._has_callback and self._is_sdk is True
 
     def close(self) -> None:
@@ -193,16 +190,12 @@ class MetricsRecorder:
         return self._initialised.setdefault(limited_key, base)
 
     def _initialise_counters_at_zero(self, base: Mapping[str, Any]) -> None:
-        for definition, counter in self._counters:
-            if definition.name in semconv.ZERO_INITIALISED:
-                for extra in semconv.ZERO_POINTS:
-                    self._pending.add(counter, base, extra, 0, None)
+        for name in semconv.ZERO_INITIALISED:
+            for extra in semconv.ZERO_POINTS:
+                self._pending.add(self._counters[name], base, extra, 0, None)
 
     def _limiter_of_attribute(self, name: str) -> Callable[[Any], Any]:
         return self._limiters.setdefault(name, CardinalityLimiter(MAX_DISTINCT_VALUES))
-
-    def _counter_of_metric(self, name: str) -> Counter:
-        return next(counter for definition, counter in self._counters if definition.name == name)
 
 
 def _limiters_of_user_keys(user_keys: MetricKeys) -> Iterator[tuple[str, Callable[[Any], Any]]]:

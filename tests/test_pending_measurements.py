@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import openai
 import pytest
-from opentelemetry.metrics import Counter, NoOpMeterProvider
+from opentelemetry.metrics import Counter, Histogram, NoOpMeterProvider
 from opentelemetry.sdk.metrics import (
     AlwaysOnExemplarFilter,
     MeterProvider,
 )
 from opentelemetry.sdk.metrics import Counter as SDKCounter
+from opentelemetry.sdk.metrics import Histogram as SDKHistogram
 from opentelemetry.sdk.metrics.export import (
     AggregationTemporality,
     InMemoryMetricReader,
@@ -25,8 +26,8 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.trace import SpanContext
 
 from promptcache import PromptCacheInstrumentor, Settings
-from promptcache.telemetry import pending_sums
-from promptcache.telemetry.pending_sums import PendingSums, is_collected_by_sdk
+from promptcache.telemetry import pending_measurements
+from promptcache.telemetry.pending_measurements import PendingMeasurements, is_collected_by_sdk
 from tests.support.call_shapes import CHAT
 from tests.support.telemetry import Telemetry
 
@@ -174,6 +175,41 @@ class RecordingCounter(Counter):
         self.added.append((amount, attributes))
 
 
+def test_each_duration_is_recorded_once_with_its_span_as_exemplar(
+    send_chat: Callable[[], None],
+) -> None:
+    delta = InMemoryMetricReader(preferred_temporality={SDKHistogram: AggregationTemporality.DELTA})
+    total = InMemoryMetricReader()
+    instrument(delta, total, exemplar_filter=AlwaysOnExemplarFilter())
+    counts: list[tuple[int, int]] = []
+    for calls in (2, 1):
+        for _ in range(calls):
+            send_chat()
+        found = [points(reader, "promptcache.call.duration") for reader in (delta, total)]
+        counts.append((sum(it.count for it in found[0]), sum(it.count for it in found[1])))
+        assert all(exemplar.span_id for it in found[0] for exemplar in it.exemplars)
+    assert counts == [(2, 2), (1, 3)]
+
+
+def test_without_a_reader_a_call_beyond_the_limit_records_its_own_value(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pending_measurements, "_MAX_RECORDINGS", 3)
+    told: list[float] = []
+
+    class Recorder:
+        def record(self, value: float, *_: object) -> None:
+            told.append(value)
+
+    pending, histogram = PendingMeasurements(), Recorder()
+    span_context = SpanContext(1, 1, is_remote=False)
+    for value in range(5):
+        pending.record(cast("Histogram", histogram), {}, {}, value, span_context)
+    assert told == [3, 4]
+    pending.tell()
+    assert told == [3, 4, 0, 1, 2]
+
+
 def test_only_the_counters_of_the_sdk_are_told_at_collection() -> None:
     provider = MeterProvider([InMemoryMetricReader()])
     assert is_collected_by_sdk(provider.get_meter("m").create_counter("c")) is True
@@ -182,8 +218,8 @@ def test_only_the_counters_of_the_sdk_are_told_at_collection() -> None:
 
 
 def test_the_table_stays_bounded_without_a_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pending_sums, "_MAX_ROWS", 10)
-    sums, counter = PendingSums(), RecordingCounter()
+    monkeypatch.setattr(pending_measurements, "_MAX_ROWS", 10)
+    sums, counter = PendingMeasurements(), RecordingCounter()
     bases = [{"model": str(number)} for number in range(100)]
     for base in bases:
         sums.add(counter, base, {"outcome": "hit"}, 2, None)
@@ -194,7 +230,7 @@ def test_the_table_stays_bounded_without_a_reader(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_series_starts_with_a_zero_that_is_told_once() -> None:
-    sums, counter, base = PendingSums(), RecordingCounter(), {"model": "m"}
+    sums, counter, base = PendingMeasurements(), RecordingCounter(), {"model": "m"}
     context = SpanContext(1, 2, is_remote=False)
     for _ in range(3):
         sums.add(counter, base, {}, 0, context)

@@ -1,9 +1,9 @@
-"""Sums of counters that are told to OpenTelemetry's SDK when it collects metrics.
+"""Measurements that are told to OpenTelemetry's SDK when it collects metrics.
 
 A synchronous `Counter.add` costs about as much as starting a span, and a call makes six of them.
-So the sums grow in a table of our own, one row a series. The callback of an observable instrument
-tells them to the counters, which the SDK calls before it collects the counters. Names, kinds,
-temporality and views stay those of the counters.
+So the sums grow in a table of our own, one row a series, and the values of histograms wait in a
+list. The callback of an observable instrument, which the SDK calls before it collects, tells them
+to the instruments. Names, kinds, temporality and views stay those of the instruments.
 """
 
 from __future__ import annotations
@@ -14,13 +14,15 @@ from threading import Lock
 from typing import Any, Final, final
 
 from opentelemetry.context import Context
-from opentelemetry.metrics import Counter
+from opentelemetry.metrics import Counter, Histogram
 from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
 from promptcache.common.fork import register_after_fork_in_child
 
 _MAX_ROWS: Final = 4096
 """Series that wait to be told. Without a reader nobody collects, so more rows are told at once."""
+_MAX_RECORDINGS: Final = 1024
+"""Values of histograms that wait. Each value beyond them is recorded by the call that has it."""
 
 
 @final
@@ -36,15 +38,19 @@ class _Row:
         self.span_context: SpanContext | None = None
 
 
+_Recording = tuple[Histogram, float, Mapping[str, Any], Mapping[str, Any], SpanContext]
+
+
 @final
-class PendingSums:
-    """The sums that the counters were not told yet. Thread-safe and fork-safe.
+class PendingMeasurements:
+    """What the instruments were not told yet. Thread-safe and fork-safe.
 
     A child that was forked tells only what it added itself: its parent tells the rest.
     """
 
     def __init__(self) -> None:
         self._rows: dict[Hashable, _Row] = {}
+        self._recordings: list[_Recording] = []
         self._reset()
         register_after_fork_in_child(self._reset)
 
@@ -53,6 +59,7 @@ class PendingSums:
         self._lock = Lock()
         for row in self._rows.values():
             row.amount, row.is_news = 0, False
+        self._recordings = []
 
     def add(
         self,
@@ -82,8 +89,24 @@ class PendingSums:
             with self._lock:
                 self._rows.clear()
 
+    def record(
+        self,
+        histogram: Histogram,
+        base: Mapping[str, Any],
+        extra: Mapping[str, Any],
+        value: float,
+        span_context: SpanContext,
+    ) -> None:
+        """Record `value` with the attributes of `base` and `extra`, now or at the collection."""
+        recording = histogram, value, base, extra, span_context
+        with self._lock:
+            if has_room := len(self._recordings) < _MAX_RECORDINGS:
+                self._recordings.append(recording)
+        if not has_room:
+            _record(recording)
+
     def tell(self) -> None:
-        """Tell the counters what they were not told yet."""
+        """Tell the instruments what they were not told yet."""
         # A reader may begin to collect in a forked child before our own fork hook ran.
         if os.getpid() != self._process_id:
             self._reset()
@@ -93,8 +116,16 @@ class PendingSums:
                 if row.is_news:
                     news.append((row, row.amount))
                     row.amount, row.is_news = 0, False
+            recordings, self._recordings = self._recordings, []
         for row, amount in news:
             row.counter.add(amount, {**row.base, **row.extra}, _context_of(row.span_context))
+        for recording in recordings:
+            _record(recording)
+
+
+def _record(recording: _Recording) -> None:
+    histogram, value, base, extra, span_context = recording
+    histogram.record(value, {**base, **extra}, _context_of(span_context))
 
 
 def _context_of(span_context: SpanContext | None) -> Context:
