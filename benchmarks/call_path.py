@@ -24,7 +24,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.trace import TracerProvider
 
 import promptcache
-from benchmarks.overhead.calls import SCENARIOS, SDKS
+from benchmarks.overhead.calls import SCENARIOS, SDKS, Conversation
 from promptcache.instrumentor import PromptCacheInstrumentor
 
 _ROOT: Final = f"{Path(promptcache.__file__).parent}/"
@@ -85,9 +85,10 @@ def measure(sdk_names: set[str]) -> dict[str, CallPath]:
             if scenario.characters > 1_000:
                 continue
             call = sdk.make_caller(stream=scenario.stream)
-            for number in range(_WARM_UP_CALLS):
-                call(sdk.request_body(scenario, number))
-            body = sdk.request_body(scenario, _WARM_UP_CALLS)
+            conversation = Conversation(sdk, scenario)
+            for _ in range(_WARM_UP_CALLS):
+                call(conversation.next_request())
+            body = conversation.next_request()
             kind = "streamed" if scenario.stream else "plain"
             paths[f"{sdk.name} {kind}"] = record_call_path(lambda: call(body))  # noqa: B023
     return paths
