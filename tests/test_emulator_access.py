@@ -77,8 +77,8 @@ def test_an_allowed_name_is_served_and_no_other() -> None:
 
 def test_a_multipart_upload_of_a_program_is_not_refused() -> None:
     headers = {"content-type": "multipart/form-data; boundary=x"}
-    # 404: the emulator stores no files. 403 would mean that it took the program for a page.
-    assert status_of("/v1/files", "127.0.0.1:8089", headers) == 404
+    # 404: the emulator has no such path. 403 would mean that it took the program for a page.
+    assert status_of("/v1/audio/edits", "127.0.0.1:8089", headers) == 404
 
 
 @pytest.fixture

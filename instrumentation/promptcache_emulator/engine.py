@@ -15,7 +15,7 @@ from promptcache_emulator.clock import Clock
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.fault_queue import FaultQueue
 from promptcache_emulator.faults import NO_FAULT, InjectedFault
-from promptcache_emulator.json_util import JSONObject, parse_json_object
+from promptcache_emulator.json_util import JSONObject
 from promptcache_emulator.malformed_usage import make_usage_malformed
 from promptcache_emulator.profile_overrides import parse_profile_overrides
 from promptcache_emulator.profiles import CacheProfile, select_profile
@@ -180,7 +180,7 @@ class Emulator:
             return ProviderResponse({"error": {"message": message}}, status=404), request
         try:
             fault = self._take_fault(path, headers, raw_body)
-            body = _parse_body(raw_body)
+            body = _parse_body(route, raw_body, headers)
             request = replace(request, fault=fault, path_params=path_params, body=body)
             return _apply_fault(self._call_handler(route, request), request), request
         except ProviderError as error:
@@ -240,9 +240,9 @@ def _find_route(method: str, path: str) -> tuple[Route | None, dict[str, str]]:
     return None, {}
 
 
-def _parse_body(raw_body: bytes) -> JSONObject:
+def _parse_body(route: Route, raw_body: bytes, headers: Mapping[str, str]) -> JSONObject:
     try:
-        return parse_json_object(raw_body)
+        return route.parse_body(raw_body, headers)
     except ValueError as error:
         raise ProviderError(400, str(error)) from error
 

@@ -5,18 +5,22 @@ from __future__ import annotations
 from itertools import chain
 from typing import Final
 
-from promptcache_emulator.anthropic import batches, messages
+from promptcache_emulator.anthropic import batches as message_batches
+from promptcache_emulator.anthropic import messages
 from promptcache_emulator.bedrock import converse, invoke
+from promptcache_emulator.google import batches as content_batches
 from promptcache_emulator.google import cached_contents, generate_content, interactions
-from promptcache_emulator.openai import chat, responses
+from promptcache_emulator.openai import batches, chat, responses
 from promptcache_emulator.routing import Route
 
 _PROVIDER_MODULES: Final = (
     chat,
     responses,
     messages,
+    message_batches,
     batches,
     generate_content,
+    content_batches,
     cached_contents,
     interactions,
     converse,

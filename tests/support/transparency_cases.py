@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import json
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -144,6 +146,38 @@ async def read_batch_twice(client: Any) -> Notes:
     return [line.result.type for lines in readings async for line in iterate(lines)]
 
 
+async def read_output_file_of_batch(client: Any) -> Notes:
+    """Read the output file of a batch of one request, and another file."""
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": CHAT}
+    content = json.dumps(line).encode()
+    file = await resolve(client.files.create(file=("in.jsonl", content), purpose="batch"))
+    batch = await resolve(
+        client.batches.create(
+            input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h"
+        )
+    )
+    files = [await resolve(client.files.content(name)) for name in (batch.output_file_id, file.id)]
+    return [batch.status, *[type(one).__name__ for one in files], files[1].content == content]
+
+
+async def read_inlined_and_downloaded_results(client: Any) -> Notes:
+    """Read the results of a batch that are in the job, and a file."""
+    from tests.support.call_shapes_google import GEMINI, QUESTION
+
+    request = {"contents": [{"role": "user", "parts": [{"text": QUESTION}]}]}
+    lines = io.BytesIO(json.dumps({"key": "a", "request": request}).encode())
+    file = await resolve(client.files.upload(file=lines, config={"mime_type": "jsonl"}))
+    notes: Notes = []
+    for source in (file.name, [request]):
+        job = await resolve(client.batches.create(model=GEMINI, src=source))
+        finished = await resolve(client.batches.get(name=job.name))
+        notes.append(type(finished).__name__)
+        if finished.dest.file_name:
+            content = await resolve(client.files.download(file=finished.dest.file_name))
+            notes.append(len(content.splitlines()))
+    return notes
+
+
 async def use_named_cache(client: Any) -> Notes:
     from tests.support.call_shapes_google import GEMINI, LONG_SYSTEM, QUESTION
 
@@ -164,10 +198,11 @@ async def use_named_cache(client: Any) -> Notes:
 USES_WITH_SEVERAL_CALLS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
     "openai": (
         send_chats,
+        read_output_file_of_batch,
         *((retrieve_background_response, use_websocket) if has_api("responses.connect") else ()),
     ),
     "anthropic": (send_messages, read_batch_twice),
-    "google": (use_named_cache,),
+    "google": (use_named_cache, read_inlined_and_downloaded_results),
 }
 """Uses that take several calls, by kit."""
 

@@ -43,12 +43,18 @@ class EventDecoder(Protocol):
         ...
 
 
-def make_event_decoder(content_type: str, *, is_json_lines: bool) -> EventDecoder:
-    """Return the decoder for a content type. Only the results of a batch are JSON lines."""
+def make_event_decoder(
+    content_type: str, *, is_json_lines: bool, body_start: re.Pattern[bytes] | None = None
+) -> EventDecoder:
+    """Return the decoder for a content type. Only the results of a batch are JSON lines.
+
+    Of JSON lines, a body that does not begin with `body_start` has no events.
+    """
     if eventstream.MEDIA_TYPE in content_type:
         return AWSEventDecoder()
     if is_json_lines:
-        return SeparatedEventDecoder(b"\n")
+        lines = SeparatedEventDecoder(b"\n")
+        return lines if body_start is None else RecognizingDecoder(lines, body_start)
     if "text/event-stream" in content_type:
         return SeparatedEventDecoder(b"\n\n")
     return BodyDecoder()
@@ -116,6 +122,38 @@ def _is_relevant(events: bytes, relevant: re.Pattern[bytes]) -> bool:
 
 def _sse_data(event: bytes) -> bytes:
     return b"\n".join(line[5:] for line in event.split(b"\n") if line.startswith(b"data:"))
+
+
+class RecognizingDecoder:
+    """Decode a body if it begins as expected. Of any other body, only the beginning is read."""
+
+    MAX_START_BYTES: Final = 256
+    """The beginning has to match within these bytes."""
+
+    __slots__ = ("_body_start", "_events", "_start", "is_other_body")
+
+    def __init__(self, events: EventDecoder, body_start: re.Pattern[bytes]) -> None:
+        self._events, self._body_start = events, body_start
+        self._start: bytes | None = b""
+        """The bytes so far; None as soon as they are recognised."""
+        self.is_other_body = False
+
+    def feed(self, chunk: bytes, relevant: re.Pattern[bytes] | None) -> list[JSONObject]:
+        """Return the events that `chunk` completes, none of another body."""
+        if self.is_other_body:
+            return []
+        if self._start is not None:
+            chunk = self._start + chunk
+            if self._body_start.match(chunk, 0, self.MAX_START_BYTES) is None:
+                self.is_other_body = len(chunk) >= self.MAX_START_BYTES
+                self._start = b"" if self.is_other_body else chunk
+                return []
+            self._start = None
+        return self._events.feed(chunk, relevant)
+
+    def flush(self) -> list[JSONObject]:
+        """Return the last event, whose separator may be missing."""
+        return self._events.flush()
 
 
 class AWSEventDecoder:

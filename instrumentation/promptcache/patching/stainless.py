@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 from weakref import ref
@@ -32,7 +33,7 @@ from promptcache.patching.event_decoder import parse_json_object
 from promptcache.patching.flow import Flow
 from promptcache.patching.hook import Hook
 from promptcache.patching.request import credential_from_headers
-from promptcache.patching.response_reader import read_complete_response
+from promptcache.patching.response_reader import finish_after_reading, read_complete_response
 from promptcache.providers.wire_format import Route, find_route
 from promptcache.telemetry.batch_results import BatchResultsInvocation
 from promptcache.telemetry.foreign_spans import should_instrument
@@ -263,10 +264,13 @@ class StainlessHooks:
         result = yield None
         if result.error is not None:
             invocation.fail(result.error)
-        elif not is_observed:
-            safely(read_complete_response, response, invocation)
-        if result.error is not None or not is_observed:
             invocation.finish()
+        elif not is_observed:
+            finish_after_reading(
+                invocation,
+                len(response.content),
+                partial(read_complete_response, response, invocation),
+            )
 
     def _invocation_of_response(
         self, handler: TelemetryHandler, client: Any, options: Any, response: Any, *, stream: bool

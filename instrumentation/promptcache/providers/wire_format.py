@@ -25,8 +25,9 @@ class WireFormat(NamedTuple):
     the counters of the merged facts; None if the response reported no usage. `relevant_bytes` is
     found in every event that `parse_event` has to see once the response has output: it saves the
     parsing of all others. `is_last_event` tells the event that ends a stream; without such an event
-    the end of the bytes does. `is_retrievable` says that a later request can fetch the response
-    again by its id.
+    the end of the bytes does. `body_start` matches the first bytes of each body of JSON lines; a
+    body that begins otherwise is another file and is not read. `is_retrievable` says that a later
+    request can fetch the response again by its id.
 
     Two functions serve the provider's own cache diagnostics. `conversation_key` returns the part of
     a body that stays the same throughout a conversation; None if the body does not contain it.
@@ -42,11 +43,17 @@ class WireFormat(NamedTuple):
     parse_usage: Callable[[ResponseFacts], Usage | None]
     relevant_bytes: re.Pattern[bytes] = re.compile(b"")
     is_last_event: Callable[[JSONObject], bool] = lambda event: False
+    body_start: re.Pattern[bytes] | None = None
     is_retrievable: bool = False
     conversation_key: Callable[[JSONObject], object] = lambda body: None
     with_diagnostics: Callable[[str, JSONObject, str | None], JSONObject | None] = (
         lambda provider, body, previous: None
     )
+
+
+def parse_no_prompt(request: Request) -> ParsedPrompt | None:
+    """Return None: the request of a batch's results holds no prompt."""
+    return None
 
 
 class Route(NamedTuple):

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from promptcache import semconv
-from promptcache.common.coerce import JSONObject
+from promptcache.common.coerce import JSONObject, as_str
 from promptcache.common.safely import safely
 from promptcache.model import Call, Cost, ResponseFacts, Usage
 from promptcache.telemetry.handler import TelemetryHandler
@@ -39,26 +39,37 @@ _RESULT_ATTRIBUTES: Final = semconv.AttributeReader(
 class BatchResultsInvocation(Invocation):
     """One reading of a batch's results. A result that was read before adds nothing."""
 
-    __slots__ = ("_is_complete", "_totals")
+    __slots__ = ("_is_complete", "_position", "_totals")
 
     def __init__(self, handler: TelemetryHandler, request_info: RequestInfo) -> None:
         # The handler knows the invocation as soon as `super().__init__` ran, and may end it then.
         self._totals = BatchResultTotals()
         self._is_complete = False
+        self._position = 0
         # Until the results are read, nothing is known of them. So no span is started here, as for
         # the retrieval of an earlier response.
         super().__init__(handler, request_info._replace(is_retrieval=True))
 
+    @property
+    def has_output(self) -> bool:
+        """True, because every event is a whole response."""
+        return True
+
     def on_event(self, event: JSONObject) -> None:
         """Count one result, which is one line of the response."""
         info, handler = self.request_info, self.handler
+        self._position += 1
         facts = info.wire_format.parse_event(event)
-        if facts is None or not handler.counted_batch_results.mark_counted_if_new(
-            info.provider, info.batch_results_url or "", facts.id or ""
+        if facts is None:
+            return
+        # The application's id is unique in a batch. Some servers repeat the ids of responses.
+        result_id = as_str(event.get("custom_id")) or facts.id or str(self._position)
+        if not handler.counted_batch_results.mark_counted_if_new(
+            info.provider, info.batch_results_url or "", result_id
         ):
             return
         self.facts = facts
-        usage = info.wire_format.parse_usage(facts)
+        usage = self.parse_usage()
         call = self.build_call(usage, self.compute_cost(usage), self.verdict_from_usage(usage))
         safely(handler.metrics.record_call, call, self.context)
         self._totals.add(call)

@@ -169,7 +169,7 @@ class Invocation:
             # Some readers stop here and never request the end of the bytes.
             self.finish()
         elif facts.usage_counters and self.request_info.stream and self.span is not None:
-            self.span.update(self.build_call(self._parse_usage(), None, Verdict("unreported")))
+            self.span.update(self.build_call(self.parse_usage(), None, Verdict("unreported")))
 
     def _on_response_id(self, response_id: str) -> None:
         info = self.request_info
@@ -274,7 +274,7 @@ class Invocation:
 
     def evaluate(self, ended: float | None) -> Call:
         """Return the call with its usage, cost and verdict. Nothing is final before."""
-        usage, cost = self._parse_usage(), None
+        usage, cost = self.parse_usage(), None
         if usage is not None or not self.has_failed:
             cost = self.compute_cost(usage)
         if self._response_key is not None and not self.request_info.is_retrieval:
@@ -283,7 +283,8 @@ class Invocation:
             self.handler.response_id_by_conversation[self.conversation_key] = self.facts.id
         return self.build_call(usage, cost, self._diagnose(usage, cost), ended)
 
-    def _parse_usage(self) -> Usage | None:
+    def parse_usage(self) -> Usage | None:
+        """Return the usage that the facts so far report."""
         info = self.request_info
         return safely(reported_usage, info.wire_format, info.host, self.facts)
 

@@ -8,8 +8,10 @@ stack: `_gaos.basesdk`, and in 2.0 a client that Stainless generated.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, BinaryIO, Final, cast
 from urllib.parse import urlsplit
 
 from opentelemetry import context as otel
@@ -26,10 +28,18 @@ from promptcache.patching.event_decoder import parse_json_object
 from promptcache.patching.flow import Flow, StepResult, pass_through_flow
 from promptcache.patching.hook import Hook
 from promptcache.patching.request import credential_from_headers, start_invocation
+from promptcache.patching.response_reader import (
+    PIECE_BYTES,
+    ResponseReader,
+    finish_after_reading,
+    read_content,
+    read_pieces,
+)
 from promptcache.patching.stainless import StainlessHooks, StainlessSDK
 from promptcache.providers.google import wire
 from promptcache.providers.google.cached_contents import cached_content_operation
 from promptcache.providers.wire_format import Route, find_route
+from promptcache.telemetry.batch_results import BatchResultsInvocation
 from promptcache.telemetry.foreign_spans import should_instrument
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.invocation import Invocation
@@ -102,6 +112,8 @@ def observe_request(handler: TelemetryHandler, client: Any, arguments: Mapping[s
     route = find_route(wire.ROUTES, method, path)
     if route is None:
         return pass_through_flow()
+    if route.is_batch_results:
+        return _observe_batch_job(_start_batch_reading(handler, endpoint, route, path))
     cache_scope = [
         as_str(getattr(client, name, None)) for name in ("api_key", "project", "location")
     ]
@@ -138,6 +150,79 @@ def _parse_body_with_service_tier(response: Any, body: str) -> JSONObject:
     event = parse_json_object(body.encode())
     tier = as_mapping(getattr(response, "headers", None)).get(wire.SERVICE_TIER_HEADER)
     return {**event, wire.SERVICE_TIER_HEADER: tier} if tier else event
+
+
+def _start_batch_reading(
+    handler: TelemetryHandler, endpoint: ProviderEndpoint, route: Route, path: str
+) -> BatchResultsInvocation:
+    return BatchResultsInvocation(
+        handler,
+        RequestInfo(
+            wire_format=route.wire_format,
+            provider=endpoint.provider,
+            model=None,
+            host=endpoint.host,
+            port=endpoint.port,
+            stream=False,
+            batch_results_url=path.partition("?")[0],
+        ),
+    )
+
+
+def _observe_batch_job(invocation: BatchResultsInvocation) -> Flow:
+    """Observe a request for a batch job. A finished job has the results of inlined requests."""
+    result = yield None
+    body = as_str(getattr(result.result, "body", None), UNLIMITED_CHARS) or ""
+    if '"inlinedResponses"' in body:
+        safely(_read_batch_job, invocation, parse_json_object(body.encode()))
+    invocation.finish()
+
+
+def _read_batch_job(invocation: BatchResultsInvocation, job: JSONObject) -> None:
+    invocation.request_info = invocation.request_info._replace(model=wire.model_of_batch(job))
+    for result in wire.inlined_batch_results(job):
+        invocation.on_event(as_mapping(result))
+    invocation.on_last_byte()
+
+
+def observe_download(handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]) -> Flow:
+    """Observe the download of a file. It may hold the results of a batch."""
+    path = arguments["path"]
+    route = find_route(wire.ROUTES, "GET", path) if should_instrument() else None
+    if route is None:
+        return pass_through_flow()
+    base_url = _base_url(client, arguments.get("http_options"))
+    endpoint = _endpoint_of_url(handler, base_url, provider_of_client(client))
+    invocation = _start_batch_reading(handler, endpoint, route, path)
+    return _observe_batch_file(invocation, arguments.get("destination"))
+
+
+def _observe_batch_file(invocation: BatchResultsInvocation, destination: Any) -> Flow:
+    """Read the content that the SDK returned, or the file that it wrote.
+
+    Nothing is read if the SDK wrote into an object of the application.
+    """
+    result = yield None
+    reader = ResponseReader(invocation, {})
+    if isinstance(result.result, bytes):
+        content = result.result
+        finish_after_reading(invocation, len(content), partial(read_content, reader, content))
+    elif _is_path(destination) and os.path.isfile(destination):
+        # The application may move the file while a thread reads it.
+        file = open(destination, "rb")  # noqa: SIM115  # the function that reads it closes it
+        size = os.fstat(file.fileno()).st_size
+        finish_after_reading(invocation, size, partial(_read_file, reader, file))
+    else:
+        invocation.finish()
+
+
+def _is_path(destination: object) -> bool:
+    return isinstance(destination, str) or hasattr(destination, "__fspath__")
+
+
+def _read_file(reader: ResponseReader, file: BinaryIO) -> None:
+    with file:
+        read_pieces(reader, iter(lambda: file.read(PIECE_BYTES), b""))
 
 
 def count_attempt(handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]) -> Flow:
@@ -185,6 +270,8 @@ HOOKS: Final[Mapping[str, tuple[Hook, ...]]] = {
         Hook("BaseApiClient", "async_request", _REQUEST_PARAMETERS, observe_request),
         Hook("BaseApiClient", "request_streamed", _REQUEST_PARAMETERS, observe_request),
         Hook("BaseApiClient", "async_request_streamed", _REQUEST_PARAMETERS, observe_request),
+        Hook("BaseApiClient", "download_file", ("path",), observe_download, is_optional=True),
+        Hook("BaseApiClient", "async_download_file", ("path",), observe_download, is_optional=True),
         Hook("BaseApiClient", "_request_once", ("http_request",), count_attempt),
         Hook("BaseApiClient", "_async_request_once", ("http_request",), count_attempt),
     ),

@@ -27,7 +27,7 @@ from promptcache.common.coerce import (
 from promptcache.model import ParsedPrompt, Request, ResponseFacts, Section, Usage
 from promptcache.providers.prompt import BlockCollector, ParamLevels, select_cache_relevant_params
 from promptcache.providers.usage import UsageCounterNames, parse_usage
-from promptcache.providers.wire_format import WireFormat, make_route
+from promptcache.providers.wire_format import WireFormat, make_route, parse_no_prompt
 
 SERVICE_TIER_HEADER: Final = "x-gemini-service-tier"
 """The response header that names the service tier of the call."""
@@ -391,9 +391,52 @@ INTERACTIONS: Final = WireFormat(
     is_retrievable=True,
 )
 
+
+# Batches
+
+
+def inlined_batch_results(job: JSONObject) -> list[Any]:
+    """Return the results that a batch job holds: `{response, metadata}` or `{error}` each."""
+    output = as_mapping(as_mapping(job.get("metadata")).get("output") or job.get("response"))
+    return as_list(as_mapping(output.get("inlinedResponses")).get("inlinedResponses"))
+
+
+def model_of_batch(job: JSONObject) -> str | None:
+    """Return the model that a batch job names."""
+    name = as_str(as_mapping(job.get("metadata")).get("model"))
+    return model_in_path(name) if name else None
+
+
+def _parse_batch_result(result: JSONObject) -> ResponseFacts | None:
+    """Read a result of a batch. Only a request that succeeded has a cost.
+
+    Source: ai.google.dev/gemini-api/docs/batch-api. A line of a file is such a result (`{key,
+    response}`), or the response itself.
+    """
+    response = as_mapping(result.get("response")) or result
+    if "usageMetadata" not in response:
+        return None
+    facts = _parse_content_event(response)
+    return facts and facts._replace(is_terminal=True, is_batch=True)
+
+
+BATCH_RESULTS: Final = WireFormat(
+    "gemini.results",
+    "generate_content",
+    parse_no_prompt,
+    _parse_batch_result,
+    _parse_content_usage,
+    re.compile(rb'"usageMetadata"'),
+    body_start=re.compile(
+        rb'\s*\{\s*"(?:key|response|metadata|error|status|candidates|usageMetadata)"\s*:'
+    ),
+)
+
 ROUTES: Final = (
     make_route("POST", r"[^/?]+:generateContent", GENERATE_CONTENT),
     make_route("POST", r"[^/?]+:streamGenerateContent", GENERATE_CONTENT),
+    make_route("GET", r"batches/[^/?]+", BATCH_RESULTS, is_batch_results=True),
+    make_route("GET", r"files/[^/?]+:download", BATCH_RESULTS, is_batch_results=True),
 )
 INTERACTIONS_ROUTES: Final = (
     make_route("POST", r"interactions", INTERACTIONS),

@@ -10,7 +10,7 @@ response.py, response_create_params.py) and OpenAI's prompt caching guide (copie
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
 from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_number, as_str, flatten
@@ -23,7 +23,7 @@ from promptcache.providers.prompt import (
     split_cache_marker,
 )
 from promptcache.providers.usage import UsageCounterNames, parse_usage
-from promptcache.providers.wire_format import WireFormat, make_route
+from promptcache.providers.wire_format import WireFormat, make_route, parse_no_prompt
 
 CACHE_MARKERS: Final = ("prompt_cache_breakpoint", "cache_control")
 """OpenAI's own marker, and the one that gateways take for Claude and Qwen (OpenRouter's and
@@ -538,10 +538,46 @@ COMPLETIONS: Final = WireFormat(
     _is_last_chat_event,
 )
 
+_BATCH_BODY_PARSERS: Final[Mapping[str, Callable[[JSONObject], ResponseFacts | None]]] = {
+    "chat.completion": _parse_chat_event,
+    "text_completion": _parse_chat_event,
+    "response": _parse_responses_event,
+}
+"""The parser for each `object` of a batch's response. Embeddings and images are no LLM calls."""
+
+
+def _parse_batch_result(line: JSONObject) -> ResponseFacts | None:
+    """Read a line of a batch's output file. Only a request that succeeded has a cost.
+
+    Source: developers.openai.com/api/reference, the request output object of the Batch API.
+    """
+    body = as_mapping(as_mapping(line.get("response")).get("body"))
+    parse_body = _BATCH_BODY_PARSERS.get(as_str(body.get("object")) or "")
+    facts = parse_body(body) if parse_body else None
+    return facts and facts._replace(is_terminal=True, is_batch=True)
+
+
+def _parse_batch_usage(facts: ResponseFacts) -> Usage | None:
+    is_chat = "prompt_tokens" in facts.usage_counters
+    return _parse_chat_usage(facts) if is_chat else _parse_responses_usage(facts)
+
+
+BATCH_RESULTS: Final = WireFormat(
+    "openai.results",
+    "chat",
+    parse_no_prompt,
+    _parse_batch_result,
+    _parse_batch_usage,
+    # A line of an input file has no response, and a failed request has a response of null.
+    re.compile(rb'"response"\s*:\s*\{'),
+    body_start=re.compile(rb'\s*\{\s*"(?:id|custom_id|response|error)"\s*:'),
+)
+
 ROUTES: Final = (
     make_route("POST", r"chat/completions", CHAT),
     make_route("POST", r"completions", COMPLETIONS),
     make_route("POST", r"responses", RESPONSES),
     make_route("POST", r"responses/compact", RESPONSES),
     make_route("GET", r"responses/[^/?]+", RESPONSES, is_retrieval=True),
+    make_route("GET", r"files/[^/?]+/content", BATCH_RESULTS, is_batch_results=True),
 )
