@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+import anthropic
 import pytest
 
 from promptcache.cli.price_options import build_request_and_response
@@ -17,6 +18,10 @@ from promptcache.providers.hosts import provider_for_host
 from promptcache.providers.registry import iter_routes_of_all_providers
 from promptcache.providers.reported_usage import reported_usage
 from promptcache.providers.response_facts import NO_FACTS, merge_facts
+from promptcache.semconv import ATTEMPT_FIELDS, OUTPUT_TOKENS
+from tests.support.call_shapes_anthropic import HTTP as ANTHROPIC_HTTP
+from tests.support.mock_calls import make_mock_call
+from tests.support.telemetry import Telemetry
 
 CASES: Final[list[dict[str, Any]]] = json.loads(
     (Path(__file__).parent / "fixtures/wires.json").read_text()
@@ -94,3 +99,48 @@ def test_names_that_people_use_mean_the_provider(alias: str, name: str) -> None:
 )
 def test_hosts_of_known_vendors_are_known(host: str, name: str) -> None:
     assert provider_for_host(host, "openai", {}) == name
+
+
+def find_case(name: str) -> dict[str, Any]:
+    return next(case for case in CASES if case["name"] == name)
+
+
+def test_the_span_of_a_fallback_lists_each_attempt_with_its_model_and_parts(
+    telemetry: Telemetry,
+) -> None:
+    case = find_case("Fable declines after 120 tokens, Opus answers")
+
+    def answer(request: Any) -> Any:
+        return ANTHROPIC_HTTP.Response(200, json={"role": "assistant", **case["events"][0]})
+
+    transport = ANTHROPIC_HTTP.MockTransport(answer)
+    with anthropic.Anthropic(
+        api_key="k", http_client=ANTHROPIC_HTTP.Client(transport=transport)
+    ) as client:
+        client.beta.messages.create(
+            model=case["model"], max_tokens=9, messages=[{"role": "user", "content": "Hi."}]
+        )
+    (span,) = telemetry.calls
+    attributes: Any = span.attributes
+    assert attributes["gen_ai.response.model"] == "claude-opus-4-8"
+    attempts = [
+        dict(zip(ATTEMPT_FIELDS, json.loads(entry), strict=True))
+        for entry in attributes["promptcache.cost.attempts"]
+    ]
+    assert [(row["gen_ai.response.model"], row[OUTPUT_TOKENS]) for row in attempts] == [
+        ("claude-fable-5", 120),
+        ("claude-opus-4-8", 264),
+    ]
+    parts = ("amount", "input", "output")
+    assert [[row[f"promptcache.cost.{part}"] for part in parts] for row in attempts] == [
+        pytest.approx([0.01008, 0.00408, 0.006]),
+        pytest.approx([0.00866, 0.00206, 0.0066]),
+    ]
+    for part in parts:
+        name = f"promptcache.cost.{part}"
+        assert sum(row[name] for row in attempts) == pytest.approx(attributes[name])
+
+
+def test_an_answer_of_one_model_lists_no_attempts(telemetry: Telemetry) -> None:
+    make_mock_call()("Hi.")
+    assert "promptcache.cost.attempts" not in telemetry.attributes

@@ -9,6 +9,7 @@ status Development). Every name of our own begins with `promptcache.`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -92,6 +93,7 @@ COST_OUTPUT: Final = "promptcache.cost.output"
 COST_WITHOUT_CACHE: Final = "promptcache.cost.without_cache"
 COST_SAVED: Final = "promptcache.cost.saved"
 COST_UNKNOWN: Final = "promptcache.cost.unknown"
+COST_ATTEMPTS: Final = "promptcache.cost.attempts"
 BATCH: Final = "promptcache.batch"
 BATCH_RESULTS: Final = "promptcache.batch.results"
 USAGE_INCONSISTENT: Final = "promptcache.usage.inconsistent"
@@ -140,6 +142,45 @@ class SpanAttributeDefinition:
 
 def _cost_part_getter(part: str) -> Callable[[Call], AttributeValue | None]:
     return lambda call: call.cost.parts.get(part) if call.cost else None
+
+
+ATTEMPT_FIELDS: Final[tuple[str, ...]] = (
+    GEN_AI_RESPONSE_MODEL,
+    INPUT_TOKENS,
+    READ_TOKENS,
+    WRITE_TOKENS,
+    UNCACHED_TOKENS,
+    OUTPUT_TOKENS,
+    COST_AMOUNT,
+    COST_INPUT,
+    COST_CACHE_READ,
+    COST_CACHE_WRITE,
+    COST_OUTPUT,
+    COST_UNKNOWN,
+)
+"""The values of one entry of `promptcache.cost.attempts`, a JSON list in this order.
+
+A value that is not known is null.
+"""
+
+
+def _attempts_as_json_lists(call: Call) -> list[str] | None:
+    attempts = call.cost.attempts[:MAX_CHOICES] if call.cost else ()
+    entries = [
+        (
+            model,
+            usage.input_tokens,
+            usage.cache_read_tokens,
+            usage.cache_write_tokens,
+            usage.uncached_tokens,
+            usage.output_tokens,
+            cost.amount,
+            *(cost.parts.get(part) for part in ("input", "cache_read", "cache_write", "output")),
+            cost.unknown_reason,
+        )
+        for model, usage, cost in attempts
+    ]
+    return [json.dumps(entry, separators=(",", ":")) for entry in entries] or None
 
 
 def _saved_usd(call: Call) -> float | None:
@@ -291,6 +332,7 @@ PROMPTCACHE_ATTRIBUTES: Final[tuple[SpanAttributeDefinition, ...]] = (
     SpanAttributeDefinition(COST_WITHOUT_CACHE, "cost.without_cache"),
     SpanAttributeDefinition(COST_SAVED, _saved_usd),
     SpanAttributeDefinition(COST_UNKNOWN, "cost.unknown_reason"),
+    SpanAttributeDefinition(COST_ATTEMPTS, _attempts_as_json_lists),
     SpanAttributeDefinition(BATCH, lambda call: call.facts.is_batch or None),
     SpanAttributeDefinition(BATCH_RESULTS, lambda call: call.batch_results or None),
     SpanAttributeDefinition(

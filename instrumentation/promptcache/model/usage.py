@@ -58,7 +58,8 @@ class Cost(NamedTuple):
     sum to `amount`, unless the provider itself reported the amount. `without_cache` is the cost of
     the same tokens at the plain input price. `input_price`, `cache_read_price` and
     `cache_write_prices` (by TTL) are marginal prices in USD per token. `price_date` is the date
-    of the price list, as `YYYY-MM-DD`.
+    of the price list, as `YYYY-MM-DD`. `attempts` are the billed attempts of an answer to which
+    several models contributed, in their order, each with its model, usage and cost.
     """
 
     amount: float | None
@@ -70,3 +71,4 @@ class Cost(NamedTuple):
     source: Literal["provider", "local"] = "local"
     price_date: str | None = None
     unknown_reason: UnknownCostReason | None = None
+    attempts: tuple[tuple[str | None, Usage, Cost], ...] = ()

@@ -198,19 +198,24 @@ class PriceBook:
         self, request: Request, facts: ResponseFacts, usage: Usage
     ) -> Cost:
         """Return the cost of an answer to which several models contributed, each at its price."""
-        own = _with_credit(usage._replace(other_attempts=()))
-        found = self._compute_list_cost(request, facts, own)
+        own = usage._replace(other_attempts=(), credited_write_tokens=0)
+        found = own_cost = self._compute_list_cost(request, facts, _with_credit(usage))
+        attempts: list[tuple[str | None, Usage, Cost]] = []
         for model, attempt in usage.other_attempts:
             name = model or request.model
             other = self._compute_list_cost(
                 request._replace(model=name), facts._replace(model=name), attempt
             )
+            attempts.append((name, attempt, other))
             found = _add_costs(found, other)
-        return found
+        if attempts:
+            attempts.append((facts.model or request.model, own, own_cost))
+        return found._replace(attempts=tuple(attempts))
 
 
 def _with_credit(usage: Usage) -> Usage:
-    """Return the usage as it is billed: credited writes count as reads."""
+    """Return the own usage as it is billed: credited writes count as reads."""
+    usage = usage._replace(other_attempts=())
     rest = credited = usage.credited_write_tokens
     if not credited:
         return usage
