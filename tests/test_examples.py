@@ -17,6 +17,12 @@ from promptcache_emulator.engine import Emulator
 ROOT: Final = Path(__file__).parent.parent
 PROGRAMS: Final[Mapping[str, Mapping[str, str]]] = {
     "anthropic_agent": {"ANTHROPIC_API_KEY": "no-key-needed", "ANTHROPIC_BASE_URL": "{url}"},
+    "harness": {
+        "ANTHROPIC_API_KEY": "no-key-needed",
+        "ANTHROPIC_BASE_URL": "{url}",
+        "OPENAI_API_KEY": "no-key-needed",
+        "OPENAI_BASE_URL": "{url}/v1",
+    },
     "gemini_cache": {"GOOGLE_API_KEY": "no-key-needed", "GOOGLE_GEMINI_BASE_URL": "{url}"},
     "bedrock_converse": {
         "AWS_ACCESS_KEY_ID": "none",

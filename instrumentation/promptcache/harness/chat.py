@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar, cast, final
 from promptcache.harness.breakpoints import Place
 from promptcache.harness.cache_tracker import CacheTracker
 from promptcache.harness.caching_style import CachingStyle
+from promptcache.harness.changed_prompts import CacheLoss, warn_of_changed_param
 from promptcache.harness.frozen_json import freeze_json
 from promptcache.harness.frozen_params import FrozenParams
 from promptcache.harness.history import History
@@ -17,6 +18,7 @@ from promptcache.harness.prompt_error import PromptError
 from promptcache.harness.request_layout import RequestLayout, Turn
 from promptcache.harness.wires.layers import FrozenLayers
 from promptcache.harness.wires.wire_layout import WireLayout
+from promptcache.model import InvalidationLevel
 
 Arguments = TypeVar("Arguments")
 
@@ -31,19 +33,23 @@ class Chat(Generic[Arguments]):
     def __init__(
         self,
         *,
+        name: str,
         layers: FrozenLayers,
         layout: WireLayout,
         model: str,
+        base_model: str,
         key: str,
         ttls: Mapping[Layer, TTL],
         params: FrozenParams,
         history: Sequence[Message] = (),
     ) -> None:
+        self.prompt_name = name
         self.wire: Wire = layout.wire
         self.model = model
+        self.base_model = base_model
         self.cache_key = key
         self.stats = CacheTracker(provider=layout.style.provider)
-        self._layers = layers
+        self._ttls = ttls
         self._layout = layout
         self._params = params
         self._request_layout = RequestLayout(layout, layers, ttls)
@@ -104,8 +110,19 @@ class Chat(Generic[Arguments]):
             raise PromptError("now", "needs a question or the results of tools before it")
         request = self._request_layout.lay_out(self._history, turn, self.model, self.cache_key)
         request |= self._params.merge(params, self._layout.reserved_arguments)
+        for param, section in self._params.changes:
+            warn_of_changed_param(self.prompt_name, param, section, self.loss_of(section))
         self._pending = messages
         return cast("Arguments", request)
+
+    def loss_of(self, section: InvalidationLevel) -> CacheLoss:
+        """Return what is processed anew if the prompt changes in this section."""
+        tokens = self._history.tokens
+        if section != "messages":
+            tokens += self._request_layout.head_tokens
+        layer: Layer = "history" if section == "messages" else "static"
+        ttl = self._ttls[layer] if self.style.ttls else None
+        return CacheLoss(self.style.provider, self.base_model, tokens, ttl)
 
     def tool_results(self, results: Mapping[str, Content], *, failed: Collection[str] = ()) -> None:
         """Keep the results of tools, by the ids of their calls, for the next `ask`.

@@ -58,16 +58,16 @@ class Prompt:
         if not _ALLOWED_NAME.fullmatch(name):
             raise PromptError("name", "has other characters than letters, digits, `_`, `.` and `-`")
         self.name = name
+        self._is_compared = False
         self._params = freeze_json(params or {}, "params", sort_keys=False)
-        system_parts = _freeze_content(system, "system")
-        pairs: tuple[tuple[str, str], ...] = ()
-        if isinstance(examples, str):
-            system_parts += _freeze_content(examples, "examples")
-        else:
-            pairs = _freeze_examples(examples)
-        frozen_tools = tuple(freeze_tools(tools, sort_keys=sort_keys))
-        self._layers = FrozenLayers(frozen_tools, system_parts, pairs)
-        text = canonical_json([frozen_tools, system_parts, pairs])
+        self._layers = FrozenLayers(
+            tuple(freeze_tools(tools, sort_keys=sort_keys)),
+            *_freeze_system_and_examples(system, examples),
+        )
+        layers = self._layers._asdict()
+        parts = ("tools", "system", "examples")
+        self._texts = {part: canonical_json(layers[part]) for part in parts}
+        text = canonical_json(list(self._texts.values()))
         self.version: str = sha256(text.encode()).hexdigest()[:_VERSION_CHARS]
         """A hash of the static layer. Equal versions have equal bytes, in every process."""
 
@@ -114,22 +114,30 @@ class Prompt:
         """
         from promptcache.harness.caching_style import caching_style_of
         from promptcache.harness.carry_over import carry_over
+        from promptcache.harness.changed_prompts import warn_of_changed_prompt
         from promptcache.harness.chat import Chat
         from promptcache.harness.frozen_params import FrozenParams
         from promptcache.harness.wires.registry import check_wire, load_layout
 
-        style = caching_style_of(check_wire(wire), options.get("base_model") or model)
+        base_model = options.get("base_model") or model
+        style = caching_style_of(check_wire(wire), base_model)
         layout = load_layout(wire, style)
         shared = _freeze_content(options.get("shared"), "shared")
-        return Chat[Any](
+        chat = Chat[Any](
+            name=self.name,
             layers=self._layers._replace(shared=shared),
             layout=layout,
             model=model,
+            base_model=base_model,
             key=self.shard_key(options.get("shard", 0)),
             ttls=_ttls_of_layers(options.get("ttl"), style, model),
             params=FrozenParams(wire, self._params),
             history=carry_over(options.get("history", ()), layout, model),
         )
+        if not self._is_compared:
+            self._is_compared = True
+            warn_of_changed_prompt(self.name, self._texts, chat.loss_of("tools"))
+        return chat
 
 
 def _ttls_of_layers(
@@ -160,6 +168,15 @@ def _freeze_block(block: object, path: str) -> Block:
     if not is_object(frozen):
         raise PromptError(path, f"is neither a text nor a block, but {type(block).__name__}")
     return frozen
+
+
+def _freeze_system_and_examples(
+    system: Content | None, examples: str | Sequence[tuple[str, str]]
+) -> tuple[tuple[str | Block, ...], tuple[tuple[str, str], ...]]:
+    parts = _freeze_content(system, "system")
+    if isinstance(examples, str):
+        return (*parts, *_freeze_content(examples, "examples")), ()
+    return parts, _freeze_examples(examples)
 
 
 def _freeze_examples(examples: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:

@@ -55,6 +55,11 @@ class RequestLayout:
         self.breakpoints: Mapping[Place, TTL] = {}
         self.notes: tuple[str, ...] = ()
 
+    @property
+    def head_tokens(self) -> int:
+        """An upper estimate of the tokens of the static and shared layers."""
+        return self._head.tokens
+
     def lay_out(self, history: History, turn: Turn, model: str, key: str) -> Message:
         """Return the keyword arguments of a request."""
         previous = history.find_turn_end()
