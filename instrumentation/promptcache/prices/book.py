@@ -34,6 +34,10 @@ MAX_REMEMBERED_PLANS: Final = 512
 _DEFAULT_TTLS: Final = ("30m", "unknown")
 """The TTLs of a write that nobody asked for. A longer TTL has a price of its own."""
 
+_ROUTER: Final = "model-router"
+_ROUTER_DEPLOYMENT: Final = re.compile(r"model[-_ ]?router", re.IGNORECASE)
+"""The default name of a deployment, and LiteLLM's name (`azure_ai/model_router/...`)."""
+
 _AGREEMENT_TOLERANCE: Final = 1e-4
 """A list price agrees with the provider's bill if it differs by at most this share."""
 
@@ -192,7 +196,35 @@ class PriceBook:
         if count_write_tokens_of_unknown_ttl(usage):
             ttl = single_requested_ttl(request.body, next(iter(rates.cache_write_prices), None))
         found = compute_cost_at_rates(rates, usage, ttl)
-        return found if usage.is_billed else _without_bill(found)
+        if not usage.is_billed:
+            return _without_bill(found)
+        return self._add_router_fee(found, request, facts, usage)
+
+    def _add_router_fee(
+        self, cost: Cost, request: Request, facts: ResponseFacts, usage: Usage
+    ) -> Cost:
+        """Add the fee of Azure's model router: a price per input token beside the model's own.
+
+        Source: azure.microsoft.com, pricing of Foundry models. Only a deployment whose name says
+        `model-router` is known to be one. A price in the user's file is final.
+        """
+        name = request.model or ""
+        is_routed = (
+            cost.amount is not None
+            and request.provider.startswith("azure.")
+            and _ROUTER_DEPLOYMENT.search(name)
+            and not _ROUTER_DEPLOYMENT.search(facts.model or "")
+        )
+        row = table.find_price_row("azure", (_ROUTER,)) if is_routed else None
+        users = self._user_prices
+        if row is None or (users and users.has_alias_or_row(request.provider, name)):
+            return cost
+        periods = row.periods_of_tier(STANDARD_TIER, 1.0)
+        period = table.latest_period_in_force(periods, request.started_at)
+        price = period and period.rates_for_input(usage.input_tokens).input_price
+        if price is None:
+            return Cost(None, cost.parts, unknown_reason="tool_fee", price_date=cost.price_date)
+        return _add_fee(cost, price * usage.input_tokens)
 
     def _compute_cost_of_attempts(
         self, request: Request, facts: ResponseFacts, usage: Usage
@@ -229,6 +261,15 @@ def _with_credit(usage: Usage) -> Usage:
         cache_write_tokens=(usage.cache_write_tokens or 0) - credited,
         cache_write_by_ttl=by_ttl,
         credited_write_tokens=0,
+    )
+
+
+def _add_fee(cost: Cost, fee: float) -> Cost:
+    parts = {**cost.parts, "tools": cost.parts.get("tools", 0.0) + fee}
+    return cost._replace(
+        amount=(cost.amount or 0.0) + fee,
+        parts=parts,
+        without_cache=(cost.without_cache or 0.0) + fee,
     )
 
 

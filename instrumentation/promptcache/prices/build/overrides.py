@@ -167,6 +167,21 @@ CLAUDE_WITH_VERTEX_UPLIFT: Final = (
     "claude-sonnet-4-5*",
     "claude-haiku-4-5*",
 )
+GEMINI_WITH_REGIONAL_UPLIFT: Final = (
+    "gemini-3.1-flash-image",
+    "gemini-3.1-flash-lite",
+    "gemini-3.[5-8]-flash",
+    "gemini-3.[5-8]-flash-lite",
+    "gemini-4-*",
+)
+MODELS_WITH_DEAR_SEARCH_PREVIEW: Final = (
+    "gpt-4o",
+    "gpt-4o-mini",
+    "gpt-4o-2024-05-13",
+    "gpt-4.1",
+    "gpt-4.1-mini",
+)
+"""Models without reasoning: a search by the preview tool costs more, and its content is free."""
 GEMINI_WITH_PRIORITY_TIER: Final = (
     "gemini-2.5-pro",
     "gemini-2.5-flash",
@@ -251,6 +266,11 @@ _OPENAI_RESIDENCY: Final = (
 _VERTEX_REGIONAL: Final = (
     "cloud.google.com/vertex-ai/generative-ai/pricing: regional endpoints +10 % for Claude"
 )
+_VERTEX_REGIONAL_GEMINI: Final = (
+    "cloud.google.com/gemini-enterprise-agent-platform/generative-ai/pricing: endpoints other than "
+    "global 1.1x since July 2026, by LiteLLM 1.110.2 (regional_endpoint_uplift_multiplier)"
+)
+_SEARCH_PREVIEW: Final = OPENAI_PRICING + ", built-in tools: web search preview"
 
 OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
     # OpenAI
@@ -278,6 +298,31 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         "2026-10-14",
         base_key="input",
         tiers=("batch",),
+    ),
+    AddPrice(
+        "openai",
+        MODELS_WITH_DEAR_SEARCH_PREVIEW,
+        "tools.web_search_preview",
+        _SEARCH_PREVIEW + " (non-reasoning models) USD 25 per 1,000 calls, content tokens free",
+        "2026-03-12",
+        base_key="tools.web_search",
+        factor=2.5,
+    ),
+    AddPrice(
+        "openai",
+        ("gpt-4o-search-preview",),
+        "tools.web_search_preview",
+        _SEARCH_PREVIEW + " (non-reasoning models) USD 25 per 1,000 calls, content tokens free",
+        "2026-03-12",
+        value=25,
+    ),
+    AddPrice(
+        "openai",
+        ("*",),
+        "tools.web_search_preview",
+        _SEARCH_PREVIEW + " (reasoning models) costs what web search costs",
+        "2026-03-12",
+        base_key="tools.web_search",
     ),
     BackdateTier(
         "openai",
@@ -361,6 +406,13 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
     # Google
     RegionUplift(
         "google", CLAUDE_WITH_VERTEX_UPLIFT, {"regional": 1.1}, _VERTEX_REGIONAL, "2026-09-23"
+    ),
+    RegionUplift(
+        "google",
+        GEMINI_WITH_REGIONAL_UPLIFT,
+        {"regional": 1.1},
+        _VERTEX_REGIONAL_GEMINI,
+        "2026-11-27",
     ),
     RegionUplift("google", ("*",), {"regional": 1.0}, _VERTEX_REGIONAL, "2026-09-23"),
     BackdateTier(
@@ -496,6 +548,14 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         ("grok-code-fast*",),
         "served by grok-build-0.1 now, by LiteLLM's map at its price",
         "2026-11-20",
+    ),
+    ReplacePriceRow(
+        "azure",
+        ("model-router",),
+        ({"input": 0.14},),
+        "azure.microsoft.com/pricing/details/ai-foundry-models/aoai: the router's own fee, "
+        "by LiteLLM 1.110.2",
+        "2026-11-27",
     ),
     # Amazon
     DropModelNames(

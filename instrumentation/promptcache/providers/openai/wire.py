@@ -107,7 +107,9 @@ _FEES_BY_ITEM: Final[Mapping[str, str]] = {
     "image_generation_call": "image_generation",
 }
 """Output items of the Responses API that cost a fee (OpenAI's pricing page, built-in tools)."""
-_SEARCH_MODEL: Final = re.compile(r"-search-(?:preview|api)")
+_PREVIEW_SEARCH: Final = "web_search_preview"
+"""The older web search tool, whose fee depends on the model (OpenAI's pricing page)."""
+_SEARCH_MODEL: Final = re.compile(r"-search-(preview|api)")
 """Models of Chat Completions that search once in every call."""
 
 TICKS_PER_USD: Final = 10**10
@@ -333,8 +335,9 @@ def _parse_chat_event(event: JSONObject) -> ResponseFacts | None:
     finish = tuple(reason for choice in choices if (reason := as_str(choice.get("finish_reason"))))
     model = as_str(event.get("model"))
     counters = dict(flatten(usage))
-    if model is not None and counters and _SEARCH_MODEL.search(model):
-        counters[TOOL_CALLS] = {"web_search": 1}
+    search = _SEARCH_MODEL.search(model) if model is not None and counters else None
+    if search is not None:
+        counters[TOOL_CALLS] = {_PREVIEW_SEARCH if search[1] == "preview" else "web_search": 1}
     return ResponseFacts(
         model=model,
         id=as_str(event.get("id")),
@@ -380,6 +383,18 @@ def _count_tool_calls(items: list[Any]) -> dict[str, int]:
     return found
 
 
+def _name_search_tool(tool_calls: dict[str, int], tools: list[Any]) -> dict[str, int]:
+    """Return the calls with the name of the search tool that the response repeats."""
+    names = [as_str(as_mapping(tool).get("type")) or "" for tool in tools]
+    searches = [name for name in names if name.startswith("web_search")]
+    if not searches or not all(name.startswith(_PREVIEW_SEARCH) for name in searches):
+        return tool_calls
+    return {
+        _PREVIEW_SEARCH if name == "web_search" else name: count
+        for name, count in tool_calls.items()
+    }
+
+
 def _has_output_delta(delta: JSONObject) -> bool:
     return any(value for name, value in delta.items() if name != "role")
 
@@ -405,7 +420,7 @@ def _parse_responses_event(event: JSONObject) -> ResponseFacts | None:
     usage = as_mapping(response.get("usage"))
     counters = dict(flatten(usage))
     if tool_calls := _count_tool_calls(as_list(response.get("output"))):
-        counters[TOOL_CALLS] = tool_calls
+        counters[TOOL_CALLS] = _name_search_tool(tool_calls, as_list(response.get("tools")))
     error_code = _error_code(response)
     if error_code is None and event_type == "error":
         error_code = as_str(event.get("code")) or "error"
