@@ -163,7 +163,7 @@ def test_a_long_prompt_can_be_missed_before_any_read() -> None:
 def test_tokens_that_were_never_read_are_not_missed() -> None:
     lab = gpt56_lab()
     prompts = [
-        build_prompt(*text_tokens, caching_mode="implicit")
+        build_prompt(*text_tokens, system=f"Now: 10:40. {FILLER}", caching_mode="implicit")
         for text_tokens in (["a"], ["a", "b"], ["a", "b", "c"])
     ]
     for prompt, read, write in zip(prompts, (0, 2000, 2000), (2400, 500, 600), strict=True):

@@ -43,9 +43,13 @@ class GenerationalCache(Generic[K, V]):
         if key not in self._recent:
             self._older.pop(key, None)
             if len(self._recent) >= self._generation_size:
-                self._older, self._recent = self._recent, {}
-                self.rotations += 1
+                self.rotate()
         self._recent[key] = value
+
+    def rotate(self) -> None:
+        """Drop the older generation, and let the recent one take its place."""
+        self._older, self._recent = self._recent, {}
+        self.rotations += 1
 
     def get(self, key: K) -> V | None:
         """Return the value of `key` and mark it as recently used; None if the key is absent."""

@@ -12,10 +12,11 @@ from promptcache.diagnosis.evidence import RelatedCall
 from promptcache.diagnosis.memory import PastCall, PastCallMemory, PrefixNode
 from promptcache.model import Block
 from promptcache.prefix.fingerprint import (
-    StaticBlockFingerprint,
+    BlockDetails,
     block_text_or_json,
+    describe_message,
+    describe_static_block,
     fingerprint_block_text,
-    fingerprint_static_block,
 )
 from promptcache.prefix.hashing import PromptDigests
 
@@ -33,15 +34,15 @@ def build_nodes_of_new_blocks(
     blocks: Sequence[Block],
     known_depth: int,
     root_digest: int,
-) -> tuple[list[PrefixNode], dict[int, StaticBlockFingerprint]]:
+) -> tuple[list[PrefixNode], dict[int, BlockDetails]]:
     """Return a node for each block behind the `known_depth` ones.
 
-    The second value holds the detailed fingerprints of those in tools and system, by prefix digest.
+    The second value holds the details of these blocks, by block digest.
     """
     parent = memory.nodes.get(chain.prefix_digests[known_depth - 1]) if known_depth else None
     parent_digest, end = (parent.prefix_digest, parent.end_offset) if parent else (root_digest, 0)
     nodes: list[PrefixNode] = []
-    detailed: dict[int, StaticBlockFingerprint] = {}
+    details: dict[int, BlockDetails] = {}
     for block, block_digest, prefix_digest in zip(
         blocks[known_depth:],
         chain.block_digests[known_depth:],
@@ -49,7 +50,8 @@ def build_nodes_of_new_blocks(
         strict=True,
     ):
         same = _last_node_with_block(memory, block_digest)
-        text = "" if same else block_text_or_json(block.data)
+        known = memory.block_details.get(block_digest)
+        text = "" if same and known else block_text_or_json(block.data)
         found = same.fingerprint if same else fingerprint_block_text(text)
         size = _IMAGE_WEIGHT_BYTES if "image" in block.kind else found.size
         end += size
@@ -57,13 +59,14 @@ def build_nodes_of_new_blocks(
         nodes.append(
             PrefixNode(prefix_digest, parent_digest, block_digest, *place, size, end, found)
         )
-        if block.section != "messages":
-            remembered = memory.detailed_fingerprints.get(same.prefix_digest) if same else None
-            detailed[prefix_digest] = remembered or fingerprint_static_block(
-                block.data, text or block_text_or_json(block.data)
+        if known is None:
+            is_message = block.section == "messages"
+            known = (
+                describe_message(text) if is_message else describe_static_block(block.data, text)
             )
+        details[block_digest] = known
         parent_digest = prefix_digest
-    return nodes, detailed
+    return nodes, details
 
 
 def _last_node_with_block(memory: PastCallMemory, block_digest: int) -> PrefixNode | None:
@@ -76,7 +79,7 @@ def find_related_calls(
     call: PastCall,
     known_depth: int,
     new_nodes: Sequence[PrefixNode],
-    detailed_fingerprints: dict[int, StaticBlockFingerprint],
+    details: dict[int, BlockDetails],
     blocks: Sequence[Block],
 ) -> list[RelatedCall]:
     """Return the earlier calls that share most with this one, compared with it.
@@ -92,11 +95,11 @@ def find_related_calls(
         ]
     path = [*filter(None, map(memory.nodes.get, call.prefix_digests[:known_depth])), *new_nodes]
     lookup = _build_block_lookup(
-        memory, dict(zip(call.prefix_digests, blocks, strict=True)), detailed_fingerprints
+        memory, dict(zip(call.prefix_digests, blocks, strict=True)), details
     )
     size = max(path[-1].end_offset, 1) if path else 1
     related: list[RelatedCall] = []
-    for other in _candidate_calls(memory, call, path, detailed_fingerprints):
+    for other in _candidate_calls(memory, call, path, details):
         other_path = memory.nodes_of_call(other)
         if other_path:
             difference = compare_prompts(path, other_path, lookup)
@@ -124,17 +127,15 @@ def _find_extended_call(
 def _build_block_lookup(
     memory: PastCallMemory,
     blocks_by_prefix: Mapping[int, Block],
-    detailed_fingerprints: Mapping[int, StaticBlockFingerprint],
+    details: Mapping[int, BlockDetails],
 ) -> BlockLookup:
     def data(prefix_digest: int) -> object:
         return blocks_by_prefix[prefix_digest].data
 
-    def detailed_at(prefix_digest: int) -> StaticBlockFingerprint | None:
-        return detailed_fingerprints.get(prefix_digest) or memory.detailed_fingerprints.get(
-            prefix_digest
-        )
+    def details_of(block_digest: int) -> BlockDetails | None:
+        return details.get(block_digest) or memory.block_details.get(block_digest)
 
-    return BlockLookup(data, detailed_at)
+    return BlockLookup(data, details_of)
 
 
 def _ended_before(other: PastCall, call: PastCall) -> bool:
@@ -146,14 +147,14 @@ def _candidate_calls(
     memory: PastCallMemory,
     call: PastCall,
     path: Sequence[PrefixNode],
-    detailed: dict[int, StaticBlockFingerprint],
+    details: dict[int, BlockDetails],
 ) -> Iterator[PastCall]:
     seen: set[int] = set()
     probed: set[tuple[int, ...]] = set()
     for nodes in (
         _known_nodes_latest_first(path),
         _nodes_elsewhere_with_new_blocks(memory, call, path),
-        _nodes_sharing_most_sentences(memory, detailed),
+        _nodes_sharing_most_sentences(memory, path, details),
     ):
         taken = 0
         for node in nodes:
@@ -198,20 +199,22 @@ def _nodes_elsewhere_with_new_blocks(
 
 
 def _nodes_sharing_most_sentences(
-    memory: PastCallMemory, detailed: dict[int, StaticBlockFingerprint]
+    memory: PastCallMemory, path: Sequence[PrefixNode], details: dict[int, BlockDetails]
 ) -> Iterator[PrefixNode]:
     """Return the nodes that share most sentences with the new blocks of tools and system."""
-    if not detailed:
-        return iter(())
     votes: Counter[int] = Counter()
-    for one in detailed.values():
-        votes.update(
-            filter(None, map(memory.last_prefix_digest_by_sentence.get, one.sentence_minhash))
-        )
+    for one in details.values():
+        if one.sentence_minhash:
+            votes.update(
+                filter(None, map(memory.last_prefix_digest_by_sentence.get, one.sentence_minhash))
+            )
+    if not votes:
+        return iter(())
+    own = {node.prefix_digest for node in path}
     nodes = (
         memory.nodes.get(digest)
         for digest, _ in votes.most_common(_MAX_PROBES)
-        if digest not in detailed
+        if digest not in own
     )
     return (node for node in nodes if node is not None)
 

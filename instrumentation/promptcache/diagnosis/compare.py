@@ -14,15 +14,13 @@ from typing import Final, Literal, NamedTuple, final
 
 from promptcache.diagnosis.cache_params import LEVEL_ORDER
 from promptcache.diagnosis.memory import PrefixNode
-from promptcache.diagnosis.volatile_values import AMBIGUOUS_HINTS, find_volatile_value
+from promptcache.diagnosis.text_changes import TextChange, find_text_change
 from promptcache.model import Section
 from promptcache.prefix.fingerprint import (
-    StaticBlockFingerprint,
+    BlockDetails,
     block_text_or_json,
-    changed_byte_range,
-    encode_utf8_with_surrogates,
     first_changed_step_range,
-    shared_fraction_of_new_block,
+    shared_fraction,
 )
 
 FORM_HINT: Final = "form"
@@ -32,8 +30,6 @@ _MIN_COMMON_SHARE: Final = 0.5
 """Two prompts are versions of one program if they share this part of the static blocks."""
 _MIN_COMMON_BYTES: Final = 192
 """Two histories are the same from this many common bytes on, or from two common blocks on."""
-_MAX_SLIGHT_RESIZE_BYTES: Final = 32
-"""A volatile value may grow or shrink its block by this many bytes."""
 
 
 @final
@@ -64,11 +60,11 @@ class PromptDifference:
 
 @final
 class BlockLookup(NamedTuple):
-    """Look-ups by prefix digest: a block's data (present call only) and its detailed
-    fingerprint."""
+    """Look-ups: a block's data by its prefix digest (present call only), and the details by its
+    block digest."""
 
     block_data: Callable[[int], object]
-    detailed_fingerprint: Callable[[int], StaticBlockFingerprint | None]
+    details: Callable[[int], BlockDetails | None]
 
 
 @final
@@ -94,7 +90,7 @@ class _PrefixBreak(NamedTuple):
 def compare_prompts(
     new: Sequence[PrefixNode], old: Sequence[PrefixNode], lookup: BlockLookup
 ) -> PromptDifference:
-    """Return how the prompt `new_detailed` relates to the earlier prompt `old_detailed`.
+    """Return how the prompt `new` relates to the earlier prompt `old`.
 
     Nodes of a common beginning must be the same objects, as `Memory.nodes` gives them.
     """
@@ -180,10 +176,10 @@ def _count_block_digests(nodes: Sequence[PrefixNode]) -> Counter[int]:
 def _count_blocks_ignoring_key_order(
     nodes: Sequence[PrefixNode], lookup: BlockLookup
 ) -> Counter[int]:
-    known = ((node, lookup.detailed_fingerprint(node.prefix_digest)) for node in nodes)
+    known = ((node, lookup.details(node.block_digest)) for node in nodes)
     return Counter(
-        node.block_digest if detailed is None else detailed.sorted_keys_hash
-        for node, detailed in known
+        details.sorted_keys_hash if details and details.sorted_keys_hash else node.block_digest
+        for node, details in known
     )
 
 
@@ -206,15 +202,11 @@ def _are_versions_of_same_static_prefix(
 
 
 def _block_similarity(new_node: PrefixNode, old_node: PrefixNode, lookup: BlockLookup) -> float:
-    """Return the part of a block that the other one has too, in 0..1."""
-    new_detailed = lookup.detailed_fingerprint(new_node.prefix_digest)
-    old_detailed = lookup.detailed_fingerprint(old_node.prefix_digest)
-    if new_detailed is None or old_detailed is None:
-        start, _ = first_changed_step_range(new_node.fingerprint, old_node.fingerprint)
-        return start / max(new_node.size, 1)
-    if new_detailed.nfkc_hash == old_detailed.nfkc_hash:
+    """Return the part of the longer block that both have, in 0..1."""
+    if new_node.fingerprint == old_node.fingerprint:
         return 1.0
-    return shared_fraction_of_new_block(new_detailed, old_detailed, new_node.fingerprint.size)
+    new, old = lookup.details(new_node.block_digest), lookup.details(old_node.block_digest)
+    return 0.0 if new is None or old is None else shared_fraction(new, old)
 
 
 def _is_same_conversation(new: Sequence[PrefixNode], old: Sequence[PrefixNode]) -> bool:
@@ -235,62 +227,109 @@ def _classify_history_change(
     `new_tail` and `old_tail` are the blocks behind the common beginning.
     """
     inserted, removed = _counts_before_first_common_block(new_tail, old_tail)
-    if inserted is None:
-        return _classify_edited_first_message(new_tail, old_tail, lookup)
     both = {node.block_digest for node in new_tail} & {node.block_digest for node in old_tail}
     kept = [node for node in old_tail if node.block_digest in both]
-    if len(kept) < 2 and sum(node.size for node in kept) < _MIN_COMMON_BYTES:
-        return None
-    if hint := _classify_image_change(new_tail[:inserted], old_tail[:removed]):
+    if inserted is None or (len(kept) < 2 and sum(node.size for node in kept) < _MIN_COMMON_BYTES):
+        change = _classify_edited_first_message(new_tail, old_tail, lookup)
+    elif _is_reordered(new_tail, old_tail):
+        change = _BlockChange("history_rewritten", "reordered")
+    elif hint := _classify_image_change(new_tail[:inserted], old_tail[:removed]):
         change = _BlockChange("image_changed", hint)
     elif inserted == removed:
         change = _classify_block_change("history_rewritten", new_tail[0], old_tail[0], lookup)
-    elif not inserted:
-        change = _BlockChange("history_rewritten", "truncated")
     else:
-        change = _BlockChange(
-            "history_rewritten", "compacted" if inserted < removed else "inserted"
-        )
-    return _build_message_break(change, new_tail, old_tail, inserted, removed)
+        hint = "truncated" if not inserted else "compacted" if inserted < removed else "inserted"
+        change = _BlockChange("history_rewritten", hint)
+    return None if change is None else _build_message_break(change, new_tail, old_tail, lookup)
+
+
+def _is_reordered(new_tail: Sequence[PrefixNode], old_tail: Sequence[PrefixNode]) -> bool:
+    """Return whether both first blocks are elsewhere in the other prompt.
+
+    Texts are compared, because the first part of a message carries the role.
+    """
+    new_first, old_first = new_tail[0].fingerprint, old_tail[0].fingerprint
+    return any(node.fingerprint == new_first for node in old_tail[1:]) and any(
+        node.fingerprint == old_first for node in new_tail[1:]
+    )
 
 
 def _classify_edited_first_message(
     new_tail: Sequence[PrefixNode], old_tail: Sequence[PrefixNode], lookup: BlockLookup
-) -> _PrefixBreak | None:
-    """Return the break if the first message is the earlier one edited, and no block follows in
-    both."""
+) -> _BlockChange | None:
+    """Return the change if the first message is the earlier one edited, and no block follows in
+    both.
+
+    A prompt that has not grown may be another question that begins alike.
+    """
     new_node, old_node = new_tail[0], old_tail[0]
-    has_same_text = new_node.fingerprint == old_node.fingerprint
-    start, _ = first_changed_step_range(new_node.fingerprint, old_node.fingerprint)
-    if not _looks_like_edited_message(new_node, old_node, start):
-        return None
-    if len(new_tail) <= len(old_tail) and 2 * start >= new_node.size and not has_same_text:
-        return None  # another question that begins alike, whatever its end is
-    if has_same_text and (hint := _classify_image_change(new_tail[:2], old_tail[:2])):
+    has_grown = len(new_tail) > len(old_tail)
+    if new_node.fingerprint == old_node.fingerprint:
         # Beside an image, an SDK sends a text part instead of a string.
-        return _build_message_break(_BlockChange("image_changed", hint), new_tail, old_tail, 1, 1)
+        if hint := _classify_image_change(new_tail[:2], old_tail[:2]):
+            return _BlockChange("image_changed", hint)
+    elif _is_image(new_node) and _is_image(old_node):
+        return _BlockChange("image_changed", "image_replaced") if has_grown else None
+    elif not _is_edited_message(new_node, old_node, lookup):
+        return None
     change = _classify_block_change("history_rewritten", new_node, old_node, lookup)
     is_early = change.reason == "volatile_token" and 2 * (change.offset or 0) < new_node.size
-    if not is_early and len(new_tail) <= len(old_tail):
-        return None
-    return _build_message_break(change, new_tail, old_tail, 1, 1)
+    return change if is_early or has_grown else None
 
 
 def _build_message_break(
     change: _BlockChange,
     new_tail: Sequence[PrefixNode],
     old_tail: Sequence[PrefixNode],
-    inserted_count: int,
-    removed_count: int,
+    lookup: BlockLookup,
 ) -> _PrefixBreak:
-    """Return the break in which the first `inserted_count` blocks replace the first `removed_count`
-    ones."""
-    return _PrefixBreak(
-        change,
-        _bytes_only_in(old_tail[removed_count:], new_tail)
-        + _bytes_lost_by_replacement(new_tail[:inserted_count], old_tail[:removed_count]),
-        _bytes_only_in(new_tail[inserted_count:], old_tail),
+    """Return the break with what it removed and added.
+
+    A block that replaces another one counts as present in both prompts, up to their sizes.
+    """
+    removed = added = 0
+    new_gaps, old_gaps = (
+        _group_by_common_blocks(side, other)
+        for side, other in ((new_tail, old_tail), (old_tail, new_tail))
     )
+    for gap in {*new_gaps, *old_gaps}:
+        new_nodes, old_nodes = list(new_gaps.get(gap, ())), list(old_gaps.get(gap, ()))
+        for old_node in old_nodes:
+            new_node = _take_replacement(old_node, new_nodes, len(old_nodes), lookup)
+            size = new_node.size if new_node else 0
+            removed += max(0, old_node.size - size)
+            added += max(0, size - old_node.size)
+        added += sum(node.size for node in new_nodes)
+    return _PrefixBreak(change, removed, added)
+
+
+def _group_by_common_blocks(
+    nodes: Sequence[PrefixNode], others: Sequence[PrefixNode]
+) -> dict[int, list[PrefixNode]]:
+    """Return the nodes that the others do not have, by the number of common texts before them."""
+    left = Counter(node.fingerprint for node in others)
+    groups: dict[int, list[PrefixNode]] = {}
+    common = 0
+    for node in nodes:
+        if left[node.fingerprint]:
+            left[node.fingerprint] -= 1
+            common += 1
+        else:
+            groups.setdefault(common, []).append(node)
+    return groups
+
+
+def _take_replacement(
+    old_node: PrefixNode, new_nodes: list[PrefixNode], old_count: int, lookup: BlockLookup
+) -> PrefixNode | None:
+    """Take the block that replaces an old one from the new ones between the same common blocks."""
+    if not new_nodes:
+        return None
+    first = new_nodes[0]
+    is_in_place = first.kind == old_node.kind and len(new_nodes) >= old_count
+    if is_in_place or _is_edited_message(first, old_node, lookup):
+        return new_nodes.pop(0)
+    return None
 
 
 def _counts_before_first_common_block(
@@ -312,26 +351,22 @@ def _counts_before_first_common_block(
 
 
 def _classify_image_change(new: Sequence[PrefixNode], old: Sequence[PrefixNode]) -> str | None:
-    """Return how the images changed where the blocks `new_tail` replace the blocks `old_tail`."""
-    new_image_count, old_image_count = (
-        sum("image" in node.kind for node in nodes) for nodes in (new, old)
-    )
+    """Return how the images changed where the blocks `new` replace the blocks `old`."""
+    new_image_count, old_image_count = (sum(map(_is_image, nodes)) for nodes in (new, old))
     if new_image_count != old_image_count:
         return "image_added" if new_image_count > old_image_count else "image_removed"
     return "image_replaced" if new_image_count and len(new) == len(old) else None
 
 
-def _looks_like_edited_message(
-    new_node: PrefixNode, old_node: PrefixNode, common_bytes: int
-) -> bool:
-    """Return whether two messages are equal up to `common_bytes` bytes or at their ends."""
-    if new_node.fingerprint == old_node.fingerprint:
-        return True
-    begins_alike = (
-        common_bytes >= _MIN_COMMON_SHARE * min(new_node.size, old_node.size) and common_bytes > 0
-    )
-    ends_alike = new_node.fingerprint.tail_checksum == old_node.fingerprint.tail_checksum != 0
-    return new_node.kind == old_node.kind and (begins_alike or ends_alike)
+def _is_image(node: PrefixNode) -> bool:
+    return "image" in node.kind
+
+
+def _is_edited_message(new_node: PrefixNode, old_node: PrefixNode, lookup: BlockLookup) -> bool:
+    """Return whether half of the longer of two messages is in both."""
+    if new_node.kind != old_node.kind:
+        return False
+    return _block_similarity(new_node, old_node, lookup) >= _MIN_COMMON_SHARE
 
 
 # One block
@@ -349,47 +384,18 @@ def _classify_block_change(
     more."""
     if new_node.fingerprint == old_node.fingerprint:
         return _BlockChange("serialization_nondeterminism", FORM_HINT, 0)
-    new_detailed = lookup.detailed_fingerprint(new_node.prefix_digest)
-    old_detailed = lookup.detailed_fingerprint(old_node.prefix_digest)
-    start, end = first_changed_step_range(new_node.fingerprint, old_node.fingerprint)
-    step = end - start
-    if new_detailed is not None and old_detailed is not None:
-        if new_detailed.step == old_detailed.step:
-            start, end = changed_byte_range(new_detailed, old_detailed, new_node.fingerprint.size)
-            step = min(new_detailed.step, new_node.fingerprint.size - start)
-        if (form := _classify_form_change(new_detailed, old_detailed)) is not None:
-            offset = None if form == "key_order" else start + step // 2
-            return _BlockChange("serialization_nondeterminism", form, offset)
+    new, old = lookup.details(new_node.block_digest), lookup.details(old_node.block_digest)
+    if new is None or old is None:
+        return _BlockChange(fallback_reason, is_ambiguous=is_ambiguous)
     text = block_text_or_json(lookup.block_data(new_node.prefix_digest))
-    raw = encode_utf8_with_surrogates(text)
-    first = _count_utf8_characters(raw, start)
-    last = _count_utf8_characters(raw, min(end, start + 2 * step))
-    known_words = old_detailed.identifier_hashes if old_detailed else ()
-    value = find_volatile_value(text, first, last, known_words)
-    if value is not None:
-        hint, position = value
-        is_slight = (
-            old_detailed is not None
-            and end - start <= 3 * step
-            and abs(new_node.size - old_node.size) <= _MAX_SLIGHT_RESIZE_BYTES
-        )
-        if is_slight or hint not in AMBIGUOUS_HINTS:
-            offset = max(start, len(encode_utf8_with_surrogates(text[:position])))
-            return _BlockChange("volatile_token", hint, offset, hint in AMBIGUOUS_HINTS)
-    return _BlockChange(fallback_reason, None, start + step // 2, is_ambiguous)
-
-
-def _classify_form_change(new: StaticBlockFingerprint, old: StaticBlockFingerprint) -> str | None:
-    """Return which part of a block's form changed, if its content did not."""
-    if new.sorted_keys_hash == old.sorted_keys_hash:
-        return "key_order"
-    if new.no_whitespace_hash == old.no_whitespace_hash:
-        return "whitespace"
-    return "unicode" if new.nfkc_hash == old.nfkc_hash else None
-
-
-def _count_utf8_characters(utf8_bytes: bytes, byte_end: int) -> int:
-    return len(utf8_bytes[:byte_end].decode("utf-8", "ignore"))
+    sizes = new_node.fingerprint.size, old_node.fingerprint.size
+    step = first_changed_step_range(new, old, *sizes)
+    change: TextChange = find_text_change(text, new, old, step)
+    if change.kind == "form":
+        return _BlockChange("serialization_nondeterminism", change.hint, change.offset)
+    if change.kind == "value":
+        return _BlockChange("volatile_token", change.hint, change.offset, change.is_ambiguous)
+    return _BlockChange(fallback_reason, change.hint, change.offset, is_ambiguous)
 
 
 def _bytes_only_in(nodes: Sequence[PrefixNode], others: Sequence[PrefixNode]) -> int:
@@ -401,8 +407,7 @@ def _bytes_only_in(nodes: Sequence[PrefixNode], others: Sequence[PrefixNode]) ->
 def _bytes_lost_by_replacement(
     replacements: Sequence[PrefixNode], replaced: Sequence[PrefixNode]
 ) -> int:
-    """Return by how many bytes the `removed_count` blocks are larger than the blocks that replace
-    them.
+    """Return by how many bytes the replaced blocks are larger than their replacements.
 
     A block edited in place counts as present in both prompts.
     """

@@ -103,19 +103,19 @@ class Diagnosis:
             call = self._build_past_call(request, prompt, chain, root)
             call.family_hash = prefix.hash
             known = memory.count_known_leading_blocks(chain.prefix_digests)
-            nodes, detailed = build_nodes_of_new_blocks(memory, chain, prompt.blocks, known, root)
+            nodes, details = build_nodes_of_new_blocks(memory, chain, prompt.blocks, known, root)
             concurrent = (
                 find_concurrent_calls_sharing_prefix(memory, call) if memory.running_calls else ()
             )
             related = self._related_call_by_server_state(state, cache_id) or find_related_calls(
-                memory, call, known, nodes, detailed, prompt.blocks
+                memory, call, known, nodes, details, prompt.blocks
             )
             other = None
             if not known and state is None:
                 other = self._find_same_conversation_in_other_cache(request, call, chain)
             number = memory.register_running_call(call)
         tracked = TrackedCall(
-            prompt, chain, call, number, nodes, detailed.items(), related, concurrent, other
+            prompt, chain, call, number, nodes, details, related, concurrent, other
         )
         return PendingCall(request, prefix, tracked)
 
@@ -302,7 +302,7 @@ class Diagnosis:
         memory, call, nodes = self.memory, tracked.call, tracked.new_nodes
         if nodes:
             nodes[-1].end_tokens = usage.input_tokens
-        memory.store_call(tracked.number, call, nodes, tracked.detailed_fingerprints)
+        memory.store_call(tracked.number, call, nodes, tracked.block_details)
         cache_id = _hash_cache_identity(request)
         for name in (facts.id, tracked.prompt.server_state_id):
             if name:

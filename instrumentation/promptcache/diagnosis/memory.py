@@ -7,7 +7,7 @@ while calls with another model, key or parameter stay comparable. See docs/specs
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final, final
@@ -16,8 +16,10 @@ from promptcache.common.fork import register_after_fork_in_child
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.diagnosis.cache_params import CacheParams
 from promptcache.model import Section
-from promptcache.prefix.fingerprint import BlockFingerprint, StaticBlockFingerprint
+from promptcache.prefix.fingerprint import BlockDetails, BlockFingerprint
 
+_MAX_DETAIL_BYTES: Final = 16_000_000
+"""The details of blocks take at most about so much memory."""
 _MAX_CALLS_PER_NODE: Final = 4
 """A node names at most this many calls, each with other cache parameters."""
 
@@ -90,8 +92,8 @@ class PrefixNode:
 class PastCallMemory:
     """Bounded mappings of prefixes, calls and counted responses. Use it under `with memory:`.
 
-    `nodes` holds each block at its place by its prefix digest. `detailed_fingerprints` holds more
-    about blocks of tools and system, by the same digest. `last_prefix_digest_by_block` and
+    `nodes` holds each block at its place by its prefix digest. `block_details` holds more
+    about a block, by its block digest. `last_prefix_digest_by_block` and
     `last_prefix_digest_by_sentence` lead from a block digest and from a sentence hash to the last
     node with it. `calls` holds the calls by number. `call_number_by_id` leads from a response id or
     a conversation to a call number. `calls_per_minute` holds the last minute and its number of
@@ -101,7 +103,8 @@ class PastCallMemory:
     def __init__(self, max_nodes: int = 65_536, max_calls: int = 4_096) -> None:
         self.nodes = GenerationalCache[int, PrefixNode](max_nodes)
         self.last_prefix_digest_by_block = GenerationalCache[int, int](max_nodes)
-        self.detailed_fingerprints = GenerationalCache[int, StaticBlockFingerprint](max_calls)
+        self.block_details = GenerationalCache[int, BlockDetails](4 * max_calls)
+        self._recent_detail_bytes = 0
         self.last_prefix_digest_by_sentence = GenerationalCache[int, int](4 * max_calls)
         self.calls = GenerationalCache[int, PastCall](max_calls)
         self.interned_params = GenerationalCache[object, CacheParams](max_calls)
@@ -127,7 +130,7 @@ class PastCallMemory:
             for mapping in (
                 self.nodes,
                 self.last_prefix_digest_by_block,
-                self.detailed_fingerprints,
+                self.block_details,
                 self.last_prefix_digest_by_sentence,
                 self.calls,
                 self.call_number_by_id,
@@ -208,7 +211,7 @@ class PastCallMemory:
         call_number: int,
         call: PastCall,
         new_nodes: Sequence[PrefixNode],
-        detailed_fingerprints: Iterable[tuple[int, StaticBlockFingerprint]],
+        block_details: Mapping[int, BlockDetails],
     ) -> None:
         """Remember a finished call and the blocks that it brought."""
         self.calls[call_number] = call
@@ -218,19 +221,32 @@ class PastCallMemory:
                 self.nodes[node.prefix_digest] = node
                 node.call_numbers = (call_number,)
             self.last_prefix_digest_by_block[node.block_digest] = node.prefix_digest
-        for digest, detailed in detailed_fingerprints:
-            self.detailed_fingerprints[digest] = detailed
-            for sentence in detailed.sentence_minhash:
-                self.last_prefix_digest_by_sentence[sentence] = digest
+            details = block_details[node.block_digest]
+            if not self.block_details.is_recent(node.block_digest):
+                self.store_details(node.block_digest, details)
+            for sentence in details.sentence_minhash:
+                self.last_prefix_digest_by_sentence[sentence] = node.prefix_digest
         known = call.prefix_digests[: call.depth - len(new_nodes)]
         static = call.prefix_digests[: call.static_depth]
         for digest in {*known[-1:], *static[-1:]}:
             self._link_call_to_node(digest, call_number, call)
         if self.nodes.rotations != rotations:
             self._mark_path_recently_used(call.prefix_digests)
-        if static and not self.detailed_fingerprints.is_recent(static[-1]):
-            for digest in static:
-                self.detailed_fingerprints.get(digest)
+        last_static = self.nodes.get(static[-1]) if static else None
+        if last_static and not self.block_details.is_recent(last_static.block_digest):
+            self._mark_details_recently_used(static)
+
+    def store_details(self, block_digest: int, details: BlockDetails) -> None:
+        """Remember details, at most `_MAX_DETAIL_BYTES` of them in all."""
+        self._recent_detail_bytes += details.memory_bytes
+        if self._recent_detail_bytes > _MAX_DETAIL_BYTES // 2:
+            self.block_details.rotate()
+            self._recent_detail_bytes = details.memory_bytes
+        self.block_details[block_digest] = details
+
+    def _mark_details_recently_used(self, prefix_digests: Iterable[int]) -> None:
+        for node in filter(None, map(self.nodes.get, prefix_digests)):
+            self.block_details.get(node.block_digest)
 
     def _link_call_to_node(self, prefix_digest: int, call_number: int, call: PastCall) -> None:
         """Name the call at a node, and as the continuation of the calls that ended there."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
 from promptcache.diagnosis.evidence import RelatedCall
 from promptcache.diagnosis.memory import PastCall, PrefixNode
 from promptcache.model import ParsedPrompt, PrefixHashes, Request
-from promptcache.prefix.fingerprint import StaticBlockFingerprint
+from promptcache.prefix.fingerprint import BlockDetails
 from promptcache.prefix.hashing import PromptDigests
 
 
@@ -18,7 +18,7 @@ class TrackedCall(NamedTuple):
     """A running call with a hashed prompt, and the earlier calls that it relates to.
 
     `number` names the call in `Memory`. `new_nodes` are the blocks that no earlier call had, and
-    `detailed_fingerprints` belong to those of them in tools and system. `concurrent_calls` holds
+    `block_details` belong to them, by block digest. `concurrent_calls` holds
     each running call with the same beginning and the number of common blocks.
     `call_in_other_cache` is a call of the same conversation to another cache.
     """
@@ -28,7 +28,7 @@ class TrackedCall(NamedTuple):
     call: PastCall
     number: int
     new_nodes: Sequence[PrefixNode]
-    detailed_fingerprints: Iterable[tuple[int, StaticBlockFingerprint]]
+    block_details: Mapping[int, BlockDetails]
     related_calls: Sequence[RelatedCall]
     concurrent_calls: Sequence[tuple[PastCall, int]]
     call_in_other_cache: PastCall | None

@@ -1,4 +1,4 @@
-"""Find values that change from call to call (times, ids, counters) by their form.
+"""Name values that change from call to call (times, ids, counters) by their form.
 
 Only the kind and the position of a value leave this module, never its text.
 """
@@ -6,73 +6,118 @@ Only the kind and the position of a value leave this module, never its text.
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
-from promptcache.prefix.fingerprint import looks_like_identifier
-
-_MONTH: Final = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*"
-_DAY: Final = r"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day"
-_TIME: Final = r"\d{1,2}:\d{2}(?::\d{2}(?:\.\d+)?)?(?:\s?[APap]\.?[Mm]\b)?"
+_MONTH: Final = (
+    r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Sept|Oct|Nov|Dec|January|February|March|April|June|"
+    r"July|August|September|October|November|December|"
+    r"J[aä]nner|Januar|Februar|M[äa]rz|Mai|Juni|Juli|Oktober|Dezember|Okt|Dez|"
+    r"janvier|f[ée]vrier|mars|avril|mai|juin|juillet|ao[ûu]t|septembre|octobre|novembre|"
+    r"d[ée]cembre|janv|f[ée]vr|avr|juil|sept|d[ée]c|"
+    r"enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre|"
+    r"gennaio|febbraio|aprile|maggio|giugno|luglio|settembre|ottobre|dicembre|"
+    r"janeiro|fevereiro|março|maio|junho|julho|setembro|outubro|novembro|dezembro)"
+)
+_DAY: Final = (
+    r"(?:Mon|Tue|Tues|Wed|Wednes|Thu|Thur|Thurs|Fri|Sat|Satur|Sun)(?:day)?|"
+    r"(?:Mon|Diens|Donners|Frei|Sams|Sonn)tag|Mittwoch|Sonnabend|"
+    r"lundi|mardi|mercredi|jeudi|vendredi|samedi|dimanche"
+)
+_TIME: Final = r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?:\s?[APap]\.?[Mm]\b)?(?:Z|[+-]\d{2}:?\d{2})?"
 _DATE: Final = (
-    r"(?:\b\d{4}[-/]\d{1,2}[-/]\d{1,2}|\b\d{1,2}[./]\d{1,2}[./]\d{2,4}"
-    rf"|{_MONTH}\.? \d{{1,2}}(?:st|nd|rd|th)?,? \d{{4}}|\b\d{{1,2}}\.? {_MONTH},? \d{{4}})"
+    r"(?:\b\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b"
+    rf"|\b{_MONTH}\.?[ -]\d{{1,2}}(?:st|nd|rd|th)?\b(?:,? \d{{4}}\b)?"
+    rf"|\b\d{{1,2}}(?:\.|er|st|nd|rd|th)?(?: de)?[ -]{_MONTH}\b\.?(?:(?:,| de)?[ -]\d{{2,4}}\b)?"
+    rf"|\b{_MONTH} \d{{4}}\b|\b\d{{4}}年\d{{1,2}}月\d{{1,2}}日"
+    r"|\b\d{4}-?W\d{1,2}(?:-\d)?\b|\b(?:KW|CW|week) ?\d{1,2}\b)"
 )
 _EPOCH: Final = r"\b1[5-9]\d{8}(?:\d{3}|\.\d+)?\b"
+_UNIT: Final = (
+    r"(?:sec(?:ond)?|min(?:ute)?|hour|hr|day|week|month|year)s?|[smhd]\b|"
+    r"Sekunden?|Minuten?|Stunden?|Tag(?:en?)?|Wochen?|Monate?n?|Jahre?n?|"
+    r"secondes?|minutes?|heures?|jours?|semaines?|mois|ans?"
+)
+_AGE: Final = (
+    rf"\b(?:\d+|an?|one) ?(?:{_UNIT}) (?:ago|old|earlier|later)\b|\bin \d+ (?:{_UNIT})\b"
+    rf"|\b(?:vor|il y a|seit|depuis|hace) \d+ (?:{_UNIT})\b"
+    r"|\b(?:just now|yesterday|today|tomorrow|gestern|heute|morgen|hier|aujourd.hui)\b"
+)
+_CAPITAL: Final = r"[^\W\d_][^\W\d_]*(?:[\u2019'-][^\W\d_]+)*"
+_PARTICLES: Final = frozenset(
+    {"de", "van", "von", "der", "den", "la", "le", "al", "el", "bin", "da", "di", "dos", "y"}
+)
+_NAME: Final = re.compile(rf"{_CAPITAL}(?: {_CAPITAL}){{0,4}}")
+_ID_CHARACTERS: Final = r"[A-Za-z0-9_-]"
+
 VOLATILE_PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("uuid", re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")),
-    ("timestamp", re.compile(rf"{_DATE}(?:[T ,]| at ){{1,3}}{_TIME}|{_EPOCH}|\b{_TIME}")),
-    ("date", re.compile(rf"{_DATE}|\b{_DAY}\b")),
-    ("hex_id", re.compile(r"\b(?=[a-fA-F]*\d)(?=\d*[a-fA-F])[0-9a-fA-F]{8,}\b")),
+    ("jwt", re.compile(rf"\beyJ{_ID_CHARACTERS}+\.{_ID_CHARACTERS}+(?:\.{_ID_CHARACTERS}*)?")),
+    (
+        "timestamp",
+        re.compile(
+            rf"(?:(?:{_DAY})(?:,? |\.,? ?))?{_DATE}(?:[T ,]|,? (?:at|um|à) |, ){{1,2}}{_TIME}"
+            rf"|{_EPOCH}|\b{_TIME}"
+        ),
+    ),
+    ("date", re.compile(rf"(?:\b(?:{_DAY})(?:,? |\.,? ?))?{_DATE}|\b(?:{_DAY})\b")),
+    ("relative_time", re.compile(_AGE, re.IGNORECASE)),
+    ("ip_address", re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b(?:/\d{1,2}\b)?")),
+    ("ulid", re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b")),
+    ("hex_id", re.compile(r"\b(?=[a-fA-F]*\d)(?=\d*[a-fA-F])(?:[0-9a-f]{7,}|[0-9A-F]{7,})\b")),
     ("hex_id", re.compile(r"\b[a-z]{2,8}[_-](?=[A-Za-z]*\d)[A-Za-z0-9]{8,}\b")),
-    ("counter", re.compile(r"\b\d+\b")),
-    ("name_like", re.compile(r"(?<=[a-z,:] )[A-Z][a-z]{1,15}(?:[ '-][A-Z][a-z]{1,15}){0,2}\b")),
+    ("random_id", re.compile(rf"(?<![A-Za-z0-9_-]){_ID_CHARACTERS}{{12,}}(?![A-Za-z0-9_-])")),
+    ("counter", re.compile(r"(?<![\w.])[+-]?\d+(?:[.,]\d+)*(?![\w])|\d+")),
 )
-"""Hints and their patterns, the more special ones first."""
+"""Hints and their patterns, the more special ones first. Names of people have no pattern."""
 
 AMBIGUOUS_HINTS: Final = frozenset({"counter", "name_like"})
-"""Hints that an ordinary edit shows, too. They count only for a small change in place, or if they
-repeat."""
-_RANDOM_HINTS: Final = frozenset({"uuid", "hex_id"})
-_RANDOM_START_CHARS: Final = 12
-"""Two random values differ before this character, even if they begin with their time."""
-_CONTEXT_CHARS: Final = 48
-"""A value may begin or end this many characters outside the changed range."""
+"""Hints that an ordinary edit shows, too."""
+_MIN_CHARACTER_CLASSES: Final = 4
+"""A random id of letters changes between capitals, small letters and digits at least so often."""
 
 
-def find_volatile_value(
-    text: str, change_start: int, change_end: int, known_word_hashes: Container[int]
-) -> tuple[str, int] | None:
-    """Return hint and position of a volatile value that overlaps `text[start:end]`, the most
-    special one.
+def name_value(text: str, words: Sequence[tuple[int, int]]) -> tuple[str, int] | None:
+    """Return hint and start of the value to which the first of these words belongs.
 
-    The text before `change_start` is unchanged. `known_word_hashes` holds the 32-bit hashes of
-    words of the earlier text: a value that consists of such words is unchanged, too.
+    `words` are start and end of the words that changed. The result is None if one of them belongs
+    to no value: then more changed than a value.
     """
-    low, high = max(0, change_start - _CONTEXT_CHARS), min(len(text), change_end + _CONTEXT_CHARS)
+    values = [_value_of_word(text, *word) for word in words]
+    found = [value for value in values if value is not None]
+    if len(found) == len(words):
+        return found[0]
+    if found:
+        return None
+    start = _start_of_name(text, words[0][0], words[-1][1])
+    return None if start is None else ("name_like", start)
+
+
+def _value_of_word(text: str, start: int, end: int) -> tuple[str, int] | None:
     for hint, pattern in VOLATILE_PATTERNS:
-        for match in pattern.finditer(text, low, high):
-            first, last = match.span()
-            if hint in _RANDOM_HINTS and change_start - first >= _RANDOM_START_CHARS:
-                continue
-            if (
-                first < change_end
-                and last > change_start
-                and not _consists_of_known_words(text, first, last, known_word_hashes)
-            ):
-                return hint, first
+        for match in pattern.finditer(text):
+            if match.start() > start:
+                break
+            if match.end() >= end and (hint != "random_id" or _looks_random(match[0])):
+                return hint, match.start()
     return None
 
 
-def _consists_of_known_words(
-    text: str, start: int, end: int, known_word_hashes: Container[int]
-) -> bool:
-    """Return whether all identifier-like words that overlap `text[start:end]` are
-    `known_word_hashes`."""
-    start = text.rfind(" ", 0, start) + 1
-    end = end if (after := text.find(" ", end)) < 0 else after
-    return all(
-        hash(word) & 0xFFFFFFFF in known_word_hashes
-        for word in text[start:end].split()
-        if looks_like_identifier(word)
-    )
+def _looks_random(word: str) -> bool:
+    """Return whether a word has the mixture of characters of a random id, and not of a name."""
+    classes = ["d" if c.isdigit() else "u" if c.isupper() else "l" for c in word if c.isalnum()]
+    changes = sum(one != other for one, other in pairwise(classes))
+    return changes >= _MIN_CHARACTER_CLASSES or (changes > 1 and "d" in classes)
+
+
+def _start_of_name(text: str, start: int, end: int) -> int | None:
+    """Return where the name begins that covers `text[start:end]`; None if there is none."""
+    found = _NAME.fullmatch(text, start, end)
+    if found is None:
+        return None
+    parts = re.split("[ -]", found[0])
+    is_name = all(part.istitle() or part in _PARTICLES for part in parts)
+    before = text[:start].rstrip()
+    is_first_word = not before or before[-1] in ".!?"
+    return start if is_name and not is_first_word else None

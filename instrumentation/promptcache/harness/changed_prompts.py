@@ -8,14 +8,15 @@ from logging import getLogger
 from typing import Final, NamedTuple, final
 
 from promptcache.common.bounded_dict import BoundedDict
-from promptcache.diagnosis.volatile_values import find_volatile_value
+from promptcache.diagnosis.text_changes import find_text_change
 from promptcache.harness.list_prices import rewrite_cost_usd
+from promptcache.prefix.fingerprint import describe_message
 
 log = getLogger(__name__)
 
 _MAX_NAMES: Final = 256
-_MAX_SEARCHED_CHARS: Final = 200
-"""How much of a changed text is searched for a value that changes by itself."""
+_SEARCHED_CHARS: Final = 1000
+"""How much of a changed text, on both sides of the change, is searched for a changing value."""
 _ADVICE: Final = "What changes with every call belongs into ask(now=...)."
 
 _lock = threading.Lock()
@@ -58,7 +59,7 @@ def warn_of_changed_prompt(name: str, texts: Mapping[str, str], loss: CacheLoss)
         name,
         changed[0],
         start,
-        _describe_value(new, start),
+        _describe_value(old, new, start),
         loss,
         _ADVICE,
     )
@@ -98,6 +99,8 @@ def _common_length(one: str, other: str) -> int:
     return low
 
 
-def _describe_value(text: str, start: int) -> str:
-    found = find_volatile_value(text, start, min(len(text), start + _MAX_SEARCHED_CHARS), ())
-    return f", where a value looks like a {found[0]}" if found else ""
+def _describe_value(old: str, new: str, start: int) -> str:
+    first = max(0, start - _SEARCHED_CHARS)
+    before, after = (text[first : start + _SEARCHED_CHARS] for text in (old, new))
+    change = find_text_change(after, describe_message(after), describe_message(before), None)
+    return f", where a value looks like a {change.hint}" if change.kind == "value" else ""

@@ -1,16 +1,15 @@
 """Fingerprints of a block's text, from which a later call can find where the block changed.
 
-No text is kept of a block, only these fingerprints. Every block has checksums at up to 16 equal
-steps. A block of tools or system has more: finer steps from both ends, which bound a change; three
-hashes that ignore key order, then white space, then Unicode form; a MinHash of its sentences, to
-find it under a different first sentence; hashes of identifier-like words, to tell a changed value
-from an old one.
+No text is kept of a block, only these fingerprints. Every block has its size and a checksum. Its
+details hold a hash of each word, which bounds a change to words, and hashes that ignore parts of
+the form. A block of tools or system also has a MinHash of its sentences, to find it under a
+different first sentence.
 """
 
 from __future__ import annotations
 
 import json
-import sys
+import re
 import unicodedata
 from array import array
 from collections.abc import Iterable
@@ -20,55 +19,73 @@ from typing import Any, Final, NamedTuple, final
 from zlib import crc32
 
 from promptcache.common.json_sanitize import sanitize_for_json
+from promptcache.prefix.words import (
+    WordSample,
+    count_equal_last_words,
+    count_equal_words,
+    has_same_words,
+    sample_words,
+)
 
-_COARSE_STEPS: Final = 16
-_FINE_STEPS: Final = 32
-_MIN_STEP_BYTES: Final = 64
-_TAIL_BYTES: Final = 128
 _MINHASH_SIZE: Final = 16
 _MIN_SENTENCE_CHARS: Final = 12
-_PUNCTUATION: Final = ".,;:!?()\"'"
 _WHITESPACE: Final = b" \t\r\n"
-_IDENTIFIER_SEARCH_CHARS: Final = 4_096
-_MAX_IDENTIFIERS: Final = 128
+_ESCAPED_WHITESPACE: Final = re.compile(rb"\\+[nrt]")
+_ESCAPED_QUOTE: Final = re.compile(rb'\\+"')
 _ENVELOPE_KEYS: Final = frozenset(
     {"role", "type", "content", "parts", "text", "name", "id", "status"}
 )
 """The keys of a message that has nothing but its text."""
+_STATIC_SAMPLE: Final = (65_536, 32_768)
+_MESSAGE_SAMPLE: Final = (4_096, 2_048)
+"""So many bytes at the beginning and at the end of a block have word hashes: a third of them are
+kept at most."""
+_FIXED_DETAIL_BYTES: Final = 320
+_ESCAPED: Final = re.compile(r"\\+u([0-9a-fA-F]{4})")
+_ASCII_OF_TYPOGRAPHY: Final = {
+    **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb", '"'),
+    **dict.fromkeys("\u2018\u2019\u201a\u201b", "'"),
+    **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2022\u2023\u00b7", "-"),
+}
+_TYPOGRAPHY: Final = re.compile("[" + "".join(_ASCII_OF_TYPOGRAPHY) + "]")
+_NO_HASHES: Final = array("I")
+_STEPS: Final = 16
+_MIN_STEP_BYTES: Final = 64
+_HAS_ESCAPES, _IS_NOT_COMPOSED, _IS_NOT_COMPATIBLE = 1, 2, 4
 
 
 @final
 class BlockFingerprint(NamedTuple):
-    """The fingerprint of any block; equal texts have equal ones.
-
-    `size` and `step` are in bytes. `checksums` holds cumulative checksums (4 bytes each) after
-    every step and at the end. `tail_checksum` covers the last 128 bytes of a larger block.
-    """
+    """The fingerprint of any block; equal texts have equal ones. `size` is in bytes."""
 
     size: int
-    step: int
-    checksums: bytes
-    tail_checksum: int = 0
+    checksum: int
 
 
 @final
-class StaticBlockFingerprint(NamedTuple):
-    """The additional fingerprint of a block of tools or system.
+class BlockDetails(NamedTuple):
+    """What is known of a block's text beside its fingerprint.
 
-    `front_checksums` and `back_checksums` cover each step (bytes) from the start and from the end.
-    `sorted_keys_hash` ignores the order of keys, `no_whitespace_hash` also white space, `nfkc_hash`
-    also the Unicode form. `sentence_minhash` and `identifier_hashes` hold the smallest 32-bit
-    hashes of sentences and of identifier-like words.
+    `unicode_form` says whether the text has escapes of characters, and which Unicode forms it does
+    not have. `no_whitespace_hash` ignores white space. `typography_hash` also ignores the Unicode
+    form, escapes of characters, and whether quotation marks, dashes and bullets are typographic.
+    `sorted_keys_hash` ignores the order of keys; it is 0 unless the block is JSON of tools or
+    system. `sentence_minhash` holds the smallest 32-bit hashes of the sentences of such a block,
+    and `checksums` those of the text up to each of 16 steps.
     """
 
-    step: int
-    front_checksums: array[int]
-    back_checksums: array[int]
-    sorted_keys_hash: int
+    words: WordSample
+    unicode_form: int
     no_whitespace_hash: int
-    nfkc_hash: int
-    sentence_minhash: array[int]
-    identifier_hashes: array[int]
+    typography_hash: int
+    sorted_keys_hash: int = 0
+    sentence_minhash: array[int] = _NO_HASHES
+    checksums: array[int] = _NO_HASHES
+
+    @property
+    def memory_bytes(self) -> int:
+        """About how many bytes of memory these details take."""
+        return _FIXED_DETAIL_BYTES + len(self.words.head) + len(self.words.tail)
 
 
 def block_text_or_json(data: object) -> str:
@@ -100,59 +117,102 @@ def encode_utf8_with_surrogates(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
-def _choose_checksum_step(size: int, max_steps: int) -> int:
-    """Return the smallest step that covers `size` bytes in at most `max_steps` steps: 64 * 2^k
-    bytes."""
-    step = _MIN_STEP_BYTES
-    while step * max_steps < size:
-        step *= 2
-    return step
-
-
 def fingerprint_block_text(text: str) -> BlockFingerprint:
     """Return the fingerprint of a block with this text."""
     raw = encode_utf8_with_surrogates(text)
-    size, checksum = len(raw), 0
-    step = _choose_checksum_step(size, _COARSE_STEPS)
-    if size <= step:  # by far the most frequent case
-        return BlockFingerprint(size, step, crc32(raw).to_bytes(4, sys.byteorder))
-    view, checksums = memoryview(raw), array("I")
-    for start in range(0, size, step):
-        checksums.append(checksum := crc32(view[start : start + step], checksum))
-    tail_checksum = crc32(view[-_TAIL_BYTES:]) if size > 2 * _TAIL_BYTES else 0
-    return BlockFingerprint(size, step, checksums.tobytes(), tail_checksum)
+    return BlockFingerprint(len(raw), crc32(raw))
 
 
-def fingerprint_static_block(data: object, text: str) -> StaticBlockFingerprint:
-    """Return the additional fingerprint of a block of tools or system; `text` is its
-    `block_text_or_json`."""
-    raw = memoryview(encode_utf8_with_surrogates(text))
-    size = len(raw)
-    step = _choose_checksum_step(size, _FINE_STEPS)
-    front = array("I", [crc32(raw[end - step : end]) for end in range(step, size + 1, step)])
-    back = array("I", [crc32(raw[end - step : end]) for end in range(size, step - 1, -step)])
-    sorted_keys = _encode_compact_json(data, sort_keys=True) if text[:1] in "{[" else text
-    no_whitespace_hash = nfkc_hash = _hash_without_whitespace(sorted_keys)
-    if not sorted_keys.isascii():
-        nfkc_hash = _hash_without_whitespace(unicodedata.normalize("NFKC", sorted_keys))
-    return StaticBlockFingerprint(
-        step,
-        front,
-        back,
-        hash(sorted_keys),
-        no_whitespace_hash,
-        nfkc_hash,
-        _sentence_minhash(text),
-        identifier_hashes(text),
+def describe_message(text: str) -> BlockDetails:
+    """Return the details of a message; `text` is its `block_text_or_json`."""
+    canonical, form = canonicalize(text)
+    raw = encode_utf8_with_surrogates(canonical)
+    return BlockDetails(
+        sample_words(raw, *_MESSAGE_SAMPLE), form, _hash_without_whitespace(text), _typography(raw)
     )
 
 
+def describe_static_block(data: object, text: str) -> BlockDetails:
+    """Return the details of a block of tools or system; `text` is its `block_text_or_json`."""
+    canonical, form = canonicalize(text)
+    raw = encode_utf8_with_surrogates(canonical)
+    sorted_keys = 0
+    if text[:1] in "{[" and not isinstance(data, str):
+        sorted_keys = hash(_encode_compact_json(data, sort_keys=True))
+    return BlockDetails(
+        sample_words(raw, *_STATIC_SAMPLE),
+        form,
+        _hash_without_whitespace(text),
+        _typography(raw),
+        sorted_keys,
+        _sentence_minhash(text),
+        _cumulative_checksums(encode_utf8_with_surrogates(text)),
+    )
+
+
+def _cumulative_checksums(raw: bytes) -> array[int]:
+    """Return checksums of the text up to the end of each step."""
+    step, view, checksums, checksum = _step_of(len(raw)), memoryview(raw), array("I"), 0
+    for start in range(0, len(raw), step):
+        checksums.append(checksum := crc32(view[start : start + step], checksum))
+    return checksums
+
+
+def _step_of(size: int) -> int:
+    """Return the smallest step of 64 * 2^k bytes that covers a text in 16 steps."""
+    return _MIN_STEP_BYTES << max(0, (size - 1) // (_MIN_STEP_BYTES * _STEPS)).bit_length()
+
+
+def first_changed_step_range(
+    new: BlockDetails, old: BlockDetails, size: int, old_size: int
+) -> tuple[int, int] | None:
+    """Return start and end (bytes) of the first step of a text that differs from the old one.
+
+    The sizes are those of the texts. The result is None where no checksums are known.
+    """
+    if not new.checksums or not old.checksums:
+        return None
+    step, old_step = _step_of(size), _step_of(old_size)
+    common = max(step, old_step)
+    here = new.checksums[common // step - 1 :: common // step]
+    there = old.checksums[common // old_step - 1 :: common // old_step]
+    equal = sum(takewhile(bool, map(eq, here, there)))
+    start = min(equal * common, size)
+    return start, min(start + common, size)
+
+
+def canonicalize(text: str) -> tuple[str, int]:
+    """Return a text without escapes of characters, in Unicode's form NFKC, and what it was not."""
+    form = 0
+    if "\\u" in text:
+        text, form = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text), _HAS_ESCAPES
+        if any("\ud800" <= char <= "\udfff" for char in text):
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    if not text.isascii() and not unicodedata.is_normalized("NFKC", text):
+        is_composed = unicodedata.is_normalized("NFC", text)
+        form |= _IS_NOT_COMPATIBLE if is_composed else _IS_NOT_COMPOSED
+        text = unicodedata.normalize("NFKC", text)
+    return text, form
+
+
 def _hash_without_whitespace(text: str) -> int:
-    return hash(encode_utf8_with_surrogates(text).translate(None, _WHITESPACE))
+    raw = encode_utf8_with_surrogates(text)
+    if b"\\" in raw:
+        raw = _ESCAPED_WHITESPACE.sub(b"", raw)
+    return hash(raw.translate(None, _WHITESPACE))
 
 
-def _smallest_hashes(parts: Iterable[str], count: int) -> array[int]:
-    return array("I", sorted({hash(part) & 0xFFFFFFFF for part in parts})[:count])
+def _typography(raw: bytes) -> int:
+    """Return a hash of a canonical text that ignores white space and typographic characters."""
+    if b"\\" in raw:
+        raw = _ESCAPED_QUOTE.sub(b'"', _ESCAPED_WHITESPACE.sub(b"\n", raw))
+    if b"\n* " in raw:
+        raw = raw.replace(b"\n* ", b"\n- ")
+    if not raw.isascii():
+        text = raw.decode("utf-8", "surrogatepass")
+        plain = _TYPOGRAPHY.sub(lambda found: _ASCII_OF_TYPOGRAPHY[found[0]], text)
+        raw = encode_utf8_with_surrogates(plain)
+    return hash(raw.translate(None, _WHITESPACE))
 
 
 def _sentence_minhash(text: str) -> array[int]:
@@ -162,63 +222,26 @@ def _sentence_minhash(text: str) -> array[int]:
     )
 
 
-def identifier_hashes(text: str) -> array[int]:
-    """Return the 32-bit hashes of the identifier-like words near the start of `text`."""
-    # This cheap test leaves few words for the exact one.
-    candidates = [
-        word
-        for word in set(text[:_IDENTIFIER_SEARCH_CHARS].split())
-        if not (word.isalpha() and word.islower())
-    ]
-    return _smallest_hashes(filter(looks_like_identifier, candidates), _MAX_IDENTIFIERS)
+def _smallest_hashes(parts: Iterable[str], count: int) -> array[int]:
+    return array("I", sorted({hash(part) & 0xFFFFFFFF for part in parts})[:count])
 
 
-def looks_like_identifier(word: str) -> bool:
-    """Return whether a word looks like a name, a number or an id.
+def is_same_but_for_form(new: BlockDetails, old: BlockDetails) -> bool:
+    """Return whether two texts differ in white space, typography or Unicode form only."""
+    return new.typography_hash == old.typography_hash
 
-    All other words consist of lower-case letters and punctuation around them.
+
+def shared_fraction(new: BlockDetails, old: BlockDetails) -> float:
+    """Return which part of the longer text is in both texts (0..1).
+
+    It is the part before the first and behind the last change, or that of the common sentences.
     """
-    return not (word.islower() and word.strip(_PUNCTUATION).isalpha())
-
-
-def first_changed_step_range(new: BlockFingerprint, old: BlockFingerprint) -> tuple[int, int]:
-    """Return start and end (bytes) of the first step of the new block that differs from the old
-    one."""
-    step = max(new.step, old.step)
-    if new.step == old.step and new.checksums[:4] != old.checksums[:4]:
-        return 0, min(step, new.size)
-    here, there = (
-        array("I", side.checksums)[step // side.step - 1 :: step // side.step]
-        for side in (new, old)
-    )
-    start = min(_count_equal_leading_entries(here, there) * step, new.size)
-    return start, min(start + step, new.size)
-
-
-def changed_byte_range(
-    new: StaticBlockFingerprint, old: StaticBlockFingerprint, size: int
-) -> tuple[int, int]:
-    """Return start and end of the bytes that changed in the new block of `size` bytes.
-
-    It is the whole block if the steps of the two fingerprints differ.
-    """
-    if new.step != old.step:
-        return 0, size
-    start = _count_equal_leading_entries(new.front_checksums, old.front_checksums) * new.step
-    end = size - _count_equal_leading_entries(new.back_checksums, old.back_checksums) * new.step
-    return start, max(min(start + new.step, size), end)
-
-
-def _count_equal_leading_entries(one: array[int], other: array[int]) -> int:
-    """Return how many leading entries are equal."""
-    return sum(takewhile(bool, map(eq, one, other)))
-
-
-def shared_fraction_of_new_block(
-    new: StaticBlockFingerprint, old: StaticBlockFingerprint, size: int
-) -> float:
-    """Return which part of the new block, of `size` bytes, is in both blocks (0..1)."""
-    start, end = changed_byte_range(new, old, size)
+    if is_same_but_for_form(new, old) or has_same_words(new.words, old.words):
+        return 1.0
+    here, there = new.words, old.words
+    longer, shorter = max(here.word_count, there.word_count), min(here.word_count, there.word_count)
+    equal = count_equal_words(here.head, there.head)
+    equal += count_equal_last_words(here.tail or here.head, there.tail or there.head)
     common = set(new.sentence_minhash) & set(old.sentence_minhash)
     most = max(len(new.sentence_minhash), len(old.sentence_minhash), 2)
-    return max(1 - (end - start) / max(size, 1), len(common) / most)
+    return max(min(equal, shorter) / max(longer, 1), len(common) / most)
