@@ -18,18 +18,36 @@ from tests.support.harness_requests import (
     tool_answer,
     without_markers,
 )
-from tests.support.harness_world import CLAUDE, GPT, HANDBOOK, OLD_GPT, TOOLS, support_prompt
+from tests.support.harness_world import (
+    BEDROCK_CLAUDE,
+    CLAUDE,
+    GEMINI,
+    GPT,
+    HANDBOOK,
+    NOVA,
+    OLD_GPT,
+    TOOLS,
+    support_prompt,
+    wire_prompt,
+)
 
 WIRES: list[tuple[Wire, str]] = [
     ("anthropic", CLAUDE),
     ("chat", GPT),
     ("responses", GPT),
+    ("litellm", f"anthropic/{CLAUDE}"),
+    ("litellm", GPT),
+    ("converse", BEDROCK_CLAUDE),
+    ("converse", NOVA),
+    ("invoke_model", BEDROCK_CLAUDE),
     ("chat", OLD_GPT),
+    ("gemini", GEMINI),
 ]
+MARKED = WIRES[:-2]
 
 
 def start(wire: Wire, model: str, **more: Any) -> Chat[Any]:
-    prompt = more.pop("prompt", None) or support_prompt()
+    prompt = more.pop("prompt", None) or wire_prompt(wire)
     start_chat: Any = prompt.chat
     return cast("Chat[Any]", start_chat(wire=wire, model=model, **more))
 
@@ -62,11 +80,11 @@ def test_now_is_last_and_gone_from_the_next_turn(wire: Wire, model: str) -> None
     assert "DOCUMENT" in json.dumps(chat.history)
     texts = texts_of(items_of(chat.ask("Next", now="TIME-2")))
     assert texts[-1].endswith("TIME-2")
-    if model != OLD_GPT:
+    if (wire, model) in MARKED:
         assert texts[-3:] == ["Next", "|", "TIME-2"]
 
 
-@pytest.mark.parametrize(("wire", "model"), WIRES[:3])
+@pytest.mark.parametrize(("wire", "model"), MARKED)
 def test_the_first_question_has_only_the_static_breakpoint(wire: Wire, model: str) -> None:
     chat = start(wire, model)
     arguments = chat.ask("Question", context="A document. " * 2000, now="TIME")
@@ -127,8 +145,8 @@ def test_results_of_tools_make_the_next_turn(wire: Wire, model: str) -> None:
     arguments = chat.ask(now="TIME")
     texts = [text for text in texts_of(items_of(arguments)) if text != "|"]
     assert [text.split("\n")[-1] for text in texts[-3:]] == ["sent", "lost", "TIME"]
-    if wire == "anthropic":
-        content = arguments["messages"][-1]["content"]
+    if wire in ("anthropic", "invoke_model"):
+        content = items_of(arguments)[-1]["content"]
         assert [block.get("is_error") for block in content] == [None, True, None]
     chat.add(text_answer(wire, "Both found"))
     assert "TIME" not in json.dumps(chat.history)
@@ -243,7 +261,7 @@ def test_a_turn_of_many_blocks_keeps_the_breakpoint_of_the_turn_before() -> None
 
 
 def test_shared_stands_behind_the_examples() -> None:
-    prompt = support_prompt(examples=[("Where is 1?", "On its way.")])
+    prompt = support_prompt(examples=[("Where is 1?", "On its way.")], params={"max_tokens": 300})
     for wire, model in WIRES:
         texts = texts_of(items_of(start(wire, model, prompt=prompt, shared="PLAYBOOK").ask("Hi")))
         texts = [text for text in texts if text != "|"]

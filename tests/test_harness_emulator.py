@@ -9,9 +9,28 @@ import pytest
 from promptcache import Chat
 from promptcache.harness.names import Wire
 from tests.support.harness_requests import tool_answer
-from tests.support.harness_world import CLAUDE, GPT, HANDBOOK, OLD_GPT, World, support_prompt
+from tests.support.harness_world import (
+    BEDROCK_CLAUDE,
+    CLAUDE,
+    GEMINI,
+    GPT,
+    HANDBOOK,
+    NOVA,
+    OLD_GPT,
+    World,
+    support_prompt,
+    wire_prompt,
+)
 
-WIRES: list[tuple[Wire, str]] = [("anthropic", CLAUDE), ("chat", GPT), ("responses", GPT)]
+WIRES: list[tuple[Wire, str]] = [
+    ("anthropic", CLAUDE),
+    ("chat", GPT),
+    ("responses", GPT),
+    ("litellm", GPT),
+    ("converse", BEDROCK_CLAUDE),
+    ("converse", NOVA),
+    ("invoke_model", BEDROCK_CLAUDE),
+]
 READINGS = ["", "implicit=latest", "implicit=developer", "implicit=pinned"]
 
 
@@ -28,7 +47,7 @@ def test_a_chat_with_a_clock_costs_a_sixth_of_plain_input(
     wire: Wire, model: str, rules: str
 ) -> None:
     world = World(rules)
-    chat = support_prompt().chat(wire=wire, model=model)
+    chat = wire_prompt(wire).chat(wire=wire, model=model)
     converse(world, chat, 20)
     assert world.relative_cost() < 0.18
     reads = [record.result.cache_read_tokens for record in world.emulator.records]
@@ -37,9 +56,10 @@ def test_a_chat_with_a_clock_costs_a_sixth_of_plain_input(
     assert chat.stats.hits == 19
 
 
-def test_a_chat_of_an_older_model_costs_no_more() -> None:
+@pytest.mark.parametrize(("wire", "model"), [("chat", OLD_GPT), ("gemini", GEMINI)])
+def test_a_chat_of_a_model_that_caches_by_itself_costs_no_more(wire: Wire, model: str) -> None:
     world = World()
-    converse(world, support_prompt().chat(wire="chat", model=OLD_GPT), 20)
+    converse(world, support_prompt().chat(wire=wire, model=model), 20)
     assert world.relative_cost() < 0.18
 
 
@@ -49,7 +69,7 @@ def test_one_shot_questions_pay_for_no_write_but_the_static_one(
     wire: Wire, model: str, rules: str
 ) -> None:
     world = World(rules)
-    prompt = support_prompt()
+    prompt = wire_prompt(wire)
     for number in range(40):
         chat: Chat[Any] = prompt.chat(wire=wire, model=model)
         documents = " ".join(f"Document {number}-{one} says something." for one in range(400))
@@ -62,7 +82,7 @@ def test_one_shot_questions_pay_for_no_write_but_the_static_one(
 @pytest.mark.parametrize(("wire", "model"), WIRES)
 def test_tenants_share_the_static_layer_and_keep_their_own(wire: Wire, model: str) -> None:
     world = World()
-    prompt = support_prompt()
+    prompt = wire_prompt(wire)
     for _ in range(2):
         for tenant in range(3):
             playbook = f"Playbook of tenant {tenant}. " + HANDBOOK[:8000]
@@ -77,7 +97,7 @@ def test_tenants_share_the_static_layer_and_keep_their_own(wire: Wire, model: st
 def test_an_agent_reads_all_of_the_turn_before(wire: Wire, model: str, calls: int) -> None:
     """Turns of up to 60 blocks: more than Anthropic looks back."""
     world = World()
-    chat: Chat[Any] = support_prompt().chat(wire=wire, model=model)
+    chat: Chat[Any] = wire_prompt(wire).chat(wire=wire, model=model)
     world.turn(chat, "Find the orders of this customer.")
     for number in range(6):
         world.call(wire, chat.ask(f"Go on with part {number}."))

@@ -31,17 +31,30 @@ TOOLS: Final[list[dict[str, Any]]] = [
 CLAUDE: Final = "claude-opus-4-8"
 GPT: Final = "gpt-6-sol"
 OLD_GPT: Final = "gpt-4.1"
+GEMINI: Final = "gemini-2.5-flash"
+BEDROCK_CLAUDE: Final = "us.anthropic.claude-opus-4-8-v1:0"
+NOVA: Final = "us.amazon.nova-pro-v1:0"
 START: Final = 1_795_000_000.0
 PATHS: Final[Mapping[str, str]] = {
     "anthropic": "/v1/messages",
     "chat": "/v1/chat/completions",
     "responses": "/v1/responses",
+    "litellm": "/v1/chat/completions",
+    "gemini": "/v1beta/models/{model}:generateContent",
+    "converse": "/model/{model}/converse",
+    "invoke_model": "/model/{model}/invoke",
 }
 
 
 def support_prompt(**more: Any) -> Prompt:
     options: dict[str, Any] = {"system": HANDBOOK, "tools": TOOLS, **more}
     return Prompt("support", **options)
+
+
+def wire_prompt(wire: str, **more: Any) -> Prompt:
+    """Return the support agent's prompt with the parameters that a wire needs."""
+    params = {"params": {"max_tokens": 300}} if wire == "invoke_model" else {}
+    return support_prompt(**params, **more)
 
 
 @dataclass
@@ -63,9 +76,17 @@ class World:
         return answer
 
     def try_call(self, wire: str, arguments: Mapping[str, object], **more: Any) -> tuple[int, Any]:
-        body = {**arguments, **more} | ({"max_tokens": 300} if wire == "anthropic" else {})
-        raw = json.dumps(body).encode()
-        response, _ = self.emulator.handle_request("POST", PATHS[wire], raw, {"x-api-key": "k"}, {})
+        """Return status and answer."""
+        body = {**arguments, **more}
+        model = str(body.pop("modelId", None) or body.get("model"))
+        if wire == "anthropic":
+            body["max_tokens"] = 300
+        if wire == "gemini":
+            body = _gemini_body(body)
+        raw = body["body"] if wire == "invoke_model" else json.dumps(body)
+        path = PATHS[wire].format(model=model)
+        headers = {"x-api-key": "k"}
+        response, _ = self.emulator.handle_request("POST", path, str(raw).encode(), headers, {})
         response.commit()
         return response.status, response.body if response.events is None else response.events
 
@@ -80,3 +101,9 @@ class World:
         totals = self.emulator.totals
         cost = totals["uncached"] + read * totals["read"] + write * totals["write"]
         return cost / totals["input"]
+
+
+def _gemini_body(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the body that google-genai makes of its keyword arguments."""
+    config: dict[str, Any] = arguments["config"]
+    return {"contents": arguments["contents"], **config}

@@ -28,6 +28,36 @@ class ChatArguments(TypedDict):
     prompt_cache_options: NotRequired[Any]
 
 
+class GeminiArguments(TypedDict):
+    """For `client.models.generate_content` of google-genai's clients."""
+
+    model: str
+    contents: list[Any]
+    config: Any
+
+
+class ConverseArguments(TypedDict):
+    """For `client.converse` and `client.converse_stream` of botocore's clients."""
+
+    modelId: str
+    messages: list[Any]
+    system: NotRequired[list[Any]]
+    toolConfig: NotRequired[dict[str, Any]]
+
+
+class InvokeModelArguments(TypedDict):
+    """For `client.invoke_model` of botocore's clients. `body` is JSON text."""
+
+    modelId: str
+    contentType: str
+    accept: str
+    body: str
+
+
+class LiteLLMArguments(ChatArguments):
+    """For `litellm.completion`."""
+
+
 class ResponsesArguments(TypedDict):
     """For `client.responses.create` of openai's clients."""
 

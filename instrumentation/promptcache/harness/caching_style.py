@@ -37,9 +37,38 @@ class CachingStyle(NamedTuple):
 
 def caching_style_of(wire: Wire, model: str) -> CachingStyle:
     """Return the rules for a model on a wire. `model` is the model's own name, no deployment's."""
-    if wire == "anthropic":
-        rule = cache_rule_for("anthropic", model)
-        return _style(rule, "looked_back", "anthropic", ("5m", "1h"), takes_key=False)
+    if wire in ("anthropic", "invoke_model"):
+        provider = "anthropic" if wire == "anthropic" else "aws.bedrock"
+        return _claude_style(provider, model)
+    if wire == "gemini":
+        rule = cache_rule_for("gcp.gemini", model)
+        return _style(rule, "automatic", "gcp.gemini", (), takes_key=False)
+    if wire == "converse":
+        return _converse_style(model)
+    if wire == "litellm":
+        if "claude" in model:
+            return _claude_style("aws.bedrock" if "bedrock/" in model else "anthropic", model)
+        model = model.rpartition("/")[2]
+    return _openai_style(wire, model)
+
+
+def _claude_style(provider: str, model: str) -> CachingStyle:
+    rule = cache_rule_for(provider, model)
+    return _style(rule, "looked_back", provider, ("5m", "1h"), takes_key=False)
+
+
+def _converse_style(model: str) -> CachingStyle:
+    if "nova" in model:
+        # AWS prompt caching page: Nova keeps what is marked for five minutes.
+        rule = cache_rule_for("aws.bedrock", model)
+        return _style(rule, "looked_back", "aws.bedrock", ("5m",), takes_key=False)
+    if "claude" in model:
+        return _claude_style("aws.bedrock", model)
+    rule = cache_rule_for("aws.bedrock", model)
+    return _style(rule, "automatic", "aws.bedrock", (), takes_key=False)
+
+
+def _openai_style(wire: Wire, model: str) -> CachingStyle:
     is_openai = _OPENAI_NAME.match(model) is not None
     rule = cache_rule_for("openai", model)
     if is_openai and rule.bills_writes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from promptcache.common.coerce import as_mapping
 from promptcache.harness.frozen_json import freeze_json
-from promptcache.harness.json_guards import is_array, is_object
+from promptcache.harness.json_guards import is_array
 from promptcache.harness.names import Message
 from promptcache.harness.plain_data import to_plain_data
 from promptcache.harness.prompt_error import PromptError
@@ -36,11 +37,12 @@ def carry_over(
             if message.get("role") in ("system", "developer"):
                 problem = "is a system message; give it to Prompt(system=...) or chat(shared=...)"
                 raise PromptError(f"history[{index}]", problem)
-        return messages
+        return [layout.from_stored(message) for message in messages]
     if history.wire == layout.wire:
         if history.model == model:
-            return history.history
-        return [kept for message in history.history if (kept := _without_reasoning(message))]
+            return [layout.from_stored(message) for message in history.history]
+        kept = (_without_reasoning(message) for message in history.history)
+        return [layout.from_stored(message) for message in kept if message]
     carried: list[Message] = []
     for index, message in enumerate(history.history):
         role, text = history.text_of(message, f"history[{index}]")
@@ -52,9 +54,12 @@ def carry_over(
 def _without_reasoning(message: Message) -> Message | None:
     if message.get("type") in _OPAQUE:
         return None
-    content = message.get("content")
-    if not is_array(content):
-        return message
-    parts = content
-    kept = [part for part in parts if not (is_object(part) and part.get("type") in _OPAQUE)]
-    return {**message, "content": kept} if kept else None
+    for key in ("content", "parts"):
+        if is_array(parts := message.get(key)):
+            kept = [part for part in parts if not _is_reasoning(as_mapping(part))]
+            return {**message, key: kept} if kept else None
+    return message
+
+
+def _is_reasoning(part: Mapping[str, Any]) -> bool:
+    return part.get("type") in _OPAQUE or "reasoningContent" in part or part.get("thought") is True

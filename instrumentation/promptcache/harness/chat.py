@@ -17,6 +17,7 @@ from promptcache.harness.plain_data import to_plain_data
 from promptcache.harness.prompt_error import PromptError
 from promptcache.harness.request_layout import RequestLayout, Turn
 from promptcache.harness.wires.layers import FrozenLayers
+from promptcache.harness.wires.tool_results import ToolResults
 from promptcache.harness.wires.wire_layout import WireLayout
 from promptcache.model import InvalidationLevel
 
@@ -48,7 +49,8 @@ class Chat(Generic[Arguments]):
         self.model = model
         self.base_model = base_model
         self.cache_key = key
-        self.stats = CacheTracker(provider=layout.style.provider)
+        named_model = None if layout.names_model else base_model
+        self.stats = CacheTracker(provider=layout.style.provider, model=named_model)
         self._ttls = ttls
         self._layout = layout
         self._params = params
@@ -69,9 +71,8 @@ class Chat(Generic[Arguments]):
 
         It is a copy and can be serialised to JSON. `Prompt.chat(history=...)` takes it back.
         """
-        return cast(
-            "list[Message]", freeze_json(self._history.messages, "history", sort_keys=False)
-        )
+        stored = [self._layout.to_stored(message) for message in self._history.messages]
+        return cast("list[Message]", freeze_json(stored, "history", sort_keys=False))
 
     @property
     def breakpoints(self) -> Mapping[Place, TTL]:
@@ -104,12 +105,15 @@ class Chat(Generic[Arguments]):
         parts = self._layout.render_content(context, "context")
         parts += self._layout.render_content(text, "text")
         self._check_results(has_parts=bool(parts))
-        messages = self._layout.build_turn(self._results, self._failed, parts)
+        names = self._layout.open_calls(self._history.messages)
+        results = ToolResults(self._results, self._failed, names)
+        messages = self._layout.build_turn(results, parts)
         turn = Turn(messages, self._layout.render_content(now, "now"), has_context=bool(context))
         if turn.now and not messages:
             raise PromptError("now", "needs a question or the results of tools before it")
         request = self._request_layout.lay_out(self._history, turn, self.model, self.cache_key)
-        request |= self._params.merge(params, self._layout.reserved_arguments)
+        merged = self._params.merge(params, self._layout.reserved_arguments)
+        request = self._layout.finish(request, merged)
         for param, section in self._params.changes:
             warn_of_changed_param(self.prompt_name, param, section, self.loss_of(section))
         self._pending = messages
@@ -133,7 +137,7 @@ class Chat(Generic[Arguments]):
         waiting = self._layout.open_calls(self._history.messages)
         unknown = [one for one in (*results, *failed) if one not in waiting]
         if unknown:
-            raise PromptError("tool_results", f"{unknown[0]!r} is no open call; open: {waiting}")
+            raise PromptError("tool_results", f"{unknown[0]!r} is no open call; open: {[*waiting]}")
         self._results |= results
         self._failed |= set(failed)
 

@@ -14,24 +14,41 @@ _MAX_DEPTH: Final = 100
 """The deepest nesting that a provider's parser accepts (protobuf's JSON parser, for one)."""
 
 
-def freeze_json(value: object, path: str, *, sort_keys: bool, depth: int = _MAX_DEPTH) -> Any:
+def freeze_json(
+    value: object,
+    path: str,
+    *,
+    sort_keys: bool,
+    depth: int = _MAX_DEPTH,
+    takes_bytes: bool = False,
+) -> Any:
     """Return a deep copy of `value` that consists of dicts, lists, strings and numbers.
 
     Keys are sorted if `sort_keys`; lists keep their order. Raise PromptError, with the path of the
     value, for everything that has no order or no single text: sets, dates, NaN, keys that are no
-    strings, objects.
+    strings, objects. `takes_bytes` lets bytes pass, for SDKs that encode them themselves.
     """
     if depth == 0:
         raise PromptError(path, f"is nested deeper than {_MAX_DEPTH} levels, or contains itself")
     if isinstance(value, Mapping):
         entries = cast("Mapping[object, object]", value)
-        return _freeze_mapping(entries, path, sort_keys=sort_keys, depth=depth)
+        return _freeze_mapping(
+            entries, path, sort_keys=sort_keys, depth=depth, takes_bytes=takes_bytes
+        )
     if is_sequence(value):
         items = value
         return [
-            freeze_json(item, f"{path}[{index}]", sort_keys=sort_keys, depth=depth - 1)
+            freeze_json(
+                item,
+                f"{path}[{index}]",
+                sort_keys=sort_keys,
+                depth=depth - 1,
+                takes_bytes=takes_bytes,
+            )
             for index, item in enumerate(items)
         ]
+    if takes_bytes and isinstance(value, bytes):
+        return bytes(value)
     return _freeze_scalar(value, path)
 
 
@@ -41,14 +58,25 @@ def canonical_json(value: object) -> str:
 
 
 def _freeze_mapping(
-    entries: Mapping[object, object], path: str, *, sort_keys: bool, depth: int
+    entries: Mapping[object, object],
+    path: str,
+    *,
+    sort_keys: bool,
+    depth: int,
+    takes_bytes: bool,
 ) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for key, entry in entries.items():
         if not isinstance(key, str):
             raise PromptError(path, f"has a key of type {type(key).__name__}; JSON keys are str")
         name = check_text(key, path)
-        plain[name] = freeze_json(entry, f"{path}.{name}", sort_keys=sort_keys, depth=depth - 1)
+        plain[name] = freeze_json(
+            entry,
+            f"{path}.{name}",
+            sort_keys=sort_keys,
+            depth=depth - 1,
+            takes_bytes=takes_bytes,
+        )
     return dict(sorted(plain.items())) if sort_keys else plain
 
 

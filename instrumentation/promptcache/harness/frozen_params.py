@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, final
+from importlib import import_module
+from typing import Any, Final, cast, final
 
 from promptcache.harness.frozen_json import canonical_json, freeze_json
 from promptcache.harness.names import Wire
 from promptcache.harness.prompt_error import PromptError
 from promptcache.model import InvalidationLevel
 from promptcache.providers.prompt import ParamLevels, select_cache_relevant_params
+
+_LEVELS: Final[Mapping[Wire, tuple[str, str]]] = {
+    "anthropic": ("anthropic.wire", "MESSAGES_PARAMS"),
+    "invoke_model": ("anthropic.wire", "MESSAGES_PARAMS"),
+    "chat": ("openai.wire", "CHAT_PARAMS"),
+    "litellm": ("openai.wire", "CHAT_PARAMS"),
+    "responses": ("openai.wire", "RESPONSES_PARAMS"),
+    "gemini": ("google.wire", "CONTENT_PARAMS"),
+    "converse": ("bedrock.wire", "CONVERSE_PARAMS"),
+}
+"""Each wire's parameters with the first section that a change of them takes out of the cache."""
 
 
 @final
@@ -47,10 +59,5 @@ class FrozenParams:
 
 
 def _param_levels(wire: Wire) -> ParamLevels:
-    if wire == "anthropic":
-        from promptcache.providers.anthropic.wire import MESSAGES_PARAMS
-
-        return MESSAGES_PARAMS
-    from promptcache.providers.openai.wire import CHAT_PARAMS, RESPONSES_PARAMS
-
-    return CHAT_PARAMS if wire == "chat" else RESPONSES_PARAMS
+    module, name = _LEVELS[wire]
+    return cast("ParamLevels", getattr(import_module(f"promptcache.providers.{module}"), name))

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
-Wire = Literal["anthropic", "chat", "responses"]
-"""The API that a chat speaks: Anthropic's Messages, OpenAI's Chat Completions or Responses.
+Wire = Literal["anthropic", "chat", "responses", "gemini", "converse", "invoke_model", "litellm"]
+"""The API that a chat speaks.
+
+Anthropic's Messages, OpenAI's Chat Completions or Responses, Google's generateContent, Bedrock's
+Converse or InvokeModel (with Anthropic's body), or LiteLLM's completion.
 
 A model does not determine it. Azure, Vertex, Foundry and Groq clients speak one of them.
 """

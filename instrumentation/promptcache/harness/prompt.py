@@ -15,7 +15,15 @@ from promptcache.harness.tool import Tool, freeze_tools
 from promptcache.harness.wires.layers import FrozenLayers
 
 if TYPE_CHECKING:
-    from promptcache.harness.arguments import AnthropicArguments, ChatArguments, ResponsesArguments
+    from promptcache.harness.arguments import (
+        AnthropicArguments,
+        ChatArguments,
+        ConverseArguments,
+        GeminiArguments,
+        InvokeModelArguments,
+        LiteLLMArguments,
+        ResponsesArguments,
+    )
     from promptcache.harness.caching_style import CachingStyle
     from promptcache.harness.chat import Chat
     from promptcache.harness.chat_options import ChatOptions
@@ -102,6 +110,26 @@ class Prompt:
     def chat(
         self, *, wire: Literal["responses"], model: str, **options: Unpack[ChatOptions]
     ) -> Chat[ResponsesArguments]: ...
+
+    @overload
+    def chat(
+        self, *, wire: Literal["gemini"], model: str, **options: Unpack[ChatOptions]
+    ) -> Chat[GeminiArguments]: ...
+
+    @overload
+    def chat(
+        self, *, wire: Literal["converse"], model: str, **options: Unpack[ChatOptions]
+    ) -> Chat[ConverseArguments]: ...
+
+    @overload
+    def chat(
+        self, *, wire: Literal["invoke_model"], model: str, **options: Unpack[ChatOptions]
+    ) -> Chat[InvokeModelArguments]: ...
+
+    @overload
+    def chat(
+        self, *, wire: Literal["litellm"], model: str, **options: Unpack[ChatOptions]
+    ) -> Chat[LiteLLMArguments]: ...
 
     @overload
     def chat(self, *, wire: Wire, model: str, **options: Unpack[ChatOptions]) -> Chat[Any]: ...

@@ -159,12 +159,16 @@ class RequestLayout:
             system=[*self._head.system],
             messages=[*self._head.messages],
         )
-        for place, ttl in wanted:
-            if (spot := self._spot(place)) is None:
+        # From the end on: where a breakpoint is a block of its own, it moves all blocks behind it.
+        for place, ttl in reversed(wanted):
+            spot = self._spot(place)
+            if spot is None:
                 continue
-            items = {"tools": head.tools, "system": head.system, "messages": head.messages}
-            section = items[spot.section]
-            is_message = spot.section == "messages"
-            mark = self._layout.with_marked_message if is_message else self._layout.with_marker
-            section[spot.item] = mark(section[spot.item], ttl)
+            if spot.section == "tools":
+                head.tools = self._layout.mark_block(head.tools, spot.item, ttl)
+            elif spot.section == "system":
+                head.system = self._layout.mark_block(head.system, spot.item, ttl)
+            else:
+                message = head.messages[spot.item]
+                head.messages[spot.item] = self._layout.with_marked_message(message, ttl)
         return head

@@ -25,6 +25,21 @@ class Tool(TypedDict):
 
 
 _TOOL_KEYS: Final = frozenset(Tool.__annotations__)
+_CONVERSE_KEYS: Final = frozenset({"toolSpec", "systemTool", "cachePoint"})
+_GEMINI_KEYS: Final = frozenset(
+    name
+    for snake_case in (
+        "function_declarations",
+        "google_search",
+        "google_maps",
+        "code_execution",
+        "url_context",
+        "file_search",
+        "computer_use",
+    )
+    for name in (snake_case, re.sub(r"_(.)", lambda found: found[1].upper(), snake_case))
+)
+"""The fields of a tool in google-genai 3.6.1 (types.Tool), in both spellings."""
 _DATED_TYPE: Final = re.compile(r".*_20\d{6}$|custom$|mcp_toolset$")
 """Types of Anthropic's own tools end with a date, such as `web_search_20260318`."""
 
@@ -69,6 +84,10 @@ def wire_of_tool(tool: Block) -> str | None:
     """Return the wire in whose own form a tool is written; None for the harness's own form."""
     if "type" not in tool and tool.keys() <= _TOOL_KEYS and "name" in tool:
         return None
+    if not tool.keys().isdisjoint(_CONVERSE_KEYS):
+        return "converse"
+    if not tool.keys().isdisjoint(_GEMINI_KEYS):
+        return "gemini"
     kind = tool.get("type")
     if "input_schema" in tool or (isinstance(kind, str) and _DATED_TYPE.match(kind)):
         return "chat" if "custom" in tool else "anthropic"

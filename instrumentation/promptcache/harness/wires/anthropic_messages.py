@@ -6,16 +6,16 @@ prompt caching page, autumn 2026.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
 
 from promptcache.harness.json_guards import is_array, is_object
-from promptcache.harness.names import TTL, Block, Content, Message
+from promptcache.harness.names import TTL, Block, Message, Wire
 from promptcache.harness.prompt_error import PromptError
-from promptcache.harness.token_estimate import estimate_tokens
 from promptcache.harness.wires.anthropic_events import fold_message_events
 from promptcache.harness.wires.head import Head
 from promptcache.harness.wires.layers import FrozenLayers
+from promptcache.harness.wires.tool_results import ToolResults
 from promptcache.harness.wires.wire_layout import NO_ARGUMENTS, WireLayout
 
 _UNMARKABLE: Final = frozenset({"thinking", "redacted_thinking", "mid_conv_system", "fallback"})
@@ -28,7 +28,8 @@ _RESPONSE_ONLY: Final = frozenset({"parsed_output"})
 class AnthropicLayout(WireLayout):
     """Tools, then system blocks, then messages. A turn of the user is one message."""
 
-    wire = "anthropic"
+    wire: ClassVar[Wire] = "anthropic"
+    tool_form = "anthropic"
     marker_key = "cache_control"
     reserved_arguments = frozenset({"model", "messages", "system", "tools", "cache_control"})
 
@@ -45,10 +46,10 @@ class AnthropicLayout(WireLayout):
         return {"type": "text", "text": text}
 
     def marker(self, ttl: TTL) -> Any:
-        return {"type": "ephemeral"} if ttl == "5m" else {"type": "ephemeral", "ttl": ttl}
+        return anthropic_marker(ttl)
 
     def ttl_of_marker(self, marker: Any) -> TTL:
-        return "1h" if marker.get("ttl") == "1h" else "5m"
+        return ttl_of_anthropic_marker(marker)
 
     def can_carry_marker(self, block: Block) -> bool:
         if block.get("type") == "text":
@@ -56,42 +57,17 @@ class AnthropicLayout(WireLayout):
         return block.get("type") not in _UNMARKABLE and not block.get("defer_loading")
 
     def build_head(self, layers: FrozenLayers) -> Head:
-        """Return the head. Beside examples the shared layer is a message of the user.
+        return self.build_sectioned_head(layers)
 
-        The examples are messages, and a system block before them would separate them by tenant.
-        """
-        head = Head(tools=self.render_tools(layers.tools))
-        head.system = self.render_content(layers.system, "system")
-        head.messages = self.example_messages(layers.examples)
-        head.tokens = sum(map(estimate_tokens, (*head.tools, *head.system, *head.messages)))
-        head.static_end = (
-            self.last_spot("messages", head.messages, head.tokens)
-            or self.last_spot("system", head.system, head.tokens)
-            or self.last_spot("tools", head.tools, head.tokens)
-        )
-        shared = self.render_content(layers.shared, "shared")
-        if not shared:
-            return head
-        head.tokens += sum(map(estimate_tokens, shared))
-        if head.messages:
-            head.messages.append({"role": "user", "content": shared})
-            head.shared_end = self.last_spot("messages", head.messages, head.tokens)
-        else:
-            head.system += shared
-            head.shared_end = self.last_spot("system", head.system, head.tokens)
-        return head
-
-    def build_turn(
-        self, results: Mapping[str, Content], failed: Collection[str], parts: list[Block]
-    ) -> list[Message]:
+    def build_turn(self, results: ToolResults, parts: list[Block]) -> list[Message]:
         blocks: list[Block] = []
-        for call_id, content in results.items():
+        for call_id, content in results.contents.items():
             rendered = self.render_content(content, f"tool_results[{call_id!r}]")
             if len(rendered) == 1 and rendered[0].get("type") == "tool_result":
                 blocks.append({**rendered[0], "tool_use_id": call_id})
                 continue
             result: Block = {"type": "tool_result", "tool_use_id": call_id, "content": rendered}
-            blocks.append({**result, "is_error": True} if call_id in failed else result)
+            blocks.append({**result, "is_error": True} if call_id in results.failed else result)
         blocks += parts
         return [{"role": "user", "content": blocks}] if blocks else []
 
@@ -120,11 +96,11 @@ class AnthropicLayout(WireLayout):
     def text_message(self, role: str, text: str) -> Message:
         return {"role": role, "content": [self.text_block(text)]}
 
-    def open_calls(self, messages: Sequence[Message]) -> tuple[str, ...]:
+    def open_calls(self, messages: Sequence[Message]) -> dict[str, str]:
         if not messages or self.is_from_user(messages[-1]):
-            return ()
-        parts = self.parts_of(messages[-1])
-        return tuple(str(part.get("id")) for part in parts if part.get("type") == "tool_use")
+            return {}
+        calls = (part for part in self.parts_of(messages[-1]) if part.get("type") == "tool_use")
+        return {str(call.get("id")): str(call.get("name")) for call in calls}
 
     def arguments(self, head: Head, messages: list[Message], model: str, key: str) -> Message:
         arguments: Message = {"model": model, "messages": [*head.messages, *messages]}
@@ -133,6 +109,16 @@ class AnthropicLayout(WireLayout):
         if head.tools:
             arguments["tools"] = [*head.tools]
         return arguments
+
+
+def anthropic_marker(ttl: TTL) -> dict[str, str]:
+    """Return Anthropic's `cache_control`."""
+    return {"type": "ephemeral"} if ttl == "5m" else {"type": "ephemeral", "ttl": ttl}
+
+
+def ttl_of_anthropic_marker(marker: Any) -> TTL:
+    """Return the TTL that a `cache_control` asks for."""
+    return "1h" if marker.get("ttl") == "1h" else "5m"
 
 
 def _as_sent_back(block: Any) -> Block:

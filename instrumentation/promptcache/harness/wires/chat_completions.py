@@ -5,17 +5,19 @@ Source: openai-python 3.57.0 (types/chat/*_param.py) and OpenAI's prompt caching
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
 
 from promptcache.common.coerce import JSONObject, as_list, as_mapping
 from promptcache.harness.json_guards import is_array, is_object
-from promptcache.harness.names import TTL, Block, Content, Message
+from promptcache.harness.names import TTL, Block, Message, Wire
 from promptcache.harness.prompt_error import PromptError
 from promptcache.harness.token_estimate import estimate_tokens
+from promptcache.harness.tool import name_of_tool
 from promptcache.harness.wires.chat_chunks import fold_chunks
 from promptcache.harness.wires.head import Head
 from promptcache.harness.wires.layers import FrozenLayers
+from promptcache.harness.wires.tool_results import ToolResults
 from promptcache.harness.wires.wire_layout import NO_ARGUMENTS, WireLayout
 
 _MARKABLE: Final = frozenset({"text", "image_url", "input_audio", "file"})
@@ -34,7 +36,8 @@ _SENT_BACK: Final = (
 class ChatCompletionsLayout(WireLayout):
     """Tools, then one system message, then messages."""
 
-    wire = "chat"
+    wire: ClassVar[Wire] = "chat"
+    tool_form = "chat"
     marker_key = "prompt_cache_breakpoint"
     reserved_arguments = frozenset(
         {"model", "messages", "tools", "prompt_cache_key", "prompt_cache_options"}
@@ -89,11 +92,9 @@ class ChatCompletionsLayout(WireLayout):
     def _system_messages(self, blocks: list[Block]) -> list[Message]:
         return [{"role": "system", "content": self.content(blocks)}] if blocks else []
 
-    def build_turn(
-        self, results: Mapping[str, Content], failed: Collection[str], parts: list[Block]
-    ) -> list[Message]:
+    def build_turn(self, results: ToolResults, parts: list[Block]) -> list[Message]:
         messages: list[Message] = []
-        for call_id, content in results.items():
+        for call_id, content in results.contents.items():
             blocks = self.render_content(content, f"tool_results[{call_id!r}]")
             text = self.content(blocks)
             messages.append({"role": "tool", "tool_call_id": call_id, "content": text or ""})
@@ -133,10 +134,11 @@ class ChatCompletionsLayout(WireLayout):
         blocks = [self.text_block(text)]
         return {"role": role, "content": text if role == "assistant" else self.content(blocks)}
 
-    def open_calls(self, messages: Sequence[Message]) -> tuple[str, ...]:
+    def open_calls(self, messages: Sequence[Message]) -> dict[str, str]:
         if not messages or self.is_from_user(messages[-1]):
-            return ()
-        return tuple(str(call.get("id")) for call in messages[-1].get("tool_calls") or ())
+            return {}
+        calls = [as_mapping(call) for call in as_list(messages[-1].get("tool_calls"))]
+        return {str(call.get("id")): name_of_tool(dict(call)) or "" for call in calls}
 
     def arguments(self, head: Head, messages: list[Message], model: str, key: str) -> Message:
         arguments: Message = {"model": model, "messages": [*head.messages, *messages]}

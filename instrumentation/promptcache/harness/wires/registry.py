@@ -14,6 +14,10 @@ _LAYOUTS: Final[dict[str, tuple[str, str]]] = {
     "anthropic": ("anthropic_messages", "AnthropicLayout"),
     "chat": ("chat_completions", "ChatCompletionsLayout"),
     "responses": ("responses", "ResponsesLayout"),
+    "gemini": ("gemini", "GeminiLayout"),
+    "converse": ("converse", "ConverseLayout"),
+    "invoke_model": ("invoke_model", "InvokeModelLayout"),
+    "litellm": ("litellm", "LiteLLMLayout"),
 }
 
 

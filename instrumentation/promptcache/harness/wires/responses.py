@@ -6,16 +6,17 @@ Source: openai-python 3.57.0 (types/responses/*_param.py) and OpenAI's prompt ca
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from promptcache.common.coerce import as_mapping
 from promptcache.harness.json_guards import is_array, is_object
-from promptcache.harness.names import TTL, Block, Content, Message
+from promptcache.harness.names import TTL, Block, Message
 from promptcache.harness.prompt_error import PromptError
 from promptcache.harness.token_estimate import estimate_tokens
 from promptcache.harness.wires.head import Head
 from promptcache.harness.wires.layers import FrozenLayers
+from promptcache.harness.wires.tool_results import ToolResults
 from promptcache.harness.wires.wire_layout import NO_ARGUMENTS, WireLayout
 
 _MARKABLE: Final = frozenset({"input_text", "input_image", "input_file"})
@@ -28,6 +29,7 @@ class ResponsesLayout(WireLayout):
     """Tools, then a developer message, then input items."""
 
     wire = "responses"
+    tool_form = "responses"
     marker_key = "prompt_cache_breakpoint"
     reserved_arguments = frozenset(
         {"model", "input", "instructions", "tools", "prompt_cache_key", "prompt_cache_options"}
@@ -71,11 +73,9 @@ class ResponsesLayout(WireLayout):
             head.shared_end = self.last_spot("messages", head.messages, head.tokens)
         return head
 
-    def build_turn(
-        self, results: Mapping[str, Content], failed: Collection[str], parts: list[Block]
-    ) -> list[Message]:
+    def build_turn(self, results: ToolResults, parts: list[Block]) -> list[Message]:
         items: list[Message] = []
-        for call_id, content in results.items():
+        for call_id, content in results.contents.items():
             blocks = self.render_content(content, f"tool_results[{call_id!r}]")
             if len(blocks) == 1 and str(blocks[0].get("type")).endswith("_output"):
                 items.append({**blocks[0], "call_id": call_id})
@@ -114,14 +114,14 @@ class ResponsesLayout(WireLayout):
             return {"role": role, "content": text}
         return {"role": role, "content": [self.text_block(text)]}
 
-    def open_calls(self, messages: Sequence[Message]) -> tuple[str, ...]:
-        found: list[str] = []
+    def open_calls(self, messages: Sequence[Message]) -> dict[str, str]:
+        found: list[tuple[str, str]] = []
         for item in reversed(messages):
             if self.is_from_user(item):
                 break
             if item.get("type") in _CALLS:
-                found.append(str(item.get("call_id")))
-        return tuple(reversed(found))
+                found.append((str(item.get("call_id")), str(item.get("name"))))
+        return dict(reversed(found))
 
     def arguments(self, head: Head, messages: list[Message], model: str, key: str) -> Message:
         arguments: Message = {"model": model, "input": [*head.messages, *messages]}

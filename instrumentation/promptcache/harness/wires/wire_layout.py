@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 
 from promptcache.common.coerce import as_list
@@ -16,6 +16,7 @@ from promptcache.harness.token_estimate import estimate_tokens
 from promptcache.harness.tool import wire_of_tool
 from promptcache.harness.wires.head import Head, SectionName, Spot
 from promptcache.harness.wires.layers import FrozenLayers
+from promptcache.harness.wires.tool_results import ToolResults
 
 NO_ARGUMENTS: Final[Block] = {"type": "object", "properties": {}}
 """The schema of a tool without arguments."""
@@ -25,10 +26,16 @@ class WireLayout(ABC):
     """Renders the layers of a prompt for one API. Has no state but the caching style."""
 
     wire: ClassVar[Wire]
-    marker_key: ClassVar[str]
+    marker_key: str
     """The key of a content block that makes it a breakpoint."""
     reserved_arguments: ClassVar[frozenset[str]]
     """The keyword arguments that the harness itself sets."""
+    tool_form: ClassVar[str]
+    """The wire in whose own form a caller may write tools."""
+    takes_bytes: ClassVar[bool] = False
+    """Whether the SDK takes binary data as bytes and encodes it itself."""
+    names_model: ClassVar[bool] = True
+    """Whether an answer names the model that gave it."""
 
     def __init__(self, style: CachingStyle) -> None:
         self.style = style
@@ -60,9 +67,7 @@ class WireLayout(ABC):
         """Return the rendered static and shared layers."""
 
     @abstractmethod
-    def build_turn(
-        self, results: Mapping[str, Content], failed: Collection[str], parts: list[Block]
-    ) -> list[Message]:
+    def build_turn(self, results: ToolResults, parts: list[Block]) -> list[Message]:
         """Return the messages of a user's turn: first the results of tools, then the parts."""
 
     @abstractmethod
@@ -85,14 +90,26 @@ class WireLayout(ABC):
         """Return a message that consists of text. `role` is `user` or `assistant`."""
 
     @abstractmethod
-    def open_calls(self, messages: Sequence[Message]) -> tuple[str, ...]:
-        """Return the ids of the tool calls at the end of a history, which wait for results."""
+    def open_calls(self, messages: Sequence[Message]) -> dict[str, str]:
+        """Return the tool calls at the end of a history that wait for results: id to name."""
 
     @abstractmethod
     def arguments(self, head: Head, messages: list[Message], model: str, key: str) -> Message:
         """Return the keyword arguments of the SDK's function."""
 
-    # What all wires share
+    # What most wires share
+
+    def finish(self, arguments: Message, params: Mapping[str, Any]) -> Message:
+        """Return the keyword arguments with the parameters of a call."""
+        return {**arguments, **params}
+
+    def to_stored(self, message: Message) -> Message:
+        """Return a message as JSON data."""
+        return message
+
+    def from_stored(self, message: Message) -> Message:
+        """Return a message that `to_stored` made JSON data of."""
+        return message
 
     def render_tools(self, tools: Sequence[Block]) -> list[Block]:
         """Return the tools in the wire's form. Raise PromptError for another wire's own form."""
@@ -101,7 +118,7 @@ class WireLayout(ABC):
             source = wire_of_tool(tool)
             if source is None:
                 rendered.append(self.render_tool(tool))
-            elif source == self.wire:
+            elif source == self.tool_form:
                 rendered.append(dict(tool))
             else:
                 problem = f"is in the form of the wire {source!r}, and this chat is {self.wire!r}"
@@ -122,7 +139,7 @@ class WireLayout(ABC):
     def _render_part(self, part: object, path: str) -> Block | None:
         if isinstance(part, str):
             return self.text_block(check_text(part, path)) if part else None
-        block = freeze_json(part, path, sort_keys=False)
+        block = freeze_json(part, path, sort_keys=False, takes_bytes=self.takes_bytes)
         if not is_object(block):
             raise PromptError(path, f"is neither a text nor a block, but {type(part).__name__}")
         fields = block
@@ -138,9 +155,9 @@ class WireLayout(ABC):
         """Return a turn with `now` as its last blocks. They belong to a message of the user."""
         last = messages[-1]
         if last.get("role") != "user":
-            return [*messages, {"role": "user", "content": self.content(now)}]
+            return [*messages, {"role": "user", self.parts_key({}): self.content(now)}]
         parts = [*self.parts_of(last), *now]
-        return [*messages[:-1], {**last, "content": self.content(parts)}]
+        return [*messages[:-1], {**last, self.parts_key(last): self.content(parts)}]
 
     def parts_key(self, message: Message) -> str:
         """Return the key under which a message has its blocks."""
@@ -167,13 +184,18 @@ class WireLayout(ABC):
         """Return a copy of a block that is a breakpoint. A marker of the caller stays."""
         return block if self.marker_key in block else {**block, self.marker_key: self.marker(ttl)}
 
+    def mark_block(self, blocks: Sequence[Block], index: int, ttl: TTL) -> list[Block]:
+        """Return a copy of blocks with a breakpoint at the end of one."""
+        marked = list(blocks)
+        marked[index] = self.with_marker(marked[index], ttl)
+        return marked
+
     def with_marked_message(self, message: Message, ttl: TTL) -> Message:
         """Return a copy of a message with a breakpoint on its last block that may carry one."""
         index = self.find_markable(message)
         if index is None:
             return message
-        parts = list(self.parts_of(message))
-        parts[index] = self.with_marker(parts[index], ttl)
+        parts = self.mark_block(self.parts_of(message), index, ttl)
         return {**message, self.parts_key(message): parts}
 
     def without_markers(self, message: Message) -> Message:
@@ -182,7 +204,11 @@ class WireLayout(ABC):
         parts = message.get(key)
         if not is_array(parts) or not any(self.markers_in([message])):
             return message
-        return {**message, key: [self._without_marker(part) for part in parts]}
+        return {**message, key: self.without_marked_parts(parts)}
+
+    def without_marked_parts(self, parts: list[Any]) -> list[Any]:
+        """Return the parts of a message without breakpoints."""
+        return [self._without_marker(part) for part in parts]
 
     def _without_marker(self, block: Any) -> Any:
         if not is_object(block):
@@ -216,6 +242,48 @@ class WireLayout(ABC):
                 return Spot(section, index, tokens)
             tokens -= estimate_tokens(item)
         return None
+
+    def build_sectioned_head(self, layers: FrozenLayers) -> Head:
+        """Return the head of a wire whose system blocks are not among its messages.
+
+        Beside examples the shared layer is a message of the user: the examples are messages, and a
+        system block before them would separate them by tenant.
+        """
+        head = Head(tools=self.render_tools(layers.tools))
+        head.system = self.render_content(layers.system, "system")
+        head.messages = self.example_messages(layers.examples)
+        head.tokens = self.estimate_all((*head.tools, *head.system, *head.messages))
+        head.static_end = (
+            self.last_spot("messages", head.messages, head.tokens)
+            or self.last_spot("system", head.system, head.tokens)
+            or self.last_spot("tools", head.tools, head.tokens)
+        )
+        shared = self.render_content(layers.shared, "shared")
+        if not shared:
+            return head
+        head.tokens += self.estimate_all(shared)
+        if head.messages:
+            head.messages.append({"role": "user", self.parts_key({}): shared})
+            head.shared_end = self.last_spot("messages", head.messages, head.tokens)
+        else:
+            head.system += shared
+            head.shared_end = self.last_spot("system", head.system, head.tokens)
+        return head
+
+    def estimate_all(self, items: Sequence[Block]) -> int:
+        """Return an upper estimate of the tokens of tools, blocks or messages."""
+        return sum(map(estimate_tokens, items))
+
+    def join_same_roles(self, messages: list[Message]) -> list[Message]:
+        """Return messages whose roles alternate: neighbours of one role become one message."""
+        joined: list[Message] = []
+        for message in messages:
+            if joined and joined[-1].get("role") == message.get("role"):
+                key = self.parts_key(message)
+                joined[-1] = {**message, key: [*joined[-1][key], *message[key]]}
+            else:
+                joined.append(message)
+        return joined
 
     def example_messages(self, examples: Sequence[tuple[str, str]]) -> list[Message]:
         """Return examples as turns of user and assistant."""

@@ -87,7 +87,7 @@ _NORMALISED_COUNTERS: Final = UsageCounterNames(
         for place in ("input", "read", "output")
     },
 )
-_CONTENT_PARAMS: Final[ParamLevels] = (
+CONTENT_PARAMS: Final[ParamLevels] = (
     ("generationConfig.mediaResolution", "messages"),
     ("generationConfig.responseSchema", "none"),
     ("generationConfig.responseJsonSchema", "none"),
@@ -166,7 +166,7 @@ def _parse_content_prompt(request: Request) -> ParsedPrompt | None:
         return None
     return ParsedPrompt(
         tuple(blocks),
-        select_cache_relevant_params(body, _CONTENT_PARAMS),
+        select_cache_relevant_params(body, CONTENT_PARAMS),
         is_complete=cached_content is None,
         server_state_id=cached_content,
     )
