@@ -260,6 +260,19 @@ def test_a_gateways_markers_are_breakpoints_and_no_content() -> None:
         assert marks == ["1h", "1h", None, "1h"]
 
 
+def test_the_parts_of_a_tool_result_are_blocks_with_their_breakpoints() -> None:
+    text = {"type": "input_text", "text": "sent"}
+    marked = {**text, "prompt_cache_breakpoint": {"mode": "explicit"}}
+    result = {"type": "function_call_output", "call_id": "c"}
+    parsed = prompt("responses", input=[{**result, "output": [text, marked]}])
+    assert parsed.blocks == (
+        Block("messages", 0, "input_text", {**result, "content": text}),
+        Block("messages", 1, "input_text", text, ""),
+    )
+    unmarked = prompt("responses", input=[{**result, "output": [text, text]}])
+    assert [block.data for block in unmarked.blocks] == [block.data for block in parsed.blocks]
+
+
 def test_a_responses_prompt_names_its_server_state() -> None:
     parsed = prompt("responses", instructions="be", input="hi", previous_response_id="resp_0")
     assert parsed.blocks == (

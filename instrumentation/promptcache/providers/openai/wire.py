@@ -194,13 +194,15 @@ def _add_message_blocks(blocks: BlockCollector, message: object, in_system_head:
     fields = as_mapping(message)
     in_system_head = in_system_head and as_str(fields.get("role")) in SYSTEM_ROLES
     section: Literal["system", "messages"] = "system" if in_system_head else "messages"
-    parts = as_list(fields.get("content"))
+    # The result of a tool has its parts in `output` (openai 3.57.0).
+    key = "output" if as_list(fields.get("output")) else "content"
+    parts = as_list(fields.get(key))
     bare, ttl = _split_markers(fields)
     if not parts:
         data = bare if fields else message
         blocks.add(section, as_str(fields.get("type")) or "text", data, ttl)
         return in_system_head
-    message_fields = {name: value for name, value in bare.items() if name != "content"}
+    message_fields = {name: value for name, value in bare.items() if name != key}
     for index, part in enumerate(parts):
         is_last = index == len(parts) - 1
         _add_part_block(
