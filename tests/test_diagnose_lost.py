@@ -8,8 +8,9 @@ from promptcache.diagnosis.cache_params import CacheParams
 from promptcache.diagnosis.compare import PromptDifference
 from promptcache.diagnosis.evidence import Evidence, RelatedCall
 from promptcache.diagnosis.explanations import find_best_explanation
-from promptcache.diagnosis.memory import PastCall
+from promptcache.diagnosis.memory import PastCall, PrefixNode
 from promptcache.model import Block, ParsedPrompt, Usage
+from promptcache.prefix.fingerprint import BlockFingerprint
 from promptcache.providers.cache_rules import cache_rule_for
 from tests.support.diagnosis_lab import (
     FILLER,
@@ -68,8 +69,24 @@ def missed_tokens_of_change(
 ) -> int | None:
     """Return the missed tokens of a call of `size` tokens with 100 read.
 
-    The earlier call wrote 4,000 tokens.
+    The earlier call wrote 4,000 tokens, each of a byte: 100 of them are common, then some are
+    removed. `added_share` is the part of the tokens behind the common ones that is new.
     """
+    sizes = (100, removed_tokens, 3900 - removed_tokens)
+    nodes = [
+        PrefixNode(
+            at,
+            0,
+            at,
+            "messages",
+            at,
+            "text",
+            size,
+            sum(sizes[: at + 1]),
+            BlockFingerprint(size, at),
+        )
+        for at, size in enumerate(sizes)
+    ]
     known, scope = cache_rule_for("anthropic", "claude-sonnet-4-5"), CacheParams("m", ())
     earlier = PastCall(
         1,
@@ -87,9 +104,11 @@ def missed_tokens_of_change(
     now = PastCall(1, CacheParams(model, ()), 2, 9, 1, 5.0, ())
     related_call = RelatedCall(
         earlier,
-        PromptDifference("break", 1, "system", 0, "system_changed"),
+        PromptDifference(
+            "break", 1, "system", 0, "system_changed", removed=((2, 1.0),), kept_depth=3
+        ),
         100,
-        removed_tokens,
+        nodes,
         added_share,
     )
     prompt, usage = ParsedPrompt((), caching_mode="explicit"), Usage(size, 100, 100, size - 200, {})
@@ -98,7 +117,7 @@ def missed_tokens_of_change(
 
 
 def test_the_smaller_of_the_old_and_the_new_prefix_is_missed() -> None:
-    assert missed_tokens_of_change(2000, 0.1) == 3000 - 300 - 100
+    assert missed_tokens_of_change(2000, 0.1) == 3000 - 290 - 100
     assert missed_tokens_of_change(200, 0.1) == 3000 - 100
     assert missed_tokens_of_change(2000, 0.9) == 2000 - 100
 

@@ -113,6 +113,7 @@ RECORD = {"id": "KB-4711", "city": "Zürich", "total": 12.5, "note": "x", "b": {
         (QUOTED, QUOTED.replace("\n", "\r\n"), "whitespace"),
         (QUOTED, unicodedata.normalize("NFD", QUOTED), "unicode"),
         (QUOTED, QUOTED.replace(' "', " \u201c").replace(" - ", " \u2013 "), "typography"),
+        ('Set "65\\"".', "Set \u201c65\\\u201d\u201d.", "typography"),
         (QUOTED, QUOTED.replace("\n- ", "\n* "), "typography"),
         (json.dumps(RECORD, ensure_ascii=False), json.dumps(RECORD), "unicode"),
         (json.dumps(RECORD), json.dumps(RECORD, indent=2), "whitespace"),

@@ -42,14 +42,14 @@ def find_readable_depth(
     return max(
         (
             depth
-            for depth in _places_of_entries(other, rule)
+            for depth in places_of_entries(other, rule)
             if depth <= shared_blocks and any(0 <= place - depth < reach for place in places)
         ),
         default=0,
     )
 
 
-def _places_of_entries(call: PastCall, rule: CacheRule) -> list[int]:
+def places_of_entries(call: PastCall, rule: CacheRule) -> list[int]:
     """Return the depths at which a call left entries."""
     places = [*call.breakpoint_depths[-rule.max_breakpoints :]]
     if call.has_implicit_breakpoint:

@@ -10,6 +10,7 @@ from typing import Final
 from promptcache.diagnosis.compare import BlockLookup, PromptDifference, compare_prompts
 from promptcache.diagnosis.evidence import RelatedCall
 from promptcache.diagnosis.memory import PastCall, PastCallMemory, PrefixNode
+from promptcache.diagnosis.prefix_tokens import estimate_prefix_tokens
 from promptcache.model import Block
 from promptcache.prefix.fingerprint import (
     BlockDetails,
@@ -89,21 +90,18 @@ def find_related_calls(
     """
     if known_depth and (extended := _find_extended_call(memory, call, known_depth)) is not None:
         return [
-            RelatedCall(
-                extended, PromptDifference("extends", known_depth), extended.input_tokens, 0
-            )
+            RelatedCall(extended, PromptDifference("extends", known_depth), extended.input_tokens)
         ]
     path = [*filter(None, map(memory.nodes.get, call.prefix_digests[:known_depth])), *new_nodes]
     lookup = _build_block_lookup(
         memory, dict(zip(call.prefix_digests, blocks, strict=True)), details
     )
-    size = max(path[-1].end_offset, 1) if path else 1
     related: list[RelatedCall] = []
     for other in _candidate_calls(memory, call, path, details):
         other_path = memory.nodes_of_call(other)
         if other_path:
             difference = compare_prompts(path, other_path, lookup)
-            related.append(_build_related_call(memory, call, other, other_path, difference, size))
+            related.append(_build_related_call(memory, call, other, path, other_path, difference))
     return related
 
 
@@ -223,20 +221,19 @@ def _build_related_call(
     memory: PastCallMemory,
     call: PastCall,
     other: PastCall,
+    path: Sequence[PrefixNode],
     other_nodes: Sequence[PrefixNode],
     difference: PromptDifference,
-    prompt_bytes: int,
 ) -> RelatedCall:
-    """Return `other`, whose nodes are `other_nodes`, with sizes in tokens. `prompt_bytes` is the
-    new prompt's in bytes."""
+    """Return `other`, whose nodes are `other_nodes`, and its relation to the prompt `path`."""
     shared = difference.shared_blocks
-    removed = difference.removed_bytes * other.input_tokens / max(other_nodes[-1].end_offset, 1)
+    tail_bytes = sum(node.size for node in path[shared:])
     related = RelatedCall(
         other,
         difference,
         estimate_prefix_tokens(other_nodes, other.input_tokens, shared),
-        round(removed),
-        difference.added_bytes / prompt_bytes,
+        other_nodes if difference.kind == "break" else (),
+        difference.added_bytes / max(tail_bytes, 1),
     )
     # A cache key can only be the reason if the parameters differ.
     if shared and other.cache_params is not call.cache_params:
@@ -251,28 +248,6 @@ def _build_related_call(
 
 def _prompt_cache_key_digests(call: PastCall) -> Iterable[int]:
     return (digest for name, digest, _ in call.cache_params.params if name == "prompt_cache_key")
-
-
-def estimate_prefix_tokens(
-    nodes: Sequence[PrefixNode], input_tokens: int, shared_blocks: int
-) -> int:
-    """Return the tokens of the first `shared_blocks` blocks of a call of `input_tokens`.
-
-    They are interpolated by bytes between the nearest block ends at which they are known.
-    """
-    if not shared_blocks:
-        return 0
-    end = nodes[shared_blocks - 1].end_offset
-    low, high = (0, 0), (nodes[-1].end_offset, input_tokens)
-    for node in nodes[:-1]:
-        if node.end_tokens is not None:
-            point = (node.end_offset, node.end_tokens)
-            if node.end_offset <= end:
-                low = max(low, point)
-            else:
-                high = min(high, point)
-    span = max(high[0] - low[0], 1)
-    return low[1] + round((high[1] - low[1]) * (end - low[0]) / span)
 
 
 def find_concurrent_calls_sharing_prefix(

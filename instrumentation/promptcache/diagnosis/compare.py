@@ -41,8 +41,10 @@ class PromptDifference:
     `branch` (a common beginning, then other content) or `break` (a change, and behind it content
     that both prompts have). `shared_blocks` counts the common leading blocks. `section`, `index`,
     `fallback_reason`, `hint` and `offset` (bytes) describe the change. `is_ambiguous` says that the
-    change may be an edit or another program. `removed_bytes` are only in the earlier prompt,
-    `added_bytes` are behind the change and only in the present prompt.
+    change may be an edit or another program. `removed` holds the depths of blocks that only the
+    earlier prompt has, each with the share that is gone (0..1). Behind `kept_depth`, the earlier
+    prompt has nothing that is in the present one. `added_bytes` are behind the change and only in
+    the present prompt.
     """
 
     kind: Literal["extends", "shortened", "branch", "break"]
@@ -53,7 +55,8 @@ class PromptDifference:
     hint: str | None = None
     offset: int | None = None
     is_ambiguous: bool = False
-    removed_bytes: int = 0
+    removed: tuple[tuple[int, float], ...] = ()
+    kept_depth: int = 0
     added_bytes: int = 0
     is_same_conversation: bool = True
 
@@ -77,16 +80,6 @@ class _BlockChange(NamedTuple):
     is_ambiguous: bool = False
 
 
-@final
-class _PrefixBreak(NamedTuple):
-    """A change with the amounts of content behind it."""
-
-    change: _BlockChange
-    removed_bytes: int
-    added_bytes: int
-    is_same_conversation: bool = True
-
-
 def compare_prompts(
     new: Sequence[PrefixNode], old: Sequence[PrefixNode], lookup: BlockLookup
 ) -> PromptDifference:
@@ -107,14 +100,17 @@ def compare_prompts(
     is_new_first = LEVEL_ORDER[new_tail[0].section] <= LEVEL_ORDER[old_tail[0].section]
     first = new_tail[0] if is_new_first else old_tail[0]
     section, index = first.section, first.index
-    found = (
+    is_message = section == "messages"
+    change = (
         _classify_history_change(new_tail, old_tail, lookup)
-        if section == "messages"
+        if is_message
         else _classify_static_change(new, old, shared, section, lookup)
     )
-    if found is None:
+    if change is None:
         return PromptDifference("branch", shared, section, index, is_same_conversation=False)
-    return PromptDifference("break", shared, section, index, *found.change, *found[1:])
+    amounts = _find_removed_and_added(new_tail, old_tail, shared, lookup)
+    is_same = is_message or _is_same_conversation(new, old)
+    return PromptDifference("break", shared, section, index, *change, *amounts, is_same)
 
 
 # Tools and system
@@ -126,33 +122,17 @@ def _classify_static_change(
     shared: int,
     section: Section,
     lookup: BlockLookup,
-) -> _PrefixBreak | None:
-    """Return the break in the tools or the system prompt; None between different programs."""
+) -> _BlockChange | None:
+    """Return the change of the tools or the system prompt; None between different programs."""
     if not _are_versions_of_same_static_prefix(new, old, lookup):
         return None
-    new_in_section = [node for node in new[shared:] if node.section == section]
-    old_in_section = [node for node in old[shared:] if node.section == section]
-    both = {node.block_digest for node in new_in_section} & {
-        node.block_digest for node in old_in_section
-    }
-    added, removed = (
-        [node for node in side if node.block_digest not in both]
-        for side in (new_in_section, old_in_section)
+    here, there = (
+        [node for node in side[shared:] if node.section == section] for side in (new, old)
     )
-    new_rest, old_rest = ([node for node in side if node.section != section] for side in (new, old))
-    if not (added or removed) and _count_block_digests(new_in_section) == _count_block_digests(
-        old_in_section
-    ):
+    if _count_block_digests(here) == _count_block_digests(there):
         reason = "tools_reordered" if section == "tools" else f"{section}_changed"
-        change = _BlockChange(reason, "reordered")
-    else:
-        change = _classify_changed_section(section, new_in_section, old_in_section, lookup)
-    return _PrefixBreak(
-        change,
-        removed_bytes=_bytes_only_in(old_rest, new) + _bytes_lost_by_replacement(added, removed),
-        added_bytes=_bytes_only_in(new_rest, old),
-        is_same_conversation=_is_same_conversation(new, old),
-    )
+        return _BlockChange(reason, "reordered")
+    return _classify_changed_section(section, here, there, lookup)
 
 
 def _classify_changed_section(
@@ -221,8 +201,8 @@ def _is_same_conversation(new: Sequence[PrefixNode], old: Sequence[PrefixNode]) 
 
 def _classify_history_change(
     new_tail: Sequence[PrefixNode], old_tail: Sequence[PrefixNode], lookup: BlockLookup
-) -> _PrefixBreak | None:
-    """Return the break in the history; None if the histories are different ones.
+) -> _BlockChange | None:
+    """Return the change of the history; None if the histories are different ones.
 
     `new_tail` and `old_tail` are the blocks behind the common beginning.
     """
@@ -230,17 +210,15 @@ def _classify_history_change(
     both = {node.block_digest for node in new_tail} & {node.block_digest for node in old_tail}
     kept = [node for node in old_tail if node.block_digest in both]
     if inserted is None or (len(kept) < 2 and sum(node.size for node in kept) < _MIN_COMMON_BYTES):
-        change = _classify_edited_first_message(new_tail, old_tail, lookup)
-    elif _is_reordered(new_tail, old_tail):
-        change = _BlockChange("history_rewritten", "reordered")
-    elif hint := _classify_image_change(new_tail[:inserted], old_tail[:removed]):
-        change = _BlockChange("image_changed", hint)
-    elif inserted == removed:
-        change = _classify_block_change("history_rewritten", new_tail[0], old_tail[0], lookup)
-    else:
-        hint = "truncated" if not inserted else "compacted" if inserted < removed else "inserted"
-        change = _BlockChange("history_rewritten", hint)
-    return None if change is None else _build_message_break(change, new_tail, old_tail, lookup)
+        return _classify_edited_first_message(new_tail, old_tail, lookup)
+    if _is_reordered(new_tail, old_tail):
+        return _BlockChange("history_rewritten", "reordered")
+    if hint := _classify_image_change(new_tail[:inserted], old_tail[:removed]):
+        return _BlockChange("image_changed", hint)
+    if inserted == removed:
+        return _classify_block_change("history_rewritten", new_tail[0], old_tail[0], lookup)
+    hint = "truncated" if not inserted else "compacted" if inserted < removed else "inserted"
+    return _BlockChange("history_rewritten", hint)
 
 
 def _is_reordered(new_tail: Sequence[PrefixNode], old_tail: Sequence[PrefixNode]) -> bool:
@@ -277,30 +255,34 @@ def _classify_edited_first_message(
     return change if is_early or has_grown else None
 
 
-def _build_message_break(
-    change: _BlockChange,
+def _find_removed_and_added(
     new_tail: Sequence[PrefixNode],
     old_tail: Sequence[PrefixNode],
+    shared: int,
     lookup: BlockLookup,
-) -> _PrefixBreak:
-    """Return the break with what it removed and added.
+) -> tuple[tuple[tuple[int, float], ...], int, int]:
+    """Return `removed`, `kept_depth` and `added_bytes` of a `PromptDifference`.
 
     A block that replaces another one counts as present in both prompts, up to their sizes.
     """
-    removed = added = 0
     new_gaps, old_gaps = (
         _group_by_common_blocks(side, other)
         for side, other in ((new_tail, old_tail), (old_tail, new_tail))
     )
+    last_gap = max((*new_gaps, *old_gaps), default=0)
+    gone: dict[int, float] = {}
+    added = 0
     for gap in {*new_gaps, *old_gaps}:
-        new_nodes, old_nodes = list(new_gaps.get(gap, ())), list(old_gaps.get(gap, ()))
+        new_nodes, old_nodes = new_gaps.get(gap, []), old_gaps.get(gap, [])
+        is_in_place = gap < last_gap and len(new_nodes) >= len(old_nodes)
         for old_node in old_nodes:
-            new_node = _take_replacement(old_node, new_nodes, len(old_nodes), lookup)
-            size = new_node.size if new_node else 0
-            removed += max(0, old_node.size - size)
+            size = _take_replacement_size(old_node, new_nodes, lookup, is_in_place=is_in_place)
+            gone[id(old_node)] = max(0.0, 1 - size / max(old_node.size, 1))
             added += max(0, size - old_node.size)
         added += sum(node.size for node in new_nodes)
-    return _PrefixBreak(change, removed, added)
+    shares = [(shared + at, gone.get(id(node), 0.0)) for at, node in enumerate(old_tail, 1)]
+    kept_depth = max((depth for depth, share in shares if share < 1), default=shared)
+    return tuple(pair for pair in shares if pair[1]), kept_depth, added
 
 
 def _group_by_common_blocks(
@@ -319,17 +301,24 @@ def _group_by_common_blocks(
     return groups
 
 
-def _take_replacement(
-    old_node: PrefixNode, new_nodes: list[PrefixNode], old_count: int, lookup: BlockLookup
-) -> PrefixNode | None:
-    """Take the block that replaces an old one from the new ones between the same common blocks."""
-    if not new_nodes:
-        return None
+def _take_replacement_size(
+    old_node: PrefixNode, new_nodes: list[PrefixNode], lookup: BlockLookup, *, is_in_place: bool
+) -> int:
+    """Take the block that replaces an old one from the new ones between the same common blocks.
+
+    Return its size, 0 if there is none. Between two common blocks any block of the same kind
+    replaces another one.
+    """
+    if not new_nodes or new_nodes[0].kind != old_node.kind:
+        return 0
     first = new_nodes[0]
-    is_in_place = first.kind == old_node.kind and len(new_nodes) >= old_count
-    if is_in_place or _is_edited_message(first, old_node, lookup):
-        return new_nodes.pop(0)
-    return None
+    if (
+        is_in_place
+        or (_is_image(first) and first.section == old_node.section)
+        or _is_edited_message(first, old_node, lookup)
+    ):
+        return new_nodes.pop(0).size
+    return 0
 
 
 def _counts_before_first_common_block(
@@ -396,20 +385,3 @@ def _classify_block_change(
     if change.kind == "value":
         return _BlockChange("volatile_token", change.hint, change.offset, change.is_ambiguous)
     return _BlockChange(fallback_reason, change.hint, change.offset, is_ambiguous)
-
-
-def _bytes_only_in(nodes: Sequence[PrefixNode], others: Sequence[PrefixNode]) -> int:
-    """Return the bytes of the `nodes` that are not among the `others`."""
-    digests = {node.block_digest for node in others}
-    return sum(node.size for node in nodes if node.block_digest not in digests)
-
-
-def _bytes_lost_by_replacement(
-    replacements: Sequence[PrefixNode], replaced: Sequence[PrefixNode]
-) -> int:
-    """Return by how many bytes the replaced blocks are larger than their replacements.
-
-    A block edited in place counts as present in both prompts.
-    """
-    before, after = sum(node.size for node in replaced), sum(node.size for node in replacements)
-    return before if len(replaced) > len(replacements) else max(0, before - after)

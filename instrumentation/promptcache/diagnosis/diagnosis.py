@@ -14,7 +14,6 @@ from promptcache.diagnosis.cache_params import CacheParams
 from promptcache.diagnosis.caching import caching_mode_of, find_readable_depth, is_implicit
 from promptcache.diagnosis.candidates import (
     build_nodes_of_new_blocks,
-    estimate_prefix_tokens,
     find_concurrent_calls_sharing_prefix,
     find_related_calls,
 )
@@ -26,6 +25,7 @@ from promptcache.diagnosis.explanations.uncached import UNCACHED_REASONS
 from promptcache.diagnosis.memory import PastCall, PastCallMemory
 from promptcache.diagnosis.minimums import ObservedMinimums
 from promptcache.diagnosis.pending_call import PendingCall, TrackedCall
+from promptcache.diagnosis.prefix_tokens import estimate_prefix_tokens
 from promptcache.diagnosis.streaks import (
     choose_continued_call,
     find_break_location,
@@ -164,7 +164,7 @@ class Diagnosis:
         past_call = self.memory.calls.get(number) if number is not None else None
         if past_call is None:
             return []
-        return [RelatedCall(past_call, PromptDifference("extends", 0), past_call.input_tokens, 0)]
+        return [RelatedCall(past_call, PromptDifference("extends", 0), past_call.input_tokens)]
 
     def _find_same_conversation_in_other_cache(
         self, request: Request, call: PastCall, chain: PromptDigests
@@ -345,7 +345,7 @@ def _build_concurrent_calls(
         depth = find_readable_depth(call, other, shared, rule)
         if depth and len(path) == call.depth:
             tokens = estimate_prefix_tokens(path, usage.input_tokens, depth)
-            related.append(RelatedCall(other, PromptDifference("branch", depth), tokens, 0))
+            related.append(RelatedCall(other, PromptDifference("branch", depth), tokens))
     return related
 
 

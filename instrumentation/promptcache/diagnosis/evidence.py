@@ -9,7 +9,7 @@ from typing import NamedTuple, final
 from promptcache.diagnosis.cache_params import changed_invalidating_params
 from promptcache.diagnosis.caching import CachingMode, caching_mode_of
 from promptcache.diagnosis.compare import PromptDifference
-from promptcache.diagnosis.memory import PastCall
+from promptcache.diagnosis.memory import PastCall, PrefixNode
 from promptcache.model import ParsedPrompt, Usage
 from promptcache.providers.cache_rules import CacheRule
 
@@ -19,16 +19,16 @@ from promptcache.providers.cache_rules import CacheRule
 class RelatedCall:
     """An earlier or concurrent call, compared with the present one.
 
-    The token counts are estimated from bytes: `shared_tokens` is the size of the common prefix,
-    `removed_tokens` the size of the content that only the earlier call has. `added_share` is the
-    part of the present prompt (0..1) that is behind the break and not in the earlier call.
+    `shared_tokens` is the size of the common prefix, estimated from bytes. `nodes` is the path of
+    the past call if the difference is a break. `added_share` is the part of the present prompt
+    behind the common prefix (0..1) that is not in the earlier call.
     `cache_key_count` counts the different cache keys at the end of the common prefix.
     """
 
     past_call: PastCall
     difference: PromptDifference
     shared_tokens: int
-    removed_tokens: int
+    nodes: Sequence[PrefixNode] = ()
     added_share: float = 0.0
     cache_key_count: int = 1
 

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from promptcache.diagnosis.caching import places_of_entries
 from promptcache.diagnosis.evidence import CacheMiss, Evidence, RelatedCall
 from promptcache.diagnosis.memory import PastCall
+from promptcache.diagnosis.prefix_tokens import (
+    estimate_removed_tokens,
+    estimate_token_ends,
+)
 from promptcache.model import Cost, Usage
 from promptcache.providers.cache_rules import CacheRule
 
@@ -37,8 +42,10 @@ def count_missed_tokens(evidence: Evidence, related: RelatedCall) -> int:
         cached = estimate_tokens_left_in_cache(past_call, rule, minimum)
         reusable = min(related.shared_tokens, cached or related.shared_tokens)
     else:
-        removed = _removed_and_estimated_tokens(evidence, related)[0]
-        reusable = estimate_tokens_left_in_cache(past_call, rule, minimum, removed)
+        if difference.kind == "break":
+            reusable = _reusable_and_uncertain_tokens(evidence, related)[0]
+        else:
+            reusable = estimate_tokens_left_in_cache(past_call, rule, minimum)
         # Reads stuck at one count show that the provider reads nothing of what was written beyond.
         stuck = [
             one.past_call.cache_read_tokens
@@ -55,20 +62,17 @@ def count_missed_tokens(evidence: Evidence, related: RelatedCall) -> int:
     return reusable - evidence.cache_read_tokens
 
 
-def estimate_tokens_left_in_cache(
-    past_call: PastCall, rule: CacheRule, minimum_tokens: int, removed_tokens: int = 0
-) -> int:
-    """Return how many tokens a call left in the provider's cache, less `removed_tokens`.
+def estimate_tokens_left_in_cache(past_call: PastCall, rule: CacheRule, minimum_tokens: int) -> int:
+    """Return how many tokens a call left in the provider's cache.
 
     They are reported where the provider bills writes. Elsewhere they are the call's input tokens,
     rounded down to the granularity.
     """
-    if rule.bills_writes or past_call.cache_write_tokens:
-        written = past_call.cache_write_tokens or 0
-        return past_call.cache_read_tokens + written - removed_tokens
+    written = past_call.cache_write_tokens
+    if written or (rule.bills_writes and written is not None):
+        return past_call.cache_read_tokens + written
     return max(
-        past_call.cache_read_tokens - removed_tokens,
-        _cacheable_tokens(past_call.input_tokens - removed_tokens, rule, minimum_tokens),
+        past_call.cache_read_tokens, _cacheable_tokens(past_call.input_tokens, rule, minimum_tokens)
     )
 
 
@@ -79,8 +83,8 @@ def missed_tokens_tolerance(evidence: Evidence, related: RelatedCall) -> float:
     if difference.kind == "extends":
         return rounding
     if difference.kind == "break":
-        estimated = _removed_and_estimated_tokens(evidence, related)[1]
-        return rounding + ESTIMATE_TOLERANCE * estimated
+        uncertain = _reusable_and_uncertain_tokens(evidence, related)[1]
+        return rounding + ESTIMATE_TOLERANCE * uncertain
     is_exact = difference.shared_blocks == evidence.call.depth
     minimum = rule.minimum_tokens * (1.0 if is_exact else _MINIMUM_SAFETY_FACTOR)
     below_minimum = minimum - evidence.cache_read_tokens - 1
@@ -94,20 +98,55 @@ def _cacheable_tokens(tokens: int, rule: CacheRule, minimum_tokens: int) -> int:
     return rounded if rounded >= minimum_tokens else 0
 
 
-def _removed_and_estimated_tokens(evidence: Evidence, related: RelatedCall) -> tuple[int, int]:
-    """Return how many tokens of the related call are not in this one, and how many are estimated.
+def _reusable_and_uncertain_tokens(evidence: Evidence, related: RelatedCall) -> tuple[int, int]:
+    """Return the tokens that could be read without the break, and how many of them are uncertain.
 
-    Both calls report their input tokens, so only the smaller of the removed and the added content
-    is estimated from bytes. This matters for images: their tokens do not depend on their bytes.
+    They end with the last entry of the past call before content that is gone. Both calls report
+    their input tokens, so either the removed or the added content has to be estimated from bytes.
+    This matters for images: their tokens do not depend on their bytes.
     """
-    past_call, usage = related.past_call, evidence.usage
-    added = round(related.added_share * usage.input_tokens)
-    if (
-        related.removed_tokens <= added
-        or past_call.cache_params.model != evidence.call.cache_params.model
-    ):
-        return related.removed_tokens, related.removed_tokens
-    return max(0, past_call.input_tokens - usage.input_tokens + added), added
+    past_call, difference, usage = related.past_call, related.difference, evidence.usage
+    ends = estimate_token_ends(
+        related.nodes, past_call.input_tokens, _known_ends(evidence, related)
+    )
+    depth = _last_useful_entry(past_call, difference.kept_depth, evidence.rule)
+    removed, uncertain = estimate_removed_tokens(ends, difference.removed, depth)
+    shared_tokens = ends.tokens[difference.shared_blocks]
+    added = related.added_share * max(0.0, usage.input_tokens - shared_tokens)
+    if added < uncertain and past_call.cache_params.model == evidence.call.cache_params.model:
+        trailing = past_call.input_tokens - ends.tokens[difference.kept_depth]
+        removed = max(0.0, past_call.input_tokens - usage.input_tokens + added - trailing)
+        uncertain = added
+    cached = ends.tokens[depth]
+    if evidence.rule.bills_writes and past_call.cache_write_tokens is not None:
+        cached = min(cached, past_call.cache_read_tokens + past_call.cache_write_tokens)
+    cached -= cached % evidence.rule.granularity
+    return round(cached - removed), round(uncertain)
+
+
+def _known_ends(evidence: Evidence, related: RelatedCall) -> dict[int, int]:
+    """Return depths of the past call at which the usage of both calls tells the tokens.
+
+    A read ends at the break, if an entry is there. A call's reads and writes end at its last entry.
+    """
+    past_call, rule, read = related.past_call, evidence.rule, evidence.cache_read_tokens
+    known: dict[int, int] = {}
+    shared, estimate = related.difference.shared_blocks, related.shared_tokens
+    entries = places_of_entries(past_call, rule) if rule.bills_writes else [shared]
+    error = max(rule.granularity, ESTIMATE_TOLERANCE * estimate)
+    if read and shared in entries and abs(read - estimate) <= error:
+        known[shared] = read
+    if rule.bills_writes and entries and past_call.cache_write_tokens:
+        known[max(entries)] = past_call.cache_read_tokens + past_call.cache_write_tokens
+    return known
+
+
+def _last_useful_entry(past_call: PastCall, kept_depth: int, rule: CacheRule) -> int:
+    """Return the depth of the last entry of a call up to `kept_depth`."""
+    entries = places_of_entries(past_call, rule) if rule.bills_writes else []
+    if not entries:
+        return kept_depth
+    return max((depth for depth in entries if depth <= kept_depth), default=0)
 
 
 def price_of_write(usage: Usage, cost: Cost, ttl: str, input_price: float) -> float:

@@ -204,14 +204,14 @@ def _hash_without_whitespace(text: str) -> int:
 
 def _typography(raw: bytes) -> int:
     """Return a hash of a canonical text that ignores white space and typographic characters."""
-    if b"\\" in raw:
-        raw = _ESCAPED_QUOTE.sub(b'"', _ESCAPED_WHITESPACE.sub(b"\n", raw))
-    if b"\n* " in raw:
-        raw = raw.replace(b"\n* ", b"\n- ")
     if not raw.isascii():
         text = raw.decode("utf-8", "surrogatepass")
         plain = _TYPOGRAPHY.sub(lambda found: _ASCII_OF_TYPOGRAPHY[found[0]], text)
         raw = encode_utf8_with_surrogates(plain)
+    if b"\\" in raw:
+        raw = _ESCAPED_QUOTE.sub(b'"', _ESCAPED_WHITESPACE.sub(b"\n", raw))
+    if b"\n* " in raw:
+        raw = raw.replace(b"\n* ", b"\n- ")
     return hash(raw.translate(None, _WHITESPACE))
 
 

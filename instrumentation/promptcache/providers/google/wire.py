@@ -118,11 +118,30 @@ def model_in_path(path: str) -> str | None:
     return as_str(found[1]) if found else None
 
 
+def _read_either(fields: JSONObject, name: str) -> Any:
+    """Return a field in camel case or in snake case: protobuf's JSON takes both, and the SDK sends
+    what an application's dict has."""
+    value = fields.get(name)
+    return fields.get(_SNAKE_CASE[name]) if value is None else value
+
+
+_SNAKE_CASE: Final[Mapping[str, str]] = {
+    "systemInstruction": "system_instruction",
+    "functionDeclarations": "function_declarations",
+    "inlineData": "inline_data",
+    "fileData": "file_data",
+    "mimeType": "mime_type",
+    "generationConfig": "generation_config",
+    "serviceTier": "service_tier",
+    "toolConfig": "tool_config",
+}
+
+
 def _add_tool_blocks(blocks: BlockCollector, tools: object) -> None:
     """Add a block for each declared function and for each tool that the server runs."""
     for tool in as_list(tools):
         fields = as_mapping(tool)
-        functions = as_list(fields.get("functionDeclarations"))
+        functions = as_list(_read_either(fields, "functionDeclarations"))
         for function in functions:
             blocks.add("tools", "function", function)
         if not functions:
@@ -131,8 +150,8 @@ def _add_tool_blocks(blocks: BlockCollector, tools: object) -> None:
 
 def _part_type(part: JSONObject) -> object:
     """Return the wire format's type of a part, or `image` if its media type says so."""
-    media = as_mapping(part.get("inlineData") or part.get("fileData"))
-    if (as_str(media.get("mimeType")) or "").startswith("image/"):
+    media = as_mapping(_read_either(part, "inlineData") or _read_either(part, "fileData"))
+    if (as_str(_read_either(media, "mimeType")) or "").startswith("image/"):
         return "image"
     return part.get("type") or next(iter(part), None)
 
@@ -153,20 +172,35 @@ def _add_content_blocks(
         other_fields = {}
 
 
+def _params_in_camel_case(body: JSONObject) -> JSONObject:
+    """Return the fields that may be parameters, two levels deep."""
+    fields = {name: _read_either(body, name) for name in _PARAM_FIELDS}
+    config: JSONObject = as_mapping(fields["generationConfig"])
+    return {**fields, "generationConfig": {_camel_case(name): config[name] for name in config}}
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
+_PARAM_FIELDS: Final = ("generationConfig", "serviceTier", "toolConfig")
+
+
 def _parse_content_prompt(request: Request) -> ParsedPrompt | None:
     body = request.body
     blocks = BlockCollector()
-    if body.get("systemInstruction") is not None:
-        _add_content_blocks(blocks, "system", body["systemInstruction"])
+    if (system := _read_either(body, "systemInstruction")) is not None:
+        _add_content_blocks(blocks, "system", system)
     _add_tool_blocks(blocks, body.get("tools"))
     for content in as_list(body.get("contents")):
         _add_content_blocks(blocks, "messages", content)
-    cached_content = as_str(body.get("cachedContent"))
+    cached_content = cached_content_in_body(body)
     if not tuple(blocks) and cached_content is None:
         return None
     return ParsedPrompt(
         tuple(blocks),
-        select_cache_relevant_params(body, CONTENT_PARAMS),
+        select_cache_relevant_params(_params_in_camel_case(body), CONTENT_PARAMS),
         is_complete=cached_content is None,
         server_state_id=cached_content,
     )

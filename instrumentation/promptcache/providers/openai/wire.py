@@ -47,6 +47,14 @@ CHAT_PARAMS: Final[ParamLevels] = (
     ("reasoning_effort", "tools"),
     ("verbosity", "tools"),
 )
+_CLAUDE_CHAT_PARAMS: Final[ParamLevels] = (
+    ("tool_choice", "messages"),
+    ("response_format", "system"),
+    ("reasoning_effort", "messages"),
+    ("reasoning", "messages"),
+)
+"""Claude behind a gateway keeps Claude's rules (anthropic/wire.py, `MESSAGES_PARAMS`)."""
+
 RESPONSES_PARAMS: Final[ParamLevels] = (
     *_CACHE_PARAMS,
     ("text.format", "tools"),
@@ -255,9 +263,12 @@ def _parse_chat_prompt(request: Request) -> ParsedPrompt | None:
     if not messages:
         return None
     blocks = _collect_tool_blocks(body, "tools", "functions")
-    return _build_prompt(
-        body, blocks, messages, select_cache_relevant_params(body, CHAT_PARAMS), None
-    )
+    is_claude = "claude" in (request.model or "")
+    levels = _CLAUDE_CHAT_PARAMS if is_claude else CHAT_PARAMS
+    prompt = _build_prompt(body, blocks, messages, select_cache_relevant_params(body, levels), None)
+    if is_claude and any("image" in block.kind for block in prompt.blocks):
+        return prompt._replace(params=(*prompt.params, Param("images", True, "messages")))
+    return prompt
 
 
 def _parse_completion_prompt(request: Request) -> ParsedPrompt | None:
