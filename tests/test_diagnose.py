@@ -898,12 +898,14 @@ def test_advice_names_section_and_index() -> None:
 @pytest.mark.parametrize(
     ("provider", "model", "minimum", "writes"),
     [
-        ("anthropic", "claude-sonnet-4-5-20250929", 1024, True),
+        ("anthropic", "claude-sonnet-4-6-20260217", 1024, True),
         ("anthropic", "claude-opus-5-5", 512, True),
         ("aws.bedrock", "us.anthropic.claude-opus-4-5-v1:0", 4096, True),
         ("openai", "gpt-5.6-mini", 1024, True),
         ("openai", "gpt-5.5", 1024, False),
         ("azure.ai.openai", "gpt-4o", 1024, False),
+        ("alibaba", "qwen3-max", 256, False),
+        ("gcp.vertex_ai", "gemini-3-pro-preview", 4096, False),
         ("nobody", None, 1024, False),
     ],
 )
