@@ -13,7 +13,7 @@ from typing import Any
 
 boto3: Any = import_module("boto3")  # boto3 ships no types
 
-MODEL = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+MODEL = "us.anthropic.claude-sonnet-4-6"
 HANDBOOK = "\n".join(
     f"Rule {number}: a refund is possible within {10 + number % 20} days of delivery "
     "if the box is complete."

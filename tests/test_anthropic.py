@@ -348,10 +348,10 @@ def test_only_a_succeeded_batch_result_gives_facts() -> None:
         ("GET", "/v1/messages/batches/msgbatch_1", None),
         (
             "POST",
-            "/model/anthropic.claude-sonnet-4-5-v1:0/invoke-with-response-stream",
+            "/model/anthropic.claude-sonnet-4-6/invoke-with-response-stream",
             "anthropic.messages",
         ),
-        ("POST", "/model/anthropic.claude-sonnet-4-5-v1:0/invoke", "anthropic.messages"),
+        ("POST", "/model/anthropic.claude-sonnet-4-6/invoke", "anthropic.messages"),
         (
             "POST",
             "/projects/p/publishers/anthropic/models/opus:streamRawPredict",

@@ -23,7 +23,7 @@ from promptcache.providers.bedrock.wire import (
 from promptcache.providers.response_facts import merge_facts
 
 FIXTURES: Final = Path(__file__).parent / "fixtures/bedrock"
-CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+CLAUDE: Final = "us.anthropic.claude-sonnet-4-6"
 
 
 def load_fixture(name: str) -> Any:

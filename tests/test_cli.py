@@ -328,10 +328,10 @@ def test_a_bare_installation_has_version_and_help() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("cost", "--model", "claude-sonnet-4-5", "--read", "90000", "--output", "800", "--json"),
+        ("cost", "--model", "claude-sonnet-4-6", "--read", "90000", "--output", "800", "--json"),
         ("cost", "--model", "gpt-6-sol", "--uncached", "9", "--tool", "web_search=4", "--json"),
         ("cost", "--model", "no-such-model", "--uncached", "9", "--json"),
-        ("prices", "show", "claude-sonnet-4-5", "--json"),
+        ("prices", "show", "claude-sonnet-4-6", "--json"),
         ("prices", "show", "gpt-6-sol", "--tier", "flex", "--at", "2026-11-20", "--json"),
     ],
 )
@@ -360,7 +360,7 @@ def test_a_wrong_command_line_of_a_bare_installation_is_a_usage_error(
 
 
 def test_a_bare_installation_prints_tables_and_help_pages() -> None:
-    table = run_without(BARE, "cost", "--model", "claude-sonnet-4-5", "--read", "9000").stdout
+    table = run_without(BARE, "cost", "--model", "claude-sonnet-4-6", "--read", "9000").stdout
     assert ("amount  " in table, "saved" in table) == (True, True)
     assert "--write-1h" in run_without(BARE, "cost", "--help").stdout
     assert "Source: " in run_without(BARE, "prices", "show", "gpt-6-sol").stdout

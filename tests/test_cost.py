@@ -92,7 +92,7 @@ def cost_of_worked_hour(
 
 WORKED_HOURS = [
     # The source articles' examples, recomputed exactly (worked_examples.json of 2026-11-20: S0-*).
-    ("S0-anthropic", "anthropic", "claude-sonnet-4-5", "5m", 5000, "15.9", "4.125"),
+    ("S0-anthropic", "anthropic", "claude-sonnet-4-6", "5m", 5000, "15.9", "4.125"),
     ("S0-openai-exact", "openai", "gpt-4o", None, 5000, "13.25", "7.625"),
     ("S0-openai-128", "openai", "gpt-4o", None, 4992, "13.25", "7.634"),
     ("S0-opus-5-5", "anthropic", "claude-opus-5-5", "5m", 5000, "21.2", "4.6"),
@@ -126,7 +126,7 @@ def test_cost_of_worked_hours_with_and_without_cache(
 
 def test_parts_of_the_worked_sonnet_hour() -> None:
     """S0-anthropic: reads 1.35, writes 1.875, uncached 0.9; saved 11.775, which is 74.06 %."""
-    (hit, miss), _ = cost_of_worked_hour("claude-sonnet-4-5", "anthropic", "5m")
+    (hit, miss), _ = cost_of_worked_hour("claude-sonnet-4-6", "anthropic", "5m")
     assert format_usd(900 * hit.parts["cache_read"]) == "1.35"
     assert format_usd(100 * miss.parts["cache_write"]) == "1.875"
     assert format_usd(900 * hit.parts["input"] + 100 * miss.parts["input"]) == "0.9"
@@ -928,7 +928,7 @@ def test_the_billed_amount_of_the_provider_takes_precedence() -> None:
     """OpenRouter reports the billed USD in `usage.cost`. The parts need an equal listed amount."""
     usage = build_usage(300, 5000)
     equal_amount = compute_cost(
-        "openrouter", "anthropic/claude-sonnet-4.5", usage, billed_usd=0.0024
+        "openrouter", "anthropic/claude-sonnet-4.6", usage, billed_usd=0.0024
     )
     assert (equal_amount.amount, equal_amount.source, format_usd(equal_amount.without_cache)) == (
         0.0024,
@@ -937,7 +937,7 @@ def test_the_billed_amount_of_the_provider_takes_precedence() -> None:
     )
     assert set(equal_amount.parts) == {"input", "cache_read", "cache_write", "output"}
     different_amount = compute_cost(
-        "openrouter", "anthropic/claude-sonnet-4.5", usage, billed_usd=0.0025
+        "openrouter", "anthropic/claude-sonnet-4.6", usage, billed_usd=0.0025
     )
     assert (
         different_amount.amount,

@@ -85,8 +85,8 @@ def test_a_cache_that_writes_only_the_end_of_a_prompt_has_no_race_over_its_begin
     [
         ("deepseek", "deepseek-chat", "none", "cold_start"),
         ("moonshot_ai", "kimi-k2", "none", "cold_start"),
-        ("anthropic", "claude-sonnet-4-5", "none", "caching_not_requested"),
-        ("openrouter", "anthropic/claude-sonnet-4.5", "automatic", "caching_not_requested"),
+        ("anthropic", "claude-sonnet-4-6", "none", "caching_not_requested"),
+        ("openrouter", "anthropic/claude-sonnet-4.6", "automatic", "caching_not_requested"),
     ],
 )
 def test_what_a_cache_does_belongs_to_provider_and_model(
@@ -98,7 +98,7 @@ def test_what_a_cache_does_belongs_to_provider_and_model(
 
 
 def test_an_idle_conversation_with_claude_behind_a_gateway_expires() -> None:
-    lab = DiagnosisLab("openrouter", "anthropic/claude-sonnet-4.5")
+    lab = DiagnosisLab("openrouter", "anthropic/claude-sonnet-4.6")
     lab.diagnose_call(build_prompt("one", breakpoints=(-1, 0)), 0, 3000, input=3000)
     grown = build_prompt("one", "two", "three", breakpoints=(-1, 2))
     verdict = lab.diagnose_call(grown, 0, 3200, wait=400, input=3200)

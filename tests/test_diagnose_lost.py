@@ -87,7 +87,7 @@ def missed_tokens_of_change(
         )
         for at, size in enumerate(sizes)
     ]
-    known, scope = cache_rule_for("anthropic", "claude-sonnet-4-5"), CacheParams("m", ())
+    known, scope = cache_rule_for("anthropic", "claude-sonnet-4-6"), CacheParams("m", ())
     earlier = PastCall(
         1,
         scope,

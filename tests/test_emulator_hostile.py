@@ -19,7 +19,7 @@ from promptcache_emulator.engine import Emulator
 from tests.support.asgi import send_request
 
 CHAT: Final = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}]}
-MESSAGES: Final = {**CHAT, "model": "claude-sonnet-4-5", "max_tokens": 9}
+MESSAGES: Final = {**CHAT, "model": "claude-sonnet-4-6", "max_tokens": 9}
 MAX_BYTES: Final = 64 << 20
 
 

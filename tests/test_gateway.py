@@ -18,7 +18,7 @@ from tests.support.telemetry import Telemetry
 @pytest.mark.parametrize(
     ("model", "provider"),
     [
-        ("claude-sonnet-4-5", "anthropic"),
+        ("claude-sonnet-4-6", "anthropic"),
         ("claude-sonnet-4-5-20250929", "anthropic"),
         ("gpt-5.4", "openai"),
         ("gemini-2.5-pro", "gcp.gemini"),
@@ -27,15 +27,15 @@ from tests.support.telemetry import Telemetry
         ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws.bedrock"),
         ("llama-3.3-70b-versatile", "groq"),
         # LiteLLM (docs.litellm.ai, "Providers")
-        ("anthropic/claude-sonnet-4-5", "anthropic"),
+        ("anthropic/claude-sonnet-4-6", "anthropic"),
         ("gemini/gemini-2.5-pro", "gcp.gemini"),
         ("vertex_ai/gemini-2.5-pro", "gcp.vertex_ai"),
         ("bedrock/us.anthropic.claude-sonnet-4-5-20250929-v1:0", "aws.bedrock"),
         ("azure/gpt-4o", "azure.ai.openai"),
         ("xai/grok-4", "x_ai"),
-        ("openrouter/anthropic/claude-sonnet-4.5", "openrouter"),
+        ("openrouter/anthropic/claude-sonnet-4.6", "openrouter"),
         # OpenRouter (openrouter.ai/models) and Vercel (vercel.com/ai-gateway/models)
-        ("anthropic/claude-sonnet-4.5", "anthropic"),
+        ("anthropic/claude-sonnet-4.6", "anthropic"),
         ("x-ai/grok-4", "x_ai"),
         ("google/gemini-2.5-pro", "gcp.gemini"),
         ("Mistralai/mistral-large-2512", "mistral_ai"),
@@ -79,7 +79,7 @@ def test_a_gateway_in_the_settings_gives_each_call_its_provider(
     emulator_url: str, instrumented: Callable[..., Telemetry]
 ) -> None:
     telemetry = instrumented(Settings.load({"OTEL_PROMPTCACHE_PROVIDERS": "127.0.0.1=gateway"}))
-    models = ["gpt-5.4", "claude-sonnet-4-5", "anthropic/claude-sonnet-4-5", "our-assistant"]
+    models = ["gpt-5.4", "claude-sonnet-4-6", "anthropic/claude-sonnet-4-6", "our-assistant"]
     with openai.OpenAI(base_url=f"{emulator_url}/v1", api_key="k", max_retries=0) as client:
         create: Any = client.chat.completions.create
         for model in models:

@@ -179,10 +179,10 @@ def test_show_prints_prices_of_the_user_file(tmp_path: Path) -> None:
 
 def test_breakeven_prints_the_cheapest_ttl_and_each_break_even_request() -> None:
     """S0-breakeven of the worked examples: 1.25x pays with 2 requests, 2x with 3."""
-    result = run("breakeven", "claude-sonnet-4-5", "--per-hour", "12")
+    result = run("breakeven", "claude-sonnet-4-6", "--per-hour", "12")
     assert result.exit_code == 0
     assert "Cheapest: 1h." in result.output
-    document = run_for_json("breakeven", "claude-sonnet-4-5", "--per-hour", "12", "--steady")
+    document = run_for_json("breakeven", "claude-sonnet-4-6", "--per-hour", "12", "--steady")
     assert document["cheapest"] == "5m"
     assert {row["ttl"]: row["pays_after"] for row in document["choices"]} == {
         "5m": 2,

@@ -41,7 +41,7 @@ from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.unread_writes import UnreadWriteTotals
 from tests.support.span_builders import START, record_calls
 
-MODEL: Final = "claude-sonnet-4-5"
+MODEL: Final = "claude-sonnet-4-6"
 NO_UNREAD_WRITES: Final = UnreadWriteTotals()
 MUCH_LATER: Final = 100_000.0
 
@@ -108,7 +108,7 @@ def count_unread_writes(path: Path, *calls: tuple[float, Mapping[str, Any]]) -> 
 
 
 SURCHARGE: Final = 3.75e-6 - 3e-6
-"""USD per token that a write of Claude Sonnet 4.5 costs more than input (price page of Anthropic,
+"""USD per token that a write of Claude Sonnet 4.6 costs more than input (price page of Anthropic,
 November 2026)."""
 
 

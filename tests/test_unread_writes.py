@@ -46,7 +46,7 @@ class Application:
             (Block("system", 0, "text", more.get("system", SYSTEM)), *message_blocks)
         )
         request = Request(
-            "w", "anthropic", "chat", "claude-sonnet-4-5", "h", 443, False, {}, b"k", self.now
+            "w", "anthropic", "chat", "claude-sonnet-4-6", "h", 443, False, {}, b"k", self.now
         )
         usage = Usage(
             read + write + 10, 10, read, write, {more.get("ttl", "5m"): write} if write else {}
@@ -71,7 +71,7 @@ def test_an_unread_write_is_reported_once_after_it_expires() -> None:
     application.call("other", system="elsewhere", wait=200)
     assert [
         (unread.provider, unread.model, unread.wasted_usd) for unread in application.unread_writes
-    ] == [("anthropic", "claude-sonnet-4-5", 2000 * 0.5)]
+    ] == [("anthropic", "claude-sonnet-4-6", 2000 * 0.5)]
     application.call("other", system="elsewhere", wait=2000)
     assert len(application.unread_writes) == 1
 

@@ -277,9 +277,9 @@ _CLAUDE_PARAMS = {
     "tool_choice": "tool_choice",
     "thinking": "thinking",
 }
-CLAUDE_MODELS = ("claude-sonnet-4-5", "claude-opus-4-1")
+CLAUDE_MODELS = ("claude-sonnet-4-6", "claude-opus-4-1")
 BEDROCK_CLAUDE_MODELS = (
-    "anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "anthropic.claude-sonnet-4-6",
     "anthropic.claude-opus-4-1-20250805-v1:0",
 )
 GEMINI_MODELS = ("gemini-2.5-flash", "gemini-2.5-pro")

@@ -9,7 +9,7 @@ ChatAnthropic: Final[Any] = import_module("langchain_anthropic").ChatAnthropic
 
 
 def messages(url: str) -> Any:
-    return ChatAnthropic(model="claude-sonnet-4-5", base_url=url, api_key=KEY, max_retries=0)
+    return ChatAnthropic(model="claude-sonnet-4-6", base_url=url, api_key=KEY, max_retries=0)
 
 
 CASES: Final = langchain.make_cases(messages, [CACHED_SYSTEM_BLOCK])

@@ -6,7 +6,7 @@ from typing import Any, Final
 from tests.frameworks import SYSTEM, langchain
 
 ChatBedrockConverse: Final[Any] = import_module("langchain_aws").ChatBedrockConverse
-MODEL: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+MODEL: Final = "us.anthropic.claude-sonnet-4-6"
 CACHE_POINT: Final = {"cachePoint": {"type": "default"}}
 CONFIG: Final = import_module("botocore.config").Config(retries={"max_attempts": 0})
 

@@ -20,7 +20,7 @@ for noisy in ("LiteLLM", "LiteLLM Router", "asyncio"):
 completion_before_instrumentation: Final = litellm.completion
 """The function as an application has it that imports the name before the instrumentation."""
 
-CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+CLAUDE: Final = "us.anthropic.claude-sonnet-4-6"
 AWS: Final = {
     "aws_access_key_id": "a",
     "aws_secret_access_key": "b",
@@ -34,7 +34,7 @@ CACHED: Final = [
 ROUTES: Final[Mapping[str, tuple[str, Mapping[str, Any]]]] = {
     "openai/gpt-4o-mini": ("/v1", {"messages": PLAIN, "api_key": KEY}),
     "deepseek/deepseek-chat": ("/v1", {"messages": PLAIN, "api_key": KEY}),
-    "anthropic/claude-sonnet-4-5": ("", {"messages": CACHED, "api_key": KEY}),
+    "anthropic/claude-sonnet-4-6": ("", {"messages": CACHED, "api_key": KEY}),
     "gemini/gemini-2.5-flash": ("/v1beta", {"messages": PLAIN, "api_key": KEY}),
     f"bedrock/converse/{CLAUDE}": ("", {"messages": CACHED, **AWS}),
     f"bedrock/invoke/{CLAUDE}": ("", {"messages": CACHED, **AWS}),
@@ -80,7 +80,7 @@ def responses(url: str) -> None:
 
 async def messages(url: str) -> None:
     await litellm.anthropic.messages.acreate(
-        model="anthropic/claude-sonnet-4-5",
+        model="anthropic/claude-sonnet-4-6",
         system=[CACHED_SYSTEM_BLOCK],
         messages=[{"role": "user", "content": QUESTION}],
         max_tokens=50,
@@ -90,7 +90,7 @@ async def messages(url: str) -> None:
 
 
 async def routed(url: str) -> None:
-    deployment = {"model": "anthropic/claude-sonnet-4-5", "api_base": url, "api_key": KEY}
+    deployment = {"model": "anthropic/claude-sonnet-4-6", "api_base": url, "api_key": KEY}
     router = litellm.Router([{"model_name": "any", "litellm_params": deployment}])
     await router.acompletion(model="any", messages=CACHED)
 
@@ -101,7 +101,7 @@ async def closed(url: str) -> None:
     A stream that is dropped instead lives longer, since LiteLLM keeps the latest stream.
     """
     call = {
-        "model": "anthropic/claude-sonnet-4-5",
+        "model": "anthropic/claude-sonnet-4-6",
         "messages": CACHED,
         "api_base": url,
         "api_key": KEY,
@@ -144,7 +144,7 @@ def mocked(url: str) -> None:
 
 def retried(url: str) -> None:
     litellm.completion(
-        model="anthropic/claude-sonnet-4-5",
+        model="anthropic/claude-sonnet-4-6",
         messages=CACHED,
         api_base=url,
         api_key=KEY,
@@ -155,7 +155,7 @@ def retried(url: str) -> None:
 
 def fallback(url: str) -> None:
     litellm.completion(
-        model="anthropic/claude-sonnet-4-5",
+        model="anthropic/claude-sonnet-4-6",
         messages=CACHED,
         api_base=url,
         api_key=KEY,

@@ -32,7 +32,7 @@ def anthropic(url: str) -> Any:
     provider = _import_name(".providers.anthropic", "AnthropicProvider")(base_url=url, api_key=KEY)
     settings = {"anthropic_cache_instructions": True}
     return _import_name(".models.anthropic", "AnthropicModel")(
-        "claude-sonnet-4-5", provider=provider, settings=settings
+        "claude-sonnet-4-6", provider=provider, settings=settings
     )
 
 

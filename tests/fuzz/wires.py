@@ -311,7 +311,7 @@ _POINT: Final = {"cachePoint": {"type": "default", "ttl": TTL}}
 _NOVA_PART: Final = one_of({"text": make_text}, {"image": {"format": "png"}}, _POINT)
 CONVERSE_BODY: Final[Tree] = {
     "modelId": one_of(
-        "us.anthropic.claude-sonnet-4-5-20250929-v1:0", "amazon.nova-pro-v1:0", "arn:aws:bedrock:x"
+        "us.anthropic.claude-sonnet-4-6", "amazon.nova-pro-v1:0", "arn:aws:bedrock:x"
     ),
     "system": [_NOVA_PART],
     "messages": [{"role": one_of("user", "assistant"), "content": [_NOVA_PART]}],

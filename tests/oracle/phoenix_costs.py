@@ -72,7 +72,6 @@ MODELS = {
         "claude-opus-4-8",
         "claude-opus-5",
         "claude-opus-5-5",
-        "claude-sonnet-4-5",
         "claude-sonnet-4-6",
         "claude-sonnet-5",
         "claude-sonnet-5-5",

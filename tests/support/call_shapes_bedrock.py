@@ -15,7 +15,7 @@ from tests.support.call_shapes import SYSTEM, Notes, Shape, iterate, resolve, ty
 
 boto3: Final[Any] = import_module("boto3")  # boto3 and botocore have no types
 
-CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+CLAUDE: Final = "us.anthropic.claude-sonnet-4-6"
 NOVA: Final = "amazon.nova-pro-v1:0"
 CACHE_POINT: Final = {"cachePoint": {"type": "default"}}
 _MODEL: Final = import_module("botocore.session").get_session().get_service_model("bedrock-runtime")

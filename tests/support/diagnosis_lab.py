@@ -114,7 +114,7 @@ class DiagnosisLab:
 
 
 def claude_lab(**more: Any) -> DiagnosisLab:
-    return DiagnosisLab("anthropic", "claude-sonnet-4-5", **more)
+    return DiagnosisLab("anthropic", "claude-sonnet-4-6", **more)
 
 
 def gpt56_lab() -> DiagnosisLab:

@@ -16,7 +16,7 @@ import httpx
 from promptcache_emulator.engine import Emulator
 from tests.support.call_shapes import SYSTEM
 
-CLAUDE: Final = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+CLAUDE: Final = "us.anthropic.claude-sonnet-4-6"
 HANDLER_MODULE: Final = "litellm.llms.custom_httpx.http_handler"
 
 
@@ -141,9 +141,9 @@ LITELLM_ROUTES: Final = (
     LiteLLMRoute(
         "anthropic",
         ("/v1/messages", "/v1/messages"),
-        MESSAGES | {"model": "claude-sonnet-4-5"},
+        MESSAGES | {"model": "claude-sonnet-4-6"},
         "anthropic",
-        "claude-sonnet-4-5",
+        "claude-sonnet-4-6",
         STREAM_OPTION,
     ),
     LiteLLMRoute(

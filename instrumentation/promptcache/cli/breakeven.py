@@ -39,7 +39,7 @@ IMPLICIT_HITS_NOTE: Final = (
 EPILOG: Final = "\n\n".join(
     (
         "Examples:",
-        "promptcache breakeven claude-sonnet-4-5 --per-hour 12",
+        "promptcache breakeven claude-sonnet-4-6 --per-hour 12",
         "promptcache breakeven gemini-3.1-pro-preview --per-hour 4 --steady",
         "The words of the table:",
         "none: no caching; stored: an explicit cache of one hour, created anew each hour",

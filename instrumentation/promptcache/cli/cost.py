@@ -33,8 +33,8 @@ from promptcache.prices.table import PricePeriod, latest_period_in_force
 EPILOG = "\n\n".join(
     (
         "Examples:",
-        "promptcache cost --model claude-sonnet-4-5 --read 90000 --uncached 500 --output 800",
-        "promptcache cost --model claude-sonnet-4-5 --write-1h 90000 --output 800 --json",
+        "promptcache cost --model claude-sonnet-4-6 --read 90000 --uncached 500 --output 800",
+        "promptcache cost --model claude-sonnet-4-6 --write-1h 90000 --output 800 --json",
         "promptcache cost --model gpt-6-sol --uncached 2000 --output 900 --tool web_search=4",
         "promptcache cost --model gpt-6-sol --uncached 300000 --tier flex --at 2026-11-20",
         exit_code_help(ExitCode.OK, ExitCode.USAGE, ExitCode.UNKNOWN_COST),

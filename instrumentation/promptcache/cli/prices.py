@@ -41,7 +41,7 @@ app = typer.Typer(
 SHOW_EPILOG = "\n\n".join(
     (
         "Examples:",
-        "promptcache prices show claude-sonnet-4-5",
+        "promptcache prices show claude-sonnet-4-6",
         "promptcache prices show gpt-6-sol --tier flex --at 2026-11-20",
         "promptcache prices show our-model --prices prices.yaml --json",
         exit_code_help(ExitCode.OK, ExitCode.USAGE, ExitCode.UNKNOWN_COST),

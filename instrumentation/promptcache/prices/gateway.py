@@ -1,6 +1,6 @@
 """Find the provider behind a gateway that serves the models of many: the model's name decides.
 
-A name with a prefix (`anthropic/claude-sonnet-4-5`, as LiteLLM, OpenRouter and Vercel write it)
+A name with a prefix (`anthropic/claude-sonnet-4-6`, as LiteLLM, OpenRouter and Vercel write it)
 names its provider, if that provider's list has the model. A bare name belongs to the one maker
 whose list has it, else to the one other seller. A name of two of them, or of none, stays unknown.
 """

@@ -105,9 +105,9 @@ _CONVERSE_PARAMS = {
     "tier": "serviceTier.type",
 }
 _OPENAI_HARMLESS = frozenset({"tool_choice", "user"})
-_CLAUDE = ("claude-sonnet-4-5", "claude-opus-4-1")
+_CLAUDE = ("claude-sonnet-4-6", "claude-opus-4-1")
 _BEDROCK = (
-    "anthropic.claude-sonnet-4-5-20250929-v1:0",
+    "anthropic.claude-sonnet-4-6",
     "anthropic.claude-opus-4-1-20250805-v1:0",
 )
 _NEW_GPT = ("gpt-6-sol", "gpt-5.6")
@@ -158,7 +158,7 @@ _GATEWAY = Surface(
     _CHAT_PATH,
     openai.CHAT,
     "openrouter",
-    ("anthropic/claude-sonnet-4.5", "anthropic/claude-opus-4.1"),
+    ("anthropic/claude-sonnet-4.6", "anthropic/claude-opus-4.1"),
     gateways.write_claude_as_chat,
     writes=True,
     ttl=300.0,
