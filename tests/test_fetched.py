@@ -9,7 +9,7 @@ import openai
 import pytest
 
 from promptcache_emulator.engine import Emulator
-from tests.support.call_shapes import RESPONSES, iterate, resolve
+from tests.support.call_shapes import HTTP, RESPONSES, iterate, resolve
 from tests.support.telemetry import Telemetry
 
 CLIENTS: Final = {"sync": openai.OpenAI, "async": openai.AsyncOpenAI}
@@ -114,3 +114,27 @@ async def test_fetching_an_unknown_response_opens_no_span(
     with pytest.raises(openai.NotFoundError):
         await resolve(client.responses.retrieve("resp_nowhere"))
     assert not telemetry.spans
+
+
+def test_a_fetch_before_the_end_leaves_the_count_to_a_later_one(telemetry: Telemetry) -> None:
+    """A response in progress shows its searches, but no usage yet."""
+    searching: dict[str, Any] = {
+        "id": "resp_1",
+        "object": "response",
+        "status": "in_progress",
+        "model": "gpt-4.1",
+        "output": [{"type": "web_search_call", "id": "w", "status": "completed"}],
+        "usage": None,
+    }
+    usage = {"input_tokens": 625, "output_tokens": 150, "total_tokens": 775}
+    bodies = iter([searching, searching, searching | {"status": "completed", "usage": usage}])
+
+    def answer(request: Any) -> Any:
+        return HTTP.Response(200, json=next(bodies))
+
+    transport = HTTP.MockTransport(answer)
+    with openai.OpenAI(api_key="k", http_client=HTTP.Client(transport=transport)) as client:
+        response = client.responses.create(**{**RESPONSES, "model": "gpt-4.1", "background": True})
+        for _ in range(2):
+            client.responses.retrieve(response.id)
+    assert telemetry.metric("promptcache.input.tokens") == 625

@@ -329,13 +329,14 @@ def _parse_interaction_event(event: JSONObject) -> ResponseFacts | None:
     first_error = next(iter(as_list(interaction.get("errors"))), None)
     error = as_mapping(event.get("error")) or as_mapping(first_error)
     tier = as_str(interaction.get("service_tier")) or as_str(event.get(SERVICE_TIER_HEADER))
+    counters = _flatten_counters(as_mapping(interaction.get("usage")))
     return ResponseFacts(
         model=as_str(interaction.get("model")),
         id=as_str(interaction.get("id")),
         finish_reasons=(status,) if status and is_terminal else (),
         service_tier=tier,
-        usage_counters=_flatten_counters(as_mapping(interaction.get("usage")))
-        | _find_interaction_searches(interaction),
+        # Before its end an interaction may show its searches, but no usage.
+        usage_counters=counters and counters | _find_interaction_searches(interaction),
         has_content=event_type is not None and event_type.endswith(".delta"),
         is_terminal=is_terminal,
         error_code=(as_str(error.get("code")) or "error") if error else None,

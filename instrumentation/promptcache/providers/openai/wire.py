@@ -432,7 +432,8 @@ def _parse_responses_event(event: JSONObject) -> ResponseFacts | None:
     is_finished = status in _TERMINAL_STATUSES
     usage = as_mapping(response.get("usage"))
     counters = dict(flatten(usage))
-    if tool_calls := _count_tool_calls(as_list(response.get("output"))):
+    # Before its end a response may show its searches, but no usage: nothing is counted then.
+    if counters and (tool_calls := _count_tool_calls(as_list(response.get("output")))):
         counters[TOOL_CALLS] = _name_search_tool(tool_calls, as_list(response.get("tools")))
     error_code = _error_code(response)
     if error_code is None and event_type == "error":
