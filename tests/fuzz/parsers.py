@@ -32,10 +32,13 @@ with atheris.instrument_imports(include=["promptcache"]):
 WIRES: Final[list[WireFormat]] = [
     openai.CHAT,
     openai.RESPONSES,
+    openai.COMPLETIONS,
+    openai.BATCH_RESULTS,
     anthropic.MESSAGES,
     anthropic.BATCH_RESULTS,
     gemini.GENERATE_CONTENT,
     gemini.INTERACTIONS,
+    gemini.BATCH_RESULTS,
     bedrock.CONVERSE,
 ]
 HASHER: Final = InProcessHasher(b"k")
