@@ -1,0 +1,102 @@
+"""Read stacks: which of their lines belong to the application, and where a task begins."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from functools import lru_cache
+from pathlib import PurePath
+from types import FrameType
+from typing import Any, Final
+
+from promptcache.model import CallSite
+
+_PACKAGE_FOLDER: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_INSTALL_FOLDERS: Final = frozenset({"site-packages", "dist-packages"})
+_EVENT_LOOP_FILES: Final = tuple(
+    os.path.join(*parts) for parts in (("", "asyncio", "events.py"), ("trio", "_core", "_run.py"))
+)
+_EVENT_LOOP: Final = ""
+"""Stands for a path: the file is the one of an event loop that runs a step of a task."""
+_LOOPS_IN_C: Final = frozenset({"uvloop", "winloop", "rloop"})
+_CELL_PREFIXES: Final = ("<ipython-input", "<python-input")
+"""First parts of the names of cells that a person types. Other names in `<>` are generated code."""
+
+
+def innermost_line(frame: FrameType | None, last: FrameType | None = None) -> CallSite | None:
+    """Return the first line of the application among `frame` and its callers, up to `last`.
+
+    A frame belongs to the application if its file lies neither in this package, nor in the standard
+    library, nor in a folder of installed packages or of their scripts, and if it was not generated.
+    """
+    while frame is not None:
+        path = _application_path(frame.f_code.co_filename)
+        if path is not None:
+            return line_of_frame(frame, path) if path != _EVENT_LOOP else None
+        if frame is last:
+            return None
+        frame = frame.f_back
+    return None
+
+
+def current_task() -> Any:
+    """Return the asyncio task that runs in this thread, None if there is none."""
+    loop = _running_loop()
+    return sys.modules["asyncio"].current_task(loop) if loop is not None else None
+
+
+def has_loop_without_frames() -> bool:
+    """Return whether a loop in C runs here. The frames of asyncio's own show where a task ends."""
+    return type(_running_loop()).__module__.partition(".")[0] in _LOOPS_IN_C
+
+
+def _running_loop() -> Any:
+    asyncio: Any = sys.modules.get("asyncio")
+    return asyncio._get_running_loop() if asyncio is not None else None
+
+
+def first_frame_of_task(task: Any) -> FrameType | None:
+    """Return the outermost frame of an asyncio task, below which the event loop runs."""
+    return getattr(task.get_coro(), "cr_frame", None) if task is not None else None
+
+
+def line_of_frame(frame: FrameType, path: str | None = None) -> CallSite | None:
+    """Return the line at which `frame` is, None if it is not the application's."""
+    path = path or _application_path(frame.f_code.co_filename)
+    if not path:
+        return None
+    module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_qualname
+    return CallSite(f"{module}.{name}" if module else name, path, frame.f_lineno)
+
+
+@lru_cache(maxsize=4096)
+def _application_path(filename: str) -> str | None:
+    """Return the path for `code.file.path`, None if the file is not the application's.
+
+    The path is relative to the working folder if the file lies inside it.
+    """
+    if filename.endswith(_EVENT_LOOP_FILES):
+        return _EVENT_LOOP
+    if filename.startswith("<") and not filename.startswith(_CELL_PREFIXES):
+        return None
+    if filename.startswith((_PACKAGE_FOLDER, *_stdlib_folders())):
+        return None
+    if _INSTALL_FOLDERS & set(PurePath(filename).parts):
+        return None
+    if os.path.dirname(filename) in _scripts_folders():
+        return None
+    return filename.removeprefix(os.getcwd() + os.sep)
+
+
+@lru_cache(maxsize=1)
+def _stdlib_folders() -> tuple[str, ...]:
+    return tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "platstdlib")})
+
+
+@lru_cache(maxsize=1)
+def _scripts_folders() -> frozenset[str]:
+    """Return the folders into which installers write launchers such as `uvicorn`."""
+    schemes = {sysconfig.get_preferred_scheme(key) for key in ("prefix", "user")}
+    names = schemes | {sysconfig.get_default_scheme()}
+    return frozenset(sysconfig.get_path("scripts", name) for name in names)

@@ -1,0 +1,143 @@
+"""The source of a framework that makes calls in every way in which frameworks make them.
+
+A test writes it into a folder of installed packages. A function returns the call site of its call.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+SOURCE: Final = '''
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed, wait as wait_for_futures
+from contextvars import copy_context
+
+from promptcache.telemetry.call_site import find_call_site
+
+
+def call(seconds=0.0):
+    """Make a call, which takes some time: until then the caller has begun to wait."""
+    deadline = time.monotonic() + seconds
+    while (site := find_call_site()) is None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    return site
+
+
+async def call_async(seconds=0.0):
+    await asyncio.sleep(0)
+    return call(seconds)
+
+
+class Agent:
+    """The public functions that an application calls."""
+
+    def direct(self):
+        return call()
+
+    async def direct_async(self):
+        return await call_async()
+
+    async def task(self):
+        return await asyncio.create_task(call_async())
+
+    async def nested_tasks(self):
+        return await asyncio.create_task(self.task())
+
+    async def gather(self):
+        return (await asyncio.gather(call_async(), call_async()))[1]
+
+    async def wait(self):
+        task = asyncio.create_task(call_async())
+        await asyncio.wait([task])
+        return task.result()
+
+    async def wait_for(self):
+        return await asyncio.wait_for(call_async(), 10)
+
+    async def shield(self):
+        return await asyncio.shield(call_async())
+
+    async def group(self):
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(call_async())
+        return task.result()
+
+    async def anyio_group(self):
+        import anyio
+        results = []
+        async def work():
+            results.append(await call_async())
+        async with anyio.create_task_group() as group:
+            group.start_soon(work)
+        return results[0]
+
+    async def thread_from_task(self):
+        return await asyncio.to_thread(call, 10)
+
+    async def stream(self):
+        yield await asyncio.create_task(call_async())
+
+    def pool(self):
+        with ThreadPoolExecutor() as pool:
+            return pool.submit(copy_context().run, call, 10).result()
+
+    def pool_wait(self):
+        with ThreadPoolExecutor() as pool:
+            future = pool.submit(call, 10)
+            wait_for_futures([future])
+            return future.result()
+
+    def pool_stream(self):
+        with ThreadPoolExecutor() as pool:
+            for future in as_completed([pool.submit(call, 10)]):
+                yield future.result()
+
+    def pool_map(self):
+        with ThreadPoolExecutor() as pool:
+            return next(pool.map(call, [10]))
+
+    def nested_pools(self):
+        with ThreadPoolExecutor() as pool:
+            return pool.submit(self.pool).result()
+
+    def joined_thread(self):
+        result = []
+        thread = threading.Thread(target=lambda: result.append(call(10)))
+        thread.start()
+        thread.join()
+        return result[0]
+
+    def loop_in_thread(self):
+        async def run():
+            return await asyncio.create_task(call_async(10))
+        with ThreadPoolExecutor() as pool:
+            return pool.submit(asyncio.run, run()).result()
+
+    def thread_of_loop_in_thread(self):
+        with ThreadPoolExecutor() as pool:
+            return pool.submit(asyncio.run, self.thread_from_task()).result()
+
+    def background_loop(self):
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever)
+        thread.start()
+        try:
+            return asyncio.run_coroutine_threadsafe(call_async(10), loop).result()
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
+
+    def run_sync(self):
+        return asyncio.run(self.task())
+
+    async def forgotten_task(self, results):
+        self.kept = asyncio.create_task(call_async())
+        self.kept.add_done_callback(lambda task: results.append(task.result()))
+
+    def forgotten_thread(self, results):
+        self.thread = threading.Thread(target=lambda: results.append(call()))
+        self.thread.start()
+'''
