@@ -79,3 +79,21 @@ def test_a_file_that_the_page_names_exists(path: str) -> None:
 
 def test_the_life_of_a_call_has_ten_steps() -> None:
     assert re.findall(r"^\| (\d+) \|", PAGE, re.MULTILINE) == [str(n) for n in range(1, 11)]
+
+
+def test_a_name_of_the_glossary_exists() -> None:
+    rows = re.findall(
+        r"^\|[^|\n]+\|([^|\n]*)\|", (ROOT / "docs/glossary.md").read_text(), re.MULTILINE
+    )
+    names = {name for cell in rows for name in re.findall(r"`([\w./]+)`", cell)}
+    folders = (ROOT / "instrumentation", ROOT / "exporters")
+    code = "\n".join(path.read_text() for folder in folders for path in folder.rglob("*.py"))
+    words = set(re.findall(r"\w+", code))
+    files = {path.name for folder in folders for path in folder.rglob("*")}
+    missing = {
+        name
+        for name in names
+        if not {*name.strip("/").rsplit("/", 1)[-1].split(".")} <= words
+        and name.strip("/").rsplit("/", 1)[-1] not in files
+    }
+    assert not missing

@@ -333,9 +333,9 @@ class Proxy:  # as Logfire's
         self.provider.add_span_processor(processor)
 
 proxy, trackers = Proxy(TracerProvider()), SpanStartTrackers()
-trackers.track_only(proxy)
-trackers.track_only(Proxy(TracerProvider()))
-trackers.track_only(proxy)
+trackers.track_only(proxy, bool)
+trackers.track_only(Proxy(TracerProvider()), bool)
+trackers.track_only(proxy, bool)
 print(len(proxy.provider._active_span_processor._span_processors))
 """
     assert run_after_instrumenting(program) == "1"

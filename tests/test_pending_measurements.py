@@ -206,7 +206,7 @@ def test_without_a_reader_a_call_beyond_the_limit_records_its_own_value(
     for value in range(5):
         pending.record(cast("Histogram", histogram), {}, {}, value, span_context)
     assert told == [3, 4]
-    pending.tell()
+    pending.record_pending()
     assert told == [3, 4, 0, 1, 2]
 
 
@@ -224,7 +224,7 @@ def test_the_table_stays_bounded_without_a_reader(monkeypatch: pytest.MonkeyPatc
     for base in bases:
         sums.add(counter, base, {"outcome": "hit"}, 2, None)
     assert len(sums._rows) <= 10  # pyright: ignore[reportPrivateUsage]  # the bound is the point
-    sums.tell()
+    sums.record_pending()
     assert sum(amount for amount, _ in counter.added) == 200
     assert {attributes["model"] for _, attributes in counter.added} == set(map(str, range(100)))
 
@@ -234,5 +234,5 @@ def test_a_series_starts_with_a_zero_that_is_told_once() -> None:
     context = SpanContext(1, 2, is_remote=False)
     for _ in range(3):
         sums.add(counter, base, {}, 0, context)
-        sums.tell()
+        sums.record_pending()
     assert counter.added == [(0, {"model": "m"})]

@@ -110,7 +110,7 @@ class Measurement:
     def standard_error(self) -> float:
         """Return the standard error of the median, from the spread of the middle half."""
         first, _, third = self.quartiles()
-        return 0.93 * (third - first) / len(self.added) ** 0.5
+        return 0.93 * (third - first) / float(len(self.added) ** 0.5)
 
 
 Measurements = dict[str, dict[str, Measurement]]
@@ -220,4 +220,7 @@ def _show_progress(done: int, total: int, name: str) -> None:
 
 def median_of(measurements: Mapping[str, Measurement], values: str) -> float:
     """Return the median of the `without` or `dumps` values of all variants."""
-    return median(value for it in measurements.values() for value in getattr(it, values))
+    found: list[float] = []
+    for measurement in measurements.values():
+        found += getattr(measurement, values)
+    return median(found)

@@ -1,8 +1,8 @@
 """The user's settings: `OTEL_PROMPTCACHE_*` variables, or a `Settings` for `instrument`.
 
 A value that cannot be parsed never stops the application: the default stays in force, and the log
-names the allowed values. The launcher has no flags for them: it would take them, and each beginning
-of them, out of the application's own arguments.
+names the allowed values. There are no launcher flags for the settings: the launcher would also
+remove any argument of the application that is the beginning of such a flag.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Cache writes in the table that no call read before they expired. Only certain cases count.
 
-The write of a call begins where its read ended, so a call that reads the write reads further. A
-write counts as unread only if no later call reads further than the writing call did, before the
-write expires. It compares all calls of the same provider and served model that may share the
-prefix: the same tools; or without tools the same system prompt or family. A call whose prefix is
-unknown may have read any write. Batches run at an unknown time, so writes that a batch may have
+A call writes the tokens after those that it read. A later call that uses this write therefore reads
+more tokens than the writing call did. A write counts as unread only if no later call reads more
+before the write expires. It compares all calls of the same provider and served model that may share
+the prefix: the same tools; or without tools the same system prompt or family. A call whose prefix
+is unknown may have read any write. Batches run at an unknown time, so writes that a batch may have
 read do not count.
 """
 

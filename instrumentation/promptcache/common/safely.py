@@ -15,7 +15,8 @@ T = TypeVar("T")
 MAX_COUNTED_FAILURES: Final = 256
 
 failure_counts: Final[dict[tuple[str, str], int]] = {}
-"""How often each kind of failure happened, by type and place. Too many kinds start it again."""
+"""How often each kind of failure happened, by type and place. With more kinds than that all counts
+start again."""
 
 
 def safely(step: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T | None:

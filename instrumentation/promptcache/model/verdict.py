@@ -36,9 +36,9 @@ class Verdict:
     """The outcome of a call, and the cause of its missed tokens. Not changed once returned.
 
     `missed_tokens` counts the reusable tokens that were not read from the cache, `wasted_usd` is
-    what they cost too much. `section`, `index` and `offset` (bytes) locate the break of the prefix;
-    `hint` names the kind of text at that place. `prefix_family` is the exported hash of the first
-    related call. `confidence` lies in 0..1.
+    what they cost more than a cache read. `section`, `index` and `offset` (bytes) locate the break
+    of the prefix; `hint` names the kind of text at that place. `prefix_family` is the exported hash
+    of the first related call. `confidence` lies in 0..1.
     """
 
     outcome: Outcome

@@ -106,7 +106,7 @@ class ObservedByteStream:
         if response is not None and response.stream is self:
             response.stream = self._inner
 
-    def finish_before_sdk_ends_span(self) -> None:
+    def arrange_end_before_sdk_span(self) -> None:
         """Finish before the SDK ends its own span, if it has wrapped our stream for that.
 
         anthropic tells the observer on its wrapper how the stream ended, be it read, closed or
@@ -117,7 +117,7 @@ class ObservedByteStream:
         if wrapper is not self and observer is not None:
             wrapper.stream_observer = _PrecedingObserver(self, observer)
 
-    def finish_before_sdk_span(self, error: BaseException | None) -> None:
+    def end_before_sdk_span(self, error: BaseException | None) -> None:
         """Finish, maybe in a finalizer of the SDK. The stream may have failed with `error`."""
         if isinstance(error, Exception) and not self.invocation.is_finished:
             self.invocation.fail(error)
@@ -132,7 +132,7 @@ class _PrecedingObserver:
         self.begin, self.item = observer.begin, observer.item
 
     def end(self, how: str, error: BaseException | None = None) -> None:
-        safely(self._stream.finish_before_sdk_span, error)
+        safely(self._stream.end_before_sdk_span, error)
         self._observer.end(how, error)
 
 

@@ -103,7 +103,7 @@ class PatchManager:
             from promptcache.patching.span_tracker import SpanStartTrackers
 
             self._span_trackers = SpanStartTrackers()
-        started_spans = self._span_trackers.track_only(provider)
+        started_spans = self._span_trackers.track_only(provider, self._handler.finalizer.drain)
         self._handler.foreign_spans.started_spans = started_spans
 
     def _patch_when_imported(self, module_name: str) -> None:

@@ -33,5 +33,5 @@ def start_invocation(
     invocation = Invocation(handler, request_info)
     scope_digest = handler.hasher.keyed_digest(cache_scope)
     request = request_info.to_request(body, scope_digest, invocation.started_at)
-    safely(invocation.on_request_sent, request)
+    safely(invocation.on_request_built, request)
     return invocation

@@ -6,6 +6,7 @@ start an LLM span without making it current.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
@@ -26,6 +27,8 @@ class SpanStartTracker(SpanProcessor):
     def __init__(self, tracer_provider: Any) -> None:
         self.provider = ref(tracer_provider)
         self.is_enabled = False
+        self.before_flush: Callable[[], bool] | None = None
+        """Ends the calls that wait for it, and returns whether there was any."""
         self.started_spans = StartedSpans(getattr(tracer_provider, "resource", None))
 
     def enable(self) -> None:
@@ -38,6 +41,13 @@ class SpanStartTracker(SpanProcessor):
         """Remember `span`, and that the current context has started it."""
         if self.is_enabled:
             safely(self._remember, span)
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """End the calls that wait for it, and flush the processors before this one once more."""
+        provider = self.provider()
+        if self.is_enabled and self.before_flush is not None and safely(self.before_flush):
+            return provider is None or bool(provider.force_flush(timeout_millis))
+        return True
 
     def _remember(self, span: Span) -> None:
         self.started_spans.remember(span)
@@ -52,12 +62,16 @@ class SpanStartTrackers:
         self._by_provider: dict[int, SpanStartTracker] = {}
         self._current: SpanStartTracker | None = None
 
-    def track_only(self, tracer_provider: Any) -> StartedSpans:
-        """Record the spans that `tracer_provider` starts from now on, and those of no other."""
+    def track_only(self, tracer_provider: Any, before_flush: Callable[[], bool]) -> StartedSpans:
+        """Record the spans that `tracer_provider` starts from now on, and those of no other.
+
+        `before_flush` runs when the provider is flushed.
+        """
         tracker = self._current
         if tracker is None or tracker.provider() is not tracer_provider:
             self.disable()
             tracker = self._current = self._tracker_of(tracer_provider)
+        tracker.before_flush = before_flush
         tracker.enable()
         return tracker.started_spans
 

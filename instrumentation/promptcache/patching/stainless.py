@@ -226,7 +226,7 @@ class StainlessHooks:
             invocation.fail(result.error)
             invocation.finish()
         elif current is not None and (observed := current.observed_ref()) is not None:
-            observed.finish_before_sdk_ends_span()
+            observed.arrange_end_before_sdk_span()
 
     def observe_build(
         self, handler: TelemetryHandler, client: Any, arguments: Mapping[str, Any]
@@ -278,7 +278,7 @@ class StainlessHooks:
         current = _current_request.get()
         if current is not None and current.client is client:
             invocation = current.invocation
-            if invocation is None or invocation.phase in {Phase.STARTED, Phase.SENT}:
+            if invocation is None or invocation.phase in {Phase.STARTED, Phase.BUILT}:
                 return invocation
             # A middleware sent a second request inside the call: it uses another model, and is
             # billed too.
@@ -343,4 +343,4 @@ def _record_sent_request(
     model = info.model or _model_name(body, str(request.url.path))
     info = info._replace(model=model, host=host or info.host, port=port or info.port)
     cache_scope = handler.hasher.keyed_digest(credential_from_headers(request.headers))
-    invocation.on_request_sent(info.to_request(body, cache_scope, invocation.started_at))
+    invocation.on_request_built(info.to_request(body, cache_scope, invocation.started_at))

@@ -293,15 +293,15 @@ def _add_costs(first: Cost, second: Cost) -> Cost:
 
 
 def _price_writes_as_input(rates: Rates, request: Request, facts: ResponseFacts) -> Rates:
-    """Return rates with the price of input for writes, where the vendor's writes are no class.
+    """Return the rates with the input price as the price of writes, where the vendor has none.
 
-    A model of such a vendor without a write price bills written tokens as plain input.
+    Such a vendor bills written tokens of these models as plain input.
     """
     row = PROVIDERS_BY_NAME.get(request.provider)
     model = facts.model or request.model or ""
-    if rates.input_price is None or row is None or not row.models_with_free_writes:
+    if rates.input_price is None or row is None or not row.models_with_writes_at_input_price:
         return rates
-    if not re.search(row.models_with_free_writes, model, re.IGNORECASE):
+    if not re.search(row.models_with_writes_at_input_price, model, re.IGNORECASE):
         return rates
     return rates._replace(cache_write_prices=dict.fromkeys(_DEFAULT_TTLS, rates.input_price))
 

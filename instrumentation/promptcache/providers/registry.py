@@ -54,9 +54,9 @@ class Provider(NamedTuple):
 
     `own_models` is a pattern for the beginning of the names that the provider itself gives: in its
     list they belong to it, and not to sellers of the same model.
-    `models_with_free_writes` is a pattern for models whose written tokens cost what plain input
-    costs, unless the price list has a price for them. `omits_zero_cached_count`: the provider's own
-    hosts leave a cached count of 0 out of OpenAI's wire formats.
+    `models_with_writes_at_input_price` is a pattern for models whose written tokens cost what plain
+    input costs, unless the price list has a price for them. `omits_zero_cached_count`: the
+    provider's own hosts leave a cached count of 0 out of OpenAI's wire formats.
     `is_guessed_by_model`: the price commands search this provider's list when the user names no
     provider, in the order of the rows. `reports_stream_usage_unasked`: the provider sends the usage
     of a stream even if the request does not ask for usage.
@@ -71,7 +71,7 @@ class Provider(NamedTuple):
     price_vendors: tuple[str, ...] = ()
     gateway_prefixes: tuple[str, ...] = ()
     own_models: str = ""
-    models_with_free_writes: str = ""
+    models_with_writes_at_input_price: str = ""
     omits_zero_cached_count: bool = False
     is_guessed_by_model: bool = False
     reports_stream_usage_unasked: bool = False
@@ -111,7 +111,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         price_vendors=("openai",),
         own_models=_ALL_MODELS,
         is_guessed_by_model=True,
-        models_with_free_writes=_OPENAI_MODELS,
+        models_with_writes_at_input_price=_OPENAI_MODELS,
         sdk=SDK(
             ("openai",),
             "openai.hooks",
@@ -136,7 +136,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         wire=_OPENAI_WIRE,
         rules=_OPENAI_RULES,
         price_vendors=("azure", "openai", "anthropic"),
-        models_with_free_writes=_OPENAI_MODELS,
+        models_with_writes_at_input_price=_OPENAI_MODELS,
     ),
     Provider(
         "azure.ai.inference",
@@ -145,7 +145,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         wire=_OPENAI_WIRE,
         rules=_OPENAI_RULES,
         price_vendors=("azure", "openai", "anthropic"),
-        models_with_free_writes=_OPENAI_MODELS,
+        models_with_writes_at_input_price=_OPENAI_MODELS,
     ),
     Provider(
         "gcp.gemini",
@@ -165,7 +165,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         reports_stream_usage_unasked=True,
         # A miss has no `cached_tokens` at all (ai.google.dev/gemini-api/docs/openai).
         omits_zero_cached_count=True,
-        models_with_free_writes="gemini-",
+        models_with_writes_at_input_price="gemini-",
         sdk=SDK(
             ("google.genai",),
             "google.hooks",
@@ -192,7 +192,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         reports_stream_usage_unasked=True,
         # A miss has no `cached_tokens` at all (ai.google.dev/gemini-api/docs/openai).
         omits_zero_cached_count=True,
-        models_with_free_writes="gemini-",
+        models_with_writes_at_input_price="gemini-",
     ),
     Provider(
         "gcp.gen_ai",  # OpenTelemetry's name for any of Google's endpoints
@@ -200,7 +200,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         rules=_GOOGLE_RULES,
         price_vendors=("google", "anthropic"),
         reports_stream_usage_unasked=True,
-        models_with_free_writes="gemini-",
+        models_with_writes_at_input_price="gemini-",
     ),
     Provider(
         "aws.bedrock",
@@ -238,7 +238,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         rules="deepseek.rules",
         own_models=_ALL_MODELS,
         is_guessed_by_model=True,
-        models_with_free_writes=_ALL_MODELS,
+        models_with_writes_at_input_price=_ALL_MODELS,
     ),
     Provider(
         "x_ai",
@@ -255,7 +255,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         gateway_prefixes=("x-ai",),
         own_models=_ALL_MODELS,
         is_guessed_by_model=True,
-        models_with_free_writes=_ALL_MODELS,
+        models_with_writes_at_input_price=_ALL_MODELS,
     ),
     Provider(
         "mistral_ai",
@@ -271,7 +271,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         gateway_prefixes=("mistralai",),
         own_models=_ALL_MODELS,
         is_guessed_by_model=True,
-        models_with_free_writes=_ALL_MODELS,
+        models_with_writes_at_input_price=_ALL_MODELS,
     ),
     Provider(
         "moonshot_ai",
@@ -287,7 +287,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         gateway_prefixes=("moonshotai",),
         own_models=_ALL_MODELS,
         is_guessed_by_model=True,
-        models_with_free_writes=_ALL_MODELS,
+        models_with_writes_at_input_price=_ALL_MODELS,
     ),
     Provider(
         "groq",
@@ -295,7 +295,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         wire=_OPENAI_WIRE,
         rules="groq.rules",
         is_guessed_by_model=True,
-        models_with_free_writes=_ALL_MODELS,
+        models_with_writes_at_input_price=_ALL_MODELS,
         sdk=SDK(
             ("groq",),
             "groq.hooks",
@@ -320,7 +320,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         "cerebras",
         hosts=("cerebras.ai",),
         wire=_OPENAI_WIRE,
-        models_with_free_writes=_ALL_MODELS,
+        models_with_writes_at_input_price=_ALL_MODELS,
     ),
     Provider(
         "minimax",

@@ -78,7 +78,7 @@ class BatchResultsInvocation(Invocation):
         """Note that all results were read."""
         self._is_complete = True
 
-    def is_news(self) -> bool:
+    def has_to_be_recorded(self) -> bool:
         """Return whether a result was counted."""
         return bool(self._totals.response_models)
 

@@ -28,6 +28,7 @@ LOCK_HOLDING_MODULES: Final = (
             "telemetry.pending_measurements",
             "telemetry.response_ids",
             "telemetry.span_attributes",
+            "telemetry.waiting_lines",
         )
     ),
     "promptcache_exporters",
@@ -50,14 +51,16 @@ class Finalizer:
         else:
             finish()
 
-    def drain(self) -> None:
-        """Run what was queued.
+    def drain(self) -> bool:
+        """Run what was queued, and return whether there was anything.
 
         Called at the next call, when metrics are collected, when spans are flushed, at
         `uninstrument` and at exit.
         """
+        had_any = bool(self.queue)
         while self.queue:
             safely(self.queue.popleft())
+        return had_any
 
 
 def lock_may_be_held(frame: FrameType | None) -> bool:

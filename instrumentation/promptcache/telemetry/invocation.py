@@ -40,8 +40,8 @@ class Phase(Enum):
 
     STARTED = "started"
     """The body of the request is not known yet."""
-    SENT = "sent"
-    """The request is known, and the response may arrive."""
+    BUILT = "built"
+    """The request is known. It is sent next, and the response may arrive."""
     RESPONDING = "responding"
     """The end of the response will finish the call."""
     FINISHED = "finished"
@@ -139,14 +139,14 @@ class Invocation:
         """Whether the call raised, or the provider reported an error."""
         return self.error_type is not None or self.facts.error_code is not None
 
-    def on_request_sent(self, request: Request) -> None:
+    def on_request_built(self, request: Request) -> None:
         """Parse the prompt of `request` and start its diagnosis, before the response arrives.
 
         An attempt after the first changes nothing.
         """
         if self.phase is not Phase.STARTED:
             return
-        self.phase, self.request = Phase.SENT, request
+        self.phase, self.request = Phase.BUILT, request
         self.ensure_span(SpanPolicy.WITH_SDK_SPAN, otel.get_current())
         if not self.request_info.is_retrieval:
             self.prompt = safely(self.request_info.wire_format.parse_prompt, request)
@@ -198,9 +198,10 @@ class Invocation:
         self._finish(None)
 
     def finalize(self, before_finish: Callable[[], None] | None = None) -> None:
-        """Finish the call from a `__del__`, after `before_finish`: now, or soon with this end time.
+        """Run `before_finish` and finish the call, from a `__del__`.
 
-        A finalizer may interrupt telemetry code that holds a lock.
+        A `__del__` may interrupt telemetry code that holds a lock. Then both happen later, with the
+        present end time.
         """
         if self.is_finished:
             return
@@ -219,7 +220,7 @@ class Invocation:
             return
         call: Call | None = None
         try:
-            if not self.is_news():
+            if not self.has_to_be_recorded():
                 return
             if not self._is_span_of_sdk_over():
                 self.ensure_span(self.request_info.span_policy, self.context)
@@ -250,7 +251,7 @@ class Invocation:
             return None
         return int((self.started_at + ended - self._started_monotonic) * 1e9)
 
-    def is_news(self) -> bool:
+    def has_to_be_recorded(self) -> bool:
         """Return whether the call has to be recorded.
 
         A retrieval has to be if its response has usage that was not counted yet. It then takes over

@@ -86,7 +86,7 @@ class MetricsRecorder:
         self._pending = PendingMeasurements()
         self._is_sdk: bool | None = None
         self._has_callback = False
-        self.before_collection: Callable[[], None] | None = None
+        self.before_collection: Callable[[], object] | None = None
         """Runs before the instruments are told what happened since the last collection."""
         self._initialised: dict[tuple[Any, ...], Mapping[str, Any]] = {}
 
@@ -111,7 +111,7 @@ class MetricsRecorder:
         self._add(counter, _provider_and_model_attributes(provider, limited), {}, usd, context)
 
     def record_unread_write(self, write: UnreadWrite) -> None:
-        """Add what a cache write that expired unread cost too much.
+        """Add the extra cost of a cache write that expired before any call read it.
 
         This is known only after the call, so it is recorded outside the call's context.
         """
@@ -137,13 +137,13 @@ class MetricsRecorder:
             else:
                 self._pending.record(self._histograms[name], base, extra, value, span_context)
         if not self._is_told_at_collection():
-            self._pending.tell()
+            self._pending.record_pending()
 
     def prepare_collection(self) -> None:
         """Tell the instruments what they were not told yet."""
         if self.before_collection is not None:
             safely(self.before_collection)
-        self._pending.tell()
+        self._pending.record_pending()
 
     def _is_told_at_collection(self) -> bool:
         """Return whether the SDK calls back before it collects. Other SDKs may not."""
@@ -170,7 +170,7 @@ class MetricsRecorder:
         span_context = get_current_span(context).get_span_context()
         self._pending.add(counter, base, extra, amount, span_context)
         if not self._is_told_at_collection():
-            self._pending.tell()
+            self._pending.record_pending()
 
     def _common_attributes_within_limits(self, call: Call) -> Mapping[str, Any]:
         """Return the attributes of all metrics of `call`, within the cardinality limits."""

@@ -20,7 +20,8 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_conte
 from promptcache.common.fork import register_after_fork_in_child
 
 _MAX_ROWS: Final = 4096
-"""Series that wait to be told. Without a reader nobody collects, so more rows are told at once."""
+"""At most this many series wait for a collection. Beyond it all are recorded at once, because
+without a metric reader no collection comes."""
 _MAX_RECORDINGS: Final = 1024
 """Values of histograms that wait. Each value beyond them is recorded by the call that has it."""
 
@@ -29,12 +30,12 @@ _MAX_RECORDINGS: Final = 1024
 class _Row:
     """One series: what its counter was not told yet, and the last span that added to it."""
 
-    __slots__ = ("amount", "base", "counter", "extra", "is_news", "span_context")
+    __slots__ = ("amount", "base", "counter", "extra", "has_unrecorded_amount", "span_context")
 
     def __init__(self, counter: Counter, base: Mapping[str, Any], extra: Mapping[str, Any]) -> None:
         self.counter, self.base, self.extra = counter, base, extra
         self.amount: float = 0
-        self.is_news = True
+        self.has_unrecorded_amount = True
         self.span_context: SpanContext | None = None
 
 
@@ -58,7 +59,7 @@ class PendingMeasurements:
         self._process_id = os.getpid()
         self._lock = Lock()
         for row in self._rows.values():
-            row.amount, row.is_news = 0, False
+            row.amount, row.has_unrecorded_amount = 0, False
         self._recordings = []
 
     def add(
@@ -81,13 +82,11 @@ class PendingMeasurements:
             elif not amount:
                 return
             row.amount += amount
-            row.is_news = True
+            row.has_unrecorded_amount = True
             row.span_context = span_context
             is_full = len(self._rows) > _MAX_ROWS
         if is_full:
-            self.tell()
-            with self._lock:
-                self._rows.clear()
+            self.record_pending(forget_series=True)
 
     def record(
         self,
@@ -105,7 +104,7 @@ class PendingMeasurements:
         if not has_room:
             _record(recording)
 
-    def tell(self) -> None:
+    def record_pending(self, *, forget_series: bool = False) -> None:
         """Tell the instruments what they were not told yet."""
         # A reader may begin to collect in a forked child before our own fork hook ran.
         if os.getpid() != self._process_id:
@@ -113,10 +112,12 @@ class PendingMeasurements:
         news: list[tuple[_Row, float]] = []
         with self._lock:
             for row in self._rows.values():
-                if row.is_news:
+                if row.has_unrecorded_amount:
                     news.append((row, row.amount))
-                    row.amount, row.is_news = 0, False
+                    row.amount, row.has_unrecorded_amount = 0, False
             recordings, self._recordings = self._recordings, []
+            if forget_series:
+                self._rows.clear()
         for row, amount in news:
             row.counter.add(amount, {**row.base, **row.extra}, _context_of(row.span_context))
         for recording in recordings:

@@ -71,7 +71,7 @@ class WebSocketCalls:
         info = RequestInfo(RESPONSES, provider, model, self._host, self._port, stream=True)
         invocation = Invocation(self.handler, info)
         request = info.to_request(body, self._cache_scope, invocation.started_at)
-        safely(invocation.on_request_sent, request)
+        safely(invocation.on_request_built, request)
         return invocation
 
     def on_message(self, message: bytes | str) -> None:
