@@ -130,7 +130,7 @@ sdk-suite: $(VENV)/.ready ## run an SDK's own tests, plain and instrumented (SDK
 # ---------------------------------------------------------------- longer tests
 
 fuzz: $(VENV)/.ready ## 100,000 odd requests for each provider and the emulator, and a fault at every function (two hours)
-	@HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py tests/test_faults.py \
+	@HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py tests/test_harness_random.py tests/test_faults.py \
 		tests/test_emulator_hostile.py $(ARGS)
 
 streams: $(VENV)/.ready ## 10,000 streams of each kind, 1,000 at once, which end in every way

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from promptcache.harness.cache_tracker import CacheTracker
     from promptcache.harness.chat import Chat
+    from promptcache.harness.fan_out import lead
+    from promptcache.harness.plan import Plan
     from promptcache.harness.prompt import Prompt
     from promptcache.harness.prompt_error import PromptError
     from promptcache.harness.tool import Tool
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CacheTracker",
     "Chat",
+    "Plan",
     "Prompt",
     "PromptCacheInstrumentor",
     "PromptError",
@@ -34,6 +37,7 @@ __all__ = [
     "Tool",
     "__version__",
     "attributes",
+    "lead",
     "record",
 ]
 
@@ -43,11 +47,13 @@ if not TYPE_CHECKING:  # else a type checker would accept every name
         "Chat": ".harness.chat",
         "Prompt": ".harness.prompt",
         "PromptCacheInstrumentor": ".instrumentor",
+        "Plan": ".harness.plan",
         "PromptError": ".harness.prompt_error",
         "Settings": ".settings",
         "Tool": ".harness.tool",
         "__version__": ".version",
         "attributes": ".telemetry.context_attributes",
+        "lead": ".harness.fan_out",
         "record": "promptcache_exporters.recording",
     }
 

@@ -19,6 +19,7 @@ COMMANDS: Final = (
     "prices",
     "cost",
     "breakeven",
+    "plan",
     "alerts",
     "emulate",
 )

@@ -53,8 +53,8 @@ def choose_places(
     for place, tokens in candidates:
         if tokens < style.minimum_tokens:
             notes.append(
-                f"no breakpoint at the end of {place}: about {tokens} tokens, and the model caches "
-                f"from {style.minimum_tokens} ({style.source})"
+                f"no breakpoint at the end of {place}: at most {tokens} tokens, and the model "
+                f"caches from {style.minimum_tokens} ({style.source})"
             )
         else:
             chosen.append(place)

@@ -22,7 +22,8 @@ class CachingStyle(NamedTuple):
     `breakpoints` says who sets them: `looked_back` (the application; the provider searches blocks
     before each), `exact` (the application; the provider reads only at breakpoints of the request)
     or `automatic` (the provider). `ttls` are the lifetimes that a breakpoint may ask for, the
-    default first. `takes_key` tells whether the provider knows `prompt_cache_key`.
+    default first. `takes_key` tells whether the provider knows `prompt_cache_key`. A prefix is safe
+    for `ttl_seconds`. Above `requests_per_minute` one key spreads over several machines.
     """
 
     breakpoints: Literal["looked_back", "exact", "automatic"]
@@ -32,6 +33,8 @@ class CachingStyle(NamedTuple):
     max_breakpoints: int
     ttls: tuple[TTL, ...]
     takes_key: bool
+    ttl_seconds: float
+    requests_per_minute: int | None
     source: str
 
 
@@ -95,6 +98,8 @@ def _style(
         rule.max_breakpoints,
         ttls,
         takes_key,
+        rule.ttl_seconds,
+        rule.overflow_rpm if takes_key else None,
         f"{rule.source} ({rule.documented_on})",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar, cast, final
 
@@ -9,12 +10,13 @@ from promptcache.harness.breakpoints import Place
 from promptcache.harness.cache_tracker import CacheTracker
 from promptcache.harness.caching_style import CachingStyle
 from promptcache.harness.changed_prompts import CacheLoss, warn_of_changed_param
-from promptcache.harness.frozen_json import freeze_json
+from promptcache.harness.frozen_json import freeze_json, hash_json
 from promptcache.harness.frozen_params import FrozenParams
 from promptcache.harness.history import History
 from promptcache.harness.names import TTL, Content, Layer, Message, Wire
 from promptcache.harness.plain_data import to_plain_data
 from promptcache.harness.prompt_error import PromptError
+from promptcache.harness.recent_uses import RecentUses
 from promptcache.harness.request_layout import RequestLayout, Turn
 from promptcache.harness.wires.layers import FrozenLayers
 from promptcache.harness.wires.tool_results import ToolResults
@@ -42,9 +44,14 @@ class Chat(Generic[Arguments]):
         key: str,
         ttls: Mapping[Layer, TTL],
         params: FrozenParams,
+        uses: RecentUses,
         history: Sequence[Message] = (),
     ) -> None:
         self.prompt_name = name
+        self.prefix_key = f"{layout.wire} {model} {key} {hash_json(list(layers.shared))}"
+        """Identifies the static and shared layers in the cache of one provider."""
+        self._uses = uses
+        self._asked_at = 0.0
         self.wire: Wire = layout.wire
         self.model = model
         self.base_model = base_model
@@ -108,7 +115,7 @@ class Chat(Generic[Arguments]):
         names = self._layout.open_calls(self._history.messages)
         results = ToolResults(self._results, self._failed, names)
         messages = self._layout.build_turn(results, parts)
-        turn = Turn(messages, self._layout.render_content(now, "now"), has_context=bool(context))
+        turn = Turn(messages, self._layout.render_content(now, "now"))
         if turn.now and not messages:
             raise PromptError("now", "needs a question or the results of tools before it")
         request = self._request_layout.lay_out(self._history, turn, self.model, self.cache_key)
@@ -117,6 +124,7 @@ class Chat(Generic[Arguments]):
         for param, section in self._params.changes:
             warn_of_changed_param(self.prompt_name, param, section, self.loss_of(section))
         self._pending = messages
+        self._asked_at = time.monotonic()
         return cast("Arguments", request)
 
     def loss_of(self, section: InvalidationLevel) -> CacheLoss:
@@ -127,6 +135,19 @@ class Chat(Generic[Arguments]):
         layer: Layer = "history" if section == "messages" else "static"
         ttl = self._ttls[layer] if self.style.ttls else None
         return CacheLoss(self.style.provider, self.base_model, tokens, ttl)
+
+    def lay_out_head(self, text: str, params: Mapping[str, Any]) -> Message:
+        """Return a request with the static and shared layers and a question, outside the chat."""
+        history = History(self._layout)
+        parts = self._layout.render_content(text, "text")
+        messages = self._layout.build_turn(ToolResults({}, (), {}), parts)
+        turn = Turn(messages, [])
+        request = self._request_layout.lay_out(history, turn, self.model, self.cache_key)
+        return self._layout.finish(request, params)
+
+    def names_of_head_params(self) -> frozenset[str]:
+        """Return the parameters of which a change drops the static layer from the cache."""
+        return self._params.names_of_head_params()
 
     def tool_results(self, results: Mapping[str, Content], *, failed: Collection[str] = ()) -> None:
         """Keep the results of tools, by the ids of their calls, for the next `ask`.
@@ -155,6 +176,7 @@ class Chat(Generic[Arguments]):
         self._pending = None
         self._results, self._failed = {}, set()
         self.stats.record(plain)
+        self._uses.note_use(self.prefix_key, self._asked_at)
 
     def text_of(self, message: Message, path: str) -> tuple[str, str]:
         """Return role and text of a message of this wire. Raise PromptError if it holds more."""

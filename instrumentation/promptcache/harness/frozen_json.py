@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any, Final, cast
 
 from promptcache.harness.json_guards import is_sequence
 from promptcache.harness.prompt_error import PromptError
 
+_HASH_CHARS: Final = 16
 _MAX_DEPTH: Final = 100
 """The deepest nesting that a provider's parser accepts (protobuf's JSON parser, for one)."""
 
@@ -55,6 +57,11 @@ def freeze_json(
 def canonical_json(value: object) -> str:
     """Return the JSON text of frozen data: no spaces, keys in their order."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def hash_json(value: object) -> str:
+    """Return 16 hex digits of the hash of frozen data."""
+    return sha256(canonical_json(value).encode()).hexdigest()[:_HASH_CHARS]
 
 
 def _freeze_mapping(

@@ -53,6 +53,12 @@ class FrozenParams:
         self._last = values
         return merged
 
+    def names_of_head_params(self) -> frozenset[str]:
+        """Return the first part of the names of the parameters that the static layer depends on."""
+        return frozenset(
+            name.partition(".")[0] for name, level in self._levels if level in ("tools", "system")
+        )
+
     def _cache_relevant(self, params: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         for param in select_cache_relevant_params(params, self._levels):
             yield param.name, canonical_json(param.value)

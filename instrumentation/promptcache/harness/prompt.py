@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, final, overload
 
-from promptcache.harness.frozen_json import canonical_json, check_text, freeze_json
+from promptcache.harness.frozen_json import canonical_json, check_text, freeze_json, hash_json
 from promptcache.harness.json_guards import is_object
 from promptcache.harness.names import LAYERS, TTL, Block, Content, Layer, Wire
 from promptcache.harness.prompt_error import PromptError
+from promptcache.harness.recent_uses import RecentUses
 from promptcache.harness.tool import Tool, freeze_tools
 from promptcache.harness.wires.layers import FrozenLayers
 
@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from promptcache.harness.caching_style import CachingStyle
     from promptcache.harness.chat import Chat
     from promptcache.harness.chat_options import ChatOptions
+    from promptcache.harness.plan import Plan
+    from promptcache.harness.warmed import Warmed
+    from promptcache.harness.warming import WarmRequest
 
-_VERSION_CHARS: Final = 16
 _MAX_NAME_CHARS: Final = 40
 """A key has at most 64 characters (OpenAI's API reference): name, version and shard."""
 _ALLOWED_NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,40}")
@@ -75,8 +77,8 @@ class Prompt:
         layers = self._layers._asdict()
         parts = ("tools", "system", "examples")
         self._texts = {part: canonical_json(layers[part]) for part in parts}
-        text = canonical_json(list(self._texts.values()))
-        self.version: str = sha256(text.encode()).hexdigest()[:_VERSION_CHARS]
+        self._uses = RecentUses()
+        self.version: str = hash_json(list(self._texts.values()))
         """A hash of the static layer. Equal versions have equal bytes, in every process."""
 
     def __repr__(self) -> str:
@@ -95,6 +97,81 @@ class Prompt:
         a user.
         """
         return f"{self.name}-{self.version}" + (f"-{shard}" if shard else "")
+
+    def warm(
+        self,
+        client: Any,
+        *,
+        wire: Wire,
+        model: str,
+        if_idle: float = 240.0,
+        **options: Unpack[ChatOptions],
+    ) -> Warmed:
+        """Fill the cache with the static and shared layers, through the SDK's own client.
+
+        Nothing is sent while they were used within `if_idle` seconds in this process, while another
+        caller warms them, or shortly after a failed attempt. `client` is the wire's client (the
+        module `litellm` for LiteLLM). Errors of the client reach the caller.
+        """
+        return self._warm_request(wire, model, options).run(client, if_idle)
+
+    async def warm_async(
+        self,
+        client: Any,
+        *,
+        wire: Wire,
+        model: str,
+        if_idle: float = 240.0,
+        **options: Unpack[ChatOptions],
+    ) -> Warmed:
+        """Do as `warm` does, through an asynchronous client."""
+        return await self._warm_request(wire, model, options).run_async(client, if_idle)
+
+    def _warm_request(self, wire: Wire, model: str, options: ChatOptions) -> WarmRequest:
+        from promptcache.harness.warming import WarmRequest
+
+        chat = self.chat(wire=wire, model=model, **options)
+        return WarmRequest.build(chat, self._uses, self._params)
+
+    def plan(
+        self,
+        *,
+        model: str,
+        calls_per_hour: float,
+        wire: Wire | None = None,
+        shared: Content | None = None,
+        shared_calls_per_hour: float | None = None,
+        gaps: Sequence[float] | None = None,
+        turn_gaps: Sequence[float] | None = None,
+        at: float | None = None,
+    ) -> Plan:
+        """Return how to cache this prompt: breakpoints, TTLs, key, expected hit rate and cost.
+
+        `calls_per_hour` counts all calls with this prompt; they are assumed to arrive independently
+        unless `gaps` has recorded seconds between two calls. `shared` and `shared_calls_per_hour`
+        describe one group. `turn_gaps` are seconds between two turns of a conversation. `at` (epoch
+        seconds) selects the price list. Equal arguments give equal plans, except on another day.
+        Raise PromptError for numbers that are no traffic.
+        """
+        from promptcache.harness.plan_request import PlanRequest, make_plan, usual_wire
+        from promptcache.harness.token_estimate import estimate_tokens
+        from promptcache.harness.wires.registry import check_wire
+
+        request = PlanRequest(
+            name=self.name,
+            version=self.version,
+            cache_key=self.cache_key,
+            model=model,
+            wire=check_wire(wire) if wire else usual_wire(model),
+            static_tokens=estimate_tokens(list(self._layers[:3])),
+            calls_per_hour=calls_per_hour,
+            shared_tokens=estimate_tokens(list(_freeze_content(shared, "shared"))),
+            shared_calls_per_hour=shared_calls_per_hour,
+            gaps=gaps,
+            turn_gaps=turn_gaps,
+            at=at,
+        )
+        return make_plan(request)
 
     @overload
     def chat(
@@ -160,6 +237,7 @@ class Prompt:
             key=self.shard_key(options.get("shard", 0)),
             ttls=_ttls_of_layers(options.get("ttl"), style, model),
             params=FrozenParams(wire, self._params),
+            uses=self._uses,
             history=carry_over(options.get("history", ()), layout, model),
         )
         if not self._is_compared:

@@ -36,7 +36,6 @@ class Turn(NamedTuple):
 
     messages: list[Message]
     now: list[Block]
-    has_context: bool
 
 
 @final
