@@ -58,7 +58,7 @@ def record_example_calls(path: Path) -> None:
     )
 
 
-AMOUNTS: Final = (0.1 + 0.2, 2 / 3, 5e-324, 123456789.123456789, 1e-7, 1.0, 0.0)
+AMOUNTS: Final = (0.1 + 0.2, 2 / 3, 5e-324, 123456.123456789123, 1e-7, 1.0, 0.0)
 """Some of these amounts need more than fifteen digits."""
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from promptcache_exporters.database.dialect import MAX_AMOUNT_USD
+
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -57,6 +59,12 @@ def to_sql_real(value: Any) -> float | None:
     return float(value) if type(value) in (int, float) and abs(value) <= MAX_NUMBER else None
 
 
+def to_sql_usd(value: Any) -> float | None:
+    """Return USD from 0 to `MAX_AMOUNT_USD` as float; None for other values."""
+    amount = to_sql_real(value)
+    return amount if amount is not None and 0 <= amount <= MAX_AMOUNT_USD else None
+
+
 def to_sql_boolean(value: Any) -> int | None:
     """Return a boolean as 0 or 1; None for other values."""
     return int(value) if isinstance(value, bool) else None
@@ -74,6 +82,7 @@ _SQL_TYPES: Final[Mapping[Callable[[Any], ColumnValue], str]] = {
     to_truncated_sql_text: "TEXT",
     to_sql_count: "INTEGER",
     to_sql_real: "REAL",
+    to_sql_usd: "REAL",
     to_sql_boolean: "INTEGER",
     to_json_list_text: "TEXT",
 }

@@ -20,6 +20,7 @@ from promptcache_exporters.database.column import (
     to_sql_boolean,
     to_sql_count,
     to_sql_real,
+    to_sql_usd,
     to_truncated_sql_text,
 )
 from promptcache_exporters.database.sampling import span_sample_ratio
@@ -78,10 +79,10 @@ CALL_COLUMNS: Final[tuple[TableColumn, ...]] = (
     span_attribute_column("uncached_tokens", semconv.UNCACHED_TOKENS, to_sql_count),
     span_attribute_column("output_tokens", semconv.OUTPUT_TOKENS, to_sql_count),
     span_attribute_column(
-        "cost_amount", semconv.COST_AMOUNT, to_sql_real
+        "cost_amount", semconv.COST_AMOUNT, to_sql_usd
     ),  # USD, like all costs below
-    span_attribute_column("without_cache", semconv.COST_WITHOUT_CACHE, to_sql_real),
-    span_attribute_column("wasted_usd", semconv.WASTED_USD, to_sql_real),
+    span_attribute_column("without_cache", semconv.COST_WITHOUT_CACHE, to_sql_usd),
+    span_attribute_column("wasted_usd", semconv.WASTED_USD, to_sql_usd),
     span_attribute_column("cost_unknown", semconv.COST_UNKNOWN, to_truncated_sql_text),
     span_attribute_column("missed_tokens", semconv.MISSED_TOKENS, to_sql_count),
     span_attribute_column("miss_reason", semconv.MISS_REASON, to_truncated_sql_text),
@@ -97,10 +98,10 @@ CALL_COLUMNS: Final[tuple[TableColumn, ...]] = (
         span_attribute_column(f"write_{ttl}_tokens", name, to_sql_count)
         for ttl, name in semconv.WRITE_TOKENS_BY_TTL.items()
     ),
-    span_attribute_column("cost_input", semconv.COST_INPUT, to_sql_real),
-    span_attribute_column("cost_read", semconv.COST_CACHE_READ, to_sql_real),
-    span_attribute_column("cost_write", semconv.COST_CACHE_WRITE, to_sql_real),
-    span_attribute_column("cost_output", semconv.COST_OUTPUT, to_sql_real),
+    span_attribute_column("cost_input", semconv.COST_INPUT, to_sql_usd),
+    span_attribute_column("cost_read", semconv.COST_CACHE_READ, to_sql_usd),
+    span_attribute_column("cost_write", semconv.COST_CACHE_WRITE, to_sql_usd),
+    span_attribute_column("cost_output", semconv.COST_OUTPUT, to_sql_usd),
     span_attribute_column("cost_source", semconv.COST_SOURCE, to_truncated_sql_text),
     span_attribute_column("price_date", semconv.COST_PRICE_DATE, to_truncated_sql_text),
     span_attribute_column("miss_section", semconv.MISS_SECTION, to_truncated_sql_text),
@@ -191,11 +192,11 @@ STORAGE_COST_COLUMNS: Final[tuple[TableColumn, ...]] = (
     span_attribute_column("tokens", semconv.CACHE_TOKENS, to_sql_count),
     span_attribute_column("expires", semconv.CACHE_EXPIRES, to_truncated_sql_text),  # RFC 3339
     # Storage cost from the creation to the expiry of the cache.
-    span_attribute_column("committed_usd", semconv.CACHE_COMMITTED_USD, to_sql_real),
+    span_attribute_column("committed_usd", semconv.CACHE_COMMITTED_USD, to_sql_usd),
     # Storage cost from the creation to the deletion of the cache.
-    span_attribute_column("stored_usd", semconv.CACHE_STORED_USD, to_sql_real),
+    span_attribute_column("stored_usd", semconv.CACHE_STORED_USD, to_sql_usd),
     # Cost of filling the cache: its tokens at the input price.
-    span_attribute_column("filled_usd", semconv.COST_AMOUNT, to_sql_real),
+    span_attribute_column("filled_usd", semconv.COST_AMOUNT, to_sql_usd),
 )
 
 STORAGE_COST_INDEXES: Final = (

@@ -44,7 +44,7 @@ class InvalidCallsFileError(CallsFileReadError):
 class InvalidRowValueError(InvalidCallsFileError):
     """A row holds a value of a type that no exporter writes: somebody edited the table."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         super().__init__(
             f"{path} cannot be read as a table of promptcache:"
             " a row holds text instead of a number."

@@ -1,4 +1,4 @@
-"""An SQL query whose rows have named fields, for SQLite and DuckDB alike."""
+"""An SQL query whose rows have named fields, for all engines alike."""
 
 from __future__ import annotations
 
@@ -9,19 +9,32 @@ Row = TypeVar("Row", bound=NamedTuple)
 
 
 class QueryConnection(Protocol):
-    """The part of a SQLite or DuckDB connection that queries need."""
+    """The part of a connection to an engine that queries need."""
 
     def execute(self, sql: str, parameters: Any = ..., /) -> Any:
-        """Run one statement and return its cursor."""
+        """Run one statement and return its cursor, with `fetchall` and `description`."""
         ...
+
+
+def fetch_rows_by_name(
+    connection: QueryConnection, sql: str, *parameters: object
+) -> list[dict[str, Any]]:
+    """Run one SELECT statement, and return its rows with the values by the names of columns.
+
+    sqlite3.Row would give names too, but the other engines have no counterpart.
+    """
+    cursor = connection.execute(sql, parameters)
+    rows = cursor.fetchall()
+    names = [column[0] for column in cursor.description]
+    return [dict(zip(names, row, strict=True)) for row in rows]
 
 
 @dataclass(frozen=True, slots=True)
 class Query(Generic[Row]):
     """One SELECT statement and the NamedTuple of its rows.
 
-    The statement names its columns as the fields of `row_type`, in their order. sqlite3.Row would
-    give names too, but DuckDB has no counterpart.
+    The statement names its columns as the fields of `row_type`, in any order. An aggregate must not
+    have the name of a column that it reads: ClickHouse would take the name for the aggregate.
     """
 
     row_type: type[Row]
@@ -29,9 +42,10 @@ class Query(Generic[Row]):
 
     def fetch_all(self, connection: QueryConnection, *parameters: object) -> list[Row]:
         """Run the query and return all rows."""
-        rows = connection.execute(self.sql, parameters).fetchall()
-        return [self.row_type._make(row) for row in rows]
+        rows = fetch_rows_by_name(connection, self.sql, *parameters)
+        return [self.row_type._make(map(row.__getitem__, self.row_type._fields)) for row in rows]
 
     def fetch_one(self, connection: QueryConnection, *parameters: object) -> Row:
         """Run a query that always has one row, and return the row."""
-        return self.row_type._make(connection.execute(self.sql, parameters).fetchone())
+        (row,) = self.fetch_all(connection, *parameters)
+        return row

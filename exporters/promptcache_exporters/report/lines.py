@@ -19,7 +19,7 @@ from promptcache_exporters.report.format import (
     format_usd,
 )
 from promptcache_exporters.report.model import GroupBy, PrefixChange, Report, ReportGroup
-from promptcache_exporters.report.query import RECENT_ROWS
+from promptcache_exporters.report.sql import RECENT_ROWS
 from promptcache_exporters.report.stream_usage import stream_usage_advice
 
 GROUP_COLUMNS: Final = ("calls", "input", "hit rate", "cost", "saved", "wasted")

@@ -104,7 +104,7 @@ class Report:
     prefix_changes: tuple[PrefixChange, ...]
     first_call_time: float | None
     last_call_time: float | None
-    path: Path | None = field(default=None, compare=False)
+    path: Path | str | None = field(default=None, compare=False)
     failed_calls: int = 0
     streams_without_usage: int = 0
     unknown_waste_calls: int = 0

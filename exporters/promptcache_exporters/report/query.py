@@ -1,9 +1,9 @@
-"""Collect a report from the local table or from an export of it. No rendering.
+"""Collect a report from the local table, or from another place that has its calls. No rendering.
 
-All figures are sums over calls. The table is therefore read in ranges of rows, whose sums are added
-up afterwards. A range fits into SQLite's sorter, and several ranges are read at once, since SQLite
-releases the interpreter lock. Rows never change, so a fixed last row gives one consistent snapshot,
-although other processes continue to write.
+All figures are sums over calls. The local table is therefore read in ranges of rows, whose sums are
+added up afterwards. A range fits into SQLite's sorter, and several ranges are read at once, since
+SQLite releases the interpreter lock. Rows never change, so a fixed last row gives one consistent
+snapshot, although other processes continue to write.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
-from dataclasses import fields
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from promptcache_exporters.database import parquet, sqlite_file
 from promptcache_exporters.database.column import MAX_NUMBER
+from promptcache_exporters.database.dialect import PICODOLLARS_PER_USD
 from promptcache_exporters.database.errors import InvalidRowValueError
-from promptcache_exporters.database.query import QueryConnection
+from promptcache_exporters.database.query import QueryConnection, fetch_rows_by_name
+from promptcache_exporters.database.source import CallsSource, find_calls_source
 from promptcache_exporters.report import sql
+from promptcache_exporters.report.figures import CallSums
 from promptcache_exporters.report.model import (
     CallTotals,
     GroupBy,
@@ -32,8 +32,7 @@ from promptcache_exporters.report.model import (
     ReportGroup,
     UnpricedModel,
 )
-from promptcache_exporters.report.rounding import round_usd_to_12_digits
-from promptcache_exporters.report.sql import CallSums, CallTimeAndIdRange, PrefixPeriod
+from promptcache_exporters.report.sql import CallTimeRange, PrefixPeriod
 from promptcache_exporters.report.storage_costs import (
     STORAGE_COSTS_QUERY,
     StorageCosts,
@@ -47,50 +46,50 @@ from promptcache_exporters.report.unread_writes import (
 
 ROWS_PER_RANGE: Final = 500_000
 """Rows that one query reads."""
-RECENT_ROWS: Final = 100_000
-"""The newest rows, in which the report looks for prefix changes and unread writes."""
 MAX_PREFIX_CHANGES: Final = 3
 _MAX_WORKERS: Final = min(8, os.cpu_count() or 1)
 
 GroupSums = dict[str | None, CallSums]
 
 
-def collect_report(path: Path, by: GroupBy = GroupBy.SERVICE, since: float = -math.inf) -> Report:
+def collect_report(
+    source: Path | CallsSource, by: GroupBy = GroupBy.SERVICE, since: float = -math.inf
+) -> Report:
     """Collect the report of the calls that started at `since` (epoch seconds) or later.
 
     Raises `CallsFileReadError`.
     """
-    with _open_calls(path) as connection:
-        bounds = sql.BOUNDS_QUERY.fetch_one(connection, since)
-        groups = {} if bounds.first_time is None else _sum_calls_by_group(path, by, since, bounds)
-        _reject_invalid_rows(path, bounds, groups)
+    if isinstance(source, Path):
+        source = find_calls_source(source)
+    with source.open() as connection:
+        time_range = sql.TIME_RANGE_QUERY.fetch_one(connection, since)
+        groups = _sum_calls_by_group(source, connection, by, since) if time_range.calls else {}
+        _reject_invalid_rows(source, time_range, groups)
         sums = _add_call_sums(list(groups.values()))
         sampled = sql.SAMPLED_QUERY.fetch_one(connection, since)
-        first_recent_id = (bounds.last_id or 0) - RECENT_ROWS
-        periods = sql.PREFIX_PERIODS_QUERY.fetch_all(connection, first_recent_id, since)
+        recent = _find_oldest_recent_time(connection, since)
+        periods = sql.PREFIX_PERIODS_QUERY.fetch_all(connection, recent)
         # A sampled trace may have dropped the call that read a write.
-        has_write_data = sums.write_tokens is not None and not sampled.calls
+        has_write_data = sums.total_write_tokens is not None and not sampled.calls
         return Report(
             by=by,
             totals=_totals_from_sums(sums),
             groups=_build_sorted_report_groups(groups),
             rated_input_tokens=sums.rated_input_tokens or 0,
-            unpriced_models=tuple(
-                UnpricedModel(*row) for row in sql.UNPRICED_QUERY.fetch_all(connection, since)
-            ),
+            unpriced_models=_collect_unpriced_models(connection, since),
             sampled_calls=sampled.calls,
             smallest_sample_ratio=None if sampled.unknown_ratio_calls else sampled.smallest_ratio,
             prefix_changes=_find_latest_prefix_changes(periods),
-            first_call_time=bounds.first_time,
-            last_call_time=bounds.last_time,
-            path=path,
+            first_call_time=time_range.first_time if time_range.calls else None,
+            last_call_time=time_range.last_time if time_range.calls else None,
+            path=source.place,
             failed_calls=sums.failed_calls,
             streams_without_usage=_count_streams_without_usage(connection, since, sums),
             unknown_waste_calls=sums.unknown_waste_calls,
-            unread_writes=_collect_unread_writes(path, connection, bounds, since)
+            unread_writes=_collect_unread_writes(source, connection, time_range, recent)
             if has_write_data
             else None,
-            storage_costs=_collect_storage_costs(path, connection, since),
+            storage_costs=_collect_storage_costs(source, connection, since),
         )
 
 
@@ -99,11 +98,26 @@ def empty_report(path: Path, by: GroupBy) -> Report:
     return Report(by, _totals_from_sums(CallSums()), (), 0, (), 0, None, (), None, None, path)
 
 
-def _open_calls(path: Path) -> AbstractContextManager[QueryConnection]:
-    """Open the SQLite file or its export with the view `calls`."""
-    if parquet.has_parquet_suffix(path):
-        return parquet.open_parquet_read_only(path)
-    return sqlite_file.open_sqlite_read_only(path)
+def _find_oldest_recent_time(connection: QueryConnection, since: float) -> float:
+    """Return the start of the oldest of the `RECENT_ROWS` newest calls, or `since`."""
+    calls = sql.OLDEST_RECENT_CALL_QUERY.fetch_all(connection, since)
+    return calls[0].time if calls else since
+
+
+def _collect_unpriced_models(
+    connection: QueryConnection, since: float
+) -> tuple[UnpricedModel, ...]:
+    """Return the most frequent ones first. Engines order NULL differently, so Python sorts."""
+    models = (UnpricedModel(*row) for row in sql.UNPRICED_QUERY.fetch_all(connection, since))
+    return tuple(
+        sorted(
+            models, key=lambda row: (-row.calls, _null_first(row.model), _null_first(row.reason))
+        )
+    )
+
+
+def _null_first(text: str | None) -> tuple[bool, str]:
+    return (text is not None, text or "")
 
 
 def _count_streams_without_usage(connection: QueryConnection, since: float, sums: CallSums) -> int:
@@ -113,43 +127,38 @@ def _count_streams_without_usage(connection: QueryConnection, since: float, sums
 
 
 def _collect_unread_writes(
-    path: Path, connection: QueryConnection, call_range: CallTimeAndIdRange, since: float
+    source: CallsSource, connection: QueryConnection, time_range: CallTimeRange, since: float
 ) -> UnreadWriteTotals:
-    first_recent_id = (call_range.last_id or 0) - RECENT_ROWS
-    calls = UNREAD_WRITES_QUERY.fetch_all(connection, first_recent_id, since)
+    calls = UNREAD_WRITES_QUERY.fetch_all(connection, since)
     try:
-        return sum_expired_unread_writes(calls, call_range.last_time or 0.0)
+        return sum_expired_unread_writes(calls, time_range.last_time or 0.0)
     except TypeError as error:  # text in a column of numbers
-        raise InvalidRowValueError(path) from error
+        raise InvalidRowValueError(source.place) from error
 
 
 def _collect_storage_costs(
-    path: Path, connection: QueryConnection, since: float
+    source: CallsSource, connection: QueryConnection, since: float
 ) -> StorageCosts | None:
-    if parquet.has_parquet_suffix(path):  # an export has the calls only
+    if not source.is_local_table:  # all others have the calls only
         return None
     return sum_storage_costs(STORAGE_COSTS_QUERY.fetch_all(connection, since), time.time())
 
 
 def _reject_invalid_rows(
-    path: Path, call_range: CallTimeAndIdRange, groups: dict[Any, CallSums]
+    source: CallsSource, time_range: CallTimeRange, groups: dict[Any, CallSums]
 ) -> None:
     """Raise `InvalidRowValueError` for values that no exporter writes.
 
     A sum over a column that contains text is not an integer, and a time that is text is not a
     number.
     """
-    times: tuple[Any, ...] = (call_range.first_time, call_range.last_time)
+    times: tuple[Any, ...] = (time_range.first_time, time_range.last_time)
     is_valid = all(_is_bounded_number(value) for value in times if value is not None)
     for key, sums in groups.items():
         is_valid &= isinstance(key, str | None) and not sums.invalid_amounts
-        is_valid &= all(
-            isinstance(value, int | None)
-            for name, value in sums._asdict().items()
-            if not name.endswith("_usd")
-        )
+        is_valid &= all(isinstance(value, int | None) for value in sums._asdict().values())
     if not is_valid:
-        raise InvalidRowValueError(path)
+        raise InvalidRowValueError(source.place)
 
 
 def _is_bounded_number(value: Any) -> bool:
@@ -157,24 +166,35 @@ def _is_bounded_number(value: Any) -> bool:
 
 
 def _sum_calls_by_group(
-    path: Path, by: GroupBy, since: float, call_range: CallTimeAndIdRange
+    source: CallsSource, connection: QueryConnection, by: GroupBy, since: float
 ) -> GroupSums:
-    statement = sql.call_sums_by_group_sql(by)
-    first_id, last_id = call_range.first_id or 0, call_range.last_id or 0
-    # DuckDB distributes one query over the cores by itself.
-    step = last_id - first_id + 1 if parquet.has_parquet_suffix(path) else ROWS_PER_RANGE
-
-    def sum_range(start: int) -> list[tuple[Any, ...]]:
-        parameters = (start, min(start + step - 1, last_id), since)
-        with _open_calls(path) as connection:
-            return list(connection.execute(statement, parameters).fetchall())
-
     parts: dict[str | None, list[CallSums]] = {}
-    with ThreadPoolExecutor(_MAX_WORKERS) as pool:
-        for rows in pool.map(sum_range, range(first_id, last_id + 1, step)):
-            for key, *sums in rows:
-                parts.setdefault(key, []).append(CallSums._make(sums))
+    for row in _fetch_sums(source, connection, by, since):
+        parts.setdefault(row.pop("group_key"), []).append(CallSums(**row))
     return {key: _add_call_sums(sums) for key, sums in parts.items()}
+
+
+def _fetch_sums(
+    source: CallsSource, connection: QueryConnection, by: GroupBy, since: float
+) -> Iterable[dict[str, Any]]:
+    """Return the sums of each group; of a local table, those of each range of rows."""
+    figures = CallSums._fields
+    if not source.is_local_table:  # all other engines distribute one query by themselves
+        statement = sql.figures_by_group_sql(by, source.dialect, figures, "calls", "time >= ?")
+        return fetch_rows_by_name(connection, statement, since)
+    condition = "id BETWEEN ? AND ? AND +time >= ?"
+    statement = sql.figures_by_group_sql(by, source.dialect, figures, "calls", condition)
+    id_range = sql.ID_RANGE_QUERY.fetch_one(connection, since)
+    first_id, last_id = id_range.first_id or 0, id_range.last_id or 0
+
+    def sum_range(start: int) -> list[dict[str, Any]]:
+        with source.open() as range_connection:
+            last = min(start + ROWS_PER_RANGE - 1, last_id)
+            return fetch_rows_by_name(range_connection, statement, start, last, since)
+
+    with ThreadPoolExecutor(_MAX_WORKERS) as pool:
+        ranges = pool.map(sum_range, range(first_id, last_id + 1, ROWS_PER_RANGE))
+        return list(chain.from_iterable(ranges))
 
 
 def _add_call_sums(parts: list[CallSums]) -> CallSums:
@@ -197,14 +217,27 @@ def ratio_or_none(part: int | None, whole: int | None) -> float | None:
 
 
 def _totals_from_sums(sums: CallSums) -> CallTotals:
-    values = sums._asdict()
-    if sums.known_waste_calls and not sums.unknown_waste_calls:
-        values["wasted_usd"] = sums.wasted_usd or 0.0
-    values["hit_rate"] = ratio_or_none(sums.rated_read_tokens, sums.rated_input_tokens)
-    for name, value in values.items():
-        if name.endswith("_usd") and value is not None:
-            values[name] = round_usd_to_12_digits(value)
-    return CallTotals(**{field.name: values[field.name] for field in fields(CallTotals)})
+    wasted = sums.wasted_picodollars
+    if wasted is None and sums.known_waste_calls and not sums.unknown_waste_calls:
+        wasted = 0
+    return CallTotals(
+        calls=sums.total_calls,
+        input_tokens=sums.total_input_tokens,
+        read_tokens=sums.total_read_tokens,
+        write_tokens=sums.total_write_tokens,
+        uncached_tokens=sums.total_uncached_tokens,
+        output_tokens=sums.total_output_tokens,
+        hit_rate=ratio_or_none(sums.rated_read_tokens, sums.rated_input_tokens),
+        cost_usd=_usd_or_none(sums.cost_picodollars),
+        without_cache_usd=_usd_or_none(sums.without_cache_picodollars),
+        saved_usd=_usd_or_none(sums.saved_picodollars),
+        wasted_usd=_usd_or_none(wasted),
+        unpriced_calls=sums.unpriced_calls,
+    )
+
+
+def _usd_or_none(picodollars: int | None) -> float | None:
+    return None if picodollars is None else picodollars / PICODOLLARS_PER_USD
 
 
 def _build_sorted_report_groups(groups: GroupSums) -> tuple[ReportGroup, ...]:
@@ -228,7 +261,8 @@ def _build_sorted_report_groups(groups: GroupSums) -> tuple[ReportGroup, ...]:
 def _find_latest_prefix_changes(periods: list[PrefixPeriod]) -> tuple[PrefixChange, ...]:
     """Return the last times that a family's prefix was replaced for good, newest first.
 
-    If the period of the old prefix reaches into that of the new one, the two alternate.
+    `periods` may have any order. If the period of the old prefix reaches into that of the new one,
+    the two alternate.
     """
     changes = [
         PrefixChange(
@@ -239,9 +273,14 @@ def _find_latest_prefix_changes(periods: list[PrefixPeriod]) -> tuple[PrefixChan
             old_hit_rate=ratio_or_none(old.rated_read_tokens, old.rated_input_tokens),
             new_hit_rate=ratio_or_none(new.rated_read_tokens, new.rated_input_tokens),
         )
-        for old, new in pairwise(periods)
+        for old, new in pairwise(sorted(periods, key=_family_and_time))
         if (old.service, old.prefix_family) == (new.service, new.prefix_family)
         and old.last_time <= new.first_time
     ]
     newest_first = sorted(changes, key=lambda change: -change.time)
     return tuple(newest_first[:MAX_PREFIX_CHANGES])
+
+
+def _family_and_time(period: PrefixPeriod) -> tuple[Any, ...]:
+    family = (*_null_first(period.service), period.prefix_family)
+    return (*family, period.first_time, period.prefix_hash)

@@ -1,0 +1,45 @@
+"""The few spellings in which SQL engines differ: names of types, and whole numbers from amounts.
+
+All other SQL of the report is common to all engines. Money is summed in whole picodollars, since a
+sum of floating-point numbers depends on the order of the additions, which an engine with several
+threads does not fix. An amount becomes `floor(usd * 1e12 + 0.5)`: each engine computes this with
+the same bits, while `round` and casts treat ties in their own ways.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+PICODOLLARS_PER_USD: Final = 10**12
+MAX_AMOUNT_USD: Final = 1e6
+"""No call costs more. The picodollars of one call then fit into 64 bits."""
+
+
+@dataclass(frozen=True, slots=True)
+class SQLDialect:
+    """One engine's spelling.
+
+    text_type: the type to which numbers are cast before they are joined to text.
+    picodollars_template: the whole picodollars of the column `{0}`, which holds USD from 0 to
+    `MAX_AMOUNT_USD`. Its type must hold the sum over all rows.
+    is_executed: whether our tests run the SQL on the engine; else they only parse it.
+    """
+
+    name: str
+    text_type: str
+    picodollars_template: str
+    is_executed: bool = True
+
+    def to_picodollars(self, column: str) -> str:
+        """Return the expression for the whole picodollars of a column of USD. NULL stays NULL."""
+        return self.picodollars_template.format(column)
+
+    def to_text(self, column: str) -> str:
+        """Return the expression for a column of whole numbers as text. NULL stays NULL."""
+        return f"CAST({column} AS {self.text_type})"
+
+
+SQLITE: Final = SQLDialect("sqlite", "VARCHAR", "CAST({0} * 1e12 + 0.5 AS INTEGER)")
+"""Its cast cuts the fraction off. Older builds have no floor()."""
+DUCKDB: Final = SQLDialect("duckdb", "VARCHAR", "CAST(floor({0} * 1e12 + 0.5) AS BIGINT)")
