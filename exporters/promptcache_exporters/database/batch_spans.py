@@ -6,16 +6,17 @@ import json
 from collections.abc import Iterator
 from typing import Any, Final
 
-from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import SpanContext
 
 from promptcache.common.coerce import as_list
 from promptcache.semconv import BATCH_RESULT_FIELDS, BATCH_RESULTS
+from promptcache_exporters.database.recorded_span import PlainSpan, RecordedSpan
+from promptcache_exporters.database.sampling import default_sample_ratio
 
 _SPAN_ID_COUNT: Final = 2**64
 
 
-def expand_batch_result_spans(span: ReadableSpan) -> Iterator[ReadableSpan]:
+def expand_batch_result_spans(span: RecordedSpan) -> Iterator[RecordedSpan]:
     """Yield `span` itself, or one child span for every batch result among its attributes.
 
     A result that cannot be parsed is skipped.
@@ -49,21 +50,13 @@ def _parse_batch_result(result_json: Any) -> dict[str, Any]:
 
 
 def _build_batch_result_span(
-    span: ReadableSpan, context: SpanContext, result_number: int, attributes: Any
-) -> ReadableSpan:
+    span: RecordedSpan, context: SpanContext, result_number: int, attributes: Any
+) -> RecordedSpan:
     """Return a child span for result `result_number`.
 
     Its id follows from the id of `span`, so that a span that is exported twice still counts once.
     """
     span_id = (context.span_id + result_number) % _SPAN_ID_COUNT
     child = SpanContext(context.trace_id, span_id, False, context.trace_flags, context.trace_state)
-    return ReadableSpan(
-        span.name,
-        child,
-        context,
-        span.resource,
-        attributes,
-        kind=span.kind,
-        start_time=span.start_time,
-        end_time=span.end_time,
-    )
+    times = (span.start_time, span.end_time)
+    return PlainSpan(attributes, span.resource, child, context, *times, default_sample_ratio(span))

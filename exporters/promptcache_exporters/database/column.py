@@ -9,15 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 
 from promptcache_exporters.database.dialect import MAX_AMOUNT_USD
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
+from promptcache_exporters.database.recorded_span import RecordedSpan
 
 ColumnValue = str | int | float | None
-ColumnReader = Callable[["ReadableSpan"], ColumnValue]
+ColumnReader = Callable[[RecordedSpan], ColumnValue]
 
 MAX_TEXT_LENGTH: Final = 1024
 """The table keeps this many characters of a text. Names of models are far shorter."""
@@ -37,7 +35,7 @@ class TableColumn:
     read_from_span: ColumnReader
 
 
-def get_span_attribute(span: ReadableSpan, name: str) -> Any:
+def get_span_attribute(span: RecordedSpan, name: str) -> Any:
     """Return an attribute of the span, or None."""
     return (span.attributes or {}).get(name)
 

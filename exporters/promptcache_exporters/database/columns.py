@@ -8,7 +8,7 @@ gains the missing columns. NULL means "not reported", never 0.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from promptcache import semconv
 from promptcache_exporters.database.column import (
@@ -23,10 +23,8 @@ from promptcache_exporters.database.column import (
     to_sql_usd,
     to_truncated_sql_text,
 )
+from promptcache_exporters.database.recorded_span import RecordedSpan
 from promptcache_exporters.database.sampling import span_sample_ratio
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
 
 CALLS_TABLE_NAME: Final = "llm_calls"
 STORAGE_COSTS_TABLE_NAME: Final = "cache_rents"
@@ -34,11 +32,11 @@ CACHE_OPERATIONS: Final = frozenset({"create_cache", "update_cache", "delete_cac
 """Values of `gen_ai.operation.name` whose spans are rows of the table of storage costs."""
 
 
-def _start_time_seconds(span: ReadableSpan) -> float:
+def _start_time_seconds(span: RecordedSpan) -> float:
     return (span.start_time or 0) / 1e9
 
 
-def _duration_seconds(span: ReadableSpan) -> float | None:
+def _duration_seconds(span: RecordedSpan) -> float | None:
     return (
         None
         if span.end_time is None or span.start_time is None
@@ -46,12 +44,12 @@ def _duration_seconds(span: ReadableSpan) -> float | None:
     )
 
 
-def _service_name(span: ReadableSpan) -> str | None:
+def _service_name(span: RecordedSpan) -> str | None:
     return to_truncated_sql_text(span.resource.attributes.get(semconv.SERVICE_NAME))
 
 
-def _hex_id_reader(digit_count: int, read_id: Callable[[ReadableSpan], int | None]) -> ColumnReader:
-    def reader(span: ReadableSpan) -> str | None:
+def _hex_id_reader(digit_count: int, read_id: Callable[[RecordedSpan], int | None]) -> ColumnReader:
+    def reader(span: RecordedSpan) -> str | None:
         number = read_id(span)
         return None if number is None else format(number, f"0{digit_count}x")
 
@@ -207,12 +205,12 @@ STORAGE_COST_INDEXES: Final = (
 )
 
 
-def is_llm_call_with_outcome(span: ReadableSpan) -> bool:
+def is_llm_call_with_outcome(span: RecordedSpan) -> bool:
     """Return whether `span` is an LLM call with an outcome: our own span, or another library's."""
     return semconv.OUTCOME in (span.attributes or {})
 
 
-def is_successful_named_cache_operation(span: ReadableSpan) -> bool:
+def is_successful_named_cache_operation(span: RecordedSpan) -> bool:
     """Return whether `span` is the successful creation, renewal or deletion of a named cache."""
     attributes = span.attributes or {}
     return (

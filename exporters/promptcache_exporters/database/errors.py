@@ -23,6 +23,13 @@ class MissingParquetFileError(CallsFileReadError):
         super().__init__(f"{path} does not exist. Make it: promptcache export --out {path}")
 
 
+class MissingSpansFileError(CallsFileReadError):
+    """There is no file of spans at this path."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"{path} does not exist.")
+
+
 class EmptyDatabaseError(CallsFileReadError):
     """The file is an empty database: no exporter has created its tables yet."""
 

@@ -8,6 +8,7 @@ once. SQLite would lose digits of floating-point numbers, so Python writes their
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import sqlite3
@@ -206,27 +207,42 @@ def _columnar_json_line(
 def open_parquet_read_only(path: Path) -> Generator[QueryConnection]:
     """Open an export with the view `calls`, as `sqlite_file.open_sqlite_read_only` does.
 
+    The name may be a pattern such as `*.parquet`. A call that several files have counts once.
+
     Raises `CallsFileReadError`.
     """
-    if not path.exists():
+    is_pattern = not path.exists() and "*" in str(path)
+    if not path.exists() and not (is_pattern and glob.glob(str(path))):
         raise MissingParquetFileError(path)
     duckdb = _import_duckdb()
+    source = str(path) if is_pattern else glob.escape(str(path))
     try:
         with closing(duckdb.connect()) as connection:
-            names = connection.execute("SELECT name FROM parquet_schema(?)", (str(path),))
-            existing_columns = {name for (name,) in names.fetchall()}
-            columns = ", ".join(
-                name if name in existing_columns else f"NULL::{kind} AS {name}"
-                for name, kind in _COLUMN_TYPES.items()
-            )
-            source = str(path).replace("'", "''")  # DuckDB allows no parameters in a view
-            query = f"SELECT {columns} FROM read_parquet('{source}')"  # noqa: S608  # quoted
-            connection.execute(f"CREATE TEMP VIEW calls AS {query}")
+            connection.execute(_create_view_statement(connection, source, is_pattern))
             yield connection
     except duckdb.Error as error:
         raise InvalidCallsFileError(
             f"{path} cannot be read as an export of promptcache: {str(error).splitlines()[0]}."
         ) from error
+
+
+def _create_view_statement(connection: Any, pattern: str, has_several_files: bool) -> str:
+    """Return the statement for the view `calls` over the files. Missing columns are NULL."""
+    names = connection.execute("SELECT name FROM parquet_schema(?)", (pattern,)).fetchall()
+    existing_columns = {name for (name,) in names}
+    columns = ", ".join(
+        name if name in existing_columns else f"NULL::{kind} AS {name}"
+        for name, kind in _COLUMN_TYPES.items()
+    )
+    source = pattern.replace("'", "''")  # DuckDB allows no parameters in a view
+    query = f"SELECT {columns} FROM read_parquet('{source}', union_by_name = true)"  # noqa: S608
+    if has_several_files:
+        query += (
+            " QUALIFY trace_id IS NULL"
+            " OR row_number() OVER (PARTITION BY trace_id, span_id ORDER BY filename, id) = 1"
+        )
+        query = query.replace("union_by_name = true", "union_by_name = true, filename = true")
+    return f"CREATE TEMP VIEW calls AS {query}"
 
 
 def _import_duckdb() -> Any:

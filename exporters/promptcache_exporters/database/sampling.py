@@ -13,12 +13,11 @@ from __future__ import annotations
 import os
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from opentelemetry import trace
 
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
+from promptcache_exporters.database.recorded_span import PlainSpan, RecordedSpan
 
 _THRESHOLD_PATTERN: Final = re.compile(r"(?:^|;)th:([0-9a-f]{1,14})(?:;|$)")
 _RATIO_PATTERN: Final = re.compile(r"ratio\w*\{([^{}]*)\}", re.IGNORECASE)
@@ -27,11 +26,18 @@ _ALWAYS_ON_PATTERN: Final = re.compile(
 )
 
 
-def span_sample_ratio(span: ReadableSpan) -> float | None:
+def span_sample_ratio(span: RecordedSpan) -> float | None:
     """Return the share of spans like `span` that are recorded: 1.0 is all, None is unknown."""
     state = span.context.trace_state.get("ot", "") if span.context else ""
     if match := _THRESHOLD_PATTERN.search(state or ""):
         return 1 - int(match[1].ljust(14, "0"), 16) / 16**14
+    return default_sample_ratio(span)
+
+
+def default_sample_ratio(span: RecordedSpan) -> float | None:
+    """Return the sample ratio of a span whose trace state has none."""
+    if isinstance(span, PlainSpan):  # perhaps of another process, whose sampler is not known here
+        return span.default_sample_ratio
     return configured_sample_ratio()
 
 

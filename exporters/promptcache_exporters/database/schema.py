@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, NamedTuple
 
 from promptcache_exporters.database import columns
+from promptcache_exporters.database.batch_spans import expand_batch_result_spans
 from promptcache_exporters.database.column import ColumnValue, TableColumn
-
-if TYPE_CHECKING:
-    from opentelemetry.sdk.trace import ReadableSpan
+from promptcache_exporters.database.recorded_span import RecordedSpan
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +52,7 @@ class TableSchema:
         )
         return f"CREATE TEMP VIEW {self.view_name} AS SELECT {source}"
 
-    def row_from_span(self, span: ReadableSpan) -> tuple[ColumnValue, ...]:
+    def row_from_span(self, span: RecordedSpan) -> tuple[ColumnValue, ...]:
         """Return the span's values in the order of the columns."""
         return tuple(column.read_from_span(span) for column in self.columns)
 
@@ -70,3 +69,21 @@ STORAGE_COSTS_TABLE: Final = TableSchema(
 TABLES: Final = (CALLS_TABLE, STORAGE_COSTS_TABLE)
 SCHEMA_VERSION: Final = sum(len(table.columns) for table in TABLES)
 """Columns are only ever added, so that their number orders the versions."""
+
+
+class TableRows(NamedTuple):
+    """New rows of each of `TABLES`."""
+
+    calls: list[tuple[ColumnValue, ...]]
+    storage_costs: list[tuple[ColumnValue, ...]]
+
+
+def rows_from_spans(spans: Iterable[RecordedSpan]) -> TableRows:
+    """Return the rows of the LLM calls and of the operations on named caches among `spans`."""
+    rows = TableRows([], [])
+    for span in spans:
+        if columns.is_llm_call_with_outcome(span):
+            rows.calls.extend(map(CALLS_TABLE.row_from_span, expand_batch_result_spans(span)))
+        if columns.is_successful_named_cache_operation(span):
+            rows.storage_costs.append(STORAGE_COSTS_TABLE.row_from_span(span))
+    return rows

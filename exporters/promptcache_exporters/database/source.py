@@ -1,16 +1,20 @@
-"""Where the calls of a report are: the local table, or an export of it."""
+"""Where the calls of a report are: the local table, an export of it, or spans of OTLP JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import tempfile
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from promptcache_exporters.database import parquet, sqlite_file
 from promptcache_exporters.database.dialect import DUCKDB, SQLITE, SQLDialect
+from promptcache_exporters.database.otlp_import import import_otlp_json
 from promptcache_exporters.database.query import QueryConnection
 
+OTLP_JSON_SUFFIXES: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 OpenConnection = Callable[[], AbstractContextManager[QueryConnection]]
 
 
@@ -23,18 +27,51 @@ class CallsSource:
     block.
     is_local_table: whether it is a file of promptcache. It has row ids, whose ranges can be read at
     once, and the view `storage_costs`.
+    note: what people must know of it.
     """
 
     place: str | Path
     dialect: SQLDialect
     open: OpenConnection
     is_local_table: bool = False
+    note: str = ""
 
 
 def find_calls_source(path: Path) -> CallsSource:
-    """Return the source that the name of a file tells: an export, or else a local table."""
+    """Return the source that the name of a file tells: an export, or else a local table.
+
+    The path of an export may be a pattern with `*`, for several files.
+    """
     if parquet.has_parquet_suffix(path):
         return CallsSource(path, DUCKDB, lambda: parquet.open_parquet_read_only(path))
     return CallsSource(
         path, SQLITE, lambda: sqlite_file.open_sqlite_read_only(path), is_local_table=True
     )
+
+
+@contextmanager
+def open_calls_source(
+    text: str, default_sample_ratio: float | None = None
+) -> Generator[CallsSource]:
+    """Open the source that `text` names: a file or a pattern, as for `find_calls_source`.
+
+    A file of OTLP JSON is first imported into a temporary table. `default_sample_ratio` is that of
+    its spans whose trace state has none.
+
+    Raises `CallsFileReadError` and OSError.
+    """
+    path = Path(text).expanduser().absolute()
+    if not text.endswith(OTLP_JSON_SUFFIXES):
+        yield find_calls_source(path)
+        return
+    with tempfile.TemporaryDirectory(prefix="promptcache-") as folder:
+        table_path = Path(folder) / "calls.db"
+        read = import_otlp_json(path, table_path, default_sample_ratio).read
+        bad = (f"{read.bad_lines:,} of {read.lines:,} lines", f"{read.bad_spans:,} spans")
+        yield CallsSource(
+            path,
+            SQLITE,
+            lambda: sqlite_file.open_sqlite_read_only(table_path),
+            is_local_table=True,
+            note=f"Not readable: {bad[0]}, {bad[1]}." if read.bad_lines or read.bad_spans else "",
+        )

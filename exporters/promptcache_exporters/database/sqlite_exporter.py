@@ -21,12 +21,6 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from promptcache_exporters.database import schema, sqlite_file
-from promptcache_exporters.database.batch_spans import expand_batch_result_spans
-from promptcache_exporters.database.column import ColumnValue
-from promptcache_exporters.database.columns import (
-    is_llm_call_with_outcome,
-    is_successful_named_cache_operation,
-)
 from promptcache_exporters.database.file_path import resolve_database_path
 
 _logger = getLogger("promptcache_exporters.sqlite")
@@ -56,22 +50,12 @@ class SQLiteSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Write the LLM calls among `spans` in one transaction. File errors are never raised."""
-        calls = [
-            schema.CALLS_TABLE.row_from_span(call)
-            for span in spans
-            if is_llm_call_with_outcome(span)
-            for call in expand_batch_result_spans(span)
-        ]
-        storage_costs = [
-            schema.STORAGE_COSTS_TABLE.row_from_span(span)
-            for span in spans
-            if is_successful_named_cache_operation(span)
-        ]
-        if not calls and not storage_costs:
+        rows = schema.rows_from_spans(spans)
+        if not any(rows):
             return SpanExportResult.SUCCESS
         with self._lock:
             try:
-                self._insert_rows(calls, storage_costs)
+                self._insert_rows(rows)
             except (sqlite3.Error, OSError) as error:
                 self._close_connection()
                 self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS / 50
@@ -108,13 +92,10 @@ class SQLiteSpanExporter(SpanExporter):
         self._is_orphaned = self._is_orphaned or not self._has_fork_lock
         self._lock = Lock()
 
-    def _insert_rows(self, *rows_per_table: list[tuple[ColumnValue, ...]]) -> None:
+    def _insert_rows(self, rows: schema.TableRows) -> None:
         connection = self._get_or_reopen_connection()
         connection.execute(f"PRAGMA busy_timeout = {self._lock_timeout_seconds * 1000:.0f}")
-        with connection:
-            connection.execute("BEGIN IMMEDIATE")
-            for table, new_rows in zip(schema.TABLES, rows_per_table, strict=True):
-                connection.executemany(table.insert_or_ignore_statement, new_rows)
+        sqlite_file.insert_rows(connection, rows)
 
     def _get_or_reopen_connection(self) -> sqlite3.Connection:
         if self._is_orphaned:

@@ -75,6 +75,17 @@ def open_or_create_for_writing(path: Path, timeout_seconds: float) -> sqlite3.Co
     return connection
 
 
+def insert_rows(connection: sqlite3.Connection, rows: schema.TableRows) -> None:
+    """Write rows in one transaction. A span that the table has already is ignored.
+
+    Raises sqlite3.Error.
+    """
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        for table, new_rows in zip(schema.TABLES, rows, strict=True):
+            connection.executemany(table.insert_or_ignore_statement, new_rows)
+
+
 def read_and_check_schema_version(connection: sqlite3.Connection) -> int:
     """Return the schema version of the file, or 0 if the file has no tables yet.
 

@@ -47,6 +47,7 @@ from promptcache_exporters.report.unread_writes import (
 ROWS_PER_RANGE: Final = 500_000
 """Rows that one query reads."""
 MAX_PREFIX_CHANGES: Final = 3
+_ANY_ID: Final = -1
 _MAX_WORKERS: Final = min(8, os.cpu_count() or 1)
 
 GroupSums = dict[str | None, CallSums]
@@ -129,7 +130,7 @@ def _count_streams_without_usage(connection: QueryConnection, since: float, sums
 def _collect_unread_writes(
     source: CallsSource, connection: QueryConnection, time_range: CallTimeRange, since: float
 ) -> UnreadWriteTotals:
-    calls = UNREAD_WRITES_QUERY.fetch_all(connection, since)
+    calls = UNREAD_WRITES_QUERY.fetch_all(connection, _ANY_ID, since)
     try:
         return sum_expired_unread_writes(calls, time_range.last_time or 0.0)
     except TypeError as error:  # text in a column of numbers

@@ -84,8 +84,8 @@ _COLUMNS: Final = ", ".join(
 UNREAD_WRITES_QUERY: Final = Query(
     CacheReadOrWriteCall,
     f"""
-SELECT {_COLUMNS} FROM calls WHERE time >= ? AND (read_tokens > 0 OR write_tokens > 0)
-ORDER BY time, trace_id, span_id""",  # noqa: S608  # our own names
+SELECT {_COLUMNS} FROM calls WHERE id >= ? AND +time >= ? AND (read_tokens > 0 OR write_tokens > 0)
+ORDER BY time, id""",  # noqa: S608  # our own names
 )
 
 

@@ -16,6 +16,7 @@ COMMANDS: Final = (
     "report",
     "explain",
     "export",
+    "import",
     "prices",
     "cost",
     "breakeven",
@@ -24,6 +25,8 @@ COMMANDS: Final = (
     "emulate",
 )
 """The modules of this package whose `app` holds the command of the same name."""
+_MODULES: Final = {"import": "import_spans"}
+"""The modules of commands whose name Python reserves."""
 
 
 class LazyGroup(TyperGroup):
@@ -40,7 +43,8 @@ class LazyGroup(TyperGroup):
         """Import and return a command, None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
-        return typer.main.get_command(import_module(f"promptcache.cli.{cmd_name}").app)
+        module = _MODULES.get(cmd_name, cmd_name)
+        return typer.main.get_command(import_module(f"promptcache.cli.{module}").app)
 
 
 app = typer.Typer(

@@ -18,6 +18,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "report": "report",
     "explain": "report",
     "export": "duckdb",
+    "import": "report",
     "breakeven": "report",
     "plan": "report",
     "alerts": "report",

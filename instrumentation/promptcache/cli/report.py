@@ -14,11 +14,13 @@ from promptcache.cli.table_options import (
     DatabaseArgument,
     JsonOption,
     SinceOption,
+    UnsampledOption,
     parse_since_option,
 )
 from promptcache.cli.table_risk import warn_of_unsafe_table_file
 from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.file_path import resolve_database_path
+from promptcache_exporters.database.source import open_calls_source
 from promptcache_exporters.report.format import (
     format_local_time,
     format_local_utc_offset,
@@ -37,6 +39,8 @@ EPILOG: Final = "\n\n".join(
         "promptcache report --by model --since 2h",
         "promptcache report --by reason",
         "promptcache report --json --by prefix > prefixes.json",
+        "promptcache report --from spans.jsonl --unsampled",
+        "promptcache report --from 'calls/*.parquet' --by model",
         "promptcache report --fail-below 0.5 --min-tokens 100000",
         "Some groups of --by:",
         "prefix: the hash of model, tools and system prompt; calls that have it can share a cache",
@@ -69,6 +73,14 @@ FailBelowOption = Annotated[
 MinTokensOption = Annotated[
     int, typer.Option(min=0, help="Ignore --fail-below with fewer input tokens than this.")
 ]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Where the calls are, if not in the local table: a file of OTLP JSON of the "
+        "Collector's file exporter (.jsonl, .json, also with .gz), or exports ('dir/*.parquet').",
+    ),
+]
 LimitOption = Annotated[
     int, typer.Option(min=0, help="Print at most so many groups. 0 prints all.")
 ]
@@ -86,22 +98,25 @@ def report(
     fail_below: FailBelowOption = None,
     min_tokens: MinTokensOption = 0,
     limit: LimitOption = 20,
+    source: FromOption = None,
+    unsampled: UnsampledOption = False,
 ) -> None:
     """Show hit rate, cost, savings and waste of the recorded calls."""
     errors = make_stderr_console()
-    path = resolve_database_path(db)
-    warn_of_unsafe_table_file(path)
+    place = _choose_place(db, source)
     try:
-        found = collect_report(path, by, parse_since_option(since))
+        with open_calls_source(place, 1.0 if unsampled else None) as calls:
+            found = collect_report(calls, by, parse_since_option(since))
+            notes = [calls.note]
         if html:
             html.write_text(render_html(found), encoding="utf-8")
     except (CallsFileReadError, OSError) as error:
         code = exit_code_of_table_error(error)
         if as_data and code is ExitCode.NO_CALLS:
-            typer.echo(render_report_json(empty_report(path, by)))
+            typer.echo(render_report_json(empty_report(Path(place), by)))
         errors.print(describe_table_error(error))
         raise typer.Exit(code) from None
-    notes = [] if found.totals.calls else [_no_calls_message(since)]
+    notes += [] if found.totals.calls else [_no_calls_message(since)]
     if as_data:
         typer.echo(render_report_json(found))
         notes += filter(None, [sampling_note(found)])
@@ -111,6 +126,17 @@ def report(
     for note in filter(None, [*notes, verdict]):
         errors.print(note)
     raise typer.Exit(code)
+
+
+def _choose_place(db: Path | None, source: str | None) -> str:
+    """Return `source`, else the path of the local table, of whose risks a warning is printed."""
+    if source is None:
+        path = resolve_database_path(db)
+        warn_of_unsafe_table_file(path)
+        return str(path)
+    if db is not None:
+        raise typer.BadParameter("give a file of the table or --from, not both")
+    return source
 
 
 def _no_calls_message(since: str | None) -> str:

@@ -11,6 +11,7 @@ from promptcache_exporters.database import errors
 _EXIT_CODES: Final[Mapping[type[errors.CallsFileReadError], ExitCode]] = {
     errors.MissingSQLiteFileError: ExitCode.NO_FILE,
     errors.MissingParquetFileError: ExitCode.NO_FILE,
+    errors.MissingSpansFileError: ExitCode.NO_FILE,
     errors.EmptyDatabaseError: ExitCode.NO_CALLS,
     errors.NewerPromptcacheFileError: ExitCode.NEWER_SCHEMA,
     errors.InvalidCallsFileError: ExitCode.NOT_A_TABLE,

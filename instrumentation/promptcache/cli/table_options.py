@@ -25,6 +25,14 @@ SinceOption = Annotated[
         "such as 2026-11-21T14:00."
     ),
 ]
+UnsampledOption = Annotated[
+    bool,
+    typer.Option(
+        "--unsampled",
+        help="No sampler dropped spans, neither in an application nor in a Collector. Without it "
+        "the share is unknown where no trace state tells it.",
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON only. Its keys are a stable interface.")
 ]

@@ -1,0 +1,67 @@
+"""The command `promptcache import`: write the spans of a file into the local table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from promptcache.cli.console import make_stderr_console
+from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
+from promptcache.cli.table_options import DatabaseArgument, UnsampledOption
+from promptcache_exporters.database.errors import CallsFileReadError
+from promptcache_exporters.database.file_path import resolve_database_path
+from promptcache_exporters.database.otlp_import import ImportResult, import_otlp_json
+
+EPILOG: Final = "\n\n".join(
+    (
+        "Examples:",
+        "promptcache import spans.jsonl calls.db",
+        "promptcache import spans.jsonl.gz --unsampled",
+        "A second import of the same spans adds nothing.",
+        exit_code_help(
+            ExitCode.OK,
+            ExitCode.USAGE,
+            ExitCode.NO_FILE,
+            ExitCode.NO_CALLS,
+            ExitCode.NEWER_SCHEMA,
+            ExitCode.NOT_A_TABLE,
+        ),
+    )
+)
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("import", epilog=EPILOG)
+def import_spans(
+    spans: Annotated[
+        Path,
+        typer.Argument(
+            help="The file that the Collector's file exporter wrote: OTLP JSON, also with gzip."
+        ),
+    ],
+    db: DatabaseArgument = None,
+    unsampled: UnsampledOption = False,
+) -> None:
+    """Write the LLM calls of a file of spans into the local table."""
+    errors = make_stderr_console()
+    path = resolve_database_path(db)
+    try:
+        result = import_otlp_json(spans, path, 1.0 if unsampled else None)
+    except (CallsFileReadError, OSError) as error:
+        errors.print(describe_table_error(error))
+        raise typer.Exit(exit_code_of_table_error(error)) from None
+    errors.print(describe_import(result))
+    raise typer.Exit(ExitCode.OK if result.read.spans else ExitCode.NO_CALLS)
+
+
+def describe_import(result: ImportResult) -> str:
+    """Return in sentences what was read, what was written, and what could not be read."""
+    read = result.read
+    text = f"{result.new_rows:,} new rows from {read.spans:,} spans in {read.lines:,} lines."
+    if read.bad_lines or read.bad_spans:
+        text += f" Not readable: {read.bad_lines:,} lines, {read.bad_spans:,} spans."
+    return text
