@@ -244,7 +244,7 @@ def test_a_request_for_zero_output_tokens_is_a_prewarm() -> None:
         ({"thinking": {"type": "adaptive"}}, Param("thinking", {"type": "adaptive"}, "messages")),
         ({"output_config": {"effort": "low"}}, Param("output_config.effort", "low", "messages")),
         ({"speed": "fast"}, Param("speed", "fast", "system")),
-        ({"anthropic_beta": ["a"]}, Param("anthropic_beta", ["a"], "none")),
+        ({"anthropic_beta": ["a"]}, Param("anthropic_beta", ["a"], "tools")),
         (
             {"messages": [{"role": "user", "content": [{"type": "image"}]}]},
             Param("images", True, "messages"),

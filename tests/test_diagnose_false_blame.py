@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from promptcache.diagnosis.missed_tokens import price_of_write
-from promptcache.model import Cost, Usage
+from promptcache.model import Cost, Param, Request, Usage
+from promptcache.providers.anthropic.wire import MESSAGES
 from tests.support.diagnosis_lab import (
     FILLER,
     DiagnosisLab,
@@ -110,3 +111,41 @@ def test_a_write_of_unnamed_ttl_costs_what_the_call_paid() -> None:
     cost = Cost(0.00375, {"cache_write": 0.00375}, cache_write_prices={"5m": 3.75e-6, "1h": 6e-6})
     assert price_of_write(usage, cost, "unknown", 3e-6) == pytest.approx(3.75e-6)
     assert price_of_write(usage, cost, "1h", 3e-6) == 6e-6
+
+
+def test_a_call_that_missed_almost_nothing_is_a_hit_and_its_waste_counts() -> None:
+    lab = gpt56_lab()
+    lab.diagnose_call(build_prompt("one"), 0, 3000, input=3000)
+    verdict = lab.diagnose_call(build_prompt("one", "two", "three"), 2963, 237, input=3200)
+    assert (verdict.outcome, verdict.reason, verdict.missed_tokens) == ("hit", None, 37)
+    assert verdict.wasted_usd == pytest.approx(37 * 11.5)
+    lab.diagnose_call(build_prompt("one", "two", "three", "four"), 3200, 100, input=3300)
+    more = build_prompt("one", "two", "three", "four", "five")
+    assert lab.diagnose_call(more, 3200, 300, input=3500).outcome == "partial"
+
+
+def test_a_changed_parameter_is_named() -> None:
+    lab = DiagnosisLab()
+    old, new = ((Param("reasoning_effort", effort, "tools"),) for effort in ("low", "high"))
+    lab.diagnose_call(build_prompt("one", params=old), input=3000)
+    verdict = lab.diagnose_call(build_prompt("one", "two", params=new), input=3100)
+    assert (verdict.reason, verdict.section) == ("param_changed", "params")
+    assert verdict.parameter == "reasoning_effort"
+
+
+def test_another_beta_explains_a_miss() -> None:
+    lab = claude_lab()
+    texts = ({"role": "user", "content": FILLER}, {"role": "assistant", "content": "Yes."})
+    for betas, messages, expected in (
+        ([], texts[:1], "cold_start"),
+        (["context-management-2025-06-27"], [*texts, texts[0]], "param_changed"),
+    ):
+        body = {"system": FILLER, "messages": [*messages], "cache_control": {"type": "ephemeral"}}
+        body |= {"anthropic_beta": betas} if betas else {}
+        request = Request("w", "anthropic", "chat", lab.model, "h", 443, False, body, b"", 0.0)
+        prompt = MESSAGES.parse_prompt(request)
+        verdict = lab.diagnose_call(prompt, 0, 3000, input=3000)
+        assert (verdict.reason, verdict.parameter) == (
+            expected,
+            "anthropic_beta" if betas else None,
+        )

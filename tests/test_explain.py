@@ -14,9 +14,12 @@ from promptcache.cli.exit_codes import ExitCode
 from promptcache.diagnosis.miss_reasons import format_advice
 from promptcache.semconv import (
     GEN_AI_REQUEST_MODEL,
+    GEN_AI_RESPONSE_MODEL,
+    MISS_CONFIDENCE,
     MISS_HINT,
     MISS_INDEX,
     MISS_OFFSET,
+    MISS_PARAMETER,
     MISS_REASON,
     MISS_SECTION,
     MISSED_TOKENS,
@@ -25,6 +28,7 @@ from promptcache.semconv import (
     PREFIX_CHAIN,
     PREFIX_CHAIN_START,
     PREFIX_FAMILY,
+    PREFIX_SCOPE_HASH,
     PREFIX_SYSTEM_HASH,
     PREFIX_TOOLS_HASH,
     READ_TOKENS,
@@ -91,6 +95,7 @@ def test_a_call_is_compared_with_the_previous_call_of_its_family(path: Path) -> 
     assert comparison.previous_call["time"] == START
     assert comparison.unchanged_parts == {
         "model": True,
+        "answering model": None,
         "tools": True,
         "system": False,
         "parameters": None,
@@ -98,6 +103,40 @@ def test_a_call_is_compared_with_the_previous_call_of_its_family(path: Path) -> 
     }
     assert comparison.shared_blocks == 3
     assert comparison.advice == format_advice("volatile_token", "system", 0)
+
+
+@pytest.mark.parametrize(
+    ("reason", "parameters"),
+    [
+        ("cache_key_changed", False),
+        ("per_user_key_or_prefix", False),
+        ("scope_changed", None),
+        ("volatile_token", True),
+    ],
+)
+def test_reason_and_table_agree_about_the_parameters(
+    path: Path, reason: str, parameters: bool | None
+) -> None:
+    same = {PREFIX_SCOPE_HASH: "p1:scope"}
+    record_calls(path, {**HIT, **same}, {**MISS, **same, MISS_REASON: reason})
+    comparison = single_comparison(compare_trace_calls(path, trace_id_of(path, 1)))
+    assert comparison.unchanged_parts["parameters"] is parameters
+
+
+def test_a_moved_alias_shows_in_the_table(path: Path) -> None:
+    first, second = ({GEN_AI_RESPONSE_MODEL: f"gpt-4.1-2026-0{n}"} for n in (1, 2))
+    record_calls(path, {**HIT, **first}, {**MISS, **second, MISS_REASON: "model_changed"})
+    comparison = single_comparison(compare_trace_calls(path, trace_id_of(path, 1)))
+    assert comparison.unchanged_parts["answering model"] is False
+
+
+@pytest.mark.parametrize(("confidence", "doubt"), [(0.7, "probably "), (0.75, ""), (0.95, "")])
+def test_an_unsure_reason_is_probable(path: Path, confidence: float, doubt: str) -> None:
+    more = {MISS_CONFIDENCE: confidence, MISS_PARAMETER: "reasoning_effort"}
+    record_calls(path, HIT, {**MISS, **more})
+    text = " ".join(run_explain(trace_id_of(path, 1), path).output.split())
+    assert f"Miss reason {doubt}volatile_token" in text
+    assert "parameter reasoning_effort" in text
 
 
 def test_a_repeated_break_is_counted_and_its_cost_summed(path: Path) -> None:

@@ -80,6 +80,7 @@ MISS_OFFSET: Final = "promptcache.miss.offset"
 MISS_CONFIDENCE: Final = "promptcache.miss.confidence"
 MISS_SOURCE: Final = "promptcache.miss.source"
 MISS_PROVIDER_REASON: Final = "promptcache.miss.provider_reason"
+MISS_PARAMETER: Final = "promptcache.miss.parameter"
 MISSED_TOKENS: Final = "promptcache.missed_tokens"
 WASTED_USD: Final = "promptcache.wasted_usd"
 COST_AMOUNT: Final = "promptcache.cost.amount"
@@ -314,6 +315,7 @@ PROMPTCACHE_ATTRIBUTES: Final[tuple[SpanAttributeDefinition, ...]] = (
     SpanAttributeDefinition(MISS_CONFIDENCE, "verdict.confidence"),
     SpanAttributeDefinition(MISS_SOURCE, "verdict.source"),
     SpanAttributeDefinition(MISS_PROVIDER_REASON, "verdict.provider_reason"),
+    SpanAttributeDefinition(MISS_PARAMETER, "verdict.parameter"),
     SpanAttributeDefinition(MISSED_TOKENS, "verdict.missed_tokens"),
     SpanAttributeDefinition(WASTED_USD, "verdict.wasted_usd"),
     SpanAttributeDefinition(COST_AMOUNT, "cost.amount"),

@@ -156,6 +156,7 @@ CALL_COLUMNS: Final[tuple[TableColumn, ...]] = (
         "TEXT",
         _hex_id_reader(16, lambda span: span.parent.span_id if span.parent else None),
     ),
+    span_attribute_column("miss_parameter", semconv.MISS_PARAMETER, to_truncated_sql_text),
 )
 
 CALL_INDEXES: Final = (

@@ -23,12 +23,16 @@ CallRow = dict[str, Any]
 
 COMPARED_COLUMNS: Final = {
     "model": "request_model",
+    "answering model": "response_model",
     "tools": "tools_hash",
     "system": "system_hash",
     "parameters": "scope_hash",
     "breakpoints": "prefix_breakpoints",
 }
 """The compared parts of a call, and the column with the value of each."""
+
+_CHANGED_KEYS: Final = frozenset({"cache_key_changed", "per_user_key_or_prefix"})
+_CHANGED_SCOPE: Final = "scope_changed"
 
 _TRACE_QUERY: Final = "SELECT * FROM calls WHERE trace_id = ? ORDER BY time, id"
 _WORST_QUERY: Final = """
@@ -126,13 +130,26 @@ def _compare_with_previous_call(
         unchanged_parts={
             part: _is_unchanged(call, previous_call, column)
             for part, column in COMPARED_COLUMNS.items()
-        },
+        }
+        | _parts_outside_hashes(call, previous_call),
         shared_blocks=_count_equal_leading_blocks(call, previous_call),
         family_calls=breaks.calls,
         repeated_breaks=breaks.same_breaks,
         repeated_wasted_usd=breaks.wasted_usd,
         advice=format_advice(*reason_and_location) if call["miss_reason"] else "",
     )
+
+
+def _parts_outside_hashes(call: CallRow, previous_call: CallRow | None) -> dict[str, bool | None]:
+    """Return the parts of which the hashes do not show that they changed.
+
+    Without a hash key no hash covers the cache key, and none ever covers the credential.
+    """
+    if previous_call is None:
+        return {}
+    if call["miss_reason"] == _CHANGED_SCOPE:
+        return {"parameters": None}
+    return {"parameters": False} if call["miss_reason"] in _CHANGED_KEYS else {}
 
 
 def _find_previous_call(connection: sqlite3.Connection, call: CallRow) -> CallRow | None:

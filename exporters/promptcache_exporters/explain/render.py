@@ -27,6 +27,9 @@ _UNCHANGED_TEXTS: Final = {
     None: (NO_VALUE, ""),
 }
 
+_SURE_CONFIDENCE: Final = 0.75
+"""Below this confidence a reason is called probable."""
+
 _JSON_COLUMNS: Final = (
     "time",
     "outcome",
@@ -64,6 +67,7 @@ _JSON_COLUMNS: Final = (
     "miss_confidence",
     "miss_source",
     "miss_provider_reason",
+    "miss_parameter",
 )
 """The columns of a call in the JSON, in their order."""
 
@@ -177,11 +181,14 @@ def _format_miss_reason_details(call: CallRow) -> str:
         "source": call["miss_source"],
         "confidence": call["miss_confidence"],
         "the provider calls it": call["miss_provider_reason"],
+        "parameter": call["miss_parameter"],
     }
     known = "".join(
         f", {name} {format_name(str(value))}"
         for name, value in details.items()
         if value is not None
     )
-    reason = format_name(call["miss_reason"])
+    confidence = call["miss_confidence"]
+    doubt = "probably " if confidence is not None and confidence < _SURE_CONFIDENCE else ""
+    reason = f"{doubt}{format_name(call['miss_reason'])}"
     return f"{reason}{location and f' in {location}'}{offset}{known}"

@@ -32,7 +32,8 @@ class Explanation:
     """One reason (a key of `MISS_REASONS`) with the evidence for it.
 
     `missed_tokens` is None if the reason is not about missed tokens. `confidence` lies in 0..1.
-    `related_call` is the call that could have been read from.
+    `related_call` is the call that could have been read from. `parameter` names the request
+    parameter that changed.
     """
 
     reason: str
@@ -40,3 +41,4 @@ class Explanation:
     confidence: float
     related_call: RelatedCall | None = None
     location: MissLocation = _NO_LOCATION
+    parameter: str | None = None

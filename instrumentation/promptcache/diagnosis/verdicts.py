@@ -25,6 +25,10 @@ _OUTCOME_OF_REASON: Final[Mapping[str, Outcome]] = {
 """The outcomes of calls that read nothing. Every other reason makes the call a `miss`."""
 
 
+_NEGLIGIBLE_SHARE: Final = 0.02
+"""A call that missed less than this share of what was reusable is a hit."""
+
+
 def build_verdict_from_usage(usage: Usage | None, has_failed: bool) -> Verdict:
     """Return the verdict of a call whose prompt could not be parsed, from its usage alone."""
     outcome = _outcome_without_diagnosis(usage, None, has_failed)
@@ -51,6 +55,10 @@ def build_verdict(
         return Verdict(plain or "error", reason, prefix_family=family)
     if explanation is None:
         return Verdict("hit", prefix_family=family)
+    if _is_negligible(explanation, rule, usage):
+        missed = explanation.missed_tokens
+        wasted = compute_wasted_usd(usage, cost, missed) if missed else None
+        return Verdict("hit", missed_tokens=missed, wasted_usd=wasted, prefix_family=family)
     outcome: Outcome = "partial"
     if not usage.cache_read_tokens:
         outcome = _OUTCOME_OF_REASON.get(explanation.reason, "miss")
@@ -67,7 +75,16 @@ def build_verdict(
         explanation.confidence,
         "local",
         prefix_family=family,
+        parameter=explanation.parameter,
     )
+
+
+def _is_negligible(explanation: Explanation, rule: CacheRule, usage: Usage) -> bool:
+    """Return whether a call missed less than one step, or less than 2 % of what was reusable."""
+    missed, read = explanation.missed_tokens, usage.cache_read_tokens
+    if not read or missed is None:
+        return False
+    return missed < max(rule.granularity, _NEGLIGIBLE_SHARE * (missed + read))
 
 
 def _outcome_without_diagnosis(

@@ -38,7 +38,8 @@ class Verdict:
     `missed_tokens` counts the reusable tokens that were not read from the cache, `wasted_usd` is
     what they cost more than a cache read. `section`, `index` and `offset` (bytes) locate the break
     of the prefix; `hint` names the kind of text at that place. `prefix_family` is the exported hash
-    of the first related call. `confidence` lies in 0..1.
+    of the first related call. `confidence` lies in 0..1. `parameter` is the name of the request
+    parameter that changed, one of the names that this package lists.
     """
 
     outcome: Outcome
@@ -53,3 +54,4 @@ class Verdict:
     source: Literal["local", "provider"] | None = None
     provider_reason: str | None = None
     prefix_family: str | None = None
+    parameter: str | None = None

@@ -33,6 +33,10 @@ _FREE_TEXT_PARAMS: Final = frozenset(
 only."""
 
 
+_CONTENT_PARAMS: Final = frozenset({"images"})
+"""Parameters that tell what the messages hold. They are no part of the exported scope."""
+
+
 @final
 @dataclass(slots=True)
 class PromptDigests:
@@ -168,7 +172,8 @@ class ExportedPrefixHasher:
         exported = [
             (p.name, p.value)
             for p in params
-            if self._includes_messages or p.name not in _FREE_TEXT_PARAMS
+            if p.name not in _CONTENT_PARAMS
+            and (self._includes_messages or p.name not in _FREE_TEXT_PARAMS)
         ]
         return self._keyed_hash("scope", model, exported)
 

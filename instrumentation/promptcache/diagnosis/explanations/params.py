@@ -42,7 +42,7 @@ def explain_by_changed_parameter(evidence: Evidence, miss: CacheMiss | None) -> 
         return Explanation(reason, miss.missed_tokens, 0.9, related, location)
     if name == "model":
         return Explanation(reason, miss.missed_tokens, 0.95, related, MissLocation("model"))
-    return Explanation(reason, miss.missed_tokens, 0.9, related, MissLocation("params"))
+    return Explanation(reason, miss.missed_tokens, 0.9, related, MissLocation("params"), name)
 
 
 def explain_by_per_user_cache_key(evidence: Evidence, miss: CacheMiss | None) -> Explanation | None:
@@ -59,7 +59,12 @@ def explain_by_per_user_cache_key(evidence: Evidence, miss: CacheMiss | None) ->
     if not is_key_change or related.cache_key_count < _SHARING_KEYS:
         return None
     return Explanation(
-        "per_user_key_or_prefix", miss.missed_tokens, 0.85, related, MissLocation("params")
+        "per_user_key_or_prefix",
+        miss.missed_tokens,
+        0.85,
+        related,
+        MissLocation("params"),
+        changed[0][0],
     )
 
 

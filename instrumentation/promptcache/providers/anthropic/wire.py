@@ -40,12 +40,13 @@ MESSAGES_PARAMS: Final[ParamLevels] = (
     ("output_config.effort", "messages"),
     ("context_management", "messages"),
     ("compaction", "messages"),
-    (BETAS_FIELD, "none"),
+    (BETAS_FIELD, "tools"),
     ("inference_geo", "none"),
     ("service_tier", "none"),
 )
-"""The levels are those of the table on the prompt caching page. Betas and the service tier are not
-in that table: a change of them changes the exported scope hash, but never explains a miss."""
+"""The levels are those of the table on the prompt caching page. Betas are
+not in that table: a beta may change what stands before the prompt, so a change explains a miss if
+nothing else does. The service tier changes the exported scope hash, but never explains a miss."""
 
 MESSAGES_COUNTERS: Final = UsageCounterNames(
     # Bedrock adds its own metrics to the last event of a stream.
