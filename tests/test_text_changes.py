@@ -185,9 +185,9 @@ def test_words_are_located_in_bytes() -> None:
 def test_a_long_message_has_words_of_its_beginning_and_its_end() -> None:
     words = describe_message("word " * 4000).words
     assert (words.is_complete, len(words.head) + len(words.tail)) == (False, 2 * words.word_count)
-    assert words.word_count < 6144 // 5 + 3
+    assert words.word_count < 1024 // 5 + 3
     long = describe_message("a " * 4000)
-    assert long.memory_bytes <= 320 + 6144 // 2 * HASH_BYTES
+    assert long.memory_bytes <= 320 + 1024 // 2 * HASH_BYTES
 
 
 def test_the_details_of_all_blocks_are_bounded_in_bytes() -> None:

@@ -108,9 +108,17 @@ def compare_prompts(
     )
     if change is None:
         return PromptDifference("branch", shared, section, index, is_same_conversation=False)
-    amounts = _find_removed_and_added(new_tail, old_tail, shared, lookup)
     is_same = is_message or _is_same_conversation(new, old)
-    return PromptDifference("break", shared, section, index, *change, *amounts, is_same)
+    added = 0
+    if not is_same:
+        added = sum(node.size for node in new_tail if node.section == "messages")
+        new_tail, old_tail = (
+            [node for node in tail if node.section != "messages"] for tail in (new_tail, old_tail)
+        )
+    removed, kept_depth, more = _find_removed_and_added(new_tail, old_tail, shared, lookup)
+    return PromptDifference(
+        "break", shared, section, index, *change, removed, kept_depth, added + more, is_same
+    )
 
 
 # Tools and system

@@ -12,9 +12,11 @@ from typing import Final, Literal, NamedTuple, final
 
 from promptcache.diagnosis.volatile_values import AMBIGUOUS_HINTS, name_value
 from promptcache.prefix.fingerprint import (
+    UNICODE_FORMS,
     BlockDetails,
     canonicalize,
     encode_utf8_with_surrogates,
+    has_same_json,
     is_same_but_for_form,
 )
 from promptcache.prefix.words import (
@@ -109,10 +111,11 @@ def _find_changed_form(new: BlockDetails, old: BlockDetails, raw: bytes) -> str 
     """Return which part of a text's form changed, if its content did not."""
     if new.sorted_keys_hash and new.sorted_keys_hash == old.sorted_keys_hash:
         return "key_order"
-    if new.no_whitespace_hash == old.no_whitespace_hash:
-        return "whitespace"
     if is_same_but_for_form(new, old):
-        return "unicode" if new.unicode_form != old.unicode_form else "typography"
+        changed = new.form ^ old.form
+        return "unicode" if changed & UNICODE_FORMS else "typography" if changed else "whitespace"
+    if has_same_json(new, old):
+        return "key_order"
     if new.sorted_keys_hash and old.sorted_keys_hash:
         return None
     return "key_order" if _has_other_key_order(new.words, old.words, raw) else None

@@ -23,13 +23,13 @@ from promptcache.prefix.words import (
     WordSample,
     count_equal_last_words,
     count_equal_words,
-    has_same_words,
     sample_words,
 )
 
 _MINHASH_SIZE: Final = 16
 _MIN_SENTENCE_CHARS: Final = 12
 _WHITESPACE: Final = b" \t\r\n"
+_JSON_SYNTAX: Final = b"{}[],:\\"
 _ESCAPED_WHITESPACE: Final = re.compile(rb"\\+[nrt]")
 _ESCAPED_QUOTE: Final = re.compile(rb'\\+"')
 _ENVELOPE_KEYS: Final = frozenset(
@@ -37,9 +37,9 @@ _ENVELOPE_KEYS: Final = frozenset(
 )
 """The keys of a message that has nothing but its text."""
 _STATIC_SAMPLE: Final = (65_536, 32_768)
-_MESSAGE_SAMPLE: Final = (4_096, 2_048)
-"""So many bytes at the beginning and at the end of a block have word hashes: a third of them are
-kept at most."""
+_MESSAGE_SAMPLE: Final = (768, 256)
+"""So many bytes at the beginning and at the end of a block have word hashes: about a third of them
+are kept."""
 _FIXED_DETAIL_BYTES: Final = 320
 _ESCAPED: Final = re.compile(r"\\+u([0-9a-fA-F]{4})")
 _ASCII_OF_TYPOGRAPHY: Final = {
@@ -51,7 +51,9 @@ _TYPOGRAPHY: Final = re.compile("[" + "".join(_ASCII_OF_TYPOGRAPHY) + "]")
 _NO_HASHES: Final = array("I")
 _STEPS: Final = 16
 _MIN_STEP_BYTES: Final = 64
-_HAS_ESCAPES, _IS_NOT_COMPOSED, _IS_NOT_COMPATIBLE = 1, 2, 4
+_HAS_ESCAPES, _IS_NOT_COMPOSED, _IS_NOT_COMPATIBLE, _IS_TYPOGRAPHIC, _HAS_STARS = 1, 2, 4, 8, 16
+UNICODE_FORMS: Final = _HAS_ESCAPES | _IS_NOT_COMPOSED | _IS_NOT_COMPATIBLE
+"""The bits of `BlockDetails.form` about escapes of characters and Unicode's forms."""
 
 
 @final
@@ -66,18 +68,19 @@ class BlockFingerprint(NamedTuple):
 class BlockDetails(NamedTuple):
     """What is known of a block's text beside its fingerprint.
 
-    `unicode_form` says whether the text has escapes of characters, and which Unicode forms it does
-    not have. `no_whitespace_hash` ignores white space. `typography_hash` also ignores the Unicode
-    form, escapes of characters, and whether quotation marks, dashes and bullets are typographic.
+    `form` says whether the text has escapes of characters, which Unicode forms it does not have,
+    and whether it has typographic characters. `typography_hash` ignores all of that and white
+    space. `json_bag_hash` ignores the order of the strings and numbers of JSON; it is 0 unless the
+    block is a message with JSON.
     `sorted_keys_hash` ignores the order of keys; it is 0 unless the block is JSON of tools or
     system. `sentence_minhash` holds the smallest 32-bit hashes of the sentences of such a block,
     and `checksums` those of the text up to each of 16 steps.
     """
 
     words: WordSample
-    unicode_form: int
-    no_whitespace_hash: int
+    form: int
     typography_hash: int
+    json_bag_hash: int = 0
     sorted_keys_hash: int = 0
     sentence_minhash: array[int] = _NO_HASHES
     checksums: array[int] = _NO_HASHES
@@ -127,23 +130,24 @@ def describe_message(text: str) -> BlockDetails:
     """Return the details of a message; `text` is its `block_text_or_json`."""
     canonical, form = canonicalize(text)
     raw = encode_utf8_with_surrogates(canonical)
-    return BlockDetails(
-        sample_words(raw, *_MESSAGE_SAMPLE), form, _hash_without_whitespace(text), _typography(raw)
-    )
+    plain, form = _without_typography(raw, form)
+    bag = hash(frozenset(plain.translate(None, _JSON_SYNTAX).split(b'"'))) if b'":' in plain else 0
+    return BlockDetails(sample_words(raw, *_MESSAGE_SAMPLE), form, hash(plain), bag)
 
 
 def describe_static_block(data: object, text: str) -> BlockDetails:
     """Return the details of a block of tools or system; `text` is its `block_text_or_json`."""
     canonical, form = canonicalize(text)
     raw = encode_utf8_with_surrogates(canonical)
+    plain, form = _without_typography(raw, form)
     sorted_keys = 0
     if text[:1] in "{[" and not isinstance(data, str):
         sorted_keys = hash(_encode_compact_json(data, sort_keys=True))
     return BlockDetails(
         sample_words(raw, *_STATIC_SAMPLE),
         form,
-        _hash_without_whitespace(text),
-        _typography(raw),
+        hash(plain),
+        0,
         sorted_keys,
         _sentence_minhash(text),
         _cumulative_checksums(encode_utf8_with_surrogates(text)),
@@ -185,8 +189,9 @@ def canonicalize(text: str) -> tuple[str, int]:
     """Return a text without escapes of characters, in Unicode's form NFKC, and what it was not."""
     form = 0
     if "\\u" in text:
+        has_pairs = "\\ud" in text or "\\uD" in text
         text, form = _ESCAPED.sub(lambda found: chr(int(found[1], 16)), text), _HAS_ESCAPES
-        if any("\ud800" <= char <= "\udfff" for char in text):
+        if has_pairs:
             text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     if not text.isascii() and not unicodedata.is_normalized("NFKC", text):
         is_composed = unicodedata.is_normalized("NFC", text)
@@ -195,24 +200,18 @@ def canonicalize(text: str) -> tuple[str, int]:
     return text, form
 
 
-def _hash_without_whitespace(text: str) -> int:
-    raw = encode_utf8_with_surrogates(text)
-    if b"\\" in raw:
-        raw = _ESCAPED_WHITESPACE.sub(b"", raw)
-    return hash(raw.translate(None, _WHITESPACE))
-
-
-def _typography(raw: bytes) -> int:
-    """Return a hash of a canonical text that ignores white space and typographic characters."""
-    if not raw.isascii():
+def _without_typography(raw: bytes, form: int) -> tuple[bytes, int]:
+    """Return a canonical text without white space and typographic characters, and its form."""
+    if not raw.isascii() and (b"\xe2\x80" in raw or b"\xc2" in raw):
         text = raw.decode("utf-8", "surrogatepass")
         plain = _TYPOGRAPHY.sub(lambda found: _ASCII_OF_TYPOGRAPHY[found[0]], text)
-        raw = encode_utf8_with_surrogates(plain)
+        if plain != text:
+            raw, form = encode_utf8_with_surrogates(plain), form | _IS_TYPOGRAPHIC
     if b"\\" in raw:
         raw = _ESCAPED_QUOTE.sub(b'"', _ESCAPED_WHITESPACE.sub(b"\n", raw))
     if b"\n* " in raw:
-        raw = raw.replace(b"\n* ", b"\n- ")
-    return hash(raw.translate(None, _WHITESPACE))
+        raw, form = raw.replace(b"\n* ", b"\n- "), form | _HAS_STARS
+    return raw.translate(None, _WHITESPACE), form
 
 
 def _sentence_minhash(text: str) -> array[int]:
@@ -231,17 +230,27 @@ def is_same_but_for_form(new: BlockDetails, old: BlockDetails) -> bool:
     return new.typography_hash == old.typography_hash
 
 
+def has_same_json(new: BlockDetails, old: BlockDetails) -> bool:
+    """Return whether two messages with JSON have the same strings and numbers, in any order."""
+    return new.json_bag_hash == old.json_bag_hash != 0
+
+
 def shared_fraction(new: BlockDetails, old: BlockDetails) -> float:
     """Return which part of the longer text is in both texts (0..1).
 
     It is the part before the first and behind the last change, or that of the common sentences.
     """
-    if is_same_but_for_form(new, old) or has_same_words(new.words, old.words):
+    if is_same_but_for_form(new, old) or has_same_json(new, old):
         return 1.0
     here, there = new.words, old.words
     longer, shorter = max(here.word_count, there.word_count), min(here.word_count, there.word_count)
     equal = count_equal_words(here.head, there.head)
     equal += count_equal_last_words(here.tail or here.head, there.tail or there.head)
+    if here.tail and there.tail:  # a value of the same length does not move the words behind it
+        equal += count_equal_last_words(here.head, there.head)
+    by_words = min(equal, shorter) / max(longer, 1)
+    if not new.sentence_minhash or not old.sentence_minhash:
+        return by_words
     common = set(new.sentence_minhash) & set(old.sentence_minhash)
     most = max(len(new.sentence_minhash), len(old.sentence_minhash), 2)
-    return max(min(equal, shorter) / max(longer, 1), len(common) / most)
+    return max(by_words, len(common) / most)

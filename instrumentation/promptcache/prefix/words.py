@@ -19,7 +19,6 @@ _SEPARATORS: Final = bytes(
     byte if byte >= 128 or chr(byte).isalnum() or byte == ord("_") else ord(" ")
     for byte in range(256)
 )
-_TYPOGRAPHIC_STARTS: Final = (b"\xe2\x80", b"\xc2", b"\xe3\x80")
 _TYPOGRAPHIC: Final = re.compile(rb"\xe2\x80[\x80-\xbf]|\xc2[\xa0\xab\xb7\xbb]|\xe3\x80[\x80-\x9f]")
 """Spaces, quotation marks, dashes, bullets and full stops beyond ASCII, in UTF-8."""
 _SPACE_ESCAPES: Final = (b"\\n", b"\\r", b"\\t")
@@ -59,11 +58,12 @@ def _hash_words(raw: bytes) -> bytes:
 
 def separate_words(raw: bytes) -> bytes:
     """Return the text with a space for each byte that belongs to no word. The length is kept."""
-    if not raw.isascii() and any(start in raw for start in _TYPOGRAPHIC_STARTS):
+    if not raw.isascii() and (b"\xe2\x80" in raw or b"\xc2" in raw or b"\xe3\x80" in raw):
         raw = _TYPOGRAPHIC.sub(lambda found: b"   "[: len(found[0])], raw)
     if b"\\" in raw:
         for escape in _SPACE_ESCAPES:
-            raw = raw.replace(escape, b"  ")
+            if escape in raw:
+                raw = raw.replace(escape, b"  ")
     return raw.translate(_SEPARATORS)
 
 
@@ -82,6 +82,8 @@ def count_equal_words(one: bytes, other: bytes, start: int = 0, other_start: int
     Both are hashes as in `WordSample.head`.
     """
     here, there = start * HASH_BYTES, other_start * HASH_BYTES
+    if one[here : here + HASH_BYTES] != other[there : there + HASH_BYTES]:
+        return 0
     limit = min(len(one) - here, len(other) - there)
     equal, step = 0, 64
     while equal < limit:
@@ -98,6 +100,8 @@ def count_equal_words(one: bytes, other: bytes, start: int = 0, other_start: int
 
 def count_equal_last_words(one: bytes, other: bytes) -> int:
     """Return how many of the last words are equal."""
+    if one[-HASH_BYTES:] != other[-HASH_BYTES:]:
+        return 0
     return count_equal_words(_reverse(one), _reverse(other))
 
 
