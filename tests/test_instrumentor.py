@@ -306,7 +306,8 @@ def test_metric_keys_may_list_their_values() -> None:
 def test_an_invalid_setting_is_logged_and_ignored(
     variable: str, value: str, allowed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    assert Settings.load({variable: value}) == Settings()
+    is_private = variable == "OTEL_PROMPTCACHE_HASHES"  # tests/test_doctor.py says why
+    assert Settings.load({variable: value}) == Settings(hashes="none" if is_private else "static")
     assert variable in caplog.text
     assert allowed in caplog.text
 

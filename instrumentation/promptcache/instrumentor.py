@@ -78,6 +78,14 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
             cls._manager.enable(**cls._options)
 
     @classmethod
+    def find_sdk_states(cls) -> dict[str, str]:
+        """Return for each SDK whether it is `observed`, of an `unknown` release, or `absent`.
+
+        Empty until the application imports the first SDK.
+        """
+        return {} if cls._manager is None else cls._manager.find_sdk_states()
+
+    @classmethod
     def end_open_calls(cls) -> None:
         """End the calls that have not ended. For a process that dies without its exit functions."""
         if cls._manager is not None:

@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from logging import getLogger
 from types import MappingProxyType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 log = getLogger(__name__)
+
+T = TypeVar("T")
 
 OTEL_PROMPTCACHE_HASH_KEY: Final = "OTEL_PROMPTCACHE_HASH_KEY"
 """Secret key of the exported hashes.
@@ -125,20 +127,39 @@ def _choice_parser(*allowed: str) -> Callable[[str], str]:
 
 
 def _parse_ratio(text: str) -> float:
-    if not 0 < (value := float(text)) <= 1:
-        raise ValueError("allowed: a number above 0, at most 1")
-    return value
+    return _parse_number(text, float, lambda value: 0 < value <= 1, "a number above 0, at most 1")
 
 
 def _parse_positive_int(text: str) -> int:
-    if (value := int(text)) < 1:
-        raise ValueError("allowed: a whole number of at least 1")
+    return _parse_number(text, int, lambda value: value >= 1, "a whole number of at least 1")
+
+
+def _parse_number(
+    text: str, kind: Callable[[str], T], is_allowed: Callable[[T], bool], allowed: str
+) -> T:
+    try:
+        value = kind(text)
+    except ValueError:
+        raise ValueError(f"allowed: {allowed}") from None  # Python's own text repeats the value
+    if not is_allowed(value):
+        raise ValueError(f"allowed: {allowed}")
     return value
 
 
-def _declare_setting(variable: str, parse: Callable[[str], Any], default: Any) -> Any:
+_DEFAULT: Final = object()
+
+
+def _declare_setting(
+    variable: str, parse: Callable[[str], Any], default: Any, *, if_invalid: Any = _DEFAULT
+) -> Any:
+    """Declare a field. `if_invalid` replaces a value that cannot be parsed, else `default` does."""
+    metadata = {
+        "variable": variable,
+        "parse": parse,
+        "if_invalid": default if if_invalid is _DEFAULT else if_invalid,
+    }
     # A factory, because Python 3.11 refuses every mapping as a default, also a read-only one.
-    return field(default_factory=lambda: default, metadata={"variable": variable, "parse": parse})
+    return field(default_factory=lambda: default, metadata=metadata)
 
 
 _NO_HOST_PROVIDERS: Final[Mapping[str, str]] = MappingProxyType({})
@@ -150,7 +171,10 @@ class Settings:
 
     hash_key: str | None = _declare_setting(OTEL_PROMPTCACHE_HASH_KEY, str, None)
     hashes: str = _declare_setting(
-        OTEL_PROMPTCACHE_HASHES, _choice_parser("none", "static", "all"), "static"
+        OTEL_PROMPTCACHE_HASHES,
+        _choice_parser("none", "static", "all"),
+        "static",
+        if_invalid="none",  # "non" must not export what the user wanted to keep
     )
     callsite: bool = _declare_setting(OTEL_PROMPTCACHE_CALLSITE, _parse_bool, True)
     legacy_names: bool = _declare_setting(OTEL_PROMPTCACHE_LEGACY_NAMES, _parse_bool, True)
@@ -176,19 +200,45 @@ class Settings:
     def load(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Return the settings of `environ`, by default of this process.
 
-        Never raises: a value that cannot be parsed is logged, and its default stays in force.
+        Never raises: a value that cannot be parsed is logged, and its default stays in force. Only
+        for the exported hashes it is `none`, which exports the least.
         """
-        environ = os.environ if environ is None else environ
-        found: dict[str, Any] = {}
-        for item in fields(cls):
-            text = environ.get(item.metadata["variable"], "").strip()
-            try:
-                if text:
-                    found[item.name] = item.metadata["parse"](text)
-            except ValueError as error:
-                log.warning(
-                    "%s cannot be parsed, its default stays in force; %s",
-                    item.metadata["variable"],
-                    error,
-                )
+        found, invalid = _parse_settings(os.environ if environ is None else environ)
+        for setting in invalid:
+            log.warning("%s cannot be parsed, %s; %s", *setting)
         return cls(**found)
+
+
+class InvalidSetting(NamedTuple):
+    """A variable whose value cannot be parsed: what is in force instead, and what is allowed."""
+
+    variable: str
+    consequence: str
+    error: str
+
+
+def list_invalid_settings(environ: Mapping[str, str]) -> list[InvalidSetting]:
+    """Return the variables in `environ` whose values cannot be parsed."""
+    return _parse_settings(environ)[1]
+
+
+def list_setting_variables() -> list[str]:
+    """Return the names of all variables that become fields of `Settings`."""
+    return [item.metadata["variable"] for item in fields(Settings)]
+
+
+def _parse_settings(environ: Mapping[str, str]) -> tuple[dict[str, Any], list[InvalidSetting]]:
+    found: dict[str, Any] = {}
+    invalid: list[InvalidSetting] = []
+    for item in fields(Settings):
+        variable, default = item.metadata["variable"], item.metadata["if_invalid"]
+        text = environ.get(variable, "").strip()
+        try:
+            if text:
+                found[item.name] = item.metadata["parse"](text)
+        except ValueError as error:
+            found[item.name] = default
+            is_default = item.name != "hashes"
+            consequence = "its default stays in force" if is_default else "no hash is exported"
+            invalid.append(InvalidSetting(variable, consequence, str(error)))
+    return found, invalid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from opentelemetry.environment_variables import (
 from promptcache.common.safely import safely
 from promptcache.instrumentor import PromptCacheInstrumentor
 from promptcache.settings import OTEL_PROMPTCACHE_DB
+from promptcache_exporters.recording.process_facts import FACTS_VARIABLE, write_process_facts
 from promptcache_exporters.recording.recorder import flush_recordings, record
 
 log = getLogger("promptcache")
@@ -80,6 +82,10 @@ def _has_endpoint(environ: Mapping[str, str], own: str) -> bool:
 
 
 def _start_recording() -> None:
+    if FACTS_VARIABLE in os.environ:
+        # Registered first, so that it runs last. A process that is killed leaves the facts of now.
+        atexit.register(safely, write_process_facts, is_at_end=True)
+        write_process_facts(is_at_end=False)
     if find_spec("opentelemetry.sdk") is None:
         log.warning(
             "promptcache records nothing here: the environment of this Python has no "
@@ -137,3 +143,5 @@ def _write_last_rows() -> None:
     flush_recordings()
     safely(PromptCacheInstrumentor.end_open_calls)
     flush_recordings()
+    if FACTS_VARIABLE in os.environ:
+        safely(write_process_facts, is_at_end=True)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import IO, Any, Final
 
 NOT_FOUND: Final = 127
 NOT_EXECUTABLE: Final = 126
@@ -31,14 +31,15 @@ def run_program(
     command: Sequence[str],
     environ: Mapping[str, str],
     while_running: Callable[[], None] | None = None,
+    stdout: IO[str] | None = None,
 ) -> int:
     """Run `command` until it ends, and forward signals to it. `while_running` is called often.
 
     Returns its exit code, or the negative number of the signal that killed it. It inherits the
-    standard streams and all inheritable files. Raises ProgramStartError.
+    standard streams, unless `stdout` is given, and all inheritable files. Raises ProgramStartError.
     """
     try:
-        process = subprocess.Popen(command, env=environ, close_fds=False)  # noqa: S603  # the user's own command
+        process = subprocess.Popen(command, env=environ, close_fds=False, stdout=stdout)  # noqa: S603  # the user's own command
     except FileNotFoundError as error:
         raise ProgramStartError(f"{command[0]}: not found", NOT_FOUND) from error
     except OSError as error:

@@ -13,6 +13,7 @@ from promptcache.version import __version__
 
 COMMANDS: Final = (
     "run",
+    "doctor",
     "report",
     "explain",
     "export",

@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 from promptcache.cli.exit_codes import RECORD_COMMAND, ExitCode
 from promptcache.version import __version__
 
-BARE_COMMANDS: Final = ("cost", "prices")
+BARE_COMMANDS: Final = ("cost", "prices", "doctor")
 """The commands that need no extra."""
 EXTRAS: Final[Mapping[str, str]] = {
     "run": "run",

@@ -21,6 +21,7 @@ class ExitCode(IntEnum):
     NEWER_SCHEMA = 6
     NOT_A_TABLE = 7
     SAMPLED = 8
+    FAULT_FOUND = 9
 
 
 EXIT_CODE_MEANINGS: Final = {
@@ -36,6 +37,7 @@ EXIT_CODE_MEANINGS: Final = {
     ExitCode.NEWER_SCHEMA: "a newer promptcache wrote the table",
     ExitCode.NOT_A_TABLE: "the file is not a table of promptcache",
     ExitCode.SAMPLED: "the spans were sampled, so --fail-below cannot judge the hit rate",
+    ExitCode.FAULT_FOUND: "the doctor found a fault",
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -117,6 +118,7 @@ def print_report_of_run(path: Path, started: float, command: list[str]) -> None:
         errors.print(describe_table_error(error))
         return
     if found is None or not found.totals.calls:
-        errors.print("promptcache recorded no LLM call of this program.")
+        again = f"promptcache doctor -- {shlex.join(command)}"
+        errors.print(f"promptcache recorded no LLM call of this program. Why: {again}")
     else:
         print_report(found, make_stderr_table_console(), _MAX_GROUPS)

@@ -115,6 +115,8 @@ def _make_parser(
 
 def _add_parameter(parser: argparse.ArgumentParser, name: str, hint: Any, default: Any) -> None:
     kind, info = get_args(hint)[:2] if get_origin(hint) is Annotated else (hint, Option())
+    if isinstance(kind, UnionType):  # with None
+        (kind,) = (one for one in get_args(kind) if one is not type(None))
     is_required = default is inspect.Parameter.empty
     help_text = info.help.replace("%", "%%")
     if isinstance(info, Argument):
@@ -140,8 +142,7 @@ def _add_parameter(parser: argparse.ArgumentParser, name: str, hint: Any, defaul
 
 def _converter(kind: Any, minimum: int | None) -> Callable[[str], Any]:
     """Return the function that makes a value of the type `kind` of a text."""
-    chosen = [one for one in get_args(kind) if one is not type(None)] or [kind]
-    base = chosen[0] if isinstance(kind, UnionType) or get_origin(kind) is list else kind
+    base = get_args(kind)[0] if get_origin(kind) is list else kind
 
     def convert(text: str) -> Any:
         value = base(text)

@@ -16,7 +16,7 @@ from wrapt import register_post_import_hook
 from promptcache.common.safely import safely
 from promptcache.patching.patcher import ModulePatcher, warn_unsupported_sdk_release
 from promptcache.patching.registry import HOOK_MODULES, REQUIRED_MODULES, import_hooks
-from promptcache.patching.start_log import log_start
+from promptcache.patching.start_log import find_sdk_states, log_start
 from promptcache.semconv import SCOPE_NAME
 from promptcache.settings import Settings
 from promptcache.telemetry.handler import TelemetryHandler
@@ -71,6 +71,10 @@ class PatchManager:
         for module in HOOK_MODULES:
             safely(self._patch_when_imported, module)
         safely(log_start, self._patchers)
+
+    def find_sdk_states(self) -> dict[str, str]:
+        """Return for each SDK whether it is observed, of an unknown release, or absent."""
+        return find_sdk_states(self._patchers)
 
     def end_open_calls(self) -> None:
         """End the calls that have not ended: the process is about to."""

@@ -10,6 +10,7 @@ from opentelemetry.trace import Span, SpanKind
 
 from promptcache import semconv
 from promptcache.model import Call
+from promptcache.telemetry.call_counts import CALL_COUNTS
 from promptcache.telemetry.handler import TelemetryHandler
 from promptcache.telemetry.request_info import RequestInfo
 from promptcache.telemetry.span_attributes import set_call_attributes, set_count_attributes
@@ -135,6 +136,7 @@ def open_call_span(
     started_at: float,
 ) -> CallSpan:
     """Claim the foreign LLM span of a call in `context`, or else start a span there."""
+    CALL_COUNTS.observed += 1
     handler.follow_tracer_provider()
     current = trace.get_current_span(context)
     claimed = handler.foreign_spans.claim_span_of_call(current, info.model, stream=info.stream)

@@ -17,6 +17,7 @@ from opentelemetry.instrumentation.utils import is_instrumentation_enabled
 from opentelemetry.trace import Span, SpanContext, get_current_span
 
 from promptcache import semconv
+from promptcache.telemetry.call_counts import CALL_COUNTS
 from promptcache.telemetry.started_spans import StartedSpans
 
 _LLM_SPAN_ATTRIBUTES: Final[Mapping[str, frozenset[str]]] = {
@@ -53,7 +54,10 @@ def should_instrument() -> bool:
     True unless telemetry is suppressed. It is suppressed inside Logfire's LLM spans too, to prevent
     a second span; a call there is instrumented nevertheless, since it only writes on that span.
     """
-    return is_instrumentation_enabled() or is_foreign_llm_span(get_current_span())
+    if is_instrumentation_enabled() or is_foreign_llm_span(get_current_span()):
+        return True
+    CALL_COUNTS.suppressed += 1
+    return False
 
 
 def is_foreign_llm_span(span: Span) -> bool:

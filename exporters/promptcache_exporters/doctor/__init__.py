@@ -1,0 +1,1 @@
+"""Find out why calls are missing, and say what to do about each reason."""
