@@ -23,6 +23,7 @@ from promptcache.prefix.words import (
     WordSample,
     count_equal_last_words,
     count_equal_words,
+    has_typography,
     sample_words,
 )
 
@@ -202,7 +203,7 @@ def canonicalize(text: str) -> tuple[str, int]:
 
 def _without_typography(raw: bytes, form: int) -> tuple[bytes, int]:
     """Return a canonical text without white space and typographic characters, and its form."""
-    if not raw.isascii() and (b"\xe2\x80" in raw or b"\xc2" in raw):
+    if not raw.isascii() and has_typography(raw):
         text = raw.decode("utf-8", "surrogatepass")
         plain = _TYPOGRAPHY.sub(lambda found: _ASCII_OF_TYPOGRAPHY[found[0]], text)
         if plain != text:

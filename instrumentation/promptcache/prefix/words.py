@@ -56,9 +56,21 @@ def _hash_words(raw: bytes) -> bytes:
     return memoryview(hashes).cast("B").cast("H")[::2].tobytes()
 
 
+def has_typography(raw: bytes) -> bool:
+    """Return whether a text may have typographic characters."""
+    return (
+        b"\xe2\x80" in raw
+        or b"\xe3\x80" in raw
+        or b"\xc2\xa0" in raw
+        or b"\xc2\xab" in raw
+        or b"\xc2\xb7" in raw
+        or b"\xc2\xbb" in raw
+    )
+
+
 def separate_words(raw: bytes) -> bytes:
     """Return the text with a space for each byte that belongs to no word. The length is kept."""
-    if not raw.isascii() and (b"\xe2\x80" in raw or b"\xc2" in raw or b"\xe3\x80" in raw):
+    if not raw.isascii() and has_typography(raw):
         raw = _TYPOGRAPHIC.sub(lambda found: b"   "[: len(found[0])], raw)
     if b"\\" in raw:
         for escape in _SPACE_ESCAPES:
@@ -112,5 +124,7 @@ def _reverse(hashes: bytes) -> bytes:
 def has_same_words(new: WordSample, old: WordSample) -> bool:
     """Return whether two whole texts have the same words, in any order."""
     if not (new.is_complete and old.is_complete) or len(new.head) != len(old.head):
+        return False
+    if sum(new.head) != sum(old.head):  # quick, and true of almost all other words
         return False
     return sorted(memoryview(new.head).cast("H")) == sorted(memoryview(old.head).cast("H"))
