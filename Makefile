@@ -133,6 +133,9 @@ fuzz: $(VENV)/.ready ## 100,000 odd requests for each provider and the emulator,
 	@HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py tests/test_harness_random.py tests/test_faults.py \
 		tests/test_emulator_hostile.py $(ARGS)
 
+harness-bench: $(VENV)/.ready ## compare the harness with the best of all breakpoint placements, on the emulator (five minutes)
+	@$(VENV)/bin/python -m tests.oracle.harness_regret
+
 streams: $(VENV)/.ready ## 10,000 streams of each kind, 1,000 at once, which end in every way
 	@STREAMS=10000 STREAMS_AT_ONCE=1000 $(VENV)/bin/python -m pytest tests/test_load.py $(ARGS)
 
