@@ -27,12 +27,15 @@ MAX_NUMBER: Final = 2**40
 class TableColumn:
     """One column: its name, its SQL type, and the function that reads its value from a span.
 
-    `read_from_span` returns None if the span does not have the value.
+    `read_from_span` returns None if the span does not have the value. Of a column that holds one
+    attribute, `attribute` is its name, and `convert` makes the value of it.
     """
 
     name: str
     type: str
     read_from_span: ColumnReader
+    attribute: str | None = None
+    convert: Callable[[Any], ColumnValue] | None = None
 
 
 def get_span_attribute(span: RecordedSpan, name: str) -> Any:
@@ -91,5 +94,9 @@ def span_attribute_column(
 ) -> TableColumn:
     """Return a column that holds the span attribute `attribute`, converted by `convert`."""
     return TableColumn(
-        name, _SQL_TYPES[convert], lambda span: convert(get_span_attribute(span, attribute))
+        name,
+        _SQL_TYPES[convert],
+        lambda span: convert(get_span_attribute(span, attribute)),
+        attribute,
+        convert,
     )

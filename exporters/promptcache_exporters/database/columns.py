@@ -70,6 +70,8 @@ CALL_COLUMNS: Final[tuple[TableColumn, ...]] = (
         "batch",
         "INTEGER NOT NULL DEFAULT 0",
         lambda span: to_sql_boolean(get_span_attribute(span, semconv.BATCH)) or 0,
+        semconv.BATCH,
+        to_sql_boolean,
     ),
     span_attribute_column("input_tokens", semconv.INPUT_TOKENS, to_sql_count),
     span_attribute_column("read_tokens", semconv.READ_TOKENS, to_sql_count),

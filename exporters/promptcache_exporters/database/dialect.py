@@ -43,3 +43,29 @@ class SQLDialect:
 SQLITE: Final = SQLDialect("sqlite", "VARCHAR", "CAST({0} * 1e12 + 0.5 AS INTEGER)")
 """Its cast cuts the fraction off. Older builds have no floor()."""
 DUCKDB: Final = SQLDialect("duckdb", "VARCHAR", "CAST(floor({0} * 1e12 + 0.5) AS BIGINT)")
+CLICKHOUSE: Final = SQLDialect(
+    "clickhouse", "Nullable(String)", "toInt128(floor({0} * 1e12 + 0.5))"
+)
+"""A sum of its 64-bit numbers would wrap around without an error."""
+_DECIMAL_TEMPLATE: Final = "CAST(CAST(floor({0} * 1e12 + 0.5) AS BIGINT) AS DECIMAL(38, 0))"
+DIALECTS: Final = {
+    dialect.name: dialect
+    for dialect in (
+        SQLITE,
+        DUCKDB,
+        CLICKHOUSE,
+        # The sum of its 64-bit numbers is a numeric.
+        SQLDialect("postgres", "VARCHAR", "CAST(floor({0} * 1e12 + 0.5) AS BIGINT)"),
+        SQLDialect("spark", "STRING", _DECIMAL_TEMPLATE, is_executed=False),
+        SQLDialect("databricks", "STRING", _DECIMAL_TEMPLATE, is_executed=False),
+        SQLDialect("trino", "VARCHAR", _DECIMAL_TEMPLATE, is_executed=False),
+        SQLDialect("snowflake", "VARCHAR", _DECIMAL_TEMPLATE, is_executed=False),
+        SQLDialect(
+            "bigquery",
+            "STRING",
+            "CAST(CAST(floor({0} * 1e12 + 0.5) AS INT64) AS NUMERIC)",
+            is_executed=False,
+        ),
+    )
+}
+"""The engines by name. Their sums of picodollars hold more than 64 bits."""

@@ -60,3 +60,7 @@ class InvalidRowValueError(InvalidCallsFileError):
 
 class MissingOptionalPackageError(CallsFileReadError):
     """An optional package is not installed."""
+
+
+class EngineError(CallsFileReadError):
+    """An engine over the network cannot be read. The text says what to do."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from promptcache_exporters.database import parquet, sqlite_file
-from promptcache_exporters.database.dialect import DUCKDB, SQLITE, SQLDialect
+from promptcache_exporters.database.clickhouse import ClickHouseServer, is_clickhouse_url
+from promptcache_exporters.database.dialect import CLICKHOUSE, DUCKDB, SQLITE, SQLDialect
 from promptcache_exporters.database.otlp_import import import_otlp_json
 from promptcache_exporters.database.query import QueryConnection
 
@@ -53,13 +54,19 @@ def find_calls_source(path: Path) -> CallsSource:
 def open_calls_source(
     text: str, default_sample_ratio: float | None = None
 ) -> Generator[CallsSource]:
-    """Open the source that `text` names: a file or a pattern, as for `find_calls_source`.
+    """Open the source that `text` names.
 
+    It is a file or a pattern, as for `find_calls_source`, or a ClickHouse server
+    (`clickhouse://user@host:8123/database`) with the view that `promptcache engine` makes.
     A file of OTLP JSON is first imported into a temporary table. `default_sample_ratio` is that of
     its spans whose trace state has none.
 
     Raises `CallsFileReadError` and OSError.
     """
+    if is_clickhouse_url(text):
+        server = ClickHouseServer.from_url(text)
+        yield CallsSource(server.url, CLICKHOUSE, server.connect)
+        return
     path = Path(text).expanduser().absolute()
     if not text.endswith(OTLP_JSON_SUFFIXES):
         yield find_calls_source(path)

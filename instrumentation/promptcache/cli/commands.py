@@ -18,6 +18,7 @@ COMMANDS: Final = (
     "explain",
     "export",
     "import",
+    "engine",
     "prices",
     "cost",
     "breakeven",

@@ -19,6 +19,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "explain": "report",
     "export": "duckdb",
     "import": "report",
+    "engine": "report",
     "breakeven": "report",
     "plan": "report",
     "alerts": "report",

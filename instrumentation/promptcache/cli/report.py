@@ -41,6 +41,7 @@ EPILOG: Final = "\n\n".join(
         "promptcache report --json --by prefix > prefixes.json",
         "promptcache report --from spans.jsonl --unsampled",
         "promptcache report --from 'calls/*.parquet' --by model",
+        "promptcache report --from clickhouse://reader@localhost:8123/otel --since 1d",
         "promptcache report --fail-below 0.5 --min-tokens 100000",
         "Some groups of --by:",
         "prefix: the hash of model, tools and system prompt; calls that have it can share a cache",
@@ -78,7 +79,9 @@ FromOption = Annotated[
     typer.Option(
         "--from",
         help="Where the calls are, if not in the local table: a file of OTLP JSON of the "
-        "Collector's file exporter (.jsonl, .json, also with .gz), or exports ('dir/*.parquet').",
+        "Collector's file exporter (.jsonl, .json, also with .gz), exports ('dir/*.parquet'), or "
+        "clickhouse://user@host:8123/otel, clickhouses:// with TLS "
+        "(the password is read from CLICKHOUSE_PASSWORD).",
     ),
 ]
 LimitOption = Annotated[

@@ -1,0 +1,167 @@
+"""`promptcache engine` prints SQL, and `report --from clickhouse://` asks a server and explains."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from promptcache.cli.commands import app
+from promptcache.cli.engine import Engine
+from promptcache.cli.exit_codes import ExitCode
+from promptcache_exporters.database.clickhouse import ClickHouseServer
+from promptcache_exporters.database.columns import CALL_COLUMNS
+from promptcache_exporters.database.dialect import DIALECTS
+from promptcache_exporters.database.errors import EngineError
+from promptcache_exporters.report.figures import FIGURES
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
+
+
+def test_every_dialect_is_an_engine_of_the_command() -> None:
+    assert [*Engine] == [*DIALECTS]
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_the_query_names_every_figure(name: str) -> None:
+    result = run("engine", name, "--query", "report", "--by", "callsite", "--table", "my.calls")
+    assert result.exit_code == ExitCode.OK
+    assert all(f" AS {figure}" in result.stdout for figure in FIGURES)
+    assert "FROM my.calls" in result.stdout
+    assert ("never run" in result.stdout) is not DIALECTS[name].is_executed
+
+
+def test_the_view_has_every_column_of_the_table() -> None:
+    statement = run("engine", "clickhouse").stdout
+    assert all(f" AS {column.name}" in statement for column in CALL_COLUMNS)
+    assert "CREATE OR REPLACE VIEW promptcache_calls" in statement
+    assert "ALTER" not in statement
+
+
+def test_an_engine_without_a_view_needs_a_query() -> None:
+    assert run("engine", "postgres").exit_code == ExitCode.USAGE
+
+
+class Stub:
+    """A server that gives one answer, and keeps the requests."""
+
+    def __init__(self) -> None:
+        self.status, self.body, self.location = 200, b"", ""
+        self.requests: list[tuple[str, dict[str, str], str]] = []
+
+
+@pytest.fixture
+def stub() -> Iterator[tuple[Stub, str]]:
+    stub = Stub()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            stub.requests.append((self.path, dict(self.headers), body.decode()))
+            self.send_response(stub.status)
+            if stub.location:
+                self.send_header("location", stub.location)
+            self.send_header("content-length", str(len(stub.body)))
+            self.end_headers()
+            self.wfile.write(stub.body)
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # name of the base
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield stub, f"clickhouse://reader@127.0.0.1:{server.server_address[1]}/otel"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_values_keep_all_their_digits(
+    stub: tuple[Stub, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, url = stub
+    monkeypatch.setenv("CLICKHOUSE_PASSWORD", "no-secret")
+    meta = [
+        {"name": "a", "type": "Nullable(Int128)"},
+        {"name": "b", "type": "Float64"},
+        {"name": "c", "type": "Nullable(UInt64)"},
+        {"name": "d", "type": "String"},
+    ]
+    data = [["170141183460469231731687303715884105727", 0.1, None, "7"]]
+    server.body = json.dumps({"meta": meta, "data": data}).encode()
+    result = ClickHouseServer.from_url(url).execute("SELECT ? FROM calls", (0.1 + 0.2,))
+    assert result.fetchall() == [[2**127 - 1, 0.1, None, "7"]]
+    assert result.description == [("a",), ("b",), ("c",), ("d",)]
+    ((path, headers, body),) = server.requests
+    settings = parse_qs(urlsplit(path).query)
+    assert settings["param_p0"] == ["0.30000000000000004"]
+    assert (settings["readonly"], settings["database"]) == (["2"], ["otel"])
+    assert body.endswith("SELECT {p0:Float64} FROM calls")
+    assert "no-secret" not in path + body
+    assert (headers["X-ClickHouse-User"], headers["X-ClickHouse-Key"]) == ("reader", "no-secret")
+
+
+# The first lines as ClickHouse 26.9 writes them (DB::Exception of src/Common/ErrorCodes.cpp).
+REFUSALS = (
+    (404, "Code: 60. DB::Exception: Unknown table expression identifier", "promptcache engine"),
+    (404, "Code: 47. DB::Exception: Unknown expression identifier", "of an older promptcache"),
+    (404, "Code: 81. DB::Exception: Database otle does not exist", "no such database"),
+    (403, "Code: 497. DB::Exception: reader: Not enough privileges.", "GRANT SELECT"),
+    (403, "Code: 516. DB::Exception: reader: Authentication failed", "CLICKHOUSE_PASSWORD"),
+    (500, "Code: 164. DB::Exception: Cannot modify setting in readonly mode", "readonly = 2"),
+    (500, "Code: 241. DB::Exception: Memory limit exceeded", "Memory limit exceeded"),
+    (502, "<html>Bad gateway</html>", "did not answer as ClickHouse does (HTTP 502)"),
+    (200, "<html>hello</html>", "did not answer as ClickHouse does"),
+    (200, '{"meta": [], "data": [[1]]}', "did not answer as ClickHouse does"),
+)
+
+
+@pytest.mark.parametrize(("status", "body", "words"), REFUSALS)
+def test_a_refusal_says_what_to_do(
+    stub: tuple[Stub, str], status: int, body: str, words: str
+) -> None:
+    server, url = stub
+    server.status, server.body = status, body.encode()
+    result = run("report", "--from", url)
+    assert result.exit_code == ExitCode.USAGE
+    assert words in " ".join(result.stderr.split())
+
+
+def test_a_redirect_is_not_followed(stub: tuple[Stub, str]) -> None:
+    server, url = stub
+    server.status, server.location = 307, url.replace("clickhouse://reader@", "http://")
+    assert "HTTP 307" in " ".join(run("report", "--from", url).stderr.split())
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("clickhouse://reader:secret@localhost/otel", "Put the password into CLICKHOUSE_PASSWORD"),
+        ("clickhouse:///otel", "The URL has the form"),
+        ("clickhouse://localhost:x/otel", "The URL has the form"),
+        ("clickhouse://127.0.0.1:1/otel", "cannot be reached"),
+        ("clickhouses://127.0.0.1:1/otel", "cannot be reached"),
+    ],
+)
+def test_a_wrong_url_is_explained(url: str, words: str) -> None:
+    result = run("report", "--from", url)
+    assert result.exit_code == ExitCode.USAGE
+    assert words in " ".join(result.stderr.split())
+    assert "secret" not in result.stderr
+
+
+def test_a_certificate_of_nobody_is_refused(stub: tuple[Stub, str]) -> None:
+    with pytest.raises(EngineError, match="cannot be reached"):
+        ClickHouseServer.from_url(stub[1].replace("clickhouse:", "clickhouses:")).execute(
+            "SELECT 1"
+        )
