@@ -904,6 +904,8 @@ def test_advice_names_section_and_index() -> None:
         ("openai", "gpt-5.6-mini", 1024, True),
         ("openai", "gpt-5.5", 1024, False),
         ("azure.ai.openai", "gpt-4o", 1024, False),
+        ("minimax", "MiniMax-M3", 512, False),
+        ("z_ai", "glm-5.2", 1024, False),
         ("alibaba", "qwen3-max", 256, False),
         ("gcp.vertex_ai", "gemini-3-pro-preview", 4096, False),
         ("nobody", None, 1024, False),

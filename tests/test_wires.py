@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from promptcache.cli.price_options import build_request_and_response
 from promptcache.model import Cost, Request, ResponseFacts, Usage
 from promptcache.prices import PriceBook
 from promptcache.providers.google.wire import INTERACTIONS_ROUTES
-from promptcache.providers.hosts import provider_for_host
+from promptcache.providers.hosts import provider_for_host, provider_of_client
 from promptcache.providers.registry import iter_routes_of_all_providers
 from promptcache.providers.reported_usage import reported_usage
 from promptcache.providers.response_facts import NO_FACTS, merge_facts
@@ -144,3 +145,25 @@ def test_the_span_of_a_fallback_lists_each_attempt_with_its_model_and_parts(
 def test_an_answer_of_one_model_lists_no_attempts(telemetry: Telemetry) -> None:
     make_mock_call()("Hi.")
     assert "promptcache.cost.attempts" not in telemetry.attributes
+
+
+@pytest.mark.parametrize(
+    ("name", "provider"),
+    [
+        ("openai.OpenAI", None),
+        ("openai.AzureOpenAI", "azure.ai.openai"),
+        ("openai.AsyncAzureOpenAI", "azure.ai.openai"),
+        ("openai.BedrockOpenAI", "aws.bedrock"),
+        ("openai.AsyncBedrockOpenAI", "aws.bedrock"),
+        ("anthropic.Anthropic", None),
+        ("anthropic.AnthropicBedrock", "aws.bedrock"),
+        ("anthropic.AsyncAnthropicVertex", "gcp.vertex_ai"),
+        ("anthropic.AnthropicFoundry", "anthropic"),
+    ],
+)
+def test_the_class_of_a_client_names_its_provider(name: str, provider: str | None) -> None:
+    module, class_name = name.split(".")
+    kind: type[Any] = getattr(import_module(module), class_name)
+    subclass = type("OurClient", (kind,), {})
+    assert provider_of_client(object.__new__(kind)) == provider
+    assert provider_of_client(object.__new__(subclass)) == provider

@@ -1,4 +1,4 @@
-"""Find the provider that serves a host.
+"""Find the provider that serves a host, or that a class of client calls.
 
 An OpenAI-compatible server is named after its own provider and not after the SDK that calls it. A
 host that no row of the registry lists keeps the SDK's provider, as OpenTelemetry asks. The user's
@@ -14,6 +14,14 @@ from typing import Final
 from promptcache.providers.registry import PROVIDERS
 
 _PROVIDERS_BY_DOMAIN: Final = tuple((host, row.name) for row in PROVIDERS for host in row.hosts)
+
+_CLIENT_CLASSES: Final = tuple((part, row.name) for row in PROVIDERS for part in row.client_classes)
+
+
+def provider_of_client(client: object) -> str | None:
+    """Return the provider whose row names the client's class or a base of it, None for others."""
+    class_names = " ".join(base.__name__ for base in type(client).__mro__)
+    return next((provider for part, provider in _CLIENT_CLASSES if part in class_names), None)
 
 
 def provider_for_host(

@@ -44,10 +44,11 @@ class Provider(NamedTuple):
 
     `name` is the value of OpenTelemetry's `gen_ai.provider.name`, and `aliases` are other spellings
     of it that users write. `litellm_names` are LiteLLM's names for the provider where they differ
-    from `name`. `hosts` are domains; a domain includes its subdomains. `wire` names the module
-    whose `ROUTES` map endpoints to wire formats. `rules` names the module whose `CACHE_RULES` say
-    how the provider caches. `price_vendors` are the price lists that may hold its models, in the
-    order of the search; if empty, the list has the provider's name.
+    from `name`. `hosts` are domains; a domain includes its subdomains. `client_classes` are parts
+    of the names of SDK classes whose instances call this provider, where it is not the SDK's own.
+    `wire` names the module whose `ROUTES` map endpoints to wire formats. `rules` names the module
+    whose `CACHE_RULES` say how the provider caches. `price_vendors` are the price lists that may
+    hold its models, in the order of the search; if empty, the list has the provider's name.
 
     `gateway_prefixes` are the names of the provider before a slash in a model's name, as OpenRouter
     and Vercel write it, beside its name, its aliases and LiteLLM's names.
@@ -57,6 +58,7 @@ class Provider(NamedTuple):
     `models_with_writes_at_input_price` is a pattern for models whose written tokens cost what plain
     input costs, unless the price list has a price for them. `omits_zero_cached_count`: the
     provider's own hosts leave a cached count of 0 out of OpenAI's wire formats.
+    `omits_reasoning_count`: they leave out the count of reasoning too, which the total has.
     `is_guessed_by_model`: the price commands search this provider's list when the user names no
     provider, in the order of the rows. `reports_stream_usage_unasked`: the provider sends the usage
     of a stream even if the request does not ask for usage.
@@ -66,6 +68,7 @@ class Provider(NamedTuple):
     aliases: tuple[str, ...] = ()
     litellm_names: tuple[str, ...] = ()
     hosts: tuple[str, ...] = ()
+    client_classes: tuple[str, ...] = ()
     wire: str = ""
     rules: str = ""
     price_vendors: tuple[str, ...] = ()
@@ -73,6 +76,7 @@ class Provider(NamedTuple):
     own_models: str = ""
     models_with_writes_at_input_price: str = ""
     omits_zero_cached_count: bool = False
+    omits_reasoning_count: bool = False
     is_guessed_by_model: bool = False
     reports_stream_usage_unasked: bool = False
     sdk: SDK | None = None
@@ -89,6 +93,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     Provider(
         "anthropic",
         hosts=("api.anthropic.com",),
+        client_classes=("AnthropicFoundry", "AnthropicAWS", "AnthropicGoogleCloud"),
         wire="anthropic.wire",
         rules="anthropic.rules",
         price_vendors=("anthropic",),
@@ -133,6 +138,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         ),
         litellm_names=("azure",),
         hosts=("openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com"),
+        client_classes=("AzureOpenAI", "BaseAzureClient"),
         wire=_OPENAI_WIRE,
         rules=_OPENAI_RULES,
         price_vendors=("azure", "openai", "anthropic"),
@@ -165,6 +171,8 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         reports_stream_usage_unasked=True,
         # A miss has no `cached_tokens` at all (ai.google.dev/gemini-api/docs/openai).
         omits_zero_cached_count=True,
+        # discuss.ai.google.dev/t/127400: 9 + 1, total 103. The native API has the same total.
+        omits_reasoning_count=True,
         models_with_writes_at_input_price="gemini-",
         sdk=SDK(
             ("google.genai",),
@@ -186,12 +194,15 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         ),
         litellm_names=("vertex_ai", "vertex_ai_beta"),
         hosts=("aiplatform.googleapis.com",),
+        client_classes=("AnthropicVertex",),
         wire=_GOOGLE_WIRE,
         rules=_GOOGLE_RULES,
         price_vendors=("google", "anthropic"),
         reports_stream_usage_unasked=True,
         # A miss has no `cached_tokens` at all (ai.google.dev/gemini-api/docs/openai).
         omits_zero_cached_count=True,
+        # discuss.ai.google.dev/t/127400: 9 + 1, total 103. The native API has the same total.
+        omits_reasoning_count=True,
         models_with_writes_at_input_price="gemini-",
     ),
     Provider(
@@ -213,6 +224,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
             "amazonaws.com",
             "api.aws",
         ),
+        client_classes=("AnthropicBedrock", "BedrockOpenAI"),
         wire="bedrock.wire",
         rules="bedrock.rules",
         price_vendors=("aws",),
@@ -326,6 +338,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         "minimax",
         hosts=("minimax.io", "minimaxi.com", "minimax.chat"),
         wire=_OPENAI_WIRE,
+        rules="minimax.rules",
         own_models=r"(minimax/)?minimax-",
     ),
     Provider(
@@ -334,6 +347,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         litellm_names=("zai",),
         hosts=("z.ai", "bigmodel.cn"),
         wire=_OPENAI_WIRE,
+        rules="z_ai.rules",
         price_vendors=("zai", "zhipuai"),
         gateway_prefixes=("z-ai",),
         own_models=r"glm-",

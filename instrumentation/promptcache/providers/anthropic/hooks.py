@@ -11,21 +11,7 @@ from typing import Any, Final
 from promptcache.patching.hook import Hook
 from promptcache.patching.stainless import StainlessHooks, StainlessSDK
 from promptcache.providers.anthropic import wire
-
-PLATFORM_PROVIDERS: Final = (
-    ("Bedrock", "aws.bedrock"),
-    ("Vertex", "gcp.vertex_ai"),
-    ("Foundry", "anthropic"),
-    ("AWS", "anthropic"),
-    ("GoogleCloud", "anthropic"),
-)
-"""A part of a client class's name, and the provider that the SDK's own spans name for that
-client."""
-
-
-def _platform_provider(client: Any) -> str | None:
-    class_names = " ".join(base.__name__ for base in type(client).__mro__)
-    return next((provider for part, provider in PLATFORM_PROVIDERS if part in class_names), None)
+from promptcache.providers.hosts import provider_of_client
 
 
 def _sdk_opens_span(client: Any, options: Any) -> bool:
@@ -39,8 +25,8 @@ def _sdk_opens_span(client: Any, options: Any) -> bool:
 
 _SDK: Final = StainlessSDK(
     wire.ROUTES,
-    provider_of_client=lambda client: _platform_provider(client) or "anthropic",
-    client_decides_provider=lambda client: _platform_provider(client) is not None,
+    provider_of_client=lambda client: provider_of_client(client) or "anthropic",
+    client_decides_provider=lambda client: provider_of_client(client) is not None,
     opens_own_span=_sdk_opens_span,
     prompt_headers={"anthropic-beta": wire.BETAS_FIELD},
 )

@@ -1,0 +1,1 @@
+"""Z.ai and Zhipu."""
