@@ -269,4 +269,4 @@ def test_record_is_loaded_when_it_is_used() -> None:
 
 def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="recrod"):
-        _ = promptcache.recrod
+        _ = promptcache.recrod  # type: ignore[attr-defined]

@@ -205,6 +205,7 @@ def test_json_has_the_documented_keys(path: Path) -> None:
         "by": "service",
         "groups": groups,
         "unread": unread,
+        "absent": {"left_out": 0, "lost": 0, "pruned": 0},
         "rent": None,
     }
     assert list(report["totals"]) == list(shop)

@@ -90,7 +90,8 @@ def test_live_shows_each_call(emulator_url: str, tmp_path: Path) -> None:
         tmp_path, emulator_url, f"{CALL}\ncall(); call()", "--live", "--no-report"
     )
     lines = process.stderr.splitlines()
-    assert ["cold" in lines[0], "hit" in lines[1], len(lines)] == [True, True, 2]
+    assert ["cold" in lines[0], "hit" in lines[1], len(lines)] == [True, True, 3]
+    assert "is new. It keeps 30d,2GB of calls" in lines[2]
     assert process.stdout == ""
 
 

@@ -1,4 +1,4 @@
-"""The two tables of the database file: their SQL statements, and a span's row in each."""
+"""The tables of the database file: their SQL statements, and a span's row in each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from promptcache_exporters.database import columns
+from promptcache_exporters.database import columns, hourly_sums, lost_rows
 from promptcache_exporters.database.batch_spans import expand_batch_result_spans
 from promptcache_exporters.database.column import ColumnValue, TableColumn
 from promptcache_exporters.database.recorded_span import RecordedSpan
@@ -35,22 +35,25 @@ class TableSchema:
         table = f"{self.name} ({names})"
         return f"INSERT OR IGNORE INTO {table} VALUES ({values})"  # noqa: S608  # our own names
 
-    def create_view_statement(self, existing_columns: Collection[str]) -> str:
+    def create_view_statement(
+        self, existing_columns: Collection[str], condition: str = "1", prefix: str = ""
+    ) -> str:
         """Return the statement for a view with all columns of this release over an older file.
 
         A column that is not in `existing_columns` is NULL. Without any column there is no such
-        table, and the view has no rows.
+        table, and the view has no rows. It has the rows that fulfil `condition`, and its name
+        begins with `prefix`.
         """
         names = ", ".join(
             column.name if column.name in existing_columns else f"NULL AS {column.name}"
             for column in self.columns
         )
         source = (
-            f"rowid AS id, {names} FROM main.{self.name}"
+            f"rowid AS id, {names} FROM main.{self.name} WHERE {condition}"
             if existing_columns
             else f"NULL AS id, {names} WHERE 0"
         )
-        return f"CREATE TEMP VIEW {self.view_name} AS SELECT {source}"
+        return f"CREATE TEMP VIEW {prefix}{self.view_name} AS SELECT {source}"
 
     def row_from_span(self, span: RecordedSpan) -> tuple[ColumnValue, ...]:
         """Return the span's values in the order of the columns."""
@@ -67,8 +70,16 @@ STORAGE_COSTS_TABLE: Final = TableSchema(
     columns.STORAGE_COST_INDEXES,
 )
 TABLES: Final = (CALLS_TABLE, STORAGE_COSTS_TABLE)
-SCHEMA_VERSION: Final = sum(len(table.columns) for table in TABLES)
+SCHEMA_VERSION: Final = sum(
+    (
+        *(len(table.columns) for table in TABLES),
+        len(hourly_sums.HOURLY_SUM_COLUMNS),
+        len(lost_rows.LOST_ROWS_COLUMNS),
+    )
+)
 """Columns are only ever added, so that their number orders the versions."""
+OTHER_STATEMENTS: Final = (*hourly_sums.CREATE_STATEMENTS, lost_rows.CREATE_STATEMENT)
+"""What makes the tables that no span is a row of. They come after `TABLES`."""
 
 
 class TableRows(NamedTuple):

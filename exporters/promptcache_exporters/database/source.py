@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +29,8 @@ class CallsSource:
     is_local_table: whether it is a file of promptcache. It has row ids, whose ranges can be read at
     once, and the view `storage_costs`.
     note: what people must know of it.
+    open_valid_rows: opens it with the rows that can be added up, and the others in the view
+    `invalid_calls`; None where this is not known. `leaves_rows_out`: whether `open` does so.
     """
 
     place: str | Path
@@ -36,6 +38,14 @@ class CallsSource:
     open: OpenConnection
     is_local_table: bool = False
     note: str = ""
+    open_valid_rows: OpenConnection | None = None
+    leaves_rows_out: bool = False
+
+    def without_invalid_rows(self) -> CallsSource | None:
+        """Return the source without the rows that cannot be added up; None if it has no such."""
+        if self.open_valid_rows is None:
+            return None
+        return replace(self, open=self.open_valid_rows, open_valid_rows=None, leaves_rows_out=True)
 
 
 def find_calls_source(path: Path) -> CallsSource:
@@ -46,7 +56,11 @@ def find_calls_source(path: Path) -> CallsSource:
     if parquet.has_parquet_suffix(path):
         return CallsSource(path, DUCKDB, lambda: parquet.open_parquet_read_only(path))
     return CallsSource(
-        path, SQLITE, lambda: sqlite_file.open_sqlite_read_only(path), is_local_table=True
+        path,
+        SQLITE,
+        lambda: sqlite_file.open_sqlite_read_only(path),
+        is_local_table=True,
+        open_valid_rows=lambda: sqlite_file.open_sqlite_read_only(path, only_valid_rows=True),
     )
 
 

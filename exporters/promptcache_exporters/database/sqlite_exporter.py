@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import islice
 from logging import getLogger
 from threading import Lock
 from typing import Final
@@ -22,6 +24,8 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from promptcache_exporters.database import schema, sqlite_file
 from promptcache_exporters.database.file_path import resolve_database_path
+from promptcache_exporters.database.lost_rows import LostRows, lost_now
+from promptcache_exporters.database.retention import prune_steps, read_retention
 
 _logger = getLogger("promptcache_exporters.sqlite")
 
@@ -30,6 +34,9 @@ LOCK_TIMEOUT_SECONDS: Final = 5.0
 
 After a failure the exporter waits a fiftieth of it, until a batch succeeds again.
 """
+_PRUNE_INTERVAL_SECONDS: Final = 60.0
+_PRUNE_STEPS: Final = 5
+"""Transactions of pruning after one batch. If more is to be deleted, the next batch goes on."""
 
 
 class SQLiteSpanExporter(SpanExporter):
@@ -44,6 +51,9 @@ class SQLiteSpanExporter(SpanExporter):
         self._opened_file_id = (0, 0)
         self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS
         self._warned_error_kinds: set[str] = set()
+        self._lost: list[LostRows] = []
+        self._retention = read_retention()
+        self._next_prune_time = 0.0
         self._lock = Lock()
         self._has_fork_lock = self._is_orphaned = False
         _live_exporters.add(self)
@@ -59,9 +69,11 @@ class SQLiteSpanExporter(SpanExporter):
             except (sqlite3.Error, OSError) as error:
                 self._close_connection()
                 self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS / 50
+                self._remember_lost_rows(sum(map(len, rows)), error)
                 self._warn_once_per_error_kind(error)
                 return SpanExportResult.FAILURE
             self._lock_timeout_seconds = LOCK_TIMEOUT_SECONDS
+            self._prune_now_and_then()
         return SpanExportResult.SUCCESS
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
@@ -91,11 +103,33 @@ class SQLiteSpanExporter(SpanExporter):
         """
         self._is_orphaned = self._is_orphaned or not self._has_fork_lock
         self._lock = Lock()
+        self._lost = []  # the parent counts its own
 
     def _insert_rows(self, rows: schema.TableRows) -> None:
         connection = self._get_or_reopen_connection()
         connection.execute(f"PRAGMA busy_timeout = {self._lock_timeout_seconds * 1000:.0f}")
-        sqlite_file.insert_rows(connection, rows)
+        sqlite_file.insert_rows(connection, rows, self._lost)
+        self._lost.clear()
+
+    def _remember_lost_rows(self, rows: int, error: Exception) -> None:
+        """Count the rows of a failed batch, to write the count when the file works again."""
+        kind = _error_kind(error)
+        known = sum(one.rows for one in self._lost if one.reason == kind)
+        self._lost = [one for one in self._lost if one.reason != kind]
+        self._lost.append(lost_now(known + rows, kind))
+
+    def _prune_now_and_then(self) -> None:
+        """Delete calls that are too old, in the thread that writes, for a moment only."""
+        if self._retention.keeps_everything or time.monotonic() < self._next_prune_time:
+            return
+        self._next_prune_time = time.monotonic() + _PRUNE_INTERVAL_SECONDS
+        steps = prune_steps(self._get_or_reopen_connection(), self._retention, time.time())
+        try:
+            if sum(1 for _ in islice(steps, _PRUNE_STEPS)) == _PRUNE_STEPS:
+                self._next_prune_time = 0.0  # there is more
+        except sqlite3.Error as error:
+            self._close_connection()
+            self._warn_once_per_error_kind(error)
 
     def _get_or_reopen_connection(self) -> sqlite3.Connection:
         if self._is_orphaned:
@@ -124,7 +158,7 @@ class SQLiteSpanExporter(SpanExporter):
             self._connection = None
 
     def _warn_once_per_error_kind(self, error: sqlite3.Error | OSError) -> None:
-        kind = getattr(error, "sqlite_errorname", None) or type(error).__name__
+        kind = _error_kind(error)
         if kind not in self._warned_error_kinds:
             self._warned_error_kinds.add(kind)
             _logger.warning(
@@ -132,6 +166,10 @@ class SQLiteSpanExporter(SpanExporter):
                 self.path,
                 error,
             )
+
+
+def _error_kind(error: Exception) -> str:
+    return getattr(error, "sqlite_errorname", None) or type(error).__name__
 
 
 _live_exporters: Final[WeakSet[SQLiteSpanExporter]] = WeakSet()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -25,6 +25,8 @@ from promptcache_exporters.database.errors import (
     NewerPromptcacheFileError,
 )
 from promptcache_exporters.database.file_safety import refuse_unsafe_files
+from promptcache_exporters.database.lost_rows import LostRows, insert_lost_rows
+from promptcache_exporters.database.row_validity import valid_row_condition
 
 APPLICATION_ID: Final = 0x50436163
 """`PCac` in ASCII. The header of every file of promptcache has it."""
@@ -75,8 +77,12 @@ def open_or_create_for_writing(path: Path, timeout_seconds: float) -> sqlite3.Co
     return connection
 
 
-def insert_rows(connection: sqlite3.Connection, rows: schema.TableRows) -> None:
-    """Write rows in one transaction. A span that the table has already is ignored.
+def insert_rows(
+    connection: sqlite3.Connection, rows: schema.TableRows, lost: Sequence[LostRows] = ()
+) -> None:
+    """Write rows in one transaction, and the counts of rows that earlier ones `lost`.
+
+    A span that the table has already is ignored.
 
     Raises sqlite3.Error.
     """
@@ -84,6 +90,7 @@ def insert_rows(connection: sqlite3.Connection, rows: schema.TableRows) -> None:
         connection.execute("BEGIN IMMEDIATE")
         for table, new_rows in zip(schema.TABLES, rows, strict=True):
             connection.executemany(table.insert_or_ignore_statement, new_rows)
+        insert_lost_rows(connection, lost)
 
 
 def read_and_check_schema_version(connection: sqlite3.Connection) -> int:
@@ -118,10 +125,11 @@ def read_table_columns(
 
 
 def _create_or_migrate_tables(connection: sqlite3.Connection) -> None:
-    if read_and_check_schema_version(connection) == schema.SCHEMA_VERSION:
+    version = read_and_check_schema_version(connection)
+    if version == schema.SCHEMA_VERSION:
         return
     with connection:
-        connection.execute("BEGIN IMMEDIATE")
+        _begin_migration(connection, is_new=not version)
         read_and_check_schema_version(
             connection
         )  # again: the transaction now excludes other writers
@@ -135,8 +143,24 @@ def _create_or_migrate_tables(connection: sqlite3.Connection) -> None:
                     )
             for index in table.indexes:
                 connection.execute(index)
+        for statement in schema.OTHER_STATEMENTS:
+            connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {schema.SCHEMA_VERSION}")
+
+
+def _begin_migration(connection: sqlite3.Connection, *, is_new: bool) -> None:
+    """Begin a transaction that excludes other writers. In a new file it makes the first page.
+
+    `auto_vacuum` belongs to that page, so it has an effect only before the page is there. It is set
+    inside the transaction: a reader never sees a file with a page and without tables.
+    """
+    if not is_new:
+        connection.execute("BEGIN IMMEDIATE")
+        return
+    connection.execute("BEGIN")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    connection.execute("PRAGMA incremental_vacuum(1)").fetchall()  # takes the lock
 
 
 def _enable_wal_mode(connection: sqlite3.Connection, deadline: float) -> None:
@@ -154,11 +178,14 @@ def _enable_wal_mode(connection: sqlite3.Connection, deadline: float) -> None:
 
 
 @contextmanager
-def open_sqlite_read_only(path: Path) -> Generator[sqlite3.Connection]:
+def open_sqlite_read_only(
+    path: Path, *, only_valid_rows: bool = False
+) -> Generator[sqlite3.Connection]:
     """Open the file read-only, with the views `calls` and `storage_costs`.
 
     Each view has the column `id` and all columns of this release. A column that an older file does
-    not have is NULL; a table that it does not have is empty.
+    not have is NULL; a table that it does not have is empty. With `only_valid_rows` the views leave
+    out rows that cannot be added up, and the view `invalid_calls` has those calls.
 
     Raises `CallsFileReadError` for any problem with the file, also during the block.
     """
@@ -173,9 +200,9 @@ def open_sqlite_read_only(path: Path) -> Generator[sqlite3.Connection]:
             if not read_and_check_schema_version(connection):
                 raise EmptyDatabaseError(path)
             for table in schema.TABLES:
-                connection.execute(
-                    table.create_view_statement(read_table_columns(connection, table.name))
-                )
+                existing = read_table_columns(connection, table.name)
+                for statement in _view_statements(table, existing, only_valid_rows):
+                    connection.execute(statement)
             connection.execute("PRAGMA query_only = ON")
             yield connection
     except NewerSchemaError as error:
@@ -184,3 +211,15 @@ def open_sqlite_read_only(path: Path) -> Generator[sqlite3.Connection]:
         raise InvalidCallsFileError(
             f"{path} cannot be read as a table of promptcache: {error}."
         ) from error
+
+
+def _view_statements(
+    table: schema.TableSchema, existing: frozenset[str], only_valid_rows: bool
+) -> list[str]:
+    if not (only_valid_rows and existing):
+        return [table.create_view_statement(existing)]
+    condition = valid_row_condition(table.columns, existing)
+    return [
+        table.create_view_statement(existing, condition),
+        table.create_view_statement(existing, f"NOT ({condition})", prefix="invalid_"),
+    ]

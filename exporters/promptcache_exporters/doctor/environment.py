@@ -10,10 +10,12 @@ from promptcache.settings import (
     OTEL_PROMPTCACHE_DB,
     OTEL_PROMPTCACHE_HASH_KEY,
     OTEL_PROMPTCACHE_HASHES,
+    OTEL_PROMPTCACHE_KEEP,
     OTEL_PROMPTCACHE_PRICES,
     list_invalid_settings,
     list_setting_variables,
 )
+from promptcache_exporters.database.retention import parse_retention
 from promptcache_exporters.database.sampling import sample_ratio_from_sampler_description
 from promptcache_exporters.doctor.finding import Finding, fault, warning
 
@@ -37,12 +39,20 @@ def check_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
             f"the value of {setting.variable} is not understood: {setting.consequence}",
             setting.error,
         )
-    known = [*list_setting_variables(), OTEL_PROMPTCACHE_DB]
+    known = [*list_setting_variables(), OTEL_PROMPTCACHE_DB, OTEL_PROMPTCACHE_KEEP]
     for name in sorted(environ):
         if name.startswith(_PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, 1)
             advice = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
             yield warning("setting-unknown", f"{name} is no setting and has no effect", advice)
+    try:
+        parse_retention(environ.get(OTEL_PROMPTCACHE_KEEP, ""))
+    except ValueError as error:
+        yield fault(
+            "setting-invalid",
+            f"the value of {OTEL_PROMPTCACHE_KEEP} is not understood: nothing is deleted",
+            str(error),
+        )
     yield from _check_hashes(environ)
     yield from _check_price_file(environ)
 

@@ -17,6 +17,8 @@ from promptcache_exporters.database.errors import (
     MissingSQLiteFileError,
 )
 from promptcache_exporters.database.file_safety import find_risk
+from promptcache_exporters.database.lost_rows import count_lost_rows
+from promptcache_exporters.database.retention import can_shrink, read_retention
 from promptcache_exporters.database.sqlite_file import open_sqlite_read_only
 from promptcache_exporters.doctor.finding import Finding, fault, ok, warning
 
@@ -33,6 +35,7 @@ def check_table(path: Path) -> Iterator[Finding]:
     try:
         with open_sqlite_read_only(path) as connection:
             rows, last = connection.execute("SELECT count(*), max(time) FROM calls").fetchone()
+            lost, is_shrinkable = count_lost_rows(connection), can_shrink(connection)
     except (MissingSQLiteFileError, EmptyDatabaseError) as error:
         yield ok("table", f"{error} The first call makes it.")
         return
@@ -40,6 +43,18 @@ def check_table(path: Path) -> Iterator[Finding]:
         yield fault("table-unreadable", str(error), f"move the file away, or {_OTHER_FILE}")
         return
     yield ok("table", f"{path} has {rows:,} calls{_describe_last(last)}")
+    if lost:
+        yield warning(
+            "lost-rows",
+            f"{lost:,} rows could not be written at the time",
+            "look for the warning in the application's log: a full disk, a lock, or a broken file",
+        )
+    if not is_shrinkable and not read_retention().keeps_everything:
+        yield warning(
+            "cannot-shrink",
+            f"an older release made {path}: pruning makes room in it, but no smaller file",
+            f'sqlite3 {path} "PRAGMA auto_vacuum = 2; VACUUM" while nobody writes it',
+        )
     yield from _check_mode(path)
 
 

@@ -23,6 +23,13 @@ _IS_SAMPLED: Final = "coalesce(sample_ratio, 0) <> 1.0"
 # A call that failed without usage has neither a cost nor a reason for a missing cost.
 IS_UNPRICED: Final = "cost_amount IS NULL AND (cost_unknown IS NOT NULL OR input_tokens > 0)"
 _USD_COLUMNS: Final = ("cost_amount", "without_cache", "wasted_usd")
+_TOKEN_COLUMNS: Final = (
+    "input_tokens",
+    "read_tokens",
+    "write_tokens",
+    "uncached_tokens",
+    "output_tokens",
+)
 
 
 def _count(condition: str) -> str:
@@ -57,7 +64,12 @@ _EXPRESSIONS: Final = {
     "sampled_calls": _count(_IS_SAMPLED),
     # sum() ignores text, so count it: in SQLite every text is greater than every number.
     "invalid_amounts": _count(
-        " OR ".join(f"{column} > {MAX_AMOUNT_USD:.0f}" for column in _USD_COLUMNS)
+        " OR ".join(
+            (
+                *(f"{column} > {MAX_AMOUNT_USD:.0f} OR {column} < 0" for column in _USD_COLUMNS),
+                *(f"{column} < 0" for column in _TOKEN_COLUMNS),
+            )
+        )
     ),
 }
 """The figures by name. Braces stand for the whole picodollars of a column."""

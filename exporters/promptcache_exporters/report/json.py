@@ -11,7 +11,7 @@ from promptcache_exporters.report.model import Report
 def render_report_json(report: Report) -> str:
     """Return the report as JSON, a stable interface. null is unknown.
 
-    The keys are `totals`, `by`, `groups`, `unread` and `rent`.
+    The keys are `totals`, `by`, `groups`, `unread`, `absent` and `rent`.
     """
     groups = [{"key": group.key} | asdict(group.totals) for group in report.groups]
     document = {
@@ -19,6 +19,7 @@ def render_report_json(report: Report) -> str:
         "by": report.by,
         "groups": groups,
         "unread": report.unread_writes and asdict(report.unread_writes),
+        "absent": asdict(report.absent_rows),
         "rent": report.storage_costs and asdict(report.storage_costs),
     }
     return json.dumps(document, indent=2)

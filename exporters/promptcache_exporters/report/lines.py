@@ -85,8 +85,22 @@ def summary_lines(report: Report) -> list[tuple[str, str]]:
         ),
         ("Wasted", _format_wasted_cost(report)),
         *_optional_summary_lines(report),
+        *_absent_row_lines(report),
         ("File", format_path(report.path)),
     ]
+
+
+def _absent_row_lines(report: Report) -> Iterator[tuple[str, str]]:
+    absent = report.absent_rows
+    if absent.left_out:
+        yield (
+            "Left out",
+            f"{format_count(absent.left_out)} rows with values that no call can have",
+        )
+    if absent.lost:
+        yield ("Lost", f"{format_count(absent.lost)} rows that could not be written")
+    if absent.pruned:
+        yield ("Pruned", f"{format_call_count(absent.pruned)}; llm_hours keeps their hourly sums")
 
 
 def _optional_summary_lines(report: Report) -> Iterator[tuple[str, str]]:

@@ -79,6 +79,19 @@ class PrefixChange:
 
 
 @dataclass(frozen=True, slots=True)
+class AbsentRows:
+    """Calls that are not in the figures of a report: of the whole table, whatever its period.
+
+    left_out: rows that no exporter writes. lost: rows that an exporter could not write.
+    pruned: calls that were deleted because of their age or the size of the file.
+    """
+
+    left_out: int = 0
+    lost: int = 0
+    pruned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """All data of one report.
 
@@ -92,6 +105,7 @@ class Report:
     unread_writes: of the last `RECENT_ROWS` calls; None if sampling may have dropped the reading
     call.
     storage_costs: of named caches; None if there are none.
+    absent_rows: calls that the figures lack.
     """
 
     by: GroupBy
@@ -110,3 +124,4 @@ class Report:
     unknown_waste_calls: int = 0
     unread_writes: UnreadWriteTotals | None = None
     storage_costs: StorageCosts | None = None
+    absent_rows: AbsentRows = AbsentRows()

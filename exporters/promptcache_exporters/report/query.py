@@ -17,14 +17,16 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from promptcache_exporters.database.column import MAX_NUMBER
+from promptcache_exporters.database import hourly_sums, lost_rows
 from promptcache_exporters.database.dialect import PICODOLLARS_PER_USD
-from promptcache_exporters.database.errors import InvalidRowValueError
+from promptcache_exporters.database.errors import InvalidCallsFileError, InvalidRowValueError
 from promptcache_exporters.database.query import QueryConnection, fetch_rows_by_name
+from promptcache_exporters.database.row_validity import MAX_TIME
 from promptcache_exporters.database.source import CallsSource, find_calls_source
 from promptcache_exporters.report import sql
 from promptcache_exporters.report.figures import CallSums
 from promptcache_exporters.report.model import (
+    AbsentRows,
     CallTotals,
     GroupBy,
     PrefixChange,
@@ -58,10 +60,21 @@ def collect_report(
 ) -> Report:
     """Collect the report of the calls that started at `since` (epoch seconds) or later.
 
-    Raises `CallsFileReadError`.
+    A row of a local table that no exporter writes is left out and counted: text or a negative
+    number in a column of numbers, a start after the year 9999. Raises `CallsFileReadError`.
     """
     if isinstance(source, Path):
         source = find_calls_source(source)
+    try:
+        return _collect_report(source, by, since)
+    except InvalidCallsFileError:  # looking at each row takes time, so only now
+        valid = source.without_invalid_rows()
+        if valid is None:
+            raise
+    return _collect_report(valid, by, since)
+
+
+def _collect_report(source: CallsSource, by: GroupBy, since: float) -> Report:
     with source.open() as connection:
         time_range = sql.TIME_RANGE_QUERY.fetch_one(connection, since)
         groups = _sum_calls_by_group(source, connection, by, since) if time_range.calls else {}
@@ -91,7 +104,20 @@ def collect_report(
             if has_write_data
             else None,
             storage_costs=_collect_storage_costs(source, connection, since),
+            absent_rows=_count_absent_rows(source, connection),
         )
+
+
+def _count_absent_rows(source: CallsSource, connection: QueryConnection) -> AbsentRows:
+    """Count the rows of the whole table that the report cannot show."""
+    left_out = 0
+    if source.leaves_rows_out:
+        left_out = sql.INVALID_CALLS_QUERY.fetch_one(connection).rows
+    if not source.is_local_table:  # all others have the calls only
+        return AbsentRows(left_out)
+    return AbsentRows(
+        left_out, lost_rows.count_lost_rows(connection), hourly_sums.count_pruned(connection)
+    )
 
 
 def empty_report(path: Path, by: GroupBy) -> Report:
@@ -154,7 +180,7 @@ def _reject_invalid_rows(
     number.
     """
     times: tuple[Any, ...] = (time_range.first_time, time_range.last_time)
-    is_valid = all(_is_bounded_number(value) for value in times if value is not None)
+    is_valid = all(_is_time(value) for value in times if value is not None)
     for key, sums in groups.items():
         is_valid &= isinstance(key, str | None) and not sums.invalid_amounts
         is_valid &= all(isinstance(value, int | None) for value in sums._asdict().values())
@@ -162,8 +188,8 @@ def _reject_invalid_rows(
         raise InvalidRowValueError(source.place)
 
 
-def _is_bounded_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and abs(value) <= MAX_NUMBER
+def _is_time(value: Any) -> bool:
+    return isinstance(value, (int, float)) and 0 <= value <= MAX_TIME
 
 
 def _sum_calls_by_group(

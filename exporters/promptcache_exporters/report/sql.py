@@ -80,6 +80,15 @@ ORDER BY time DESC LIMIT 1 OFFSET {RECENT_ROWS - 1}""",  # noqa: S608  # our own
 """The start of the oldest of the newest `RECENT_ROWS` calls. Fewer calls give no row."""
 
 
+class RowCount(NamedTuple):
+    """A number of rows."""
+
+    rows: int
+
+
+INVALID_CALLS_QUERY: Final = Query(RowCount, "SELECT count(*) AS rows FROM invalid_calls")
+
+
 class SampledCallCounts(NamedTuple):
     """How many calls come from sampled traces, and the smallest ratio among them."""
 

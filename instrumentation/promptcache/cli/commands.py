@@ -19,6 +19,7 @@ COMMANDS: Final = (
     "export",
     "import",
     "engine",
+    "prune",
     "prices",
     "cost",
     "breakeven",

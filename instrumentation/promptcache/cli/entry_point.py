@@ -20,6 +20,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "export": "duckdb",
     "import": "report",
     "engine": "report",
+    "prune": "report",
     "breakeven": "report",
     "plan": "report",
     "alerts": "report",

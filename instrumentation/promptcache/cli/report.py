@@ -120,6 +120,8 @@ def report(
         errors.print(describe_table_error(error))
         raise typer.Exit(code) from None
     notes += [] if found.totals.calls else [_no_calls_message(since)]
+    if found.absent_rows.left_out and not found.totals.calls:
+        notes.append(f"{found.absent_rows.left_out:,} rows have values that no call can have.")
     if as_data:
         typer.echo(render_report_json(found))
         notes += filter(None, [sampling_note(found)])

@@ -16,6 +16,7 @@ from promptcache.cli.console import make_stderr_console, make_stderr_table_conso
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.live_calls import LiveCalls
 from promptcache.cli.table_errors import describe_table_error
+from promptcache.settings import OTEL_PROMPTCACHE_KEEP
 from promptcache_exporters.database.errors import CallsFileReadError, MissingSQLiteFileError
 from promptcache_exporters.database.file_path import resolve_database_path
 from promptcache_exporters.recording.program import make_environment
@@ -55,6 +56,8 @@ LiveOption = Annotated[
 ReportOption = Annotated[
     bool, typer.Option("--report/--no-report", help="Print a report on standard error at the end.")
 ]
+DEFAULT_KEEP: Final = "30d,2GB"
+"""What `run` keeps. Whoever chooses the exporter himself keeps everything by default."""
 _INTERPRETERS: Final = ("python", "pypy")
 _MAX_GROUPS: Final = 10
 
@@ -80,15 +83,18 @@ def run(
     path = resolve_database_path(db)
     name = service or os.environ.get("OTEL_SERVICE_NAME") or name_service(command)
     calls = LiveCalls(path, errors) if live else None
-    started = time.time()
+    started, is_new = time.time(), not path.exists()
+    environ = {OTEL_PROMPTCACHE_KEEP: DEFAULT_KEEP} | make_environment(os.environ, path, name)
     try:
-        environ = make_environment(os.environ, path, name)
         status = run_program(command, environ, calls.print_new if calls else None)
     except ProgramStartError as error:
         errors.print(f"promptcache run: {error}")
         raise typer.Exit(error.exit_code) from None
     if calls:
         calls.print_new()
+    if is_new and path.exists():
+        keep = environ[OTEL_PROMPTCACHE_KEEP]
+        errors.print(f"{path} is new. It keeps {keep} of calls ({OTEL_PROMPTCACHE_KEEP}).")
     if report:
         print_report_of_run(path, started, command)
     end_like(status)
