@@ -18,12 +18,15 @@ from tests.support.import_graph import (
     HOOK_STEMS,
     PROMPTCACHE,
     ROOT,
+    TESTING,
     imported_modules,
     package_of_file,
     package_of_module,
 )
 
-SOURCES = sorted([*PROMPTCACHE.rglob("*.py"), *EMULATOR.rglob("*.py"), *EXPORTERS.rglob("*.py")])
+SOURCES = sorted(
+    path for root in (PROMPTCACHE, EMULATOR, TESTING, EXPORTERS) for path in root.rglob("*.py")
+)
 
 LAYERS = (
     {"model", "version"},
@@ -68,7 +71,7 @@ def test_the_emulator_imports_nothing_of_promptcache() -> None:
         (named(path), module)
         for path in EMULATOR.rglob("*.py")
         for module in imported_modules(path)
-        if module.split(".")[0] in {"promptcache", "promptcache_exporters"}
+        if module.split(".")[0] in {"promptcache", "promptcache_testing", "promptcache_exporters"}
     ]
     assert not wrong
 
@@ -111,6 +114,16 @@ def test_the_command_imports_the_emulator_inside_a_function() -> None:
     at_import = [ast.unparse(node) for node in tree.body if not isinstance(node, ast.FunctionDef)]
     assert not [text for text in at_import if "promptcache_emulator" in text and "import" in text]
     assert "promptcache_emulator" in ast.unparse(tree)
+
+
+def test_nothing_imports_the_pytest_plugin() -> None:
+    wrong = [
+        named(path)
+        for path in SOURCES
+        if TESTING not in path.parents
+        and any(module.split(".")[0] == "promptcache_testing" for module in imported_modules(path))
+    ]
+    assert not wrong
 
 
 LIST_LOADED_PATCHING = """

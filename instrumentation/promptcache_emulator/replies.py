@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Final
@@ -66,8 +68,23 @@ class ReplyRequest:
     word_count: int = 8
 
 
+_fixed_reply: ContextVar[Reply | None] = ContextVar("fixed_reply", default=None)
+
+
+@contextmanager
+def fixed_reply(reply: Reply | None) -> Generator[None]:
+    """Answer every request of this context with `reply`; with an invented one if it is None."""
+    token = _fixed_reply.set(reply)
+    try:
+        yield
+    finally:
+        _fixed_reply.reset(token)
+
+
 def generate_reply(request: ReplyRequest) -> Reply:
     """Return the reply. With `auto`, it calls a tool whose name is in the newest text."""
+    if (fixed := _fixed_reply.get()) is not None:
+        return fixed
     if name := _chosen_tool(request):
         schema = request.tools[name]
         return Reply(calls=(ToolCall(name, as_json_object(example_for_schema(schema, schema))),))

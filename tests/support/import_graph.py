@@ -10,6 +10,7 @@ from typing import Final
 ROOT: Final = Path(__file__).parents[2]
 PROMPTCACHE: Final = ROOT / "instrumentation" / "promptcache"
 EMULATOR: Final = ROOT / "instrumentation" / "promptcache_emulator"
+TESTING: Final = ROOT / "instrumentation" / "promptcache_testing"
 EXPORTERS: Final = ROOT / "exporters" / "promptcache_exporters"
 HOOK_STEMS: Final = {"hooks", "websocket"}
 """Modules in a provider's folder that belong to the layer `patching`."""
@@ -27,7 +28,7 @@ def imported_modules(path: Path) -> Iterator[str]:
 def package_of_module(module: str) -> str | None:
     """Return the package of a dotted name, or None if it is not of this project."""
     top, *rest = module.split(".")
-    if top == "promptcache_emulator":
+    if top in ("promptcache_emulator", "promptcache_testing"):
         return top
     if top == "promptcache_exporters" and rest and (EXPORTERS / rest[0]).is_dir():
         return f"{top}.{rest[0]}"
@@ -48,7 +49,7 @@ def package_of_file(path: Path) -> str | None:
 def package_imports() -> dict[str, set[str]]:
     """Map each package of this project to the packages of this project that it imports."""
     graph: dict[str, set[str]] = {}
-    for root in (PROMPTCACHE, EMULATOR, EXPORTERS):
+    for root in (PROMPTCACHE, EMULATOR, TESTING, EXPORTERS):
         for path in root.rglob("*.py"):
             package = package_of_file(path)
             if package is None or package == "__init__":

@@ -12,7 +12,9 @@ from typing import Any, Final
 
 from promptcache.model import CallSite
 
-_PACKAGE_FOLDER: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_PACKAGE_FOLDER: Final = os.path.dirname(os.path.dirname(__file__))
+_OWN_FOLDERS: Final = (_PACKAGE_FOLDER + os.sep, _PACKAGE_FOLDER + "_testing" + os.sep)
+"""The packages of ours that run inside a call of the application."""
 _INSTALL_FOLDERS: Final = frozenset({"site-packages", "dist-packages"})
 _EVENT_LOOP_FILES: Final = tuple(
     os.path.join(*parts) for parts in (("", "asyncio", "events.py"), ("trio", "_core", "_run.py"))
@@ -27,7 +29,7 @@ _CELL_PREFIXES: Final = ("<ipython-input", "<python-input")
 def innermost_line(frame: FrameType | None, last: FrameType | None = None) -> CallSite | None:
     """Return the first line of the application among `frame` and its callers, up to `last`.
 
-    A frame belongs to the application if its file lies neither in this package, nor in the standard
+    A frame belongs to the application if its file lies neither in our packages, nor in the standard
     library, nor in a folder of installed packages or of their scripts, and if it was not generated.
     """
     while frame is not None:
@@ -80,7 +82,7 @@ def _application_path(filename: str) -> str | None:
         return _EVENT_LOOP
     if filename.startswith("<") and not filename.startswith(_CELL_PREFIXES):
         return None
-    if filename.startswith((_PACKAGE_FOLDER, *_stdlib_folders())):
+    if filename.startswith((*_OWN_FOLDERS, *_stdlib_folders())):
         return None
     if _INSTALL_FOLDERS & set(PurePath(filename).parts):
         return None

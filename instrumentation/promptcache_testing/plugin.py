@@ -1,0 +1,152 @@
+"""The pytest plugin. It loads promptcache only when a test or an option asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from promptcache_testing.placeholders import PLACEHOLDER, set_placeholders
+
+if TYPE_CHECKING:
+    from promptcache_testing.fixture import PromptCacheFixture
+    from promptcache_testing.session import CacheSession
+
+SESSION: Final = pytest.StashKey["CacheSession"]()
+_MISSING_KEY_WORDS: Final = (
+    "api_key",
+    "API key",
+    "NoCredentialsError",
+    "NoRegionError",
+    "Missing credentials",
+    "DefaultCredentialsError",
+)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options. None of them changes a test that does not use the fixture."""
+    group = parser.getgroup("promptcache", "LLM prompt caching")
+    group.addoption(
+        "--promptcache",
+        action="store_true",
+        help="list the LLM calls of each test, their hit rate and volatile bytes; fails nothing",
+    )
+    group.addoption("--promptcache-json", metavar="FILE", help="write the list as JSON")
+    parser.addini("promptcache", "as with --promptcache, in every run", type="bool", default=False)
+    parser.addini(
+        "promptcache_allow_hosts", "hosts that tests with prompt_cache may reach", type="linelist"
+    )
+
+
+def _is_listing(config: pytest.Config) -> bool:
+    options: Any = config.known_args_namespace
+    return bool(options.promptcache or options.promptcache_json or config.getini("promptcache"))
+
+
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Set placeholder keys before any client is constructed, if the user asks for it."""
+    if _is_listing(early_config):
+        set_placeholders()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker, and start the session if calls are listed."""
+    config.addinivalue_line(
+        "markers",
+        "promptcache(min_calls=2, allow_hosts=()): how the fixture prompt_cache checks this test",
+    )
+    if _is_listing(config):
+        _session(config)
+
+
+def _session(config: pytest.Config) -> CacheSession:
+    """Return the session of this process. The first use loads promptcache and the emulator."""
+    if SESSION not in config.stash:
+        from promptcache_testing.session import CacheSession
+
+        config.stash[SESSION] = CacheSession(config, is_listing=_is_listing(config))
+    return config.stash[SESSION]
+
+
+@pytest.fixture
+def prompt_cache(request: pytest.FixtureRequest) -> Iterator[PromptCacheFixture]:
+    """Answer every SDK from an emulator in this process, and check the cache."""
+    with _session(request.config).fixture_for(request.node) as fixture:
+        yield fixture
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Record the calls of a test that does not know the fixture, if calls are listed."""
+    session = item.config.stash.get(SESSION, None)
+    if session is None or not session.is_listing:
+        return (yield)
+    with session.listing(item):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Check the turns once the test has passed, so that the test fails and not its teardown."""
+    result = yield
+    session = item.config.stash.get(SESSION, None)
+    if session is not None:
+        session.check_at_end(item)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Name the setting if a client could not be constructed without a key."""
+    report = yield
+    uses_fixture = "prompt_cache" in getattr(item, "fixturenames", ())
+    if report.failed and uses_fixture and not _is_listing(item.config):
+        _add_hint(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Name the setting if a module constructs a client when it is imported."""
+    report = yield
+    if report.failed:
+        _add_hint(report)
+    return report
+
+
+def _add_hint(report: pytest.TestReport | pytest.CollectReport) -> None:
+    text = report.longreprtext
+    if any(word in text for word in _MISSING_KEY_WORDS) and PLACEHOLDER not in text:
+        hint = (
+            "A client has no key. `promptcache = true` in pytest's ini file, or the option "
+            "--promptcache, sets placeholders."
+        )
+        report.sections.append(("promptcache", hint))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Write the files, or hand the results of a worker to the process that does."""
+    cache_session = session.config.stash.get(SESSION, None)
+    if cache_session is not None:
+        cache_session.finish()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the results of a worker of pytest-xdist."""
+    output = getattr(node, "workeroutput", {}).get("promptcache")
+    if output is not None:
+        _session(node.config).add_worker_output(output)
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """Print the list of calls."""
+    session = config.stash.get(SESSION, None)
+    if session is not None:
+        for line in session.summary_lines():
+            terminalreporter.write_line(line)

@@ -1,0 +1,102 @@
+"""The tests of one process with their calls, and what is reported of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from promptcache_testing.fixture import PromptCacheFixture
+from promptcache_testing.interception.installation import intercepted
+from promptcache_testing.interception.interceptor import InterceptorSwitch
+from promptcache_testing.report import format_markdown, format_terminal, to_json
+from promptcache_testing.summaries import TestSummary, summarize_test
+from promptcache_testing.traffic import Traffic
+
+_MARKER: Final = "promptcache"
+_FIXTURE: Final = pytest.StashKey[PromptCacheFixture]()
+_LISTING: Final = pytest.StashKey[InterceptorSwitch]()
+
+
+class CacheSession:
+    """All tests of this process. `is_listing`: also tests without the fixture are recorded."""
+
+    def __init__(self, config: pytest.Config, *, is_listing: bool) -> None:
+        self.config, self.is_listing = config, is_listing
+        self._summaries: list[TestSummary] = []
+
+    # One test
+
+    @contextmanager
+    def fixture_for(self, item: pytest.Item) -> Generator[PromptCacheFixture]:
+        """Answer the test's requests until the end of the context, and remember its calls."""
+        options = marker_options(item)
+        allowed = [*self.config.getini("promptcache_allow_hosts"), *options["allow_hosts"]]
+        traffic = Traffic(answers_everything=True, allowed_hosts=allowed)
+        fixture = item.stash[_FIXTURE] = PromptCacheFixture(traffic, options["min_calls"])
+        try:
+            with ExitStack() as stack:
+                switch = item.stash.get(_LISTING, None) or stack.enter_context(intercepted(traffic))
+                listing, switch.target = switch.target, traffic
+                yield fixture
+                switch.target = listing
+        finally:
+            self._summaries.append(
+                summarize_test(item.nodeid, traffic.recorder.calls, uses_fixture=True)
+            )
+
+    @contextmanager
+    def listing(self, item: pytest.Item) -> Generator[None]:
+        """Record the calls of a test, unless it uses the fixture."""
+        traffic = Traffic(answers_everything=False)
+        with intercepted(traffic) as switch:
+            item.stash[_LISTING] = switch
+            yield
+        del item.stash[_LISTING]
+        if traffic.recorder.calls:
+            self._summaries.append(
+                summarize_test(item.nodeid, traffic.recorder.calls, uses_fixture=False)
+            )
+
+    def check_at_end(self, item: pytest.Item) -> None:
+        """Run the checks that every test with the fixture gets. Raise CacheRegressionError."""
+        fixture = item.stash.get(_FIXTURE, None)
+        if fixture is not None:
+            fixture.check_turns()
+
+    # The whole session
+
+    def add_worker_output(self, output: list[dict[str, Any]]) -> None:
+        """Take the summaries of a worker."""
+        self._summaries.extend(TestSummary.from_json(one) for one in output)
+
+    def finish(self) -> None:
+        """Hand the summaries to the controller, or write the files."""
+        worker_output: dict[str, Any] | None = getattr(self.config, "workeroutput", None)
+        if worker_output is not None:
+            worker_output["promptcache"] = [one.to_json() for one in self._summaries]
+            return
+        self._summaries.sort(key=lambda one: one.nodeid)
+        if path := self.config.getoption("promptcache_json"):
+            Path(path).write_text(to_json(self._summaries), encoding="utf-8")
+        if self._summaries and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
+            with Path(summary).open("a", encoding="utf-8") as file:
+                file.write(format_markdown(self._summaries))
+
+    def summary_lines(self) -> list[str]:
+        """Return the lines for the terminal, none if calls are not listed."""
+        return format_terminal(self._summaries) if self.is_listing else []
+
+
+def marker_options(item: pytest.Item) -> dict[str, Any]:
+    """Return the options of the nearest marker. Raise TypeError for an unknown one."""
+    options: dict[str, Any] = {"min_calls": 2, "allow_hosts": ()}
+    marker = item.get_closest_marker(_MARKER)
+    given: dict[str, Any] = dict(marker.kwargs) if marker else {}
+    if unknown := set(given) - set(options):
+        raise TypeError(f"the marker promptcache has no option {', '.join(sorted(unknown))}")
+    return options | given

@@ -1,0 +1,74 @@
+"""Run pytest with the plugin on a small suite, in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import pytest
+
+PLUGIN = ("-p", "no:promptcache", "-p", "promptcache_testing.plugin", "-p", "no:cacheprovider")
+"""The plugin by its module, whether or not this checkout is installed with its entry point."""
+
+PROMPT = "You are the support agent of a web shop, and you follow the handbook to the letter. "
+
+AGENT = f'''
+"""An agent with tools over Chat Completions. It knows nothing of promptcache."""
+import openai
+
+HANDBOOK = {PROMPT!r} * 120
+TOOLS = [
+    {{"type": "function", "function": {{"name": name, "description": "Find " + name + " by id.",
+     "parameters": {{"type": "object", "properties": {{"id": {{"type": "string"}}}}}}}}}}
+    for name in ("order", "parcel", "invoice", "refund")
+]
+client = openai.OpenAI(max_retries=0)
+
+
+class Agent:
+    def __init__(self, handbook=HANDBOOK, tools=TOOLS, model="gpt-4.1", **options):
+        self.history = [{{"role": "system", "content": handbook}}]
+        self.tools, self.model, self.options = tools, model, options
+
+    def run(self, text):
+        self.history.append({{"role": "user", "content": text}})
+        answer = client.chat.completions.create(
+            model=self.model, messages=self.history, tools=self.tools, **self.options
+        )
+        message = answer.choices[0].message
+        self.history.append({{"role": "assistant", "content": message.content or ""}})
+        return message
+'''
+
+
+@contextmanager
+def unchanged_environ() -> Generator[None]:
+    """Restore the environment, in which the plugin sets placeholder keys."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+class Suite:
+    """A folder with an agent and tests."""
+
+    def __init__(self, pytester: pytest.Pytester) -> None:
+        self.pytester = pytester
+        self.path = pytester.path
+        pytester.makepyfile(agent=AGENT)
+        pytester.makeini("[pytest]\npromptcache = true\nasyncio_mode = auto\n")
+        pytester.syspathinsert()
+
+    def run(self, code: str, *options: str) -> pytest.RunResult:
+        """Write `code` as the tests, and run them."""
+        self.pytester.makepyfile(test_suite=code)
+        return self.rerun(*options)
+
+    def rerun(self, *options: str) -> pytest.RunResult:
+        """Run the tests that are there."""
+        with unchanged_environ():
+            return self.pytester.runpytest_inprocess(*PLUGIN, *options)
