@@ -402,6 +402,31 @@ def test_a_call_inherits_agent_and_conversation_of_the_agent_span(
 
 
 @pytest.mark.parametrize(
+    "agent",
+    [
+        {"gen_ai.agent.name": "planner"},
+        {"openinference.span.kind": "AGENT", "agent.name": "planner"},
+        {"traceloop.span.kind": "agent", "traceloop.entity.name": "planner"},
+    ],
+)
+def test_a_call_inherits_the_agent_of_the_nearest_span_that_tells_it(
+    agent: dict[str, str], client: openai.OpenAI, telemetry: Telemetry
+) -> None:
+    tracer = telemetry.tracers.get_tracer("app")
+    crew = {"gen_ai.agent.name": "crew", "gen_ai.conversation.id": "c1", "gen_ai.prompt.name": "p"}
+    with (
+        tracer.start_as_current_span("crew", attributes=crew),
+        tracer.start_as_current_span("agent", attributes=agent),
+        tracer.start_as_current_span("step"),
+        tracer.start_as_current_span("retry"),
+    ):
+        client.chat.completions.create(**CHAT)
+    ours = telemetry.spans[0].attributes or {}
+    assert (ours["gen_ai.agent.name"], ours["gen_ai.conversation.id"]) == ("planner", "c1")
+    assert "gen_ai.prompt.name" not in ours
+
+
+@pytest.mark.parametrize(
     "shape", ["null", "missing", "negative", "string", "text", "list", "nan", "huge", "float"]
 )
 def test_malformed_usage_is_unreported_and_logs_nothing(

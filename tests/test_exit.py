@@ -183,3 +183,15 @@ def test_a_process_that_dies_leaves_a_whole_table_and_nothing_on_stderr(
     assert (exit_code, errors) == (EXIT_CODES[ending], "")
     if path.exists():
         assert len(read_rows(path)) <= 1
+
+
+@pytest.mark.parametrize("ending", ["broken off", "sys.exit", "exception"])
+@pytest.mark.parametrize("sdk", SDKS)
+def test_an_open_stream_of_a_forked_child_leaves_its_row(
+    sdk: str, ending: str, emulator_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "calls.db"
+    exit_code, errors = run_program(emulator_url, path, sdk, ending, "in a forked child")
+    assert exit_code == EXIT_CODES.get(ending, 0), errors
+    assert bool(errors) is (ending == "exception")
+    assert len(read_rows(path)) == 1

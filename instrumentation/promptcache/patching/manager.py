@@ -66,6 +66,7 @@ class PatchManager:
         self._handler = TelemetryHandler(settings, tracer, metrics, **clock)
         self._tracer_provider = tracer_provider
         self._handler.track_span_starts = self._track_span_starts
+        self._handler.flush_spans = self._flush_spans
         safely(self._handler.load_price_file)  # now, since a call must not wait for it
         safely(self._track_span_starts)
         for module in HOOK_MODULES:
@@ -109,6 +110,11 @@ class PatchManager:
             self._span_trackers = SpanStartTrackers()
         started_spans = self._span_trackers.track_only(provider, self._handler.finalizer.drain)
         self._handler.foreign_spans.started_spans = started_spans
+
+    def _flush_spans(self) -> None:
+        provider = self._tracer_provider or get_tracer_provider()
+        if hasattr(provider, "force_flush"):
+            provider.force_flush()
 
     def _patch_when_imported(self, module_name: str) -> None:
         if module_name in self._patchers:

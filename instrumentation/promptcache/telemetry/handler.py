@@ -6,6 +6,7 @@ import atexit
 import sys
 import time
 from collections.abc import Callable
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakSet
 
@@ -43,7 +44,8 @@ class TelemetryHandler:
 
     `pending_retrievals` holds the calls whose response will be retrieved later (background
     responses, resumed streams). Only there does a prompt outlive its call, hence the small limit.
-    `track_span_starts` watches the tracer provider, which the application may set late.
+    `track_span_starts` watches the tracer provider, which the application may set late;
+    `flush_spans` flushes it.
     `open_calls` holds the calls that have not ended, weakly: a call whose response the application
     drops has to be collected.
     """
@@ -76,6 +78,7 @@ class TelemetryHandler:
         self.response_ids = ResponseIds()
         self.foreign_spans = ForeignSpanClaims()
         self.track_span_starts: Callable[[], None] = lambda: None
+        self.flush_spans: Callable[[], None] = lambda: None
         self.cache_storage = NamedCacheStorageCosts(self._storage_cost, clock)
         metrics.before_collection = self.finalizer.drain
         metrics.register_storage_cost_observer(self.cache_storage.accrued_costs_by_model)
@@ -117,7 +120,15 @@ class TelemetryHandler:
         atexit.register(safely, self.end_open_calls)
         util: Any = sys.modules.get("multiprocessing.util")
         if util is not None and sys.modules["multiprocessing"].parent_process() is not None:
-            util.Finalize(None, safely, (self.end_open_calls,), exitpriority=0)
+            util.Finalize(None, safely, (self._end_forked_child,), exitpriority=0)
+
+    def _end_forked_child(self) -> None:
+        """End every open call, and flush: no exit function of the tracer provider will run."""
+        self.end_open_calls()
+        # In a thread, since a backend that does not answer must not hold the child up.
+        flush = Thread(target=safely, args=(self.flush_spans,), daemon=True)
+        flush.start()
+        flush.join(_MAX_SECONDS_AT_EXIT)
 
     def end_open_calls(self) -> None:
         """End every open call with what is known of it. Nothing is read, closed or imported."""

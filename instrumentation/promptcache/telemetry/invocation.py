@@ -28,6 +28,7 @@ from promptcache.telemetry.inherited_attributes import inherited_attributes
 from promptcache.telemetry.outcome import fit_outcome
 from promptcache.telemetry.request_info import RequestInfo, SpanPolicy
 from promptcache.telemetry.response_ids import ResponseKey
+from promptcache.telemetry.waiting_lines import find_waiting_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,10 +104,10 @@ class Invocation:
         self.context = otel.get_current()
         self._inherited_attributes = inherited_attributes(
             self.context,
-            trace.get_current_span(self.context),
+            handler.foreign_spans.started_spans.lineage(trace.get_current_span(self.context)),
             (*handler.settings.baggage_keys, *handler.settings.metric_keys),
         )
-        self.call_site = find_call_site() if handler.settings.callsite else None
+        self.call_site = safely(find_call_site) if handler.settings.callsite else None
         self.span: CallSpan | None = None
         self.ensure_span(SpanPolicy.AT_START, self.context)
         handler.open_calls.add(self)
@@ -118,6 +119,14 @@ class Invocation:
                 self.handler, self.request_info, context, self.context, self.started_at
             )
             self.context = self.span.context
+
+    def _ensure_call_site(self) -> None:
+        """Find the line that waits for this call, if no line of the application made it.
+
+        A caller in another thread begins to wait a moment after the call has started.
+        """
+        if self.call_site is None and self.handler.settings.callsite:
+            self.call_site = safely(find_waiting_line)
 
     @property
     def own_context(self) -> Context | None:
@@ -163,6 +172,8 @@ class Invocation:
         self.facts = merge_facts(self.facts, facts)
         if facts.has_content and self._time_to_first_chunk is None:
             self._time_to_first_chunk = time.perf_counter() - self._started_monotonic
+            if not self.request_info.stream and self.phase is not Phase.RESPONDING:
+                self._ensure_call_site()
         if facts.id and self._response_key is None and wire_format.is_retrievable:
             self._on_response_id(facts.id)
         if self.request_info.stream and wire_format.is_last_event(event):
@@ -183,6 +194,7 @@ class Invocation:
     def on_response(self, retries: int | None) -> None:
         """Leave the end of the call to the response, which took `retries` attempts more."""
         self.retries = retries
+        self._ensure_call_site()
         if not self.is_finished:
             self.phase = Phase.RESPONDING
 

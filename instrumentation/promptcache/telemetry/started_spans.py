@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from opentelemetry.trace import Span
+
+_MAX_ANCESTORS: Final = 32
 
 
 class StartedSpans:
@@ -29,6 +32,15 @@ class StartedSpans:
     def remember(self, span: Span) -> None:
         """Remember that the tracer provider has started `span`, as long as somebody holds it."""
         self._spans[span.get_span_context().span_id] = span
+
+    def lineage(self, span: Any) -> Iterator[Any]:
+        """Yield `span` and its open ancestors in this process, the nearest first."""
+        for _ in range(_MAX_ANCESTORS):
+            yield span
+            parent = getattr(span, "parent", None)
+            span = self._spans.get(parent.span_id) if parent is not None else None
+            if span is None:
+                return
 
     def __contains__(self, span: Any) -> bool:
         """Return whether the tracer provider has started `span`.
