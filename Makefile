@@ -10,7 +10,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 .PHONY: help demo test check lint types requirements dist clean \
 	compat canary frameworks coexistence sdk-suite fuzz streams processes \
 	diagnosis-score diagnosis-score-simple trace-replay bench leaks audit sbom prices alerts \
-	alerts-e2e collector phoenix mlflow jaeger clickhouse backends oracle
+	alerts-e2e collector phoenix mlflow jaeger clickhouse engines backends oracle
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -258,9 +258,12 @@ CHDB := .venv-chdb
 $(CHDB)/.ready:
 	@echo "installing chDB, the engine of ClickHouse, into $(CHDB), 530 MB ..."
 	@$(PYTHON) -m venv $(CHDB)
-	@$(CHDB)/bin/python $(PIP) 'chdb-core>=26.9'
+	@$(CHDB)/bin/python $(PIP) 'chdb-core>=26.9' 'sqlglot>=30,<31'
 	@touch $@
 
 clickhouse: $(VENV)/.ready $(CHDB)/.ready ## write the demo agent's telemetry into ClickHouse by our collector (needs Go)
 	@$(NEEDS_GO); $(MAKE) --no-print-directory $(OTELCOL) && \
 		$(VENV)/bin/python -m tests.backends.clickhouse_tables $(OTELCOL) $(CHDB)/bin/python
+
+engines: $(VENV)/.ready $(CHDB)/.ready ## compare all figures on SQLite, OTLP JSON, DuckDB, ClickHouse's engine and PostgreSQL (CALLS=5000)
+	@$(VENV)/bin/python -m tests.backends.engine_figures $(CHDB)/bin/python $(CALLS)

@@ -50,6 +50,26 @@ def encode_native_block(names: Sequence[dict[str, str]], rows: Sequence[Sequence
     return block
 
 
+def complete_statement(parameters: dict[str, str], sql: str) -> str:
+    """Return the statement of a report with its parameters and settings, which chDB takes as text.
+
+    chDB has no users, so it cannot refuse to write: the request must have asked for that.
+    """
+    if not sql.startswith("WITH calls"):
+        return sql
+    if parameters.pop("readonly") != "2":
+        raise RuntimeError("a report must not be able to write")
+    if database := parameters.pop("database", None):
+        sql = sql.replace("FROM promptcache_calls", f"FROM {database}.promptcache_calls", 1)
+    for name in [name for name in parameters if name.startswith("param_")]:
+        value = parameters.pop(name)
+        placeholder = name.removeprefix("param_")
+        sql = re.sub(rf"\{{{placeholder}:(\w+)\}}", rf"CAST('{value}' AS \1)", sql)
+    del parameters["default_format"]
+    settings = ", ".join(f"{name} = {value}" for name, value in parameters.items())
+    return f"{sql} SETTINGS {settings}"
+
+
 class Engine:
     """A chDB session that runs one query at a time."""
 
@@ -65,7 +85,7 @@ class Engine:
                 self._block.write_bytes(body)
                 insert = re.sub(r"FORMAT Native\s*$", "", parameters["query"], flags=re.IGNORECASE)
                 return self._query(f"{insert} SELECT * FROM file('{self._block}', Native)")
-            result = self._query(body.decode())
+            result = self._query(complete_statement(parameters, body.decode()))
             if not result or parameters.get("default_format") != "Native":
                 return result
             answer = json.loads(result)
