@@ -317,15 +317,11 @@ def test_the_first_of_two_changed_tools_gives_the_reason() -> None:
 
 
 def test_an_added_or_removed_system_block_gives_a_hint() -> None:
-    more = ParsedPrompt(
-        (
-            text_block("system", 0, FILLER),
-            text_block("system", 1, "Be brief."),
-            text_block("messages", 0, "one"),
-        )
-    )
-    assert diagnose_change(build_prompt("one"), more).hint == "added"
-    assert diagnose_change(more, build_prompt("one")).hint == "removed"
+    static = (text_block("system", 0, FILLER), text_block("system", 1, "Be brief."))
+    begun = ParsedPrompt((*static, text_block("messages", 0, "one")))
+    grown = ParsedPrompt((*begun.blocks, text_block("messages", 1, "two")))
+    assert diagnose_change(build_prompt("one"), grown).hint == "added"
+    assert diagnose_change(begun, build_prompt("one", "two")).hint == "removed"
 
 
 def test_a_different_system_prompt_is_a_cold_start() -> None:

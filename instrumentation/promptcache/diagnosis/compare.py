@@ -198,10 +198,16 @@ def _block_similarity(new_node: PrefixNode, old_node: PrefixNode, lookup: BlockL
 
 
 def _is_same_conversation(new: Sequence[PrefixNode], old: Sequence[PrefixNode]) -> bool:
-    """Return whether the messages of both prompts belong to one conversation."""
-    digests = {node.block_digest for node in old if node.section == "messages"}
-    both = [n for n in new if n.section == "messages" and n.block_digest in digests]
-    return bool(both) and (len(both) > 1 or both[0].index == 0)
+    """Return whether the messages of both prompts belong to one conversation.
+
+    Many conversations begin alike, so one common message counts only if the prompt has grown.
+    """
+    here, there = ([n for n in side if n.section == "messages"] for side in (new, old))
+    digests = {node.block_digest for node in there}
+    both = [node for node in here if node.block_digest in digests]
+    if len(both) > 1:
+        return True
+    return bool(both) and both[0].index == 0 and len(here) > len(there)
 
 
 # Messages
