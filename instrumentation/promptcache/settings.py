@@ -62,6 +62,8 @@ OTEL_PROMPTCACHE_DB: Final = "OTEL_PROMPTCACHE_DB"
 """Path of the database that the exporter `promptcache_sqlite` writes (default `promptcache.db`)."""
 OTEL_PROMPTCACHE_KEEP: Final = "OTEL_PROMPTCACHE_KEEP"
 """How long the database keeps calls: `30d,2GB` is an age, a size or both (default: for ever)."""
+OTEL_PROMPTCACHE_TABLE_KEYS: Final = "OTEL_PROMPTCACHE_TABLE_KEYS"
+"""Comma-separated keys of `promptcache.attributes` that the database keeps, in one JSON column."""
 OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS: Final = "OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS"
 """Whether to request the provider's own diagnosis of a miss (default false).
 

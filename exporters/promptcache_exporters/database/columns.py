@@ -23,6 +23,7 @@ from promptcache_exporters.database.column import (
     to_sql_usd,
     to_truncated_sql_text,
 )
+from promptcache_exporters.database.dimensions import read_dimensions
 from promptcache_exporters.database.recorded_span import RecordedSpan
 from promptcache_exporters.database.sampling import span_sample_ratio
 
@@ -143,6 +144,7 @@ CALL_COLUMNS: Final[tuple[TableColumn, ...]] = (
     span_attribute_column("prompt_version", semconv.GEN_AI_PROMPT_VERSION, to_truncated_sql_text),
     span_attribute_column("agent_name", semconv.GEN_AI_AGENT_NAME, to_truncated_sql_text),
     span_attribute_column("usage_inconsistent", semconv.USAGE_INCONSISTENT, to_truncated_sql_text),
+    TableColumn("dimensions", "TEXT", read_dimensions),  # a JSON object
     TableColumn(
         "trace_id",
         "TEXT",

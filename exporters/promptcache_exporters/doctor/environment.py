@@ -12,6 +12,7 @@ from promptcache.settings import (
     OTEL_PROMPTCACHE_HASHES,
     OTEL_PROMPTCACHE_KEEP,
     OTEL_PROMPTCACHE_PRICES,
+    OTEL_PROMPTCACHE_TABLE_KEYS,
     list_invalid_settings,
     list_setting_variables,
 )
@@ -19,6 +20,12 @@ from promptcache_exporters.database.retention import parse_retention
 from promptcache_exporters.database.sampling import sample_ratio_from_sampler_description
 from promptcache_exporters.doctor.finding import Finding, fault, warning
 
+_OTHER_SETTINGS: Final = (
+    OTEL_PROMPTCACHE_DB,
+    OTEL_PROMPTCACHE_KEEP,
+    OTEL_PROMPTCACHE_TABLE_KEYS,
+)
+"""The settings that the exporter reads itself."""
 _PREFIX: Final = "OTEL_PROMPTCACHE_"
 _MIN_KEY_LENGTH: Final = 16
 _EXPORTERS: Final[Mapping[str, str]] = {
@@ -39,7 +46,7 @@ def check_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
             f"the value of {setting.variable} is not understood: {setting.consequence}",
             setting.error,
         )
-    known = [*list_setting_variables(), OTEL_PROMPTCACHE_DB, OTEL_PROMPTCACHE_KEEP]
+    known = [*list_setting_variables(), *_OTHER_SETTINGS]
     for name in sorted(environ):
         if name.startswith(_PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, 1)
