@@ -46,10 +46,11 @@ def import_otlp_json(
         with closing(
             sqlite_file.open_or_create_for_writing(table_path, _LOCK_TIMEOUT_SECONDS)
         ) as connection:
-            before = connection.total_changes
-            for part in _parts(first, spans):
+            new_rows = sum(
                 sqlite_file.insert_rows(connection, schema.rows_from_spans(part))
-            return ImportResult(counts, connection.total_changes - before)
+                for part in _parts(first, spans)
+            )
+            return ImportResult(counts, new_rows)
     except sqlite3.Error as error:
         raise InvalidCallsFileError(
             f"{table_path} cannot be written as a table of promptcache: {error}."

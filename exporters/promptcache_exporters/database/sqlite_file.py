@@ -79,18 +79,21 @@ def open_or_create_for_writing(path: Path, timeout_seconds: float) -> sqlite3.Co
 
 def insert_rows(
     connection: sqlite3.Connection, rows: schema.TableRows, lost: Sequence[LostRows] = ()
-) -> None:
+) -> int:
     """Write rows in one transaction, and the counts of rows that earlier ones `lost`.
 
-    A span that the table has already is ignored.
+    A span that the table has already is ignored. Returns the number of new rows of spans.
 
     Raises sqlite3.Error.
     """
+    count = 0
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         for table, new_rows in zip(schema.TABLES, rows, strict=True):
-            connection.executemany(table.insert_or_ignore_statement, new_rows)
+            cursor = connection.executemany(table.insert_or_ignore_statement, new_rows)
+            count += max(0, cursor.rowcount)  # without the changes of the trigger
         insert_lost_rows(connection, lost)
+    return count
 
 
 def read_and_check_schema_version(connection: sqlite3.Connection) -> int:
