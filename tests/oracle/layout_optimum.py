@@ -109,7 +109,9 @@ def _build_request(
     system = [_text(wire, "system", HANDBOOK, _ttl(policy, "static"))]
     if call.shared:
         system.append(_text(wire, "system", call.shared, _ttl(policy, "shared")))
-    messages = [{"role": role, "content": _texts(wire, role, parts)} for role, parts in history]
+    messages: list[dict[str, Any]] = [
+        {"role": role, "content": _texts(wire, role, parts)} for role, parts in history
+    ]
     if len(messages) > 1:
         _mark(wire, messages[-2]["content"], _ttl(policy, "previous"))
     parts = [call.context] if call.context else []
