@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from hashlib import sha256
 from typing import Any, Final, cast
 
 from promptcache.harness.json_guards import is_sequence
@@ -61,6 +60,8 @@ def canonical_json(value: object) -> str:
 
 def hash_json(value: object) -> str:
     """Return 16 hex digits of the hash of frozen data."""
+    from hashlib import sha256  # here, since it takes longer to import than the rest
+
     return sha256(canonical_json(value).encode()).hexdigest()[:_HASH_CHARS]
 
 

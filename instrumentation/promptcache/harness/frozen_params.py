@@ -35,11 +35,16 @@ class FrozenParams:
         self._levels = _param_levels(wire)
         self._params = params
         self._last = dict(self._cache_relevant(params)) if params else None
+        self._is_plain = False  # whether the last request had the frozen parameters only
         self.changes: tuple[tuple[str, InvalidationLevel], ...] = ()
 
     def merge(self, params: Mapping[str, Any] | None, reserved: Collection[str]) -> dict[str, Any]:
         """Return the parameters of a request. Raise PromptError for one that the harness sets."""
         # Keys stay in order: models write their outputs in the order of the schema.
+        if not params and self._is_plain:
+            self.changes = ()
+            return dict(self._params)
+        self._is_plain = not params
         given = freeze_json(params or {}, "params", sort_keys=False)
         for name in (*self._params, *given):
             if name in reserved:

@@ -32,6 +32,9 @@ def estimate_tokens(block: object) -> int:
 def _estimate_fields(fields: Mapping[str, object]) -> int:
     tokens = 1
     for key, value in fields.items():
+        if isinstance(value, str) and len(value) <= _LONG_DATA and value.isascii():  # nearly all
+            tokens += 2 + len(value) // _BYTES_PER_TOKEN
+            continue
         is_media = (
             key in _MEDIA_KEYS and isinstance(value, (str, bytes)) and len(value) > _LONG_DATA
         )

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 
-from promptcache.common.coerce import as_list
 from promptcache.harness.caching_style import CachingStyle
 from promptcache.harness.frozen_json import check_text, freeze_json
 from promptcache.harness.json_guards import is_array, is_object
@@ -224,7 +223,9 @@ class WireLayout(ABC):
         for index, item in enumerate(items):
             if is_object(marker := item.get(self.marker_key)):
                 yield (index,), self.ttl_of_marker(cast("Any", marker))
-            inner = as_list(item.get(self.parts_key(item)))
+            inner = item.get(self.parts_key(item))
+            if not is_array(inner):
+                continue
             blocks: list[Block] = [part for part in inner if is_object(part)]
             for position, ttl in self.markers_in(blocks):
                 yield (index, *position), ttl
