@@ -39,6 +39,8 @@ EXCLUDED_PREFIXES: Final = (
             "explain",
             "report",
             "database.errors",
+            "database.hourly_sums",  # runs inside SQLite
+            "database.row_validity",
             "database.file_path",  # of recordings, which tests/test_record.py breaks
             "recording",
             "database.parquet",
