@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Final
 
@@ -631,6 +633,72 @@ def test_no_text_of_a_prompt_is_in_the_list(suite: Suite, monkeypatch: pytest.Mo
     output = result.stdout.str() + (suite.path / "out.json").read_text() + summary.read_text()
     assert "test_it" in output
     assert "canary" not in output
+
+
+# The lock
+
+LOCKED: Final = """
+import pytest
+from agent import Agent, HANDBOOK, TOOLS
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_it(prompt_cache, name):
+    agent = Agent(HANDBOOK{edit}, TOOLS)
+    agent.run("one")
+    agent.run("two")
+"""
+
+
+def test_the_lock_is_written_compared_and_accepted(suite: Suite) -> None:
+    lock = suite.path / "tests" / "promptcache.lock"
+    result = suite.run(LOCKED.format(edit=""), "--promptcache-update")
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*test_suite.py::test_it*a*: new"])
+    text = lock.read_text()
+    assert set(tomllib.loads(text)["tests"]) == {
+        "test_suite.py::test_it[a]",
+        "test_suite.py::test_it[b]",
+    }
+    assert "support agent" not in text
+    suite.rerun().assert_outcomes(passed=2)
+
+    result = suite.run(LOCKED.format(edit=' + "Be brief. "'))
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["*differs from promptcache.lock: prompt 0: system changed (*"])
+    assert lock.read_text() == text
+
+    result = suite.rerun("--promptcache-update", "-k", "a]")
+    result.assert_outcomes(passed=1, deselected=1)
+    accepted = tomllib.loads(lock.read_text())["tests"]
+    before = tomllib.loads(text)["tests"]
+    assert accepted["test_suite.py::test_it[b]"] == before["test_suite.py::test_it[b]"]
+    assert accepted["test_suite.py::test_it[a]"] != before["test_suite.py::test_it[a]"]
+
+
+def test_the_controller_writes_the_same_lock(suite: Suite) -> None:
+    lock = suite.path / "tests" / "promptcache.lock"
+    suite.run(LOCKED.format(edit=""), "--promptcache-update").assert_outcomes(passed=2)
+    alone = lock.read_text()
+    lock.unlink()
+    suite.rerun("--promptcache-update", "-n", "2").assert_outcomes(passed=2)
+    assert lock.read_text() == alone
+
+
+def test_another_version_of_python_does_not_judge(suite: Suite) -> None:
+    lock = suite.path / "tests" / "promptcache.lock"
+    suite.run(LOCKED.format(edit=""), "--promptcache-update")
+    lock.write_text(re.sub(r'python = ".*"', 'python = "3.9"', lock.read_text()))
+    result = suite.run(LOCKED.format(edit=' + "Be brief. "'))
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["*not judged: other rules or another version of Python*"])
+
+
+def test_entries_that_no_test_used_are_reported_and_kept(suite: Suite) -> None:
+    lock = suite.path / "tests" / "promptcache.lock"
+    suite.run(LOCKED.format(edit=""), "--promptcache-update")
+    text = lock.read_text()
+    result = suite.rerun("-k", "a]")
+    result.stdout.fnmatch_lines(["*has entries that no test used:", "test_suite.py::test_it*b*"])
+    assert lock.read_text() == text
 
 
 # Small parts

@@ -33,6 +33,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="list the LLM calls of each test, their hit rate and volatile bytes; fails nothing",
     )
     group.addoption("--promptcache-json", metavar="FILE", help="write the list as JSON")
+    group.addoption(
+        "--promptcache-update",
+        action="store_true",
+        help="accept the prompts of this run: write them to promptcache.lock",
+    )
+    parser.addini(
+        "promptcache_lock",
+        "path of the lock, from the root folder",
+        default="tests/promptcache.lock",
+    )
+    parser.addini(
+        "promptcache_lock_python", "the version of Python whose job judges hashes", default=""
+    )
     parser.addini("promptcache", "as with --promptcache, in every run", type="bool", default=False)
     parser.addini(
         "promptcache_allow_hosts", "hosts that tests with prompt_cache may reach", type="linelist"
@@ -51,12 +64,12 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Declare the marker, and start the session if calls are listed."""
+    """Declare the marker, and start the session if it is needed without the fixture."""
     config.addinivalue_line(
         "markers",
         "promptcache(min_calls=2, allow_hosts=()): how the fixture prompt_cache checks this test",
     )
-    if _is_listing(config):
+    if _is_listing(config) or config.getoption("promptcache_update"):
         _session(config)
 
 

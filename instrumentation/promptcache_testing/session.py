@@ -10,9 +10,11 @@ from typing import Any, Final
 
 import pytest
 
+from promptcache_testing.errors import CacheRegressionError
 from promptcache_testing.fixture import PromptCacheFixture
 from promptcache_testing.interception.installation import intercepted
 from promptcache_testing.interception.interceptor import InterceptorSwitch
+from promptcache_testing.lock_file import LockFile, python_minor
 from promptcache_testing.report import format_markdown, format_terminal, to_json
 from promptcache_testing.summaries import TestSummary, summarize_test
 from promptcache_testing.traffic import Traffic
@@ -28,6 +30,10 @@ class CacheSession:
     def __init__(self, config: pytest.Config, *, is_listing: bool) -> None:
         self.config, self.is_listing = config, is_listing
         self._summaries: list[TestSummary] = []
+        self._is_updating = bool(config.getoption("promptcache_update"))
+        self._lock = LockFile(config.rootpath / config.getini("promptcache_lock"))
+        self._changes: list[str] = []
+        self._notes: dict[str, list[str]] = {}
 
     # One test
 
@@ -45,9 +51,9 @@ class CacheSession:
                 yield fixture
                 switch.target = listing
         finally:
-            self._summaries.append(
-                summarize_test(item.nodeid, traffic.recorder.calls, uses_fixture=True)
-            )
+            summary = _summarize_fixture(item.nodeid, fixture)
+            summary.notes = self._notes.pop(item.nodeid, [])
+            self._summaries.append(summary)
 
     @contextmanager
     def listing(self, item: pytest.Item) -> Generator[None]:
@@ -65,8 +71,23 @@ class CacheSession:
     def check_at_end(self, item: pytest.Item) -> None:
         """Run the checks that every test with the fixture gets. Raise CacheRegressionError."""
         fixture = item.stash.get(_FIXTURE, None)
-        if fixture is not None:
-            fixture.check_turns()
+        if fixture is None:
+            return
+        fixture.check_turns()
+        if not self._is_updating:
+            self._compare_with_lock(_summarize_fixture(item.nodeid, fixture))
+
+    def _compare_with_lock(self, summary: TestSummary) -> None:
+        differences = self._lock.differences(summary)
+        if not differences:
+            return
+        judge = self.config.getini("promptcache_lock_python")
+        text = f"{summary.nodeid} differs from {self._lock.path.name}: " + "; ".join(differences)
+        if self._lock.has_same_header and judge in ("", python_minor()):
+            raise CacheRegressionError(f"{text}\naccept it with --promptcache-update")
+        self._notes[summary.nodeid] = [
+            f"{text} (not judged: other rules or another version of Python)"
+        ]
 
     # The whole session
 
@@ -81,6 +102,8 @@ class CacheSession:
             worker_output["promptcache"] = [one.to_json() for one in self._summaries]
             return
         self._summaries.sort(key=lambda one: one.nodeid)
+        if self._is_updating:
+            self._changes = self._lock.write(one for one in self._summaries if one.uses_fixture)
         if path := self.config.getoption("promptcache_json"):
             Path(path).write_text(to_json(self._summaries), encoding="utf-8")
         if self._summaries and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
@@ -88,8 +111,25 @@ class CacheSession:
                 file.write(format_markdown(self._summaries))
 
     def summary_lines(self) -> list[str]:
-        """Return the lines for the terminal, none if calls are not listed."""
-        return format_terminal(self._summaries) if self.is_listing else []
+        """Return the lines for the terminal: the list if asked for, and what the lock says."""
+        lines = format_terminal(self._summaries) if self.is_listing else []
+        if self._is_updating:
+            accepted = self._changes or ["nothing changed"]
+            return [*lines, "", f"promptcache: wrote {self._lock.path.name}", *accepted]
+        notes = [f"promptcache: {note}" for one in self._summaries for note in one.notes]
+        return [*lines, *notes, *self._unused_entries()]
+
+    def _unused_entries(self) -> list[str]:
+        """Return a line for the entries whose tests did not run. They are never deleted."""
+        run = {one.nodeid for one in self._summaries}
+        unused = sorted(set(self._lock.entries) - run)
+        if not unused or getattr(self.config, "workerinput", None) is not None:
+            return []
+        return [f"promptcache: {self._lock.path.name} has entries that no test used:", *unused]
+
+
+def _summarize_fixture(nodeid: str, fixture: PromptCacheFixture) -> TestSummary:
+    return summarize_test(nodeid, fixture.calls, uses_fixture=True)
 
 
 def marker_options(item: pytest.Item) -> dict[str, Any]:

@@ -43,7 +43,10 @@ class PromptSummary:
 
 @dataclass(slots=True)
 class TestSummary:
-    """The calls of one test. `hit_rate` is None if no call repeats a prefix."""
+    """The calls of one test. `hit_rate` is None if no call repeats a prefix.
+
+    `notes` are differences from the lock that this run does not judge.
+    """
 
     __test__ = False
 
@@ -53,6 +56,7 @@ class TestSummary:
     volatile_bytes: int
     calls: list[CallSummary] = field(default_factory=list[CallSummary])
     prompts: list[PromptSummary] = field(default_factory=list[PromptSummary])
+    notes: list[str] = field(default_factory=list[str])
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib import import_module
 
 import pytest
+
+for _name in ("openai", "anthropic", "groq", "google.genai", "boto3", "aiobotocore.session"):
+    import_module(_name)
+"""pytester forgets what its runs import, and these take seconds."""
 
 PLUGIN = ("-p", "no:promptcache", "-p", "promptcache_testing.plugin", "-p", "no:cacheprovider")
 """The plugin by its module, whether or not this checkout is installed with its entry point."""
@@ -60,7 +65,10 @@ class Suite:
         self.pytester = pytester
         self.path = pytester.path
         pytester.makepyfile(agent=AGENT)
-        pytester.makeini("[pytest]\npromptcache = true\nasyncio_mode = auto\n")
+        pytester.makeini(
+            "[pytest]\npromptcache = true\nasyncio_mode = auto\n"
+            "asyncio_default_fixture_loop_scope = function\n"
+        )
         pytester.syspathinsert()
 
     def run(self, code: str, *options: str) -> pytest.RunResult:
