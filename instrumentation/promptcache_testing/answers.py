@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from promptcache.common.coerce import as_list
 from promptcache_emulator import replies
 from promptcache_testing.sent_request import SentRequest
 
@@ -77,17 +78,13 @@ def _to_reply(answer: Answer, sent: SentRequest) -> replies.Reply | int:
         if not 400 <= answer <= 599:
             raise TypeError(f"an HTTP status of an answer is 400 to 599, not {answer}")
         return answer
-    calls: Any = [answer] if isinstance(answer, ToolCall) else answer
-    if isinstance(calls, (list, tuple)) and all(map(_is_tool_call, calls)):
+    calls = [answer] if isinstance(answer, ToolCall) else as_list(answer)
+    if calls and all(isinstance(one, ToolCall) for one in calls):
         return replies.Reply(calls=tuple(replies.ToolCall(one.name, one.args) for one in calls))
     raise TypeError(
         "an answer is a str, a ToolCall, a list of them, a status, an exception or a function, "
         f"not {type(answer).__name__}"
     )
-
-
-def _is_tool_call(value: object) -> bool:
-    return isinstance(value, ToolCall)
 
 
 def _parse_json(body: bytes) -> Any:
