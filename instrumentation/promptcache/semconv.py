@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from promptcache.model import MAX_CHOICES, OUTCOMES, Call, Cost, Usage
 
-AttributeValue = str | bool | int | float | Sequence[str]
+AttributeValue = str | bool | int | float | Sequence[str] | Sequence[int]
 
 SCOPE_NAME: Final = "promptcache"
 """The instrumentation scope of our tracer and our meter."""
@@ -72,6 +72,8 @@ PREFIX_BREAKPOINTS: Final = "promptcache.prefix.breakpoints"
 PREFIX_COMPLETE: Final = "promptcache.prefix.complete"
 PREFIX_CHAIN: Final = "promptcache.prefix.chain"
 PREFIX_CHAIN_START: Final = "promptcache.prefix.chain_start"
+PREFIX_CHAIN_SIZES: Final = "promptcache.prefix.chain_sizes"
+PREFIX_SECTION_COUNTS: Final = "promptcache.prefix.section_counts"
 MISS_REASON: Final = "promptcache.miss.reason"
 MISS_SECTION: Final = "promptcache.miss.section"
 MISS_HINT: Final = "promptcache.miss.hint"
@@ -307,6 +309,12 @@ PROMPTCACHE_ATTRIBUTES: Final[tuple[SpanAttributeDefinition, ...]] = (
     SpanAttributeDefinition(PREFIX_COMPLETE, "prefix.is_complete"),
     SpanAttributeDefinition(PREFIX_CHAIN, lambda call: (call.prefix and call.prefix.chain) or None),
     SpanAttributeDefinition(PREFIX_CHAIN_START, "prefix.chain_start"),
+    SpanAttributeDefinition(
+        PREFIX_CHAIN_SIZES, lambda call: (call.prefix and call.prefix.chain_sizes) or None
+    ),
+    SpanAttributeDefinition(
+        PREFIX_SECTION_COUNTS, lambda call: (call.prefix and call.prefix.section_counts) or None
+    ),
     SpanAttributeDefinition(MISS_REASON, "verdict.reason"),
     SpanAttributeDefinition(MISS_SECTION, "verdict.section"),
     SpanAttributeDefinition(MISS_HINT, "verdict.hint"),

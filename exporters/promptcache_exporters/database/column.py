@@ -79,6 +79,13 @@ def to_json_list_text(value: Any) -> str | None:
     return json.dumps([to_truncated_sql_text(item) for item in items])
 
 
+def to_json_counts_text(value: Any) -> str | None:
+    """Return a sequence of counts as a JSON list, None in place of what is no count."""
+    if not isinstance(value, (list, tuple)):
+        return None
+    return json.dumps([to_sql_count(item) for item in cast(Sequence[Any], value)[:MAX_TEXT_LENGTH]])
+
+
 _SQL_TYPES: Final[Mapping[Callable[[Any], ColumnValue], str]] = {
     to_truncated_sql_text: "TEXT",
     to_sql_count: "INTEGER",
@@ -86,6 +93,7 @@ _SQL_TYPES: Final[Mapping[Callable[[Any], ColumnValue], str]] = {
     to_sql_usd: "REAL",
     to_sql_boolean: "INTEGER",
     to_json_list_text: "TEXT",
+    to_json_counts_text: "TEXT",
 }
 
 

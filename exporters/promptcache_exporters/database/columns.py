@@ -16,6 +16,7 @@ from promptcache_exporters.database.column import (
     TableColumn,
     get_span_attribute,
     span_attribute_column,
+    to_json_counts_text,
     to_json_list_text,
     to_sql_boolean,
     to_sql_count,
@@ -122,6 +123,10 @@ CALL_COLUMNS: Final[tuple[TableColumn, ...]] = (
     span_attribute_column("prefix_complete", semconv.PREFIX_COMPLETE, to_sql_boolean),
     span_attribute_column("prefix_chain", semconv.PREFIX_CHAIN, to_json_list_text),
     span_attribute_column("prefix_chain_start", semconv.PREFIX_CHAIN_START, to_sql_count),
+    span_attribute_column("prefix_chain_sizes", semconv.PREFIX_CHAIN_SIZES, to_json_counts_text),
+    span_attribute_column(
+        "prefix_section_counts", semconv.PREFIX_SECTION_COUNTS, to_json_counts_text
+    ),
     TableColumn("duration", "REAL", _duration_seconds),  # seconds
     span_attribute_column(
         "first_chunk", semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, to_sql_real

@@ -29,7 +29,7 @@ class CacheModel(Protocol):
     """A cache that serves one call after the other."""
 
     def use(self, end: int, marks: Sequence[Mark], at: float, visible_at: float) -> CacheUse:
-        """Serve the prompt `end` that starts at `at`. What it leaves is readable at `visible_at`."""
+        """Serve the prompt `end` that starts at `at`, and keep it from `visible_at` on."""
         ...
 
     def extend(self, end: int, until: float) -> None:
@@ -98,9 +98,7 @@ class MarkedPrefixCache:
 class AutomaticPrefixCache:
     """A cache that keeps each prefix that it has seen, without a price for writing."""
 
-    def __init__(
-        self, tree: PrefixTree, rule: CacheRule, *, seconds: float | None = None
-    ) -> None:
+    def __init__(self, tree: PrefixTree, rule: CacheRule, *, seconds: float | None = None) -> None:
         self._tree, self._rule = tree, rule
         self._seconds = rule.ttl_seconds if seconds is None else seconds
         self._used: Final[dict[int, tuple[float, float]]] = {}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from statistics import quantiles
 from typing import Final
 from zlib import crc32
 
-from promptcache_exporters.replay.replay import Outcome
+from promptcache_exporters.replay.policy import Policy
+from promptcache_exporters.replay.replay import Outcome, replay
 from promptcache_exporters.replay.traffic import RecordedCall, Traffic
 
 MIN_EXACT_SHARE: Final = 0.95
@@ -77,7 +78,7 @@ def compute_saving(as_recorded: Outcome, other: Outcome) -> Saving:
     before = _usd_by_group(as_recorded.usd_by_conversation)
     after = _usd_by_group(other.usd_by_conversation)
     savings = [before[group] - after.get(group, 0.0) for group in sorted(before)]
-    random, count = Random(0), len(savings)
+    random, count = Random(0), len(savings)  # noqa: S311  # samples, no secrets
     totals = [sum(random.choices(savings, k=count)) for _ in range(_RESAMPLES)] if count else [0.0]
     cuts = quantiles(totals, n=40) if len(totals) > 1 else [0.0, 0.0]
     return Saving(as_recorded.usd - other.usd, cuts[0], cuts[-1])
@@ -96,3 +97,30 @@ def months_in_window(traffic: Traffic) -> float | None:
     if traffic.seconds < _MIN_WINDOW_SECONDS:
         return None
     return SECONDS_OF_A_MONTH / traffic.seconds
+
+
+RETENTIONS_SECONDS: Final = (300.0, 600.0, 1800.0, 3600.0, 86_400.0)
+
+
+def fit_retention(traffic: Traffic) -> Traffic:
+    """Return the traffic with the retention that explains the recorded reads best.
+
+    Providers whose writes are free promise a few minutes and keep a prefix for longer. So their
+    rule's time is replaced by the one of `RETENTIONS_SECONDS` under which most calls read what was
+    recorded; the documented one stays where no other is better.
+    """
+    if all(call.rule.bills_writes for call in traffic.calls):
+        return traffic
+    best, best_share = traffic, replay(traffic, Policy()).exact_share
+    for seconds in RETENTIONS_SECONDS:
+        other = Traffic(_with_retention(call, seconds) for call in traffic.calls)
+        share = replay(other, Policy()).exact_share
+        if share > best_share:
+            best, best_share = other, share
+    return best
+
+
+def _with_retention(call: RecordedCall, seconds: float) -> RecordedCall:
+    if call.rule.bills_writes:
+        return call
+    return replace(call, rule=call.rule._replace(ttl_seconds=seconds))

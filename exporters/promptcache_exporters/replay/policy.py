@@ -14,7 +14,8 @@ Caching = Literal["on", "off", "unlimited"]
 LAYERS: Final = ("tools", "system", "messages")
 
 
-class Pings(NamedTuple):
+@dataclass(frozen=True)
+class Pings:
     """Keep the prefix of a conversation warm: read it `count` times, every `seconds`.
 
     The clock starts with the last request. Prefixes below `min_tokens` are left to expire.
@@ -26,7 +27,7 @@ class Pings(NamedTuple):
 
 
 class TargetModel(NamedTuple):
-    """Another model: the rule of its cache, its prices, and its tokens as a factor of the recorded."""
+    """Another model: the rule of its cache, its prices, its tokens as a factor of the recorded."""
 
     rule: CacheRule
     prices: TokenPrices

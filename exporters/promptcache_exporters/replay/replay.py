@@ -132,9 +132,7 @@ class _Replay:
             cache = self._caches[call.cache] = make(self._tree, rule)
         return cache
 
-    def _count(
-        self, call: RecordedCall, use: CacheUse, prices: TokenPrices, factor: float
-    ) -> None:
+    def _count(self, call: RecordedCall, use: CacheUse, prices: TokenPrices, factor: float) -> None:
         outcome, step = self.outcome, max(call.rule.granularity, 1)
         outcome.calls += 1
         outcome.input_tokens += call.input_tokens

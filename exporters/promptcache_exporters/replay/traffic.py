@@ -41,6 +41,7 @@ class RecordedCall:
     started_at: float
     visible_at: float
     conversation: Hashable
+    provider: str
     cache: Hashable
     rule: CacheRule
     prices: TokenPrices

@@ -16,6 +16,7 @@ COMMANDS: Final = (
     "doctor",
     "report",
     "explain",
+    "whatif",
     "export",
     "import",
     "engine",

@@ -17,6 +17,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "run": "run",
     "report": "report",
     "explain": "report",
+    "whatif": "report",
     "export": "duckdb",
     "import": "report",
     "engine": "report",

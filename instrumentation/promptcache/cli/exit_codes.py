@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     NOT_A_TABLE = 7
     SAMPLED = 8
     FAULT_FOUND = 9
+    REPLAY_DIFFERS = 10
 
 
 EXIT_CODE_MEANINGS: Final = {
@@ -36,8 +37,9 @@ EXIT_CODE_MEANINGS: Final = {
     ),
     ExitCode.NEWER_SCHEMA: "a newer promptcache wrote the table",
     ExitCode.NOT_A_TABLE: "the file is not a table of promptcache",
-    ExitCode.SAMPLED: "the spans were sampled, so --fail-below cannot judge the hit rate",
+    ExitCode.SAMPLED: "the spans were sampled: --fail-below cannot judge, whatif cannot replay",
     ExitCode.FAULT_FOUND: "the doctor found a fault",
+    ExitCode.REPLAY_DIFFERS: "the replay does not reproduce the record",
 }
 
 

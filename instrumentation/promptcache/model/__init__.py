@@ -9,6 +9,7 @@ is missing.
 from promptcache.model.cached_content import CachedContentInfo
 from promptcache.model.call import Call, CallSite
 from promptcache.model.prompt import (
+    SECTIONS,
     Block,
     InvalidationLevel,
     Param,
@@ -24,6 +25,7 @@ from promptcache.model.verdict import OUTCOMES, Outcome, Verdict
 __all__ = [
     "MAX_CHOICES",
     "OUTCOMES",
+    "SECTIONS",
     "TTL",
     "TTL_SECONDS",
     "Block",

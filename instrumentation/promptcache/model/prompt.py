@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Final, Literal, NamedTuple, final
 
 Section = Literal["tools", "system", "messages"]
 """The section that holds a block, in the order in which every provider reads them."""
+
+SECTIONS: Final[tuple[Section, ...]] = ("tools", "system", "messages")
 
 InvalidationLevel = Literal["tools", "system", "messages", "none"]
 """The first section that a changed parameter invalidates; `none` if the cache survives."""
@@ -66,6 +68,8 @@ class PrefixHashes(NamedTuple):
     A hash reads `p1:<16 hex>` (public key) or `k1:<16 hex>` (the user's key); None if the settings
     do not allow its export. `breakpoints` reads `system[0] 1h`. `chain` holds the prefix hashes at
     the last 64 block ends, and `chain_start` is the index of the first of these blocks.
+    `chain_sizes` holds the sizes of these blocks, in bytes of JSON. `section_counts` counts the
+    blocks of tools, system and messages.
     """
 
     hash: str | None
@@ -77,3 +81,5 @@ class PrefixHashes(NamedTuple):
     is_complete: bool
     chain: tuple[str, ...] = ()
     chain_start: int | None = None
+    chain_sizes: tuple[int, ...] = ()
+    section_counts: tuple[int, ...] = ()

@@ -20,7 +20,7 @@ from typing import Any, Final, final
 
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.common.json_sanitize import sanitize_for_json
-from promptcache.model import Block, Param, ParsedPrompt, PrefixHashes
+from promptcache.model import SECTIONS, Block, Param, ParsedPrompt, PrefixHashes
 
 # From version 3 on, marshal writes back references: the bytes then depend on whether a string is
 # interned.
@@ -141,21 +141,19 @@ class ExportedPrefixHasher:
             )
         depth = prompt_digests.static_depth
         static_key = (model, prompt_digests.prefix_digests[depth - 1] if depth else 0)
-        if (hashes := self._remembered.get(static_key)) is None:
-            hashes = self._hash_static_prefix(blocks[:depth], model)
-            self._remembered[static_key] = hashes
-        prefix, tools, system = hashes
+        if (static_hashes := self._remembered.get(static_key)) is None:
+            static_hashes = self._hash_static_prefix(blocks[:depth], model)
+            self._remembered[static_key] = static_hashes
+        prefix, tools, system = static_hashes
         scope_key = (model, "scope", prompt_digests.params_digest)
         if (scope := self._remembered.get(scope_key)) is None:
             scope = self._remembered[scope_key] = self._hash_params_and_model(prompt.params, model)
-        ends, start = (
-            self._hash_last_block_ends(blocks, prompt_digests)
-            if self._includes_messages
-            else ((), None)
+        hashes = PrefixHashes(
+            prefix, tools, system, scope, len(blocks), breakpoints, prompt.is_complete
         )
-        return PrefixHashes(
-            prefix, tools, system, scope, len(blocks), breakpoints, prompt.is_complete, ends, start
-        )
+        if self._includes_messages:
+            return self._with_chain(hashes, blocks, prompt_digests)
+        return hashes
 
     def _hash_static_prefix(
         self, blocks: Sequence[Block], model: str | None
@@ -177,22 +175,34 @@ class ExportedPrefixHasher:
         ]
         return self._keyed_hash("scope", model, exported)
 
-    def _hash_last_block_ends(
-        self, blocks: Sequence[Block], prompt_digests: PromptDigests
-    ) -> tuple[tuple[str, ...], int]:
-        """Return the exported chain at the last 64 block ends, and the index of the first of
-        them."""
-        hashes: list[str] = []
+    def _with_chain(
+        self, hashes: PrefixHashes, blocks: Sequence[Block], prompt_digests: PromptDigests
+    ) -> PrefixHashes:
+        """Add the exported chain at the last 64 block ends, with the sizes of these blocks."""
+        chain: list[str] = []
+        sizes: list[int] = []
         previous = ""
         for block, digest in zip(blocks, prompt_digests.prefix_digests, strict=True):
-            if (value := self._remembered.get(digest)) is None:
-                value = self._keyed_hash("block", previous, block.section, block.data)
-                self._remembered[digest] = value
-            hashes.append(previous := value)
-        return tuple(hashes[-_MAX_CHAIN_HASHES:]), max(0, len(hashes) - _MAX_CHAIN_HASHES)
+            if (known := self._remembered.get(digest)) is None:
+                data = _encode_compact_json(("block", previous, block.section, block.data))
+                known = self._hash_encoded(data), len(data)
+                self._remembered[digest] = known
+            previous, size = known
+            chain.append(previous)
+            sizes.append(size)
+        sections = [block.section for block in blocks]
+        return hashes._replace(
+            chain=tuple(chain[-_MAX_CHAIN_HASHES:]),
+            chain_start=max(0, len(chain) - _MAX_CHAIN_HASHES),
+            chain_sizes=tuple(sizes[-_MAX_CHAIN_HASHES:]),
+            section_counts=tuple(sections.count(name) for name in SECTIONS),
+        )
 
     def _keyed_hash(self, *parts: object) -> str:
-        return self._scheme + hmac(self._key, _encode_compact_json(parts), sha256).hex()[:16]
+        return self._hash_encoded(_encode_compact_json(parts))
+
+    def _hash_encoded(self, data: bytes) -> str:
+        return self._scheme + hmac(self._key, data, sha256).hex()[:16]
 
 
 _encode_compact: Final = json.JSONEncoder(separators=(",", ":")).encode

@@ -1,0 +1,70 @@
+"""Replay a public request trace, and print the cost relative to a provider without a cache.
+
+    python -m benchmarks.whatif_trace mooncake_conversation_trace.jsonl
+
+The trace is Mooncake's (FAST'25, Apache-2.0): one JSON object a line with `timestamp` (ms),
+`input_length` (tokens) and `hash_ids` (ids of prefix blocks of 512 tokens).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from promptcache.providers.cache_rules import DEFAULT_CACHE_RULE, CacheRule
+from promptcache_exporters.replay.policy import Policy
+from promptcache_exporters.replay.replay import replay
+from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices, Traffic
+
+_BLOCK_TOKENS: Final = 512
+_EXACT: Final = DEFAULT_CACHE_RULE._replace(minimum_tokens=0, granularity=1)
+_WRITE_PRICES: Final = {"5m": 1.25, "30m": 1.25, "1h": 2.0, "12h": 2.5}
+
+
+def read_traffic(path: Path, rule: CacheRule, ttl: str | None) -> Traffic:
+    """Return the calls of a trace. With a TTL, each block is a breakpoint."""
+    rows: list[Mapping[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
+    prices = TokenPrices(1.0, 0.1, _WRITE_PRICES, 0.0)
+    calls: list[RecordedCall] = []
+    for number, row in enumerate(rows):
+        links, tokens = tuple(row["hash_ids"]), row["input_length"]
+        depths = range(1, len(links) + 1)
+        calls.append(
+            RecordedCall(
+                started_at=row["timestamp"] / 1000,
+                visible_at=row["timestamp"] / 1000,
+                conversation=number,
+                provider="",
+                cache="",
+                rule=rule,
+                prices=prices,
+                links=links,
+                ends=tuple(min(_BLOCK_TOKENS * depth, tokens) for depth in depths),
+                tools_depth=0,
+                static_depth=0,
+                breakpoints=tuple(Breakpoint(depth, ttl) for depth in depths) if ttl else (),
+                input_tokens=tokens,
+                output_tokens=0,
+                read_tokens=0,
+                write_tokens={},
+            )
+        )
+    return Traffic(calls)
+
+
+def main(path: Path) -> None:
+    """Print one line a policy."""
+    for ttl in _WRITE_PRICES:
+        outcome = replay(read_traffic(path, _EXACT._replace(bills_writes=True), ttl), Policy())
+        print(f"writes of {ttl}: {outcome.usd / outcome.input_tokens:.3f}")
+    for minutes in (10, 1440):
+        rule = _EXACT._replace(ttl_seconds=60.0 * minutes)
+        outcome = replay(read_traffic(path, rule, None), Policy())
+        print(f"free writes, {minutes} minutes: {outcome.usd / outcome.input_tokens:.3f}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

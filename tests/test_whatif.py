@@ -1,0 +1,240 @@
+"""Recorded calls under another policy cost what a second run under that policy costs."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, cast
+
+import anthropic
+import openai
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
+from typer.testing import CliRunner
+
+from promptcache import PromptCacheInstrumentor, Settings
+from promptcache.cli.commands import app
+from promptcache.cli.exit_codes import ExitCode
+from promptcache.providers.cache_rules import DEFAULT_CACHE_RULE
+from promptcache_emulator.clock import Clock
+from promptcache_emulator.engine import Emulator
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
+from promptcache_exporters.replay.policy import Pings, Policy
+from promptcache_exporters.replay.replay import PolicyError, replay
+from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices, Traffic
+
+HANDBOOK: Final = " ".join(
+    f"Rule {n}: order {n * 7} leaves on day {n % 28 + 1}." for n in range(250)
+)
+GAPS: Final = (20, 100, 250, 400, 700)
+KEYED: Final = Settings(hash_key="k" * 32, hashes="all")
+MARKED_RULE: Final = DEFAULT_CACHE_RULE._replace(
+    bills_writes=True, minimum_tokens=100, lookback=20, granularity=1, ttl_seconds=300.0
+)
+PRICES: Final = TokenPrices(1.0, 0.1, {"5m": 1.25, "1h": 2.0}, 5.0)
+
+
+def send_anthropic_turns(url: str, system_ttl: str, number: int, wait: Callable[[], None]) -> None:
+    client = anthropic.Anthropic(base_url=url, api_key="k", max_retries=0)
+    create: Any = client.messages.create
+    mark = {"type": "ephemeral", "ttl": system_ttl}
+    messages: list[Any] = []
+    for turn in range(6):
+        text = {"type": "text", "text": f"Conversation {number}, question {turn}: " + "why? " * 50}
+        marked = {**text, "cache_control": {"type": "ephemeral"}}
+        answer = create(
+            model="claude-sonnet-5",
+            max_tokens=50,
+            system=[{"type": "text", "text": HANDBOOK, "cache_control": mark}],
+            messages=[*messages, {"role": "user", "content": [marked]}],
+        )
+        messages += [
+            {"role": "user", "content": [text]},
+            {"role": "assistant", "content": answer.content[0].text},
+        ]
+        wait()
+
+
+def send_openai_turns(url: str, _: str, number: int, wait: Callable[[], None]) -> None:
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0)
+    create: Any = client.chat.completions.create
+    messages: list[Any] = [{"role": "system", "content": HANDBOOK}]
+    for turn in range(6):
+        question = f"Conversation {number}, question {turn}: " + "why? " * 50
+        messages.append({"role": "user", "content": question})
+        answer = create(model="gpt-5.4", messages=messages)
+        messages.append({"role": "assistant", "content": answer.choices[0].message.content})
+        wait()
+
+
+Send = Callable[[str, str, int, Callable[[], None]], None]
+
+
+@pytest.fixture
+def record(emulator: Emulator, emulator_url: str, tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that records eight conversations in a table of their own."""
+
+    def record_calls(
+        send: Send, system_ttl: str = "5m", settings: Settings = KEYED, **options: Any
+    ) -> Path:
+        emulator.reset()
+        path = tmp_path / f"{system_ttl}-{settings.hashes}.db"
+        provider = TracerProvider(**options)
+        provider.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(path)))
+        PromptCacheInstrumentor().instrument(
+            tracer_provider=provider, settings=settings, clock=emulator.clock
+        )
+        gaps, clock = random.Random(1), cast("Clock", emulator.clock)
+        try:
+            for number in range(8):
+                send(
+                    emulator_url,
+                    system_ttl,
+                    number,
+                    lambda: clock.advance(gaps.choice(GAPS)),
+                )
+        finally:
+            PromptCacheInstrumentor().uninstrument()
+            provider.shutdown()
+        return path
+
+    return record_calls
+
+
+def run_whatif(*arguments: object) -> tuple[int, Any]:
+    result = CliRunner().invoke(app, ["whatif", *map(str, arguments), "--json"])
+    return result.exit_code, json.loads(result.stdout) if result.stdout.startswith("{") else None
+
+
+def test_a_prediction_equals_a_second_run_under_the_other_policy(
+    record: Callable[..., Path],
+) -> None:
+    short, long = record(send_anthropic_turns, "5m"), record(send_anthropic_turns, "1h")
+    code, predicted = run_whatif(short, "--ttl", "system=1h")
+    _, actual = run_whatif(long)
+    assert code == ExitCode.OK
+    assert predicted["check"]["exact_share"] == actual["check"]["exact_share"] == 1.0
+    recorded, other = (policy["usd"] for policy in predicted["policies"])
+    assert other == pytest.approx(actual["check"]["recorded_usd"], rel=0.005)
+    assert other < 0.7 * recorded
+    assert predicted["policies"][1]["saved_usd"] == pytest.approx(recorded - other)
+
+
+def test_an_automatic_cache_is_replayed_with_the_retention_of_the_record(
+    record: Callable[..., Path],
+) -> None:
+    code, found = run_whatif(record(send_openai_turns))
+    assert code == ExitCode.OK
+    assert found["check"]["exact_share"] >= 0.95
+    names = [policy["name"] for policy in found["policies"]]
+    assert names == ["as recorded", "a cache without limits", "no cache"]
+    usd = [policy["usd"] for policy in found["policies"]]
+    assert usd[1] <= usd[0] < usd[2]
+
+
+def test_a_table_without_links_says_what_to_record(record: Callable[..., Path]) -> None:
+    path = record(send_anthropic_turns, settings=Settings())
+    result = CliRunner().invoke(app, ["whatif", str(path)])
+    assert result.exit_code == ExitCode.NO_CALLS
+    assert "OTEL_PROMPTCACHE_HASHES=all" in result.output
+
+
+def test_a_sampled_table_is_refused(
+    record: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.9")
+    path = record(send_anthropic_turns, sampler=TraceIdRatioBased(0.9))
+    result = CliRunner().invoke(app, ["whatif", str(path)])
+    assert result.exit_code == ExitCode.SAMPLED
+    assert "every call" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--ttl", "sytem=1h"], ["--ttl", "messages=1h"], ["--ping", "5"]]
+)
+def test_a_policy_that_no_provider_accepts_is_refused(
+    record: Callable[..., Path], arguments: list[str]
+) -> None:
+    path = record(send_anthropic_turns)
+    assert run_whatif(path, *arguments)[0] == ExitCode.USAGE
+
+
+def make_call(
+    started_at: float,
+    links: str,
+    breakpoints: list[Breakpoint] | None = None,
+    *,
+    rule: Any = MARKED_RULE,
+    read_tokens: int = 0,
+    visible_after: float = 1.0,
+) -> RecordedCall:
+    """Return a call whose prompt has a block of 1,000 tokens for each letter of `links`."""
+    ends = tuple(1000 * (index + 1) for index in range(len(links)))
+    return RecordedCall(
+        started_at=started_at,
+        visible_at=started_at + visible_after,
+        conversation=links[0],
+        provider="anthropic",
+        cache="one",
+        rule=rule,
+        prices=PRICES,
+        links=tuple(links[: index + 1] for index in range(len(links))),
+        ends=ends,
+        tools_depth=0,
+        static_depth=1,
+        breakpoints=tuple(breakpoints or [Breakpoint(len(links), "5m")]),
+        input_tokens=ends[-1],
+        output_tokens=0,
+        read_tokens=read_tokens,
+        write_tokens={},
+    )
+
+
+def test_a_read_keeps_an_entry_from_the_start_of_the_request() -> None:
+    traffic = Traffic([make_call(0, "ab"), make_call(290, "abc"), make_call(580, "abcd")])
+    outcome = replay(traffic, Policy())
+    assert outcome.read_tokens == 2000 + 3000
+    late = Traffic([make_call(0, "ab"), make_call(300, "abc")])
+    assert replay(late, Policy()).read_tokens == 0
+
+
+def test_an_entry_is_readable_only_after_the_first_event() -> None:
+    racing = Traffic([make_call(0, "ab", visible_after=5), make_call(2, "ab", visible_after=5)])
+    assert replay(racing, Policy()).read_tokens == 0
+
+
+def test_a_breakpoint_looks_back_a_limited_number_of_blocks() -> None:
+    rule = MARKED_RULE._replace(lookback=3)
+    near = Traffic([make_call(0, "ab", rule=rule), make_call(10, "abcd", rule=rule)])
+    far = Traffic([make_call(0, "ab", rule=rule), make_call(10, "abcde", rule=rule)])
+    assert replay(near, Policy()).read_tokens == 2000
+    assert replay(far, Policy()).read_tokens == 0
+
+
+def test_pings_pay_until_the_next_call_and_count_from_its_predecessor() -> None:
+    traffic = Traffic([make_call(0, "ab"), make_call(700, "abc")])
+    cold, warm = (replay(traffic, Policy(pings=pings)) for pings in (None, Pings(280, 2)))
+    assert (cold.read_tokens, cold.pings) == (0, 0)
+    assert (warm.read_tokens, warm.pings) == (2000, 2)
+    ping_usd = 2 * (2000 * 0.1 + 5.0)
+    assert warm.usd == pytest.approx(cold.usd - 2000 * (1.25 - 0.1) + ping_usd)
+    assert replay(traffic, Policy(pings=Pings(280, 1))).read_tokens == 0
+    assert replay(traffic, Policy(pings=Pings(280, 2, min_tokens=2001))).pings == 0
+
+
+def test_a_longer_ttl_after_a_shorter_one_is_refused() -> None:
+    call = make_call(0, "ab", [Breakpoint(1, "5m"), Breakpoint(2, "5m")])
+    with pytest.raises(PolicyError, match="longer TTL must come first"):
+        replay(Traffic([call]), Policy(ttls={"messages": "1h"}))
+
+
+def test_marks_at_the_static_end_save_what_a_moving_tail_loses() -> None:
+    calls = [make_call(10 * n, f"s{letter}") for n, letter in enumerate("abcdefgh")]
+    traffic = Traffic(calls)
+    assert replay(traffic, Policy()).read_tokens == 0
+    assert replay(traffic, Policy(marks="static,tail")).read_tokens == 7 * 1000
