@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Final, NamedTuple
 
 from promptcache.diagnosis.diagnosis import Diagnosis
@@ -73,8 +74,9 @@ class TurnsCheck:
             return TurnResult(Verdict("unreported"))
         automatic = _without_breakpoints(prompt)
         self._seconds += 1.0
-        # No provider: the rules of the real one, such as its minimum, must not excuse a change.
-        request = call.request._replace(provider="", started_at=self._seconds)
+        # No provider and no real model: the rules of either must not excuse a change.
+        model = blake2b((call.request.model or "").encode(), digest_size=8).hexdigest()
+        request = call.request._replace(provider="", model=model, started_at=self._seconds)
         usage = self._cache.read_and_write(call.request, automatic)
         pending = self._diagnosis.start(request, automatic)
         verdict = self._diagnosis.finish(
