@@ -288,7 +288,7 @@ def test_a_repeated_failure_is_logged_once_and_loses_no_span(
 def test_an_odd_clock_raises_nothing_and_is_logged_at_most_twice(
     emulator_url: str, instrumented: Callable[..., Telemetry], caplog: pytest.LogCaptureFixture
 ) -> None:
-    ticks = iter([1_780_000_000.0, float("nan"), float("-inf"), 0.0])
+    ticks = itertools.cycle([1_780_000_000.0, float("nan"), float("-inf"), 0.0])
     instrumented(clock=lambda: next(ticks))
     for _ in range(4):
         send_chat(emulator_url)

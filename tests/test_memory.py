@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.diagnosis.cache_params import CacheParams
 from promptcache.diagnosis.memory import PastCall, PastCallMemory, PrefixNode
-from promptcache.prefix.fingerprint import BlockFingerprint
+from promptcache.prefix.fingerprint import BlockDetails, BlockFingerprint
+from promptcache.prefix.words import WordSample
 
 SCOPE = CacheParams("m", ())
+NO_DETAILS = BlockDetails(WordSample(b"", b"", 0), 0, 0)
 
 
 @given(st.integers(2, 40), st.lists(st.integers(0, 60), max_size=200))
@@ -67,13 +69,13 @@ class CallRecorder:
                     "text",
                     10,
                     10 * (depth + 1),
-                    BlockFingerprint(10, 64, b""),
+                    BlockFingerprint(10, 64),
                 )
                 for depth, digest in enumerate(digests)
                 if depth >= known
             ]
             memory.running_calls.pop(number)
-            memory.store_call(number, past_call, new, ())
+            memory.store_call(number, past_call, new, dict.fromkeys(digests, NO_DETAILS))
         past_call.prefix_digests = ()
         return past_call
 
