@@ -23,10 +23,15 @@ from promptcache_exporters.database.dialect import (
     SQLITE,
 )
 from promptcache_exporters.database.parquet import export_calls_to_parquet
+from promptcache_exporters.database.query import fetch_rows_by_name
+from promptcache_exporters.database.source import open_calls_source
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.report.figures import FIGURES, CallSums, figure_expression
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.sql import figures_by_group_sql
+from tests.support.otlp_json import encode_otlp_json_line
+from tests.support.seeded_day import seeded_day
 from tests.support.span_builders import read_rows, record_calls
 
 
@@ -94,3 +99,25 @@ def test_an_amount_that_no_call_can_cost_is_not_recorded(tmp_path: Path) -> None
     record_calls(path, {COST_AMOUNT: 2e6}, {COST_AMOUNT: -0.5}, {OUTCOME: "error"})
     assert [row["cost_amount"] for row in read_rows(path)] == [None, None, 0.01]
     assert collect_report(path).totals.cost_usd == 0.01
+
+
+@pytest.mark.parametrize("by", GroupBy)
+def test_a_seeded_day_has_the_same_figures_in_a_table_a_file_and_an_export(
+    tmp_path: Path, by: GroupBy
+) -> None:
+    table, lines, exported = (tmp_path / f"calls.{end}" for end in ("db", "jsonl", "parquet"))
+    spans = list(seeded_day(300))
+    SQLiteSpanExporter(table).export(spans)
+    lines.write_text(encode_otlp_json_line(spans))
+    export_calls_to_parquet(table, exported)
+    found: list[dict[str | None, dict[str, Any]]] = []
+    for place in (table, lines, exported):
+        with open_calls_source(str(place)) as source, source.open() as connection:
+            statement = figures_by_group_sql(by, source.dialect, FIGURES, "calls", "")
+            rows = fetch_rows_by_name(connection, statement)
+            found.append({row.pop("group_key"): row for row in rows})
+    assert found[0] == found[1] == found[2]
+    totals = [sum(row[name] or 0 for row in found[0].values()) for name in FIGURES]
+    assert [name for name, total in zip(FIGURES, totals, strict=True) if not total] == [
+        "invalid_amounts"
+    ]

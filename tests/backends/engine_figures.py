@@ -39,8 +39,8 @@ from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.sql import figures_by_group_sql
 from tests.alerts_e2e.local_services import free_port, running_program, wait_until
 from tests.backends.postgres_server import NULL, running_postgres
-from tests.backends.seeded_day import seeded_day
 from tests.support.otlp_json import encode_otlp_json_line
+from tests.support.seeded_day import seeded_day
 
 SERVER: Final = Path(__file__).with_name("clickhouse_server.py")
 PARSER: Final = Path(__file__).with_name("parse_dialects.py")
