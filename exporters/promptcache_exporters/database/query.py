@@ -23,10 +23,17 @@ def fetch_rows_by_name(
 
     sqlite3.Row would give names too, but the other engines have no counterpart.
     """
+    names, rows = _fetch(connection, sql, parameters)
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def _fetch(
+    connection: QueryConnection, sql: str, parameters: tuple[object, ...]
+) -> tuple[list[str], list[Any]]:
+    """Return the names of the columns, and the rows."""
     cursor = connection.execute(sql, parameters)
     rows = cursor.fetchall()
-    names = [column[0] for column in cursor.description]
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return [column[0] for column in cursor.description], rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +49,11 @@ class Query(Generic[Row]):
 
     def fetch_all(self, connection: QueryConnection, *parameters: object) -> list[Row]:
         """Run the query and return all rows."""
-        rows = fetch_rows_by_name(connection, self.sql, *parameters)
-        return [self.row_type._make(map(row.__getitem__, self.row_type._fields)) for row in rows]
+        names, rows = _fetch(connection, self.sql, parameters)
+        if (fields := self.row_type._fields) != tuple(names):
+            positions = [names.index(field) for field in fields]
+            rows = [[row[at] for at in positions] for row in rows]
+        return [self.row_type._make(row) for row in rows]
 
     def fetch_one(self, connection: QueryConnection, *parameters: object) -> Row:
         """Run a query that always has one row, and return the row."""
