@@ -430,10 +430,13 @@ def test_a_short_prompt_is_checked_too(suite: Suite) -> None:
     """It is below the provider's minimum, so the usage would show nothing."""
     suite.run(
         """
-        from agent import Agent
+        from agent import Agent, TOOLS
         def test_it(prompt_cache):
-            for number in (1, 2, 3):
-                Agent(f"Request {number}0{number}a9-4f. You are brief and polite.", []).run("hi")
+            agent = Agent(tools=TOOLS[:1])
+            for day in (1, 2, 3):
+                rules = "You are brief and polite. Say what you know, and ask for the rest."
+                agent.history[0]["content"] = f"{rules} Today is 2026-11-0{day}."
+                agent.run("Where is the parcel of my order from last week?")
         """
     ).assert_outcomes(failed=1)
 
