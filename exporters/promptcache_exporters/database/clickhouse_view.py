@@ -25,6 +25,7 @@ _EXPRESSIONS: Final[Mapping[Callable[[Any], Any], str]] = {
         f"if(mapContains(attributes, {{1}}), substringUTF8({{0}}, 1, {MAX_TEXT_LENGTH}), NULL)"
     ),
     conversions.to_json_list_text: "if(mapContains(attributes, {1}), {0}, NULL)",
+    conversions.to_json_counts_text: "if(mapContains(attributes, {1}), {0}, NULL)",
     conversions.to_sql_count: (
         f"if(toInt64OrNull({{0}}) BETWEEN 0 AND {MAX_NUMBER}, toInt64OrNull({{0}}), NULL)"
     ),
@@ -48,6 +49,8 @@ _OTHER_COLUMNS: Final = {
     "trace_id": "TraceId",
     "span_id": "SpanId",
     "parent_span_id": "nullIf(ParentSpanId, '')",
+    # The settings of the recording process choose them.
+    "dimensions": "CAST(NULL, 'Nullable(String)')",
 }
 """The columns that hold no single attribute. 72057594037927936 is 16 ** 14."""
 
