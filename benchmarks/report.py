@@ -67,8 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         database, parquet = Path(folder) / "calls.db", Path(folder) / "calls.parquet"
         with demo.running_emulator() as url:
-            demo.run_agent("support-agent", url, database)
-            demo.run_agent("support-agent-with-clock", url, database, "--clock")
+            demo.run_agent("support-agent", url, database=str(database))
+            demo.run_agent("support-agent-with-clock", url, "--clock", database=str(database))
         repeat_rows(database, rows)
         print(f"{rows} rows, {database.stat().st_size / 1e6:.0f} MB", flush=True)
         for name, command in (

@@ -45,14 +45,17 @@ def running_emulator() -> Generator[str]:
         process.wait(10)
 
 
-def run_agent(service: str, url: str, *arguments: str) -> None:
-    """Run the agent under `promptcache run` and add its calls to the table of the demo."""
-    words = ["promptcache", "run", "--db", DATABASE, "--no-report", "--service", service, "--"]
+def run_agent(service: str, url: str, *arguments: str, database: str = DATABASE) -> None:
+    """Run the agent under `promptcache run` and add its calls to the table."""
+    words = ["promptcache", "run", "--db", database, "--no-report", "--service", service, "--"]
     print(" ".join(["$", *words, "python support_agent.py", *arguments]), flush=True)
     subprocess.run(
         [
-            *(BIN_DIR / words[0], *words[1:]),
-            *(sys.executable, EXAMPLES_DIR / "support_agent.py", *arguments),
+            str(BIN_DIR / words[0]),
+            *words[1:],
+            sys.executable,
+            str(EXAMPLES_DIR / "support_agent.py"),
+            *arguments,
         ],
         env=os.environ
         | {"OPENAI_BASE_URL": f"{url.rstrip('/')}/v1", "OPENAI_API_KEY": "no-key-needed"},

@@ -134,7 +134,8 @@ def test_a_fetch_before_the_end_leaves_the_count_to_a_later_one(telemetry: Telem
 
     transport = HTTP.MockTransport(answer)
     with openai.OpenAI(api_key="k", http_client=HTTP.Client(transport=transport)) as client:
-        response = client.responses.create(**{**RESPONSES, "model": "gpt-4.1", "background": True})
+        create: Any = client.responses.create
+        response = create(**{**RESPONSES, "model": "gpt-4.1", "background": True})
         for _ in range(2):
             client.responses.retrieve(response.id)
     assert telemetry.metric("promptcache.input.tokens") == 625

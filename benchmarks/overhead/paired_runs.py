@@ -7,7 +7,6 @@ is the control: its median says how much of a figure may be noise.
 
 from __future__ import annotations
 
-import inspect
 import logging
 import multiprocessing
 import sys
@@ -73,9 +72,11 @@ def _is_of_sdk(module_name: str) -> bool:
 def _classes_and_modules_of_sdks() -> set[Any]:
     owners: set[Any] = {module for name, module in sys.modules.items() if _is_of_sdk(name)}
     # The lists are copies: a lazy module changes while its items are looked at.
-    classes = {
-        item for module in owners for item in [*vars(module).values()] if inspect.isclass(item)
-    }
+    classes: set[Any] = set()
+    for module in owners:
+        for item in _attributes_of(module).values():
+            if isinstance(item, type):
+                classes.add(item)
     return owners | {owner for owner in classes if _is_of_sdk(owner.__module__)}
 
 
@@ -83,9 +84,13 @@ def _functions_of(owners: set[Any]) -> dict[tuple[Any, str], object]:
     return {
         (owner, name): item
         for owner in owners
-        for name, item in list(vars(owner).items())
+        for name, item in _attributes_of(owner).items()
         if callable(item)
     }
+
+
+def _attributes_of(owner: Any) -> dict[str, Any]:
+    return dict(vars(owner))
 
 
 @dataclass
@@ -146,7 +151,7 @@ class _Worker:
         """Run pairs of calls. The order inside a pair alternates."""
         call = self._callers[scenario.stream]
         conversation, pairs = self._conversations[scenario.name], list[tuple[float, float]]()
-        spans = 0
+        spans, body = 0, dict[str, Any]()
         for number in range(scenario.pairs_per_turn):
             times: dict[bool, float] = {}
             body = conversation.next_request()

@@ -33,4 +33,5 @@ def _is_short_scalar(value: object) -> bool:
 
 @lru_cache(maxsize=4)
 def _parse_keys(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(filter(None, map(str.strip, text.split(",")))))[:MAX_KEYS]
+    names = [name.strip() for name in text.split(",")]
+    return tuple(dict.fromkeys(name for name in names if name))[:MAX_KEYS]

@@ -112,7 +112,7 @@ class PatchManager:
         self._handler.foreign_spans.started_spans = started_spans
 
     def _flush_spans(self) -> None:
-        provider = self._tracer_provider or get_tracer_provider()
+        provider: Any = self._tracer_provider or get_tracer_provider()
         if hasattr(provider, "force_flush"):
             provider.force_flush()
 
