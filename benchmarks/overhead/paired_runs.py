@@ -90,7 +90,8 @@ def _functions_of(owners: set[Any]) -> dict[tuple[Any, str], object]:
 
 
 def _attributes_of(owner: Any) -> dict[str, Any]:
-    return dict(vars(owner))
+    attributes: dict[str, Any] = owner.__dict__
+    return dict(attributes)
 
 
 @dataclass
