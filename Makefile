@@ -51,7 +51,7 @@ demo: $(DEMO)/.ready ## show the main job in a minute: a healthy service, a brok
 	@$(DEMO)/bin/python examples/demo.py
 
 # By default one process for each core. A part of the suite runs in one process, since that starts faster.
-test: ARGS ?= --numprocesses=auto --dist=loadgroup
+test: ARGS ?= --numprocesses=auto --dist=loadscope
 test: $(VENV)/.ready ## run all tests, or some of them: ARGS="tests/test_cost.py -k tier"
 	@$(VENV)/bin/python -m pytest $(ARGS)
 

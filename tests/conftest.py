@@ -26,6 +26,26 @@ hypothesis.settings.register_profile("fuzz", max_examples=100_000, **_WITHOUT_DE
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+FILES_OF_ONE_PROCESS: Final = ("test_faults.py", "test_backend_outages.py")
+"""Files whose tests share state, or measure a process: pytest-xdist gives each to one worker.
+
+The marker `xdist_group` does the same, but has no effect with pytest 9.2 and pytest-xdist 3.8.
+"""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return a scheduler that deals out test by test, but for the files of one process."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class FileOrTestScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path, _, _ = nodeid.partition("::")
+            return path if path.endswith(FILES_OF_ONE_PROCESS) else nodeid
+
+    return FileOrTestScheduling(config, log)
+
+
 SYSTEM_ENVIRON: Final = dict(os.environ)
 """The environment before `one_root_certificate` changes it, for programs with real TLS."""
 

@@ -27,10 +27,10 @@ from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.support.mock_calls import make_mock_call
 
 # All cases run in one process, which measures the usual duration once.
-pytestmark = pytest.mark.xdist_group("backend outages")
-
 QUEUE: Final = 20
 CALLS: Final = 200
+FILLING_ROUNDS: Final = 6
+"""So many rounds of calls fill the bounded stores; 1,024 values of histograms wait at most."""
 Exporters = tuple[Any, ...]
 """A span exporter, and a metric exporter if the backend takes metrics."""
 
@@ -205,8 +205,8 @@ def test_an_outage_of_a_backend_slows_no_call(
     with start_outage(protocol, tmp_path) as exporters:
         application = Application(exporters)
         with application.instrumented():
-            application.make_calls()
-            application.make_calls()  # fills the bounded stores
+            for _ in range(FILLING_ROUNDS):
+                application.make_calls()
             objects, durations = [count_objects()], list[float]()
             for _ in range(2):
                 durations.append(application.make_calls())

@@ -67,7 +67,7 @@ DOUBTFUL_VARIABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "setting-unknown": {"OTEL_PROMPTCACHE_HASH": "all"},
     "hashes-without-key": {"OTEL_PROMPTCACHE_HASHES": "all"},
     "short-key": {"OTEL_PROMPTCACHE_HASH_KEY": "x"},
-    "sampled": {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.1"},
+    "sampled": {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.0"},
 }
 
 

@@ -52,8 +52,6 @@ PathsByCode = Mapping[CodeType, Mapping[Stack, str]]
 """The code that runs, the call stacks that lead to it, and the name of a use for each stack."""
 
 pytestmark = [
-    # One process runs all clients: they share the tried paths, which the last test needs.
-    pytest.mark.xdist_group("faults"),
     # aiohttp 3.14 warns of a subclass that google-genai 3.4 makes.
     pytest.mark.filterwarnings("ignore:Inheritance class AiohttpClientSession:DeprecationWarning"),
     # openai 3.52 opens its connections in a way that websockets 17 deprecates.

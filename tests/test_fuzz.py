@@ -92,7 +92,7 @@ def is_exportable(value: Any) -> bool:
     """Tell whether every exporter can carry `value`."""
     entries: Any = value  # narrowed types of containers are unknown to a type checker
     if isinstance(value, tuple):
-        return all(type(entry) is str and is_exportable(entry) for entry in entries)
+        return len({type(entry) for entry in entries}) <= 1 and all(map(is_exportable, entries))
     if type(value) is str:
         return value.encode(errors="ignore").decode() == value
     if type(value) is float:

@@ -253,6 +253,7 @@ def test_the_entry_points_are_the_documented_ones() -> None:
             "promptcache_sqlite": "promptcache_exporters.sqlite:SQLiteSpanExporter"
         },
         "console_scripts": {"promptcache": "promptcache.cli:main"},
+        "pytest11": {"promptcache": "promptcache_testing.plugin"},
     }
     for point in entry_points(group="opentelemetry_instrumentor", name="promptcache"):
         assert point.load() is PromptCacheInstrumentor

@@ -38,6 +38,7 @@ EXCLUDED_PREFIXES: Final = (
             "alerts",
             "explain",
             "report",
+            "database.dialect",
             "database.errors",
             "database.hourly_sums",  # runs inside SQLite
             "database.row_validity",
@@ -45,6 +46,7 @@ EXCLUDED_PREFIXES: Final = (
             "recording",
             "database.parquet",
             "database.query",
+            "database.recorded_span",
         )
     ),
 )
