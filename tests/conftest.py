@@ -36,9 +36,9 @@ The marker `xdist_group` does the same, but has no effect with pytest 9.2 and py
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """Return a scheduler that deals out test by test, but for the files of one process."""
-    from xdist.scheduler import LoadScopeScheduling
+    from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]  # no stubs
 
-    class FileOrTestScheduling(LoadScopeScheduling):
+    class FileOrTestScheduling(LoadScopeScheduling):  # type: ignore[misc]  # Any to mypy
         def _split_scope(self, nodeid: str) -> str:
             path, _, _ = nodeid.partition("::")
             return path if path.endswith(FILES_OF_ONE_PROCESS) else nodeid
