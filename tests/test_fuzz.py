@@ -92,7 +92,8 @@ def is_exportable(value: Any) -> bool:
     """Tell whether every exporter can carry `value`."""
     entries: Any = value  # narrowed types of containers are unknown to a type checker
     if isinstance(value, tuple):
-        return len({type(entry) for entry in entries}) <= 1 and all(map(is_exportable, entries))
+        kinds: set[object] = {type(entry) for entry in entries}
+        return len(kinds) <= 1 and all(map(is_exportable, entries))
     if type(value) is str:
         return value.encode(errors="ignore").decode() == value
     if type(value) is float:
