@@ -152,7 +152,7 @@ class _Worker:
         """Run pairs of calls. The order inside a pair alternates."""
         call = self._callers[scenario.stream]
         conversation, pairs = self._conversations[scenario.name], list[tuple[float, float]]()
-        spans, body = 0, dict[str, Any]()
+        spans, body, last_span = 0, dict[str, Any](), self._exporter.last_span
         for number in range(scenario.pairs_per_turn):
             times: dict[bool, float] = {}
             body = conversation.next_request()
@@ -160,9 +160,10 @@ class _Worker:
                 self._switch.set_patched(is_patched)
                 before = self._exporter.span_count
                 times[is_patched] = _cpu_microseconds(call, dict(body))
-                spans += is_patched and self._exporter.span_count - before
+                if is_patched:
+                    spans += self._exporter.span_count - before
+                    last_span = self._exporter.last_span
             pairs.append((times[False], times[True]))
-        last_span = self._exporter.last_span
         names = frozenset(last_span.attributes or ()) if last_span is not None else frozenset[str]()
         return pairs, _cpu_microseconds(dumps, body), spans / len(pairs), names
 
