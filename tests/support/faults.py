@@ -27,6 +27,7 @@ EXCLUDED_PREFIXES: Final = (
         for part in (
             "cli",
             "diagnosis.miss_reasons",
+            "harness",  # the application calls it by itself, and sees its errors
             "prices.build",
             "prices.breakeven",
             "telemetry.waiting_lines",  # tests/test_call_site.py breaks it
@@ -38,6 +39,10 @@ EXCLUDED_PREFIXES: Final = (
             "alerts",
             "explain",
             "report",
+            "replay",
+            "doctor",
+            "database.clickhouse",
+            "database.otlp_import",
             "database.dialect",
             "database.errors",
             "database.hourly_sums",  # runs inside SQLite

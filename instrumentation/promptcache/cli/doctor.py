@@ -169,7 +169,7 @@ def _make_trial_environment(folder: Path, database: Path) -> dict[str, str]:
 @contextmanager
 def _running_emulator() -> Generator[str]:
     """Run the emulator in a process of its own, and yield its URL."""
-    command = [sys.executable, "-m", "promptcache.cli", "emulate", "--port", "0"]
+    command = [sys.executable, "-m", str(__package__), "emulate", "--port", "0"]
     with subprocess.Popen(  # noqa: S603  # our own program
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
