@@ -43,6 +43,7 @@ EXCLUDED_PREFIXES: Final = (
             "doctor",
             "database.clickhouse",
             "database.otlp_import",
+            "database.otlp_json",
             "database.dialect",
             "database.errors",
             "database.hourly_sums",  # runs inside SQLite
@@ -52,6 +53,7 @@ EXCLUDED_PREFIXES: Final = (
             "database.parquet",
             "database.query",
             "database.recorded_span",
+            "database.source",
         )
     ),
 )
