@@ -191,6 +191,25 @@ def test_each_duration_is_recorded_once_with_its_span_as_exemplar(
     assert counts == [(2, 2), (1, 3)]
 
 
+def test_an_instrument_that_raises_loses_no_amount_of_another() -> None:
+    told: list[float] = []
+
+    class Instrument:
+        def __init__(self, *, fails: bool) -> None:
+            self.fails = fails
+
+        def add(self, amount: float, *_: object) -> None:
+            if self.fails:
+                raise LookupError
+            told.append(amount)
+
+    pending = PendingMeasurements()
+    for instrument in (Instrument(fails=True), Instrument(fails=False)):
+        pending.add(cast("Counter", instrument), {}, {}, 5, None)
+    pending.record_pending()
+    assert told == [5]
+
+
 def test_without_a_reader_a_call_beyond_the_limit_records_its_own_value(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

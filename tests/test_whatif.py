@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -23,7 +26,7 @@ from promptcache.providers.cache_rules import DEFAULT_CACHE_RULE
 from promptcache_emulator.clock import Clock
 from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
-from promptcache_exporters.replay.policy import Pings, Policy
+from promptcache_exporters.replay.policy import Pings, Policy, TargetModel
 from promptcache_exporters.replay.replay import PolicyError, replay
 from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices, Traffic
 
@@ -231,6 +234,35 @@ def test_a_longer_ttl_after_a_shorter_one_is_refused() -> None:
     call = make_call(0, "ab", [Breakpoint(1, "5m"), Breakpoint(2, "5m")])
     with pytest.raises(PolicyError, match="longer TTL must come first"):
         replay(Traffic([call]), Policy(ttls={"messages": "1h"}))
+
+
+def test_a_model_that_places_its_own_breakpoints_needs_none_of_the_record() -> None:
+    rule = MARKED_RULE._replace(lookback=None, implicit_lookback=3)
+    target = TargetModel(rule, PRICES._replace(writes={"30m": 1.25}))
+    automatic = MARKED_RULE._replace(bills_writes=False)
+    calls = [make_call(0, "ab", rule=automatic), make_call(10, "abcd", rule=automatic)]
+    unmarked = Traffic(replace(call, breakpoints=()) for call in calls)
+    outcome = replay(unmarked, Policy(target=target))
+    assert outcome.read_tokens == 2000
+    assert outcome.usd == pytest.approx(2000 * 1.25 + 2000 * 0.1 + 2000 * 1.25)
+
+
+def test_a_ttl_without_a_price_is_refused() -> None:
+    with pytest.raises(PolicyError, match="no price for writes of 30m"):
+        replay(Traffic([make_call(0, "ab")]), Policy(ttls={"messages": "30m"}))
+
+
+def test_a_malformed_row_is_left_out_and_counted(record: Callable[..., Path]) -> None:
+    path = record(send_anthropic_turns)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "UPDATE llm_calls SET prefix_breakpoints = ? WHERE rowid = 48", ('["nowhere[x]"]',)
+        )
+        connection.execute("UPDATE llm_calls SET prefix_chain = ? WHERE rowid = 47", ("[",))
+        connection.commit()
+    _, found = run_whatif(path)
+    assert found["skipped"] == {"with values that no call has": 2}
+    assert found["calls"] == 46
 
 
 def test_marks_at_the_static_end_save_what_a_moving_tail_loses() -> None:

@@ -11,11 +11,15 @@ from promptcache_exporters.replay.traffic import ROOT, PrefixTree
 
 
 class Mark(NamedTuple):
-    """A breakpoint at a node of the tree. `ttl` is its name, `seconds` its length."""
+    """A breakpoint at a node of the tree. `ttl` is its name, `seconds` its length.
+
+    It finds an entry at its own place, or up to `reach` - 1 blocks before it.
+    """
 
     node: int
     ttl: str
     seconds: float
+    reach: int
 
 
 class CacheUse(NamedTuple):
@@ -41,8 +45,7 @@ class CacheModel(Protocol):
 class MarkedPrefixCache:
     """A cache with entries at breakpoints only, whose writes are billed.
 
-    A breakpoint finds an entry at its own place, or up to `lookback` blocks before it. A read
-    keeps an entry for its TTL, counted from the start of the request.
+    A read keeps an entry for its TTL, counted from the start of the request.
     """
 
     def __init__(self, tree: PrefixTree, rule: CacheRule) -> None:
@@ -53,7 +56,7 @@ class MarkedPrefixCache:
     def use(self, end: int, marks: Sequence[Mark], at: float, visible_at: float) -> CacheUse:
         tree, entries = self._tree, self._entries
         found = max(
-            (self._find_entry(mark.node, at) for mark in marks),
+            (self._find_entry(mark, at) for mark in marks),
             key=tree.depths.__getitem__,
             default=ROOT,
         )
@@ -82,9 +85,10 @@ class MarkedPrefixCache:
                 self._entries[node] = (entry[0], max(entry[1], until), entry[2])
             node = self._tree.parents[node]
 
-    def _find_entry(self, node: int, at: float) -> int:
-        """Return the deepest entry that a breakpoint at `node` finds, or the root."""
-        for _ in range(self._rule.lookback or 1):
+    def _find_entry(self, mark: Mark, at: float) -> int:
+        """Return the deepest entry that a breakpoint finds, or the root."""
+        node = mark.node
+        for _ in range(mark.reach):
             entry = self._entries.get(node)
             if entry is not None and entry[0] <= at < entry[1]:
                 return node

@@ -110,7 +110,7 @@ class _Replay:
             self._last_uses[call.conversation] = _LastUse(call, end, prices, cache, rule)
         use = CacheUse(0, {})
         if policy.caching != "off":
-            marks = place_marks(call, end, self._tree, policy, rule)
+            marks = place_marks(call, end, self._tree, policy, rule, prices)
             use = cache.use(end, marks, call.started_at, call.visible_at)
         self._count(call, use, prices, factor)
 
@@ -174,17 +174,29 @@ def _ttl_seconds_of_tail(call: RecordedCall, policy: Policy, rule: CacheRule) ->
 
 
 def place_marks(
-    call: RecordedCall, end: int, tree: PrefixTree, policy: Policy, rule: CacheRule
+    call: RecordedCall,
+    end: int,
+    tree: PrefixTree,
+    policy: Policy,
+    rule: CacheRule,
+    prices: TokenPrices,
 ) -> list[Mark]:
-    """Return the breakpoints of a call under `policy`.
+    """Return the breakpoints of a call under `policy`; none where writes are not billed.
 
-    Raises PolicyError if a longer TTL follows a shorter one, which providers refuse.
+    Raises PolicyError if a longer TTL follows a shorter one, or if writes of a TTL have no price.
     """
-    places = _places(call, policy)
     marks: list[Mark] = []
-    for depth, recorded_ttl in places:
-        ttl = policy.ttls.get(call.layer_at(depth), recorded_ttl)
-        mark = Mark(tree.ancestor_at(end, depth), ttl, seconds_of_ttl(rule, ttl))
+    for place in _places(call, policy, rule) if rule.bills_writes else ():
+        ttl = policy.ttls.get(call.layer_at(place.depth), place.ttl)
+        if ttl != policy.ttls.get(call.layer_at(place.depth)) and ttl not in prices.writes:
+            ttl = next(iter(prices.writes), ttl)  # another model has TTLs of its own
+        if ttl not in prices.writes:
+            raise PolicyError(f"{policy.name}: the model has no price for writes of {ttl}")
+        reach = rule.lookback or 1
+        if not call.breakpoints and policy.marks == "recorded":
+            reach = rule.implicit_lookback + 1
+        node = tree.ancestor_at(end, place.depth)
+        mark = Mark(node, ttl, seconds_of_ttl(rule, ttl), reach)
         if marks and mark.seconds > marks[-1].seconds:
             raise PolicyError(
                 f"{policy.name}: a breakpoint of {ttl} after one of {marks[-1].ttl} is refused: "
@@ -194,12 +206,16 @@ def place_marks(
     return marks
 
 
-def _places(call: RecordedCall, policy: Policy) -> list[Breakpoint]:
-    if policy.marks == "recorded":
+def _places(call: RecordedCall, policy: Policy, rule: CacheRule) -> list[Breakpoint]:
+    """Return the places of breakpoints. Some caches place their own if a request has none."""
+    if policy.marks == "recorded" and (call.breakpoints or rule.caches_on_request):
         return list(call.breakpoints)
-    default: Mapping[str, str] = {call.layer_at(it.depth): it.ttl for it in call.breakpoints}
+    with_static = policy.marks == "static,tail"
+    if policy.marks == "recorded":
+        with_static = rule.marks_system
+    ttls: Mapping[str, str] = {call.layer_at(it.depth): it.ttl for it in call.breakpoints}
     last = call.breakpoints[-1].ttl if call.breakpoints else "5m"
-    depths = [call.static_depth] if policy.marks == "static,tail" and call.static_depth else []
+    depths = [call.static_depth] if with_static and call.static_depth else []
     if len(call.links) not in depths:
         depths.append(len(call.links))
-    return [Breakpoint(depth, default.get(call.layer_at(depth), last)) for depth in depths]
+    return [Breakpoint(depth, ttls.get(call.layer_at(depth), last)) for depth in depths]

@@ -140,11 +140,14 @@ class _Loader:
         if prices is None:
             self.skipped["without a price"] += 1
             return None
-        links: list[str] = json.loads(row.prefix_chain)
-        if len(_sizes(row)) != len(links):
-            self.skipped[_NO_LINKS] += 1
+        try:
+            links: list[str] = json.loads(row.prefix_chain)
+            if len(_sizes(row)) != len(links):
+                raise ValueError
+            return self._build(row, prices, links)
+        except (ValueError, LookupError, TypeError):  # another program may have written the row
+            self.skipped["with values that no call has"] += 1
             return None
-        return self._build(row, prices, links)
 
     def _build(self, row: CallForReplay, prices: TokenPrices, links: list[str]) -> RecordedCall:
         rule = cache_rule_for(row.provider, row.model)

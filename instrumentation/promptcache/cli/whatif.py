@@ -159,6 +159,9 @@ def _build_policies(
         pings=None if ping is None else _parse_pings(ping, ping_from),
         target=None if model is None else _find_target(traffic, model, provider, book),
     )
+    rules = {call.rule for call in traffic.calls} if policy.target is None else {policy.target.rule}
+    if (policy.ttls or marks != "recorded") and not any(rule.bills_writes for rule in rules):
+        raise PolicyError("TTLs and marks change nothing: this cache takes no breakpoints")
     options = [
         *(f"{layer} {value}" for layer, value in policy.ttls.items()),
         *([f"marks {marks}"] if marks != "recorded" else []),

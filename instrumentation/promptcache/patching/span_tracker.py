@@ -46,7 +46,7 @@ class SpanStartTracker(SpanProcessor):
         """End the calls that wait for it, and flush the processors before this one once more."""
         provider = self.provider()
         if self.is_enabled and self.before_flush is not None and safely(self.before_flush):
-            return provider is None or bool(provider.force_flush(timeout_millis))
+            return provider is None or bool(safely(provider.force_flush, timeout_millis))
         return True
 
     def _remember(self, span: Span) -> None:

@@ -18,6 +18,7 @@ from opentelemetry.metrics import Counter, Histogram
 from opentelemetry.trace import NonRecordingSpan, SpanContext, set_span_in_context
 
 from promptcache.common.fork import register_after_fork_in_child
+from promptcache.common.safely import safely
 
 _MAX_ROWS: Final = 4096
 """At most this many series wait for a collection. Beyond it all are recorded at once, because
@@ -119,9 +120,11 @@ class PendingMeasurements:
             if forget_series:
                 self._rows.clear()
         for row, amount in news:
-            row.counter.add(amount, {**row.base, **row.extra}, _context_of(row.span_context))
+            # One instrument that raises must not lose the amounts of the others.
+            context = _context_of(row.span_context)
+            safely(row.counter.add, amount, {**row.base, **row.extra}, context)
         for recording in recordings:
-            _record(recording)
+            safely(_record, recording)
 
 
 def _record(recording: _Recording) -> None:
