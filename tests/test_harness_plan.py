@@ -13,15 +13,19 @@ from typer.testing import CliRunner
 
 from promptcache import Plan, Prompt, PromptError
 from promptcache.cli.commands import app
+from promptcache.cli.exit_codes import ExitCode
 from promptcache.harness.names import TTL, Wire
+from promptcache.semconv import GEN_AI_CONVERSATION_ID, GEN_AI_PROMPT_NAME, GEN_AI_REQUEST_MODEL
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.support.harness_world import CLAUDE, GPT, HANDBOOK, TOOLS, World, support_prompt
+from tests.support.span_builders import HIT, START, end_span, make_tracer_provider
 
 SONNET = "claude-sonnet-4-6"
 """Reads cost 0.1 of plain input, writes 1.25 (5m) and 2 (1h)."""
 DAY = 1_795_737_600.0
 
 
-def plan(model: str = SONNET, calls_per_hour: float = 12.0, **more: Any) -> Plan:
+def plan(model: str = SONNET, calls_per_hour: float | None = 12.0, **more: Any) -> Plan:
     prompt: Prompt = more.pop("prompt", None) or support_prompt()
     return prompt.plan(model=model, calls_per_hour=calls_per_hour, at=DAY, **more)
 
@@ -193,3 +197,74 @@ def test_the_command_needs_a_prompt() -> None:
     result = run_command(SONNET)
     assert result.exit_code == 2
     assert "give --system, --tools or both" in result.stderr
+
+
+def record_traffic(path: Path, times: dict[str, list[float]], prompt_name: str | None) -> None:
+    """Write calls of Sonnet: conversation -> seconds of its turns."""
+    exporter = SQLiteSpanExporter(path)
+    provider = make_tracer_provider(exporter)
+    common = {GEN_AI_REQUEST_MODEL: SONNET, GEN_AI_PROMPT_NAME: prompt_name}
+    for conversation, seconds in times.items():
+        for at in seconds:
+            attributes = {**HIT, **common, GEN_AI_CONVERSATION_ID: conversation}
+            end_span(provider, attributes, START + at)
+    provider.shutdown()
+
+
+def test_a_plan_reads_the_gaps_of_the_recorded_table(tmp_path: Path) -> None:
+    """Two conversations at once: turns 700 s apart, and a call every 350 s. One has ended."""
+    db = tmp_path / "calls.db"
+    turns = {"a": [0.0, 700, 1400, 2100], "b": [350.0, 1050, 1750], "last": [9000.0]}
+    record_traffic(db, turns, "support")
+    recorded = plan(calls_per_hour=None, db=db)
+    by_hand = plan(
+        gaps=[350.0] * 6 + [6900.0], turn_gaps=[700.0] * 5 + [float("inf")] * 2, calls_per_hour=2.8
+    )
+    assert recorded == by_hand
+    assert recorded.layers[0].ttl == "1h"
+    assert recorded.assumption == "7 recorded gaps"
+
+
+def test_a_conversation_that_may_go_on_has_no_last_gap(tmp_path: Path) -> None:
+    db = tmp_path / "calls.db"
+    record_traffic(db, {"a": [0.0, 100, 200]}, "support")
+    assert plan(db=db) == plan(gaps=[100.0] * 2, turn_gaps=[100.0] * 2)
+
+
+def test_without_the_prompts_name_the_gaps_are_those_of_the_model(tmp_path: Path) -> None:
+    db = tmp_path / "calls.db"
+    record_traffic(db, {"a": [0.0, 100, 200]}, None)
+    (note,) = (note for note in plan(db=db).notes if "no recorded call" in note)
+    assert "all 3 calls of claude-sonnet-4-6" in note
+    record_traffic(db, {"b": [50.0, 90.0]}, "support")
+    assert plan(db=db).assumption == "1 recorded gaps"
+
+
+def test_the_table_is_read_from_the_time_of_since_on(tmp_path: Path) -> None:
+    db = tmp_path / "calls.db"
+    record_traffic(db, {"a": [0.0, 10, 500, 1000]}, "support")
+    assert plan(db=db, since=START + 400) == plan(gaps=[500.0], turn_gaps=[500.0])
+
+
+def test_a_table_without_two_calls_and_no_traffic_at_all_are_refused(tmp_path: Path) -> None:
+    db = tmp_path / "calls.db"
+    record_traffic(db, {"a": [0.0]}, "support")
+    with pytest.raises(PromptError, match="db: has 1 calls of claude-sonnet-4-6"):
+        plan(db=db)
+    with pytest.raises(PromptError, match="does not exist"):
+        plan(db=tmp_path / "none.db")
+    with pytest.raises(PromptError, match="calls_per_hour: is needed"):
+        plan(calls_per_hour=None)
+
+
+def test_the_command_reads_the_table(tmp_path: Path) -> None:
+    system, db = tmp_path / "system.txt", tmp_path / "calls.db"
+    system.write_text(HANDBOOK)
+    options = ["--system", str(system), "--name", "support", "--db", str(db)]
+    assert run_command(SONNET, *options).exit_code == ExitCode.NO_FILE
+    record_traffic(db, {"a": [0.0]}, "support")
+    assert run_command(SONNET, *options).exit_code == ExitCode.NO_CALLS
+    record_traffic(db, {"b": [10.0, 20.0]}, "support")
+    result = run_command(SONNET, *options)
+    assert result.exit_code == 0
+    assert "2 recorded gaps" in result.stdout

@@ -12,7 +12,11 @@ import typer
 from promptcache import Plan, Prompt, PromptError
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.price_options import AtOption, JsonOption, ModelArgument, parse_time_option
+from promptcache.cli.table_errors import exit_code_of_table_error
+from promptcache.cli.table_options import SinceOption, parse_since_option
 from promptcache.common.coerce import as_list
+
+_CALLS_PER_HOUR: Final = 12.0
 
 EPILOG: Final = "\n\n".join(
     (
@@ -20,6 +24,7 @@ EPILOG: Final = "\n\n".join(
         "promptcache plan claude-opus-5-5 --system handbook.txt --per-hour 40",
         "promptcache plan gpt-6-sol --system handbook.txt --tools tools.json --per-hour 2 --json",
         "promptcache plan claude-sonnet-4-6 --system handbook.txt --turn-gap 700 --turn-gap 2400",
+        "promptcache plan claude-sonnet-4-6 --system handbook.txt --name bot --db promptcache.db",
         "The words of the plan:",
         (
             "static: tools and system prompt, the same in every call; shared: the same for one "
@@ -34,7 +39,14 @@ EPILOG: Final = "\n\n".join(
             "hour after its last use"
         ),
         "Prompt(...).plan(...) in Python gives the same plan, and chat(ttl=plan.ttls) follows it.",
-        exit_code_help(ExitCode.OK, ExitCode.USAGE),
+        exit_code_help(
+            ExitCode.OK,
+            ExitCode.USAGE,
+            ExitCode.NO_FILE,
+            ExitCode.NO_CALLS,
+            ExitCode.NEWER_SCHEMA,
+            ExitCode.NOT_A_TABLE,
+        ),
     )
 )
 
@@ -53,7 +65,14 @@ _SharedOption = Annotated[
     Path | None,
     typer.Option(exists=True, dir_okay=False, help="A file with what one group of callers shares."),
 ]
-_PerHourOption = Annotated[float, typer.Option(min=0.0, help="Calls per hour with this prompt.")]
+_PerHourOption = Annotated[
+    float | None,
+    typer.Option(min=0.0, help="Calls per hour with this prompt. Default: 12, or as recorded."),
+]
+_DbOption = Annotated[
+    Path | None,
+    typer.Option(help="The file of the local table. Its calls with this --name give the gaps."),
+]
 _SharedPerHourOption = Annotated[
     float | None, typer.Option(min=0.0, help="Calls per hour of one group. Default: --per-hour.")
 ]
@@ -78,7 +97,9 @@ def show_plan(
     system: _SystemOption = None,
     tools: _ToolsOption = None,
     shared: _SharedOption = None,
-    per_hour: _PerHourOption = 12.0,
+    per_hour: _PerHourOption = None,
+    db: _DbOption = None,
+    since: SinceOption = None,
     shared_per_hour: _SharedPerHourOption = None,
     turn_gap: _TurnGapOption = None,
     wire: _WireOption = None,
@@ -93,7 +114,9 @@ def show_plan(
         prompt = Prompt(name, system=_read(system), tools=_read_tools(tools))
         plan = prompt.plan(
             model=model,
-            calls_per_hour=per_hour,
+            calls_per_hour=_CALLS_PER_HOUR if per_hour is None and db is None else per_hour,
+            db=db,
+            since=parse_since_option(since),
             wire=cast("Any", wire),
             shared=_read(shared),
             shared_calls_per_hour=shared_per_hour,
@@ -102,8 +125,15 @@ def show_plan(
         )
     except PromptError as error:
         typer.echo(str(error), err=True)
-        raise typer.Exit(ExitCode.USAGE) from None
+        raise typer.Exit(_exit_code_of(error)) from None
     typer.echo(json.dumps(_as_json(plan)) if as_json else str(plan))
+
+
+def _exit_code_of(error: PromptError) -> ExitCode:
+    cause = error.__cause__
+    if isinstance(cause, Exception):
+        return exit_code_of_table_error(cause)
+    return ExitCode.NO_CALLS if error.path == "db" else ExitCode.USAGE
 
 
 def _as_json(plan: Plan) -> dict[str, Any]:

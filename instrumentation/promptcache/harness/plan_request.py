@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from promptcache.harness.list_prices import find_rates
 from promptcache.harness.names import TTL, Wire
 from promptcache.harness.plan import LayerPlan, Plan
 from promptcache.harness.planning import RelativePrices, judge_pings, plan_layer
+from promptcache.harness.prompt_error import PromptError
 from promptcache.model import TTL_SECONDS
 from promptcache.prices.rates import Rates
 
@@ -29,6 +31,7 @@ _WIRES: Final[tuple[tuple[str, Wire], ...]] = (
     (r"(ft:)?(gpt-|o\d|chatgpt-|codex-)", "responses"),
 )
 """The usual wire of a model's name, for a plan only: a chat is told its wire."""
+_AN_HOUR: Final = 3600.0
 
 
 @final
@@ -46,12 +49,41 @@ class PlanRequest(NamedTuple):
     model: str
     wire: Wire
     static_tokens: int
-    calls_per_hour: float
+    calls_per_hour: float | None
     shared_tokens: int = 0
     shared_calls_per_hour: float | None = None
     gaps: Sequence[float] | None = None
     turn_gaps: Sequence[float] | None = None
     at: float | None = None
+    notes: tuple[str, ...] = ()
+
+    def with_recorded_traffic(
+        self, db: str | os.PathLike[str] | None, since: float | None
+    ) -> PlanRequest:
+        """Return the request with the gaps of the local table. What was given stays.
+
+        Raise PromptError if the table tells nothing of this prompt.
+        """
+        if db is None:
+            return self
+        from promptcache.harness.recorded_traffic import RecordedTraffic
+
+        ttls = caching_style_of(self.wire, self.model).ttls
+        recorded = RecordedTraffic.read(
+            db,
+            prompt_name=self.name,
+            model=self.model,
+            since=-math.inf if since is None else since,
+            longest_ttl=max((TTL_SECONDS[ttl] for ttl in ttls), default=_AN_HOUR),
+        )
+        return self._replace(
+            calls_per_hour=(
+                recorded.calls_per_hour if self.calls_per_hour is None else self.calls_per_hour
+            ),
+            gaps=recorded.gaps if self.gaps is None else self.gaps,
+            turn_gaps=recorded.turn_gaps if self.turn_gaps is None else self.turn_gaps,
+            notes=recorded.notes,
+        )
 
 
 def usual_wire(model: str) -> Wire:
@@ -67,6 +99,8 @@ def make_plan(request: PlanRequest) -> Plan:
     style = caching_style_of(request.wire, request.model)
     rates = find_rates(style.provider, request.model, request.at)
     prices = RelativePrices.from_rates(rates)
+    if request.calls_per_hour is None:
+        raise PromptError("calls_per_hour", "is needed, or `db` with recorded calls")
     arrivals = Arrivals(request.calls_per_hour, request.gaps)
     layers = _plan_layers(request, style, prices, arrivals)
     usd, plain_usd = _costs(layers, rates)
@@ -103,7 +137,7 @@ def _plan_layers(
     layers = [plan_layer("static", request.static_tokens, style, prices, arrivals, default)]
     if request.shared_tokens:
         rate = request.shared_calls_per_hour
-        group = Arrivals(request.calls_per_hour if rate is None else rate)
+        group = arrivals if rate is None else Arrivals(rate)
         tokens = request.static_tokens + request.shared_tokens
         shared = plan_layer("shared", tokens, style, prices, group, default)
         layers.append(replace(shared, tokens=request.shared_tokens))
@@ -165,7 +199,7 @@ def _judge_keep_warm(
 
 
 def _notes(request: PlanRequest, rates: Rates | None, shards: int) -> list[str]:
-    notes: list[str] = []
+    notes = [*request.notes]
     if request.turn_gaps is None:
         notes.append(
             "nothing is known of the gaps within a conversation, so a chat's history has the "

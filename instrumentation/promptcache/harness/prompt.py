@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, final, overload
@@ -137,7 +138,9 @@ class Prompt:
         self,
         *,
         model: str,
-        calls_per_hour: float,
+        calls_per_hour: float | None = None,
+        db: str | os.PathLike[str] | None = None,
+        since: float | None = None,
         wire: Wire | None = None,
         shared: Content | None = None,
         shared_calls_per_hour: float | None = None,
@@ -148,20 +151,19 @@ class Prompt:
         """Return how to cache this prompt: breakpoints, TTLs, key, expected hit rate and cost.
 
         `calls_per_hour` counts all calls with this prompt; they are assumed to arrive independently
-        unless `gaps` has recorded seconds between two calls. `shared` and `shared_calls_per_hour`
-        describe one group. `turn_gaps` are seconds between two turns of a conversation. `at` (epoch
-        seconds) selects the price list. Equal arguments give equal plans, except on another day.
-        Raise PromptError for numbers that are no traffic.
+        unless `gaps` has recorded seconds between two calls. `db` is a local table, from which all
+        three are read, from `since` (epoch seconds) on. `shared` and `shared_calls_per_hour`
+        describe one group, `turn_gaps` the seconds between two turns. `at` (epoch seconds) selects
+        the price list. Equal arguments give equal plans, except on another day. Raise PromptError
+        for what is no traffic.
         """
         from promptcache.harness.plan_request import PlanRequest, make_plan, usual_wire
         from promptcache.harness.token_estimate import estimate_tokens
         from promptcache.harness.wires.registry import check_wire
 
+        identity = (self.name, self.version, self.cache_key, model)
         request = PlanRequest(
-            name=self.name,
-            version=self.version,
-            cache_key=self.cache_key,
-            model=model,
+            *identity,
             wire=check_wire(wire) if wire else usual_wire(model),
             static_tokens=estimate_tokens(list(self._layers[:3])),
             calls_per_hour=calls_per_hour,
@@ -171,7 +173,7 @@ class Prompt:
             turn_gaps=turn_gaps,
             at=at,
         )
-        return make_plan(request)
+        return make_plan(request.with_recorded_traffic(db, since))
 
     @overload
     def chat(
