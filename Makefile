@@ -50,9 +50,11 @@ requirements: $(VENV)/.ready ## lock the newest packages that pyproject.toml and
 demo: $(DEMO)/.ready ## show the main job in a minute: a healthy service, a broken service, and what each costs
 	@$(DEMO)/bin/python examples/demo.py
 
-# By default one process for each core. A part of the suite runs in one process, since that starts faster.
+# By default one process for each core. A part of the suite runs in one process, since that starts faster. The sources
+# are compiled first: where Python may write no bytecode, each of the hundreds of processes would compile them again.
 test: ARGS ?= --numprocesses=auto --dist=loadscope
 test: $(VENV)/.ready ## run all tests, or some of them: ARGS="tests/test_cost.py -k tier"
+	@$(VENV)/bin/python -m compileall -q instrumentation exporters tests
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
 check: lint types ## run the linter, the formatter and both type checkers

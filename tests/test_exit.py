@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.support.forked_programs import run_forked
 
 PROGRAM: Final = """
 import asyncio, os, signal, sys
@@ -139,13 +139,7 @@ def run_program(url: str, path: Path, sdk: str, ending: str, order: str) -> tupl
     """Run the program, and return its exit code and what it wrote on standard error."""
     if sdk == "bedrock async":
         pytest.importorskip("aiobotocore")
-    process = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", PROGRAM, url, str(path), sdk, ending, order],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    process = run_forked(PROGRAM, url, str(path), sdk, ending, order)
     assert "promptcache failed" not in process.stderr
     return process.returncode, process.stderr
 

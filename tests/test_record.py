@@ -10,6 +10,7 @@ from typing import Final
 import pytest
 
 import promptcache
+from tests.support.forked_programs import run_forked
 from tests.support.recorded_program import CALL, program_environ, read_rows
 
 TIMEOUT: Final = 60
@@ -19,14 +20,8 @@ NEVER: Final = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
 
 def run(folder: Path, url: str, program: str, **variables: str) -> str:
     """Run a program and return its output. It must end well and print no error."""
-    process = subprocess.run(
-        [sys.executable, "-c", f"import promptcache\n{program}"],
-        cwd=folder,
-        env=program_environ(url, **{**NEVER, **variables}),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
+    environ = program_environ(url, **{**NEVER, **variables})
+    process = run_forked(f"import promptcache\n{program}", environ=environ, folder=folder)
     assert (process.returncode, process.stderr) == (0, "")
     return process.stdout
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Final
 
 import pytest
+
+from tests.support.forked_programs import run_forked
 
 START: Final = """
 import atexit, gc, os, sys, threading, time
@@ -87,14 +87,8 @@ PLAIN: Final = "PromptCacheInstrumentor().instrument()\n"
 
 
 def run_program(program: str, url: str, path: Path) -> tuple[int, str, str]:
-    process = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program, url, str(path)],
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-        env={name: value for name, value in os.environ.items() if not name.startswith("OTEL_")},
-    )
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
+    process = run_forked(program, url, str(path), environ=environ, timeout=90)
     return process.returncode, process.stdout, process.stderr
 
 
