@@ -165,19 +165,19 @@ def test_a_chat_rebuilt_from_its_history_sends_the_same_bytes(wire: Wire, model:
             chat.add(tool_answer(wire, *ids))
             results = {one: f"result {one}" for one in ids}
             chat.tool_results(results)
-        rebuilt = start(
-            wire,
-            model,
-            shared="A playbook. " * 500,
-            history=json.loads(json.dumps(chat.history)),
-        )
-        if number % 7 == 3:
-            rebuilt.tool_results(results)
-            sent = [json.dumps(one.ask(now=now)) for one in (chat, rebuilt)]
-        else:
-            sent = [json.dumps(one.ask(f"Question {number}", now=now)) for one in (chat, rebuilt)]
-        assert sent[0] == sent[1]
-        assert rebuilt.breakpoints == chat.breakpoints
+        has_results = number % 7 == 3
+        sent = chat.ask(now=now) if has_results else chat.ask(f"Question {number}", now=now)
+        # A chat of 200 turns is rebuilt in milliseconds, so only the first wire does it each turn.
+        if wire == WIRES[0][0] or number % 5 == 4:
+            history = json.loads(json.dumps(chat.history))
+            rebuilt = start(wire, model, shared="A playbook. " * 500, history=history)
+            if has_results:
+                rebuilt.tool_results(results)
+            again = (
+                rebuilt.ask(now=now) if has_results else rebuilt.ask(f"Question {number}", now=now)
+            )
+            assert json.dumps(again) == json.dumps(sent)
+            assert rebuilt.breakpoints == chat.breakpoints
         chat.add(text_answer(wire, f"Answer {number}"))
 
 

@@ -28,7 +28,7 @@ from tests.support.call_shapes import CHAT, HTTP, INCLUDE_USAGE, iterate, resolv
 from tests.support.call_shapes_anthropic import REQUEST
 from tests.support.telemetry import Telemetry
 
-STREAM_COUNT: Final = int(os.environ.get("STREAMS", "64"))
+STREAM_COUNT: Final = int(os.environ.get("STREAMS", "32"))
 OPEN_AT_ONCE: Final = int(os.environ.get("STREAMS_AT_ONCE", "32"))
 """Number of streams that are open at once, over all threads."""
 THREADS: Final = 16
