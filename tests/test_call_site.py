@@ -241,3 +241,21 @@ def test_a_failed_search_leaves_the_call_as_it_is(
         call_from_pool(client, monkeypatch)
     assert telemetry.attributes["promptcache.input_tokens"] > 0
     assert telemetry.metric("promptcache.calls") == 1
+
+
+def test_one_line_of_code_has_its_own_site_after_other_code_took_its_place() -> None:
+    """The sites of earlier lines are kept. The id of a code that is gone belongs to another one."""
+    sites = [run_code(f"/srv/shop/page_{number}.py") for number in range(50)]
+    assert [site.file for site in sites if site] == [
+        f"/srv/shop/page_{number}.py" for number in range(50)
+    ]
+
+
+def test_two_calls_of_one_function_have_their_own_lines() -> None:
+    def ask() -> tuple[CallSite | None, CallSite | None, CallSite | None]:
+        first, same_line = find_call_site(), find_call_site()
+        return first, same_line, find_call_site()
+
+    sites = [site.line for site in (*ask(), *ask()) if site]
+    start = ask.__code__.co_firstlineno
+    assert sites == [start + 1, start + 1, start + 2] * 2

@@ -21,8 +21,11 @@ from promptcache.telemetry.stack_lines import (
 from promptcache.telemetry.waiting_lines import find_waiting_line
 
 
-def find_call_site() -> CallSite | None:
-    """Return the line that makes this call or waits for it, None if none is known."""
+def find_call_site(depth: int = 1) -> CallSite | None:
+    """Return the line that makes this call or waits for it, None if none is known.
+
+    `depth` says how many frames are known to be no application's, this function's included.
+    """
     last = first_frame_of_task(current_task()) if has_loop_without_frames() else None
-    line = innermost_line(sys._getframe(1), last)  # pyright: ignore[reportPrivateUsage]  # the documented way to a cheap stack walk
+    line = innermost_line(sys._getframe(depth), last)  # pyright: ignore[reportPrivateUsage]  # the documented way to a cheap stack walk
     return line or safely(find_waiting_line)

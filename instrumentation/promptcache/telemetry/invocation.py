@@ -10,7 +10,7 @@ import os
 import time
 from enum import Enum
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import context as otel
 from opentelemetry import trace
@@ -34,6 +34,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from promptcache.diagnosis.diagnosis import PendingCall
+
+_OWN_FRAMES: Final = 3
+"""The frames of ours below which the caller of `Invocation` begins: `find_call_site`, `safely` and
+`__init__`."""
 
 
 class Phase(Enum):
@@ -107,7 +111,7 @@ class Invocation:
             handler.foreign_spans.started_spans.lineage(trace.get_current_span(self.context)),
             (*handler.settings.baggage_keys, *handler.settings.metric_keys),
         )
-        self.call_site = safely(find_call_site) if handler.settings.callsite else None
+        self.call_site = safely(find_call_site, _OWN_FRAMES) if handler.settings.callsite else None
         self.span: CallSpan | None = None
         self.ensure_span(SpanPolicy.AT_START, self.context)
         handler.open_calls.add(self)

@@ -7,9 +7,10 @@ import sys
 import sysconfig
 from functools import lru_cache
 from pathlib import PurePath
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, Final
 
+from promptcache.common.bounded_dict import BoundedDict
 from promptcache.model import CallSite
 
 _PACKAGE_FOLDER: Final = os.path.dirname(os.path.dirname(__file__))
@@ -22,6 +23,13 @@ _EVENT_LOOP_FILES: Final = tuple(
 _EVENT_LOOP: Final = ""
 """Stands for a path: the file is the one of an event loop that runs a step of a task."""
 _LOOPS_IN_C: Final = frozenset({"uvloop", "winloop", "rloop"})
+_KNOWN_LINES: Final = BoundedDict[tuple[int, int], tuple[CodeType, CallSite]](4096)
+"""Id of the code, and instruction -> line. Python reads a table to find the line of an instruction.
+
+The code is kept: else another one could get its id. It is not the key, since its hash covers all of
+its instructions.
+"""
+_MAX_FILES: Final = 4096
 _CELL_PREFIXES: Final = ("<ipython-input", "<python-input")
 """First parts of the names of cells that a person types. Other names in `<>` are generated code."""
 
@@ -33,9 +41,9 @@ def innermost_line(frame: FrameType | None, last: FrameType | None = None) -> Ca
     library, nor in a folder of installed packages or of their scripts, and if it was not generated.
     """
     while frame is not None:
-        path = _application_path(frame.f_code.co_filename)
+        path = _PATHS[frame.f_code.co_filename]
         if path is not None:
-            return line_of_frame(frame, path) if path != _EVENT_LOOP else None
+            return line_of_frame(frame) if path else None  # it is empty for an event loop
         if frame is last:
             return None
         frame = frame.f_back
@@ -50,6 +58,8 @@ def current_task() -> Any:
 
 def has_loop_without_frames() -> bool:
     """Return whether a loop in C runs here. The frames of asyncio's own show where a task ends."""
+    if "uvloop" not in sys.modules and "winloop" not in sys.modules and "rloop" not in sys.modules:
+        return False
     return type(_running_loop()).__module__.partition(".")[0] in _LOOPS_IN_C
 
 
@@ -63,16 +73,22 @@ def first_frame_of_task(task: Any) -> FrameType | None:
     return getattr(task.get_coro(), "cr_frame", None) if task is not None else None
 
 
-def line_of_frame(frame: FrameType, path: str | None = None) -> CallSite | None:
+def line_of_frame(frame: FrameType) -> CallSite | None:
     """Return the line at which `frame` is, None if it is not the application's."""
-    path = path or _application_path(frame.f_code.co_filename)
+    code = frame.f_code
+    key = id(code), frame.f_lasti
+    known = _KNOWN_LINES.get(key)
+    if known is not None and known[0] is code:
+        return known[1]
+    path = _PATHS[code.co_filename]
     if not path:
         return None
-    module, name = frame.f_globals.get("__name__", ""), frame.f_code.co_qualname
-    return CallSite(f"{module}.{name}" if module else name, path, frame.f_lineno)
+    module, name = frame.f_globals.get("__name__", ""), code.co_qualname
+    site = CallSite(f"{module}.{name}" if module else name, path, frame.f_lineno)
+    _KNOWN_LINES[key] = code, site
+    return site
 
 
-@lru_cache(maxsize=4096)
 def _application_path(filename: str) -> str | None:
     """Return the path for `code.file.path`, None if the file is not the application's.
 
@@ -89,6 +105,19 @@ def _application_path(filename: str) -> str | None:
     if os.path.dirname(filename) in _scripts_folders():
         return None
     return filename.removeprefix(os.getcwd() + os.sep)
+
+
+class _ApplicationPaths(dict[str, str | None]):
+    """File of a code -> what `_application_path` says. To subscript it is the fastest way."""
+
+    def __missing__(self, filename: str) -> str | None:
+        if len(self) >= _MAX_FILES:
+            self.clear()
+        path = self[filename] = _application_path(filename)
+        return path
+
+
+_PATHS: Final = _ApplicationPaths()
 
 
 @lru_cache(maxsize=1)
