@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,10 +17,18 @@ from promptcache.cli.commands import app
 from promptcache.cli.engine import Engine
 from promptcache.cli.exit_codes import ExitCode
 from promptcache_exporters.database.clickhouse import ClickHouseServer
+from promptcache_exporters.database.clickhouse_view import (
+    TYPED_COLUMNS,
+    TYPED_NAMES,
+    AttributeStorage,
+)
 from promptcache_exporters.database.columns import CALL_COLUMNS
-from promptcache_exporters.database.dialect import DIALECTS
+from promptcache_exporters.database.dialect import CLICKHOUSE, DIALECTS
 from promptcache_exporters.database.errors import EngineError
 from promptcache_exporters.report.figures import FIGURES
+from promptcache_exporters.report.model import GroupBy
+from promptcache_exporters.report.sql import QUERIES, figures_by_group_sql
+from promptcache_exporters.report.unread_writes import UNREAD_WRITES_QUERY
 
 
 def run(*arguments: object) -> Result:
@@ -44,6 +53,26 @@ def test_the_view_has_every_column_of_the_table() -> None:
     assert all(f" AS {column.name}" in statement for column in CALL_COLUMNS)
     assert "CREATE OR REPLACE VIEW promptcache_calls" in statement
     assert "ALTER" not in statement
+
+
+def test_typed_columns_are_added_once_and_cover_what_a_report_reads() -> None:
+    statements = run("engine", "clickhouse", "--attributes", "typed").stdout
+    assert statements.count("ADD COLUMN IF NOT EXISTS") == len(TYPED_NAMES)
+    assert "ALTER TABLE my.spans" in (
+        run("engine", "clickhouse", "--attributes", "typed", "--table", "my.spans").stdout
+    )
+    names = {column.name for column in CALL_COLUMNS if column.attribute or "ratio" in column.name}
+    queries = [query.sql for query in (*QUERIES, UNREAD_WRITES_QUERY)]
+    queries += [figures_by_group_sql(by, CLICKHOUSE, FIGURES, "calls", "") for by in GroupBy]
+    read = {word for query in queries for word in re.findall(r"\w+", query)} & names
+    assert read == {column.name for column in TYPED_COLUMNS}
+
+
+@pytest.mark.parametrize("storage", AttributeStorage)
+def test_a_span_counts_once_only_if_that_is_asked_for(storage: str) -> None:
+    once = run("engine", "clickhouse", "--attributes", storage, "--deduplicate").stdout
+    twice = run("engine", "clickhouse", "--attributes", storage).stdout
+    assert ("LIMIT 1 BY TraceId, SpanId" in once, "LIMIT" in twice) == (True, False)
 
 
 def test_an_engine_without_a_view_needs_a_query() -> None:
@@ -158,6 +187,67 @@ def test_a_wrong_url_is_explained(url: str, words: str) -> None:
     assert result.exit_code == ExitCode.USAGE
     assert words in " ".join(result.stderr.split())
     assert "secret" not in result.stderr
+
+
+def answer_size(server: Stub, columns: int, parts: int) -> None:
+    names = ("typed_columns", "parts", "all_rows", "all_bytes")
+    meta = [{"name": name, "type": "UInt64"} for name in names]
+    data = [[columns, parts, "2000000", "123456789"]]
+    server.body = json.dumps({"meta": meta, "data": data}).encode()
+
+
+def test_a_backfill_says_its_size_and_starts_only_when_confirmed(stub: tuple[Stub, str]) -> None:
+    server, url = stub
+    answer_size(server, len(TYPED_NAMES), 3)
+    result = run("backfill", url)
+    assert result.exit_code == ExitCode.OK
+    assert "2,000,000 rows in 3 parts" in result.stdout
+    assert "123.5 MB" in result.stdout
+    ((path, _, body),) = server.requests
+    assert "readonly=2" in path
+    assert body.startswith("SELECT")
+    assert "Started" in run("backfill", url, "--yes").stdout
+    path, _, body = server.requests[-1]
+    assert body.startswith("ALTER TABLE otel_traces")
+    assert body.count("MATERIALIZE COLUMN") == len(TYPED_NAMES)
+    assert "readonly" not in path
+
+
+def test_a_backfill_with_nothing_to_do_changes_nothing(stub: tuple[Stub, str]) -> None:
+    server, url = stub
+    answer_size(server, len(TYPED_NAMES), 0)
+    assert "of all rows are computed" in run("backfill", url, "--yes").stdout
+    assert len(server.requests) == 1
+
+
+def test_a_backfill_needs_the_columns_first(stub: tuple[Stub, str]) -> None:
+    server, url = stub
+    answer_size(server, 7, 3)
+    result = run("backfill", url, "--yes")
+    assert result.exit_code == ExitCode.USAGE
+    assert "7 of 35 typed columns" in " ".join(result.stderr.split())
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("command", [("explain", "--worst", "1"), ("whatif",)])
+def test_other_commands_explain_a_refusal_too(stub: tuple[Stub, str], command: list[str]) -> None:
+    server, url = stub
+    server.status, server.body = 404, b"Code: 60. DB::Exception: Unknown table"
+    result = run(*command, "--from", url)
+    assert result.exit_code == ExitCode.USAGE
+    assert "There is no view promptcache_calls" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize("text", ["it's", "a\\b", "tab\tline\n", ""])
+def test_a_text_is_a_parameter_with_escapes(stub: tuple[Stub, str], text: str) -> None:
+    server, url = stub
+    server.body = b'{"meta": [], "data": []}'
+    ClickHouseServer.from_url(url).execute("SELECT ?, ?", (text, 7))
+    ((path, _, body),) = server.requests
+    settings = parse_qs(urlsplit(path).query, keep_blank_values=True)
+    assert settings["param_p0"][0].encode().decode("unicode_escape") == text
+    assert settings["param_p1"] == ["7"]
+    assert body.endswith("SELECT {p0:String}, {p1:Int64}")
 
 
 def test_a_certificate_of_nobody_is_refused(stub: tuple[Stub, str]) -> None:

@@ -34,6 +34,8 @@ from promptcache.semconv import (
     READ_TOKENS,
     WASTED_USD,
 )
+from promptcache_exporters.database.parquet import export_calls_to_parquet
+from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.explain.query import (
     CallComparison,
     compare_costliest_misses,
@@ -42,6 +44,8 @@ from promptcache_exporters.explain.query import (
 from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
+from tests.support.otlp_json import encode_otlp_json_line
+from tests.support.seeded_day import seeded_day
 from tests.support.span_builders import START, read_rows, record_calls
 
 HIT: dict[str, Any] = {
@@ -160,17 +164,33 @@ def test_all_comparisons_of_one_output_give_the_same_counts(path: Path) -> None:
     } == {(2, 2)}
 
 
-def test_a_parquet_file_is_refused_with_an_explanation(path: Path) -> None:
+def test_an_export_is_not_exported_again(path: Path) -> None:
     out = path.with_suffix(".parquet")
     out.write_bytes(b"PAR1")
-    for result in (
-        run_explain("--worst", 1, out),
-        CliRunner().invoke(app, ["export", "--out", "x.parquet", str(out)]),
-    ):
-        assert (
-            result.exit_code,
-            "need the SQLite table (report reads Parquet)" in result.stderr,
-        ) == (7, True)
+    result = CliRunner().invoke(app, ["export", "--out", "x.parquet", str(out)])
+    assert (result.exit_code, "which only report, explain" in result.stderr) == (7, True)
+
+
+def test_the_explanation_is_the_same_for_a_table_a_file_and_an_export(path: Path) -> None:
+    lines, exported = path.with_suffix(".jsonl"), path.with_suffix(".parquet")
+    spans = list(seeded_day(300))
+    SQLiteSpanExporter(path).export(spans)
+    lines.write_text(encode_otlp_json_line(spans))
+    export_calls_to_parquet(path, exported)
+    trace_id = str(read_rows(path)[7]["trace_id"])
+    for arguments in (("--worst", "20"), (trace_id,)):
+        found = [
+            json.loads(run_explain(*arguments, "--from", place, "--json").stdout)
+            for place in (path, lines, exported)
+        ]
+        assert found[0] == found[1] == found[2]
+    worst = json.loads(run_explain("--worst", 20, "--json").stdout)["calls"]
+    assert any(one["relative"] for one in worst)
+
+
+def test_a_file_and_another_source_are_not_both_given(path: Path) -> None:
+    record_calls(path, MISS)
+    assert run_explain("--worst", 1, path, "--from", path).exit_code == 2
 
 
 def test_the_first_call_of_a_family_has_no_previous_call(path: Path) -> None:

@@ -25,10 +25,13 @@ from promptcache.cli.exit_codes import ExitCode
 from promptcache.providers.cache_rules import DEFAULT_CACHE_RULE
 from promptcache_emulator.clock import Clock
 from promptcache_emulator.engine import Emulator
+from promptcache_exporters.database.parquet import export_calls_to_parquet
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.replay.policy import Pings, Policy, TargetModel
 from promptcache_exporters.replay.replay import PolicyError, replay
 from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices, Traffic
+from tests.support.otlp_json import encode_otlp_json_line
+from tests.support.seeded_day import NOON, seeded_day
 
 HANDBOOK: Final = " ".join(
     f"Rule {n}: order {n * 7} leaves on day {n % 28 + 1}." for n in range(250)
@@ -137,6 +140,22 @@ def test_an_automatic_cache_is_replayed_with_the_retention_of_the_record(
     assert names == ["as recorded", "a cache without limits", "no cache"]
     usd = [policy["usd"] for policy in found["policies"]]
     assert usd[1] <= usd[0] < usd[2]
+
+
+def test_files_and_exports_are_replayed_as_the_table_is(tmp_path: Path) -> None:
+    table, lines, exported = (tmp_path / f"calls.{end}" for end in ("db", "jsonl", "parquet"))
+    spans = list(seeded_day(400))
+    SQLiteSpanExporter(table).export(spans)
+    lines.write_text(encode_otlp_json_line(spans))
+    export_calls_to_parquet(table, exported)
+    found = run_whatif(table, "--since", NOON)
+    assert found[1]["calls"]
+    for place in (lines, exported):
+        assert run_whatif("--from", place, "--since", NOON) == found
+        assert run_whatif("--from", place)[0] == ExitCode.SAMPLED
+    lines.write_text(lines.read_text().replace("ot=th:0", ""))
+    assert run_whatif("--from", lines, "--since", NOON)[0] == ExitCode.SAMPLED
+    assert run_whatif("--from", lines, "--since", NOON, "--unsampled") == found
 
 
 def test_a_table_without_links_says_what_to_record(record: Callable[..., Path]) -> None:

@@ -50,24 +50,19 @@ def encode_native_block(names: Sequence[dict[str, str]], rows: Sequence[Sequence
     return block
 
 
-def complete_statement(parameters: dict[str, str], sql: str) -> str:
-    """Return the statement of a report with its parameters and settings, which chDB takes as text.
+def complete_statement(parameters: dict[str, str], sql: str) -> tuple[str, dict[str, str]]:
+    """Return the statement of a report with its settings, which chDB takes as text.
 
-    chDB has no users, so it cannot refuse to write: the request must have asked for that.
+    Also return the parameters of the query. chDB has no users, so it cannot refuse to write: the
+    request must have asked for that.
     """
-    if not sql.startswith("WITH calls"):
-        return sql
-    if parameters.pop("readonly") != "2":
+    if parameters.pop("readonly", None) != "2" and not sql.startswith("ALTER"):
         raise RuntimeError("a report must not be able to write")
-    if database := parameters.pop("database", None):
-        sql = sql.replace("FROM promptcache_calls", f"FROM {database}.promptcache_calls", 1)
-    for name in [name for name in parameters if name.startswith("param_")]:
-        value = parameters.pop(name)
-        placeholder = name.removeprefix("param_")
-        sql = re.sub(rf"\{{{placeholder}:(\w+)\}}", rf"CAST('{value}' AS \1)", sql)
+    names = [name for name in parameters if name.startswith("param_")]
+    values = {name.removeprefix("param_"): parameters.pop(name) for name in names}
     del parameters["default_format"]
     settings = ", ".join(f"{name} = {value}" for name, value in parameters.items())
-    return f"{sql} SETTINGS {settings}"
+    return f"{sql} SETTINGS {settings}", values
 
 
 class Engine:
@@ -85,14 +80,19 @@ class Engine:
                 self._block.write_bytes(body)
                 insert = re.sub(r"FORMAT Native\s*$", "", parameters["query"], flags=re.IGNORECASE)
                 return self._query(f"{insert} SELECT * FROM file('{self._block}', Native)")
-            result = self._query(complete_statement(parameters, body.decode()))
+            sql, values = body.decode(), dict[str, str]()
+            if parameters.get("default_format") == "JSONCompact":  # promptcache, not the exporter
+                self._session.query(f"USE {parameters.pop('database')}")
+                sql, values = complete_statement(parameters, sql)
+            result = self._query(sql, values)
             if not result or parameters.get("default_format") != "Native":
                 return result
             answer = json.loads(result)
             return encode_native_block(answer["meta"], answer["data"])
 
-    def _query(self, sql: str) -> bytes:
-        return bytes(self._session.query(sql, "JSONCompact").bytes() or b"")
+    def _query(self, sql: str, parameters: dict[str, str] | None = None) -> bytes:
+        result = self._session.query(sql, "JSONCompact", params=parameters or {})
+        return bytes(result.bytes() or b"")
 
 
 def read_body(request: BaseHTTPRequestHandler) -> bytes:
@@ -116,7 +116,10 @@ def main(port: int, folder: Path) -> None:
 
         def do_POST(self) -> None:
             parameters = {
-                key: values[0] for key, values in parse_qs(urlsplit(self.path).query).items()
+                key: values[0]
+                for key, values in parse_qs(
+                    urlsplit(self.path).query, keep_blank_values=True
+                ).items()
             }
             request_body = read_body(self)
             try:

@@ -15,6 +15,8 @@ from promptcache import semconv
 from promptcache.model import OUTCOMES
 
 START: Final = 1_790_000_000
+NOON: Final = "2026-09-22T02:13:20+00:00"
+"""Half a day later."""
 _DAY_NANOSECONDS: Final = 86_400 * 10**9
 _MODELS: Final = ("gpt-6", "claude-opus-5-5", 'odd "name"\\', "", None)
 _SERVICES: Final = ("shop", "desk", "it's", "büro")
@@ -23,7 +25,8 @@ _SERVICES: Final = ("shop", "desk", "it's", "büro")
 def seeded_day(calls: int, seed: int = 23) -> Iterator[ReadableSpan]:
     """Yield spans with unreported, batch, failed, unpriced, sampled and plain calls.
 
-    One span in fifty carries the results of a batch.
+    One span in fifty carries the results of a batch. Before `NOON`, a sampler kept only every
+    second one of some traces.
     """
     chance = random.Random(seed)
     resources = [Resource({"service.name": name}) for name in _SERVICES]
@@ -36,7 +39,8 @@ def seeded_day(calls: int, seed: int = 23) -> Iterator[ReadableSpan]:
                 semconv.BATCH_RESULTS: tuple(map(_encode_result, results))
             }
         # th:0 says that all such spans were kept, th:8 that half of them were.
-        state = TraceState([("ot", "th:8" if chance.random() < 0.1 else "th:0")])
+        has_dropped = chance.random() < 0.2 and number < calls // 2
+        state = TraceState([("ot", "th:8" if has_dropped else "th:0")])
         ids = chance.getrandbits(128) or 1, chance.getrandbits(64) or 1
         context = SpanContext(*ids, False, TraceFlags(1), state)
         yield ReadableSpan(
@@ -72,7 +76,11 @@ def make_attributes(chance: random.Random) -> dict[str, Any]:
         semconv.MISS_REASON: chance.choice(("expired", "prefix_changed", None)),
         semconv.MISSED_TOKENS: chance.choice((read, None)),
         semconv.WASTED_USD: chance.choice((cost * chance.random(), None)),
+        semconv.MISS_SECTION: chance.choice(("system", "messages", None)),
+        semconv.MISS_INDEX: chance.choice((0, 3, None)),
         semconv.PREFIX_HASH: f"p1:{chance.randrange(5)}",
+        semconv.PREFIX_FAMILY: chance.choice(("p1:a", "p1:b", None)),
+        **_chain_attributes(chance),
         semconv.CODE_FILE_PATH: chance.choice(("app.py", None)),
         semconv.CODE_LINE_NUMBER: chance.choice((3, None)),
         semconv.CODE_FUNCTION_NAME: chance.choice(("ask", None)),
@@ -84,6 +92,23 @@ def make_attributes(chance: random.Random) -> dict[str, Any]:
         amounts = (semconv.COST_AMOUNT, semconv.COST_WITHOUT_CACHE, semconv.WASTED_USD)
         attributes |= dict.fromkeys(amounts) | {semconv.COST_UNKNOWN: "model"}
     return {name: value for name, value in attributes.items() if value is not None}
+
+
+def _chain_attributes(chance: random.Random) -> dict[str, Any]:
+    """Return the links of a prompt's blocks, of which the first ones are those of other calls."""
+    blocks = chance.randrange(2, 7)
+    root = chance.randrange(4)
+    links = [f"k1:{root}" if at == 0 else f"k1:{root}.{at}" for at in range(blocks)]
+    return {
+        semconv.PREFIX_BLOCKS: blocks,
+        semconv.PREFIX_CHAIN: tuple(links),
+        semconv.PREFIX_CHAIN_START: 0,
+        semconv.PREFIX_CHAIN_SIZES: tuple(100 * (at + 1) for at in range(blocks)),
+        semconv.PREFIX_SECTION_COUNTS: (0, 1, blocks - 1),
+        semconv.PREFIX_BREAKPOINTS: ("system[0] 1h",) if chance.random() < 0.5 else (),
+        semconv.PREFIX_COMPLETE: True,
+        semconv.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: chance.random(),
+    }
 
 
 def _encode_result(attributes: dict[str, Any]) -> str:

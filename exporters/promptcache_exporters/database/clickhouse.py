@@ -1,9 +1,9 @@
 """Read the view `promptcache_calls` of a ClickHouse server over its HTTP interface.
 
-Only the standard library is used. The server gets `readonly=2`: it refuses everything that changes
-data. The password comes from `CLICKHOUSE_PASSWORD`, the variable of ClickHouse's own client, since
-other users of the machine can see a command line. TLS certificates are verified, and no redirect is
-followed, so that the password reaches no other host.
+Only the standard library is used. A reader sends `readonly=2`: the server refuses everything that
+changes data. The password comes from `CLICKHOUSE_PASSWORD`, the variable of ClickHouse's own
+client, since other users of the machine can see a command line. TLS certificates are verified, and
+no redirect is followed, so that the password reaches no other host.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -26,14 +26,16 @@ PASSWORD_VARIABLE: Final = "CLICKHOUSE_PASSWORD"  # noqa: S105  # the name of a 
 TIMEOUT_SECONDS: Final = 300.0
 _CONNECTIONS: Final = {"clickhouse": HTTPConnection, "clickhouses": HTTPSConnection}
 _PORTS: Final = {"clickhouse": 8123, "clickhouses": 8443}
+_READ_ONLY: Final = {"readonly": "2"}
 _SETTINGS: Final = {
-    "readonly": "2",
     "default_format": "JSONCompact",
     "output_format_json_quote_64bit_integers": "1",
     "output_format_json_quote_denormals": "1",
     "precise_float_parsing": "1",
 }
 """JSON has no whole numbers beyond 53 bits, so they come as text."""
+_TYPES: Final = {float: "Float64", int: "Int64", str: "String"}
+"""Of the parameters of a query."""
 _CREATE_VIEW: Final = "Create it: promptcache engine clickhouse | clickhouse client --multiquery"
 _ADVICE: Final = {
     "47": f"The view {VIEW_NAME} is of an older promptcache. {_CREATE_VIEW}",
@@ -92,14 +94,21 @@ class ClickHouseServer:
         yield self
 
     def execute(self, sql: str, parameters: Any = (), /) -> _Result:
-        """Run one SELECT statement over the view `calls`. Raises `EngineError`."""
+        """Run one SELECT statement over the view `calls`. Raises `EngineError`.
+
+        `parameters` are texts and numbers.
+        """
         numbers = count()
-        named = re.sub(r"\?", lambda _: f"{{p{next(numbers)}:Float64}}", sql)
+        named = re.sub(
+            r"\?", lambda _: f"{{p{(at := next(numbers))}:{_TYPES[type(parameters[at])]}}}", sql
+        )
         statement = f"WITH calls AS (SELECT * FROM {VIEW_NAME}) {named.strip()}"  # noqa: S608  # ours
-        values = {f"param_p{at}": repr(float(value)) for at, value in enumerate(parameters)}
-        status, body = self._post(statement, values)
-        if status != 200:
-            raise self._describe_refusal(status, body)
+        values = {f"param_p{at}": _encode(value) for at, value in enumerate(parameters)}
+        return self.select(statement, values)
+
+    def select(self, statement: str, parameters: Mapping[str, str] | None = None) -> _Result:
+        """Run one SELECT statement; the server refuses any other. Raises `EngineError`."""
+        body = self._run(statement, {**_READ_ONLY, **(parameters or {})})
         try:
             document = json.loads(body)
             columns = [(one["name"], one["type"]) for one in document["meta"]]
@@ -111,8 +120,17 @@ class ClickHouseServer:
             raise EngineError(f"{self.url} did not answer as ClickHouse does.") from error
         return _Result([(name,) for name, _ in columns], rows)
 
-    def _post(self, statement: str, parameters: dict[str, str]) -> tuple[int, bytes]:
-        settings = {**_SETTINGS, **parameters}
+    def change(self, statement: str) -> None:
+        """Run one statement that changes the table. Raises `EngineError`."""
+        self._run(statement, {})
+
+    def _run(self, statement: str, settings: dict[str, str]) -> bytes:
+        status, body = self._post(statement, _SETTINGS | settings)
+        if status != 200:
+            raise self._describe_refusal(status, body)
+        return body
+
+    def _post(self, statement: str, settings: dict[str, str]) -> tuple[int, bytes]:
         if database := unquote(self.parts.path.strip("/")):
             settings["database"] = database
         port = self.parts.port or _PORTS[self.parts.scheme]
@@ -141,6 +159,13 @@ class ClickHouseServer:
             return EngineError(f"{self.url} did not answer as ClickHouse does (HTTP {status}).")
         detail = _ADVICE.get(match[1]) or text.splitlines()[0][:300]
         return EngineError(f"{self.url} refused the query: {detail}")
+
+
+def _encode(value: str | float) -> str:
+    """Return a parameter as ClickHouse reads it: a text with escaped control characters."""
+    if not isinstance(value, str):
+        return repr(value)
+    return value.replace("\\", "\\\\").replace("\t", "\\t").replace("\n", "\\n")
 
 
 def _convert(value: Any, kind: str) -> Any:

@@ -196,7 +196,7 @@ def open_sqlite_read_only(
         raise MissingSQLiteFileError(path)
     if path.suffix == ".parquet":
         raise InvalidCallsFileError(
-            f"{path} is an export: explain and export need the SQLite table (report reads Parquet)."
+            f"{path} is an export, which only report, explain and whatif read."
         )
     try:
         with closing(connect_to_existing_file(path, _READ_TIMEOUT_SECONDS)) as connection:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from promptcache.diagnosis.miss_reasons import format_advice
-from promptcache_exporters.database.query import Query
-from promptcache_exporters.database.sqlite_file import open_sqlite_read_only
+from promptcache_exporters.database.dialect import PICODOLLARS_PER_USD, SQLDialect
+from promptcache_exporters.database.query import Query, QueryConnection, fetch_rows_by_name
+from promptcache_exporters.database.source import CallsSource, find_calls_source
 
 CallRow = dict[str, Any]
 """The columns of the view `calls`, by name."""
@@ -34,13 +34,15 @@ COMPARED_COLUMNS: Final = {
 _CHANGED_KEYS: Final = frozenset({"cache_key_changed", "per_user_key_or_prefix"})
 _CHANGED_SCOPE: Final = "scope_changed"
 
-_TRACE_QUERY: Final = "SELECT * FROM calls WHERE trace_id = ? ORDER BY time, id"
+# NULL equals NULL here, which engines spell differently: both become '' or -1.
+_TRACE_QUERY: Final = "SELECT * FROM calls WHERE trace_id = ? ORDER BY time, span_id"
 _WORST_QUERY: Final = """
 SELECT * FROM calls WHERE miss_reason IS NOT NULL AND +time >= ?
-ORDER BY coalesce(wasted_usd, 0) DESC, coalesce(missed_tokens, 0) DESC, id LIMIT ?"""
+ORDER BY coalesce(wasted_usd, 0) DESC, coalesce(missed_tokens, 0) DESC, time, span_id LIMIT {}"""
 _PREVIOUS_CALL_QUERY: Final = """
-SELECT * FROM calls WHERE prefix_family = ? AND time <= ? AND id <> ? AND provider IS ?
-ORDER BY time DESC, id DESC LIMIT 1"""
+SELECT * FROM calls WHERE prefix_family = ? AND time <= ? AND coalesce(provider, '') = ?
+    AND (trace_id <> ? OR span_id <> ?)
+ORDER BY time DESC, span_id DESC LIMIT 1"""
 
 
 class RepeatedMissCounts(NamedTuple):
@@ -48,18 +50,24 @@ class RepeatedMissCounts(NamedTuple):
 
     calls: int
     same_breaks: int
-    wasted_usd: float | None
+    wasted_picodollars: int | None
 
 
-_FAMILY_BREAKS_QUERY: Final = Query(
-    RepeatedMissCounts,
-    """
-SELECT count(*) AS calls, count(*) FILTER (WHERE {same}) AS same_breaks,
-    sum(wasted_usd) FILTER (WHERE {same}) AS wasted_usd
-FROM calls WHERE +time >= ? AND prefix_family IS ? AND service IS ?""".format(
-        same="miss_reason = ? AND miss_section IS ? AND miss_index IS ?"
-    ),
+_IS_SAME_BREAK: Final = (
+    "miss_reason = ? AND coalesce(miss_section, '') = ? AND coalesce(miss_index, -1) = ?"
 )
+
+
+def _family_breaks_query(dialect: SQLDialect) -> Query[RepeatedMissCounts]:
+    wasted = dialect.to_picodollars("wasted_usd")
+    return Query(
+        RepeatedMissCounts,
+        f"""
+SELECT count(*) AS calls, count(CASE WHEN {_IS_SAME_BREAK} THEN 1 END) AS same_breaks,
+    sum(CASE WHEN {_IS_SAME_BREAK} THEN {wasted} END) AS wasted_picodollars
+FROM calls
+WHERE +time >= ? AND coalesce(prefix_family, '') = ? AND coalesce(service, '') = ?""",  # noqa: S608  # our own SQL
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,46 +92,55 @@ class CallComparison:
     advice: str
 
 
-def compare_trace_calls(path: Path, trace_id: str) -> list[CallComparison]:
+def compare_trace_calls(source: Path | CallsSource, trace_id: str) -> list[CallComparison]:
     """Compare the LLM calls of the trace (32 hex digits), in their order.
 
     Raises `CallsFileReadError`.
     """
-    return _compare_queried_calls(path, _TRACE_QUERY, (trace_id,))
+    return _compare_queried_calls(source, _TRACE_QUERY, (trace_id,))
 
 
 def compare_costliest_misses(
-    path: Path, max_calls: int, since: float = -math.inf
+    source: Path | CallsSource, max_calls: int, since: float = -math.inf
 ) -> list[CallComparison]:
     """Compare the `max_calls` calls since `since` (epoch seconds) whose misses cost most.
 
     Raises `CallsFileReadError`.
     """
-    return _compare_queried_calls(path, _WORST_QUERY, (since, max_calls), since)
+    return _compare_queried_calls(source, _WORST_QUERY.format(int(max_calls)), (since,), since)
 
 
 def _compare_queried_calls(
-    path: Path, query: str, parameters: tuple[Any, ...], since: float = -math.inf
+    source: Path | CallsSource, query: str, parameters: tuple[Any, ...], since: float = -math.inf
 ) -> list[CallComparison]:
-    with open_sqlite_read_only(path) as connection:
-        connection.row_factory = sqlite3.Row
-        rows = connection.execute(query, parameters).fetchall()
-        return [_compare_with_previous_call(connection, dict(row), since) for row in rows]
+    if isinstance(source, Path):
+        source = find_calls_source(source)
+    with source.open() as connection:
+        return [
+            _compare_with_previous_call(connection, source.dialect, call, since)
+            for call in fetch_rows_by_name(connection, query, *parameters)
+        ]
 
 
 def _compare_with_previous_call(
-    connection: sqlite3.Connection, call: CallRow, since: float
+    connection: QueryConnection, dialect: SQLDialect, call: CallRow, since: float
 ) -> CallComparison:
     previous_call = _find_previous_call(connection, call)
     reason_and_location = (call["miss_reason"], call["miss_section"], call["miss_index"])
-    breaks = _FAMILY_BREAKS_QUERY.fetch_one(
-        connection,
-        *reason_and_location,
-        *reason_and_location,
-        since,
-        call["prefix_family"],
-        call["service"],
+    same_break = (
+        call["miss_reason"] or "",
+        call["miss_section"] or "",
+        -1 if call["miss_index"] is None else call["miss_index"],
     )
+    breaks = _family_breaks_query(dialect).fetch_one(
+        connection,
+        *same_break,
+        *same_break,
+        since,
+        call["prefix_family"] or "",
+        call["service"] or "",
+    )
+    wasted = breaks.wasted_picodollars
     return CallComparison(
         call=call,
         previous_call=previous_call,
@@ -135,7 +152,7 @@ def _compare_with_previous_call(
         shared_blocks=_count_equal_leading_blocks(call, previous_call),
         family_calls=breaks.calls,
         repeated_breaks=breaks.same_breaks,
-        repeated_wasted_usd=breaks.wasted_usd,
+        repeated_wasted_usd=None if wasted is None else wasted / PICODOLLARS_PER_USD,
         advice=format_advice(*reason_and_location) if call["miss_reason"] else "",
     )
 
@@ -152,10 +169,13 @@ def _parts_outside_hashes(call: CallRow, previous_call: CallRow | None) -> dict[
     return {"parameters": False} if call["miss_reason"] in _CHANGED_KEYS else {}
 
 
-def _find_previous_call(connection: sqlite3.Connection, call: CallRow) -> CallRow | None:
-    parameters = (call["prefix_family"], call["time"], call["id"], call["provider"])
-    row = connection.execute(_PREVIOUS_CALL_QUERY, parameters).fetchone()
-    return dict(row) if row else None
+def _find_previous_call(connection: QueryConnection, call: CallRow) -> CallRow | None:
+    if call["prefix_family"] is None:
+        return None
+    parameters = (call["prefix_family"], call["time"], call["provider"] or "")
+    ids = (call["trace_id"] or "", call["span_id"] or "")
+    rows = fetch_rows_by_name(connection, _PREVIOUS_CALL_QUERY, *parameters, *ids)
+    return rows[0] if rows else None
 
 
 def _is_unchanged(call: CallRow, previous_call: CallRow | None, column: str) -> bool | None:

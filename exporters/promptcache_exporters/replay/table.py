@@ -1,4 +1,4 @@
-"""Read recorded calls from the local table.
+"""Read recorded calls from the local table, or from another place that has its calls.
 
 The table holds the links of a prompt's blocks if the application ran with a hash key and with
 OTEL_PROMPTCACHE_HASHES=all. The end of a block in tokens is known where a call ended, and where the
@@ -8,19 +8,17 @@ last breakpoint of a call stood. Between such places tokens are shared by the si
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Final, NamedTuple
 
 from promptcache.model import Request, ResponseFacts
 from promptcache.prices import PriceBook
 from promptcache.prices.table import latest_period_in_force
 from promptcache.providers.cache_rules import CacheRule, cache_rule_for
-from promptcache_exporters.database.query import Query
-from promptcache_exporters.database.sqlite_file import open_sqlite_read_only
+from promptcache_exporters.database.query import Query, QueryConnection
+from promptcache_exporters.database.source import CallsSource
 from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices
 
 
@@ -63,10 +61,19 @@ SELECT time, first_chunk, duration, provider, coalesce(response_model, request_m
 FROM calls
 WHERE +time >= ? AND batch = 0 AND input_tokens > 0 AND read_tokens IS NOT NULL
     AND provider IS NOT NULL AND coalesce(response_model, request_model) IS NOT NULL
-ORDER BY time, id""",
+ORDER BY time, span_id""",
 )
-_SAMPLED_QUERY: Final = (
-    "SELECT count(*) FROM calls WHERE +time >= ? AND coalesce(sample_ratio, 0) <> 1.0"
+
+
+class SampledCallCount(NamedTuple):
+    """How many calls are of sampled traces."""
+
+    calls: int
+
+
+_SAMPLED_QUERY: Final = Query(
+    SampledCallCount,
+    "SELECT count(*) AS calls FROM calls WHERE +time >= ? AND coalesce(sample_ratio, 0) <> 1.0",
 )
 _MAX_READ_ERROR: Final = 0.2
 """How far a place estimated by size may be from a read that ended there, as a share of the read."""
@@ -84,12 +91,12 @@ class LoadedCalls:
     skipped: Counter[str]
 
 
-def load_recorded_calls(path: Path, since: float, book: PriceBook) -> LoadedCalls:
+def load_recorded_calls(source: CallsSource, since: float, book: PriceBook) -> LoadedCalls:
     """Return the calls since then (epoch seconds).
 
-    Raises CallsFileReadError if the file cannot be read, and SampledTableError.
+    Raises CallsFileReadError if the source cannot be read, and SampledTableError.
     """
-    with open_sqlite_read_only(path) as connection:
+    with source.open() as connection:
         _refuse_sampled_calls(connection, since)
         rows = _CALLS_QUERY.fetch_all(connection, since)
     loader = _Loader(book)
@@ -103,8 +110,8 @@ def load_recorded_calls(path: Path, since: float, book: PriceBook) -> LoadedCall
     return LoadedCalls(calls, loader.skipped)
 
 
-def _refuse_sampled_calls(connection: sqlite3.Connection, since: float) -> None:
-    (count,) = connection.execute(_SAMPLED_QUERY, (since,)).fetchone()
+def _refuse_sampled_calls(connection: QueryConnection, since: float) -> None:
+    count = _SAMPLED_QUERY.fetch_one(connection, since).calls
     if count:
         raise SampledTableError(
             f"{count} calls are of sampled traces, so others are missing: a replay needs every call"

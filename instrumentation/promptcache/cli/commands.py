@@ -20,6 +20,7 @@ COMMANDS: Final = (
     "export",
     "import",
     "engine",
+    "backfill",
     "prune",
     "prices",
     "cost",

@@ -11,7 +11,8 @@ from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache_exporters.database.clickhouse_view import (
     DEFAULT_TABLE,
     VIEW_NAME,
-    clickhouse_view_statement,
+    AttributeStorage,
+    clickhouse_statements,
 )
 from promptcache_exporters.database.dialect import DIALECTS
 from promptcache_exporters.report.figures import FIGURES
@@ -22,9 +23,10 @@ EPILOG: Final = "\n\n".join(
     (
         "Examples:",
         "promptcache engine clickhouse | clickhouse client --database otel --multiquery",
+        "promptcache engine clickhouse --attributes typed > promptcache.sql",
         "promptcache engine postgres --query report --by model",
-        "The first statement makes a view over the spans that the OpenTelemetry Collector writes.",
-        "The second one reads a table with the columns of promptcache export.",
+        "The first two make a view over the spans that the OpenTelemetry Collector writes.",
+        "The third one reads a table with the columns of promptcache export.",
         exit_code_help(ExitCode.OK, ExitCode.USAGE),
     )
 )
@@ -63,6 +65,17 @@ def engine(
     table: Annotated[
         str | None, typer.Option(help="The table of the spans, or of the calls for --query.")
     ] = None,
+    attributes: Annotated[
+        AttributeStorage,
+        typer.Option(
+            help="Where ClickHouse's view reads attributes: the map, typed columns that it adds "
+            "beside the map (this needs ALTER), or the JSON of the exporter's option json."
+        ),
+    ] = AttributeStorage.MAP,
+    deduplicate: Annotated[
+        bool,
+        typer.Option("--deduplicate", help="Let a span that ClickHouse has twice count once."),
+    ] = False,
 ) -> None:
     """Print the SQL with which ENGINE computes the report's figures."""
     dialect = DIALECTS[name.value]
@@ -72,6 +85,9 @@ def engine(
             typer.echo("-- Only parsed in our tests, never run on this engine.")
         typer.echo(figures_by_group_sql(by, dialect, FIGURES, table or default, "") + ";")
     elif dialect.name == "clickhouse":
-        typer.echo(clickhouse_view_statement(table or DEFAULT_TABLE), nl=False)
+        statements = clickhouse_statements(
+            table or DEFAULT_TABLE, attributes, is_deduplicated=deduplicate
+        )
+        typer.echo(statements, nl=False)
     else:
         raise typer.BadParameter(f"{name.value} needs --query report")

@@ -21,6 +21,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "export": "duckdb",
     "import": "report",
     "engine": "report",
+    "backfill": "report",
     "prune": "report",
     "breakeven": "report",
     "plan": "report",

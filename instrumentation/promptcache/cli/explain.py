@@ -13,13 +13,14 @@ from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
+    FromOption,
     JsonOption,
     SinceOption,
+    choose_calls_place,
     parse_since_option,
 )
-from promptcache.cli.table_risk import warn_of_unsafe_table_file
 from promptcache_exporters.database.errors import CallsFileReadError
-from promptcache_exporters.database.file_path import resolve_database_path
+from promptcache_exporters.database.source import open_calls_source
 from promptcache_exporters.explain.query import compare_costliest_misses, compare_trace_calls
 from promptcache_exporters.explain.render import print_comparisons, render_comparisons_json
 
@@ -29,6 +30,7 @@ EPILOG: Final = "\n\n".join(
         "promptcache explain 4bf92f3577b34da6a3ce929d0e0e4736",
         "promptcache explain --worst 5 --since 1d",
         "promptcache explain --worst 1 --json /srv/app/promptcache.db",
+        "promptcache explain --worst 5 --from clickhouse://reader@localhost:8123/otel",
         "messages[3] is the fourth block of the messages: each part of a message is a block.",
         exit_code_help(
             ExitCode.OK,
@@ -61,22 +63,24 @@ def explain(
     worst: WorstOption = None,
     since: SinceOption = None,
     as_data: JsonOption = False,
+    source: FromOption = None,
 ) -> None:
     """Compare a call with its related call: where the prefix broke, its cost, how to fix it."""
     if worst is not None and trace is not None:
         if db is not None:
             raise typer.BadParameter("give a trace id or --worst, not both")
         db = Path(trace)  # with --worst the only argument is the file of the table
-    path = resolve_database_path(db)
-    warn_of_unsafe_table_file(path)
+    place = choose_calls_place(db, source)
+    trace_id = _parse_trace_id(trace) if worst is None else ""
     errors = make_stderr_console()
     try:
-        found = (
-            compare_trace_calls(path, _parse_trace_id(trace))
-            if worst is None
-            else compare_costliest_misses(path, worst, parse_since_option(since))
-        )
-    except CallsFileReadError as error:
+        with open_calls_source(place) as calls:
+            found = (
+                compare_trace_calls(calls, trace_id)
+                if worst is None
+                else compare_costliest_misses(calls, worst, parse_since_option(since))
+            )
+    except (CallsFileReadError, OSError) as error:
         errors.print(describe_table_error(error))
         raise typer.Exit(exit_code_of_table_error(error)) from None
     if as_data:
@@ -85,7 +89,7 @@ def explain(
         print_comparisons(found, make_stdout_console())
     if not found:
         lack = "call with this trace id" if worst is None else "miss with a known reason"
-        errors.print(f"{path} has no {lack}.")
+        errors.print(f"{place} has no {lack}.")
         raise typer.Exit(ExitCode.NO_CALLS)
 
 

@@ -12,14 +12,14 @@ from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
+    FromOption,
     JsonOption,
     SinceOption,
     UnsampledOption,
+    choose_calls_place,
     parse_since_option,
 )
-from promptcache.cli.table_risk import warn_of_unsafe_table_file
 from promptcache_exporters.database.errors import CallsFileReadError
-from promptcache_exporters.database.file_path import resolve_database_path
 from promptcache_exporters.database.source import open_calls_source
 from promptcache_exporters.report.format import (
     format_local_time,
@@ -74,16 +74,6 @@ FailBelowOption = Annotated[
 MinTokensOption = Annotated[
     int, typer.Option(min=0, help="Ignore --fail-below with fewer input tokens than this.")
 ]
-FromOption = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        help="Where the calls are, if not in the local table: a file of OTLP JSON of the "
-        "Collector's file exporter (.jsonl, .json, also with .gz), exports ('dir/*.parquet'), or "
-        "clickhouse://user@host:8123/otel, clickhouses:// with TLS "
-        "(the password is read from CLICKHOUSE_PASSWORD).",
-    ),
-]
 LimitOption = Annotated[
     int, typer.Option(min=0, help="Print at most so many groups. 0 prints all.")
 ]
@@ -106,7 +96,7 @@ def report(
 ) -> None:
     """Show hit rate, cost, savings and waste of the recorded calls."""
     errors = make_stderr_console()
-    place = _choose_place(db, source)
+    place = choose_calls_place(db, source)
     try:
         with open_calls_source(place, 1.0 if unsampled else None) as calls:
             found = collect_report(calls, by, parse_since_option(since))
@@ -131,17 +121,6 @@ def report(
     for note in filter(None, [*notes, verdict]):
         errors.print(note)
     raise typer.Exit(code)
-
-
-def _choose_place(db: Path | None, source: str | None) -> str:
-    """Return `source`, else the path of the local table, of whose risks a warning is printed."""
-    if source is None:
-        path = resolve_database_path(db)
-        warn_of_unsafe_table_file(path)
-        return str(path)
-    if db is not None:
-        raise typer.BadParameter("give a file of the table or --from, not both")
-    return source
 
 
 def _no_calls_message(since: str | None) -> str:

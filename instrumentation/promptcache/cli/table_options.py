@@ -10,6 +10,9 @@ from typing import Annotated, Final
 
 import typer
 
+from promptcache.cli.table_risk import warn_of_unsafe_table_file
+from promptcache_exporters.database.file_path import resolve_database_path
+
 _SECONDS_BY_UNIT: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 DatabaseArgument = Annotated[
@@ -23,6 +26,16 @@ SinceOption = Annotated[
     typer.Option(
         help="Only calls since then: 15m, 2h, 3d or 1w ago, or an ISO time in local time, "
         "such as 2026-11-21T14:00."
+    ),
+]
+FromOption = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        help="Where the calls are, if not in the local table: a file of OTLP JSON of the "
+        "Collector's file exporter (.jsonl, .json, also with .gz), exports ('dir/*.parquet'), or "
+        "clickhouse://user@host:8123/otel, clickhouses:// with TLS "
+        "(the password is read from CLICKHOUSE_PASSWORD).",
     ),
 ]
 UnsampledOption = Annotated[
@@ -60,3 +73,17 @@ def parse_since_option(text: str | None) -> float:
         raise typer.BadParameter(
             f"{text!r} is not a time; {allowed}", param_hint="--since"
         ) from error
+
+
+def choose_calls_place(db: Path | None, source: str | None) -> str:
+    """Return the value of `--from`, else the path of the local table.
+
+    It prints a warning of the risks of that file. Raises BadParameter if both are given.
+    """
+    if source is None:
+        path = resolve_database_path(db)
+        warn_of_unsafe_table_file(path)
+        return str(path)
+    if db is not None:
+        raise typer.BadParameter("give a file of the table or --from, not both")
+    return source

@@ -16,14 +16,17 @@ from promptcache.cli.price_options import load_price_book
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
+    FromOption,
     JsonOption,
     SinceOption,
+    UnsampledOption,
+    choose_calls_place,
     parse_since_option,
 )
 from promptcache.prices import PriceBook
 from promptcache.providers.cache_rules import cache_rule_for
 from promptcache_exporters.database.errors import CallsFileReadError
-from promptcache_exporters.database.file_path import resolve_database_path
+from promptcache_exporters.database.source import open_calls_source
 from promptcache_exporters.replay.comparison import (
     ReplayCheck,
     check_replay,
@@ -48,6 +51,7 @@ EPILOG: Final = "\n\n".join(
         "promptcache whatif --ttl system=1h --ttl tools=1h --marks static,tail",
         "promptcache whatif --ping 280x2 --ping-from 20000",
         "promptcache whatif --model claude-haiku-4-5 --json",
+        "promptcache whatif --from spans.jsonl --unsampled",
         "Without an option it shows a cache without limits, and no cache.",
         "The options together make one policy beside the record.",
         "No money is shown if the model of the cache does not reproduce the record.",
@@ -102,10 +106,13 @@ def whatif(
     model: ModelOption = None,
     provider: ProviderOption = None,
     as_data: JsonOption = False,
+    source: FromOption = None,
+    unsampled: UnsampledOption = False,
 ) -> None:
     """Replay the recorded calls under another policy: TTLs, breakpoints, pings, another model."""
     book = load_price_book(None)
-    loaded = _load_calls(db, since, book)
+    place = choose_calls_place(db, source)
+    loaded = _load_calls(place, since, book, 1.0 if unsampled else None)
     traffic = fit_retention(Traffic(loaded.calls))
     try:
         policies = _build_policies(traffic, ttl, marks, ping, ping_from, model, provider, book)
@@ -126,11 +133,14 @@ def whatif(
         raise typer.Exit(ExitCode.REPLAY_DIFFERS)
 
 
-def _load_calls(db: Any, since: str | None, book: PriceBook) -> LoadedCalls:
-    errors, path = make_stderr_console(), resolve_database_path(db)
+def _load_calls(
+    place: str, since: str | None, book: PriceBook, default_sample_ratio: float | None
+) -> LoadedCalls:
+    errors = make_stderr_console()
     try:
-        loaded = load_recorded_calls(path, parse_since_option(since), book)
-    except CallsFileReadError as error:
+        with open_calls_source(place, default_sample_ratio) as calls:
+            loaded = load_recorded_calls(calls, parse_since_option(since), book)
+    except (CallsFileReadError, OSError) as error:
         errors.print(describe_table_error(error))
         raise typer.Exit(exit_code_of_table_error(error)) from None
     except SampledTableError as error:
@@ -138,7 +148,7 @@ def _load_calls(db: Any, since: str | None, book: PriceBook) -> LoadedCalls:
         raise typer.Exit(ExitCode.SAMPLED) from None
     if not loaded.calls:
         reasons = "; ".join(f"{count} {reason}" for reason, count in loaded.skipped.items())
-        errors.print(f"{path} has no call to replay{': ' if reasons else '.'}{reasons}")
+        errors.print(f"{place} has no call to replay{': ' if reasons else '.'}{reasons}")
         raise typer.Exit(ExitCode.NO_CALLS)
     return loaded
 
