@@ -9,7 +9,7 @@ import sys
 import sysconfig
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import CodeType
@@ -62,6 +62,8 @@ def has_site_of(site: CallSite | None, function: Callable[..., Any]) -> bool:
         "joined_thread",
         "loop_in_thread",
         "background_loop",
+        "queue_of_thread",
+        "queue_of_loop_in_thread",
         "run_sync",
     ],
 )
@@ -88,6 +90,9 @@ def test_a_call_of_a_sync_framework_has_the_line_that_waits_for_it(agent: Any, n
         "group",
         "anyio_group",
         "thread_from_task",
+        "queue_of_run",
+        "queue_read_by_task",
+        "first_of_queue_and_abort",
     ],
 )
 def test_a_call_in_a_task_of_a_framework_has_the_line_that_awaits_it(agent: Any, name: str) -> None:
@@ -110,16 +115,66 @@ def test_a_call_of_a_framework_has_the_line_that_gives_its_coroutine_to_asyncio(
 
 
 def test_a_call_in_a_stream_has_the_line_that_reads_it(agent: Any) -> None:
-    async def read_async() -> Any:
-        async for site in agent.stream():
+    async def read_async(stream: Any) -> Any:
+        async for site in stream:
             return site
         return None
 
     def read() -> Any:
         return next(agent.pool_stream())
 
-    assert has_site_of(asyncio.run(read_async()), read_async)
+    for stream in (agent.stream(), agent.queue_stream()):
+        assert has_site_of(asyncio.run(read_async(stream)), read_async)
     assert has_site_of(read(), read)
+
+
+def test_the_generator_of_the_application_is_the_line_that_reads_a_stream(agent: Any) -> None:
+    async def pages() -> AsyncIterator[Any]:
+        async for site in agent.stream():
+            yield site
+
+    async def read() -> Any:
+        (site,) = [site async for site in pages()]
+        return site
+
+    assert has_site_of(asyncio.run(read()), pages)
+
+
+def test_who_holds_the_task_and_waits_for_something_else_did_not_make_the_call(agent: Any) -> None:
+    results = list[CallSite | None]()
+
+    async def start_and_rest() -> None:
+        await agent.forgotten_task(results)
+        await agent.rest(0.05)
+
+    asyncio.run(start_and_rest())
+    assert results == [None]
+
+
+def test_who_reads_the_queue_of_another_task_did_not_make_the_call(agent: Any) -> None:
+    """The agent holds both: the task that fills the queue, and the one that nobody waits for."""
+    results = list[CallSite | None]()
+
+    async def start_and_read() -> None:
+        await agent.forgotten_task(results)
+        await agent.other_queue(0.05)
+
+    asyncio.run(start_and_read())
+    assert results == [None]
+
+
+def test_with_two_readers_that_hold_the_task_there_is_no_call_site(agent: Any) -> None:
+    async def read(run: Any) -> Any:
+        return [site async for site in run.stream()]
+
+    async def read_elsewhere(run: Any) -> Any:
+        return [site async for site in run.stream()]
+
+    async def run_both() -> tuple[Any, Any]:
+        run = agent.start_run()
+        return await asyncio.gather(read(run), read_elsewhere(run))
+
+    assert [None] in asyncio.run(run_both())
 
 
 def test_a_task_that_nobody_waits_for_has_no_call_site(agent: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 SOURCE: Final = '''
 import asyncio
+import queue
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed, wait as wait_for_futures
@@ -28,6 +29,53 @@ def call(seconds=0.0):
 async def call_async(seconds=0.0):
     await asyncio.sleep(0)
     return call(seconds)
+
+
+END = object()
+
+
+async def fill(results, work, readers=1):
+    await results.put(await work())
+    for _ in range(readers):
+        await results.put(END)
+
+
+async def call_later():
+    """Make a call when the threads around it wait."""
+    await asyncio.sleep(0.1)
+    return call()
+
+
+class Run:
+    """One run of an agent, in a task that it holds."""
+
+    def __init__(self, work, readers=1):
+        self.results = asyncio.Queue()
+        self.task = asyncio.create_task(fill(self.results, work, readers))
+
+    async def stream(self):
+        while (site := await self.results.get()) is not END:
+            yield site
+
+
+class Runtime:
+    def __init__(self):
+        self.tasks = set()
+
+    def start(self, work):
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+
+class Team:
+    def __init__(self):
+        self.runtime, self.messages = Runtime(), asyncio.Queue()
+
+    async def run(self):
+        self.runtime.start(fill(self.messages, call_async))
+        self.runtime.start(asyncio.sleep(0.01))
+        return await asyncio.ensure_future(self.messages.get())
 
 
 class Agent:
@@ -130,11 +178,76 @@ class Agent:
             thread.join()
             loop.close()
 
+    async def queue_stream(self):
+        """A task fills the queue that the caller reads."""
+        results = asyncio.Queue()
+        producer = asyncio.create_task(fill(results, call_async))
+        while (site := await results.get()) is not END:
+            yield site
+
+    def start_run(self):
+        return Run(call_async, readers=2)
+
+    async def queue_of_run(self):
+        async for site in Run(call_async).stream():
+            return site
+
+    async def queue_read_by_task(self):
+        """A team runs its members in tasks of a runtime, and reads their messages."""
+        return await Team().run()
+
+    async def first_of_queue_and_abort(self):
+        results, abort = asyncio.Queue(), asyncio.Event()
+        producer = asyncio.create_task(fill(results, call_async))
+        waiting = [asyncio.create_task(results.get()), asyncio.create_task(abort.wait())]
+        done, rest = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        for task in rest:
+            task.cancel()
+        return done.pop().result()
+
+    def queue_of_thread(self):
+        results = queue.Queue()
+        def work():
+            results.put(call(10))
+        thread = threading.Thread(target=copy_context().run, args=(work,))
+        thread.start()
+        try:
+            return results.get()
+        finally:
+            thread.join()
+
+    def queue_of_loop_in_thread(self):
+        results = queue.Queue()
+        async def run():
+            async for site in self.queue_stream_of_slow_call():
+                results.put(site)
+        thread = threading.Thread(target=lambda: asyncio.run(run()))
+        thread.start()
+        try:
+            return results.get()
+        finally:
+            thread.join()
+
+    async def queue_stream_of_slow_call(self):
+        results = asyncio.Queue()
+        producer = asyncio.create_task(fill(results, call_later))
+        while (site := await results.get()) is not END:
+            yield site
+
+    async def rest(self, seconds):
+        await asyncio.sleep(seconds)
+
+    async def other_queue(self, seconds):
+        """Read a queue that another task fills, while the forgotten task makes its call."""
+        results = asyncio.Queue()
+        self.producer = asyncio.create_task(fill(results, lambda: asyncio.sleep(seconds)))
+        await results.get()
+
     def run_sync(self):
         return asyncio.run(self.task())
 
-    async def forgotten_task(self, results):
-        self.kept = asyncio.create_task(call_async())
+    async def forgotten_task(self, results, work=call_async):
+        self.kept = asyncio.create_task(work())
         self.kept.add_done_callback(lambda task: results.append(task.result()))
 
     def forgotten_thread(self, results):

@@ -89,6 +89,11 @@ def line_of_frame(frame: FrameType) -> CallSite | None:
     return site
 
 
+def is_code_of_application(code: CodeType) -> bool:
+    """Return whether the application has this code."""
+    return bool(_PATHS[code.co_filename])
+
+
 def _application_path(filename: str) -> str | None:
     """Return the path for `code.file.path`, None if the file is not the application's.
 

@@ -16,6 +16,8 @@ from types import FrameType
 from typing import Any, Final
 
 from promptcache.model import CallSite
+from promptcache.telemetry.coroutine_chain import coroutines_of_task, frame_of_coroutine
+from promptcache.telemetry.queue_readers import find_readers, queues_of_thread
 from promptcache.telemetry.stack_lines import (
     current_task,
     first_frame_of_task,
@@ -27,8 +29,6 @@ _MAX_STEPS: Final = 24
 """How many tasks, futures and threads are looked at."""
 _MAX_THREADS: Final = 64
 """With more threads nobody is looked for: to read the variables of a frame takes time."""
-_MAX_COROUTINES: Final = 64
-"""How many coroutines of one task are looked at."""
 _THREAD_WAITS: Final = frozenset(
     getattr(function, "__code__", None)
     for function in (
@@ -40,14 +40,29 @@ _THREAD_WAITS: Final = frozenset(
 
 
 def find_waiting_line() -> CallSite | None:
-    """Return the innermost line of the application that waits for this call, None if none does."""
+    """Return the innermost line of the application that waits for this call, None if none does.
+
+    If nobody awaits the task, this is the line that reads its results from a queue.
+    """
+    seen: dict[int, Any] = {}
     work: list[Any] = [current_task() or threading.current_thread()]
-    seen: set[int] = set()
+    while work:
+        line = _line_of_waiters(work, seen)
+        if line is not None or len(seen) >= _MAX_STEPS:
+            return line
+        work = find_readers(seen.values())
+        lines = {line for reader in work if (line := _line_of_task(reader)) is not None}
+        if lines:
+            return lines.pop() if len(lines) == 1 else None
+    return None
+
+
+def _line_of_waiters(work: list[Any], seen: dict[int, Any]) -> CallSite | None:
     while work and len(seen) < _MAX_STEPS:
         one = work.pop()
         if id(one) in seen:
             continue
-        seen.add(id(one))
+        seen[id(one)] = one
         for waiting in _waiting_for(one):
             if isinstance(waiting, FrameType):
                 line = innermost_line(waiting)
@@ -63,12 +78,18 @@ def _waiting_for(work: Any) -> Iterator[Any]:
     """Yield what waits for `work`, the next first: frames of threads, tasks and futures."""
     if isinstance(work, threading.Thread):
         futures = list(_futures_of_stack(sys._getframe(1)))  # pyright: ignore[reportPrivateUsage]  # a stack walk
-        yield from futures or _threads_that_wait_on(frozenset({id(work)}))
+        yield from futures or _threads_that_wait_on(_awaited_of_thread(work))
     elif isinstance(work, concurrent.futures.Future):
         yield from _owners_of_callbacks(work, _attribute(work, "_done_callbacks") or ())
         yield from _threads_that_wait_on(frozenset(_conditions_with_waiters(work)))
     elif (callbacks := getattr(work, "_callbacks", None)) is not None:
         yield from _owners_of_callbacks(work, [callback for callback, _ in callbacks])
+
+
+def _awaited_of_thread(thread: threading.Thread) -> frozenset[int]:
+    """Return the ids of that on which others wait who wait for `thread`: it, and its queues."""
+    conditions = [one.not_empty for one in queues_of_thread(thread)]
+    return frozenset({id(thread), *map(id, conditions)})
 
 
 def _owners_of_callbacks(work: Any, callbacks: Any) -> Iterator[Any]:
@@ -113,20 +134,12 @@ def _is_future(one: Any) -> bool:
 
 def _line_of_task(task: Any) -> CallSite | None:
     """Return the innermost line of the application in the coroutines of a task that waits."""
-    get_coroutine = getattr(task, "get_coro", None)
-    coroutine, line = get_coroutine() if get_coroutine is not None else None, None
-    for _ in range(_MAX_COROUTINES):
-        if coroutine is None:
-            break
-        frame = _first_attribute(coroutine, ("cr_frame", "gi_frame", "ag_frame"))
+    line = None
+    for coroutine in coroutines_of_task(task):
+        frame = frame_of_coroutine(coroutine)
         if frame is not None:
             line = line_of_frame(frame) or line
-        coroutine = _first_attribute(coroutine, ("cr_await", "gi_yieldfrom", "ag_await"))
     return line
-
-
-def _first_attribute(one: Any, names: tuple[str, ...]) -> Any:
-    return next((value for name in names if (value := _attribute(one, name)) is not None), None)
 
 
 def _attribute(one: Any, name: str) -> Any:
