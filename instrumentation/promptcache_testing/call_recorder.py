@@ -17,6 +17,7 @@ from promptcache_emulator.response import ProviderResponse
 from promptcache_testing.ideal_cache import TOKENS_PER_BYTE
 from promptcache_testing.llm_request import LLMRequest, read_llm_request
 from promptcache_testing.recorded_call import RecordedCall
+from promptcache_testing.second_run.static_prefix import PrefixDigester, StaticPrefix
 from promptcache_testing.sent_request import SentRequest
 from promptcache_testing.turns import BREAKS, TurnsCheck
 
@@ -26,9 +27,9 @@ _SECTIONS: Final[tuple[str, ...]] = ("tools", "system", "messages")
 class CallRecorder:
     """The calls of one test, in their order. Not thread-safe: the traffic holds a lock."""
 
-    def __init__(self, emulator: Emulator) -> None:
+    def __init__(self, emulator: Emulator, digester: PrefixDigester | None = None) -> None:
         self.calls: list[RecordedCall] = []
-        self._emulator = emulator
+        self._emulator, self._digester = emulator, digester
         self._turns = TurnsCheck()
         self._rules = Diagnosis(Settings())
         self._hasher = InProcessHasher()
@@ -70,6 +71,7 @@ class CallRecorder:
             recorded.volatile_bytes = (recorded.turn.missed_tokens or 0) // TOKENS_PER_BYTE
         recorded.rule = self._diagnose_by_rules(call, record, facts)
         recorded.prefix = self._hash_prefix(call)
+        recorded.static_prefix = self._digest_prefix(recorded, call)
         recorded.is_judged = True
 
     def _diagnose_by_rules(
@@ -95,6 +97,14 @@ class CallRecorder:
             has_failed=False,
             ended_at=call.request.started_at,
         )
+
+    def _digest_prefix(self, recorded: RecordedCall, call: LLMRequest) -> StaticPrefix | None:
+        if self._digester is None or call.prompt is None:
+            return None
+        site = recorded.call_site
+        place = (site.file, site.line) if site else (None, None)
+        model = call.request.model
+        return self._digester.digest_prompt(call.prompt, model, recorded.number, *place)
 
     def _hash_prefix(self, call: LLMRequest) -> PrefixHashes | None:
         if call.prompt is None:

@@ -15,11 +15,12 @@ class PromptCacheFixture:
     """Every SDK answers from an emulator in this process, and the cache is checked.
 
     No request leaves the machine. The emulator has a clock of its own that only `wait` moves.
-    At the end of the test the turns are checked, whether `check` was called or not.
+    At the end of the test the turns are checked, whether `check` was called or not. In the second
+    run of `--promptcache-twice` nothing is checked: the first process compares.
     """
 
-    def __init__(self, traffic: Traffic, min_calls: int = 2) -> None:
-        self._traffic, self._min_calls = traffic, min_calls
+    def __init__(self, traffic: Traffic, min_calls: int = 2, *, fails_tests: bool = True) -> None:
+        self._traffic, self._min_calls, self._fails_tests = traffic, min_calls, fails_tests
 
     def wait(self, *, minutes: float = 0.0, seconds: float = 0.0) -> None:
         """Move the emulator's clock, so that cache entries may expire. Nobody waits."""
@@ -57,6 +58,8 @@ class PromptCacheFixture:
         the cache, both under the emulator's rules. Raise CacheRegressionError.
         """
         self.check_turns()
+        if not self._fails_tests:
+            return
         check_bounds(self._traffic.recorder.calls, hit_rate, read_tokens)
 
     def check_turns(self) -> None:
@@ -64,6 +67,8 @@ class PromptCacheFixture:
 
         Raise CacheRegressionError.
         """
+        if not self._fails_tests:
+            return
         if self._traffic.failures:
             raise CacheRegressionError("\n".join(self._traffic.failures))
         check_turns(self._traffic.recorder.calls, self._min_calls)

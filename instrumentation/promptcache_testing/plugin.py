@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,8 +12,14 @@ from promptcache_testing.placeholders import PLACEHOLDER, set_placeholders
 
 if TYPE_CHECKING:
     from promptcache_testing.fixture import PromptCacheFixture
+    from promptcache_testing.second_run.check import SecondRunCheck
+    from promptcache_testing.second_run.recorder import SecondRunRecorder
+    from promptcache_testing.second_run.second_process import SecondProcess, SecondRunSettings
     from promptcache_testing.session import CacheSession
 
+SECOND_RUN_VARIABLE: Final = "PROMPTCACHE_SECOND_RUN"
+SECOND_RUN: Final[pytest.StashKey[SecondRunSettings | None]] = pytest.StashKey()
+SECOND_PROCESS: Final[pytest.StashKey[SecondProcess]] = pytest.StashKey()
 SESSION: Final = pytest.StashKey["CacheSession"]()
 _MISSING_KEY_WORDS: Final = (
     "api_key",
@@ -38,6 +45,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="accept the prompts of this run: write them to promptcache.lock",
     )
+    group.addoption(
+        "--promptcache-twice",
+        action="store_true",
+        help="run the tests of the fixture a second time first, with another hash seed, clock, "
+        "random seed, time zone, locale and working folder, and compare tools and system",
+    )
     parser.addini(
         "promptcache_lock",
         "path of the lock, from the root folder",
@@ -57,8 +70,13 @@ def _is_listing(config: pytest.Config) -> bool:
     return bool(options.promptcache or options.promptcache_json or config.getini("promptcache"))
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Set placeholder keys before any client is constructed, if the user asks for it."""
+    if SECOND_RUN_VARIABLE in os.environ:
+        from promptcache_testing.second_run.recorder import start_second_run
+
+        early_config.stash[SECOND_RUN] = start_second_run()
     if _is_listing(early_config):
         set_placeholders()
 
@@ -69,8 +87,17 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "promptcache(min_calls=2, allow_hosts=()): how the fixture prompt_cache checks this test",
     )
-    if _is_listing(config) or config.getoption("promptcache_update"):
+    if config.getoption("promptcache_twice") and not is_worker(config):
+        from promptcache_testing.second_run.second_process import SecondProcess
+
+        config.stash[SECOND_PROCESS] = SecondProcess(config)
+    if _is_listing(config) or config.getoption("promptcache_update") or SECOND_RUN in config.stash:
         _session(config)
+
+
+def is_worker(config: pytest.Config) -> bool:
+    """Return whether this process runs tests for a controller of pytest-xdist."""
+    return hasattr(config, "workerinput")
 
 
 def _session(config: pytest.Config) -> CacheSession:
@@ -78,8 +105,58 @@ def _session(config: pytest.Config) -> CacheSession:
     if SESSION not in config.stash:
         from promptcache_testing.session import CacheSession
 
-        config.stash[SESSION] = CacheSession(config, is_listing=_is_listing(config))
+        second_run = _second_run(config)
+        is_listing = _is_listing(config) and SECOND_RUN not in config.stash
+        config.stash[SESSION] = CacheSession(config, is_listing=is_listing, second_run=second_run)
     return config.stash[SESSION]
+
+
+def _second_run(config: pytest.Config) -> SecondRunCheck | SecondRunRecorder | None:
+    """Return what `--promptcache-twice` needs in this process, if it was given."""
+    if (settings := config.stash.get(SECOND_RUN, None)) is not None:
+        from promptcache_testing.second_run.recorder import SecondRunRecorder
+
+        return SecondRunRecorder(settings)
+    if not config.getoption("promptcache_twice"):
+        return None
+    from promptcache_testing.second_run.check import SecondRunCheck
+    from promptcache_testing.second_run.second_process import settings_of_worker
+
+    if SECOND_PROCESS in config.stash:
+        return SecondRunCheck(config.stash[SECOND_PROCESS].settings)
+    workerinput: dict[str, Any] = getattr(config, "workerinput", {})
+    settings = settings_of_worker(workerinput)
+    return None if settings is None else SecondRunCheck(settings)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist where the results of the second run are."""
+    if (second := node.config.stash.get(SECOND_PROCESS, None)) is not None:
+        node.workerinput["promptcache_second_run"] = second.settings.to_json()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave only the tests of the fixture if this is the second process."""
+    if config.stash.get(SECOND_RUN, None) is not None:
+        second: Any = _session(config).second_run
+        second.select(config, items)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop(session: pytest.Session) -> Generator[None, object, object]:
+    """Run the tests in the second process, before this one or its workers run them."""
+    second = session.config.stash.get(SECOND_PROCESS, None)
+    if second is not None and not session.testsfailed and not session.config.option.collectonly:
+        second.run(session.items)
+    return (yield)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Remove the files of the second run."""
+    if (second := config.stash.get(SECOND_PROCESS, None)) is not None:
+        second.close()
 
 
 @pytest.fixture
@@ -115,6 +192,9 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Name the setting if a client could not be constructed without a key."""
     report = yield
+    if item.config.stash.get(SECOND_RUN, None) is not None:
+        second: Any = _session(item.config).second_run
+        second.add_report(report, call.excinfo.value if call.excinfo else None)
     uses_fixture = "prompt_cache" in getattr(item, "fixturenames", ())
     if report.failed and uses_fixture and not _is_listing(item.config):
         _add_hint(report)
@@ -160,6 +240,7 @@ def pytest_terminal_summary(
 ) -> None:
     """Print the list of calls."""
     session = config.stash.get(SESSION, None)
-    if session is not None:
-        for line in session.summary_lines():
-            terminalreporter.write_line(line)
+    second = config.stash.get(SECOND_PROCESS, None)
+    lines = [] if session is None else session.summary_lines()
+    for line in [*lines, *(second.summary_lines() if second is not None else ())]:
+        terminalreporter.write_line(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from promptcache.model import CallSite, PrefixHashes, Verdict
+from promptcache_testing.second_run.static_prefix import StaticPrefix
 
 
 @dataclass(slots=True)
@@ -17,6 +18,8 @@ class RecordedCall:
     the bytes of tools and system that a break takes out of the cache. `is_answered` is False if a
     mock or a server answered instead of the emulator. `is_first` is true for the first call of a
     prefix. `is_judged` is False if promptcache itself failed on the call.
+    `static_prefix` is what a second process must send too; None unless there is one.
+    `second_run_places` are the places at which it sent other bytes.
     """
 
     number: int
@@ -37,6 +40,8 @@ class RecordedCall:
     volatile_bytes: int = 0
     is_first: bool = True
     is_judged: bool = False
+    static_prefix: StaticPrefix | None = None
+    second_run_places: tuple[str, ...] = ()
 
     @property
     def place(self) -> str:

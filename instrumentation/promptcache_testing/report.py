@@ -65,6 +65,9 @@ def break_lines(summary: TestSummary) -> list[str]:
             place = call.turn_place or "a parameter"
             text = f"{call.turn}: {place} at {call.file}:{call.line}"
             found[text] = found.get(text, 0) + 1
+        for place in call.second_run_places:
+            text = f"second run differs: {place} at {call.file}:{call.line}"
+            found[text] = found.get(text, 0) + 1
     return [text if count == 1 else f"{text} ({count} calls)" for text, count in found.items()]
 
 

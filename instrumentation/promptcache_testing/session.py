@@ -16,6 +16,8 @@ from promptcache_testing.interception.installation import intercepted
 from promptcache_testing.interception.interceptor import InterceptorSwitch
 from promptcache_testing.lock_file import LockFile, python_minor
 from promptcache_testing.report import format_markdown, format_terminal, to_json
+from promptcache_testing.second_run.check import SecondRunCheck
+from promptcache_testing.second_run.recorder import SecondRunRecorder
 from promptcache_testing.summaries import TestSummary, summarize_test
 from promptcache_testing.traffic import Traffic
 
@@ -27,13 +29,23 @@ _LISTING: Final = pytest.StashKey[InterceptorSwitch]()
 class CacheSession:
     """All tests of this process. `is_listing`: also tests without the fixture are recorded."""
 
-    def __init__(self, config: pytest.Config, *, is_listing: bool) -> None:
-        self.config, self.is_listing = config, is_listing
+    def __init__(
+        self,
+        config: pytest.Config,
+        *,
+        is_listing: bool,
+        second_run: SecondRunCheck | SecondRunRecorder | None = None,
+    ) -> None:
+        self.config, self.is_listing, self.second_run = config, is_listing, second_run
         self._summaries: list[TestSummary] = []
         self._is_updating = bool(config.getoption("promptcache_update"))
         self._lock = LockFile(config.rootpath / config.getini("promptcache_lock"))
         self._changes: list[str] = []
         self._notes: dict[str, list[str]] = {}
+
+    @property
+    def _is_second(self) -> bool:
+        return isinstance(self.second_run, SecondRunRecorder)
 
     # One test
 
@@ -42,8 +54,11 @@ class CacheSession:
         """Answer the test's requests until the end of the context, and remember its calls."""
         options = marker_options(item)
         allowed = [*self.config.getini("promptcache_allow_hosts"), *options["allow_hosts"]]
-        traffic = Traffic(answers_everything=True, allowed_hosts=allowed)
-        fixture = item.stash[_FIXTURE] = PromptCacheFixture(traffic, options["min_calls"])
+        digester = self.second_run.digester if self.second_run else None
+        traffic = Traffic(answers_everything=True, allowed_hosts=allowed, digester=digester)
+        fixture = item.stash[_FIXTURE] = PromptCacheFixture(
+            traffic, options["min_calls"], fails_tests=not self._is_second
+        )
         try:
             with ExitStack() as stack:
                 switch = item.stash.get(_LISTING, None) or stack.enter_context(intercepted(traffic))
@@ -51,6 +66,8 @@ class CacheSession:
                 yield fixture
                 switch.target = listing
         finally:
+            if isinstance(self.second_run, SecondRunRecorder):
+                self.second_run.add_calls(item.nodeid, fixture.calls)
             summary = _summarize_fixture(item.nodeid, fixture)
             summary.notes = self._notes.pop(item.nodeid, [])
             self._summaries.append(summary)
@@ -71,9 +88,11 @@ class CacheSession:
     def check_at_end(self, item: pytest.Item) -> None:
         """Run the checks that every test with the fixture gets. Raise CacheRegressionError."""
         fixture = item.stash.get(_FIXTURE, None)
-        if fixture is None:
+        if fixture is None or self._is_second:
             return
         fixture.check_turns()
+        if isinstance(self.second_run, SecondRunCheck):
+            self.second_run.check_test(item.nodeid, fixture.calls)
         if not self._is_updating:
             self._compare_with_lock(_summarize_fixture(item.nodeid, fixture))
 
@@ -97,6 +116,9 @@ class CacheSession:
 
     def finish(self) -> None:
         """Hand the summaries to the controller, or write the files."""
+        if isinstance(self.second_run, SecondRunRecorder):
+            self.second_run.write()
+            return
         worker_output: dict[str, Any] | None = getattr(self.config, "workeroutput", None)
         if worker_output is not None:
             worker_output["promptcache"] = [one.to_json() for one in self._summaries]

@@ -13,7 +13,10 @@ from promptcache_testing.words import describe_place
 
 @dataclass(slots=True)
 class CallSummary:
-    """One call. `turn` and `rule` are reasons of a miss, None where nothing was missed."""
+    """One call. `turn` and `rule` are reasons of a miss, None where nothing was missed.
+
+    `second_run_places` are the places at which the second run of `--promptcache-twice` differs.
+    """
 
     model: str | None
     provider: str
@@ -27,6 +30,7 @@ class CallSummary:
     turn: str | None
     turn_place: str | None
     rule: str | None
+    second_run_places: list[str] = field(default_factory=list[str])
 
 
 @dataclass(slots=True)
@@ -98,6 +102,7 @@ def _summarize_call(call: RecordedCall) -> CallSummary:
         call.turn.reason,
         _place_or_none(call.turn, call.changed_key),
         call.rule.reason,
+        list(call.second_run_places),
     )
 
 

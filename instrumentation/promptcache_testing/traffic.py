@@ -28,6 +28,7 @@ from promptcache_testing.llm_request import (
 )
 from promptcache_testing.placeholders import PLACEHOLDER
 from promptcache_testing.profile_date import START
+from promptcache_testing.second_run.static_prefix import PrefixDigester
 from promptcache_testing.sent_request import SentRequest
 
 _TOKEN_HOSTS: Final = frozenset(
@@ -52,11 +53,17 @@ class Traffic:
     since no provider would accept it; all others pass, and those to models are recorded.
     """
 
-    def __init__(self, *, answers_everything: bool, allowed_hosts: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        answers_everything: bool,
+        allowed_hosts: Collection[str] = (),
+        digester: PrefixDigester | None = None,
+    ) -> None:
         self.clock = Clock(START)
         self.emulator = Emulator(self.clock)
         self.answers = Answers()
-        self.recorder = CallRecorder(self.emulator)
+        self.recorder = CallRecorder(self.emulator, digester)
         self.failures: list[str] = []
         self.allowed_hosts: set[str] = {host.lower() for host in allowed_hosts}
         self._answers_everything = answers_everything

@@ -1,4 +1,4 @@
-"""Run pytest with the plugin on a small suite, in this process."""
+"""Run pytest with the plugin on a small suite, in this process or in one of its own."""
 
 from __future__ import annotations
 
@@ -47,6 +47,28 @@ class Agent:
 '''
 
 
+LIGHT_AGENT = (
+    AGENT.replace("import openai", "import httpx").partition("client = ")[0]
+    + """
+client = httpx.Client()
+
+
+class Agent:
+    def __init__(self, handbook=HANDBOOK, tools=TOOLS, **options):
+        self.history = [{"role": "system", "content": handbook}]
+        self.tools, self.options = tools, options
+
+    def run(self, text):
+        self.history.append({"role": "user", "content": text})
+        body = {"model": "gpt-4.1", "messages": self.history, "tools": self.tools, **self.options}
+        url = "https://api.openai.com/v1/chat/completions"
+        answer = client.post(url, json=body, headers={"authorization": "Bearer x"}).json()
+        self.history.append(answer["choices"][0]["message"])
+"""
+)
+"""The same agent without an SDK: a process of its own starts a second earlier."""
+
+
 @contextmanager
 def unchanged_environ() -> Generator[None]:
     """Restore the environment, in which the plugin sets placeholder keys."""
@@ -75,6 +97,11 @@ class Suite:
         """Write `code` as the tests, and run them."""
         self.pytester.makepyfile(test_suite=code)
         return self.rerun(*options)
+
+    def run_process(self, code: str, *options: str) -> pytest.RunResult:
+        """Write `code` as the tests of the light agent, and run them in a process of its own."""
+        self.pytester.makepyfile(agent=LIGHT_AGENT, test_suite=code)
+        return self.pytester.runpytest_subprocess(*PLUGIN, *options)
 
     def rerun(self, *options: str) -> pytest.RunResult:
         """Run the tests that are there."""
