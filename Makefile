@@ -10,7 +10,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 .PHONY: help demo test check lint types requirements dist clean \
 	compat canary frameworks coexistence sdk-suite fuzz streams processes \
 	diagnosis-score diagnosis-score-simple trace-replay bench leaks audit sbom prices alerts \
-	alerts-e2e collector phoenix mlflow jaeger clickhouse engines backends oracle
+	alerts-e2e collector phoenix mlflow jaeger clickhouse engines engines-spark backends oracle
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -266,6 +266,18 @@ $(CHDB)/.ready:
 clickhouse: $(VENV)/.ready $(CHDB)/.ready ## write the demo agent's telemetry into ClickHouse by our collector (needs Go)
 	@$(NEEDS_GO); $(MAKE) --no-print-directory $(OTELCOL) && \
 		$(VENV)/bin/python -m tests.backends.clickhouse_tables $(OTELCOL) $(CHDB)/bin/python
+
+SPARK := .venv-spark
+$(SPARK)/.ready:
+	@echo "installing Spark into $(SPARK), 480 MB ..."
+	@$(PYTHON) -m venv $(SPARK)
+	@$(SPARK)/bin/python $(PIP) 'pyspark>=4.0,<4.1'
+	@touch $@
+
+engines-spark: $(VENV)/.ready ## compare all figures on Spark with those of the local table (needs Java 17 or newer)
+	@command -v java > /dev/null || { echo "Not run: Spark needs Java 17, such as Debian's default-jre-headless."; exit 0; }; \
+		$(MAKE) --no-print-directory $(SPARK)/.ready && \
+		$(VENV)/bin/python -m tests.backends.spark_figures $(SPARK)/bin/python $(CALLS)
 
 engines: $(VENV)/.ready $(CHDB)/.ready ## compare all figures on SQLite, OTLP JSON, DuckDB, ClickHouse's engine and PostgreSQL (CALLS=5000)
 	@$(VENV)/bin/python -m tests.backends.engine_figures $(CHDB)/bin/python $(CALLS)

@@ -25,6 +25,7 @@ from promptcache_exporters.database.clickhouse_view import (
 from promptcache_exporters.database.columns import CALL_COLUMNS
 from promptcache_exporters.database.dialect import CLICKHOUSE, DIALECTS
 from promptcache_exporters.database.errors import EngineError
+from promptcache_exporters.report.counter_figures import COUNTER_FIGURES
 from promptcache_exporters.report.figures import FIGURES
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.sql import QUERIES, figures_by_group_sql
@@ -36,7 +37,7 @@ def run(*arguments: object) -> Result:
 
 
 def test_every_dialect_is_an_engine_of_the_command() -> None:
-    assert [*Engine] == [*DIALECTS]
+    assert [*Engine] == [*DIALECTS, Engine.PROMETHEUS]
 
 
 @pytest.mark.parametrize("name", DIALECTS)
@@ -73,6 +74,17 @@ def test_a_span_counts_once_only_if_that_is_asked_for(storage: str) -> None:
     once = run("engine", "clickhouse", "--attributes", storage, "--deduplicate").stdout
     twice = run("engine", "clickhouse", "--attributes", storage).stdout
     assert ("LIMIT 1 BY TraceId, SpanId" in once, "LIMIT" in twice) == (True, False)
+
+
+def test_counters_give_figures_only_for_groups_that_they_have() -> None:
+    query = run("engine", "prometheus", "--query", "report", "--by", "model").stdout
+    assert all(f'"figure", "{name}"' in query for name in COUNTER_FIGURES)
+    by_outcome = run("engine", "prometheus", "--query", "report", "--by", "outcome").stdout
+    assert '"total_calls"' in by_outcome
+    assert '"cost_usd"' not in by_outcome
+    for arguments in (("--by", "prefix"), ("--window", "a day"), ("--service-label", "a b")):
+        result = run("engine", "prometheus", "--query", "report", *arguments)
+        assert result.exit_code == ExitCode.USAGE
 
 
 def test_an_engine_without_a_view_needs_a_query() -> None:

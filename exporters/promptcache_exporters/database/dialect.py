@@ -56,7 +56,7 @@ DIALECTS: Final = {
         CLICKHOUSE,
         # The sum of its 64-bit numbers is a numeric.
         SQLDialect("postgres", "VARCHAR", "CAST(floor({0} * 1e12 + 0.5) AS BIGINT)"),
-        SQLDialect("spark", "STRING", _DECIMAL_TEMPLATE, is_executed=False),
+        SQLDialect("spark", "STRING", _DECIMAL_TEMPLATE),
         SQLDialect("databricks", "STRING", _DECIMAL_TEMPLATE, is_executed=False),
         SQLDialect("trino", "VARCHAR", _DECIMAL_TEMPLATE, is_executed=False),
         SQLDialect("snowflake", "VARCHAR", _DECIMAL_TEMPLATE, is_executed=False),

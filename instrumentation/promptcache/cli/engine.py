@@ -1,20 +1,23 @@
-"""The command `promptcache engine`: the SQL with which an engine computes the report."""
+"""The command `promptcache engine`: the SQL or PromQL with which an engine computes the report."""
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from typing import Annotated, Final
 
 import typer
 
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache_exporters.alerts.definition import parse_duration_seconds
 from promptcache_exporters.database.clickhouse_view import (
     DEFAULT_TABLE,
     VIEW_NAME,
     AttributeStorage,
     clickhouse_statements,
 )
-from promptcache_exporters.database.dialect import DIALECTS
+from promptcache_exporters.database.dialect import DIALECTS, SQLDialect
+from promptcache_exporters.report.counter_figures import report_promql
 from promptcache_exporters.report.figures import FIGURES
 from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.sql import figures_by_group_sql
@@ -25,15 +28,17 @@ EPILOG: Final = "\n\n".join(
         "promptcache engine clickhouse | clickhouse client --database otel --multiquery",
         "promptcache engine clickhouse --attributes typed > promptcache.sql",
         "promptcache engine postgres --query report --by model",
+        "promptcache engine prometheus --query report --by model --window 1d",
         "The first two make a view over the spans that the OpenTelemetry Collector writes.",
         "The third one reads a table with the columns of promptcache export.",
+        "The last one reads the counters. It is exact as long as no series was reset.",
         exit_code_help(ExitCode.OK, ExitCode.USAGE),
     )
 )
 
 
 class Engine(StrEnum):
-    """The values of ENGINE: the names in `DIALECTS`."""
+    """The values of ENGINE: the names in `DIALECTS`, and Prometheus, which takes no SQL."""
 
     SQLITE = "sqlite"
     DUCKDB = "duckdb"
@@ -44,6 +49,7 @@ class Engine(StrEnum):
     TRINO = "trino"
     SNOWFLAKE = "snowflake"
     BIGQUERY = "bigquery"
+    PROMETHEUS = "prometheus"
 
 
 class EngineQuery(StrEnum):
@@ -76,18 +82,40 @@ def engine(
         bool,
         typer.Option("--deduplicate", help="Let a span that ClickHouse has twice count once."),
     ] = False,
+    window: Annotated[
+        str, typer.Option(help="For Prometheus: the time before the query, such as 1d.")
+    ] = "1d",
+    service_label: Annotated[
+        str, typer.Option(help="For Prometheus: the label with the name of the service.")
+    ] = "job",
 ) -> None:
-    """Print the SQL with which ENGINE computes the report's figures."""
-    dialect = DIALECTS[name.value]
-    if query is not None:
-        default = VIEW_NAME if dialect.name == "clickhouse" else "calls"
-        if not dialect.is_executed:
-            typer.echo("-- Only parsed in our tests, never run on this engine.")
-        typer.echo(figures_by_group_sql(by, dialect, FIGURES, table or default, "") + ";")
-    elif dialect.name == "clickhouse":
+    """Print the SQL, or PromQL, with which ENGINE computes the report's figures."""
+    if query is None and name is Engine.CLICKHOUSE:
         statements = clickhouse_statements(
             table or DEFAULT_TABLE, attributes, is_deduplicated=deduplicate
         )
         typer.echo(statements, nl=False)
-    else:
+    elif query is None:
         raise typer.BadParameter(f"{name.value} needs --query report")
+    elif name is Engine.PROMETHEUS:
+        typer.echo(_promql(by, window, service_label))
+    else:
+        typer.echo(_sql(DIALECTS[name.value], by, table))
+
+
+def _sql(dialect: SQLDialect, by: GroupBy, table: str | None) -> str:
+    table = table or (VIEW_NAME if dialect.name == "clickhouse" else "calls")
+    warning = (
+        "" if dialect.is_executed else "-- Only parsed in our tests, never run on this engine.\n"
+    )
+    return f"{warning}{figures_by_group_sql(by, dialect, FIGURES, table, '')};"
+
+
+def _promql(by: GroupBy, window: str, service_label: str) -> str:
+    try:
+        parse_duration_seconds(window)
+        if not re.fullmatch(r"[a-zA-Z_]\w*", service_label):
+            raise ValueError(f"{service_label!r} is no label")
+        return report_promql(by, window, service_label)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
