@@ -135,8 +135,20 @@ fuzz: $(VENV)/.ready ## 100,000 odd requests for each provider and the emulator,
 	@HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py tests/test_harness_random.py tests/test_faults.py \
 		tests/test_emulator_hostile.py $(ARGS)
 
-harness-bench: $(VENV)/.ready ## compare the harness with the best of all breakpoint placements, on the emulator (five minutes)
-	@$(VENV)/bin/python -m tests.oracle.harness_regret
+harness-bench: $(VENV)/.ready ## compare the harness with the best placement, every API and documented rule (SETS=readings; 40 minutes)
+	@$(VENV)/bin/python -m tests.oracle.harness_regret $(SETS)
+
+# Pinned, since pip tries release after release for minutes.
+LAYOUTS := .venv-layouts
+$(LAYOUTS)/.ready: pyproject.toml
+	@echo "installing into $(LAYOUTS) ..."
+	@$(PYTHON) -m venv $(LAYOUTS)
+	@$(LAYOUTS)/bin/python $(PIP) --editable '.[sdk,emulator]' langchain==1.5.2 langchain-anthropic==1.7.10 \
+		langchain-openai==1.7.4 'pydantic-ai-slim[anthropic,openai]==2.68.0' openai-agents==0.24.0
+	@touch $@
+
+framework-layouts: $(LAYOUTS)/.ready ## what LangChain, pydantic-ai and the Agents SDK cost, plain and by our plan (20 minutes)
+	@$(LAYOUTS)/bin/python -m tests.oracle.framework_layouts
 
 streams: $(VENV)/.ready ## 10,000 streams of each kind, 1,000 at once, which end in every way
 	@STREAMS=10000 STREAMS_AT_ONCE=1000 $(VENV)/bin/python -m pytest tests/test_load.py $(ARGS)

@@ -4,24 +4,63 @@ from __future__ import annotations
 
 import pytest
 
-from promptcache.harness.names import Wire
+from promptcache_emulator import profiles
+from promptcache_emulator.profiles import CacheProfile, select_profile
+from tests.oracle.api_variants import (
+    CONVERSE,
+    GEMINI,
+    MESSAGES,
+    READINGS,
+    RESPONSES,
+    VARIANTS,
+    Variant,
+    profile_variants,
+)
 from tests.oracle.harness_regret import run_harness
 from tests.oracle.layout_optimum import Policy, find_optimum, run_policy
 from tests.oracle.layout_workloads import WORKLOADS
 
 
 @pytest.mark.parametrize(
-    ("wire", "name"), [("anthropic", "chat with a clock"), ("responses", "one-shot RAG")]
+    ("variant", "name"),
+    [
+        (MESSAGES, "chat with a clock"),
+        (RESPONSES, "one-shot RAG"),
+        (CONVERSE._replace(marks=("5m",)), "four tenants"),
+        (GEMINI, "chat with a clock"),
+    ],
+    ids=lambda value: getattr(value, "name", value),
 )
-def test_the_harness_is_within_two_per_cent_of_the_optimum(wire: Wire, name: str) -> None:
-    optimum, _ = find_optimum(wire, WORKLOADS[name]())
-    assert run_harness(wire, WORKLOADS[name]()) <= 1.02 * optimum
+def test_the_harness_is_within_two_per_cent_of_the_optimum(variant: Variant, name: str) -> None:
+    optimum, _ = find_optimum(variant, WORKLOADS[name]())
+    assert run_harness(variant, WORKLOADS[name]()) <= 1.02 * optimum
 
 
-@pytest.mark.parametrize("rules", ["implicit=latest", "implicit=developer", "implicit=pinned"])
-def test_the_harness_does_not_depend_on_the_reading_of_implicit_mode(rules: str) -> None:
+@pytest.mark.parametrize("variant", READINGS, ids=lambda value: value.name)
+def test_the_harness_does_not_depend_on_the_reading_of_implicit_mode(variant: Variant) -> None:
     calls = list(WORKLOADS["one-shot RAG"]())
-    costs = {rule: run_harness("responses", calls, rule) for rule in (rules, "implicit=latest")}
-    assert len({round(cost, 3) for cost in costs.values()}) == 1
-    implicit = run_policy("responses", calls, Policy((), "30m", "30m", is_implicit=True), rules)
-    assert costs[rules] < implicit
+    cost = run_harness(variant, calls)
+    assert cost == pytest.approx(run_harness(variant.with_rules("implicit=latest"), calls))
+    assert cost < run_policy(variant, calls, Policy((), "30m", "30m", is_implicit=True))
+
+
+@pytest.mark.parametrize(
+    ("wire", "rows"),
+    [
+        ("anthropic", profiles.ANTHROPIC_PROFILES),
+        ("chat", profiles.OPENAI_PROFILES),
+        ("gemini", (*profiles.GEMINI_PROFILES, *profiles.VERTEX_PROFILES)),
+    ],
+)
+def test_each_documented_profile_is_in_the_comparison(
+    wire: str, rows: tuple[CacheProfile, ...]
+) -> None:
+    variants = [one for one in profile_variants() if one.wire == wire]
+    assert len(variants) == len(rows)
+    if wire != "gemini":
+        found = {select_profile(rows, one.models[0], one.start, {}) for one in variants}
+        assert found == set(rows)
+
+
+def test_there_are_ten_api_variants() -> None:
+    assert len({(variant.path, variant.models) for variant in VARIANTS}) >= 10

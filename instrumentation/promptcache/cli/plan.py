@@ -15,6 +15,7 @@ from promptcache.cli.price_options import AtOption, JsonOption, ModelArgument, p
 from promptcache.cli.table_errors import exit_code_of_table_error
 from promptcache.cli.table_options import SinceOption, parse_since_option
 from promptcache.common.coerce import as_list
+from promptcache.harness.frameworks.advice import write_framework_program
 
 _CALLS_PER_HOUR: Final = 12.0
 
@@ -25,6 +26,7 @@ EPILOG: Final = "\n\n".join(
         "promptcache plan gpt-6-sol --system handbook.txt --tools tools.json --per-hour 2 --json",
         "promptcache plan claude-sonnet-4-6 --system handbook.txt --turn-gap 700 --turn-gap 2400",
         "promptcache plan claude-sonnet-4-6 --system handbook.txt --name bot --db promptcache.db",
+        "promptcache plan claude-sonnet-4-6 --system handbook.txt --for langchain",
         "The words of the plan:",
         (
             "static: tools and system prompt, the same in every call; shared: the same for one "
@@ -86,6 +88,14 @@ _WireOption = Annotated[
     str | None,
     typer.Option(help="The API: anthropic, chat, converse ... Default: by the model's name."),
 ]
+_ForOption = Annotated[
+    str | None,
+    typer.Option(
+        "--for",
+        help="Print the program that follows the plan in a framework: langchain, pydantic-ai or "
+        "openai-agents.",
+    ),
+]
 _NameOption = Annotated[str, typer.Option(help="The name of the prompt, for the cache key.")]
 
 app = typer.Typer(add_completion=False)
@@ -104,6 +114,7 @@ def show_plan(
     turn_gap: _TurnGapOption = None,
     wire: _WireOption = None,
     name: _NameOption = "prompt",
+    framework: _ForOption = None,
     at: AtOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -123,10 +134,24 @@ def show_plan(
             turn_gaps=turn_gap or None,
             at=parse_time_option(at),
         )
+        program = None if framework is None else write_framework_program(plan, framework)
     except PromptError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(_exit_code_of(error)) from None
-    typer.echo(json.dumps(_as_json(plan)) if as_json else str(plan))
+    _print_plan(plan, program, as_json=as_json)
+
+
+def _print_plan(plan: Plan, program: str | None, *, as_json: bool) -> None:
+    if as_json:
+        more = {} if program is None else {"program": program}
+        typer.echo(json.dumps(_as_json(plan) | more))
+        return
+    if program is None:
+        typer.echo(str(plan))
+        return
+    # The plan as comments, so that the output as a whole is a program.
+    typer.echo("\n".join(f"# {line}" for line in str(plan).splitlines()))
+    typer.echo(f"\n{program}", nl=False)
 
 
 def _exit_code_of(error: PromptError) -> ExitCode:

@@ -1,0 +1,1 @@
+"""What a plan means for prompts that a framework lays out."""
