@@ -50,7 +50,7 @@ def read_answer(case: dict[str, Any]) -> tuple[Usage | None, Cost]:
     for event in case["events"]:
         if (found := wire.parse_event(event)) is not None:
             facts = merge_facts(facts, found)
-    usage = reported_usage(wire, case.get("host"), facts)
+    usage = reported_usage(wire, case.get("host"), facts, case["model"])
     return usage, PriceBook().compute_cost(request, facts, usage)
 
 
@@ -79,6 +79,11 @@ def test_usage_and_amount_of_an_answer_are_right(case: dict[str, Any]) -> None:
         ("mistral", "mistral_ai"),
         ("qwen", "alibaba"),
         ("zai", "z_ai"),
+        ("claude", "anthropic"),
+        ("vertex-ai", "gcp.vertex_ai"),
+        ("amazon-bedrock", "aws.bedrock"),
+        ("together_ai", "together"),
+        ("XAI", "x_ai"),
     ],
 )
 def test_names_that_people_use_mean_the_provider(alias: str, name: str) -> None:
@@ -96,10 +101,23 @@ def test_names_that_people_use_mean_the_provider(alias: str, name: str) -> None:
         ("open.bigmodel.cn", "z_ai"),
         ("api.minimax.io", "minimax"),
         ("api.cerebras.ai", "cerebras"),
+        ("us-central1-aiplatform.googleapis.com", "gcp.vertex_ai"),
+        ("aiplatform.eu.rep.googleapis.com", "gcp.vertex_ai"),
+        ("bedrock-runtime.eu-west-1.amazonaws.com", "aws.bedrock"),
+        ("vpce-1.bedrock-runtime.eu-west-1.vpce.amazonaws.com", "aws.bedrock"),
+        ("aws-external-anthropic.us-east-1.api.aws", "anthropic"),
+        ("house.openai.azure.us", "azure.ai.openai"),
+        ("gateway-1.us-east-1.elb.amazonaws.com", "openai"),
     ],
 )
 def test_hosts_of_known_vendors_are_known(host: str, name: str) -> None:
     assert provider_for_host(host, "openai", {}) == name
+
+
+def test_the_prices_of_azure_government_are_unknown() -> None:
+    case = find_case("a deployment of Azure that is no router")
+    _, cost = read_answer({**case, "host": "house.openai.azure.us"})
+    assert (cost.amount, cost.unknown_reason) == (None, "tier")
 
 
 def find_case(name: str) -> dict[str, Any]:

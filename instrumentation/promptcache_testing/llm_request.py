@@ -35,8 +35,6 @@ _DIALECTS: Final = {
 }
 """The emulator's names for servers whose usage has other fields than OpenAI's."""
 
-_AWS: Final = "aws.bedrock"
-
 
 class LLMRequest(NamedTuple):
     """A request that calls a model. `prompt` is None if its body holds none."""
@@ -47,12 +45,8 @@ class LLMRequest(NamedTuple):
 
 
 def provider_of(sent: SentRequest) -> str:
-    """Return the provider that serves the host; "" if no provider is known for it.
-
-    All of AWS shares its domains, but only Bedrock serves models.
-    """
-    provider = provider_for_host(sent.host, "", {})
-    return "" if provider == _AWS and "bedrock" not in sent.host else provider
+    """Return the provider that serves the host; "" if no provider is known for it."""
+    return provider_for_host(sent.host, "", {})
 
 
 def emulated_path(sent: SentRequest) -> str | None:

@@ -11,7 +11,7 @@ import typer
 from promptcache.cli.exit_codes import ExitCode
 from promptcache.model import Request, ResponseFacts
 from promptcache.prices import PriceBook
-from promptcache.providers.registry import PROVIDERS, PROVIDERS_BY_NAME
+from promptcache.providers.registry import PROVIDERS, provider_of_prefix
 from promptcache.settings import OTEL_PROMPTCACHE_PRICES
 
 GUESSED_PROVIDERS: Final = tuple(row.name for row in PROVIDERS if row.is_guessed_by_model)
@@ -114,10 +114,10 @@ def build_request_and_response(
     batch: bool = False,
 ) -> tuple[Request, ResponseFacts]:
     """Return the call that the options describe, for the price book."""
-    row = PROVIDERS_BY_NAME.get((provider or "").lower())
+    named = provider and (provider_of_prefix(provider) or provider)
     request = Request(
         wire_format_name="",
-        provider=(row.name if row else provider) or guess_provider_of_model(book, model),
+        provider=named or guess_provider_of_model(book, model),
         operation="chat",
         model=model,
         host=None,

@@ -21,6 +21,7 @@ class ResponseFacts(NamedTuple):
     that it says it charged. `cache_write_ttl` is the TTL of the cache entries that the call wrote.
     `has_content` marks an event that carries output, `is_terminal` the last event of a response.
     `error_code` is the provider's own error code. `is_batch` marks a result of a batch.
+    `tool_uses` counts the uses of server tools, by keys as `providers/tool_uses.py` defines them.
     """
 
     model: str | None = None
@@ -37,3 +38,4 @@ class ResponseFacts(NamedTuple):
     is_terminal: bool = False
     error_code: str | None = None
     is_batch: bool = False
+    tool_uses: Mapping[str, Any] = _EMPTY

@@ -39,6 +39,7 @@ _REGION_BY_HOST: Final = (
         r"[a-z0-9-]+-aiplatform\.googleapis\.com|aiplatform\.[a-z0-9-]+\.rep\.googleapis\.com",
         "regional",
     ),
+    ("azure.", r".*\.azure\.us", "government"),
     ("aws.", r".*\.us-gov-[a-z0-9-]+\.(?:amazonaws\.com|api\.aws)", "government"),
     ("aws.", r".*\.(?!us-)[a-z]{2}-[a-z0-9-]+\.(?:amazonaws\.com|api\.aws)", "abroad"),
 )

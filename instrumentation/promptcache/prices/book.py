@@ -21,6 +21,8 @@ from promptcache.prices.billing import (
 from promptcache.prices.model_names import candidate_model_names, price_lists_of_provider
 from promptcache.prices.rates import Rates
 from promptcache.prices.table import STANDARD_TIER, PricePeriod, PriceRow
+from promptcache.prices.tool_fees import apply_request_to_tools, use_fees_of_seller
+from promptcache.providers.bills import is_plain_cost
 from promptcache.providers.registry import PROVIDERS_BY_NAME
 
 if TYPE_CHECKING:
@@ -83,7 +85,7 @@ class PriceBook:
         """
         list_cost = self._compute_list_cost(request, facts, usage)
         billed = facts.billed_usd
-        if billed is None:
+        if billed is None or not _is_bill_of_provider(request, facts):
             return list_cost
         amount = list_cost.amount
         if amount is None or abs(amount - billed) > _AGREEMENT_TOLERANCE * abs(billed):
@@ -190,6 +192,10 @@ class PriceBook:
             price_date = period.rates_by_band[0].date
             return Cost(None, unknown_reason="usage", price_date=price_date)
         rates = period.rates_for_input(usage.input_tokens)
+        usage = apply_request_to_tools(request, usage)
+        if usage.server_tool_calls:
+            seller = price_lists_of_provider(request.provider)[0]
+            rates = use_fees_of_seller(rates, plan.row, seller)
         if usage.cache_write_tokens and not rates.cache_write_prices:
             rates = _price_writes_as_input(rates, request, facts)
         ttl = None
@@ -271,6 +277,12 @@ def _add_fee(cost: Cost, fee: float) -> Cost:
         parts=parts,
         without_cache=(cost.without_cache or 0.0) + fee,
     )
+
+
+def _is_bill_of_provider(request: Request, facts: ResponseFacts) -> bool:
+    """Return whether the reported cost is a bill: a bare number is one at known providers only."""
+    row = PROVIDERS_BY_NAME.get(request.provider)
+    return (row is not None and row.reports_bill) or not is_plain_cost(facts.usage_counters)
 
 
 def _without_bill(cost: Cost) -> Cost:

@@ -8,6 +8,7 @@ table (`OTEL_PROMPTCACHE_PROVIDERS`) wins over the registry.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Final
 
@@ -54,9 +55,16 @@ def _registered_provider_of_host(host: str) -> str | None:
 def _provider_of_first_matching_domain(
     host: str, domain_providers: Iterable[tuple[str, str]]
 ) -> str | None:
-    """Return the provider of the first domain that includes `host`; a leading dot is ignored."""
-    for domain, provider in domain_providers:
-        domain = domain.removeprefix(".")
-        if host == domain or host.endswith(f".{domain}"):
-            return provider
-    return None
+    """Return the provider of the first domain that includes `host`."""
+    return next((name for domain, name in domain_providers if is_host_in(host, domain)), None)
+
+
+def is_host_in(host: str, domain: str) -> bool:
+    """Return whether a domain includes `host`, or a pattern with `*` matches it.
+
+    A leading dot of a domain is ignored.
+    """
+    if "*" in domain:
+        return fnmatchcase(host, domain)
+    domain = domain.removeprefix(".")
+    return host == domain or host.endswith(f".{domain}")

@@ -44,7 +44,8 @@ class Provider(NamedTuple):
 
     `name` is the value of OpenTelemetry's `gen_ai.provider.name`, and `aliases` are other spellings
     of it that users write. `litellm_names` are LiteLLM's names for the provider where they differ
-    from `name`. `hosts` are domains; a domain includes its subdomains. `client_classes` are parts
+    from `name`. `hosts` are domains, or patterns with `*` for a whole host; a domain includes its
+    subdomains. `client_classes` are parts
     of the names of SDK classes whose instances call this provider, where it is not the SDK's own.
     `wire` names the module whose `ROUTES` map endpoints to wire formats. `rules` names the module
     whose `CACHE_RULES` say how the provider caches. `price_vendors` are the price lists that may
@@ -61,7 +62,8 @@ class Provider(NamedTuple):
     `omits_reasoning_count`: they leave out the count of reasoning too, which the total has.
     `is_guessed_by_model`: the price commands search this provider's list when the user names no
     provider, in the order of the rows. `reports_stream_usage_unasked`: the provider sends the usage
-    of a stream even if the request does not ask for usage.
+    of a stream even if the request does not ask for usage. `reports_bill`: a bare
+    `usage.cost` is the amount that it charged in USD.
     """
 
     name: str
@@ -79,11 +81,13 @@ class Provider(NamedTuple):
     omits_reasoning_count: bool = False
     is_guessed_by_model: bool = False
     reports_stream_usage_unasked: bool = False
+    reports_bill: bool = False
     sdk: SDK | None = None
 
 
 _ALL_MODELS: Final = ".+"
 _OPENAI_MODELS: Final = r"^(ft:)?(openai/)?(gpt-|o\d|chatgpt-|codex-)"
+_OPENROUTER_MODELS_WITH_FREE_WRITES: Final = r"^(openai|google|x-ai|deepseek|mistralai|moonshotai)/"
 _OPENAI_WIRE: Final = "openai.wire"
 _OPENAI_RULES: Final = "openai.rules"
 _GOOGLE_WIRE: Final = "google.wire"
@@ -92,7 +96,8 @@ _GOOGLE_RULES: Final = "google.rules"
 PROVIDERS: Final[tuple[Provider, ...]] = (
     Provider(
         "anthropic",
-        hosts=("api.anthropic.com",),
+        aliases=("claude",),
+        hosts=("api.anthropic.com", "aws-external-anthropic.*.api.aws"),
         client_classes=("AnthropicFoundry", "AnthropicAWS", "AnthropicGoogleCloud"),
         wire="anthropic.wire",
         rules="anthropic.rules",
@@ -135,9 +140,15 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
             "azure",
             "azure_openai",
             "azure-openai",
+            "azureopenai",
         ),
         litellm_names=("azure",),
-        hosts=("openai.azure.com", "services.ai.azure.com", "cognitiveservices.azure.com"),
+        hosts=(
+            "openai.azure.com",
+            "openai.azure.us",
+            "services.ai.azure.com",
+            "cognitiveservices.azure.com",
+        ),
         client_classes=("AzureOpenAI", "BaseAzureClient"),
         wire=_OPENAI_WIRE,
         rules=_OPENAI_RULES,
@@ -148,6 +159,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         "azure.ai.inference",
         aliases=("azure.ai.foundry",),
         litellm_names=("azure_ai",),
+        hosts=("models.ai.azure.com",),
         wire=_OPENAI_WIRE,
         rules=_OPENAI_RULES,
         price_vendors=("azure", "openai", "anthropic"),
@@ -159,6 +171,10 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
             "gemini",
             "google",
             "google_genai",
+            "google-genai",
+            "google-gla",
+            "google_ai_studio",
+            "google-ai-studio",
         ),
         litellm_names=("gemini",),
         hosts=("generativelanguage.googleapis.com",),
@@ -191,9 +207,17 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
             "vertex",
             "vertexai",
             "vertex_ai",
+            "vertex-ai",
+            "google-vertex",
+            "google_vertex",
+            "google_vertexai",
         ),
         litellm_names=("vertex_ai", "vertex_ai_beta"),
-        hosts=("aiplatform.googleapis.com",),
+        hosts=(
+            "aiplatform.googleapis.com",
+            "*-aiplatform.googleapis.com",
+            "aiplatform.*.rep.googleapis.com",
+        ),
         client_classes=("AnthropicVertex",),
         wire=_GOOGLE_WIRE,
         rules=_GOOGLE_RULES,
@@ -218,11 +242,18 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         aliases=(
             "bedrock",
             "aws",
+            "aws-bedrock",
+            "aws_bedrock",
+            "amazon-bedrock",
+            "amazon_bedrock",
         ),
         litellm_names=("bedrock", "bedrock_converse"),
+        # Other hosts of AWS, such as a load balancer, may stand before any model.
         hosts=(
-            "amazonaws.com",
-            "api.aws",
+            "bedrock*.amazonaws.com",
+            "bedrock*.amazonaws.com.cn",
+            "bedrock*.api.aws",
+            "*.bedrock*.vpce.amazonaws.com",
         ),
         client_classes=("AnthropicBedrock", "BedrockOpenAI"),
         wire="bedrock.wire",
@@ -245,6 +276,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     ),
     Provider(
         "deepseek",
+        aliases=("deepseek-ai", "deep_seek"),
         hosts=("deepseek.com",),
         wire=_OPENAI_WIRE,
         rules="deepseek.rules",
@@ -274,6 +306,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         aliases=(
             "mistral",
             "mistralai",
+            "mistral-ai",
         ),
         litellm_names=("mistral",),
         hosts=("mistral.ai",),
@@ -290,6 +323,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         aliases=(
             "moonshot",
             "moonshotai",
+            "moonshot-ai",
             "kimi",
         ),
         litellm_names=("moonshot",),
@@ -315,15 +349,25 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
             required_module="groq._base_client",
         ),
     ),
-    Provider("openrouter", hosts=("openrouter.ai",), wire=_OPENAI_WIRE, is_guessed_by_model=True),
+    Provider(
+        "openrouter",
+        hosts=("openrouter.ai",),
+        wire=_OPENAI_WIRE,
+        is_guessed_by_model=True,
+        # Claude's and Qwen's writes have prices in the list.
+        models_with_writes_at_input_price=_OPENROUTER_MODELS_WITH_FREE_WRITES,
+        reports_bill=True,
+    ),
     Provider(
         "together",
+        aliases=("togetherai", "together-ai"),
         litellm_names=("together_ai",),
         hosts=("together.xyz", "together.ai"),
         wire=_OPENAI_WIRE,
     ),
     Provider(
         "fireworks",
+        aliases=("fireworks-ai", "fireworksai"),
         litellm_names=("fireworks_ai",),
         hosts=("fireworks.ai",),
         wire=_OPENAI_WIRE,
@@ -343,7 +387,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
     ),
     Provider(
         "z_ai",
-        aliases=("zai", "z-ai", "z.ai", "glm", "zhipu", "zhipuai"),
+        aliases=("zai", "z-ai", "z.ai", "glm", "zhipu", "zhipuai", "bigmodel"),
         litellm_names=("zai",),
         hosts=("z.ai", "bigmodel.cn"),
         wire=_OPENAI_WIRE,
@@ -358,6 +402,9 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
         aliases=(
             "qwen",
             "dashscope",
+            "aliyun",
+            "alibaba_cloud",
+            "alibaba-cloud",
         ),
         litellm_names=("dashscope",),
         hosts=(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from promptcache.common.coerce import as_count
 from promptcache.model import ResponseFacts, Usage
+from promptcache.providers.hosts import is_host_in
 from promptcache.providers.registry import PROVIDERS
 from promptcache.providers.wire_format import WireFormat
 
@@ -18,8 +20,10 @@ _HOSTS_WITHOUT_REASONING: Final = tuple(
 _REASONING: Final = "completion_tokens_details.reasoning_tokens"
 
 
-def reported_usage(wire_format: WireFormat, host: str | None, facts: ResponseFacts) -> Usage | None:
-    """Return the usage of a response; None if it reported none.
+def reported_usage(
+    wire_format: WireFormat, host: str | None, facts: ResponseFacts, model: str | None = None
+) -> Usage | None:
+    """Return the usage of a response to `model`; None if it reported none.
 
     An absent count of cached tokens is unknown, except from hosts that leave out a 0. Output that
     only the total shows is uncertain, except from hosts whose total has the reasoning.
@@ -28,6 +32,8 @@ def reported_usage(wire_format: WireFormat, host: str | None, facts: ResponseFac
     if is_openai_wire and _is_at(host, _HOSTS_WITHOUT_REASONING):
         facts = _add_reasoning_of_total(facts)
     usage = wire_format.parse_usage(facts)
+    if usage and wire_format.name == "bedrock.converse" and _is_openai_model_on_bedrock(model):
+        usage = usage._replace(cache_write_by_ttl=_as_30_minutes(usage, facts))
     if usage is None or usage.cache_read_tokens is not None:
         return usage
     if is_openai_wire and _is_at(host, _HOSTS_WITHOUT_ZEROS):
@@ -35,9 +41,24 @@ def reported_usage(wire_format: WireFormat, host: str | None, facts: ResponseFac
     return usage
 
 
+def _is_openai_model_on_bedrock(model: str | None) -> bool:
+    return model is not None and "openai." in model
+
+
+def _as_30_minutes(usage: Usage, facts: ResponseFacts) -> Mapping[str, int]:
+    """Return the writes as OpenAI's models make them, unless the response splits them by TTL.
+
+    Source: AWS's cards of these models: "Cache writes use the 30-minute TTL".
+    """
+    is_split = any(name.startswith("cacheDetails.") for name in facts.usage_counters)
+    if is_split or not usage.cache_write_tokens:
+        return usage.cache_write_by_ttl
+    return {"30m": usage.cache_write_tokens}
+
+
 def _is_at(host: str | None, domains: tuple[str, ...]) -> bool:
     host = (host or "").lower()
-    return any(host == domain or host.endswith((f".{domain}", f"-{domain}")) for domain in domains)
+    return any(is_host_in(host, domain) for domain in domains)
 
 
 def _add_reasoning_of_total(facts: ResponseFacts) -> ResponseFacts:

@@ -31,15 +31,18 @@ def merge_facts(earlier: ResponseFacts, later: ResponseFacts) -> ResponseFacts:
     return ResponseFacts(**values)
 
 
+def _merge_mappings(before: Mapping[str, Any], after: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**before, **after} if before and after else before or after
+
+
 def _any_of(before: bool, after: bool) -> bool:
     return before or after
 
 
 _MERGE_FUNCTIONS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
     "finish_reasons": lambda before, after: (before + after)[:MAX_CHOICES],
-    "usage_counters": lambda before, after: (
-        {**before, **after} if before and after else before or after
-    ),
+    "usage_counters": _merge_mappings,
+    "tool_uses": _merge_mappings,
     "has_content": _any_of,
     "is_terminal": _any_of,
     "is_batch": _any_of,

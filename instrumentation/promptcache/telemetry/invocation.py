@@ -303,7 +303,7 @@ class Invocation:
     def parse_usage(self) -> Usage | None:
         """Return the usage that the facts so far report."""
         info = self.request_info
-        return safely(reported_usage, info.wire_format, info.host, self.facts)
+        return safely(reported_usage, info.wire_format, info.host, self.facts, info.model)
 
     def compute_cost(self, usage: Usage | None) -> Cost | None:
         """Return the cost of `usage`, or the reason why it is not known."""

@@ -415,6 +415,14 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         "2026-11-27",
     ),
     RegionUplift("google", ("*",), {"regional": 1.0}, _VERTEX_REGIONAL, "2026-09-23"),
+    AddPrice(
+        "google",
+        ("claude-*",),
+        "tools.web_search",
+        ANTHROPIC_PRICING + ": web search on Vertex AI too, by LiteLLM 1.110.2",
+        "2026-11-27",
+        value=10,
+    ),
     BackdateTier(
         "google",
         "batch",
@@ -483,6 +491,15 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         "2026-09-23",
         value=1.0,
         since="2027-01-01",
+    ),
+    # xAI
+    AddPrice(
+        "x-ai",
+        ("*",),
+        "tools.web_search",
+        "docs.x.ai/developers/pricing: tools, by LiteLLM 1.110.2",
+        "2026-11-27",
+        value=5,
     ),
     # DeepSeek: peak prices on working days only, which the list cannot say
     ReplacePriceRow(
@@ -557,7 +574,23 @@ OVERRIDE_RULES: Final[tuple[OverrideRule, ...]] = (
         "by LiteLLM 1.110.2",
         "2026-11-27",
     ),
+    ReplacePriceRow(
+        "azure",
+        ("built-in-tools",),
+        ({"tools.web_search": 14, "tools.web_search_preview": 14},),
+        "azure.microsoft.com/pricing/details/ai-foundry-models/aoai: web search by Bing, "
+        "by LiteLLM 1.110.2",
+        "2026-11-27",
+    ),
     # Amazon
+    AddPrice(
+        "aws",
+        ("*openai.gpt-*",),
+        "tools.web_search",
+        "aws.amazon.com/bedrock/pricing: web search of OpenAI's models, by LiteLLM 1.110.2",
+        "2026-11-27",
+        value=12,
+    ),
     DropModelNames(
         "aws",
         ("us-gov.*", "eu.amazon.*", "jp.amazon.*"),

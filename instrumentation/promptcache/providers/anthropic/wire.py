@@ -15,12 +15,14 @@ from typing import Any, Final, Literal, cast
 
 from promptcache.common.coerce import JSONObject, as_count, as_list, as_mapping, as_str, flatten
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
+from promptcache.providers.bills import billed_usd
 from promptcache.providers.prompt import (
     BlockCollector,
     ParamLevels,
     select_cache_relevant_params,
     split_cache_marker,
 )
+from promptcache.providers.tool_uses import add_tool_uses
 from promptcache.providers.usage import UsageCounterNames, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route
 
@@ -217,6 +219,11 @@ def _model_that_answered(usage: JSONObject) -> str | None:
     return None
 
 
+_USE_OF_CONTAINER: Final[Mapping[str, Any]] = {"code_execution": 1}
+"""A container is named if code was executed in one (anthropic 2.14, types/message.py). It is billed
+by the hour."""
+
+
 def _message_facts(message: JSONObject, **more: Any) -> ResponseFacts:
     usage = as_mapping(message.get("usage"))
     reason = as_str(message.get("stop_reason"))
@@ -229,6 +236,8 @@ def _message_facts(message: JSONObject, **more: Any) -> ResponseFacts:
         inference_geo=as_str(usage.get("inference_geo")),
         usage_counters=dict(flatten(usage)),
         provider_diagnostics=as_mapping(message.get("diagnostics")) or None,
+        billed_usd=billed_usd(usage),  # OpenRouter speaks this wire format too
+        tool_uses=_USE_OF_CONTAINER if as_mapping(message.get("container")) else {},
         **more,
     )
 
@@ -249,11 +258,14 @@ def _error_event_facts(event: JSONObject) -> ResponseFacts:
 
 
 def _message_stop_facts(event: JSONObject) -> ResponseFacts:
+    counters = invocation_metrics(event)
+    return ResponseFacts(usage_counters=counters, is_terminal=True) if counters else _STOP_FACTS
+
+
+def invocation_metrics(event: JSONObject) -> dict[str, Any]:
+    """Return the counters that Bedrock adds to the last event of InvokeModel's streams."""
     metrics = as_mapping(event.get(_BEDROCK_METRICS))
-    if not metrics:
-        return _STOP_FACTS
-    counters = {f"metrics.{name}": value for name, value in metrics.items()}
-    return ResponseFacts(usage_counters=counters, is_terminal=True)
+    return {f"metrics.{name}": value for name, value in metrics.items()}
 
 
 _BEDROCK_METRICS: Final = "amazon-bedrock-invocationMetrics"
@@ -308,6 +320,7 @@ def _parse_usage(facts: ResponseFacts) -> Usage | None:
     if counts is not facts.usage_counters:
         facts = facts._replace(usage_counters=counts)
     usage = parse_usage(facts, MESSAGES_COUNTERS if is_split_by_ttl else COUNTERS_WITHOUT_TTL)
+    usage = add_tool_uses(usage, facts.tool_uses)
     if usage is None:
         return None
     if iterations:

@@ -17,16 +17,26 @@ from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_str, f
 from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Section, Usage
 from promptcache.providers.anthropic import wire as anthropic
 from promptcache.providers.prompt import BlockCollector, ParamLevels, select_cache_relevant_params
+from promptcache.providers.tool_uses import add_tool_uses, key_of_use
 from promptcache.providers.usage import UsageCounterNames, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route
 
 CACHE_MARKER: Final = "cachePoint"
 
 CONVERSE_COUNTERS: Final = UsageCounterNames(
-    input_tokens=("inputTokens",),
-    cache_read_tokens=("cacheReadInputTokens", "cacheReadInputTokenCount"),
-    cache_write_tokens=("cacheWriteInputTokens", "cacheWriteInputTokenCount"),
-    output_tokens=("outputTokens",),
+    # InvokeModel adds its own metrics to the last event of a stream.
+    input_tokens=("inputTokens", "metrics.inputTokenCount"),
+    cache_read_tokens=(
+        "cacheReadInputTokens",
+        "cacheReadInputTokenCount",
+        "metrics.cacheReadInputTokenCount",
+    ),
+    cache_write_tokens=(
+        "cacheWriteInputTokens",
+        "cacheWriteInputTokenCount",
+        "metrics.cacheWriteInputTokenCount",
+    ),
+    output_tokens=("outputTokens", "metrics.outputTokenCount"),
     reasoning_tokens=(),
     input_includes_cached=False,
     cache_write_by_ttl={"5m": ("cacheDetails.5m",), "1h": ("cacheDetails.1h",)},
@@ -121,11 +131,28 @@ def _parse_event(event: JSONObject) -> ResponseFacts | None:
         finish_reasons=(stop_reason,) if stop_reason else (),
         service_tier=as_str(as_mapping(response.get("serviceTier")).get("type")),
         speed=as_str(as_mapping(response.get("performanceConfig")).get("latency")),
-        usage_counters=dict(flatten(usage)) | writes_by_ttl,
+        usage_counters=dict(flatten(usage)) | writes_by_ttl | anthropic.invocation_metrics(event),
         has_content="contentBlockDelta" in event,
         is_terminal="metadata" in event or "output" in event,
         error_code=as_str(as_mapping(event.get("error")).get("type")),
+        tool_uses=_find_server_tools(event),
     )
+
+
+def _find_server_tools(event: JSONObject) -> dict[str, Any]:
+    """Return the uses of tools that the server runs, such as Nova's web grounding.
+
+    Source: botocore 1.44, `ToolUseBlock` and `ToolUseBlockStart`: the type is `server_tool_use`.
+    """
+    message = as_mapping(as_mapping(event.get("output")).get("message"))
+    start = as_mapping(as_mapping(event.get("contentBlockStart")).get("start"))
+    found: dict[str, Any] = {}
+    for block in (*as_list(message.get("content")), start):
+        use = as_mapping(as_mapping(block).get("toolUse"))
+        if use.get("type") == "server_tool_use":
+            tool = as_str(use.get("name")) or "server_tool"
+            found[key_of_use(tool, use.get("toolUseId"))] = 1
+    return found
 
 
 def _is_last_event(event: JSONObject) -> bool:
@@ -133,7 +160,7 @@ def _is_last_event(event: JSONObject) -> bool:
 
 
 def _parse_usage(facts: ResponseFacts) -> Usage | None:
-    return parse_usage(facts, CONVERSE_COUNTERS)
+    return add_tool_uses(parse_usage(facts, CONVERSE_COUNTERS), facts.tool_uses)
 
 
 CONVERSE: Final = WireFormat(

@@ -32,6 +32,7 @@ from promptcache.patching.response_reader import (
     PIECE_BYTES,
     ResponseReader,
     finish_after_reading,
+    read_complete_response,
     read_content,
     read_pieces,
 )
@@ -257,10 +258,18 @@ def observe_interaction(handler: TelemetryHandler, sdk: Any, arguments: Mapping[
         observe_stream(response, invocation)
         return
     else:
-        tier = response.headers.get(wire.SERVICE_TIER_HEADER)
-        tier_field = {wire.SERVICE_TIER_HEADER: tier} if tier else {}
-        safely(invocation.on_event, {**parse_json_object(response.content), **tier_field})
+        safely(_read_interaction, invocation, response)
     invocation.finish()
+
+
+def _read_interaction(invocation: Invocation, response: Any) -> None:
+    """Read a response whose body is in memory: that of a mock transport may be a whole stream."""
+    if "text/event-stream" in response.headers.get("content-type", ""):
+        read_complete_response(response, invocation)
+        return
+    tier = response.headers.get(wire.SERVICE_TIER_HEADER)
+    tier_field = {wire.SERVICE_TIER_HEADER: tier} if tier else {}
+    invocation.on_event({**parse_json_object(response.content), **tier_field})
 
 
 _REQUEST_PARAMETERS: Final = ("http_method", "path", "request_dict", "http_options")

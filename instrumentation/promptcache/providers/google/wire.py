@@ -26,6 +26,7 @@ from promptcache.common.coerce import (
 )
 from promptcache.model import ParsedPrompt, Request, ResponseFacts, Section, Usage
 from promptcache.providers.prompt import BlockCollector, ParamLevels, select_cache_relevant_params
+from promptcache.providers.tool_uses import count_tool_uses, key_of_use
 from promptcache.providers.usage import UsageCounterNames, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route, parse_no_prompt
 
@@ -38,6 +39,7 @@ class _CounterNames(NamedTuple):
 
     The counters of `input_tokens` and of `output_tokens` are summed up. The `*_by_modality` fields
     name lists with one count for each modality. `omits_zeros` says that a missing count is 0.
+    `is_sum` says that `total_tokens` are nothing but input and output.
     """
 
     input_tokens: tuple[str, ...]
@@ -47,6 +49,8 @@ class _CounterNames(NamedTuple):
     cached_by_modality: str
     output_by_modality: str
     omits_zeros: bool
+    total_tokens: str
+    is_sum: bool
 
 
 _CONTENT_COUNTERS: Final = _CounterNames(
@@ -57,6 +61,8 @@ _CONTENT_COUNTERS: Final = _CounterNames(
     cached_by_modality="cacheTokensDetails",
     output_by_modality="candidatesTokensDetails",
     omits_zeros=True,
+    total_tokens="totalTokenCount",
+    is_sum=True,
 )
 _INTERACTION_COUNTERS: Final = _CounterNames(
     input_tokens=("total_input_tokens", "total_tool_use_tokens"),
@@ -66,6 +72,8 @@ _INTERACTION_COUNTERS: Final = _CounterNames(
     cached_by_modality="cached_tokens_by_modality",
     output_by_modality="output_tokens_by_modality",
     omits_zeros=False,
+    total_tokens="total_tokens",
+    is_sum=False,  # it has "other internal tokens" too (google-genai 3.6, usage.py)
 )
 _MODALITIES: Final[Mapping[str, tuple[str, ...]]] = {
     "audio": ("audio",),
@@ -249,8 +257,8 @@ def _iterate_modality_counters(usage: JSONObject) -> Iterator[tuple[str, Any]]:
                 yield f"{name}.{modality.lower()}", fields.get("tokenCount", fields.get("tokens"))
 
 
-def _count_grounding_queries(candidates: list[JSONObject]) -> dict[str, Any]:
-    """Return a counter for each search query, by its hash: chunks of a stream may repeat queries.
+def _find_grounding(candidates: list[JSONObject]) -> dict[str, Any]:
+    """Return a use for each search query, by its hash: chunks of a stream may repeat queries.
 
     Grounding without a query is free. Grounding by other sources has fees that we do not know.
     """
@@ -259,36 +267,41 @@ def _count_grounding_queries(candidates: list[JSONObject]) -> dict[str, Any]:
         grounding = as_mapping(candidate.get("groundingMetadata"))
         if not grounding:
             continue
-        for query in as_list(grounding.get("webSearchQueries")):
-            found |= {f"{_SEARCH}{hash(str(query))}": 1, _SEARCH: 1}
-        if as_list(grounding.get("retrievalQueries")):
-            found |= {_OTHER_GROUNDING: 1}
+        found |= _uses_of_queries(grounding.get("webSearchQueries"))
+        if as_list(grounding.get("retrievalQueries")) or as_list(
+            grounding.get("imageSearchQueries")
+        ):
+            found |= _USE_OF_OTHER_GROUNDING
         if any("maps" in as_mapping(one) for one in as_list(grounding.get("groundingChunks"))):
-            found |= {_OTHER_GROUNDING: 1}
+            found |= _USE_OF_OTHER_GROUNDING
     return found
+
+
+def _uses_of_queries(queries: object) -> dict[str, Any]:
+    return {key_of_use(_SEARCH, hash(str(query))): 1 for query in as_list(queries)}
 
 
 def _count_billed_searches(facts: ResponseFacts) -> dict[str, int]:
     """Return the billed searches: Gemini 3 bills each query once, older models the prompt."""
-    counts = facts.usage_counters
-    queries = sum(name.startswith(_SEARCH) for name in counts) - 1
+    uses = count_tool_uses(facts.tool_uses)
     is_billed_by_prompt = re.match(_MODELS_BILLED_BY_PROMPT, facts.model or "")
     reported = {
         as_str(as_mapping(entry).get("type")): as_count(as_mapping(entry).get("count")) or 0
-        for entry in as_list(counts.get(_TOOL_COUNTS))
+        for entry in as_list(facts.usage_counters.get(_TOOL_COUNTS))
     }
-    if _SEARCH not in counts or reported.get("google_search"):
-        queries = reported.get("google_search", 0)
+    queries = reported.get("google_search") or uses.get(_SEARCH, 0)
     found = {"web_search": min(queries, 1) if is_billed_by_prompt else queries}
     others = sum(count for name, count in reported.items() if name != "google_search")
-    found["other_grounding"] = others or int(_OTHER_GROUNDING in counts)
+    is_uncounted = _SEARCH_CALL in uses and not queries
+    found[_OTHER_GROUNDING] = others or uses.get(_OTHER_GROUNDING, 0) or int(is_uncounted)
     return {name: count for name, count in found.items() if count}
 
 
-_SEARCH: Final = "search_query."
+_SEARCH: Final = "search_query"
+_SEARCH_CALL: Final = "search_call"
 _OTHER_GROUNDING: Final = "other_grounding"
+_USE_OF_OTHER_GROUNDING: Final[Mapping[str, Any]] = {key_of_use(_OTHER_GROUNDING, 0): 1}
 _TOOL_COUNTS: Final = "grounding_tool_count"
-_GROUNDING_COUNTERS: Final = frozenset({_SEARCH, _OTHER_GROUNDING, _TOOL_COUNTS})
 _MODELS_BILLED_BY_PROMPT: Final = r"(?:.*/)?gemini-[12]\b"
 """ai.google.dev/gemini-api/docs/pricing, grounding with Google Search."""
 
@@ -307,11 +320,12 @@ def _parse_content_event(event: JSONObject) -> ResponseFacts | None:
         id=as_str(event.get("responseId")),
         finish_reasons=finish_reasons,
         service_tier=as_str(usage.get("trafficType")) or as_str(event.get(SERVICE_TIER_HEADER)),
-        usage_counters=_flatten_counters(usage) | _count_grounding_queries(candidates),
+        usage_counters=_flatten_counters(usage),
         has_content=any(
             as_mapping(candidate.get("content")).get("parts") for candidate in candidates
         ),
         is_terminal=bool(finish_reasons),
+        tool_uses=_find_grounding(candidates),
     )
 
 
@@ -329,36 +343,44 @@ def _parse_interaction_event(event: JSONObject) -> ResponseFacts | None:
     first_error = next(iter(as_list(interaction.get("errors"))), None)
     error = as_mapping(event.get("error")) or as_mapping(first_error)
     tier = as_str(interaction.get("service_tier")) or as_str(event.get(SERVICE_TIER_HEADER))
-    counters = _flatten_counters(as_mapping(interaction.get("usage")))
     return ResponseFacts(
         model=as_str(interaction.get("model")),
         id=as_str(interaction.get("id")),
         finish_reasons=(status,) if status and is_terminal else (),
         service_tier=tier,
-        # Before its end an interaction may show its searches, but no usage.
-        usage_counters=counters and counters | _find_interaction_searches(interaction),
+        usage_counters=_flatten_counters(as_mapping(interaction.get("usage"))),
         has_content=event_type is not None and event_type.endswith(".delta"),
         is_terminal=is_terminal,
         error_code=(as_str(error.get("code")) or "error") if error else None,
+        tool_uses=_find_interaction_tools(interaction, event),
     )
 
 
-def _find_interaction_searches(interaction: JSONObject) -> dict[str, Any]:
-    """Return a counter for each search query of the steps of an interaction."""
-    steps = (*as_list(interaction.get("steps")), *as_list(interaction.get("outputs")))
+def _find_interaction_tools(interaction: JSONObject, event: JSONObject) -> dict[str, Any]:
+    """Return a use for each search query of the steps of an interaction or of a stream's event.
+
+    A file search costs nothing but its tokens (ai.google.dev/gemini-api/docs/file-search).
+    """
+    steps = (
+        *as_list(interaction.get("steps")),
+        *as_list(interaction.get("outputs")),
+        event.get("step"),
+        event.get("delta"),
+    )
     found: dict[str, Any] = {}
     for step in map(as_mapping, steps):
         kind = as_str(step.get("type"))
         if kind == "google_search_call":
-            arguments = as_mapping(step.get("arguments"))
-            for query in as_list(arguments.get("queries")):
-                found |= {f"{_SEARCH}{hash(str(query))}": 1, _SEARCH: 1}
-        elif kind in ("google_maps_call", "retrieval_call", "file_search_call"):
-            found |= {_OTHER_GROUNDING: 1}
+            queries = as_mapping(step.get("arguments")).get("queries")
+            found |= {key_of_use(_SEARCH_CALL, 0): 1, **_uses_of_queries(queries)}
+        elif kind in ("google_maps_call", "retrieval_call"):
+            found |= _USE_OF_OTHER_GROUNDING
     return found
 
 
-_RELEVANT_INTERACTION_BYTES: Final = re.compile(rb'"interaction"|"error"')
+_RELEVANT_INTERACTION_BYTES: Final = re.compile(
+    rb'"(?:interaction"|error"|google_search_call"|google_maps_call"|retrieval_call")'
+)
 
 
 def _sum_named_counters(counts: JSONObject, names: tuple[str, ...]) -> Any:
@@ -373,14 +395,41 @@ def _sum_named_counters(counts: JSONObject, names: tuple[str, ...]) -> Any:
     return sum(reported) if reported else None
 
 
+def _fit_total(counts: JSONObject, names: _CounterNames) -> tuple[Any, Any, bool]:
+    """Return input and output, and whether the total that the provider reports confirms them.
+
+    By its documentation thoughts are beside the candidates and tool results beside the prompt. Some
+    endpoints report thoughts inside the candidates (github.com/BerriAI/litellm/pull/10141). Only
+    the total tells.
+    """
+    documented = [_sum_named_counters(counts, names.input_tokens)]
+    documented.append(_sum_named_counters(counts, names.output_tokens))
+    total = as_count(counts.get(names.total_tokens))
+    whole_input, output = map(as_count, documented)
+    if total is None or whole_input is None or total == whole_input + (output or 0):
+        return (*documented, True)
+    parts = [
+        as_count(counts.get(name, 0)) for name in (names.input_tokens[0], names.output_tokens[0])
+    ]
+    readings = {
+        (one_input, one_output)
+        for one_input in (whole_input, parts[0])
+        for one_output in (output, parts[1])
+        if one_input is not None and one_output is not None and one_input + one_output == total
+    }
+    if len(readings) == 1:
+        return (*readings.pop(), True)
+    return (*documented, not names.is_sum)
+
+
 def _parse_usage(facts: ResponseFacts, names: _CounterNames) -> Usage | None:
     counts = facts.usage_counters
     if names.input_tokens[0] not in counts:
         return None
     missing = 0 if names.omits_zeros else None
-    output = _sum_named_counters(counts, names.output_tokens)
+    whole_input, output, has_fitting_total = _fit_total(counts, names)
     normalised: dict[str, Any] = {
-        "input": _sum_named_counters(counts, names.input_tokens),
+        "input": whole_input,
         "read": counts.get(names.cached_tokens, missing),
         "output": missing if output is None else output,
         "reasoning": counts.get(names.output_tokens[1], missing),
@@ -396,8 +445,11 @@ def _parse_usage(facts: ResponseFacts, names: _CounterNames) -> Usage | None:
             normalised[f"{ours}.{place}"] = _sum_named_counters(counts, found)
     reported = {name: value for name, value in normalised.items() if value is not None}
     usage = parse_usage(facts._replace(usage_counters=reported), _NORMALISED_COUNTERS)
-    if usage and not _GROUNDING_COUNTERS.isdisjoint(counts):
-        return usage._replace(server_tool_calls=_count_billed_searches(facts))
+    if usage and not has_fitting_total:
+        issues = (*usage.inconsistencies, "total!=input+output")
+        usage = usage._replace(inconsistencies=issues)
+    if usage and (facts.tool_uses or _TOOL_COUNTS in counts):
+        usage = usage._replace(server_tool_calls=_count_billed_searches(facts))
     return usage
 
 

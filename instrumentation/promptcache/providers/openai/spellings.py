@@ -13,13 +13,14 @@ from typing import Final, NamedTuple, final
 class CounterSpelling(NamedTuple):
     """One name of a counter, dotted below `usage`; `*` stands for the details object of the input.
 
-    `counter` is `read`, `write`, the TTL of a write, or a server tool.
+    `counter` is `read`, `write`, the TTL of a write, or with `is_tool` a server tool.
     """
 
     counter: str
     name: str
     used_by: str
     source: str
+    is_tool: bool = False
 
 
 SPELLINGS: Final = (
@@ -51,17 +52,52 @@ SPELLINGS: Final = (
     ),
     CounterSpelling("write", "*.cached_write_tokens", "Bifrost", "schemas/chatcompletions.go"),
     CounterSpelling(
-        "web_search", "server_tool_use.web_search_requests", "OpenRouter", "usage accounting"
+        "web_search",
+        "server_tool_use.web_search_requests",
+        "OpenRouter",
+        "openrouter.ai/docs, usage accounting",
+        is_tool=True,
     ),
     CounterSpelling(
-        "web_search", "*.web_search_requests", "LiteLLM", "types/utils.py, PromptTokensDetails"
+        "web_search",
+        "*.web_search_requests",
+        "LiteLLM",
+        "types/utils.py, PromptTokensDetails",
+        is_tool=True,
     ),
     CounterSpelling(
-        "live_search", "num_sources_used", "xAI", "docs.x.ai, live search: a fee per source"
+        "google_maps",
+        "*.google_maps_grounding_requests",
+        "LiteLLM",
+        "types/utils.py, PromptTokensDetails",
+        is_tool=True,
+    ),
+    CounterSpelling(
+        "live_search",
+        "num_sources_used",
+        "xAI",
+        "docs.x.ai, live search: a fee per source",
+        is_tool=True,
+    ),
+    CounterSpelling(
+        "web_search", "plugins.search.count", "Qwen", "Model Studio, web search", is_tool=True
+    ),
+    CounterSpelling(
+        "web_search", "num_search_queries", "Perplexity", "docs.perplexity.ai, Sonar", is_tool=True
+    ),
+    *(
+        CounterSpelling(
+            tool,
+            f"server_side_tool_usage_details.{tool}_calls",
+            "xAI",
+            "docs.x.ai, tools: pricing",
+            is_tool=True,
+        )
+        for tool in ("web_search", "x_search", "code_interpreter", "file_search", "document_search")
     ),
     *(
         CounterSpelling(ttl, name.format(ttl=ttl), used_by, source)
-        for ttl in ("5m", "1h")
+        for ttl in ("5m", "30m", "1h", "12h")
         for name, used_by, source in (
             (
                 "*.cache_creation_token_details.ephemeral_{ttl}_input_tokens",

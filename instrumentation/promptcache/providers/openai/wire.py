@@ -13,15 +13,24 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Literal, NamedTuple
 
-from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_number, as_str, flatten
-from promptcache.model import Param, ParsedPrompt, Request, ResponseFacts, Usage
+from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_str, flatten
+from promptcache.model import TTL_SECONDS, Param, ParsedPrompt, Request, ResponseFacts, Usage
+from promptcache.providers.bills import billed_usd
 from promptcache.providers.openai.spellings import SPELLINGS, CounterSpelling
+from promptcache.providers.openai.tool_uses import (
+    RELEVANT_ITEM_BYTES,
+    find_tool_uses_of_chat,
+    find_tool_uses_of_event,
+    find_tool_uses_of_response,
+    name_searches,
+)
 from promptcache.providers.prompt import (
     BlockCollector,
     ParamLevels,
     select_cache_relevant_params,
     split_cache_marker,
 )
+from promptcache.providers.tool_uses import add_tool_uses
 from promptcache.providers.usage import UsageCounterNames, parse_usage
 from promptcache.providers.wire_format import WireFormat, make_route, parse_no_prompt
 
@@ -105,63 +114,6 @@ RESPONSES_COUNTERS: Final = UsageCounterNames(
 
 _OPENAI_MODEL: Final = re.compile(r"(?:.*/)?(?:ft:)?(?:gpt-|o\d|chatgpt-|codex-|computer-use-)")
 """Models whose writes live 30 minutes. Claude and Qwen behind the same wire format have others."""
-
-TOOL_CALLS: Final = "tool_calls"
-"""The counter that we add ourselves: a mapping of tools to the number of their billed uses."""
-_FEES_BY_ITEM: Final[Mapping[str, str]] = {
-    "web_search_call": "web_search",
-    "file_search_call": "file_search",
-    "code_interpreter_call": "code_interpreter",
-    "image_generation_call": "image_generation",
-}
-"""Output items of the Responses API that cost a fee (OpenAI's pricing page, built-in tools)."""
-_PREVIEW_SEARCH: Final = "web_search_preview"
-"""The older web search tool, whose fee depends on the model (OpenAI's pricing page)."""
-_SEARCH_MODEL: Final = re.compile(r"-search-(preview|api)")
-"""Models of Chat Completions that search once in every call."""
-
-TICKS_PER_USD: Final = 10**10
-"""xAI reports the billed amount in ticks of 1e-10 USD (docs.x.ai, 2026)."""
-
-
-def _billed_usd(usage: JSONObject) -> float | None:
-    """Return what the provider charged, None if it does not say so without doubt."""
-    cost = usage.get("cost")
-    if cost is not None:
-        return (
-            _total_of_cost_object(as_mapping(cost))
-            if as_mapping(cost)
-            else _bill_of_cost_field(usage)
-        )
-    ticks = usage.get("cost_in_usd_ticks")
-    if isinstance(ticks, bool) or not isinstance(ticks, int | float):
-        return None
-    return ticks / TICKS_PER_USD if 0 <= ticks < TICKS_PER_USD**2 else None
-
-
-def _total_of_cost_object(cost: JSONObject) -> float | None:
-    """Read a cost object (Perplexity: docs.perplexity.ai, Sonar API, `usage.cost`)."""
-    currency = as_str(cost.get("currency")) or "USD"
-    return as_number(cost.get("total_cost")) if currency.upper() == "USD" else None
-
-
-def _bill_of_cost_field(usage: JSONObject) -> float | None:
-    """Read OpenRouter's `cost` (openrouter.ai/docs, usage accounting and bring your own key).
-
-    With the user's own key at the vendor, `cost` is only OpenRouter's fee, and
-    `upstream_inference_cost` is what the vendor charges. Without one, both are the same money.
-    """
-    cost = as_number(usage.get("cost"))
-    upstream = as_number(as_mapping(usage.get("cost_details")).get("upstream_inference_cost"))
-    has_own_key = usage.get("is_byok")
-    if cost is None or (has_own_key is True and upstream is None):
-        return None
-    if has_own_key is True and upstream is not None:
-        return cost + upstream
-    # Responses of before `is_byok`: a cost that is not the vendor's may be a fee or a discount.
-    is_doubtful = has_own_key is not False and upstream and cost != upstream
-    return None if is_doubtful else cost
-
 
 # Requests
 
@@ -347,20 +299,17 @@ def _parse_chat_event(event: JSONObject) -> ResponseFacts | None:
     )
     finish = tuple(reason for choice in choices if (reason := as_str(choice.get("finish_reason"))))
     model = as_str(event.get("model"))
-    counters = dict(flatten(usage))
-    search = _SEARCH_MODEL.search(model) if model is not None and counters else None
-    if search is not None:
-        counters[TOOL_CALLS] = {_PREVIEW_SEARCH if search[1] == "preview" else "web_search": 1}
     return ResponseFacts(
         model=model,
         id=as_str(event.get("id")),
         finish_reasons=finish,
         service_tier=as_str(event.get("service_tier")),
-        usage_counters=counters,
-        billed_usd=_billed_usd(usage),
+        usage_counters=dict(flatten(usage)),
+        billed_usd=billed_usd(usage),
         has_content=any(_has_output_delta(as_mapping(choice.get("delta"))) for choice in choices),
         is_terminal=bool(finish),
         error_code=_error_code(event),
+        tool_uses=find_tool_uses_of_chat(event, choices, model, bool(usage)),
     )
 
 
@@ -371,49 +320,15 @@ def _parse_completion_event(event: JSONObject) -> ResponseFacts | None:
     return facts and facts._replace(has_content=has_text)
 
 
-def _count_tool_calls(items: list[Any]) -> dict[str, int]:
-    """Return how often each server tool with a fee was used, by the tool's name in the price list.
-
-    Of web searches only the action `search` is billed, not `open_page` or `find_in_page`. A code
-    interpreter is billed by its container.
-    """
-    found: dict[str, int] = {}
-    containers: set[str | None] = set()
-    for item in items:
-        fields = as_mapping(item)
-        name = _FEES_BY_ITEM.get(as_str(fields.get("type")) or "")
-        if name is None:
-            continue
-        if name == "web_search":
-            action = as_str(as_mapping(fields.get("action")).get("type"))
-            if action not in (None, "search"):
-                continue
-        if name == "code_interpreter":
-            containers.add(as_str(fields.get("container_id")))
-        found[name] = found.get(name, 0) + 1
-    if containers:
-        found["code_interpreter"] = len(containers)
-    return found
-
-
-def _name_search_tool(tool_calls: dict[str, int], tools: list[Any]) -> dict[str, int]:
-    """Return the calls with the name of the search tool that the response repeats."""
-    names = [as_str(as_mapping(tool).get("type")) or "" for tool in tools]
-    searches = [name for name in names if name.startswith("web_search")]
-    if not searches or not all(name.startswith(_PREVIEW_SEARCH) for name in searches):
-        return tool_calls
-    return {
-        _PREVIEW_SEARCH if name == "web_search" else name: count
-        for name, count in tool_calls.items()
-    }
-
-
 def _has_output_delta(delta: JSONObject) -> bool:
     return any(value for name, value in delta.items() if name != "role")
 
 
 # All begin with one character: the search is three times as fast as for whole alternatives.
-_RELEVANT_CHAT_BYTES: Final = re.compile(rb'"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error")')
+_RELEVANT_CHAT_BYTES: Final = re.compile(
+    rb'"(?:usage"\s*:\s*\{|finish_reason"\s*:\s*"|error"|executed_tools"\s*:\s*\['
+    rb'|\$web_search"|web_search"\s*:\s*\[|url_citation")'
+)
 
 
 def _is_last_chat_event(event: JSONObject) -> bool:
@@ -431,10 +346,6 @@ def _parse_responses_event(event: JSONObject) -> ResponseFacts | None:
     status = as_str(response.get("status"))
     is_finished = status in _TERMINAL_STATUSES
     usage = as_mapping(response.get("usage"))
-    counters = dict(flatten(usage))
-    # Before its end a response may show its searches, but no usage: nothing is counted then.
-    if counters and (tool_calls := _count_tool_calls(as_list(response.get("output")))):
-        counters[TOOL_CALLS] = _name_search_tool(tool_calls, as_list(response.get("tools")))
     error_code = _error_code(response)
     if error_code is None and event_type == "error":
         error_code = as_str(event.get("code")) or "error"
@@ -443,17 +354,20 @@ def _parse_responses_event(event: JSONObject) -> ResponseFacts | None:
         id=as_str(response.get("id")) if event_type is None or "response" in event else None,
         finish_reasons=(status,) if status and is_finished and event_type != _CREATED else (),
         service_tier=as_str(response.get("service_tier")),
-        usage_counters=counters,
+        usage_counters=dict(flatten(usage)),
         provider_diagnostics=as_mapping(response.get("prompt_cache_diagnostics")) or None,
-        billed_usd=_billed_usd(usage),
+        billed_usd=billed_usd(usage),
         cache_write_ttl=as_str(as_mapping(response.get("prompt_cache_options")).get("ttl")),
         has_content=isinstance(event_type, str) and event_type.endswith(".delta"),
         is_terminal=is_finished or response.get("object") == "response.compaction",
         error_code=error_code,
+        tool_uses=find_tool_uses_of_event(event) or find_tool_uses_of_response(response),
     )
 
 
-_RELEVANT_RESPONSES_BYTES: Final = re.compile(rb'"response"|"error"')
+_RELEVANT_RESPONSES_BYTES: Final = re.compile(
+    rf'"(?:response"|error"|(?:{RELEVANT_ITEM_BYTES})")'.encode()
+)
 _LAST_RESPONSES_EVENTS: Final = frozenset(
     {"response.completed", "response.incomplete", "response.failed"}
 )
@@ -494,8 +408,10 @@ def _add_other_counter_names(counters: UsageCounterNames, details: str) -> Usage
     return counters._replace(
         cache_read_tokens=(*counters.cache_read_tokens, *names("read")),
         cache_write_tokens=(*counters.cache_write_tokens, *names("write")),
-        server_tools={tool: names(tool) for tool in ("web_search", "live_search")},
-        cache_write_by_ttl={**counters.cache_write_by_ttl, "5m": names("5m"), "1h": names("1h")},
+        server_tools={row.counter: names(row.counter) for row in SPELLINGS if row.is_tool},
+        cache_write_by_ttl={
+            ttl: (*counters.cache_write_by_ttl.get(ttl, ()), *names(ttl)) for ttl in TTL_SECONDS
+        },
     )
 
 
@@ -518,13 +434,9 @@ def _parse_usage(facts: ResponseFacts, names: _ReportedCounters) -> Usage | None
     if not names.other_names.isdisjoint(facts.usage_counters):
         counters = names.other
     usage = parse_usage(facts, counters)
-    if usage and TOOL_CALLS in facts.usage_counters:
-        calls = {**usage.server_tool_calls, **facts.usage_counters[TOOL_CALLS]}
-        usage = usage._replace(server_tool_calls=calls)
     if usage and usage.cache_write_tokens and not _OPENAI_MODEL.match(facts.model or ""):
-        writes = parse_usage(facts, counters._replace(default_ttl="unknown"))
-        return writes and writes._replace(server_tool_calls=usage.server_tool_calls)
-    return usage
+        usage = parse_usage(facts, counters._replace(default_ttl="unknown"))
+    return add_tool_uses(usage, name_searches(facts.tool_uses))
 
 
 def _parse_chat_usage(facts: ResponseFacts) -> Usage | None:
