@@ -64,6 +64,14 @@ def one_root_certificate() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def key_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep recordings away from the key of the user who runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
     """Instrument the process for the duration of the test."""

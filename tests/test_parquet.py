@@ -92,7 +92,10 @@ def test_an_export_contains_the_rows_of_the_table(
     delete_rows(path, 6)
     out = path.with_name("it's.parquet")
     assert run("export", "--out", out).exit_code == ExitCode.OK
-    assert read_parquet_rows(out) == read_rows(path)
+    rows = read_rows(path)
+    assert read_parquet_rows(out) == [
+        {name: value for name, value in row.items() if name != "prefix_links"} for row in rows
+    ], "the links of a recording stay in the file"
     assert stat.S_IMODE(out.stat().st_mode) == 0o600
     assert {file.name for file in path.parent.iterdir()} == {path.name, out.name}
 

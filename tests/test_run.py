@@ -328,6 +328,8 @@ def test_uvicorn_is_recorded_until_it_is_stopped(
         ("/usr/bin/python3.12 -u src/agent.py", "agent"),
         ("python -m shop.server", "shop.server"),
         ("python", "python"),
+        ("python -c print(1)", "python"),
+        ("python3 -X dev app.py", "app"),
         ("uvicorn served:app", "uvicorn"),
         ("/opt/bin/celery -A tasks worker", "celery"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from promptcache.semconv import (
     MISS_CONFIDENCE,
     OUTCOME,
     PREFIX_BREAKPOINTS,
+    PREFIX_FAMILY,
+    PREFIX_HASH,
     READ_TOKENS,
     WRITE_TOKENS_BY_TTL,
 )
@@ -244,6 +247,15 @@ def test_the_file_contains_only_values_of_its_columns(path: Path) -> None:
     assert not any(canary.encode() in content for content in (*written, path.read_bytes()))
 
 
+def test_a_family_of_its_own_takes_no_room_and_is_in_the_views(path: Path) -> None:
+    own = {PREFIX_HASH: "p1:a", PREFIX_FAMILY: "p1:a"}
+    record_calls(path, own, {PREFIX_HASH: "p1:b", PREFIX_FAMILY: "p1:a"})
+    assert [row["prefix_family"] for row in read_rows(path)] == [None, "p1:a"]
+    with store.open_sqlite_read_only(path) as connection:
+        families = connection.execute("SELECT prefix_family FROM calls").fetchall()
+    assert families == [("p1:a",), ("p1:a",)]
+
+
 # Versions
 
 
@@ -255,10 +267,19 @@ def test_an_older_file_gains_the_missing_columns(path: Path) -> None:
     )
     connection.execute(f"INSERT INTO {table.CALLS_TABLE_NAME} VALUES (1.5, 'a', 'b', 'old')")
     connection.execute(f"PRAGMA application_id = {store.APPLICATION_ID}")
+    for name, columns in (("span", "trace_id, span_id"), ("time", "time")):
+        connection.execute(
+            f"CREATE INDEX {table.CALLS_TABLE_NAME}_{name} ON {table.CALLS_TABLE_NAME} ({columns})"
+        )
     connection.execute("PRAGMA user_version = 4")
     connection.commit()
     connection.close()
     record_calls(path, {})
+    with closing(sqlite3.connect(path)) as reopened:
+        names = [name for _, name, *_ in reopened.execute("PRAGMA index_list(llm_calls)")]
+    assert sorted(names) == [
+        f"llm_calls_{kind}" for kind in ("sampled", "time_and_span", "trace", "unpriced")
+    ]
     old, new = read_rows(path)
     assert (old["time"], old["service"], old["input_tokens"]) == (1.5, "old", None)
     assert (new["service"], new["input_tokens"]) == ("shop", 1000)

@@ -25,8 +25,8 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
 
     `instrument` takes `tracer_provider` and `meter_provider` (by default the global ones),
     `settings` (a `Settings`, by default of the `OTEL_PROMPTCACHE_*` variables) and `clock` (a
-    function that returns epoch seconds, for tests). `instrument` and `uninstrument` import no SDK
-    and never raise.
+    function that returns epoch seconds, for tests). `promptcache.record` gives a `recording_key`.
+    `instrument` and `uninstrument` import no SDK and never raise.
     """
 
     _manager: PatchManager | None = None
@@ -71,9 +71,19 @@ class PromptCacheInstrumentor(BaseInstrumentor):  # type: ignore[misc]  # Any to
     @classmethod
     def use_tracer_provider(cls, tracer_provider: TracerProvider) -> None:
         """Start all spans with `tracer_provider` from now on. The other options stay."""
+        cls._change_options(tracer_provider=tracer_provider)
+
+    @classmethod
+    def use_recording_key(cls, key: bytes) -> None:
+        """Make links of prompts under `key` from now on, for the local table only."""
+        if cls._options is not None and cls._options.get("recording_key") != key:
+            cls._change_options(recording_key=key)
+
+    @classmethod
+    def _change_options(cls, **options: Any) -> None:
         if cls._options is None:
             return
-        cls._options = {**cls._options, "tracer_provider": tracer_provider}
+        cls._options = {**cls._options, **options}
         if cls._manager is not None:
             cls._manager.enable(**cls._options)
 

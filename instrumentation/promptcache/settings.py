@@ -64,6 +64,11 @@ OTEL_PROMPTCACHE_KEEP: Final = "OTEL_PROMPTCACHE_KEEP"
 """How long the database keeps calls: `30d,2GB` is an age, a size or both (default: for ever)."""
 OTEL_PROMPTCACHE_TABLE_KEYS: Final = "OTEL_PROMPTCACHE_TABLE_KEYS"
 """Comma-separated keys of `promptcache.attributes` that the database keeps, in one JSON column."""
+OTEL_PROMPTCACHE_KEY_FILE: Final = "OTEL_PROMPTCACHE_KEY_FILE"
+"""Path of the key of a user's recordings (default `$XDG_STATE_HOME/promptcache/key`).
+
+`promptcache run` and `promptcache.record` make the file. Its key is for the local table only.
+"""
 OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS: Final = "OTEL_PROMPTCACHE_PROVIDER_DIAGNOSTICS"
 """Whether to request the provider's own diagnosis of a miss (default false).
 

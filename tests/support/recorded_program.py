@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
@@ -41,6 +42,20 @@ def program_environ(url: str, **variables: str) -> dict[str, str]:
         "OPENAI_API_KEY": "no-key-needed",
         **variables,
     }
+
+
+def run_recorded(
+    folder: Path, url: str, program: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the file `program` of `folder` under `promptcache run`."""
+    return subprocess.run(
+        [*RUN, "--no-report", "--", sys.executable, program],
+        cwd=folder,
+        env=program_environ(url, **variables),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def read_rows(path: Path, columns: str = "service, outcome, input_tokens") -> list[tuple[Any, ...]]:

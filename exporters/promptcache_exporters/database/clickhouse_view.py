@@ -100,6 +100,8 @@ _OTHER_COLUMNS: Final = {
     "parent_span_id": "nullIf(ParentSpanId, '')",
     # The settings of the recording process choose them.
     "dimensions": "CAST(NULL, 'Nullable(String)')",
+    # It never leaves the computer that recorded the call.
+    "prefix_links": "CAST(NULL, 'Nullable(String)')",
 }
 """The columns that hold no single attribute. 72057594037927936 is 16 ** 14."""
 _RESULT_COLUMNS: Final = {

@@ -28,7 +28,8 @@ class TableColumn:
     """One column: its name, its SQL type, and the function that reads its value from a span.
 
     `read_from_span` returns None if the span does not have the value. Of a column that holds one
-    attribute, `attribute` is its name, and `convert` makes the value of it.
+    attribute, `attribute` is its name, and `convert` makes the value of it. Readers get the value
+    of `view_expression`, by default that of the column.
     """
 
     name: str
@@ -36,6 +37,7 @@ class TableColumn:
     read_from_span: ColumnReader
     attribute: str | None = None
     convert: Callable[[Any], ColumnValue] | None = None
+    view_expression: str | None = None
 
 
 def get_span_attribute(span: RecordedSpan, name: str) -> Any:

@@ -25,7 +25,7 @@ from promptcache_exporters.database.column import (
     to_truncated_sql_text,
 )
 from promptcache_exporters.database.dimensions import read_dimensions
-from promptcache_exporters.database.recorded_span import RecordedSpan
+from promptcache_exporters.database.recorded_span import LinkedSpan, RecordedSpan
 from promptcache_exporters.database.sampling import span_sample_ratio
 
 CALLS_TABLE_NAME: Final = "llm_calls"
@@ -48,6 +48,16 @@ def _duration_seconds(span: RecordedSpan) -> float | None:
 
 def _service_name(span: RecordedSpan) -> str | None:
     return to_truncated_sql_text(span.resource.attributes.get(semconv.SERVICE_NAME))
+
+
+def _prefix_family(span: RecordedSpan) -> str | None:
+    family = get_span_attribute(span, semconv.PREFIX_FAMILY)
+    is_own = family == get_span_attribute(span, semconv.PREFIX_HASH)
+    return None if is_own else to_truncated_sql_text(family)
+
+
+def _prefix_links(span: RecordedSpan) -> str | None:
+    return span.prefix_links if isinstance(span, LinkedSpan) else None
 
 
 def _hex_id_reader(digit_count: int, read_id: Callable[[RecordedSpan], int | None]) -> ColumnReader:
@@ -89,7 +99,15 @@ CALL_COLUMNS: Final[tuple[TableColumn, ...]] = (
     span_attribute_column("missed_tokens", semconv.MISSED_TOKENS, to_sql_count),
     span_attribute_column("miss_reason", semconv.MISS_REASON, to_truncated_sql_text),
     span_attribute_column("prefix_hash", semconv.PREFIX_HASH, to_truncated_sql_text),
-    span_attribute_column("prefix_family", semconv.PREFIX_FAMILY, to_truncated_sql_text),
+    # NULL where it equals `prefix_hash`, as in most rows; the views have it in every row.
+    TableColumn(
+        "prefix_family",
+        "TEXT",
+        _prefix_family,
+        semconv.PREFIX_FAMILY,
+        to_truncated_sql_text,
+        view_expression="coalesce(prefix_family, prefix_hash)",
+    ),
     span_attribute_column("code_file", semconv.CODE_FILE_PATH, to_truncated_sql_text),
     span_attribute_column("code_line", semconv.CODE_LINE_NUMBER, to_sql_count),
     span_attribute_column("code_function", semconv.CODE_FUNCTION_NAME, to_truncated_sql_text),
@@ -166,15 +184,26 @@ CALL_COLUMNS: Final[tuple[TableColumn, ...]] = (
         _hex_id_reader(16, lambda span: span.parent.span_id if span.parent else None),
     ),
     span_attribute_column("miss_parameter", semconv.MISS_PARAMETER, to_truncated_sql_text),
+    TableColumn("prefix_links", "TEXT", _prefix_links),  # of recordings, docs/specs/prefix.md
 )
 
+NEVER_EXPORTED_COLUMNS: Final = frozenset({"prefix_links"})
+"""They stay in the file: `promptcache export` leaves them out."""
+
 CALL_INDEXES: Final = (
-    # A span that is exported twice counts once. `explain` finds a trace by this index.
+    # A span that is exported twice counts once. Its start and a part of its id tell it from others:
+    # whole ids of traces and spans took an eighth of the file.
     (
-        f"CREATE UNIQUE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_span"
-        f" ON {CALLS_TABLE_NAME} (trace_id, span_id)"
+        f"CREATE UNIQUE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_time_and_span"
+        f" ON {CALLS_TABLE_NAME} (time, substr(span_id, -8))"
     ),
-    f"CREATE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_time ON {CALLS_TABLE_NAME} (time)",
+    f"DROP INDEX IF EXISTS {CALLS_TABLE_NAME}_span",  # of older releases
+    f"DROP INDEX IF EXISTS {CALLS_TABLE_NAME}_time",
+    # `explain` finds a trace by the end of its id, which is random in every system.
+    (
+        f"CREATE INDEX IF NOT EXISTS {CALLS_TABLE_NAME}_trace"
+        f" ON {CALLS_TABLE_NAME} (substr(trace_id, -4))"
+    ),
     # The next two hold exceptions only and stay almost empty, so that the report finds sampled and
     # unpriced calls without reading the table.
     (

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from promptcache_exporters.database import sqlite_file
-from promptcache_exporters.database.columns import CALL_COLUMNS
+from promptcache_exporters.database.columns import CALL_COLUMNS, NEVER_EXPORTED_COLUMNS
 from promptcache_exporters.database.errors import (
     InvalidCallsFileError,
     InvalidRowValueError,
@@ -46,7 +46,9 @@ MAX_WORKERS: Final = min(2, os.cpu_count() or 1)
 
 _DUCKDB_TYPES: Final = {"TEXT": "VARCHAR", "INTEGER": "BIGINT", "REAL": "DOUBLE"}
 _COLUMN_TYPES: Final = {"id": "BIGINT"} | {
-    column.name: _DUCKDB_TYPES[column.type.split()[0]] for column in CALL_COLUMNS
+    column.name: _DUCKDB_TYPES[column.type.split()[0]]
+    for column in CALL_COLUMNS
+    if column.name not in NEVER_EXPORTED_COLUMNS
 }
 _DOUBLE_COLUMNS: Final = [name for name, kind in _COLUMN_TYPES.items() if kind == "DOUBLE"]
 """SQLite writes 15 digits of a number in JSON. Python writes all digits."""

@@ -53,6 +53,44 @@ class RecordedSpan(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class LinkedSpan:
+    """A `RecordedSpan` with the links of its call, which no other exporter gets."""
+
+    span: RecordedSpan
+    prefix_links: str
+
+    @property
+    def attributes(self) -> Mapping[str, Any] | None:
+        """The attributes by name."""
+        return self.span.attributes
+
+    @property
+    def resource(self) -> RecordedResource:
+        """The resource, which names the service."""
+        return self.span.resource
+
+    @property
+    def context(self) -> SpanContext | None:
+        """The ids and the trace state."""
+        return self.span.context
+
+    @property
+    def parent(self) -> SpanContext | None:
+        """The ids of the parent."""
+        return self.span.parent
+
+    @property
+    def start_time(self) -> int | None:
+        """The start."""
+        return self.span.start_time
+
+    @property
+    def end_time(self) -> int | None:
+        """The end."""
+        return self.span.end_time
+
+
+@dataclass(frozen=True, slots=True)
 class PlainResource:
     """A `RecordedResource` that the SDK did not make."""
 

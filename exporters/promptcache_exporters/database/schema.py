@@ -45,7 +45,9 @@ class TableSchema:
         begins with `prefix`.
         """
         names = ", ".join(
-            column.name if column.name in existing_columns else f"NULL AS {column.name}"
+            f"{column.view_expression or column.name} AS {column.name}"
+            if column.name in existing_columns
+            else f"NULL AS {column.name}"
             for column in self.columns
         )
         source = (

@@ -11,6 +11,7 @@ from promptcache.settings import (
     OTEL_PROMPTCACHE_HASH_KEY,
     OTEL_PROMPTCACHE_HASHES,
     OTEL_PROMPTCACHE_KEEP,
+    OTEL_PROMPTCACHE_KEY_FILE,
     OTEL_PROMPTCACHE_PRICES,
     OTEL_PROMPTCACHE_TABLE_KEYS,
     list_invalid_settings,
@@ -23,9 +24,10 @@ from promptcache_exporters.doctor.finding import Finding, fault, warning
 _OTHER_SETTINGS: Final = (
     OTEL_PROMPTCACHE_DB,
     OTEL_PROMPTCACHE_KEEP,
+    OTEL_PROMPTCACHE_KEY_FILE,
     OTEL_PROMPTCACHE_TABLE_KEYS,
 )
-"""The settings that the exporter reads itself."""
+"""The settings that the exporter and recordings read themselves."""
 _PREFIX: Final = "OTEL_PROMPTCACHE_"
 _MIN_KEY_LENGTH: Final = 16
 _EXPORTERS: Final[Mapping[str, str]] = {

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from promptcache.settings import OTEL_PROMPTCACHE_DB
+from promptcache.settings import OTEL_PROMPTCACHE_DB, OTEL_PROMPTCACHE_KEY_FILE
 from promptcache_exporters.database.errors import (
     CallsFileReadError,
     EmptyDatabaseError,
@@ -23,6 +23,9 @@ from promptcache_exporters.database.sqlite_file import open_sqlite_read_only
 from promptcache_exporters.doctor.finding import Finding, fault, ok, warning
 
 MIN_FREE_BYTES: Final = 100 * 2**20
+_KEYS_QUERY: Final = (
+    "SELECT DISTINCT substr(prefix_links, 1, 2) FROM calls WHERE prefix_links IS NOT NULL"
+)
 _OTHER_FILE: Final = f"set {OTEL_PROMPTCACHE_DB} to a file of your own"
 
 
@@ -36,6 +39,7 @@ def check_table(path: Path) -> Iterator[Finding]:
         with open_sqlite_read_only(path) as connection:
             rows, last = connection.execute("SELECT count(*), max(time) FROM calls").fetchone()
             lost, is_shrinkable = count_lost_rows(connection), can_shrink(connection)
+            keys = [key for (key,) in connection.execute(_KEYS_QUERY)]
     except (MissingSQLiteFileError, EmptyDatabaseError) as error:
         yield ok("table", f"{error} The first call makes it.")
         return
@@ -48,6 +52,13 @@ def check_table(path: Path) -> Iterator[Finding]:
             "lost-rows",
             f"{lost:,} rows could not be written at the time",
             "look for the warning in the application's log: a full disk, a lock, or a broken file",
+        )
+    if len(keys) > 1:
+        yield warning(
+            "mixed-keys",
+            f"recordings under {len(keys)} keys are in {path}: calls of different keys share no"
+            " links, as if nobody shared a cache",
+            f"set {OTEL_PROMPTCACHE_KEY_FILE} to one file for all processes that write the table",
         )
     if not is_shrinkable and not read_retention().keeps_everything:
         yield warning(

@@ -35,7 +35,10 @@ _CHANGED_KEYS: Final = frozenset({"cache_key_changed", "per_user_key_or_prefix"}
 _CHANGED_SCOPE: Final = "scope_changed"
 
 # NULL equals NULL here, which engines spell differently: both become '' or -1.
-_TRACE_QUERY: Final = "SELECT * FROM calls WHERE trace_id = ? ORDER BY time, span_id"
+_TRACE_QUERY: Final = (
+    "SELECT * FROM calls WHERE substr(trace_id, -4) = ? AND trace_id = ? ORDER BY time, span_id"
+)
+"""SQLite has an index on the end of a trace's id."""
 _WORST_QUERY: Final = """
 SELECT * FROM calls WHERE miss_reason IS NOT NULL AND +time >= ?
 ORDER BY coalesce(wasted_usd, 0) DESC, coalesce(missed_tokens, 0) DESC, time, span_id LIMIT {}"""
@@ -97,7 +100,7 @@ def compare_trace_calls(source: Path | CallsSource, trace_id: str) -> list[CallC
 
     Raises `CallsFileReadError`.
     """
-    return _compare_queried_calls(source, _TRACE_QUERY, (trace_id,))
+    return _compare_queried_calls(source, _TRACE_QUERY, (trace_id[-4:], trace_id))
 
 
 def compare_costliest_misses(

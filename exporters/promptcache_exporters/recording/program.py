@@ -22,7 +22,8 @@ from opentelemetry.environment_variables import (
 
 from promptcache.common.safely import safely
 from promptcache.instrumentor import PromptCacheInstrumentor
-from promptcache.settings import OTEL_PROMPTCACHE_DB
+from promptcache.settings import OTEL_PROMPTCACHE_DB, OTEL_PROMPTCACHE_KEY_FILE
+from promptcache_exporters.recording.key_file import resolve_key_path
 from promptcache_exporters.recording.process_facts import FACTS_VARIABLE, write_process_facts
 from promptcache_exporters.recording.recorder import flush_recordings, record
 
@@ -50,13 +51,17 @@ def start_recording() -> None:
 
 
 def make_environment(environ: Mapping[str, str], database: Path, service: str) -> dict[str, str]:
-    """Return the environment of a program whose Python processes shall record into `database`."""
+    """Return the environment of a program whose Python processes shall record into `database`.
+
+    All of them use the key file of `environ`, also where their home is another one.
+    """
     python_path = environ.get("PYTHONPATH")
     return {
         **environ,
         # An empty entry would mean the current folder.
         "PYTHONPATH": os.pathsep.join(filter(None, (str(STARTUP_FOLDER), python_path))),
         OTEL_PROMPTCACHE_DB: str(database),
+        OTEL_PROMPTCACHE_KEY_FILE: str(resolve_key_path(environ)),
         RUN_VARIABLE: service,
     }
 

@@ -7,6 +7,7 @@ import atexit
 import os
 import sys
 from importlib.util import find_spec
+from logging import getLogger
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -17,12 +18,20 @@ from promptcache.common.safely import safely
 from promptcache.instrumentor import PromptCacheInstrumentor
 from promptcache.semconv import SERVICE_NAME
 from promptcache_exporters.database.file_path import DEFAULT_PATH, resolve_database_path
+from promptcache_exporters.recording.key_file import (
+    KEY_WARNING_VARIABLE,
+    KeyFileError,
+    describe_missing_key,
+    load_or_create_key,
+)
 from promptcache_exporters.recording.late_provider import LateTracerProvider
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor
 
     from promptcache_exporters.recording.table_writer import TableWriter
+
+log = getLogger("promptcache")
 
 FLUSH_SECONDS: Final = 5.0
 """How long the end of a recording waits for its rows at most."""
@@ -118,7 +127,7 @@ class _Recorder:
         self._provider: Final = LateTracerProvider(
             self._make_processor, self._make_private_provider
         )
-        self._has_instrumented = self._has_exit_hook = False
+        self._has_instrumented = self._has_exit_hook = self._has_warned_of_key = False
         self._reset_lock()
         register_after_fork_in_child(self._reset_lock)
 
@@ -154,11 +163,13 @@ class _Recorder:
 
     def _instrument(self) -> None:
         """Switch the instrumentation on, and let it use a provider whose spans are recorded."""
-        instrumentor = PromptCacheInstrumentor()
+        instrumentor, key = PromptCacheInstrumentor(), self._load_key()
         if not instrumentor.is_instrumented_by_opentelemetry:
             self._has_instrumented = True
-            instrumentor.instrument(tracer_provider=self._provider)
+            instrumentor.instrument(tracer_provider=self._provider, recording_key=key)
             return
+        if key is not None:
+            instrumentor.use_recording_key(key)
         provider = instrumentor.tracer_provider_in_use()
         if hasattr(provider, "add_span_processor"):
             if provider is not self._provider:
@@ -166,6 +177,17 @@ class _Recorder:
         else:  # it has no provider yet, so its spans go nowhere
             instrumentor.use_tracer_provider(self._provider)
         self._provider.follow_application()
+
+    def _load_key(self) -> bytes | None:
+        """Return the user's key; None, and say why once, if there is none that can be used."""
+        try:
+            return load_or_create_key(os.environ)
+        except KeyFileError as error:
+            # `promptcache run` has said so already, once for all processes.
+            if not self._has_warned_of_key and KEY_WARNING_VARIABLE not in os.environ:
+                self._has_warned_of_key = True
+                log.warning("%s", describe_missing_key(error))
+            return None
 
     def _current_writers(self) -> list[TableWriter]:
         """Return a writer for each open recording."""

@@ -9,16 +9,18 @@ import os
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 from promptcache.common.safely import safely
+from promptcache.telemetry.local_links import take_links
 from promptcache_exporters.database.columns import (
     is_llm_call_with_outcome,
     is_successful_named_cache_operation,
 )
+from promptcache_exporters.database.recorded_span import LinkedSpan, RecordedSpan
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 
 WRITE_INTERVAL_MILLIS: Final = 500
@@ -35,9 +37,9 @@ class TableWriter:
             schedule_delay_millis=None if is_set else WRITE_INTERVAL_MILLIS,
         )
 
-    def write(self, span: ReadableSpan) -> None:
+    def write(self, span: RecordedSpan) -> None:
         """Hand the span over to the thread."""
-        self._batch.on_end(span)
+        self._batch.on_end(cast("ReadableSpan", span))
 
     def flush(self, seconds: float) -> None:
         """Wait until all rows are written, at most `seconds`."""
@@ -75,12 +77,13 @@ class RecordingProcessor(SpanProcessor):
         return True
 
     def _write(self, span: ReadableSpan) -> None:
+        links = take_links(span.context)
         if is_llm_call_with_outcome(span) or is_successful_named_cache_operation(span):
             if self._process_id != os.getpid():
                 self._process_id = os.getpid()
                 self._flush_at_exit_of_child()
             for writer in self._writers():
-                writer.write(span)
+                writer.write(span if links is None else LinkedSpan(span, links))
 
     def _flush_at_exit_of_child(self) -> None:
         """Flush when a child of `multiprocessing` ends: it skips Python's own exit functions."""

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ import typer
 
 from promptcache.cli.child_process import ProgramStartError, run_program
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.settings import OTEL_PROMPTCACHE_KEY_FILE
 from promptcache_exporters.database.file_path import resolve_database_path
 from promptcache_exporters.doctor.environment import (
     EXPORTER_GROUPS,
@@ -25,6 +26,7 @@ from promptcache_exporters.doctor.environment import (
     check_settings,
 )
 from promptcache_exporters.doctor.finding import Finding, fault, has_fault, ok, warning
+from promptcache_exporters.doctor.key_file import check_key_file
 from promptcache_exporters.doctor.packages import check_packages
 from promptcache_exporters.doctor.program import check_program
 from promptcache_exporters.doctor.table import check_table
@@ -100,6 +102,7 @@ def examine(path: Path, command: Sequence[str], *, is_quiet: bool) -> Iterator[F
     yield from check_settings(os.environ)
     yield from check_opentelemetry(os.environ, installed)
     yield from check_table(path)
+    yield from check_key_file(os.environ)
     yield from try_call()
     if command:
         yield from examine_program(command, is_quiet=is_quiet)
@@ -109,7 +112,7 @@ def examine_program(command: Sequence[str], *, is_quiet: bool) -> Iterator[Findi
     """Run a program as `promptcache run` does, and yield the findings about it."""
     with tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "calls.db"
-        environ = make_environment(os.environ, database, "doctor") | {FACTS_VARIABLE: folder}
+        environ = _make_recording_environment(os.environ, Path(folder), database)
         try:
             status = run_program(command, environ, stdout=sys.stderr if is_quiet else None)
         except ProgramStartError as error:
@@ -151,6 +154,17 @@ def try_call() -> Iterator[Finding]:
         yield ok("trial", f"a call of {sdk} against the emulator is in a table of its own")
 
 
+def _make_recording_environment(
+    environ: Mapping[str, str], folder: Path, database: Path
+) -> dict[str, str]:
+    """Return the environment of a recording that leaves nothing outside of `folder`."""
+    return {
+        **make_environment(environ, database, "doctor"),
+        FACTS_VARIABLE: str(folder),
+        OTEL_PROMPTCACHE_KEY_FILE: str(folder / "key"),
+    }
+
+
 def _make_trial_environment(folder: Path, database: Path) -> dict[str, str]:
     """Return the environment without the user's exporters: a trial goes to no backend."""
     own = {
@@ -159,8 +173,7 @@ def _make_trial_environment(folder: Path, database: Path) -> dict[str, str]:
         if not name.startswith("OTEL_EXPORTER_") and not name.endswith("_EXPORTER")
     }
     return {
-        **make_environment(own, database, "doctor"),
-        FACTS_VARIABLE: str(folder),
+        **_make_recording_environment(own, folder, database),
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
     }

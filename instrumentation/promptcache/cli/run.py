@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import typer
+from rich.console import Console
 
 from promptcache.cli.child_process import ProgramStartError, end_like, run_program
 from promptcache.cli.console import make_stderr_console, make_stderr_table_console
@@ -19,6 +20,12 @@ from promptcache.cli.table_errors import describe_table_error
 from promptcache.settings import OTEL_PROMPTCACHE_KEEP
 from promptcache_exporters.database.errors import CallsFileReadError, MissingSQLiteFileError
 from promptcache_exporters.database.file_path import resolve_database_path
+from promptcache_exporters.recording.key_file import (
+    KEY_WARNING_VARIABLE,
+    KeyFileError,
+    describe_missing_key,
+    load_or_create_key,
+)
 from promptcache_exporters.recording.program import make_environment
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.terminal import print_report
@@ -59,6 +66,8 @@ ReportOption = Annotated[
 DEFAULT_KEEP: Final = "30d,2GB"
 """What `run` keeps. Whoever chooses the exporter himself keeps everything by default."""
 _INTERPRETERS: Final = ("python", "pypy")
+_OPTIONS_WITH_VALUE: Final = ("-X", "-W", "--check-hash-based-pycs")
+"""Of the interpreter. Their values are no programs."""
 _MAX_GROUPS: Final = 10
 
 app = typer.Typer(add_completion=False)
@@ -85,6 +94,7 @@ def run(
     calls = LiveCalls(path, errors) if live else None
     started, is_new = time.time(), not path.exists()
     environ = {OTEL_PROMPTCACHE_KEEP: DEFAULT_KEEP} | make_environment(os.environ, path, name)
+    environ |= _prepare_key(errors)
     try:
         status = run_program(command, environ, calls.print_new if calls else None)
     except ProgramStartError as error:
@@ -100,15 +110,30 @@ def run(
     end_like(status)
 
 
+def _prepare_key(errors: Console) -> dict[str, str]:
+    """Make the user's key file. If there is none to use, say so, and tell the processes that."""
+    try:
+        load_or_create_key(os.environ)
+    except KeyFileError as error:
+        errors.print(describe_missing_key(error), soft_wrap=True)
+        return {KEY_WARNING_VARIABLE: "1"}
+    return {}
+
+
 def name_service(command: list[str]) -> str:
     """Return the name of a program: of the script or the module that Python runs, or its own."""
     program = Path(command[0]).name
     if not program.startswith(_INTERPRETERS):
         return Path(program).stem
-    for index, argument in enumerate(command[1:], 1):
+    arguments = iter(command[1:])
+    for argument in arguments:
         if argument == "-m":
-            return (command[index + 1 :] or [program])[0]
-        if not argument.startswith("-"):
+            return next(arguments, program)
+        if argument == "-c":  # what follows is code
+            return program
+        if argument in _OPTIONS_WITH_VALUE:
+            next(arguments, None)
+        elif not argument.startswith("-"):
             return Path(argument).stem
     return program
 

@@ -26,6 +26,7 @@ from promptcache.diagnosis.memory import PastCall, PastCallMemory
 from promptcache.diagnosis.minimums import ObservedMinimums
 from promptcache.diagnosis.pending_call import PendingCall, TrackedCall
 from promptcache.diagnosis.prefix_tokens import estimate_prefix_tokens
+from promptcache.diagnosis.recorded_links import LinkRecorder
 from promptcache.diagnosis.streaks import (
     choose_continued_call,
     find_break_location,
@@ -73,7 +74,8 @@ class Diagnosis:
     """Start and finish the diagnosis of calls, and remember them.
 
     Thread-safe and fork-safe. It reads no clock: all times come from the calls. `on_unread_write`
-    is called for each cache write that expired without a read.
+    is called for each cache write that expired without a read. With a `link_recorder`, pending
+    calls have links for the local table.
     """
 
     def __init__(
@@ -82,10 +84,12 @@ class Diagnosis:
         hasher: InProcessHasher | None = None,
         memory: PastCallMemory | None = None,
         on_unread_write: Callable[[UnreadWrite], None] | None = None,
+        link_recorder: LinkRecorder | None = None,
     ) -> None:
         self.memory = memory or PastCallMemory(settings.memory_nodes, settings.memory_calls)
         self._hasher = hasher or InProcessHasher()
         self._prefix_hasher = ExportedPrefixHasher(settings.hash_key, settings.hashes)
+        self._link_recorder = link_recorder
         self._minimums = ObservedMinimums()
         self._on_unread_write = on_unread_write
         self._unread_writes = UnreadWriteTracker(settings.memory_calls)
@@ -114,10 +118,13 @@ class Diagnosis:
             if not known and state is None:
                 other = self._find_same_conversation_in_other_cache(request, call, chain)
             number = memory.register_running_call(call)
+            links = None
+            if self._link_recorder is not None:
+                links = self._link_recorder.describe(memory, request, prompt, chain, nodes)
         tracked = TrackedCall(
             prompt, chain, call, number, nodes, details, related, concurrent, other
         )
-        return PendingCall(request, prefix, tracked)
+        return PendingCall(request, prefix, tracked, links)
 
     def _build_past_call(
         self, request: Request, prompt: ParsedPrompt, chain: PromptDigests, root_digest: int

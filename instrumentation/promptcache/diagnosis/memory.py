@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from threading import Lock
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 from promptcache.common.fork import register_after_fork_in_child
 from promptcache.common.generational_cache import GenerationalCache
@@ -65,6 +65,18 @@ class PastCall:
 
 
 @final
+class PrefixLink(NamedTuple):
+    """The link of a prefix of `depth` blocks, which the local table has.
+
+    `chain_began_at` is the start (epoch seconds) of the oldest call whose row the chain needs.
+    """
+
+    text: str
+    depth: int
+    chain_began_at: float
+
+
+@final
 @dataclass(slots=True, eq=False)
 class PrefixNode:
     """One block at its place in a prompt.
@@ -72,7 +84,8 @@ class PrefixNode:
     `size` is in bytes. `end_offset` is the size of the prompt up to the block's end in bytes,
     `end_tokens` the same in tokens, if known. `call_numbers` are keys of `Memory.calls`, the most
     recent first: the calls that brought the block, left the common path after it, or ended with it.
-    The calls that continued them are found through `PastCall.continued_by`.
+    The calls that continued them are found through `PastCall.continued_by`. Only a recording sets
+    `link`.
     """
 
     prefix_digest: int
@@ -86,6 +99,7 @@ class PrefixNode:
     fingerprint: BlockFingerprint
     end_tokens: int | None = None
     call_numbers: tuple[int, ...] = ()
+    link: PrefixLink | None = None
 
 
 @final

@@ -40,9 +40,11 @@ class PendingCall:
     """One call between `Diagnosis.start` and `Diagnosis.finish`.
 
     `prefix` and `tracked` are None if the prompt could not be parsed. Callers may replace `prefix`;
-    `tracked` is for `Diagnosis` alone.
+    `tracked` is for `Diagnosis` alone. `links` is for the local table alone, and None without a
+    recording.
     """
 
     request: Request
     prefix: PrefixHashes | None = None
     tracked: TrackedCall | None = None
+    links: str | None = None

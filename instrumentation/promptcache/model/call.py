@@ -31,7 +31,8 @@ class Call(NamedTuple):
     `time_to_first_chunk` and `duration` are in seconds from the start. `retries` counts resends.
     `error_type` is the exception's type name or the provider's error code. `context_attributes`
     are the attributes that the call inherits from its context. `batch_results` lists the results
-    of a batch one by one, for a call that reads them.
+    of a batch one by one, for a call that reads them. `links` is for the local table alone, and
+    None without a recording.
     """
 
     request: Request
@@ -48,3 +49,4 @@ class Call(NamedTuple):
     duration: float = 0.0
     context_attributes: Mapping[str, str | bool | int | float] = _EMPTY
     batch_results: Sequence[str] = ()
+    links: str | None = None

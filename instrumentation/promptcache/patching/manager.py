@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.metrics import get_meter
 from opentelemetry.trace import get_tracer, get_tracer_provider
@@ -25,6 +25,8 @@ from promptcache.version import __version__
 
 if TYPE_CHECKING:
     from promptcache.patching.span_tracker import SpanStartTrackers
+
+_HANDLER_OPTIONS: Final = ("clock", "recording_key")
 
 
 def _make_required_module_check(module: str) -> Callable[[object], None]:
@@ -55,15 +57,15 @@ class PatchManager:
         meter_provider: Any = None,
         **options: Any,
     ) -> None:
-        """Patch with a new handler. Of `options` only `clock` is used, the others are ignored."""
+        """Patch with a new handler. Of `options` only `_HANDLER_OPTIONS` are used."""
         metrics = MetricsRecorder(
             get_meter(SCOPE_NAME, __version__, meter_provider),
             settings.metric_keys,
             with_genai_metrics=settings.genai_metrics,
         )
-        clock = {name: value for name, value in options.items() if name == "clock"}
+        chosen = {name: value for name, value in options.items() if name in _HANDLER_OPTIONS}
         tracer = get_tracer(SCOPE_NAME, __version__, tracer_provider)
-        self._handler = TelemetryHandler(settings, tracer, metrics, **clock)
+        self._handler = TelemetryHandler(settings, tracer, metrics, **chosen)
         self._tracer_provider = tracer_provider
         self._handler.track_span_starts = self._track_span_starts
         self._handler.flush_spans = self._flush_spans

@@ -70,11 +70,11 @@ class InProcessHasher:
 
     def keyed_digest(self, data: object) -> bytes:
         """Return 16 bytes for any data. Secrets such as credentials cannot be guessed from them."""
-        return blake2b(_marshal_or_sanitize(data), digest_size=16, key=self._key[:64]).digest()
+        return blake2b(marshal_or_sanitize(data), digest_size=16, key=self._key[:64]).digest()
 
     def hash_data(self, data: object) -> int:
         """Return the digest of one piece of data, as in `PromptDigests.block_digests`."""
-        return hash(_marshal_or_sanitize((self._seed, data)))
+        return hash(marshal_or_sanitize((self._seed, data)))
 
     def digest_prompt_blocks(self, prompt: ParsedPrompt, root_digest: int = 0) -> PromptDigests:
         """Return the digests of all blocks. `root_digest` keeps the prefixes of different caches
@@ -99,7 +99,13 @@ class InProcessHasher:
         )
 
 
-def _marshal_or_sanitize(data: Any) -> bytes:
+def derive_key(key: bytes) -> bytes:
+    """Return a key for `InProcessHasher`, from which nobody finds `key`."""
+    return blake2b(key, digest_size=16, person=b"in process").digest()
+
+
+def marshal_or_sanitize(data: Any) -> bytes:
+    """Return bytes for any data: equal ones for equal data, in every process."""
     try:
         return marshal.dumps(data, _MARSHAL_VERSION)
     except ValueError:  # an unsupported type, a cycle or great depth

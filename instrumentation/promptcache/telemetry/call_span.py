@@ -12,6 +12,7 @@ from promptcache import semconv
 from promptcache.model import Call
 from promptcache.telemetry.call_counts import CALL_COUNTS
 from promptcache.telemetry.handler import TelemetryHandler
+from promptcache.telemetry.local_links import hand_over_links
 from promptcache.telemetry.request_info import RequestInfo
 from promptcache.telemetry.span_attributes import set_call_attributes, set_count_attributes
 
@@ -64,6 +65,7 @@ class OwnSpan:
         try:
             if call is not None and self._span.is_recording():
                 set_call_attributes(self._span, call, self._handler.settings, is_own_span=True)
+                hand_over_links(self._span, call)
         finally:
             self._span.end(end_time)
 
@@ -107,6 +109,7 @@ class ForeignSpan:
                 is_own_span=False,
                 own_names=self._own_names,
             )
+            hand_over_links(self._span, call)
         elif not self._own_names:
             child = OwnSpan(self._handler, self._info, self.context, self._started_at)
             child.finish(call, end_time)

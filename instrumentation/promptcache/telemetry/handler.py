@@ -16,7 +16,7 @@ from promptcache.common.bounded_dict import BoundedDict
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.common.safely import safely
 from promptcache.model import ParsedPrompt, Request
-from promptcache.prefix.hashing import ExportedPrefixHasher, InProcessHasher
+from promptcache.prefix.hashing import ExportedPrefixHasher, InProcessHasher, derive_key
 from promptcache.providers.hosts import provider_for_host
 from promptcache.providers.registry import GATEWAY
 from promptcache.settings import Settings
@@ -29,6 +29,7 @@ from promptcache.telemetry.response_ids import ResponseIds, ResponseKey
 
 if TYPE_CHECKING:
     from promptcache.diagnosis.diagnosis import Diagnosis, PendingCall
+    from promptcache.diagnosis.recorded_links import LinkRecorder
     from promptcache.prices import PriceBook
     from promptcache.telemetry.invocation import Invocation
 
@@ -47,7 +48,7 @@ class TelemetryHandler:
     `track_span_starts` watches the tracer provider, which the application may set late;
     `flush_spans` flushes it.
     `open_calls` holds the calls that have not ended, weakly: a call whose response the application
-    drops has to be collected.
+    drops has to be collected. With a `recording_key` the local table gets links of prompts.
     """
 
     def __init__(
@@ -57,9 +58,12 @@ class TelemetryHandler:
         metrics: MetricsRecorder,
         *,
         clock: Callable[[], float] = time.time,
+        recording_key: bytes | None = None,
     ) -> None:
         self.settings, self.tracer, self.metrics, self.clock = settings, tracer, metrics, clock
-        self.hasher = InProcessHasher()
+        # In a recording, equal credentials have equal digests in all its processes.
+        self.hasher = InProcessHasher(recording_key and derive_key(recording_key))
+        self._recording_key = recording_key
         self.prefix_hasher = ExportedPrefixHasher(
             settings.hash_key, settings.hashes, max_remembered=64
         )
@@ -178,10 +182,21 @@ class TelemetryHandler:
 
         # Two threads may make the first call at once. `setdefault` gives both the same object; a
         # lock could be held while the process forks.
-        return self._diagnosis.setdefault(
-            None,
-            Diagnosis(self.settings, self.hasher, on_unread_write=self.metrics.record_unread_write),
+        diagnosis = Diagnosis(
+            self.settings,
+            self.hasher,
+            on_unread_write=self.metrics.record_unread_write,
+            link_recorder=self._make_link_recorder(),
         )
+        return self._diagnosis.setdefault(None, diagnosis)
+
+    def _make_link_recorder(self) -> LinkRecorder | None:
+        if self._recording_key is None or self.settings.hashes == "none":
+            return None
+        from promptcache.diagnosis.recorded_links import LinkRecorder
+        from promptcache.prefix.links import LinkHasher
+
+        return LinkRecorder(LinkHasher(self._recording_key))
 
     def _storage_cost(
         self, model: str, tokens: int, seconds: float, at: float, provider: str

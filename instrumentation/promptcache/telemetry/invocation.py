@@ -365,4 +365,5 @@ class Invocation:
             time_to_first_chunk=self._time_to_first_chunk if self.request_info.stream else None,
             duration=(ended or time.perf_counter()) - self._started_monotonic,
             context_attributes=self._inherited_attributes,
+            links=self.pending_call and self.pending_call.links,
         )
