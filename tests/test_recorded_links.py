@@ -253,9 +253,9 @@ def test_an_otlp_exporter_beside_run_gets_neither_chain_nor_links(
 
 
 def call_once(url: str) -> None:
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key="the key of a tenant")
     messages: Any = [{"role": "user", "content": "Where is it?"}]
-    client.chat.completions.create(model="gpt-5.4", messages=messages)
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="the key of a tenant") as client:
+        client.chat.completions.create(model="gpt-5.4", messages=messages)
 
 
 def test_under_a_key_that_the_user_set_chains_are_exported(
