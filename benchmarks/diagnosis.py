@@ -13,14 +13,16 @@ import json
 import random
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from promptcache import Settings
 from promptcache.diagnosis.diagnosis import Diagnosis
 from promptcache.diagnosis.memory import PastCallMemory
-from promptcache.model import Block, Param, ParsedPrompt, Request, ResponseFacts, Usage
+from promptcache.model import Block, ParsedPrompt, Request, ResponseFacts, Usage
 from promptcache.prefix.hashing import InProcessHasher
+from promptcache.providers.openai.wire import CHAT
 
 SENTENCE = (
     "The customer asks whether the parcel may be left with a neighbour, "
@@ -31,14 +33,32 @@ FACTS = ResponseFacts()
 
 
 def make_prompt(system: str, messages: int, last: str = "") -> ParsedPrompt:
-    """Return a system prompt and messages of about 300 bytes. The last one ends in `last`."""
-    blocks = [Block("system", 0, "text", {"role": "system", "content": system})]
+    """Return a system prompt and messages of about 300 bytes. The last one ends in `last`.
+
+    As in an application, the earlier messages are the same `str` objects in each call.
+    """
+    sent = [{"role": "system", "content": system}]
     for index in range(messages):
         role = "assistant" if index % 2 else "user"
         tail = last if index == messages - 1 else ""
-        content = f"{index} {SENTENCE * 3}{tail}"
-        blocks.append(Block("messages", index, "text", {"role": role, "content": content}))
-    return ParsedPrompt(tuple(blocks), tuple(Param(name, "auto", "tools") for name in PARAM_NAMES))
+        sent.append({"role": role, "content": make_text(index) + tail})
+    body = {"messages": sent, **dict.fromkeys(PARAM_NAMES, "auto")}
+    prompt = CHAT.parse_prompt(make_request(body, 0.0))
+    assert prompt is not None
+    return prompt
+
+
+@cache
+def make_text(index: int) -> str:
+    """Return the text of a message."""
+    return f"{index} {SENTENCE * 3}"
+
+
+def make_request(body: Mapping[str, Any], started_at: float) -> Request:
+    """Return a request of Chat Completions."""
+    return Request(
+        "openai.chat", "openai", "chat", "gpt-4.1", "h", 443, False, body, b"t", started_at
+    )
 
 
 class CallDriver:
@@ -58,11 +78,8 @@ class CallDriver:
         start = time.perf_counter()
         for prompt in prompts:
             now += 1.0
-            request = Request(
-                "openai.chat", "openai", "chat", "gpt-4.1", "h", 443, False, {}, b"t", now
-            )
             finish_call(
-                start_call(request, prompt),
+                start_call(make_request({}, now), prompt),
                 facts=FACTS,
                 usage=usage,
                 cost=None,

@@ -215,7 +215,7 @@ def test_a_chat_prompt_is_ordered_tools_system_messages() -> None:
         prompt_cache_options={"mode": "explicit", "ttl": "30m", "prewarm": True},
         reasoning_effort="high",
     )
-    assert parsed.blocks == (
+    assert tuple(parsed.blocks) == (
         Block("tools", 0, "function", tool),
         Block(
             "system",
@@ -260,12 +260,24 @@ def test_a_gateways_markers_are_breakpoints_and_no_content() -> None:
         assert marks == ["1h", "1h", None, "1h"]
 
 
+def test_a_marker_inside_a_tools_function_is_a_breakpoint_and_no_content() -> None:
+    function = {"name": "f", "parameters": {"type": "object"}}
+    marked = {"type": "function", "function": {**function, "cache_control": {"type": "ephemeral"}}}
+    messages = [{"role": "user", "content": "x"}]
+    parsed = prompt("chat", tools=[marked], messages=messages)
+    bare = prompt("chat", tools=[{"type": "function", "function": function}], messages=messages)
+    assert [block.data for block in parsed.blocks] == [block.data for block in bare.blocks]
+    assert [block.breakpoint_ttl for block in parsed.blocks] == ["", None]
+    outer = prompt("chat", tools=[{**marked, "cache_control": {"ttl": "1h"}}], messages=messages)
+    assert outer.blocks[0].breakpoint_ttl == "1h"
+
+
 def test_the_parts_of_a_tool_result_are_blocks_with_their_breakpoints() -> None:
     text = {"type": "input_text", "text": "sent"}
     marked = {**text, "prompt_cache_breakpoint": {"mode": "explicit"}}
     result = {"type": "function_call_output", "call_id": "c"}
     parsed = prompt("responses", input=[{**result, "output": [text, marked]}])
-    assert parsed.blocks == (
+    assert tuple(parsed.blocks) == (
         Block("messages", 0, "input_text", {**result, "content": text}),
         Block("messages", 1, "input_text", text, ""),
     )
@@ -275,7 +287,7 @@ def test_the_parts_of_a_tool_result_are_blocks_with_their_breakpoints() -> None:
 
 def test_a_responses_prompt_names_its_server_state() -> None:
     parsed = prompt("responses", instructions="be", input="hi", previous_response_id="resp_0")
-    assert parsed.blocks == (
+    assert tuple(parsed.blocks) == (
         Block("system", 0, "text", "be"),
         Block("messages", 0, "text", {"role": "user", "content": "hi"}),
     )

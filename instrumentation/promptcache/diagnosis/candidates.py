@@ -44,28 +44,24 @@ def build_nodes_of_new_blocks(
     parent_digest, end = (parent.prefix_digest, parent.end_offset) if parent else (root_digest, 0)
     nodes: list[PrefixNode] = []
     details: dict[int, BlockDetails] = {}
-    for block, block_digest, prefix_digest in zip(
-        blocks[known_depth:],
-        chain.block_digests[known_depth:],
-        chain.prefix_digests[known_depth:],
-        strict=True,
-    ):
-        same = _last_node_with_block(memory, block_digest)
+    all_nodes, last_places = memory.nodes, memory.last_prefix_digest_by_block
+    for at, block in enumerate(blocks[known_depth:], known_depth):
+        block_digest, prefix_digest = chain.block_digests[at], chain.prefix_digests[at]
+        place = last_places.get(block_digest)
+        same = all_nodes.get(place) if place is not None else None
         known = memory.block_details.get(block_digest)
         text = "" if same and known else block_text_or_json(block.data)
         found = same.fingerprint if same else fingerprint_block_text(text)
-        size = _IMAGE_WEIGHT_BYTES if "image" in block.kind else found.size
+        kind = block.kind
+        size = _IMAGE_WEIGHT_BYTES if "image" in kind else found.size
         end += size
-        place = (block.section, block.index, block.kind)
+        place_in_prompt = block.section, block.index, kind, size, end
         nodes.append(
-            PrefixNode(prefix_digest, parent_digest, block_digest, *place, size, end, found)
+            PrefixNode(prefix_digest, parent_digest, block_digest, *place_in_prompt, found)
         )
-        if known is None:
-            is_message = block.section == "messages"
-            known = (
-                describe_message(text) if is_message else describe_static_block(block.data, text)
-            )
-        details[block_digest] = known
+        if known is None and block.section == "messages":
+            known = describe_message(text)
+        details[block_digest] = known or describe_static_block(block.data, text)
         parent_digest = prefix_digest
     return nodes, details
 
@@ -93,9 +89,7 @@ def find_related_calls(
             RelatedCall(extended, PromptDifference("extends", known_depth), extended.input_tokens)
         ]
     path = [*filter(None, map(memory.nodes.get, call.prefix_digests[:known_depth])), *new_nodes]
-    lookup = _build_block_lookup(
-        memory, dict(zip(call.prefix_digests, blocks, strict=True)), details
-    )
+    lookup = _build_block_lookup(memory, call.prefix_digests, blocks, details)
     related: list[RelatedCall] = []
     for other in _candidate_calls(memory, call, path, details):
         other_path = memory.nodes_of_call(other)
@@ -124,11 +118,12 @@ def _find_extended_call(
 
 def _build_block_lookup(
     memory: PastCallMemory,
-    blocks_by_prefix: Mapping[int, Block],
+    prefix_digests: tuple[int, ...],
+    blocks: Sequence[Block],
     details: Mapping[int, BlockDetails],
 ) -> BlockLookup:
     def data(prefix_digest: int) -> object:
-        return blocks_by_prefix[prefix_digest].data
+        return blocks[prefix_digests.index(prefix_digest)].data
 
     def details_of(block_digest: int) -> BlockDetails | None:
         return details.get(block_digest) or memory.block_details.get(block_digest)

@@ -7,7 +7,7 @@ are specified in docs/specs/diagnosis.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, final
 
 from promptcache.diagnosis.cache_params import CacheParams
@@ -103,8 +103,9 @@ class Diagnosis:
         root = hash((cache_id, state)) if state else cache_id
         chain = self._hasher.digest_prompt_blocks(prompt, root)
         prefix = self._prefix_hasher.compute_prefix_hashes(prompt, chain, request.model)
+        rule = cache_rule_for(request.provider, request.model)
         with self.memory as memory:
-            call = self._build_past_call(request, prompt, chain, root)
+            call = self._build_past_call(request, prompt, chain, root, rule)
             call.family_hash = prefix.hash
             known = memory.count_known_leading_blocks(chain.prefix_digests)
             nodes, details = build_nodes_of_new_blocks(memory, chain, prompt.blocks, known, root)
@@ -122,15 +123,19 @@ class Diagnosis:
             if self._link_recorder is not None:
                 links = self._link_recorder.describe(memory, request, prompt, chain, nodes)
         tracked = TrackedCall(
-            prompt, chain, call, number, nodes, details, related, concurrent, other
+            prompt, chain, cache_id, rule, call, number, nodes, details, related, concurrent, other
         )
         return PendingCall(request, prefix, tracked, links)
 
     def _build_past_call(
-        self, request: Request, prompt: ParsedPrompt, chain: PromptDigests, root_digest: int
+        self,
+        request: Request,
+        prompt: ParsedPrompt,
+        chain: PromptDigests,
+        root_digest: int,
+        rule: CacheRule,
     ) -> PastCall:
         digests = chain.prefix_digests
-        rule = cache_rule_for(request.provider, request.model)
         has_breakpoints = bool(chain.breakpoint_depths)
         mode = caching_mode_of(prompt, rule, has_breakpoints=has_breakpoints)
         return PastCall(
@@ -206,8 +211,8 @@ class Diagnosis:
         tracked, request = pending_call.tracked, pending_call.request
         if tracked is None:
             return build_verdict_from_usage(usage, has_failed)
-        call, explanation = tracked.call, None
-        rule = cache_rule_for(request.provider, request.model)
+        call, rule, explanation = tracked.call, tracked.rule, None
+        expired: Sequence[UnreadWrite] = ()
         with self.memory as memory:
             memory.running_calls.pop(tracked.number, None)
             call.ended_at, call.response_model = ended_at, facts.model
@@ -215,15 +220,14 @@ class Diagnosis:
                 rule = self._minimums.observe_and_lower_minimum(request, rule, usage)
                 explanation = self._explain_and_store(request, tracked, rule, usage, facts)
             call.prefix_digests = ()
-        verdict = build_verdict(tracked, rule, usage, cost, explanation, has_failed)
-        verdict = prefer_provider_reason(verdict, facts)
-        if usage is not None and self._on_unread_write is not None:
-            surcharge = compute_write_surcharge_usd(usage, cost, verdict.missed_tokens or 0)
-            for unread in self._record_write_and_pop_expired(
-                request, tracked, rule, usage, surcharge
-            ):
+            verdict = build_verdict(tracked, rule, usage, cost, explanation, has_failed)
+            if usage is not None and self._on_unread_write is not None:
+                missed = verdict.missed_tokens or 0
+                expired = self._track_unread_write(request, tracked, rule, usage, cost, missed)
+        for unread in expired:
+            if self._on_unread_write is not None:
                 self._on_unread_write(unread)
-        return verdict
+        return prefer_provider_reason(verdict, facts)
 
     def unregister_running_call(self, pending_call: PendingCall) -> None:
         """Stop counting a call as running: its usage may come later, or never."""
@@ -231,26 +235,30 @@ class Diagnosis:
             with self.memory as memory:
                 memory.running_calls.pop(pending_call.tracked.number, None)
 
-    def _record_write_and_pop_expired(
+    def _track_unread_write(
         self,
         request: Request,
         tracked: TrackedCall,
         rule: CacheRule,
         usage: Usage,
-        surcharge_usd: float,
-    ) -> list[UnreadWrite]:
+        cost: Cost | None,
+        missed_tokens: int,
+    ) -> Sequence[UnreadWrite]:
         """Record what the call wrote, and return the writes that expired without a read.
 
-        The less sure an expiry is, the longer a write waits for a read.
+        The less sure an expiry is, the longer a write waits for a read. The caller holds the lock.
         """
-        call = tracked.call
+        call, surcharge = tracked.call, 0.0
+        if usage.cache_write_by_ttl:
+            surcharge = compute_write_surcharge_usd(usage, cost, missed_tokens)
+        if not surcharge and not len(self._unread_writes):
+            return ()
         expired_at = call.started_at + call.ttl_seconds / rule.expiry_confidence
-        unread = UnreadWrite(request.provider, request.model, surcharge_usd, expired_at)
+        unread = UnreadWrite(request.provider, request.model, surcharge, expired_at)
         related = [item.past_call for item in tracked.related_calls]
-        with self.memory:
-            return self._unread_writes.record_write_and_pop_expired(
-                call, unread, related, usage.cache_read_tokens or 0
-            )
+        return self._unread_writes.record_write_and_pop_expired(
+            call, unread, related, usage.cache_read_tokens or 0
+        )
 
     def _explain_and_store(
         self,
@@ -261,21 +269,28 @@ class Diagnosis:
         facts: ResponseFacts,
     ) -> Explanation | None:
         """Explain what the call missed, then remember the call. The caller holds the lock."""
-        evidence = self._collect_evidence(request, tracked, rule, usage)
-        explanation = find_best_explanation(evidence)
-        # A call that is too short to be cached can still repeat a break of its family.
-        of_break = explanation
-        if explanation is not None and explanation.reason in UNCACHED_REASONS:
-            of_break = find_best_explanation(evidence, EXPLANATIONS_IF_CACHED)
+        requests = self._increment_requests_this_minute(tracked) if rule.overflow_rpm else 0
+        explanation = of_break = None
+        if not _has_read_what_was_left(tracked, rule, usage):
+            evidence = self._collect_evidence(request, tracked, rule, usage, requests)
+            explanation = of_break = find_best_explanation(evidence)
+            # A call that is too short to be cached can still repeat a break of its family.
+            if explanation is not None and explanation.reason in UNCACHED_REASONS:
+                of_break = find_best_explanation(evidence, EXPLANATIONS_IF_CACHED)
         _copy_usage_and_ttl_to_call(tracked, rule, usage)
         _inherit_family_from_related_call(tracked, of_break)
         self._store_call(request, tracked, usage, facts)
         return explanation
 
     def _collect_evidence(
-        self, request: Request, tracked: TrackedCall, rule: CacheRule, usage: Usage
+        self,
+        request: Request,
+        tracked: TrackedCall,
+        rule: CacheRule,
+        usage: Usage,
+        requests_this_minute: int,
     ) -> Evidence:
-        call, chain = tracked.call, tracked.chain
+        call = tracked.call
         known_depth = call.depth - len(tracked.new_nodes)
         return Evidence(
             call,
@@ -288,14 +303,15 @@ class Diagnosis:
             if tracked.concurrent_calls
             else (),
             tracked.call_in_other_cache,
-            self._increment_requests_this_minute(call, chain) if rule.overflow_rpm else 0,
+            requests_this_minute,
             call.depth - max(known_depth, call.static_depth),
         )
 
-    def _increment_requests_this_minute(self, call: PastCall, chain: PromptDigests) -> int:
+    def _increment_requests_this_minute(self, tracked: TrackedCall) -> int:
         """Return how many requests of this minute had this static prefix and these parameters."""
+        call = tracked.call
         depth = call.static_depth
-        static_digest = chain.prefix_digests[depth - 1] if depth else call.root_digest
+        static_digest = tracked.chain.prefix_digests[depth - 1] if depth else call.root_digest
         key = hash((static_digest, id(call.cache_params)))
         minute, count = self.memory.calls_per_minute.get(key) or (0, 0)
         now = int(call.started_at // _MINUTE_SECONDS)
@@ -310,13 +326,27 @@ class Diagnosis:
         if nodes:
             nodes[-1].end_tokens = usage.input_tokens
         memory.store_call(tracked.number, call, nodes, tracked.block_details)
-        cache_id = _hash_cache_identity(request)
         for name in (facts.id, tracked.prompt.server_state_id):
             if name:
-                memory.call_number_by_id[cache_id, name] = tracked.number
+                memory.call_number_by_id[tracked.cache_id, name] = tracked.number
         if call.depth >= call.static_depth + _MIN_CONVERSATION_BLOCKS:
             conversation = _conversation_id(request, tracked.chain, call.depth)
             memory.call_number_by_id[conversation] = tracked.number
+
+
+def _has_read_what_was_left(tracked: TrackedCall, rule: CacheRule, usage: Usage) -> bool:
+    """Return whether the call read all that one earlier call left, which it extends.
+
+    Then nothing was missed, and there is nothing to explain.
+    """
+    read, related = usage.cache_read_tokens, tracked.related_calls
+    if not read or len(related) != 1 or tracked.concurrent_calls:
+        return False
+    if related[0].difference.kind != "extends":
+        return False
+    before = related[0].past_call
+    left = max(before.input_tokens, before.cache_read_tokens + (before.cache_write_tokens or 0))
+    return read + (rule.granularity if rule.granularity > 1 else 0) >= left
 
 
 def _hash_cache_identity(request: Request) -> int:

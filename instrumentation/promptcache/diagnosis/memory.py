@@ -229,26 +229,32 @@ class PastCallMemory:
     ) -> None:
         """Remember a finished call and the blocks that it brought."""
         self.calls[call_number] = call
-        rotations = self.nodes.rotations
+        nodes, rotations = self.nodes, self.nodes.rotations
         for node in new_nodes:
-            if self.nodes.get(node.prefix_digest) is None:
-                self.nodes[node.prefix_digest] = node
+            prefix_digest, block_digest = node.prefix_digest, node.block_digest
+            if nodes.get(prefix_digest) is None:
+                nodes[prefix_digest] = node
                 node.call_numbers = (call_number,)
-            self.last_prefix_digest_by_block[node.block_digest] = node.prefix_digest
-            details = block_details[node.block_digest]
-            if not self.block_details.is_recent(node.block_digest):
-                self.store_details(node.block_digest, details)
+            self.last_prefix_digest_by_block[block_digest] = prefix_digest
+            details = block_details[block_digest]
+            if not self.block_details.is_recent(block_digest):
+                self.store_details(block_digest, details)
             for sentence in details.sentence_minhash:
-                self.last_prefix_digest_by_sentence[sentence] = node.prefix_digest
-        known = call.prefix_digests[: call.depth - len(new_nodes)]
-        static = call.prefix_digests[: call.static_depth]
-        for digest in {*known[-1:], *static[-1:]}:
-            self._link_call_to_node(digest, call_number, call)
-        if self.nodes.rotations != rotations:
+                self.last_prefix_digest_by_sentence[sentence] = prefix_digest
+        self._link_call(call_number, call, call.depth - len(new_nodes))
+        if nodes.rotations != rotations:
             self._mark_path_recently_used(call.prefix_digests)
-        last_static = self.nodes.get(static[-1]) if static else None
+
+    def _link_call(self, call_number: int, call: PastCall, known_depth: int) -> None:
+        """Name the call at the last known block and at the end of the static prefix."""
+        digests, static_depth = call.prefix_digests, call.static_depth
+        if known_depth and known_depth != static_depth:
+            self._link_call_to_node(digests[known_depth - 1], call_number, call)
+        if not static_depth:
+            return
+        last_static = self._link_call_to_node(digests[static_depth - 1], call_number, call)
         if last_static and not self.block_details.is_recent(last_static.block_digest):
-            self._mark_details_recently_used(static)
+            self._mark_details_recently_used(digests[:static_depth])
 
     def store_details(self, block_digest: int, details: BlockDetails) -> None:
         """Remember details, at most `_MAX_DETAIL_BYTES` of them in all."""
@@ -262,30 +268,21 @@ class PastCallMemory:
         for node in filter(None, map(self.nodes.get, prefix_digests)):
             self.block_details.get(node.block_digest)
 
-    def _link_call_to_node(self, prefix_digest: int, call_number: int, call: PastCall) -> None:
+    def _link_call_to_node(
+        self, prefix_digest: int, call_number: int, call: PastCall
+    ) -> PrefixNode | None:
         """Name the call at a node, and as the continuation of the calls that ended there."""
         node = self.nodes.get(prefix_digest)
         if node is None or call_number in node.call_numbers:
-            return
+            return node
+        others: list[int] = []
         for other in node.call_numbers:
             earlier = self.calls.get(other)
-            if (
-                earlier is not None
-                and earlier.last_prefix_digest == prefix_digest != call.last_prefix_digest
-            ):
+            if earlier is None:
+                continue
+            if earlier.last_prefix_digest == prefix_digest != call.last_prefix_digest:
                 earlier.continued_by = call_number
-        node.call_numbers = self._with_latest_call(
-            node.call_numbers, call_number, call.cache_params
-        )
-
-    def _with_latest_call(
-        self, call_numbers: tuple[int, ...], call_number: int, cache_params: CacheParams
-    ) -> tuple[int, ...]:
-        """Return `call_numbers` with `call_number` first, without the call of the same cache
-        parameters."""
-        others = [
-            other
-            for other in call_numbers
-            if (call := self.calls.get(other)) and call.cache_params is not cache_params
-        ]
-        return (call_number, *others[: _MAX_CALLS_PER_NODE - 1])
+            if earlier.cache_params is not call.cache_params:
+                others.append(other)
+        node.call_numbers = (call_number, *others[: _MAX_CALLS_PER_NODE - 1])
+        return node

@@ -11,13 +11,15 @@ from promptcache.diagnosis.memory import PastCall, PrefixNode
 from promptcache.model import ParsedPrompt, PrefixHashes, Request
 from promptcache.prefix.fingerprint import BlockDetails
 from promptcache.prefix.hashing import PromptDigests
+from promptcache.providers.cache_rules import CacheRule
 
 
 @final
 class TrackedCall(NamedTuple):
     """A running call with a hashed prompt, and the earlier calls that it relates to.
 
-    `number` names the call in `Memory`. `new_nodes` are the blocks that no earlier call had, and
+    `cache_id` identifies the cache, and `rule` tells how it behaves. `number` names the call in
+    `Memory`. `new_nodes` are the blocks that no earlier call had, and
     `block_details` belong to them, by block digest. `concurrent_calls` holds
     each running call with the same beginning and the number of common blocks.
     `call_in_other_cache` is a call of the same conversation to another cache.
@@ -25,6 +27,8 @@ class TrackedCall(NamedTuple):
 
     prompt: ParsedPrompt
     chain: PromptDigests
+    cache_id: int
+    rule: CacheRule
     call: PastCall
     number: int
     new_nodes: Sequence[PrefixNode]

@@ -26,6 +26,8 @@ def choose_continued_call(
     """
     if explanation is not None and explanation.related_call is not None:
         return explanation.related_call
+    if len(related_calls) == 1 and related_calls[0].difference.kind == "extends":
+        return related_calls[0]
     candidates = [
         related
         for related in related_calls

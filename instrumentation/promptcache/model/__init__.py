@@ -14,8 +14,11 @@ from promptcache.model.prompt import (
     InvalidationLevel,
     Param,
     ParsedPrompt,
+    PlainBlock,
     PrefixHashes,
+    PromptBlocks,
     Section,
+    data_of_plain_block,
 )
 from promptcache.model.request import Request
 from promptcache.model.response import MAX_CHOICES, ResponseFacts
@@ -37,11 +40,14 @@ __all__ = [
     "Outcome",
     "Param",
     "ParsedPrompt",
+    "PlainBlock",
     "PrefixHashes",
+    "PromptBlocks",
     "Request",
     "ResponseFacts",
     "Section",
     "UnknownCostReason",
     "Usage",
     "Verdict",
+    "data_of_plain_block",
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple, final
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, final, overload
 
 Section = Literal["tools", "system", "messages"]
 """The section that holds a block, in the order in which every provider reads them."""
@@ -31,6 +32,73 @@ class Block:
     breakpoint_ttl: str | None = None
 
 
+PlainBlock: TypeAlias = tuple[str, ...]
+"""The names and values of a message that has nothing but a text, in their order: 2, 4, 5 or 7
+strings. `("role", "user", "content", "Hi")` is `{"role": "user", "content": "Hi"}`; with 5 or 7,
+the third names the object that the others make: `("role", "user", "parts", "text", "Hi")`."""
+
+
+def data_of_plain_block(plain: PlainBlock) -> dict[str, Any]:
+    """Return the data of a plain block."""
+    if len(plain) < 5:
+        return dict(zip(plain[::2], plain[1::2], strict=True))
+    inner = plain[3:]
+    return {plain[0]: plain[1], plain[2]: dict(zip(inner[::2], inner[1::2], strict=True))}
+
+
+@final
+class PromptBlocks(Sequence[Block]):
+    """The blocks of a prompt. The `Block` of a plain message is made when it is read.
+
+    So a conversation of thousands of messages costs little, of which only the last ones are new.
+    `entries` holds one entry for each block. The first `static_depth` are blocks of tools and
+    system, all others are messages. `breakpoint_depths` holds the numbers (from 1) of the blocks
+    with a breakpoint.
+    """
+
+    __slots__ = ("breakpoint_depths", "entries", "static_depth")
+
+    def __init__(
+        self,
+        entries: Sequence[Block | PlainBlock],
+        static_depth: int,
+        breakpoint_depths: tuple[int, ...],
+    ) -> None:
+        self.entries = entries
+        self.static_depth = static_depth
+        self.breakpoint_depths = breakpoint_depths
+
+    @classmethod
+    def from_blocks(cls, blocks: Iterable[Block]) -> PromptBlocks:
+        """Return these blocks, in order."""
+        entries = tuple(blocks)
+        sections = [block.section for block in entries]
+        static_depth = sections.index("messages") if "messages" in sections else len(entries)
+        depths = [n for n, block in enumerate(entries, 1) if block.breakpoint_ttl is not None]
+        return cls(entries, static_depth, tuple(depths))
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @overload
+    def __getitem__(self, index: int) -> Block: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Block, ...]: ...
+    def __getitem__(self, index: int | slice) -> Block | tuple[Block, ...]:
+        if isinstance(index, slice):
+            return tuple([self._block_at(at) for at in range(*index.indices(len(self.entries)))])
+        return self._block_at(range(len(self.entries))[index])
+
+    def __iter__(self) -> Iterator[Block]:
+        return map(self._block_at, range(len(self.entries)))
+
+    def _block_at(self, at: int) -> Block:
+        entry = self.entries[at]
+        if not isinstance(entry, tuple):
+            return entry
+        return Block("messages", at - self.static_depth, "text", data_of_plain_block(entry))
+
+
 @final
 class Param(NamedTuple):
     """A request parameter that decides on the reuse of a cached prefix, but is not text of it."""
@@ -52,7 +120,7 @@ class ParsedPrompt(NamedTuple):
     fills the cache.
     """
 
-    blocks: tuple[Block, ...]
+    blocks: Sequence[Block]
     params: tuple[Param, ...] = ()
     is_complete: bool = True
     server_state_id: str | None = None

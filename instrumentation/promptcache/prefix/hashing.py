@@ -2,7 +2,9 @@
 (docs/specs/prefix.md).
 
 The two kinds never mix. In-process digests are 64-bit integers under a random key of the process:
-SipHash over `marshal` bytes. Nothing in Python is faster, and each call hashes a whole prompt.
+SipHash, since each call hashes a whole prompt. Python hashes each `str` under such a key and
+remembers it, so a text that was sent before is not read again. All other data is hashed as bytes of
+`marshal`, and so is everything if PYTHONHASHSEED fixes Python's key.
 Exported hashes read `p1:<16 hex>` or `k1:<16 hex>`. They are HMAC-SHA256 over compact JSON, are the
 same in every process, and are computed once for each new static prefix.
 """
@@ -12,15 +14,24 @@ from __future__ import annotations
 import json
 import marshal
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 from hmac import digest as hmac
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.common.json_sanitize import sanitize_for_json
-from promptcache.model import SECTIONS, Block, Param, ParsedPrompt, PrefixHashes
+from promptcache.model import (
+    SECTIONS,
+    Block,
+    Param,
+    ParsedPrompt,
+    PlainBlock,
+    PrefixHashes,
+    PromptBlocks,
+)
 
 # From version 3 on, marshal writes back references: the bytes then depend on whether a string is
 # interned.
@@ -59,14 +70,16 @@ class PromptDigests:
 class InProcessHasher:
     """Compute in-process digests under `key`, by default 16 random bytes.
 
-    Equal data has equal digests within one process only.
+    Equal data has equal digests within one process only. `uses_text_hashes` says that texts are
+    hashed by Python, under the key of this process.
     """
 
-    __slots__ = ("_key", "_seed")
+    __slots__ = ("_key", "_seed", "uses_text_hashes")
 
     def __init__(self, key: bytes | None = None) -> None:
         self._key = os.urandom(16) if key is None else key
         self._seed = int.from_bytes(blake2b(self._key, digest_size=8).digest(), "big") >> 1
+        self.uses_text_hashes = _has_random_text_hashes()
 
     def keyed_digest(self, data: object) -> bytes:
         """Return 16 bytes for any data. Secrets such as credentials cannot be guessed from them."""
@@ -74,29 +87,74 @@ class InProcessHasher:
 
     def hash_data(self, data: object) -> int:
         """Return the digest of one piece of data, as in `PromptDigests.block_digests`."""
+        if self.uses_text_hashes and (texts := _texts_of(data)) is not None:
+            return hash((self._seed, texts))
         return hash(marshal_or_sanitize((self._seed, data)))
 
     def digest_prompt_blocks(self, prompt: ParsedPrompt, root_digest: int = 0) -> PromptDigests:
         """Return the digests of all blocks. `root_digest` keeps the prefixes of different caches
         apart."""
-        seed, digest, blocks, dumps = self._seed, root_digest, prompt.blocks, marshal.dumps
-        try:
-            block_digests = [hash(dumps((seed, block.data), _MARSHAL_VERSION)) for block in blocks]
-        except ValueError:
-            block_digests = [self.hash_data(block.data) for block in blocks]
-        sections = [block.section for block in blocks]
-        prefix_digests = [
-            digest := hash((digest, section, block_digest))
-            for section, block_digest in zip(sections, block_digests, strict=True)
+        blocks = prompt.blocks
+        if not isinstance(blocks, PromptBlocks):
+            blocks = PromptBlocks.from_blocks(blocks)
+        seed, hash_data, digest = self._seed, self.hash_data, root_digest
+        entries, depth = blocks.entries, blocks.static_depth
+        if self.uses_text_hashes:
+            block_digests = [
+                hash((seed, one)) if type(one) is tuple else hash_data(cast("Block", one).data)
+                for one in entries
+            ]
+        else:
+            block_digests = [hash_data(block.data) for block in blocks]
+        prefix_digests: list[int] = []
+        for at in range(depth):
+            digest = hash((digest, cast("Block", entries[at]).section, block_digests[at]))
+            prefix_digests.append(digest)
+        prefix_digests += [
+            digest := hash((digest, "messages", block_digest))
+            for block_digest in block_digests[depth:]
         ]
-        static_depth = sections.index("messages") if "messages" in sections else len(blocks)
-        breakpoint_depths = tuple(
-            [depth for depth, block in enumerate(blocks, 1) if block.breakpoint_ttl is not None]
-        )
-        params = self.hash_data([(p.name, p.value, p.invalidation_level) for p in prompt.params])
         return PromptDigests(
-            tuple(block_digests), tuple(prefix_digests), static_depth, breakpoint_depths, params
+            tuple(block_digests),
+            tuple(prefix_digests),
+            depth,
+            blocks.breakpoint_depths,
+            self._hash_params(prompt.params),
         )
+
+    def _hash_params(self, params: tuple[Param, ...]) -> int:
+        if self.uses_text_hashes:
+            try:  # most values are strings, numbers or booleans
+                return hash((self._seed, params))
+            except TypeError:
+                pass
+        return self.hash_data([(p.name, p.value, p.invalidation_level) for p in params])
+
+
+def _has_random_text_hashes() -> bool:
+    """Return whether this process hashes texts under a random key, which PYTHONHASHSEED can fix."""
+    fixed = None if sys.flags.ignore_environment else os.environ.get("PYTHONHASHSEED")
+    return bool(sys.flags.hash_randomization) and fixed in (None, "", "random")
+
+
+def _texts_of(data: Any) -> PlainBlock | None:
+    """Return the names and values of data that could be a plain block, or is one text."""
+    if type(data) is str:
+        return (data,)
+    if type(data) is not dict or not 0 < len(fields := cast("dict[str, Any]", data)) < 3:
+        return None
+    texts: list[Any] = []
+    for name, value in fields.items():
+        if type(value) is dict and texts and 0 < len(inner := cast("dict[str, Any]", value)) < 3:
+            texts.append(name)
+            for pair in inner.items():
+                texts += pair
+        else:
+            texts += name, value
+    for text in texts:
+        if type(text) is not str:
+            return None
+    return tuple(texts)
 
 
 def derive_key(key: bytes) -> bytes:
@@ -139,21 +197,25 @@ class ExportedPrefixHasher:
     ) -> PrefixHashes:
         """Return the shape of `prompt`, with the hashes that the settings allow."""
         blocks = prompt.blocks
-        marked = (blocks[depth - 1] for depth in prompt_digests.breakpoint_depths)
+        marked = [blocks[depth - 1] for depth in prompt_digests.breakpoint_depths]
         breakpoints = tuple([f"{b.section}[{b.index}] {b.breakpoint_ttl}".rstrip() for b in marked])
         if self._is_disabled:
             return PrefixHashes(
                 None, None, None, None, len(blocks), breakpoints, prompt.is_complete
             )
-        depth = prompt_digests.static_depth
-        static_key = (model, prompt_digests.prefix_digests[depth - 1] if depth else 0)
-        if (static_hashes := self._remembered.get(static_key)) is None:
-            static_hashes = self._hash_static_prefix(blocks[:depth], model)
-            self._remembered[static_key] = static_hashes
-        prefix, tools, system = static_hashes
-        scope_key = (model, "scope", prompt_digests.params_digest)
-        if (scope := self._remembered.get(scope_key)) is None:
-            scope = self._remembered[scope_key] = self._hash_params_and_model(prompt.params, model)
+        depth, params_digest = prompt_digests.static_depth, prompt_digests.params_digest
+        static_digest = prompt_digests.prefix_digests[depth - 1] if depth else 0
+        both_key = (model, static_digest, params_digest)
+        if (found := self._remembered.get(both_key)) is None:
+            static_key, scope_key = (model, static_digest), (model, "scope", params_digest)
+            if (static_hashes := self._remembered.get(static_key)) is None:
+                static_hashes = self._hash_static_prefix(blocks[:depth], model)
+                self._remembered[static_key] = static_hashes
+            if (scope := self._remembered.get(scope_key)) is None:
+                scope = self._hash_params_and_model(prompt.params, model)
+                self._remembered[scope_key] = scope
+            found = self._remembered[both_key] = (*static_hashes, scope)
+        prefix, tools, system, scope = found
         hashes = PrefixHashes(
             prefix, tools, system, scope, len(blocks), breakpoints, prompt.is_complete
         )

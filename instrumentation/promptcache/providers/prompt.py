@@ -3,11 +3,18 @@ cache."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from promptcache.common.coerce import JSONObject, as_mapping, as_str
-from promptcache.model import Block, InvalidationLevel, Param, Section
+from promptcache.model import (
+    Block,
+    InvalidationLevel,
+    Param,
+    PlainBlock,
+    PromptBlocks,
+    Section,
+)
 
 ParamLevels = tuple[tuple[str, InvalidationLevel], ...]
 """Request parameters by their dotted names, each with the first section that a change takes out of
@@ -28,28 +35,80 @@ def split_cache_marker(part: JSONObject, marker_key: str) -> tuple[JSONObject, s
 
 
 class BlockCollector:
-    """Collects blocks and numbers them within their sections."""
+    """Collects blocks and numbers them within their sections. The messages come last."""
 
     def __init__(self) -> None:
-        self._blocks: list[Block] = []
+        self._entries: list[Block | PlainBlock] = []
         self._next_index: dict[str, int] = {}
+        self._static_depth: int | None = None
+        self._breakpoint_depths: list[int] = []
 
     def add(
         self, section: Section, kind: object, data: object, breakpoint_ttl: str | None = None
     ) -> None:
         """Append a block. A `kind` that is no string becomes `unknown`."""
-        index = self._next_index.get(section, 0)
-        self._next_index[section] = index + 1
+        if section == "messages":
+            index = len(self._entries) - self._begin_messages()
+        else:
+            index = self._next_index.get(section, 0)
+            self._next_index[section] = index + 1
         name = kind if isinstance(kind, str) else "unknown"
-        self._blocks.append(Block(section, index, name, data, breakpoint_ttl))
+        self._entries.append(Block(section, index, name, data, breakpoint_ttl))
+        if breakpoint_ttl is not None:
+            self._breakpoint_depths.append(len(self._entries))
 
-    def __iter__(self) -> Iterator[Block]:
-        return iter(self._blocks)
+    def add_messages(
+        self,
+        messages: Iterable[JSONObject],
+        add_other: Callable[[JSONObject], object],
+        *,
+        has_parts: bool = False,
+    ) -> None:
+        """Append messages: those of a role and a text as plain blocks, others by `add_other`.
+
+        A message may be anything, since an application or its framework wrote it.
+        `has_parts` says that a text is the same as one text part on this wire format.
+        """
+        self._begin_messages()
+        append = self._entries.append
+        for message in messages:
+            fields: JSONObject = message
+            if type(message) is dict and len(fields) == 2:
+                (first, role), (second, text) = fields.items()
+                if (
+                    type(text) is str
+                    and first == "role"
+                    and second == "content"
+                    and type(role) is str
+                ):
+                    if has_parts:
+                        append(("role", role, "content", "type", "text", "text", text))
+                    else:
+                        append(("role", role, "content", text))
+                    continue
+            add_other(fields)
+
+    def _begin_messages(self) -> int:
+        if self._static_depth is None:
+            self._static_depth = len(self._entries)
+        return self._static_depth
+
+    def __len__(self) -> int:
+        return len(self._entries)
 
     @property
     def has_breakpoints(self) -> bool:
         """Whether any block carries a cache breakpoint."""
-        return any(block.breakpoint_ttl is not None for block in self._blocks)
+        return bool(self._breakpoint_depths)
+
+    def has_kind(self, text: str) -> bool:
+        """Return whether the kind of any block contains `text`. Plain blocks are texts."""
+        return any(type(one) is Block and text in one.kind for one in self._entries)
+
+    def to_blocks(self) -> PromptBlocks:
+        """Return the blocks so far."""
+        depths = tuple(self._breakpoint_depths)
+        return PromptBlocks(self._entries, self._begin_messages(), depths)
 
 
 def select_cache_relevant_params(body: JSONObject, levels: ParamLevels) -> tuple[Param, ...]:

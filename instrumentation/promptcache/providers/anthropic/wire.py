@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Final, Literal, cast
 
 from promptcache.common.coerce import JSONObject, as_count, as_list, as_mapping, as_str, flatten
@@ -127,13 +128,17 @@ def _collect_blocks(body: JSONObject) -> BlockCollector:
     for block in _content_blocks(body.get("system")):
         data, ttl = _strip_cache_markers(block)
         blocks.add("system", _block_type(block), data, ttl)
-    for message in as_list(body.get("messages")):
-        role = as_mapping(message).get("role")
-        for index, block in enumerate(_content_blocks(as_mapping(message).get("content"))):
-            content, ttl = _strip_cache_markers(block)
-            data = content if index else {"role": role, "content": content}
-            blocks.add("messages", _block_type(block), data, ttl)
+    messages = as_list(body.get("messages"))
+    blocks.add_messages(messages, partial(_add_message_blocks, blocks), has_parts=True)
     return blocks
+
+
+def _add_message_blocks(blocks: BlockCollector, message: object) -> None:
+    fields = as_mapping(message)
+    for index, block in enumerate(_content_blocks(fields.get("content"))):
+        content, ttl = _strip_cache_markers(block)
+        data = content if index else {"role": fields.get("role"), "content": content}
+        blocks.add("messages", _block_type(block), data, ttl)
 
 
 def _add_tool_blocks(
@@ -148,7 +153,8 @@ def _params_for_images_and_citations(body: JSONObject) -> Iterator[Param]:
     """Yield the parameters that an image or citations in a message set."""
     found: set[str] = set()
     for message in as_list(body.get("messages")):
-        for block in as_list(as_mapping(message).get("content")):
+        content = as_mapping(message).get("content")
+        for block in as_list(content) if type(content) is not str else ():
             for part in (block, *as_list(as_mapping(block).get("content"))):
                 if as_str(_block_type(part)) == "image":
                     found.add("images")
@@ -163,7 +169,7 @@ def _params_for_images_and_citations(body: JSONObject) -> Iterator[Param]:
 def _parse_prompt(request: Request) -> ParsedPrompt | None:
     body = request.body
     blocks = _collect_blocks(body)
-    if not tuple(blocks):
+    if not blocks:
         return None
     request_marker = as_mapping(body.get(CACHE_MARKER))
     server_state_id = as_str(as_mapping(body.get("thread")).get("previous_message_id"))
@@ -173,7 +179,7 @@ def _parse_prompt(request: Request) -> ParsedPrompt | None:
     elif blocks.has_breakpoints or server_state_id:
         mode = "explicit"  # the part of a thread that the server holds may have breakpoints
     return ParsedPrompt(
-        blocks=tuple(blocks),
+        blocks=blocks.to_blocks(),
         params=(
             *select_cache_relevant_params(body, MESSAGES_PARAMS),
             *_params_for_images_and_citations(body),

@@ -81,7 +81,7 @@ def _parse_prompt(request: Request) -> ParsedPrompt | None:
     for section, part, ttl in _parts_with_breakpoints(request.body):
         blocks.add(section, next((name for name in part if name != "role"), None), part, ttl)
         has_image = has_image or _has_image(part)
-    if not tuple(blocks):
+    if not blocks:
         return None
     params = select_cache_relevant_params(request.body, CONVERSE_PARAMS)
     mode: Literal["automatic", "explicit", "none"] = "automatic"
@@ -91,7 +91,7 @@ def _parse_prompt(request: Request) -> ParsedPrompt | None:
             params = (*params, Param("images", True, "messages"))
     if blocks.has_breakpoints:
         mode = "explicit"
-    return ParsedPrompt(tuple(blocks), params, caching_mode=mode)
+    return ParsedPrompt(blocks.to_blocks(), params, caching_mode=mode)
 
 
 def _parts_with_breakpoints(body: JSONObject) -> list[tuple[Section, JSONObject, str | None]]:

@@ -204,10 +204,10 @@ def _parse_content_prompt(request: Request) -> ParsedPrompt | None:
     for content in as_list(body.get("contents")):
         _add_content_blocks(blocks, "messages", content)
     cached_content = cached_content_in_body(body)
-    if not tuple(blocks) and cached_content is None:
+    if not blocks and cached_content is None:
         return None
     return ParsedPrompt(
-        tuple(blocks),
+        blocks.to_blocks(),
         select_cache_relevant_params(_params_in_camel_case(body), CONTENT_PARAMS),
         is_complete=cached_content is None,
         server_state_id=cached_content,
@@ -225,10 +225,10 @@ def _parse_interaction_prompt(request: Request) -> ParsedPrompt | None:
         _add_content_blocks(blocks, "messages", step, "content")
     previous = as_str(body.get("previous_interaction_id"))
     server_state_id = previous or as_str(body.get("cached_content"))
-    if not tuple(blocks) and server_state_id is None:
+    if not blocks and server_state_id is None:
         return None
     return ParsedPrompt(
-        tuple(blocks),
+        blocks.to_blocks(),
         select_cache_relevant_params(body, _INTERACTION_PARAMS),
         is_complete=server_state_id is None,
         server_state_id=server_state_id,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Final, Literal, NamedTuple
 
 from promptcache.common.coerce import JSONObject, as_list, as_mapping, as_str, flatten
@@ -122,9 +123,20 @@ def _split_markers(fields: JSONObject) -> tuple[JSONObject, str | None]:
     """Return a part, message or tool without its cache markers, and the TTL that they request."""
     found: str | None = None
     for marker in CACHE_MARKERS:
-        fields, ttl = split_cache_marker(fields, marker)
-        found = ttl if found is None else found
+        if marker in fields:
+            fields, ttl = split_cache_marker(fields, marker)
+            found = ttl if found is None else found
     return fields, found
+
+
+def _split_markers_of_tool(fields: JSONObject) -> tuple[JSONObject, str | None]:
+    """Return a tool without its cache markers. Gateways take one inside its `function`, too."""
+    bare, ttl = _split_markers(fields)
+    function = as_mapping(bare.get("function"))
+    if CACHE_MARKERS[0] in function or CACHE_MARKERS[1] in function:
+        inner, inner_ttl = _split_markers(function)
+        bare, ttl = {**bare, "function": inner}, inner_ttl if ttl is None else ttl
+    return bare, ttl
 
 
 def _add_part_block(
@@ -144,16 +156,18 @@ def _add_part_block(
     blocks.add(section, content.get("type"), data, message_ttl if ttl is None else ttl)
 
 
-def _add_message_blocks(blocks: BlockCollector, message: object, in_system_head: bool) -> bool:
+def _is_system_message(message: object) -> bool:
+    return as_str(as_mapping(message).get("role")) in SYSTEM_ROLES
+
+
+def _add_message_blocks(
+    blocks: BlockCollector, section: Literal["system", "messages"], message: object
+) -> None:
     """Add one message or input item, with one block for each of its parts.
 
     The system section consists of the system messages before the first other message.
-    `in_system_head` says whether all messages so far were system messages; the return value says
-    the same with this message included.
     """
     fields = as_mapping(message)
-    in_system_head = in_system_head and as_str(fields.get("role")) in SYSTEM_ROLES
-    section: Literal["system", "messages"] = "system" if in_system_head else "messages"
     # The result of a tool has its parts in `output` (openai 3.57.0).
     key = "output" if as_list(fields.get("output")) else "content"
     parts = as_list(fields.get(key))
@@ -161,14 +175,13 @@ def _add_message_blocks(blocks: BlockCollector, message: object, in_system_head:
     if not parts:
         data = bare if fields else message
         blocks.add(section, as_str(fields.get("type")) or "text", data, ttl)
-        return in_system_head
+        return
     message_fields = {name: value for name, value in bare.items() if name != key}
     for index, part in enumerate(parts):
         is_last = index == len(parts) - 1
         _add_part_block(
             blocks, section, part, message_fields if index == 0 else {}, ttl if is_last else None
         )
-    return in_system_head
 
 
 def _build_prompt(
@@ -178,9 +191,11 @@ def _build_prompt(
     params: tuple[Param, ...],
     server_state_id: str | None,
 ) -> ParsedPrompt:
-    in_system_head = True
-    for message in messages:
-        in_system_head = _add_message_blocks(blocks, message, in_system_head)
+    head = 0
+    while head < len(messages) and _is_system_message(messages[head]):
+        _add_message_blocks(blocks, "system", messages[head])
+        head += 1
+    blocks.add_messages(messages[head:], partial(_add_message_blocks, blocks, "messages"))
     options = as_mapping(body.get("prompt_cache_options"))
     requested_mode = as_str(options.get("mode"))
     mode: Literal["automatic", "implicit", "explicit", "none"] = "automatic"
@@ -189,7 +204,7 @@ def _build_prompt(
     elif requested_mode == "explicit":
         mode = "explicit" if blocks.has_breakpoints else "none"
     return ParsedPrompt(
-        blocks=tuple(blocks),
+        blocks=blocks.to_blocks(),
         params=params,
         is_complete=server_state_id is None,
         server_state_id=server_state_id,
@@ -204,7 +219,7 @@ def _collect_tool_blocks(body: JSONObject, *names: str) -> BlockCollector:
     for name in names:
         for tool in as_list(body.get(name)):
             fields = as_mapping(tool)
-            data, ttl = _split_markers(fields) if fields else (tool, None)
+            data, ttl = _split_markers_of_tool(fields) if fields else (tool, None)
             blocks.add("tools", as_str(fields.get("type")) or "function", data, ttl)
     return blocks
 
@@ -218,7 +233,7 @@ def _parse_chat_prompt(request: Request) -> ParsedPrompt | None:
     is_claude = "claude" in (request.model or "")
     levels = _CLAUDE_CHAT_PARAMS if is_claude else CHAT_PARAMS
     prompt = _build_prompt(body, blocks, messages, select_cache_relevant_params(body, levels), None)
-    if is_claude and any("image" in block.kind for block in prompt.blocks):
+    if is_claude and blocks.has_kind("image"):
         return prompt._replace(params=(*prompt.params, Param("images", True, "messages")))
     return prompt
 
@@ -235,7 +250,8 @@ def _parse_completion_prompt(request: Request) -> ParsedPrompt | None:
     blocks = BlockCollector()
     for text in texts:
         blocks.add("messages", "text", {"content": text})
-    return ParsedPrompt(tuple(blocks), select_cache_relevant_params(body, _CACHE_PARAMS))
+    params = select_cache_relevant_params(body, _CACHE_PARAMS)
+    return ParsedPrompt(blocks.to_blocks(), params)
 
 
 def _parse_responses_prompt(request: Request) -> ParsedPrompt | None:
@@ -247,7 +263,7 @@ def _parse_responses_prompt(request: Request) -> ParsedPrompt | None:
     messages = [{"role": "user", "content": items}] if isinstance(items, str) else as_list(items)
     references = (body.get(name) for name in ("previous_response_id", "conversation", "prompt"))
     server_state_id = next(filter(None, map(_id_of_server_state, references)), None)
-    if not messages and server_state_id is None and not tuple(blocks):
+    if not messages and server_state_id is None and not blocks:
         return None
     params = select_cache_relevant_params(body, RESPONSES_PARAMS)
     return _build_prompt(body, blocks, messages, params, server_state_id)
