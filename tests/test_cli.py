@@ -151,7 +151,20 @@ def test_stdout_contains_only_json(path: Path, monkeypatch: pytest.MonkeyPatch) 
     result = run_command("report", "--json", "--by", "model")
     assert (result.exit_code, list(json.loads(result.stdout))) == (
         0,
-        ["totals", "by", "groups", "unread", "absent", "rent"],
+        [
+            "schema",
+            "file",
+            "window",
+            "sampling",
+            "totals",
+            "by",
+            "groups",
+            "every_seconds",
+            "periods",
+            "unread",
+            "absent",
+            "rent",
+        ],
     )
     assert "Sampled: 1" in result.stderr
 

@@ -25,9 +25,9 @@ from promptcache_exporters.database.clickhouse_view import (
 from promptcache_exporters.database.columns import CALL_COLUMNS
 from promptcache_exporters.database.dialect import CLICKHOUSE, DIALECTS
 from promptcache_exporters.database.errors import EngineError
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.counter_figures import COUNTER_FIGURES
 from promptcache_exporters.report.figures import FIGURES
-from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.sql import QUERIES, figures_by_group_sql
 from promptcache_exporters.report.unread_writes import UNREAD_WRITES_QUERY
 
@@ -237,7 +237,7 @@ def test_a_backfill_needs_the_columns_first(stub: tuple[Stub, str]) -> None:
     answer_size(server, 7, 3)
     result = run("backfill", url, "--yes")
     assert result.exit_code == ExitCode.USAGE
-    assert "7 of 35 typed columns" in " ".join(result.stderr.split())
+    assert "7 of 38 typed columns" in " ".join(result.stderr.split())
     assert len(server.requests) == 1
 
 

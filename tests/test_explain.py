@@ -13,6 +13,9 @@ from promptcache.cli.commands import app
 from promptcache.cli.exit_codes import ExitCode
 from promptcache.diagnosis.miss_reasons import format_advice
 from promptcache.semconv import (
+    CODE_FILE_PATH,
+    CODE_FUNCTION_NAME,
+    CODE_LINE_NUMBER,
     GEN_AI_REQUEST_MODEL,
     GEN_AI_RESPONSE_MODEL,
     MISS_CONFIDENCE,
@@ -41,8 +44,8 @@ from promptcache_exporters.explain.query import (
     compare_costliest_misses,
     compare_trace_calls,
 )
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.html import render_html
-from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from tests.support.otlp_json import encode_otlp_json_line
 from tests.support.seeded_day import seeded_day
@@ -148,8 +151,8 @@ def test_a_repeated_break_is_counted_and_its_cost_summed(path: Path) -> None:
     record_calls(path, HIT, MISS, elsewhere, MISS, MISS)
     record_calls(path, MISS, service="another")
     comparison = single_comparison(compare_trace_calls(path, trace_id_of(path, 3)))
-    assert (comparison.repeated_breaks, comparison.family_calls) == (3, 5)
-    assert comparison.repeated_wasted_usd == pytest.approx(0.06)
+    assert (comparison.repeated_breaks, comparison.family_calls) == (4, 6)
+    assert comparison.repeated_wasted_usd == pytest.approx(0.08)
 
 
 def test_all_comparisons_of_one_output_give_the_same_counts(path: Path) -> None:
@@ -180,7 +183,7 @@ def test_the_explanation_is_the_same_for_a_table_a_file_and_an_export(path: Path
     trace_id = str(read_rows(path)[7]["trace_id"])
     for arguments in (("--worst", "20"), (trace_id,)):
         found = [
-            json.loads(run_explain(*arguments, "--from", place, "--json").stdout)
+            json.loads(run_explain(*arguments, "--from", place, "--json").stdout)["calls"]
             for place in (path, lines, exported)
         ]
         assert found[0] == found[1] == found[2]
@@ -205,26 +208,35 @@ def test_the_first_call_of_a_family_has_no_previous_call(path: Path) -> None:
     assert "no earlier call of this prefix family" in run_explain(trace_id_of(path, 0)).stdout
 
 
-def test_the_worst_misses_are_sorted_by_wasted_usd(path: Path) -> None:
-    wastes = [0.01, 0.3, None, 0.2]
-    record_calls(path, HIT, *({**MISS, WASTED_USD: waste} for waste in wastes))
-    assert [comparison.call["wasted_usd"] for comparison in compare_costliest_misses(path, 2)] == [
-        0.3,
-        0.2,
-    ]
-    assert [comparison.call["wasted_usd"] for comparison in compare_costliest_misses(path, 9)] == [
-        0.3,
-        0.2,
-        0.01,
-        None,
-    ]
-    assert [
-        comparison.call["wasted_usd"]
-        for comparison in compare_costliest_misses(path, 9, START + 180)
-    ] == [
-        0.2,
-        None,
-    ]
+def test_the_worst_problems_are_different_and_sorted_by_the_sum_wasted(path: Path) -> None:
+    often = {**MISS, WASTED_USD: 0.2}
+    once = {**MISS, MISS_INDEX: 1, WASTED_USD: 0.3}
+    free = {**MISS, MISS_INDEX: 2, WASTED_USD: 0.0}
+    unpriced = {**MISS, MISS_INDEX: 3, WASTED_USD: None}
+    record_calls(path, HIT, often, {**often, WASTED_USD: 0.25}, once, free, unpriced)
+    found = compare_costliest_misses(path, 9)
+    assert [one.call["wasted_usd"] for one in found] == [0.25, 0.3]
+    assert [one.repeated_wasted_usd for one in found] == [pytest.approx(0.45), 0.3]
+    assert [one.repeated_breaks for one in found] == [2, 1]
+    assert len(compare_costliest_misses(path, 1)) == 1
+    later = compare_costliest_misses(path, 9, START + 180)
+    assert [one.call["wasted_usd"] for one in later] == [0.3]
+    earlier = compare_costliest_misses(path, 9, until=START + 120)
+    assert [one.call["wasted_usd"] for one in earlier] == [0.2]
+
+
+def test_the_worst_problems_can_be_those_of_one_service(path: Path) -> None:
+    record_calls(path, HIT, {**MISS, WASTED_USD: 9.0}, service="desk")
+    record_calls(path, HIT, MISS)
+    worst = run_explain("--worst", 1, "--where", "service=shop").stdout
+    assert "$0.0200 wasted" in worst
+    assert "--where" in run_explain("--worst", 1, "--where", "service").stderr
+
+
+def test_the_line_of_code_is_shown(path: Path) -> None:
+    site = {CODE_FILE_PATH: "app.py", CODE_LINE_NUMBER: 7, CODE_FUNCTION_NAME: "ask"}
+    record_calls(path, HIT, {**MISS, **site})
+    assert "Code app.py:7 in ask" in " ".join(run_explain("--worst", 1).stdout.split())
 
 
 def test_the_output_shows_difference_cost_and_advice(path: Path) -> None:

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from promptcache.cli.commands import app
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from tests.support import call_shapes_bedrock, call_shapes_google
+from tests.support.span_builders import read_rows
 from tests.support.telemetry import Telemetry
 
 pytestmark = pytest.mark.filterwarnings(
@@ -145,7 +146,9 @@ def test_an_edited_message_is_located(send_prompt: SendPrompt) -> None:
 
 def test_a_first_call_has_a_reason_and_no_location(send_prompt: SendPrompt) -> None:
     send_prompt(HANDBOOK, MESSAGES, TOOLS)
-    text = explain_worst_miss()
+    (row,) = read_rows(Path("promptcache.db"))
+    result = CliRunner().invoke(app, ["explain", str(row["trace_id"])])
+    text = " ".join(result.stdout.split())
     assert "Miss reason probably cold_start" in text
     assert "cold_start in " not in text, "a first call has no place where its prefix changed"
     assert "tokens missed" not in text

@@ -26,8 +26,8 @@ from promptcache_exporters.database.parquet import export_calls_to_parquet
 from promptcache_exporters.database.query import fetch_rows_by_name
 from promptcache_exporters.database.source import open_calls_source
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.figures import FIGURES, CallSums, figure_expression
-from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.sql import figures_by_group_sql
 from tests.support.otlp_json import encode_otlp_json_line

@@ -33,14 +33,15 @@ from promptcache.semconv import (
     PREFIX_FAMILY,
     PREFIX_HASH,
     READ_TOKENS,
+    WASTED_USD,
 )
 from promptcache_emulator.engine import Emulator
 from promptcache_emulator.request import ProviderRequest
 from promptcache_emulator.response import ProviderResponse
 from promptcache_emulator.server import running_server
 from promptcache_exporters.database.column import MAX_TEXT_LENGTH
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.html import render_html
-from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from tests.support.call_shapes import Shape
 from tests.support.sdks import KITS, Kit
@@ -211,7 +212,7 @@ def wide(monkeypatch: pytest.MonkeyPatch) -> None:
 def write_calls(path: Path, name: str) -> Path:
     """Record calls of two alternating prefixes, with `name` in every text attribute."""
     hostile: dict[str, Any] = dict.fromkeys(TEXT_ATTRIBUTES, name)
-    missed = hostile | {OUTCOME: "miss", READ_TOKENS: 0, COST_AMOUNT: None}
+    missed = hostile | {OUTCOME: "miss", READ_TOKENS: 0, COST_AMOUNT: None, WASTED_USD: 0.01}
     call_after_call = [missed | {PREFIX_HASH: f"{'ab'[number > 1]}{name}"} for number in range(4)]
     record_calls(path, *call_after_call, service=name)
     return path
@@ -264,5 +265,5 @@ def test_names_are_data_in_sql_and_json(tmp_path: Path, name: str) -> None:
         == name[:MAX_TEXT_LENGTH].encode(errors="replace").decode().replace("\0", "?")
     )
     calls = json.loads(run_command("explain", "--worst", 4, "--json", path))["calls"]
-    assert [call["call"]["request_model"] for call in calls] == [stored_name] * 4
+    assert [call["call"]["request_model"] for call in calls] == [stored_name]
     assert read_rows(path) == before

@@ -28,7 +28,7 @@ from promptcache.semconv import (
 from promptcache_exporters.database import columns as table
 from promptcache_exporters.database import parquet
 from promptcache_exporters.database import sqlite_file as store
-from promptcache_exporters.report.model import GroupBy
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.query import collect_report
 from tests.support.span_builders import read_rows, record_calls
 

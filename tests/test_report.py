@@ -43,9 +43,10 @@ from promptcache_exporters.database.sqlite_file import open_sqlite_read_only
 from promptcache_exporters.report import format as wording
 from promptcache_exporters.report import query as figures
 from promptcache_exporters.report import sql
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.json import render_report_json
-from promptcache_exporters.report.model import GroupBy, PrefixChange, UnpricedModel
+from promptcache_exporters.report.model import PrefixChange, UnpricedModel
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.storage_costs import STORAGE_COSTS_QUERY
 from promptcache_exporters.report.unread_writes import UNREAD_WRITES_QUERY, CacheReadOrWriteCall
@@ -156,6 +157,7 @@ def test_figures_equal_a_simple_recomputation(
         record_calls(path, *calls)
         report = json.loads(render_report_json(collect_report(path, GroupBy.PROVIDER)))
     groups = {group.pop("key"): group for group in report["groups"]}
+    assert all(group.pop("values") == [key] for key, group in groups.items())
     assert set(groups) == {call[GEN_AI_PROVIDER_NAME] for call in calls}
     assert report["totals"] == pytest.approx(recompute(calls), nan_ok=False)
     for key, group in groups.items():
@@ -199,11 +201,25 @@ def test_json_has_the_documented_keys(path: Path) -> None:
     }
     report = json.loads(render_report_json(collect_report(path)))
     unread = {"calls": 0, "tokens": 0, "wasted_usd": 0.0, "unpriced": 0}
-    groups = [{"key": "shop"} | shop, {"key": "desk"} | desk]
+    groups = [
+        {"key": name, "values": [name]} | sums for name, sums in (("shop", shop), ("desk", desk))
+    ]
     assert report == {
+        "schema": 1,
+        "file": str(path),
+        "window": {
+            "since": None,
+            "until": None,
+            "first_call": START,
+            "last_call": START + 60,
+            "where": [],
+        },
+        "sampling": {"sampled_calls": 0, "smallest_ratio": None},
         "totals": totals,
         "by": "service",
         "groups": groups,
+        "every_seconds": None,
+        "periods": [],
         "unread": unread,
         "absent": {"left_out": 0, "lost": 0, "pruned": 0},
         "rent": None,

@@ -34,9 +34,9 @@ from promptcache.semconv import (
     WRITE_TOKENS,
     WRITE_TOKENS_BY_TTL,
 )
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.json import render_report_json
 from promptcache_exporters.report.lines import advice_lines, summary_lines
-from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.unread_writes import UnreadWriteTotals
 from tests.support.span_builders import START, record_calls

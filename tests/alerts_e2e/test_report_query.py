@@ -27,9 +27,9 @@ from promptcache_exporters.database.dialect import PICODOLLARS_PER_USD
 from promptcache_exporters.database.query import fetch_rows_by_name
 from promptcache_exporters.database.source import find_calls_source
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.counter_figures import COUNTER_GROUPS, figures_of_counters
 from promptcache_exporters.report.figures import FIGURES
-from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.sql import figures_by_group_sql
 from tests.alerts_e2e.local_services import free_port, get_json, running_program, wait_until
 from tests.alerts_e2e.programs import find_program

@@ -25,8 +25,8 @@ from promptcache_exporters.database.columns import CALL_COLUMNS
 from promptcache_exporters.database.dialect import DIALECTS
 from promptcache_exporters.database.parquet import export_calls_to_parquet
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.figures import FIGURES
-from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.sql import figures_by_group_sql
 from tests.backends.clickhouse_checks import check_clickhouse
 from tests.backends.figures import Figures, compare, figures_of_source

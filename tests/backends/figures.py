@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from promptcache_exporters.database.query import fetch_rows_by_name
 from promptcache_exporters.database.source import open_calls_source
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.figures import FIGURES
-from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.sql import figures_by_group_sql
 
 Figures = dict[GroupBy, dict[str | None, tuple[int | None, ...]]]

@@ -19,8 +19,8 @@ from typing import Final
 from promptcache_exporters.database.dialect import DIALECTS
 from promptcache_exporters.database.parquet import export_calls_to_parquet
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.figures import FIGURES
-from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.sql import figures_by_group_sql
 from tests.backends.figures import Figures, compare, figures_of_source
 from tests.support.seeded_day import seeded_day

@@ -55,6 +55,7 @@ EXCLUDED_PREFIXES: Final = (
             "database.parquet",
             "database.query",
             "database.recorded_span",
+            "database.selected_calls",
             "database.source",
         )
     ),

@@ -100,9 +100,13 @@ class ClickHouseServer:
         """
         numbers = count()
         named = re.sub(
-            r"\?", lambda _: f"{{p{(at := next(numbers))}:{_TYPES[type(parameters[at])]}}}", sql
+            r"\?",
+            lambda _: f"{{p{(at := next(numbers))}:{_TYPES[type(parameters[at])]}}}",
+            sql.strip(),
         )
-        statement = f"WITH calls AS (SELECT * FROM {VIEW_NAME}) {named.strip()}"  # noqa: S608  # ours
+        statement = named
+        if not named.startswith("WITH calls "):
+            statement = f"WITH calls AS (SELECT * FROM {VIEW_NAME}) {named}"  # noqa: S608  # ours
         values = {f"param_p{at}": _encode(value) for at, value in enumerate(parameters)}
         return self.select(statement, values)
 

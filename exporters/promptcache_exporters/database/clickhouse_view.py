@@ -122,6 +122,7 @@ _REPORT_COLUMNS: Final = frozenset(
         ("cost_amount", "without_cache", "wasted_usd", "cost_unknown", "cost_input", "cost_read"),
         ("cost_write", "missed_tokens", "miss_reason", "prefix_hash", "prefix_family"),
         ("tools_hash", "system_hash", "code_file", "code_line", "code_function", "sample_ratio"),
+        ("conversation_id", "agent_name", "prompt_name"),
         ("stream", "stream_completed"),
     )
     for name in names

@@ -24,27 +24,60 @@ class SQLDialect:
     picodollars_template: the whole picodollars of the column `{0}`, which holds USD from 0 to
     `MAX_AMOUNT_USD`. Its type must hold the sum over all rows.
     is_executed: whether our tests run the SQL on the engine; else they only parse it.
+    floor_template: the whole part of the positive number `{0}`.
+    contains_template: whether the text `{0}` contains `{1}`, whatever the case of ASCII letters.
+    json_text_template: the text of the key `{1}` in the JSON object `{0}`; NULL if it has none.
+    calls_view: the full name of the view `calls`, which a subquery of that name cannot hide.
     """
 
     name: str
     text_type: str
     picodollars_template: str
     is_executed: bool = True
+    floor_template: str = "CAST(floor({0}) AS BIGINT)"
+    contains_template: str = "instr(lower({0}), lower({1})) > 0"
+    json_text_template: str = ""
+    calls_view: str = "calls"
 
     def to_picodollars(self, column: str) -> str:
         """Return the expression for the whole picodollars of a column of USD. NULL stays NULL."""
         return self.picodollars_template.format(column)
+
+    def to_floor(self, expression: str) -> str:
+        """Return the expression for the whole part of a positive number."""
+        return self.floor_template.format(expression)
 
     def to_text(self, column: str) -> str:
         """Return the expression for a column of whole numbers as text. NULL stays NULL."""
         return f"CAST({column} AS {self.text_type})"
 
 
-SQLITE: Final = SQLDialect("sqlite", "VARCHAR", "CAST({0} * 1e12 + 0.5 AS INTEGER)")
+SQLITE: Final = SQLDialect(
+    "sqlite",
+    "VARCHAR",
+    "CAST({0} * 1e12 + 0.5 AS INTEGER)",
+    floor_template="CAST({0} AS INTEGER)",
+    json_text_template="CASE WHEN json_valid({0}) THEN CASE json_type({0}, '$.\"{1}\"')"
+    " WHEN 'true' THEN 'true' WHEN 'false' THEN 'false'"
+    " ELSE CAST(json_extract({0}, '$.\"{1}\"') AS TEXT) END END",
+    calls_view="temp.calls",
+)
 """Its cast cuts the fraction off. Older builds have no floor()."""
-DUCKDB: Final = SQLDialect("duckdb", "VARCHAR", "CAST(floor({0} * 1e12 + 0.5) AS BIGINT)")
+DUCKDB: Final = SQLDialect(
+    "duckdb",
+    "VARCHAR",
+    "CAST(floor({0} * 1e12 + 0.5) AS BIGINT)",
+    json_text_template="CASE WHEN json_valid({0}) THEN json_extract_string({0}, '$.\"{1}\"') END",
+    calls_view="temp.main.calls",
+)
 CLICKHOUSE: Final = SQLDialect(
-    "clickhouse", "Nullable(String)", "toInt128(floor({0} * 1e12 + 0.5))"
+    "clickhouse",
+    "Nullable(String)",
+    "toInt128(floor({0} * 1e12 + 0.5))",
+    floor_template="toInt64(floor({0}))",
+    contains_template="positionCaseInsensitive({0}, {1}) > 0",
+    json_text_template="JSONExtract(ifNull({0}, ''), '{1}', 'Nullable(String)')",
+    calls_view="promptcache_calls",
 )
 """A sum of its 64-bit numbers would wrap around without an error."""
 _DECIMAL_TEMPLATE: Final = "CAST(CAST(floor({0} * 1e12 + 0.5) AS BIGINT) AS DECIMAL(38, 0))"
@@ -65,6 +98,7 @@ DIALECTS: Final = {
             "STRING",
             "CAST(CAST(floor({0} * 1e12 + 0.5) AS INT64) AS NUMERIC)",
             is_executed=False,
+            floor_template="CAST(floor({0}) AS INT64)",
         ),
     )
 }

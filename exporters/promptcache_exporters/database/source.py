@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -14,6 +15,7 @@ from promptcache_exporters.database.clickhouse import ClickHouseServer, is_click
 from promptcache_exporters.database.dialect import CLICKHOUSE, DUCKDB, SQLITE, SQLDialect
 from promptcache_exporters.database.otlp_import import import_otlp_json
 from promptcache_exporters.database.query import QueryConnection
+from promptcache_exporters.database.selected_calls import open_selected_calls
 
 OTLP_JSON_SUFFIXES: Final = (".json", ".jsonl", ".json.gz", ".jsonl.gz")
 OpenConnection = Callable[[], AbstractContextManager[QueryConnection]]
@@ -31,6 +33,7 @@ class CallsSource:
     note: what people must know of it.
     open_valid_rows: opens it with the rows that can be added up, and the others in the view
     `invalid_calls`; None where this is not known. `leaves_rows_out`: whether `open` does so.
+    is_selection: whether the view `calls` has only the calls that fulfil a condition.
     """
 
     place: str | Path
@@ -40,12 +43,24 @@ class CallsSource:
     note: str = ""
     open_valid_rows: OpenConnection | None = None
     leaves_rows_out: bool = False
+    is_selection: bool = False
 
     def without_invalid_rows(self) -> CallsSource | None:
         """Return the source without the rows that cannot be added up; None if it has no such."""
         if self.open_valid_rows is None:
             return None
         return replace(self, open=self.open_valid_rows, open_valid_rows=None, leaves_rows_out=True)
+
+    def select_calls(self, condition: str, parameters: Sequence[str | float]) -> CallsSource:
+        """Return the source with the calls that fulfil an SQL condition, `?` for a parameter."""
+        select = partial(open_selected_calls, self.dialect, condition, tuple(parameters))
+        open_valid_rows = self.open_valid_rows
+        return replace(
+            self,
+            open=partial(select, self.open),
+            open_valid_rows=open_valid_rows and partial(select, open_valid_rows),
+            is_selection=True,
+        )
 
 
 def find_calls_source(path: Path) -> CallsSource:

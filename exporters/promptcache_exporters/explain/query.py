@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,6 +18,8 @@ from promptcache.diagnosis.miss_reasons import format_advice
 from promptcache_exporters.database.dialect import PICODOLLARS_PER_USD, SQLDialect
 from promptcache_exporters.database.query import Query, QueryConnection, fetch_rows_by_name
 from promptcache_exporters.database.source import CallsSource, find_calls_source
+from promptcache_exporters.explain.problems import Problem, fetch_problems
+from promptcache_exporters.report.call_filter import FieldCondition, select_calls
 
 CallRow = dict[str, Any]
 """The columns of the view `calls`, by name."""
@@ -39,9 +42,6 @@ _TRACE_QUERY: Final = (
     "SELECT * FROM calls WHERE substr(trace_id, -4) = ? AND trace_id = ? ORDER BY time, span_id"
 )
 """SQLite has an index on the end of a trace's id."""
-_WORST_QUERY: Final = """
-SELECT * FROM calls WHERE miss_reason IS NOT NULL AND +time >= ?
-ORDER BY coalesce(wasted_usd, 0) DESC, coalesce(missed_tokens, 0) DESC, time, span_id LIMIT {}"""
 _PREVIOUS_CALL_QUERY: Final = """
 SELECT * FROM calls WHERE prefix_family = ? AND time <= ? AND coalesce(provider, '') = ?
     AND (trace_id <> ? OR span_id <> ?)
@@ -49,7 +49,7 @@ ORDER BY time DESC, span_id DESC LIMIT 1"""
 
 
 class RepeatedMissCounts(NamedTuple):
-    """The calls of one family and service, and those among them with the same break."""
+    """The calls of one family, and those among them with the same break."""
 
     calls: int
     same_breaks: int
@@ -59,6 +59,11 @@ class RepeatedMissCounts(NamedTuple):
 _IS_SAME_BREAK: Final = (
     "miss_reason = ? AND coalesce(miss_section, '') = ? AND coalesce(miss_index, -1) = ?"
 )
+_WORST_CALL_QUERY: Final = f"""
+SELECT * FROM calls WHERE +time >= ? AND {_IS_SAME_BREAK} AND coalesce(prefix_family, '') = ?
+ORDER BY coalesce(wasted_usd, 0) DESC, coalesce(missed_tokens, 0) DESC, time, span_id
+LIMIT 1"""  # noqa: S608  # our own SQL
+"""The call that shows a problem best: the one that wasted most."""
 
 
 def _family_breaks_query(dialect: SQLDialect) -> Query[RepeatedMissCounts]:
@@ -68,8 +73,7 @@ def _family_breaks_query(dialect: SQLDialect) -> Query[RepeatedMissCounts]:
         f"""
 SELECT count(*) AS calls, count(CASE WHEN {_IS_SAME_BREAK} THEN 1 END) AS same_breaks,
     sum(CASE WHEN {_IS_SAME_BREAK} THEN {wasted} END) AS wasted_picodollars
-FROM calls
-WHERE +time >= ? AND coalesce(prefix_family, '') = ? AND coalesce(service, '') = ?""",  # noqa: S608  # our own SQL
+FROM calls WHERE +time >= ? AND coalesce(prefix_family, '') = ?""",  # noqa: S608  # our own SQL
     )
 
 
@@ -80,7 +84,7 @@ class CallComparison:
     unchanged_parts: whether each part of `COMPARED_COLUMNS` is equal in both calls; None is
     unknown.
     shared_blocks: number of equal blocks at the start of both; known only with a hash key.
-    family_calls: calls of this family and service in the time range.
+    family_calls: calls of this family in the time range.
     repeated_breaks: calls among them with the same reason and location.
     repeated_wasted_usd: the waste of all repeated breaks.
     """
@@ -100,49 +104,68 @@ def compare_trace_calls(source: Path | CallsSource, trace_id: str) -> list[CallC
 
     Raises `CallsFileReadError`.
     """
-    return _compare_queried_calls(source, _TRACE_QUERY, (trace_id[-4:], trace_id))
-
-
-def compare_costliest_misses(
-    source: Path | CallsSource, max_calls: int, since: float = -math.inf
-) -> list[CallComparison]:
-    """Compare the `max_calls` calls since `since` (epoch seconds) whose misses cost most.
-
-    Raises `CallsFileReadError`.
-    """
-    return _compare_queried_calls(source, _WORST_QUERY.format(int(max_calls)), (since,), since)
-
-
-def _compare_queried_calls(
-    source: Path | CallsSource, query: str, parameters: tuple[Any, ...], since: float = -math.inf
-) -> list[CallComparison]:
-    if isinstance(source, Path):
-        source = find_calls_source(source)
+    source = find_calls_source(source) if isinstance(source, Path) else source
     with source.open() as connection:
+        breaks_query = _family_breaks_query(source.dialect)
         return [
-            _compare_with_previous_call(connection, source.dialect, call, since)
-            for call in fetch_rows_by_name(connection, query, *parameters)
+            _compare(call, _find_previous_call(connection, call), breaks)
+            for call in fetch_rows_by_name(connection, _TRACE_QUERY, trace_id[-4:], trace_id)
+            for breaks in [_count_breaks(connection, breaks_query, call, -math.inf)]
         ]
 
 
-def _compare_with_previous_call(
-    connection: QueryConnection, dialect: SQLDialect, call: CallRow, since: float
+def compare_costliest_misses(
+    source: Path | CallsSource,
+    max_problems: int,
+    since: float = -math.inf,
+    *,
+    until: float = math.inf,
+    where: Iterable[FieldCondition] = (),
+) -> list[CallComparison]:
+    """Compare one call of each of the `max_problems` problems that wasted most.
+
+    A problem is a reason at one place of one prefix family. Its calls that started from `since` to
+    `until` (epoch seconds) and fulfil `where` count together. One that wasted nothing is left out.
+
+    Raises `CallsFileReadError`.
+    """
+    source = find_calls_source(source) if isinstance(source, Path) else source
+    selected = select_calls(source, where, until)
+    breaks_query = _family_breaks_query(source.dialect)
+    # The previous call may be one that does not fulfil the conditions.
+    with selected.open() as connection, source.open() as all_calls:
+        found: list[CallComparison] = []
+        for problem in fetch_problems(connection, source.dialect, since)[:max_problems]:
+            call = _find_worst_call(connection, problem, since)
+            breaks = _count_breaks(connection, breaks_query, call, since)
+            found.append(_compare(call, _find_previous_call(all_calls, call), breaks))
+        return found
+
+
+def _find_worst_call(connection: QueryConnection, problem: Problem, since: float) -> CallRow:
+    place = _break_parameters(problem.miss_reason, problem.miss_section, problem.miss_index)
+    family = problem.prefix_family or ""
+    (call,) = fetch_rows_by_name(connection, _WORST_CALL_QUERY, since, *place, family)
+    return call
+
+
+def _break_parameters(
+    reason: str | None, section: str | None, index: int | None
+) -> tuple[str, str, int]:
+    return (reason or "", section or "", -1 if index is None else index)
+
+
+def _count_breaks(
+    connection: QueryConnection, query: Query[RepeatedMissCounts], call: CallRow, since: float
+) -> RepeatedMissCounts:
+    place = _break_parameters(call["miss_reason"], call["miss_section"], call["miss_index"])
+    return query.fetch_one(connection, *place, *place, since, call["prefix_family"] or "")
+
+
+def _compare(
+    call: CallRow, previous_call: CallRow | None, breaks: RepeatedMissCounts
 ) -> CallComparison:
-    previous_call = _find_previous_call(connection, call)
     reason_and_location = (call["miss_reason"], call["miss_section"], call["miss_index"])
-    same_break = (
-        call["miss_reason"] or "",
-        call["miss_section"] or "",
-        -1 if call["miss_index"] is None else call["miss_index"],
-    )
-    breaks = _family_breaks_query(dialect).fetch_one(
-        connection,
-        *same_break,
-        *same_break,
-        since,
-        call["prefix_family"] or "",
-        call["service"] or "",
-    )
     wasted = breaks.wasted_picodollars
     return CallComparison(
         call=call,

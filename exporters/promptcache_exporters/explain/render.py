@@ -14,12 +14,14 @@ from rich.text import Text
 from promptcache_exporters.explain.query import COMPARED_COLUMNS, CallComparison, CallRow
 from promptcache_exporters.report.format import (
     NO_VALUE,
+    format_call_site,
     format_count,
     format_local_time,
     format_name,
     format_prompt_location,
     format_usd,
 )
+from promptcache_exporters.report.json import SCHEMA
 
 _UNCHANGED_TEXTS: Final = {
     True: ("same", "green"),
@@ -81,9 +83,14 @@ _TABLE_LINES: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
 """Title, column and format of each line of the table."""
 
 
-def render_comparisons_json(comparisons: list[CallComparison]) -> str:
+def render_comparisons_json(comparisons: list[CallComparison], path: object = None) -> str:
     """Return the comparisons as JSON, a stable interface: a list under the key `calls`."""
-    return json.dumps({"calls": list(map(_comparison_to_json_dict, comparisons))}, indent=2)
+    document = {
+        "schema": SCHEMA,
+        "file": None if path is None else str(path),
+        "calls": list(map(_comparison_to_json_dict, comparisons)),
+    }
+    return json.dumps(document, indent=2)
 
 
 def _comparison_to_json_dict(comparison: CallComparison) -> dict[str, Any]:
@@ -150,6 +157,8 @@ def _explanation_lines(comparison: CallComparison) -> Iterator[tuple[str, str]]:
     if comparison.shared_blocks is not None:
         blocks = format_count(call["prefix_blocks"])
         yield "Unchanged", f"the first {comparison.shared_blocks} of {blocks} blocks"
+    if site := format_call_site(call["code_file"], call["code_line"], call["code_function"]):
+        yield "Code", site
     if call["miss_reason"]:
         yield from _miss_explanation_lines(comparison)
 

@@ -20,7 +20,7 @@ from promptcache.semconv import (
     OUTCOME,
 )
 from promptcache_exporters.alerts.promql import prometheus_label_name, prometheus_series_name
-from promptcache_exporters.report.model import GroupBy
+from promptcache_exporters.report.call_field import GroupBy
 
 
 class CounterFigure(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from promptcache_exporters.database.dialect import MAX_AMOUNT_USD, SQLDialect
-from promptcache_exporters.report.model import GroupBy
+from promptcache_exporters.report.call_field import CallField, Dimension, GroupBy
 
 # The hit rate leaves out calls whose cached tokens were not reported, and batch results.
 _IS_RATED: Final = "coalesce(outcome, '') <> 'unreported' AND batch = 0"
@@ -121,9 +121,14 @@ _KEY_COLUMNS: Final = {
     GroupBy.OUTCOME: "outcome",
     GroupBy.REASON: "miss_reason",
     GroupBy.PROVIDER: "provider",
+    GroupBy.CONVERSATION: "conversation_id",
+    GroupBy.AGENT: "agent_name",
+    GroupBy.PROMPT: "prompt_name",
 }
 
 
-def group_key_expression(by: GroupBy, dialect: SQLDialect) -> str:
+def group_key_expression(by: CallField, dialect: SQLDialect) -> str:
     """Return the SQL of the key of a call's group, over the columns of the view `calls`."""
+    if isinstance(by, Dimension):
+        return dialect.json_text_template.format("dimensions", by.name)
     return _KEY_COLUMNS[by].format(code_line=dialect.to_text("code_line"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 NO_VALUE: Final = "\N{EN DASH}"
@@ -14,6 +14,7 @@ _ESCAPE_FORMS: Final = ((0x100, "\\x{:02x}"), (0x10000, "\\u{:04x}"), (0x110000,
 _MARK_CATEGORIES: Final = ("Mn", "Me")
 _MAX_MARKS: Final = 2
 """Combining marks on one character. Words of real languages have no more."""
+_SPARKS: Final = "▁▂▃▄▅▆▇█"
 _COUNT_UNITS: Final = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
@@ -129,8 +130,38 @@ def format_local_time(epoch_seconds: float | None) -> str:
 
 
 def format_local_utc_offset(epoch_seconds: float | None) -> str:
-    """Return the offset of the local time at an epoch time: `UTC+0100`."""
-    return "" if epoch_seconds is None else time.strftime("UTC%z", time.localtime(epoch_seconds))
+    """Return the offset of the local time at an epoch time: `UTC+0100`, or `UTC`."""
+    if epoch_seconds is None:
+        return ""
+    return time.strftime("UTC%z", time.localtime(epoch_seconds)).removesuffix("+0000")
+
+
+def format_sparkline(values: Sequence[float | None], highest: float | None = None) -> str:
+    """Return one character for each value, from `▁` for 0 to `█` for `highest`.
+
+    A blank stands for None. Without `highest` the largest value is the highest.
+    """
+    top = highest or max((value for value in values if value is not None), default=0)
+    last = len(_SPARKS) - 1
+    return "".join(
+        " " if value is None else _SPARKS[min(last, int(value / top * last + 0.5)) if top else 0]
+        for value in values
+    )
+
+
+def format_period_start(epoch_seconds: float, period_seconds: float) -> str:
+    """Return the local start of a period: without the time for whole days."""
+    text = "%Y-%m-%d" if period_seconds % 86_400 == 0 else "%Y-%m-%d %H:%M"
+    text += ":%S" if period_seconds % 60 else ""
+    return time.strftime(text, time.localtime(epoch_seconds))
+
+
+def format_call_site(file: str | None, line: int | None, function: str | None) -> str:
+    """Return `app.py:3 in ask`, or the known part of it; nothing without a file."""
+    if not file:
+        return ""
+    place = format_name(file) + ("" if line is None else f":{line}")
+    return f"{place} in {format_name(function)}" if function else place
 
 
 def format_prompt_location(section: str | None, index: int | None) -> str:

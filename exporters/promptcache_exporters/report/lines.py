@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from promptcache.diagnosis.miss_reasons import format_advice
+from promptcache_exporters.report.call_field import CallField, GroupBy
 from promptcache_exporters.report.format import (
     format_abbreviated_count,
     format_bracketed_percent,
@@ -18,14 +19,14 @@ from promptcache_exporters.report.format import (
     format_percent_rounded_down,
     format_usd,
 )
-from promptcache_exporters.report.model import GroupBy, PrefixChange, Report, ReportGroup
+from promptcache_exporters.report.model import CallTotals, PrefixChange, Report, ReportGroup
 from promptcache_exporters.report.sql import RECENT_ROWS
 from promptcache_exporters.report.stream_usage import stream_usage_advice
 
 GROUP_COLUMNS: Final = ("calls", "input", "hit rate", "cost", "saved", "wasted")
 MAX_UNPRICED_MODELS: Final = 5
 
-_GROUP_HEADINGS: Final[dict[GroupBy, str]] = {
+_GROUP_HEADINGS: Final[dict[CallField, str]] = {
     GroupBy.CALLSITE: "call site",
     GroupBy.PREFIX: "static prefix",
     GroupBy.FAMILY: "prefix family",
@@ -33,9 +34,14 @@ _GROUP_HEADINGS: Final[dict[GroupBy, str]] = {
 }
 
 
-def group_column_heading(by: GroupBy) -> str:
-    """Return the heading of the first column of the table."""
-    return _GROUP_HEADINGS.get(by, by)
+def field_heading(by: CallField) -> str:
+    """Return the heading of a column with the values of a field."""
+    return _GROUP_HEADINGS.get(by, str(by))
+
+
+def group_column_heading(by: Sequence[CallField]) -> str:
+    """Return what the groups are, in one heading."""
+    return ", ".join(map(field_heading, by))
 
 
 def group_table_cells(group: ReportGroup) -> tuple[str, ...]:
@@ -43,8 +49,12 @@ def group_table_cells(group: ReportGroup) -> tuple[str, ...]:
 
     A plus after the waste says that it is a lower bound.
     """
-    totals = group.totals
-    is_lower_bound = group.unknown_waste_calls and totals.wasted_usd is not None
+    return totals_table_cells(group.totals, is_lower_bound=bool(group.unknown_waste_calls))
+
+
+def totals_table_cells(totals: CallTotals, *, is_lower_bound: bool = False) -> tuple[str, ...]:
+    """Return the cells of some totals, in the order of `GROUP_COLUMNS`."""
+    is_lower_bound = is_lower_bound and totals.wasted_usd is not None
     return (
         format_count(totals.calls),
         format_abbreviated_count(totals.input_tokens),
@@ -190,7 +200,7 @@ def advice_lines(report: Report) -> list[tuple[str, str]]:
 
     They are for the groups of a report by reason, in their order, and for unread writes.
     """
-    reasons = [group.key for group in report.groups if report.by is GroupBy.REASON and group.key]
+    reasons = [group.key for group in report.groups if report.by == (GroupBy.REASON,) and group.key]
     if report.unread_writes and report.unread_writes.calls:
         reasons.append("write_never_read")
     advice = ((reason, format_advice(reason)) for reason in reasons)

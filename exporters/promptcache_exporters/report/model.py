@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
+from promptcache_exporters.report.call_field import CallField
 from promptcache_exporters.report.storage_costs import StorageCosts
 from promptcache_exporters.report.unread_writes import UnreadWriteTotals
-
-
-class GroupBy(StrEnum):
-    """The values of `--by`."""
-
-    SERVICE = "service"
-    MODEL = "model"
-    PREFIX = "prefix"
-    FAMILY = "family"
-    CALLSITE = "callsite"
-    OUTCOME = "outcome"
-    REASON = "reason"
-    PROVIDER = "provider"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,15 +35,31 @@ class CallTotals:
 
 @dataclass(frozen=True, slots=True)
 class ReportGroup:
-    """The totals of the calls with the same `key`. The key is None for calls without a value.
+    """The totals of the calls with the same value of each field, None for calls without a value.
 
     `unknown_waste_calls` counts calls whose waste is unknown. If there are any, `totals.wasted_usd`
-    is a lower bound.
+    is a lower bound. `totals_by_period` has the totals of some periods of the report, by their
+    place in `Report.periods`.
     """
 
-    key: str | None
+    values: tuple[str | None, ...]
     totals: CallTotals
     unknown_waste_calls: int = 0
+    totals_by_period: Mapping[int, CallTotals] = field(default_factory=dict[int, CallTotals])
+
+    @property
+    def key(self) -> str | None:
+        """The value of the only field, or the known values of several ones in one text."""
+        known = [value for value in self.values if value is not None]
+        return " / ".join(known) if known else None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPeriod:
+    """The totals of the calls that started at `start` (epoch seconds) or within a period of it."""
+
+    start: float
+    totals: CallTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +111,13 @@ class Report:
     call.
     storage_costs: of named caches; None if there are none.
     absent_rows: calls that the figures lack.
+    since, until: the time range that was asked for, epoch seconds; infinite where it is open.
+    conditions: what the calls fulfil (`service=shop`).
+    period_seconds: length of `periods`, all periods from the first call to the last one; None
+    without periods.
     """
 
-    by: GroupBy
+    by: tuple[CallField, ...]
     totals: CallTotals
     groups: tuple[ReportGroup, ...]
     rated_input_tokens: int
@@ -125,3 +134,8 @@ class Report:
     unread_writes: UnreadWriteTotals | None = None
     storage_costs: StorageCosts | None = None
     absent_rows: AbsentRows = AbsentRows()
+    since: float = -math.inf
+    until: float = math.inf
+    conditions: tuple[str, ...] = ()
+    period_seconds: float | None = None
+    periods: tuple[ReportPeriod, ...] = ()

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -24,17 +25,19 @@ from promptcache_exporters.database.query import QueryConnection, fetch_rows_by_
 from promptcache_exporters.database.row_validity import MAX_TIME
 from promptcache_exporters.database.source import CallsSource, find_calls_source
 from promptcache_exporters.report import sql
+from promptcache_exporters.report.call_field import CallField, Dimension, GroupBy
+from promptcache_exporters.report.call_filter import FieldCondition, select_calls
 from promptcache_exporters.report.figures import CallSums
 from promptcache_exporters.report.model import (
     AbsentRows,
     CallTotals,
-    GroupBy,
     PrefixChange,
     Report,
     ReportGroup,
+    ReportPeriod,
     UnpricedModel,
 )
-from promptcache_exporters.report.sql import CallTimeRange, PrefixPeriod
+from promptcache_exporters.report.sql import CallTimeRange, PeriodGrid, PrefixPeriod
 from promptcache_exporters.report.storage_costs import (
     STORAGE_COSTS_QUERY,
     StorageCosts,
@@ -52,42 +55,84 @@ MAX_PREFIX_CHANGES: Final = 3
 _ANY_ID: Final = -1
 _MAX_WORKERS: Final = min(8, os.cpu_count() or 1)
 
-GroupSums = dict[str | None, CallSums]
+MAX_PERIODS: Final = 1_000
+
+GroupKey = tuple[str | None, ...]
+SumsOfGroups = dict[tuple[GroupKey, int], CallSums]
+"""The sums of each group in each period; 0 is the only period of a report without periods."""
+
+
+class TooManyPeriodsError(ValueError):
+    """The periods of a report would be more than `MAX_PERIODS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What a report shall say of the calls of its source."""
+
+    by: tuple[CallField, ...]
+    since: float
+    conditions: tuple[FieldCondition, ...]
+    period_seconds: float | None
 
 
 def collect_report(
-    source: Path | CallsSource, by: GroupBy = GroupBy.SERVICE, since: float = -math.inf
+    source: Path | CallsSource,
+    by: CallField | Sequence[CallField] = GroupBy.SERVICE,
+    since: float = -math.inf,
+    *,
+    until: float = math.inf,
+    where: Iterable[FieldCondition] = (),
+    period_seconds: float | None = None,
 ) -> Report:
     """Collect the report of the calls that started at `since` (epoch seconds) or later.
 
+    until: only calls that started before it. where: only calls that fulfil all conditions.
+    period_seconds: also sum the calls of each period of this length, at most `MAX_PERIODS`.
+
     A row of a local table that no exporter writes is left out and counted: text or a negative
-    number in a column of numbers, a start after the year 9999. Raises `CallsFileReadError`.
+    number in a column of numbers, a start after the year 9999. Raises `CallsFileReadError` and
+    `TooManyPeriodsError`.
     """
+    fields = (by,) if isinstance(by, GroupBy | Dimension) else tuple(by)
+    question = _Question(fields, since, tuple(where), period_seconds)
     if isinstance(source, Path):
         source = find_calls_source(source)
+    source = select_calls(source, question.conditions, until)
+    found = _collect_from_valid_rows(source, question)
+    shown = tuple(map(str, question.conditions))
+    return replace(found, since=since, until=until, conditions=shown, period_seconds=period_seconds)
+
+
+def _collect_from_valid_rows(source: CallsSource, question: _Question) -> Report:
     try:
-        return _collect_report(source, by, since)
+        return _collect_report(source, question)
     except InvalidCallsFileError:  # looking at each row takes time, so only now
         valid = source.without_invalid_rows()
         if valid is None:
             raise
-    return _collect_report(valid, by, since)
+    return _collect_report(valid, question)
 
 
-def _collect_report(source: CallsSource, by: GroupBy, since: float) -> Report:
+def _collect_report(source: CallsSource, question: _Question) -> Report:
+    since = question.since
     with source.open() as connection:
         time_range = sql.TIME_RANGE_QUERY.fetch_one(connection, since)
-        groups = _sum_calls_by_group(source, connection, by, since) if time_range.calls else {}
+        grid = _find_period_grid(source, time_range, question.period_seconds)
+        groups = _sum_calls_by_group(source, connection, question, grid) if time_range.calls else {}
         _reject_invalid_rows(source, time_range, groups)
         sums = _add_call_sums(list(groups.values()))
         sampled = sql.SAMPLED_QUERY.fetch_one(connection, since)
         recent = _find_oldest_recent_time(connection, since)
         periods = sql.PREFIX_PERIODS_QUERY.fetch_all(connection, recent)
-        # A sampled trace may have dropped the call that read a write.
-        has_write_data = sums.total_write_tokens is not None and not sampled.calls
+        # A sampled trace, or a condition, may have dropped the call that read a write. The end of
+        # a time range has not: only an expired write counts.
+        has_write_data = (
+            sums.total_write_tokens is not None and not sampled.calls and not question.conditions
+        )
         return Report(
-            by=by,
-            totals=_totals_from_sums(sums),
+            by=question.by,
+            totals=totals_from_sums(sums),
             groups=_build_sorted_report_groups(groups),
             rated_input_tokens=sums.rated_input_tokens or 0,
             unpriced_models=_collect_unpriced_models(connection, since),
@@ -105,7 +150,25 @@ def _collect_report(source: CallsSource, by: GroupBy, since: float) -> Report:
             else None,
             storage_costs=_collect_storage_costs(source, connection, since),
             absent_rows=_count_absent_rows(source, connection),
+            periods=_build_periods(groups, grid) if grid and groups else (),
         )
+
+
+def _find_period_grid(
+    source: CallsSource, time_range: CallTimeRange, seconds: float | None
+) -> PeriodGrid | None:
+    """Return periods that begin at midnight in local time, as it is at the first call."""
+    first, last = time_range.first_time, time_range.last_time
+    if seconds is None or first is None or last is None:
+        return None
+    if not (_is_time(first) and _is_time(last)):
+        raise InvalidRowValueError(source.place)
+    offset = time.localtime(first).tm_gmtoff
+    grid = PeriodGrid(float(seconds), float(offset))
+    count = grid.number_of(last) - grid.number_of(first) + 1
+    if count > MAX_PERIODS:
+        raise TooManyPeriodsError(f"these calls have {count:,} periods of this length")
+    return grid
 
 
 def _count_absent_rows(source: CallsSource, connection: QueryConnection) -> AbsentRows:
@@ -120,9 +183,9 @@ def _count_absent_rows(source: CallsSource, connection: QueryConnection) -> Abse
     )
 
 
-def empty_report(path: Path, by: GroupBy) -> Report:
+def empty_report(path: Path, by: tuple[CallField, ...]) -> Report:
     """Return the report on a file without tables."""
-    return Report(by, _totals_from_sums(CallSums()), (), 0, (), 0, None, (), None, None, path)
+    return Report(by, totals_from_sums(CallSums()), (), 0, (), 0, None, (), None, None, path)
 
 
 def _find_oldest_recent_time(connection: QueryConnection, since: float) -> float:
@@ -166,13 +229,13 @@ def _collect_unread_writes(
 def _collect_storage_costs(
     source: CallsSource, connection: QueryConnection, since: float
 ) -> StorageCosts | None:
-    if not source.is_local_table:  # all others have the calls only
+    if not source.is_local_table or source.is_selection:  # all others have the calls only
         return None
     return sum_storage_costs(STORAGE_COSTS_QUERY.fetch_all(connection, since), time.time())
 
 
 def _reject_invalid_rows(
-    source: CallsSource, time_range: CallTimeRange, groups: dict[Any, CallSums]
+    source: CallsSource, time_range: CallTimeRange, groups: SumsOfGroups
 ) -> None:
     """Raise `InvalidRowValueError` for values that no exporter writes.
 
@@ -181,8 +244,10 @@ def _reject_invalid_rows(
     """
     times: tuple[Any, ...] = (time_range.first_time, time_range.last_time)
     is_valid = all(_is_time(value) for value in times if value is not None)
-    for key, sums in groups.items():
-        is_valid &= isinstance(key, str | None) and not sums.invalid_amounts
+    for (key, _), sums in groups.items():
+        values: tuple[Any, ...] = key
+        is_valid &= all(isinstance(value, str | None) for value in values)
+        is_valid &= not sums.invalid_amounts
         is_valid &= all(isinstance(value, int | None) for value in sums._asdict().values())
     if not is_valid:
         raise InvalidRowValueError(source.place)
@@ -193,24 +258,27 @@ def _is_time(value: Any) -> bool:
 
 
 def _sum_calls_by_group(
-    source: CallsSource, connection: QueryConnection, by: GroupBy, since: float
-) -> GroupSums:
-    parts: dict[str | None, list[CallSums]] = {}
-    for row in _fetch_sums(source, connection, by, since):
-        parts.setdefault(row.pop("group_key"), []).append(CallSums(**row))
+    source: CallsSource, connection: QueryConnection, question: _Question, grid: PeriodGrid | None
+) -> SumsOfGroups:
+    parts: dict[tuple[GroupKey, int], list[CallSums]] = {}
+    for row in _fetch_sums(source, connection, question, grid):
+        key = tuple(row.pop(name) for name in sql.group_key_names(len(question.by)))
+        period = row.pop("period") if grid else 0
+        parts.setdefault((key, period), []).append(CallSums(**row))
     return {key: _add_call_sums(sums) for key, sums in parts.items()}
 
 
 def _fetch_sums(
-    source: CallsSource, connection: QueryConnection, by: GroupBy, since: float
+    source: CallsSource, connection: QueryConnection, question: _Question, grid: PeriodGrid | None
 ) -> Iterable[dict[str, Any]]:
     """Return the sums of each group; of a local table, those of each range of rows."""
-    figures = CallSums._fields
+    since, dialect = question.since, source.dialect
+    condition = "id BETWEEN ? AND ? AND +time >= ?" if source.is_local_table else "time >= ?"
+    statement = sql.figures_by_group_sql(
+        question.by, dialect, CallSums._fields, "calls", condition, grid
+    )
     if not source.is_local_table:  # all other engines distribute one query by themselves
-        statement = sql.figures_by_group_sql(by, source.dialect, figures, "calls", "time >= ?")
         return fetch_rows_by_name(connection, statement, since)
-    condition = "id BETWEEN ? AND ? AND +time >= ?"
-    statement = sql.figures_by_group_sql(by, source.dialect, figures, "calls", condition)
     id_range = sql.ID_RANGE_QUERY.fetch_one(connection, since)
     first_id, last_id = id_range.first_id or 0, id_range.last_id or 0
 
@@ -243,7 +311,7 @@ def ratio_or_none(part: int | None, whole: int | None) -> float | None:
     return (part or 0) / whole if whole else None
 
 
-def _totals_from_sums(sums: CallSums) -> CallTotals:
+def totals_from_sums(sums: CallSums) -> CallTotals:
     wasted = sums.wasted_picodollars
     if wasted is None and sums.known_waste_calls and not sums.unknown_waste_calls:
         wasted = 0
@@ -267,21 +335,40 @@ def _usd_or_none(picodollars: int | None) -> float | None:
     return None if picodollars is None else picodollars / PICODOLLARS_PER_USD
 
 
-def _build_sorted_report_groups(groups: GroupSums) -> tuple[ReportGroup, ...]:
-    """Order the groups by input tokens, largest first; then by key, the missing key last."""
+def _build_sorted_report_groups(groups: SumsOfGroups) -> tuple[ReportGroup, ...]:
+    """Order the groups by input tokens, largest first; then by values, the missing ones last."""
+    first = min((period for _, period in groups), default=0)
+    parts: dict[GroupKey, dict[int, CallSums]] = {}
+    for (key, period), sums in groups.items():
+        parts.setdefault(key, {})[period - first] = sums
     report_groups = [
-        ReportGroup(key, _totals_from_sums(sums), sums.unknown_waste_calls)
-        for key, sums in groups.items()
+        _build_report_group(key, sums_by_period) for key, sums_by_period in parts.items()
     ]
     return tuple(
         sorted(
             report_groups,
             key=lambda group: (
                 -(group.totals.input_tokens or 0),
-                group.key is None,
-                group.key or "",
+                [(value is None, value or "") for value in group.values],
             ),
         )
+    )
+
+
+def _build_report_group(key: GroupKey, sums_by_period: dict[int, CallSums]) -> ReportGroup:
+    sums = _add_call_sums(list(sums_by_period.values()))
+    totals = {period: totals_from_sums(part) for period, part in sums_by_period.items()}
+    return ReportGroup(key, totals_from_sums(sums), sums.unknown_waste_calls, totals)
+
+
+def _build_periods(groups: SumsOfGroups, grid: PeriodGrid) -> tuple[ReportPeriod, ...]:
+    """Return all periods from the first to the last, those without calls too."""
+    parts: dict[int, list[CallSums]] = {}
+    for (_, period), sums in groups.items():
+        parts.setdefault(period, []).append(sums)
+    return tuple(
+        ReportPeriod(grid.start_of(number), totals_from_sums(_add_call_sums(parts.get(number, []))))
+        for number in range(min(parts), max(parts) + 1)
     )
 
 

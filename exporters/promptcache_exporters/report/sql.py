@@ -5,18 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from promptcache.providers.registry import PROVIDERS
 from promptcache_exporters.database.dialect import SQLITE, SQLDialect
 from promptcache_exporters.database.query import Query
+from promptcache_exporters.report.call_field import CallField, Dimension, GroupBy
 from promptcache_exporters.report.figures import (
     IS_UNPRICED,
     figure_expression,
     group_key_expression,
 )
-from promptcache_exporters.report.model import GroupBy
 
 RECENT_ROWS: Final = 100_000
 """The newest calls, in which the report looks for prefix changes and unread writes."""
@@ -26,15 +26,53 @@ ROW_RANGE_CONDITION: Final = "id BETWEEN ? AND ? AND +time >= ?"
 """Its parameters are the first id, the last id, and the earliest time."""
 
 
+class PeriodGrid(NamedTuple):
+    """Periods of `seconds`. One of them starts at `offset` seconds before the epoch."""
+
+    seconds: float
+    offset: float
+
+    def number_of(self, time: float) -> int:
+        """Return the number of the period that contains `time` (epoch seconds)."""
+        return int((time + self.offset) // self.seconds)
+
+    def start_of(self, number: int) -> float:
+        """Return the start of a period, in epoch seconds."""
+        return number * self.seconds - self.offset
+
+    def to_sql(self, dialect: SQLDialect) -> str:
+        """Return the expression for the number of a call's period."""
+        return dialect.to_floor(f"(time + {self.offset!r}) / {self.seconds!r}")
+
+
 def figures_by_group_sql(
-    by: GroupBy, dialect: SQLDialect, figures: Iterable[str], table: str, condition: str
+    by: CallField | Sequence[CallField],
+    dialect: SQLDialect,
+    figures: Iterable[str],
+    table: str,
+    condition: str,
+    periods: PeriodGrid | None = None,
 ) -> str:
-    """Return the query for the key and some of `FIGURES` of each group, one row for each group."""
-    columns = [f"{group_key_expression(by, dialect)} AS group_key"]
+    """Return the query for the keys and some of `FIGURES` of each group, one row for each group.
+
+    The keys are `group_key`, `group_key_2` and so on, and with `periods` also `period`.
+    """
+    fields = [by] if isinstance(by, GroupBy | Dimension) else by
+    columns = [
+        f"{group_key_expression(field, dialect)} AS {name}"
+        for field, name in zip(fields, group_key_names(len(fields)), strict=True)
+    ]
+    columns += [f"{periods.to_sql(dialect)} AS period"] if periods else []
+    keys = ", ".join(str(number) for number in range(1, len(columns) + 1))
     columns += [f"{figure_expression(name, dialect)} AS {name}" for name in figures]
     selected = ",\n    ".join(columns)
     where = f"\nWHERE {condition}" if condition else ""
-    return f"SELECT {selected}\nFROM {table}{where}\nGROUP BY 1"
+    return f"SELECT {selected}\nFROM {table}{where}\nGROUP BY {keys}"
+
+
+def group_key_names(count: int) -> list[str]:
+    """Return the names of the columns with the keys of a group of `count` fields."""
+    return ["group_key", *(f"group_key_{number}" for number in range(2, count + 1))]
 
 
 class CallTimeRange(NamedTuple):
@@ -164,6 +202,7 @@ SELECT service, prefix_family, prefix_hash, min(time) AS first_time, max(time) A
 FROM calls WHERE time >= ? AND prefix_family IS NOT NULL AND prefix_hash IS NOT NULL
 GROUP BY 1, 2, 3 HAVING count(*) > 1""",  # noqa: S608  # our own SQL
 )
+
 
 QUERIES: Final[tuple[Query[Any], ...]] = (
     TIME_RANGE_QUERY,

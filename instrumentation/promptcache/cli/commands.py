@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 import typer
 from typer.core import TyperGroup
 
+from promptcache.cli.close_names import suggest_names
 from promptcache.cli.exit_codes import RECORD_COMMAND, ExitCode, exit_code_help
 from promptcache.version import __version__
 
@@ -50,6 +51,14 @@ class LazyGroup(TyperGroup):
             return None
         module = _MODULES.get(cmd_name, cmd_name)
         return typer.main.get_command(import_module(f"promptcache.cli.{module}").app)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command of the arguments. An unknown name is an error that names close
+        ones."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            guess = suggest_names(args[0], [*COMMANDS])
+            ctx.fail(f"No such command {args[0]!r}{guess or '.'}")
+        return super().resolve_command(ctx, args)
 
 
 app = typer.Typer(

@@ -17,9 +17,9 @@ from promptcache_exporters.database.clickhouse_view import (
     clickhouse_statements,
 )
 from promptcache_exporters.database.dialect import DIALECTS, SQLDialect
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.counter_figures import report_promql
 from promptcache_exporters.report.figures import FIGURES
-from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.sql import figures_by_group_sql
 
 EPILOG: Final = "\n\n".join(

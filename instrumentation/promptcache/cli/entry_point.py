@@ -8,6 +8,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Final, NoReturn
 
+from promptcache.cli.close_names import suggest_names
 from promptcache.cli.exit_codes import RECORD_COMMAND, ExitCode
 from promptcache.version import __version__
 
@@ -66,5 +67,6 @@ def run_bare_command(arguments: Sequence[str]) -> NoReturn:
             f'promptcache {name} needs an extra: pip install "promptcache[{EXTRAS[name]}]"\n'
         )
     else:
-        sys.stderr.write(f"promptcache has no command {name}; see promptcache --help\n")
+        guess = suggest_names(name, [*BARE_COMMANDS, *EXTRAS]) or "; see promptcache --help"
+        sys.stderr.write(f"promptcache has no command {name}{guess}\n")
     sys.exit(ExitCode.USAGE)

@@ -16,8 +16,12 @@ from promptcache.cli.table_options import (
     FromOption,
     JsonOption,
     SinceOption,
+    UntilOption,
+    WhereOption,
     choose_calls_place,
     parse_since_option,
+    parse_until_option,
+    parse_where_options,
 )
 from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.source import open_calls_source
@@ -30,7 +34,7 @@ EPILOG: Final = "\n\n".join(
         "promptcache explain 4bf92f3577b34da6a3ce929d0e0e4736",
         "promptcache explain --worst 5 --since 1d",
         "promptcache explain --worst 1 --json /srv/app/promptcache.db",
-        "promptcache explain --worst 5 --from clickhouse://reader@localhost:8123/otel",
+        "promptcache explain --worst 5 --where service=shop calls.parquet",
         "messages[3] is the fourth block of the messages: each part of a message is a block.",
         exit_code_help(
             ExitCode.OK,
@@ -49,7 +53,10 @@ TraceArgument = Annotated[
 ]
 WorstOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Explain the N calls that wasted most, instead of one trace."),
+    typer.Option(
+        min=1,
+        help="Explain the N problems that wasted most, each by one call, instead of one trace.",
+    ),
 ]
 _TRACE_ID_PATTERN: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -62,6 +69,8 @@ def explain(
     db: DatabaseArgument = None,
     worst: WorstOption = None,
     since: SinceOption = None,
+    until: UntilOption = None,
+    where: WhereOption = None,
     as_data: JsonOption = False,
     source: FromOption = None,
 ) -> None:
@@ -70,25 +79,27 @@ def explain(
         if db is not None:
             raise typer.BadParameter("give a trace id or --worst, not both")
         db = Path(trace)  # with --worst the only argument is the file of the table
-    place = choose_calls_place(db, source)
     trace_id = _parse_trace_id(trace) if worst is None else ""
+    place = choose_calls_place(db, source)
+    first, last = parse_since_option(since), parse_until_option(until)
+    conditions = parse_where_options(where)
     errors = make_stderr_console()
     try:
         with open_calls_source(place) as calls:
             found = (
                 compare_trace_calls(calls, trace_id)
                 if worst is None
-                else compare_costliest_misses(calls, worst, parse_since_option(since))
+                else compare_costliest_misses(calls, worst, first, until=last, where=conditions)
             )
     except (CallsFileReadError, OSError) as error:
         errors.print(describe_table_error(error))
         raise typer.Exit(exit_code_of_table_error(error)) from None
     if as_data:
-        typer.echo(render_comparisons_json(found))
+        typer.echo(render_comparisons_json(found, place))
     elif found:
         print_comparisons(found, make_stdout_console())
     if not found:
-        lack = "call with this trace id" if worst is None else "miss with a known reason"
+        lack = "call with this trace id" if worst is None else "miss that wasted anything"
         errors.print(f"{place} has no {lack}.")
         raise typer.Exit(ExitCode.NO_CALLS)
 

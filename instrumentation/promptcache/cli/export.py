@@ -13,6 +13,7 @@ from rich.progress import Progress
 
 from promptcache.cli.console import make_stderr_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.output_file import unwritable_file
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import DatabaseArgument
 from promptcache.cli.table_risk import warn_of_unsafe_table_file
@@ -53,7 +54,9 @@ def export(
     try:
         with _show_export_progress(errors) as report_progress:
             count = parquet.export_calls_to_parquet(path, out.absolute(), report_progress)
-    except (CallsFileReadError, OSError) as error:
+    except OSError as error:
+        raise unwritable_file(out, "--out", error) from error
+    except CallsFileReadError as error:
         errors.print(describe_table_error(error))
         raise typer.Exit(exit_code_of_table_error(error)) from None
     errors.print(f"{count:,} calls written to {out}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -12,6 +13,7 @@ import typer
 
 from promptcache.cli.table_risk import warn_of_unsafe_table_file
 from promptcache_exporters.database.file_path import resolve_database_path
+from promptcache_exporters.report.call_filter import FieldCondition, parse_field_condition
 
 _SECONDS_BY_UNIT: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
@@ -26,6 +28,17 @@ SinceOption = Annotated[
     typer.Option(
         help="Only calls since then: 15m, 2h, 3d or 1w ago, or an ISO time in local time, "
         "such as 2026-11-21T14:00."
+    ),
+]
+UntilOption = Annotated[
+    str | None, typer.Option(help="Only calls before then, written as for --since.")
+]
+WhereOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FIELD=VALUE",
+        help="Only calls with this value: service=shop; model~sonnet contains it; != and !~ mean "
+        "the opposite. May be repeated. The fields are those of --by.",
     ),
 ]
 FromOption = Annotated[
@@ -66,12 +79,52 @@ def parse_since_option(text: str | None) -> float:
 
     Raises BadParameter, which typer prints as a usage error.
     """
+    return -math.inf if text is None else _parse_time_option(text, "--since")
+
+
+def parse_until_option(text: str | None) -> float:
+    """Return the epoch seconds of `--until`, infinity if it is not given.
+
+    Raises BadParameter, which typer prints as a usage error.
+    """
+    return math.inf if text is None else _parse_time_option(text, "--until")
+
+
+def _parse_time_option(text: str, option: str) -> float:
     allowed = "allowed: 15m, 2h, 3d, 1w, or an ISO time such as 2026-11-21T14:00"
     try:
-        return -math.inf if text is None else parse_since(text, time.time())
+        return parse_since(text, time.time())
     except (ValueError, OverflowError, OSError) as error:
+        raise typer.BadParameter(f"{text!r} is not a time; {allowed}", param_hint=option) from error
+
+
+def parse_length_option(text: str | None) -> float | None:
+    """Return the seconds of `--every` (`15m`, `1h`, `1d`), None if it is not given.
+
+    Raises BadParameter, which typer prints as a usage error.
+    """
+    if text is None:
+        return None
+    unit, number = _SECONDS_BY_UNIT.get(text[-1:]), text[:-1]
+    seconds = float(number) * unit if unit and number.replace(".", "", 1).isdecimal() else 0.0
+    if seconds < 1:
         raise typer.BadParameter(
-            f"{text!r} is not a time; {allowed}", param_hint="--since"
+            f"{text!r} is no length of time; allowed: 30s, 15m, 1h, 1d, 1w", param_hint="--every"
+        )
+    return seconds
+
+
+def parse_where_options(texts: Sequence[str] | None) -> tuple[FieldCondition, ...]:
+    """Return the conditions of all `--where`.
+
+    Raises BadParameter, which typer prints as a usage error.
+    """
+    try:
+        return tuple(map(parse_field_condition, texts or ()))
+    except ValueError as error:
+        raise typer.BadParameter(
+            f"{error}; allowed: service=shop, model~sonnet, outcome!=hit, model!~mini",
+            param_hint="--where",
         ) from error
 
 

@@ -8,10 +8,13 @@ from typing import Any, Final
 
 import typer
 
+from promptcache.cli.close_names import suggest_names
 from promptcache.cli.exit_codes import ExitCode
+from promptcache.cli.price_options import GUESSED_PROVIDERS
 from promptcache.model import Request, ResponseFacts
 from promptcache.prices import PriceBook, table
 from promptcache.prices.model_names import price_lists_of_provider
+from promptcache.providers.registry import PROVIDERS_BY_NAME
 
 UNKNOWN_COST_TEXTS: Final[Mapping[str, str]] = {
     "model": "no price list has this model; give --provider, or a price file with an alias or "
@@ -46,9 +49,8 @@ def explain_unknown_cost(
     reason: str, book: PriceBook, request: Request, facts: ResponseFacts
 ) -> str:
     """Return what the price lists lack: the provider, the model, or the price of some options."""
-    vendors = price_lists_of_provider(request.provider) if request.provider else ()
-    if reason == "model" and vendors and not any(map(table.read_price_list_text, vendors)):
-        return f"there is no price list of the provider {request.provider!r}"
+    if reason == "model" and (text := _explain_unknown_name(request)):
+        return text
     row = book.find_plan(request, facts).row
     if reason != "tier" or row is None:
         return UNKNOWN_COST_TEXTS[reason]
@@ -65,6 +67,19 @@ def explain_unknown_cost(
     return (
         f"no price for {names}{together}; {row.id} has the tiers {', '.join(row.tiers())}{regions}"
     )
+
+
+def _explain_unknown_name(request: Request) -> str:
+    """Return what is wrong with the name of the provider or of the model, and close names."""
+    vendors = price_lists_of_provider(request.provider) if request.provider else ()
+    if request.provider and not any(map(table.read_price_list_text, vendors)):
+        guess = suggest_names(request.provider, PROVIDERS_BY_NAME)
+        return f"there is no price list of the provider {request.provider!r}{guess}"
+    names = [request.provider] if request.provider else GUESSED_PROVIDERS
+    searched = dict.fromkeys(one for name in names for one in price_lists_of_provider(name))
+    models = [model for vendor in searched for model in table.list_model_names(vendor)]
+    guess = suggest_names(request.model or "", models)
+    return UNKNOWN_COST_TEXTS["model"] + guess if guess else ""
 
 
 def _has_price_with_option(book: PriceBook, request: Request, option: str, value: object) -> bool:

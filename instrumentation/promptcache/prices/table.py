@@ -147,6 +147,13 @@ def parse_price_row(vendor: str, line: str, header: Mapping[str, Any]) -> PriceR
     )
 
 
+def list_model_names(vendor: str) -> list[str]:
+    """Return the names of all models in a vendor's list, patterns without their `*`."""
+    _, _, lines = read_price_list_text(vendor).partition("\n")
+    names = (name for line in lines.splitlines() for name in json.loads(line)["names"])
+    return [name.rstrip("*") for name in names]
+
+
 def find_price_row(vendor: str, names: Iterable[str]) -> PriceRow | None:
     """Return the row of the first of `names` that the vendor's list has.
 
