@@ -86,7 +86,7 @@ SAMPLED: Final[Mapping[str, Mapping[str, str]]] = {
         (LONE_DOUBTS, "warning", ExitCode.OK),
         (SAMPLED, "warning", ExitCode.FAULT_FOUND),
     ],
-    ids=lambda value: "+".join(value) if isinstance(value, dict) else "",
+    ids=["faults", *LONE_FAULTS, "doubts", *LONE_DOUBTS, "sampled"],
 )
 def test_variables_that_lose_calls_or_privacy_are_named(
     variables_by_name: Mapping[str, Mapping[str, str]],
