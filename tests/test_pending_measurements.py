@@ -205,7 +205,7 @@ def test_an_instrument_that_raises_loses_no_amount_of_another() -> None:
 
     pending = PendingMeasurements()
     for instrument in (Instrument(fails=True), Instrument(fails=False)):
-        pending.add(cast("Counter", instrument), {}, {}, 5, None)
+        pending.add({}, [(cast("Counter", instrument), 5, {})], None)
     pending.record_pending()
     assert told == [5]
 
@@ -223,7 +223,7 @@ def test_without_a_reader_a_call_beyond_the_limit_records_its_own_value(
     pending, histogram = PendingMeasurements(), Recorder()
     span_context = SpanContext(1, 1, is_remote=False)
     for value in range(5):
-        pending.record(cast("Histogram", histogram), {}, {}, value, span_context)
+        pending.record({}, [(cast("Histogram", histogram), value, {})], span_context)
     assert told == [3, 4]
     pending.record_pending()
     assert told == [3, 4, 0, 1, 2]
@@ -241,7 +241,7 @@ def test_the_table_stays_bounded_without_a_reader(monkeypatch: pytest.MonkeyPatc
     sums, counter = PendingMeasurements(), RecordingCounter()
     bases = [{"model": str(number)} for number in range(100)]
     for base in bases:
-        sums.add(counter, base, {"outcome": "hit"}, 2, None)
+        sums.add(base, [(counter, 2, {"outcome": "hit"})], None)
     assert len(sums._rows) <= 10  # pyright: ignore[reportPrivateUsage]  # the bound is the point
     sums.record_pending()
     assert sum(amount for amount, _ in counter.added) == 200
@@ -252,6 +252,6 @@ def test_a_series_starts_with_a_zero_that_is_told_once() -> None:
     sums, counter, base = PendingMeasurements(), RecordingCounter(), {"model": "m"}
     context = SpanContext(1, 2, is_remote=False)
     for _ in range(3):
-        sums.add(counter, base, {}, 0, context)
+        sums.add(base, [(counter, 0, {})], context)
         sums.record_pending()
     assert counter.added == [(0, {"model": "m"})]

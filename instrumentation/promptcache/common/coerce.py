@@ -7,7 +7,7 @@ These functions never raise: a value of the wrong type becomes None or empty.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, cast
 
 JSONObject = Mapping[str, Any]
@@ -70,10 +70,19 @@ def as_count(value: object) -> int | None:
     return int(found) if found is not None and found.is_integer() else None
 
 
-def flatten(value: object, prefix: str = "", max_depth: int = 4) -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of nested mappings as (dotted name, value), without nulls."""
-    for name, entry in as_mapping(value).items():
-        if max_depth and (inner := as_mapping(entry)):
-            yield from flatten(inner, f"{prefix}{name}.", max_depth - 1)
+def flatten(value: object, max_depth: int = 4) -> dict[str, Any]:
+    """Return the leaves of nested mappings by their dotted names, without nulls."""
+    leaves: dict[str, Any] = {}
+    _collect_leaves(leaves, as_mapping(value), "", max_depth)
+    return leaves
+
+
+def _collect_leaves(
+    leaves: dict[str, Any], fields: JSONObject, prefix: str, max_depth: int
+) -> None:
+    for name, entry in fields.items():
+        is_plain = entry is None or type(entry) is int
+        if not is_plain and max_depth and (inner := as_mapping(entry)):
+            _collect_leaves(leaves, inner, f"{prefix}{name}.", max_depth - 1)
         elif entry is not None:
-            yield f"{prefix}{name}", entry
+            leaves[f"{prefix}{name}"] = entry

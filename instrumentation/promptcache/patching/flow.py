@@ -65,7 +65,12 @@ class FlowRunner:
         safely(self._start, flow, *args, **kwargs)
 
     def _start(self, flow: Callable[P, Flow], /, *args: P.args, **kwargs: P.kwargs) -> None:
-        self._send(flow(*args, **kwargs), None)
+        started = flow(*args, **kwargs)
+        try:
+            self._context = next(started)
+        except StopIteration:
+            return
+        self._flow = started
 
     @property
     def is_active(self) -> bool:
@@ -103,10 +108,10 @@ class FlowRunner:
         if flow is not None:
             safely(self._send, flow, StepResult(is_abandoned=True))
 
-    def _send(self, flow: Flow, result: StepResult | None) -> None:
-        """Run the flow up to its next step. Without a result, this starts it."""
+    def _send(self, flow: Flow, result: StepResult) -> None:
+        """Run the flow up to its next step."""
         try:
-            self._context = next(flow) if result is None else flow.send(result)
+            self._context = flow.send(result)
         except StopIteration:
             return
         self._flow = flow

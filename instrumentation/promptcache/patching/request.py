@@ -21,9 +21,11 @@ def credential_from_headers(headers: Mapping[str, str]) -> str:
 
     AWS signs each request anew, so that only the access key id in the signature stays the same.
     """
-    credential = next((value for name in CREDENTIAL_HEADERS if (value := headers.get(name))), "")
-    signature = _AWS_SIGNATURE.match(credential)
-    return signature[1] if signature else credential
+    for name in CREDENTIAL_HEADERS:
+        if credential := headers.get(name):
+            signature = _AWS_SIGNATURE.match(credential)
+            return signature[1] if signature else credential
+    return ""
 
 
 def start_invocation(

@@ -14,6 +14,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk.trace import Span, SpanProcessor
 
 from promptcache.common.safely import safely
+from promptcache.semconv import SCOPE_NAME
 from promptcache.telemetry.foreign_spans import remember_started_span
 from promptcache.telemetry.started_spans import StartedSpans
 
@@ -51,7 +52,9 @@ class SpanStartTracker(SpanProcessor):
 
     def _remember(self, span: Span) -> None:
         self.started_spans.remember(span)
-        remember_started_span(span)
+        scope = span.instrumentation_scope
+        if scope is None or scope.name != SCOPE_NAME:
+            remember_started_span(span)
 
 
 class SpanStartTrackers:

@@ -340,7 +340,9 @@ def _record_sent_request(
         return
     host, port = _server_address(request.url)
     body, info = _request_body(sdk, options, request), invocation.request_info
-    model = info.model or _model_name(body, str(request.url.path))
-    info = info._replace(model=model, host=host or info.host, port=port or info.port)
+    if info.model is None:
+        info = info._replace(model=_model_name(body, str(request.url.path)))
+    if host != info.host or port != info.port:
+        info = info._replace(host=host or info.host, port=port or info.port)
     cache_scope = handler.hasher.keyed_digest(credential_from_headers(request.headers))
     invocation.on_request_built(info.to_request(body, cache_scope, invocation.started_at))

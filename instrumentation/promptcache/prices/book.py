@@ -94,8 +94,8 @@ class PriceBook:
 
     def find_plan(self, request: Request, facts: ResponseFacts) -> PricePlan:
         """Return how a call is priced, without its usage: row, tier and periods, or the reason."""
-        tiers = (request.body.get(name) for name in ("service_tier", "serviceTier"))
-        requested_tier = next((tier for tier in tiers if isinstance(tier, str) and tier), None)
+        tier = request.body.get("service_tier") or request.body.get("serviceTier")
+        requested_tier = tier if isinstance(tier, str) and tier else None
         key = (
             request.provider,
             request.model,

@@ -21,7 +21,11 @@ _CLIENT_CLASSES: Final = tuple((part, row.name) for row in PROVIDERS for part in
 
 def provider_of_client(client: object) -> str | None:
     """Return the provider whose row names the client's class or a base of it, None for others."""
-    class_names = " ".join(base.__name__ for base in type(client).__mro__)
+    return _provider_of_class_names(" ".join([base.__name__ for base in type(client).__mro__]))
+
+
+@lru_cache(maxsize=256)
+def _provider_of_class_names(class_names: str) -> str | None:
     return next((provider for part, provider in _CLIENT_CLASSES if part in class_names), None)
 
 

@@ -114,9 +114,10 @@ class BlockCollector:
 def select_cache_relevant_params(body: JSONObject, levels: ParamLevels) -> tuple[Param, ...]:
     """Return the parameters of `levels` that the body sets."""
     found: list[Param] = []
-    for name, level in levels:
-        head, *steps = _split_dotted_name(name)
-        value = body.get(head)
+    for name, level, head, steps in _split_names(levels):
+        if head not in body:
+            continue
+        value = body[head]
         for step in steps:
             value = as_mapping(value).get(step)
         if value is not None:
@@ -124,6 +125,11 @@ def select_cache_relevant_params(body: JSONObject, levels: ParamLevels) -> tuple
     return tuple(found)
 
 
-@lru_cache(maxsize=256)
-def _split_dotted_name(name: str) -> tuple[str, ...]:
-    return tuple(name.split("."))
+@lru_cache(maxsize=64)
+def _split_names(
+    levels: ParamLevels,
+) -> tuple[tuple[str, InvalidationLevel, str, tuple[str, ...]], ...]:
+    """Return each name with its level, its first part and its other parts."""
+    return tuple(
+        (name, level, name.partition(".")[0], tuple(name.split(".")[1:])) for name, level in levels
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from promptcache.common.coerce import as_count
@@ -57,8 +58,12 @@ def _as_30_minutes(usage: Usage, facts: ResponseFacts) -> Mapping[str, int]:
 
 
 def _is_at(host: str | None, domains: tuple[str, ...]) -> bool:
-    host = (host or "").lower()
-    return any(is_host_in(host, domain) for domain in domains)
+    return host is not None and _is_below(host, domains)
+
+
+@lru_cache(maxsize=1024)
+def _is_below(host: str, domains: tuple[str, ...]) -> bool:
+    return any(is_host_in(host.lower(), domain) for domain in domains)
 
 
 def _add_reasoning_of_total(facts: ResponseFacts) -> ResponseFacts:

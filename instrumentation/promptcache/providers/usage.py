@@ -116,19 +116,22 @@ class _CounterReader:
         self.inconsistencies: list[str] = []
 
     def first_reported_count(self, names: tuple[str, ...]) -> int | None:
+        counts = self.counts
         for name in names:
-            if name not in self.counts:
-                continue
-            value = as_count(self.counts[name])
-            if value is not None:
-                return value
-            self.inconsistencies.append(f"malformed:{name}")
+            if name in counts:
+                value = as_count(counts[name])
+                if value is not None:
+                    return value
+                self.inconsistencies.append(f"malformed:{name}")
         return None
 
     def nonzero_counts(self, names: Mapping[str, tuple[str, ...]]) -> dict[str, int]:
         """Return our names and the counts that are reported and not 0."""
-        found = {ours: self.first_reported_count(theirs) for ours, theirs in names.items()}
-        return {ours: count for ours, count in found.items() if count}
+        found: dict[str, int] = {}
+        for ours, theirs in names.items():
+            if count := self.first_reported_count(theirs):
+                found[ours] = count
+        return found
 
     def clamp_and_note_inconsistency(
         self, count: int | None, limit: int, inconsistency: str
@@ -145,6 +148,8 @@ def _tokens_by_modality(
     """Return the tokens of each modality. Our `.input` is the uncached part; providers report all
     input."""
     found = reader.nonzero_counts(counters.modalities)
+    if not found:
+        return found
     for name in [name for name in found if name.endswith(".input")]:
         cached = 0
         if counters.input_includes_cached:
@@ -164,6 +169,8 @@ def _cache_write_tokens_by_ttl(
     Tokens that the reported split does not cover are put under `fallback_ttl`. Tokens that it
     reports in excess are cut.
     """
+    if not written_tokens and not reported_split:
+        return {}
     rest, found = written_tokens or 0, dict[str, int]()
     for name, count in reported_split.items():
         found[name] = min(count, rest)

@@ -88,4 +88,7 @@ def make_route(
 def find_route(routes: Iterable[Route], method: str, url: str) -> Route | None:
     """Return the first route that serves `method` and `url` (relative or absolute)."""
     method = method.upper()
-    return next((row for row in routes if row.method == method and row.path.search(url)), None)
+    for route in routes:
+        if route.method == method and route.path.search(url):
+            return route
+    return None

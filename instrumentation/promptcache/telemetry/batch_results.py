@@ -29,7 +29,7 @@ _COST_PART_ATTRIBUTES: Final = {
     "cache_write": semconv.COST_CACHE_WRITE,
     "output": semconv.COST_OUTPUT,
 }
-_RESULT_ATTRIBUTES: Final = semconv.AttributeReader(
+_read_result: Final = semconv.make_attribute_reader(
     row
     for row in (*semconv.STANDARD_ATTRIBUTES, *semconv.PROMPTCACHE_ATTRIBUTES)
     if row.name in semconv.BATCH_RESULT_FIELDS
@@ -111,7 +111,7 @@ class BatchResultTotals:
 
     def add(self, call: Call) -> None:
         """Add one result."""
-        values = _RESULT_ATTRIBUTES.read(call)
+        values = _read_result(call)
         self.response_models.add(values.get(semconv.GEN_AI_RESPONSE_MODEL))
         self._unknown_cost_reason = self._unknown_cost_reason or values.get(semconv.COST_UNKNOWN)
         numbers: Any = {

@@ -44,7 +44,9 @@ def _attributes_of_lineage(lineage: Iterator[Span]) -> dict[str, Scalar]:
     inherited: dict[str, Scalar] = {}
     names: tuple[str, ...] = _COPIED_FROM_PARENT + _COPIED_FROM_ANCESTORS
     for span in lineage:
-        of_span = cast("Mapping[str, Scalar]", getattr(span, "attributes", None) or {})
+        of_span = cast("Mapping[str, Scalar] | None", getattr(span, "attributes", None))
+        if not of_span:
+            continue
         for name in names:
             if name in of_span:
                 inherited.setdefault(name, of_span[name])

@@ -128,14 +128,17 @@ class MetricsRecorder:
             warn_of_other_emitters()
         base = self._common_attributes_within_limits(call)
         span_context = get_current_span(context).get_span_context()
-        points = semconv.call_points(call)
+        sums = semconv.counter_points(call)
+        values = semconv.histogram_points(call)
         if self._with_genai_metrics:
-            points += semconv.genai_points(call)
-        for name, value, extra in points:
-            if (counter := self._counters.get(name)) is not None:
-                self._pending.add(counter, base, extra, value, span_context)
-            else:
-                self._pending.record(self._histograms[name], base, extra, value, span_context)
+            values += semconv.genai_points(call)
+        counters, histograms = self._counters, self._histograms
+        self._pending.add(
+            base, [(counters[name], amount, extra) for name, amount, extra in sums], span_context
+        )
+        self._pending.record(
+            base, [(histograms[name], value, extra) for name, value, extra in values], span_context
+        )
         if not self._is_told_at_collection():
             self._pending.record_pending()
 
@@ -168,7 +171,7 @@ class MetricsRecorder:
         key = tuple(attributes.items())
         base = self._initialised.setdefault(key, attributes)
         span_context = get_current_span(context).get_span_context()
-        self._pending.add(counter, base, extra, amount, span_context)
+        self._pending.add(base, [(counter, amount, extra)], span_context)
         if not self._is_told_at_collection():
             self._pending.record_pending()
 
@@ -190,9 +193,9 @@ class MetricsRecorder:
         return self._initialised.setdefault(limited_key, base)
 
     def _initialise_counters_at_zero(self, base: Mapping[str, Any]) -> None:
-        for name in semconv.ZERO_INITIALISED:
-            for extra in semconv.ZERO_POINTS:
-                self._pending.add(self._counters[name], base, extra, 0, None)
+        counters = [self._counters[name] for name in semconv.ZERO_INITIALISED]
+        zeros = [(counter, 0, extra) for counter in counters for extra in semconv.ZERO_POINTS]
+        self._pending.add(base, zeros, None)
 
     def _limiter_of_attribute(self, name: str) -> Callable[[Any], Any]:
         return self._limiters.setdefault(name, CardinalityLimiter(MAX_DISTINCT_VALUES))

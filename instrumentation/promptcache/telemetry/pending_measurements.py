@@ -9,7 +9,7 @@ to the instruments. Names, kinds, temporality and views stay those of the instru
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from threading import Lock
 from typing import Any, Final, final
 
@@ -41,6 +41,7 @@ class _Row:
 
 
 _Recording = tuple[Histogram, float, Mapping[str, Any], Mapping[str, Any], SpanContext]
+"""The histogram, the value, its own attributes, those of the call, and the span of the call."""
 
 
 @final
@@ -65,45 +66,43 @@ class PendingMeasurements:
 
     def add(
         self,
-        counter: Counter,
         base: Mapping[str, Any],
-        extra: Mapping[str, Any],
-        amount: float,
+        sums: Iterable[tuple[Counter, float, Mapping[str, Any]]],
         span_context: SpanContext | None,
     ) -> None:
-        """Add `amount` to the series of `counter` with the attributes of `base` and `extra`.
+        """Add amounts to series: the counter, the amount, the attributes besides those of `base`.
 
         A new series is told even if its sum is 0. The caller keeps one object for equal `base`.
         """
-        key = (id(counter), id(base), *extra.values())
         with self._lock:
-            row = self._rows.get(key)
-            if row is None:
-                row = self._rows[key] = _Row(counter, base, extra)
-            elif not amount:
-                return
-            row.amount += amount
-            row.has_unrecorded_amount = True
-            row.span_context = span_context
+            for counter, amount, extra in sums:
+                key = (id(counter), id(base), *extra.values())
+                row = self._rows.get(key)
+                if row is None:
+                    row = self._rows[key] = _Row(counter, base, extra)
+                elif not amount:
+                    continue
+                row.amount += amount
+                row.has_unrecorded_amount = True
+                row.span_context = span_context
             is_full = len(self._rows) > _MAX_ROWS
         if is_full:
             self.record_pending(forget_series=True)
 
     def record(
         self,
-        histogram: Histogram,
         base: Mapping[str, Any],
-        extra: Mapping[str, Any],
-        value: float,
+        values: Iterable[tuple[Histogram, float, Mapping[str, Any]]],
         span_context: SpanContext,
     ) -> None:
-        """Record `value` with the attributes of `base` and `extra`, now or at the collection."""
-        recording = histogram, value, base, extra, span_context
+        """Record values of histograms, with attributes as in `add`, now or at the collection."""
+        recordings = [(*value, base, span_context) for value in values]
         with self._lock:
             if has_room := len(self._recordings) < _MAX_RECORDINGS:
-                self._recordings.append(recording)
+                self._recordings += recordings
         if not has_room:
-            _record(recording)
+            for recording in recordings:
+                _record(recording)
 
     def record_pending(self, *, forget_series: bool = False) -> None:
         """Tell the instruments what they were not told yet."""
@@ -128,7 +127,7 @@ class PendingMeasurements:
 
 
 def _record(recording: _Recording) -> None:
-    histogram, value, base, extra, span_context = recording
+    histogram, value, extra, base, span_context = recording
     histogram.record(value, {**base, **extra}, _context_of(span_context))
 
 

@@ -19,10 +19,10 @@ _CACHE_WRITE_ALIASES: Final = frozenset(
 )
 """Two names of one fact. On a foreign span that has either, the other would count it twice."""
 _NO_NAMES: Final[frozenset[str]] = frozenset()
-_STANDARD: Final = semconv.AttributeReader(semconv.STANDARD_ATTRIBUTES)
-_LEGACY: Final = semconv.AttributeReader(semconv.LEGACY_ATTRIBUTES)
-_PROMPTCACHE: Final = semconv.AttributeReader(semconv.PROMPTCACHE_ATTRIBUTES)
-_COUNTS: Final = semconv.AttributeReader(semconv.COUNT_ATTRIBUTES)
+_read_standard: Final = semconv.make_attribute_reader(semconv.STANDARD_ATTRIBUTES)
+_read_legacy: Final = semconv.make_attribute_reader(semconv.LEGACY_ATTRIBUTES)
+_read_promptcache: Final = semconv.make_attribute_reader(semconv.PROMPTCACHE_ATTRIBUTES)
+_read_counts: Final = semconv.make_attribute_reader(semconv.COUNT_ATTRIBUTES)
 
 
 def set_call_attributes(
@@ -39,11 +39,14 @@ def set_call_attributes(
     the standard ones those that it lacks. `own_names` are the attributes there that
     `set_count_attributes` has set.
     """
-    standard = _standard_attributes(call, settings)
+    attributes = _read_standard(call)
+    attributes.update(call.context_attributes)
+    if settings.legacy_names:
+        attributes.update(_read_legacy(call))
     if not is_own_span:
         foreign = _foreign_names(span, own_names)
-        standard = {name: value for name, value in standard.items() if name not in foreign}
-    attributes = standard | _PROMPTCACHE.read(call)
+        attributes = {name: value for name, value in attributes.items() if name not in foreign}
+    attributes.update(_read_promptcache(call))
     shortfall = semconv.shortfall_tokens(call, settings.target)
     if shortfall is not None:
         attributes[semconv.SHORTFALL_TOKENS] = shortfall
@@ -57,19 +60,11 @@ def set_count_attributes(span: Span, call: Call, own_names: frozenset[str]) -> f
 
     `own_names` is what the last call of this function returned for the span.
     """
-    counts = _COUNTS.read(call)
+    counts = _read_counts(call)
     foreign = _foreign_names(span, own_names)
     counts = {name: value for name, value in counts.items() if name not in foreign}
     span.set_attributes(counts)
     return own_names | counts.keys()
-
-
-def _standard_attributes(call: Call, settings: Settings) -> dict[str, Any]:
-    standard = _STANDARD.read(call)
-    if not settings.legacy_names:
-        return {**standard, **call.context_attributes}
-    legacy = _LEGACY.read(call)
-    return {**standard, **call.context_attributes, **legacy}
 
 
 def _foreign_names(span: Span, own_names: frozenset[str]) -> set[str]:

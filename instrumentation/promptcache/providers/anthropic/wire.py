@@ -240,7 +240,7 @@ def _message_facts(message: JSONObject, **more: Any) -> ResponseFacts:
         service_tier=as_str(usage.get("service_tier")),
         speed=as_str(usage.get("speed")),
         inference_geo=as_str(usage.get("inference_geo")),
-        usage_counters=dict(flatten(usage)),
+        usage_counters=flatten(usage),
         provider_diagnostics=as_mapping(message.get("diagnostics")) or None,
         billed_usd=billed_usd(usage),  # OpenRouter speaks this wire format too
         tool_uses=_USE_OF_CONTAINER if as_mapping(message.get("container")) else {},
@@ -316,7 +316,7 @@ def _parse_usage(facts: ResponseFacts) -> Usage | None:
     is_split_by_ttl = any(
         name in counts for names in MESSAGES_COUNTERS.cache_write_by_ttl.values() for name in names
     )
-    iterations = [dict(flatten(iteration)) for iteration in as_list(counts.get("iterations"))]
+    iterations = [flatten(iteration) for iteration in as_list(counts.get("iterations"))]
     compactions = [one for one in iterations if one.get("type") == "compaction"]
     served, others = _split_fallback_attempts(iterations)
     if served:

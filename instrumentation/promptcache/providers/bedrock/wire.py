@@ -131,7 +131,7 @@ def _parse_event(event: JSONObject) -> ResponseFacts | None:
         finish_reasons=(stop_reason,) if stop_reason else (),
         service_tier=as_str(as_mapping(response.get("serviceTier")).get("type")),
         speed=as_str(as_mapping(response.get("performanceConfig")).get("latency")),
-        usage_counters=dict(flatten(usage)) | writes_by_ttl | anthropic.invocation_metrics(event),
+        usage_counters=flatten(usage) | writes_by_ttl | anthropic.invocation_metrics(event),
         has_content="contentBlockDelta" in event,
         is_terminal="metadata" in event or "output" in event,
         error_code=as_str(as_mapping(event.get("error")).get("type")),

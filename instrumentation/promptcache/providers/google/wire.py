@@ -245,7 +245,7 @@ def cached_content_in_body(body: JSONObject) -> str | None:
 
 def _flatten_counters(usage: JSONObject) -> dict[str, Any]:
     """Return the counters by name, those of a modality as `promptTokensDetails.audio`."""
-    return dict(flatten(usage)) | dict(_iterate_modality_counters(usage))
+    return flatten(usage) | dict(_iterate_modality_counters(usage))
 
 
 def _iterate_modality_counters(usage: JSONObject) -> Iterator[tuple[str, Any]]:

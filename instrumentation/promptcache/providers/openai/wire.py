@@ -313,14 +313,15 @@ def _parse_chat_event(event: JSONObject) -> ResponseFacts | None:
     usage = as_mapping(
         event.get("usage") or as_mapping(event.get("x_groq")).get("usage") or first.get("usage")
     )
-    finish = tuple(reason for choice in choices if (reason := as_str(choice.get("finish_reason"))))
+    reasons = [as_str(choice.get("finish_reason")) for choice in choices]
+    finish = tuple([reason for reason in reasons if reason])
     model = as_str(event.get("model"))
     return ResponseFacts(
         model=model,
         id=as_str(event.get("id")),
         finish_reasons=finish,
         service_tier=as_str(event.get("service_tier")),
-        usage_counters=dict(flatten(usage)),
+        usage_counters=flatten(usage),
         billed_usd=billed_usd(usage),
         has_content=any(_has_output_delta(as_mapping(choice.get("delta"))) for choice in choices),
         is_terminal=bool(finish),
@@ -337,7 +338,7 @@ def _parse_completion_event(event: JSONObject) -> ResponseFacts | None:
 
 
 def _has_output_delta(delta: JSONObject) -> bool:
-    return any(value for name, value in delta.items() if name != "role")
+    return bool(delta) and any(value for name, value in delta.items() if name != "role")
 
 
 # All begin with one character: the search is three times as fast as for whole alternatives.
@@ -370,7 +371,7 @@ def _parse_responses_event(event: JSONObject) -> ResponseFacts | None:
         id=as_str(response.get("id")) if event_type is None or "response" in event else None,
         finish_reasons=(status,) if status and is_finished and event_type != _CREATED else (),
         service_tier=as_str(response.get("service_tier")),
-        usage_counters=dict(flatten(usage)),
+        usage_counters=flatten(usage),
         provider_diagnostics=as_mapping(response.get("prompt_cache_diagnostics")) or None,
         billed_usd=billed_usd(usage),
         cache_write_ttl=as_str(as_mapping(response.get("prompt_cache_options")).get("ttl")),
