@@ -27,6 +27,7 @@ from promptcache_emulator.clock import Clock
 from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.parquet import export_calls_to_parquet
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
+from promptcache_exporters.recording.table_writer import RecordingProcessor, TableWriter
 from promptcache_exporters.replay.policy import Pings, Policy, TargetModel
 from promptcache_exporters.replay.replay import PolicyError, replay
 from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices, Traffic
@@ -44,12 +45,14 @@ MARKED_RULE: Final = DEFAULT_CACHE_RULE._replace(
 PRICES: Final = TokenPrices(1.0, 0.1, {"5m": 1.25, "1h": 2.0}, 5.0)
 
 
-def send_anthropic_turns(url: str, system_ttl: str, number: int, wait: Callable[[], None]) -> None:
+def send_anthropic_turns(
+    url: str, system_ttl: str, number: int, wait: Callable[[], None], turns: int = 6
+) -> None:
     client = anthropic.Anthropic(base_url=url, api_key="k", max_retries=0)
     create: Any = client.messages.create
     mark = {"type": "ephemeral", "ttl": system_ttl}
     messages: list[Any] = []
-    for turn in range(6):
+    for turn in range(turns):
         text = {"type": "text", "text": f"Conversation {number}, question {turn}: " + "why? " * 50}
         marked = {**text, "cache_control": {"type": "ephemeral"}}
         answer = create(
@@ -63,6 +66,12 @@ def send_anthropic_turns(url: str, system_ttl: str, number: int, wait: Callable[
             {"role": "assistant", "content": answer.content[0].text},
         ]
         wait()
+    client.close()
+
+
+def send_long_turns(url: str, system_ttl: str, number: int, wait: Callable[[], None]) -> None:
+    if number < 2:
+        send_anthropic_turns(url, system_ttl, number, wait, turns=40)
 
 
 def send_openai_turns(url: str, _: str, number: int, wait: Callable[[], None]) -> None:
@@ -75,6 +84,7 @@ def send_openai_turns(url: str, _: str, number: int, wait: Callable[[], None]) -
         answer = create(model="gpt-5.4", messages=messages)
         messages.append({"role": "assistant", "content": answer.choices[0].message.content})
         wait()
+    client.close()
 
 
 Send = Callable[[str, str, int, Callable[[], None]], None]
@@ -128,6 +138,42 @@ def test_a_prediction_equals_a_second_run_under_the_other_policy(
     assert other == pytest.approx(actual["check"]["recorded_usd"], rel=0.005)
     assert other < 0.7 * recorded
     assert predicted["policies"][1]["saved_usd"] == pytest.approx(recorded - other)
+
+
+def test_a_recording_is_replayed_without_a_key_of_the_user_and_beyond_64_blocks(
+    emulator: Emulator, emulator_url: str, tmp_path: Path
+) -> None:
+    path, clock = tmp_path / "calls.db", cast("Clock", emulator.clock)
+    provider, writer = TracerProvider(), TableWriter(path)
+    provider.add_span_processor(RecordingProcessor(lambda: [writer], lambda: None))
+    for key in (b"k" * 32, b"another key of the same length"):
+        PromptCacheInstrumentor().instrument(
+            tracer_provider=provider, settings=Settings(), clock=clock, recording_key=key
+        )
+        for number in range(2):
+            send_long_turns(emulator_url, "5m", number, lambda: clock.advance(100))
+        PromptCacheInstrumentor().uninstrument()
+        emulator.reset()
+    writer.shutdown()
+    result = CliRunner().invoke(app, ["whatif", str(path)])
+    assert result.exit_code == ExitCode.OK, result.output
+    assert "Replayed 160 calls of" in result.output
+    assert "As they were: 100.0% of reads exact" in result.output
+    assert "recorded under 2 keys" in result.output
+    code, found = run_whatif(path, "--ttl", "system=1h")
+    assert (code, found["check"]["exact_share"], found["calls"]) == (ExitCode.OK, 1.0, 160)
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("UPDATE llm_calls SET prefix_links = NULL WHERE rowid < 156")
+        connection.execute("UPDATE llm_calls SET prefix_links = 'spoilt' WHERE rowid = 160")
+        connection.commit()
+    result = CliRunner().invoke(app, ["whatif", str(path)])
+    assert result.exit_code == ExitCode.NO_CALLS
+    for reason in (
+        "155 without the links of its blocks",
+        "4 whose earlier blocks are in rows that are missing",
+        "1 with values that no call has",
+    ):
+        assert reason in result.output
 
 
 def test_an_automatic_cache_is_replayed_with_the_retention_of_the_record(

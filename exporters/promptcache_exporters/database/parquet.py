@@ -45,10 +45,11 @@ MAX_WORKERS: Final = min(2, os.cpu_count() or 1)
 """Parts that are written at the same time."""
 
 _DUCKDB_TYPES: Final = {"TEXT": "VARCHAR", "INTEGER": "BIGINT", "REAL": "DOUBLE"}
-_COLUMN_TYPES: Final = {"id": "BIGINT"} | {
-    column.name: _DUCKDB_TYPES[column.type.split()[0]]
-    for column in CALL_COLUMNS
-    if column.name not in NEVER_EXPORTED_COLUMNS
+_VIEW_COLUMN_TYPES: Final = {"id": "BIGINT"} | {
+    column.name: _DUCKDB_TYPES[column.type.split()[0]] for column in CALL_COLUMNS
+}
+_COLUMN_TYPES: Final = {
+    name: kind for name, kind in _VIEW_COLUMN_TYPES.items() if name not in NEVER_EXPORTED_COLUMNS
 }
 _DOUBLE_COLUMNS: Final = [name for name, kind in _COLUMN_TYPES.items() if kind == "DOUBLE"]
 """SQLite writes 15 digits of a number in JSON. Python writes all digits."""
@@ -234,7 +235,7 @@ def _create_view_statement(connection: Any, pattern: str, has_several_files: boo
     existing_columns = {name for (name,) in names}
     columns = ", ".join(
         name if name in existing_columns else f"NULL::{kind} AS {name}"
-        for name, kind in _COLUMN_TYPES.items()
+        for name, kind in _VIEW_COLUMN_TYPES.items()
     )
     source = pattern.replace("'", "''")  # DuckDB allows no parameters in a view
     query = f"SELECT {columns} FROM read_parquet('{source}', union_by_name = true)"  # noqa: S608

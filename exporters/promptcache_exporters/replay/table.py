@@ -1,6 +1,7 @@
 """Read recorded calls from the local table, or from another place that has its calls.
 
-The table holds the links of a prompt's blocks if the application ran with a hash key and with
+A recording holds the links of a prompt's blocks (`recorded_links.py`). A table that the exporter
+alone has written holds those of the last 64 blocks, if the application ran with a hash key and with
 OTEL_PROMPTCACHE_HASHES=all. The end of a block in tokens is known where a call ended, and where the
 last breakpoint of a call stood. Between such places tokens are shared by the sizes of the blocks.
 """
@@ -10,15 +11,18 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from promptcache.model import Request, ResponseFacts
+from promptcache.model import SECTIONS, Request, ResponseFacts
 from promptcache.prices import PriceBook
 from promptcache.prices.table import latest_period_in_force
 from promptcache.providers.cache_rules import CacheRule, cache_rule_for
 from promptcache_exporters.database.query import Query, QueryConnection
 from promptcache_exporters.database.source import CallsSource
+from promptcache_exporters.replay.block_positions import BlockPositions
+from promptcache_exporters.replay.recorded_links import ChainReader, parse_links
 from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices
 
 
@@ -44,6 +48,8 @@ class CallForReplay(NamedTuple):
     conversation_id: str | None
     scope_hash: str | None
     prefix_breakpoints: str | None
+    prefix_complete: int | None
+    prefix_links: str | None
     prefix_chain: str | None
     prefix_chain_start: int | None
     prefix_chain_sizes: str | None
@@ -57,12 +63,27 @@ _CALLS_QUERY: Final = Query(
 SELECT time, first_chunk, duration, provider, coalesce(response_model, request_model) AS model,
     input_tokens, output_tokens, read_tokens, write_tokens, write_5m_tokens, write_30m_tokens,
     write_1h_tokens, conversation_id, scope_hash, prefix_breakpoints, prefix_chain,
-    prefix_chain_start, prefix_chain_sizes, prefix_section_counts, server_address
+    prefix_chain_start, prefix_chain_sizes, prefix_section_counts, server_address,
+    prefix_complete, prefix_links
 FROM calls
 WHERE +time >= ? AND batch = 0 AND input_tokens > 0 AND read_tokens IS NOT NULL
     AND provider IS NOT NULL AND coalesce(response_model, request_model) IS NOT NULL
 ORDER BY time, span_id""",
 )
+
+
+class RowOfLinks(NamedTuple):
+    """The links of a call. Calls that failed have some too."""
+
+    prefix_links: str
+
+
+_LINKS_QUERY: Final = Query(
+    RowOfLinks,
+    "SELECT prefix_links FROM calls WHERE +time >= ? AND prefix_links IS NOT NULL",
+)
+_SECONDS_OF_A_CHAIN: Final = 2 * 3600.0
+"""The rows that a chain needs are at most an hour older than its call (docs/specs/prefix.md)."""
 
 
 class SampledCallCount(NamedTuple):
@@ -75,20 +96,22 @@ _SAMPLED_QUERY: Final = Query(
     SampledCallCount,
     "SELECT count(*) AS calls FROM calls WHERE +time >= ? AND coalesce(sample_ratio, 0) <> 1.0",
 )
-_MAX_READ_ERROR: Final = 0.2
-"""How far a place estimated by size may be from a read that ended there, as a share of the read."""
 _NO_LINKS: Final = (
-    "without the links of its blocks: record with OTEL_PROMPTCACHE_HASH_KEY and "
-    "OTEL_PROMPTCACHE_HASHES=all"
+    "without the links of its blocks: record with promptcache run, or with "
+    "OTEL_PROMPTCACHE_HASH_KEY and OTEL_PROMPTCACHE_HASHES=all"
 )
 
 
 @dataclass(frozen=True)
 class LoadedCalls:
-    """The calls of the table that can be replayed, and how many cannot, by reason."""
+    """The calls of the table that can be replayed, and how many cannot, by reason.
+
+    `key_count` is the number of keys under which they were recorded.
+    """
 
     calls: list[RecordedCall]
     skipped: Counter[str]
+    key_count: int = 0
 
 
 def load_recorded_calls(source: CallsSource, since: float, book: PriceBook) -> LoadedCalls:
@@ -99,15 +122,14 @@ def load_recorded_calls(source: CallsSource, since: float, book: PriceBook) -> L
     with source.open() as connection:
         _refuse_sampled_calls(connection, since)
         rows = _CALLS_QUERY.fetch_all(connection, since)
-    loader = _Loader(book)
-    found = [
-        (call, sizes) for row in rows if (call := loader.load(row)) for sizes in (_sizes(row),)
-    ]
+        of_chains = _LINKS_QUERY.fetch_all(connection, since - _SECONDS_OF_A_CHAIN)
+    loader = _Loader(book, [row.prefix_links for row in of_chains])
+    found = [item for row in rows if (item := loader.load(row))]
     positions = BlockPositions()
     for call, sizes in found:
         positions.learn(call, sizes)
     calls = [replace(call, ends=positions.locate_ends(call, sizes)) for call, sizes in found]
-    return LoadedCalls(calls, loader.skipped)
+    return LoadedCalls(calls, loader.skipped, len(loader.keys))
 
 
 def _refuse_sampled_calls(connection: QueryConnection, since: float) -> None:
@@ -118,65 +140,99 @@ def _refuse_sampled_calls(connection: QueryConnection, since: float) -> None:
         )
 
 
-def _sizes(row: CallForReplay) -> list[int]:
-    return [size or 1 for size in json.loads(row.prefix_chain_sizes or "[]")]
+class _Chain(NamedTuple):
+    """The blocks of a prompt: links and sizes, and how many are tools and static.
+
+    `cache` tells apart calls that can never share a block.
+    """
+
+    links: tuple[str, ...]
+    sizes: Sequence[int]
+    tools_depth: int
+    static_depth: int
+    cache: Hashable
 
 
-def _static_block_counts(row: CallForReplay) -> tuple[int, int]:
-    """Return the number of blocks in the tools and in the system prompt."""
-    counts: list[int | None] = json.loads(row.prefix_section_counts or "[]")
-    return (counts[0] or 0, counts[1] or 0) if len(counts) > 1 else (0, 0)
+class _SkippedCallError(Exception):
+    """A call that cannot be replayed. The text completes "calls ..."."""
 
 
 class _Loader:
-    """Turns rows into calls, without the ends of their blocks."""
+    """Turns rows into calls without the ends of their blocks, and the sizes of the blocks."""
 
-    def __init__(self, book: PriceBook) -> None:
+    def __init__(self, book: PriceBook, rows_of_links: Sequence[str]) -> None:
         self.skipped: Counter[str] = Counter()
+        self.keys: set[str] = set()
         self._book = book
+        self._reader = ChainReader()
+        for text in rows_of_links:
+            with suppress(ValueError):
+                self._reader.add(parse_links(text))
 
-    def load(self, row: CallForReplay) -> RecordedCall | None:
+    def load(self, row: CallForReplay) -> tuple[RecordedCall, Sequence[int]] | None:
         """Return the call of a row; None, and count the reason, if it cannot be replayed."""
-        if not row.prefix_chain or not row.prefix_section_counts or not row.prefix_chain_sizes:
-            self.skipped[_NO_LINKS] += 1
-            return None
-        if row.prefix_chain_start:
-            self.skipped["with more blocks than the recorded links"] += 1
-            return None
-        prices = _token_prices(row, self._book)
-        if prices is None:
-            self.skipped["without a price"] += 1
-            return None
         try:
-            links: list[str] = json.loads(row.prefix_chain)
-            if len(_sizes(row)) != len(links):
-                raise ValueError
-            return self._build(row, prices, links)
+            chain = self._chain_of(row)
+            prices = _token_prices(row, self._book)
+            if prices is None:
+                raise _SkippedCallError("without a price")
+            return self._build(row, prices, chain), chain.sizes
+        except _SkippedCallError as error:
+            self.skipped[str(error)] += 1
         except (ValueError, LookupError, TypeError):  # another program may have written the row
             self.skipped["with values that no call has"] += 1
-            return None
+        return None
 
-    def _build(self, row: CallForReplay, prices: TokenPrices, links: list[str]) -> RecordedCall:
+    def _chain_of(self, row: CallForReplay) -> _Chain:
+        if row.prefix_complete == 0:
+            raise _SkippedCallError("whose earlier part only the server has")
+        chain = self._recorded_chain(row) if row.prefix_links else _exported_chain(row)
+        if not chain.links:
+            raise _SkippedCallError("without a prompt")
+        return chain
+
+    def _recorded_chain(self, row: CallForReplay) -> _Chain:
+        links = parse_links(row.prefix_links or "")
+        blocks = self._reader.rebuild_chain(links)
+        if blocks is None:
+            raise _SkippedCallError("whose earlier blocks are in rows that are missing")
+        self.keys.add(links.key_id)
+        sections = [block.section for block in blocks]
+        tools, system = sections.count("tools"), sections.count("system")
+        # A changed parameter ends the sharing at the first block of its level.
+        params, scopes = "", dict[str, str]()
+        for section in SECTIONS:
+            scopes[section] = params = params + links.params.get(section, "")
+        return _Chain(
+            tuple([block.link + scopes[block.section] for block in blocks]),
+            [block.size for block in blocks],
+            tools,
+            tools + system,
+            (row.provider, row.model, row.server_address, links.tenant),
+        )
+
+    def _build(self, row: CallForReplay, prices: TokenPrices, chain: _Chain) -> RecordedCall:
         rule = cache_rule_for(row.provider, row.model)
-        tools, system = _static_block_counts(row)
-        breakpoints = _parse_breakpoints(row.prefix_breakpoints, tools, tools + system, rule)
+        links, static_depth = chain.links, chain.static_depth
+        breakpoints = _parse_breakpoints(
+            row.prefix_breakpoints, chain.tools_depth, static_depth, rule
+        )
         if rule.bills_writes and not breakpoints and (row.write_tokens or row.read_tokens):
             breakpoints = [Breakpoint(len(links), _ttl_of_writes(row))]
-        cache = (row.provider, row.model, row.server_address, row.scope_hash)
         # A conversation is known by its first message, if the application names none.
-        first = links[min(tools + system, len(links) - 1)]
+        first = links[min(static_depth, len(links) - 1)]
         return RecordedCall(
             started_at=row.time,
             visible_at=row.time + (row.first_chunk or row.duration or 0.0),
             conversation=row.conversation_id or first,
             provider=row.provider,
-            cache=cache,
+            cache=chain.cache,
             rule=rule,
             prices=prices,
-            links=tuple(links),
+            links=links,
             ends=(),
-            tools_depth=tools,
-            static_depth=tools + system,
+            tools_depth=chain.tools_depth,
+            static_depth=static_depth,
             breakpoints=tuple(breakpoints),
             input_tokens=row.input_tokens,
             output_tokens=row.output_tokens or 0,
@@ -185,68 +241,20 @@ class _Loader:
         )
 
 
-class BlockPositions:
-    """Where blocks end, in tokens.
-
-    A call ends at its input tokens. Its writes end at its last breakpoint, and those of the longest
-    TTL at the last breakpoint that asks for it. A read ends where an earlier call had a breakpoint.
-    """
-
-    def __init__(self) -> None:
-        self._known_ends: dict[Hashable, int] = {}
-        self._marked: set[Hashable] = set()
-
-    def learn(self, call: RecordedCall, sizes: Sequence[int]) -> None:
-        """Remember what the usage of a call says. Calls come in the order of their starts."""
-        keys = [(call.cache, link) for link in call.links]
-        self._known_ends.setdefault(keys[-1], call.input_tokens)
-        written = sum(call.write_tokens.values())
-        if call.breakpoints and written:
-            last = keys[call.breakpoints[-1].depth - 1]
-            self._known_ends.setdefault(last, call.read_tokens + written)
-            ttl = call.breakpoints[0].ttl
-            depth = max(mark.depth for mark in call.breakpoints if mark.ttl == ttl)
-            if ttl in call.write_tokens:
-                end = call.read_tokens + call.write_tokens[ttl]
-                self._known_ends.setdefault(keys[depth - 1], end)
-        if call.read_tokens and call.rule.bills_writes:
-            self._learn_from_read(call, keys, sizes)
-        self._marked.update(keys[mark.depth - 1] for mark in call.breakpoints)
-
-    def _learn_from_read(
-        self, call: RecordedCall, keys: Sequence[Hashable], sizes: Sequence[int]
-    ) -> None:
-        ends = self.locate_ends(call, sizes)
-        places = [
-            (abs(end - call.read_tokens), key)
-            for key, end in zip(keys, ends, strict=True)
-            if key in self._marked
-        ]
-        if places:
-            distance, key = min(places, key=lambda place: place[0])
-            if distance <= _MAX_READ_ERROR * call.read_tokens:
-                self._known_ends.setdefault(key, call.read_tokens)
-
-    def locate_ends(self, call: RecordedCall, sizes: Sequence[int]) -> tuple[int, ...]:
-        """Return the end of each block in tokens: known, or shared by size between known ends."""
-        ends: list[int] = []
-        start, waiting = 0, list[int]()
-        for link, size in zip(call.links, sizes, strict=True):
-            waiting.append(size)
-            known = self._known_ends.get((call.cache, link))
-            if known is not None:
-                ends += _share(start, max(start, known), waiting)
-                start, waiting = max(start, known), []
-        return tuple(ends)
-
-
-def _share(start: int, end: int, sizes: Sequence[int]) -> list[int]:
-    """Return the ends of blocks between two token positions, in proportion to their sizes."""
-    total, position, ends = sum(sizes), 0, list[int]()
-    for size in sizes:
-        position += size
-        ends.append(start + round((end - start) * position / total))
-    return ends
+def _exported_chain(row: CallForReplay) -> _Chain:
+    """Return the chain that the application exported under a key of the user."""
+    if not row.prefix_chain or not row.prefix_section_counts or not row.prefix_chain_sizes:
+        raise _SkippedCallError(_NO_LINKS)
+    if row.prefix_chain_start:
+        raise _SkippedCallError("with more blocks than the recorded links")
+    links: list[str] = json.loads(row.prefix_chain)
+    sizes: list[int | None] = json.loads(row.prefix_chain_sizes)
+    counts: list[int | None] = json.loads(row.prefix_section_counts)
+    if len(sizes) != len(links):
+        raise ValueError
+    tools, system = (counts[0] or 0, counts[1] or 0) if len(counts) > 1 else (0, 0)
+    cache = (row.provider, row.model, row.server_address, row.scope_hash)
+    return _Chain(tuple(links), [size or 1 for size in sizes], tools, tools + system, cache)
 
 
 def _parse_breakpoints(

@@ -271,6 +271,11 @@ def _print_text(
     )
     for reason, count in loaded.skipped.items():
         console.print(f"Left out: {count:,} calls {reason}.")
+    if loaded.key_count > 1:
+        console.print(
+            f"The calls were recorded under {loaded.key_count} keys, so not all that share a prefix"
+            " are seen to (promptcache doctor)."
+        )
     if not check.has_passed:
         console.print(
             "The model does not reproduce the record, so no money is shown. Calls of other "
