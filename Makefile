@@ -138,6 +138,9 @@ fuzz: $(VENV)/.ready ## 100,000 odd requests for each provider and the emulator,
 harness-bench: $(VENV)/.ready ## compare the harness with the best placement, every API and documented rule (SETS=readings; 40 minutes)
 	@$(VENV)/bin/python -m tests.oracle.harness_regret $(SETS)
 
+harness-mixes: $(VENV)/.ready ## 100,000 random mixes of layers, breakpoints, TTLs and models: the emulator refuses none (half an hour)
+	@HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_harness_random.py $(ARGS)
+
 # Pinned, since pip tries release after release for minutes.
 LAYOUTS := .venv-layouts
 $(LAYOUTS)/.ready: pyproject.toml

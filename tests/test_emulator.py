@@ -230,11 +230,11 @@ def text_with_breakpoint(text: str, **ttl: str) -> dict[str, Any]:
 
 def test_explicit_mode_writes_at_breakpoints_only(engine: Emulator) -> None:
     for question in ("one", "two"):
-        content = [text_with_breakpoint(TEXT, ttl="12h"), {"type": "text", "text": question}]
+        content = [text_with_breakpoint(TEXT, ttl="30m"), {"type": "text", "text": question}]
         body = {"model": NEW_MODEL, "prompt_cache_options": {"mode": "explicit"}}
         engine.post_json(CHAT, body | {"messages": [{"role": "user", "content": content}]})
     first, second = (record.result for record in engine.records)
-    assert first.cache_write_by_ttl == {"12h": first.cache_write_tokens}
+    assert first.cache_write_by_ttl == {"30m": first.cache_write_tokens}
     assert (second.cache_read_tokens, second.cache_write_tokens) == (first.cache_write_tokens, 0)
     assert 0 < first.uncached_tokens < 10
     send_chat(engine, TEXT, "one", model=NEW_MODEL, prompt_cache_options={"mode": "explicit"})

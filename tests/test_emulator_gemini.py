@@ -103,7 +103,7 @@ def test_invalid_cached_content_is_refused(client: Any) -> None:
     with pytest.raises(errors.ClientError, match="too small"):
         client.caches.create(model=FLASH, config={"system_instruction": "short"})
     cache = client.caches.create(model=FLASH, config={"system_instruction": TEXT})
-    with pytest.raises(errors.ClientError, match="system_instruction or tools"):
+    with pytest.raises(errors.ClientError, match="system_instruction, tools or tool_config"):
         generate(client, cached_content=cache.name, system_instruction="more")
 
 

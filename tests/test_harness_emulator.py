@@ -120,23 +120,3 @@ def test_an_hour_keeps_a_chat_with_long_pauses_warm() -> None:
             world.turn(chat, f"Question {number}?")
         costs[ttl] = world.relative_cost(write=2.0 if ttl == "1h" else 1.25)
     assert costs["1h"] < 0.25 < 1.0 < costs["5m"]
-
-
-def test_the_emulator_refuses_what_the_harness_never_sends() -> None:
-    """Each error 400 of Anthropic's rules on breakpoints, with its words."""
-    world = World()
-    mark: dict[str, Any] = {"cache_control": {"type": "ephemeral"}}
-    hour: dict[str, Any] = {"cache_control": {"type": "ephemeral", "ttl": "1h"}}
-    text: dict[str, Any] = {"type": "text", "text": "Text"}
-    cases: list[tuple[list[Any], dict[str, Any], str]] = [
-        ([{**text, **mark}] * 5, {}, "A maximum of 4 blocks with cache_control may be provided"),
-        ([{**text, **mark}] * 4 + [text], mark, "Found 5"),
-        ([{**text, **mark}, {**text, **hour}], {}, "must not come after"),
-        ([{**text, **hour}], mark, "another ttl"),
-    ]
-    for content, more, words in cases:
-        messages = [{"role": "user", "content": content}]
-        arguments = {"model": CLAUDE, "messages": messages, **more}
-        status, answer = world.try_call("anthropic", arguments)
-        assert status == 400
-        assert words in answer["error"]["message"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from promptcache_emulator.anthropic.cache_control_check import TTL_ORDER
 from promptcache_emulator.cache_plan import CachePlan, CacheWrite
 from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.json_util import as_json_object
@@ -54,9 +55,7 @@ def _check_breakpoints(breakpoints: dict[int, str], profile: CacheProfile) -> No
         )
     lifetimes = [profile.ttl_seconds(ttl) for _, ttl in sorted(breakpoints.items())]
     if any(earlier < later for earlier, later in pairwise(lifetimes)):
-        raise ProviderError(
-            400, "a ttl='1h' cache_control block must not come after a ttl='5m' cache_control block"
-        )
+        raise ProviderError(400, TTL_ORDER)
 
 
 def _add_automatic_breakpoint(prompt: PromptLayout, breakpoints: dict[int, str], ttl: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from promptcache_emulator.anthropic.cache import plan_cache
+from promptcache_emulator.anthropic.cache_control_check import check_cache_controls
 from promptcache_emulator.anthropic.diagnostics import RequestFingerprint, diagnose_miss
 from promptcache_emulator.anthropic.errors import OVERLOADED_EVENT, error_body
 from promptcache_emulator.anthropic.prompt import bare_model_name, parse_prompt
@@ -55,7 +56,7 @@ def run_request(
     body = _add_thread_history(context, request.body)
     request = replace(request, body=body)
     model = str(body.get("model") or request.path_params.get("model") or "")
-    is_prewarm = _check_messages_request(body, model)
+    is_prewarm = _check_messages_request(body, model, is_batch=service_tier == "batch")
     prompt = parse_prompt(body, model, request.headers.get("anthropic-beta", ""))
     profile = context.profile_for(profiles, bare_model_name(model), request)
     reply = Reply() if is_prewarm else generate_reply(_build_reply_request(request))
@@ -81,16 +82,29 @@ def run_request(
     return message, commit
 
 
-def _check_messages_request(body: JSONObject, model: str) -> bool:
+def _check_messages_request(body: JSONObject, model: str, *, is_batch: bool) -> bool:
     """Raise ProviderError for an invalid request. Return whether it only prewarms the cache."""
     max_tokens = body.get("max_tokens")
     if not model or not as_json_objects(body.get("messages")) or not isinstance(max_tokens, int):
         raise ProviderError(400, "model, messages and max_tokens: Field required")
-    is_prewarm = max_tokens == 0
-    thinks = as_json_object(body.get("thinking")).get("type") == "enabled"
-    if is_prewarm and (body.get("stream") or thinks):
-        raise ProviderError(400, "max_tokens: 0 is not supported with stream or thinking")
-    return is_prewarm
+    check_cache_controls(body)
+    if max_tokens != 0:
+        return False
+    if found := "a batch" if is_batch else next(_not_with_prewarming(body), None):
+        raise ProviderError(400, f"max_tokens: 0 is not supported with {found}")
+    return True
+
+
+def _not_with_prewarming(body: JSONObject) -> Iterator[str]:
+    """Yield what Anthropic's page on prompt caching excludes with `max_tokens: 0`."""
+    if body.get("stream"):
+        yield "stream"
+    if as_json_object(body.get("thinking")).get("type") == "enabled":
+        yield "thinking"
+    if body.get("output_format") or as_json_object(body.get("output_config")).get("format"):
+        yield "an output format"
+    if as_json_object(body.get("tool_choice")).get("type") in ("any", "tool"):
+        yield "a forced tool_choice"
 
 
 def _count_thinking_tokens(body: JSONObject) -> int:

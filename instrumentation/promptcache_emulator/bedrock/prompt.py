@@ -26,7 +26,14 @@ def parse_prompt(body: JSONObject, model: str) -> PromptLayout:
     """Return the blocks and salts. A cache point sets a breakpoint on the block before it."""
     config = as_json_object(body.get("toolConfig"))
     blocks: list[PromptBlock] = []
-    for tool in as_json_objects(config.get("tools")):
+    for number, tool in enumerate(as_json_objects(config.get("tools"))):
+        if "cachePoint" in tool and model.startswith("nova"):
+            # AWS's page: Nova takes cache points in `system` and `messages` only.
+            raise ProviderError(
+                400,
+                f"Malformed input request: #/toolConfig/tools/{number}: extraneous key [cachePoint]"
+                " is not permitted, please reformat your input and try again.",
+            )
         _append_block(blocks, tool, TOOLS, "")
     for block in as_json_objects(body.get("system")):
         _append_block(blocks, block, SYSTEM, "")

@@ -30,11 +30,14 @@ def use_named_or_implicit_cache(
     if not name:
         plan = plan_automatic_cache(PromptLayout(tuple(request_blocks), salts), profile)
         return context.run_cache_plan(request, model, plan, output_tokens)
-    if any(block.level == SYSTEM for block in request_blocks):
+    has_tool_config = request.body.get("toolConfig") or request.body.get("tool_config")
+    if has_tool_config or any(block.level == SYSTEM for block in request_blocks):
         raise ProviderError(
             400,
+            # As users quote it: vercel/ai#3333.
             "CachedContent can not be used with GenerateContent request setting "
-            "system_instruction or tools",
+            "system_instruction, tools or tool_config. Proposed fix: move those values to "
+            "CachedContent from GenerateContent request.",
         )
     cached_content = find_cached_content(context, request, str(name))
     prompt = PromptLayout((*cached_content.blocks, *request_blocks), salts)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from promptcache_emulator.cache_plan import CachePlan, CacheWrite, plan_automatic_cache
 from promptcache_emulator.context import EmulatorContext
+from promptcache_emulator.errors import ProviderError
 from promptcache_emulator.json_util import JSONObject, as_json_object
 from promptcache_emulator.profiles import OPENAI_PROFILES, CacheProfile
 from promptcache_emulator.prompt_layout import SYSTEM, TOOLS, PromptLayout
@@ -18,10 +19,27 @@ def plan_cache(
     """Return the plan of this request, and the profile in force."""
     profile = context.profile_for(OPENAI_PROFILES, model, request)
     if profile.implicit_mode != "none":
+        _check_ttls(request, prompt)
         return _plan_breakpoints(prompt, profile, request.body), profile
     in_memory = request.body.get("prompt_cache_retention") == "in_memory"
     effective = replace(profile, ttl="10m", max_age_seconds=3600.0) if in_memory else profile
     return plan_automatic_cache(prompt, effective), profile
+
+
+def _check_ttls(request: ProviderRequest, prompt: PromptLayout) -> None:
+    """Raise ProviderError for a TTL that the API does not offer: 12h is for the Responses API.
+
+    Source: the types of openai-python 3.57.0; the words are those of OpenAI's other enumerations.
+    """
+    allowed = ("30m",) if request.path.endswith("/chat/completions") else ("30m", "12h")
+    options = as_json_object(request.body.get("prompt_cache_options"))
+    asked = [str(options.get("ttl") or "30m")]
+    asked += [block.breakpoint_ttl or "30m" for block in prompt.blocks if block.breakpoint_ttl]
+    for ttl in asked:
+        if ttl not in allowed:
+            values = " and ".join(f"'{value}'" for value in allowed)
+            message = f"Invalid value: '{ttl[:20]}'. Supported values are: {values}."
+            raise ProviderError(400, message)
 
 
 def _plan_breakpoints(prompt: PromptLayout, profile: CacheProfile, body: JSONObject) -> CachePlan:
