@@ -8,7 +8,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types requirements dist clean \
-	compat canary frameworks coexistence sdk-suite fuzz streams processes \
+	compat canary plugin ci-example frameworks coexistence sdk-suite fuzz streams processes \
 	diagnosis-score diagnosis-score-simple trace-replay bench leaks audit sbom prices alerts \
 	alerts-e2e collector phoenix mlflow jaeger clickhouse engines engines-spark backends oracle
 
@@ -43,6 +43,7 @@ requirements: $(VENV)/.ready ## lock the newest packages that pyproject.toml and
 	@$(COMPILE) --extra demo --group build pyproject.toml --constraint requirements/dev.txt \
 		--output-file requirements/demo.txt
 	@$(VENV)/bin/python tests/compat/run.py --lock
+	@$(VENV)/bin/python tests/plugin/run.py --lock
 	@git diff --stat requirements
 
 # ---------------------------------------------------------------- every day
@@ -99,6 +100,12 @@ canary: ## check that the newest SDKs, pre-releases too, still have every functi
 	@$(CANARY)/bin/python -m tests.canary.check; found=$$?; \
 		LITELLM_LOCAL_MODEL_COST_MAP=true $(CANARY)-apart/bin/python -m tests.canary.check litellm botocore && \
 		exit $$found
+
+plugin: ## test the pytest plugin with real mocks, agents of five frameworks and the oldest pytest (ENVIRONMENTS="newest")
+	@$(PYTHON) tests/plugin/run.py '$(ENVIRONMENTS)'
+
+ci-example: $(VENV)/.ready ## run examples/ci: it passes, its pull request fails, and docs/ci.md shows what pytest prints
+	@$(VENV)/bin/python tests/plugin/ci_example.py
 
 frameworks: ## test frameworks with their real packages (FRAMEWORKS="langchain-openai litellm")
 	@$(PYTHON) tests/frameworks/run.py '$(FRAMEWORKS)'

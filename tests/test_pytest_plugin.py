@@ -225,21 +225,27 @@ def test_it({order}):
     assert httpx2.HTTPTransport.handle_request.__module__ == "httpx2._transports.default"
 
 
-def test_the_stubber_of_botocore_wins(suite: Suite) -> None:
+def test_the_stubber_of_botocore_wins_and_its_bodies_are_checked(suite: Suite) -> None:
     suite.run(
         """
-        import boto3, pytest
+        import boto3
         from botocore.stub import Stubber
-        @pytest.mark.promptcache(min_calls=0)
+        from agent import HANDBOOK
         def test_it(prompt_cache):
             client = boto3.client("bedrock-runtime")
             answer = {"output": {"message": {"role": "assistant", "content": [{"text": "mine"}]}},
                       "stopReason": "end_turn", "metrics": {"latencyMs": 1},
                       "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}}
             with Stubber(client) as stubber:
-                stubber.add_response("converse", answer)
-                given = client.converse(modelId="m", messages=[])
-            assert given["output"]["message"]["content"][0]["text"] == "mine"
+                for text in ("one", "two"):
+                    stubber.add_response("converse", answer)
+                    given = client.converse(
+                        modelId="anthropic.claude-sonnet-4-5-20250929-v1:0",
+                        system=[{"text": HANDBOOK}, {"cachePoint": {"type": "default"}}],
+                        messages=[{"role": "user", "content": [{"text": text}]}])
+                    assert given["output"]["message"]["content"][0]["text"] == "mine"
+            assert [call.is_answered for call in prompt_cache.calls] == [False, False]
+            prompt_cache.check(hit_rate=0.8)
         """
     ).assert_outcomes(passed=1)
 

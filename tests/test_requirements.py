@@ -15,6 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.compat.run import EXTRAS, LOCKED, TOOLS_NEEDED, all_pins
+from tests.plugin.run import ENVIRONMENTS
+from tests.plugin.run import EXTRAS as PLUGIN_EXTRAS
 
 ROOT: Final = Path(__file__).parent.parent
 REQUIREMENTS: Final = ROOT / "requirements"
@@ -23,6 +25,10 @@ LOCKS: Final[Mapping[str, tuple[tuple[str, ...], str, tuple[str, ...]]]] = {
     "demo": (("demo",), "build", ()),
     "dev": (("dev",), "build", ()),
     "uv": ((), "uv", ()),
+    **{
+        f"plugin-{name}": (PLUGIN_EXTRAS, "build", environment.packages)
+        for name, environment in ENVIRONMENTS.items()
+    },
     **{f"compat-{name}": (EXTRAS, "build", (*all_pins(name), *TOOLS_NEEDED)) for name in LOCKED},
 }
 """File in requirements/ -> the extras, the dependency group and the other packages that it

@@ -50,3 +50,9 @@ def test_template_asks_for_the_wire_json_without_text(template: Path) -> None:
 
 def test_there_is_a_template_for_each_kind_of_report() -> None:
     assert [path.stem for path in TEMPLATES] == ["missed-call-shape", "wrong-cause", "wrong-cost"]
+
+
+def test_the_page_of_the_pytest_plugin_shows_the_workflow_of_its_example() -> None:
+    workflow = (ROOT / "examples/ci/.github/workflows/prompt-cache.yml").read_text()
+    assert workflow in (ROOT / "docs" / "ci.md").read_text()
+    assert yaml.safe_load(workflow)["jobs"]["prompt-cache"]["steps"]

@@ -181,8 +181,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Check the turns once the test has passed, so that the test fails and not its teardown."""
     result = yield
     session = item.config.stash.get(SESSION, None)
-    if session is not None:
-        session.check_at_end(item)
+    failure = None if session is None else session.failure_at_end(item)
+    if failure is not None:
+        pytest.fail(failure, pytrace=False)  # the place is in the text, and not in our code
     return result
 
 

@@ -85,11 +85,18 @@ class CacheSession:
                 summarize_test(item.nodeid, traffic.recorder.calls, uses_fixture=False)
             )
 
-    def check_at_end(self, item: pytest.Item) -> None:
-        """Run the checks that every test with the fixture gets. Raise CacheRegressionError."""
+    def failure_at_end(self, item: pytest.Item) -> str | None:
+        """Run the checks that every test with the fixture gets, and return why it fails."""
         fixture = item.stash.get(_FIXTURE, None)
         if fixture is None or self._is_second:
-            return
+            return None
+        try:
+            self._check_at_end(item, fixture)
+        except CacheRegressionError as error:
+            return str(error)
+        return None
+
+    def _check_at_end(self, item: pytest.Item, fixture: PromptCacheFixture) -> None:
         fixture.check_turns()
         if isinstance(self.second_run, SecondRunCheck):
             self.second_run.check_test(item.nodeid, fixture.calls)

@@ -26,7 +26,8 @@ class Patches:
         found: Any = vars(owner).get(name)
         if found is None:
             return
-        original = getattr(found, _ORIGINAL, found)
+        # Not by getattr: a Mock has every attribute.
+        original = getattr(found, "__dict__", {}).get(_ORIGINAL, found)
         wrapper = make_wrapper(original)
         setattr(wrapper, _ORIGINAL, original)
         setattr(owner, name, wrapper)
@@ -51,6 +52,11 @@ def is_defined_in(function: Any, package: ModuleType) -> bool:
     code: CodeType | None = getattr(function, "__code__", None)
     folder = os.path.dirname(package.__file__ or "")
     return code is not None and bool(folder) and code.co_filename.startswith(folder + os.sep)
+
+
+def has_own_connections(pool_class: Any, package: str) -> bool:
+    """Return whether a pool of urllib3 opens the package's connections, and not those of VCR."""
+    return str(pool_class.ConnectionCls.__module__).partition(".")[0] == package
 
 
 def response_headers(media_type: str, headers: Mapping[str, str], size: int) -> dict[str, str]:
