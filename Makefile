@@ -10,7 +10,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 .PHONY: help demo test check lint types requirements dist clean \
 	compat canary plugin ci-example frameworks coexistence sdk-suite fuzz streams processes \
 	diagnosis-score diagnosis-score-simple trace-replay bench leaks audit sbom prices alerts \
-	alerts-e2e collector phoenix mlflow jaeger clickhouse engines engines-spark backends oracle
+	alerts-e2e collector phoenix mlflow jaeger clickhouse engines engines-spark deployment backends oracle
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -82,7 +82,7 @@ alerts: $(VENV)/.ready ## generate the committed alerts and dashboards
 	@$(VENV)/bin/python -c 'from promptcache_exporters.alerts.registry import regenerate_committed_files; regenerate_committed_files()'
 
 clean: ## remove what the other targets made
-	rm -rf .venv* .collector .jaeger dist sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv* .collector .jaeger .kubernetes dist sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # ---------------------------------------------------------------- other releases, other packages
 
@@ -241,6 +241,27 @@ $(OTELCOL): deploy/collector/builder.yaml deploy/collector/go.mod deploy/collect
 collector: $(VENV)/.ready ## build a collector with our configuration, send spans to it and read them back (needs Go)
 	@$(NEEDS_GO); $(MAKE) --no-print-directory $(OTELCOL) && \
 		PROMPTCACHE_COLLECTOR=$(CURDIR)/$(OTELCOL) $(VENV)/bin/python -m pytest tests/collector $(ARGS)
+
+# Programs and schemas come from Go modules with their own checksums.
+DEPLOYMENT := .venv-deployment
+MODULE_FOLDER = $$(go mod download -json $(1) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+.kubernetes/kubeconform:
+	@echo "building kubeconform ..."
+	@GOBIN=$(CURDIR)/.kubernetes go install github.com/yannh/kubeconform/cmd/kubeconform@v0.7.0
+
+$(DEPLOYMENT)/.ready:
+	@$(PYTHON) -m venv $(DEPLOYMENT)
+	@$(DEPLOYMENT)/bin/python $(PIP) 'cloudcoil-models-prometheus-operator>=0.93,<1' 'jsonschema>=4,<5' pyyaml
+	@touch $@
+
+deployment: $(VENV)/.ready $(DEPLOYMENT)/.ready ## check the Kubernetes resources and compose files against their schemas (needs Go)
+	@$(NEEDS_GO); $(MAKE) --no-print-directory .kubernetes/kubeconform && \
+		$(VENV)/bin/python -m tests.deployment.kubernetes_schemas .kubernetes/kubeconform \
+			"$(call MODULE_FOLDER,k8s.io/kubectl@v0.34.1)" \
+			"$(call MODULE_FOLDER,github.com/open-telemetry/opentelemetry-operator@v0.140.0)" \
+			$(DEPLOYMENT)/bin/python && \
+		$(DEPLOYMENT)/bin/python tests/deployment/compose_schema.py \
+			"$(call MODULE_FOLDER,github.com/compose-spec/compose-go/v2@v2.9.1)" deploy/compose/compose.yaml deploy/compose/clickhouse.yaml
 
 # Large backends have environments of their own, so that their dependencies do not change ours.
 PHOENIX := .venv-phoenix

@@ -24,7 +24,7 @@ from promptcache_exporters.database.sqlite_file import open_or_create_for_writin
 from tests.support.seeded_day import seeded_day
 
 ROWS_OF_DAY: Final = 5_000
-MAX_TABLE_ROWS: Final = 1_000_000
+MAX_TABLE_ROWS: Final = 10_000_000
 _LATER: Final = {"time": "time + {day} * 86400", "span_id": "hex({day}) || '-' || span_id"}
 
 
@@ -64,7 +64,7 @@ main()
 """
 
 
-def measure(name: str, place: Path, rows: int) -> None:
+def measure(name: str, place: str | Path, rows: int) -> None:
     """Run the command once, and print its seconds and its memory (on Linux)."""
     command = [sys.executable, "-c", RUN_COMMAND, "report", "--from", str(place), "--json"]
     start = time.perf_counter()

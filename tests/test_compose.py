@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
+from promptcache_exporters.database.clickhouse_view import AttributeStorage, clickhouse_statements
+
 COMPOSE_DIR = Path(__file__).parent.parent / "deploy" / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((COMPOSE_DIR / "compose.yaml").read_text())
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -151,3 +153,42 @@ def test_the_header_names_published_ports() -> None:
         int(entry.split(":")[1]) for service in SERVICES.values() for entry in service["ports"]
     }
     assert {int(port) for port in re.findall(r"127\.0\.0\.1:(\d+)", header)} <= published
+
+
+CLICKHOUSE: dict[str, Any] = yaml.safe_load((COMPOSE_DIR / "clickhouse.yaml").read_text())
+
+
+def clickhouse_files(service: str) -> dict[str, Path]:
+    entries = [entry.split(":") for entry in CLICKHOUSE["services"][service].get("volumes", [])]
+    return {inside: (COMPOSE_DIR / outside).resolve() for outside, inside, *_ in entries}
+
+
+def test_the_collector_gets_the_configuration_for_clickhouse_beside_its_own() -> None:
+    collector = CLICKHOUSE["services"]["collector"]
+    (own,) = SERVICES["collector"]["command"]
+    first, second = collector["command"]
+    assert first == own
+    files = clickhouse_files("collector")
+    text = files[second.removeprefix("--config=")].read_text()
+    assert all(f"env:{name}" in text for name in collector["environment"])
+    host = urlsplit(str(collector["environment"]["CLICKHOUSE_ENDPOINT"])).hostname
+    assert host in CLICKHOUSE["services"]
+
+
+def test_clickhouse_gets_the_statements_that_the_command_prints() -> None:
+    view = CLICKHOUSE["services"]["clickhouse-view"]
+    (option,) = [
+        part.removeprefix("--queries-file=")
+        for part in view["entrypoint"]
+        if part.startswith("--queries-file=")
+    ]
+    text = clickhouse_files("clickhouse-view")[option].read_text()
+    statements = "".join(line for line in text.splitlines(True) if not line.startswith("--"))
+    assert statements == clickhouse_statements(storage=AttributeStorage.TYPED)
+    assert view["image"] == CLICKHOUSE["services"]["clickhouse"]["image"]
+    assert view["restart"] == "on-failure"
+
+
+def test_clickhouse_is_published_on_loopback_only() -> None:
+    (port,) = CLICKHOUSE["services"]["clickhouse"]["ports"]
+    assert port == "127.0.0.1:8123:8123"

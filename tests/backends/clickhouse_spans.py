@@ -28,7 +28,7 @@ _TYPES: Final = {
 
 
 def post(url: str, sql: str) -> bytes:
-    with urllib.request.urlopen(url, sql.encode(), timeout=600) as response:
+    with urllib.request.urlopen(url, sql.encode(), timeout=3600) as response:
         return bytes(response.read())
 
 

@@ -22,7 +22,11 @@ from tempfile import TemporaryDirectory
 from promptcache_emulator.server import running_server
 from promptcache_exporters.alerts import collector
 from promptcache_exporters.alerts.definition import DEFAULT_DEFINITION
+from promptcache_exporters.database.clickhouse_view import AttributeStorage
+from promptcache_exporters.database.source import open_calls_source
+from promptcache_exporters.report.query import collect_report
 from tests.alerts_e2e.local_services import BIN, free_port, running_program, wait_until
+from tests.backends.clickhouse_spans import create_view
 
 AGENT = Path(__file__).parents[2] / "examples" / "support_agent.py"
 SERVER = Path(__file__).with_name("clickhouse_server.py")
@@ -102,6 +106,19 @@ def compare_tables(url: str) -> None:
             sys.exit("The tables do not agree.")
 
 
+def compare_reports(clickhouse: int) -> None:
+    """Make each view over the tables that the collector created, and compare the reports."""
+    url = f"http://127.0.0.1:{clickhouse}/"
+    _, read, total = query_row(url, SPANS)
+    for storage in (AttributeStorage.MAP, AttributeStorage.TYPED):
+        create_view(url, "otel_traces", storage)
+        with open_calls_source(f"clickhouse://127.0.0.1:{clickhouse}/otel") as source:
+            totals = collect_report(source).totals
+        print(f"promptcache report, {storage.value}: {totals.read_tokens:,} tokens read")
+        if (totals.calls, totals.read_tokens, totals.input_tokens) != (CALLS, read, total):
+            sys.exit("The report differs from the table.")
+
+
 def main(program: str, python: str) -> None:
     """Run everything with the collector `program` and a Python that has chDB."""
     otlp, clickhouse = free_port(), free_port()
@@ -123,6 +140,7 @@ def main(program: str, python: str) -> None:
                 )
                 run_agent(otlp)
                 compare_tables(url)
+                compare_reports(clickhouse)
 
 
 if __name__ == "__main__":

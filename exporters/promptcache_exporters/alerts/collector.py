@@ -27,6 +27,8 @@ from promptcache.semconv import (
 from promptcache_exporters.alerts.definition import AlertDefinition
 from promptcache_exporters.alerts.template import render_yaml_template
 
+FILE_PATH: Final = "collector/promptcache.yaml"
+
 
 class SpanAttributeSumMetric(NamedTuple):
     """A counter of the collector: its name after the prefix, its unit, and the summed attribute."""
@@ -110,6 +112,6 @@ def render_files_by_path(definition: AlertDefinition) -> dict[str, str]:
         wasted=WASTED_USD,
     )
     return {
-        "collector/promptcache.yaml": configuration,
+        FILE_PATH: configuration,
         "collector/clickhouse.yaml": render_yaml_template("collector_clickhouse", command=command),
     }

@@ -41,6 +41,9 @@ BACKENDS: Final[Mapping[str, AlertBackend]] = {
     "collector": AlertBackend(
         "a configuration that counts tokens and costs of spans and keeps the traces of misses"
     ),
+    "kubernetes": AlertBackend(
+        "the rules as a PrometheusRule, and the Collector for the OpenTelemetry Operator"
+    ),
     "runbooks": AlertBackend(
         "what each alert means and what to do, as pages for the place that --runbooks names",
         has_committed_files=False,
