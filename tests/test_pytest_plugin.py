@@ -354,6 +354,33 @@ def test_answers_are_given_in_order(suite: Suite) -> None:
     ).assert_outcomes(passed=1)
 
 
+def test_an_invented_answer_fits_the_schema_or_is_refused_by_name(suite: Suite) -> None:
+    result = suite.run(
+        """
+        import contextlib
+        from typing import Annotated
+        from pydantic import BaseModel, Field
+        from agent import client
+        class Order(BaseModel):
+            number: Annotated[str, Field(pattern=r"^[0-9]{8}$")]
+        class Odd(BaseModel):
+            code: Annotated[str, Field(pattern="^q{3}z{5}$")]
+        def parse(kind):
+            return client.responses.parse(model="gpt-5", input="hi", text_format=kind).output_parsed
+        def test_fits(prompt_cache):
+            assert isinstance(parse(Order), Order)
+            assert isinstance(parse(Order), Order)
+        def test_refused(prompt_cache):
+            with contextlib.suppress(Exception):
+                parse(Odd)
+            prompt_cache.answers(['{"code": "qqqzzzzz"}'])
+            assert isinstance(parse(Odd), Odd)
+        """
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*knows no value for pattern * prompt_cache.answers*"])
+
+
 def test_running_out_of_answers_fails_the_test_even_if_the_agent_swallows_it(suite: Suite) -> None:
     result = suite.run(
         """

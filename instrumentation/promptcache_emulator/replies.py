@@ -69,6 +69,7 @@ class ReplyRequest:
 
 
 _fixed_reply: ContextVar[Reply | None] = ContextVar("fixed_reply", default=None)
+_unmet_keywords: ContextVar[list[str] | None] = ContextVar("unmet_keywords", default=None)
 
 
 @contextmanager
@@ -81,15 +82,28 @@ def fixed_reply(reply: Reply | None) -> Generator[None]:
         _fixed_reply.reset(token)
 
 
+@contextmanager
+def unmet_keywords() -> Generator[list[str]]:
+    """Collect the keywords of schemas that the replies of this context may not meet."""
+    found: list[str] = []
+    token = _unmet_keywords.set(found)
+    try:
+        yield found
+    finally:
+        _unmet_keywords.reset(token)
+
+
 def generate_reply(request: ReplyRequest) -> Reply:
     """Return the reply. With `auto`, it calls a tool whose name is in the newest text."""
     if (fixed := _fixed_reply.get()) is not None:
         return fixed
     if name := _chosen_tool(request):
         schema = request.tools[name]
-        return Reply(calls=(ToolCall(name, as_json_object(example_for_schema(schema, schema))),))
+        example = as_json_object(example_for_schema(schema, schema, _unmet_keywords.get()))
+        return Reply(calls=(ToolCall(name, example),))
     if request.json_schema is not None:
-        return Reply(json.dumps(example_for_schema(request.json_schema, request.json_schema)))
+        schema = request.json_schema
+        return Reply(json.dumps(example_for_schema(schema, schema, _unmet_keywords.get())))
     seed = int.from_bytes(
         blake2b(request.last_text.encode("utf-8", "surrogatepass"), digest_size=2).digest()
     )

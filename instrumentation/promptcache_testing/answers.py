@@ -41,6 +41,10 @@ class AnswersExhaustedError(AssertionError):
     """There are more requests than answers."""
 
 
+class SchemaAnswerError(AssertionError):
+    """An invented answer may not fit the schema that the request asks for."""
+
+
 class Answers:
     """The answers that are still to be given. None were given: the emulator invents them."""
 

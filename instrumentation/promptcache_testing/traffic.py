@@ -13,10 +13,10 @@ from promptcache.model import CallSite
 from promptcache.telemetry.call_site import find_call_site
 from promptcache_emulator.clock import Clock
 from promptcache_emulator.engine import Emulator
-from promptcache_emulator.replies import Reply, fixed_reply
+from promptcache_emulator.replies import Reply, fixed_reply, unmet_keywords
 from promptcache_emulator.request_record import RequestRecord
 from promptcache_emulator.response import ProviderResponse
-from promptcache_testing.answers import Answers, AnswersExhaustedError
+from promptcache_testing.answers import Answers, AnswersExhaustedError, SchemaAnswerError
 from promptcache_testing.call_recorder import CallRecorder
 from promptcache_testing.errors import BlockedRequestError
 from promptcache_testing.hosts import is_allowed, is_local
@@ -143,13 +143,26 @@ class Traffic:
         if isinstance(reply, int):
             headers["x-emulator-fault"] = str(reply)
         before = self._last_record()
-        with fixed_reply(reply if isinstance(reply, Reply) else None):
+        fixed = fixed_reply(reply if isinstance(reply, Reply) else None)
+        with fixed, unmet_keywords() as unmet:
             response, _ = self.emulator.handle_request(
                 sent.method, path, sent.body, headers, sent.query
             )
+        self._refuse_unmet(unmet)
         response.commit()
         after = self._last_record()
         return response, None if after is before else after
+
+    def _refuse_unmet(self, keywords: list[str]) -> None:
+        """Fail the test if an invented answer may not fit its schema. Raise SchemaAnswerError."""
+        if not keywords:
+            return
+        names = ", ".join(sorted(set(keywords)))
+        self.failures.append(
+            f"promptcache knows no value for {names} of a response schema or tool; give the "
+            "answer by prompt_cache.answers([...])"
+        )
+        raise SchemaAnswerError(self.failures[-1])
 
     def _last_record(self) -> RequestRecord | None:
         records = self.emulator.records

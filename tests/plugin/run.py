@@ -43,7 +43,7 @@ ENVIRONMENTS: Final = {
             *("langchain", "langchain-openai", "pydantic-ai-slim[openai]", "openai-agents"),
             *("agno", "anthropic", "openai"),
         ),
-        ("tests/plugin/mocks",),
+        ("tests/plugin/mocks", "tests/plugin/answers"),
         ("tests/plugin/agents",),
     ),
     # LlamaIndex does not allow the newest OpenAI SDK. The older one is built on httpx.
@@ -101,9 +101,11 @@ def make_environment(name: str) -> str:
 def run_pytest(python: str, path: str, report: Path, *options: str) -> int:
     """Run the tests of a folder as a project of its own, or those of a file of this one."""
     folder = ROOT / path
-    settings = [f"--rootdir={folder}"] if folder.is_dir() else ["-p", "no:xdist.looponfail"]
+    # An old plugin does not know every setting of this project.
+    settings = ["-W", "ignore::pytest.PytestConfigWarning"]
     if folder.is_dir():
-        settings += [f"--confcutdir={folder}", f"--config-file={folder / 'pytest.ini'}"]
+        settings = [f"--rootdir={folder}", f"--confcutdir={folder}"]
+        settings += [f"--config-file={folder / 'pytest.ini'}"]
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [python, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-p"]
     return subprocess.run(
