@@ -69,6 +69,7 @@ PREFIX_SCOPE_HASH: Final = "promptcache.prefix.scope_hash"
 PREFIX_BLOCKS: Final = "promptcache.prefix.blocks"
 PREFIX_BREAKPOINTS: Final = "promptcache.prefix.breakpoints"
 PREFIX_COMPLETE: Final = "promptcache.prefix.complete"
+PREFIX_OVERSIZED: Final = "promptcache.prefix.oversized"
 PREFIX_CHAIN: Final = "promptcache.prefix.chain"
 PREFIX_CHAIN_START: Final = "promptcache.prefix.chain_start"
 PREFIX_CHAIN_SIZES: Final = "promptcache.prefix.chain_sizes"
@@ -306,6 +307,7 @@ PROMPTCACHE_ATTRIBUTES: Final[tuple[SpanAttributeDefinition, ...]] = (
     SpanAttributeDefinition(PREFIX_BLOCKS, "prefix.block_count"),
     SpanAttributeDefinition(PREFIX_BREAKPOINTS, "prefix.breakpoints"),
     SpanAttributeDefinition(PREFIX_COMPLETE, "prefix.is_complete"),
+    SpanAttributeDefinition(PREFIX_OVERSIZED, "prefix.is_oversized"),
     SpanAttributeDefinition(PREFIX_CHAIN, lambda call: (call.prefix and call.prefix.chain) or None),
     SpanAttributeDefinition(PREFIX_CHAIN_START, "prefix.chain_start"),
     SpanAttributeDefinition(

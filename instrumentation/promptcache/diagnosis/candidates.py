@@ -12,8 +12,10 @@ from promptcache.diagnosis.evidence import RelatedCall
 from promptcache.diagnosis.memory import PastCall, PastCallMemory, PrefixNode
 from promptcache.diagnosis.prefix_tokens import estimate_prefix_tokens
 from promptcache.model import Block
+from promptcache.prefix.examined_bytes import ExaminedBytes, describe_unexamined_block
 from promptcache.prefix.fingerprint import (
     BlockDetails,
+    BlockFingerprint,
     block_text_or_json,
     describe_message,
     describe_static_block,
@@ -35,10 +37,12 @@ def build_nodes_of_new_blocks(
     blocks: Sequence[Block],
     known_depth: int,
     root_digest: int,
+    examined: ExaminedBytes,
 ) -> tuple[list[PrefixNode], dict[int, BlockDetails]]:
     """Return a node for each block behind the `known_depth` ones.
 
-    The second value holds the details of these blocks, by block digest.
+    The second value holds the details of these blocks, by block digest. Blocks beyond what may be
+    `examined` have none but the coarsest.
     """
     parent = memory.nodes.get(chain.prefix_digests[known_depth - 1]) if known_depth else None
     parent_digest, end = (parent.prefix_digest, parent.end_offset) if parent else (root_digest, 0)
@@ -50,8 +54,10 @@ def build_nodes_of_new_blocks(
         place = last_places.get(block_digest)
         same = all_nodes.get(place) if place is not None else None
         known = memory.block_details.get(block_digest)
-        text = "" if same and known else block_text_or_json(block.data)
-        found = same.fingerprint if same else fingerprint_block_text(text)
+        if same and known:
+            found = same.fingerprint
+        else:
+            found, known = _describe_block(block, known, examined)
         kind = block.kind
         size = _IMAGE_WEIGHT_BYTES if "image" in kind else found.size
         end += size
@@ -59,11 +65,24 @@ def build_nodes_of_new_blocks(
         nodes.append(
             PrefixNode(prefix_digest, parent_digest, block_digest, *place_in_prompt, found)
         )
-        if known is None and block.section == "messages":
-            known = describe_message(text)
-        details[block_digest] = known or describe_static_block(block.data, text)
+        details[block_digest] = known
         parent_digest = prefix_digest
     return nodes, details
+
+
+def _describe_block(
+    block: Block, known: BlockDetails | None, examined: ExaminedBytes
+) -> tuple[BlockFingerprint, BlockDetails]:
+    """Return the fingerprint of a block and its details, if they are not `known`."""
+    if not examined.take(block.data):
+        return describe_unexamined_block(block, examined)
+    text = block_text_or_json(block.data)
+    fingerprint = fingerprint_block_text(text)
+    if known is not None:
+        return fingerprint, known
+    if block.section == "messages":
+        return fingerprint, describe_message(text)
+    return fingerprint, describe_static_block(block.data, text)
 
 
 def _last_node_with_block(memory: PastCallMemory, block_digest: int) -> PrefixNode | None:

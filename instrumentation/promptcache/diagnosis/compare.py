@@ -16,9 +16,11 @@ from promptcache.diagnosis.cache_params import LEVEL_ORDER
 from promptcache.diagnosis.memory import PrefixNode
 from promptcache.diagnosis.text_changes import TextChange, find_text_change
 from promptcache.model import Section
+from promptcache.prefix.examined_bytes import SAMPLED_HEAD
 from promptcache.prefix.fingerprint import (
     BlockDetails,
     block_text_or_json,
+    encode_utf8_with_surrogates,
     first_changed_step_range,
     shared_fraction,
 )
@@ -388,9 +390,11 @@ def _classify_block_change(
     if new_node.fingerprint == old_node.fingerprint:
         return _BlockChange("serialization_nondeterminism", FORM_HINT, 0)
     new, old = lookup.details(new_node.block_digest), lookup.details(old_node.block_digest)
-    if new is None or old is None:
+    if new is None or old is None or not (new.is_examined and old.is_examined):
         return _BlockChange(fallback_reason, is_ambiguous=is_ambiguous)
     text = block_text_or_json(lookup.block_data(new_node.prefix_digest))
+    if new.is_sampled or old.is_sampled:
+        return _classify_change_near_beginning(fallback_reason, text[:SAMPLED_HEAD], new, old)
     sizes = new_node.fingerprint.size, old_node.fingerprint.size
     step = first_changed_step_range(new, old, *sizes)
     change: TextChange = find_text_change(text, new, old, step)
@@ -399,3 +403,15 @@ def _classify_block_change(
     if change.kind == "value":
         return _BlockChange("volatile_token", change.hint, change.offset, change.is_ambiguous)
     return _BlockChange(fallback_reason, change.hint, change.offset, is_ambiguous)
+
+
+def _classify_change_near_beginning(
+    fallback_reason: str, text: str, new: BlockDetails, old: BlockDetails
+) -> _BlockChange:
+    """Classify the change inside a block of which only the beginning `text` was examined."""
+    change = find_text_change(text, new, old, None)
+    if change.offset is None or change.offset >= len(encode_utf8_with_surrogates(text)):
+        return _BlockChange(fallback_reason)
+    if change.kind == "value":
+        return _BlockChange("volatile_token", change.hint, change.offset, change.is_ambiguous)
+    return _BlockChange(fallback_reason, None, change.offset)

@@ -51,6 +51,7 @@ from promptcache.model import (
     Usage,
     Verdict,
 )
+from promptcache.prefix.examined_bytes import ExaminedBytes
 from promptcache.prefix.hashing import ExportedPrefixHasher, InProcessHasher, PromptDigests
 from promptcache.providers.cache_rules import (
     CacheRule,
@@ -104,11 +105,14 @@ class Diagnosis:
         chain = self._hasher.digest_prompt_blocks(prompt, root)
         prefix = self._prefix_hasher.compute_prefix_hashes(prompt, chain, request.model)
         rule = cache_rule_for(request.provider, request.model)
+        examined = ExaminedBytes()
         with self.memory as memory:
             call = self._build_past_call(request, prompt, chain, root, rule)
             call.family_hash = prefix.hash
             known = memory.count_known_leading_blocks(chain.prefix_digests)
-            nodes, details = build_nodes_of_new_blocks(memory, chain, prompt.blocks, known, root)
+            nodes, details = build_nodes_of_new_blocks(
+                memory, chain, prompt.blocks, known, root, examined
+            )
             concurrent = (
                 find_concurrent_calls_sharing_prefix(memory, call) if memory.running_calls else ()
             )
@@ -122,6 +126,8 @@ class Diagnosis:
             links = None
             if self._link_recorder is not None:
                 links = self._link_recorder.describe(memory, request, prompt, chain, nodes)
+        if examined.has_run_out:
+            prefix = prefix._replace(is_oversized=True)
         tracked = TrackedCall(
             prompt, chain, cache_id, rule, call, number, nodes, details, related, concurrent, other
         )

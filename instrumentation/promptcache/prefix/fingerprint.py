@@ -15,9 +15,10 @@ from array import array
 from collections.abc import Iterable
 from itertools import takewhile
 from operator import eq
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, cast, final
 from zlib import crc32
 
+from promptcache.common.coerce import JSONObject
 from promptcache.common.json_sanitize import sanitize_for_json
 from promptcache.prefix.words import (
     WordSample,
@@ -50,6 +51,8 @@ _ASCII_OF_TYPOGRAPHY: Final = {
 }
 _TYPOGRAPHY: Final = re.compile("[" + "".join(_ASCII_OF_TYPOGRAPHY) + "]")
 _NO_HASHES: Final = array("I")
+UNEXAMINED: Final = WordSample(b"", b"", -1)
+"""The words of a block that was not examined: nothing is known of them."""
 _STEPS: Final = 16
 _MIN_STEP_BYTES: Final = 64
 _HAS_ESCAPES, _IS_NOT_COMPOSED, _IS_NOT_COMPATIBLE, _IS_TYPOGRAPHIC, _HAS_STARS = 1, 2, 4, 8, 16
@@ -75,7 +78,8 @@ class BlockDetails(NamedTuple):
     block is a message with JSON.
     `sorted_keys_hash` ignores the order of keys; it is 0 unless the block is JSON of tools or
     system. `sentence_minhash` holds the smallest 32-bit hashes of the sentences of such a block,
-    and `checksums` those of the text up to each of 16 steps.
+    and `checksums` those of the text up to each of 16 steps. `is_sampled` says that the words are
+    those of the beginning and the end of a block that is too large to be examined.
     """
 
     words: WordSample
@@ -85,6 +89,12 @@ class BlockDetails(NamedTuple):
     sorted_keys_hash: int = 0
     sentence_minhash: array[int] = _NO_HASHES
     checksums: array[int] = _NO_HASHES
+    is_sampled: bool = False
+
+    @property
+    def is_examined(self) -> bool:
+        """Whether the words of the block are known."""
+        return self.words.word_count >= 0
 
     @property
     def memory_bytes(self) -> int:
@@ -105,6 +115,14 @@ def block_text_or_json(data: object) -> str:
             if isinstance(value, dict):
                 return block_text_or_json(fields[name])
     return _encode_compact_json(fields)
+
+
+def plain_text(data: Any) -> str | None:
+    """Return the only text of a block, None for a block with other parts."""
+    while isinstance(data, dict) and _ENVELOPE_KEYS.issuperset(fields := cast("JSONObject", data)):
+        values: list[Any] = [fields.get(name) for name in ("content", "parts", "text")]
+        data = next((value for value in values if type(value) in (str, dict)), None)
+    return data if isinstance(data, str) else None
 
 
 def _encode_compact_json(data: object, *, sort_keys: bool = False) -> str:
@@ -150,7 +168,7 @@ def describe_static_block(data: object, text: str) -> BlockDetails:
         hash(plain),
         0,
         sorted_keys,
-        _sentence_minhash(text),
+        sentence_minhash(text),
         _cumulative_checksums(encode_utf8_with_surrogates(text)),
     )
 
@@ -215,7 +233,8 @@ def _without_typography(raw: bytes, form: int) -> tuple[bytes, int]:
     return raw.translate(None, _WHITESPACE), form
 
 
-def _sentence_minhash(text: str) -> array[int]:
+def sentence_minhash(text: str) -> array[int]:
+    """Return the smallest hashes of the sentences of a text."""
     sentences = text.replace("\n", ".").split(".")
     return _smallest_hashes(
         (sentence for sentence in sentences if len(sentence) >= _MIN_SENTENCE_CHARS), _MINHASH_SIZE
@@ -243,6 +262,8 @@ def shared_fraction(new: BlockDetails, old: BlockDetails) -> float:
     """
     if is_same_but_for_form(new, old) or has_same_json(new, old):
         return 1.0
+    if not (new.is_examined and old.is_examined):
+        return 0.0
     here, there = new.words, old.words
     longer, shorter = max(here.word_count, there.word_count), min(here.word_count, there.word_count)
     equal = count_equal_words(here.head, there.head)

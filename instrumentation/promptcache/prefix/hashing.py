@@ -32,6 +32,7 @@ from promptcache.model import (
     PrefixHashes,
     PromptBlocks,
 )
+from promptcache.prefix.examined_bytes import ExaminedBytes
 
 # From version 3 on, marshal writes back references: the bytes then depend on whether a string is
 # interned.
@@ -219,14 +220,22 @@ class ExportedPrefixHasher:
         hashes = PrefixHashes(
             prefix, tools, system, scope, len(blocks), breakpoints, prompt.is_complete
         )
+        if prefix is None:
+            return hashes._replace(is_oversized=True)
         if self._includes_messages:
             return self._with_chain(hashes, blocks, prompt_digests)
         return hashes
 
     def _hash_static_prefix(
         self, blocks: Sequence[Block], model: str | None
-    ) -> tuple[str, str | None, str | None]:
-        """Return the hashes of the whole static prefix, of the tools and of the system prompt."""
+    ) -> tuple[str | None, str | None, str | None]:
+        """Return the hashes of the whole static prefix, of the tools and of the system prompt.
+
+        A prefix that is too large has none: a hash of a part would look like one of the whole.
+        """
+        examined = ExaminedBytes()
+        if not all(examined.take(block.data) for block in blocks):
+            return None, None, None
         sections = [[b.data for b in blocks if b.section == name] for name in ("tools", "system")]
         tools, system = (
             self._keyed_hash(name, data) if data else None
@@ -246,12 +255,19 @@ class ExportedPrefixHasher:
     def _with_chain(
         self, hashes: PrefixHashes, blocks: Sequence[Block], prompt_digests: PromptDigests
     ) -> PrefixHashes:
-        """Add the exported chain at the last 64 block ends, with the sizes of these blocks."""
+        """Add the exported chain at the last 64 block ends, with the sizes of these blocks.
+
+        A prompt with more new bytes than one call examines has no chain. The hashes so far are
+        remembered: if the next calls repeat its blocks, one of them has the chain.
+        """
+        examined = ExaminedBytes()
         chain: list[str] = []
         sizes: list[int] = []
         previous = ""
         for block, digest in zip(blocks, prompt_digests.prefix_digests, strict=True):
             if (known := self._remembered.get(digest)) is None:
+                if not examined.take(block.data):
+                    return hashes._replace(is_oversized=True)
                 data = _encode_compact_json(("block", previous, block.section, block.data))
                 known = self._hash_encoded(data), len(data)
                 self._remembered[digest] = known
