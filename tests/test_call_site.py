@@ -90,6 +90,8 @@ def test_a_call_of_a_sync_framework_has_the_line_that_waits_for_it(agent: Any, n
         "group",
         "anyio_group",
         "thread_from_task",
+        "anyio_stream",
+        "anyio_thread",
         "queue_of_run",
         "queue_read_by_task",
         "first_of_queue_and_abort",

@@ -1,5 +1,7 @@
 """Test the real packages of frameworks against the emulator, each in its own virtual environment.
 
+`check` makes their calls in one process. `launch` runs a program of theirs under a launcher.
+
     python tests/frameworks/run.py ["langchain-openai litellm"]
 
 Without arguments it tests all frameworks. It exits with 1 if a case is wrong or an installation
@@ -18,19 +20,38 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 PIP: Final = ("-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--upgrade")
-COMMON_PACKAGES: Final = ("--editable", f"{ROOT}[sdk,emulator]", "hypothesis>=6.100", "pytest>=8")
+COMMON_PACKAGES: Final = (
+    "--editable",
+    f"{ROOT}[sdk,emulator,run]",
+    "hypothesis>=6.100",
+    "pytest>=8",
+)
 
 FRAMEWORKS: Final[Mapping[str, tuple[str, ...]]] = {
     "langchain-openai": ("langchain-openai",),
     "langchain-anthropic": ("langchain-anthropic",),
     "langchain-google-genai": ("langchain-google-genai",),
     "langchain-aws": ("langchain-aws",),
-    "llama-index": ("llama-index-llms-openai", "openinference-instrumentation-llama-index"),
+    "llama-index": (
+        "llama-index-llms-openai",
+        "llama-index-core",
+        "openinference-instrumentation-llama-index",
+    ),
     "pydantic-ai": ("pydantic-ai-slim[openai,anthropic,google]",),
     "openai-agents": ("openai-agents",),
     "litellm": ("litellm", "mcp", "tenacity", "openinference-instrumentation-litellm"),
+    "instructor": ("instructor",),
+    "langgraph": ("langgraph", "langchain-openai", "fastapi", "uvicorn"),
+    "strands": ("strands-agents[openai]",),
+    "crewai": ("crewai",),
+    "dspy": ("dspy",),
+    "autogen": ("autogen-agentchat", "autogen-ext[openai]"),
+    "google-adk": ("google-adk",),
+    "litellm-proxy": ("litellm[proxy]",),
+    "aider": ("aider-chat",),
 }
-"""Framework -> packages to install. The module with its name has its cases."""
+"""Framework -> packages to install. The module with its name has the cases of `check`, and a table
+in `launch` has its programs."""
 
 
 def check_framework(name: str) -> bool:
@@ -44,10 +65,13 @@ def check_framework(name: str) -> bool:
         print(f"{name}: cannot be installed", flush=True)
         return False
     quiet = ("-W", "ignore::RuntimeWarning")  # coroutines that LiteLLM leaves behind
-    is_right = (
-        subprocess.run([python, *quiet, "-m", "tests.frameworks.check", name], cwd=ROOT).returncode
-        == 0
-    )
+    codes = [
+        subprocess.run(
+            [python, *quiet, "-m", f"tests.frameworks.{part}", name], cwd=ROOT
+        ).returncode
+        for part in ("check", "launch")
+    ]
+    is_right = not any(codes)
     print(
         f"{name}: {'fine' if is_right else 'WRONG'} after {time.monotonic() - started:.0f} s",
         flush=True,

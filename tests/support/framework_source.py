@@ -196,6 +196,21 @@ class Agent:
         """A team runs its members in tasks of a runtime, and reads their messages."""
         return await Team().run()
 
+    async def anyio_stream(self):
+        """A task sends to the memory stream that the caller reads."""
+        import anyio
+        sender, receiver = anyio.create_memory_object_stream(1)
+        async def send():
+            await sender.send(await call_async())
+        with sender, receiver:
+            producer = asyncio.create_task(send())
+            return await receiver.receive()
+
+    async def anyio_thread(self):
+        """A thread of anyio runs its call in the loop of the caller."""
+        import anyio
+        return await anyio.to_thread.run_sync(anyio.from_thread.run, call_later)
+
     async def first_of_queue_and_abort(self):
         results, abort = asyncio.Queue(), asyncio.Event()
         producer = asyncio.create_task(fill(results, call_async))

@@ -32,6 +32,8 @@ _MAX_DISTANCE: Final = 3
 """A local variable is at 1, an attribute of it at 2."""
 _MAX_PARTS: Final = 64
 """Larger containers and objects hold data."""
+_STREAM_READ: Final = "MemoryObjectReceiveStream.receive"
+"""The coroutine that reads a memory stream of anyio."""
 _CONTAINERS: Final = frozenset({set, frozenset, list, tuple})
 _LEAVES: Final = (str, bytes, int, float, type(None), type, CodeType, FunctionType, ModuleType)
 """Types of objects that hold no task. A class or a module is no part of one run."""
@@ -83,15 +85,21 @@ def _reads_queue(task: Any, chain: list[Any]) -> bool:
 
     It may wait for a task that reads the queue, or for the first of several by `asyncio.wait`.
     """
-    codes, last = _codes_of_asyncio(), chain[-1] if chain else None
-    awaited: list[Any] = [getattr(task, "_fut_waiter", None)]
-    if code_of_coroutine(last) is codes["Queue.get"]:
+    if any(map(_is_read, chain)):
         return True
-    if last is not None and code_of_coroutine(last) is codes["_wait"]:
-        sets: list[set[Any]] = [held for held in gc.get_referents(last) if type(held) is set]
+    awaited: list[Any] = [getattr(task, "_fut_waiter", None)]
+    if chain and code_of_coroutine(chain[-1]) is _codes_of_asyncio()["_wait"]:
+        held: list[Any] = gc.get_referents(chain[-1])
+        sets: list[set[Any]] = [one for one in held if type(one) is set]
         awaited += [one for tasks in sets for one in tasks]
-    return any(
-        _is_task(one) and code_of_coroutine(one.get_coro()) is codes["Queue.get"] for one in awaited
+    return any(_is_task(one) and _is_read(one.get_coro()) for one in awaited)
+
+
+def _is_read(coroutine: Any) -> bool:
+    """Return whether a coroutine waits for a queue of asyncio or a memory stream of anyio."""
+    code = code_of_coroutine(coroutine)
+    return code is not None and (
+        code is _codes_of_asyncio()["Queue.get"] or code.co_qualname == _STREAM_READ
     )
 
 

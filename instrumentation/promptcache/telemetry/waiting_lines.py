@@ -168,10 +168,13 @@ def _callers_of_event_loop(task: Any) -> Iterator[Any]:
 def _futures_of_stack(frame: FrameType | None) -> Iterator[Any]:
     """Yield the futures whose work runs on this stack: its thread belongs to a pool."""
     while frame is not None:
-        if frame.f_code.co_qualname == "_WorkItem.run":
+        code = frame.f_code
+        if code.co_qualname == "_WorkItem.run":
             future = getattr(frame.f_locals.get("self"), "future", None)
             if future is not None:
                 yield future
+        elif code.co_qualname == "WorkerThread.run" and "future" in code.co_varnames:  # anyio's
+            yield frame.f_locals.get("future")
         frame = frame.f_back
 
 
