@@ -11,12 +11,15 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from promptcache.model import TTL, TTL_SECONDS
 from promptcache.providers.cache_rules import DEFAULT_CACHE_RULE, CacheRule
 from promptcache_exporters.replay.policy import Policy
-from promptcache_exporters.replay.replay import replay
+from promptcache_exporters.replay.replay import Outcome, replay
+from promptcache_exporters.replay.reuse import find_reused_depths
 from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices, Traffic
 
 _BLOCK_TOKENS: Final = 512
@@ -55,15 +58,35 @@ def read_traffic(path: Path, rule: CacheRule, ttl: str | None) -> Traffic:
     return Traffic(calls)
 
 
+def mark_what_is_reused(traffic: Traffic, ttl: str) -> Traffic:
+    """Return the traffic with breakpoints only up to the end of what another call shares."""
+    seconds = float(TTL_SECONDS[cast("TTL", ttl)])
+    depths = find_reused_depths(traffic, lambda _: seconds)
+    return Traffic(
+        replace(call, breakpoints=call.breakpoints[:depth])
+        for call, depth in zip(traffic.calls, depths, strict=True)
+    )
+
+
 def main(path: Path) -> None:
     """Print one line a policy."""
     for ttl in _WRITE_PRICES:
-        outcome = replay(read_traffic(path, _EXACT._replace(bills_writes=True), ttl), Policy())
-        print(f"writes of {ttl}: {outcome.usd / outcome.input_tokens:.3f}")
+        traffic = read_traffic(
+            path, _EXACT._replace(bills_writes=True, caches_on_request=True), ttl
+        )
+        everything = _relative(replay(traffic, Policy()))
+        reused = _relative(replay(mark_what_is_reused(traffic, ttl), Policy()))
+        print(f"writes of {ttl}: {everything:.3f}, of what is reused {reused:.3f}")
     for minutes in (10, 1440):
         rule = _EXACT._replace(ttl_seconds=60.0 * minutes)
         outcome = replay(read_traffic(path, rule, None), Policy())
-        print(f"free writes, {minutes} minutes: {outcome.usd / outcome.input_tokens:.3f}")
+        print(f"free writes, {minutes} minutes: {_relative(outcome):.3f}")
+    ceiling = replay(read_traffic(path, _EXACT, None), Policy(caching="unlimited"))
+    print(f"a cache without limits reads {ceiling.hit_rate:.1%} of the tokens")
+
+
+def _relative(outcome: Outcome) -> float:
+    return outcome.usd / outcome.input_tokens
 
 
 if __name__ == "__main__":

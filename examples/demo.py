@@ -20,6 +20,7 @@ NEXT_STEPS = """
 The table stays in {database}. Try next:
   {command} explain {database} --worst 1    # what broke the prefix
   {command} report {database} --by reason
+  {command} whatif {database}               # what it would have cost otherwise
   {command} run -- python app.py            # your own program"""
 
 
@@ -73,6 +74,10 @@ def main() -> None:
     print("$ promptcache report --by service\n", flush=True)
     subprocess.run([BIN_DIR / "promptcache", "report", DATABASE, "--by", "service"], check=True)
     print(NEXT_STEPS.format(command=BIN_DIR / "promptcache", database=DATABASE))
+    whatif = subprocess.run(
+        [BIN_DIR / "promptcache", "whatif", DATABASE], check=True, capture_output=True, text=True
+    )
+    print(f"\n{whatif.stdout.strip().splitlines()[-1]}")
 
 
 if __name__ == "__main__":

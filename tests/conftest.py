@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from promptcache import PromptCacheInstrumentor, Settings
 from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
+from tests.support.recorded_traffic import RecordCalls, make_recorder
 from tests.support.telemetry import Telemetry
 
 # There is no deadline, since a busy machine is no failure. `make fuzz` runs more examples.
@@ -113,3 +114,9 @@ def emulator_url(emulator: Emulator, served: str) -> str:
     """The address of the emulator, with empty caches."""
     emulator.reset()
     return served
+
+
+@pytest.fixture
+def record(emulator: Emulator, emulator_url: str, tmp_path: Path) -> RecordCalls:
+    """Return a function that records eight conversations in a table of their own."""
+    return make_recorder(emulator, emulator_url, tmp_path)

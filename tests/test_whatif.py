@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import random
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
-import anthropic
 import openai
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.sampling import TraceIdRatioBased
 from typer.testing import CliRunner
 
 from promptcache import PromptCacheInstrumentor, Settings
 from promptcache.cli.commands import app
 from promptcache.cli.exit_codes import ExitCode
-from promptcache.providers.cache_rules import DEFAULT_CACHE_RULE
 from promptcache_emulator.clock import Clock
 from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.parquet import export_calls_to_parquet
@@ -30,43 +25,17 @@ from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.recording.table_writer import RecordingProcessor, TableWriter
 from promptcache_exporters.replay.policy import Pings, Policy, TargetModel
 from promptcache_exporters.replay.replay import PolicyError, replay
-from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices, Traffic
+from promptcache_exporters.replay.traffic import Breakpoint, Traffic
 from tests.support.otlp_json import encode_otlp_json_line
+from tests.support.recorded_traffic import (
+    HANDBOOK,
+    MARKED_RULE,
+    PRICES,
+    make_call,
+    run_whatif,
+    send_anthropic_turns,
+)
 from tests.support.seeded_day import NOON, seeded_day
-
-HANDBOOK: Final = " ".join(
-    f"Rule {n}: order {n * 7} leaves on day {n % 28 + 1}." for n in range(250)
-)
-GAPS: Final = (20, 100, 250, 400, 700)
-KEYED: Final = Settings(hash_key="k" * 32, hashes="all")
-MARKED_RULE: Final = DEFAULT_CACHE_RULE._replace(
-    bills_writes=True, minimum_tokens=100, lookback=20, granularity=1, ttl_seconds=300.0
-)
-PRICES: Final = TokenPrices(1.0, 0.1, {"5m": 1.25, "1h": 2.0}, 5.0)
-
-
-def send_anthropic_turns(
-    url: str, system_ttl: str, number: int, wait: Callable[[], None], turns: int = 6
-) -> None:
-    client = anthropic.Anthropic(base_url=url, api_key="k", max_retries=0)
-    create: Any = client.messages.create
-    mark = {"type": "ephemeral", "ttl": system_ttl}
-    messages: list[Any] = []
-    for turn in range(turns):
-        text = {"type": "text", "text": f"Conversation {number}, question {turn}: " + "why? " * 50}
-        marked = {**text, "cache_control": {"type": "ephemeral"}}
-        answer = create(
-            model="claude-sonnet-5",
-            max_tokens=50,
-            system=[{"type": "text", "text": HANDBOOK, "cache_control": mark}],
-            messages=[*messages, {"role": "user", "content": [marked]}],
-        )
-        messages += [
-            {"role": "user", "content": [text]},
-            {"role": "assistant", "content": answer.content[0].text},
-        ]
-        wait()
-    client.close()
 
 
 def send_long_turns(url: str, system_ttl: str, number: int, wait: Callable[[], None]) -> None:
@@ -85,45 +54,6 @@ def send_openai_turns(url: str, _: str, number: int, wait: Callable[[], None]) -
         messages.append({"role": "assistant", "content": answer.choices[0].message.content})
         wait()
     client.close()
-
-
-Send = Callable[[str, str, int, Callable[[], None]], None]
-
-
-@pytest.fixture
-def record(emulator: Emulator, emulator_url: str, tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that records eight conversations in a table of their own."""
-
-    def record_calls(
-        send: Send, system_ttl: str = "5m", settings: Settings = KEYED, **options: Any
-    ) -> Path:
-        emulator.reset()
-        path = tmp_path / f"{system_ttl}-{settings.hashes}.db"
-        provider = TracerProvider(**options)
-        provider.add_span_processor(SimpleSpanProcessor(SQLiteSpanExporter(path)))
-        PromptCacheInstrumentor().instrument(
-            tracer_provider=provider, settings=settings, clock=emulator.clock
-        )
-        gaps, clock = random.Random(1), cast("Clock", emulator.clock)
-        try:
-            for number in range(8):
-                send(
-                    emulator_url,
-                    system_ttl,
-                    number,
-                    lambda: clock.advance(gaps.choice(GAPS)),
-                )
-        finally:
-            PromptCacheInstrumentor().uninstrument()
-            provider.shutdown()
-        return path
-
-    return record_calls
-
-
-def run_whatif(*arguments: object) -> tuple[int, Any]:
-    result = CliRunner().invoke(app, ["whatif", *map(str, arguments), "--json"])
-    return result.exit_code, json.loads(result.stdout) if result.stdout.startswith("{") else None
 
 
 def test_a_prediction_equals_a_second_run_under_the_other_policy(
@@ -230,37 +160,6 @@ def test_a_policy_that_no_provider_accepts_is_refused(
 ) -> None:
     path = record(send_anthropic_turns)
     assert run_whatif(path, *arguments)[0] == ExitCode.USAGE
-
-
-def make_call(
-    started_at: float,
-    links: str,
-    breakpoints: list[Breakpoint] | None = None,
-    *,
-    rule: Any = MARKED_RULE,
-    read_tokens: int = 0,
-    visible_after: float = 1.0,
-) -> RecordedCall:
-    """Return a call whose prompt has a block of 1,000 tokens for each letter of `links`."""
-    ends = tuple(1000 * (index + 1) for index in range(len(links)))
-    return RecordedCall(
-        started_at=started_at,
-        visible_at=started_at + visible_after,
-        conversation=links[0],
-        provider="anthropic",
-        cache="one",
-        rule=rule,
-        prices=PRICES,
-        links=tuple(links[: index + 1] for index in range(len(links))),
-        ends=ends,
-        tools_depth=0,
-        static_depth=1,
-        breakpoints=tuple(breakpoints or [Breakpoint(len(links), "5m")]),
-        input_tokens=ends[-1],
-        output_tokens=0,
-        read_tokens=read_tokens,
-        write_tokens={},
-    )
 
 
 def test_a_read_keeps_an_entry_from_the_start_of_the_request() -> None:

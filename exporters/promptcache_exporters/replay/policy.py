@@ -9,7 +9,7 @@ from typing import Final, Literal, NamedTuple
 from promptcache.providers.cache_rules import CacheRule
 from promptcache_exporters.replay.traffic import TokenPrices
 
-Marks = Literal["recorded", "tail", "static,tail"]
+Marks = Literal["recorded", "tail", "static,tail", "reused"]
 Caching = Literal["on", "off", "unlimited"]
 LAYERS: Final = ("tools", "system", "messages")
 
@@ -27,11 +27,15 @@ class Pings:
 
 
 class TargetModel(NamedTuple):
-    """Another model: the rule of its cache, its prices, its tokens as a factor of the recorded."""
+    """Another model: the rule of its cache, its prices, its tokens as a factor of the recorded.
+
+    `token_range` has the smallest and the largest factor that are likely.
+    """
 
     rule: CacheRule
     prices: TokenPrices
     token_factor: float = 1.0
+    token_range: tuple[float, float] = (1.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,10 @@ class Policy:
     """A way to use the cache. The defaults repeat what was recorded.
 
     `ttls` maps a layer (`tools`, `system`, `messages`) to the TTL of its breakpoints. `marks`
-    says where breakpoints stand: as recorded, at the end of the prompt, or there and at the end
-    of the static part. `caching` is off for plain prices, and unlimited for a cache that forgets
-    nothing and has no minimum.
+    says where breakpoints stand: as recorded, at the end of the prompt, there and at the end of the
+    static part, or at the end of what another call shares, which only hindsight knows. `without`
+    names a break that did not happen. `caching` is off for plain prices, and unlimited for a cache
+    that forgets nothing and has no minimum.
     """
 
     name: str = "as recorded"
@@ -50,3 +55,4 @@ class Policy:
     pings: Pings | None = None
     target: TargetModel | None = None
     caching: Caching = "on"
+    without: str = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, final
 
 from promptcache.providers.cache_rules import CacheRule
@@ -18,6 +18,7 @@ from promptcache_exporters.replay.cache_model import (
     seconds_of_ttl,
 )
 from promptcache_exporters.replay.policy import Policy
+from promptcache_exporters.replay.reuse import find_reused_depths
 from promptcache_exporters.replay.traffic import (
     Breakpoint,
     PrefixTree,
@@ -25,6 +26,7 @@ from promptcache_exporters.replay.traffic import (
     TokenPrices,
     Traffic,
 )
+from promptcache_exporters.replay.without_break import remove_break
 
 Progress = Callable[[int, int], None]
 """Called with the number of calls that are done, and of all calls."""
@@ -59,6 +61,12 @@ class Outcome:
         return self.read_tokens / self.input_tokens if self.input_tokens else 0.0
 
     @property
+    def usd_range(self) -> tuple[float, float]:
+        """The cost with the fewest and with the most tokens that the target may count."""
+        low, high = self.policy.target.token_range if self.policy.target else (1.0, 1.0)
+        return self.usd * low, self.usd * high
+
+    @property
     def exact_share(self) -> float:
         """The share of the calls that read what was recorded, in 0..1."""
         return self.exact_calls / self.calls if self.calls else 1.0
@@ -67,8 +75,16 @@ class Outcome:
 def replay(traffic: Traffic, policy: Policy, on_progress: Progress | None = None) -> Outcome:
     """Return what `traffic` would have cost under `policy`.
 
-    Raises PolicyError for requests that a provider would refuse.
+    Raises PolicyError for requests that a provider would refuse, and for a break that the record
+    does not have.
     """
+    if policy.without:
+        try:
+            traffic = remove_break(traffic, policy.without)
+        except ValueError as error:
+            raise PolicyError(str(error)) from None
+    if policy.marks == "reused":
+        traffic = _mark_what_is_reused(traffic, policy)
     run = _Replay(traffic, policy)
     total = len(traffic.calls)
     for number, (call, end) in enumerate(zip(traffic.calls, traffic.end_nodes, strict=True)):
@@ -168,6 +184,26 @@ class _Replay:
         last.cache.extend(last.end, last.call.started_at + count * pings.seconds + seconds)
 
 
+def _mark_what_is_reused(traffic: Traffic, policy: Policy) -> Traffic:
+    """Return the traffic with breakpoints at the ends of what another call shares."""
+    rule = policy.target.rule if policy.target else None
+
+    def seconds_of(call: RecordedCall) -> float:
+        return _ttl_seconds_of_tail(call, policy, rule or call.rule)
+
+    depths = find_reused_depths(traffic, seconds_of)
+    return Traffic(
+        replace(call, breakpoints=_breakpoints_up_to(call, depth))
+        for call, depth in zip(traffic.calls, depths, strict=True)
+    )
+
+
+def _breakpoints_up_to(call: RecordedCall, depth: int) -> tuple[Breakpoint, ...]:
+    ttl = call.breakpoints[-1].ttl if call.breakpoints else "5m"
+    static = call.static_depth if 0 < call.static_depth < depth else 0
+    return tuple([Breakpoint(place, ttl) for place in (static, depth) if place])
+
+
 def _ttl_seconds_of_tail(call: RecordedCall, policy: Policy, rule: CacheRule) -> float:
     recorded = call.breakpoints[-1].ttl if call.breakpoints else ""
     return seconds_of_ttl(rule, policy.ttls.get("messages", recorded))
@@ -208,6 +244,8 @@ def place_marks(
 
 def _places(call: RecordedCall, policy: Policy, rule: CacheRule) -> list[Breakpoint]:
     """Return the places of breakpoints. Some caches place their own if a request has none."""
+    if policy.marks == "reused":
+        return list(call.breakpoints)
     if policy.marks == "recorded" and (call.breakpoints or rule.caches_on_request):
         return list(call.breakpoints)
     with_static = policy.marks == "static,tail"

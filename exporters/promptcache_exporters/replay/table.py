@@ -23,7 +23,12 @@ from promptcache_exporters.database.query import Query, QueryConnection
 from promptcache_exporters.database.source import CallsSource
 from promptcache_exporters.replay.block_positions import BlockPositions
 from promptcache_exporters.replay.recorded_links import ChainReader, parse_links
-from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices
+from promptcache_exporters.replay.traffic import (
+    Breakpoint,
+    RecordedCall,
+    RecordedMiss,
+    TokenPrices,
+)
 
 
 class SampledTableError(Exception):
@@ -49,6 +54,13 @@ class CallForReplay(NamedTuple):
     scope_hash: str | None
     prefix_breakpoints: str | None
     prefix_complete: int | None
+    prefix_family: str | None
+    miss_reason: str | None
+    miss_section: str | None
+    miss_index: int | None
+    missed_tokens: int | None
+    code_file: str | None
+    code_line: int | None
     prefix_links: str | None
     prefix_chain: str | None
     prefix_chain_start: int | None
@@ -64,7 +76,8 @@ SELECT time, first_chunk, duration, provider, coalesce(response_model, request_m
     input_tokens, output_tokens, read_tokens, write_tokens, write_5m_tokens, write_30m_tokens,
     write_1h_tokens, conversation_id, scope_hash, prefix_breakpoints, prefix_chain,
     prefix_chain_start, prefix_chain_sizes, prefix_section_counts, server_address,
-    prefix_complete, prefix_links
+    prefix_complete, prefix_links, prefix_family, miss_reason, miss_section, miss_index,
+    missed_tokens, code_file, code_line
 FROM calls
 WHERE +time >= ? AND batch = 0 AND input_tokens > 0 AND read_tokens IS NOT NULL
     AND provider IS NOT NULL AND coalesce(response_model, request_model) IS NOT NULL
@@ -238,7 +251,18 @@ class _Loader:
             output_tokens=row.output_tokens or 0,
             read_tokens=row.read_tokens,
             write_tokens=_write_tokens(row, rule),
+            sizes=tuple(chain.sizes),
+            family=row.prefix_family,
+            miss=_recorded_miss(row),
         )
+
+
+def _recorded_miss(row: CallForReplay) -> RecordedMiss | None:
+    if row.miss_reason is None:
+        return None
+    site = f"{row.code_file}:{row.code_line}" if row.code_file else ""
+    place = (row.miss_section or "", row.miss_index or 0)
+    return RecordedMiss(row.miss_reason, *place, site, row.missed_tokens or 0)
 
 
 def _exported_chain(row: CallForReplay) -> _Chain:

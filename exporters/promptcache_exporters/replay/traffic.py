@@ -28,6 +28,24 @@ class Breakpoint(NamedTuple):
     ttl: str
 
 
+class RecordedMiss(NamedTuple):
+    """What the diagnosis said of a call: why and where its prefix broke. Empty if not known.
+
+    `call_site` reads `app.py:41`. `tokens` are the missed ones.
+    """
+
+    reason: str
+    section: str
+    block_index: int
+    call_site: str
+    tokens: int
+
+    @property
+    def place(self) -> str:
+        """The place as `system[0]`, empty if it is not known."""
+        return f"{self.section}[{self.block_index}]" if self.section else ""
+
+
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
     """One call of the past. Times are epoch seconds.
@@ -35,7 +53,8 @@ class RecordedCall:
     `links` identifies the prefix up to the end of each block, `ends` counts its tokens. The first
     `tools_depth` blocks are tools, those up to `static_depth` the system prompt. Calls with equal
     `cache` could read from each other. The cache holds a prefix from `visible_at` on. The recorded
-    usage is `read_tokens` and `write_tokens`.
+    usage is `read_tokens` and `write_tokens`. `sizes` has the bytes of each block. Calls of one
+    `family` descend from one prompt; `miss` is what the diagnosis found.
     """
 
     started_at: float
@@ -54,6 +73,14 @@ class RecordedCall:
     output_tokens: int
     read_tokens: int
     write_tokens: Mapping[str, int]
+    sizes: tuple[int, ...] = ()
+    family: str | None = None
+    miss: RecordedMiss | None = None
+
+    def depth_of_block(self, section: str, index: int) -> int:
+        """Return the number of blocks up to the end of this one."""
+        starts = {"tools": 0, "system": self.tools_depth, "messages": self.static_depth}
+        return starts.get(section, 0) + index + 1
 
     def layer_at(self, depth: int) -> str:
         """Return the layer of the block that ends at `depth`: tools, system or messages."""
