@@ -27,16 +27,16 @@ import duckdb
 from benchmarks.report_rows import ROWS_OF_DAY, grow_parquet, measure, select_day
 from promptcache_exporters.database.clickhouse import ClickHouseServer
 from promptcache_exporters.database.clickhouse_view import AttributeStorage, backfill_statement
-from promptcache_exporters.database.columns import CALL_COLUMNS
 from promptcache_exporters.database.dialect import DIALECTS
 from promptcache_exporters.database.parquet import export_calls_to_parquet
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
+from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.figures import FIGURES
-from promptcache_exporters.report.model import GroupBy
 from promptcache_exporters.report.sql import figures_by_group_sql
 from tests.alerts_e2e.local_services import free_port, running_program, wait_until
 from tests.backends.clickhouse_checks import SERVER
 from tests.backends.clickhouse_spans import create_table, create_view, insert_spans, post
+from tests.backends.engine_figures import EXPORTED_COLUMNS
 from tests.backends.postgres_server import NULL, running_postgres
 from tests.backends.spark_figures import RUNNER
 from tests.support.otlp_json import encode_otlp_json_line
@@ -123,13 +123,13 @@ def report_query(dialect: str) -> str:
 
 def measure_postgres(rows: int) -> None:
     types = {"TEXT": "text", "INTEGER": "bigint", "REAL": "double precision"}
-    columns = ", ".join(f"{one.name} {types[one.type.split()[0]]}" for one in CALL_COLUMNS)
-    names = ", ".join(["id", *(one.name for one in CALL_COLUMNS)])
+    columns = ", ".join(f"{one.name} {types[one.type.split()[0]]}" for one in EXPORTED_COLUMNS)
+    names = ", ".join(["id", *(one.name for one in EXPORTED_COLUMNS)])
     with TemporaryDirectory() as name, running_postgres() as server:
         csv = Path(name) / "day.csv"
         options = f"HEADER, NULLSTR '{NULL}', FORCE_QUOTE *"
         duckdb.execute(f"COPY (FROM '{make_day(Path(name))}') TO '{csv}' ({options})")
-        later = select_day("day").replace("hex(day)", "to_hex(day)")
+        later = select_day("day", EXPORTED_COLUMNS).replace("hex(day)", "to_hex(day)")
         server.run(
             f"CREATE UNLOGGED TABLE calls (id bigint, {columns});\n"
             f"\\copy calls FROM '{csv}' (FORMAT csv, HEADER, NULL '{NULL}', FORCE_NULL ({names}))\n"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +18,8 @@ from typing import Final
 
 import duckdb
 
+from promptcache_exporters.database.column import TableColumn
+from promptcache_exporters.database.columns import NEVER_EXPORTED_COLUMNS
 from promptcache_exporters.database.parquet import export_calls_to_parquet
 from promptcache_exporters.database.schema import CALLS_TABLE
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
@@ -28,11 +31,11 @@ MAX_TABLE_ROWS: Final = 10_000_000
 _LATER: Final = {"time": "time + {day} * 86400", "span_id": "hex({day}) || '-' || span_id"}
 
 
-def select_day(day: str) -> str:
+def select_day(day: str, columns: Iterable[TableColumn] = CALLS_TABLE.columns) -> str:
     """Return the columns of a call, as many days later as the expression `day` says."""
     return ", ".join(
         f"{_LATER.get(column.name, column.name).format(day=day)} AS {column.name}"
-        for column in CALLS_TABLE.columns
+        for column in columns
     )
 
 
@@ -47,9 +50,10 @@ def grow_table(path: Path, days: int) -> None:
 
 
 def grow_parquet(source: Path, target: Path, days: int) -> None:
+    exported = [one for one in CALLS_TABLE.columns if one.name not in NEVER_EXPORTED_COLUMNS]
     duckdb.execute(
-        f"COPY (SELECT id, {select_day('day')} FROM read_parquet('{source}'), range({days}) AS"
-        f" days(day)) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
+        f"COPY (SELECT id, {select_day('day', exported)} FROM read_parquet('{source}'),"
+        f" range({days}) AS days(day)) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
     )
 
 

@@ -401,7 +401,7 @@ def test_dashboard_panels_have_unique_ids_known_variables_and_no_overlap() -> No
     names = {variable["name"] for variable in board["templating"]["list"]}
     assert {re.sub(r"[${}]", "", panel["datasource"]["uid"]) for panel in panels} <= names
     used = set(re.findall(r"\$(\w+)", "".join(str(panel["targets"]) for panel in panels)))
-    assert used <= names | {"__rate_interval"}
+    assert used <= names | {"__rate_interval", "__from", "__to"}
     cells = [(x, y) for panel in panels for x, y in covered_cells(panel["gridPos"])]
     assert len(set(cells)) == len(cells), "panels overlap"
 

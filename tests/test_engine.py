@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 from promptcache.cli.commands import app
 from promptcache.cli.engine import Engine
 from promptcache.cli.exit_codes import ExitCode
+from promptcache_exporters.alerts.counter_figures import COUNTER_FIGURES
 from promptcache_exporters.database.clickhouse import ClickHouseServer
 from promptcache_exporters.database.clickhouse_view import (
     TYPED_COLUMNS,
@@ -26,7 +27,6 @@ from promptcache_exporters.database.columns import CALL_COLUMNS
 from promptcache_exporters.database.dialect import CLICKHOUSE, DIALECTS
 from promptcache_exporters.database.errors import EngineError
 from promptcache_exporters.report.call_field import GroupBy
-from promptcache_exporters.report.counter_figures import COUNTER_FIGURES
 from promptcache_exporters.report.figures import FIGURES
 from promptcache_exporters.report.sql import QUERIES, figures_by_group_sql
 from promptcache_exporters.report.unread_writes import UNREAD_WRITES_QUERY

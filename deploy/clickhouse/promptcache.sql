@@ -36,6 +36,9 @@ ALTER TABLE otel_traces
     ADD COLUMN IF NOT EXISTS promptcache_system_hash LowCardinality(Nullable(String)) MATERIALIZED if(mapContains(SpanAttributes, 'promptcache.prefix.system_hash'), substringUTF8(SpanAttributes['promptcache.prefix.system_hash'], 1, 1024), NULL),
     ADD COLUMN IF NOT EXISTS promptcache_stream Nullable(Int64) MATERIALIZED multiIf(SpanAttributes['gen_ai.request.stream'] = 'true', toInt64(1), SpanAttributes['gen_ai.request.stream'] = 'false', toInt64(0), NULL),
     ADD COLUMN IF NOT EXISTS promptcache_stream_completed Nullable(Int64) MATERIALIZED multiIf(SpanAttributes['promptcache.stream.completed'] = 'true', toInt64(1), SpanAttributes['promptcache.stream.completed'] = 'false', toInt64(0), NULL),
+    ADD COLUMN IF NOT EXISTS promptcache_conversation_id LowCardinality(Nullable(String)) MATERIALIZED if(mapContains(SpanAttributes, 'gen_ai.conversation.id'), substringUTF8(SpanAttributes['gen_ai.conversation.id'], 1, 1024), NULL),
+    ADD COLUMN IF NOT EXISTS promptcache_prompt_name LowCardinality(Nullable(String)) MATERIALIZED if(mapContains(SpanAttributes, 'gen_ai.prompt.name'), substringUTF8(SpanAttributes['gen_ai.prompt.name'], 1, 1024), NULL),
+    ADD COLUMN IF NOT EXISTS promptcache_agent_name LowCardinality(Nullable(String)) MATERIALIZED if(mapContains(SpanAttributes, 'gen_ai.agent.name'), substringUTF8(SpanAttributes['gen_ai.agent.name'], 1, 1024), NULL),
     ADD COLUMN IF NOT EXISTS promptcache_has_batch_results Bool MATERIALIZED SpanAttributes['promptcache.batch.results'] NOT IN ('', '[]');
 
 CREATE OR REPLACE VIEW promptcache_calls AS
@@ -61,7 +64,7 @@ SELECT
     promptcache_missed_tokens AS missed_tokens,
     promptcache_miss_reason AS miss_reason,
     promptcache_prefix_hash AS prefix_hash,
-    promptcache_prefix_family AS prefix_family,
+    coalesce(promptcache_prefix_family, promptcache_prefix_hash) AS prefix_family,
     promptcache_code_file AS code_file,
     promptcache_code_line AS code_line,
     promptcache_code_function AS code_function,
@@ -104,16 +107,17 @@ SELECT
     if(toInt64OrNull(SpanAttributes['server.port']) BETWEEN 0 AND 1099511627776, toInt64OrNull(SpanAttributes['server.port']), NULL) AS server_port,
     if(mapContains(SpanAttributes, 'openai.response.service_tier'), substringUTF8(SpanAttributes['openai.response.service_tier'], 1, 1024), NULL) AS service_tier,
     if(mapContains(SpanAttributes, 'gen_ai.response.id'), substringUTF8(SpanAttributes['gen_ai.response.id'], 1, 1024), NULL) AS response_id,
-    if(mapContains(SpanAttributes, 'gen_ai.conversation.id'), substringUTF8(SpanAttributes['gen_ai.conversation.id'], 1, 1024), NULL) AS conversation_id,
-    if(mapContains(SpanAttributes, 'gen_ai.prompt.name'), substringUTF8(SpanAttributes['gen_ai.prompt.name'], 1, 1024), NULL) AS prompt_name,
+    promptcache_conversation_id AS conversation_id,
+    promptcache_prompt_name AS prompt_name,
     if(mapContains(SpanAttributes, 'gen_ai.prompt.version'), substringUTF8(SpanAttributes['gen_ai.prompt.version'], 1, 1024), NULL) AS prompt_version,
-    if(mapContains(SpanAttributes, 'gen_ai.agent.name'), substringUTF8(SpanAttributes['gen_ai.agent.name'], 1, 1024), NULL) AS agent_name,
+    promptcache_agent_name AS agent_name,
     if(mapContains(SpanAttributes, 'promptcache.usage.inconsistent'), substringUTF8(SpanAttributes['promptcache.usage.inconsistent'], 1, 1024), NULL) AS usage_inconsistent,
     CAST(NULL, 'Nullable(String)') AS dimensions,
     TraceId AS trace_id,
     SpanId AS span_id,
     nullIf(ParentSpanId, '') AS parent_span_id,
-    if(mapContains(SpanAttributes, 'promptcache.miss.parameter'), substringUTF8(SpanAttributes['promptcache.miss.parameter'], 1, 1024), NULL) AS miss_parameter
+    if(mapContains(SpanAttributes, 'promptcache.miss.parameter'), substringUTF8(SpanAttributes['promptcache.miss.parameter'], 1, 1024), NULL) AS miss_parameter,
+    CAST(NULL, 'Nullable(String)') AS prefix_links
 FROM otel_traces
 WHERE promptcache_outcome IS NOT NULL AND NOT promptcache_has_batch_results
 UNION ALL
@@ -139,7 +143,7 @@ SELECT
     if(toInt64OrNull(attributes['promptcache.missed_tokens']) BETWEEN 0 AND 1099511627776, toInt64OrNull(attributes['promptcache.missed_tokens']), NULL) AS missed_tokens,
     if(mapContains(attributes, 'promptcache.miss.reason'), substringUTF8(attributes['promptcache.miss.reason'], 1, 1024), NULL) AS miss_reason,
     if(mapContains(attributes, 'promptcache.prefix.hash'), substringUTF8(attributes['promptcache.prefix.hash'], 1, 1024), NULL) AS prefix_hash,
-    if(mapContains(attributes, 'promptcache.prefix.family'), substringUTF8(attributes['promptcache.prefix.family'], 1, 1024), NULL) AS prefix_family,
+    coalesce(if(mapContains(attributes, 'promptcache.prefix.family'), substringUTF8(attributes['promptcache.prefix.family'], 1, 1024), NULL), if(mapContains(attributes, 'promptcache.prefix.hash'), substringUTF8(attributes['promptcache.prefix.hash'], 1, 1024), NULL)) AS prefix_family,
     if(mapContains(attributes, 'code.file.path'), substringUTF8(attributes['code.file.path'], 1, 1024), NULL) AS code_file,
     if(toInt64OrNull(attributes['code.line.number']) BETWEEN 0 AND 1099511627776, toInt64OrNull(attributes['code.line.number']), NULL) AS code_line,
     if(mapContains(attributes, 'code.function.name'), substringUTF8(attributes['code.function.name'], 1, 1024), NULL) AS code_function,
@@ -191,7 +195,8 @@ SELECT
     TraceId AS trace_id,
     if(batch_result = '', SpanId, leftPad(lower(hex(toUInt64(reinterpretAsUInt64(reverse(unhex(SpanId))) + result_number))), 16, '0')) AS span_id,
     if(batch_result = '', nullIf(ParentSpanId, ''), SpanId) AS parent_span_id,
-    if(mapContains(attributes, 'promptcache.miss.parameter'), substringUTF8(attributes['promptcache.miss.parameter'], 1, 1024), NULL) AS miss_parameter
+    if(mapContains(attributes, 'promptcache.miss.parameter'), substringUTF8(attributes['promptcache.miss.parameter'], 1, 1024), NULL) AS miss_parameter,
+    CAST(NULL, 'Nullable(String)') AS prefix_links
 FROM (
     SELECT *, batch_result, result_number,
         if(batch_result = '', CAST(SpanAttributes, 'Map(String, String)'), mapUpdate(mapFilter((name, value) -> name NOT IN ('promptcache.batch.results', 'gen_ai.response.id', 'gen_ai.response.model', 'promptcache.outcome', 'promptcache.input_tokens', 'promptcache.read_tokens', 'promptcache.write_tokens', 'promptcache.uncached_tokens', 'promptcache.output_tokens', 'promptcache.write_tokens.5m', 'promptcache.write_tokens.30m', 'promptcache.write_tokens.1h', 'promptcache.write_tokens.12h', 'promptcache.cost.amount', 'promptcache.cost.without_cache', 'promptcache.cost.input', 'promptcache.cost.cache_read', 'promptcache.cost.cache_write', 'promptcache.cost.output', 'promptcache.cost.unknown'), CAST(SpanAttributes, 'Map(String, String)')), mapFilter((name, value) -> value != 'null', mapFromArrays(['gen_ai.response.id', 'gen_ai.response.model', 'promptcache.outcome', 'promptcache.input_tokens', 'promptcache.read_tokens', 'promptcache.write_tokens', 'promptcache.uncached_tokens', 'promptcache.output_tokens', 'promptcache.write_tokens.5m', 'promptcache.write_tokens.30m', 'promptcache.write_tokens.1h', 'promptcache.write_tokens.12h', 'promptcache.cost.amount', 'promptcache.cost.without_cache', 'promptcache.cost.input', 'promptcache.cost.cache_read', 'promptcache.cost.cache_write', 'promptcache.cost.output', 'promptcache.cost.unknown'], arrayMap(value -> if(startsWith(value, '"'), JSONExtractString(value), value), arrayResize(JSONExtractArrayRaw(batch_result), 19, 'null')))))) AS attributes

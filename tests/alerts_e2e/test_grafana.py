@@ -50,7 +50,8 @@ EXPECTED: dict[str, dict[str, float]] = {
     "Calls by outcome": {"hit": 9, "unreported": 1},
     "Input tokens by class": {"read": 800, "written": 150, "uncached": 50},
     "Cost an hour": {"with cache": 18, "without cache": 60},
-    "Saved and wasted an hour": {"saved": 42, "wasted: ttl_expired": 3},
+    "Saved and wasted an hour": {"saved": 42, "wasted": 3},
+    "Waste by cause, an hour": {"ttl_expired": 3},
     "Time to the first chunk": {
         "hit p50": 0.25,
         "hit p95": 0.475,

@@ -22,13 +22,13 @@ from typer.testing import CliRunner
 
 from promptcache import PromptCacheInstrumentor, Settings
 from promptcache.cli.commands import app
+from promptcache_exporters.alerts.counter_figures import COUNTER_GROUPS, figures_of_counters
 from promptcache_exporters.alerts.promql import prometheus_label_name, prometheus_series_name
 from promptcache_exporters.database.dialect import PICODOLLARS_PER_USD
 from promptcache_exporters.database.query import fetch_rows_by_name
 from promptcache_exporters.database.source import find_calls_source
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.report.call_field import GroupBy
-from promptcache_exporters.report.counter_figures import COUNTER_GROUPS, figures_of_counters
 from promptcache_exporters.report.figures import FIGURES
 from promptcache_exporters.report.sql import figures_by_group_sql
 from tests.alerts_e2e.local_services import free_port, get_json, running_program, wait_until

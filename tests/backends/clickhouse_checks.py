@@ -17,10 +17,13 @@ from opentelemetry.sdk.trace import ReadableSpan
 from typer.testing import CliRunner
 
 from promptcache.cli.commands import app
+from promptcache_exporters.alerts.grafana import clickhouse_table_queries
 from promptcache_exporters.database.clickhouse_view import AttributeStorage
 from promptcache_exporters.database.columns import CALL_COLUMNS
 from promptcache_exporters.database.query import fetch_rows_by_name
 from promptcache_exporters.database.source import open_calls_source
+from promptcache_exporters.report.call_field import GroupBy
+from promptcache_exporters.report.figures import FIGURES
 from tests.alerts_e2e.local_services import free_port, running_program, wait_until
 from tests.backends.clickhouse_spans import create_table, create_view, insert_spans, post
 from tests.backends.figures import compare, figures_of_source
@@ -46,6 +49,7 @@ def check_clickhouse(python: str, folder: Path, table: Path, spans: Sequence[Rea
         check_view(http, url, table, "otel_traces", AttributeStorage.TYPED)
         fill_typed_columns(http, url)
         check_view(http, url, table, "otel_traces", AttributeStorage.TYPED)
+        check_dashboard(http, table)
         check_view(http, url, table, "otel_traces_json", AttributeStorage.JSON)
         check_duplicates(http, url, table, spans)
 
@@ -109,6 +113,31 @@ def fill_typed_columns(http: str, url: str) -> None:
         sys.exit("Columns are missing after the back-fill.")
 
 
+def check_dashboard(http: str, table: Path) -> None:
+    """Run the tables of the Grafana dashboard over the whole day."""
+    post(http, "USE otel")
+    for by, (title, (_, sql)) in zip(
+        (GroupBy.CALLSITE, GroupBy.PREFIX), clickhouse_table_queries().items(), strict=True
+    ):
+        values = {"$__from": "0", "$__to": "99999999999999", "${service:pipe}": ".*"}
+        for variable, value in (values | {"${model:pipe}": ".*"}).items():
+            sql = sql.replace(variable, value)
+        rows = json.loads(post(http, sql))["data"]
+        figures = figures_of_source(str(table))[by]
+        for key, calls, hit_rate, missed, saved, wasted in rows:
+            known = dict(zip(FIGURES, figures[key], strict=True))
+            names = "total_calls", "total_missed_tokens", "saved_picodollars", "wasted_picodollars"
+            expected = [known[name] or 0 for name in names]
+            found = [int(calls), int(missed or 0), (saved or 0) * 1e12, (wasted or 0) * 1e12]
+            rate = (known["rated_read_tokens"] or 0) / (known["rated_input_tokens"] or 1)
+            pairs = zip([*found, hit_rate or 0], [*expected, rate], strict=True)
+            if any(abs(one - other) > 1e-9 * abs(other) for one, other in pairs):
+                sys.exit(f"{title}: {key!r} differs: {found} {expected}")
+        if len(rows) != min(20, len(figures)):
+            sys.exit(f"{title} has {len(rows)} rows, not {len(figures)}")
+        print(f"Grafana's table {title!r}: {len(rows)} rows are equal")
+
+
 def check_duplicates(http: str, url: str, table: Path, spans: Sequence[ReadableSpan]) -> None:
     """Insert every tenth span again: with `--deduplicate` nothing changes."""
     expected = figures_of_source(str(table))
@@ -129,7 +158,7 @@ def check_duplicates(http: str, url: str, table: Path, spans: Sequence[ReadableS
 
 def run(*arguments: str) -> tuple[int, str]:
     result = CliRunner().invoke(app, [*arguments])
-    return result.exit_code, result.stdout or result.stderr.replace(arguments[-1], "")
+    return result.exit_code, (result.stdout or result.stderr).replace(arguments[-1], "PLACE")
 
 
 def first_difference(found: tuple[int, str], expected: tuple[int, str]) -> str:

@@ -21,7 +21,7 @@ from typing import Final
 
 import duckdb
 
-from promptcache_exporters.database.columns import CALL_COLUMNS
+from promptcache_exporters.database.columns import CALL_COLUMNS, NEVER_EXPORTED_COLUMNS
 from promptcache_exporters.database.dialect import DIALECTS
 from promptcache_exporters.database.parquet import export_calls_to_parquet
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
@@ -34,6 +34,7 @@ from tests.backends.postgres_server import NULL, running_postgres
 from tests.support.otlp_json import encode_otlp_json_line
 from tests.support.seeded_day import seeded_day
 
+EXPORTED_COLUMNS: Final = [one for one in CALL_COLUMNS if one.name not in NEVER_EXPORTED_COLUMNS]
 PARSER: Final = Path(__file__).with_name("parse_dialects.py")
 
 
@@ -42,12 +43,12 @@ def figures_of_postgres(parquet: Path, folder: Path) -> Figures:
     csv = folder / "calls.csv"
     duckdb.execute(f"COPY (FROM '{parquet}') TO '{csv}' (HEADER, NULLSTR '{NULL}', FORCE_QUOTE *)")
     types = {"TEXT": "text", "INTEGER": "bigint", "REAL": "double precision"}
-    columns = ", ".join(f"{one.name} {types[one.type.split()[0]]}" for one in CALL_COLUMNS)
+    columns = ", ".join(f"{one.name} {types[one.type.split()[0]]}" for one in EXPORTED_COLUMNS)
     with running_postgres() as server:
         server.run(
             f"CREATE TABLE calls (id bigint, {columns});\n"
             f"\\copy calls FROM '{csv}' (FORMAT csv, HEADER, NULL '{NULL}',"
-            f" FORCE_NULL ({', '.join(['id', *(one.name for one in CALL_COLUMNS)])}))\n"
+            f" FORCE_NULL ({', '.join(['id', *(one.name for one in EXPORTED_COLUMNS)])}))\n"
         )
         found: Figures = {}
         for by in GroupBy:

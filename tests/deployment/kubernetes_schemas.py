@@ -45,7 +45,8 @@ MISSPELT: Final = {
 def close_objects(schema: Any) -> Any:
     """Return a schema in which an object has no other fields than the listed ones."""
     if isinstance(schema, list):
-        return [close_objects(one) for one in cast("list[Any]", schema)]
+        items: list[Any] = schema
+        return [close_objects(one) for one in items]
     if not isinstance(schema, dict):
         return schema
     closed: dict[str, Any] = {

@@ -1,8 +1,9 @@
-"""A Grafana dashboard: hit rate, tokens, costs, outcomes, time to the first chunk, missed prefixes.
+"""A Grafana dashboard: hit rate, tokens, costs, outcomes, time to the first chunk, call sites.
 
 The Grafana Foundation SDK (extra `alerts`) builds it. The SDK has the types of Grafana 10.1, and
-newer versions of Grafana read the result. tests/alerts_e2e runs every query on a real Prometheus,
-except the query of the prefixes, which needs Tempo.
+newer versions of Grafana read the result. Counters know no call sites and no prefixes; those tables
+read the view `promptcache_calls` in ClickHouse. tests/alerts_e2e runs every other query on a real
+Prometheus, and `make engines` the SQL on ClickHouse's engine.
 """
 
 from __future__ import annotations
@@ -15,9 +16,7 @@ from typing import Any, Final, final
 from promptcache.semconv import (
     GEN_AI_REQUEST_MODEL,
     MISS_REASON,
-    MISSED_TOKENS,
     OUTCOME,
-    PREFIX_HASH,
 )
 from promptcache_exporters.alerts.definition import AlertDefinition
 from promptcache_exporters.alerts.promql import (
@@ -25,15 +24,20 @@ from promptcache_exporters.alerts.promql import (
     prometheus_label_name,
     prometheus_series_name,
 )
+from promptcache_exporters.database.clickhouse_view import VIEW_NAME
+from promptcache_exporters.database.dialect import CLICKHOUSE, PICODOLLARS_PER_USD
+from promptcache_exporters.report.call_field import GroupBy
+from promptcache_exporters.report.figures import (
+    FIGURES,
+    figure_expression,
+    group_key_expression,
+)
 
 FILE_PATH: Final = "grafana/promptcache.json"
 MODEL_MATCHER: Final = f'{prometheus_label_name(GEN_AI_REQUEST_MODEL)}=~"$model"'
 RATE_WINDOW: Final = "$__rate_interval"
-TEMPO_NOTE: Final = (
-    "Not run live by promptcache's tests. Needs Tempo 2.8 or newer with TraceQL metrics"
-    " (written from grafana.com/docs/tempo/latest/metrics-from-traces/metrics-queries/functions);"
-    " with Jaeger see docs/jaeger.md."
-)
+CLICKHOUSE_PLUGIN: Final = "grafana-clickhouse-datasource"
+_ROWS_OF_TABLE: Final = 20
 
 
 @final
@@ -115,12 +119,22 @@ def _cost_panels(query_builder: PromQLQueryBuilder) -> Iterator[PanelSpec]:
     wasted = query_builder.sum_range_function(
         "3600 * rate", prometheus_series_name("wasted.usd"), RATE_WINDOW, MODEL_MATCHER, (reason,)
     )
+    total_wasted = query_builder.sum_range_function(
+        "3600 * rate", prometheus_series_name("wasted.usd"), RATE_WINDOW, MODEL_MATCHER, ()
+    )
     yield PanelSpec(
         "Saved and wasted an hour",
         "Saved: how much less the calls cost than without a cache. Wasted: how much more they cost"
-        " because of avoidable misses, by miss reason.",
+        " because of avoidable misses.",
         "currencyUSD",
-        (("saved", f"{without} - {cost}"), (f"wasted: {{{{{reason}}}}}", wasted)),
+        (("saved", f"{without} - {cost}"), ("wasted", total_wasted)),
+    )
+    yield PanelSpec(
+        "Waste by cause, an hour",
+        "What avoidable misses cost, by miss reason.",
+        "currencyUSD",
+        ((f"{{{{{reason}}}}}", wasted),),
+        is_stacked=True,
     )
 
 
@@ -160,10 +174,46 @@ def _unreported_and_unpriced_calls_panel(query_builder: PromQLQueryBuilder) -> P
     )
 
 
-def top_missed_prefixes_traceql() -> str:
-    """Return the TraceQL query for the prefixes with most missed tokens."""
-    missing = f'{{ span.{OUTCOME} =~ "miss|cold|partial" }}'
-    return f"{missing} | sum_over_time(span.{MISSED_TOKENS}) by (span.{PREFIX_HASH}) | topk(10)"
+def clickhouse_table_queries() -> dict[str, tuple[str, str]]:
+    """Return the description and the SQL of each table, by its title.
+
+    Grafana replaces `$__from` and `$__to` (milliseconds) and the variables of the dashboard.
+    """
+    return {
+        "Call sites": (
+            "The lines of code whose calls wasted most, from ClickHouse.",
+            _table_sql(GroupBy.CALLSITE, "call_site", "wasted_usd"),
+        ),
+        "Prefixes with most missed tokens": (
+            "The hashes of prefixes whose calls missed most tokens, from ClickHouse.",
+            _table_sql(GroupBy.PREFIX, "prefix", "missed_tokens"),
+        ),
+    }
+
+
+def _table_sql(by: GroupBy, key_name: str, order: str) -> str:
+    figure = {name: figure_expression(name, CLICKHOUSE) for name in FIGURES}
+    columns = {
+        key_name: group_key_expression(by, CLICKHOUSE),
+        "calls": figure["total_calls"],
+        "hit_rate": f"{figure['rated_read_tokens']} / {figure['rated_input_tokens']}",
+        "missed_tokens": figure["total_missed_tokens"],
+        "saved_usd": f"{figure['saved_picodollars']} / {PICODOLLARS_PER_USD}",
+        "wasted_usd": f"{figure['wasted_picodollars']} / {PICODOLLARS_PER_USD}",
+    }
+    # An alias that is a column would be read for the column, so they are named outside.
+    inner = ",\n    ".join(f"{sql} AS shown_{name}" for name, sql in columns.items())
+    outer = ", ".join(f"shown_{name} AS {name}" for name in columns)
+    model = group_key_expression(GroupBy.MODEL, CLICKHOUSE)
+    return f"""SELECT {outer} FROM (
+SELECT
+    {inner}
+FROM {VIEW_NAME}
+WHERE time >= $__from / 1000 AND time < $__to / 1000
+    AND match(coalesce(service, ''), '^(?:${{service:pipe}})$')
+    AND match(coalesce({model}, ''), '^(?:${{model:pipe}})$')
+GROUP BY 1
+) ORDER BY shown_{order} DESC NULLS LAST, shown_{key_name} LIMIT {_ROWS_OF_TABLE}"""  # noqa: S608  # our own names
 
 
 def render_files_by_path(definition: AlertDefinition) -> dict[str, str]:
@@ -173,6 +223,19 @@ def render_files_by_path(definition: AlertDefinition) -> dict[str, str]:
     board = json.loads(
         JSONEncoder().encode(_build_dashboard(definition)), object_hook=_drop_null_options
     )
+    for panel in board["panels"]:
+        if panel["datasource"]["type"] == CLICKHOUSE_PLUGIN:  # the SDK does not know this plugin
+            _, sql = clickhouse_table_queries()[panel["title"]]
+            panel["targets"] = [
+                {
+                    "datasource": panel["datasource"],
+                    "editorType": "sql",
+                    "format": 1,
+                    "queryType": "table",
+                    "rawSql": sql,
+                    "refId": "A",
+                }
+            ]
     return {FILE_PATH: json.dumps(board, indent=2, sort_keys=True) + "\n"}
 
 
@@ -202,7 +265,9 @@ def _build_dashboard(definition: AlertDefinition) -> Any:
         .with_variable(
             dashboard.DatasourceVariable("metrics").label("Prometheus").type("prometheus")
         )
-        .with_variable(dashboard.DatasourceVariable("traces").label("Tempo").type("tempo"))
+        .with_variable(
+            dashboard.DatasourceVariable("calls").label("ClickHouse").type(CLICKHOUSE_PLUGIN)
+        )
         .with_variable(
             _build_prometheus_variable(
                 "service", f"label_values({source}, {query.service_name_label})"
@@ -220,7 +285,11 @@ def _build_dashboard(definition: AlertDefinition) -> Any:
         _build_timeseries_panel(spec, definition.target)
         for spec in prometheus_panel_specs(definition)
     ]
-    for number, panel in enumerate([*panels, _build_missed_prefixes_panel()], 1):
+    tables = [
+        _build_table_panel(title, description)
+        for title, (description, _) in clickhouse_table_queries().items()
+    ]
+    for number, panel in enumerate([*panels, *tables], 1):
         board.with_panel(panel.id(number))
     return board.build()
 
@@ -279,22 +348,9 @@ def _build_timeseries_panel(spec: PanelSpec, hit_rate_target: float) -> Any:
     return panel
 
 
-def _build_missed_prefixes_panel() -> Any:
-    from grafana_foundation_sdk.builders import table, tempo
+def _build_table_panel(title: str, description: str) -> Any:
+    from grafana_foundation_sdk.builders import table
     from grafana_foundation_sdk.models.dashboard import DataSourceRef
 
-    query = (
-        tempo.TempoQuery().query(top_missed_prefixes_traceql()).query_type("traceql").ref_id("A")
-    )
-    panel = (
-        table.Panel()
-        .title("Prefixes with most missed tokens")
-        .description(f"Missed tokens by prefix hash. {TEMPO_NOTE}")
-    )
-    return (
-        panel.datasource(DataSourceRef("tempo", "${traces}"))
-        .unit("short")
-        .height(8)
-        .span(12)
-        .with_target(query)
-    )
+    panel = table.Panel().title(title).description(description).unit("short").height(8).span(12)
+    return panel.datasource(DataSourceRef(CLICKHOUSE_PLUGIN, "${calls}"))

@@ -8,6 +8,7 @@ the table. With that right, typed columns beside the map make reports faster.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, Final
@@ -251,11 +252,23 @@ FROM (
 def _join_columns(
     expression: Callable[[TableColumn], str], other_columns: Mapping[str, str]
 ) -> str:
-    columns = [
-        f"{other_columns.get(column.name) or expression(column)} AS {column.name}"
-        for column in CALL_COLUMNS
-    ]
+    def value_of(column: TableColumn) -> str:
+        return other_columns.get(column.name) or expression(column)
+
+    columns = [f"{_view_value(column, value_of)} AS {column.name}" for column in CALL_COLUMNS]
     return ",\n    ".join(["toInt64(0) AS id", *columns])
+
+
+def _view_value(column: TableColumn, value_of: Callable[[TableColumn], str]) -> str:
+    """Return what readers see of a column, with the values of the columns that it names."""
+    if column.view_expression is None:
+        return value_of(column)
+    columns = {one.name: one for one in CALL_COLUMNS}
+    return re.sub(
+        r"\w+",
+        lambda word: value_of(columns[word[0]]) if word[0] in columns else word[0],
+        column.view_expression,
+    )
 
 
 def _map_expression(column: TableColumn, attributes: str) -> str:

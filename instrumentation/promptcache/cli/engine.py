@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache_exporters.alerts.counter_figures import report_promql
 from promptcache_exporters.alerts.definition import parse_duration_seconds
 from promptcache_exporters.database.clickhouse_view import (
     DEFAULT_TABLE,
@@ -18,7 +19,6 @@ from promptcache_exporters.database.clickhouse_view import (
 )
 from promptcache_exporters.database.dialect import DIALECTS, SQLDialect
 from promptcache_exporters.report.call_field import GroupBy
-from promptcache_exporters.report.counter_figures import report_promql
 from promptcache_exporters.report.figures import FIGURES
 from promptcache_exporters.report.sql import figures_by_group_sql
 

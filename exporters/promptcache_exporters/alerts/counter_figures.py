@@ -2,7 +2,7 @@
 
 A figure is the last value of each series less its last value before the window, summed by group.
 `increase` would extrapolate to the borders of the window, and miss the first value of a new series.
-The figures are those of `figures.py` that counters have. Amounts are in USD: a counter adds
+The figures are those of `report/figures.py` that counters have. Amounts are in USD: a counter adds
 floating-point numbers up, so their last digits differ from the picodollars of the table.
 """
 
