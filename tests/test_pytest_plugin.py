@@ -58,7 +58,7 @@ def test_a_suite_that_does_not_use_it_is_left_alone(suite: Suite) -> None:
         """
     )
     result.assert_outcomes(passed=1)
-    assert "promptcache" not in result.stdout.str()
+    assert "promptcache: " not in result.stdout.str()
 
 
 def test_everything_is_restored_after_each_test(suite: Suite) -> None:

@@ -57,7 +57,7 @@ ENVIRONMENTS: Final = {
             *(*SDKS, "opentelemetry-sdk", "starlette", "uvicorn", "websockets"),
             *("requests", "httpx", "httpx2", "anyio"),
         ),
-        ("tests/test_pytest_plugin.py", "tests/test_pytest_plugin_twice.py"),
+        tuple(f"tests/test_pytest_plugin{name}.py" for name in ("", "_twice", "_transports")),
     ),
 }
 UV: Final = ROOT / ".venv-plugin-tools"
@@ -101,8 +101,9 @@ def make_environment(name: str) -> str:
 def run_pytest(python: str, path: str, report: Path, *options: str) -> int:
     """Run the tests of a folder as a project of its own, or those of a file of this one."""
     folder = ROOT / path
-    # An old plugin does not know every setting of this project.
-    settings = ["-W", "ignore::pytest.PytestConfigWarning"]
+    # Old plugins do not know every setting of this project, and leave event loops open.
+    settings = ["-W", "ignore::pytest.PytestConfigWarning", "-W", "ignore::ResourceWarning"]
+    settings += ["-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
     if folder.is_dir():
         settings = [f"--rootdir={folder}", f"--confcutdir={folder}"]
         settings += [f"--config-file={folder / 'pytest.ini'}"]

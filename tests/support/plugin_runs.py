@@ -9,9 +9,10 @@ from importlib import import_module
 
 import pytest
 
-for _name in ("openai", "anthropic", "groq", "google.genai", "boto3", "aiobotocore.session"):
+_SDKS = ("openai", "anthropic", "groq", "google.genai", "boto3", "aiobotocore.session")
+for _name in (*_SDKS, "httpcore", "httpcore2"):
     import_module(_name)
-"""pytester forgets what its runs import, and these take seconds."""
+"""pytester forgets what its runs import. SDKs take seconds, and httpx keeps what it imported."""
 
 PLUGIN = ("-p", "no:promptcache", "-p", "promptcache_testing.plugin", "-p", "no:cacheprovider")
 """The plugin by its module, whether or not this checkout is installed with its entry point."""
