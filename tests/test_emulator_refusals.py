@@ -80,18 +80,12 @@ ANTHROPIC: dict[str, tuple[JSON, str]] = {
         {"system": [{**TEXT, "cache_control": {"type": "ephemeral", "ttl": "30m"}}]},
         "system.0.cache_control.ttl: Input should be '5m' or '1h', not '30m'",
     ),
-    **{
-        f"prewarming with {words}": (
-            {"max_tokens": 0, **more},
-            f"max_tokens: 0 is not supported with {words}",
-        )
-        for words, more in {
-            "stream": {"stream": True},
-            "thinking": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
-            "an output format": {"output_config": {"format": {"type": "json_schema"}}},
-            "a forced tool_choice": {"tools": [TOOL], "tool_choice": {"type": "any"}},
-        }.items()
-    },
+}
+PREWARMING: dict[str, JSON] = {
+    "stream": {"stream": True},
+    "thinking": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+    "an output format": {"output_config": {"format": {"type": "json_schema"}}},
+    "a forced tool_choice": {"tools": [TOOL], "tool_choice": {"type": "any"}},
 }
 
 
@@ -108,6 +102,13 @@ def test_what_anthropic_refuses(name: str) -> None:
     more, words = ANTHROPIC[name]
     body = {"model": CLAUDE, "max_tokens": 50, "messages": user(TEXT), **more}
     assert refusal_of("/v1/messages", body) == words
+
+
+@pytest.mark.parametrize("words", PREWARMING)
+def test_what_anthropic_refuses_with_prewarming(words: str) -> None:
+    body = {"model": CLAUDE, "max_tokens": 0, "messages": user(TEXT), **PREWARMING[words]}
+    expected = f"max_tokens: 0 is not supported with {words}"
+    assert refusal_of("/v1/messages", body) == expected
 
 
 def test_anthropic_refuses_to_prewarm_in_a_batch() -> None:

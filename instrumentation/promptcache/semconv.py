@@ -83,6 +83,7 @@ MISS_CONFIDENCE: Final = "promptcache.miss.confidence"
 MISS_SOURCE: Final = "promptcache.miss.source"
 MISS_PROVIDER_REASON: Final = "promptcache.miss.provider_reason"
 MISS_PARAMETER: Final = "promptcache.miss.parameter"
+MISS_LAYER: Final = "promptcache.miss.layer"
 MISSED_TOKENS: Final = "promptcache.missed_tokens"
 WASTED_USD: Final = "promptcache.wasted_usd"
 COST_AMOUNT: Final = "promptcache.cost.amount"
@@ -325,6 +326,7 @@ PROMPTCACHE_ATTRIBUTES: Final[tuple[SpanAttributeDefinition, ...]] = (
     SpanAttributeDefinition(MISS_SOURCE, "verdict.source"),
     SpanAttributeDefinition(MISS_PROVIDER_REASON, "verdict.provider_reason"),
     SpanAttributeDefinition(MISS_PARAMETER, "verdict.parameter"),
+    SpanAttributeDefinition(MISS_LAYER, "verdict.layer"),
     SpanAttributeDefinition(MISSED_TOKENS, "verdict.missed_tokens"),
     SpanAttributeDefinition(WASTED_USD, "verdict.wasted_usd"),
     SpanAttributeDefinition(COST_AMOUNT, "cost.amount"),

@@ -184,6 +184,7 @@ CALL_COLUMNS: Final[tuple[TableColumn, ...]] = (
         _hex_id_reader(16, lambda span: span.parent.span_id if span.parent else None),
     ),
     span_attribute_column("miss_parameter", semconv.MISS_PARAMETER, to_truncated_sql_text),
+    span_attribute_column("miss_layer", semconv.MISS_LAYER, to_truncated_sql_text),
     TableColumn("prefix_links", "TEXT", _prefix_links),  # of recordings, docs/specs/prefix.md
 )
 

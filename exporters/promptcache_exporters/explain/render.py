@@ -70,17 +70,23 @@ _JSON_COLUMNS: Final = (
     "miss_source",
     "miss_provider_reason",
     "miss_parameter",
+    "miss_layer",
+    "prompt_name",
+    "prompt_version",
 )
 """The columns of a call in the JSON, in their order."""
 
 _TABLE_LINES: Final[tuple[tuple[str, str, Callable[[Any], str]], ...]] = (
     *((name, column, format_name) for name, column in COMPARED_COLUMNS.items()),
+    ("prompt", "prompt_name", format_name),
+    ("version", "prompt_version", format_name),
     ("blocks", "prefix_blocks", format_count),
     ("input", "input_tokens", format_count),
     ("read", "read_tokens", format_count),
     ("cost", "cost_amount", format_usd),
 )
 """Title, column and format of each line of the table."""
+_SHOWN_IF_KNOWN: Final = frozenset({"prompt_name", "prompt_version"})
 
 
 def render_comparisons_json(comparisons: list[CallComparison], path: object = None) -> str:
@@ -140,6 +146,8 @@ def _build_comparison_table(comparison: CallComparison) -> Table:
         if name in COMPARED_COLUMNS:
             mark = Text(*_UNCHANGED_TEXTS[comparison.unchanged_parts[name]])
         previous_value, value = previous_call.get(column), comparison.call[column]
+        if column in _SHOWN_IF_KNOWN and previous_value is None and value is None:
+            continue
         table.add_row(Text(name), Text(to_text(previous_value)), Text(to_text(value)), mark)
     return table
 
@@ -191,6 +199,7 @@ def _format_miss_reason_details(call: CallRow) -> str:
         "confidence": call["miss_confidence"],
         "the provider calls it": call["miss_provider_reason"],
         "parameter": call["miss_parameter"],
+        "layer": call["miss_layer"],
     }
     known = "".join(
         f", {name} {format_name(str(value))}"

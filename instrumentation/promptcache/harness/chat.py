@@ -133,7 +133,7 @@ class Chat(Generic[Arguments]):
         if section != "messages":
             tokens += self._request_layout.head_tokens
         layer: Layer = "history" if section == "messages" else "static"
-        ttl = self._ttls[layer] if self.style.ttls else None
+        ttl = self._ttls.get(layer) if self.style.ttls else None
         return CacheLoss(self.style.provider, self.base_model, tokens, ttl)
 
     def lay_out_head(self, text: str, params: Mapping[str, Any]) -> Message:

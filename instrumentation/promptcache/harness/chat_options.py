@@ -22,7 +22,7 @@ class ChatOptions(TypedDict, total=False):
     history: Sequence[Mapping[str, Any]] | Chat[Any]
     """The wire's own list of messages, as `Chat.history` returns it, or another `Chat`: of another
     wire its texts are carried over."""
-    ttl: TTL | Mapping[Layer, TTL] | None
+    ttl: TTL | Mapping[Layer, TTL | None] | None
     """The lifetime of all breakpoints, or of each layer; by default the provider's."""
     shard: int
     """The number of the cache key's shard. See `Prompt.shard_key`."""

@@ -73,9 +73,9 @@ class Plan:
     notes: tuple[str, ...] = field(default=())
 
     @property
-    def ttls(self) -> Mapping[Layer, TTL]:
-        """The TTLs for `Prompt.chat(ttl=...)`."""
-        return {one.layer: one.ttl for one in self.layers if one.ttl is not None}
+    def ttls(self) -> Mapping[Layer, TTL | None]:
+        """The TTLs for `Prompt.chat(ttl=...)`; None for a layer that gets no breakpoint."""
+        return {one.layer: one.ttl for one in self.layers}
 
     def __str__(self) -> str:
         lines = [f"{self.prompt} on {self.model} ({self.wire}), {self.assumption}"]

@@ -225,6 +225,7 @@ class Prompt:
         from promptcache.harness.chat import Chat
         from promptcache.harness.frozen_params import FrozenParams
         from promptcache.harness.wires.registry import check_wire, load_layout
+        from promptcache.prefix.known_prompts import remember_prompt
 
         base_model = options.get("base_model") or model
         style = caching_style_of(check_wire(wire), base_model)
@@ -244,19 +245,28 @@ class Prompt:
         )
         if not self._is_compared:
             self._is_compared = True
+            examples = self._layers.examples
+            remember_prompt(self.name, self.version, self._layers[:2], examples)
             warn_of_changed_prompt(self.name, self._texts, chat.loss_of("tools"))
         return chat
 
 
 def _ttls_of_layers(
-    ttl: TTL | Mapping[Layer, TTL] | None, style: CachingStyle, model: str
+    ttl: TTL | Mapping[Layer, TTL | None] | None, style: CachingStyle, model: str
 ) -> dict[Layer, TTL]:
+    """Return the TTLs of the layers that may have a breakpoint."""
     from promptcache.harness.caching_style import check_ttl
 
     default: TTL = style.ttls[0] if style.ttls else "5m"
     ttls: dict[Layer, TTL] = {}
     for layer in LAYERS:
-        wanted = ttl.get(layer) if isinstance(ttl, Mapping) else ttl
+        wanted: TTL | None
+        if isinstance(ttl, str) or ttl is None:
+            wanted = ttl
+        else:
+            if ttl.get(layer, default) is None:
+                continue
+            wanted = ttl.get(layer)
         ttls[layer] = check_ttl(style, wanted, f"ttl[{layer!r}]", model) if wanted else default
     return ttls
 

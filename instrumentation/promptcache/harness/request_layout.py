@@ -87,7 +87,11 @@ class RequestLayout:
             raise PromptError("breakpoints", problem)
         if style.breakpoints == "looked_back" and not has_ordered_ttls(own):
             raise PromptError("breakpoints", "of your own: a longer TTL stands after a shorter one")
-        candidates = self._candidates(history, turn, previous)
+        candidates = [
+            one
+            for one in self._candidates(history, turn, previous)
+            if LAYER_OF_PLACE[one.place] in self._ttls
+        ]
         free = style.max_breakpoints - len(own)
         places, self.notes = choose_places(candidates, style, free)
         ours = [self._breakpoint(place, previous) for place in places]

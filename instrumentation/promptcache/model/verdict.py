@@ -39,7 +39,8 @@ class Verdict:
     what they cost more than a cache read. `section`, `index` and `offset` (bytes) locate the break
     of the prefix; `hint` names the kind of text at that place. `prefix_family` is the exported hash
     of the first related call. `confidence` lies in 0..1. `parameter` is the name of the request
-    parameter that changed, one of the names that this package lists.
+    parameter that changed, one of the names that this package lists. `layer` is the layer of the
+    harness that the break is in, if the prompt is one of the harness.
     """
 
     outcome: Outcome
@@ -55,3 +56,4 @@ class Verdict:
     provider_reason: str | None = None
     prefix_family: str | None = None
     parameter: str | None = None
+    layer: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from enum import Enum
 from threading import Lock
 from typing import TYPE_CHECKING, Final
@@ -16,9 +17,11 @@ from opentelemetry import context as otel
 from opentelemetry import trace
 from opentelemetry.context import Context
 
+from promptcache import semconv
 from promptcache.common.coerce import JSONObject
 from promptcache.common.safely import safely
 from promptcache.model import Call, Cost, ParsedPrompt, Request, Usage, Verdict
+from promptcache.prefix.known_prompts import KnownPrompt, find_known_prompt
 from promptcache.providers.reported_usage import reported_usage
 from promptcache.providers.response_facts import NO_FACTS, merge_facts
 from promptcache.telemetry.call_site import find_call_site
@@ -73,6 +76,7 @@ class Invocation:
         "error_type",
         "facts",
         "handler",
+        "known_prompt",
         "pending_call",
         "phase",
         "prompt",
@@ -100,6 +104,7 @@ class Invocation:
         self._time_to_first_chunk: float | None = None
         self.request: Request | None = None
         self.prompt: ParsedPrompt | None = None
+        self.known_prompt: KnownPrompt | None = None
         self.pending_call: PendingCall | None = None
         self.facts = NO_FACTS
         self.error_type: str | None = None
@@ -163,9 +168,19 @@ class Invocation:
         self.ensure_span(SpanPolicy.WITH_SDK_SPAN, otel.get_current())
         if not self.request_info.is_retrieval:
             self.prompt = safely(self.request_info.wire_format.parse_prompt, request)
+            safely(self._recognize_prompt)
             self.pending_call = safely(self.handler.diagnosis.start, request, self.prompt)
             # A call that ends while the interpreter shuts down must not import them.
             safely(self.handler.load_prices)
+
+    def _recognize_prompt(self) -> None:
+        """Note name and version of a prompt of the harness, unless the application gave a name."""
+        self.known_prompt = None if self.prompt is None else find_known_prompt(self.prompt)
+        if self.known_prompt and semconv.GEN_AI_PROMPT_NAME not in self._inherited_attributes:
+            self._inherited_attributes[semconv.GEN_AI_PROMPT_NAME] = self.known_prompt.name
+            if self.handler.settings.hashes != "none":
+                version = self.known_prompt.version
+                self._inherited_attributes[semconv.GEN_AI_PROMPT_VERSION] = version
 
     def on_event(self, event: JSONObject) -> None:
         """Process one response, or one event of a stream."""
@@ -326,6 +341,9 @@ class Invocation:
             has_failed=self.has_failed,
             ended_at=self.handler.clock(),
         )
+        if verdict is not None and self.known_prompt and self.prompt:
+            layer = self.known_prompt.layer_of(self.prompt, verdict.section, verdict.index)
+            return replace(verdict, layer=layer)
         return verdict or self.verdict_from_usage(usage)
 
     def _suspend(self, key: ResponseKey, pending_call: PendingCall) -> None:

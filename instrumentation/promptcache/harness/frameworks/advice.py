@@ -58,9 +58,9 @@ def _fill(program: str, plan: Plan) -> str:
     fallback = str(default[0]) if default else ""
     values = {
         "MODEL": plan.model,
-        "STATIC_TTL": ttls.get("static", fallback),
-        "SHARED_TTL": ttls.get("shared", fallback),
-        "HISTORY_TTL": ttls.get("history", fallback),
+        "STATIC_TTL": ttls.get("static") or fallback,
+        "SHARED_TTL": ttls.get("shared") or fallback,
+        "HISTORY_TTL": ttls.get("history") or fallback,
         "CACHE_KEY": plan.cache_key or "",
     }
     return re.sub(r"\$(\w+)", lambda found: values[found[1]], program).lstrip()
