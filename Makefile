@@ -216,7 +216,7 @@ bench: $(BENCH)/.ready $(DEMO)/.ready ## measure what we add to a call, beside o
 	@# The start is measured where no other instrumentation starts.
 	@$(DEMO)/bin/python benchmarks/startup.py
 
-leaks: $(BENCH)/.ready ## measure what a million calls with unique prompts leave in memory (half an hour)
+leaks: $(BENCH)/.ready ## measure what a million calls with unique prompts, and 200,000 with unique everything, leave in memory (half an hour)
 	@$(BENCH)/bin/python benchmarks/leaks.py
 
 # ---------------------------------------------------------------- real backends

@@ -1,13 +1,14 @@
 """Measure what stays in memory after a million calls with different prompts.
 
     make leaks
-    python benchmarks/leaks.py [--flows 1000000] [--sdk 100000]
+    python benchmarks/leaks.py [--flows 1000000] [--unique 200000] [--sdk 100000]
 
-There are two runs, each in its own process. `flows` calls our flows around a stub of the SDK that
-does nothing else. `sdk` calls the real openai SDK on a stub transport. Both begin with enough calls
-to fill the bounded memory. After that, resident memory (Linux) may grow by less than 10 MB, every
-mapping stays within its capacity, and the metrics name 100 of 300 models. Exit with 1 if one of
-these conditions fails.
+There are three runs, each in its own process. `flows` calls our flows around a stub of the SDK that
+does nothing else. `unique` does the same, and every value of a call is unique: host, credential,
+model, tools, parameters, baggage, ids, finish reason and tier; every third call fails. `sdk` calls
+the real openai SDK on a stub transport. All begin with enough calls to fill the bounded memory.
+After that, resident memory (Linux) may grow by less than 10 MB, every mapping stays within its
+capacity, and the metrics name 100 models. Exit with 1 if one of these conditions fails.
 """
 
 from __future__ import annotations
@@ -20,12 +21,15 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from datetime import timedelta
 from multiprocessing import get_context
 from types import SimpleNamespace
 from typing import Any, Final
 
 import httpx2
 import openai
+from opentelemetry import baggage
+from opentelemetry import context as otel
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -39,6 +43,7 @@ from promptcache.telemetry.metrics import MetricsRecorder
 
 FILL_CALLS: Final = 40_000
 """Calls that fill the memory. Each adds two blocks, and the memory keeps 65,536."""
+SETTINGS: Final = Settings(baggage_keys=("tenant",), metric_keys=("tenant",))
 MAX_GROWTH_MB: Final = 10.0
 MODEL_COUNT: Final = 300
 MAX_NAMED_MODELS: Final = 100
@@ -92,6 +97,7 @@ class SyncAPIClient:
             content=options.content,
             is_closed=True,
             extensions={},
+            elapsed=timedelta(milliseconds=1),
         )
         return self._process_response(
             options=options, response=response, stream=stream, retries_taken=0
@@ -125,6 +131,65 @@ def make_flow_caller(handler: TelemetryHandler) -> Callable[[int], object]:
     return call
 
 
+def unique_request_body(number: int) -> dict[str, Any]:
+    """Return a request in which no value occurs in another request."""
+    function = {"name": f"tool_{number}", "parameters": {"type": "object", "title": str(number)}}
+    return {
+        **request_body(number),
+        "model": f"model-{number}",
+        "tools": [{"type": "function", "function": function}],
+        "prompt_cache_key": f"key-{number}",
+        "user": f"user-{number}",
+        "response_format": {"type": "json_schema", "json_schema": {"name": f"schema_{number}"}},
+        "reasoning_effort": f"effort-{number}",
+    }
+
+
+def unique_response_body(number: int) -> dict[str, Any]:
+    body = response_body(number)
+    body["choices"][0]["finish_reason"] = f"reason-{number}"
+    return {**body, "model": f"served-{number}", "service_tier": f"tier-{number}"}
+
+
+class UniqueError(Exception):
+    """The error of a failed call."""
+
+
+def make_unique_caller(handler: TelemetryHandler) -> Callable[[int], object]:
+    """Return a function that makes a call with unique values only. Every third call fails."""
+    make_flow_caller(handler)
+
+    class Client(SyncAPIClient):
+        def __init__(self, number: int) -> None:
+            self.base_url = httpx2.URL(f"https://host-{number}.example/v1/")  # type: ignore[misc]
+            headers = {"authorization": f"Bearer {number}"}
+            self.sent = SimpleNamespace(url=self.base_url, headers=headers, content=b"")  # type: ignore[misc]
+
+        def _process_response(self, **arguments: Any) -> Any:
+            number = json.loads(arguments["response"].content)["id"].removeprefix("chatcmpl-")
+            if not int(number) % 3:
+                raise UniqueError(number)
+            return super()._process_response(**arguments)
+
+    def call(number: int) -> object:
+        options = SimpleNamespace(
+            method="POST",
+            url="/chat/completions",
+            json_data=unique_request_body(number),
+            extra_json=None,
+            content=json.dumps(unique_response_body(number)).encode(),
+        )
+        token = otel.attach(baggage.set_baggage("tenant", f"tenant-{number}"))
+        try:
+            return Client(number).request(object, options)
+        except UniqueError as error:
+            return error
+        finally:
+            otel.detach(token)
+
+    return call
+
+
 def make_sdk_caller(handler: TelemetryHandler) -> Callable[[int], object]:
     """Return a function that makes a call through the real SDK, answered in this process."""
     patcher = ModulePatcher()
@@ -141,6 +206,7 @@ def make_sdk_caller(handler: TelemetryHandler) -> Callable[[int], object]:
 
 CALLER_FACTORIES: Final[Mapping[str, Callable[[TelemetryHandler], Callable[[int], object]]]] = {
     "flows": make_flow_caller,
+    "unique": make_unique_caller,
     "sdk": make_sdk_caller,
 }
 
@@ -223,18 +289,20 @@ def count_named_models(reader: InMemoryMetricReader) -> int:
     return len({point.attributes["gen_ai.request.model"] for point in points})
 
 
-def measure_leaks(caller: str, count: int) -> LeakReport:
-    """Fill the memory, then make `count` more calls."""
+def measure_leaks(
+    caller: str, count: int, fill: int = FILL_CALLS, settings: Settings = SETTINGS
+) -> LeakReport:
+    """Fill the memory with `fill` calls, then make `count` more calls."""
     reader = InMemoryMetricReader()
     metrics = MetricsRecorder(MeterProvider([reader]).get_meter("promptcache"))
     tracer = TracerProvider().get_tracer("promptcache")
-    handler = TelemetryHandler(Settings(), tracer, metrics)
+    handler = TelemetryHandler(settings, tracer, metrics)
     call, empty_mb = CALLER_FACTORIES[caller](handler), resident_mb()
-    for number in range(FILL_CALLS):
+    for number in range(fill):
         call(number)
     filled_mb, objects = resident_mb(), len(gc.get_objects())
     start = time.process_time()
-    for number in range(FILL_CALLS, FILL_CALLS + count):
+    for number in range(fill, fill + count):
         call(number)
     seconds = time.process_time() - start
     return LeakReport(
@@ -256,6 +324,7 @@ def main() -> int:
     parser.add_argument(
         "--flows", type=int, default=1_000_000, help="calls through our flows alone"
     )
+    parser.add_argument("--unique", type=int, default=200_000, help="calls with unique values only")
     parser.add_argument("--sdk", type=int, default=100_000, help="calls through the SDK")
     counts = vars(parser.parse_args())
     reports: list[LeakReport] = []

@@ -43,7 +43,8 @@ TESTS_OF_LATER_RELEASES: Final = ("tests/test_socket.py", "tests/test_native.py"
 ADDITIONAL_TESTS: Final = {
     "middle": ("tests/test_socket.py::test_realtime_counts_requested_and_unrequested_responses",),
     "late": TESTS_OF_LATER_RELEASES,
-    "newest": TESTS_OF_LATER_RELEASES,
+    # Bedrock's async client (aiobotocore) is in no other environment.
+    "newest": (*TESTS_OF_LATER_RELEASES, "tests/test_exit.py"),
     "free-threaded": ("tests/test_memory.py", "tests/test_load.py", *TESTS_OF_LATER_RELEASES),
 }
 """Environment -> tests of features that only its releases have, such as WebSockets."""
