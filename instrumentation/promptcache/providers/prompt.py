@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
+from typing import Final
 
 from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.model import (
@@ -19,6 +20,28 @@ from promptcache.model import (
 ParamLevels = tuple[tuple[str, InvalidationLevel], ...]
 """Request parameters by their dotted names, each with the first section that a change takes out of
 the cache."""
+
+
+PARAM_NAMES: Final = frozenset(
+    {
+        *("additionalModelRequestFields", "anthropic_beta", "chat_template_kwargs", "citations"),
+        *("compaction", "container", "context_management", "enable_thinking", "generation_config"),
+        *("generationConfig.mediaResolution", "generationConfig.responseJsonSchema"),
+        *("generationConfig.responseSchema", "generationConfig.thinkingConfig", "guardrailConfig"),
+        *("images", "inference_geo", "mcp_servers", "output_config.effort"),
+        *("output_config.format", "output_format", "parallel_tool_calls"),
+        *("performanceConfig.latency", "prompt_cache_key", "prompt_cache_options.mode"),
+        *("prompt_cache_options.ttl", "prompt_cache_retention", "reasoning", "reasoning.effort"),
+        *("reasoning_effort", "response_format", "service_tier", "serviceTier"),
+        *("serviceTier.type", "speed", "text.format", "text.verbosity", "thinking"),
+        *("tool_choice", "toolConfig", "toolConfig.toolChoice", "truncation", "verbosity"),
+        *("web_search_options",),
+    }
+)
+"""The names that a verdict may show. A verdict calls each other parameter `other`, because its name
+could be a user's word. `tests/test_param_names.py` compares them with the lists of the wires."""
+
+OTHER_PARAM: Final = "other"
 
 
 def split_cache_marker(part: JSONObject, marker_key: str) -> tuple[JSONObject, str | None]:

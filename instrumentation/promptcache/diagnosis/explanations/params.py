@@ -9,6 +9,7 @@ from promptcache.diagnosis.compare import PromptDifference
 from promptcache.diagnosis.evidence import CacheMiss, Evidence, RelatedCall
 from promptcache.diagnosis.explanation import Explanation, MissLocation
 from promptcache.diagnosis.miss_reasons import REASON_OF_PARAM
+from promptcache.providers.prompt import OTHER_PARAM, PARAM_NAMES
 
 _SHARING_KEYS: Final = 3
 """From this many cache keys on a common prefix, the keys split a prefix that users share."""
@@ -42,7 +43,8 @@ def explain_by_changed_parameter(evidence: Evidence, miss: CacheMiss | None) -> 
         return Explanation(reason, miss.missed_tokens, 0.9, related, location)
     if name == "model":
         return Explanation(reason, miss.missed_tokens, 0.95, related, MissLocation("model"))
-    return Explanation(reason, miss.missed_tokens, 0.9, related, MissLocation("params"), name)
+    location, parameter = MissLocation("params"), _displayed_name(name)
+    return Explanation(reason, miss.missed_tokens, 0.9, related, location, parameter)
 
 
 def explain_by_per_user_cache_key(evidence: Evidence, miss: CacheMiss | None) -> Explanation | None:
@@ -64,7 +66,7 @@ def explain_by_per_user_cache_key(evidence: Evidence, miss: CacheMiss | None) ->
         0.85,
         related,
         MissLocation("params"),
-        changed[0][0],
+        _displayed_name(changed[0][0]),
     )
 
 
@@ -88,6 +90,10 @@ def _explain_by_changed_response_model(evidence: Evidence, miss: CacheMiss) -> E
     if is_other_lineage(evidence, related):
         return None
     return Explanation("model_changed", miss.missed_tokens, 0.7, related, MissLocation("model"))
+
+
+def _displayed_name(param_name: str) -> str:
+    return param_name if param_name in PARAM_NAMES else OTHER_PARAM
 
 
 def _miss_reason_of_param(param_name: str) -> str:

@@ -56,6 +56,12 @@ CHAT_PARAMS: Final[ParamLevels] = (
     ("response_format", "tools"),
     ("reasoning_effort", "tools"),
     ("verbosity", "tools"),
+    # Of DeepSeek, Qwen, OpenRouter and vLLM: they change what the chat template writes.
+    ("thinking", "tools"),
+    ("enable_thinking", "tools"),
+    ("chat_template_kwargs", "tools"),
+    ("reasoning", "tools"),
+    ("web_search_options", "tools"),
 )
 _CLAUDE_CHAT_PARAMS: Final[ParamLevels] = (
     ("tool_choice", "messages"),
