@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple, final
 
 from promptcache.diagnosis.cache_params import LEVEL_ORDER
 from promptcache.diagnosis.memory import PrefixNode
-from promptcache.diagnosis.text_changes import TextChange, find_text_change
+from promptcache.diagnosis.text_changes import TextChange, find_byte_of_word, find_text_change
 from promptcache.model import Section
 from promptcache.prefix.examined_bytes import SAMPLED_HEAD
 from promptcache.prefix.fingerprint import (
@@ -24,6 +24,7 @@ from promptcache.prefix.fingerprint import (
     first_changed_step_range,
     shared_fraction,
 )
+from promptcache.prefix.words import count_equal_words
 
 FORM_HINT: Final = "form"
 """The hint for the same text in another wrapping, such as a string and one text part."""
@@ -32,6 +33,10 @@ _MIN_COMMON_SHARE: Final = 0.5
 """Two prompts are versions of one program if they share this part of the static blocks."""
 _MIN_COMMON_BYTES: Final = 192
 """Two histories are the same from this many common bytes on, or from two common blocks on."""
+
+
+_MAX_BYTES_OF_VALUE_BEFORE_CHANGE: Final = 64
+"""A value may begin so many bytes before its first word that changed."""
 
 
 @final
@@ -264,11 +269,29 @@ def _classify_edited_first_message(
             return _BlockChange("image_changed", hint)
     elif _is_image(new_node) and _is_image(old_node):
         return _BlockChange("image_changed", "image_replaced") if has_grown else None
-    elif not _is_edited_message(new_node, old_node, lookup):
+    elif not (has_grown or _is_changed_early(new_node, old_node, lookup)):
+        return None
+    if new_node.fingerprint != old_node.fingerprint and not _is_edited_message(
+        new_node, old_node, lookup
+    ):
         return None
     change = _classify_block_change("history_rewritten", new_node, old_node, lookup)
     is_early = change.reason == "volatile_token" and 2 * (change.offset or 0) < new_node.size
     return change if is_early or has_grown else None
+
+
+def _is_changed_early(new_node: PrefixNode, old_node: PrefixNode, lookup: BlockLookup) -> bool:
+    """Return whether the first change may be a value in the first half of a message.
+
+    This is quick, and most questions that begin alike change late.
+    """
+    new, old = lookup.details(new_node.block_digest), lookup.details(old_node.block_digest)
+    if new is None or old is None or new_node.kind != old_node.kind:
+        return False
+    equal = count_equal_words(new.words.head, old.words.head)
+    text = block_text_or_json(lookup.block_data(new_node.prefix_digest))
+    offset = find_byte_of_word(text, new, equal)
+    return 2 * (offset - _MAX_BYTES_OF_VALUE_BEFORE_CHANGE) < new_node.size
 
 
 def _find_removed_and_added(

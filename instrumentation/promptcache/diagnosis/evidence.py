@@ -23,6 +23,7 @@ class RelatedCall:
     the past call if the difference is a break. `added_share` is the part of the present prompt
     behind the common prefix (0..1) that is not in the earlier call.
     `cache_key_count` counts the different cache keys at the end of the common prefix.
+    `reusable_and_uncertain_tokens` remembers what `missed_tokens.py` computed for a break.
     """
 
     past_call: PastCall
@@ -31,6 +32,7 @@ class RelatedCall:
     nodes: Sequence[PrefixNode] = ()
     added_share: float = 0.0
     cache_key_count: int = 1
+    reusable_and_uncertain_tokens: tuple[int, int] | None = None
 
 
 @final

@@ -99,6 +99,13 @@ def _cacheable_tokens(tokens: int, rule: CacheRule, minimum_tokens: int) -> int:
 
 
 def _reusable_and_uncertain_tokens(evidence: Evidence, related: RelatedCall) -> tuple[int, int]:
+    """Return `_compute_reusable_tokens`, computed once for each related call."""
+    if (known := related.reusable_and_uncertain_tokens) is None:
+        known = related.reusable_and_uncertain_tokens = _compute_reusable_tokens(evidence, related)
+    return known
+
+
+def _compute_reusable_tokens(evidence: Evidence, related: RelatedCall) -> tuple[int, int]:
     """Return the tokens that could be read without the break, and how many of them are uncertain.
 
     They end with the last entry of the past call before content that is gone. Both calls report

@@ -91,6 +91,11 @@ def find_text_change(
     return TextChange("value", start, hint, hint in AMBIGUOUS_HINTS)
 
 
+def find_byte_of_word(text: str, details: BlockDetails, index: int) -> int:
+    """Return the byte at which word `index` of a text with these details begins."""
+    return _byte_of_word(_same_words_in_bytes(text), details.words, index)
+
+
 def _same_words_in_bytes(text: str) -> bytes:
     """Return the text in UTF-8, with the words of its canonical form."""
     if "\\u" in text or not text.isascii():

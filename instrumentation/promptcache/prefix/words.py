@@ -112,13 +112,19 @@ def count_equal_words(one: bytes, other: bytes, start: int = 0, other_start: int
 
 def count_equal_last_words(one: bytes, other: bytes) -> int:
     """Return how many of the last words are equal."""
-    if one[-HASH_BYTES:] != other[-HASH_BYTES:]:
-        return 0
-    return count_equal_words(_reverse(one), _reverse(other))
-
-
-def _reverse(hashes: bytes) -> bytes:
-    return memoryview(hashes).cast("H")[::-1].tobytes()
+    limit = min(len(one), len(other))
+    equal, step = 0, 64
+    while equal < limit:
+        size = min(step, limit - equal)
+        end, other_end = len(one) - equal, len(other) - equal
+        if one[end - size : end] == other[other_end - size : other_end]:
+            equal += size
+            step *= 2
+        elif size <= HASH_BYTES:
+            break
+        else:
+            step = max(HASH_BYTES, size // 4 * HASH_BYTES)
+    return equal // HASH_BYTES
 
 
 def has_same_words(new: WordSample, old: WordSample) -> bool:
