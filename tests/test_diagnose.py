@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -705,6 +706,24 @@ def test_a_varying_last_message_without_breakpoint_is_diagnosed() -> None:
         marked.diagnose_call(build_prompt("two", breakpoints=(-1,)), 0, 3000, input=3000).reason
         == "unknown"
     )
+
+
+def test_a_breakpoint_that_moved_before_the_end_of_the_static_prefix_is_named() -> None:
+    """Each question is another one, so the calls share the static prefix only."""
+    tools = tuple(tool_block(index, f"tool_{index}") for index in range(8))
+    marked_tools = (*tools[:-1], replace(tools[-1], breakpoint_ttl=""))
+
+    def diagnose_second_call(**second: Any) -> str | None:
+        lab = claude_lab()
+        first = build_prompt("one", tools=tools, breakpoints=(-1,), caching_mode="explicit")
+        lab.diagnose_call(first, 0, 3000, input=3100)
+        prompt = build_prompt("two", **second, caching_mode="explicit")
+        return lab.diagnose_call(prompt, 0, 1200, input=3100).reason
+
+    assert diagnose_second_call(tools=marked_tools) == "breakpoint_missing_on_static"
+    assert diagnose_second_call(tools=tools, breakpoints=(-1,)) == "unknown"
+    # A breakpoint behind the prefix looks back to its end.
+    assert diagnose_second_call(tools=tools, breakpoints=(0,)) == "unknown"
 
 
 def test_reads_that_do_not_grow_mean_a_missing_breakpoint() -> None:

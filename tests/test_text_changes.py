@@ -53,6 +53,7 @@ def test_an_old_date_far_behind_the_first_words_is_not_blamed() -> None:
         ("Due 2024-03-05. Ask first. ", "Due 2026-01-09. Wait until the user has confirmed it. "),
         ("It is due 2024-03-05 today. ", "It is due today. "),
         ("Answer in short paragraphs. ", "Answer in short paragraphs! "),
+        ("Use the model gpt-4o-mini. ", "Use the model gpt-4o-nano. "),
     ],
 )
 def test_an_edit_beside_a_value_is_content(old: str, new: str) -> None:
@@ -84,6 +85,14 @@ def test_an_edit_beside_a_value_is_content(old: str, new: str) -> None:
         ("a3f91c2", "b81e0d4", "hex_id"),
         ("req_0a1b2c3d4e5f60", "req_ff1b2c3d4e5f61", "hex_id"),
         ("203.0.113.10", "203.0.113.17", "ip_address"),
+        ("10.0.3.17", "10.0.3.91", "ip_address"),
+        ("2001:db8::1f", "2001:db8::2a", "ip_address"),
+        ("28 november", "29 november", "date"),
+        ("28 listopada 2026", "29 listopada 2026", "date"),
+        ("28 ноября 2026", "1 декабря 2026", "date"),
+        ("2026년 11월 28일", "2026년 11월 29일", "date"),
+        ("Q3 2026", "Q4 2026", "date"),
+        ("U02ABC9EF12", "U03ZYX7VU98", "random_id"),
         ("1041", "1042", "counter"),
         ("Amélie Dupont", "Bartosz Zieliński", "name_like"),
         ("Jan de Vries", "Grace Okafor", "name_like"),

@@ -18,7 +18,9 @@ _MONTH: Final = (
     r"d[ée]cembre|janv|f[ée]vr|avr|juil|sept|d[ée]c|"
     r"enero|febrero|marzo|abril|mayo|junio|julio|agosto|septiembre|octubre|noviembre|diciembre|"
     r"gennaio|febbraio|aprile|maggio|giugno|luglio|settembre|ottobre|dicembre|"
-    r"janeiro|fevereiro|março|maio|junho|julho|setembro|outubro|novembro|dezembro)"
+    r"janeiro|fevereiro|março|maio|junho|julho|setembro|outubro|novembro|dezembro|"
+    r"januari|februari|maart|mars|april|maj|mei|juni|juli|augustus|augusti|september|oktober|"
+    r"november|december)"
 )
 _DAY: Final = (
     r"(?:Mon|Tue|Tues|Wed|Wednes|Thu|Thur|Thurs|Fri|Sat|Satur|Sun)(?:day)?|"
@@ -30,7 +32,8 @@ _DATE: Final = (
     r"(?:\b\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\b\d{1,2}[./-]\d{1,2}[./-]\d{2,4}\b"
     rf"|\b{_MONTH}\.?[ -]\d{{1,2}}(?:st|nd|rd|th)?\b(?:,? \d{{4}}\b)?"
     rf"|\b\d{{1,2}}(?:\.|er|st|nd|rd|th)?(?: de)?[ -]{_MONTH}\b\.?(?:(?:,| de)?[ -]\d{{2,4}}\b)?"
-    rf"|\b{_MONTH} \d{{4}}\b|\b\d{{4}}年\d{{1,2}}月\d{{1,2}}日"
+    rf"|\b{_MONTH} \d{{4}}\b|\b\d{{4}}[年년] ?\d{{1,2}}[月월] ?\d{{1,2}}[日일]"
+    r"|\b\d{1,2}\.? [^\W\d_]{3,12}\.? (?:19|20)\d{2}\b|\bQ[1-4][ /-](?:19|20)\d{2}\b"
     r"|\b\d{4}-?W\d{1,2}(?:-\d)?\b|\b(?:KW|CW|week) ?\d{1,2}\b)"
 )
 _EPOCH: Final = r"\b1[5-9]\d{8}(?:\d{3}|\.\d+)?\b"
@@ -50,10 +53,15 @@ _PARTICLES: Final = frozenset(
 )
 _NAME: Final = re.compile(rf"{_CAPITAL}(?: {_CAPITAL}){{0,4}}")
 _ID_CHARACTERS: Final = r"[A-Za-z0-9_-]"
+_HEX: Final = "[0-9a-fA-F]{1,4}"
+_IPV6: Final = rf"(?:{_HEX}:){{7}}{_HEX}|(?:{_HEX}:){{1,6}}(?::{_HEX}){{1,6}}|(?:{_HEX}:){{1,7}}:"
 
 VOLATILE_PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("uuid", re.compile(r"\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b")),
     ("jwt", re.compile(rf"\beyJ{_ID_CHARACTERS}+\.{_ID_CHARACTERS}+(?:\.{_ID_CHARACTERS}*)?")),
+    # Before dates, since three of the four numbers of an address may look like one.
+    ("ip_address", re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}\b(?:/\d{1,2}\b)?(?!\.\d)")),
+    ("ip_address", re.compile(rf"(?<![\w:.])(?:{_IPV6})(?![\w:])")),
     (
         "timestamp",
         re.compile(
@@ -63,11 +71,10 @@ VOLATILE_PATTERNS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ),
     ("date", re.compile(rf"(?:\b(?:{_DAY})(?:,? |\.,? ?))?{_DATE}|\b(?:{_DAY})\b")),
     ("relative_time", re.compile(_AGE, re.IGNORECASE)),
-    ("ip_address", re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b(?:/\d{1,2}\b)?")),
     ("ulid", re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b")),
     ("hex_id", re.compile(r"\b(?=[a-fA-F]*\d)(?=\d*[a-fA-F])(?:[0-9a-f]{7,}|[0-9A-F]{7,})\b")),
     ("hex_id", re.compile(r"\b[a-z]{2,8}[_-](?=[A-Za-z]*\d)[A-Za-z0-9]{8,}\b")),
-    ("random_id", re.compile(rf"(?<![A-Za-z0-9_-]){_ID_CHARACTERS}{{12,}}(?![A-Za-z0-9_-])")),
+    ("random_id", re.compile(rf"(?<![A-Za-z0-9_-]){_ID_CHARACTERS}{{10,}}(?![A-Za-z0-9_-])")),
     ("counter", re.compile(r"(?<![\w.])[+-]?\d+(?:[.,]\d+)*(?![\w])|\d+")),
 )
 """Hints and their patterns, the more special ones first. Names of people have no pattern."""
@@ -76,6 +83,9 @@ AMBIGUOUS_HINTS: Final = frozenset({"counter", "name_like"})
 """Hints that an ordinary edit shows, too."""
 _MIN_CHARACTER_CLASSES: Final = 4
 """A random id of letters changes between capitals, small letters and digits at least so often."""
+
+_LONG_ID_LENGTH: Final = 12
+"""A shorter id needs more changes between digits and letters."""
 
 
 def name_value(text: str, words: Sequence[tuple[int, int]]) -> tuple[str, int] | None:
@@ -108,6 +118,8 @@ def _looks_random(word: str) -> bool:
     """Return whether a word has the mixture of characters of a random id, and not of a name."""
     classes = ["d" if c.isdigit() else "u" if c.isupper() else "l" for c in word if c.isalnum()]
     changes = sum(one != other for one, other in pairwise(classes))
+    if len(word) < _LONG_ID_LENGTH:
+        return changes > 2 and "d" in classes and word.isalnum()
     return changes >= _MIN_CHARACTER_CLASSES or (changes > 1 and "d" in classes)
 
 

@@ -6,6 +6,7 @@ These reasons apply only where the provider reports cache writes.
 
 from __future__ import annotations
 
+from promptcache.diagnosis.caching import find_readable_depth
 from promptcache.diagnosis.evidence import CacheMiss, Evidence
 from promptcache.diagnosis.explanation import Explanation, MissLocation
 from promptcache.diagnosis.memory import PastCall
@@ -41,8 +42,14 @@ def explain_by_missing_static_breakpoint(
     if related.difference.kind != "branch":
         return None
     shared_blocks, static_depth = related.difference.shared_blocks, evidence.call.static_depth
-    depths = (*evidence.call.breakpoint_depths, *related.past_call.breakpoint_depths)
-    is_marked = any(static_depth <= depth <= shared_blocks for depth in depths)
+    call, past_call = evidence.call, related.past_call
+    is_marked, was_marked = (
+        any(static_depth <= depth <= shared_blocks for depth in one.breakpoint_depths)
+        for one in (call, past_call)
+    )
+    if was_marked and not is_marked:  # a later breakpoint may look back to there
+        found = find_readable_depth(call, past_call, shared_blocks, evidence.rule)
+        is_marked = found >= max(static_depth, 1)
     is_mostly_read = evidence.cache_read_tokens * 2 > related.shared_tokens
     if shared_blocks < static_depth or is_marked or not usage.cache_write_tokens or is_mostly_read:
         return None
