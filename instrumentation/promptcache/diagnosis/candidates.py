@@ -85,11 +85,6 @@ def _describe_block(
     return fingerprint, describe_static_block(block.data, text)
 
 
-def _last_node_with_block(memory: PastCallMemory, block_digest: int) -> PrefixNode | None:
-    prefix_digest = memory.last_prefix_digest_by_block.get(block_digest)
-    return None if prefix_digest is None else memory.nodes.get(prefix_digest)
-
-
 def find_related_calls(
     memory: PastCallMemory,
     call: PastCall,
@@ -204,10 +199,12 @@ def _nodes_elsewhere_with_new_blocks(
         *messages[:1],
         *reversed(path[: call.static_depth]),
     )
-    same = (
-        _last_node_with_block(memory, node.block_digest) for node in probes if not node.call_numbers
-    )
-    return (node for node in same if node is not None)
+    for probe in probes:
+        if not probe.call_numbers:
+            place = memory.last_prefix_digest_by_block.get(probe.block_digest)
+            node = memory.nodes.get(place) if place is not None else None
+            if node is not None:
+                yield node
 
 
 def _nodes_sharing_most_sentences(
@@ -241,7 +238,7 @@ def _build_related_call(
 ) -> RelatedCall:
     """Return `other`, whose nodes are `other_nodes`, and its relation to the prompt `path`."""
     shared = difference.shared_blocks
-    tail_bytes = sum(node.size for node in path[shared:])
+    tail_bytes = sum([node.size for node in path[shared:]])
     related = RelatedCall(
         other,
         difference,

@@ -116,9 +116,9 @@ class Diagnosis:
             concurrent = (
                 find_concurrent_calls_sharing_prefix(memory, call) if memory.running_calls else ()
             )
-            related = self._related_call_by_server_state(state, cache_id) or find_related_calls(
-                memory, call, known, nodes, details, prompt.blocks
-            )
+            related = self._related_call_by_server_state(state, cache_id) if state else None
+            if not related:
+                related = find_related_calls(memory, call, known, nodes, details, prompt.blocks)
             other = None
             if not known and state is None:
                 other = self._find_same_conversation_in_other_cache(request, call, chain)
@@ -171,14 +171,10 @@ class Diagnosis:
         return cache_params
 
     def _related_call_by_server_state(
-        self, server_state_id: str | None, cache_id: int
+        self, server_state_id: str, cache_id: int
     ) -> list[RelatedCall]:
         """Return the call that created the server's state, if this process made that call."""
-        number = (
-            self.memory.call_number_by_id.get((cache_id, server_state_id))
-            if server_state_id
-            else None
-        )
+        number = self.memory.call_number_by_id.get((cache_id, server_state_id))
         past_call = self.memory.calls.get(number) if number is not None else None
         if past_call is None:
             return []

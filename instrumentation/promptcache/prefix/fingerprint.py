@@ -147,9 +147,13 @@ def fingerprint_block_text(text: str) -> BlockFingerprint:
 
 def describe_message(text: str) -> BlockDetails:
     """Return the details of a message; `text` is its `block_text_or_json`."""
-    canonical, form = canonicalize(text)
-    raw = encode_utf8_with_surrogates(canonical)
-    plain, form = _without_typography(raw, form)
+    if text.isascii() and "\\" not in text and "\n* " not in text:  # nearly all are
+        raw, form = text.encode(), 0
+        plain = raw.translate(None, _WHITESPACE)
+    else:
+        canonical, form = canonicalize(text)
+        raw = encode_utf8_with_surrogates(canonical)
+        plain, form = _without_typography(raw, form)
     bag = hash(frozenset(plain.translate(None, _JSON_SYNTAX).split(b'"'))) if b'":' in plain else 0
     return BlockDetails(sample_words(raw, *_MESSAGE_SAMPLE), form, hash(plain), bag)
 

@@ -217,9 +217,8 @@ class ExportedPrefixHasher:
                 self._remembered[scope_key] = scope
             found = self._remembered[both_key] = (*static_hashes, scope)
         prefix, tools, system, scope = found
-        hashes = PrefixHashes(
-            prefix, tools, system, scope, len(blocks), breakpoints, prompt.is_complete
-        )
+        count = len(prompt_digests.block_digests)
+        hashes = PrefixHashes(prefix, tools, system, scope, count, breakpoints, prompt.is_complete)
         if prefix is None:
             return hashes._replace(is_oversized=True)
         if self._includes_messages:
