@@ -288,8 +288,12 @@ def _is_changed_early(new_node: PrefixNode, old_node: PrefixNode, lookup: BlockL
     new, old = lookup.details(new_node.block_digest), lookup.details(old_node.block_digest)
     if new is None or old is None or new_node.kind != old_node.kind:
         return False
+    if not (new.is_examined and old.is_examined):
+        return False
     equal = count_equal_words(new.words.head, old.words.head)
     text = block_text_or_json(lookup.block_data(new_node.prefix_digest))
+    if new.is_sampled or old.is_sampled:
+        text = text[:SAMPLED_HEAD]
     offset = find_byte_of_word(text, new, equal)
     return 2 * (offset - _MAX_BYTES_OF_VALUE_BEFORE_CHANGE) < new_node.size
 
