@@ -78,8 +78,9 @@ dist: $(VENV)/.ready ## build wheel and source distribution, and compare the whe
 prices: $(VENV)/.ready ## compile the price table from genai-prices, and show what changed
 	@$(VENV)/bin/promptcache prices build
 
-alerts: $(VENV)/.ready ## generate the committed alerts and dashboards
+alerts: $(VENV)/.ready ## generate the committed alerts, dashboards and statements for ClickHouse
 	@$(VENV)/bin/python -c 'from promptcache_exporters.alerts.registry import regenerate_committed_files; regenerate_committed_files()'
+	@$(VENV)/bin/promptcache engine clickhouse --attributes typed > deploy/clickhouse/promptcache.sql
 
 clean: ## remove what the other targets made
 	rm -rf .venv* .collector .jaeger .kubernetes dist sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,7 @@ from promptcache.cli.commands import app
 from promptcache.cli.engine import Engine
 from promptcache.cli.exit_codes import ExitCode
 from promptcache_exporters.alerts.counter_figures import COUNTER_FIGURES
+from promptcache_exporters.database import clickhouse
 from promptcache_exporters.database.clickhouse import ClickHouseServer
 from promptcache_exporters.database.clickhouse_view import (
     TYPED_COLUMNS,
@@ -260,6 +262,16 @@ def test_a_text_is_a_parameter_with_escapes(stub: tuple[Stub, str], text: str) -
     assert settings["param_p0"][0].encode().decode("unicode_escape") == text
     assert settings["param_p1"] == ["7"]
     assert body.endswith("SELECT {p0:String}, {p1:Int64}")
+
+
+def test_a_server_that_is_too_slow_is_not_called_unreachable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(clickhouse, "TIMEOUT_SECONDS", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        result = run("report", "--from", f"clickhouse://127.0.0.1:{silent.getsockname()[1]}/otel")
+    assert result.exit_code == ExitCode.USAGE
+    assert "did not answer within 0.05 s" in " ".join(result.stderr.split())
 
 
 def test_a_certificate_of_nobody_is_refused(stub: tuple[Stub, str]) -> None:

@@ -21,6 +21,8 @@ from typing import Any, Final, cast
 
 import yaml
 
+from promptcache.common.coerce import as_list
+
 ROOT: Final = Path(__file__).parents[2]
 RESOURCES: Final = (
     ROOT / "deploy" / "kubernetes",
@@ -45,8 +47,7 @@ MISSPELT: Final = {
 def close_objects(schema: Any) -> Any:
     """Return a schema in which an object has no other fields than the listed ones."""
     if isinstance(schema, list):
-        items: list[Any] = schema
-        return [close_objects(one) for one in items]
+        return [close_objects(one) for one in as_list(cast("object", schema))]
     if not isinstance(schema, dict):
         return schema
     closed: dict[str, Any] = {

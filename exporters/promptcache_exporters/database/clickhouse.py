@@ -147,6 +147,11 @@ class ClickHouseServer:
                 connection.request("POST", path, statement.encode(), self._headers())
                 response = connection.getresponse()
                 return response.status, response.read()
+        except TimeoutError as error:
+            raise EngineError(
+                f"{self.url} did not answer within {TIMEOUT_SECONDS:g} s. Ask for fewer calls"
+                " (--since), or add typed columns: promptcache engine clickhouse --attributes typed"
+            ) from error
         except (OSError, HTTPException) as error:
             raise EngineError(f"{self.url} cannot be reached: {error}.") from error
 
