@@ -1,6 +1,3 @@
--- Made by: promptcache engine clickhouse --attributes typed
--- Typed columns beside the map of the Collector's table otel_traces, and the view promptcache_calls over them. Running it
--- again changes nothing. docs/engines.md describes it; deploy/compose/clickhouse.yaml runs it.
 ALTER TABLE otel_traces
     ADD COLUMN IF NOT EXISTS promptcache_provider LowCardinality(Nullable(String)) MATERIALIZED if(mapContains(SpanAttributes, 'gen_ai.provider.name'), substringUTF8(SpanAttributes['gen_ai.provider.name'], 1, 1024), NULL),
     ADD COLUMN IF NOT EXISTS promptcache_operation LowCardinality(Nullable(String)) MATERIALIZED if(mapContains(SpanAttributes, 'gen_ai.operation.name'), substringUTF8(SpanAttributes['gen_ai.operation.name'], 1, 1024), NULL),
@@ -117,6 +114,7 @@ SELECT
     SpanId AS span_id,
     nullIf(ParentSpanId, '') AS parent_span_id,
     if(mapContains(SpanAttributes, 'promptcache.miss.parameter'), substringUTF8(SpanAttributes['promptcache.miss.parameter'], 1, 1024), NULL) AS miss_parameter,
+    if(mapContains(SpanAttributes, 'promptcache.miss.layer'), substringUTF8(SpanAttributes['promptcache.miss.layer'], 1, 1024), NULL) AS miss_layer,
     CAST(NULL, 'Nullable(String)') AS prefix_links
 FROM otel_traces
 WHERE promptcache_outcome IS NOT NULL AND NOT promptcache_has_batch_results
@@ -196,6 +194,7 @@ SELECT
     if(batch_result = '', SpanId, leftPad(lower(hex(toUInt64(reinterpretAsUInt64(reverse(unhex(SpanId))) + result_number))), 16, '0')) AS span_id,
     if(batch_result = '', nullIf(ParentSpanId, ''), SpanId) AS parent_span_id,
     if(mapContains(attributes, 'promptcache.miss.parameter'), substringUTF8(attributes['promptcache.miss.parameter'], 1, 1024), NULL) AS miss_parameter,
+    if(mapContains(attributes, 'promptcache.miss.layer'), substringUTF8(attributes['promptcache.miss.layer'], 1, 1024), NULL) AS miss_layer,
     CAST(NULL, 'Nullable(String)') AS prefix_links
 FROM (
     SELECT *, batch_result, result_number,
