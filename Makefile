@@ -9,7 +9,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 .DEFAULT_GOAL := help
 .PHONY: help demo test check lint types requirements dist clean \
 	compat canary plugin ci-example frameworks coexistence sdk-suite fuzz streams processes \
-	diagnosis-score diagnosis-score-simple trace-replay bench leaks audit sbom prices alerts \
+	diagnosis-score diagnosis-score-simple whatif-score trace-replay bench leaks audit sbom prices alerts \
 	alerts-e2e collector phoenix mlflow jaeger clickhouse engines engines-spark deployment backends oracle
 
 help: ## print this list
@@ -167,18 +167,22 @@ streams: $(VENV)/.ready ## 10,000 streams of each kind, 1,000 at once, which end
 PROCESSES := .venv-processes
 $(PROCESSES)/.ready: pyproject.toml $(wildcard requirements/*)
 	$(call locked-venv,$(PROCESSES),demo)
-	@$(PROCESSES)/bin/python $(PIP) pytest pytest-asyncio hypothesis gunicorn celery
+	@$(PROCESSES)/bin/python $(PIP) pytest pytest-asyncio hypothesis gunicorn celery nbclient ipykernel
 	@touch $@
 
-processes: $(PROCESSES)/.ready ## fork a hundred times under load; gunicorn, uvicorn and celery with a killed worker
+processes: $(PROCESSES)/.ready ## fork a hundred times under load; gunicorn, uvicorn and celery with a killed worker; a notebook
 	@PROMPTCACHE_FORKS=100 $(PROCESSES)/bin/python -m pytest tests/test_processes.py $(ARGS)
 	@$(PROCESSES)/bin/python -m tests.processes.check
+	@$(PROCESSES)/bin/python -m tests.processes.notebook
 
 diagnosis-score: $(VENV)/.ready ## the exam: does the diagnosis find the place and the reason of labelled breaks (ARGS="--seeds 1")
 	@$(VENV)/bin/python -m tests.breaks.exam $(ARGS)
 
 diagnosis-score-simple: $(VENV)/.ready ## the older score of the diagnosis, on plain words (ARGS="--seeds 1")
 	@$(VENV)/bin/python -m tests.breaks.score $(ARGS)
+
+whatif-score: $(VENV)/.ready ## predict twelve policies from one recording, run each, and compare the costs (ARGS="--seeds 2")
+	@$(VENV)/bin/python -W ignore -m tests.oracle.whatif_score $(ARGS)
 
 trace-replay: $(VENV)/.ready ## replay a public trace through the memory (TRACE=mooncake_conversation_trace.jsonl)
 	@$(VENV)/bin/python benchmarks/trace_replay.py $(TRACE)

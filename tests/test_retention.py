@@ -98,6 +98,28 @@ def test_old_calls_leave_the_table_and_the_newest_stays(
     assert [row["time"] > time.time() - DAY for row in read_rows(path)] == [True]
 
 
+def test_operations_on_a_named_cache_leave_once_all_of_them_are_old_and_it_has_expired(
+    path: Path,
+) -> None:
+    now = 100 * DAY
+    record_calls(path, {})
+    rows: dict[str, list[tuple[float, str | None]]] = {
+        "ended": [(10 * DAY, "1970-01-12T00:00:00Z")],
+        "renewed": [(10 * DAY, "1970-01-12T00:00:00Z"), (80 * DAY, "1970-03-24T00:00:00Z")],
+        "long": [(10 * DAY, "1970-06-01T00:00:00Z")],
+        "unknown": [(10 * DAY, None)],
+    }
+    with closing(open_or_create_for_writing(path, 5.0)) as connection:
+        connection.executemany(
+            "INSERT INTO cache_rents (name, time, expires) VALUES (?, ?, ?)",
+            [(name, *row) for name, of_name in rows.items() for row in of_name],
+        )
+        assert sum(retention.prune_steps(connection, Retention(30 * DAY), now)) == 2
+        assert not list(retention.prune_steps(connection, Retention(max_bytes=1e9), now))
+        left = connection.execute("SELECT name, count(*) FROM cache_rents GROUP BY name").fetchall()
+    assert left == [("long", 1), ("renewed", 2)]
+
+
 def test_a_file_that_is_too_large_loses_its_oldest_calls(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.parquet import export_calls_to_parquet
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.recording.table_writer import RecordingProcessor, TableWriter
+from promptcache_exporters.replay.block_positions import BlockPositions
 from promptcache_exporters.replay.policy import Pings, Policy, TargetModel
 from promptcache_exporters.replay.replay import PolicyError, replay
 from promptcache_exporters.replay.traffic import Breakpoint, Traffic
@@ -234,3 +235,23 @@ def test_marks_at_the_static_end_save_what_a_moving_tail_loses() -> None:
     traffic = Traffic(calls)
     assert replay(traffic, Policy()).read_tokens == 0
     assert replay(traffic, Policy(marks="static,tail")).read_tokens == 7 * 1000
+
+
+def test_a_breakpoint_that_nobody_could_read_in_time_is_below_the_minimum() -> None:
+    """Its place is estimated from sizes, and may seem to be above."""
+    rule = MARKED_RULE._replace(minimum_tokens=1024)
+    marks = [Breakpoint(1, "5m"), Breakpoint(2, "5m")]
+    first, second = (
+        replace(make_call(at, prompt, marks, rule=rule), write_tokens={"5m": 2000})
+        for at, prompt in ((0, "sa"), (10, "sb"))
+    )
+    sizes = (1100, 900)
+    positions = BlockPositions()
+    positions.learn(first, sizes)
+    assert positions.locate_ends(first, sizes) == (1100, 2000)
+    positions.learn(second, sizes)
+    assert positions.locate_ends(second, sizes) == (1023, 2000)
+    late = BlockPositions()
+    late.learn(first, sizes)
+    late.learn(replace(second, started_at=301.0), sizes)
+    assert late.locate_ends(second, sizes) == (1100, 2000), "it had expired"

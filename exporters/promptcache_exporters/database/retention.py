@@ -12,11 +12,12 @@ import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from logging import getLogger
 from typing import Final
 
 from promptcache.settings import OTEL_PROMPTCACHE_KEEP
-from promptcache_exporters.database.columns import CALLS_TABLE_NAME
+from promptcache_exporters.database.columns import CALLS_TABLE_NAME, STORAGE_COSTS_TABLE_NAME
 
 _logger = getLogger("promptcache_exporters.sqlite")
 
@@ -69,12 +70,15 @@ def read_retention(environ: Mapping[str, str] | None = None) -> Retention:
 def prune_steps(connection: sqlite3.Connection, retention: Retention, now: float) -> Iterator[int]:
     """Delete the calls that are not kept, and yield the number of each transaction.
 
-    `now` is in epoch seconds. The caller may stop between two steps. Raises sqlite3.Error.
+    Operations on named caches go too, once the cache has expired and all of them are too old. `now`
+    is in epoch seconds. The caller may stop between two steps. Raises sqlite3.Error.
     """
     while True:
         deleted = _delete_oldest(connection, now - retention.max_age_seconds)
         if not deleted and _used_bytes(connection) > retention.max_bytes:
             deleted = _delete_oldest(connection, math.inf)
+        if not deleted:
+            deleted = _delete_ended_storage(connection, now - retention.max_age_seconds)
         if not deleted:
             return
         connection.executescript("PRAGMA incremental_vacuum")  # `execute` frees one page only
@@ -101,6 +105,24 @@ def _delete_oldest(connection: sqlite3.Connection, before: float) -> int:
             f" WHERE time < ? AND rowid < (SELECT max(rowid) FROM {CALLS_TABLE_NAME})"
             " ORDER BY time LIMIT ?)",
             (before, ROWS_PER_TRANSACTION),
+        )
+    return cursor.rowcount
+
+
+def _delete_ended_storage(connection: sqlite3.Connection, before: float) -> int:
+    """Delete operations on named caches that ended before then (epoch seconds)."""
+    if math.isinf(before):
+        return 0
+    expired = datetime.fromtimestamp(max(0.0, before), UTC).isoformat()
+    table = STORAGE_COSTS_TABLE_NAME
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        cursor = connection.execute(
+            f"DELETE FROM {table} WHERE rowid IN (SELECT old.rowid FROM {table} AS old"  # noqa: S608
+            " WHERE old.time < ? AND coalesce(old.expires, '') < ? AND NOT EXISTS"
+            f" (SELECT 1 FROM {table} AS later WHERE later.name IS old.name"
+            " AND (later.time >= ? OR later.expires >= ?)) LIMIT ?)",
+            (before, expired, before, expired, ROWS_PER_TRANSACTION),
         )
     return cursor.rowcount
 
