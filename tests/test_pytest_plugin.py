@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 import tomllib
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +17,12 @@ import httpx
 import httpx2
 import pytest
 
+from promptcache_exporters.sqlite import SQLiteSpanExporter
 from promptcache_testing.json_place import key_at
 from promptcache_testing.placeholders import PLACEHOLDER, set_placeholders
 from promptcache_testing.turns import common_prefix_length
 from tests.support.plugin_runs import PLUGIN, Suite
+from tests.support.seeded_day import seeded_day
 
 pytest_plugins = ["pytester"]
 
@@ -669,6 +673,28 @@ def test_no_text_of_a_prompt_is_in_the_list(suite: Suite, monkeypatch: pytest.Mo
     output = result.stdout.str() + (suite.path / "out.json").read_text() + summary.read_text()
     assert "test_it" in output
     assert "canary" not in output
+
+
+def test_breaks_have_a_price_at_the_volume_of_a_table(suite: Suite) -> None:
+    table = suite.path / "promptcache.db"
+    exporter = SQLiteSpanExporter(str(table))
+    exporter.export([*seeded_day(40)])
+    exporter.shutdown()
+    with closing(sqlite3.connect(table)) as connection, connection:
+        connection.execute("UPDATE llm_calls SET request_model = 'gpt-4.1'")
+        month = 86_400 * 40
+        connection.execute("UPDATE llm_calls SET time = time - ? WHERE rowid <= 10", (month,))
+        ((count,),) = connection.execute("SELECT COUNT(*) FROM llm_calls").fetchall()
+    options = ("--promptcache", "--promptcache-volume", str(table), "--promptcache-json=out.json")
+    result = suite.run(PLAIN, *options)
+    price = rf"0\.\d+ USD a call .* {count - 10} calls of gpt-4\.1 in 30 days"
+    result.stdout.re_match_lines([rf"promptcache: .*test_plain: {price}"])
+    assert "test_fails_by_itself: 0" not in result.stdout.str()
+    listed = json.loads((suite.path / "out.json").read_text())["tests"]
+    (call,) = (one for test in listed for one in test["calls"] if one["turn"] == "volatile_token")
+    assert call["wasted_usd"] == pytest.approx(call["input_tokens"] * 1.5e-6, rel=0.05)
+    result = suite.rerun("--promptcache", "--promptcache-volume", "missing.db")
+    result.stdout.fnmatch_lines(["promptcache: missing.db cannot be read: *"])
 
 
 # The lock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 from promptcache.common.coerce import as_mapping
@@ -9,6 +10,7 @@ from promptcache.common.safely import safely
 from promptcache.diagnosis.diagnosis import Diagnosis
 from promptcache.model import CallSite, PrefixHashes, ResponseFacts, Usage, Verdict
 from promptcache.prefix.hashing import ExportedPrefixHasher, InProcessHasher
+from promptcache.prices.book import PriceBook
 from promptcache.providers.response_facts import NO_FACTS, merge_facts
 from promptcache.settings import Settings
 from promptcache_emulator.engine import Emulator
@@ -32,6 +34,7 @@ class CallRecorder:
         self._emulator, self._digester = emulator, digester
         self._turns = TurnsCheck()
         self._rules = Diagnosis(Settings())
+        self._prices = PriceBook()
         self._hasher = InProcessHasher()
         self._prefix_hasher = ExportedPrefixHasher()
 
@@ -88,12 +91,15 @@ class CallRecorder:
             writes,
             record.output_tokens,
         )
+        # Today's prices: those of the rules' day may be history.
+        priced = call.request._replace(started_at=time.time())
+        cost = self._prices.compute_cost(priced, facts, usage)
         pending = self._rules.start(call.request, call.prompt)
         return self._rules.finish(
             pending,
             facts=facts,
             usage=usage,
-            cost=None,
+            cost=cost,
             has_failed=False,
             ended_at=call.request.started_at,
         )

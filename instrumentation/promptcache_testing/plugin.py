@@ -46,6 +46,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="accept the prompts of this run: write them to promptcache.lock",
     )
     group.addoption(
+        "--promptcache-volume",
+        metavar="FILE",
+        help="say what breaks cost in a month at the volume of this local table (promptcache.db)",
+    )
+    group.addoption(
         "--promptcache-twice",
         action="store_true",
         help="run the tests of the fixture a second time first, with another hash seed, clock, "

@@ -145,8 +145,22 @@ class CacheSession:
         if self._is_updating:
             accepted = self._changes or ["nothing changed"]
             return [*lines, "", f"promptcache: wrote {self._lock.path.name}", *accepted]
+        lines += self._volume_lines()
         notes = [f"promptcache: {note}" for one in self._summaries for note in one.notes]
         return [*lines, *notes, *self._unused_entries()]
+
+    def _volume_lines(self) -> list[str]:
+        """Return what breaks cost at the volume of `--promptcache-volume`, if it was given."""
+        if not (text := self.config.getoption("promptcache_volume")):
+            return []
+        from promptcache_exporters.database.errors import CallsFileReadError
+        from promptcache_testing.volume import count_calls_by_model, volume_lines
+
+        path = Path(text)
+        try:
+            return volume_lines(self._summaries, path, count_calls_by_model(path.absolute()))
+        except (CallsFileReadError, OSError) as error:
+            return [f"promptcache: {path.name} cannot be read: {type(error).__name__}"]
 
     def _unused_entries(self) -> list[str]:
         """Return a line for the entries whose tests did not run. They are never deleted."""

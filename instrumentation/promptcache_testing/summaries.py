@@ -16,6 +16,7 @@ class CallSummary:
     """One call. `turn` and `rule` are reasons of a miss, None where nothing was missed.
 
     `second_run_places` are the places at which the second run of `--promptcache-twice` differs.
+    `wasted_usd` is what the missed tokens cost more than a cache read, at today's prices.
     """
 
     model: str | None
@@ -31,6 +32,7 @@ class CallSummary:
     turn_place: str | None
     rule: str | None
     second_run_places: list[str] = field(default_factory=list[str])
+    wasted_usd: float | None = None
 
 
 @dataclass(slots=True)
@@ -103,6 +105,7 @@ def _summarize_call(call: RecordedCall) -> CallSummary:
         _place_or_none(call.turn, call.changed_key),
         call.rule.reason,
         list(call.second_run_places),
+        call.rule.wasted_usd,
     )
 
 

@@ -55,7 +55,7 @@ ENVIRONMENTS: Final = {
         (
             *("pytest==8.0.*", "pytest-asyncio==0.23.*", "pytest-xdist==3.6.*", "hypothesis"),
             *(*SDKS, "opentelemetry-sdk", "starlette", "uvicorn", "websockets"),
-            *("requests", "httpx", "httpx2", "anyio"),
+            *("requests", "httpx", "httpx2", "anyio", "typer", "rich"),
         ),
         tuple(f"tests/test_pytest_plugin{name}.py" for name in ("", "_twice", "_transports")),
     ),
