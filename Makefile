@@ -146,6 +146,10 @@ fuzz: $(VENV)/.ready ## 100,000 odd requests for each provider and the emulator,
 harness-bench: $(VENV)/.ready ## compare the harness with the best placement, every API and documented rule (SETS=readings; 40 minutes)
 	@$(VENV)/bin/python -m tests.oracle.harness_regret $(SETS)
 
+harness-bytes: $(VENV)/.ready ## the same bytes of a prompt in 1,000 processes with other seeds, locales and time zones (five minutes)
+	@HARNESS_SEEDS=1000 $(VENV)/bin/python -m pytest tests/test_harness_prompt.py -k seeds $(ARGS)
+	@$(VENV)/bin/python benchmarks/harness.py
+
 harness-mixes: $(VENV)/.ready ## 100,000 random mixes of layers, breakpoints, TTLs and models: the emulator refuses none (half an hour)
 	@HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_harness_random.py $(ARGS)
 

@@ -15,6 +15,13 @@ import pytest
 from promptcache_emulator.engine import Emulator
 
 ROOT: Final = Path(__file__).parent.parent
+AWS: Final = {
+    "AWS_ACCESS_KEY_ID": "none",
+    "AWS_SECRET_ACCESS_KEY": "none",
+    "AWS_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "{url}",
+}
 PROGRAMS: Final[Mapping[str, Mapping[str, str]]] = {
     "anthropic_agent": {"ANTHROPIC_API_KEY": "no-key-needed", "ANTHROPIC_BASE_URL": "{url}"},
     "harness": {
@@ -22,15 +29,14 @@ PROGRAMS: Final[Mapping[str, Mapping[str, str]]] = {
         "ANTHROPIC_BASE_URL": "{url}",
         "OPENAI_API_KEY": "no-key-needed",
         "OPENAI_BASE_URL": "{url}/v1",
+        "GROQ_API_KEY": "no-key-needed",
+        "GROQ_BASE_URL": "{url}",
+        "GOOGLE_API_KEY": "no-key-needed",
+        "GOOGLE_GEMINI_BASE_URL": "{url}",
+        **AWS,
     },
     "gemini_cache": {"GOOGLE_API_KEY": "no-key-needed", "GOOGLE_GEMINI_BASE_URL": "{url}"},
-    "bedrock_converse": {
-        "AWS_ACCESS_KEY_ID": "none",
-        "AWS_SECRET_ACCESS_KEY": "none",
-        "AWS_REGION": "us-east-1",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": "{url}",
-    },
+    "bedrock_converse": AWS,
 }
 
 

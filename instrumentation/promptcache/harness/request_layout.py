@@ -61,9 +61,10 @@ class RequestLayout:
 
     def lay_out(self, history: History, turn: Turn, model: str, key: str) -> Message:
         """Return the keyword arguments of a request."""
-        previous = history.find_turn_end()
+        previous: TurnEnd | None = None
         ttls: dict[Place, TTL] = {}
         if self._layout.style.breakpoints != "automatic":
+            previous = history.find_turn_end()
             ttls = self._choose_breakpoints(history, turn, previous)
         self.breakpoints = ttls
         messages = list(history.messages)
