@@ -92,6 +92,11 @@ class PromptBlocks(Sequence[Block]):
     def __iter__(self) -> Iterator[Block]:
         return map(self._block_at, range(len(self.entries)))
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PromptBlocks) and tuple(self) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]  # as of a list: its blocks have none either
+
     def _block_at(self, at: int) -> Block:
         entry = self.entries[at]
         if not isinstance(entry, tuple):
