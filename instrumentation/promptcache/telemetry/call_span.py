@@ -65,7 +65,8 @@ class OwnSpan:
         try:
             if call is not None and self._span.is_recording():
                 set_call_attributes(self._span, call, self._handler.settings, is_own_span=True)
-                hand_over_links(self._span, call)
+                if call.links is not None:
+                    hand_over_links(self._span, call.links)
         finally:
             self._span.end(end_time)
 
@@ -109,7 +110,8 @@ class ForeignSpan:
                 is_own_span=False,
                 own_names=self._own_names,
             )
-            hand_over_links(self._span, call)
+            if call.links is not None:
+                hand_over_links(self._span, call.links)
         elif not self._own_names:
             child = OwnSpan(self._handler, self._info, self.context, self._started_at)
             child.finish(call, end_time)

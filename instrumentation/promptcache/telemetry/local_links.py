@@ -11,18 +11,16 @@ from typing import Final
 from opentelemetry.trace import Span, SpanContext
 
 from promptcache.common.bounded_dict import BoundedDict
-from promptcache.model import Call
 
 _MAX_SPANS: Final = 1024
 """A foreign span may end later than its call, or never."""
 _links_by_span: Final[BoundedDict[tuple[int, int], str]] = BoundedDict(_MAX_SPANS)
 
 
-def hand_over_links(span: Span, call: Call) -> None:
-    """Keep the links of `call` until its `span` ends."""
-    if call.links is not None:
-        context = span.get_span_context()
-        _links_by_span[context.trace_id, context.span_id] = call.links
+def hand_over_links(span: Span, links: str) -> None:
+    """Keep the links of a call until its `span` ends."""
+    context = span.get_span_context()
+    _links_by_span[context.trace_id, context.span_id] = links
 
 
 def take_links(context: SpanContext | None) -> str | None:
