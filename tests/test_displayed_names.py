@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 
 from promptcache.semconv import GEN_AI_REQUEST_MODEL
+from promptcache_exporters.page.html_file import render_html
 from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.format import MAX_NAME_WIDTH, format_name
-from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.query import collect_report
 from tests.support.report_text import render_report
 from tests.support.span_builders import record_calls

@@ -44,8 +44,8 @@ from promptcache_exporters.explain.query import (
     compare_costliest_misses,
     compare_trace_calls,
 )
+from promptcache_exporters.page.html_file import render_html
 from promptcache_exporters.report.call_field import GroupBy
-from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.query import collect_report
 from tests.support.otlp_json import encode_otlp_json_line
 from tests.support.seeded_day import seeded_day

@@ -40,8 +40,8 @@ from promptcache_emulator.request import ProviderRequest
 from promptcache_emulator.response import ProviderResponse
 from promptcache_emulator.server import running_server
 from promptcache_exporters.database.column import MAX_TEXT_LENGTH
+from promptcache_exporters.page.html_file import render_html
 from promptcache_exporters.report.call_field import GroupBy
-from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.query import collect_report
 from tests.support.call_shapes import Shape
 from tests.support.sdks import KITS, Kit

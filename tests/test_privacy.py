@@ -34,8 +34,8 @@ from promptcache_exporters.database import parquet
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.explain import query as explain
 from promptcache_exporters.explain.render import print_comparisons, render_comparisons_json
+from promptcache_exporters.page.html_file import render_html
 from promptcache_exporters.report.call_field import GroupBy
-from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.json import render_report_json
 from promptcache_exporters.report.query import collect_report
 from promptcache_exporters.report.terminal import print_report

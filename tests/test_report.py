@@ -40,11 +40,11 @@ from promptcache.semconv import (
 )
 from promptcache_exporters.database.query import Query
 from promptcache_exporters.database.sqlite_file import open_sqlite_read_only
+from promptcache_exporters.page.html_file import render_html
 from promptcache_exporters.report import format as wording
 from promptcache_exporters.report import query as figures
 from promptcache_exporters.report import sql
 from promptcache_exporters.report.call_field import GroupBy
-from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.json import render_report_json
 from promptcache_exporters.report.model import PrefixChange, UnpricedModel
 from promptcache_exporters.report.query import collect_report

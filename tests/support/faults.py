@@ -40,6 +40,7 @@ EXCLUDED_PREFIXES: Final = (
         for part in (
             "alerts",
             "explain",
+            "page",
             "report",
             "replay",
             "doctor",

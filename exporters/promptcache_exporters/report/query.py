@@ -188,6 +188,12 @@ def empty_report(path: Path, by: tuple[CallField, ...]) -> Report:
     return Report(by, totals_from_sums(CallSums()), (), 0, (), 0, None, (), None, None, path)
 
 
+def collect_prefix_changes(connection: QueryConnection, since: float) -> tuple[PrefixChange, ...]:
+    """Return the last changes of static prefixes among the newest calls since `since`."""
+    recent = _find_oldest_recent_time(connection, since)
+    return _find_latest_prefix_changes(sql.PREFIX_PERIODS_QUERY.fetch_all(connection, recent))
+
+
 def _find_oldest_recent_time(connection: QueryConnection, since: float) -> float:
     """Return the start of the oldest of the `RECENT_ROWS` newest calls, or `since`."""
     calls = sql.OLDEST_RECENT_CALL_QUERY.fetch_all(connection, since)

@@ -17,6 +17,7 @@ COMMANDS: Final = (
     "doctor",
     "report",
     "explain",
+    "open",
     "whatif",
     "export",
     "import",
@@ -31,8 +32,8 @@ COMMANDS: Final = (
     "emulate",
 )
 """The modules of this package whose `app` holds the command of the same name."""
-_MODULES: Final = {"import": "import_spans"}
-"""The modules of commands whose name Python reserves."""
+_MODULES: Final = {"import": "import_spans", "open": "open_page"}
+"""The modules of commands whose name is one of Python's own."""
 
 
 class LazyGroup(TyperGroup):

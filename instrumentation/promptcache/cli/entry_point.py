@@ -18,6 +18,7 @@ EXTRAS: Final[Mapping[str, str]] = {
     "run": "run",
     "report": "report",
     "explain": "report",
+    "open": "open",
     "whatif": "report",
     "export": "duckdb",
     "import": "report",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -37,14 +37,13 @@ from promptcache_exporters.report.call_field import (
     GroupBy,
     parse_call_field,
 )
-from promptcache_exporters.report.call_filter import FieldCondition
+from promptcache_exporters.report.call_filter import FieldCondition, select_calls
 from promptcache_exporters.report.csv import render_report_csv
 from promptcache_exporters.report.format import (
     format_local_time,
     format_local_utc_offset,
     format_percent_rounded_down,
 )
-from promptcache_exporters.report.html import render_html
 from promptcache_exporters.report.json import render_report_json
 from promptcache_exporters.report.lines import sampling_note
 from promptcache_exporters.report.model import Report
@@ -114,6 +113,8 @@ LimitOption = Annotated[
     int, typer.Option(min=0, help="Print at most so many groups and periods. 0 prints all.")
 ]
 
+_MAX_CAUSES: Final = 10
+
 app = typer.Typer(add_completion=False)
 
 
@@ -179,14 +180,34 @@ def report(
                 watch_report(lambda: question.collect(calls), watch, limit)
                 return
             found, notes = question.collect(calls), [calls.note]
+            if html is not None:
+                write_html(html, question, calls, found)
     except (CallsFileReadError, OSError) as error:
         raise report_unreadable_place(error, place, fields, as_data=as_data) from None
-    if html:
-        write_text_file(html, render_html(found), "--html")
     print_found_report(found, as_data=as_data, as_csv=as_csv, max_groups=limit)
     code, verdict = check_hit_rate_target(found, target, min_tokens)
     print_notes([*notes, *notes_on_calls(question, found, as_data), verdict])
     raise typer.Exit(code)
+
+
+def write_html(path: Path, question: ReportQuestion, calls: CallsSource, found: Report) -> None:
+    """Write the page of a report, with its causes, and with periods if it has none.
+
+    Raises `CallsFileReadError`, and BadParameter if the file cannot be written.
+    """
+    from promptcache_exporters.page.causes import collect_causes
+    from promptcache_exporters.page.html_file import render_html
+    from promptcache_exporters.page.time_steps import choose_step
+
+    first, last = found.first_call_time, found.last_call_time
+    causes: list[Any] = []
+    if first is not None and last is not None:
+        if question.period_seconds is None:
+            step = choose_step(last - first)
+            found = replace(question, period_seconds=step).collect(calls)
+        selected = select_calls(calls, question.where, parse_until_option(question.until))
+        causes, _ = collect_causes(selected, _MAX_CAUSES, parse_since_option(question.since))
+    write_text_file(path, render_html(found, causes), "--html")
 
 
 def report_unreadable_place(
