@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from markupsafe import Markup
 
+from promptcache.common.coerce import as_list
 from promptcache.settings import OTEL_PROMPTCACHE_TRACE_URL
 from promptcache_exporters.explain.query import COMPARED_COLUMNS, CallComparison, CallRow
 from promptcache_exporters.page.charts import BarPart, draw_bar
@@ -114,13 +115,15 @@ def blocks_of(call: CallRow) -> list[Block]:
 
 
 def _read_counts(text: str | None) -> list[int]:
+    values = _read_list(text)
+    return values if all(type(one) is int and one >= 0 for one in values) else []
+
+
+def _read_list(text: str | None) -> list[Any]:
     try:
-        values: Any = json.loads(text or "[]")
+        return as_list(json.loads(text or "[]"))
     except ValueError:
         return []
-    if not isinstance(values, list) or not all(type(one) is int and one >= 0 for one in values):
-        return []
-    return values
 
 
 def _strip(title: str, call: CallRow, broken: float | None) -> dict[str, Any]:
@@ -166,17 +169,10 @@ def _describe_sections(call: CallRow) -> str:
         f"{count} {section}" for section, count in zip(_SECTIONS, counts, strict=False) if count
     ]
     blocks = f"blocks: {', '.join(parts)}" if parts else "its blocks are known with a hash key only"
-    breakpoints = _read_texts(call["prefix_breakpoints"])
-    marks = f" · breakpoints: {', '.join(map(format_name, breakpoints))}" if breakpoints else ""
+    breakpoints = map(str, _read_list(call["prefix_breakpoints"]))
+    names = ", ".join(map(format_name, breakpoints))
+    marks = f" · breakpoints: {names}" if names else ""
     return f"{format_count(call['input_tokens'])} tokens · {blocks}{marks}"
-
-
-def _read_texts(text: str | None) -> list[str]:
-    try:
-        values: Any = json.loads(text or "[]")
-    except ValueError:
-        return []
-    return [str(one) for one in values] if isinstance(values, list) else []
 
 
 def _cards(call: CallRow) -> Sequence[tuple[str, str, str, str]]:

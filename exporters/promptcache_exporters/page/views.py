@@ -80,6 +80,7 @@ class PageViews:
 
         async def endpoint(request: Request) -> Response:
             asked = {**request.query_params, **request.path_params}
+            found: tuple[str, dict[str, Any]] | None
             try:
                 found = await run_in_threadpool(view, asked)
             except EmptyDatabaseError:
