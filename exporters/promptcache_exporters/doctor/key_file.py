@@ -14,7 +14,6 @@ def check_key_file(environ: Mapping[str, str]) -> Iterator[Finding]:
     if problem := find_key_problem(environ):
         yield warning(
             "key-file",
-            f"{problem}; so no links of prompts are recorded, and whatif knows the static layer"
-            " only",
+            f"{problem}; so no links of prompts are recorded, and whatif cannot replay the calls",
             f"correct the file, or set {OTEL_PROMPTCACHE_KEY_FILE} to another one",
         )

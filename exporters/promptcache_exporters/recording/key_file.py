@@ -34,7 +34,7 @@ class KeyFileError(Exception):
 def describe_missing_key(error: KeyFileError) -> str:
     """Return in a sentence what is recorded without a key, and why there is none."""
     return (
-        "promptcache records no links of prompts, so whatif answers for the static layer only:"
+        "promptcache records no links of prompts, so whatif cannot replay these calls:"
         f" {error} ({OTEL_PROMPTCACHE_KEY_FILE} names another file)"
     )
 
