@@ -9,6 +9,7 @@ from importlib.resources import files
 from typing import Any, Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 LIVE_SCRIPT: Final = "live.js"
 
@@ -29,10 +30,11 @@ def read_asset(name: str) -> str:
     return (files("promptcache_exporters.page") / "templates" / name).read_text("utf-8")
 
 
-def style_policy() -> str:
+def style_policy() -> Markup:
     """Return the policy of a file: nothing is fetched, nothing runs, only our style applies."""
     digest = hashlib.sha256(read_asset("style.css").encode()).digest()
-    return f"default-src 'none'; style-src 'sha256-{b64encode(digest).decode()}'"
+    # Base64 and quotes only; escaped quotes would mean the same, but read worse.
+    return Markup("default-src 'none'; style-src 'sha256-{}'").format(b64encode(digest).decode())
 
 
 def render_template(name: str, **values: Any) -> str:
@@ -43,7 +45,5 @@ def render_template(name: str, **values: Any) -> str:
     return template.render(**(defaults | {"style": _as_markup(style)} | values))
 
 
-def _as_markup(text: str) -> Any:
-    from markupsafe import Markup
-
+def _as_markup(text: str) -> Markup:
     return Markup(text)  # noqa: S704  # a file of ours
