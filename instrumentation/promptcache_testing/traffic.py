@@ -148,12 +148,12 @@ class Traffic:
             response, _ = self.emulator.handle_request(
                 sent.method, path, sent.body, headers, sent.query
             )
-        self._refuse_unmet(unmet)
+        self._refuse_unsupported_keywords(unmet)
         response.commit()
         after = self._last_record()
         return response, None if after is before else after
 
-    def _refuse_unmet(self, keywords: list[str]) -> None:
+    def _refuse_unsupported_keywords(self, keywords: list[str]) -> None:
         """Fail the test if an invented answer may not fit its schema. Raise SchemaAnswerError."""
         if not keywords:
             return

@@ -247,6 +247,21 @@ def _drop_null_options(json_object: dict[str, Any]) -> dict[str, Any]:
 
 
 def _build_dashboard(definition: AlertDefinition) -> Any:
+    board = _build_empty_dashboard(definition)
+    panels = [
+        _build_timeseries_panel(spec, definition.target)
+        for spec in prometheus_panel_specs(definition)
+    ]
+    tables = [
+        _build_table_panel(title, description)
+        for title, (description, _) in clickhouse_table_queries().items()
+    ]
+    for number, panel in enumerate([*panels, *tables], 1):
+        board.with_panel(panel.id(number))
+    return board.build()
+
+
+def _build_empty_dashboard(definition: AlertDefinition) -> Any:
     from grafana_foundation_sdk.builders import dashboard
 
     query = PromQLQueryBuilder(definition)
@@ -255,7 +270,7 @@ def _build_dashboard(definition: AlertDefinition) -> Any:
         "service_name": prometheus_series_name("calls"),
         "target_info": "target_info",
     }[definition.labels]
-    board = (
+    return (
         dashboard.Dashboard("Prompt cache")
         .uid("promptcache")
         .description(f"Made by: {definition.generating_command_line('grafana')}")
@@ -281,17 +296,6 @@ def _build_dashboard(definition: AlertDefinition) -> Any:
             )
         )
     )
-    panels = [
-        _build_timeseries_panel(spec, definition.target)
-        for spec in prometheus_panel_specs(definition)
-    ]
-    tables = [
-        _build_table_panel(title, description)
-        for title, (description, _) in clickhouse_table_queries().items()
-    ]
-    for number, panel in enumerate([*panels, *tables], 1):
-        board.with_panel(panel.id(number))
-    return board.build()
 
 
 def _build_prometheus_variable(name: str, label_values_query: str) -> Any:
