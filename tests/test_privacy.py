@@ -146,7 +146,7 @@ def local_table_output(telemetry: Telemetry, folder: Path) -> Iterator[tuple[str
         report = collect_report(table, by=by)
         print_report(report, console, 0)
         yield f"report by {by}", (render_report_json(report) + render_html(report)).encode()
-    trace_ids = {f"{span.context.trace_id:032x}" for span in telemetry.spans}
+    trace_ids = {f"{span.context.trace_id:032x}" for span in telemetry.spans if span.context}
     comparisons = explain.compare_costliest_misses(table, 9)
     for trace_id in sorted(trace_ids):
         comparisons += explain.compare_trace_calls(table, trace_id)

@@ -8,7 +8,7 @@ near its beginning.
 from __future__ import annotations
 
 import marshal
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 from promptcache.common.json_sanitize import sanitize_for_json
 from promptcache.model import Block
@@ -72,7 +72,7 @@ def count_bytes(data: object, limit: int) -> int:
 
 def _left_after(value: Any, left: int, path: list[Any]) -> int:
     """Return what is left of `left` bytes after a value; `path` holds the containers around it."""
-    kind = type(value)
+    kind = cast("type[object]", type(value))
     if kind is str:
         return left - len(value)
     if kind not in (dict, list, tuple):

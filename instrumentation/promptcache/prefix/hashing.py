@@ -38,6 +38,7 @@ from promptcache.prefix.examined_bytes import ExaminedBytes
 # interned.
 _MARSHAL_VERSION: Final = 2
 _MAX_CHAIN_HASHES: Final = 64
+_TYPES_TO_HASH: Final = frozenset({str, bool})
 _FREE_TEXT_PARAMS: Final = frozenset(
     {"prompt_cache_key", "user", "safety_identifier", "session_id", "conversation_id"}
 )
@@ -124,11 +125,10 @@ class InProcessHasher:
         )
 
     def _hash_params(self, params: tuple[Param, ...]) -> int:
-        if self.uses_text_hashes:
-            try:  # most values are strings, numbers or booleans
-                return hash((self._seed, params))
-            except TypeError:
-                pass
+        # Most values are strings. An object of the application's must not be asked for its hash,
+        # and two numbers may have the same.
+        if self.uses_text_hashes and all(type(p.value) in _TYPES_TO_HASH for p in params):
+            return hash((self._seed, params))
         return self.hash_data([(p.name, p.value, p.invalidation_level) for p in params])
 
 

@@ -94,8 +94,11 @@ class PriceBook:
 
     def find_plan(self, request: Request, facts: ResponseFacts) -> PricePlan:
         """Return how a call is priced, without its usage: row, tier and periods, or the reason."""
-        tier = request.body.get("service_tier") or request.body.get("serviceTier")
-        requested_tier = tier if isinstance(tier, str) and tier else None
+        requested_tier: str | None = None
+        for name in ("serviceTier", "service_tier"):
+            # An object of the application's must not be asked whether it is true.
+            if isinstance(tier := request.body.get(name), str) and tier:
+                requested_tier = tier
         key = (
             request.provider,
             request.model,
