@@ -334,6 +334,7 @@ def test_cost_names_the_band_of_a_long_context() -> None:
             "no price for --speed fast, --batch together; ",
         ),
         ("--model gpt-4o --provider nobody", "there is no price list of the provider 'nobody'"),
+        ("--model qwen3-max --provider qwen", "no price list of the provider 'alibaba'.\n"),
     ],
 )
 def test_cost_names_the_option_that_has_no_price(arguments: str, message: str) -> None:

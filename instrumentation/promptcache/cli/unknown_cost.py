@@ -73,7 +73,8 @@ def _explain_unknown_name(request: Request) -> str:
     """Return what is wrong with the name of the provider or of the model, and close names."""
     vendors = price_lists_of_provider(request.provider) if request.provider else ()
     if request.provider and not any(map(table.read_price_list_text, vendors)):
-        guess = suggest_names(request.provider, PROVIDERS_BY_NAME)
+        is_known = request.provider in PROVIDERS_BY_NAME
+        guess = "" if is_known else suggest_names(request.provider, PROVIDERS_BY_NAME)
         return f"there is no price list of the provider {request.provider!r}{guess}"
     names = [request.provider] if request.provider else GUESSED_PROVIDERS
     searched = dict.fromkeys(one for name in names for one in price_lists_of_provider(name))
