@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import hypothesis
 import pytest
@@ -14,8 +14,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Sampler
 from promptcache import PromptCacheInstrumentor, Settings
 from promptcache_emulator.engine import Emulator
 from promptcache_emulator.server import running_server
-from tests.support.recorded_traffic import RecordCalls, make_recorder
 from tests.support.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from tests.support.recorded_traffic import RecordCalls
 
 # There is no deadline, since a busy machine is no failure. `make fuzz` runs more examples.
 _WITHOUT_DEADLINE: dict[str, Any] = {
@@ -125,4 +127,7 @@ def emulator_url(emulator: Emulator, served: str) -> str:
 @pytest.fixture
 def record(emulator: Emulator, emulator_url: str, tmp_path: Path) -> RecordCalls:
     """Return a function that records eight conversations in a table of their own."""
+    # Not imported above: it needs the packages of the command line.
+    from tests.support.recorded_traffic import make_recorder
+
     return make_recorder(emulator, emulator_url, tmp_path)
