@@ -29,7 +29,7 @@ SDKS: Final = ("openai", "anthropic", "groq", "google-genai", "boto3", "aiobotoc
 
 @dataclass(frozen=True)
 class Environment:
-    """Packages, and the folders or files to test with them. `agents` must fail with a clock."""
+    """Packages, what to test with them, and the agents, which must fail with a clock."""
 
     packages: tuple[str, ...]
     tests: tuple[str, ...] = ()
@@ -44,12 +44,12 @@ ENVIRONMENTS: Final = {
             *("agno", "anthropic", "openai"),
         ),
         ("tests/plugin/mocks", "tests/plugin/answers"),
-        ("tests/plugin/agents",),
+        ("agno", "langgraph", "openai_agents", "pydantic_ai"),
     ),
     # LlamaIndex does not allow the newest OpenAI SDK. The older one is built on httpx.
     "httpx": Environment(
         ("llama-index-core>=0.14", "llama-index-llms-openai>=0.8", "openai<3"),
-        agents=("tests/plugin/agents_on_httpx",),
+        agents=("llama_index",),
     ),
     "oldest": Environment(
         (
@@ -98,19 +98,20 @@ def make_environment(name: str) -> str:
     return python
 
 
-def run_pytest(python: str, path: str, report: Path, *options: str) -> int:
-    """Run the tests of a folder as a project of its own, or those of a file of this one."""
-    folder = ROOT / path
+def run_pytest(python: str, report: Path, *arguments: str) -> int:
+    """Run tests, the last argument. Those of a folder with a `pytest.ini` are a project."""
+    path = ROOT / arguments[-1]
+    folder = path if path.is_dir() else path.parent
     # Old plugins do not know every setting of this project, and leave event loops open.
     settings = ["-W", "ignore::pytest.PytestConfigWarning", "-W", "ignore::ResourceWarning"]
     settings += ["-W", "ignore::pytest.PytestUnraisableExceptionWarning"]
-    if folder.is_dir():
+    if (folder / "pytest.ini").exists():
         settings = [f"--rootdir={folder}", f"--confcutdir={folder}"]
         settings += [f"--config-file={folder / 'pytest.ini'}"]
     environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     command = [python, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-p"]
     return subprocess.run(
-        [*command, "no:logging", *settings, f"--junitxml={report}", *options, path],
+        [*command, "no:logging", *settings, f"--junitxml={report}", *arguments],
         cwd=ROOT,
         env=environ,
     ).returncode
@@ -140,9 +141,10 @@ def check(name: str) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         for path in environment.tests:
-            wrong += [path] if run_pytest(python, path, report) else []
-        for path in environment.agents:
-            run_pytest(python, path, report, "--promptcache-twice")
+            wrong += [path] if run_pytest(python, report, path) else []
+        if environment.agents:
+            agents = [f"tests/plugin/agents/test_{agent}.py" for agent in environment.agents]
+            run_pytest(python, report, "--promptcache-twice", *agents)
             wrong += wrong_agents(report)
     print(f"{name}: {wrong or 'fine'} after {time.monotonic() - started:.0f} s", flush=True)
     return wrong
