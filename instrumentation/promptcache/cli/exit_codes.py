@@ -43,6 +43,17 @@ EXIT_CODE_MEANINGS: Final = {
 }
 
 
+CALLS_READER_CODES: Final = (
+    ExitCode.OK,
+    ExitCode.USAGE,
+    ExitCode.NO_FILE,
+    ExitCode.NO_CALLS,
+    ExitCode.NEWER_SCHEMA,
+    ExitCode.NOT_A_TABLE,
+)
+"""The exit codes of a command that reads recorded calls."""
+
+
 def exit_code_help(*codes: ExitCode) -> str:
     """Return the list of exit codes for the end of a help page."""
     lines = (f"{code.value}  {EXIT_CODE_MEANINGS[code]}" for code in codes)

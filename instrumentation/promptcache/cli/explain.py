@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from promptcache.cli.console import make_stderr_console, make_stdout_console
-from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.exit_codes import CALLS_READER_CODES, ExitCode, exit_code_help
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
@@ -36,14 +36,7 @@ EPILOG: Final = "\n\n".join(
         "promptcache explain --worst 1 --json /srv/app/promptcache.db",
         "promptcache explain --worst 5 --where service=shop calls.parquet",
         "messages[3] is the fourth block of the messages: each part of a message is a block.",
-        exit_code_help(
-            ExitCode.OK,
-            ExitCode.USAGE,
-            ExitCode.NO_FILE,
-            ExitCode.NO_CALLS,
-            ExitCode.NEWER_SCHEMA,
-            ExitCode.NOT_A_TABLE,
-        ),
+        exit_code_help(*CALLS_READER_CODES),
     )
 )
 

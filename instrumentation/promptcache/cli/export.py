@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from promptcache.cli.console import make_stderr_console
-from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.exit_codes import CALLS_READER_CODES, exit_code_help
 from promptcache.cli.output_file import unwritable_file
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import DatabaseArgument
@@ -26,14 +26,7 @@ EPILOG: Final = "\n\n".join(
         "Examples:",
         "promptcache export --out calls.parquet",
         "promptcache report calls.parquet --by prefix",
-        exit_code_help(
-            ExitCode.OK,
-            ExitCode.USAGE,
-            ExitCode.NO_FILE,
-            ExitCode.NO_CALLS,
-            ExitCode.NEWER_SCHEMA,
-            ExitCode.NOT_A_TABLE,
-        ),
+        exit_code_help(*CALLS_READER_CODES),
     )
 )
 

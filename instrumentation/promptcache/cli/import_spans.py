@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from promptcache.cli.console import make_stderr_console
-from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.exit_codes import CALLS_READER_CODES, ExitCode, exit_code_help
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import DatabaseArgument, UnsampledOption
 from promptcache_exporters.database.errors import CallsFileReadError
@@ -21,14 +21,7 @@ EPILOG: Final = "\n\n".join(
         "promptcache import spans.jsonl calls.db",
         "promptcache import spans.jsonl.gz --unsampled",
         "A second import of the same spans adds nothing.",
-        exit_code_help(
-            ExitCode.OK,
-            ExitCode.USAGE,
-            ExitCode.NO_FILE,
-            ExitCode.NO_CALLS,
-            ExitCode.NEWER_SCHEMA,
-            ExitCode.NOT_A_TABLE,
-        ),
+        exit_code_help(*CALLS_READER_CODES),
     )
 )
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, cast
 import typer
 
 from promptcache import Plan, Prompt, PromptError
-from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.exit_codes import CALLS_READER_CODES, ExitCode, exit_code_help
 from promptcache.cli.price_options import AtOption, JsonOption, ModelArgument, parse_time_option
 from promptcache.cli.table_errors import exit_code_of_table_error
 from promptcache.cli.table_options import SinceOption, parse_since_option
@@ -41,14 +41,7 @@ EPILOG: Final = "\n\n".join(
             "hour after its last use"
         ),
         "Prompt(...).plan(...) in Python gives the same plan, and chat(ttl=plan.ttls) follows it.",
-        exit_code_help(
-            ExitCode.OK,
-            ExitCode.USAGE,
-            ExitCode.NO_FILE,
-            ExitCode.NO_CALLS,
-            ExitCode.NEWER_SCHEMA,
-            ExitCode.NOT_A_TABLE,
-        ),
+        exit_code_help(*CALLS_READER_CODES),
     )
 )
 

@@ -12,7 +12,7 @@ from typing import Annotated, Final
 import typer
 
 from promptcache.cli.console import make_stderr_console
-from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.exit_codes import CALLS_READER_CODES, ExitCode, exit_code_help
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import DatabaseArgument
 from promptcache.settings import OTEL_PROMPTCACHE_KEEP
@@ -27,14 +27,7 @@ EPILOG: Final = "\n\n".join(
         "promptcache prune --keep 30d --dry-run",
         "promptcache prune --keep 90d,500MB /srv/app/promptcache.db",
         "The sums per hour (the table llm_hours) stay. So does the newest call.",
-        exit_code_help(
-            ExitCode.OK,
-            ExitCode.USAGE,
-            ExitCode.NO_FILE,
-            ExitCode.NO_CALLS,
-            ExitCode.NEWER_SCHEMA,
-            ExitCode.NOT_A_TABLE,
-        ),
+        exit_code_help(*CALLS_READER_CODES),
     )
 )
 _LOCK_TIMEOUT_SECONDS: Final = 10.0
