@@ -440,6 +440,13 @@ def test_a_call_is_a_strip_that_is_broken_where_the_prefix_changed(path: Path) -
     assert broken_at(found) == 0.1
 
 
+def test_a_chain_without_the_first_blocks_gives_no_strip() -> None:
+    """The place of the break would be wrong: the blocks that are known would fill the strip."""
+    call = {"prefix_chain_sizes": "[10, 30]", "prefix_section_counts": "[0, 1, 1]"}
+    assert len(blocks_of({**call, "prefix_chain_start": 0})) == 2
+    assert blocks_of({**call, "prefix_chain_start": 1}) == []
+
+
 @pytest.mark.parametrize("text", ["{", "[-1]", '["x"]', "[1e9]", "{}", "[true]", None])
 def test_damaged_sizes_give_no_blocks(text: str | None) -> None:
     call = {"prefix_chain_sizes": text, "prefix_section_counts": text, "prefix_chain_start": 0}

@@ -63,8 +63,9 @@ OTEL_PROMPTCACHE_DB: Final = "OTEL_PROMPTCACHE_DB"
 OTEL_PROMPTCACHE_KEEP: Final = "OTEL_PROMPTCACHE_KEEP"
 """How long the database keeps calls: `30d,2GB` is an age, a size or both (default: for ever)."""
 OTEL_PROMPTCACHE_TABLE_KEYS: Final = "OTEL_PROMPTCACHE_TABLE_KEYS"
-OTEL_PROMPTCACHE_TRACE_URL: Final = "OTEL_PROMPTCACHE_TRACE_URL"
 """Comma-separated keys of `promptcache.attributes` that the database keeps, in one JSON column."""
+OTEL_PROMPTCACHE_TRACE_URL: Final = "OTEL_PROMPTCACHE_TRACE_URL"
+"""Address of a trace in your backend, with `{trace_id}`: the links of `promptcache open`."""
 OTEL_PROMPTCACHE_KEY_FILE: Final = "OTEL_PROMPTCACHE_KEY_FILE"
 """Path of the key of a user's recordings (default `$XDG_STATE_HOME/promptcache/key`).
 

@@ -14,6 +14,7 @@ from promptcache.settings import (
     OTEL_PROMPTCACHE_KEY_FILE,
     OTEL_PROMPTCACHE_PRICES,
     OTEL_PROMPTCACHE_TABLE_KEYS,
+    OTEL_PROMPTCACHE_TRACE_URL,
     list_invalid_settings,
     list_setting_variables,
 )
@@ -26,8 +27,9 @@ _OTHER_SETTINGS: Final = (
     OTEL_PROMPTCACHE_KEEP,
     OTEL_PROMPTCACHE_KEY_FILE,
     OTEL_PROMPTCACHE_TABLE_KEYS,
+    OTEL_PROMPTCACHE_TRACE_URL,
 )
-"""The settings that the exporter and recordings read themselves."""
+"""The settings that the exporter, recordings and the page read themselves."""
 _PREFIX: Final = "OTEL_PROMPTCACHE_"
 _MIN_KEY_LENGTH: Final = 16
 _EXPORTERS: Final[Mapping[str, str]] = {

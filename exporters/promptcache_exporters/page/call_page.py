@@ -88,27 +88,25 @@ def broken_at(comparison: CallComparison) -> float | None:
 
 
 def blocks_of(call: CallRow) -> list[Block]:
-    """Return the blocks of a prompt that the table knows, by the sizes of its chain.
+    """Return the blocks of a prompt, by the sizes of its chain.
 
-    Sizes are known with a hash key only, and of the last 64 blocks. The rest is one block.
+    There are none without a hash key, or if the chain lacks the first blocks of the prompt.
     """
     sizes, counts = (
         _read_counts(call["prefix_chain_sizes"]),
         _read_counts(call["prefix_section_counts"]),
     )
     total = sum(sizes)
-    if not total or len(counts) != len(_SECTIONS):
+    if not total or len(counts) != len(_SECTIONS) or call["prefix_chain_start"]:
         return []
     names = [
         f"{section}[{index}]"
         for section, count in zip(_SECTIONS, counts, strict=True)
         for index in range(min(count, 100_000))
     ]
-    first = int(call["prefix_chain_start"] or 0)
-    known = names[first : first + len(sizes)]
     blocks: list[Block] = []
     start = 0.0
-    for name, size in zip(known, sizes, strict=False):
+    for name, size in zip(names, sizes, strict=False):
         blocks.append(Block(size / total, name, start / total))
         start += size
     return blocks

@@ -2,7 +2,8 @@
 
 Another user of the machine, and every web site that the browser shows, can reach a port of
 loopback. So each request needs a cookie, which the browser gets once for the token in the address
-that was printed. A site that binds its own name to 127.0.0.1 (DNS rebinding) is told by its Host.
+that was printed. The Host header reveals a site that binds its
+own name to 127.0.0.1 (DNS rebinding).
 """
 
 from __future__ import annotations

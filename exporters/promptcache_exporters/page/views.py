@@ -116,7 +116,7 @@ class PageViews:
     def show_overview(self, asked: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
         """Return the overview of the asked time, service and model."""
         chosen = {name: asked[name] for name in ("since", "service", "model") if asked.get(name)}
-        since = time.time() - WINDOWS.get(chosen.get("since", ""), time.time())
+        since = _find_start(chosen.get("since"))
         wanted = OverviewFilter(since, chosen.get("service"), chosen.get("model"))
         with open_sqlite_read_only(self._path) as connection:
             found = collect_overview(connection, str(self._path), wanted)
@@ -150,7 +150,7 @@ class PageViews:
         by = GroupBy(asked["by"]) if asked.get("by") in [*GroupBy] else GroupBy.SERVICE
         chosen = {name: value for name, value in asked.items() if name in [*GroupBy] and value}
         where = [FieldCondition(GroupBy(name), "=", value) for name, value in chosen.items()]
-        since = time.time() - WINDOWS.get(asked.get("since", ""), time.time())
+        since = _find_start(asked.get("since"))
         report = collect_report(self._path, by, since, where=where)
         table = report_group_table(report)
         other = {**chosen, **({"since": asked["since"]} if asked.get("since") else {})}
@@ -219,3 +219,9 @@ async def _send_script(request: Request) -> Response:
 def build_page(path: Path) -> Starlette:
     """Return the page of the table at `path`, without its guard."""
     return Starlette(routes=PageViews(path).routes())
+
+
+def _find_start(window: str | None) -> float:
+    """Return the epoch seconds at which a window of `WINDOWS` begins; 0 for all time."""
+    seconds = WINDOWS.get(window or "")
+    return 0.0 if seconds is None else time.time() - seconds

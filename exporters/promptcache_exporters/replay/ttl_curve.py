@@ -36,7 +36,9 @@ def compute_ttl_curve(traffic: Traffic, seconds: Sequence[int] = CURVE_SECONDS) 
         ends = [end]
         if call.rule.bills_writes:
             marks = place_marks(call, end, tree, Policy(), call.rule, call.prices)
-            ends = [mark.node for mark in marks if tree.tokens[mark.node] >= _minimum(call)]
+            ends = [
+                mark.node for mark in marks if tree.tokens[mark.node] >= call.rule.minimum_tokens
+            ]
             offered |= {TTL_SECONDS[ttl] for ttl in call.prices.writes if ttl in TTL_SECONDS}
         reads = _read_tokens_by_ttl(traffic, call, ends, last_used, seconds)
         written_end = max((tree.tokens[node] for node in ends), default=0)
@@ -48,10 +50,6 @@ def compute_ttl_curve(traffic: Traffic, seconds: Sequence[int] = CURVE_SECONDS) 
     return [
         CurvePoint(ttl, read[at] / total, usd[at], ttl in offered) for at, ttl in enumerate(seconds)
     ]
-
-
-def _minimum(call: RecordedCall) -> int:
-    return call.rule.minimum_tokens
 
 
 def _read_tokens_by_ttl(

@@ -279,7 +279,7 @@ def _fetch_sums(
 ) -> Iterable[dict[str, Any]]:
     """Return the sums of each group; of a local table, those of each range of rows."""
     since, dialect = question.since, source.dialect
-    condition = "id BETWEEN ? AND ? AND +time >= ?" if source.is_local_table else "time >= ?"
+    condition = sql.ROW_RANGE_CONDITION if source.is_local_table else "time >= ?"
     statement = sql.figures_by_group_sql(
         question.by, dialect, CallSums._fields, "calls", condition, grid
     )

@@ -11,6 +11,7 @@ from rich.progress import Progress
 
 from promptcache.cli.console import make_stderr_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.output_file import write_text_file
 from promptcache.cli.price_options import load_price_book
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import (
@@ -140,11 +141,12 @@ def whatif(
             policies = read_policy_file(traffic, policy, book)
         else:
             policies = build_policies(traffic, options, book)
-        outcomes = _replay_all(traffic, policies, is_exact=policy is not None or bool(ttl))
+        has_chosen_policies = policy is not None or bool(options.describe())
+        outcomes = _replay_all(traffic, policies, has_chosen_policies=has_chosen_policies)
     except PolicyError as error:
         raise typer.BadParameter(str(error)) from None
     check = check_replay(traffic, outcomes[0])
-    has_curve = html is not None or (policy is None and not options.describe())
+    has_curve = html is not None or not has_chosen_policies
     curve = compute_ttl_curve(traffic) if has_curve else []
     _write(WhatifResult(traffic, loaded, check, outcomes, curve), html, as_data=as_data)
 
@@ -158,13 +160,16 @@ def _write(result: WhatifResult, page: Path | None, *, as_data: bool) -> None:
     if not result.check.has_passed:
         raise typer.Exit(ExitCode.REPLAY_DIFFERS)
     if page is not None:
-        page.write_text(render_html(result), encoding="utf-8")
+        write_text_file(page, render_html(result), "--html")
 
 
-def _replay_all(traffic: Traffic, policies: list[Policy], *, is_exact: bool) -> list[Outcome]:
+def _replay_all(
+    traffic: Traffic, policies: list[Policy], *, has_chosen_policies: bool
+) -> list[Outcome]:
     """Replay all policies with progress on standard error.
 
-    Unless `is_exact`, a policy that no provider would accept is left out: nobody asked for it.
+    Leave out a usual policy that no provider would accept. Raise PolicyError for one that the user
+    chose.
     """
     outcomes: list[Outcome] = []
     with Progress(console=make_stderr_console(), transient=True) as progress:
@@ -178,7 +183,7 @@ def _replay_all(traffic: Traffic, policies: list[Policy], *, is_exact: bool) -> 
             try:
                 outcomes.append(replay(traffic, policy, advance))
             except PolicyError:
-                if is_exact or number == 0 or len(policies) == 2:
+                if has_chosen_policies or number == 0:
                     raise
     return outcomes
 

@@ -151,10 +151,10 @@ class Prompt:
         """Return how to cache this prompt: breakpoints, TTLs, key, expected hit rate and cost.
 
         `calls_per_hour` counts all calls with this prompt; they are assumed to arrive independently
-        unless `gaps` has recorded seconds between two calls. `db` is a local table, from which all
-        three are read, from `since` (epoch seconds) on. `shared` and `shared_calls_per_hour`
-        describe one group, `turn_gaps` the seconds between two turns. `at` (epoch seconds) selects
-        the price list. Equal arguments give equal plans, except on another day. Raise PromptError
+        unless `gaps` has recorded seconds between two calls. `turn_gaps` are the seconds between
+        two turns. What you do not give of these three is read from `db`, a local table, from its
+        calls since `since` (epoch seconds). `shared` and `shared_calls_per_hour` describe one
+        group. `at` (epoch seconds) selects the price list. Equal arguments give equal plans, except on another day. Raise PromptError
         for what is no traffic.
         """
         from promptcache.harness.plan_request import PlanRequest, make_plan, usual_wire

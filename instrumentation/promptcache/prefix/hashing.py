@@ -24,7 +24,6 @@ from typing import Any, Final, cast, final
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.common.json_sanitize import sanitize_for_json
 from promptcache.model import (
-    SECTIONS,
     Block,
     Param,
     ParsedPrompt,
@@ -263,8 +262,9 @@ class ExportedPrefixHasher:
         chain: list[str] = []
         sizes: list[int] = []
         previous = ""
-        for block, digest in zip(blocks, prompt_digests.prefix_digests, strict=True):
+        for at, digest in enumerate(prompt_digests.prefix_digests):
             if (known := self._remembered.get(digest)) is None:
+                block = blocks[at]
                 if not examined.take(block.data):
                     return hashes._replace(is_oversized=True)
                 data = _encode_compact_json(("block", previous, block.section, block.data))
@@ -273,12 +273,13 @@ class ExportedPrefixHasher:
             previous, size = known
             chain.append(previous)
             sizes.append(size)
-        sections = [block.section for block in blocks]
+        depth = prompt_digests.static_depth
+        static = [block.section for block in blocks[:depth]]
         return hashes._replace(
             chain=tuple(chain[-_MAX_CHAIN_HASHES:]),
             chain_start=max(0, len(chain) - _MAX_CHAIN_HASHES),
             chain_sizes=tuple(sizes[-_MAX_CHAIN_HASHES:]),
-            section_counts=tuple(sections.count(name) for name in SECTIONS),
+            section_counts=(static.count("tools"), static.count("system"), len(blocks) - depth),
         )
 
     def _keyed_hash(self, *parts: object) -> str:

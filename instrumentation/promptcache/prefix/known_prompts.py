@@ -8,6 +8,7 @@ of texts are kept, no text.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 from promptcache.common.bounded_dict import BoundedDict
@@ -34,8 +35,9 @@ class KnownPrompt(NamedTuple):
         """Return the layer of a block: `static`, `shared` or `history`; None if there is none."""
         if index is None or section not in (*_STATIC_SECTIONS, "messages"):
             return None
-        found = [one.data for one in prompt.blocks if (one.section, one.index) == (section, index)]
-        texts = _hashes_of_texts(found)
+        place = section, index
+        block = next((one for one in prompt.blocks if (one.section, one.index) == place), None)
+        texts = _hashes_of_texts(block and block.data)
         if not texts:
             return None
         if section == "messages":
@@ -71,7 +73,9 @@ def find_known_prompt(prompt: ParsedPrompt) -> KnownPrompt | None:
     """
     if not _known:
         return None
-    static = _hashes_of_texts([b.data for b in prompt.blocks if b.section in _STATIC_SECTIONS])
+    # The blocks of the messages are not read: a conversation may have thousands.
+    static_blocks = takewhile(lambda block: block.section in _STATIC_SECTIONS, prompt.blocks)
+    static = _hashes_of_texts([block.data for block in static_blocks])
     found = [one for one in list(_known.values()) if one.static_texts <= static]
     if any(one.example_texts for one in found):
         messages = [block.data for block in prompt.blocks if block.section == "messages"]
@@ -88,7 +92,8 @@ def _count_texts(known: KnownPrompt) -> int:
 
 
 def _hashes_of_texts(data: object) -> frozenset[int]:
-    return frozenset(map(hash, _texts_of(data, _MAX_DEPTH)))
+    # The hash of `str` itself: a subclass of the application's may have one that raises.
+    return frozenset(map(str.__hash__, _texts_of(data, _MAX_DEPTH)))
 
 
 def _texts_of(data: object, depth: int) -> Iterator[str]:

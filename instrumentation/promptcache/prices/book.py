@@ -95,10 +95,11 @@ class PriceBook:
     def find_plan(self, request: Request, facts: ResponseFacts) -> PricePlan:
         """Return how a call is priced, without its usage: row, tier and periods, or the reason."""
         requested_tier: str | None = None
-        for name in ("serviceTier", "service_tier"):
+        for name in ("service_tier", "serviceTier"):
             # An object of the application's must not be asked whether it is true.
             if isinstance(tier := request.body.get(name), str) and tier:
                 requested_tier = tier
+                break
         key = (
             request.provider,
             request.model,

@@ -4,9 +4,10 @@ A framework often starts a task, and gives its results to the caller through a q
 that task. Its reader stands in the `get` of the queue, and its coroutines hold the task, since they
 end it. A thread holds the queue in the function that it runs.
 
-Nothing is said if a reader holds another running task that is as close: then this task may work for
-somebody else. All is only read: no property runs, and the variables of a running function are left
-alone, since in Python 3.12 and older to look at them changes what its `locals()` returned.
+No reader is named if it holds another running task that is as close, because this task may then
+work for somebody else. Objects are only read: no property runs, and the variables of a running
+function are left alone, because in Python 3.12 and older a look at them changes what its `locals()`
+returned.
 """
 
 from __future__ import annotations
