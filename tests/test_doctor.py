@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -15,8 +16,8 @@ from typing import Any, Final
 import pytest
 
 from promptcache.cli.exit_codes import ExitCode
-from promptcache.settings import Settings
-from promptcache_exporters.doctor import packages, table
+from promptcache.settings import Settings, list_setting_variables
+from promptcache_exporters.doctor import environment, packages, table
 from promptcache_exporters.doctor.finding import Finding, Level
 from promptcache_exporters.doctor.program import check_program
 from tests.support.recorded_program import CALL, program_environ
@@ -48,6 +49,10 @@ def examine(folder: Path, *arguments: str, **more: str) -> tuple[int, dict[str, 
 
 
 def test_a_sound_installation_has_no_finding_with_advice(tmp_path: Path) -> None:
+    """Every variable that the README lists is a setting to the doctor."""
+    readme = (ROOT / "README.md").read_text()
+    listed = set(re.findall(r"`(OTEL_PROMPTCACHE_\w+)`", readme))
+    assert listed <= {*list_setting_variables(), *environment.OTHER_SETTINGS}
     code, findings = examine(tmp_path)
     assert code == ExitCode.OK
     assert {finding["level"] for finding in findings.values()} == {"ok"}

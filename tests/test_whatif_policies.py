@@ -162,6 +162,8 @@ def test_a_file_names_many_policies(record: RecordCalls, tmp_path: Path) -> None
     assert "<svg" in page.read_text()
     assert "longer" in page.read_text()
     assert [point["seconds"] for point in found["curve"]][:3] == [60, 120, 300]
+    missing = tmp_path / "no folder" / "whatif.html"
+    assert run_whatif(path, "--policy", policies, "--html", missing)[0] == ExitCode.USAGE
 
 
 @pytest.mark.parametrize(

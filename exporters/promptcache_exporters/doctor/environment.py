@@ -22,7 +22,7 @@ from promptcache_exporters.database.retention import parse_retention
 from promptcache_exporters.database.sampling import sample_ratio_from_sampler_description
 from promptcache_exporters.doctor.finding import Finding, fault, warning
 
-_OTHER_SETTINGS: Final = (
+OTHER_SETTINGS: Final = (
     OTEL_PROMPTCACHE_DB,
     OTEL_PROMPTCACHE_KEEP,
     OTEL_PROMPTCACHE_KEY_FILE,
@@ -50,7 +50,7 @@ def check_settings(environ: Mapping[str, str]) -> Iterator[Finding]:
             f"the value of {setting.variable} is not understood: {setting.consequence}",
             setting.error,
         )
-    known = [*list_setting_variables(), *_OTHER_SETTINGS]
+    known = [*list_setting_variables(), *OTHER_SETTINGS]
     for name in sorted(environ):
         if name.startswith(_PREFIX) and name not in known:
             near = difflib.get_close_matches(name, known, 1)

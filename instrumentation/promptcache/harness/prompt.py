@@ -154,8 +154,8 @@ class Prompt:
         unless `gaps` has recorded seconds between two calls. `turn_gaps` are the seconds between
         two turns. What you do not give of these three is read from `db`, a local table, from its
         calls since `since` (epoch seconds). `shared` and `shared_calls_per_hour` describe one
-        group. `at` (epoch seconds) selects the price list. Equal arguments give equal plans, except on another day. Raise PromptError
-        for what is no traffic.
+        group. `at` (epoch seconds) selects the price list. Equal arguments give equal plans, except
+        on another day. Raise PromptError for what is no traffic.
         """
         from promptcache.harness.plan_request import PlanRequest, make_plan, usual_wire
         from promptcache.harness.token_estimate import estimate_tokens
