@@ -7,7 +7,7 @@ BENCH := .venv-bench
 PIP := -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types requirements dist clean \
+.PHONY: help demo docs test check lint types requirements dist clean \
 	compat canary plugin ci-example frameworks coexistence sdk-suite fuzz streams processes \
 	diagnosis-score diagnosis-score-simple whatif-score trace-replay bench leaks audit sbom prices alerts \
 	alerts-e2e collector phoenix mlflow jaeger clickhouse engines engines-spark deployment backends oracle
@@ -58,6 +58,9 @@ test: $(VENV)/.ready ## run all tests, or some of them: ARGS="tests/test_cost.py
 	@$(VENV)/bin/python -m compileall -q instrumentation exporters tests
 	@$(VENV)/bin/python -m pytest $(ARGS)
 
+docs: $(VENV)/.ready ## build the site of the documentation into .site; a broken link fails
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --strict
+
 check: lint types ## run the linter, the formatter and both type checkers
 
 lint: $(VENV)/.ready
@@ -66,7 +69,7 @@ lint: $(VENV)/.ready
 
 types: $(VENV)/.ready
 	@$(VENV)/bin/mypy
-	@$(VENV)/bin/mypy --explicit-package-bases tests examples benchmarks
+	@$(VENV)/bin/mypy --explicit-package-bases tests examples benchmarks docs_site
 	@$(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
 dist: $(VENV)/.ready ## build wheel and source distribution, and compare the wheel with the tree (TAG=v0.2.0)
@@ -83,7 +86,7 @@ alerts: $(VENV)/.ready ## generate the committed alerts, dashboards and statemen
 	@$(VENV)/bin/promptcache engine clickhouse --attributes typed > deploy/clickhouse/promptcache.sql
 
 clean: ## remove what the other targets made
-	rm -rf .venv* .collector .jaeger .kubernetes dist sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv* .site .collector .jaeger .kubernetes dist sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # ---------------------------------------------------------------- other releases, other packages
 
