@@ -156,6 +156,19 @@ def test_nova_takes_no_cache_point_behind_tools() -> None:
 
 
 @pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (NOVA, "Extended TTL prompt caching is only supported for Anthropic models"),
+        ("us.anthropic.claude-3-5-haiku-20241022-v1:0", "Extra inputs are not permitted"),
+        ("us.anthropic.claude-sonnet-4-20250514-v1:0", "Extra inputs are not permitted"),
+        ("us.anthropic.claude-opus-4-1-20250805-v1:0", "Extra inputs are not permitted"),
+    ],
+)
+def test_bedrock_offers_an_hour_from_claude_4_5_on(model: str, words: str) -> None:
+    assert words in converse(model, {"cachePoint": {"type": "default", "ttl": "1h"}})
+
+
+@pytest.mark.parametrize(
     "more",
     [
         {"systemInstruction": {"parts": [{"text": "Be kind."}]}},

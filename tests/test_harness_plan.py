@@ -82,11 +82,43 @@ def test_gpt_gets_the_option_that_is_best_under_the_worst_reading() -> None:
     assert all(static.relative_cost <= option.relative_cost for option in static.options)
 
 
-def test_a_model_without_a_price_gets_the_default_and_says_so() -> None:
-    unknown = plan("claude-of-tomorrow")
+@pytest.mark.parametrize(
+    ("model", "gap", "ttl"),
+    [
+        ("claude-of-tomorrow", 60, "5m"),
+        ("us.anthropic.claude-sonnet-4-5-v1:0", 2400, "1h"),
+        ("us.amazon.nova-of-tomorrow", 60, "5m"),
+        ("us.amazon.nova-of-tomorrow", 2400, None),
+        ("gpt-77", 7200, "12h"),
+        ("claude-of-tomorrow", 90_000, None),
+    ],
+)
+def test_a_model_without_a_price_has_a_plan_by_the_documented_multipliers(
+    model: str, gap: float, ttl: str | None
+) -> None:
+    unknown = plan(model, gaps=[gap] * 9)
+    assert unknown.layers[0].ttl == ttl
+    assert any("no list price is known" in note for note in unknown.notes)
+    assert (unknown.usd_per_call, unknown.price_source) == (None, None)
+
+
+def test_where_no_multiplier_is_documented_the_plan_is_the_default() -> None:
+    unknown = plan("model-of-tomorrow", wire="anthropic")
     assert unknown.layers[0].ttl == "5m"
-    assert "no list price is known" in unknown.layers[0].reason
-    assert unknown.usd_per_call is None
+    assert "no price is known" in unknown.layers[0].reason
+
+
+@pytest.mark.parametrize(
+    ("model", "ttl"),
+    [
+        ("us.anthropic.claude-3-5-haiku-20241022-v1:0", None),
+        ("us.anthropic.claude-sonnet-4-20250514-v1:0", None),
+        ("us.anthropic.claude-opus-4-1-20250805-v1:0", None),
+        ("us.anthropic.claude-sonnet-4-5-20250929-v1:0", "1h"),
+    ],
+)
+def test_bedrock_gives_an_hour_from_claude_4_5_on(model: str, ttl: str | None) -> None:
+    assert plan(model, gaps=[2400.0] * 9).layers[0].ttl == ttl
 
 
 def test_a_history_with_long_pauses_takes_an_hour_and_lifts_the_layers_before_it() -> None:

@@ -128,6 +128,12 @@ _MODELS: Final[Mapping[str, tuple[str, ...]]] = {
     "chat": ("kimi-k2", "gpt-4.1", "gpt-6-sol"),
     "gemini": ("gemini-2.5-flash", "gemini-3.5-flash", "gemini-3-flash", "gemini-3.1-pro"),
 }
+_BEDROCK_DATES: Final[Mapping[str, str]] = {
+    "claude-sonnet-4-5": "-20250929",
+    "claude-3-5-haiku": "-20241022",
+    "claude-haiku-4-5": "-20251001",
+}
+"""The dates in the ids of older models. Newer ids have none."""
 _DAYS: Final = ("2026-05-01", "2026-06-10", "2026-08-01", "2026-11-18")
 
 
@@ -156,8 +162,9 @@ def _on_day(variant: Variant, model: str, day: str, start: float) -> Variant:
     if variant.wire == "chat" and model != "gpt-6-sol":
         marks = ()
     if variant.wire == "converse":
-        marks = ("5m",) if "nova" in model else marks
+        # AWS's page: an hour is for Claude 4.5 and later.
+        marks = ("5m",) if "nova" in model or "claude-3" in model else marks
         vendor = "amazon" if "nova" in model else "anthropic"
-        model = f"us.{vendor}.{model}-v1:0"
+        model = f"us.{vendor}.{model}{_BEDROCK_DATES.get(model, '')}-v1:0"
     name = f"{variant.name}, {model} on {day}"
     return variant._replace(name=name, models=(model, model), marks=marks, start=start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final, Literal, NamedTuple, final
 
 from promptcache.harness.names import TTL, Wire
@@ -11,6 +12,8 @@ from promptcache.providers.cache_rules import CacheRule, cache_rule_for
 
 _OPENAI_NAME: Final = re.compile(r"(?:ft:)?(?:gpt-|o\d|chatgpt-|codex-)")
 _OPENAI_DEFAULT_TTL: Final[TTL] = "30m"
+_BEFORE_CLAUDE_4_5: Final = re.compile(r".*claude-(?:3|(?:opus|sonnet)-4-(?:[01]\b|20))")
+"""AWS's page: an hour from Claude 4.5 on. Older models refuse it (earendil-works/pi#1570)."""
 _BLOCKS_LOOKED_BACK: Final = 20
 """Anthropic's lookback, also where other vendors serve the Messages API."""
 
@@ -24,6 +27,8 @@ class CachingStyle(NamedTuple):
     or `automatic` (the provider). `ttls` are the lifetimes that a breakpoint may ask for, the
     default first. `takes_key` tells whether the provider knows `prompt_cache_key`. A prefix is safe
     for `ttl_seconds`. Above `requests_per_minute` one key spreads over several machines.
+    `takes_marked_tools` tells whether a breakpoint may stand behind tools. The multipliers are
+    documented prices of reads and of writes (by TTL), as shares of plain input.
     """
 
     breakpoints: Literal["looked_back", "exact", "automatic"]
@@ -33,8 +38,11 @@ class CachingStyle(NamedTuple):
     max_breakpoints: int
     ttls: tuple[TTL, ...]
     takes_key: bool
+    takes_marked_tools: bool
     ttl_seconds: float
     requests_per_minute: int | None
+    read_multiplier: float | None
+    write_multipliers: Mapping[str, float]
     source: str
 
 
@@ -57,14 +65,18 @@ def caching_style_of(wire: Wire, model: str) -> CachingStyle:
 
 def _claude_style(provider: str, model: str) -> CachingStyle:
     rule = cache_rule_for(provider, model)
-    return _style(rule, "looked_back", provider, ("5m", "1h"), takes_key=False)
+    has_hour = provider != "aws.bedrock" or not _BEFORE_CLAUDE_4_5.match(model)
+    ttls: tuple[TTL, ...] = ("5m", "1h") if has_hour else ("5m",)
+    return _style(rule, "looked_back", provider, ttls, takes_key=False)
 
 
 def _converse_style(model: str) -> CachingStyle:
     if "nova" in model:
-        # AWS prompt caching page: Nova keeps what is marked for five minutes.
+        # AWS prompt caching page: Nova keeps what is marked for five minutes, and takes cache
+        # points in system and messages.
         rule = cache_rule_for("aws.bedrock", model)
-        return _style(rule, "looked_back", "aws.bedrock", ("5m",), takes_key=False)
+        style = _style(rule, "looked_back", "aws.bedrock", ("5m",), takes_key=False)
+        return style._replace(takes_marked_tools=False)
     if "claude" in model:
         return _claude_style("aws.bedrock", model)
     rule = cache_rule_for("aws.bedrock", model)
@@ -98,8 +110,11 @@ def _style(
         rule.max_breakpoints,
         ttls,
         takes_key,
+        True,
         rule.ttl_seconds,
         rule.overflow_rpm if takes_key else None,
+        rule.read_multiplier,
+        rule.write_multipliers,
         f"{rule.source} ({rule.documented_on})",
     )
 

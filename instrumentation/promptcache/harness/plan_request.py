@@ -98,7 +98,7 @@ def make_plan(request: PlanRequest) -> Plan:
     """Return the plan. Raise PromptError for numbers that are no traffic."""
     style = caching_style_of(request.wire, request.model)
     rates = find_rates(style.provider, request.model, request.at)
-    prices = RelativePrices.from_rates(rates)
+    prices = RelativePrices.find(rates, style)
     if request.calls_per_hour is None:
         raise PromptError("calls_per_hour", "is needed, or `db` with recorded calls")
     arrivals = Arrivals(request.calls_per_hour, request.gaps)
@@ -123,7 +123,7 @@ def make_plan(request: PlanRequest) -> Plan:
         keep_warm=_judge_keep_warm(static, style, prices, arrivals),
         assumption=arrivals.assumption,
         price_source=f"{rates.source} ({rates.date})" if rates else None,
-        notes=tuple(_notes(request, rates, shards)),
+        notes=tuple(_notes(request, rates, prices, shards)),
     )
 
 
@@ -198,8 +198,15 @@ def _judge_keep_warm(
     return judge_pings(style, prices, arrivals)
 
 
-def _notes(request: PlanRequest, rates: Rates | None, shards: int) -> list[str]:
+def _notes(
+    request: PlanRequest, rates: Rates | None, prices: RelativePrices | None, shards: int
+) -> list[str]:
     notes = [*request.notes]
+    if rates is None and prices is not None:
+        notes.append(
+            "no list price is known: the options are compared by the documented multipliers, and "
+            "no cost is given"
+        )
     if request.turn_gaps is None:
         notes.append(
             "nothing is known of the gaps within a conversation, so a chat's history has the "

@@ -35,9 +35,17 @@ class RelativePrices(NamedTuple):
     writes: Mapping[str, float]
 
     @classmethod
-    def from_rates(cls, rates: Rates | None) -> RelativePrices | None:
-        """Return None if the list has no price of input or of reads."""
-        if rates is None or not rates.input_price or rates.cache_read_price is None:
+    def find(cls, rates: Rates | None, style: CachingStyle) -> RelativePrices | None:
+        """Return the list prices; for a model without any, the multipliers of the documentation.
+
+        The result is None if the list has no price of input or of reads, or if nothing is
+        documented.
+        """
+        if rates is None:
+            if style.read_multiplier is None:
+                return None
+            return cls(style.read_multiplier, style.write_multipliers)
+        if not rates.input_price or rates.cache_read_price is None:
             return None
         writes = {ttl: price / rates.input_price for ttl, price in rates.cache_write_prices.items()}
         return cls(rates.cache_read_price / rates.input_price, writes)
@@ -61,7 +69,7 @@ def plan_layer(
         reason = f"too short: the model caches from {style.minimum_tokens} tokens"
         return LayerPlan(layer, tokens, None, 0.0, 1.0, reason, style.source)
     if prices is None:
-        reason = "no list price is known, so nothing was compared: the provider's default"
+        reason = "no price is known, so nothing was compared: the provider's default"
         return LayerPlan(layer, tokens, default, 0.0, 1.0, reason, style.source)
     if style.breakpoints == "automatic":
         return _plan_automatic(layer, tokens, style, prices, arrivals)

@@ -49,6 +49,8 @@ class CacheRule(NamedTuple):
     - `implicit_lookback`: number of message ends that an implicit breakpoint looks back.
     - `max_breakpoints`: number of breakpoints that one request may write.
     - `overflow_rpm`: requests per minute above which one cache key spreads over several machines.
+    - `read_multiplier`, `write_multipliers` (by TTL): prices as shares of plain input, where the
+      provider sets breakpoints on request.
     """
 
     provider_pattern: str
@@ -66,6 +68,8 @@ class CacheRule(NamedTuple):
     implicit_lookback: int = 20
     max_breakpoints: int = 4
     overflow_rpm: int | None = None
+    read_multiplier: float | None = None
+    write_multipliers: Mapping[str, float] = MappingProxyType({})
 
 
 DEFAULT_CACHE_RULE: Final = CacheRule(

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from promptcache.common.coerce import as_list, as_mapping
-from promptcache.harness.caching_style import CachingStyle
 from promptcache.harness.json_guards import is_array
 from promptcache.harness.names import TTL, Block, Message
 from promptcache.harness.prompt_error import PromptError
@@ -36,11 +35,6 @@ class ConverseLayout(WireLayout):
     takes_bytes = True
     names_model = False
 
-    def __init__(self, style: CachingStyle) -> None:
-        super().__init__(style)
-        self._caches_tools = "1h" in style.ttls  # Nova does not; only Claude has an hour
-        """AWS's page: Nova takes cache points in system and messages."""
-
     def render_tool(self, tool: Block) -> Block:
         spec: Block = {"name": tool["name"]}
         if "description" in tool:
@@ -59,7 +53,7 @@ class ConverseLayout(WireLayout):
 
     def can_carry_marker(self, block: Block) -> bool:
         if "toolSpec" in block:
-            return self._caches_tools
+            return self.style.takes_marked_tools
         return block.keys().isdisjoint(_UNMARKABLE) and block.get("text") != ""
 
     def count_blocks(self, message: Message) -> int:

@@ -16,5 +16,7 @@ CACHE_RULES: Final = (
         expiry_confidence=0.8,
         bills_writes=True,
         lookback=20,
+        read_multiplier=0.25,
+        write_multipliers={"5m": 1.0},
     ),
 )

@@ -28,6 +28,8 @@ CACHE_RULES: Final = (
         ttl_seconds=1800.0,
         bills_writes=True,
         marks_system=True,
+        read_multiplier=0.1,
+        write_multipliers={"30m": 1.25, "12h": 2.5},
     ),
 )
 """From general to special: the last rule that matches is in force."""
