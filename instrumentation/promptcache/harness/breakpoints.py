@@ -73,9 +73,11 @@ def order_ttls(breakpoints: Sequence[Breakpoint]) -> dict[Place, TTL]:
     Anthropic refuses a longer TTL after a shorter one. The caller's TTLs stay: ours become as long
     as the longest that follows, and at most as long as the caller's before them.
     """
+    if len({one.ttl for one in breakpoints}) < 2:  # nearly always
+        return {one.place: one.ttl for one in breakpoints if one.place is not None}
     ordered = sorted(breakpoints, key=lambda one: one.position)
     ttls: list[TTL] = [one.ttl for one in ordered]
-    longest: TTL = ttls[-1] if ttls else "5m"
+    longest = ttls[-1]
     for index in reversed(range(len(ordered))):
         if ordered[index].place is not None:
             ttls[index] = _longer(ttls[index], longest)

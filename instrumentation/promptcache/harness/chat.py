@@ -112,8 +112,7 @@ class Chat(Generic[Arguments]):
         parts = self._layout.render_content(context, "context")
         parts += self._layout.render_content(text, "text")
         self._check_results(has_parts=bool(parts))
-        names = self._layout.open_calls(self._history.messages)
-        results = ToolResults(self._results, self._failed, names)
+        results = ToolResults(self._results, self._failed, self._history.open_calls)
         messages = self._layout.build_turn(results, parts)
         turn = Turn(messages, self._layout.render_content(now, "now"))
         if turn.now and not messages:
@@ -155,7 +154,7 @@ class Chat(Generic[Arguments]):
         `failed` are the ids of calls whose result is an error. Raise PromptError for an id that the
         last answer does not contain.
         """
-        waiting = self._layout.open_calls(self._history.messages)
+        waiting = self._history.open_calls
         unknown = [one for one in (*results, *failed) if one not in waiting]
         if unknown:
             raise PromptError("tool_results", f"{unknown[0]!r} is no open call; open: {[*waiting]}")
@@ -183,13 +182,14 @@ class Chat(Generic[Arguments]):
         return self._layout.text_of(message, path)
 
     def _check_results(self, *, has_parts: bool) -> None:
-        waiting = self._layout.open_calls(self._history.messages)
+        waiting = self._history.open_calls
         missing = [one for one in waiting if one not in self._results]
         if missing:
             raise PromptError(
                 "tool_results", f"{missing[0]!r} has no result, and each call needs one"
             )
-        is_empty = not (has_parts or waiting)
+        if has_parts or waiting:
+            return
         last = self._history.messages[-1:]
-        if is_empty and (not last or self._layout.is_from_user(last[0])):
+        if not last or self._layout.is_from_user(last[0]):
             raise PromptError("text", "is empty, and there is nothing to go on with")

@@ -25,13 +25,17 @@ class TurnEnd(NamedTuple):
 
 @final
 class History:
-    """Messages in the wire's own form, without breakpoints, and their estimated tokens."""
+    """Messages in the wire's own form, without breakpoints, and their estimated tokens.
+
+    `turn_end` is the end of the last turn of the user, None without one. `open_calls` are the tool
+    calls that wait for results: id to name.
+    """
 
     def __init__(self, layout: WireLayout, messages: Sequence[Message] = ()) -> None:
         self._layout = layout
         self.messages: list[Message] = []
-        self._sizes: list[int] = []
         self.tokens = 0
+        self.turn_end: TurnEnd | None = None
         self.append(messages)
 
     def append(self, messages: Sequence[Message]) -> None:
@@ -39,19 +43,15 @@ class History:
         for message in messages:
             bare = self._layout.without_markers(message)
             self.messages.append(bare)
-            self._sizes.append(estimate_tokens(bare))
-            self.tokens += self._sizes[-1]
+            self.tokens += estimate_tokens(bare)
+            self.turn_end = self._find_turn_end(bare)
+        self.open_calls = self._layout.open_calls(self.messages)
 
-    def find_turn_end(self) -> TurnEnd | None:
-        """Return the end of the last turn of the user; None without one."""
-        blocks_after, tokens = 0, self.tokens
-        for index in reversed(range(len(self.messages))):
-            message = self.messages[index]
-            if self._layout.is_from_user(message):
-                markable = self._layout.find_markable(message)
-                if markable is not None:
-                    blocks_after += self._layout.count_blocks(message) - markable - 1
-                    return TurnEnd(index, tokens, blocks_after)
-            blocks_after += self._layout.count_blocks(message)
-            tokens -= self._sizes[index]
-        return None
+    def _find_turn_end(self, newest: Message) -> TurnEnd | None:
+        blocks = self._layout.count_blocks(newest)
+        if self._layout.is_from_user(newest):
+            markable = self._layout.find_markable(newest)
+            if markable is not None:
+                return TurnEnd(len(self.messages) - 1, self.tokens, blocks - markable - 1)
+        last = self.turn_end
+        return last and last._replace(blocks_after=last.blocks_after + blocks)

@@ -49,6 +49,11 @@ class RequestLayout:
         self._layout = layout
         self._head = layout.build_head(layers)
         self._ttls = ttls
+        self._spots: dict[Place, Spot] = {}
+        if self._head.static_end:
+            self._spots["static"] = self._head.static_end
+        if self._head.shared_end:
+            self._spots["shared"] = self._head.shared_end
         self._own_in_head = tuple(self._own_breakpoints_in_head())
         self._marked_heads: dict[tuple[tuple[Place, TTL], ...], Head] = {}
         self.breakpoints: Mapping[Place, TTL] = {}
@@ -64,7 +69,7 @@ class RequestLayout:
         previous: TurnEnd | None = None
         ttls: dict[Place, TTL] = {}
         if self._layout.style.breakpoints != "automatic":
-            previous = history.find_turn_end()
+            previous = history.turn_end
             ttls = self._choose_breakpoints(history, turn, previous)
         self.breakpoints = ttls
         messages = list(history.messages)
@@ -107,10 +112,8 @@ class RequestLayout:
         it gets no breakpoint; in a conversation the latest turn has one. See docs/harness.md.
         """
         head = self._head
-        if head.static_end:
-            yield Candidate("static", head.static_end.tokens)
-        if head.shared_end:
-            yield Candidate("shared", head.shared_end.tokens)
+        for place, spot in self._spots.items():
+            yield Candidate(place, spot.tokens)
         if not history.messages or not turn.messages:
             return
         if previous and self._needs_previous(turn, previous):
@@ -128,16 +131,12 @@ class RequestLayout:
 
     def _breakpoint(self, place: Place, previous: TurnEnd | None) -> Breakpoint:
         ttl = self._ttls[LAYER_OF_PLACE[place]]
-        spot = self._spot(place)
+        spot = self._spots.get(place)
         if spot is not None:
             return Breakpoint((_SECTIONS[spot.section], spot.item, _LAST), ttl, place)
         if place == "previous" and previous is not None:
             return Breakpoint((_HISTORY, previous.message, _LAST), ttl, place)
         return Breakpoint((_TURN, _LAST), ttl, place)
-
-    def _spot(self, place: Place) -> Spot | None:
-        spots = {"static": self._head.static_end, "shared": self._head.shared_end}
-        return spots.get(place)
 
     def _own_breakpoints_in_head(self) -> Iterator[Breakpoint]:
         yield from self._own_breakpoints(_TOOLS, self._head.tools)
@@ -150,7 +149,7 @@ class RequestLayout:
 
     def _marked_head(self, ttls: Mapping[Place, TTL]) -> Head:
         wanted: tuple[tuple[Place, TTL], ...] = tuple(
-            (place, ttl) for place, ttl in ttls.items() if self._spot(place)
+            (place, ttls[place]) for place in self._spots if place in ttls
         )
         if wanted not in self._marked_heads:
             self._marked_heads[wanted] = self._mark_head(wanted)
@@ -165,9 +164,7 @@ class RequestLayout:
         )
         # From the end on: where a breakpoint is a block of its own, it moves all blocks behind it.
         for place, ttl in reversed(wanted):
-            spot = self._spot(place)
-            if spot is None:
-                continue
+            spot = self._spots[place]
             if spot.section == "tools":
                 head.tools = self._layout.mark_block(head.tools, spot.item, ttl)
             elif spot.section == "system":

@@ -17,7 +17,6 @@ from promptcache_emulator.json_util import (
 from promptcache_emulator.prompt_layout import MESSAGES, SYSTEM, TOOLS, PromptBlock, PromptLayout
 from promptcache_emulator.request import ProviderRequest
 
-
 _BEFORE_CLAUDE_4_5: Final = re.compile(r"claude-(?:3|(?:opus|sonnet)-4-(?:[01]\b|20))")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from operator import eq
 from typing import Any, ClassVar, Final, cast
 
 from promptcache.harness.caching_style import CachingStyle
@@ -277,6 +278,9 @@ class WireLayout(ABC):
 
     def join_same_roles(self, messages: list[Message]) -> list[Message]:
         """Return messages whose roles alternate: neighbours of one role become one message."""
+        roles = [message.get("role") for message in messages]
+        if not any(map(eq, roles, roles[1:])):  # nearly always: a long history costs no copy
+            return messages
         joined: list[Message] = []
         for message in messages:
             if joined and joined[-1].get("role") == message.get("role"):
