@@ -81,8 +81,12 @@ def main(path: Path) -> None:
         rule = _EXACT._replace(ttl_seconds=60.0 * minutes)
         outcome = replay(read_traffic(path, rule, None), Policy())
         print(f"free writes, {minutes} minutes: {_relative(outcome):.3f}")
-    ceiling = replay(read_traffic(path, _EXACT, None), Policy(caching="unlimited"))
-    print(f"a cache without limits reads {ceiling.hit_rate:.1%} of the tokens")
+    unlimited, traffic = Policy(caching="unlimited"), read_traffic(path, _EXACT, None)
+    whole = replay(traffic, unlimited)
+    first = replay(Traffic(traffic.calls[: len(traffic.calls) // 2]), unlimited)
+    later = (whole.read_tokens - first.read_tokens) / (whole.input_tokens - first.input_tokens)
+    print(f"a cache without limits reads {whole.hit_rate:.1%} of the tokens")
+    print(f"filled by the first half of the calls, {later:.1%} of those of the second")
 
 
 def _relative(outcome: Outcome) -> float:
