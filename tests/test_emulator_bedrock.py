@@ -70,13 +70,14 @@ def usage_of_stream(stream: Any) -> JSON:
     return usage
 
 
-@pytest.mark.parametrize("model", [CLAUDE, ARN, NOVA])
+@pytest.mark.parametrize(("model", "ttl"), [(CLAUDE, "1h"), (ARN, "1h"), (NOVA, "5m")])
 def test_converse_reports_cached_tokens_apart_from_input_tokens(
-    client: Any, engine: Emulator, model: str
+    client: Any, engine: Emulator, model: str, ttl: str
 ) -> None:
-    request = REQUEST | {"modelId": model}
+    point = {"cachePoint": {"type": "default", "ttl": ttl}}
+    request = REQUEST | {"modelId": model, "system": [{"text": TEXT}, point]}
     first, second = client.converse(**request)["usage"], client.converse(**request)["usage"]
-    assert first["cacheDetails"] == [{"ttl": "1h", "inputTokens": first["cacheWriteInputTokens"]}]
+    assert first["cacheDetails"] == [{"ttl": ttl, "inputTokens": first["cacheWriteInputTokens"]}]
     assert first["cacheWriteInputTokens"] == second["cacheReadInputTokens"] > 1024
     assert (
         first["inputTokens"] + first["cacheWriteInputTokens"]
