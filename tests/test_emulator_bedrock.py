@@ -120,7 +120,8 @@ def test_invoke_model_returns_the_claude_format(client: Any) -> None:
 
 
 def test_invoke_model_returns_the_nova_format(client: Any) -> None:
-    body = json.dumps({key: REQUEST[key] for key in ("system", "messages")})
+    system = [{"text": TEXT}, {"cachePoint": {"type": "default"}}]
+    body = json.dumps({"system": system, "messages": REQUEST["messages"]})
     first = json.loads(client.invoke_model(modelId=NOVA, body=body)["body"].read())["usage"]
     stream = client.invoke_model_with_response_stream(modelId=NOVA, body=body)["body"]
     *_, last = (json.loads(event["chunk"]["bytes"]) for event in stream)

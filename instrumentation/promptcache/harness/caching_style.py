@@ -114,7 +114,7 @@ def _style(
         rule.ttl_seconds,
         rule.overflow_rpm if takes_key else None,
         rule.read_multiplier,
-        rule.write_multipliers,
+        dict(rule.write_multipliers),
         f"{rule.source} ({rule.documented_on})",
     )
 

@@ -49,8 +49,8 @@ class CacheRule(NamedTuple):
     - `implicit_lookback`: number of message ends that an implicit breakpoint looks back.
     - `max_breakpoints`: number of breakpoints that one request may write.
     - `overflow_rpm`: requests per minute above which one cache key spreads over several machines.
-    - `read_multiplier`, `write_multipliers` (by TTL): prices as shares of plain input, where the
-      provider sets breakpoints on request.
+    - `read_multiplier`, `write_multipliers` (pairs of TTL and number): prices as shares of plain
+      input, where requests set breakpoints.
     """
 
     provider_pattern: str
@@ -69,7 +69,7 @@ class CacheRule(NamedTuple):
     max_breakpoints: int = 4
     overflow_rpm: int | None = None
     read_multiplier: float | None = None
-    write_multipliers: Mapping[str, float] = MappingProxyType({})
+    write_multipliers: tuple[tuple[str, float], ...] = ()
 
 
 DEFAULT_CACHE_RULE: Final = CacheRule(

@@ -17,7 +17,7 @@ _CLAUDE: Final = CacheRule(
     caches_on_request=True,
     lookback=20,
     read_multiplier=0.1,
-    write_multipliers={"5m": 1.25, "1h": 2.0},
+    write_multipliers=(("5m", 1.25), ("1h", 2.0)),
 )
 
 CACHE_RULES: Final = (

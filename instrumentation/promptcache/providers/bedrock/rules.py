@@ -17,6 +17,6 @@ CACHE_RULES: Final = (
         bills_writes=True,
         lookback=20,
         read_multiplier=0.25,
-        write_multipliers={"5m": 1.0},
+        write_multipliers=(("5m", 1.0),),
     ),
 )

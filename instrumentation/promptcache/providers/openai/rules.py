@@ -29,7 +29,7 @@ CACHE_RULES: Final = (
         bills_writes=True,
         marks_system=True,
         read_multiplier=0.1,
-        write_multipliers={"30m": 1.25, "12h": 2.5},
+        write_multipliers=(("30m", 1.25), ("12h", 2.5)),
     ),
 )
 """From general to special: the last rule that matches is in force."""
