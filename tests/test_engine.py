@@ -28,6 +28,7 @@ from promptcache_exporters.database.clickhouse_view import (
 from promptcache_exporters.database.columns import CALL_COLUMNS
 from promptcache_exporters.database.dialect import CLICKHOUSE, DIALECTS
 from promptcache_exporters.database.errors import EngineError
+from promptcache_exporters.database.source import open_calls_source
 from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.figures import FIGURES
 from promptcache_exporters.report.sql import QUERIES, figures_by_group_sql
@@ -262,6 +263,23 @@ def test_a_text_is_a_parameter_with_escapes(stub: tuple[Stub, str], text: str) -
     assert settings["param_p0"][0].encode().decode("unicode_escape") == text
     assert settings["param_p1"] == ["7"]
     assert body.endswith("SELECT {p0:String}, {p1:Int64}")
+
+
+@pytest.mark.parametrize("condition", ["", "time < ?"])
+def test_a_statement_reads_the_view_of_the_server_as_calls(
+    stub: tuple[Stub, str], condition: str
+) -> None:
+    server, url = stub
+    server.body = b'{"meta": [], "data": []}'
+    with open_calls_source(url) as source:
+        if condition:
+            source = source.select_calls(condition, (7.5,))
+        with source.open() as connection:
+            connection.execute("SELECT count(*) FROM calls")
+    ((_, _, body),) = server.requests
+    where = " WHERE time < {p0:Float64}" if condition else ""
+    view = f"SELECT * FROM promptcache_calls{where}"
+    assert body == f"WITH calls AS ({view}) SELECT count(*) FROM calls"
 
 
 def test_a_server_that_is_too_slow_is_not_called_unreachable(

@@ -94,19 +94,14 @@ class ClickHouseServer:
         yield self
 
     def execute(self, sql: str, parameters: Any = (), /) -> _Result:
-        """Run one SELECT statement over the view `calls`. Raises `EngineError`.
+        """Run one SELECT statement with a `?` for each parameter. Raises `EngineError`.
 
         `parameters` are texts and numbers.
         """
         numbers = count()
-        named = re.sub(
-            r"\?",
-            lambda _: f"{{p{(at := next(numbers))}:{_TYPES[type(parameters[at])]}}}",
-            sql.strip(),
+        statement = re.sub(
+            r"\?", lambda _: f"{{p{(at := next(numbers))}:{_TYPES[type(parameters[at])]}}}", sql
         )
-        statement = named
-        if not named.startswith("WITH calls "):
-            statement = f"WITH calls AS (SELECT * FROM {VIEW_NAME}) {named}"  # noqa: S608  # ours
         values = {f"param_p{at}": _encode(value) for at, value in enumerate(parameters)}
         return self.select(statement, values)
 

@@ -17,9 +17,9 @@ from promptcache.semconv import BATCH_RESULT_FIELDS, BATCH_RESULTS, OUTCOME
 from promptcache_exporters.database import column as conversions
 from promptcache_exporters.database.column import MAX_NUMBER, MAX_TEXT_LENGTH, TableColumn
 from promptcache_exporters.database.columns import CALL_COLUMNS
-from promptcache_exporters.database.dialect import MAX_AMOUNT_USD
+from promptcache_exporters.database.dialect import CLICKHOUSE, MAX_AMOUNT_USD
 
-VIEW_NAME: Final = "promptcache_calls"
+VIEW_NAME: Final = CLICKHOUSE.calls_view
 DEFAULT_TABLE: Final = "otel_traces"
 TYPED_PREFIX: Final = "promptcache_"
 """Of the names of the columns that promptcache adds to the table of spans."""

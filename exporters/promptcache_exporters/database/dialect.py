@@ -27,7 +27,8 @@ class SQLDialect:
     floor_template: the whole part of the positive number `{0}`.
     contains_template: whether the text `{0}` contains `{1}`, whatever the case of ASCII letters.
     json_text_template: the text of the key `{1}` in the JSON object `{0}`; NULL if it has none.
-    calls_view: the full name of the view `calls`, which a subquery of that name cannot hide.
+    calls_view: the full name of the view of all calls, which a subquery `calls` cannot hide.
+    has_calls_view: whether that view is named `calls`, so that it needs no such subquery.
     """
 
     name: str
@@ -38,6 +39,7 @@ class SQLDialect:
     contains_template: str = "instr(lower({0}), lower({1})) > 0"
     json_text_template: str = ""
     calls_view: str = "calls"
+    has_calls_view: bool = True
 
     def to_picodollars(self, column: str) -> str:
         """Return the expression for the whole picodollars of a column of USD. NULL stays NULL."""
@@ -78,6 +80,7 @@ CLICKHOUSE: Final = SQLDialect(
     contains_template="positionCaseInsensitive({0}, {1}) > 0",
     json_text_template="JSONExtract(ifNull({0}, ''), '{1}', 'Nullable(String)')",
     calls_view="promptcache_calls",
+    has_calls_view=False,
 )
 """A sum of its 64-bit numbers would wrap around without an error."""
 _DECIMAL_TEMPLATE: Final = "CAST(CAST(floor({0} * 1e12 + 0.5) AS BIGINT) AS DECIMAL(38, 0))"

@@ -1,4 +1,4 @@
-"""A connection whose view `calls` has only the calls that fulfil a condition."""
+"""A connection whose `calls` are a subquery: those of a condition, or a view of another name."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from promptcache_exporters.database.query import QueryConnection
 
 @dataclass(frozen=True, slots=True)
 class _SelectedCalls:
-    """Puts a subquery with the name of the view before each statement."""
+    """Puts a subquery with the name `calls` before each statement."""
 
     connection: QueryConnection
     subquery: str
@@ -32,7 +32,10 @@ def open_selected_calls(
     parameters: tuple[str | float, ...],
     open_all_calls: Callable[[], AbstractContextManager[QueryConnection]],
 ) -> Generator[QueryConnection]:
-    """Open a connection with the calls of `open_all_calls` that fulfil an SQL condition."""
-    subquery = f"WITH calls AS (SELECT * FROM {dialect.calls_view} WHERE {condition})"  # noqa: S608
+    """Open a connection with the calls of `open_all_calls` that fulfil an SQL condition, or all."""
+    where = f" WHERE {condition}" if condition else ""
+    subquery = f"WITH calls AS (SELECT * FROM {dialect.calls_view}{where})"  # noqa: S608
     with open_all_calls() as connection:
-        yield _SelectedCalls(connection, subquery, parameters)
+        if where or not dialect.has_calls_view:
+            connection = _SelectedCalls(connection, subquery, parameters)
+        yield connection

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,41 +25,47 @@ class CallsSource:
     """Calls that the queries of a report can read.
 
     place: the file, for people.
-    open: opens a connection with the view `calls`. It raises `CallsFileReadError`, also in the
-    block.
+    open_all_calls: opens a connection with the view of all calls. It raises `CallsFileReadError`,
+    also in the block.
     is_local_table: whether it is a file of promptcache. It has row ids, whose ranges can be read at
     once, and the view `storage_costs`.
     note: what people must know of it.
     open_valid_rows: opens it with the rows that can be added up, and the others in the view
-    `invalid_calls`; None where this is not known. `leaves_rows_out`: whether `open` does so.
-    is_selection: whether the view `calls` has only the calls that fulfil a condition.
+    `invalid_calls`; None where this is not known. `leaves_rows_out`: whether `open_all_calls` does
+    so.
+    condition, parameters: the SQL condition of the calls that `open` selects, `?` for a parameter.
     """
 
     place: str | Path
     dialect: SQLDialect
-    open: OpenConnection
+    open_all_calls: OpenConnection
     is_local_table: bool = False
     note: str = ""
     open_valid_rows: OpenConnection | None = None
     leaves_rows_out: bool = False
-    is_selection: bool = False
+    condition: str = ""
+    parameters: tuple[str | float, ...] = ()
+
+    def open(self) -> AbstractContextManager[QueryConnection]:
+        """Open a connection whose `calls` are the selected ones. See `open_all_calls`."""
+        return open_selected_calls(
+            self.dialect, self.condition, self.parameters, self.open_all_calls
+        )
 
     def without_invalid_rows(self) -> CallsSource | None:
         """Return the source without the rows that cannot be added up; None if it has no such."""
         if self.open_valid_rows is None:
             return None
-        return replace(self, open=self.open_valid_rows, open_valid_rows=None, leaves_rows_out=True)
-
-    def select_calls(self, condition: str, parameters: Sequence[str | float]) -> CallsSource:
-        """Return the source with the calls that fulfil an SQL condition, `?` for a parameter."""
-        select = partial(open_selected_calls, self.dialect, condition, tuple(parameters))
-        open_valid_rows = self.open_valid_rows
         return replace(
             self,
-            open=partial(select, self.open),
-            open_valid_rows=open_valid_rows and partial(select, open_valid_rows),
-            is_selection=True,
+            open_all_calls=self.open_valid_rows,
+            open_valid_rows=None,
+            leaves_rows_out=True,
         )
+
+    def select_calls(self, condition: str, parameters: Sequence[str | float]) -> CallsSource:
+        """Return the source with the calls that fulfil an SQL condition, instead of all."""
+        return replace(self, condition=condition, parameters=tuple(parameters))
 
 
 def find_calls_source(path: Path) -> CallsSource:

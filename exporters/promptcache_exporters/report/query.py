@@ -235,7 +235,7 @@ def _collect_unread_writes(
 def _collect_storage_costs(
     source: CallsSource, connection: QueryConnection, since: float
 ) -> StorageCosts | None:
-    if not source.is_local_table or source.is_selection:  # all others have the calls only
+    if not source.is_local_table or source.condition:  # all others have the calls only
         return None
     return sum_storage_costs(STORAGE_COSTS_QUERY.fetch_all(connection, since), time.time())
 

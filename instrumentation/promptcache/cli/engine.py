@@ -13,7 +13,6 @@ from promptcache_exporters.alerts.counter_figures import report_promql
 from promptcache_exporters.alerts.definition import parse_duration_seconds
 from promptcache_exporters.database.clickhouse_view import (
     DEFAULT_TABLE,
-    VIEW_NAME,
     AttributeStorage,
     clickhouse_statements,
 )
@@ -104,7 +103,7 @@ def engine(
 
 
 def _sql(dialect: SQLDialect, by: GroupBy, table: str | None) -> str:
-    table = table or (VIEW_NAME if dialect.name == "clickhouse" else "calls")
+    table = table or ("calls" if dialect.has_calls_view else dialect.calls_view)
     warning = (
         "" if dialect.is_executed else "-- Only parsed in our tests, never run on this engine.\n"
     )
