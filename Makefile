@@ -143,10 +143,10 @@ sdk-suite: $(VENV)/.ready ## run an SDK's own tests, plain and instrumented (SDK
 # ---------------------------------------------------------------- longer tests
 
 fuzz: $(VENV)/.ready ## 100,000 odd requests for each provider and the emulator, and a fault at every function (two hours)
-	@HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py tests/test_harness_random.py tests/test_faults.py \
+	@HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py tests/test_faults.py \
 		tests/test_emulator_hostile.py $(ARGS)
 
-harness-bench: $(VENV)/.ready ## compare the harness with the best placement, every API and documented rule (SETS=readings; 40 minutes)
+harness-bench: $(VENV)/.ready ## compare the harness with the best placement, every API and documented rule (SETS=readings; 20 minutes)
 	@$(VENV)/bin/python -m tests.oracle.harness_regret $(SETS)
 
 harness-bytes: $(VENV)/.ready ## the same bytes of a prompt in 1,000 processes with other seeds, locales and time zones (five minutes)
@@ -154,7 +154,7 @@ harness-bytes: $(VENV)/.ready ## the same bytes of a prompt in 1,000 processes w
 	@$(VENV)/bin/python benchmarks/harness.py
 
 harness-mixes: $(VENV)/.ready ## 100,000 random mixes of layers, breakpoints, TTLs and models: the emulator refuses none (half an hour)
-	@HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_harness_random.py $(ARGS)
+	@HARNESS_MIXES=100000 $(VENV)/bin/python -m pytest tests/test_harness_random.py $(ARGS)
 
 # Pinned, since pip tries release after release for minutes.
 LAYOUTS := .venv-layouts

@@ -201,6 +201,13 @@ def test_breakpoints_of_the_caller_count_and_too_many_are_refused() -> None:
         chat.ask([marked] * 5)
 
 
+def test_a_ttl_of_the_caller_that_the_model_does_not_offer_is_refused() -> None:
+    point = {"cachePoint": {"type": "default", "ttl": "1h"}}
+    chat = start("converse", NOVA)
+    with pytest.raises(PromptError, match="of your own: 1h, and the model offers 5m"):
+        chat.ask([{"text": "Hi"}, point])
+
+
 def test_a_longer_ttl_never_stands_behind_a_shorter_one() -> None:
     chat = start("anthropic", CLAUDE, shared="A playbook. " * 2000, ttl={"history": "1h"})
     chat.ask("First")

@@ -7,6 +7,7 @@ from typing import Final, Literal, NamedTuple, final
 
 from promptcache.harness.caching_style import CachingStyle
 from promptcache.harness.names import TTL, Layer
+from promptcache.harness.prompt_error import PromptError
 from promptcache.model import TTL_SECONDS
 
 Place = Literal["static", "shared", "previous", "latest"]
@@ -100,7 +101,19 @@ def _shorter(one: TTL, other: TTL) -> TTL:
     return one if TTL_SECONDS[one] <= TTL_SECONDS[other] else other
 
 
-def has_ordered_ttls(breakpoints: Sequence[Breakpoint]) -> bool:
-    """Return whether no TTL is longer than one before it."""
+def check_own_breakpoints(own: Sequence[Breakpoint], style: CachingStyle) -> None:
+    """Raise PromptError if the provider would refuse the caller's own breakpoints."""
+    if len(own) > style.max_breakpoints:
+        problem = f"{len(own)} of your own, and a request takes {style.max_breakpoints}"
+        raise PromptError("breakpoints", problem)
+    for one in own:
+        if one.ttl not in style.ttls:
+            problem = f"of your own: {one.ttl}, and the model offers {', '.join(style.ttls)}"
+            raise PromptError("breakpoints", problem)
+    if style.breakpoints == "looked_back" and not _has_ordered_ttls(own):
+        raise PromptError("breakpoints", "of your own: a longer TTL stands after a shorter one")
+
+
+def _has_ordered_ttls(breakpoints: Sequence[Breakpoint]) -> bool:
     seconds = [TTL_SECONDS[one.ttl] for one in sorted(breakpoints, key=lambda one: one.position)]
     return seconds == sorted(seconds, reverse=True)

@@ -1,4 +1,7 @@
-"""Notice that a prompt has other bytes than an earlier one of its name, and say what it costs."""
+"""Notice that a prompt has other bytes than an earlier one of its name, and say what it costs.
+
+Prices and diagnosis are loaded for a warning only: the first chat of a process is waited for.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,6 @@ from logging import getLogger
 from typing import Final, NamedTuple, final
 
 from promptcache.common.bounded_dict import BoundedDict
-from promptcache.diagnosis.text_changes import find_text_change
-from promptcache.harness.list_prices import rewrite_cost_usd
-from promptcache.prefix.fingerprint import describe_message
 
 log = getLogger(__name__)
 
@@ -34,6 +34,8 @@ class CacheLoss(NamedTuple):
     ttl: str | None
 
     def __str__(self) -> str:
+        from promptcache.harness.list_prices import rewrite_cost_usd
+
         usd = rewrite_cost_usd(self.provider, self.model, self.tokens, self.ttl)
         price = "" if usd is None else f", {usd:.4f} USD"
         return f"about {self.tokens} tokens are processed anew{price}"
@@ -100,6 +102,9 @@ def _common_length(one: str, other: str) -> int:
 
 
 def _describe_value(old: str, new: str, start: int) -> str:
+    from promptcache.diagnosis.text_changes import find_text_change
+    from promptcache.prefix.fingerprint import describe_message
+
     first = max(0, start - _SEARCHED_CHARS)
     before, after = (text[first : start + _SEARCHED_CHARS] for text in (old, new))
     change = find_text_change(after, describe_message(after), describe_message(before), None)

@@ -11,13 +11,12 @@ from promptcache.harness.breakpoints import (
     Breakpoint,
     Candidate,
     Place,
+    check_own_breakpoints,
     choose_places,
-    has_ordered_ttls,
     order_ttls,
 )
 from promptcache.harness.history import History, TurnEnd
 from promptcache.harness.names import TTL, Block, Layer, Message
-from promptcache.harness.prompt_error import PromptError
 from promptcache.harness.token_estimate import estimate_tokens
 from promptcache.harness.wires.head import Head, Spot
 from promptcache.harness.wires.layers import FrozenLayers
@@ -88,11 +87,7 @@ class RequestLayout:
     ) -> dict[Place, TTL]:
         own = [*self._own_in_head, *self._own_breakpoints(_TURN, turn.messages)]
         style = self._layout.style
-        if len(own) > style.max_breakpoints:
-            problem = f"{len(own)} of your own, and a request takes {style.max_breakpoints}"
-            raise PromptError("breakpoints", problem)
-        if style.breakpoints == "looked_back" and not has_ordered_ttls(own):
-            raise PromptError("breakpoints", "of your own: a longer TTL stands after a shorter one")
+        check_own_breakpoints(own, style)
         candidates = [
             one
             for one in self._candidates(history, turn, previous)
