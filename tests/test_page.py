@@ -33,13 +33,18 @@ from promptcache.semconv import (
     PREFIX_SECTION_COUNTS,
     READ_TOKENS,
     WASTED_USD,
+    WRITE_TOKENS,
 )
+from promptcache_exporters.database import row_ranges
+from promptcache_exporters.database.source import find_calls_source
 from promptcache_exporters.database.sqlite_file import (
     open_or_create_for_writing,
     open_sqlite_read_only,
 )
-from promptcache_exporters.explain.query import compare_trace_calls
+from promptcache_exporters.explain.query import compare_costliest_misses, compare_trace_calls
+from promptcache_exporters.page import scans, views
 from promptcache_exporters.page.call_page import blocks_of, broken_at, find_trace_link
+from promptcache_exporters.page.causes import collect_causes
 from promptcache_exporters.page.change_counter import ChangeCounter
 from promptcache_exporters.page.charts import BarPart, draw_bar, draw_line_chart
 from promptcache_exporters.page.html_file import render_html
@@ -49,6 +54,7 @@ from promptcache_exporters.page.overview import (
     collect_overview,
     summarize_latencies,
 )
+from promptcache_exporters.page.prefixes import PREFIX_FIELDS, list_prefix_families
 from promptcache_exporters.page.rendering import LIVE_SCRIPT, read_asset
 from promptcache_exporters.page.server import PageServer
 from promptcache_exporters.page.time_steps import MAX_STEPS, choose_step
@@ -74,6 +80,8 @@ MISS: dict[str, Any] = {
     PREFIX_CHAIN_SIZES: (100, 300, 600),
     PREFIX_SECTION_COUNTS: (1, 1, 1),
 }
+
+TRAITS = ("shared", "too short", "never read")
 
 
 class Answer(NamedTuple):
@@ -474,7 +482,7 @@ def test_groups_have_conditions_in_the_address(path: Path, browser: Browser) -> 
     record_calls(path, {GEN_AI_REQUEST_MODEL: "b"}, service="desk")
     page = browser.get("/groups?by=model&service=desk").text
     assert "gpt-5.5" not in page
-    assert "Calls: 1," in page
+    assert "<dt>Calls</dt><dd>1," in page
     assert "/groups?by=model" in Tags(page).links, "the condition can be taken away"
 
 
@@ -538,3 +546,116 @@ def test_the_command_names_an_unreadable_table(path: Path) -> None:
     assert missing.exit_code == ExitCode.NO_FILE
     text = CliRunner().invoke(app, ["open", "--help"]).stdout
     assert "OTEL_PROMPTCACHE_TRACE_URL" in text
+
+
+# ---------------------------------------------------------------- prefixes
+
+
+def test_prefixes_are_shared_too_short_or_never_read(path: Path, browser: Browser) -> None:
+    record_calls(path, {PREFIX_FAMILY: "p1:both"}, service="shop")
+    record_calls(path, {PREFIX_FAMILY: "p1:both"}, service="desk", at=START + 600)
+    short = {PREFIX_FAMILY: "p1:short", OUTCOME: "below_minimum", READ_TOKENS: 0}
+    written = {PREFIX_FAMILY: "p1:written", OUTCOME: "cold", READ_TOKENS: 0, WRITE_TOKENS: 900}
+    record_calls(path, short, written, at=START + 1200)
+    pages = {show: browser.get(f"/prefixes?{urlencode({'show': show})}").text for show in TRAITS}
+    found = {show: re.findall(r">(p1:\w+)</a>", page) for show, page in pages.items()}
+    assert found == {
+        "shared": ["p1:both"],
+        "too short": ["p1:short"],
+        "never read": ["p1:written"],
+    }
+    assert "2 services" in pages["shared"]
+    assert "1 calls too short" in pages["too short"]
+    assert set(re.findall(r">(p1:\w+)</a>", browser.get("/prefixes").text)) == {
+        *("p1:both", "p1:short", "p1:written")
+    }
+
+
+def test_a_family_is_a_line_with_a_gap_where_it_has_no_calls(path: Path, browser: Browser) -> None:
+    record_calls(path, HIT, at=START)
+    record_calls(path, MISS, at=START + 3600)
+    page = browser.get("/prefixes").text
+    (chart,) = re.findall(r'<span class="sparkline">(.*?)</span>', page)
+    assert chart.count("<polyline") == 2
+    assert ": 80.0 % read" in chart
+    assert ": 0.0 % read" in chart
+
+
+def test_lines_of_code_share_a_family(path: Path) -> None:
+    lines = [{**HIT, "code.file.path": "app.py", "code.line.number": line} for line in (1, 1, 2)]
+    record_calls(path, *lines)
+    (family,) = list_prefix_families(collect_report(path, PREFIX_FIELDS))
+    assert (family.sums.calls, len(family.sites)) == (3, 2)
+    assert family.traits == ["shared"]
+
+
+# ---------------------------------------------------------------- scans
+
+
+def test_causes_are_those_of_explain_in_every_range_of_rows(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record_problem(path)
+    record_calls(path, {**MISS, WASTED_USD: 0.5, MISS_INDEX: 1}, MISS, at=START + 9000)
+    monkeypatch.setattr(row_ranges, "ROWS_PER_RANGE", 2)
+    shares: list[float] = []
+    source = find_calls_source(path)
+    causes, _ = collect_causes(source, 9, has_links=True, on_progress=shares.append)
+    expected = compare_costliest_misses(path, 9)
+    assert [one.address.rpartition("/")[2] for one in causes] == [
+        one.call["span_id"] for one in expected
+    ]
+    assert [one.often.partition(" calls")[0] for one in causes] == [
+        f"{one.repeated_breaks} of {one.family_calls}" for one in expected
+    ]
+    assert shares == sorted(shares)
+    assert (len(shares), shares[-1]) == (6, 1.0)
+
+
+def test_a_long_scan_shows_how_far_it_is(path: Path, browser: Browser) -> None:
+    record_problem(path)
+    may_go_on = threading.Event()
+
+    def read_slowly(*arguments: Any, on_progress: Any, **options: Any) -> Any:
+        on_progress(0.37)
+        may_go_on.wait(20)
+        return collect_report(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(views, "collect_report", read_slowly)
+        waiting = browser.get("/groups").text
+        assert "Reading the table: 37%" in waiting
+        assert '<meta http-equiv="refresh" content="1">' in waiting
+        may_go_on.set()
+        assert "By service" in browser.get("/groups").text
+
+
+def test_an_error_of_a_scan_is_an_answer(path: Path, browser: Browser) -> None:
+    path.write_text("no table")
+    assert browser.get("/groups").status == 503
+
+
+def test_equal_requests_share_a_scan_and_nobody_waits_for_an_abandoned_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_go_on = threading.Event()
+
+    def read(on_progress: Any) -> str:
+        may_go_on.wait(20)
+        on_progress(0.5)
+        return "found"
+
+    all_scans = scans.Scans()
+    first = all_scans.find_or_start("/groups", read)
+    assert all_scans.find_or_start("/groups", read) is first
+    monkeypatch.setattr(scans, "_SECONDS_UNTIL_ABANDONED", -1.0)
+    may_go_on.set()
+    assert first.wait(20)
+    with pytest.raises(scans.AbandonedScanError):
+        first.result()
+    monkeypatch.setattr(scans, "_SECONDS_UNTIL_ABANDONED", 60.0)
+    second = all_scans.find_or_start("/groups", read)
+    assert second.wait(20)
+    assert (second.result(), second.share) == ("found", 0.5)
+    all_scans.forget("/groups")
+    assert all_scans.find_or_start("/groups", read) is not second

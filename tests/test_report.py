@@ -38,11 +38,11 @@ from promptcache.semconv import (
     WRITE_TOKENS,
     WRITE_TOKENS_BY_TTL,
 )
+from promptcache_exporters.database import row_ranges
 from promptcache_exporters.database.query import Query
 from promptcache_exporters.database.sqlite_file import open_sqlite_read_only
 from promptcache_exporters.page.html_file import render_html
 from promptcache_exporters.report import format as wording
-from promptcache_exporters.report import query as figures
 from promptcache_exporters.report import sql
 from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.json import render_report_json
@@ -152,7 +152,7 @@ def test_figures_equal_a_simple_recomputation(
     calls: list[dict[str, Any]], rows_per_range: int
 ) -> None:
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr(figures, "ROWS_PER_RANGE", rows_per_range)
+        patch.setattr(row_ranges, "ROWS_PER_RANGE", rows_per_range)
         path = Path(folder) / "calls.db"
         record_calls(path, *calls)
         report = json.loads(render_report_json(collect_report(path, GroupBy.PROVIDER)))

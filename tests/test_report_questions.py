@@ -17,6 +17,7 @@ from promptcache.cli.close_names import suggest_names
 from promptcache.cli.commands import app
 from promptcache.cli.exit_codes import ExitCode
 from promptcache.cli.report_watch import watch_report
+from promptcache.cli.scan_progress import show_scan_progress
 from promptcache.semconv import (
     CACHE_NAME,
     COST_AMOUNT,
@@ -30,8 +31,8 @@ from promptcache.semconv import (
     READ_TOKENS,
     WRITE_TOKENS,
 )
+from promptcache_exporters.database import row_ranges
 from promptcache_exporters.database.parquet import export_calls_to_parquet
-from promptcache_exporters.report import query
 from promptcache_exporters.report.call_field import Dimension, GroupBy, parse_call_field
 from promptcache_exporters.report.call_filter import parse_field_condition
 from promptcache_exporters.report.format import format_local_utc_offset, format_sparkline
@@ -188,7 +189,7 @@ def test_conditions_select_calls(path: Path, place: Any, conditions: list[str], 
 def test_conditions_hold_in_every_range_of_rows(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(query, "ROWS_PER_RANGE", 2)
+    monkeypatch.setattr(row_ranges, "ROWS_PER_RANGE", 2)
     record_calls(path, *[{}, SONNET] * 5)
     found = collect_report(path, where=[parse_field_condition("model~sonnet")], until=START + 300)
     assert found.totals.calls == 2
@@ -388,3 +389,17 @@ def test_input_tokens_of_all_periods_are_those_of_the_report(path: Path) -> None
     tokens = [one.totals.input_tokens or 0 for one in found.periods]
     assert (tokens, sum(tokens)) == ([10**number for number in range(6)], 111_111)
     assert found.totals.input_tokens == 111_111
+
+
+def test_only_a_long_scan_in_a_terminal_shows_its_progress() -> None:
+    for is_terminal, shares, is_shown in (
+        (True, (0.25, 1.0), True),
+        (True, (1.0,), False),
+        (False, (0.25, 1.0), False),
+    ):
+        console = Console(file=io.StringIO(), force_terminal=is_terminal)
+        with show_scan_progress(console) as on_progress:
+            for share in shares:
+                on_progress(share)
+        printed = console.file.getvalue()  # type: ignore[attr-defined]  # the StringIO above
+        assert ("Reading the table" in printed) == is_shown

@@ -46,6 +46,7 @@ EXCLUDED_PREFIXES: Final = (
             "doctor",
             "database.clickhouse",
             "database.otlp_import",
+            "database.row_ranges",
             "database.otlp_json",
             "database.dialect",
             "database.errors",

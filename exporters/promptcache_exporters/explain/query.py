@@ -17,9 +17,11 @@ from typing import Any, Final, NamedTuple
 from promptcache.diagnosis.miss_reasons import format_advice
 from promptcache_exporters.database.dialect import PICODOLLARS_PER_USD, SQLDialect
 from promptcache_exporters.database.query import Query, QueryConnection, fetch_rows_by_name
+from promptcache_exporters.database.row_ranges import OnProgress, ignore_progress
 from promptcache_exporters.database.source import CallsSource, find_calls_source
-from promptcache_exporters.explain.problems import Problem, fetch_problems
+from promptcache_exporters.explain.problems import Problem, count_family_calls, fetch_problems
 from promptcache_exporters.report.call_filter import FieldCondition, select_calls
+from promptcache_exporters.report.sql import PeriodGrid
 
 CallRow = dict[str, Any]
 """The columns of the view `calls`, by name."""
@@ -34,6 +36,7 @@ COMPARED_COLUMNS: Final = {
 }
 """The compared parts of a call, and the column with the value of each."""
 
+_DAYS: Final = PeriodGrid(86_400.0, 0.0)
 _CHANGED_KEYS: Final = frozenset({"cache_key_changed", "per_user_key_or_prefix"})
 _CHANGED_SCOPE: Final = "scope_changed"
 
@@ -60,7 +63,8 @@ _IS_SAME_BREAK: Final = (
     "miss_reason = ? AND coalesce(miss_section, '') = ? AND coalesce(miss_index, -1) = ?"
 )
 _WORST_CALL_QUERY: Final = f"""
-SELECT * FROM calls WHERE +time >= ? AND {_IS_SAME_BREAK} AND coalesce(prefix_family, '') = ?
+SELECT * FROM calls
+WHERE time >= ? AND time < ? AND {_IS_SAME_BREAK} AND coalesce(prefix_family, '') = ?
 ORDER BY coalesce(wasted_usd, 0) DESC, coalesce(missed_tokens, 0) DESC, time, span_id
 LIMIT 1"""  # noqa: S608  # our own SQL
 """The call that shows a problem best: the one that wasted most."""
@@ -121,6 +125,7 @@ def compare_costliest_misses(
     *,
     until: float = math.inf,
     where: Iterable[FieldCondition] = (),
+    on_progress: OnProgress = ignore_progress,
 ) -> list[CallComparison]:
     """Compare one call of each of the `max_problems` problems that wasted most.
 
@@ -131,21 +136,29 @@ def compare_costliest_misses(
     """
     source = find_calls_source(source) if isinstance(source, Path) else source
     selected = select_calls(source, where, until)
-    breaks_query = _family_breaks_query(source.dialect)
+    problems = fetch_problems(selected, since, _DAYS, on_progress)[:max_problems]
+    families = [problem.prefix_family for problem in problems]
+    family_calls = count_family_calls(selected, families, since)
     # The previous call may be one that does not fulfil the conditions.
     with selected.open() as connection, source.open() as all_calls:
         found: list[CallComparison] = []
-        for problem in fetch_problems(connection, source.dialect, since)[:max_problems]:
-            call = _find_worst_call(connection, problem, since)
-            breaks = _count_breaks(connection, breaks_query, call, since)
+        for problem in problems:
+            call = find_worst_call(connection, problem, since, _DAYS)
+            calls = family_calls[problem.prefix_family or ""]
+            breaks = RepeatedMissCounts(calls, problem.calls, problem.wasted_picodollars)
             found.append(_compare(call, _find_previous_call(all_calls, call), breaks))
         return found
 
 
-def _find_worst_call(connection: QueryConnection, problem: Problem, since: float) -> CallRow:
+def find_worst_call(
+    connection: QueryConnection, problem: Problem, since: float, periods: PeriodGrid
+) -> CallRow:
+    """Return the call of a problem that wasted most. It reads one of the periods only."""
+    start = max(since, periods.start_of(problem.worst_period))
+    end = periods.start_of(problem.worst_period + 1)
     place = _break_parameters(problem.miss_reason, problem.miss_section, problem.miss_index)
-    family = problem.prefix_family or ""
-    (call,) = fetch_rows_by_name(connection, _WORST_CALL_QUERY, since, *place, family)
+    parameters = (start, end, *place, problem.prefix_family or "")
+    (call,) = fetch_rows_by_name(connection, _WORST_CALL_QUERY, *parameters)
     return call
 
 

@@ -6,15 +6,14 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from urllib.parse import urlsplit
-
-from markupsafe import Markup
 
 from promptcache.common.coerce import as_list
 from promptcache.settings import OTEL_PROMPTCACHE_TRACE_URL
 from promptcache_exporters.explain.query import COMPARED_COLUMNS, CallComparison, CallRow
-from promptcache_exporters.page.charts import BarPart, draw_bar
+from promptcache_exporters.page.charts import BarPart, StripBlock, draw_strip
+from promptcache_exporters.page.hit_rate import rate_kind
 from promptcache_exporters.page.overview_page import format_seconds
 from promptcache_exporters.report.format import (
     NO_VALUE,
@@ -22,6 +21,7 @@ from promptcache_exporters.report.format import (
     format_count,
     format_local_time,
     format_name,
+    format_percent_rounded_down,
     format_prompt_location,
     format_usd,
 )
@@ -34,14 +34,6 @@ _COST_PARTS: Final = (
     ("written", "cost_write"),
     ("output", "cost_output"),
 )
-
-
-class Block(NamedTuple):
-    """A block of a prompt: its share of the input, where it is, and where it begins (0 to 1)."""
-
-    share: float
-    name: str
-    start: float
 
 
 def call_values(comparison: CallComparison) -> dict[str, Any]:
@@ -87,7 +79,7 @@ def broken_at(comparison: CallComparison) -> float | None:
     return next((block.start for block in blocks if block.name == name), None)
 
 
-def blocks_of(call: CallRow) -> list[Block]:
+def blocks_of(call: CallRow) -> list[StripBlock]:
     """Return the blocks of a prompt, by the sizes of its chain.
 
     There are none without a hash key, or if the chain lacks the first blocks of the prompt.
@@ -104,10 +96,10 @@ def blocks_of(call: CallRow) -> list[Block]:
         for section, count in zip(_SECTIONS, counts, strict=True)
         for index in range(min(count, 100_000))
     ]
-    blocks: list[Block] = []
+    blocks: list[StripBlock] = []
     start = 0.0
     for name, size in zip(names, sizes, strict=False):
-        blocks.append(Block(size / total, name, start / total))
+        blocks.append(StripBlock(name, size / total, start / total))
         start += size
     return blocks
 
@@ -136,28 +128,7 @@ def _strip(title: str, call: CallRow, broken: float | None) -> dict[str, Any]:
         )
         if total
     ]
-    picture = draw_bar(tokens, "strip")
-    edges = [
-        Markup('<rect class="edge" x="{:.2f}" y="0" width="2" height="100"/>').format(
-            block.start * 1000
-        )
-        for block in blocks_of(call)
-        if block.start
-    ]
-    hovers = [
-        Markup(
-            '<rect class="hover" x="{:.2f}" y="0" width="{:.2f}" height="100"><title>{}</title>'
-            "</rect>"
-        ).format(block.start * 1000, block.share * 1000, f"{block.name}: {block.share:.1%}")
-        for block in blocks_of(call)
-    ]
-    line = Markup("")
-    if broken is not None:
-        line = Markup('<rect class="bad" x="{:.2f}" y="0" width="6" height="100"/>').format(
-            min(994.0, broken * 1000)
-        )
-    inner = Markup("").join([*edges, *hovers, line])
-    picture = Markup(str(picture).replace("</svg>", str(inner) + "</svg>"))  # noqa: S704  # ours
+    picture = draw_strip(tokens, blocks_of(call), broken)
     return {"title": title, "picture": picture, "sections": _describe_sections(call)}
 
 
@@ -179,11 +150,11 @@ def _cards(call: CallRow) -> Sequence[tuple[str, str, str, str]]:
         for name, column in _COST_PARTS
         if call[column] is not None
     )
-    share = (call["read_tokens"] or 0) / call["input_tokens"] if call["input_tokens"] else None
-    rate = NO_VALUE if share is None else f"{share:.1%}"
-    kind = "good" if call["outcome"] == "hit" else "bad" if call["miss_reason"] else "plain"
+    read, total = call["read_tokens"], call["input_tokens"]
+    share = read / total if total and read is not None else None
+    rate = format_percent_rounded_down(share)
     return [
-        ("Read from the cache", rate, f"{format_count(call['read_tokens'])} tokens", kind),
+        ("Read from the cache", rate, f"{format_count(read)} tokens", rate_kind(share)),
         ("Cost", format_usd(call["cost_amount"]), parts or "its parts are unknown", "paid"),
         (
             "Wasted",
@@ -194,7 +165,7 @@ def _cards(call: CallRow) -> Sequence[tuple[str, str, str, str]]:
         (
             "First token",
             format_seconds(call["first_chunk"]),
-            f"of {format_seconds(call['duration'])} in all",
+            f"of {format_seconds(call['duration'])} in all" if call["duration"] is not None else "",
             "plain",
         ),
     ]
@@ -209,11 +180,15 @@ def _advice(comparison: CallComparison) -> str:
     return f"{format_name(call['miss_reason'])}{where}. {comparison.advice}"
 
 
+def _shown_part(value: str | None) -> str:
+    return NO_VALUE if value == "[]" else format_name(value)  # no breakpoints
+
+
 def _rows(comparison: CallComparison) -> Iterator[dict[str, Any]]:
     previous = comparison.previous_call or {}
     words = {True: "same", False: "changed", None: NO_VALUE}
     for name, column in COMPARED_COLUMNS.items():
-        values = [format_name(row.get(column)) for row in (previous, comparison.call)]
+        values = [_shown_part(row.get(column)) for row in (previous, comparison.call)]
         yield {
             "name": name,
             "address": "",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 _WIDTH: Final = 1000.0
 _HEIGHT: Final = 100.0
@@ -28,6 +28,14 @@ class BarPart(NamedTuple):
     share: float
     kind: str
     title: str
+
+
+class StripBlock(NamedTuple):
+    """A block of a prompt: its name, its share of the prompt, and where it begins (0 to 1)."""
+
+    name: str
+    share: float
+    start: float
 
 
 def draw_line_chart(
@@ -63,8 +71,12 @@ def draw_column_chart(
     return _wrap(_grid() + Markup("").join(parts) + _hover(titles))
 
 
-def draw_bar(parts: Iterable[BarPart], kind: str = "bar") -> Markup:
+def draw_bar(parts: Iterable[BarPart]) -> Markup:
     """Return one horizontal bar. Shares that are together more than 1 are cut off."""
+    return _wrap(_draw_parts(parts), "bar")
+
+
+def _draw_parts(parts: Iterable[BarPart]) -> Markup:
     left = 0.0
     shapes: list[Markup] = []
     for part in parts:
@@ -76,7 +88,26 @@ def draw_bar(parts: Iterable[BarPart], kind: str = "bar") -> Markup:
             ).format(part.kind, left, width, part.title)
         )
         left += width
-    return _wrap(Markup("").join(shapes), kind)
+    return Markup("").join(shapes)
+
+
+def draw_strip(
+    parts: Iterable[BarPart], blocks: Sequence[StripBlock], broken_at: float | None
+) -> Markup:
+    """Return a prompt: coloured parts, the edges of its blocks, and a line where it broke."""
+    edges = [_draw_upright(block.start, 2, "edge") for block in blocks if block.start]
+    hovers = [
+        _draw_hover(block.start * _WIDTH, block.share * _WIDTH, f"{block.name}: {block.share:.1%}")
+        for block in blocks
+    ]
+    line = [] if broken_at is None else [_draw_upright(min(0.994, broken_at), 6, "bad")]
+    return _wrap(_draw_parts(parts) + Markup("").join([*edges, *hovers, *line]), "strip")
+
+
+def _draw_upright(place: float, width: int, kind: str) -> Markup:
+    return Markup('<rect class="{}" x="{:.2f}" y="0" width="{}" height="100"/>').format(
+        kind, place * _WIDTH, width
+    )
 
 
 def _wrap(inner: Markup, kind: str = "chart") -> Markup:
@@ -120,14 +151,14 @@ def _draw_run(run: Sequence[tuple[int, float]], count: int, highest: float, kind
 def _hover(titles: Sequence[str]) -> Markup:
     step = _WIDTH / max(1, len(titles))
     return Markup("").join(
-        Markup('<rect class="hover" x="{:.2f}" y="0" width="{:.2f}" height="100">').format(
-            number * step, step
-        )
-        + Markup("<title>")
-        + escape(title)
-        + Markup("</title></rect>")
-        for number, title in enumerate(titles)
+        _draw_hover(number * step, step, title) for number, title in enumerate(titles)
     )
+
+
+def _draw_hover(left: float, width: float, title: str) -> Markup:
+    return Markup(
+        '<rect class="hover" x="{:.2f}" y="0" width="{:.2f}" height="100"><title>{}</title></rect>'
+    ).format(left, width, title)
 
 
 def _draw_mark(mark: ChartMark) -> Markup:

@@ -15,7 +15,7 @@ from promptcache_exporters.page.time_steps import HOUR_STEPS, choose_step
 from promptcache_exporters.report.model import CallTotals, PrefixChange, Report
 
 _MISSED: Final = ("miss", "cold", "partial")
-LATENCY_CALLS: Final = 100_000
+LATENCY_CALLS: Final = 20_000
 """The newest calls whose times to the first token are compared."""
 
 
@@ -29,6 +29,13 @@ class AmountSums(NamedTuple):
     cost_usd: float | None = None
     without_cache_usd: float | None = None
     wasted_usd: float | None = None
+
+    def plus(self, other: AmountSums) -> AmountSums:
+        """Return both together. An amount that one of them does not know is that of the other."""
+        return AmountSums._make(
+            one if two is None else two if one is None else one + two
+            for one, two in zip(self, other, strict=True)
+        )
 
     @property
     def hit_rate(self) -> float | None:
@@ -138,7 +145,7 @@ SELECT (hour - ?) / ? AS period, service, model, sum(calls), coalesce(sum(input_
     coalesce(sum(CASE WHEN outcome <> 'unreported' THEN read_tokens END), 0),
     sum(cost_pico_usd), sum(CASE WHEN cost_pico_usd IS NOT NULL THEN without_cache_pico_usd END),
     sum(wasted_pico_usd)
-FROM hours WHERE hour >= ? AND (? IS NULL OR service = ?) AND (? IS NULL OR model = ?)
+FROM hours WHERE hour >= ? AND hour < ? AND (? IS NULL OR service = ?) AND (? IS NULL OR model = ?)
 GROUP BY 1, 2, 3"""
 BATCH_NOTE: Final = "These rates include batch results, which promptcache report leaves out."
 
@@ -164,24 +171,48 @@ def collect_overview(
         return None
     step = choose_step((last - first + 1) * 3600.0, HOUR_STEPS)
     begin = _first_hour_of_axis(first, step)
-    chosen = (wanted.service, wanted.service, wanted.model, wanted.model)
-    query = f"{hours} {_HOURLY_SQL}"
-    rows = [
-        _HourlyRow(*row)
-        for row in connection.execute(query, (begin, step // 3600, first, *chosen)).fetchall()
-    ]
+    hours_of_step = step // 3600
+    rows = _fetch_rows(connection, hours, wanted, (begin, hours_of_step), (first, last))
     if not rows:
         return None
-    count = (last - begin) // (step // 3600) + 1
+    count = (last - begin) // hours_of_step + 1
     return _build_overview(place, begin * 3600.0, step, count, rows)
+
+
+def _fetch_rows(
+    connection: sqlite3.Connection,
+    hours: str,
+    wanted: OverviewFilter,
+    axis: tuple[int, int],
+    range_of_hours: tuple[int, int],
+) -> list[_HourlyRow]:
+    """Return the sums of each step, service and model; a step may have several.
+
+    axis: its first hour, and the hours of a step.
+    """
+    first, last = range_of_hours
+    chosen = (wanted.service, wanted.service, wanted.model, wanted.model)
+    # SQLite sorts before it sums: few hours at a time take two thirds of the time of all at once.
+    length = axis[1] if _has_kept_sums(connection) else last + 1 - first
+    return [
+        _HourlyRow(*row)
+        for start in range(first, last + 1, length)
+        for row in connection.execute(
+            f"{hours} {_HOURLY_SQL}", (*axis, start, start + length, *chosen)
+        )
+    ]
 
 
 def _hours_subquery(connection: sqlite3.Connection) -> str:
     """Return the subquery `hours` with the kept sums, or in an older file with computed ones."""
-    if has_table(connection, hourly_sums.HOURLY_SUMS_TABLE_NAME):
+    if _has_kept_sums(connection):
         return f"WITH hours AS (SELECT * FROM {hourly_sums.HOURLY_SUMS_TABLE_NAME})"  # noqa: S608
     names = ", ".join(hourly_sums.HOURLY_SUM_COLUMNS)
     return f"WITH hours ({names}) AS ({hourly_sums.rebuild_query()})"
+
+
+def _has_kept_sums(connection: sqlite3.Connection) -> bool:
+    return has_table(connection, hourly_sums.HOURLY_SUMS_TABLE_NAME)
 
 
 def _first_hour_of_axis(first_hour: int, step: int) -> int:

@@ -15,6 +15,7 @@ from promptcache_exporters.page.charts import (
     draw_column_chart,
     draw_line_chart,
 )
+from promptcache_exporters.page.hit_rate import rate_cell, rate_kind
 from promptcache_exporters.page.overview import AmountSums, LatencySummary, Overview
 from promptcache_exporters.report.format import (
     NO_VALUE,
@@ -66,10 +67,9 @@ def build_cards(overview: Overview) -> list[tuple[str, str, str, str]]:
     """Return title, value, explanation and class of each large figure."""
     sums = overview.totals
     rate = sums.hit_rate
-    kind = "plain" if rate is None else "good" if rate >= 0.8 else "fair" if rate >= 0.5 else "bad"
     tokens = f"of {format_abbreviated_count(sums.rated_input_tokens)} input tokens"
     return [
-        ("Hit rate", format_percent_rounded_down(rate), tokens, kind),
+        ("Hit rate", format_percent_rounded_down(rate), tokens, rate_kind(rate)),
         ("Paid", format_usd(sums.cost_usd), f"for {format_count(sums.calls)} calls", "paid"),
         (
             "Saved",
@@ -217,15 +217,6 @@ def group_cells(sums: AmountSums) -> list[str | Markup]:
         format_usd(sums.saved_usd),
         format_usd(sums.wasted_usd),
     ]
-
-
-def rate_cell(rate: float | None) -> Markup:
-    """Return a hit rate as a bar and a text."""
-    text = format_percent_rounded_down(rate)
-    if rate is None:
-        return Markup("{}").format(text)
-    kind = "good" if rate >= 0.8 else "fair" if rate >= 0.5 else "bad"
-    return Markup("{}{}").format(draw_bar([BarPart(rate, kind, text)]), text)
 
 
 def report_group_table(report: Report) -> dict[str, Any]:

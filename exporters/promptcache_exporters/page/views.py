@@ -6,9 +6,9 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlencode
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -18,12 +18,15 @@ from starlette.routing import Route
 
 from promptcache.version import __version__
 from promptcache_exporters.database.errors import CallsFileReadError, EmptyDatabaseError
+from promptcache_exporters.database.row_ranges import OnProgress, ignore_progress
 from promptcache_exporters.database.source import find_calls_source
 from promptcache_exporters.database.sqlite_file import open_sqlite_read_only
 from promptcache_exporters.explain.query import compare_trace_calls
 from promptcache_exporters.page.call_page import call_values
 from promptcache_exporters.page.causes import collect_causes
 from promptcache_exporters.page.change_counter import ChangeCounter
+from promptcache_exporters.page.charts import BarPart, draw_bar
+from promptcache_exporters.page.filter_links import choice_links, make_address, removing_links
 from promptcache_exporters.page.overview import (
     Overview,
     OverviewFilter,
@@ -35,22 +38,35 @@ from promptcache_exporters.page.overview_page import (
     overview_values,
     report_group_table,
 )
+from promptcache_exporters.page.prefixes import PREFIX_FIELDS, PrefixTrait, prefix_values
 from promptcache_exporters.page.rendering import LIVE_SCRIPT, read_asset, render_template
+from promptcache_exporters.page.scans import SECONDS_BEFORE_PROGRESS, Scans
+from promptcache_exporters.page.time_steps import SHORT_TREND_STEPS, choose_step
 from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.call_filter import FieldCondition
-from promptcache_exporters.report.format import format_name, format_path
+from promptcache_exporters.report.format import format_path
 from promptcache_exporters.report.lines import GROUP_COLUMNS, prefix_change_sentence, summary_lines
+from promptcache_exporters.report.model import Report
 from promptcache_exporters.report.query import collect_prefix_changes, collect_report
+from promptcache_exporters.report.sql import TIME_RANGE_QUERY
 
 WINDOWS: Final = {"1h": 3600, "24h": 86_400, "7d": 7 * 86_400, "30d": 30 * 86_400}
 LINKS: Final = (
     ("Overview", "/"),
     ("Causes", "/causes"),
     ("Groups", "/groups"),
-    ("Prefixes", "/groups?by=family"),
+    ("Prefixes", "/prefixes"),
 )
+SLOW_SECONDS: Final = 2.0
+"""A view that took longer is not read again with each new call."""
 _MAX_CAUSES: Final = 20
+_CONDITIONS: Final = (*GroupBy, "since")
 _FIELDS: Final = tuple(one for one in GroupBy if one is not GroupBy.FAMILY)
+
+Asked = Mapping[str, str]
+"""The parameters of the address."""
+Shown = tuple[str, dict[str, Any]]
+"""A template and its values."""
 
 
 class PageViews:
@@ -59,39 +75,64 @@ class PageViews:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._changes = ChangeCounter(path)
+        self._scans = Scans()
 
     def routes(self) -> list[Route]:
         """Return the addresses of the page."""
-        views: Mapping[str, Callable[[Mapping[str, str]], tuple[str, dict[str, Any]] | None]] = {
-            "/": self.show_overview,
+        scanning: Mapping[str, Callable[[Asked, OnProgress], Shown]] = {
             "/causes": self.show_causes,
             "/groups": self.show_groups,
-            "/call/{trace_id}/{span_id}": self.show_call,
+            "/prefixes": self.show_prefixes,
         }
-        pages = [Route(path, self._page(view), methods=["GET"]) for path, view in views.items()]
         return [
-            *pages,
+            Route("/", self._page(self.show_overview), methods=["GET"]),
+            Route("/call/{trace_id}/{span_id}", self._page(self.show_call), methods=["GET"]),
+            *(
+                Route(path, self._scanning_page(view), methods=["GET"])
+                for path, view in scanning.items()
+            ),
             Route("/changes", self._send_changes, methods=["GET"]),
             Route(f"/{LIVE_SCRIPT}", _send_script, methods=["GET"]),
         ]
 
-    def _page(self, view: Callable[[Mapping[str, str]], Any]) -> Callable[[Request], Any]:
+    def _page(self, view: Callable[[Asked], Shown | None]) -> Callable[[Request], Any]:
         """Return the endpoint of a view, which runs in a thread: it waits for the disk."""
 
         async def endpoint(request: Request) -> Response:
             asked = {**request.query_params, **request.path_params}
-            found: tuple[str, dict[str, Any]] | None
-            try:
-                found = await run_in_threadpool(view, asked)
-            except EmptyDatabaseError:
-                found = ("overview", {"title": "Overview", **overview_values(None)})
-            except CallsFileReadError as error:
-                return PlainTextResponse(f"{error}\n", 503)
-            if found is None:
-                return PlainTextResponse("There is no such call.\n", 404)
-            return self._render(*found)
+            return await self._answer(partial(view, asked))
 
         return endpoint
+
+    def _scanning_page(
+        self, view: Callable[[Asked, OnProgress], Shown]
+    ) -> Callable[[Request], Any]:
+        """Return the endpoint of a view that reads the whole table. It shows how far it is."""
+
+        async def endpoint(request: Request) -> Response:
+            asked, address = dict(request.query_params), str(request.url)
+            scan = self._scans.find_or_start(address, partial(view, asked))
+            if not await run_in_threadpool(scan.wait, SECONDS_BEFORE_PROGRESS):
+                bar = draw_bar([BarPart(scan.share, "paid", "read")])
+                values = {"title": "Reading", "share": f"{scan.share:.0%}", "bar": bar}
+                return self._render("scan", values)
+            self._scans.forget(address)
+            return await self._answer(scan.result, is_live=scan.seconds < SLOW_SECONDS)
+
+        return endpoint
+
+    async def _answer(self, make: Callable[[], Shown | None], *, is_live: bool = True) -> Response:
+        found: Shown | None
+        try:
+            found = await run_in_threadpool(make)
+        except EmptyDatabaseError:
+            found = ("overview", {"title": "Overview", **overview_values(None)})
+        except CallsFileReadError as error:
+            return PlainTextResponse(f"{error}\n", 503)
+        if found is None:
+            return PlainTextResponse("There is no such call.\n", 404)
+        template, values = found
+        return self._render(template, {"is_live": is_live, **values})
 
     def _render(self, template: str, values: dict[str, Any]) -> Response:
         nonce = secrets.token_urlsafe(16)
@@ -100,7 +141,6 @@ class PageViews:
             place=format_path(self._path),
             nonce=nonce,
             links=LINKS,
-            is_live=True,
             footer=f"promptcache {__version__}",
             **values,
         )
@@ -113,7 +153,7 @@ class PageViews:
     async def _send_changes(self, request: Request) -> Response:
         return PlainTextResponse(await run_in_threadpool(self._changes.count))
 
-    def show_overview(self, asked: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    def show_overview(self, asked: Asked) -> Shown:
         """Return the overview of the asked time, service and model."""
         chosen = {name: asked[name] for name in ("since", "service", "model") if asked.get(name)}
         since = _find_start(chosen.get("since"))
@@ -129,15 +169,21 @@ class PageViews:
             values["groups"] = [build_group_table(one, groups, chosen) for one, groups in tables]
         if chosen and not shown:
             values |= {"hint": "No call fulfils these conditions.", "command": "promptcache report"}
-        return "overview", {"title": "Overview", "filters": _overview_filters(chosen), **values}
+        filters = [
+            choice_links("/", chosen, "since", WINDOWS, "all time"),
+            *removing_links("/", chosen, ("since",)),
+        ]
+        return "overview", {"title": "Overview", "filters": filters, **values}
 
-    def show_causes(self, asked: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    def show_causes(self, asked: Asked, on_progress: OnProgress = ignore_progress) -> Shown:
         """Return what wasted money."""
         source = find_calls_source(self._path)
-        causes, summary = collect_causes(source, _MAX_CAUSES, has_links=True)
+        causes, summary = collect_causes(
+            source, _MAX_CAUSES, has_links=True, on_progress=on_progress
+        )
         return "causes", {"title": "Causes", "causes": causes, "summary": summary}
 
-    def show_call(self, asked: Mapping[str, str]) -> tuple[str, dict[str, Any]] | None:
+    def show_call(self, asked: Asked) -> Shown | None:
         """Return one call, None if there is no such call."""
         source = find_calls_source(self._path)
         for one in compare_trace_calls(source, asked["trace_id"]):
@@ -145,71 +191,98 @@ class PageViews:
                 return "call", {"title": "A call", **call_values(one)}
         return None
 
-    def show_groups(self, asked: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    def show_groups(self, asked: Asked, on_progress: OnProgress = ignore_progress) -> Shown:
         """Return the calls by one field, of a time and of other fields."""
         by = GroupBy(asked["by"]) if asked.get("by") in [*GroupBy] else GroupBy.SERVICE
-        chosen = {name: value for name, value in asked.items() if name in [*GroupBy] and value}
-        where = [FieldCondition(GroupBy(name), "=", value) for name, value in chosen.items()]
-        since = _find_start(asked.get("since"))
-        report = collect_report(self._path, by, since, where=where)
+        chosen = _conditions(asked)
+        report = collect_report(
+            self._path,
+            by,
+            _find_start(asked.get("since")),
+            where=_where(chosen),
+            on_progress=on_progress,
+        )
         table = report_group_table(report)
-        other = {**chosen, **({"since": asked["since"]} if asked.get("since") else {})}
         for row, group in zip(table["rows"], report.groups, strict=False):
             if group.key and by in _FIELDS:
-                row["address"] = _address("/groups", {**other, by: group.key, "by": GroupBy.REASON})
+                inner = {**chosen, by: group.key, "by": GroupBy.REASON}
+                row["address"] = make_address("/groups", inner)
+        fields = choice_links("/groups", {**chosen, "by": by.value}, "by", GroupBy)
         values = {
-            "title": "Prefixes" if by is GroupBy.FAMILY else "Groups",
+            "title": "Groups",
             "heading": f"By {table['heading']}",
             "column": table["heading"],
             "columns": GROUP_COLUMNS,
             "rows": table["rows"],
             "hidden": table["hidden"],
-            "summary": [f"{name}: {text}" for name, text in summary_lines(report)[:5]],
+            "summary": _summary(report),
             "changes": [prefix_change_sentence(one) for one in report.prefix_changes],
-            "filters": _group_filters(by, other),
+            "filters": [
+                fields,
+                *removing_links("/groups", {**chosen, "by": by.value}, ("by", "since")),
+            ],
         }
         return "groups", values
+
+    def show_prefixes(self, asked: Asked, on_progress: OnProgress = ignore_progress) -> Shown:
+        """Return the families of prefixes over time, perhaps only those with one trait."""
+        chosen = _conditions(asked)
+        trait = PrefixTrait(asked["show"]) if asked.get("show") in [*PrefixTrait] else None
+        report = collect_report(
+            self._path,
+            PREFIX_FIELDS,
+            _find_start(asked.get("since")),
+            where=_where(chosen),
+            period_seconds=self._find_step(asked),
+            on_progress=on_progress,
+        )
+        families = {group.values[0] for group in report.groups if group.values[0]}
+        addresses = {
+            name: make_address("/groups", {GroupBy.FAMILY: name, "by": GroupBy.PREFIX})
+            for name in families
+        }
+        shown = {**chosen, **({"show": trait.value} if trait else {})}
+        values = {
+            "title": "Prefixes",
+            "summary": _summary(report),
+            "changes": [prefix_change_sentence(one) for one in report.prefix_changes],
+            "filters": [
+                choice_links("/prefixes", shown, "show", PrefixTrait, "all"),
+                *removing_links("/prefixes", shown, ("show", "since")),
+            ],
+            **prefix_values(report, trait, addresses),
+        }
+        return "prefixes", values
+
+    def _find_step(self, asked: Asked) -> float:
+        """Return the seconds of a period of a small chart of the asked time."""
+        with open_sqlite_read_only(self._path) as connection:
+            found = TIME_RANGE_QUERY.fetch_one(connection, _find_start(asked.get("since")))
+        length = (found.last_time or 0.0) - (found.first_time or 0.0)
+        return choose_step(length, max_steps=SHORT_TREND_STEPS)
+
+
+def _conditions(asked: Asked) -> dict[str, str]:
+    """Return the parameters that choose calls."""
+    return {name: value for name, value in asked.items() if name in _CONDITIONS and value}
+
+
+def _where(chosen: Mapping[str, str]) -> list[FieldCondition]:
+    return [
+        FieldCondition(GroupBy(name), "=", value)
+        for name, value in chosen.items()
+        if name in [*GroupBy]
+    ]
+
+
+def _summary(report: Report) -> list[tuple[str, str]]:
+    """Return the lines of the terminal, but for the file, which the page names already."""
+    return [(name, text) for name, text in summary_lines(report) if name != "File"]
 
 
 def _complete(found: Overview, changes: Any, latencies: Any, wanted: OverviewFilter) -> Overview:
     own = [one for one in changes if wanted.service in (None, one.service)]
     return replace(found, changes=tuple(own), latencies=latencies)
-
-
-def _address(path: str, parameters: Mapping[str, str]) -> str:
-    return f"{path}?{urlencode(parameters)}" if parameters else path
-
-
-def _overview_filters(chosen: Mapping[str, str]) -> list[list[tuple[str, str, bool]]]:
-    rest = {name: value for name, value in chosen.items() if name != "since"}
-    windows = [("all time", _address("/", rest), "since" not in chosen)]
-    windows += [
-        (name, _address("/", {**rest, "since": name}), chosen.get("since") == name)
-        for name in WINDOWS
-    ]
-    return [windows, *_removable(chosen, "/")]
-
-
-def _removable(chosen: Mapping[str, str], path: str) -> list[list[tuple[str, str, bool]]]:
-    """Return a link for each condition, which takes it away."""
-    return [
-        [
-            (
-                f"{name}: {format_name(value)} \N{MULTIPLICATION SIGN}",
-                _address(path, {one: text for one, text in chosen.items() if one != name}),
-                True,
-            )
-        ]
-        for name, value in chosen.items()
-        if name not in ("since", "by")
-    ]
-
-
-def _group_filters(by: GroupBy, other: Mapping[str, str]) -> list[list[tuple[str, str, bool]]]:
-    fields = [
-        (str(one), _address("/groups", {**other, "by": one.value}), one is by) for one in GroupBy
-    ]
-    return [fields, *_removable({**other, "by": by.value}, "/groups")]
 
 
 async def _send_script(request: Request) -> Response:

@@ -1,27 +1,21 @@
-"""Collect a report from the local table, or from another place that has its calls. No rendering.
-
-All figures are sums over calls. The local table is therefore read in ranges of rows, whose sums are
-added up afterwards. A range fits into SQLite's sorter, and several ranges are read at once, since
-SQLite releases the interpreter lock. Rows never change, so a fixed last row gives one consistent
-snapshot, although other processes continue to write.
-"""
+"""Collect a report from the local table, or from another place that has its calls. No rendering."""
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
 from promptcache_exporters.database import hourly_sums, lost_rows
 from promptcache_exporters.database.dialect import PICODOLLARS_PER_USD
 from promptcache_exporters.database.errors import InvalidCallsFileError, InvalidRowValueError
-from promptcache_exporters.database.query import QueryConnection, fetch_rows_by_name
+from promptcache_exporters.database.query import QueryConnection
+from promptcache_exporters.database.row_ranges import OnProgress, ignore_progress, scan_calls
 from promptcache_exporters.database.row_validity import MAX_TIME
 from promptcache_exporters.database.source import CallsSource, find_calls_source
 from promptcache_exporters.report import sql
@@ -49,11 +43,8 @@ from promptcache_exporters.report.unread_writes import (
     sum_expired_unread_writes,
 )
 
-ROWS_PER_RANGE: Final = 500_000
-"""Rows that one query reads."""
 MAX_PREFIX_CHANGES: Final = 3
 _ANY_ID: Final = -1
-_MAX_WORKERS: Final = min(8, os.cpu_count() or 1)
 
 MAX_PERIODS: Final = 1_000
 
@@ -74,6 +65,7 @@ class _Question:
     since: float
     conditions: tuple[FieldCondition, ...]
     period_seconds: float | None
+    on_progress: OnProgress
 
 
 def collect_report(
@@ -84,18 +76,20 @@ def collect_report(
     until: float = math.inf,
     where: Iterable[FieldCondition] = (),
     period_seconds: float | None = None,
+    on_progress: OnProgress = ignore_progress,
 ) -> Report:
     """Collect the report of the calls that started at `since` (epoch seconds) or later.
 
     until: only calls that started before it. where: only calls that fulfil all conditions.
     period_seconds: also sum the calls of each period of this length, at most `MAX_PERIODS`.
+    on_progress: is told how much of the table has been read.
 
     A row of a local table that no exporter writes is left out and counted: text or a negative
     number in a column of numbers, a start after the year 9999. Raises `CallsFileReadError` and
     `TooManyPeriodsError`.
     """
     fields = (by,) if isinstance(by, GroupBy | Dimension) else tuple(by)
-    question = _Question(fields, since, tuple(where), period_seconds)
+    question = _Question(fields, since, tuple(where), period_seconds, on_progress)
     if isinstance(source, Path):
         source = find_calls_source(source)
     source = select_calls(source, question.conditions, until)
@@ -119,7 +113,7 @@ def _collect_report(source: CallsSource, question: _Question) -> Report:
     with source.open() as connection:
         time_range = sql.TIME_RANGE_QUERY.fetch_one(connection, since)
         grid = _find_period_grid(source, time_range, question.period_seconds)
-        groups = _sum_calls_by_group(source, connection, question, grid) if time_range.calls else {}
+        groups = _sum_calls_by_group(source, question, grid) if time_range.calls else {}
         _reject_invalid_rows(source, time_range, groups)
         sums = _add_call_sums(list(groups.values()))
         sampled = sql.SAMPLED_QUERY.fetch_one(connection, since)
@@ -157,14 +151,13 @@ def _collect_report(source: CallsSource, question: _Question) -> Report:
 def _find_period_grid(
     source: CallsSource, time_range: CallTimeRange, seconds: float | None
 ) -> PeriodGrid | None:
-    """Return periods that begin at midnight in local time, as it is at the first call."""
+    """Return the periods of the calls; None if none are wanted or there are no calls."""
     first, last = time_range.first_time, time_range.last_time
     if seconds is None or first is None or last is None:
         return None
     if not (_is_time(first) and _is_time(last)):
         raise InvalidRowValueError(source.place)
-    offset = time.localtime(first).tm_gmtoff
-    grid = PeriodGrid(float(seconds), float(offset))
+    grid = PeriodGrid.local(seconds, first)
     count = grid.number_of(last) - grid.number_of(first) + 1
     if count > MAX_PERIODS:
         raise TooManyPeriodsError(f"these calls have {count:,} periods of this length")
@@ -264,38 +257,22 @@ def _is_time(value: Any) -> bool:
 
 
 def _sum_calls_by_group(
-    source: CallsSource, connection: QueryConnection, question: _Question, grid: PeriodGrid | None
+    source: CallsSource, question: _Question, grid: PeriodGrid | None
 ) -> SumsOfGroups:
+    statement_with = partial(
+        sql.figures_by_group_sql,
+        question.by,
+        source.dialect,
+        CallSums._fields,
+        "calls",
+        periods=grid,
+    )
     parts: dict[tuple[GroupKey, int], list[CallSums]] = {}
-    for row in _fetch_sums(source, connection, question, grid):
+    for row in scan_calls(source, statement_with, question.since, on_progress=question.on_progress):
         key = tuple(row.pop(name) for name in sql.group_key_names(len(question.by)))
         period = row.pop("period") if grid else 0
         parts.setdefault((key, period), []).append(CallSums(**row))
     return {key: _add_call_sums(sums) for key, sums in parts.items()}
-
-
-def _fetch_sums(
-    source: CallsSource, connection: QueryConnection, question: _Question, grid: PeriodGrid | None
-) -> Iterable[dict[str, Any]]:
-    """Return the sums of each group; of a local table, those of each range of rows."""
-    since, dialect = question.since, source.dialect
-    condition = sql.ROW_RANGE_CONDITION if source.is_local_table else "time >= ?"
-    statement = sql.figures_by_group_sql(
-        question.by, dialect, CallSums._fields, "calls", condition, grid
-    )
-    if not source.is_local_table:  # all other engines distribute one query by themselves
-        return fetch_rows_by_name(connection, statement, since)
-    id_range = sql.ID_RANGE_QUERY.fetch_one(connection, since)
-    first_id, last_id = id_range.first_id or 0, id_range.last_id or 0
-
-    def sum_range(start: int) -> list[dict[str, Any]]:
-        with source.open() as range_connection:
-            last = min(start + ROWS_PER_RANGE - 1, last_id)
-            return fetch_rows_by_name(range_connection, statement, start, last, since)
-
-    with ThreadPoolExecutor(_MAX_WORKERS) as pool:
-        ranges = pool.map(sum_range, range(first_id, last_id + 1, ROWS_PER_RANGE))
-        return list(chain.from_iterable(ranges))
 
 
 def _add_call_sums(parts: list[CallSums]) -> CallSums:

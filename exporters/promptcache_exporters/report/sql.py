@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from promptcache.providers.registry import PROVIDERS
 from promptcache_exporters.database.dialect import SQLITE, SQLDialect
 from promptcache_exporters.database.query import Query
+from promptcache_exporters.database.row_ranges import ID_RANGE_QUERY
 from promptcache_exporters.report.call_field import CallField, Dimension, GroupBy
 from promptcache_exporters.report.figures import (
     IS_UNPRICED,
@@ -22,19 +24,20 @@ RECENT_ROWS: Final = 100_000
 """The newest calls, in which the report looks for prefix changes and unread writes."""
 
 
-ROW_RANGE_CONDITION: Final = "id BETWEEN ? AND ? AND +time >= ?"
-"""Its parameters are the first id, the last id, and the earliest time."""
-
-
 class PeriodGrid(NamedTuple):
     """Periods of `seconds`. One of them starts at `offset` seconds before the epoch."""
 
     seconds: float
     offset: float
 
-    def number_of(self, time: float) -> int:
-        """Return the number of the period that contains `time` (epoch seconds)."""
-        return int((time + self.offset) // self.seconds)
+    @classmethod
+    def local(cls, seconds: float, first_time: float) -> PeriodGrid:
+        """Return periods that begin at midnight in local time, as it is at `first_time`."""
+        return cls(float(seconds), float(time.localtime(first_time).tm_gmtoff))
+
+    def number_of(self, at: float) -> int:
+        """Return the number of the period that contains `at` (epoch seconds)."""
+        return int((at + self.offset) // self.seconds)
 
     def start_of(self, number: int) -> float:
         """Return the start of a period, in epoch seconds."""
@@ -88,18 +91,6 @@ TIME_RANGE_QUERY: Final = Query(
     """
 SELECT count(*) AS calls, min(time) AS first_time, max(time) AS last_time
 FROM calls WHERE time >= ?""",
-)
-
-
-class CallIdRange(NamedTuple):
-    """The range of the row ids. Both are None if there are no calls."""
-
-    first_id: int | None
-    last_id: int | None
-
-
-ID_RANGE_QUERY: Final = Query(
-    CallIdRange, "SELECT min(id) AS first_id, max(id) AS last_id FROM calls WHERE time >= ?"
 )
 
 

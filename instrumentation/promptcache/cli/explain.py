@@ -10,6 +10,7 @@ import typer
 
 from promptcache.cli.console import make_stderr_console, make_stdout_console
 from promptcache.cli.exit_codes import CALLS_READER_CODES, ExitCode, exit_code_help
+from promptcache.cli.scan_progress import show_scan_progress
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
@@ -78,11 +79,13 @@ def explain(
     conditions = parse_where_options(where)
     errors = make_stderr_console()
     try:
-        with open_calls_source(place) as calls:
+        with open_calls_source(place) as calls, show_scan_progress(errors) as on_progress:
             found = (
                 compare_trace_calls(calls, trace_id)
                 if worst is None
-                else compare_costliest_misses(calls, worst, first, until=last, where=conditions)
+                else compare_costliest_misses(
+                    calls, worst, first, until=last, where=conditions, on_progress=on_progress
+                )
             )
     except (CallsFileReadError, OSError) as error:
         errors.print(describe_table_error(error))

@@ -14,6 +14,7 @@ from promptcache.cli.console import make_stderr_console, make_stdout_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.output_file import write_text_file
 from promptcache.cli.report_watch import watch_report
+from promptcache.cli.scan_progress import show_scan_progress
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
@@ -30,6 +31,7 @@ from promptcache.cli.table_options import (
     parse_where_options,
 )
 from promptcache_exporters.database.errors import CallsFileReadError
+from promptcache_exporters.database.row_ranges import OnProgress, ignore_progress
 from promptcache_exporters.database.source import CallsSource, open_calls_source
 from promptcache_exporters.report.call_field import (
     CallField,
@@ -128,7 +130,7 @@ class ReportQuestion:
     where: tuple[FieldCondition, ...]
     period_seconds: float | None
 
-    def collect(self, calls: CallsSource) -> Report:
+    def collect(self, calls: CallsSource, on_progress: OnProgress = ignore_progress) -> Report:
         """Collect the report. A time such as `15m` ago moves on with each report.
 
         Raises `CallsFileReadError`, and BadParameter for too many periods and unknown fields.
@@ -141,6 +143,7 @@ class ReportQuestion:
                 until=parse_until_option(self.until),
                 where=self.where,
                 period_seconds=self.period_seconds,
+                on_progress=on_progress,
             )
         except TooManyPeriodsError as error:
             raise typer.BadParameter(f"{error}; take longer ones", param_hint="--every") from error
@@ -179,7 +182,8 @@ def report(
             if watch is not None:
                 watch_report(lambda: question.collect(calls), watch, limit)
                 return
-            found, notes = question.collect(calls), [calls.note]
+            with show_scan_progress(make_stderr_console()) as on_progress:
+                found, notes = question.collect(calls, on_progress), [calls.note]
             if html is not None:
                 write_html(html, question, calls, found)
     except (CallsFileReadError, OSError) as error:

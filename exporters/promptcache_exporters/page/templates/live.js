@@ -12,7 +12,9 @@ async function look() {
     if (known !== null && known !== version) {
       const page = await (await fetch(location.href, { cache: "no-store" })).text();
       const next = new DOMParser().parseFromString(page, "text/html").querySelector("main");
-      if (next) document.querySelector("main").replaceChildren(...next.childNodes);
+      // A page that is still being read comes with the next look.
+      if (!next || next.querySelector("[data-is-reading]")) return;
+      document.querySelector("main").replaceChildren(...next.childNodes);
     }
     known = version;
   } catch {
