@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 import pytest
 
-from promptcache_exporters.alerts import grafana
-from promptcache_exporters.alerts.definition import SERVICE_LABELS, AlertDefinition
-from tests.alerts_e2e.local_services import free_port, get_json, running_program, wait_until
-from tests.alerts_e2e.programs import find_program
+from promptcache_exporters.alerts.definition import SERVICE_LABELS
+from tests.alerts_e2e.dashboard import prometheus_panels, query_panel
+from tests.alerts_e2e.recorded_prometheus import query_at, running_prometheus
 
 START, MINUTES = 1_790_000_000, 30
 STEP = 15
+END = START + MINUTES * 60 - STEP
 MODEL = {"gen_ai_request_model": "gpt-5.4"}
 HIT = MODEL | {"promptcache_outcome": "hit", "promptcache_batch": "false"}
 UNREPORTED = MODEL | {"promptcache_outcome": "unreported", "promptcache_batch": "false"}
@@ -90,88 +87,33 @@ def render_openmetrics() -> str:
 def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A Prometheus that holds the recorded samples."""
     folder = tmp_path_factory.mktemp("recorded")
-    (folder / "samples.txt").write_text(render_openmetrics())
-    fill = [
-        find_program("promtool"),
-        "tsdb",
-        "create-blocks-from",
-        "openmetrics",
-        "samples.txt",
-        "data",
-    ]
-    subprocess.run(fill, cwd=folder, check=True, capture_output=True, timeout=60)
-    (folder / "prometheus.yml").write_text("{}")
-    address = f"127.0.0.1:{free_port()}"
-    flags = [
-        "--config.file=prometheus.yml",
-        "--storage.tsdb.path=data",
-        "--storage.tsdb.retention.time=100y",
-    ]
-    command = [find_program("prometheus"), *flags, f"--web.listen-address={address}"]
-    with running_program(folder / "prometheus.log", *command, folder=folder):
-        wait_until(
-            "Prometheus answers",
-            lambda: bool(get_json(f"http://{address}/api/v1/status/buildinfo")),
-            20,
-        )
-        yield f"http://{address}"
+    with running_prometheus(render_openmetrics(), folder) as url:
+        yield url
 
 
-def dashboard_panels(labels: str) -> list[dict[str, Any]]:
-    (text,) = grafana.render_files_by_path(AlertDefinition(labels=labels)).values()
-    panels: list[dict[str, Any]] = json.loads(text)["panels"]
-    return panels
-
-
-def render_legend(template: str, labels: dict[str, str]) -> str:
-    for name, value in labels.items():
-        template = template.replace(f"{{{{{name}}}}}", value)
-    return template.removesuffix(", gpt-5.4")
-
-
-def query_panel(url: str, target: dict[str, Any], service: str) -> dict[str, float]:
-    """Fill in the variables of Grafana, and return the values of a panel by their legends."""
-    filled = (
-        target["expr"]
-        .replace("$__rate_interval", "1m")
-        .replace("$service", service)
-        .replace("$model", ".*")
-    )
-    at = START + MINUTES * 60 - STEP
-    samples = get_json(f"{url}/api/v1/query?" + urlencode({"query": filled, "time": at}))["data"][
-        "result"
-    ]
-    return {
-        render_legend(target["legendFormat"], sample["metric"]): float(sample["value"][1])
-        for sample in samples
-    }
+def shown_by(prometheus: str, panel: dict[str, Any], service: str) -> dict[str, float]:
+    values = query_panel(prometheus, panel, service, END, "1m")
+    return {legend.removesuffix(", gpt-5.4"): value for legend, value in values.items()}
 
 
 @pytest.mark.parametrize("labels", SERVICE_LABELS)
 def test_every_dashboard_query_returns_the_recorded_figures(prometheus: str, labels: str) -> None:
-    selected_panels = [
-        panel for panel in dashboard_panels(labels) if panel["datasource"]["type"] == "prometheus"
-    ]
-    assert [panel["title"] for panel in selected_panels] == list(EXPECTED)
-    for panel in selected_panels:
-        values: dict[str, float] = {}
-        for target in panel["targets"]:
-            values |= query_panel(prometheus, target, "shop")
+    panels = prometheus_panels(labels)
+    assert [panel["title"] for panel in panels] == list(EXPECTED)
+    for panel in panels:
+        values = shown_by(prometheus, panel, "shop")
         assert values == pytest.approx(EXPECTED[panel["title"]], rel=1e-6), panel["title"]
 
 
 @pytest.mark.parametrize("labels", SERVICE_LABELS)
 def test_queries_return_only_the_selected_services(prometheus: str, labels: str) -> None:
-    for panel in dashboard_panels(labels):
-        for target in panel["targets"] if panel["datasource"]["type"] == "prometheus" else ():
-            assert not {
-                value for value in query_panel(prometheus, target, "nobody").values() if value
-            }
+    for panel in prometheus_panels(labels):
+        assert not any(shown_by(prometheus, panel, "nobody").values())
 
 
 def test_all_services_together_return_both_services(prometheus: str) -> None:
-    first = dashboard_panels("job")[0]["targets"][0]
-    assert query_panel(prometheus, first, ".*") == pytest.approx({"shop": 0.8, "desk": 0.8})
+    hit_rate = prometheus_panels("job")[0]
+    assert shown_by(prometheus, hit_rate, ".*") == pytest.approx({"shop": 0.8, "desk": 0.8})
 
 
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks"
@@ -182,13 +124,8 @@ def test_prometheus_accepts_the_queries_of_the_runbooks(prometheus: str, path: P
     queries = re.findall(r"^```promql\n(.*?)\n```", path.read_text(), re.MULTILINE | re.DOTALL)
     assert queries
     for query in queries:
-        response = get_json(
-            f"{prometheus}/api/v1/query?"
-            + urlencode({"query": query, "time": START + MINUTES * 60 - STEP})
-        )
-        assert response["status"] == "success"
         assert (
-            response["data"]["result"]
+            query_at(prometheus, query, END)
             or "_hit:ratio" in query
             or "unless" in query
             or "== 0" in query
