@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from promptcache.prefix.examined_bytes import (
     count_bytes,
     describe_unexamined_block,
 )
+from promptcache.prefix.message_groups import GROUP_KIND
 from promptcache.semconv import PREFIX_HASH, PREFIX_OVERSIZED, PREFIX_SYSTEM_HASH
-from tests.support.diagnosis_lab import DiagnosisLab, build_prompt, tool_block
+from tests.support.diagnosis_lab import FILLER, DiagnosisLab, build_prompt, claude_lab, tool_block
 from tests.support.mock_calls import make_mock_call
 from tests.support.telemetry import Telemetry
 
@@ -183,3 +185,68 @@ def test_counting_stops_above_the_limit() -> None:
     assert not budget.take("x" * (LIMIT + 1))
     assert budget.take("x" * LIMIT)
     assert budget.has_run_out
+
+
+MANY = [
+    f"Message {number}: the agent reads the order and checks the policy." for number in range(3500)
+]
+
+
+def change(number: int) -> list[str]:
+    return [*MANY[:number], f"Changed. {MANY[number]}", *MANY[number + 1 :]]
+
+
+def test_many_messages_are_stored_as_bounded_blocks() -> None:
+    lab = DiagnosisLab()
+    pending = lab.start_call(build_prompt(*MANY))
+    assert pending.tracked is not None
+    assert pending.prefix is not None
+    assert len(pending.tracked.new_nodes) < 2400
+    assert (pending.prefix.block_count, pending.prefix.is_oversized) == (3501, True)
+    assert sum(node.size for node in pending.tracked.new_nodes) == pytest.approx(
+        sum(map(len, [FILLER, *MANY]))
+    )
+
+
+@pytest.mark.parametrize("earlier", [3500, 3000, 900])
+def test_many_messages_extend_an_earlier_call_wherever_it_ended(earlier: int) -> None:
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt(*MANY[:earlier]))
+    lab.now += 5
+    pending = lab.start_call(build_prompt(*MANY, "Thanks.", "And now?"))
+    assert pending.tracked is not None
+    assert [item.difference.kind for item in pending.tracked.related_calls] == ["extends"]
+
+
+@pytest.mark.parametrize(("number", "index"), [(900, 900), (3000, None), (3400, 3400)])
+def test_a_change_among_many_messages_is_named_by_message_or_not_at_all(
+    number: int, index: int | None
+) -> None:
+    lab = DiagnosisLab()
+    lab.diagnose_call(build_prompt(*MANY))
+    verdict = lab.diagnose_call(build_prompt(*change(number), "Thanks."))
+    assert (verdict.reason, verdict.section, verdict.index) == (
+        "history_rewritten",
+        "messages",
+        index,
+    )
+
+
+def test_a_moved_breakpoint_leaves_the_groups_and_its_lifetime() -> None:
+    lab = claude_lab()
+    marked = [
+        prompt._replace(
+            blocks=tuple(
+                replace(block, breakpoint_ttl="1h") if block.index == at else block
+                for block in prompt.blocks
+            )
+        )
+        for at, prompt in ((3000, build_prompt(*MANY)), (3100, build_prompt(*MANY)))
+    ]
+    tracked = [lab.start_call(prompt).tracked for prompt in marked]
+    first, second = (one for one in tracked if one is not None)
+    assert first.call.prefix_digests == second.call.prefix_digests
+    assert first.call.breakpoint_depths < second.call.breakpoint_depths
+    place = first.call.breakpoint_depths[-1] - 1
+    assert first.prompt.blocks[place].breakpoint_ttl == "1h"
+    assert first.prompt.blocks[place].kind == GROUP_KIND

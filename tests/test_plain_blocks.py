@@ -14,6 +14,7 @@ from promptcache.diagnosis.diagnosis import Diagnosis
 from promptcache.model import Block, ParsedPrompt, PromptBlocks, Request, ResponseFacts, Usage
 from promptcache.prefix.hashing import InProcessHasher
 from promptcache.providers.anthropic.wire import MESSAGES
+from promptcache.providers.google.wire import GENERATE_CONTENT
 from promptcache.providers.openai.wire import CHAT
 from promptcache.providers.wire_format import WireFormat
 
@@ -41,23 +42,50 @@ def talk(count: int) -> list[dict[str, Any]]:
     return [{"role": "system", "content": RULES}, *said]
 
 
+def in_part(message: dict[str, Any]) -> dict[str, Any]:
+    """Return the data of a message whose text is a part."""
+    return {**message, "content": {"type": "text", "text": message["content"]}}
+
+
 @pytest.mark.parametrize("wire_format", [CHAT, MESSAGES], ids=lambda wire: wire.name)
 def test_plain_messages_have_the_blocks_and_digests_of_all_others(wire_format: WireFormat) -> None:
     messages = talk(3)[1:]
     blocks = parse(messages, wire_format).blocks
     assert isinstance(blocks, PromptBlocks)
     assert all(isinstance(entry, tuple) for entry in blocks.entries)
-    wrapped = [{**one, "content": [{"type": "text", "text": one["content"]}]} for one in messages]
-    as_parts = parse(wrapped, wire_format).blocks
-    if wire_format is MESSAGES:  # a text is one text part there
-        assert tuple(blocks) == tuple(as_parts)
     expected = tuple(
-        Block("messages", n, "text", as_parts[n].data if wire_format is MESSAGES else one)
+        Block("messages", n, "text", one if wire_format is CHAT else in_part(one))
         for n, one in enumerate(messages)
     )
     assert tuple(blocks) == blocks[:] == expected
     assert HASHER.digest_prompt_blocks(ParsedPrompt(blocks)) == HASHER.digest_prompt_blocks(
         ParsedPrompt(expected)
+    )
+
+
+@pytest.mark.parametrize(
+    ("wire_format", "body_field", "field", "part"),
+    [
+        (CHAT, "messages", "content", {"type": "text", "text": "Hi"}),
+        (MESSAGES, "messages", "content", {"type": "text", "text": "Hi"}),
+        (GENERATE_CONTENT, "contents", "parts", {"text": "Hi"}),
+    ],
+    ids=["chat", "messages", "gemini"],
+)
+def test_a_message_of_one_text_part_is_plain(
+    wire_format: WireFormat, body_field: str, field: str, part: dict[str, str]
+) -> None:
+    role_last = {field: [part], "role": "user"}
+    body = {body_field: [{"role": "user", field: [part]}, role_last]}
+    request = Request(wire_format.name, "p", "chat", "m", "h", 443, False, body, b"t", 0.0)
+    prompt = wire_format.parse_prompt(request)
+    assert prompt is not None
+    assert isinstance(prompt.blocks, PromptBlocks)
+    assert all(isinstance(entry, tuple) for entry in prompt.blocks.entries)
+    expected = tuple(Block("messages", n, "text", {"role": "user", field: part}) for n in (0, 1))
+    assert tuple(prompt.blocks) == expected
+    assert HASHER.digest_prompt_blocks(prompt) == HASHER.digest_prompt_blocks(
+        prompt._replace(blocks=expected)
     )
 
 

@@ -7,10 +7,14 @@ of a foreign class is called: an object of an unknown type is replaced by the na
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Callable
 from typing import Any, Final
 
 _MAX_DEPTH: Final = 200
+# From version 3 on, marshal writes back references: the bytes then depend on whether a string is
+# interned.
+_MARSHAL_VERSION: Final = 2
 _SCALAR_CONVERTERS: Final[tuple[tuple[Any, Callable[[Any], Any]], ...]] = (
     (str, str.__str__),
     (int, int.__int__),
@@ -42,3 +46,11 @@ def sanitize_for_json(value: Any, ancestor_ids: frozenset[int] = frozenset()) ->
             for key, item in node.items()
         }
     return [sanitize_for_json(item, inside) for item in node]
+
+
+def marshal_or_sanitize(data: Any) -> bytes:
+    """Return bytes for any data: equal ones for equal data, in every process."""
+    try:
+        return marshal.dumps(data, _MARSHAL_VERSION)
+    except ValueError:  # an unsupported type, a cycle or great depth
+        return marshal.dumps(sanitize_for_json(data), _MARSHAL_VERSION)

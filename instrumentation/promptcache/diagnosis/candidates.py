@@ -22,6 +22,7 @@ from promptcache.prefix.fingerprint import (
     fingerprint_block_text,
 )
 from promptcache.prefix.hashing import PromptDigests
+from promptcache.prefix.message_groups import GROUP_KIND, describe_group
 
 _MAX_CALLS_PER_SOURCE: Final = 3
 """Each source of candidates stops after this many calls."""
@@ -57,7 +58,7 @@ def build_nodes_of_new_blocks(
         if same and known:
             found = same.fingerprint
         else:
-            found, known = _describe_block(block, known, examined)
+            found, known = _describe_block(block, block_digest, known, examined)
         kind = block.kind
         size = _IMAGE_WEIGHT_BYTES if "image" in kind else found.size
         end += size
@@ -71,9 +72,11 @@ def build_nodes_of_new_blocks(
 
 
 def _describe_block(
-    block: Block, known: BlockDetails | None, examined: ExaminedBytes
+    block: Block, digest: int, known: BlockDetails | None, examined: ExaminedBytes
 ) -> tuple[BlockFingerprint, BlockDetails]:
     """Return the fingerprint of a block and its details, if they are not `known`."""
+    if block.kind == GROUP_KIND:
+        return describe_group(block, digest)
     if not examined.take(block.data):
         return describe_unexamined_block(block, examined)
     text = block_text_or_json(block.data)

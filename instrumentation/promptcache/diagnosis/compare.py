@@ -24,6 +24,7 @@ from promptcache.prefix.fingerprint import (
     first_changed_step_range,
     shared_fraction,
 )
+from promptcache.prefix.message_groups import GROUP_KIND
 from promptcache.prefix.words import count_equal_words
 
 FORM_HINT: Final = "form"
@@ -106,7 +107,8 @@ def compare_prompts(
         return PromptDifference("shortened", shared)
     is_new_first = LEVEL_ORDER[new_tail[0].section] <= LEVEL_ORDER[old_tail[0].section]
     first = new_tail[0] if is_new_first else old_tail[0]
-    section, index = first.section, first.index
+    is_in_group = GROUP_KIND in (new_tail[0].kind, old_tail[0].kind)
+    section, index = first.section, None if is_in_group else first.index
     is_message = section == "messages"
     change = (
         _classify_history_change(new_tail, old_tail, lookup)

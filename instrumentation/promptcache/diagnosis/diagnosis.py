@@ -53,6 +53,7 @@ from promptcache.model import (
 )
 from promptcache.prefix.examined_bytes import ExaminedBytes
 from promptcache.prefix.hashing import ExportedPrefixHasher, InProcessHasher, PromptDigests
+from promptcache.prefix.message_groups import MAX_SINGLE_BLOCKS, group_messages
 from promptcache.providers.cache_rules import (
     CacheRule,
     cache_rule_for,
@@ -107,9 +108,13 @@ class Diagnosis:
         rule = cache_rule_for(request.provider, request.model)
         examined = ExaminedBytes()
         with self.memory as memory:
+            known = memory.count_known_leading_blocks(chain.prefix_digests)
+            if len(chain.block_digests) > MAX_SINGLE_BLOCKS:
+                starts = memory.message_starts(chain.prefix_digests[known - 1]) if known else []
+                prompt, chain, known = group_messages(prompt, chain, known, starts)
+                prefix = prefix._replace(is_oversized=True)
             call = self._build_past_call(request, prompt, chain, root, rule)
             call.family_hash = prefix.hash
-            known = memory.count_known_leading_blocks(chain.prefix_digests)
             nodes, details = build_nodes_of_new_blocks(
                 memory, chain, prompt.blocks, known, root, examined
             )

@@ -208,6 +208,14 @@ class PastCallMemory:
                 yield last_number, last
         yield from named
 
+    def message_starts(self, prefix_digest: int) -> list[int]:
+        """Return the indexes of the messages at which the blocks up to a known one begin."""
+        starts: list[int] = []
+        while (node := self.nodes.get(prefix_digest)) and node.section == "messages":
+            starts.append(node.index)
+            prefix_digest = node.parent_digest
+        return starts
+
     def nodes_of_call(self, call: PastCall) -> list[PrefixNode]:
         """Return the nodes of a finished call from its first block on.
 

@@ -142,8 +142,8 @@ class PrefixHashes(NamedTuple):
     do not allow its export. `breakpoints` reads `system[0] 1h`. `chain` holds the prefix hashes at
     the last 64 block ends, and `chain_start` is the index of the first of these blocks.
     `chain_sizes` holds the sizes of these blocks, in bytes of JSON. `section_counts` counts the
-    blocks of tools, system and messages. `is_oversized` is True if the prompt is larger
-    than what one call examines: hashes that would not cover every byte are None then.
+    blocks of tools, system and messages. `is_oversized` is True if the prompt is larger than what
+    one call examines, or has too many blocks: hashes that would not cover every byte are None then.
     """
 
     hash: str | None

@@ -7,10 +7,9 @@ near its beginning.
 
 from __future__ import annotations
 
-import marshal
 from typing import Any, Final, cast, final
 
-from promptcache.common.json_sanitize import sanitize_for_json
+from promptcache.common.json_sanitize import marshal_or_sanitize
 from promptcache.model import Block
 from promptcache.prefix.fingerprint import (
     UNEXAMINED,
@@ -99,7 +98,7 @@ def describe_unexamined_block(
     nothing of its form: no other text has the same.
     """
     text = plain_text(block.data)
-    whole = text if text is not None else _marshal(block.data)
+    whole = text if text is not None else marshal_or_sanitize(block.data)
     fingerprint = BlockFingerprint(len(whole), hash(whole) & 0xFFFFFFFF)
     details = BlockDetails(UNEXAMINED, 0, hash(fingerprint))
     if text is None or not examined.take_sample(len(text)):
@@ -110,10 +109,3 @@ def describe_unexamined_block(
     if block.section != "messages":
         details = details._replace(sentence_minhash=sentence_minhash(text[:SAMPLED_HEAD]))
     return fingerprint, details._replace(words=words, is_sampled=True)
-
-
-def _marshal(data: Any) -> bytes:
-    try:
-        return marshal.dumps(data, 2)  # later versions depend on how the application made a string
-    except ValueError:
-        return marshal.dumps(sanitize_for_json(data), 2)

@@ -12,7 +12,6 @@ same in every process, and are computed once for each new static prefix.
 from __future__ import annotations
 
 import json
-import marshal
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -22,7 +21,7 @@ from hmac import digest as hmac
 from typing import Any, Final, cast, final
 
 from promptcache.common.generational_cache import GenerationalCache
-from promptcache.common.json_sanitize import sanitize_for_json
+from promptcache.common.json_sanitize import marshal_or_sanitize, sanitize_for_json
 from promptcache.model import (
     Block,
     Param,
@@ -33,9 +32,6 @@ from promptcache.model import (
 )
 from promptcache.prefix.examined_bytes import ExaminedBytes
 
-# From version 3 on, marshal writes back references: the bytes then depend on whether a string is
-# interned.
-_MARSHAL_VERSION: Final = 2
 _MAX_CHAIN_HASHES: Final = 64
 _TYPES_TO_HASH: Final = frozenset({str, bool})
 _FREE_TEXT_PARAMS: Final = frozenset(
@@ -160,14 +156,6 @@ def _texts_of(data: Any) -> PlainBlock | None:
 def derive_key(key: bytes) -> bytes:
     """Return a key for `InProcessHasher`, from which nobody finds `key`."""
     return blake2b(key, digest_size=16, person=b"in process").digest()
-
-
-def marshal_or_sanitize(data: Any) -> bytes:
-    """Return bytes for any data: equal ones for equal data, in every process."""
-    try:
-        return marshal.dumps(data, _MARSHAL_VERSION)
-    except ValueError:  # an unsupported type, a cycle or great depth
-        return marshal.dumps(sanitize_for_json(data), _MARSHAL_VERSION)
 
 
 @final

@@ -13,8 +13,8 @@ from hashlib import blake2b
 from typing import Any, Final, final
 
 from promptcache.common.generational_cache import GenerationalCache
+from promptcache.common.json_sanitize import marshal_or_sanitize
 from promptcache.model import SECTIONS, Param
-from promptcache.prefix.hashing import marshal_or_sanitize
 
 _LINK_BYTES: Final = 6
 _TENANT_BYTES: Final = 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import lru_cache
-from typing import Final
+from typing import Final, cast
 
 from promptcache.common.coerce import JSONObject, as_mapping, as_str
 from promptcache.model import (
@@ -86,10 +86,13 @@ class BlockCollector:
         add_other: Callable[[JSONObject], object],
         *,
         has_parts: bool = False,
+        parts_field: str = "content",
+        part_start: PlainBlock = ("type", "text", "text"),
     ) -> None:
         """Append messages: those of a role and a text as plain blocks, others by `add_other`.
 
-        A message may be anything, since an application or its framework wrote it.
+        A message may be anything, since an application or its framework wrote it. `parts_field`
+        names its text or its parts, and `part_start` is a text part up to its text.
         `has_parts` says that a text is the same as one text part on this wire format.
         """
         self._begin_messages()
@@ -97,17 +100,20 @@ class BlockCollector:
         for message in messages:
             fields: JSONObject = message
             if type(message) is dict and len(fields) == 2:
-                (first, role), (second, text) = fields.items()
+                (first, role), (second, content) = fields.items()
                 if (
-                    type(text) is str
+                    type(content) is str
                     and first == "role"
-                    and second == "content"
+                    and second == parts_field
                     and type(role) is str
                 ):
                     if has_parts:
-                        append(("role", role, "content", "type", "text", "text", text))
+                        append(("role", role, second, *part_start, content))
                     else:
-                        append(("role", role, "content", text))
+                        append(("role", role, second, content))
+                    continue
+                if plain := _plain_block_of_part(fields, parts_field, part_start):
+                    append(plain)
                     continue
             add_other(fields)
 
@@ -132,6 +138,25 @@ class BlockCollector:
         """Return the blocks so far."""
         depths = tuple(self._breakpoint_depths)
         return PromptBlocks(self._entries, self._begin_messages(), depths)
+
+
+def _plain_block_of_part(
+    message: JSONObject, parts_field: str, part_start: PlainBlock
+) -> PlainBlock | None:
+    """Return the plain block of a message of two fields whose only part is a text part."""
+    role, parts = message.get("role"), message.get(parts_field)
+    if type(role) is not str or not isinstance(parts, list):
+        return None
+    parts = cast("list[object]", parts)
+    if len(parts) != 1:
+        return None
+    part = as_mapping(parts[0])
+    if tuple(part) != part_start[::2]:
+        return None
+    text = part["text"]
+    if type(text) is not str or part.get("type", "text") != "text":
+        return None
+    return ("role", role, parts_field, *part_start, text)
 
 
 def select_cache_relevant_params(body: JSONObject, levels: ParamLevels) -> tuple[Param, ...]:

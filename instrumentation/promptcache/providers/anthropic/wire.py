@@ -149,12 +149,17 @@ def _add_tool_blocks(
         blocks.add(section, as_str(_block_type(tool)) or "custom", data, ttl)
 
 
+_TEXT_FIELDS: Final = ("type", "text")
+
+
 def _params_for_images_and_citations(body: JSONObject) -> Iterator[Param]:
     """Yield the parameters that an image or citations in a message set."""
     found: set[str] = set()
     for message in as_list(body.get("messages")):
         content = as_mapping(message).get("content")
         for block in as_list(content) if type(content) is not str else ():
+            if tuple(as_mapping(block)) == _TEXT_FIELDS:  # nearly all are
+                continue
             for part in (block, *as_list(as_mapping(block).get("content"))):
                 if as_str(_block_type(part)) == "image":
                     found.add("images")

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any, Final, NamedTuple
 
 from promptcache.common.coerce import (
@@ -201,8 +202,12 @@ def _parse_content_prompt(request: Request) -> ParsedPrompt | None:
     if (system := _read_either(body, "systemInstruction")) is not None:
         _add_content_blocks(blocks, "system", system)
     _add_tool_blocks(blocks, body.get("tools"))
-    for content in as_list(body.get("contents")):
-        _add_content_blocks(blocks, "messages", content)
+    blocks.add_messages(
+        as_list(body.get("contents")),
+        partial(_add_content_blocks, blocks, "messages"),
+        parts_field="parts",
+        part_start=("text",),
+    )
     cached_content = cached_content_in_body(body)
     if not blocks and cached_content is None:
         return None
