@@ -99,8 +99,7 @@ PLACES: Final = {
     "test_hash_seed": "tools_reordered: `tools*` (the same tools in another order)",
     "test_tool": "volatile_token: `tools*3*` (`description`, byte *, looks like a `date`)",
     "test_format": "param_changed: response_format",
-    "test_fails_there": "*is inconclusive: the test fails by itself in other surroundings: "
-    "AssertionError at test_suite.py:* (call)",
+    "test_fails_there": "*is inconclusive: it failed: AssertionError at test_suite.py:* (call)",
 }
 
 
@@ -155,7 +154,7 @@ def test_a_second_process_that_ends_early_is_inconclusive(suite: Suite) -> None:
     """
     result = suite.run(code.format(limit=time.time() + 86_400), "--promptcache-twice")
     result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["*inconclusive: the second run *"])
+    result.stdout.fnmatch_lines(["*the comparison with the second run is inconclusive: *"])
 
 
 def test_without_tests_of_the_fixture_no_process_starts(

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import pytest
 
-from promptcache.cli.run import name_service
+from promptcache.cli.program_name import name_program
 from promptcache_exporters.recording.program import choose_exporters
 from tests.alerts_e2e.local_services import free_port
 from tests.support.recorded_program import CALL, RUN, program_environ, read_rows
@@ -335,4 +335,4 @@ def test_uvicorn_is_recorded_until_it_is_stopped(
     ],
 )
 def test_the_service_is_named_after_the_program(command: str, name: str) -> None:
-    assert name_service(command.split()) == name
+    assert name_program(command.split()) == name

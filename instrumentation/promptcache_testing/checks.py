@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from promptcache.diagnosis.miss_reasons import format_advice
-from promptcache_testing.errors import CacheRegressionError
+from promptcache_testing.errors import CacheRegressionError, InconclusiveError
 from promptcache_testing.profile_date import PROFILE_DATE
 from promptcache_testing.recorded_call import RecordedCall, hit_rate
 from promptcache_testing.turns import BREAKS
@@ -17,14 +17,10 @@ _MAX_LISTED: Final = 5
 
 def check_turns(calls: Sequence[RecordedCall], min_calls: int) -> None:
     """Fail if a request of a conversation does not extend the earlier ones."""
-    if len(calls) < min_calls:
-        raise CacheRegressionError(
-            f"promptcache checked nothing: {len(calls)} of at least {min_calls} calls to a model "
-            "were seen; one call has no earlier call to extend"
-        )
+    check_count(len(calls), min_calls)
     if unjudged := [str(call.number) for call in calls if not call.is_judged]:
-        raise CacheRegressionError(
-            f"promptcache failed on call {', '.join(unjudged)}, so this test is inconclusive; "
+        raise InconclusiveError(
+            f"promptcache failed on call {', '.join(unjudged)}, so the check is inconclusive; "
             "the log names the place"
         )
     broken = [call for call in calls if call.turn.reason in BREAKS]
@@ -35,22 +31,30 @@ def check_turns(calls: Sequence[RecordedCall], min_calls: int) -> None:
         raise CacheRegressionError("the prompt cache breaks:\n" + "\n".join(lines))
 
 
+def check_count(count: int, min_calls: int) -> None:
+    """Fail if there were fewer calls than that."""
+    if count < min_calls:
+        raise CacheRegressionError(
+            f"promptcache checked nothing: {count} of at least {min_calls} calls to a model "
+            "were seen; one call has no earlier call to extend"
+        )
+
+
 def check_bounds(
     calls: Sequence[RecordedCall], min_hit_rate: float | None, min_read_tokens: int | None
 ) -> None:
-    """Fail if fewer tokens were read from the cache than the test asks for."""
+    """Fail if fewer tokens were read from the cache than the bounds ask for."""
     failures: list[str] = []
     rate = hit_rate(list(calls))
     if min_hit_rate is not None and (rate is None or rate < min_hit_rate):
         shown = "unknown (no call repeats a prefix)" if rate is None else f"{rate:.3f}"
-        failures.append(f"the hit rate is {shown}, the test asks for {min_hit_rate:g}")
+        failures.append(f"the hit rate is {shown}, {min_hit_rate:g} is asked for")
     read = sum(call.read_tokens for call in calls)
     if min_read_tokens is not None and read < min_read_tokens:
-        failures.append(f"{read:,} tokens were read, the test asks for {min_read_tokens:,}")
+        failures.append(f"{read:,} tokens were read, {min_read_tokens:,} are asked for")
     if failures:
-        raise CacheRegressionError(
-            "; ".join(failures) + f" (rules of {PROFILE_DATE})\n" + "\n".join(_explain(calls))
-        )
+        first = "; ".join(failures) + f" (rules of {PROFILE_DATE})"
+        raise CacheRegressionError("\n".join([first, *_explain(calls)]))
 
 
 def _explain(calls: Sequence[RecordedCall]) -> list[str]:

@@ -8,4 +8,8 @@ class BlockedRequestError(OSError):
 
 
 class CacheRegressionError(AssertionError):
-    """A check of the fixture failed. The message says which call broke what, and where."""
+    """A check failed. The message says which call broke what, and where."""
+
+
+class InconclusiveError(CacheRegressionError):
+    """A check could not decide. That is a failure too."""

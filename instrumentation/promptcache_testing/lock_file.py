@@ -13,12 +13,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from promptcache_testing.errors import CacheRegressionError
 from promptcache_testing.profile_date import PROFILE_DATE
 from promptcache_testing.summaries import PromptSummary, TestSummary
 
 SCHEMA: Final = 1
 RATE_TOLERANCE: Final = 0.005
-_COMMENT: Final = "# Written by `pytest --promptcache-update`. It holds hashes and counts, no text."
+_COMMENT: Final = "# Written by promptcache. It holds hashes and counts, no text."
 
 LockEntry = Mapping[str, Any]
 """One test: `hit_rate` and `prompts`, each with `tools`, `system`, tokens and `breakpoints`."""
@@ -48,15 +49,22 @@ class LockFile:
         self.entries: dict[str, LockEntry] = data.pop("tests", {})
         self._header = data
 
-    @property
-    def has_same_header(self) -> bool:
-        """Whether the hashes were made under the same rules and the same version of Python."""
-        return self._header == current_header()
+    def check(
+        self, summary: TestSummary, update_option: str, judging_python: str = ""
+    ) -> str | None:
+        """Compare the entry of a test, if there is one. Raise CacheRegressionError.
 
-    def differences(self, summary: TestSummary) -> list[str]:
-        """Return what differs from the entry of this test. Without an entry nothing does."""
+        Other rules or another version of Python than the lock's, or than `judging_python`, do not
+        judge: differences are returned. `update_option` is what accepts them.
+        """
         entry = self.entries.get(summary.nodeid)
-        return [] if entry is None else compare_entries(entry, to_entry(summary))
+        differences = [] if entry is None else compare_entries(entry, to_entry(summary))
+        if not differences:
+            return None
+        text = f"{summary.nodeid} differs from {self.path.name}: " + "; ".join(differences)
+        if self._header == current_header() and judging_python in ("", python_minor()):
+            raise CacheRegressionError(f"{text}\naccept it with {update_option}")
+        return f"{text} (not judged: other rules or another version of Python)"
 
     def write(self, summaries: Iterable[TestSummary]) -> list[str]:
         """Replace the entries of these tests, keep all others, and return what changed."""
@@ -68,7 +76,7 @@ class LockFile:
             lines += [f"{one.nodeid}: {change}" for change in changes]
             entries[one.nodeid] = new
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(_to_toml(entries), encoding="utf-8")
+        self.path.write_text(to_toml(entries), encoding="utf-8")
         return lines
 
 
@@ -126,7 +134,8 @@ def _show(rate: float | None) -> str:
     return "unknown" if rate is None else f"{rate:.4f}"
 
 
-def _to_toml(entries: Mapping[str, LockEntry]) -> str:
+def to_toml(entries: Mapping[str, LockEntry]) -> str:
+    """Return the text of a lock."""
     lines = [
         _COMMENT,
         *(f"{name} = {json.dumps(value)}" for name, value in current_header().items()),

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from promptcache_testing.fixture import PromptCacheFixture
     from promptcache_testing.second_run.check import SecondRunCheck
     from promptcache_testing.second_run.recorder import SecondRunRecorder
-    from promptcache_testing.second_run.second_process import SecondProcess, SecondRunSettings
+    from promptcache_testing.second_run.second_process import SecondProcess
+    from promptcache_testing.second_run.settings import SecondRunSettings
     from promptcache_testing.session import CacheSession
 
 SECOND_RUN_VARIABLE: Final = "PROMPTCACHE_SECOND_RUN"
@@ -145,8 +146,9 @@ def pytest_configure_node(node: Any) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave only the tests of the fixture if this is the second process."""
     if config.stash.get(SECOND_RUN, None) is not None:
-        second: Any = _session(config).second_run
-        second.select(config, items)
+        from promptcache_testing.second_run.second_process import select_tests
+
+        select_tests(config, items)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from promptcache_testing.profile_date import PROFILE_DATE
@@ -38,17 +40,20 @@ def _rows(summaries: Sequence[TestSummary]) -> list[tuple[str, ...]]:
     ]
 
 
-_TITLES = ("calls", "hit rate", "input tokens", "volatile bytes", "test")
+_TITLES = ("calls", "hit rate", "input tokens", "volatile bytes")
 
 
-def format_terminal(summaries: Sequence[TestSummary]) -> list[str]:
-    """Return the lines of a table, with a line for each place that broke the prefix."""
-    title = f"promptcache: LLM calls by test (rules of {PROFILE_DATE})"
+def format_terminal(summaries: Sequence[TestSummary], unit: str = "test") -> list[str]:
+    """Return the lines of a table, with a line for each place that broke the prefix.
+
+    `unit` says what has the calls: a test or a program.
+    """
+    title = f"promptcache: LLM calls by {unit} (rules of {PROFILE_DATE})"
     if not summaries:
         return ["", title, "no LLM call was seen"]
     ordered = sorted(summaries, key=lambda one: one.nodeid)
-    rows = [_TITLES, *_rows(ordered)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES) - 1)]
+    rows = [(*_TITLES, unit), *_rows(ordered)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_TITLES))]
     lines = ["", title]
     for row, summary in zip(rows, [None, *ordered], strict=True):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
@@ -71,12 +76,18 @@ def break_lines(summary: TestSummary) -> list[str]:
     return [text if count == 1 else f"{text} ({count} calls)" for text, count in found.items()]
 
 
-def format_markdown(summaries: Sequence[TestSummary]) -> str:
-    """Return the table for GitHub's step summary."""
+def append_step_summary(summaries: Sequence[TestSummary], unit: str = "test") -> None:
+    """Append the table to the file of GITHUB_STEP_SUMMARY, if there is one."""
+    if summaries and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(_format_markdown(summaries, unit))
+
+
+def _format_markdown(summaries: Sequence[TestSummary], unit: str) -> str:
     lines = [
         f"### Prompt cache (rules of {PROFILE_DATE})",
         "",
-        "| test | calls | hit rate | input tokens | volatile bytes |",
+        f"| {unit} | calls | hit rate | input tokens | volatile bytes |",
         "|---|--:|--:|--:|--:|",
     ]
     for row, summary in zip(_rows(summaries), summaries, strict=True):

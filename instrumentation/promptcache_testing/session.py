@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,8 +13,8 @@ from promptcache_testing.errors import CacheRegressionError
 from promptcache_testing.fixture import PromptCacheFixture
 from promptcache_testing.interception.installation import intercepted
 from promptcache_testing.interception.interceptor import InterceptorSwitch
-from promptcache_testing.lock_file import LockFile, python_minor
-from promptcache_testing.report import format_markdown, format_terminal, to_json
+from promptcache_testing.lock_file import LockFile
+from promptcache_testing.report import append_step_summary, format_terminal, to_json
 from promptcache_testing.second_run.check import SecondRunCheck
 from promptcache_testing.second_run.recorder import SecondRunRecorder
 from promptcache_testing.summaries import TestSummary, summarize_test
@@ -104,16 +103,9 @@ class CacheSession:
             self._compare_with_lock(_summarize_fixture(item.nodeid, fixture))
 
     def _compare_with_lock(self, summary: TestSummary) -> None:
-        differences = self._lock.differences(summary)
-        if not differences:
-            return
         judge = self.config.getini("promptcache_lock_python")
-        text = f"{summary.nodeid} differs from {self._lock.path.name}: " + "; ".join(differences)
-        if self._lock.has_same_header and judge in ("", python_minor()):
-            raise CacheRegressionError(f"{text}\naccept it with --promptcache-update")
-        self._notes[summary.nodeid] = [
-            f"{text} (not judged: other rules or another version of Python)"
-        ]
+        note = self._lock.check(summary, "--promptcache-update", judge)
+        self._notes[summary.nodeid] = [note] if note else []
 
     # The whole session
 
@@ -135,9 +127,7 @@ class CacheSession:
             self._changes = self._lock.write(one for one in self._summaries if one.uses_fixture)
         if path := self.config.getoption("promptcache_json"):
             Path(path).write_text(to_json(self._summaries), encoding="utf-8")
-        if self._summaries and (summary := os.environ.get("GITHUB_STEP_SUMMARY")):
-            with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(format_markdown(self._summaries))
+        append_step_summary(self._summaries)
 
     def summary_lines(self) -> list[str]:
         """Return the lines for the terminal: the list if asked for, and what the lock says."""

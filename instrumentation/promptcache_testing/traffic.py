@@ -36,6 +36,11 @@ _TOKEN_HOSTS: Final = frozenset(
 )
 """Where google-auth asks for a token before it calls Vertex AI."""
 
+_HOW_TO_ALLOW: Final = (
+    "list hosts that may be reached in allow_hosts of the marker `promptcache`, or by "
+    "`promptcache check --allow-host`"
+)
+
 
 @dataclass(slots=True)
 class _Observation:
@@ -50,7 +55,8 @@ class Traffic:
 
     With `answers_everything`, requests to providers are answered by an emulator and all others but
     those to this machine are refused. Without it only requests with a placeholder key are answered,
-    since no provider would accept it; all others pass, and those to models are recorded.
+    since no provider would accept it; all others pass, and those to models are recorded. `on_call`
+    is called for each call to a model, before it is answered.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Traffic:
         answers_everything: bool,
         allowed_hosts: Collection[str] = (),
         digester: PrefixDigester | None = None,
+        on_call: Callable[[], None] = lambda: None,
     ) -> None:
         self.clock = Clock(START)
         self.emulator = Emulator(self.clock)
@@ -66,7 +73,7 @@ class Traffic:
         self.recorder = CallRecorder(self.emulator, digester)
         self.failures: list[str] = []
         self.allowed_hosts: set[str] = {host.lower() for host in allowed_hosts}
-        self._answers_everything = answers_everything
+        self._answers_everything, self._on_call = answers_everything, on_call
         self._observations: dict[int, _Observation] = {}
         self._lock = threading.RLock()
 
@@ -105,6 +112,8 @@ class Traffic:
             raise self._refuse(sent.name, "the emulator has no such endpoint")
         with self._lock:
             is_call = find_llm_route(sent) is not None
+            if is_call:
+                self._on_call()
             reply = self._take_answer(sent) if is_call else None
             response, record = self._emulate(sent, path, reply)
             self.recorder.record(sent, response, record, call_site, is_answered=True)
@@ -179,6 +188,7 @@ class Traffic:
         if path is None:
             return
         with self._lock:
+            self._on_call()
             response, record = self._emulate(sent, path, None)
             self.recorder.record(sent, response, record, call_site, is_answered=False)
 
@@ -186,7 +196,7 @@ class Traffic:
         text = f"promptcache: no request leaves the machine: {name}" + (
             f" ({reason})" if reason else ""
         )
-        text += "; list hosts that may be reached in allow_hosts of the marker `promptcache`"
+        text += f"; {_HOW_TO_ALLOW}"
         with self._lock:
             if text not in self.failures:
                 self.failures.append(text)

@@ -55,15 +55,19 @@ def make_environment(environ: Mapping[str, str], database: Path, service: str) -
 
     All of them use the key file of `environ`, also where their home is another one.
     """
-    python_path = environ.get("PYTHONPATH")
     return {
-        **environ,
-        # An empty entry would mean the current folder.
-        "PYTHONPATH": os.pathsep.join(filter(None, (str(STARTUP_FOLDER), python_path))),
+        **with_startup_folder(environ),
         OTEL_PROMPTCACHE_DB: str(database),
         OTEL_PROMPTCACHE_KEY_FILE: str(resolve_key_path(environ)),
         RUN_VARIABLE: service,
     }
+
+
+def with_startup_folder(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment in which Python looks into our folder at its start."""
+    # An empty entry would mean the current folder.
+    paths = filter(None, (str(STARTUP_FOLDER), environ.get("PYTHONPATH")))
+    return {**environ, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def choose_exporters(environ: Mapping[str, str], *, has_otlp: bool) -> dict[str, str]:

@@ -31,15 +31,20 @@ def run_program(
     command: Sequence[str],
     environ: Mapping[str, str],
     while_running: Callable[[], None] | None = None,
+    *,
     stdout: IO[str] | None = None,
+    stderr: IO[str] | None = None,
+    stdin: int | None = None,
 ) -> int:
     """Run `command` until it ends, and forward signals to it. `while_running` is called often.
 
     Returns its exit code, or the negative number of the signal that killed it. It inherits the
-    standard streams, unless `stdout` is given, and all inheritable files. Raises ProgramStartError.
+    standard streams that are not given, and all inheritable files. Raises ProgramStartError.
     """
     try:
-        process = subprocess.Popen(command, env=environ, close_fds=False, stdout=stdout)  # noqa: S603  # the user's own command
+        process = subprocess.Popen(  # noqa: S603  # the user's own command
+            command, env=environ, close_fds=False, stdin=stdin, stdout=stdout, stderr=stderr
+        )
     except FileNotFoundError as error:
         raise ProgramStartError(f"{command[0]}: not found", NOT_FOUND) from error
     except OSError as error:

@@ -14,6 +14,7 @@ from promptcache.version import __version__
 
 COMMANDS: Final = (
     "run",
+    "check",
     "doctor",
     "report",
     "explain",

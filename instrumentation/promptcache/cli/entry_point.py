@@ -16,6 +16,7 @@ BARE_COMMANDS: Final = ("cost", "prices", "doctor")
 """The commands that need no extra."""
 EXTRAS: Final[Mapping[str, str]] = {
     "run": "run",
+    "check": "check",
     "report": "report",
     "explain": "report",
     "open": "open",

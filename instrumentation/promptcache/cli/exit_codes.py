@@ -23,6 +23,8 @@ class ExitCode(IntEnum):
     SAMPLED = 8
     FAULT_FOUND = 9
     REPLAY_DIFFERS = 10
+    UNSTABLE_PREFIX = 11
+    INCONCLUSIVE = 12
 
 
 EXIT_CODE_MEANINGS: Final = {
@@ -32,7 +34,7 @@ EXIT_CODE_MEANINGS: Final = {
     ExitCode.UNKNOWN_COST: "the cost is not known",
     ExitCode.NO_FILE: "the file does not exist",
     ExitCode.NO_CALLS: (
-        "the table has no calls to report: none at all, none that match the options, "
+        "there are no calls to report or check: none at all, none that match the options, "
         "or none with reported cache counts"
     ),
     ExitCode.NEWER_SCHEMA: "a newer promptcache wrote the table",
@@ -40,6 +42,8 @@ EXIT_CODE_MEANINGS: Final = {
     ExitCode.SAMPLED: "the spans were sampled: --fail-below cannot judge, whatif cannot replay",
     ExitCode.FAULT_FOUND: "the doctor found a fault",
     ExitCode.REPLAY_DIFFERS: "the replay does not reproduce the record",
+    ExitCode.UNSTABLE_PREFIX: "the prompt prefix changes, or is worse than in the lock",
+    ExitCode.INCONCLUSIVE: "the program failed, or a check could not decide",
 }
 
 

@@ -15,6 +15,7 @@ from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.output_file import write_text_file
 from promptcache.cli.report_watch import watch_report
 from promptcache.cli.scan_progress import show_scan_progress
+from promptcache.cli.share_option import parse_share
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
@@ -238,14 +239,6 @@ def parse_by_option(text: str) -> tuple[CallField, ...]:
     except ValueError as error:
         raise typer.BadParameter(f"{error}; {_name_fields()}", param_hint="--by") from error
     return fields
-
-
-def parse_share(share: float | None) -> float | None:
-    """Return a share from 0 to 1. Raises BadParameter; for 50 it suggests 0.5."""
-    if share is None or 0 <= share <= 1:
-        return share
-    hint = f": did you mean {share / 100:g}?" if 1 < share <= 100 else ""
-    raise typer.BadParameter(f"{share:g} is no share from 0 to 1{hint}", param_hint="--fail-below")
 
 
 def reject_unknown_fields(found: Report) -> None:

@@ -16,6 +16,7 @@ from promptcache.cli.child_process import ProgramStartError, end_like, run_progr
 from promptcache.cli.console import make_stderr_console, make_stderr_table_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.live_calls import LiveCalls
+from promptcache.cli.program_name import name_program
 from promptcache.cli.table_errors import describe_table_error
 from promptcache.settings import OTEL_PROMPTCACHE_KEEP
 from promptcache_exporters.database.errors import CallsFileReadError, MissingSQLiteFileError
@@ -65,9 +66,6 @@ ReportOption = Annotated[
 ]
 DEFAULT_KEEP: Final = "30d,2GB"
 """What `run` keeps. Whoever chooses the exporter himself keeps everything by default."""
-_INTERPRETERS: Final = ("python", "pypy")
-_OPTIONS_WITH_VALUE: Final = ("-X", "-W", "--check-hash-based-pycs")
-"""Of the interpreter. Their values are no programs."""
 _MAX_GROUPS: Final = 10
 
 app = typer.Typer(add_completion=False)
@@ -90,7 +88,7 @@ def run(
         errors.print('promptcache run needs an extra: pip install "promptcache[run]"')
         raise typer.Exit(ExitCode.USAGE)
     path = resolve_database_path(db)
-    name = service or os.environ.get("OTEL_SERVICE_NAME") or name_service(command)
+    name = service or os.environ.get("OTEL_SERVICE_NAME") or name_program(command)
     calls = LiveCalls(path, errors) if live else None
     started, is_new = time.time(), not path.exists()
     environ = {OTEL_PROMPTCACHE_KEEP: DEFAULT_KEEP} | make_environment(os.environ, path, name)
@@ -118,24 +116,6 @@ def _prepare_key(errors: Console) -> dict[str, str]:
         errors.print(describe_missing_key(error), soft_wrap=True)
         return {KEY_WARNING_VARIABLE: "1"}
     return {}
-
-
-def name_service(command: list[str]) -> str:
-    """Return the name of a program: of the script or the module that Python runs, or its own."""
-    program = Path(command[0]).name
-    if not program.startswith(_INTERPRETERS):
-        return Path(program).stem
-    arguments = iter(command[1:])
-    for argument in arguments:
-        if argument == "-m":
-            return next(arguments, program)
-        if argument == "-c":  # what follows is code
-            return program
-        if argument in _OPTIONS_WITH_VALUE:
-            next(arguments, None)
-        elif not argument.startswith("-"):
-            return Path(argument).stem
-    return program
 
 
 def print_report_of_run(path: Path, started: float, command: list[str]) -> None:

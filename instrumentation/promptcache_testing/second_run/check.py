@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Final
 
 from promptcache.diagnosis.miss_reasons import format_advice
-from promptcache_testing.errors import CacheRegressionError
+from promptcache_testing.errors import CacheRegressionError, InconclusiveError
 from promptcache_testing.recorded_call import RecordedCall
 from promptcache_testing.second_run.prefix_comparison import PrefixComparer, PrefixDifference
 from promptcache_testing.second_run.recorder import distinct_prefixes
 from promptcache_testing.second_run.results import SecondRunResults, SecondTestResult
-from promptcache_testing.second_run.second_process import SecondRunSettings
+from promptcache_testing.second_run.settings import SecondRunSettings
 from promptcache_testing.second_run.static_prefix import PrefixDigester
 from promptcache_testing.words import describe_place
 
-_INCONCLUSIVE: Final = "promptcache --promptcache-twice is inconclusive: "
+_INCONCLUSIVE: Final = "the comparison with the second run is inconclusive: "
 _SURROUNDINGS: Final = "hash seed, clock, random seed, time zone, locale or working folder"
 _MAX_LISTED: Final = 8
 
@@ -54,27 +54,25 @@ class SecondRunCheck:
             lines = [f"in the second run, {one}" for one in second.breaks[:_MAX_LISTED]]
             raise CacheRegressionError("the prompt cache breaks:\n" + "\n".join(lines))
         if second.failure is not None:
-            raise CacheRegressionError(
-                f"{_INCONCLUSIVE}the test fails by itself in other surroundings: {second.failure}"
-            )
+            raise InconclusiveError(f"{_INCONCLUSIVE}it failed: {second.failure}")
         if comparison.unmatched_calls:
             numbers = ", ".join(str(one) for one in comparison.unmatched_calls)
-            raise CacheRegressionError(
-                f"{_INCONCLUSIVE}the second run made no call like call {numbers}; if the agent "
-                "follows what the model says, give the answers by prompt_cache.answers([...])"
+            raise InconclusiveError(
+                f"{_INCONCLUSIVE}it made no call like call {numbers}; if the agent follows what "
+                "the model says, write a test that gives prompt_cache.answers([...])"
             )
 
     def _find(self, nodeid: str) -> SecondTestResult:
         results = self._results
         if results is None:
-            raise CacheRegressionError(f"{_INCONCLUSIVE}the second run ended before its tests")
+            raise InconclusiveError(f"{_INCONCLUSIVE}it ended before its tests")
         # pytest-xdist appends the group of a test to its id.
         second = results.tests.get(nodeid) or results.tests.get(nodeid.rpartition("@")[0])
         if second is None:
-            raise CacheRegressionError(
-                f"{_INCONCLUSIVE}the second run had no test of this id. An id must not depend on "
-                "time or hash seed; a test that asks for prompt_cache by getfixturevalue needs the "
-                "marker promptcache"
+            raise InconclusiveError(
+                f"{_INCONCLUSIVE}it had no test of this id. An id must not depend on time or hash "
+                "seed; a test that asks for prompt_cache by getfixturevalue needs the marker "
+                "promptcache"
             )
         return second
 

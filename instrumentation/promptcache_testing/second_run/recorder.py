@@ -5,20 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-
-import pytest
+from typing import TYPE_CHECKING
 
 from promptcache_testing.recorded_call import RecordedCall
 from promptcache_testing.second_run.results import SecondRunResults, SecondTestResult
-from promptcache_testing.second_run.second_process import (
-    SETTINGS_VARIABLE,
-    SecondRunSettings,
-    uses_fixture,
-)
+from promptcache_testing.second_run.settings import SETTINGS_VARIABLE, SecondRunSettings
 from promptcache_testing.second_run.static_prefix import PrefixDigester, StaticPrefix
 from promptcache_testing.second_run.surroundings import change_surroundings
 from promptcache_testing.turns import BREAKS
 from promptcache_testing.words import describe_break
+
+if TYPE_CHECKING:
+    import pytest
 
 
 class SecondRunRecorder:
@@ -28,13 +26,6 @@ class SecondRunRecorder:
         self._path = Path(settings.results)
         self.digester = PrefixDigester(bytes.fromhex(settings.key))
         self._results = SecondRunResults()
-
-    def select(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Leave only the tests that use the fixture or have its marker."""
-        chosen = [item for item in items if uses_fixture(item)]
-        if dropped := [item for item in items if not uses_fixture(item)]:
-            config.hook.pytest_deselected(items=dropped)
-            items[:] = chosen
 
     def add_calls(self, nodeid: str, calls: Sequence[RecordedCall]) -> None:
         result = self._results.tests.setdefault(nodeid, SecondTestResult())

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import mkdtemp
@@ -18,34 +18,13 @@ from typing import Any, Final
 
 import pytest
 
+from promptcache_testing.second_run.settings import SETTINGS_VARIABLE, SecondRunSettings
 from promptcache_testing.second_run.surroundings import changed_variables, make_other_folder
 
-SETTINGS_VARIABLE: Final = "PROMPTCACHE_SECOND_RUN"
 _LEFT_OUT: Final = frozenset({"--pdb", "--trace", "-f", "--looponfail", "--promptcache-twice"})
 """Options that wait for somebody, and the one that starts this process."""
 _NOT_INHERITED: Final = ("GITHUB_STEP_SUMMARY", "PYTEST_CURRENT_TEST")
 _MAX_LINES_OF_OUTPUT: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class SecondRunSettings:
-    """What both processes know: where the results are, and the key of all digests (hex).
-
-    The second one also reads its `folder`, the `seed` of its random numbers, and `import_paths`.
-    """
-
-    results: str
-    key: str
-    folder: str = ""
-    seed: int = 0
-    import_paths: tuple[str, ...] = ()
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> SecondRunSettings:
-        return cls(**json.loads(text))
 
 
 class SecondProcess:
@@ -149,6 +128,14 @@ def uses_fixture(item: pytest.Item) -> bool:
     """Return whether a test asks for the fixture by name, or has its marker."""
     names: Sequence[str] = getattr(item, "fixturenames", ())
     return "prompt_cache" in names or item.get_closest_marker("promptcache") is not None
+
+
+def select_tests(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave only the tests that use the fixture or have its marker."""
+    chosen = [item for item in items if uses_fixture(item)]
+    if dropped := [item for item in items if not uses_fixture(item)]:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = chosen
 
 
 def settings_of_worker(workerinput: Mapping[str, Any]) -> SecondRunSettings | None:

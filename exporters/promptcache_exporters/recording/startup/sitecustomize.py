@@ -1,4 +1,4 @@
-"""Start recording in every Python process below `promptcache run`.
+"""Start promptcache in every Python process below `promptcache run` or `promptcache check`.
 
 The folder of this file is on PYTHONPATH, so that Python imports it at its start. It hides from the
 application: the folder leaves `sys.path`, and the `sitecustomize` that Python would have imported
@@ -24,16 +24,21 @@ def _start() -> None:
     finally:
         if ours is not None:
             sys.modules.setdefault("sitecustomize", ours)
-        _record()
+        _start_promptcache()
 
 
-def _record() -> None:
+def _start_promptcache() -> None:
+    module, function = _CHECK if _is_checked else _RECORDING
     try:
-        from promptcache_exporters.recording.program import start_recording
+        start = getattr(importlib.import_module(module), function)
     except ImportError:  # a Python without promptcache, below one that has it
         return
-    start_recording()
+    start()
 
 
-if os.environ.get("PROMPTCACHE_RUN"):
+_RECORDING = ("promptcache_exporters.recording.program", "start_recording")
+_CHECK = ("promptcache_testing.program_run.program_process", "start_program_process")
+_is_checked = bool(os.environ.get("PROMPTCACHE_CHECK"))
+
+if _is_checked or os.environ.get("PROMPTCACHE_RUN"):
     _start()

@@ -1,0 +1,28 @@
+"""Name a program by its command, without its arguments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+_INTERPRETERS: Final = ("python", "pypy")
+_OPTIONS_WITH_VALUE: Final = ("-X", "-W", "--check-hash-based-pycs")
+"""Of the interpreter. Their values are no programs."""
+
+
+def name_program(command: list[str]) -> str:
+    """Return the name of a program: of the script or the module that Python runs, or its own."""
+    program = Path(command[0]).name
+    if not program.startswith(_INTERPRETERS):
+        return Path(program).stem
+    arguments = iter(command[1:])
+    for argument in arguments:
+        if argument == "-m":
+            return next(arguments, program)
+        if argument == "-c":  # what follows is code
+            return program
+        if argument in _OPTIONS_WITH_VALUE:
+            next(arguments, None)
+        elif not argument.startswith("-"):
+            return Path(argument).stem
+    return program
