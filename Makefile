@@ -7,7 +7,7 @@ BENCH := .venv-bench
 PIP := -m pip --disable-pip-version-check install --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help demo docs test check lint types requirements dist clean \
+.PHONY: help demo docs screenshots test check lint types requirements dist clean \
 	compat canary plugin ci-example frameworks coexistence sdk-suite fuzz streams processes \
 	diagnosis-score diagnosis-score-simple whatif-score trace-replay bench leaks audit sbom prices alerts \
 	alerts-e2e collector phoenix mlflow jaeger clickhouse engines engines-spark deployment backends oracle
@@ -60,6 +60,9 @@ test: $(VENV)/.ready ## run all tests, or some of them: ARGS="tests/test_cost.py
 
 docs: $(VENV)/.ready ## build the site of the documentation into .site; a broken link fails
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --quiet --strict
+
+screenshots: $(VENV)/.ready ## take the pictures of the page in docs/images (needs Chromium)
+	@$(VENV)/bin/python -W ignore -m docs_site.screenshots
 
 check: lint types ## run the linter, the formatter and both type checkers
 

@@ -11,6 +11,7 @@ import pytest
 from docs_site.command_reference import write_commands_page
 from docs_site.provider_tables import write_providers_page
 from docs_site.repository_links import rewrite_links
+from docs_site.screenshots import MAX_BYTES
 from docs_site.setting_reference import list_settings, write_settings_page
 from promptcache import settings
 from promptcache.cli.commands import COMMANDS
@@ -86,3 +87,10 @@ def test_every_page_of_docs_has_a_place_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text()
     pages = [str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")]
     assert [page for page in pages if not re.search(rf"\b{page}$", navigation, re.M)] == []
+
+
+def test_every_picture_is_small_and_shown() -> None:
+    pages = "".join(path.read_text() for path in (ROOT / "README.md", ROOT / "docs" / "page.md"))
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert picture.stat().st_size <= MAX_BYTES
+        assert f"images/{picture.name}" in pages

@@ -111,7 +111,7 @@ def build_charts(overview: Overview) -> list[dict[str, Any]]:
     ]
     marks = list(_prefix_marks(overview))
     picture = draw_line_chart(rates, titles, 1.0, "good", marks)
-    legend = [("the static prefix changed", "plain")] if marks else []
+    legend = [("the static prefix changed", "mark")] if marks else []
     rate_chart: dict[str, Any] = {
         "title": "Hit rate over time",
         "picture": picture,
