@@ -19,7 +19,7 @@ from promptcache.model import TTL, TTL_SECONDS
 from promptcache.providers.cache_rules import DEFAULT_CACHE_RULE, CacheRule
 from promptcache_exporters.replay.policy import Policy
 from promptcache_exporters.replay.replay import Outcome, replay
-from promptcache_exporters.replay.reuse import find_reused_depths
+from promptcache_exporters.replay.reuse import find_reused_nodes
 from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices, Traffic
 
 _BLOCK_TOKENS: Final = 512
@@ -27,7 +27,7 @@ _EXACT: Final = DEFAULT_CACHE_RULE._replace(minimum_tokens=0, granularity=1)
 _WRITE_PRICES: Final = {"5m": 1.25, "30m": 1.25, "1h": 2.0, "12h": 2.5}
 
 
-def read_traffic(path: Path, rule: CacheRule, ttl: str | None) -> Traffic:
+def read_calls(path: Path, rule: CacheRule, ttl: str | None) -> list[RecordedCall]:
     """Return the calls of a trace. With a TTL, each block is a breakpoint."""
     rows: list[Mapping[str, Any]] = [json.loads(line) for line in path.read_text().splitlines()]
     prices = TokenPrices(1.0, 0.1, _WRITE_PRICES, 0.0)
@@ -55,35 +55,36 @@ def read_traffic(path: Path, rule: CacheRule, ttl: str | None) -> Traffic:
                 write_tokens={},
             )
         )
-    return Traffic(calls)
+    return calls
 
 
-def mark_what_is_reused(traffic: Traffic, ttl: str) -> Traffic:
-    """Return the traffic with breakpoints only up to the end of what another call shares."""
+def mark_what_is_reused(calls: list[RecordedCall], ttl: str) -> Traffic:
+    """Return traffic with breakpoints only up to the end of what another call shares."""
+    traffic = Traffic(calls)
     seconds = float(TTL_SECONDS[cast("TTL", ttl)])
-    depths = find_reused_depths(traffic, lambda _: seconds)
+    nodes = find_reused_nodes(traffic, [seconds] * len(traffic.kinds))
+    depths = [traffic.tree.depths[node] for node in nodes]
     return Traffic(
         replace(call, breakpoints=call.breakpoints[:depth])
-        for call, depth in zip(traffic.calls, depths, strict=True)
+        for call, depth in zip(calls, depths, strict=True)
     )
 
 
 def main(path: Path) -> None:
     """Print one line a policy."""
     for ttl in _WRITE_PRICES:
-        traffic = read_traffic(
-            path, _EXACT._replace(bills_writes=True, caches_on_request=True), ttl
-        )
-        everything = _relative(replay(traffic, Policy()))
-        reused = _relative(replay(mark_what_is_reused(traffic, ttl), Policy()))
+        rule = _EXACT._replace(bills_writes=True, caches_on_request=True)
+        calls = read_calls(path, rule, ttl)
+        everything = _relative(replay(Traffic(calls), Policy()))
+        reused = _relative(replay(mark_what_is_reused(calls, ttl), Policy()))
         print(f"writes of {ttl}: {everything:.3f}, of what is reused {reused:.3f}")
     for minutes in (10, 1440):
         rule = _EXACT._replace(ttl_seconds=60.0 * minutes)
-        outcome = replay(read_traffic(path, rule, None), Policy())
+        outcome = replay(Traffic(read_calls(path, rule, None)), Policy())
         print(f"free writes, {minutes} minutes: {_relative(outcome):.3f}")
-    unlimited, traffic = Policy(caching="unlimited"), read_traffic(path, _EXACT, None)
-    whole = replay(traffic, unlimited)
-    first = replay(Traffic(traffic.calls[: len(traffic.calls) // 2]), unlimited)
+    unlimited, calls = Policy(caching="unlimited"), read_calls(path, _EXACT, None)
+    whole = replay(Traffic(calls), unlimited)
+    first = replay(Traffic(calls[: len(calls) // 2]), unlimited)
     later = (whole.read_tokens - first.read_tokens) / (whole.input_tokens - first.input_tokens)
     print(f"a cache without limits reads {whole.hit_rate:.1%} of the tokens")
     print(f"filled by the first half of the calls, {later:.1%} of those of the second")

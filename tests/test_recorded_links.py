@@ -22,7 +22,7 @@ from promptcache.diagnosis.recorded_links import MAX_CHAIN_AGE_SECONDS, LinkReco
 from promptcache.model import Block, Param, ParsedPrompt, Request, ResponseFacts, Usage
 from promptcache.prefix.links import LinkHasher
 from promptcache.telemetry.local_links import take_links
-from promptcache_exporters.replay.recorded_links import ChainReader, RecordedLinks, parse_links
+from promptcache_exporters.replay.recorded_links import LinkTree, RecordedLinks, parse_links
 from tests.support.diagnosis_lab import text_block
 from tests.support.recorded_program import CALL, run_recorded
 from tests.support.telemetry import Telemetry
@@ -70,12 +70,22 @@ def true_chain(blocks: list[Block]) -> list[str]:
 
 
 def rebuild(rows: list[str]) -> Iterator[list[str] | None]:
-    parsed, reader = [parse_links(row) for row in rows], ChainReader()
-    for links in parsed:
-        reader.add(links)
-    for links in parsed:
-        chain = reader.rebuild_chain(links)
-        yield None if chain is None else [block.link for block in chain]
+    """Yield the links of each row's whole chain, None if blocks are missing."""
+    parsed, tree = [parse_links(row) for row in rows], LinkTree()
+    ends = [tree.add(links.known_link, links.blocks) for links in parsed]
+    names: dict[int, str] = {}
+    for links, node in zip(parsed, ends, strict=True):
+        for block in reversed(links.blocks):
+            names[node], node = block.link, tree.parents[node]
+    for links, end in zip(parsed, ends, strict=True):
+        depth, node, chain = tree.depth_of(end), end, list[str]()
+        if depth != links.known_depth + len(links.blocks):
+            yield None
+            continue
+        while node:
+            chain.insert(0, names[node])
+            node = tree.parents[node]
+        yield chain
 
 
 def grow(

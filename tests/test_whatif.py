@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -23,9 +25,12 @@ from promptcache_emulator.engine import Emulator
 from promptcache_exporters.database.parquet import export_calls_to_parquet
 from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.recording.table_writer import RecordingProcessor, TableWriter
-from promptcache_exporters.replay.block_positions import BlockPositions
+from promptcache_exporters.replay.block_positions import BlockPositions, PlacedCall
+from promptcache_exporters.replay.placed_marks import PolicyError
 from promptcache_exporters.replay.policy import Pings, Policy, TargetModel
-from promptcache_exporters.replay.replay import PolicyError, replay
+from promptcache_exporters.replay.prefix_tree import ROOT, PrefixTree
+from promptcache_exporters.replay.replay import Outcome, replay
+from promptcache_exporters.replay.replay_all import replay_all
 from promptcache_exporters.replay.traffic import Breakpoint, Traffic
 from tests.support.otlp_json import encode_otlp_json_line
 from tests.support.recorded_traffic import (
@@ -239,19 +244,59 @@ def test_marks_at_the_static_end_save_what_a_moving_tail_loses() -> None:
 
 def test_a_breakpoint_that_nobody_could_read_in_time_is_below_the_minimum() -> None:
     """Its place is estimated from sizes, and may seem to be above."""
-    rule = MARKED_RULE._replace(minimum_tokens=1024)
-    marks = [Breakpoint(1, "5m"), Breakpoint(2, "5m")]
-    first, second = (
-        replace(make_call(at, prompt, marks, rule=rule), write_tokens={"5m": 2000})
-        for at, prompt in ((0, "sa"), (10, "sb"))
-    )
-    sizes = (1100, 900)
-    positions = BlockPositions()
-    positions.learn(first, sizes)
-    assert positions.locate_ends(first, sizes) == (1100, 2000)
-    positions.learn(second, sizes)
-    assert positions.locate_ends(second, sizes) == (1023, 2000)
-    late = BlockPositions()
-    late.learn(first, sizes)
-    late.learn(replace(second, started_at=301.0), sizes)
-    assert late.locate_ends(second, sizes) == (1100, 2000), "it had expired"
+    tree = PrefixTree()
+    static = tree.add_block(ROOT, 0, 1100)
+    ends = [tree.add_block(static, 0, 900) for _ in range(2)]
+
+    def place(second_at: float) -> list[int]:
+        positions = BlockPositions(tree)
+        for at, end in zip((0.0, second_at), ends, strict=True):
+            positions.learn(
+                PlacedCall(
+                    at,
+                    at + 1,
+                    MARKED_RULE._replace(minimum_tokens=1024),
+                    end,
+                    [static, end],
+                    ["5m", "5m"],
+                    input_tokens=2000,
+                    read_tokens=0,
+                    write_tokens={"5m": 2000},
+                )
+            )
+        positions.place_blocks(ends[1], MARKED_RULE._replace(minimum_tokens=1024))
+        return [tree.tokens[static], tree.tokens[ends[1]]]
+
+    assert place(10.0) == [1023, 2000]
+    assert place(301.0) == [1100, 2000], "it had expired"
+
+
+def test_two_processes_replay_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    traffic = Traffic([make_call(40 * n, "sab"[: n % 3 + 1]) for n in range(30)])
+    policies = [
+        Policy(),
+        Policy(ttls={"messages": "30m"}),
+        Policy("tail", marks="tail", target=TargetModel(MARKED_RULE, PRICES)),
+        Policy(caching="off"),
+    ]
+    seen: list[tuple[int, int]] = []
+    alone = replay_all(traffic, policies, lambda _number, _done: None)
+    monkeypatch.setattr("promptcache_exporters.replay.replay_all.MIN_CALLS", 0)
+    together = replay_all(traffic, policies, lambda number, done: seen.append((number, done)))
+    assert isinstance(together[1], PolicyError)
+    assert str(together[1]) == str(alone[1])
+    assert [together[at] for at in (0, 2, 3)] == [alone[at] for at in (0, 2, 3)]
+    assert isinstance(together[2], Outcome)
+    assert together[2].policy.name == "tail"
+    assert {number for number, done in seen if done == 30} == {0, 1, 2, 3}
+
+
+def test_a_process_that_was_ended_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("promptcache_exporters.replay.replay_all.MIN_CALLS", 0)
+
+    def end_process(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    monkeypatch.setattr("promptcache_exporters.replay.replay_all.replay", end_process)
+    with pytest.raises(ChildProcessError, match="ended from outside"):
+        replay_all(Traffic([make_call(0, "ab")]), [Policy()], lambda _number, _done: None)

@@ -14,9 +14,10 @@ from typer.testing import CliRunner
 
 from promptcache.cli.commands import app
 from promptcache.cli.exit_codes import ExitCode
+from promptcache_exporters.replay.placed_marks import PolicyError
 from promptcache_exporters.replay.policy import LAYERS, Policy
-from promptcache_exporters.replay.replay import PolicyError, replay
-from promptcache_exporters.replay.traffic import Breakpoint, RecordedMiss, Traffic
+from promptcache_exporters.replay.replay import replay
+from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, RecordedMiss, Traffic
 from promptcache_exporters.replay.ttl_curve import compute_ttl_curve
 from promptcache_exporters.replay.without_break import list_breaks
 from tests.support.recorded_traffic import (
@@ -31,9 +32,9 @@ from tests.support.recorded_traffic import (
 MISS: Final = RecordedMiss("volatile_token", "system", 0, "shop/app.py:41", 900)
 
 
-def make_broken_traffic() -> Traffic:
-    """Return two conversations whose first block differs in each call."""
-    calls = [
+def make_broken_calls() -> list[RecordedCall]:
+    """Return calls whose first block differs in each of them."""
+    return [
         replace(
             make_call(10 * number, f"{number}{prompt}"),
             conversation=prompt[0],
@@ -43,12 +44,11 @@ def make_broken_traffic() -> Traffic:
         )
         for number, prompt in enumerate(("ab", "abc", "abcd"))
     ]
-    return Traffic(calls)
 
 
 @pytest.mark.parametrize("name", ["volatile_token", "system[0]", "shop/app.py:41", "app.py:41"])
 def test_without_a_break_the_block_counts_as_the_same(name: str) -> None:
-    traffic = make_broken_traffic()
+    traffic = Traffic(make_broken_calls())
     assert replay(traffic, Policy()).read_tokens == 0
     mended = replay(traffic, Policy(without=name))
     assert mended.read_tokens == 3000 + 4000
@@ -57,17 +57,17 @@ def test_without_a_break_the_block_counts_as_the_same(name: str) -> None:
 
 def test_a_break_that_the_record_does_not_have_is_refused() -> None:
     with pytest.raises(PolicyError, match="no call of the record broke"):
-        replay(make_broken_traffic(), Policy(without="py:41"))
+        replay(Traffic(make_broken_calls()), Policy(without="py:41"))
 
 
 def test_other_families_and_other_blocks_stay_as_they_are() -> None:
-    traffic = make_broken_traffic()
-    other = [replace(call, family="p1:b", cache="two", miss=None) for call in traffic.calls]
-    both = Traffic([*traffic.calls, *other])
+    calls = make_broken_calls()
+    other = [replace(call, family="p1:b", cache="two", miss=None) for call in calls]
+    both = Traffic([*calls, *other])
     assert replay(both, Policy(without="system[0]")).read_tokens == 3000 + 4000
     longer = [
-        replace(call, sizes=(4000, *(100 * number + 1 for number in range(len(call.links)))))
-        for call in traffic.calls
+        replace(call, sizes=(4000, *(100 * number + 1 for number in range(len(call.links) - 1))))
+        for call in calls
     ]
     different = [longer[0], replace(longer[1], sizes=(4000, 7, 8, 9)), longer[2]]
     read = replay(Traffic(different), Policy(without="system[0]")).read_tokens
@@ -75,9 +75,9 @@ def test_other_families_and_other_blocks_stay_as_they_are() -> None:
 
 
 def test_breaks_are_listed_by_what_they_missed() -> None:
-    calls = make_broken_traffic().calls
+    calls = make_broken_calls()
     small = replace(calls[1], miss=MISS._replace(section="tools", tokens=10))
-    found = list_breaks([*calls, small])
+    found = list_breaks(Traffic([*calls, small]))
     assert [(one.place, one.missed_tokens) for one in found] == [
         ("system[0]", 1800),
         ("tools[0]", 10),

@@ -175,7 +175,7 @@ def record(
     )
     if loaded.skipped:
         raise SystemExit(f"{variant}: {dict(loaded.skipped)}")
-    return Traffic(loaded.calls)
+    return loaded.traffic
 
 
 def score(

@@ -53,7 +53,7 @@ def is_clickhouse_url(text: str) -> bool:
     return urlsplit(text).scheme in _CONNECTIONS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Result:
     """The result of one statement, as a cursor has it."""
 
@@ -62,6 +62,11 @@ class _Result:
 
     def fetchall(self) -> list[list[Any]]:
         return self.rows
+
+    def fetchmany(self, _size: int) -> list[list[Any]]:
+        """Return all rows that are left, since all are in memory."""
+        rows, self.rows = self.rows, []
+        return rows
 
 
 @dataclass(frozen=True)

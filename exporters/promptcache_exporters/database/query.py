@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
 Row = TypeVar("Row", bound=NamedTuple)
+_ROWS_AT_ONCE: Final = 1000
 
 
 class QueryConnection(Protocol):
     """The part of a connection to an engine that queries need."""
 
     def execute(self, sql: str, parameters: Any = ..., /) -> Any:
-        """Run one statement and return its cursor, with `fetchall` and `description`."""
+        """Run one statement. The cursor has `fetchall`, `fetchmany` and `description`."""
         ...
 
 
@@ -49,11 +51,17 @@ class Query(Generic[Row]):
 
     def fetch_all(self, connection: QueryConnection, *parameters: object) -> list[Row]:
         """Run the query and return all rows."""
-        names, rows = _fetch(connection, self.sql, parameters)
-        if (fields := self.row_type._fields) != tuple(names):
-            positions = [names.index(field) for field in fields]
-            rows = [[row[at] for at in positions] for row in rows]
-        return [self.row_type._make(row) for row in rows]
+        return list(self.iterate_rows(connection, *parameters))
+
+    def iterate_rows(self, connection: QueryConnection, *parameters: object) -> Iterator[Row]:
+        """Run the query and yield its rows, of which few are in memory at once."""
+        cursor = connection.execute(self.sql, parameters)
+        names = [column[0] for column in cursor.description]
+        positions = [names.index(field) for field in self.row_type._fields]
+        is_in_order = positions == list(range(len(names)))
+        while rows := cursor.fetchmany(_ROWS_AT_ONCE):
+            for row in rows:
+                yield self.row_type._make(row if is_in_order else [row[at] for at in positions])
 
     def fetch_one(self, connection: QueryConnection, *parameters: object) -> Row:
         """Run a query that always has one row, and return the row."""

@@ -1,44 +1,40 @@
-"""Models of the two kinds of caches: those that bill writes, and those that cache everything."""
+"""Models of the two kinds of caches: those that bill writes, and those that cache everything.
+
+A node of the tree belongs to one cache of the record, so one model serves all of them. Its state is
+in columns with one entry a node.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from array import array
+from collections.abc import Sequence
 from math import inf
-from typing import Final, NamedTuple, Protocol, final
+from typing import Final, NamedTuple, final
 
-from promptcache.providers.cache_rules import CacheRule, requested_or_default_ttl_seconds
-from promptcache_exporters.replay.traffic import ROOT, PrefixTree
+from promptcache_exporters.replay.prefix_tree import ROOT, PrefixTree
 
 
 class Mark(NamedTuple):
-    """A breakpoint at a node of the tree. `ttl` is its name, `seconds` its length.
+    """A breakpoint of a policy: the name, length and price of a written token of its TTL.
 
     It finds an entry at its own place, or up to `reach` - 1 blocks before it.
     """
 
-    node: int
     ttl: str
     seconds: float
     reach: int
+    price: float
 
 
 class CacheUse(NamedTuple):
-    """What one call read and wrote, in tokens. Writes are by TTL."""
+    """What one call read and wrote, in tokens, and the cost of its writes in USD."""
 
     read_tokens: int
-    write_tokens: Mapping[str, int]
+    write_tokens: int
+    write_usd: float
 
 
-class CacheModel(Protocol):
-    """A cache that serves one call after the other."""
-
-    def use(self, end: int, marks: Sequence[Mark], at: float, visible_at: float) -> CacheUse:
-        """Serve the prompt `end` that starts at `at`, and keep it from `visible_at` on."""
-        ...
-
-    def extend(self, end: int, until: float) -> None:
-        """Keep the prefixes of `end` that are in the cache until then."""
-        ...
+NO_USE: Final = CacheUse(0, 0, 0.0)
 
 
 @final
@@ -48,98 +44,112 @@ class MarkedPrefixCache:
     A read keeps an entry for its TTL, counted from the start of the request.
     """
 
-    def __init__(self, tree: PrefixTree, rule: CacheRule) -> None:
-        self._tree, self._rule = tree, rule
-        self._entries: Final[dict[int, tuple[float, float, float]]] = {}
-        """Node -> (visible from, expires at, seconds of its TTL)."""
+    def __init__(self, tree: PrefixTree) -> None:
+        self._tree = tree
+        self._visible_at = array("d", [inf]) * len(tree)
+        self._expires_at = array("d", [0.0]) * len(tree)
+        self._seconds = array("d", [0.0]) * len(tree)
 
-    def use(self, end: int, marks: Sequence[Mark], at: float, visible_at: float) -> CacheUse:
-        tree, entries = self._tree, self._entries
-        found = max(
-            (self._find_entry(mark, at) for mark in marks),
-            key=tree.depths.__getitem__,
-            default=ROOT,
-        )
-        writes: dict[str, int] = {}
-        position = tree.tokens[found]
-        for mark in sorted(marks, key=lambda mark: tree.depths[mark.node]):
-            tokens = tree.tokens[mark.node]
-            if tokens < self._rule.minimum_tokens:
+    def use(
+        self,
+        nodes: Sequence[int],
+        marks: Sequence[Mark],
+        minimum_tokens: int,
+        at: float,
+        visible_at: float,
+    ) -> CacheUse:
+        """Serve a prompt with `marks` at `nodes`. Keep it from `visible_at` on."""
+        visible, expires, seconds = self._visible_at, self._expires_at, self._seconds
+        tokens = self._tree.tokens
+        found = self._find_entry(nodes, marks, at)
+        read = position = tokens[found]
+        usd = 0.0
+        for node, mark in zip(nodes, marks, strict=True):
+            end = tokens[node]
+            if end < minimum_tokens:
                 continue
-            entry = entries.get(mark.node)
-            if entry is not None and entry[0] <= at < entry[1]:
-                entries[mark.node] = (entry[0], at + entry[2], entry[2])
-            elif tokens > position:
-                writes[mark.ttl] = writes.get(mark.ttl, 0) + tokens - position
-                position = tokens
-                entries[mark.node] = (visible_at, at + mark.seconds, mark.seconds)
+            if visible[node] <= at < expires[node]:
+                expires[node] = at + seconds[node]
+            elif end > position:
+                usd += (end - position) * mark.price
+                position = end
+                visible[node], expires[node] = visible_at, at + mark.seconds
+                seconds[node] = mark.seconds
         if found != ROOT:
-            seen, _, seconds = entries[found]
-            entries[found] = (seen, at + seconds, seconds)
-        return CacheUse(tree.tokens[found], writes)
+            expires[found] = at + seconds[found]
+        return CacheUse(read, position - read, usd)
 
-    def extend(self, end: int, until: float) -> None:
-        node = end
-        while node != ROOT:
-            if (entry := self._entries.get(node)) is not None:
-                self._entries[node] = (entry[0], max(entry[1], until), entry[2])
-            node = self._tree.parents[node]
+    def extend(self, nodes: Sequence[int], at: float, later: float) -> None:
+        """Read the entries at `nodes` that are alive at `at` once more, `later` than that."""
+        for node in nodes:
+            if at < self._expires_at[node]:
+                until = at + later + self._seconds[node]
+                self._expires_at[node] = max(self._expires_at[node], until)
 
-    def _find_entry(self, mark: Mark, at: float) -> int:
+    def _find_entry(self, nodes: Sequence[int], marks: Sequence[Mark], at: float) -> int:
         """Return the deepest entry that a breakpoint finds, or the root."""
-        node = mark.node
-        for _ in range(mark.reach):
-            entry = self._entries.get(node)
-            if entry is not None and entry[0] <= at < entry[1]:
-                return node
-            node = self._tree.parents[node]
-            if node == ROOT:
+        visible, expires = self._visible_at, self._expires_at
+        parents, depths = self._tree.parents, self._tree.depths
+        found = ROOT
+        for place in range(len(nodes) - 1, -1, -1):
+            node = nodes[place]
+            if depths[node] <= depths[found]:
                 break
-        return ROOT
+            for _ in range(marks[place].reach):
+                if visible[node] <= at < expires[node]:
+                    if depths[node] > depths[found]:
+                        found = node
+                    break
+                node = parents[node]
+                if node == ROOT:
+                    break
+        return found
 
 
 @final
 class AutomaticPrefixCache:
     """A cache that keeps each prefix that it has seen, without a price for writing."""
 
-    def __init__(self, tree: PrefixTree, rule: CacheRule, *, seconds: float | None = None) -> None:
-        self._tree, self._rule = tree, rule
-        self._seconds = rule.ttl_seconds if seconds is None else seconds
-        self._used: Final[dict[int, tuple[float, float]]] = {}
-        """Node -> (visible from, expires at)."""
+    def __init__(self, tree: PrefixTree) -> None:
+        self._tree = tree
+        self._visible_at = array("d", [inf]) * len(tree)
+        self._expires_at = array("d", [-inf]) * len(tree)
 
-    def use(self, end: int, marks: Sequence[Mark], at: float, visible_at: float) -> CacheUse:
-        tree, used = self._tree, self._used
-        node, read = end, 0
+    def use(self, end: int, seconds: float, at: float, visible_at: float) -> int:
+        """Serve the prompt `end`, keep it for `seconds`, and return the longest known prefix."""
+        visible, expires, parents = self._visible_at, self._expires_at, self._tree.parents
+        node, found = end, ROOT
         while node != ROOT:
-            known = used.get(node)
-            if not read and known is not None and known[0] <= at <= known[1]:
-                read = self._round_down(tree.tokens[node])
-            is_alive = known is not None and at <= known[1]
-            seen = known[0] if known is not None and is_alive else visible_at
-            used[node] = (seen, at + self._seconds)
-            node = tree.parents[node]
-        return CacheUse(read, {})
+            if at > expires[node]:
+                visible[node] = visible_at
+            elif found == ROOT and visible[node] <= at:
+                found = node
+            expires[node] = at + seconds
+            node = parents[node]
+        return found
 
     def extend(self, end: int, until: float) -> None:
-        node = end
-        while node != ROOT:
-            if (known := self._used.get(node)) is not None:
-                self._used[node] = (known[0], max(known[1], until))
-            node = self._tree.parents[node]
-
-    def _round_down(self, tokens: int) -> int:
-        if tokens < self._rule.minimum_tokens:
-            return 0
-        return tokens - tokens % self._rule.granularity
+        """Keep the prefixes of `end` until then."""
+        expires = self._expires_at
+        for node in self._tree.iterate_to_root(end):
+            if expires[node] < until:
+                expires[node] = until
 
 
-def make_unlimited_cache(tree: PrefixTree, rule: CacheRule) -> CacheModel:
-    """Return a cache that forgets nothing, has no minimum and does not round."""
-    free = rule._replace(minimum_tokens=0, granularity=1)
-    return AutomaticPrefixCache(tree, free, seconds=inf)
+@final
+class UnlimitedCache:
+    """A cache that forgets nothing and has no minimum."""
 
+    def __init__(self, tree: PrefixTree) -> None:
+        self._tree = tree
+        self._visible_at = array("d", [inf]) * len(tree)
 
-def seconds_of_ttl(rule: CacheRule, ttl: str) -> float:
-    """Return the length of a TTL."""
-    return requested_or_default_ttl_seconds(rule, ttl)
+    def use(self, end: int, at: float, visible_at: float) -> int:
+        """Serve the prompt `end`, and return its longest known prefix."""
+        visible = self._visible_at
+        for node in self._tree.iterate_to_root(end):
+            if visible[node] <= at:
+                return node
+            if visible[node] == inf:
+                visible[node] = visible_at
+        return ROOT

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
+from functools import partial
 from random import Random
 from statistics import quantiles
 from typing import Final
-from zlib import crc32
 
 from promptcache_exporters.replay.policy import Policy
 from promptcache_exporters.replay.replay import Outcome, replay
-from promptcache_exporters.replay.traffic import RecordedCall, Traffic
+from promptcache_exporters.replay.traffic import CallKind, Traffic
 
 MIN_EXACT_SHARE: Final = 0.95
 MAX_COST_ERROR: Final = 0.02
@@ -41,21 +41,9 @@ class ReplayCheck:
 
 def check_replay(traffic: Traffic, as_recorded: Outcome) -> ReplayCheck:
     """Compare the replay of the unchanged policy with what the provider reported."""
-    recorded = sum(map(recorded_usd, traffic.calls))
+    recorded = math.fsum(traffic.recorded_usd)
     error = (as_recorded.usd - recorded) / recorded if recorded else 0.0
     return ReplayCheck(as_recorded.exact_share, error, recorded)
-
-
-def recorded_usd(call: RecordedCall) -> float:
-    """Return the cost of the recorded usage, in USD."""
-    prices, written = call.prices, sum(call.write_tokens.values())
-    plain = call.input_tokens - call.read_tokens - written
-    return (
-        plain * prices.input
-        + call.read_tokens * prices.read
-        + sum(prices.writes.get(ttl, 0.0) * tokens for ttl, tokens in call.write_tokens.items())
-        + call.output_tokens * prices.output
-    )
 
 
 @dataclass(frozen=True)
@@ -75,21 +63,14 @@ def compute_saving(as_recorded: Outcome, other: Outcome) -> Saving:
 
     Equal inputs have an equal interval: the groups and the samples follow from fixed seeds.
     """
-    before = _usd_by_group(as_recorded.usd_by_conversation)
-    after = _usd_by_group(other.usd_by_conversation)
-    savings = [before[group] - after.get(group, 0.0) for group in sorted(before)]
+    savings = [0.0] * min(_GROUPS, len(as_recorded.usd_by_conversation))
+    pairs = zip(as_recorded.usd_by_conversation, other.usd_by_conversation, strict=True)
+    for conversation, (before, after) in enumerate(pairs):
+        savings[conversation % _GROUPS] += before - after
     random, count = Random(0), len(savings)  # noqa: S311  # samples, no secrets
     totals = [sum(random.choices(savings, k=count)) for _ in range(_RESAMPLES)] if count else [0.0]
     cuts = quantiles(totals, n=40) if len(totals) > 1 else [0.0, 0.0]
     return Saving(as_recorded.usd - other.usd, cuts[0], cuts[-1])
-
-
-def _usd_by_group(usd_by_conversation: Mapping[Hashable, float]) -> dict[int, float]:
-    groups: dict[int, float] = {}
-    for conversation, usd in usd_by_conversation.items():
-        group = crc32(repr(conversation).encode()) % _GROUPS
-        groups[group] = groups.get(group, 0.0) + usd
-    return groups
 
 
 def months_in_window(traffic: Traffic) -> float | None:
@@ -109,18 +90,18 @@ def fit_retention(traffic: Traffic) -> Traffic:
     rule's time is replaced by the one of `RETENTIONS_SECONDS` under which most calls read what was
     recorded; the documented one stays where no other is better.
     """
-    if all(call.rule.bills_writes for call in traffic.calls):
+    if all(kind.rule.bills_writes for kind in traffic.kinds):
         return traffic
     best, best_share = traffic, replay(traffic, Policy()).exact_share
     for seconds in RETENTIONS_SECONDS:
-        other = Traffic(_with_retention(call, seconds) for call in traffic.calls)
+        other = traffic.with_kinds(partial(_with_retention, seconds=seconds))
         share = replay(other, Policy()).exact_share
         if share > best_share:
             best, best_share = other, share
     return best
 
 
-def _with_retention(call: RecordedCall, seconds: float) -> RecordedCall:
-    if call.rule.bills_writes:
-        return call
-    return replace(call, rule=call.rule._replace(ttl_seconds=seconds))
+def _with_retention(kind: CallKind, seconds: float) -> CallKind:
+    if kind.rule.bills_writes:
+        return kind
+    return kind._replace(rule=kind.rule._replace(ttl_seconds=seconds))

@@ -7,14 +7,18 @@ calls, which are found by the link of the last known block.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from array import array
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple, final
 
 from promptcache.model import SECTIONS
+from promptcache_exporters.replay.node_table import NO_NODE, NodeTable
 
 _BLOCK_PATTERN: Final = re.compile(r"([tsm])([\w-]{8})(\d+)")
+_BLOCKS_PATTERN: Final = re.compile(r"[tsm][\w-]{8}\d+(?:,[tsm][\w-]{8}\d+)*")
 _PARAMS_PATTERN: Final = re.compile(r"([tsm])([\w-]{4})")
 _SECTION_BY_LETTER: Final[Mapping[str, str]] = {name[0]: name for name in SECTIONS}
+_LAYER_BY_SECTION: Final[Mapping[str, int]] = {name: number for number, name in enumerate(SECTIONS)}
 _KEY_ID_LENGTH: Final = 2
 _LINK_LENGTH: Final = 8
 
@@ -58,42 +62,84 @@ def parse_links(text: str) -> RecordedLinks:
         {_SECTION_BY_LETTER[letter]: digest for letter, digest in _PARAMS_PATTERN.findall(params)},
         int(known[_LINK_LENGTH:] or 0),
         known[:_LINK_LENGTH],
-        tuple(map(_parse_block, blocks.split(","))) if blocks else (),
+        _parse_blocks(blocks) if blocks else (),
         tuple(marks.split(",")) if marks else (),
     )
 
 
-def _parse_block(text: str) -> LinkedBlock:
-    match = _BLOCK_PATTERN.fullmatch(text)
-    if match is None:
+def _parse_blocks(text: str) -> tuple[LinkedBlock, ...]:
+    if not _BLOCKS_PATTERN.fullmatch(text):
         raise ValueError(text)
-    return LinkedBlock(match[2], _SECTION_BY_LETTER[match[1]], max(1, int(match[3])))
+    return tuple(
+        [
+            LinkedBlock(link, _SECTION_BY_LETTER[letter], max(1, int(size)))
+            for letter, link, size in _BLOCK_PATTERN.findall(text)
+        ]
+    )
 
 
-class ChainReader:
-    """The blocks of all rows, each once, and the chains that they make."""
+_NOT_COUNTED: Final = -2
+
+
+@final
+class LinkTree:
+    """The blocks of all rows, each once, as a tree of prefixes. A node is a number, 0 the root.
+
+    A row may come before those of its earlier blocks. Until they come, the parent of its first
+    block is a node whose own parent is not known.
+    """
 
     def __init__(self) -> None:
-        self._blocks: dict[str, tuple[str, LinkedBlock]] = {}
-        """Link -> the link before it, and the block."""
+        self.parents: Final = array("i", [0])
+        self.sizes: Final = array("i", [0])
+        self.layers: Final = bytearray(1)
+        """Of the last block of each node, as an index of `SECTIONS`."""
+        self._nodes = NodeTable()
+        self._depths = array("i", [0])
 
-    def add(self, links: RecordedLinks) -> None:
-        """Remember the blocks of a row."""
-        previous = links.known_link
-        for block in links.blocks:
-            self._blocks.setdefault(block.link, (previous, block))
-            previous = block.link
+    def __len__(self) -> int:
+        return len(self.parents)
 
-    def rebuild_chain(self, links: RecordedLinks) -> tuple[LinkedBlock, ...] | None:
-        """Return all blocks of a call's prompt; None if the rows of some are missing."""
-        behind: list[LinkedBlock] = []
-        link = links.known_link
-        while link:
-            found = self._blocks.get(link)
-            if found is None:
-                return None
-            link, block = found
-            behind.append(block)
-        if len(behind) != links.known_depth:
-            return None
-        return (*reversed(behind), *links.blocks)
+    def add(self, known_link: str, blocks: Iterable[LinkedBlock]) -> int:
+        """Add the blocks of a row behind a known prefix, and return the node of the last one."""
+        parents, find = self.parents, self._nodes.find
+        node = self._node_of(known_link) if known_link else 0
+        for link, section, size in blocks:
+            known = find(hash(link))
+            if known == NO_NODE:
+                known = self._append(link, node, section, size)
+            elif parents[known] == NO_NODE:
+                parents[known], self.sizes[known] = node, size
+                self.layers[known] = _LAYER_BY_SECTION[section]
+            node = known
+        return node
+
+    def forget_links(self) -> None:
+        """Free the links. No row can be added any more."""
+        self._nodes = NodeTable()
+
+    def _node_of(self, link: str) -> int:
+        node = self._nodes.find(hash(link))
+        return self._append(link, NO_NODE, "tools", 0) if node == NO_NODE else node
+
+    def _append(self, link: str, parent: int, section: str, size: int) -> int:
+        node = len(self.parents)
+        self._nodes.add(hash(link), node)
+        self.parents.append(parent)
+        self.sizes.append(size)
+        self.layers.append(_LAYER_BY_SECTION[section])
+        return node
+
+    def depth_of(self, node: int) -> int:
+        """Return the number of blocks of a prefix; `NO_NODE` if the rows of some are missing."""
+        depths, parents = self._depths, self.parents
+        if len(depths) < len(parents):
+            depths.extend([_NOT_COUNTED] * (len(parents) - len(depths)))
+        path: list[int] = []
+        while depths[node] == _NOT_COUNTED and parents[node] != NO_NODE:
+            path.append(node)
+            node = parents[node]
+        depth = depths[node] if depths[node] != _NOT_COUNTED else NO_NODE
+        for one in reversed(path):
+            depth = depths[one] = NO_NODE if depth == NO_NODE else depth + 1
+        return depth

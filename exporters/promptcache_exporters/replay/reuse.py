@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Iterable
+from math import inf
 
-from promptcache_exporters.replay.traffic import ROOT, RecordedCall, Traffic
+from promptcache_exporters.replay.prefix_tree import ROOT
+from promptcache_exporters.replay.traffic import Traffic
 
 
-def find_reused_depths(traffic: Traffic, seconds_of: Callable[[RecordedCall], float]) -> list[int]:
-    """Return for each call how many of its blocks another call has within its TTL.
+def find_reused_nodes(traffic: Traffic, seconds_of_kinds: list[float]) -> list[int]:
+    """Return for each call the longest prefix that another call has within its TTL.
 
-    The other call comes later, and could read them, or came earlier, and has written them.
-    `seconds_of` returns the TTL of a call.
+    The other call comes later, and could read it, or came earlier, and has written it.
+    `seconds_of_kinds` has the TTL of each kind of call.
     """
-    pairs = list(zip(traffic.calls, traffic.end_nodes, strict=True))
-    earlier = _find_shared_depths(traffic, pairs, seconds_of)
-    later = _find_shared_depths(traffic, pairs[::-1], seconds_of)[::-1]
-    return [max(pair) for pair in zip(earlier, later, strict=True)]
+    depths = traffic.tree.depths
+    numbers = range(len(traffic))
+    earlier = _find_shared_nodes(traffic, numbers, seconds_of_kinds)
+    later = _find_shared_nodes(traffic, reversed(numbers), seconds_of_kinds)
+    later.reverse()
+    return [max(pair, key=depths.__getitem__) for pair in zip(earlier, later, strict=True)]
 
 
-def _find_shared_depths(
-    traffic: Traffic,
-    pairs: Iterable[tuple[RecordedCall, int]],
-    seconds_of: Callable[[RecordedCall], float],
+def _find_shared_nodes(
+    traffic: Traffic, numbers: Iterable[int], seconds_of_kinds: list[float]
 ) -> list[int]:
-    """Return how many blocks each call shares with one before it in the order of `pairs`."""
-    tree, last_used, depths = traffic.tree, dict[int, float](), list[int]()
-    for call, end in pairs:
-        seconds, node, depth = seconds_of(call), end, 0
-        while node != ROOT:
-            used = last_used.get(node)
-            if not depth and used is not None and abs(used - call.started_at) < seconds:
-                depth = tree.depths[node]
-            last_used[node] = call.started_at
-            node = tree.parents[node]
-        depths.append(depth)
-    return depths
+    """Return the longest prefix that each call shares with one before it in `numbers`."""
+    tree, last_used, found = traffic.tree, array("d", [inf]) * len(traffic.tree), list[int]()
+    for number in numbers:
+        at, seconds = traffic.started_at[number], seconds_of_kinds[traffic.kind[number]]
+        shared = ROOT
+        for node in tree.iterate_to_root(traffic.end_nodes[number]):
+            if shared == ROOT and abs(last_used[node] - at) < seconds:
+                shared = node
+            last_used[node] = at
+        found.append(shared)
+    return found

@@ -9,13 +9,20 @@ and sizes alone, since their links cover the changed block too.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
-from dataclasses import replace
+from collections.abc import Hashable
 from typing import Final, NamedTuple
 
-from promptcache_exporters.replay.traffic import RecordedCall, RecordedMiss, Traffic
+from promptcache_exporters.replay.prefix_tree import ROOT, PrefixTree
+from promptcache_exporters.replay.traffic import (
+    CallNodes,
+    RecordedMiss,
+    Traffic,
+    layer_at,
+)
 
 _UNCHANGED: Final = "~"
+Places = frozenset[tuple[str, int]]
+"""The sections of changed blocks, and their indexes there."""
 
 
 class NamedBreak(NamedTuple):
@@ -27,14 +34,17 @@ class NamedBreak(NamedTuple):
     missed_tokens: int
 
 
-def list_breaks(calls: Iterable[RecordedCall]) -> list[NamedBreak]:
+def list_breaks(traffic: Traffic) -> list[NamedBreak]:
     """Return the breaks of the record, the one that missed most tokens first."""
-    missed: defaultdict[tuple[str, str, str], int] = defaultdict(int)
-    for call in calls:
-        if call.miss is not None and call.miss.place:
-            key = (call.miss.place, call.miss.reason, call.miss.call_site)
-            missed[key] += call.miss.tokens
-    found = [NamedBreak(*key, tokens) for key, tokens in missed.items() if tokens]
+    missed: defaultdict[int, int] = defaultdict(int)
+    for miss, tokens in zip(traffic.miss, traffic.missed_tokens, strict=True):
+        missed[miss] += tokens
+    named = [(traffic.misses.values[miss], tokens) for miss, tokens in missed.items() if tokens]
+    found = [
+        NamedBreak(miss.place, miss.reason, miss.call_site, tokens)
+        for miss, tokens in named
+        if miss.place
+    ]
     return sorted(found, key=lambda one: (-one.missed_tokens, one))
 
 
@@ -43,36 +53,78 @@ def remove_break(traffic: Traffic, name: str) -> Traffic:
 
     Raises ValueError if no call of the record has this break.
     """
-    places: defaultdict[Hashable, set[tuple[str, int]]] = defaultdict(set)
-    for call in traffic.calls:
-        if call.miss is not None and call.miss.section and _is_named(call.miss, name):
-            places[_family_of(call)].add((call.miss.section, call.miss.block_index))
+    places: defaultdict[int, set[tuple[str, int]]] = defaultdict(set)
+    named = {at for at, miss in enumerate(traffic.misses.values) if _is_named(miss, name)}
+    for family, number in zip(traffic.family, traffic.miss, strict=True):
+        if number in named:
+            miss = traffic.misses.values[number]
+            places[family].add((miss.section, miss.block_index))
     if not places:
         raise ValueError(f"no call of the record broke at, because of or in {name!r}")
-    return Traffic(_keep_blocks(call, places.get(_family_of(call), ())) for call in traffic.calls)
+    mender = _Mender(traffic, {family: frozenset(them) for family, them in places.items()})
+    other = traffic.copy_without_nodes(mender.tree)
+    for number in range(len(traffic)):
+        other.add_nodes(traffic.kind[number], mender.mend(number))
+    return other
 
 
 def _is_named(miss: RecordedMiss, name: str) -> bool:
     site = miss.call_site
-    return name in (miss.reason, miss.place, site) or site.endswith(f"/{name}")
+    is_named = name in (miss.reason, miss.place, site) or site.endswith(f"/{name}")
+    return bool(miss.section) and is_named
 
 
-def _family_of(call: RecordedCall) -> Hashable:
-    return call.cache, call.family
+class _Mender:
+    """Finds the prefixes of calls in a tree that does not depend on the blocks at some places."""
 
+    def __init__(self, traffic: Traffic, places_of_families: dict[int, Places]) -> None:
+        self.tree: Final[PrefixTree] = traffic.tree.copy()
+        self._traffic = traffic
+        self._places = places_of_families
+        self._mended: dict[tuple[Hashable, int], int] = {}
+        """The cache, the depths of changed blocks, and a node -> its node without the changes."""
+        self._known: dict[Hashable, int] = {}
 
-def _keep_blocks(call: RecordedCall, places: Iterable[tuple[str, int]]) -> RecordedCall:
-    """Return the call with links that do not depend on the blocks at `places`."""
-    depths = sorted(call.depth_of_block(section, index) for section, index in places)
-    depths = [depth for depth in depths if depth <= len(call.links)]
-    if not depths:
-        return call
-    links: list[Hashable] = list(call.links[: depths[0] - 1])
-    previous: Hashable = links[-1] if links else ""
-    for depth in range(depths[0], len(call.links) + 1):
-        is_kept = depth in depths
-        block = _UNCHANGED if is_kept else (call.layer_at(depth), call.sizes[depth - 1])
-        # A hash, since a chain of nested tuples would take longer with each block.
-        previous = (_UNCHANGED, hash((previous, block)))
-        links.append(previous)
-    return replace(call, links=tuple(links))
+    def mend(self, number: int) -> CallNodes:
+        """Return the places of a call in the tree."""
+        traffic, nodes = self._traffic, self._traffic.nodes_of(number)
+        family = traffic.family[number]
+        static_depth = traffic.tree.depths[nodes.static]
+        starts = {"tools": 0, "system": nodes.tools_depth, "messages": static_depth}
+        places = self._places.get(family, ())
+        depths = frozenset([starts[section] + index + 1 for section, index in places])
+        if not any(depth <= traffic.tree.depths[nodes.end] for depth in depths):
+            return nodes
+        cache = traffic.families.values[family][0]
+        scope = (cache, depths, nodes.tools_depth, static_depth)
+
+        def mend_node(node: int) -> int:
+            return self._mend_node(node, scope)
+
+        marks = [mend_node(node) for node in nodes.marks]
+        return CallNodes(mend_node(nodes.end), mend_node(nodes.static), nodes.tools_depth, marks)
+
+    def _mend_node(self, end: int, scope: tuple[Hashable, frozenset[int], int, int]) -> int:
+        cache, changed, tools_depth, static_depth = scope
+        tree, mended, path = self.tree, self._mended, list[int]()
+        found = ROOT
+        for node in tree.iterate_to_root(end):
+            if tree.depths[node] < min(changed):
+                found = node
+                break
+            if (scope, node) in mended:
+                found = mended[scope, node]
+                break
+            path.append(node)
+        for node in reversed(path):
+            depth, size = tree.depths[node], tree.sizes[node]
+            block = (
+                _UNCHANGED
+                if depth in changed
+                else (layer_at(depth, tools_depth, static_depth), size)
+            )
+            key = (cache, found, block)
+            if key not in self._known:
+                self._known[key] = tree.add_block(found, tree.tokens[node], size)
+            found = mended[scope, node] = self._known[key]
+        return found

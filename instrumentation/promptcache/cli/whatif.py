@@ -34,8 +34,10 @@ from promptcache.prices import PriceBook
 from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.source import open_calls_source
 from promptcache_exporters.replay.comparison import check_replay, fit_retention
+from promptcache_exporters.replay.placed_marks import PolicyError
 from promptcache_exporters.replay.policy import Marks, Policy
-from promptcache_exporters.replay.replay import Outcome, PolicyError, replay
+from promptcache_exporters.replay.replay import Outcome
+from promptcache_exporters.replay.replay_all import replay_all
 from promptcache_exporters.replay.table import (
     LoadedCalls,
     SampledTableError,
@@ -132,7 +134,7 @@ def whatif(
     book = load_price_book(None)
     place = choose_calls_place(db, source)
     loaded = _load_calls(place, since, book, 1.0 if unsampled else None)
-    traffic = fit_retention(Traffic(loaded.calls))
+    traffic = fit_retention(loaded.traffic)
     options = PolicyOptions(
         parse_ttls(ttl or []), marks, ping, ping_from, model, provider, without.strip()
     )
@@ -171,21 +173,18 @@ def _replay_all(
     Leave out a usual policy that no provider would accept. Raise PolicyError for one that the user
     chose.
     """
-    outcomes: list[Outcome] = []
-    with Progress(console=make_stderr_console(), transient=True) as progress:
-        task = progress.add_task("replaying", total=len(policies) * len(traffic.calls))
-        for number, policy in enumerate(policies):
-            start = number * len(traffic.calls)
+    # A thread that draws would be a danger for the processes of the replay.
+    with Progress(console=make_stderr_console(), transient=True, auto_refresh=False) as progress:
+        tasks = [progress.add_task(one.name, total=len(traffic)) for one in policies]
 
-            def advance(done: int, _: int, start: int = start) -> None:
-                progress.update(task, completed=start + done)
+        def advance(number: int, done: int) -> None:
+            progress.update(tasks[number], completed=done, refresh=True)
 
-            try:
-                outcomes.append(replay(traffic, policy, advance))
-            except PolicyError:
-                if has_chosen_policies or number == 0:
-                    raise
-    return outcomes
+        results = replay_all(traffic, policies, advance)
+    errors = [result for result in results if isinstance(result, PolicyError)]
+    if errors and (has_chosen_policies or errors[0] is results[0]):
+        raise errors[0]
+    return [result for result in results if not isinstance(result, PolicyError)]
 
 
 def _load_calls(
@@ -201,7 +200,7 @@ def _load_calls(
     except SampledTableError as error:
         errors.print(str(error))
         raise typer.Exit(ExitCode.SAMPLED) from None
-    if not loaded.calls:
+    if not len(loaded.traffic):
         reasons = "; ".join(f"{count} {reason}" for reason, count in loaded.skipped.items())
         errors.print(f"{place} has no call to replay{': ' if reasons else '.'}{reasons}")
         raise typer.Exit(ExitCode.NO_CALLS)

@@ -60,7 +60,7 @@ def to_json(result: WhatifResult) -> dict[str, Any]:
     has_passed = result.check.has_passed
     recommended = result.find_recommended() if has_passed else None
     return {
-        "calls": len(result.traffic.calls),
+        "calls": len(result.traffic),
         "skipped": dict(result.loaded.skipped),
         "window_seconds": result.traffic.seconds,
         "check": {
@@ -98,9 +98,9 @@ def _usd_fields(result: WhatifResult, outcome: Outcome) -> dict[str, Any]:
 def print_text(result: WhatifResult) -> None:
     """Print the result for people."""
     console, check = make_stdout_console(), result.check
-    conversations = len({call.conversation for call in result.traffic.calls})
+    conversations = len(result.traffic.conversations.values)
     console.print(
-        f"Replayed {len(result.traffic.calls):,} calls of {conversations:,} conversations. As they "
+        f"Replayed {len(result.traffic):,} calls of {conversations:,} conversations. As they "
         f"were: {check.exact_share:.1%} of reads exact, cost within {abs(check.cost_error):.1%}.",
         soft_wrap=True,
     )

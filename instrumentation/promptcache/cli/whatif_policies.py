@@ -14,6 +14,7 @@ import typer
 from promptcache.model import TTL_SECONDS
 from promptcache.prices import PriceBook
 from promptcache.providers.cache_rules import cache_rule_for
+from promptcache_exporters.replay.placed_marks import PolicyError
 from promptcache_exporters.replay.policy import (
     LAYERS,
     Caching,
@@ -22,9 +23,9 @@ from promptcache_exporters.replay.policy import (
     Policy,
     TargetModel,
 )
-from promptcache_exporters.replay.replay import PolicyError
-from promptcache_exporters.replay.table import find_token_prices
+from promptcache_exporters.replay.rows_to_traffic import find_token_prices
 from promptcache_exporters.replay.traffic import Traffic
+from promptcache_exporters.replay.ttl_curve import list_offered_ttls
 from promptcache_exporters.replay.without_break import list_breaks
 
 TOKEN_RANGE: Final = (0.93, 1.04)
@@ -114,7 +115,7 @@ def build_policy(traffic: Traffic, options: PolicyOptions, book: PriceBook) -> P
         without=options.without,
         caching=options.caching,
     )
-    rules = {call.rule for call in traffic.calls} if policy.target is None else {policy.target.rule}
+    rules = [kind.rule for kind in traffic.kinds] if policy.target is None else [policy.target.rule]
     if (policy.ttls or policy.marks != "recorded") and not any(one.bills_writes for one in rules):
         raise PolicyError("TTLs and marks change nothing: this cache takes no breakpoints")
     return policy
@@ -122,11 +123,10 @@ def build_policy(traffic: Traffic, options: PolicyOptions, book: PriceBook) -> P
 
 def _usual_policies(traffic: Traffic) -> list[Policy]:
     """Return what is worth a look in most traffic: longer TTLs, fixed marks, mended breaks."""
-    billed = [call for call in traffic.calls if call.rule.bills_writes and call.breakpoints]
-    offered = {ttl for call in billed for ttl in call.prices.writes if ttl in TTL_SECONDS}
-    recorded = {mark.ttl for call in billed for mark in call.breakpoints}
+    billed = [kind for kind in traffic.kinds if kind.rule.bills_writes and kind.marks]
+    recorded = {mark.ttl for kind in billed for mark in kind.marks}
     policies: list[Policy] = []
-    for ttl in sorted(offered, key=TTL_SECONDS.__getitem__):
+    for ttl in list_offered_ttls(billed):
         static = {"tools": ttl, "system": ttl}
         if recorded != {ttl}:
             policies.append(Policy(f"{ttl} everywhere", dict.fromkeys(LAYERS, ttl)))
@@ -134,7 +134,7 @@ def _usual_policies(traffic: Traffic) -> list[Policy]:
                 policies.append(Policy(f"{ttl} on tools and system", static))
     if billed:
         policies.append(Policy("marks static,tail", marks="static,tail"))
-    breaks = {one.place: one for one in reversed(list_breaks(traffic.calls))}
+    breaks = {one.place: one for one in reversed(list_breaks(traffic))}
     for one in sorted(breaks.values(), key=lambda one: -one.missed_tokens)[:_MAX_BREAKS]:
         where = f" ({one.reason}, {one.call_site})" if one.call_site else f" ({one.reason})"
         policies.append(Policy(f"without the break at {one.place}{where}", without=one.place))
@@ -167,12 +167,12 @@ def _parse_pings(text: str, min_tokens: int) -> Pings:
 
 
 def _find_target(traffic: Traffic, options: PolicyOptions, book: PriceBook) -> TargetModel:
-    first, model = traffic.calls[0], options.model or ""
-    name = options.provider or first.provider
-    prices = find_token_prices(book, name, model, time.time(), first.input_tokens)
+    recorded, model = traffic.kinds[0].provider, options.model or ""
+    name = options.provider or recorded
+    prices = find_token_prices(book, name, model, time.time(), traffic.input_tokens[0])
     if prices is None:
         raise typer.BadParameter(
             f"no price of {model!r} at {name!r}; see promptcache prices show", param_hint="--model"
         )
     target = TargetModel(cache_rule_for(name, model), prices)
-    return target if name == first.provider else target._replace(token_range=TOKEN_RANGE)
+    return target if name == recorded else target._replace(token_range=TOKEN_RANGE)
