@@ -119,7 +119,7 @@ def test_parameters_that_forbid_prewarming_stay_away_or_refuse_it(claude: Any) -
     ("wire", "model", "words"),
     [
         ("chat", OLD_GPT, "the first call warms it"),
-        ("gemini", GEMINI, "the first call warms it"),
+        ("gemini", GEMINI, "caches from 2048 tokens"),
         ("anthropic", CLAUDE, "caches from 1024"),
     ],
 )

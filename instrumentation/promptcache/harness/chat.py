@@ -13,6 +13,7 @@ from promptcache.harness.changed_prompts import CacheLoss, warn_of_changed_param
 from promptcache.harness.frozen_json import freeze_json, hash_json
 from promptcache.harness.frozen_params import FrozenParams
 from promptcache.harness.history import History
+from promptcache.harness.named_caches import NamedCaches
 from promptcache.harness.names import TTL, Content, Layer, Message, Wire
 from promptcache.harness.plain_data import to_plain_data
 from promptcache.harness.prompt_error import PromptError
@@ -45,12 +46,14 @@ class Chat(Generic[Arguments]):
         ttls: Mapping[Layer, TTL],
         params: FrozenParams,
         uses: RecentUses,
+        named_caches: NamedCaches,
         history: Sequence[Message] = (),
     ) -> None:
         self.prompt_name = name
         self.prefix_key = f"{layout.wire} {model} {key} {hash_json(list(layers.shared))}"
         """Identifies the static and shared layers in the cache of one provider."""
         self._uses = uses
+        self._named_caches = named_caches
         self._asked_at = 0.0
         self.wire: Wire = layout.wire
         self.model = model
@@ -117,26 +120,54 @@ class Chat(Generic[Arguments]):
         turn = Turn(messages, self._layout.render_content(now, "now"))
         if turn.now and not messages:
             raise PromptError("now", "needs a question or the results of tools before it")
-        request = self._request_layout.lay_out(self._history, turn, self.model, self.cache_key)
-        merged = self._params.merge(params, self._layout.reserved_arguments)
-        request = self._layout.finish(request, merged)
-        for param, section in self._params.changes:
-            warn_of_changed_param(self.prompt_name, param, section, self.loss_of(section))
+        cache_name = self._named_cache(params)
+        request = self._request_layout.lay_out(
+            self._history, turn, self.model, self.cache_key, has_cached_head=cache_name is not None
+        )
+        request = self._layout.finish(request, self._merge_params(params, cache_name))
         self._pending = messages
         self._asked_at = time.monotonic()
         return cast("Arguments", request)
+
+    def _merge_params(
+        self, params: Mapping[str, Any] | None, cache_name: str | None
+    ) -> Mapping[str, Any]:
+        """Return the parameters of a call, and warn of one that changed."""
+        merged = self._params.merge(params, self._layout.reserved_arguments)
+        for param, section in self._params.changes:
+            warn_of_changed_param(self.prompt_name, param, section, self.loss_of(section))
+        if cache_name is None:
+            return merged
+        held = self._layout.params_in_named_cache
+        kept = {name: merged[name] for name in merged if name not in held}
+        return {**kept, "cached_content": cache_name}
+
+    def _named_cache(self, params: Mapping[str, Any] | None) -> str | None:
+        """Return the name of the cache that holds the head and what belongs to it."""
+        cache = self._named_caches.find(self.prefix_key)
+        if cache is None or not self._layout.params_in_named_cache.isdisjoint(params or ()):
+            return None
+        return cache.name
+
+    @property
+    def head_tokens(self) -> int:
+        """An upper estimate of the tokens of the static and shared layers."""
+        return self._request_layout.head.tokens
 
     def loss_of(self, section: InvalidationLevel) -> CacheLoss:
         """Return what is processed anew if the prompt changes in this section."""
         tokens = self._history.tokens
         if section != "messages":
-            tokens += self._request_layout.head_tokens
+            tokens += self.head_tokens
         layer: Layer = "history" if section == "messages" else "static"
         ttl = self._ttls.get(layer) if self.style.ttls else None
         return CacheLoss(self.style.provider, self.base_model, tokens, ttl)
 
     def lay_out_head(self, text: str, params: Mapping[str, Any]) -> Message:
-        """Return a request with the static and shared layers and a question, outside the chat."""
+        """Return a request with the static and shared layers and a question, outside the chat.
+
+        An empty text is no question.
+        """
         history = History(self._layout)
         parts = self._layout.render_content(text, "text")
         messages = self._layout.build_turn(ToolResults({}, (), {}), parts)
@@ -174,8 +205,10 @@ class Chat(Generic[Arguments]):
         self._history.append([*self._pending, *messages])
         self._pending = None
         self._results, self._failed = {}, set()
+        misses = self.stats.misses
         self.stats.record(plain)
-        self._uses.note_use(self.prefix_key, self._asked_at)
+        has_missed = self.stats.misses > misses
+        self._uses.note_use(self.prefix_key, self._asked_at, has_missed=has_missed)
 
     def text_of(self, message: Message, path: str) -> tuple[str, str]:
         """Return role and text of a message of this wire. Raise PromptError if it holds more."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, final, overload
 
 from promptcache.harness.frozen_json import canonical_json, check_text, freeze_json, hash_json
 from promptcache.harness.json_guards import is_object
+from promptcache.harness.named_caches import NamedCaches
 from promptcache.harness.names import LAYERS, TTL, Block, Content, Layer, Wire
 from promptcache.harness.prompt_error import PromptError
 from promptcache.harness.recent_uses import RecentUses
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from promptcache.harness.caching_style import CachingStyle
     from promptcache.harness.chat import Chat
     from promptcache.harness.chat_options import ChatOptions
+    from promptcache.harness.named_cache_request import NamedCacheRequest
     from promptcache.harness.plan import Plan
     from promptcache.harness.warmed import Warmed
     from promptcache.harness.warming import WarmRequest
@@ -79,6 +81,7 @@ class Prompt:
         parts = ("tools", "system", "examples")
         self._texts = {part: canonical_json(layers[part]) for part in parts}
         self._uses = RecentUses()
+        self._named_caches = NamedCaches()
         self.version: str = hash_json(list(self._texts.values()))
         """A hash of the static layer. Equal versions have equal bytes, in every process."""
 
@@ -111,8 +114,9 @@ class Prompt:
         """Fill the cache with the static and shared layers, through the SDK's own client.
 
         Nothing is sent while they were used within `if_idle` seconds in this process, while another
-        caller warms them, or shortly after a failed attempt. `client` is the wire's client (the
-        module `litellm` for LiteLLM). Errors of the client reach the caller.
+        caller warms them, or shortly after a failed attempt. On Gemini a named cache is created or
+        renewed where calls were seen to miss and storage pays; `close` deletes it. `client` is the
+        wire's client (the module `litellm` for LiteLLM). Errors of the client reach the caller.
         """
         return self._warm_request(wire, model, options).run(client, if_idle)
 
@@ -125,13 +129,26 @@ class Prompt:
         if_idle: float = 240.0,
         **options: Unpack[ChatOptions],
     ) -> Warmed:
-        """Do as `warm` does, through an asynchronous client."""
+        """Do as `warm` does, through an asynchronous client (`client.aio` of google-genai)."""
         return await self._warm_request(wire, model, options).run_async(client, if_idle)
 
-    def _warm_request(self, wire: Wire, model: str, options: ChatOptions) -> WarmRequest:
+    def close(self) -> None:
+        """Delete the named caches that `warm` created. Errors of the client reach the caller."""
+        self._named_caches.delete_all()
+
+    async def close_async(self) -> None:
+        """Delete the named caches that `warm` and `warm_async` created."""
+        await self._named_caches.delete_all_async()
+
+    def _warm_request(
+        self, wire: Wire, model: str, options: ChatOptions
+    ) -> WarmRequest | NamedCacheRequest:
+        from promptcache.harness.named_cache_request import NamedCacheRequest
         from promptcache.harness.warming import WarmRequest
 
         chat = self.chat(wire=wire, model=model, **options)
+        if wire == "gemini":
+            return NamedCacheRequest(chat, self._uses, self._named_caches, self._params)
         return WarmRequest.build(chat, self._uses, self._params)
 
     def plan(
@@ -237,10 +254,11 @@ class Prompt:
             layout=layout,
             model=model,
             base_model=base_model,
-            key=self.shard_key(options.get("shard", 0)),
+            key=self.shard_key(options.get("shard", 0) if style.takes_key else 0),
             ttls=_ttls_of_layers(options.get("ttl"), style, model),
             params=FrozenParams(wire, self._params),
             uses=self._uses,
+            named_caches=self._named_caches,
             history=carry_over(options.get("history", ()), layout, model),
         )
         if not self._is_compared:

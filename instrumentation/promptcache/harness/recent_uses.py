@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Final, final
+from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final, NamedTuple, final
 
 from promptcache.common.bounded_dict import BoundedDict
 
 _MAX_PREFIXES: Final = 4096
 _BACK_OFF_SECONDS: Final = 60.0
 """After a failed request nothing is warmed for this long."""
+
+
+_MAX_USES: Final = 256
+"""More uses of one prefix than any decision needs."""
+
+
+class _Use(NamedTuple):
+    at: float
+    has_missed: bool
 
 
 @final
@@ -20,13 +32,25 @@ class RecentUses:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._used_at: BoundedDict[str, float] = BoundedDict(_MAX_PREFIXES)
+        self._uses: BoundedDict[str, deque[_Use]] = BoundedDict(_MAX_PREFIXES)
         self._failed_at: BoundedDict[str, float] = BoundedDict(_MAX_PREFIXES)
         self._warming: set[str] = set()
 
-    def note_use(self, prefix: str, started_at: float) -> None:
-        """Note a call that began at `started_at`."""
+    def note_use(self, prefix: str, started_at: float, *, has_missed: bool) -> None:
+        """Note a call that began at `started_at`, and whether it read nothing from the cache."""
         with self._lock:
             self._used_at[prefix] = max(started_at, self._used_at.get(prefix, started_at))
+            uses = self._uses.get(prefix)
+            if uses is None:
+                uses = self._uses[prefix] = deque(maxlen=_MAX_USES)
+            uses.append(_Use(started_at, has_missed))
+
+    def count_uses(self, prefix: str, seconds: float, *, only_misses: bool) -> int:
+        """Return how many calls of the last `seconds` there were, at most 256."""
+        since = time.monotonic() - seconds
+        with self._lock:
+            uses = self._uses.get(prefix, ())
+            return sum(use.at >= since and use.has_missed >= only_misses for use in uses)
 
     def start_warming(self, prefix: str, if_idle: float) -> str | None:
         """Claim a prefix. Return None if the caller is to warm it, else the reason why not."""
@@ -42,8 +66,14 @@ class RecentUses:
             self._warming.add(prefix)
             return None
 
-    def stop_warming(self, prefix: str, started_at: float, *, has_failed: bool) -> None:
-        """Release a prefix that the caller claimed."""
-        with self._lock:
-            self._warming.discard(prefix)
-            (self._failed_at if has_failed else self._used_at)[prefix] = started_at
+    @contextmanager
+    def warming(self, prefix: str) -> Generator[float]:
+        """Yield the time, and release a prefix that the caller claimed at the end."""
+        started_at, has_failed = time.monotonic(), True
+        try:
+            yield started_at
+            has_failed = False
+        finally:
+            with self._lock:
+                self._warming.discard(prefix)
+                (self._failed_at if has_failed else self._used_at)[prefix] = started_at

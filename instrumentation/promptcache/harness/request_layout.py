@@ -41,30 +41,33 @@ class Turn(NamedTuple):
 class RequestLayout:
     """Lays out the requests of one chat. The head is rendered once.
 
-    `breakpoints` and `notes` describe the last request.
+    `head` is without breakpoints. `breakpoints` and `notes` describe the last request.
     """
 
     def __init__(self, layout: WireLayout, layers: FrozenLayers, ttls: Mapping[Layer, TTL]) -> None:
         self._layout = layout
-        self._head = layout.build_head(layers)
+        self.head = layout.build_head(layers)
         self._ttls = ttls
         self._spots: dict[Place, Spot] = {}
-        if self._head.static_end:
-            self._spots["static"] = self._head.static_end
-        if self._head.shared_end:
-            self._spots["shared"] = self._head.shared_end
+        if self.head.static_end:
+            self._spots["static"] = self.head.static_end
+        if self.head.shared_end:
+            self._spots["shared"] = self.head.shared_end
         self._own_in_head = tuple(self._own_breakpoints_in_head())
         self._marked_heads: dict[tuple[tuple[Place, TTL], ...], Head] = {}
         self.breakpoints: Mapping[Place, TTL] = {}
         self.notes: tuple[str, ...] = ()
 
-    @property
-    def head_tokens(self) -> int:
-        """An upper estimate of the tokens of the static and shared layers."""
-        return self._head.tokens
-
-    def lay_out(self, history: History, turn: Turn, model: str, key: str) -> Message:
-        """Return the keyword arguments of a request."""
+    def lay_out(
+        self,
+        history: History,
+        turn: Turn,
+        model: str,
+        key: str,
+        *,
+        has_cached_head: bool = False,
+    ) -> Message:
+        """Return the keyword arguments of a request; without the head if a named cache has it."""
         previous: TurnEnd | None = None
         ttls: dict[Place, TTL] = {}
         if self._layout.style.breakpoints != "automatic":
@@ -80,7 +83,8 @@ class RequestLayout:
             tail[-1] = self._layout.with_marked_message(tail[-1], ttls["latest"])
         if turn.now:
             tail = self._layout.with_now(tail, turn.now)
-        return self._layout.arguments(self._marked_head(ttls), [*messages, *tail], model, key)
+        head = Head() if has_cached_head else self._marked_head(ttls)
+        return self._layout.arguments(head, [*messages, *tail], model, key)
 
     def _choose_breakpoints(
         self, history: History, turn: Turn, previous: TurnEnd | None
@@ -106,7 +110,7 @@ class RequestLayout:
         The first question may stay the only one, and what is written for it would never be read. So
         it gets no breakpoint; in a conversation the latest turn has one. See docs/harness.md.
         """
-        head = self._head
+        head = self.head
         for place, spot in self._spots.items():
             yield Candidate(place, spot.tokens)
         if not history.messages or not turn.messages:
@@ -134,9 +138,9 @@ class RequestLayout:
         return Breakpoint((_TURN, _LAST), ttl, place)
 
     def _own_breakpoints_in_head(self) -> Iterator[Breakpoint]:
-        yield from self._own_breakpoints(_TOOLS, self._head.tools)
-        yield from self._own_breakpoints(_SYSTEM, self._head.system)
-        yield from self._own_breakpoints(_HEAD_MESSAGES, self._head.messages)
+        yield from self._own_breakpoints(_TOOLS, self.head.tools)
+        yield from self._own_breakpoints(_SYSTEM, self.head.system)
+        yield from self._own_breakpoints(_HEAD_MESSAGES, self.head.messages)
 
     def _own_breakpoints(self, section: int, items: list[Block]) -> Iterator[Breakpoint]:
         for position, ttl in self._layout.markers_in(items):
@@ -152,10 +156,10 @@ class RequestLayout:
 
     def _mark_head(self, wanted: tuple[tuple[Place, TTL], ...]) -> Head:
         head = replace(
-            self._head,
-            tools=[*self._head.tools],
-            system=[*self._head.system],
-            messages=[*self._head.messages],
+            self.head,
+            tools=[*self.head.tools],
+            system=[*self.head.system],
+            messages=[*self.head.messages],
         )
         # From the end on: where a breakpoint is a block of its own, it moves all blocks behind it.
         for place, ttl in reversed(wanted):

@@ -7,9 +7,7 @@ the least output does it. Sources: Anthropic's prompt caching page and OpenAI's 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast, final
 
@@ -79,27 +77,18 @@ class WarmRequest:
         """Send the request through a client of the wire's SDK."""
         if reason := self._reason_not_to(if_idle):
             return Warmed(False, reason)
-        with self._claimed():
+        with self.uses.warming(self.chat.prefix_key):
             return self._read(self._function(client)(**self.arguments))
 
     async def run_async(self, client: Any, if_idle: float) -> Warmed:
         """Send the request through an asynchronous client."""
         if reason := self._reason_not_to(if_idle):
             return Warmed(False, reason)
-        with self._claimed():
+        with self.uses.warming(self.chat.prefix_key):
             return self._read(await self._function(client)(**self.arguments))
 
     def _reason_not_to(self, if_idle: float) -> str | None:
         return self.reason or self.uses.start_warming(self.chat.prefix_key, if_idle)
-
-    @contextmanager
-    def _claimed(self) -> Generator[None]:
-        started_at, has_failed = time.monotonic(), True
-        try:
-            yield
-            has_failed = False
-        finally:
-            self.uses.stop_warming(self.chat.prefix_key, started_at, has_failed=has_failed)
 
     def _function(self, client: Any) -> Callable[..., Any]:
         function = client

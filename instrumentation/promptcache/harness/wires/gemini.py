@@ -29,8 +29,17 @@ class GeminiLayout(WireLayout):
     tool_form = "gemini"
     marker_key = "no_marker"
     reserved_arguments = frozenset(
-        {"model", "contents", "tools", "system_instruction", "systemInstruction"}
+        {
+            "model",
+            "contents",
+            "tools",
+            "system_instruction",
+            "systemInstruction",
+            "cached_content",
+            "cachedContent",
+        }
     )
+    params_in_named_cache = frozenset({"tool_config", "toolConfig"})
     takes_bytes = True
 
     def render_tools(self, tools: Sequence[Block]) -> list[Block]:

@@ -34,6 +34,8 @@ class WireLayout(ABC):
     """The wire in whose own form a caller may write tools."""
     takes_bytes: ClassVar[bool] = False
     """Whether the SDK takes binary data as bytes and encodes it itself."""
+    params_in_named_cache: ClassVar[frozenset[str]] = frozenset()
+    """The parameters that belong into a named cache, and not beside it."""
     names_model: ClassVar[bool] = True
     """Whether an answer names the model that gave it."""
 
