@@ -11,7 +11,7 @@ from promptcache.diagnosis.compare import BlockLookup, PromptDifference, compare
 from promptcache.diagnosis.evidence import RelatedCall
 from promptcache.diagnosis.memory import PastCall, PastCallMemory, PrefixNode
 from promptcache.diagnosis.prefix_tokens import estimate_prefix_tokens
-from promptcache.model import Block
+from promptcache.model import Block, PromptBlocks
 from promptcache.prefix.examined_bytes import ExaminedBytes, describe_unexamined_block
 from promptcache.prefix.fingerprint import (
     BlockDetails,
@@ -35,7 +35,7 @@ _IMAGE_WEIGHT_BYTES: Final = 4_000
 def build_nodes_of_new_blocks(
     memory: PastCallMemory,
     chain: PromptDigests,
-    blocks: Sequence[Block],
+    blocks: PromptBlocks,
     known_depth: int,
     root_digest: int,
     examined: ExaminedBytes,
@@ -50,22 +50,21 @@ def build_nodes_of_new_blocks(
     nodes: list[PrefixNode] = []
     details: dict[int, BlockDetails] = {}
     all_nodes, last_places = memory.nodes, memory.last_prefix_digest_by_block
-    for at, block in enumerate(blocks[known_depth:], known_depth):
+    for at in range(known_depth, len(blocks)):
         block_digest, prefix_digest = chain.block_digests[at], chain.prefix_digests[at]
         place = last_places.get(block_digest)
         same = all_nodes.get(place) if place is not None else None
         known = memory.block_details.get(block_digest)
         if same and known:
-            found = same.fingerprint
+            kind, size, found = same.kind, same.size, same.fingerprint
         else:
+            block = blocks[at]
             found, known = _describe_block(block, block_digest, known, examined)
-        kind = block.kind
-        size = _IMAGE_WEIGHT_BYTES if "image" in kind else found.size
+            kind = block.kind
+            size = _IMAGE_WEIGHT_BYTES if "image" in kind else found.size
         end += size
-        place_in_prompt = block.section, block.index, kind, size, end
-        nodes.append(
-            PrefixNode(prefix_digest, parent_digest, block_digest, *place_in_prompt, found)
-        )
+        digests = prefix_digest, parent_digest, block_digest
+        nodes.append(PrefixNode(*digests, *blocks.place_of(at), kind, size, end, found))
         details[block_digest] = known
         parent_digest = prefix_digest
     return nodes, details

@@ -146,7 +146,7 @@ def _classify_static_change(
     here, there = (
         [node for node in side[shared:] if node.section == section] for side in (new, old)
     )
-    if _count_block_digests(here) == _count_block_digests(there):
+    if sorted(node.block_digest for node in here) == sorted(node.block_digest for node in there):
         reason = "tools_reordered" if section == "tools" else f"{section}_changed"
         return _BlockChange(reason, "reordered")
     return _classify_changed_section(section, here, there, lookup)
@@ -164,10 +164,6 @@ def _classify_changed_section(
         hint = "added" if len(new) > len(old) else "removed"
         return _BlockChange(reason, hint, is_ambiguous=True)
     return _classify_block_change(reason, new[0], old[0], lookup, is_ambiguous=True)
-
-
-def _count_block_digests(nodes: Sequence[PrefixNode]) -> Counter[int]:
-    return Counter(node.block_digest for node in nodes)
 
 
 def _count_blocks_ignoring_key_order(
@@ -310,39 +306,43 @@ def _find_removed_and_added(
 
     A block that replaces another one counts as present in both prompts, up to their sizes.
     """
-    new_gaps, old_gaps = (
-        _group_by_common_blocks(side, other)
-        for side, other in ((new_tail, old_tail), (old_tail, new_tail))
-    )
+    new_gaps = _group_by_common_blocks(new_tail, old_tail)
+    old_gaps = _group_by_common_blocks(old_tail, new_tail)
     last_gap = max((*new_gaps, *old_gaps), default=0)
     gone: dict[int, float] = {}
     added = 0
     for gap in {*new_gaps, *old_gaps}:
-        new_nodes, old_nodes = new_gaps.get(gap, []), old_gaps.get(gap, [])
-        is_in_place = gap < last_gap and len(new_nodes) >= len(old_nodes)
-        for old_node in old_nodes:
+        new_nodes = [new_tail[at] for at in new_gaps.get(gap, ())]
+        old_positions = old_gaps.get(gap, ())
+        is_in_place = gap < last_gap and len(new_nodes) >= len(old_positions)
+        for at in old_positions:
+            old_node = old_tail[at]
             size = _take_replacement_size(old_node, new_nodes, lookup, is_in_place=is_in_place)
-            gone[id(old_node)] = max(0.0, 1 - size / max(old_node.size, 1))
+            gone[shared + at + 1] = max(0.0, 1 - size / max(old_node.size, 1))
             added += max(0, size - old_node.size)
-        added += sum(node.size for node in new_nodes)
-    shares = [(shared + at, gone.get(id(node), 0.0)) for at, node in enumerate(old_tail, 1)]
-    kept_depth = max((depth for depth, share in shares if share < 1), default=shared)
-    return tuple(pair for pair in shares if pair[1]), kept_depth, added
+        added += sum([node.size for node in new_nodes])
+    kept_depth = shared + len(old_tail)
+    while kept_depth > shared and gone.get(kept_depth, 0.0) >= 1:
+        kept_depth -= 1
+    return tuple(sorted(pair for pair in gone.items() if pair[1])), kept_depth, added
 
 
 def _group_by_common_blocks(
     nodes: Sequence[PrefixNode], others: Sequence[PrefixNode]
-) -> dict[int, list[PrefixNode]]:
-    """Return the nodes that the others do not have, by the number of common texts before them."""
-    left = Counter(node.fingerprint for node in others)
-    groups: dict[int, list[PrefixNode]] = {}
+) -> dict[int, list[int]]:
+    """Return the positions of the nodes that the others do not have.
+
+    They are grouped by the number of common texts before them.
+    """
+    left = Counter([node.fingerprint for node in others])
+    groups: dict[int, list[int]] = {}
     common = 0
-    for node in nodes:
-        if left[node.fingerprint]:
-            left[node.fingerprint] -= 1
+    for at, node in enumerate(nodes):
+        if count := left.get(node.fingerprint):
+            left[node.fingerprint] = count - 1
             common += 1
         else:
-            groups.setdefault(common, []).append(node)
+            groups.setdefault(common, []).append(at)
     return groups
 
 

@@ -46,6 +46,7 @@ from promptcache.model import (
     Cost,
     InvalidationLevel,
     ParsedPrompt,
+    PromptBlocks,
     Request,
     ResponseFacts,
     Usage,
@@ -116,7 +117,7 @@ class Diagnosis:
             call = self._build_past_call(request, prompt, chain, root, rule)
             call.family_hash = prefix.hash
             nodes, details = build_nodes_of_new_blocks(
-                memory, chain, prompt.blocks, known, root, examined
+                memory, chain, PromptBlocks.from_blocks(prompt.blocks), known, root, examined
             )
             concurrent = (
                 find_concurrent_calls_sharing_prefix(memory, call) if memory.running_calls else ()
@@ -125,7 +126,7 @@ class Diagnosis:
             if not related:
                 related = find_related_calls(memory, call, known, nodes, details, prompt.blocks)
             other = None
-            if not known and state is None:
+            if not known and state is None and memory.has_calls_to_other_cache(root):
                 other = self._find_same_conversation_in_other_cache(request, call, chain)
             number = memory.register_running_call(call)
             links = None

@@ -127,6 +127,7 @@ class PastCallMemory:
         self.running_calls: dict[int, PastCall] = {}
         self.on_fork: Callable[[], None] | None = None
         self._seen_keys = GenerationalCache[Hashable, bool](2 * max_calls)
+        self._root_digests: set[int] = set()
         self._last_number = 0
         self._lock = Lock()
         register_after_fork_in_child(self.reset_after_fork)
@@ -155,6 +156,10 @@ class PastCallMemory:
         if self.on_fork is not None:
             self.on_fork()
         self._lock = Lock()
+
+    def has_calls_to_other_cache(self, root_digest: int) -> bool:
+        """Return whether calls to another cache were remembered."""
+        return not self._root_digests <= {root_digest}
 
     def is_first_time(self, key: Hashable) -> bool:
         """Return whether `key` is new among the last keys. Takes the lock, so not for use inside
@@ -237,6 +242,8 @@ class PastCallMemory:
     ) -> None:
         """Remember a finished call and the blocks that it brought."""
         self.calls[call_number] = call
+        if len(self._root_digests) < 2:  # more need not be told apart
+            self._root_digests.add(call.root_digest)
         nodes, rotations = self.nodes, self.nodes.rotations
         for node in new_nodes:
             prefix_digest, block_digest = node.prefix_digest, node.block_digest

@@ -40,7 +40,11 @@ _SYNC_WORDS: Final = 2
 _NEIGHBOUR_WORDS: Final = 40
 """Content that changed within so many words of a value shows that the text was rewritten."""
 _MAX_HUNKS: Final = 8
-_CONTEXT_BYTES: Final = 200
+_BYTES_BEFORE_VALUE: Final = 64
+_BYTES_BEHIND_VALUE: Final = 48
+_MAX_CONTEXT_BYTES: Final = 200
+"""A value may begin so many bytes before its changed words and end so many behind them. The token
+at each end is whole, if it is no longer than the last number."""
 _BRACE: Final = re.compile(rb"[{}]")
 _JSON_KEY: Final = re.compile(rb'"\w+\\*"\s*:')
 
@@ -77,12 +81,13 @@ def find_text_change(
     offset = _byte_of_word(raw, new.words, first.first) if first else None
     if step and (offset is None or not step[0] <= offset <= step[1]):
         offset = (step[0] + step[1]) // 2
-    form = _find_changed_form(new, old, raw)
+    is_reordered = has_same_words(new.words, old.words)
+    form = _find_changed_form(new, old, raw, is_reordered=is_reordered)
     if form is not None:
         return TextChange("form", offset, form)
     if first is None:
         return TextChange("content", offset)
-    if has_same_words(new.words, old.words):
+    if is_reordered:
         return TextChange("content", offset, "reordered")
     value = _find_changed_value(raw, hunks)
     if value is None:
@@ -112,7 +117,9 @@ def _byte_of_word(raw: bytes, words: WordSample, index: int) -> int:
     return found[0][0] if found else len(raw)
 
 
-def _find_changed_form(new: BlockDetails, old: BlockDetails, raw: bytes) -> str | None:
+def _find_changed_form(
+    new: BlockDetails, old: BlockDetails, raw: bytes, *, is_reordered: bool
+) -> str | None:
     """Return which part of a text's form changed, if its content did not."""
     if new.sorted_keys_hash and new.sorted_keys_hash == old.sorted_keys_hash:
         return "key_order"
@@ -123,12 +130,14 @@ def _find_changed_form(new: BlockDetails, old: BlockDetails, raw: bytes) -> str 
         return "key_order"
     if new.sorted_keys_hash and old.sorted_keys_hash:
         return None
-    return "key_order" if _has_other_key_order(new.words, old.words, raw) else None
+    if is_reordered and _has_other_key_order(new.words, old.words, raw):
+        return "key_order"
+    return None
 
 
 def _has_other_key_order(new: WordSample, old: WordSample, raw: bytes) -> bool:
-    """Return whether the words differ in their order only, and only inside of JSON objects."""
-    if not has_same_words(new, old) or new.head == old.head:
+    """Return whether the order of these words differs only inside of JSON objects."""
+    if new.head == old.head:
         return False
     one, other = (memoryview(side.head).cast("H") for side in (new, old))
     end = 0
@@ -225,8 +234,8 @@ def _name_hunk(raw: bytes, hunk: _Hunk) -> tuple[str, int] | None:
     spans = locate_words(raw, hunk.first, hunk.word_count)
     if not spans:
         return None
-    start = max(0, spans[0][0] - _CONTEXT_BYTES)
-    context = raw[start : spans[-1][1] + _CONTEXT_BYTES].decode("utf-8", "replace")
+    start, end = _find_context(raw, spans[0][0], spans[-1][1])
+    context = raw[start:end].decode("utf-8", "replace")
     before = [len(raw[start:edge].decode("utf-8", "replace")) for span in spans for edge in span]
     pairs = list(zip(before[::2], before[1::2], strict=True))
     value = name_value(context, pairs)
@@ -234,3 +243,11 @@ def _name_hunk(raw: bytes, hunk: _Hunk) -> tuple[str, int] | None:
         return None
     hint, position = value
     return hint, start + len(context[:position].encode("utf-8", "replace"))
+
+
+def _find_context(raw: bytes, start: int, end: int) -> tuple[int, int]:
+    """Return start and end of the text around `raw[start:end]` in which a value may lie."""
+    first, last = max(0, start - _MAX_CONTEXT_BYTES), end + _MAX_CONTEXT_BYTES
+    before = raw.rfind(b" ", first, max(0, start - _BYTES_BEFORE_VALUE))
+    behind = raw.find(b" ", end + _BYTES_BEHIND_VALUE, last)
+    return first if before < 0 else before, last if behind < 0 else behind

@@ -94,24 +94,34 @@ def name_value(text: str, words: Sequence[tuple[int, int]]) -> tuple[str, int] |
     `words` are start and end of the words that changed. The result is None if one of them belongs
     to no value: then more changed than a value.
     """
-    values = [_value_of_word(text, *word) for word in words]
-    found = [value for value in values if value is not None]
-    if len(found) == len(words):
-        return found[0]
-    if found:
+    values = _values_of_words(text, words)
+    if len(values) == len(words):
+        return values[words[0]]
+    if values:
         return None
     start = _start_of_name(text, words[0][0], words[-1][1])
     return None if start is None else ("name_like", start)
 
 
-def _value_of_word(text: str, start: int, end: int) -> tuple[str, int] | None:
+def _values_of_words(
+    text: str, words: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], tuple[str, int]]:
+    """Return hint and start of the value of each word that belongs to one."""
+    values: dict[tuple[int, int], tuple[str, int]] = {}
+    last_start = words[-1][0]
     for hint, pattern in VOLATILE_PATTERNS:
         for match in pattern.finditer(text):
-            if match.start() > start:
+            start, end = match.span()
+            if start > last_start:
                 break
-            if match.end() >= end and (hint != "random_id" or _looks_random(match[0])):
-                return hint, match.start()
-    return None
+            if hint == "random_id" and not _looks_random(match[0]):
+                continue
+            for word in words:
+                if start <= word[0] and word[1] <= end:
+                    values.setdefault(word, (hint, start))
+            if len(values) == len(words):
+                return values
+    return values
 
 
 def _looks_random(word: str) -> bool:

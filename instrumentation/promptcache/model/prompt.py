@@ -71,6 +71,8 @@ class PromptBlocks(Sequence[Block]):
     @classmethod
     def from_blocks(cls, blocks: Iterable[Block]) -> PromptBlocks:
         """Return these blocks, in order."""
+        if isinstance(blocks, PromptBlocks):
+            return blocks
         entries = tuple(blocks)
         sections = [block.section for block in entries]
         static_depth = sections.index("messages") if "messages" in sections else len(entries)
@@ -96,6 +98,13 @@ class PromptBlocks(Sequence[Block]):
         return isinstance(other, PromptBlocks) and tuple(self) == tuple(other)
 
     __hash__ = None  # type: ignore[assignment]  # as of a list: its blocks have none either
+
+    def place_of(self, at: int) -> tuple[Section, int]:
+        """Return section and index of a block, without making it."""
+        entry = self.entries[at]
+        if isinstance(entry, tuple):
+            return "messages", at - self.static_depth
+        return entry.section, entry.index
 
     def _block_at(self, at: int) -> Block:
         entry = self.entries[at]

@@ -12,7 +12,6 @@ import json
 import re
 import unicodedata
 from array import array
-from collections.abc import Iterable
 from itertools import takewhile
 from operator import eq
 from typing import Any, Final, NamedTuple, cast, final
@@ -240,13 +239,8 @@ def _without_typography(raw: bytes, form: int) -> tuple[bytes, int]:
 def sentence_minhash(text: str) -> array[int]:
     """Return the smallest hashes of the sentences of a text."""
     sentences = text.replace("\n", ".").split(".")
-    return _smallest_hashes(
-        (sentence for sentence in sentences if len(sentence) >= _MIN_SENTENCE_CHARS), _MINHASH_SIZE
-    )
-
-
-def _smallest_hashes(parts: Iterable[str], count: int) -> array[int]:
-    return array("I", sorted({hash(part) & 0xFFFFFFFF for part in parts})[:count])
+    hashes = {hash(part) & 0xFFFFFFFF for part in sentences if len(part) >= _MIN_SENTENCE_CHARS}
+    return array("I", sorted(hashes)[:_MINHASH_SIZE])
 
 
 def is_same_but_for_form(new: BlockDetails, old: BlockDetails) -> bool:

@@ -91,9 +91,7 @@ class InProcessHasher:
     def digest_prompt_blocks(self, prompt: ParsedPrompt, root_digest: int = 0) -> PromptDigests:
         """Return the digests of all blocks. `root_digest` keeps the prefixes of different caches
         apart."""
-        blocks = prompt.blocks
-        if not isinstance(blocks, PromptBlocks):
-            blocks = PromptBlocks.from_blocks(blocks)
+        blocks = PromptBlocks.from_blocks(prompt.blocks)
         seed, hash_data, digest = self._seed, self.hash_data, root_digest
         entries, depth = blocks.entries, blocks.static_depth
         if self.uses_text_hashes:

@@ -22,6 +22,8 @@ _SEPARATORS: Final = bytes(
 _TYPOGRAPHIC: Final = re.compile(rb"\xe2\x80[\x80-\xbf]|\xc2[\xa0\xab\xb7\xbb]|\xe3\x80[\x80-\x9f]")
 """Spaces, quotation marks, dashes, bullets and full stops beyond ASCII, in UTF-8."""
 _SPACE_ESCAPES: Final = (b"\\n", b"\\r", b"\\t")
+_MAX_BYTES_AS_NUMBER: Final = 256
+"""Longer bytes are compared half by half first."""
 
 
 @final
@@ -52,7 +54,7 @@ def sample_words(raw: bytes, head_bytes: int, tail_bytes: int) -> WordSample:
 
 
 def _hash_words(raw: bytes) -> bytes:
-    hashes = array("I", map(crc32, separate_words(raw).split()))
+    hashes = array("I", list(map(crc32, separate_words(raw).split())))  # faster than an iterator
     return memoryview(hashes).cast("B").cast("H")[::2].tobytes()
 
 
@@ -93,38 +95,39 @@ def count_equal_words(one: bytes, other: bytes, start: int = 0, other_start: int
 
     Both are hashes as in `WordSample.head`.
     """
-    here, there = start * HASH_BYTES, other_start * HASH_BYTES
-    if one[here : here + HASH_BYTES] != other[there : there + HASH_BYTES]:
-        return 0
-    limit = min(len(one) - here, len(other) - there)
-    equal, step = 0, 64
-    while equal < limit:
-        size = min(step, limit - equal)
-        if one[here + equal : here + equal + size] == other[there + equal : there + equal + size]:
-            equal += size
-            step *= 2
-        elif size <= HASH_BYTES:
-            break
+    one, other = one[start * HASH_BYTES :], other[other_start * HASH_BYTES :]
+    low, high = 0, min(len(one), len(other))
+    while high - low > _MAX_BYTES_AS_NUMBER:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
         else:
-            step = max(HASH_BYTES, size // 4 * HASH_BYTES)
-    return max(0, equal) // HASH_BYTES
+            high = middle
+    if not (differing := _differing_bits(one[low:high], other[low:high])):
+        return high // HASH_BYTES
+    lowest_bit = (differing & -differing).bit_length() - 1
+    return (low + lowest_bit // 8) // HASH_BYTES
 
 
 def count_equal_last_words(one: bytes, other: bytes) -> int:
     """Return how many of the last words are equal."""
-    limit = min(len(one), len(other))
-    equal, step = 0, 64
-    while equal < limit:
-        size = min(step, limit - equal)
-        end, other_end = len(one) - equal, len(other) - equal
-        if one[end - size : end] == other[other_end - size : other_end]:
-            equal += size
-            step *= 2
-        elif size <= HASH_BYTES:
-            break
+    size = min(len(one), len(other))
+    one, other = one[len(one) - size :], other[len(other) - size :]
+    low, high = 0, size
+    while high - low > _MAX_BYTES_AS_NUMBER:
+        middle = (low + high) // 2
+        if one[middle:high] == other[middle:high]:
+            high = middle
         else:
-            step = max(HASH_BYTES, size // 4 * HASH_BYTES)
-    return equal // HASH_BYTES
+            low = middle
+    differing = _differing_bits(one[low:high], other[low:high])
+    last_differing_byte = low + (differing.bit_length() + 7) // 8
+    return (size - last_differing_byte) // HASH_BYTES
+
+
+def _differing_bits(one: bytes, other: bytes) -> int:
+    """Return the bits that differ as one number. The first byte has the lowest bits."""
+    return int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
 
 
 def has_same_words(new: WordSample, old: WordSample) -> bool:
