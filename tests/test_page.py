@@ -426,6 +426,14 @@ def test_a_change_of_the_prefix_is_marked(path: Path, browser: Browser) -> None:
     assert "prefix p1:new replaced p1:old, hit rate 80.0 % -&gt; 0.0 %" in page
 
 
+def test_a_short_time_has_periods_below_an_hour(path: Path, browser: Browser) -> None:
+    record_calls(path, HIT, HIT, HIT, HIT)
+    page = browser.get("/").text
+    assert page.count('class="chart"') == 2
+    assert page.count("80.0 % read, 1,000 input tokens, 1 calls") == 4
+    assert browser.get("/?model=gpt-5.5").text.count('class="chart"') == 2
+
+
 def test_causes_show_place_advice_sum_and_call(path: Path, browser: Browser) -> None:
     record_problem(path)
     page = browser.get("/causes").text

@@ -32,6 +32,7 @@ from promptcache_exporters.page.overview import (
     OverviewFilter,
     collect_latencies,
     collect_overview,
+    overview_of_report,
 )
 from promptcache_exporters.page.overview_page import (
     build_group_table,
@@ -41,7 +42,7 @@ from promptcache_exporters.page.overview_page import (
 from promptcache_exporters.page.prefixes import PREFIX_FIELDS, PrefixTrait, prefix_values
 from promptcache_exporters.page.rendering import LIVE_SCRIPT, read_asset, render_template
 from promptcache_exporters.page.scans import SECONDS_BEFORE_PROGRESS, Scans
-from promptcache_exporters.page.time_steps import SHORT_TREND_STEPS, choose_step
+from promptcache_exporters.page.time_steps import MAX_STEPS, SHORT_TREND_STEPS, choose_step
 from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.call_filter import FieldCondition
 from promptcache_exporters.report.format import format_path
@@ -60,6 +61,8 @@ LINKS: Final = (
 SLOW_SECONDS: Final = 2.0
 """A view that took longer is not read again with each new call."""
 _MAX_CAUSES: Final = 20
+_FEW_HOURS: Final = 6
+_FEW_CALLS: Final = 100_000
 _CONDITIONS: Final = (*GroupBy, "since")
 _FIELDS: Final = tuple(one for one in GroupBy if one is not GroupBy.FAMILY)
 
@@ -162,7 +165,7 @@ class PageViews:
             found = collect_overview(connection, str(self._path), wanted)
             changes = collect_prefix_changes(connection, since) if found else ()
             latencies = collect_latencies(connection, wanted) if found else {}
-        shown = found and _complete(found, changes, latencies, wanted)
+        shown = found and self._refine(_complete(found, changes, latencies, wanted), wanted)
         values = overview_values(shown)
         if shown:
             tables = shown.groups.items()
@@ -174,6 +177,19 @@ class PageViews:
             *removing_links("/", chosen, ("since",)),
         ]
         return "overview", {"title": "Overview", "filters": filters, **values}
+
+    def _refine(self, found: Overview, wanted: OverviewFilter) -> Overview:
+        """Return the overview with periods below an hour, if it has few hours and few calls."""
+        if len(found.periods) >= _FEW_HOURS or found.totals.calls > _FEW_CALLS:
+            return found
+        names = {GroupBy.SERVICE: wanted.service, GroupBy.MODEL: wanted.model}
+        where = [FieldCondition(field, "=", value) for field, value in names.items() if value]
+        step = self._find_step(wanted.since, MAX_STEPS)
+        report = collect_report(self._path, since=wanted.since, where=where, period_seconds=step)
+        short = overview_of_report(report)
+        return replace(
+            found, start=short.start, step_seconds=short.step_seconds, periods=short.periods
+        )
 
     def show_causes(self, asked: Asked, on_progress: OnProgress = ignore_progress) -> Shown:
         """Return what wasted money."""
@@ -233,7 +249,7 @@ class PageViews:
             PREFIX_FIELDS,
             _find_start(asked.get("since")),
             where=_where(chosen),
-            period_seconds=self._find_step(asked),
+            period_seconds=self._find_step(_find_start(asked.get("since")), SHORT_TREND_STEPS),
             on_progress=on_progress,
         )
         families = {group.values[0] for group in report.groups if group.values[0]}
@@ -254,12 +270,13 @@ class PageViews:
         }
         return "prefixes", values
 
-    def _find_step(self, asked: Asked) -> float:
-        """Return the seconds of a period of a small chart of the asked time."""
+    def _find_step(self, since: float, max_steps: int) -> int:
+        """Return the seconds of a period for a chart of the calls since then."""
         with open_sqlite_read_only(self._path) as connection:
-            found = TIME_RANGE_QUERY.fetch_one(connection, _find_start(asked.get("since")))
-        length = (found.last_time or 0.0) - (found.first_time or 0.0)
-        return choose_step(length, max_steps=SHORT_TREND_STEPS)
+            found = TIME_RANGE_QUERY.fetch_one(connection, since)
+        return choose_step(
+            (found.last_time or 0.0) - (found.first_time or 0.0), max_steps=max_steps
+        )
 
 
 def _conditions(asked: Asked) -> dict[str, str]:
@@ -277,6 +294,8 @@ def _where(chosen: Mapping[str, str]) -> list[FieldCondition]:
 
 def _summary(report: Report) -> list[tuple[str, str]]:
     """Return the lines of the terminal, but for the file, which the page names already."""
+    if not report.totals.calls:
+        return []
     return [(name, text) for name, text in summary_lines(report) if name != "File"]
 
 
