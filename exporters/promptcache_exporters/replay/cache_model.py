@@ -7,10 +7,11 @@ in columns with one entry a node.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from math import inf
 from typing import Final, NamedTuple, final
 
+from promptcache_exporters.replay.early_eviction import Return
 from promptcache_exporters.replay.prefix_tree import ROOT, PrefixTree
 
 
@@ -49,6 +50,7 @@ class MarkedPrefixCache:
         self._visible_at = array("d", [inf]) * len(tree)
         self._expires_at = array("d", [0.0]) * len(tree)
         self._seconds = array("d", [0.0]) * len(tree)
+        self._found = ROOT
 
     def use(
         self,
@@ -61,7 +63,7 @@ class MarkedPrefixCache:
         """Serve a prompt with `marks` at `nodes`. Keep it from `visible_at` on."""
         visible, expires, seconds = self._visible_at, self._expires_at, self._seconds
         tokens = self._tree.tokens
-        found = self._find_entry(nodes, marks, at)
+        found = self._found = self._find_entry(nodes, marks, at)
         read = position = tokens[found]
         usd = 0.0
         for node, mark in zip(nodes, marks, strict=True):
@@ -79,10 +81,32 @@ class MarkedPrefixCache:
             expires[found] = at + seconds[found]
         return CacheUse(read, position - read, usd)
 
-    def extend(self, nodes: Sequence[int], at: float, later: float) -> None:
-        """Read the entries at `nodes` that are alive at `at` once more, `later` than that."""
+    def observe_return(
+        self, nodes: Sequence[int], marks: Sequence[Mark], at: float, read_tokens: int, step: int
+    ) -> Iterator[Return]:
+        """Evict what the record did not read although it should have, before `use`.
+
+        Yield each entry that was looked for.
+        """
+        while (found := self._find_entry(nodes, marks, at)) != ROOT:
+            has_found = self._tree.tokens[found] <= read_tokens + step
+            yield Return(1 - (self._expires_at[found] - at) / self._seconds[found], has_found)
+            if has_found:
+                break
+            self._expires_at[found] = at
+
+    def shorten_lifetimes(
+        self, nodes: Sequence[int], at: float, lifetimes: Sequence[float]
+    ) -> None:
+        """After `use`, let the entries that it renewed live for these shares of their TTLs."""
+        for node, share in zip((*nodes, self._found), lifetimes, strict=True):
+            if self._expires_at[node] == at + self._seconds[node]:
+                self._expires_at[node] = at + share * self._seconds[node]
+
+    def extend(self, nodes: Sequence[int], at: float, first: float, later: float) -> None:
+        """Read the entries at `nodes` again `first` after `at`, and at last `later` than it."""
         for node in nodes:
-            if at < self._expires_at[node]:
+            if at + first < self._expires_at[node]:
                 until = at + later + self._seconds[node]
                 self._expires_at[node] = max(self._expires_at[node], until)
 

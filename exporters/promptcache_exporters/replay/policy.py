@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, NamedTuple
 
 from promptcache.providers.cache_rules import CacheRule
@@ -56,3 +56,8 @@ class Policy:
     target: TargetModel | None = None
     caching: Caching = "on"
     without: str = ""
+
+    @property
+    def is_record(self) -> bool:
+        """Whether the policy changes nothing."""
+        return replace(self, name="") == Policy(name="")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -15,6 +16,12 @@ from promptcache_exporters.replay.cache_model import (
     CacheUse,
     MarkedPrefixCache,
     UnlimitedCache,
+)
+from promptcache_exporters.replay.early_eviction import (
+    DRAWS,
+    MAX_RETURNS,
+    Return,
+    fit_early_eviction,
 )
 from promptcache_exporters.replay.placed_marks import (
     DEFAULT_TTL,
@@ -31,6 +38,8 @@ from promptcache_exporters.replay.without_break import remove_break
 Progress = Callable[[int], None]
 """Called with the number of calls that are done."""
 _PROGRESS_STEP: Final = 10_000
+_DRAW_STEP: Final = 5_003
+"""Between the draws of two calls: prime to `DRAWS`."""
 
 
 @final
@@ -86,12 +95,29 @@ def replay(traffic: Traffic, policy: Policy, on_progress: Progress | None = None
     if policy.marks == "reused":
         traffic = _mark_what_is_reused(traffic, policy)
     run = _Replay(traffic, policy)
-    for first in range(0, len(traffic), _PROGRESS_STEP):
-        run.play(range(first, min(first + _PROGRESS_STEP, len(traffic))))
+    for numbers in _iterate_steps(traffic):
+        run.play(numbers)
         if on_progress is not None:
-            on_progress(first)
+            on_progress(numbers.stop)
     run.end_pings()
     return run.outcome
+
+
+def _iterate_steps(traffic: Traffic) -> Iterator[range]:
+    """Yield the numbers of all calls, some thousands at once."""
+    for first in range(0, len(traffic), _PROGRESS_STEP):
+        yield range(first, min(first + _PROGRESS_STEP, len(traffic)))
+
+
+def observe_early_eviction(traffic: Traffic) -> Traffic:
+    """Return the traffic with how long the entries of its record live, if that can be known."""
+    run = _Replay(traffic, Policy())
+    run.returns = []
+    for numbers in _iterate_steps(traffic):
+        run.play(numbers)
+        if len(run.returns) >= MAX_RETURNS:
+            break
+    return traffic.with_early_eviction(fit_early_eviction(run.returns))
 
 
 class _Replay:
@@ -105,6 +131,9 @@ class _Replay:
         self._marked = MarkedPrefixCache(self._tree)
         self._automatic = AutomaticPrefixCache(self._tree)
         self._unlimited = UnlimitedCache(self._tree)
+        self._is_record = policy.is_record
+        self.returns: list[Return] | None = None
+        """What calls found, if somebody wants to know it."""
         self._last_calls = array("i", [-1]) * len(traffic.conversations.values)
         self.outcome = Outcome(
             policy,
@@ -155,10 +184,27 @@ class _Replay:
             node = self._unlimited.use(traffic.end_nodes[number], at, visible_at)
             return CacheUse(self._tree.tokens[node], 0, 0.0)
         if rule.bills_writes:
-            nodes = plan.place(traffic, number)
-            return self._marked.use(nodes, plan.marks, rule.minimum_tokens, at, visible_at)
+            return self._use_marked(plan, number)
         node = self._automatic.use(traffic.end_nodes[number], rule.ttl_seconds, at, visible_at)
         return CacheUse(_round_down(self._tree.tokens[node], rule), 0, 0.0)
+
+    def _use_marked(self, plan: KindPlan, number: int) -> CacheUse:
+        traffic, cache, least = self._traffic, self._marked, plan.rule.minimum_tokens
+        nodes, at = plan.place(traffic, number), traffic.started_at[number]
+        lifetimes = traffic.early_eviction.lifetimes
+        if self._is_record and (lifetimes or self.returns is not None):
+            read, step = traffic.read_tokens[number], max(plan.rule.granularity, 1)
+            found = cache.observe_return(nodes, plan.marks, at, read, step)
+            if self.returns is None:
+                deque(found, maxlen=0)
+            else:
+                self.returns.extend(found)
+        use = cache.use(nodes, plan.marks, least, at, traffic.visible_at[number])
+        if lifetimes and not self._is_record:
+            first, count = number * _DRAW_STEP, len(nodes) + 1
+            drawn = [lifetimes[(first + place) % DRAWS] for place in range(count)]
+            cache.shorten_lifetimes(nodes, at, drawn)
+        return use
 
     def _ping_until(self, conversation: int, at: float) -> None:
         """Count the pings between the conversation's last call and `at`, and their effect."""
@@ -191,7 +237,8 @@ class _Replay:
         traffic = self._traffic
         at = traffic.started_at[number]
         if plan.rule.bills_writes:
-            self._marked.extend(plan.place(traffic, number), at, later)
+            first = self._policy.pings.seconds if self._policy.pings else 0.0
+            self._marked.extend(plan.place(traffic, number), at, first, later)
         else:
             until = at + later + plan.rule.ttl_seconds
             self._automatic.extend(traffic.end_nodes[number], until)

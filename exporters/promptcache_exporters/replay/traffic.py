@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Generic, NamedTuple, TypeVar, final
 
 from promptcache.providers.cache_rules import CacheRule
+from promptcache_exporters.replay.early_eviction import EarlyEviction
 from promptcache_exporters.replay.prefix_tree import ROOT, PrefixTree
 
 Value = TypeVar("Value", bound=Hashable)
@@ -171,6 +172,7 @@ class Traffic:
     def __init__(self, calls: Iterable[RecordedCall] = (), tree: PrefixTree | None = None) -> None:
         self.tree = PrefixTree() if tree is None else tree
         self.kinds: list[CallKind] = []
+        self.early_eviction = EarlyEviction(0, 0)
         self.families: Final = Numbering[tuple[Hashable, str | None]]()
         self.misses: Final = Numbering[RecordedMiss]()
         self.conversations: Final = Numbering[Hashable]()
@@ -243,6 +245,12 @@ class Traffic:
         """Return the traffic with other kinds in place of its own."""
         other = copy(self)
         other.kinds = [change(kind) for kind in self.kinds]
+        return other
+
+    def with_early_eviction(self, early_eviction: EarlyEviction) -> Traffic:
+        """Return the traffic with what is known of the lifetimes of entries."""
+        other = copy(self)
+        other.early_eviction = early_eviction
         return other
 
     def nodes_of(self, number: int) -> CallNodes:

@@ -36,7 +36,7 @@ from promptcache_exporters.database.source import open_calls_source
 from promptcache_exporters.replay.comparison import check_replay, fit_retention
 from promptcache_exporters.replay.placed_marks import PolicyError
 from promptcache_exporters.replay.policy import Marks, Policy
-from promptcache_exporters.replay.replay import Outcome
+from promptcache_exporters.replay.replay import Outcome, observe_early_eviction
 from promptcache_exporters.replay.replay_all import replay_all
 from promptcache_exporters.replay.table import (
     LoadedCalls,
@@ -134,7 +134,7 @@ def whatif(
     book = load_price_book(None)
     place = choose_calls_place(db, source)
     loaded = _load_calls(place, since, book, 1.0 if unsampled else None)
-    traffic = fit_retention(loaded.traffic)
+    traffic = observe_early_eviction(fit_retention(loaded.traffic))
     options = PolicyOptions(
         parse_ttls(ttl or []), marks, ping, ping_from, model, provider, without.strip()
     )

@@ -14,6 +14,7 @@ from promptcache_exporters.replay.comparison import (
     compute_saving,
     months_in_window,
 )
+from promptcache_exporters.replay.early_eviction import MIN_RETURNS, EarlyEviction
 from promptcache_exporters.replay.replay import Outcome
 from promptcache_exporters.replay.table import LoadedCalls
 from promptcache_exporters.replay.traffic import Traffic
@@ -69,6 +70,11 @@ def to_json(result: WhatifResult) -> dict[str, Any]:
             "cost_error": result.check.cost_error,
             "recorded_usd": result.check.recorded_usd,
         },
+        "early_eviction": {
+            "fitted": result.traffic.early_eviction.is_known,
+            "returns": result.traffic.early_eviction.returns,
+            "evicted": result.traffic.early_eviction.evicted,
+        },
         "policies": [
             {
                 "name": outcome.policy.name,
@@ -111,6 +117,8 @@ def print_text(result: WhatifResult) -> None:
             f"The calls were recorded under {result.loaded.key_count} keys, so not all that share a"
             " prefix are seen to (promptcache doctor)."
         )
+    if any(kind.rule.bills_writes for kind in result.traffic.kinds):
+        console.print(_describe_early_eviction(result.traffic.early_eviction), soft_wrap=True)
     if not check.has_passed:
         console.print(
             "The model does not reproduce the record, so no money is shown. Calls of other "
@@ -129,6 +137,13 @@ def print_text(result: WhatifResult) -> None:
             f"Largest saving: {best.policy.name}, ${saving.usd:,.4f} ({share:.0%}).",
             soft_wrap=True,
         )
+
+
+def _describe_early_eviction(found: EarlyEviction) -> str:
+    counts = f"{found.evicted:,} of {found.returns:,} returns within the TTL found nothing"
+    if not found.is_known:
+        return f"Early eviction: not fitted ({counts}; {MIN_RETURNS} returns are needed)."
+    return f"Early eviction: {counts}" + (", and so under each policy." if found.lifetimes else ".")
 
 
 def _policy_rows(result: WhatifResult) -> list[tuple[str, ...]]:
