@@ -188,6 +188,9 @@ processes: $(PROCESSES)/.ready ## fork a hundred times under load; gunicorn, uvi
 diagnosis-score: $(VENV)/.ready ## the exam: does the diagnosis find the place and the reason of labelled breaks (ARGS="--seeds 1")
 	@$(VENV)/bin/python -m tests.breaks.exam $(ARGS)
 
+plugin-score: $(VENV)/.ready ## recall and false alarms of the pytest plugin on the labelled breaks (ARGS="--seeds 1"; five minutes)
+	@$(VENV)/bin/python -m tests.breaks.plugin_recall $(ARGS)
+
 diagnosis-score-simple: $(VENV)/.ready ## the older score of the diagnosis, on plain words (ARGS="--seeds 1")
 	@$(VENV)/bin/python -m tests.breaks.score $(ARGS)
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import closing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
@@ -596,6 +597,35 @@ def test_every_kind_of_test_is_checked_and_listed(suite: Suite, options: tuple[s
     ]
 
 
+def test_every_backend_of_anyio_is_checked(suite: Suite) -> None:
+    backends = ["asyncio", *(["trio"] if find_spec("trio") else [])]
+    result = suite.run(
+        f"""
+        import httpx, pytest
+        from agent import HANDBOOK
+        @pytest.fixture(params={backends})
+        def anyio_backend(request):
+            return request.param
+        @pytest.fixture
+        async def client():
+            async with httpx.AsyncClient(base_url="https://api.openai.com/v1") as client:
+                yield client
+        @pytest.mark.anyio
+        @pytest.mark.parametrize("number", [1, 2])
+        async def test_anyio(client, prompt_cache, number):
+            for text in ("one", "two")[:number]:
+                messages = [{{"role": "system", "content": HANDBOOK}},
+                            {{"role": "user", "content": text}}]
+                body = {{"model": "gpt-4.1", "messages": messages}}
+                assert (await client.post("/chat/completions", json=body)).json()["choices"]
+        """,
+        *("-p", "no:asyncio", "-W", "ignore::pytest.PytestConfigWarning"),
+    )
+    result.assert_outcomes(passed=len(backends), failed=len(backends))
+    for backend in backends:
+        result.stdout.fnmatch_lines([f"FAILED *test_anyio*{backend}*"])
+
+
 # The list of a suite that knows nothing of us
 
 PLAIN: Final = """
@@ -654,25 +684,50 @@ def test_a_call_with_a_real_key_passes_while_calls_are_listed(suite: Suite) -> N
     result.stdout.fnmatch_lines(["*1 *test_suite.py::test_it"])
 
 
-def test_no_text_of_a_prompt_is_in_the_list(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
-    summary = suite.path / "summary.md"
+CANARIES: Final = """
+import os, openai, pytest
+ODD = "canary | `canary` </td> \\n## canary \\u202e \\"canary\\" \\\\canary "
+TAIL = ODD * 200 + os.getcwd()
+def call(n, key="sk-canary"):
+    properties = {{"canary_key": {{"type": "string", "description": ODD}}}}
+    tool = {{"type": "function", "function": {{
+        "name": "canary_name", "description": f"{{ODD}} {{os.getcwd()}}",
+        "parameters": {{"type": "object", "properties": properties}}}}}}
+    query = {{"key": "canary"}}
+    client = openai.OpenAI(api_key=key, default_query=query, max_retries=0)
+    client.chat.completions.create(
+        model="gpt-4.1", tools=[tool], user="canary", metadata={{"canary": "canary"}},
+        prompt_cache_key="canary", extra_headers={{"x-canary": "canary"}},
+        messages=[{{"role": "system", "content": f"{{ODD}} 2026-11-0{{n}} {{TAIL}}"}},
+                  {{"role": "user", "content": ODD}}])
+def test_checked(prompt_cache):
+    for n in {numbers}:
+        call(n)
+def test_listed():
+    for n in (1, 2, 3):
+        call(n, key=None)
+def test_error(prompt_cache):
+    prompt_cache.answers([KeyError("canary")])
+    call(1)
+"""
+
+
+def test_nothing_of_the_user_is_in_the_files(suite: Suite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No text, tool name, key, path or message is in lock, JSON and summary, if checks fail too."""
+    summary, lock = suite.path / "summary.md", suite.path / "tests" / "promptcache.lock"
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
-    result = suite.run(
-        """
-        from agent import Agent
-        def test_it():
-            for n in (1, 2, 3):
-                properties = {"canary_key": {"type": "string"}}
-                tool = {"type": "function", "function": {
-                    "name": "canary_name", "description": f"canary {n}",
-                    "parameters": {"type": "object", "properties": properties}}}
-                Agent(f"canary system {n}", [tool], user="canary user").run(f"canary text {n}")
-        """,
-        "--promptcache-json=out.json",
-    )
-    output = result.stdout.str() + (suite.path / "out.json").read_text() + summary.read_text()
-    assert "test_it" in output
-    assert "canary" not in output
+    options = ("--promptcache", "--promptcache-json=out.json")
+    accepted = suite.run(CANARIES.format(numbers=(1, 1)), *options, "--promptcache-update")
+    accepted.assert_outcomes(passed=2, failed=1)
+    failed = suite.run(CANARIES.format(numbers=(1, 1, 2)), *options)
+    failed.assert_outcomes(passed=1, failed=2)
+    failed.stdout.fnmatch_lines(["*call 3 (test_suite.py:*): *looks like a `date`*", "  Move *"])
+    listed = failed.stdout.str().partition("promptcache: LLM calls by test")[2]
+    texts = [path.read_text() for path in (summary, lock, suite.path / "out.json")]
+    for text in (*texts, listed.partition("short test summary")[0]):
+        assert "test_suite.py::test_checked" in text
+        assert "canary" not in text.lower()
+        assert str(suite.path) not in text
 
 
 def test_breaks_have_a_price_at_the_volume_of_a_table(suite: Suite) -> None:
