@@ -169,7 +169,7 @@ $(LAYOUTS)/.ready: pyproject.toml
 	@touch $@
 
 framework-layouts: $(LAYOUTS)/.ready ## what LangChain, pydantic-ai and the Agents SDK cost, plain and by our plan (20 minutes)
-	@$(LAYOUTS)/bin/python -m tests.oracle.framework_layouts
+	@$(LAYOUTS)/bin/python -m tests.oracle.framework_layouts $(if $(WORKLOADS),"$(WORKLOADS)")
 
 streams: $(VENV)/.ready ## 10,000 streams of each kind, 1,000 at once, which end in every way
 	@STREAMS=10000 STREAMS_AT_ONCE=1000 $(VENV)/bin/python -m pytest tests/test_load.py $(ARGS)

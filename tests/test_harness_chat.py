@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any, assert_type, cast
 
 import pytest
@@ -50,6 +51,31 @@ def start(wire: Wire, model: str, **more: Any) -> Chat[Any]:
     prompt = more.pop("prompt", None) or wire_prompt(wire)
     start_chat: Any = prompt.chat
     return cast("Chat[Any]", start_chat(wire=wire, model=model, **more))
+
+
+def count_calls_of_a_turn(chat: Chat[Any], number: int) -> int:
+    """Return how many calls of Python functions one turn takes."""
+    answer = text_answer(chat.wire, f"Answer {number:3}")
+    calls = 0
+
+    def count(frame: object, event: str, arg: object) -> None:
+        nonlocal calls
+        calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        chat.ask(f"Question {number:3}", now="NOW")
+        chat.add(answer)
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+@pytest.mark.parametrize(("wire", "model"), WIRES)
+def test_a_turn_late_in_a_chat_takes_no_more_steps(wire: Wire, model: str) -> None:
+    chat = start(wire, model)
+    calls = [count_calls_of_a_turn(chat, number) for number in range(200)]
+    assert calls[199] == calls[20] < 500
 
 
 def test_each_wire_has_its_own_type() -> None:

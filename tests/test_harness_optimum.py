@@ -7,12 +7,15 @@ import pytest
 from promptcache_emulator import profiles
 from promptcache_emulator.profiles import CacheProfile, select_profile
 from tests.oracle.api_variants import (
+    CHAT,
     CONVERSE,
     GEMINI,
     MESSAGES,
     READINGS,
     RESPONSES,
     VARIANTS,
+    VERTEX_GEMINI,
+    VERTEX_MESSAGES,
     Variant,
     profile_variants,
 )
@@ -45,21 +48,24 @@ def test_the_harness_does_not_depend_on_the_reading_of_implicit_mode(variant: Va
 
 
 @pytest.mark.parametrize(
-    ("wire", "rows"),
+    ("api", "rows"),
     [
-        ("anthropic", profiles.ANTHROPIC_PROFILES),
-        ("chat", profiles.OPENAI_PROFILES),
-        ("gemini", (*profiles.GEMINI_PROFILES, *profiles.VERTEX_PROFILES)),
+        (MESSAGES, profiles.ANTHROPIC_PROFILES),
+        (VERTEX_MESSAGES, profiles.ANTHROPIC_PROFILES),
+        (CHAT, profiles.OPENAI_PROFILES),
+        (RESPONSES, profiles.OPENAI_PROFILES),
+        (GEMINI, profiles.GEMINI_PROFILES),
+        (VERTEX_GEMINI, profiles.VERTEX_PROFILES),
     ],
+    ids=lambda value: getattr(value, "name", ""),
 )
 def test_each_documented_profile_is_in_the_comparison(
-    wire: str, rows: tuple[CacheProfile, ...]
+    api: Variant, rows: tuple[CacheProfile, ...]
 ) -> None:
-    variants = [one for one in profile_variants() if one.wire == wire]
-    assert len(variants) == len(rows)
-    if wire != "gemini":
-        found = {select_profile(rows, one.models[0], one.start, {}) for one in variants}
-        assert found == set(rows)
+    variants = [one for one in profile_variants() if one.path == api.path]
+    found = [select_profile(rows, one.models[0], one.start, {}) for one in variants]
+    assert len(found) == len(rows)
+    assert set(found) == set(rows)
 
 
 def test_there_are_ten_api_variants() -> None:

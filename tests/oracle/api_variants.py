@@ -62,15 +62,20 @@ CONVERSE: Final = Variant(
     "/model/{model}/converse",
     _HOURS,
 )
+VERTEX_MESSAGES: Final = MESSAGES._replace(
+    name="Messages on Vertex AI", path=_VERTEX + "/anthropic/models/{model}:rawPredict"
+)
+INVOKE_MODEL: Final = CONVERSE._replace(
+    name="InvokeModel", wire="invoke_model", form="messages", path="/model/{model}/invoke"
+)
+VERTEX_GEMINI: Final = GEMINI._replace(
+    name="generateContent on Vertex AI", path=_VERTEX + "/google/models/{model}:generateContent"
+)
 
 VARIANTS: Final = (
     MESSAGES,
-    MESSAGES._replace(
-        name="Messages on Vertex AI", path=_VERTEX + "/anthropic/models/{model}:rawPredict"
-    ),
-    CONVERSE._replace(
-        name="InvokeModel", wire="invoke_model", form="messages", path="/model/{model}/invoke"
-    ),
+    VERTEX_MESSAGES,
+    INVOKE_MODEL,
     CONVERSE,
     CONVERSE._replace(
         name="Converse, Nova",
@@ -92,10 +97,7 @@ VARIANTS: Final = (
     ),
     RESPONSES,
     GEMINI,
-    GEMINI._replace(
-        name="generateContent on Vertex AI",
-        path=_VERTEX + "/google/models/{model}:generateContent",
-    ),
+    VERTEX_GEMINI,
 )
 """The API variants. Foundry's Messages are those of Anthropic, LiteLLM's calls those of others."""
 
@@ -111,21 +113,28 @@ _PROFILES: Final[tuple[tuple[Variant, tuple[CacheProfile, ...]], ...]] = (
     (CONVERSE, profiles.BEDROCK_PROFILES),
     (CHAT, profiles.OPENAI_PROFILES),
     (GEMINI, profiles.GEMINI_PROFILES),
-    (VARIANTS[-1], profiles.VERTEX_PROFILES),
+    (VERTEX_GEMINI, profiles.VERTEX_PROFILES),
+    (VERTEX_MESSAGES, profiles.ANTHROPIC_PROFILES),
+    (INVOKE_MODEL, profiles.BEDROCK_PROFILES),
+    (RESPONSES, profiles.OPENAI_PROFILES),
+)
+_CLAUDES: Final = (
+    "claude-sonnet-4-5",
+    "claude-3-5-haiku",
+    "claude-haiku-4-5",
+    "claude-opus-4-7",
+    "claude-opus-4-8",
+    "claude-sonnet-4-6",
+    "claude-opus-5",
+    "claude-sonnet-5-5",
+    "claude-fable-5",
 )
 _MODELS: Final[Mapping[str, tuple[str, ...]]] = {
-    "anthropic": (
-        "claude-sonnet-4-5",
-        "claude-3-5-haiku",
-        "claude-haiku-4-5",
-        "claude-opus-4-7",
-        "claude-opus-4-8",
-        "claude-sonnet-4-6",
-        "claude-opus-5",
-        "claude-sonnet-5-5",
-        "claude-fable-5",
-    ),
+    "anthropic": _CLAUDES,
+    "invoke_model": _CLAUDES,
+    "converse": (*_CLAUDES, "nova-pro"),
     "chat": ("kimi-k2", "gpt-4.1", "gpt-6-sol"),
+    "responses": ("kimi-k2", "gpt-4.1", "gpt-6-sol"),
     "gemini": ("gemini-2.5-flash", "gemini-3.5-flash", "gemini-3-flash", "gemini-3.1-pro"),
 }
 _BEDROCK_DATES: Final[Mapping[str, str]] = {
@@ -138,12 +147,12 @@ _DAYS: Final = ("2026-05-01", "2026-06-10", "2026-08-01", "2026-11-18")
 
 
 def profile_variants() -> Iterator[Variant]:
-    """Yield a variant for each documented profile: with a model and on a day of its own."""
+    """Yield a variant for each API and documented profile: with a model and on its own day."""
     for variant, rows in _PROFILES:
         found: dict[int, Variant] = {}
         for day in _DAYS:
             start = datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
-            for model in _models_of(variant):
+            for model in _MODELS[variant.wire]:
                 row = select_profile(rows, model, start, {})
                 place = next(index for index, one in enumerate(rows) if one is row or one == row)
                 if place not in found:
@@ -151,17 +160,11 @@ def profile_variants() -> Iterator[Variant]:
         yield from found.values()
 
 
-def _models_of(variant: Variant) -> tuple[str, ...]:
-    if variant.wire == "converse":
-        return (*_MODELS["anthropic"], "nova-pro")
-    return _MODELS[variant.wire]
-
-
 def _on_day(variant: Variant, model: str, day: str, start: float) -> Variant:
     marks = variant.marks
-    if variant.wire == "chat" and model != "gpt-6-sol":
+    if variant.wire in ("chat", "responses") and model != "gpt-6-sol":
         marks = ()
-    if variant.wire == "converse":
+    if variant.wire in ("converse", "invoke_model"):
         # AWS's page: an hour is for Claude 4.5 and later.
         marks = ("5m",) if "nova" in model or "claude-3" in model else marks
         vendor = "amazon" if "nova" in model else "anthropic"
