@@ -20,9 +20,10 @@ from promptcache.diagnosis.diagnosis import Diagnosis, PendingCall
 from promptcache.diagnosis.memory import PastCallMemory
 from promptcache.diagnosis.recorded_links import MAX_CHAIN_AGE_SECONDS, LinkRecorder
 from promptcache.model import Block, Param, ParsedPrompt, Request, ResponseFacts, Usage
+from promptcache.prefix.link_text import PrefixLinks, parse_levels, parse_links
 from promptcache.prefix.links import LinkHasher
 from promptcache.telemetry.local_links import take_links
-from promptcache_exporters.replay.recorded_links import LinkTree, RecordedLinks, parse_links
+from promptcache_exporters.replay.recorded_links import LinkTree
 from tests.support.diagnosis_lab import text_block
 from tests.support.recorded_program import CALL, run_recorded
 from tests.support.telemetry import Telemetry
@@ -155,7 +156,7 @@ def test_a_chain_whose_rows_are_missing_is_not_made_up() -> None:
     assert list(rebuild([row])) == [None]
 
 
-def read_one(params: tuple[Param, ...] = (), *blocks: Block) -> RecordedLinks:
+def read_one(params: tuple[Param, ...] = (), *blocks: Block) -> PrefixLinks:
     call = Recorder().start([*blocks], params)
     assert call.links is not None
     return parse_links(call.links)
@@ -178,13 +179,14 @@ def test_a_changed_parameter_changes_the_digest_of_its_level_alone() -> None:
     block = text_block("system", 0, "You are an agent.")
     first = read_one((Param("a", 1, "tools"), Param("b", 1, "messages")), block)
     second = read_one((Param("a", 1, "tools"), Param("b", 2, "messages")), block)
-    assert first.params.keys() == {"tools", "messages"}
-    assert first.params["tools"] == second.params["tools"]
-    assert first.params["messages"] != second.params["messages"]
-    assert (first.key_id, first.tenant, first.last_link) == (
+    levels, others = parse_levels(first.params), parse_levels(second.params)
+    assert levels.keys() == {"tools", "messages"}
+    assert levels["tools"] == others["tools"]
+    assert levels["messages"] != others["messages"]
+    assert (first.key_id, first.tenant, first.blocks[-1].link) == (
         second.key_id,
         second.tenant,
-        second.last_link,
+        second.blocks[-1].link,
     )
 
 
@@ -223,7 +225,7 @@ def collector() -> Generator[tuple[str, list[bytes]]]:
             thread.join()
 
 
-def read_links(path: Path) -> list[RecordedLinks]:
+def read_links(path: Path) -> list[PrefixLinks]:
     with closing(sqlite3.connect(path)) as connection:
         rows = connection.execute("SELECT prefix_links FROM llm_calls ORDER BY rowid").fetchall()
     return [parse_links(text) for (text,) in rows]
@@ -278,7 +280,7 @@ def test_under_a_key_that_the_user_set_chains_are_exported(
     assert text is not None
     links = parse_links(text)
     assert links.key_id == LinkHasher(KEY).key_id
-    assert links.last_link not in repr(telemetry.attributes)
+    assert links.blocks[-1].link not in repr(telemetry.attributes)
     assert take_links(telemetry.span.context) is None, "they are handed over once"
 
 

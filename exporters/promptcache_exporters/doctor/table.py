@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from promptcache.prefix.link_text import KEY_ID_LENGTH
 from promptcache.settings import OTEL_PROMPTCACHE_DB, OTEL_PROMPTCACHE_KEY_FILE
 from promptcache_exporters.database.errors import (
     CallsFileReadError,
@@ -24,7 +25,7 @@ from promptcache_exporters.doctor.finding import Finding, fault, ok, warning
 
 MIN_FREE_BYTES: Final = 100 * 2**20
 _KEYS_QUERY: Final = (
-    "SELECT DISTINCT substr(prefix_links, 1, 2) FROM calls WHERE prefix_links IS NOT NULL"
+    "SELECT DISTINCT substr(prefix_links, 1, ?) FROM calls WHERE prefix_links IS NOT NULL"
 )
 _OTHER_FILE: Final = f"set {OTEL_PROMPTCACHE_DB} to a file of your own"
 
@@ -39,7 +40,7 @@ def check_table(path: Path) -> Iterator[Finding]:
         with open_sqlite_read_only(path) as connection:
             rows, last = connection.execute("SELECT count(*), max(time) FROM calls").fetchone()
             lost, is_shrinkable = count_lost_rows(connection), can_shrink(connection)
-            keys = [key for (key,) in connection.execute(_KEYS_QUERY)]
+            keys = [key for (key,) in connection.execute(_KEYS_QUERY, (KEY_ID_LENGTH,))]
     except (MissingSQLiteFileError, EmptyDatabaseError) as error:
         yield ok("table", f"{error} The first call makes it.")
         return

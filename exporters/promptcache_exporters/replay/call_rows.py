@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Final, NamedTuple, final
 
 from promptcache.model import SECTIONS
-from promptcache_exporters.replay.recorded_links import LinkedBlock, LinkTree, parse_links
+from promptcache.prefix.link_text import LinkedBlock, parse_levels, parse_links
+from promptcache_exporters.replay.recorded_links import LinkTree
 from promptcache_exporters.replay.traffic import NO_MISS, Numbering, RecordedMiss
 
 _NO_LINKS: Final = (
@@ -185,9 +186,9 @@ class CallRows:
         node = self.links.add(links.known_link, links.blocks)
         self.keys.add(links.key_id)
         # A changed parameter ends the sharing at the first block of its level.
-        params, of_sections = "", list[str]()
+        digests, params, of_sections = parse_levels(links.params), "", list[str]()
         for section in SECTIONS:
-            params += links.params.get(section, "")
+            params += digests.get(section, "")
             of_sections.append(params)
         cache = CacheOfCall(row.provider, row.model, row.server_address, links.tenant)
         return Chain(node, links.known_depth + len(links.blocks), cache, tuple(of_sections))

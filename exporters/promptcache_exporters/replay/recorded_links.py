@@ -6,78 +6,15 @@ calls, which are found by the link of the last known block.
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple, final
+from typing import Final, final
 
 from promptcache.model import SECTIONS
+from promptcache.prefix.link_text import LinkedBlock
 from promptcache_exporters.replay.node_table import NO_NODE, NodeTable
 
-_BLOCK_PATTERN: Final = re.compile(r"([tsm])([\w-]{8})(\d+)")
-_BLOCKS_PATTERN: Final = re.compile(r"[tsm][\w-]{8}\d+(?:,[tsm][\w-]{8}\d+)*")
-_PARAMS_PATTERN: Final = re.compile(r"([tsm])([\w-]{4})")
-_SECTION_BY_LETTER: Final[Mapping[str, str]] = {name[0]: name for name in SECTIONS}
 _LAYER_BY_SECTION: Final[Mapping[str, int]] = {name: number for number, name in enumerate(SECTIONS)}
-_KEY_ID_LENGTH: Final = 2
-_LINK_LENGTH: Final = 8
-
-
-class LinkedBlock(NamedTuple):
-    """A block at its place: the link of the prefix that it ends, its section and size in bytes."""
-
-    link: str
-    section: str
-    size: int
-
-
-class RecordedLinks(NamedTuple):
-    """One value of the column.
-
-    `params` has a digest for each invalidation level that has parameters. The first `known_depth`
-    blocks end with `known_link` and are in earlier rows; `blocks` are those behind. `marked_links`
-    are the links at breakpoints.
-    """
-
-    key_id: str
-    tenant: str
-    params: Mapping[str, str]
-    known_depth: int
-    known_link: str
-    blocks: tuple[LinkedBlock, ...]
-    marked_links: tuple[str, ...]
-
-    @property
-    def last_link(self) -> str:
-        """The link of the whole prompt."""
-        return self.blocks[-1].link if self.blocks else self.known_link
-
-
-def parse_links(text: str) -> RecordedLinks:
-    """Return the parts of a value. Raises ValueError if no recording has written it."""
-    scope, params, known, blocks, marks = text.split(" ")
-    return RecordedLinks(
-        scope[:_KEY_ID_LENGTH],
-        scope[_KEY_ID_LENGTH:],
-        {_SECTION_BY_LETTER[letter]: digest for letter, digest in _PARAMS_PATTERN.findall(params)},
-        int(known[_LINK_LENGTH:] or 0),
-        known[:_LINK_LENGTH],
-        _parse_blocks(blocks) if blocks else (),
-        tuple(marks.split(",")) if marks else (),
-    )
-
-
-def _parse_blocks(text: str) -> tuple[LinkedBlock, ...]:
-    if not _BLOCKS_PATTERN.fullmatch(text):
-        raise ValueError(text)
-    return tuple(
-        [
-            LinkedBlock(link, _SECTION_BY_LETTER[letter], max(1, int(size)))
-            for letter, link, size in _BLOCK_PATTERN.findall(text)
-        ]
-    )
-
-
 _NOT_COUNTED: Final = -2
 
 

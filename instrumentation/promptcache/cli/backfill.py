@@ -6,9 +6,8 @@ from typing import Annotated, Final
 
 import typer
 
-from promptcache.cli.console import make_stderr_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
-from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
+from promptcache.cli.table_errors import exit_on_table_error
 from promptcache_exporters.database.clickhouse import ClickHouseServer
 from promptcache_exporters.database.clickhouse_view import (
     DEFAULT_TABLE,
@@ -16,7 +15,7 @@ from promptcache_exporters.database.clickhouse_view import (
     backfill_size_query,
     backfill_statement,
 )
-from promptcache_exporters.database.errors import CallsFileReadError, EngineError
+from promptcache_exporters.database.errors import EngineError
 
 EPILOG: Final = "\n\n".join(
     (
@@ -47,8 +46,7 @@ def backfill(
     ] = False,
 ) -> None:
     """Compute the typed columns of ClickHouse for spans that are older than the columns."""
-    errors = make_stderr_console()
-    try:
+    with exit_on_table_error():
         server = ClickHouseServer.from_url(url)
         size = read_size(server, table)
         typer.echo(size or f"{table}: the typed columns of all rows are computed.")
@@ -57,9 +55,6 @@ def backfill(
             typer.echo("Started. system.mutations shows how far it is (is_done, parts_to_do).")
         elif size:
             typer.echo("Nothing was changed. Start it with --yes.")
-    except CallsFileReadError as error:
-        errors.print(describe_table_error(error))
-        raise typer.Exit(exit_code_of_table_error(error)) from None
 
 
 def read_size(server: ClickHouseServer, table: str) -> str:

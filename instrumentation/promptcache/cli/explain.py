@@ -11,7 +11,7 @@ import typer
 from promptcache.cli.console import make_stderr_console, make_stdout_console
 from promptcache.cli.exit_codes import CALLS_READER_CODES, ExitCode, exit_code_help
 from promptcache.cli.scan_progress import show_scan_progress
-from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
+from promptcache.cli.table_errors import exit_on_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
     FromOption,
@@ -24,7 +24,6 @@ from promptcache.cli.table_options import (
     parse_until_option,
     parse_where_options,
 )
-from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.source import open_calls_source
 from promptcache_exporters.explain.query import compare_costliest_misses, compare_trace_calls
 from promptcache_exporters.explain.render import print_comparisons, render_comparisons_json
@@ -78,18 +77,18 @@ def explain(
     first, last = parse_since_option(since), parse_until_option(until)
     conditions = parse_where_options(where)
     errors = make_stderr_console()
-    try:
-        with open_calls_source(place) as calls, show_scan_progress(errors) as on_progress:
-            found = (
-                compare_trace_calls(calls, trace_id)
-                if worst is None
-                else compare_costliest_misses(
-                    calls, worst, first, until=last, where=conditions, on_progress=on_progress
-                )
+    with (
+        exit_on_table_error(),
+        open_calls_source(place) as calls,
+        show_scan_progress(errors) as on_progress,
+    ):
+        found = (
+            compare_trace_calls(calls, trace_id)
+            if worst is None
+            else compare_costliest_misses(
+                calls, worst, first, until=last, where=conditions, on_progress=on_progress
             )
-    except (CallsFileReadError, OSError) as error:
-        errors.print(describe_table_error(error))
-        raise typer.Exit(exit_code_of_table_error(error)) from None
+        )
     if as_data:
         typer.echo(render_comparisons_json(found, place))
     elif found:

@@ -14,11 +14,10 @@ from rich.progress import Progress
 from promptcache.cli.console import make_stderr_console
 from promptcache.cli.exit_codes import CALLS_READER_CODES, exit_code_help
 from promptcache.cli.output_file import unwritable_file
-from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
+from promptcache.cli.table_errors import exit_on_table_error
 from promptcache.cli.table_options import DatabaseArgument
 from promptcache.cli.table_risk import warn_of_unsafe_table_file
 from promptcache_exporters.database import parquet
-from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.file_path import resolve_database_path
 
 EPILOG: Final = "\n\n".join(
@@ -44,14 +43,11 @@ def export(
         raise typer.BadParameter("--out must end in .parquet")
     path = resolve_database_path(db)
     warn_of_unsafe_table_file(path)
-    try:
-        with _show_export_progress(errors) as report_progress:
+    with exit_on_table_error(), _show_export_progress(errors) as report_progress:
+        try:
             count = parquet.export_calls_to_parquet(path, out.absolute(), report_progress)
-    except OSError as error:
-        raise unwritable_file(out, "--out", error) from error
-    except CallsFileReadError as error:
-        errors.print(describe_table_error(error))
-        raise typer.Exit(exit_code_of_table_error(error)) from None
+        except OSError as error:
+            raise unwritable_file(out, "--out", error) from error
     errors.print(f"{count:,} calls written to {out}")
 
 

@@ -9,9 +9,8 @@ import typer
 
 from promptcache.cli.console import make_stderr_console
 from promptcache.cli.exit_codes import CALLS_READER_CODES, ExitCode, exit_code_help
-from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
+from promptcache.cli.table_errors import exit_on_table_error
 from promptcache.cli.table_options import DatabaseArgument, UnsampledOption
-from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.file_path import resolve_database_path
 from promptcache_exporters.database.otlp_import import ImportResult, import_otlp_json
 
@@ -40,14 +39,10 @@ def import_spans(
     unsampled: UnsampledOption = False,
 ) -> None:
     """Write the LLM calls of a file of spans into the local table."""
-    errors = make_stderr_console()
     path = resolve_database_path(db)
-    try:
+    with exit_on_table_error():
         result = import_otlp_json(spans, path, 1.0 if unsampled else None)
-    except (CallsFileReadError, OSError) as error:
-        errors.print(describe_table_error(error))
-        raise typer.Exit(exit_code_of_table_error(error)) from None
-    errors.print(describe_import(result))
+    make_stderr_console().print(describe_import(result))
     raise typer.Exit(ExitCode.OK if result.read.spans else ExitCode.NO_CALLS)
 
 

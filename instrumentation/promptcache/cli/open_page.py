@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import webbrowser
+from contextlib import suppress
 from typing import Annotated, Final
 
 import typer
 
-from promptcache.cli.console import make_stderr_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
-from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
+from promptcache.cli.table_errors import exit_on_table_error
 from promptcache.cli.table_options import DatabaseArgument
 from promptcache.cli.table_risk import warn_of_unsafe_table_file
-from promptcache_exporters.database.errors import CallsFileReadError, EmptyDatabaseError
+from promptcache_exporters.database.errors import EmptyDatabaseError
 from promptcache_exporters.database.file_path import resolve_database_path
 from promptcache_exporters.database.sqlite_file import open_sqlite_read_only
 
@@ -55,15 +55,9 @@ def open_page(
     """Show the table as a page in the browser: hit rate and money over time, causes, calls."""
     path = resolve_database_path(db)
     warn_of_unsafe_table_file(path)
-    errors = make_stderr_console()
-    try:
-        with open_sqlite_read_only(path):
-            pass
-    except EmptyDatabaseError:
-        pass  # the page waits for the first call
-    except CallsFileReadError as error:
-        errors.print(describe_table_error(error))
-        raise typer.Exit(exit_code_of_table_error(error)) from None
+    # The page waits for the first call of an empty table.
+    with exit_on_table_error(), suppress(EmptyDatabaseError), open_sqlite_read_only(path):
+        pass
     try:
         from promptcache_exporters.page.server import PageServer
     except ModuleNotFoundError as error:

@@ -13,11 +13,10 @@ import typer
 
 from promptcache.cli.console import make_stderr_console
 from promptcache.cli.exit_codes import CALLS_READER_CODES, ExitCode, exit_code_help
-from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
+from promptcache.cli.table_errors import exit_on_table_error
 from promptcache.cli.table_options import DatabaseArgument
 from promptcache.settings import OTEL_PROMPTCACHE_KEEP
 from promptcache_exporters.database import retention, sqlite_file
-from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.file_path import resolve_database_path
 from promptcache_exporters.database.retention import Retention
 
@@ -52,18 +51,15 @@ def prune(
 ) -> None:
     """Delete the calls of the local table that are too old, oldest first."""
     path, wanted = resolve_database_path(db), parse_keep_option(keep)
-    errors = make_stderr_console()
-    try:
-        with sqlite_file.open_sqlite_read_only(path) as connection:
-            count = retention.count_prunable(connection, wanted, time.time())
-        if not dry_run:
-            count = delete_calls(path, wanted)
-    except (CallsFileReadError, OSError) as error:
-        errors.print(describe_table_error(error))
-        raise typer.Exit(exit_code_of_table_error(error)) from None
-    except sqlite3.Error as error:
-        errors.print(f"{path} cannot be pruned: {error}.")
-        raise typer.Exit(ExitCode.NOT_A_TABLE) from None
+    with exit_on_table_error():
+        try:
+            with sqlite_file.open_sqlite_read_only(path) as connection:
+                count = retention.count_prunable(connection, wanted, time.time())
+            if not dry_run:
+                count = delete_calls(path, wanted)
+        except sqlite3.Error as error:
+            make_stderr_console().print(f"{path} cannot be pruned: {error}.")
+            raise typer.Exit(ExitCode.NOT_A_TABLE) from None
     typer.echo(f"{count:,} calls {'would be' if dry_run else 'were'} deleted from {path}")
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
+import typer
+
+from promptcache.cli.console import make_stderr_console
 from promptcache.cli.exit_codes import RECORD_COMMAND, ExitCode
 from promptcache_exporters.database import errors
 
@@ -17,6 +21,16 @@ _EXIT_CODES: Final[Mapping[type[errors.CallsFileReadError], ExitCode]] = {
     errors.InvalidCallsFileError: ExitCode.NOT_A_TABLE,
     errors.InvalidRowValueError: ExitCode.NOT_A_TABLE,
 }
+
+
+@contextmanager
+def exit_on_table_error() -> Generator[None]:
+    """End the command with a message if the table cannot be read, or a file cannot be written."""
+    try:
+        yield
+    except (errors.CallsFileReadError, OSError) as error:
+        make_stderr_console().print(describe_table_error(error))
+        raise typer.Exit(exit_code_of_table_error(error)) from None
 
 
 def exit_code_of_table_error(error: Exception) -> ExitCode:

@@ -13,7 +13,7 @@ from promptcache.cli.console import make_stderr_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.output_file import write_text_file
 from promptcache.cli.price_options import load_price_book
-from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
+from promptcache.cli.table_errors import exit_on_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
     FromOption,
@@ -31,7 +31,6 @@ from promptcache.cli.whatif_policies import (
     read_policy_file,
 )
 from promptcache.prices import PriceBook
-from promptcache_exporters.database.errors import CallsFileReadError
 from promptcache_exporters.database.source import open_calls_source
 from promptcache_exporters.replay.comparison import check_replay, fit_retention
 from promptcache_exporters.replay.placed_marks import PolicyError
@@ -192,11 +191,8 @@ def _load_calls(
 ) -> LoadedCalls:
     errors = make_stderr_console()
     try:
-        with open_calls_source(place, default_sample_ratio) as calls:
+        with exit_on_table_error(), open_calls_source(place, default_sample_ratio) as calls:
             loaded = load_recorded_calls(calls, parse_since_option(since), book)
-    except (CallsFileReadError, OSError) as error:
-        errors.print(describe_table_error(error))
-        raise typer.Exit(exit_code_of_table_error(error)) from None
     except SampledTableError as error:
         errors.print(str(error))
         raise typer.Exit(ExitCode.SAMPLED) from None

@@ -14,6 +14,7 @@ from typing import Final, final
 from promptcache.diagnosis.memory import PastCallMemory, PrefixLink, PrefixNode
 from promptcache.model import ParsedPrompt, Request
 from promptcache.prefix.hashing import PromptDigests
+from promptcache.prefix.link_text import LinkedBlock, PrefixLinks, format_links
 from promptcache.prefix.links import LinkHasher, shorten_scope
 
 MAX_CHAIN_AGE_SECONDS: Final = 3600.0
@@ -37,32 +38,27 @@ class LinkRecorder:
         chain: PromptDigests,
         new_nodes: Sequence[PrefixNode],
     ) -> str:
-        """Return the text of the column `prefix_links` for a call whose last nodes are new.
-
-        It has five parts between spaces, each of which may be empty: the key's id and the tenant,
-        the parameters, the link and number of the known blocks, the blocks behind them, and the
-        links at breakpoints.
-        """
+        """Return the text of the column `prefix_links` for a call whose last nodes are new."""
         known = self._known_link(memory, chain, len(chain.prefix_digests) - len(new_nodes), request)
         first = known.depth if known else 0
-        blocks = list(self._link_blocks(memory, prompt, chain, new_nodes, known, request))
-        links = [link for _, link in blocks]
+        blocks = tuple(self._link_blocks(memory, prompt, chain, new_nodes, known, request))
         nodes = memory.nodes
         marked: list[str] = []
         for depth in chain.breakpoint_depths:
             if depth > first:
-                marked.append(links[depth - first - 1])
+                marked.append(blocks[depth - first - 1].link)
             elif (node := nodes.get(chain.prefix_digests[depth - 1])) and node.link:
                 marked.append(node.link.text)
-        return " ".join(
-            (
-                self._hasher.key_id + shorten_scope(request.cache_scope),
-                self._hasher.describe_params(prompt.params, chain.params_digest),
-                f"{known.text}{known.depth}" if known else "",
-                ",".join([text for text, _ in blocks]),
-                ",".join(marked),
-            )
+        links = PrefixLinks(
+            self._hasher.key_id,
+            shorten_scope(request.cache_scope),
+            self._hasher.describe_params(prompt.params, chain.params_digest),
+            known.text if known else "",
+            first,
+            blocks,
+            tuple(marked),
         )
+        return format_links(links)
 
     def _known_link(
         self, memory: PastCallMemory, chain: PromptDigests, depth: int, request: Request
@@ -81,8 +77,8 @@ class LinkRecorder:
         new_nodes: Sequence[PrefixNode],
         known: PrefixLink | None,
         request: Request,
-    ) -> Iterator[tuple[str, str]]:
-        """Yield text and link of each block behind `known`, and set the links of the nodes."""
+    ) -> Iterator[LinkedBlock]:
+        """Yield each block behind `known`, and set the links of the nodes."""
         first, text = (known.depth, known.text) if known else (0, "")
         began_at = known.chain_began_at if known else request.started_at
         new_from = len(prompt.blocks) - len(new_nodes)
@@ -99,4 +95,4 @@ class LinkRecorder:
                 text = self._hasher.link_block(text, block.section, block.data)
             if node is not None:
                 node.link = PrefixLink(text, index + 1, began_at)
-            yield f"{block.section[0]}{text}{node.size if node else 1}", text
+            yield LinkedBlock(text, block.section, node.size if node else 1)

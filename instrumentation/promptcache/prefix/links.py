@@ -15,11 +15,11 @@ from typing import Any, Final, final
 from promptcache.common.generational_cache import GenerationalCache
 from promptcache.common.json_sanitize import marshal_or_sanitize
 from promptcache.model import SECTIONS, Param
+from promptcache.prefix.link_text import KEY_ID_LENGTH, format_levels
 
 _LINK_BYTES: Final = 6
 _TENANT_BYTES: Final = 3
 _PARAMS_BYTES: Final = 3
-_KEY_ID_LENGTH: Final = 2
 _MAX_REMEMBERED_PARAMS: Final = 1024
 
 
@@ -35,7 +35,7 @@ class LinkHasher:
     def __init__(self, key: bytes) -> None:
         self._key = blake2b(key, digest_size=32, person=b"link").digest()
         key_id = _encode(blake2b(key, digest_size=3, person=b"key id").digest())
-        self.key_id = key_id[:_KEY_ID_LENGTH]
+        self.key_id = key_id[:KEY_ID_LENGTH]
         self._params_by_digest: GenerationalCache[int, str] = GenerationalCache(
             _MAX_REMEMBERED_PARAMS
         )
@@ -50,20 +50,20 @@ class LinkHasher:
     def describe_params(self, params: Iterable[Param], params_digest: int) -> str:
         """Return a digest of the parameters of each invalidation level that has any.
 
-        It reads `tAbCdsEfGhmIjKl`: the first letter of the level, then four characters. The digest
-        of equal parameters is remembered by their in-process digest.
+        The digests of equal parameters are remembered by their in-process digest.
         """
         known = self._params_by_digest.get(params_digest)
         if known is None:
-            known = self._params_by_digest[params_digest] = "".join(self._digest_levels(params))
+            known = format_levels(dict(self._digest_levels(params)))
+            self._params_by_digest[params_digest] = known
         return known
 
-    def _digest_levels(self, params: Iterable[Param]) -> Iterable[str]:
+    def _digest_levels(self, params: Iterable[Param]) -> Iterable[tuple[str, str]]:
         chosen = list(params)
         for level in SECTIONS:
             of_level = [(p.name, p.value) for p in chosen if p.invalidation_level == level]
             if of_level:
-                yield level[0] + self._hash(marshal_or_sanitize(of_level), _PARAMS_BYTES)
+                yield level, self._hash(marshal_or_sanitize(of_level), _PARAMS_BYTES)
 
     def _hash(self, data: bytes, size: int) -> str:
         return _encode(blake2b(data, digest_size=size, key=self._key).digest())
