@@ -20,8 +20,8 @@ def rate_kind(rate: float | None) -> str:
     return "good" if rate >= _GOOD_RATE else "fair" if rate >= _FAIR_RATE else "bad"
 
 
-def rate_cell(rate: float | None) -> Markup:
-    """Return a hit rate as a bar and a text."""
-    text = format_percent_rounded_down(rate)
+def rate_cell(rate: float | None, text: str = "") -> Markup:
+    """Return a hit rate as a bar and a text, by default as everywhere on the page."""
+    text = text or format_percent_rounded_down(rate)
     bar = draw_bar([] if rate is None else [BarPart(rate, rate_kind(rate), text)])
     return Markup('<span class="rate">{}<span>{}</span></span>').format(bar, text)

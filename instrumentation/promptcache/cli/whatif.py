@@ -23,7 +23,7 @@ from promptcache.cli.table_options import (
     choose_calls_place,
     parse_since_option,
 )
-from promptcache.cli.whatif_output import WhatifResult, print_text, render_html, to_json
+from promptcache.cli.whatif_output import WhatifResult, print_text, to_json
 from promptcache.cli.whatif_policies import (
     PolicyOptions,
     build_policies,
@@ -161,6 +161,8 @@ def _write(result: WhatifResult, page: Path | None, *, as_data: bool) -> None:
     if not result.check.has_passed:
         raise typer.Exit(ExitCode.REPLAY_DIFFERS)
     if page is not None:
+        from promptcache.cli.whatif_page import render_html  # Jinja2 takes time to load
+
         write_text_file(page, render_html(result), "--html")
 
 

@@ -1,8 +1,7 @@
-"""What `promptcache whatif` prints: text, JSON, and a page with the curve over TTLs."""
+"""What `promptcache whatif` prints: text and JSON."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -23,8 +22,6 @@ from promptcache_exporters.replay.ttl_curve import CurvePoint
 MIN_RECOMMENDED_SHARE: Final = 0.05
 """A policy that saves less of the cost is not recommended."""
 _BAR_LENGTH: Final = 30
-_WIDTH: Final = 640
-_HEIGHT: Final = 240
 
 
 @dataclass(frozen=True)
@@ -125,7 +122,7 @@ def print_text(result: WhatifResult) -> None:
             "processes may be missing, or the provider evicts earlier than its rule says."
         )
         return
-    print_grid(_policy_rows(result))
+    print_grid(list_policy_rows(result))
     if result.curve:
         console.print()
         print_grid(_curve_rows(result.curve))
@@ -146,7 +143,8 @@ def _describe_early_eviction(found: EarlyEviction) -> str:
     return f"Early eviction: {counts}" + (", and so under each policy." if found.lifetimes else ".")
 
 
-def _policy_rows(result: WhatifResult) -> list[tuple[str, ...]]:
+def list_policy_rows(result: WhatifResult) -> list[tuple[str, ...]]:
+    """Return the heading and the cells of each policy, the record first."""
     months = months_in_window(result.traffic)
     head = ("policy", "cost", "hit rate", "saved", "95 %")
     rows: list[tuple[str, ...]] = [head if months is None else (*head, "a month")]
@@ -172,55 +170,11 @@ def _curve_rows(curve: Sequence[CurvePoint]) -> list[tuple[str, ...]]:
         bar = "#" * round(point.hit_rate * _BAR_LENGTH)
         mark = " *" if point.is_offered else ""
         rows.append(
-            (_format_ttl(point.seconds) + mark, f"{point.hit_rate:.1%}", f"${point.usd:,.4f}", bar)
+            (format_ttl(point.seconds) + mark, f"{point.hit_rate:.1%}", f"${point.usd:,.4f}", bar)
         )
     return rows
 
 
-def _format_ttl(seconds: int) -> str:
+def format_ttl(seconds: int) -> str:
+    """Return `5 min` or `1 h`."""
     return f"{seconds // 3600} h" if seconds >= 3600 else f"{seconds // 60} min"
-
-
-def render_html(result: WhatifResult) -> str:
-    """Return a page with the policies and the curve. It has no script and loads nothing."""
-    head, *rows = _policy_rows(result)
-    return (
-        "<!doctype html><meta charset=utf-8><title>promptcache whatif</title>"
-        "<style>body{font:14px system-ui;margin:2em}td,th{padding:.2em .8em;text-align:left}"
-        "</style><h1>What it would have cost</h1>"
-        f"<table><tr>{_cells('th', head)}</tr>"
-        + "".join(f"<tr>{_cells('td', row)}</tr>" for row in rows)
-        + f"</table><h2>Hit rate and cost over the TTL</h2>{_render_curve(result.curve)}"
-    )
-
-
-def _cells(tag: str, texts: Sequence[str]) -> str:
-    return "".join(f"<{tag}>{html.escape(text)}</{tag}>" for text in texts)
-
-
-def _render_curve(curve: Sequence[CurvePoint]) -> str:
-    """Return an SVG with two lines. Each point is a TTL; its title has the figures."""
-    if len(curve) < 2:
-        return ""
-    highest = max(point.usd for point in curve) or 1.0
-    step = _WIDTH / (len(curve) - 1)
-    lines = {
-        "#2a7": [point.hit_rate for point in curve],
-        "#c33": [point.usd / highest for point in curve],
-    }
-    parts = [f'<svg width="{_WIDTH + 40}" height="{_HEIGHT + 40}" role="img">']
-    for color, values in lines.items():
-        points = " ".join(
-            f"{20 + step * at:.0f},{20 + _HEIGHT * (1 - value):.0f}"
-            for at, value in enumerate(values)
-        )
-        parts.append(f'<polyline fill="none" stroke="{color}" points="{points}"/>')
-    for at, point in enumerate(curve):
-        text = f"{_format_ttl(point.seconds)}: {point.hit_rate:.1%}, ${point.usd:,.4f}"
-        parts.append(
-            f'<circle cx="{20 + step * at:.0f}" cy="{20 + _HEIGHT * (1 - point.hit_rate):.0f}"'
-            f' r="4" fill="#2a7"><title>{html.escape(text)}</title></circle>'
-            f'<text x="{10 + step * at:.0f}" y="{_HEIGHT + 36}" font-size="10">'
-            f"{_format_ttl(point.seconds)}</text>"
-        )
-    return "".join(parts) + "</svg><p>Green: hit rate. Red: cost.</p>"
