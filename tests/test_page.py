@@ -34,6 +34,7 @@ from promptcache.semconv import (
     READ_TOKENS,
     WASTED_USD,
     WRITE_TOKENS,
+    WRITE_TOKENS_BY_TTL,
 )
 from promptcache_exporters.database import row_ranges
 from promptcache_exporters.database.source import find_calls_source
@@ -492,6 +493,22 @@ def test_groups_have_conditions_in_the_address(path: Path, browser: Browser) -> 
     assert "gpt-5.5" not in page
     assert "<dt>Calls</dt><dd>1," in page
     assert "/groups?by=model" in Tags(page).links, "the condition can be taken away"
+
+
+def test_groups_can_be_by_a_key_of_the_user(
+    path: Path, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_PROMPTCACHE_TABLE_KEYS", "team, no name")
+    record_calls(path, {"team": "search"}, {"team": "ads"}, {"team": "ads"})
+    page = browser.get("/groups?by=team").text
+    assert {"/groups?team=ads&by=reason", "/groups?by=model"} <= {*Tags(page).links}
+    assert "<dd>2," in browser.get("/groups?by=model&team=ads").text
+
+
+def test_a_call_shows_what_it_wrote_by_ttl(path: Path, browser: Browser) -> None:
+    ttls = {WRITE_TOKENS_BY_TTL["5m"]: 200, WRITE_TOKENS_BY_TTL["1h"]: 700}
+    record_calls(path, {**HIT, WRITE_TOKENS: 900, **ttls})
+    assert "200 for 5m, 700 for 1h" in browser.get(call_address(path, 0)).text
 
 
 def test_an_empty_table_says_how_to_record(path: Path, browser: Browser) -> None:

@@ -19,10 +19,15 @@ MAX_KEYS: Final = 32
 
 def read_dimensions(span: RecordedSpan) -> str | None:
     """Return the listed attributes of `span` as one JSON object; None if it has none of them."""
-    keys = _parse_keys(os.environ.get(OTEL_PROMPTCACHE_TABLE_KEYS, ""))
+    keys = list_dimension_keys()
     attributes = (span.attributes or {}) if keys else {}
     values = {key: attributes[key] for key in keys if _is_short_scalar(attributes.get(key))}
     return json.dumps(values, separators=(",", ":"), sort_keys=True) if values else None
+
+
+def list_dimension_keys() -> tuple[str, ...]:
+    """Return the keys of `OTEL_PROMPTCACHE_TABLE_KEYS`."""
+    return _parse_keys(os.environ.get(OTEL_PROMPTCACHE_TABLE_KEYS, ""))
 
 
 def _is_short_scalar(value: object) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from promptcache.common.coerce import as_list
+from promptcache.semconv import WRITE_TOKENS_BY_TTL
 from promptcache.settings import OTEL_PROMPTCACHE_TRACE_URL
 from promptcache_exporters.explain.query import COMPARED_COLUMNS, CallComparison, CallRow
 from promptcache_exporters.page.charts import BarPart, StripBlock, draw_strip
@@ -180,6 +181,13 @@ def _advice(comparison: CallComparison) -> str:
     return f"{format_name(call['miss_reason'])}{where}. {comparison.advice}"
 
 
+def _describe_writes(call: CallRow) -> str:
+    """Return the written tokens by their TTL: `4,000 for 5m, 200 for 1h`."""
+    by_ttl = ((ttl, call.get(f"write_{ttl}_tokens")) for ttl in WRITE_TOKENS_BY_TTL)
+    parts = [f"{format_count(tokens)} for {ttl}" for ttl, tokens in by_ttl if tokens]
+    return ", ".join(parts) or format_count(call.get("write_tokens"))
+
+
 def _shown_part(value: str | None) -> str:
     return NO_VALUE if value == "[]" else format_name(value)  # no breakpoints
 
@@ -194,6 +202,8 @@ def _rows(comparison: CallComparison) -> Iterator[dict[str, Any]]:
             "address": "",
             "cells": [*values, words[comparison.unchanged_parts[name]]],
         }
+    writes = [_describe_writes(row) for row in (previous, comparison.call)]
+    yield {"name": "written tokens", "address": "", "cells": [*writes, ""]}
     for name, column in (("input tokens", "input_tokens"), ("read tokens", "read_tokens")):
         values = [format_count(row.get(column)) for row in (previous, comparison.call)]
         yield {"name": name, "address": "", "cells": [*values, ""]}

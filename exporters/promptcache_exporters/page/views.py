@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from promptcache.version import __version__
+from promptcache_exporters.database.dimensions import list_dimension_keys
 from promptcache_exporters.database.errors import CallsFileReadError, EmptyDatabaseError
 from promptcache_exporters.database.row_ranges import OnProgress, ignore_progress
 from promptcache_exporters.database.source import find_calls_source
@@ -43,7 +44,12 @@ from promptcache_exporters.page.prefixes import PREFIX_FIELDS, PrefixTrait, pref
 from promptcache_exporters.page.rendering import LIVE_SCRIPT, read_asset, render_template
 from promptcache_exporters.page.scans import SECONDS_BEFORE_PROGRESS, Scans
 from promptcache_exporters.page.time_steps import MAX_STEPS, SHORT_TREND_STEPS, choose_step
-from promptcache_exporters.report.call_field import GroupBy
+from promptcache_exporters.report.call_field import (
+    CallField,
+    Dimension,
+    GroupBy,
+    is_dimension_name,
+)
 from promptcache_exporters.report.call_filter import FieldCondition
 from promptcache_exporters.report.format import format_path
 from promptcache_exporters.report.lines import GROUP_COLUMNS, prefix_change_sentence, summary_lines
@@ -63,8 +69,6 @@ SLOW_SECONDS: Final = 2.0
 _MAX_CAUSES: Final = 20
 _FEW_HOURS: Final = 6
 _FEW_CALLS: Final = 100_000
-_CONDITIONS: Final = (*GroupBy, "since")
-_FIELDS: Final = tuple(one for one in GroupBy if one is not GroupBy.FAMILY)
 
 Asked = Mapping[str, str]
 """The parameters of the address."""
@@ -209,7 +213,8 @@ class PageViews:
 
     def show_groups(self, asked: Asked, on_progress: OnProgress = ignore_progress) -> Shown:
         """Return the calls by one field, of a time and of other fields."""
-        by = GroupBy(asked["by"]) if asked.get("by") in [*GroupBy] else GroupBy.SERVICE
+        fields = _list_fields()
+        by = fields.get(asked.get("by", ""), GroupBy.SERVICE)
         chosen = _conditions(asked)
         report = collect_report(
             self._path,
@@ -220,10 +225,10 @@ class PageViews:
         )
         table = report_group_table(report)
         for row, group in zip(table["rows"], report.groups, strict=False):
-            if group.key and by in _FIELDS:
-                inner = {**chosen, by: group.key, "by": GroupBy.REASON}
+            if group.key:
+                inner = {**chosen, str(by): group.key, "by": GroupBy.REASON}
                 row["address"] = make_address("/groups", inner)
-        fields = choice_links("/groups", {**chosen, "by": by.value}, "by", GroupBy)
+        shown = {**chosen, "by": str(by)}
         values = {
             "title": "Groups",
             "heading": f"By {table['heading']}",
@@ -234,8 +239,8 @@ class PageViews:
             "summary": _summary(report),
             "changes": [prefix_change_sentence(one) for one in report.prefix_changes],
             "filters": [
-                fields,
-                *removing_links("/groups", {**chosen, "by": by.value}, ("by", "since")),
+                choice_links("/groups", shown, "by", fields),
+                *removing_links("/groups", shown, ("by", "since")),
             ],
         }
         return "groups", values
@@ -279,16 +284,23 @@ class PageViews:
         )
 
 
+def _list_fields() -> dict[str, CallField]:
+    """Return the fields of a call by their names, those of the user's own last."""
+    own = [Dimension(key) for key in list_dimension_keys() if is_dimension_name(key)]
+    return {str(field): field for field in (*GroupBy, *own)}
+
+
 def _conditions(asked: Asked) -> dict[str, str]:
     """Return the parameters that choose calls."""
-    return {name: value for name, value in asked.items() if name in _CONDITIONS and value}
+    names = {*_list_fields(), "since"}
+    return {name: value for name, value in asked.items() if name in names and value}
 
 
 def _where(chosen: Mapping[str, str]) -> list[FieldCondition]:
     return [
-        FieldCondition(GroupBy(name), "=", value)
-        for name, value in chosen.items()
-        if name in [*GroupBy]
+        FieldCondition(field, "=", chosen[name])
+        for name, field in _list_fields().items()
+        if name in chosen
     ]
 
 

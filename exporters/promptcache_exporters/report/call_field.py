@@ -26,6 +26,11 @@ class GroupBy(StrEnum):
     PROMPT = "prompt"
 
 
+def is_dimension_name(name: str) -> bool:
+    """Return whether a `Dimension` may have this name."""
+    return _DIMENSION_NAME.fullmatch(name) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Dimension:
     """A field of the user's own: a key that `OTEL_PROMPTCACHE_TABLE_KEYS` lists.
@@ -36,7 +41,7 @@ class Dimension:
     name: str
 
     def __post_init__(self) -> None:
-        if not _DIMENSION_NAME.fullmatch(self.name):
+        if not is_dimension_name(self.name):
             raise ValueError(f"{self.name!r} is no name of a field")
 
     def __str__(self) -> str:
