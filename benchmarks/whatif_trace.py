@@ -15,6 +15,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
+from promptcache.cli.whatif_output import find_recommended
+from promptcache.cli.whatif_policies import list_usual_policies
 from promptcache.model import TTL, TTL_SECONDS
 from promptcache.providers.cache_rules import DEFAULT_CACHE_RULE, CacheRule
 from promptcache_exporters.replay.policy import Policy
@@ -23,6 +25,7 @@ from promptcache_exporters.replay.reuse import find_reused_nodes
 from promptcache_exporters.replay.traffic import Breakpoint, RecordedCall, TokenPrices, Traffic
 
 _BLOCK_TOKENS: Final = 512
+_WINDOWS: Final = 10
 _EXACT: Final = DEFAULT_CACHE_RULE._replace(minimum_tokens=0, granularity=1)
 _WRITE_PRICES: Final = {"5m": 1.25, "30m": 1.25, "1h": 2.0, "12h": 2.5}
 
@@ -88,6 +91,32 @@ def main(path: Path) -> None:
     later = (whole.read_tokens - first.read_tokens) / (whole.input_tokens - first.input_tokens)
     print(f"a cache without limits reads {whole.hit_rate:.1%} of the tokens")
     print(f"filled by the first half of the calls, {later:.1%} of those of the second")
+    recommend_in_windows(path)
+
+
+def recommend_in_windows(path: Path) -> None:
+    """Recommend a policy on the first half of each window, and try it on the second one.
+
+    The record has one breakpoint with the 1h TTL, at the end of each prompt.
+    """
+    rule = _EXACT._replace(bills_writes=True, caches_on_request=True, lookback=20)
+    calls = [
+        replace(call, breakpoints=call.breakpoints[-1:]) for call in read_calls(path, rule, "1h")
+    ]
+    length = len(calls) // _WINDOWS
+    savings: list[float] = []
+    for first in range(0, length * _WINDOWS, length):
+        middle = first + length // 2
+        seen, later = Traffic(calls[first:middle]), Traffic(calls[middle : first + length])
+        policies = [Policy(), *list_usual_policies(seen)]
+        recommended = find_recommended([replay(seen, policy) for policy in policies])
+        if recommended is not None:
+            other = replay(later, recommended.policy)
+            savings.append(1 - other.usd / replay(later, Policy()).usd)
+    least = min(savings, default=0.0)
+    print(
+        f"recommended in {len(savings)} of {_WINDOWS} windows; they save {least:.1%} or more later"
+    )
 
 
 def _relative(outcome: Outcome) -> float:

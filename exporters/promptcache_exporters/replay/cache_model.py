@@ -27,15 +27,9 @@ class Mark(NamedTuple):
     price: float
 
 
-class CacheUse(NamedTuple):
-    """What one call read and wrote, in tokens, and the cost of its writes in USD."""
-
-    read_tokens: int
-    write_tokens: int
-    write_usd: float
-
-
-NO_USE: Final = CacheUse(0, 0, 0.0)
+CacheUse = tuple[int, int, float]
+"""What one call read and wrote, in tokens, and the cost of its writes in USD."""
+NO_USE: Final[CacheUse] = (0, 0, 0.0)
 
 
 @final
@@ -79,7 +73,7 @@ class MarkedPrefixCache:
                 seconds[node] = mark.seconds
         if found != ROOT:
             expires[found] = at + seconds[found]
-        return CacheUse(read, position - read, usd)
+        return read, position - read, usd
 
     def observe_return(
         self, nodes: Sequence[int], marks: Sequence[Mark], at: float, read_tokens: int, step: int

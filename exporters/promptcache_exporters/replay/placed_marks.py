@@ -21,7 +21,8 @@ class KindPlan(NamedTuple):
     """What a policy makes of the calls of one kind.
 
     `rule` and `prices` are those of the record, or of the policy's model. The breakpoints stand as
-    recorded, or at the end, or at the static end and the end.
+    recorded, or at the end, or at the static end and the end. Recorded reads are exact up to
+    `step` tokens.
     """
 
     rule: CacheRule
@@ -30,6 +31,7 @@ class KindPlan(NamedTuple):
     are_recorded: bool
     with_static: bool
     tail_seconds: float
+    step: int
 
     def place(self, traffic: Traffic, number: int) -> Sequence[int]:
         """Return the nodes of the breakpoints of a call."""
@@ -65,7 +67,8 @@ def plan_kind(kind: CallKind, policy: Policy) -> KindPlan:
         marks.append(mark)
     tail_ttl = policy.ttls.get("messages", kind.last_ttl)
     tail_seconds = requested_or_default_ttl_seconds(rule, tail_ttl)
-    return KindPlan(rule, prices, tuple(marks), are_recorded, with_static, tail_seconds)
+    step = max(kind.rule.granularity, 1)
+    return KindPlan(rule, prices, tuple(marks), are_recorded, with_static, tail_seconds, step)
 
 
 def _are_recorded(kind: CallKind, policy: Policy, rule: CacheRule) -> bool:

@@ -128,6 +128,7 @@ class _Replay:
         self._traffic, self._policy, self._tree = traffic, policy, traffic.tree
         self._plans = [plan_kind(kind, policy) for kind in traffic.kinds]
         self._factor = policy.target.token_factor if policy.target else 1.0
+        self._usd_by_conversation = array("d", [0.0]) * len(traffic.conversations.values)
         self._marked = MarkedPrefixCache(self._tree)
         self._automatic = AutomaticPrefixCache(self._tree)
         self._unlimited = UnlimitedCache(self._tree)
@@ -139,33 +140,39 @@ class _Replay:
             policy,
             len(traffic),
             sum(traffic.input_tokens),
-            usd_by_conversation=array("d", [0.0]) * len(traffic.conversations.values),
+            usd_by_conversation=self._usd_by_conversation,
         )
 
     def play(self, numbers: range) -> None:
         """Serve some calls, and count what they cost."""
-        traffic, plans, factor = self._traffic, self._plans, self._factor
-        has_pings, usd_by_conversation = (
-            self._policy.pings is not None,
-            self.outcome.usd_by_conversation,
+        traffic, plans, usd_by_conversation = self._traffic, self._plans, self._usd_by_conversation
+        first, behind = numbers.start, numbers.stop
+        columns = zip(
+            traffic.kind[first:behind],
+            traffic.conversation[first:behind],
+            traffic.input_tokens[first:behind],
+            traffic.output_tokens[first:behind],
+            traffic.read_tokens[first:behind],
+            strict=True,
         )
+        has_pings, use = self._policy.pings is not None, self._use
         read_tokens = exact_calls = 0
-        for number in numbers:
-            plan, conversation = plans[traffic.kind[number]], traffic.conversation[number]
+        for number, values in enumerate(columns, numbers.start):
+            kind, conversation, input_tokens, output_tokens, recorded = values
+            plan = plans[kind]
             if has_pings:
                 self._ping_until(conversation, traffic.started_at[number])
                 self._last_calls[conversation] = number
-            read, written, write_usd = self._use(plan, number)
-            prices = plan.prices
+            read, written, write_usd = use(plan, number)
             read_tokens += read
-            step = max(traffic.kinds[traffic.kind[number]].rule.granularity, 1)
-            exact_calls += -step <= read - traffic.read_tokens[number] <= step
-            usd_by_conversation[conversation] += factor * (
-                (traffic.input_tokens[number] - read - written) * prices.input
+            exact_calls += -plan.step <= read - recorded <= plan.step
+            prices = plan.prices
+            usd_by_conversation[conversation] += (
+                (input_tokens - read - written) * prices.input
                 + read * prices.read
                 + write_usd
-                + traffic.output_tokens[number] * prices.output
-            )
+                + output_tokens * prices.output
+            ) * self._factor
         self.outcome.read_tokens += read_tokens
         self.outcome.exact_calls += exact_calls
 
@@ -182,19 +189,19 @@ class _Replay:
             return NO_USE
         if self._policy.caching == "unlimited":
             node = self._unlimited.use(traffic.end_nodes[number], at, visible_at)
-            return CacheUse(self._tree.tokens[node], 0, 0.0)
+            return self._tree.tokens[node], 0, 0.0
         if rule.bills_writes:
             return self._use_marked(plan, number)
         node = self._automatic.use(traffic.end_nodes[number], rule.ttl_seconds, at, visible_at)
-        return CacheUse(_round_down(self._tree.tokens[node], rule), 0, 0.0)
+        return _round_down(self._tree.tokens[node], rule), 0, 0.0
 
     def _use_marked(self, plan: KindPlan, number: int) -> CacheUse:
         traffic, cache, least = self._traffic, self._marked, plan.rule.minimum_tokens
         nodes, at = plan.place(traffic, number), traffic.started_at[number]
         lifetimes = traffic.early_eviction.lifetimes
         if self._is_record and (lifetimes or self.returns is not None):
-            read, step = traffic.read_tokens[number], max(plan.rule.granularity, 1)
-            found = cache.observe_return(nodes, plan.marks, at, read, step)
+            read = traffic.read_tokens[number]
+            found = cache.observe_return(nodes, plan.marks, at, read, plan.step)
             if self.returns is None:
                 deque(found, maxlen=0)
             else:
@@ -222,7 +229,7 @@ class _Replay:
             prices = plan.prices
             usd = cached * prices.read + (tokens - cached) * prices.input + prices.output
             self.outcome.pings += count
-            self.outcome.usd_by_conversation[conversation] += count * usd * self._factor
+            self._usd_by_conversation[conversation] += count * usd * self._factor
             self._keep_warm(plan, number, count * pings.seconds)
 
     def _cached_tokens(self, plan: KindPlan, number: int) -> int:

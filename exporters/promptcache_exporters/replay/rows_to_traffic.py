@@ -10,7 +10,8 @@ from typing import Final, NamedTuple
 
 from promptcache.model import SECTIONS, Request, ResponseFacts
 from promptcache.prices import PriceBook
-from promptcache.prices.table import latest_period_in_force
+from promptcache.prices.rates import Rates
+from promptcache.prices.table import PricePeriod, latest_period_in_force
 from promptcache.providers.cache_rules import CacheRule, cache_rule_for
 from promptcache_exporters.replay.block_positions import BlockPositions, PlacedCall
 from promptcache_exporters.replay.call_rows import CacheOfCall, CallRows, PackedRow
@@ -223,26 +224,38 @@ class _Prices:
 
     def __init__(self, book: PriceBook) -> None:
         self._book = book
-        self._known: dict[Hashable, TokenPrices] = {}
+        self._periods: dict[CacheOfCall, tuple[PricePeriod, ...]] = {}
+        self._by_rates: dict[int, TokenPrices | None] = {}
 
     def find(self, cache: CacheOfCall, at: float, input_tokens: int) -> TokenPrices | None:
         """Return the prices of the call's own day and context band; None if one is not known."""
-        prices = find_token_prices(self._book, cache.provider, cache.model, at, input_tokens)
-        if prices is None:
+        periods = self._periods.get(cache)
+        if periods is None:
+            periods = _find_periods(self._book, cache.provider, cache.model)
+            self._periods[cache] = periods
+        period = latest_period_in_force(periods, at)
+        if period is None:
             return None
-        return self._known.setdefault(prices.key(), prices)
+        rates = period.rates_for_input(input_tokens)
+        if id(rates) not in self._by_rates:
+            self._by_rates[id(rates)] = _token_prices(rates)
+        return self._by_rates[id(rates)]
 
 
 def find_token_prices(
     book: PriceBook, provider: str, model: str, at: float, input_tokens: int
 ) -> TokenPrices | None:
     """Return the list prices per token at a time (epoch seconds), None if one is not known."""
-    request = Request("", provider, "chat", model, None, None, False, {}, b"", at)
-    plan = book.find_plan(request, ResponseFacts(model=model))
-    period = latest_period_in_force(plan.periods, at)
-    if period is None:
-        return None
-    rates = period.rates_for_input(input_tokens)
+    period = latest_period_in_force(_find_periods(book, provider, model), at)
+    return None if period is None else _token_prices(period.rates_for_input(input_tokens))
+
+
+def _find_periods(book: PriceBook, provider: str, model: str) -> tuple[PricePeriod, ...]:
+    request = Request("", provider, "chat", model, None, None, False, {}, b"", 0.0)
+    return book.find_plan(request, ResponseFacts(model=model)).periods
+
+
+def _token_prices(rates: Rates) -> TokenPrices | None:
     if rates.input_price is None or rates.output_price is None:
         return None
     read = rates.cache_read_price

@@ -38,25 +38,26 @@ class WhatifResult:
         """Return what a policy saves against the replayed record."""
         return compute_saving(self.outcomes[0], outcome)
 
-    def find_recommended(self) -> Outcome | None:
-        """Return the policy that saves most, if that is surely more than nothing.
 
-        What only hindsight or no cache could do is no recommendation.
-        """
-        found = [
-            (saving.usd, outcome)
-            for outcome in self.outcomes[1:]
-            if outcome.policy.caching == "on" and outcome.policy.marks != "reused"
-            for saving in (self.saving_of(outcome),)
-            if saving.lower > 0 and saving.usd >= MIN_RECOMMENDED_SHARE * self.outcomes[0].usd
-        ]
-        return max(found, key=lambda pair: pair[0])[1] if found else None
+def find_recommended(outcomes: Sequence[Outcome]) -> Outcome | None:
+    """Return the policy that saves most, if that is surely more than nothing. The record is first.
+
+    What only hindsight or no cache could do is no recommendation.
+    """
+    found = [
+        (saving.usd, outcome)
+        for outcome in outcomes[1:]
+        if outcome.policy.caching == "on" and outcome.policy.marks != "reused"
+        for saving in (compute_saving(outcomes[0], outcome),)
+        if saving.lower > 0 and saving.usd >= MIN_RECOMMENDED_SHARE * outcomes[0].usd
+    ]
+    return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
 def to_json(result: WhatifResult) -> dict[str, Any]:
     """Return the result as plain data. Without a passed check it has no money."""
     has_passed = result.check.has_passed
-    recommended = result.find_recommended() if has_passed else None
+    recommended = find_recommended(result.outcomes) if has_passed else None
     return {
         "calls": len(result.traffic),
         "skipped": dict(result.loaded.skipped),
@@ -127,7 +128,7 @@ def print_text(result: WhatifResult) -> None:
         console.print()
         print_grid(_curve_rows(result.curve))
     console.print("Costs of other policies are modelled by the documented rules, not measured.")
-    if (best := result.find_recommended()) is not None:
+    if (best := find_recommended(result.outcomes)) is not None:
         saving = result.saving_of(best)
         share = saving.usd / result.outcomes[0].usd
         console.print(

@@ -72,7 +72,7 @@ def build_policies(traffic: Traffic, options: PolicyOptions, book: PriceBook) ->
         return [Policy(), build_policy(traffic, options, book)]
     return [
         Policy(),
-        *_usual_policies(traffic),
+        *list_usual_policies(traffic),
         Policy("a cache without limits", caching="unlimited"),
         Policy("no cache", caching="off"),
     ]
@@ -121,7 +121,7 @@ def build_policy(traffic: Traffic, options: PolicyOptions, book: PriceBook) -> P
     return policy
 
 
-def _usual_policies(traffic: Traffic) -> list[Policy]:
+def list_usual_policies(traffic: Traffic) -> list[Policy]:
     """Return what is worth a look in most traffic: longer TTLs, fixed marks, mended breaks."""
     billed = [kind for kind in traffic.kinds if kind.rule.bills_writes and kind.marks]
     recorded = {mark.ttl for kind in billed for mark in kind.marks}
