@@ -20,32 +20,43 @@ from promptcache.settings import Settings, list_setting_variables
 from promptcache_exporters.doctor import environment, packages, table
 from promptcache_exporters.doctor.finding import Finding, Level
 from promptcache_exporters.doctor.program import check_program
+from tests.support.forked_programs import run_forked
 from tests.support.recorded_program import CALL, program_environ
 from tests.support.span_builders import record_calls
 from tests.support.wheel import ROOT
 
 TIMEOUT: Final = 120
 DOCTOR: Final = (sys.executable, "-m", "promptcache.cli", "doctor")
+WITH_SERVED_EMULATOR: Final = """
+import os, sys
+from contextlib import nullcontext
+from promptcache.cli import doctor
+doctor._running_emulator = lambda: nullcontext(os.environ["OPENAI_BASE_URL"].removesuffix("/v1"))
+doctor.app(sys.argv[1:])
+"""
+"""The trial call goes to the emulator of the tests: another one takes a second to start."""
+WITHOUT_TRIAL_CALL: Final = """
+import sys
+from promptcache.cli import doctor
+doctor.try_call = lambda: ()
+doctor.app(sys.argv[1:])
+"""
+
+Findings = dict[str, dict[str, str]]
+"""The findings of the doctor by name."""
 
 
 def run_doctor(
-    folder: Path, *arguments: str, url: str = "http://127.0.0.1:9", **variables: str
+    program: str, folder: Path, url: str, *arguments: str, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*DOCTOR, *arguments],
-        cwd=folder,
-        env=program_environ(url, **variables),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-    )
+    """Run the doctor as `program` in a copy of a process that has imported the SDKs."""
+    environ = program_environ(url, **variables)
+    return run_forked(program, *arguments, environ=environ, folder=folder, timeout=TIMEOUT)
 
 
-def examine(folder: Path, *arguments: str, **more: str) -> tuple[int, dict[str, dict[str, str]]]:
-    """Return the exit code of the doctor, and its findings by name."""
-    process = run_doctor(folder, "--json", *arguments, **more)
+def read_findings(process: subprocess.CompletedProcess[str]) -> Findings:
     findings = json.loads(process.stdout)["findings"]
-    return process.returncode, {finding["name"]: finding for finding in findings}
+    return {finding["name"]: finding for finding in findings}
 
 
 def test_a_sound_installation_has_no_finding_with_advice(tmp_path: Path) -> None:
@@ -53,8 +64,16 @@ def test_a_sound_installation_has_no_finding_with_advice(tmp_path: Path) -> None
     readme = (ROOT / "README.md").read_text()
     listed = set(re.findall(r"`(OTEL_PROMPTCACHE_\w+)`", readme))
     assert listed <= {*list_setting_variables(), *environment.OTHER_SETTINGS}
-    code, findings = examine(tmp_path)
-    assert code == ExitCode.OK
+    process = subprocess.run(
+        [*DOCTOR, "--json"],
+        cwd=tmp_path,
+        env=program_environ("http://127.0.0.1:9"),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+    assert process.returncode == ExitCode.OK
+    findings = read_findings(process)
     assert {finding["level"] for finding in findings.values()} == {"ok"}
     assert "is in a table of its own" in findings["trial"]["text"]
     assert not [*tmp_path.iterdir()]
@@ -97,12 +116,14 @@ def test_variables_that_lose_calls_or_privacy_are_named(
     variables_by_name: Mapping[str, Mapping[str, str]],
     level: str,
     exit_code: ExitCode,
+    emulator_url: str,
     tmp_path: Path,
 ) -> None:
     """A process takes seconds, so faults that do not hide each other are planted together."""
     variables = {key: value for row in variables_by_name.values() for key, value in row.items()}
-    code, findings = examine(tmp_path, **variables)
-    assert code == exit_code
+    process = run_doctor(WITH_SERVED_EMULATOR, tmp_path, emulator_url, "--json", **variables)
+    assert process.returncode == exit_code
+    findings = read_findings(process)
     for name, planted in variables_by_name.items():
         assert findings[name]["level"] == level
         assert any(variable in findings[name]["text"] for variable in planted) or name in {
@@ -153,9 +174,11 @@ def test_the_rows_of_the_table_are_counted(tmp_path: Path) -> None:
 
 def run_program_under_doctor(
     folder: Path, url: str, program: str, *flags: str
-) -> tuple[int, dict[str, dict[str, str]]]:
+) -> tuple[int, Findings]:
     (folder / "app.py").write_text(program)
-    return examine(folder, "--", sys.executable, *flags, "app.py", url=url)
+    command = (sys.executable, *flags, "app.py")
+    process = run_doctor(WITHOUT_TRIAL_CALL, folder, url, "--json", "--", *command)
+    return process.returncode, read_findings(process)
 
 
 def test_a_program_whose_calls_are_recorded_is_well(emulator_url: str, tmp_path: Path) -> None:
@@ -285,17 +308,18 @@ def test_the_oldest_releases_are_those_of_the_extra() -> None:
     assert dict(one.split(">=") for one in requirements) == packages.OLDEST_RELEASES
 
 
-def test_the_doctor_writes_for_people_too(tmp_path: Path) -> None:
-    process = run_doctor(tmp_path, OTEL_PROMPTCACHE_TARGET="two")
+def test_the_doctor_writes_for_people_too(emulator_url: str, tmp_path: Path) -> None:
+    target = {"OTEL_PROMPTCACHE_TARGET": "two"}
+    process = run_doctor(WITHOUT_TRIAL_CALL, tmp_path, emulator_url, **target)
     assert process.returncode == ExitCode.FAULT_FOUND
     lines = process.stdout.splitlines()
     assert any(line.startswith("fault    setting-invalid: ") for line in lines)
     assert any(line.strip().startswith("To do: ") for line in lines)
 
 
-def test_no_key_and_no_value_is_printed(tmp_path: Path) -> None:
+def test_no_key_and_no_value_is_printed(emulator_url: str, tmp_path: Path) -> None:
     secrets = {"OTEL_PROMPTCACHE_HASH_KEY": "kanarie", "OTEL_PROMPTCACHE_TARGET": "kanarie"}
-    process = run_doctor(tmp_path, **secrets)
+    process = run_doctor(WITH_SERVED_EMULATOR, tmp_path, emulator_url, **secrets)
     assert "kanarie" not in process.stdout + process.stderr
 
 

@@ -21,6 +21,7 @@ from typing import Any, Final
 _IMPORTED_FIRST: Final = (
     *("openai.resources.chat.completions", "anthropic", "google.genai", "httpcore2", "truststore"),
     *("boto3", "aiobotocore.session", "anyio.streams.tls", "encodings.idna", "sqlite3"),
+    *("typer", "rich.console"),
     *("opentelemetry.sdk.trace.export", "opentelemetry.instrumentation.instrumentor"),
 )
 """What the programs import besides promptcache."""
