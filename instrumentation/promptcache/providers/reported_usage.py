@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
@@ -18,6 +17,8 @@ _HOSTS_WITHOUT_ZEROS: Final = tuple(
 _HOSTS_WITHOUT_REASONING: Final = tuple(
     host for row in PROVIDERS if row.omits_reasoning_count for host in row.hosts
 )
+_TTL_OF_OPENAI_ON_BEDROCK: Final = "30m"
+"""Source: AWS's cards of these models: "Cache writes use the 30-minute TTL"."""
 _REASONING: Final = "completion_tokens_details.reasoning_tokens"
 
 
@@ -32,9 +33,9 @@ def reported_usage(
     is_openai_wire = wire_format.name.startswith("openai.")
     if is_openai_wire and _is_at(host, _HOSTS_WITHOUT_REASONING):
         facts = _add_reasoning_of_total(facts)
+    if wire_format.name == "bedrock.converse" and _is_openai_model_on_bedrock(model):
+        facts = facts._replace(cache_write_ttl=_TTL_OF_OPENAI_ON_BEDROCK)
     usage = wire_format.parse_usage(facts)
-    if usage and wire_format.name == "bedrock.converse" and _is_openai_model_on_bedrock(model):
-        usage = usage._replace(cache_write_by_ttl=_as_30_minutes(usage, facts))
     if usage is None or usage.cache_read_tokens is not None:
         return usage
     if is_openai_wire and _is_at(host, _HOSTS_WITHOUT_ZEROS):
@@ -44,17 +45,6 @@ def reported_usage(
 
 def _is_openai_model_on_bedrock(model: str | None) -> bool:
     return model is not None and "openai." in model
-
-
-def _as_30_minutes(usage: Usage, facts: ResponseFacts) -> Mapping[str, int]:
-    """Return the writes as OpenAI's models make them, unless the response splits them by TTL.
-
-    Source: AWS's cards of these models: "Cache writes use the 30-minute TTL".
-    """
-    is_split = any(name.startswith("cacheDetails.") for name in facts.usage_counters)
-    if is_split or not usage.cache_write_tokens:
-        return usage.cache_write_by_ttl
-    return {"30m": usage.cache_write_tokens}
 
 
 def _is_at(host: str | None, domains: tuple[str, ...]) -> bool:
