@@ -10,7 +10,7 @@ PIP := -m pip --disable-pip-version-check install --quiet
 .PHONY: help demo docs screenshots test check lint types requirements dist clean \
 	compat canary plugin ci-example frameworks coexistence sdk-suite fuzz streams processes \
 	diagnosis-score diagnosis-score-simple whatif-score trace-replay bench leaks audit sbom prices alerts \
-	alerts-e2e collector phoenix mlflow jaeger clickhouse engines engines-spark deployment backends oracle
+	alerts-e2e collector phoenix mlflow jaeger clickhouse engines engines-spark engine-rows deployment backends oracle
 
 help: ## print this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "%-16s %s\n", $$1, $$2}'
@@ -269,7 +269,7 @@ MODULE_FOLDER = $$(go mod download -json $(1) | sed -n 's/.*"Dir": "\(.*\)".*/\1
 
 $(DEPLOYMENT)/.ready:
 	@$(PYTHON) -m venv $(DEPLOYMENT)
-	@$(DEPLOYMENT)/bin/python $(PIP) 'cloudcoil-models-prometheus-operator>=0.93,<1' 'jsonschema>=4,<5' pyyaml
+	@$(DEPLOYMENT)/bin/python $(PIP) 'cloudcoil-models-prometheus-operator>=0.80,<1' 'jsonschema>=4,<5' pyyaml
 	@touch $@
 
 deployment: $(VENV)/.ready $(DEPLOYMENT)/.ready ## check the Kubernetes resources and compose files against their schemas (needs Go)
@@ -342,3 +342,7 @@ engines-spark: $(VENV)/.ready ## compare all figures on Spark with those of the 
 
 engines: $(VENV)/.ready $(CHDB)/.ready ## compare all figures on SQLite, OTLP JSON, DuckDB, ClickHouse's engine and PostgreSQL (CALLS=5000)
 	@$(VENV)/bin/python -m tests.backends.engine_figures $(CHDB)/bin/python $(CALLS)
+
+ROWS ?= 1000000 10000000
+engine-rows: $(VENV)/.ready $(CHDB)/.ready $(SPARK)/.ready ## time and memory of a report over many rows on each engine (an hour, 10 GB; ROWS=1000000)
+	@$(VENV)/bin/python -m benchmarks.engine_rows $(ROWS) --chdb $(CHDB)/bin/python --spark $(SPARK)/bin/python

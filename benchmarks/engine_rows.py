@@ -1,34 +1,41 @@
-"""Measure seconds and memory of a report by model over many rows, on each engine with a program.
+"""Measure time and memory of a report over many rows, on each engine.
 
-    python -m benchmarks.engine_rows clickhouse .venv-chdb/bin/python 1000000 10000000
-    python -m benchmarks.engine_rows postgres 1000000 10000000
-    python -m benchmarks.engine_rows spark .venv-spark/bin/python 1000000 10000000
-    python -m benchmarks.engine_rows otlp 100000 1000000
+    python -m benchmarks.engine_rows 1000000 10000000 --engines sqlite parquet postgres
+    python -m benchmarks.engine_rows 1000000 --engines spark --spark .venv-spark/bin/python
 
-The rows repeat a seeded day, each time a day later. `benchmarks/report_rows.py` measures the local
-table and Parquet. For OTLP JSON it is the whole command, on the other engines the query that
-`promptcache engine` prints. Memory is that of the engine's process.
+`make engine-rows` makes the table of docs/engines.md. The rows repeat a seeded day, each time a day
+later. On SQLite, Parquet and OTLP JSON the whole command is measured, on the other engines the
+query by model that `promptcache engine` prints. Memory is the peak of the engine's process.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import re
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import duckdb
 
-from benchmarks.report_rows import ROWS_OF_DAY, grow_parquet, measure, select_day
+from benchmarks.report_rows import (
+    ROWS_OF_DAY,
+    grow_parquet,
+    make_day,
+    measure,
+    measure_parquet,
+    measure_sqlite,
+    print_measurement,
+    select_day,
+)
 from promptcache_exporters.database.clickhouse_view import AttributeStorage, backfill_statement
 from promptcache_exporters.database.dialect import DIALECTS
-from promptcache_exporters.database.parquet import export_calls_to_parquet
-from promptcache_exporters.database.sqlite_exporter import SQLiteSpanExporter
 from promptcache_exporters.report.call_field import GroupBy
 from promptcache_exporters.report.figures import FIGURES
 from promptcache_exporters.report.sql import figures_by_group_sql
@@ -42,6 +49,8 @@ from tests.support.otlp_json import encode_otlp_json_line
 from tests.support.seeded_day import seeded_day
 
 SPANS_PER_LINE: Final = 100
+ENGINES: Final = ("sqlite", "parquet", "postgres", "spark", "clickhouse", "clickhouse-json")
+"""Of the table in docs/engines.md."""
 _GROW_SPANS: Final = """
 INSERT INTO otel.{table} SELECT
     Timestamp + toIntervalDay(number) AS Timestamp, TraceId,
@@ -50,10 +59,20 @@ INSERT INTO otel.{table} SELECT
 FROM otel.{table} CROSS JOIN numbers(1, {days}) AS days"""
 
 
-def peak_megabytes(pid: int) -> int:
+def peak_megabytes(pid: int | str) -> int:
     """Return the peak memory of a process (on Linux)."""
-    match = re.search(r"VmHWM:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())
+    return megabytes_of_status(Path(f"/proc/{pid}/status").read_text())
+
+
+def megabytes_of_status(status: str) -> int:
+    match = re.search(r"VmHWM:\s*(\d+)", status)
     return int(match[1]) // 1000 if match else 0
+
+
+def processor_seconds(pid: int) -> float:
+    """Return the time that a process has used (on Linux): the fields utime and stime."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def timed(work: Callable[[], Any]) -> float:
@@ -62,57 +81,58 @@ def timed(work: Callable[[], Any]) -> float:
     return time.perf_counter() - start
 
 
-def measure_clickhouse(rows: int, python: str) -> None:
-    """Measure the map, typed columns before and after the back-fill, and JSON."""
-    for table in ("otel_traces", "otel_traces_json"):
-        with TemporaryDirectory() as name:
-            measure_spans_table(table, rows, python, Path(name))
+class ClickHouseEngine(NamedTuple):
+    """A running engine of ClickHouse with `rows` spans."""
+
+    http: str
+    pid: int
+    rows: int
+
+    def measure(self, name: str, statement: str) -> None:
+        """Run a statement, and print what it took. The peak is that of all statements so far."""
+        before = processor_seconds(self.pid)
+        seconds = timed(lambda: post(self.http, statement))
+        used = processor_seconds(self.pid) - before
+        title = f"ClickHouse's engine: {name}"
+        print_measurement(title, self.rows, seconds, used, peak_megabytes(self.pid))
 
 
-def measure_spans_table(table: str, rows: int, python: str, folder: Path) -> None:
+def measure_clickhouse(table: str, python: str, rows: int) -> None:
     port = free_port()
     http = f"http://127.0.0.1:{port}/"
-    with running_program(folder / "log", python, SERVER, str(port), folder) as server:
+    with (
+        TemporaryDirectory() as folder,
+        running_program(Path(folder) / "log", python, SERVER, str(port), folder) as server,
+    ):
         wait_until("ClickHouse answers", lambda: bool(post(http, "SELECT 1")), 120)
         create_table(http, table)
         insert_spans(http, table, list(seeded_day(ROWS_OF_DAY)))
-        grow = _GROW_SPANS.format(table=table, days=rows // ROWS_OF_DAY - 1)
-        print(f"{table}: {timed(lambda: post(http, grow)):.1f} s to insert", flush=True)
-        measure_views(http, table, rows)
-        print(f"peak memory of the engine: {peak_megabytes(server.pid)} MB", flush=True)
+        engine = ClickHouseEngine(http, server.pid, rows)
+        days = rows // ROWS_OF_DAY - 1
+        engine.measure(f"insert into {table}", _GROW_SPANS.format(table=table, days=days))
+        if table == "otel_traces_json":
+            create_view(http, table, AttributeStorage.JSON)
+            engine.measure("JSON", report_query("clickhouse"))
+        else:
+            measure_map_and_typed(engine)
 
 
-def measure_views(http: str, table: str, rows: int) -> None:
-    if table == "otel_traces_json":
-        create_view(http, table, AttributeStorage.JSON)
-        measure_query("JSON", http, rows)
-        return
-    create_view(http, table, AttributeStorage.MAP)
-    measure_query("map", http, rows)
-    create_view(http, table, AttributeStorage.TYPED)
+def measure_map_and_typed(engine: ClickHouseEngine) -> None:
+    """Measure the map, the back-fill, and the typed columns after it."""
+    query = report_query("clickhouse")
+    create_view(engine.http, "otel_traces", AttributeStorage.MAP)
+    engine.measure("map", query)
+    create_view(engine.http, "otel_traces", AttributeStorage.TYPED)
     fill = f"{backfill_statement('otel.otel_traces')} SETTINGS mutations_sync = 2"
-    print(f"back-fill: {timed(lambda: post(http, fill)):.1f} s", flush=True)
-    measure_query("typed and filled", http, rows)
-    create_view(http, table, AttributeStorage.TYPED, is_deduplicated=True)
-    measure_query("typed and filled, --deduplicate", http, rows)
-
-
-def measure_query(name: str, http: str, rows: int) -> None:
-    dialect = DIALECTS["clickhouse"]
-    query = figures_by_group_sql(GroupBy.MODEL, dialect, FIGURES, "otel.promptcache_calls", "")
-    seconds = timed(lambda: post(http, query))
-    print(f"ClickHouse's engine, {name}, {rows:,} rows: {seconds:.2f} s", flush=True)
-
-
-def make_day(folder: Path) -> Path:
-    """Return an export of the seeded day."""
-    SQLiteSpanExporter(folder / "day.db").export(list(seeded_day(ROWS_OF_DAY)))
-    export_calls_to_parquet(folder / "day.db", folder / "day.parquet")
-    return folder / "day.parquet"
+    engine.measure("back-fill", fill)
+    engine.measure("typed and filled", query)
+    create_view(engine.http, "otel_traces", AttributeStorage.TYPED, is_deduplicated=True)
+    engine.measure("typed and filled, --deduplicate", query)
 
 
 def report_query(dialect: str) -> str:
-    return figures_by_group_sql(GroupBy.MODEL, DIALECTS[dialect], FIGURES, "calls", "")
+    table = "otel.promptcache_calls" if dialect == "clickhouse" else "calls"
+    return figures_by_group_sql(GroupBy.MODEL, DIALECTS[dialect], FIGURES, table, "")
 
 
 def measure_postgres(rows: int) -> None:
@@ -133,12 +153,10 @@ def measure_postgres(rows: int) -> None:
         query = report_query("postgres")
         seconds = timed(lambda: server.run(f"{query};"))
         *_, (status, *_) = server.run(f"{query};\nSELECT pg_read_file('/proc/self/status');")
-        memory = re.search(r"VmHWM:\s*(\d+)", status or "")
-        megabytes = int(memory[1]) // 1000 if memory else 0
-        print(f"PostgreSQL, {rows:,} rows: {seconds:.1f} s, {megabytes} MB", flush=True)
+        print_measurement("PostgreSQL", rows, seconds, None, megabytes_of_status(status or ""))
 
 
-def measure_spark(rows: int, python: str) -> None:
+def measure_spark(python: str, rows: int) -> None:
     """Measure the first and the second run of the query: the first one compiles it."""
     with TemporaryDirectory() as name:
         path = Path(name) / "all.parquet"
@@ -150,8 +168,9 @@ def measure_spark(rows: int, python: str) -> None:
             capture_output=True,
             text=True,
         )
-        measured = done.stderr.strip().splitlines()[-1]
-        print(f"Spark, {rows:,} rows: {measured}", flush=True)
+        *seconds, kilobytes = re.findall(r"[\d.]+", done.stderr.strip().splitlines()[-1])
+        for name, each in zip(("first run", "second run"), seconds, strict=True):
+            print_measurement(f"Spark, {name}", rows, float(each), None, int(kilobytes) // 1000)
 
 
 def measure_otlp(rows: int) -> None:
@@ -162,24 +181,33 @@ def measure_otlp(rows: int) -> None:
                 spans = list(seeded_day(ROWS_OF_DAY, seed=day))
                 for at in range(0, ROWS_OF_DAY, SPANS_PER_LINE):
                     file.write(encode_otlp_json_line(spans[at : at + SPANS_PER_LINE]) + "\n")
-        print(f"the file has {path.stat().st_size / 1e6:,.0f} MB", flush=True)
-        measure("OTLP JSON", path, rows)
+        measure(f"OTLP JSON of {path.stat().st_size / 1e6:,.0f} MB", path, rows)
 
 
-def main(engine: str, arguments: Sequence[str]) -> None:
-    """Measure one engine with each number of rows."""
-    counts = [int(one) for one in arguments if one.isdecimal()]
-    programs = [one for one in arguments if not one.isdecimal()]
-    measures: dict[str, Callable[..., None]] = {
-        "clickhouse": measure_clickhouse,
+def main(arguments: argparse.Namespace) -> None:
+    """Measure each engine with each number of rows, smallest first."""
+    clickhouse = {
+        name: partial(measure_clickhouse, table, arguments.chdb)
+        for name, table in (("clickhouse", "otel_traces"), ("clickhouse-json", "otel_traces_json"))
+    }
+    measures: dict[str, Callable[[int], None]] = {
+        "sqlite": measure_sqlite,
+        "parquet": measure_parquet,
         "postgres": measure_postgres,
-        "spark": measure_spark,
+        "spark": partial(measure_spark, arguments.spark),
+        **clickhouse,
         "otlp": measure_otlp,
     }
-    measure_rows = measures[engine]
-    for rows in sorted(counts):
-        measure_rows(rows, *programs)
+    print("| | rows | seconds | of the processor | peak MB |\n|---|--:|--:|--:|--:|", flush=True)
+    for engine in arguments.engines:
+        for rows in sorted(arguments.rows):
+            measures[engine](rows)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rows", nargs="+", type=int)
+    parser.add_argument("--engines", nargs="+", default=ENGINES)
+    parser.add_argument("--chdb", help="Python with chDB")
+    parser.add_argument("--spark", help="Python with PySpark")
+    main(parser.parse_args())

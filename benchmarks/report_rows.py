@@ -1,8 +1,6 @@
-"""Measure seconds and memory of `promptcache report` over many rows: the local table and Parquet.
+"""Measure time and memory of `promptcache report` over many rows: the local table and Parquet.
 
-    python -m benchmarks.report_rows 1000000 10000000
-
-The rows repeat a seeded day, each time a day later. The table is measured up to `MAX_TABLE_ROWS`.
+The rows repeat a seeded day, each time a day later. engine_rows.py runs this.
 """
 
 from __future__ import annotations
@@ -27,7 +25,6 @@ from promptcache_exporters.database.sqlite_file import open_or_create_for_writin
 from tests.support.seeded_day import seeded_day
 
 ROWS_OF_DAY: Final = 5_000
-MAX_TABLE_ROWS: Final = 10_000_000
 _LATER: Final = {"time": "time + {day} * 86400", "span_id": "hex({day}) || '-' || span_id"}
 
 
@@ -42,6 +39,7 @@ def select_day(day: str, columns: Iterable[TableColumn] = CALLS_TABLE.columns) -
 def grow_table(path: Path, days: int) -> None:
     names = ", ".join(column.name for column in CALLS_TABLE.columns)
     with closing(open_or_create_for_writing(path, 10)) as connection:
+        connection.execute("PRAGMA cache_size = -1000000")  # 1 GB, for the indexes
         connection.execute("CREATE TEMP TABLE day AS SELECT * FROM llm_calls")
         for day in range(1, days):
             connection.execute(
@@ -59,41 +57,58 @@ def grow_parquet(source: Path, target: Path, days: int) -> None:
 
 # VmHWM is the memory of the command alone; that of a child contains the fork of this process.
 RUN_COMMAND: Final = """
-import atexit, re, sys
+import atexit, re, sys, time
 from pathlib import Path
 from promptcache.cli import main
-status = lambda: Path("/proc/self/status").read_text()
-atexit.register(lambda: print(re.search("VmHWM: *(.*)", status())[1], file=sys.stderr))
+def print_used():
+    kilobytes = re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1]
+    print(f"{time.process_time()} {kilobytes}", file=sys.stderr)
+atexit.register(print_used)
 main()
 """
 
 
 def measure(name: str, place: str | Path, rows: int) -> None:
-    """Run the command once, and print its seconds and its memory (on Linux)."""
+    """Run the command once, and print its time and its memory (on Linux)."""
     command = [sys.executable, "-c", RUN_COMMAND, "report", "--from", str(place), "--json"]
     start = time.perf_counter()
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     seconds = time.perf_counter() - start
-    memory = done.stderr.strip().splitlines()[-1]
-    print(f"{name}, {rows:,} rows: {seconds:.1f} s, {memory}", flush=True)
+    processor_seconds, kilobytes = done.stderr.strip().splitlines()[-1].split()
+    print_measurement(name, rows, seconds, float(processor_seconds), int(kilobytes) // 1000)
 
 
-def main(counts: list[int]) -> None:
-    """Measure each number of rows, smallest first."""
-    for rows in sorted(counts):
-        with TemporaryDirectory() as name:
-            day, exported, table = (Path(name) / one for one in ("day.db", "day.parquet", "all.db"))
-            spans = list(seeded_day(ROWS_OF_DAY))
-            SQLiteSpanExporter(day).export(spans)
-            export_calls_to_parquet(day, exported)
-            days = rows // ROWS_OF_DAY
-            grow_parquet(exported, Path(name) / "all.parquet", days)
-            measure("Parquet with DuckDB", Path(name) / "all.parquet", rows)
-            if rows <= MAX_TABLE_ROWS:
-                SQLiteSpanExporter(table).export(spans)
-                grow_table(table, days)
-                measure("SQLite", table, rows)
+def print_measurement(
+    name: str,
+    rows: int,
+    seconds: float,
+    processor_seconds: float | None = None,
+    megabytes: int | None = None,
+) -> None:
+    """Print a row of the table in docs/engines.md: where others work too, only the time of the
+    processor tells how the work grows."""
+    processor = "" if processor_seconds is None else f"{processor_seconds:.1f}"
+    memory = "" if megabytes is None else f"{megabytes:,}"
+    print(f"| {name} | {rows:,} | {seconds:.1f} | {processor} | {memory} |", flush=True)
 
 
-if __name__ == "__main__":
-    main([int(one) for one in sys.argv[1:]])
+def make_day(folder: Path) -> Path:
+    """Return an export of the seeded day."""
+    SQLiteSpanExporter(folder / "day.db").export(list(seeded_day(ROWS_OF_DAY)))
+    export_calls_to_parquet(folder / "day.db", folder / "day.parquet")
+    return folder / "day.parquet"
+
+
+def measure_parquet(rows: int) -> None:
+    with TemporaryDirectory() as name:
+        path = Path(name) / "all.parquet"
+        grow_parquet(make_day(Path(name)), path, rows // ROWS_OF_DAY)
+        measure("Parquet with DuckDB", path, rows)
+
+
+def measure_sqlite(rows: int) -> None:
+    with TemporaryDirectory() as name:
+        path = Path(name) / "all.db"
+        SQLiteSpanExporter(path).export(list(seeded_day(ROWS_OF_DAY)))
+        grow_table(path, rows // ROWS_OF_DAY)
+        measure("SQLite", path, rows)
