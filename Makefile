@@ -149,14 +149,14 @@ fuzz: $(VENV)/.ready ## 100,000 odd requests for each provider and the emulator,
 	@HYPOTHESIS_PROFILE=fuzz $(VENV)/bin/python -m pytest tests/test_fuzz.py tests/test_faults.py \
 		tests/test_emulator_hostile.py $(ARGS)
 
-harness-bench: $(VENV)/.ready ## compare the harness with the best placement, every API and documented rule (SETS=readings; 20 minutes)
+harness-bench: $(VENV)/.ready ## compare the harness with the best placement, every API and documented rule (SETS=readings; half an hour)
 	@$(VENV)/bin/python -m tests.oracle.harness_regret $(SETS)
 
 harness-bytes: $(VENV)/.ready ## the same bytes of a prompt in 1,000 processes with other seeds, locales and time zones (five minutes)
 	@HARNESS_SEEDS=1000 $(VENV)/bin/python -m pytest tests/test_harness_prompt.py -k seeds $(ARGS)
 	@$(VENV)/bin/python benchmarks/harness.py
 
-harness-mixes: $(VENV)/.ready ## 100,000 random mixes of layers, breakpoints, TTLs and models: the emulator refuses none (half an hour)
+harness-mixes: $(VENV)/.ready ## 100,000 random mixes of layers, breakpoints, TTLs and models: the emulator refuses none (20 minutes)
 	@HARNESS_MIXES=100000 $(VENV)/bin/python -m pytest tests/test_harness_random.py $(ARGS)
 
 # Pinned, since pip tries release after release for minutes.
