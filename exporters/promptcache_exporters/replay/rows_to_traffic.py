@@ -24,7 +24,6 @@ from promptcache_exporters.replay.traffic import (
     CallNodes,
     CallUsage,
     LayerMark,
-    RecordedMiss,
     TokenPrices,
     Traffic,
     layer_at,
@@ -91,8 +90,8 @@ class _TrafficBuilder:
         traffic.add_times(
             row.started_at, row.visible_at, name or self._prefixes.first_messages[place.end]
         )
-        miss: RecordedMiss = rows.misses.values[row.miss]._replace(tokens=row.missed_tokens)
-        traffic.add_family(row.cache, rows.families.values[row.family], miss)
+        traffic.add_family(row.cache, rows.families.values[row.family])
+        traffic.add_miss(rows.misses.values[row.miss], row.missed_tokens)
         marks = [self._prefixes.prefix_at(place, mark.depth) for mark in breakpoints]
         traffic.add_nodes(
             self._number_of_kind(row, prices, place, breakpoints),
@@ -110,10 +109,8 @@ class _TrafficBuilder:
         place: _Place,
         breakpoints: tuple[Breakpoint, ...],
     ) -> int:
-        depths = place.tools_depth, place.static_depth
-        marks = tuple([LayerMark(layer_at(it.depth, *depths), it.ttl) for it in breakpoints])
-        static_layer = layer_at(place.static_depth, *depths) if place.static_depth else ""
-        layers = (marks, static_layer, layer_at(place.depth, *depths))
+        depth = min(place.depth, place.static_depth + 1)  # the layer of all deeper ends is equal
+        layers = _find_layers(breakpoints, place.tools_depth, place.static_depth, depth)
         key = (row.cache, id(prices), layers)
         if key not in self._kinds:
             cache = self._rows.caches.values[row.cache]
@@ -288,6 +285,19 @@ def _parse_breakpoints(
         section, _, index = place.rstrip("]").partition("[")
         found.append(Breakpoint(starts[section] + int(index) + 1, ttl or _DEFAULT_TTL))
     return tuple(sorted(found)[-most:])
+
+
+@lru_cache(maxsize=4096)
+def _find_layers(
+    breakpoints: tuple[Breakpoint, ...], tools_depth: int, static_depth: int, depth: int
+) -> tuple[tuple[LayerMark, ...], str, str]:
+    """Return the layers of the breakpoints, of the static end and of the end of a prompt."""
+
+    def layer_of(place: int) -> str:
+        return layer_at(place, tools_depth, static_depth)
+
+    marks = tuple([LayerMark(layer_of(it.depth), it.ttl) for it in breakpoints])
+    return marks, layer_of(static_depth) if static_depth else "", layer_of(depth)
 
 
 def _ttl_of_writes(row: PackedRow) -> str:

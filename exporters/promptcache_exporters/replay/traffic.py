@@ -204,17 +204,19 @@ class Traffic:
         return self.started_at[-1] - self.started_at[0] if self.started_at else 0.0
 
     def add_times(self, started_at: float, visible_at: float, conversation: Hashable) -> None:
-        """Begin the next call. `add_family`, `add_nodes` and `add_usage` complete it."""
+        """Begin the next call. Each of the methods `add_...` below adds its part."""
         self.started_at.append(started_at)
         self.visible_at.append(visible_at)
         self.conversation.append(self.conversations.number_of(conversation))
 
-    def add_family(self, cache: Hashable, family: str | None, miss: RecordedMiss | None) -> None:
-        """Add of which prompt the call descends, and what the diagnosis said of it."""
+    def add_family(self, cache: Hashable, family: str | None) -> None:
+        """Add of which prompt the call descends."""
         self.family.append(self.families.number_of((cache, family)))
-        found = miss or NO_MISS
-        self.miss.append(self.misses.number_of(found._replace(tokens=0)))
-        self.missed_tokens.append(found.tokens)
+
+    def add_miss(self, miss: RecordedMiss, tokens: int) -> None:
+        """Add what the diagnosis said of the call. `miss` has no tokens itself."""
+        self.miss.append(self.misses.number_of(miss))
+        self.missed_tokens.append(tokens)
 
     def add_nodes(self, kind: int, nodes: CallNodes) -> None:
         """Add the kind of the call and its places in the tree."""
@@ -277,7 +279,9 @@ class Traffic:
         for call in calls:
             path = self._add_path(call, known)
             self.add_times(call.started_at, call.visible_at, call.conversation)
-            self.add_family(call.cache, call.family, call.miss)
+            self.add_family(call.cache, call.family)
+            miss = call.miss or NO_MISS
+            self.add_miss(miss._replace(tokens=0), miss.tokens)
             marks = [path[min(it.depth, len(path) - 1)] for it in call.breakpoints]
             nodes = CallNodes(path[-1], path[call.static_depth], call.tools_depth, marks)
             self.add_nodes(self.number_of_kind(_kind_of(call)), nodes)
