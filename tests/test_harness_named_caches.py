@@ -15,6 +15,7 @@ from google.genai import errors
 
 from promptcache import Prompt, PromptError
 from promptcache.harness import chat, named_caches, recent_uses
+from promptcache.harness.recent_uses import RecentUses
 from promptcache_emulator.engine import Emulator
 from tests.support.harness_world import GEMINI, support_prompt
 
@@ -215,3 +216,19 @@ async def test_tasks_that_warm_at_once_create_one_cache(client: Any) -> None:
     await prompt.close_async()
     await client.aio.aclose()
     assert names_of_caches(client) == []
+
+
+def test_what_another_thread_created_meanwhile_is_not_created_again(
+    client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt, start = support_prompt(), RecentUses.start_warming
+    ask(client, prompt, NEEDED)
+
+    def start_late(uses: RecentUses, prefix: str, if_idle: float) -> str | None:
+        monkeypatch.setattr(RecentUses, "start_warming", start)
+        assert warm(client, prompt).done
+        return start(uses, prefix, if_idle)
+
+    monkeypatch.setattr(RecentUses, "start_warming", start_late)
+    assert warm(client, prompt).reason == "another caller has warmed it"
+    assert len(names_of_caches(client)) == 1

@@ -47,6 +47,8 @@ class NamedCacheRequest:
         if reason := self._reason_not_to(found):
             return Warmed(False, reason)
         with self._sending(found) as started_at:
+            if self.named_caches.find(self.chat.prefix_key) != found:
+                return Warmed(False, "another caller has warmed it")
             answer = self._send(client.caches, found)
             cache = NamedCache(answer.name, started_at + _LIFETIME, client.caches, is_async=False)
             return self._keep(cache, answer, is_new=found is None)
@@ -57,6 +59,8 @@ class NamedCacheRequest:
         if reason := self._reason_not_to(found):
             return Warmed(False, reason)
         with self._sending(found) as started_at:
+            if self.named_caches.find(self.chat.prefix_key) != found:
+                return Warmed(False, "another caller has warmed it")
             answer = await self._send(client.caches, found)
             cache = NamedCache(answer.name, started_at + _LIFETIME, client.caches, is_async=True)
             return self._keep(cache, answer, is_new=found is None)
