@@ -29,6 +29,20 @@ hypothesis.settings.register_profile("fuzz", max_examples=100_000, **_WITHOUT_DE
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+MEMORY_FOLDER: Final = Path("/dev/shm")
+MIN_FREE_BYTES: Final = 2 << 30
+
+
+def pytest_configure() -> None:
+    """Keep temporary files in memory where the system allows it: SQLite waits for a disk."""
+    if not os.access(MEMORY_FOLDER, os.W_OK):
+        return
+    status = os.statvfs(MEMORY_FOLDER)
+    has_room = status.f_bavail * status.f_frsize > MIN_FREE_BYTES
+    if has_room and not status.f_flag & os.ST_NOEXEC:
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY_FOLDER))
+
+
 FILES_OF_ONE_PROCESS: Final = ("test_faults.py", "test_backend_outages.py")
 """Files whose tests share state, or measure a process: pytest-xdist gives each to one worker.
 
