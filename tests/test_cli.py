@@ -111,8 +111,8 @@ def create_damaged_table(path: Path) -> None:
     ("create", "code", "message"),
     [
         (Path.exists, ExitCode.NO_FILE, "does not exist. Record some calls first"),
-        (Path.touch, ExitCode.NO_CALLS, "has no calls yet"),
-        (Path.mkdir, ExitCode.NOT_A_TABLE, "is no regular file"),
+        (Path.touch, ExitCode.NO_CALLS, "has no calls yet. Record some calls first"),
+        (Path.mkdir, ExitCode.NOT_A_TABLE, "is a directory, and no table"),
         (write_text_file, ExitCode.NOT_A_TABLE, "file is not a database"),
         (create_foreign_table, ExitCode.NOT_A_TABLE, "another application"),
         (create_damaged_table, ExitCode.NOT_A_TABLE, "malformed"),

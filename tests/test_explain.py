@@ -330,3 +330,11 @@ def test_the_report_by_reason_gives_advice(path: Path) -> None:
     assert "of_a_later_version:" not in result.stdout
     assert format_advice("volatile_token") in render_html(collect_report(path, GroupBy.REASON))
     assert format_advice("volatile_token") not in render_html(collect_report(path, GroupBy.OUTCOME))
+
+
+def test_a_table_in_place_of_a_trace_id_is_named(tmp_path: Path) -> None:
+    table = tmp_path / "calls.db"
+    table.touch()
+    result = CliRunner().invoke(app, ["explain", str(table)], env={"COLUMNS": "500"})
+    assert result.exit_code == 2
+    assert f"promptcache explain --worst 3 {table}" in result.stderr

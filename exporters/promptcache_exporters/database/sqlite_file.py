@@ -47,8 +47,8 @@ def connect_to_existing_file(path: Path, timeout_seconds: float) -> sqlite3.Conn
     Raises OSError if the path is not a regular file, and sqlite3.Error if SQLite cannot open it.
     """
     if not path.is_file():
-        problem = "is no regular file" if path.exists() else "does not exist"
-        raise OSError(f"{path} {problem}")
+        kind = "is a directory" if path.is_dir() else "is no regular file"
+        raise OSError(f"{path} {kind if path.exists() else 'does not exist'}")
     uri = f"{path.as_uri()}?mode=rw"
     return sqlite3.connect(
         uri, uri=True, timeout=timeout_seconds, isolation_level=None, check_same_thread=False
@@ -211,9 +211,16 @@ def open_sqlite_read_only(
     except NewerSchemaError as error:
         raise NewerPromptcacheFileError(path, error) from error
     except (sqlite3.Error, OSError) as error:
-        raise InvalidCallsFileError(
-            f"{path} cannot be read as a table of promptcache: {error}."
-        ) from error
+        raise InvalidCallsFileError(_describe_unreadable_file(path, error)) from error
+
+
+def _describe_unreadable_file(path: Path, error: Exception) -> str:
+    if isinstance(error, OSError):  # its text names the path
+        return f"{error}, and no table of promptcache."
+    return (
+        f"{path} cannot be read as a table of promptcache: {error}. "
+        "Spans in OTLP JSON and Parquet files are read with promptcache report --from."
+    )
 
 
 def _view_statements(

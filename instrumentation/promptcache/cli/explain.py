@@ -102,5 +102,10 @@ def explain(
 def _parse_trace_id(text: str | None) -> str:
     digits = (text or "").strip().lower().removeprefix("0x").replace("-", "")
     if not _TRACE_ID_PATTERN.fullmatch(digits):
+        if text and Path(text).exists():
+            raise typer.BadParameter(
+                f"{text} is a file, and no trace id; to explain the costliest misses of a table: "
+                f"promptcache explain --worst 3 {text}"
+            )
         raise typer.BadParameter("give a trace id of 32 hex digits, or --worst N")
     return digits

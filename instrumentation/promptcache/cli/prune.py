@@ -72,7 +72,8 @@ def parse_keep_option(text: str | None) -> Retention:
         raise typer.BadParameter(str(error), param_hint="--keep") from error
     if wanted.keeps_everything:
         raise typer.BadParameter(
-            f"say what to keep, here or in {OTEL_PROMPTCACHE_KEEP}", param_hint="--keep"
+            f"say what to keep, such as --keep 30d,2GB, or set {OTEL_PROMPTCACHE_KEEP}",
+            param_hint="--keep",
         )
     return wanted
 

@@ -41,8 +41,8 @@ def exit_code_of_table_error(error: Exception) -> ExitCode:
 
 
 def describe_table_error(error: Exception) -> str:
-    """Return the message for the user. If there is no database yet, it says how to record one."""
-    if isinstance(error, errors.MissingSQLiteFileError):
+    """Return the message for the user. If there are no calls yet, it says how to record some."""
+    if isinstance(error, errors.MissingSQLiteFileError | errors.EmptyDatabaseError):
         return (
             f"{error} Record some calls first: {RECORD_COMMAND}"
             "\nIf that leaves nothing: promptcache doctor -- python app.py"
