@@ -18,6 +18,7 @@ from typing import Any, Final
 import openai
 import pytest
 
+import promptcache
 from promptcache.model import CallSite
 from promptcache.telemetry.call_site import find_call_site
 from tests.support.framework_source import SOURCE
@@ -316,3 +317,31 @@ def test_two_calls_of_one_function_have_their_own_lines() -> None:
     sites = [site.line for site in (*ask(), *ask()) if site]
     start = ask.__code__.co_firstlineno
     assert sites == [start + 1, start + 1, start + 2] * 2
+
+
+def test_a_caller_at_another_distance_is_found_after_a_known_one() -> None:
+    """Functions of ours are skipped by their number, unless others stand at their place."""
+    names: dict[str, Any] = {"find_call_site": find_call_site}
+    code = "def find(): return find_call_site(1)\ndef step_0(find): return find()\n" + "\n".join(
+        f"def step_{number}(find=find): return step_{number - 1}(find)" for number in range(1, 9)
+    )
+    exec(compile(code, f"{Path(promptcache.__file__).parent}/flow.py", "exec"), names)
+    find: Callable[[], CallSite | None] = names["find"]
+    start: Callable[..., CallSite | None] = names["step_8"]
+
+    def ask() -> CallSite | None:
+        return start()
+
+    def ask_between() -> CallSite | None:
+        return start(lambda: find())
+
+    def outer() -> CallSite | None:
+        return start(ask)
+
+    assert all(has_site_of(ask(), ask) for _ in range(3))
+    site = ask_between()
+    assert site is not None
+    assert site.function.endswith("ask_between.<locals>.<lambda>")
+    assert has_site_of(outer(), ask)
+    with ThreadPoolExecutor(1) as pool:  # its stack has fewer frames than there were of ours
+        assert pool.submit(find).exception() is None

@@ -8,12 +8,11 @@ waits for their result.
 
 from __future__ import annotations
 
-import sys
-
 from promptcache.common.safely import safely
 from promptcache.model import CallSite
 from promptcache.telemetry.stack_lines import (
     current_task,
+    first_frame_of_caller,
     first_frame_of_task,
     has_loop_without_frames,
     innermost_line,
@@ -27,5 +26,5 @@ def find_call_site(depth: int = 1) -> CallSite | None:
     `depth` says how many frames are known to be no application's, this function's included.
     """
     last = first_frame_of_task(current_task()) if has_loop_without_frames() else None
-    line = innermost_line(sys._getframe(depth), last)  # pyright: ignore[reportPrivateUsage]  # the documented way to a cheap stack walk
+    line = innermost_line(first_frame_of_caller(depth), last)
     return line or safely(find_waiting_line)

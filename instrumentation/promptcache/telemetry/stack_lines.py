@@ -29,6 +29,11 @@ _KNOWN_LINES: Final = BoundedDict[tuple[int, int], tuple[CodeType, CallSite]](40
 The code is kept: else another one could get its id. It is not the key, since its hash covers all of
 its instructions.
 """
+_OWN_RUNS: Final = BoundedDict[int, tuple[CodeType, int, CodeType]](256)
+"""Id of the code of a function of ours -> the code, how many frames of ours begin with it, and the
+code of the last of them. Python makes an object for each frame that is looked at, which takes most
+of the time of a walk."""
+_frame_at: Final = sys._getframe  # pyright: ignore[reportPrivateUsage]  # the documented way to a cheap stack walk
 _MAX_FILES: Final = 4096
 _CELL_PREFIXES: Final = ("<ipython-input", "<python-input")
 """First parts of the names of cells that a person types. Other names in `<>` are generated code."""
@@ -48,6 +53,29 @@ def innermost_line(frame: FrameType | None, last: FrameType | None = None) -> Ca
             return None
         frame = frame.f_back
     return None
+
+
+def first_frame_of_caller(depth: int) -> FrameType | None:
+    """Return the frame `depth` frames up, or that of our caller if a function of ours is there.
+
+    Between two functions of ours at a known distance there are only functions of ours.
+    """
+    first = _frame_at(depth + 1)
+    known = _OWN_RUNS.get(id(first.f_code))
+    if known is not None and known[0] is first.f_code:
+        try:
+            last = _frame_at(depth + known[1])
+        except ValueError:  # the stack is not so deep
+            last = first
+        if last.f_code is known[2]:
+            return last.f_back
+    frame: FrameType | None = first
+    count, last = 0, first
+    while frame is not None and frame.f_code.co_filename.startswith(_OWN_FOLDERS):
+        count, last, frame = count + 1, frame, frame.f_back
+    if count > 1:
+        _OWN_RUNS[id(first.f_code)] = first.f_code, count, last.f_code
+    return frame
 
 
 def current_task() -> Any:
