@@ -149,3 +149,16 @@ def test_another_beta_explains_a_miss() -> None:
             expected,
             "anthropic_beta" if betas else None,
         )
+
+
+def test_a_clock_is_blamed_where_an_older_conversation_has_expired_besides() -> None:
+    lab = DiagnosisLab()
+    reasons: list[str | None] = []
+    for conversation in range(3):
+        lab.now += 1100  # beyond the TTL
+        history: list[str] = []
+        for turn in range(2):
+            history += [f"Question {turn} of conversation {conversation}: {FILLER[:200]}", "Yes."]
+            prompt = build_prompt(*history[:-1], system=f"Now: {int(lab.now)}\n{FILLER * 3}")
+            reasons.append(lab.diagnose_call(prompt, wait=30).reason)
+    assert reasons[1::2] == ["volatile_token"] * 3

@@ -69,9 +69,10 @@ def find_best_explanation(
 ) -> Explanation | None:
     """Return the first of `explanations` that applies; None if nothing was missed.
 
-    Where several related calls were missed, the explanation with the most missed tokens counts.
+    Where several related calls were missed, the explanation with the most missed tokens counts; of
+    equal ones that of the latest call, since an older entry may have expired besides.
     """
-    misses = find_misses(evidence)
+    misses = sorted(find_misses(evidence), key=_start_of_related_call, reverse=True)
     if evidence.usage.cache_read_tokens and not misses and not evidence.concurrent_calls:
         return None
     best: Explanation | None = None
@@ -79,6 +80,10 @@ def find_best_explanation(
         if best is None or miss.missed_tokens > (best.missed_tokens or 0):
             best = _first_explanation_that_applies(evidence, miss, explanations) or best
     return best or _first_explanation_that_applies(evidence, None, explanations)
+
+
+def _start_of_related_call(miss: CacheMiss) -> float:
+    return miss.related_call.past_call.started_at
 
 
 def _first_explanation_that_applies(
