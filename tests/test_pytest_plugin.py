@@ -255,6 +255,36 @@ def test_the_stubber_of_botocore_wins_and_its_bodies_are_checked(suite: Suite) -
     ).assert_outcomes(passed=1)
 
 
+def test_the_stubber_of_aiobotocore_wins_and_its_bodies_are_checked(suite: Suite) -> None:
+    suite.run(
+        """
+        from aiobotocore.session import get_session
+        from aiobotocore.stub import AioStubber
+        from agent import HANDBOOK
+        async def converse(client, text):
+            given = await client.converse(
+                modelId="anthropic.claude-sonnet-4-5-20250929-v1:0",
+                system=[{"text": HANDBOOK}, {"cachePoint": {"type": "default"}}],
+                messages=[{"role": "user", "content": [{"text": text}]}])
+            return given["output"]["message"]["content"][0]["text"]
+        async def test_it(prompt_cache):
+            answer = {"output": {"message": {"role": "assistant", "content": [{"text": "mine"}]}},
+                      "stopReason": "end_turn", "metrics": {"latencyMs": 1},
+                      "usage": {"inputTokens": 1, "outputTokens": 1, "totalTokens": 2}}
+            async with get_session().create_client("bedrock-runtime") as client:
+                with AioStubber(client) as stubber:
+                    for text in ("one", "two"):
+                        stubber.add_response("converse", answer)
+                        assert await converse(client, text) == "mine"
+                assert await converse(client, "three") != "mine"
+            given = [call.is_answered for call in prompt_cache.calls]
+            assert given == [False, False, True]
+            assert {call.call_site.file for call in prompt_cache.calls} == {"test_suite.py"}
+            prompt_cache.check(hit_rate=0.8)
+        """
+    ).assert_outcomes(passed=1)
+
+
 # Nothing leaves the machine
 
 REQUESTS: Final = {

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, Final
 
+from promptcache_testing.interception.api_call import key_of
 from promptcache_testing.interception.interceptor import Interceptor
 from promptcache_testing.interception.patches import Patches, response_headers
 from promptcache_testing.sent_request import SentRequest, lower_case_headers
@@ -31,7 +32,7 @@ def patch_aiohttp(patches: Patches, library: ModuleType, interceptor: Intercepto
                 interceptor.check_host(sent.host)
             elif interceptor.takes(sent):
                 return _open_connection(connector, req, sent, interceptor)
-            with interceptor.observe(req, lambda: _with_known_body(req, sent)):
+            with interceptor.observe(key_of(req), lambda: _with_known_body(req, sent)):
                 return await original(connector, req, *args, **kwargs)
 
         return connect
@@ -69,7 +70,7 @@ class _AnsweringTransport(asyncio.Transport):
         super().__init__()
         self._loop, self._protocol = loop, protocol
         self._sent, self._interceptor = sent, interceptor
-        self._call_site = interceptor.locate_call()
+        self._key, self._call_site = key_of(self), interceptor.locate_call()
         self._written = bytearray()
         self._is_closing = False
         self._task: asyncio.Task[bytes] | None = None
@@ -86,7 +87,7 @@ class _AnsweringTransport(asyncio.Transport):
 
     async def _answer(self, body: bytes) -> bytes:
         sent = SentRequest(self._sent.method, self._sent.url, self._sent.headers, body)
-        answer = self._interceptor.answer(self, sent, self._call_site)
+        answer = self._interceptor.answer(self._key, sent, self._call_site)
         content = b"".join(answer.chunks())
         headers = response_headers(answer.media_type, answer.headers, len(content))
         lines = [f"HTTP/1.1 {answer.status} Answer", "connection: close"]

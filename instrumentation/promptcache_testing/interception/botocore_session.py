@@ -1,4 +1,4 @@
-"""botocore: Amazon Bedrock.
+"""botocore and aiobotocore: Amazon Bedrock.
 
 A call is observed in the client and answered in the HTTP session. Mocks answer in between: the
 stubber and moto by events, VCR by connections of its own. So they win, and their bodies are seen.
@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextvars import ContextVar
 from io import BytesIO
 from types import ModuleType
-from typing import Any, Final
+from typing import Any
 
+from promptcache_testing.interception.api_call import (
+    body_bytes,
+    key_of,
+    observed_api_call,
+    set_api_request,
+)
 from promptcache_testing.interception.interceptor import Interceptor
 from promptcache_testing.interception.patches import (
     Patches,
@@ -23,25 +28,13 @@ from promptcache_testing.interception.patches import (
 from promptcache_testing.sent_request import SentRequest, lower_case_headers
 
 
-class _ApiCall:
-    """One call of a client. `request` is set once its parameters are serialised."""
-
-    request: Any = None
-
-    def read_request(self) -> SentRequest | None:
-        return None if self.request is None else _from_dict(self.request)
-
-
-_api_call: Final[ContextVar[_ApiCall | None]] = ContextVar("api_call", default=None)
-
-
 def patch_botocore(patches: Patches, library: ModuleType, interceptor: Interceptor) -> None:
     """Patch `botocore.httpsession.URLLib3Session` and, where it is loaded, `BaseClient`."""
 
     def wrap_send(original: Any) -> Any:
         def send(session: Any, request: Any) -> Any:
             sent = _to_sent_request(request)
-            key = _api_call.get() or request
+            key = key_of(request)
             if _is_mocked(library, original, request.url):
                 with interceptor.observe(key, lambda: sent):
                     return original(session, request)
@@ -59,25 +52,42 @@ def patch_botocore(patches: Patches, library: ModuleType, interceptor: Intercept
 def _patch_client(patches: Patches, base_client: Any, interceptor: Interceptor) -> None:
     def wrap_make_api_call(original: Any) -> Any:
         def make_api_call(client: Any, *args: Any, **kwargs: Any) -> Any:
-            call = _ApiCall()
-            token = _api_call.set(call)
-            try:
-                with interceptor.observe(call, call.read_request):
-                    return original(client, *args, **kwargs)
-            finally:
-                _api_call.reset(token)
+            with observed_api_call(interceptor):
+                return original(client, *args, **kwargs)
 
         return make_api_call
 
     def wrap_convert_to_request_dict(original: Any) -> Any:
         def convert_to_request_dict(client: Any, *args: Any, **kwargs: Any) -> Any:
             request = original(client, *args, **kwargs)
-            if (call := _api_call.get()) is not None:
-                call.request = request
+            set_api_request(request)
             return request
 
         return convert_to_request_dict
 
+    patches.wrap(base_client, "_make_api_call", wrap_make_api_call)
+    patches.wrap(base_client, "_convert_to_request_dict", wrap_convert_to_request_dict)
+
+
+def patch_aiobotocore(patches: Patches, library: ModuleType, interceptor: Interceptor) -> None:
+    """Patch `aiobotocore.client.AioBaseClient`; its requests are answered in aiohttp."""
+
+    def wrap_make_api_call(original: Any) -> Any:
+        async def make_api_call(client: Any, *args: Any, **kwargs: Any) -> Any:
+            with observed_api_call(interceptor):
+                return await original(client, *args, **kwargs)
+
+        return make_api_call
+
+    def wrap_convert_to_request_dict(original: Any) -> Any:
+        async def convert_to_request_dict(client: Any, *args: Any, **kwargs: Any) -> Any:
+            request = await original(client, *args, **kwargs)
+            set_api_request(request)
+            return request
+
+        return convert_to_request_dict
+
+    base_client = sys.modules["aiobotocore.client"].AioBaseClient
     patches.wrap(base_client, "_make_api_call", wrap_make_api_call)
     patches.wrap(base_client, "_convert_to_request_dict", wrap_convert_to_request_dict)
 
@@ -89,21 +99,9 @@ def _is_mocked(library: ModuleType, original: Any, url: str) -> bool:
     return not is_defined_in(original, library) or not has_own_connections(pool_class, "botocore")
 
 
-def _from_dict(request: Any) -> SentRequest:
-    headers = lower_case_headers(dict(request["headers"]))
-    return SentRequest(request["method"], request["url"], headers, _to_bytes(request["body"]))
-
-
 def _to_sent_request(request: Any) -> SentRequest:
     headers = lower_case_headers(dict(request.headers))
-    return SentRequest(request.method, request.url, headers, _to_bytes(request.body))
-
-
-def _to_bytes(body: Any) -> bytes:
-    """Return the body of a request; nothing for a stream, which only the SDK may read."""
-    if isinstance(body, str):
-        return body.encode()
-    return bytes(body) if isinstance(body, (bytes, bytearray)) else b""
+    return SentRequest(request.method, request.url, headers, body_bytes(request.body))
 
 
 class _RawBody(BytesIO):

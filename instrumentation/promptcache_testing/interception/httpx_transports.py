@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from promptcache_emulator.response import ProviderResponse
+from promptcache_testing.interception.api_call import key_of
 from promptcache_testing.interception.interceptor import Interceptor
 from promptcache_testing.interception.patches import (
     Patches,
@@ -51,7 +52,8 @@ class _Library:
         library, interceptor = self._library, self._interceptor
 
         async def send(client: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-            with interceptor.observe(request, lambda: _read_request(library, request)):
+            key = key_of(request)  # aiobotocore may be above
+            with interceptor.observe(key, lambda: _read_request(library, request)):
                 return await original(client, request, *args, **kwargs)
 
         return send
@@ -72,7 +74,7 @@ class _Library:
             if sent is None:
                 return await original(transport, request)
             body = bytes(await request.aread())
-            return self._respond(self._interceptor.answer(request, _with_body(sent, body)))
+            return self._respond(self._interceptor.answer(key_of(request), _with_body(sent, body)))
 
         return handle_async_request
 

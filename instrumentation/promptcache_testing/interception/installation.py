@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 from wrapt import register_post_import_hook
 
 from promptcache_testing.interception.aiohttp_connector import patch_aiohttp
-from promptcache_testing.interception.botocore_session import patch_botocore
+from promptcache_testing.interception.botocore_session import patch_aiobotocore, patch_botocore
 from promptcache_testing.interception.httpx_transports import patch_httpx
 from promptcache_testing.interception.interceptor import Interceptor, InterceptorSwitch
 from promptcache_testing.interception.name_resolution import patch_name_resolution
@@ -25,6 +25,7 @@ _LIBRARIES: Final[tuple[tuple[str, str, _Patch], ...]] = (
     ("httpx2", "httpx2", patch_httpx),
     ("aiohttp", "aiohttp", patch_aiohttp),
     ("botocore", "botocore.httpsession", patch_botocore),
+    ("aiobotocore", "aiobotocore.client", patch_aiobotocore),
     ("requests", "requests", patch_requests),
 )
 """Each library, the module whose import shows that it can be patched, and what patches it."""
