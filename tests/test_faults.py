@@ -9,6 +9,7 @@ raises in every client and on every path through our code that leads to it.
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import os
 import re
@@ -73,6 +74,7 @@ class Process:
 
     def renew(self) -> None:
         """Drop all state, so that code that runs once in a process runs again."""
+        gc.collect(0)
         safety.failure_counts.clear()  # earlier log messages
         self._exporter.shutdown()
         self.telemetry.exporter.clear()
@@ -94,6 +96,17 @@ class Process:
             telemetry.reader.collect()
         finally:
             instrumentor.uninstrument()
+
+
+@pytest.fixture(autouse=True)
+def collection_between_steps() -> Generator[None]:
+    """Collect garbage in this thread only, between two steps.
+
+    A collection in the emulator's thread would end streams of this thread while they run.
+    """
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture

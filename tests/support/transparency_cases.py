@@ -95,6 +95,15 @@ async def send_chats(client: Any) -> Notes:
     return await _send_varied_prompts(client.chat.completions.create, prompt, "gpt-5.4-mini")
 
 
+async def send_long_chat(client: Any) -> Notes:
+    """Send so many messages that they are compared in groups, and go on."""
+    history = [{"role": "user", "content": str(number)} for number in range(2_100)]
+    request = {**CHAT, "messages": history}
+    return [
+        type(await resolve(client.chat.completions.create(**request))).__name__ for _ in range(2)
+    ]
+
+
 async def retrieve_background_response(client: Any) -> Notes:
     """Retrieve a background response twice. It counts once."""
     response = await resolve(client.responses.create(**RESPONSES, background=True))
@@ -198,6 +207,7 @@ async def use_named_cache(client: Any) -> Notes:
 USES_WITH_SEVERAL_CALLS: Final[Mapping[str, tuple[Callable[[Any], Awaitable[Notes]], ...]]] = {
     "openai": (
         send_chats,
+        send_long_chat,
         read_output_file_of_batch,
         *((retrieve_background_response, use_websocket) if has_api("responses.connect") else ()),
     ),

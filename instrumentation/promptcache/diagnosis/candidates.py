@@ -11,7 +11,7 @@ from promptcache.diagnosis.compare import BlockLookup, PromptDifference, compare
 from promptcache.diagnosis.evidence import RelatedCall
 from promptcache.diagnosis.memory import PastCall, PastCallMemory, PrefixNode
 from promptcache.diagnosis.prefix_tokens import estimate_prefix_tokens
-from promptcache.model import Block, PromptBlocks
+from promptcache.model import Block, PromptBlocks, Section
 from promptcache.prefix.examined_bytes import ExaminedBytes, describe_unexamined_block
 from promptcache.prefix.fingerprint import (
     BlockDetails,
@@ -35,7 +35,7 @@ _IMAGE_WEIGHT_BYTES: Final = 4_000
 def build_nodes_of_new_blocks(
     memory: PastCallMemory,
     chain: PromptDigests,
-    blocks: PromptBlocks,
+    blocks: Sequence[Block],
     known_depth: int,
     root_digest: int,
     examined: ExaminedBytes,
@@ -64,10 +64,18 @@ def build_nodes_of_new_blocks(
             size = _IMAGE_WEIGHT_BYTES if "image" in kind else found.size
         end += size
         digests = prefix_digest, parent_digest, block_digest
-        nodes.append(PrefixNode(*digests, *blocks.place_of(at), kind, size, end, found))
+        nodes.append(PrefixNode(*digests, *_place_of(blocks, at), kind, size, end, found))
         details[block_digest] = known
         parent_digest = prefix_digest
     return nodes, details
+
+
+def _place_of(blocks: Sequence[Block], at: int) -> tuple[Section, int]:
+    """Return section and index of a block."""
+    if isinstance(blocks, PromptBlocks):
+        return blocks.place_of(at)  # does not make the block
+    block = blocks[at]
+    return block.section, block.index
 
 
 def _describe_block(

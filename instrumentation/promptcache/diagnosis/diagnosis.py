@@ -46,7 +46,6 @@ from promptcache.model import (
     Cost,
     InvalidationLevel,
     ParsedPrompt,
-    PromptBlocks,
     Request,
     ResponseFacts,
     Usage,
@@ -117,7 +116,7 @@ class Diagnosis:
             call = self._build_past_call(request, prompt, chain, root, rule)
             call.family_hash = prefix.hash
             nodes, details = build_nodes_of_new_blocks(
-                memory, chain, PromptBlocks.from_blocks(prompt.blocks), known, root, examined
+                memory, chain, prompt.blocks, known, root, examined
             )
             concurrent = (
                 find_concurrent_calls_sharing_prefix(memory, call) if memory.running_calls else ()
