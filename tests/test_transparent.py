@@ -193,6 +193,9 @@ def describe_value(value: Any, depth: int = 3) -> Any:
     members: dict[str, Any] = dict(
         untyped if isinstance(value, Mapping) else getattr(value, "__dict__", ())
     )
+    if type(untyped).__module__.startswith("aiohttp."):
+        # Its private fields change while bytes arrive.
+        members = {name: item for name, item in members.items() if not name.startswith("_")}
     return type_of(untyped), {
         name: describe_value(member, depth - 1) for name, member in members.items()
     } if members and depth else None
