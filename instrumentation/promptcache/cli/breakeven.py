@@ -12,9 +12,9 @@ from rich.table import Table
 
 from promptcache.cli.console import make_stdout_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.json_option import JsonOption
 from promptcache.cli.price_options import (
     AtOption,
-    JsonOption,
     ModelArgument,
     PriceFileOption,
     ProviderOption,

@@ -14,9 +14,10 @@ from promptcache.cli.check_runs import NoPythonProcessError, ProgramResult, Prog
 from promptcache.cli.child_process import ProgramStartError
 from promptcache.cli.console import make_stderr_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.json_option import JsonOption
 from promptcache.cli.output_file import unwritable_file
-from promptcache.cli.program_name import name_program
-from promptcache.cli.share_option import parse_share
+from promptcache.cli.program_name import CommandArgument, name_program
+from promptcache.cli.share_option import FailBelowOption, parse_share
 from promptcache_testing.checks import check_count
 from promptcache_testing.errors import CacheRegressionError
 from promptcache_testing.lock_file import LockFile
@@ -57,15 +58,8 @@ EPILOG: Final = "\n\n".join(
     )
 )
 
-CommandArgument = Annotated[
-    list[str], typer.Argument(metavar="-- COMMAND [ARGUMENTS]", help="The program to run.")
-]
 OnceOption = Annotated[
     bool, typer.Option("--once", help="Run it once: compare nothing with a second run.")
-]
-FailBelowOption = Annotated[
-    float | None,
-    typer.Option(help="Exit with 1 if the hit rate is below this share, such as 0.9."),
 ]
 MinCallsOption = Annotated[
     int, typer.Option(min=1, help="Fewer calls to a model than this fail as checked nothing.")
@@ -79,9 +73,6 @@ LockOption = Annotated[
 ]
 UpdateOption = Annotated[
     bool, typer.Option("--update", help="Accept the prompts of this run: write them to --lock.")
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON. Its keys are a stable interface.")
 ]
 
 _EXIT_CODES: Final[dict[FailureKind, ExitCode]] = {

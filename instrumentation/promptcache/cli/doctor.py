@@ -18,6 +18,7 @@ import typer
 
 from promptcache.cli.child_process import ProgramStartError, run_program
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.json_option import JsonOption
 from promptcache.settings import OTEL_PROMPTCACHE_KEY_FILE
 from promptcache_exporters.database.file_path import resolve_database_path
 from promptcache_exporters.doctor.environment import (
@@ -49,9 +50,6 @@ _TRIAL_PACKAGES: Final = ("starlette", "uvicorn", "typer", "rich", "opentelemetr
 CommandArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="[-- COMMAND [ARGUMENTS]]", help="A program to run and to examine."),
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON. Its keys are a stable interface.")
 ]
 DatabaseOption = Annotated[
     str | None, typer.Option("--db", help="The file of the table. Default: as in report.")

@@ -10,12 +10,12 @@ import typer
 
 from promptcache.cli.console import make_stderr_console, make_stdout_console
 from promptcache.cli.exit_codes import CALLS_READER_CODES, ExitCode, exit_code_help
+from promptcache.cli.json_option import JsonOption
 from promptcache.cli.scan_progress import show_scan_progress
 from promptcache.cli.table_errors import exit_on_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
     FromOption,
-    JsonOption,
     SinceOption,
     UntilOption,
     WhereOption,

@@ -11,7 +11,8 @@ import typer
 
 from promptcache import Plan, Prompt, PromptError
 from promptcache.cli.exit_codes import CALLS_READER_CODES, ExitCode, exit_code_help
-from promptcache.cli.price_options import AtOption, JsonOption, ModelArgument, parse_time_option
+from promptcache.cli.json_option import JsonOption
+from promptcache.cli.price_options import AtOption, ModelArgument, parse_time_option
 from promptcache.cli.table_errors import exit_code_of_table_error
 from promptcache.cli.table_options import SinceOption, parse_since_option
 from promptcache.common.coerce import as_list

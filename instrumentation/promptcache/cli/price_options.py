@@ -48,9 +48,6 @@ GeoOption = Annotated[
 BatchOption = Annotated[
     bool, typer.Option("--batch", help="Use the prices of the provider's batch API.")
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON. Its keys are a stable interface.")
-]
 PriceFileOption = Annotated[
     str | None,
     typer.Option(

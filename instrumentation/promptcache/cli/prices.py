@@ -12,12 +12,12 @@ import typer
 
 from promptcache.cli.console import print_grid
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.json_option import JsonOption
 from promptcache.cli.price_format import UNIT_NAMES, describe_price
 from promptcache.cli.price_options import (
     AtOption,
     BatchOption,
     GeoOption,
-    JsonOption,
     ModelArgument,
     PriceFileOption,
     ProviderOption,

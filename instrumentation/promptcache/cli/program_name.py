@@ -1,9 +1,15 @@
-"""Name a program by its command, without its arguments."""
+"""The argument with the command of a program, and the name of the program."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+import typer
+
+CommandArgument = Annotated[
+    list[str], typer.Argument(metavar="-- COMMAND [ARGUMENTS]", help="The program to run.")
+]
 
 _INTERPRETERS: Final = ("python", "pypy")
 _OPTIONS_WITH_VALUE: Final = ("-X", "-W", "--check-hash-based-pycs")

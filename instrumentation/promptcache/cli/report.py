@@ -12,15 +12,15 @@ import typer
 from promptcache.cli.close_names import suggest_names
 from promptcache.cli.console import make_stderr_console, make_stdout_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.json_option import JsonOption
 from promptcache.cli.output_file import write_text_file
 from promptcache.cli.report_watch import watch_report
 from promptcache.cli.scan_progress import show_scan_progress
-from promptcache.cli.share_option import parse_share
+from promptcache.cli.share_option import FailBelowOption, parse_share
 from promptcache.cli.table_errors import describe_table_error, exit_code_of_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
     FromOption,
-    JsonOption,
     SinceOption,
     UnsampledOption,
     UntilOption,
@@ -104,10 +104,6 @@ CsvOption = Annotated[
 WatchOption = Annotated[
     float | None,
     typer.Option(min=0.5, help="Show the report again every so many seconds, until Ctrl-C."),
-]
-FailBelowOption = Annotated[
-    float | None,
-    typer.Option(help="Exit with 1 if the hit rate is below this share, such as 0.5."),
 ]
 MinTokensOption = Annotated[
     int, typer.Option(min=0, help="Ignore --fail-below with fewer input tokens than this.")

@@ -16,7 +16,7 @@ from promptcache.cli.child_process import ProgramStartError, end_like, run_progr
 from promptcache.cli.console import make_stderr_console, make_stderr_table_console
 from promptcache.cli.exit_codes import ExitCode, exit_code_help
 from promptcache.cli.live_calls import LiveCalls
-from promptcache.cli.program_name import name_program
+from promptcache.cli.program_name import CommandArgument, name_program
 from promptcache.cli.table_errors import describe_table_error
 from promptcache.settings import OTEL_PROMPTCACHE_KEEP
 from promptcache_exporters.database.errors import CallsFileReadError, MissingSQLiteFileError
@@ -46,9 +46,6 @@ EPILOG: Final = "\n\n".join(
     )
 )
 
-CommandArgument = Annotated[
-    list[str], typer.Argument(metavar="-- COMMAND [ARGUMENTS]", help="The program to run.")
-]
 DatabaseOption = Annotated[
     Path | None,
     typer.Option(

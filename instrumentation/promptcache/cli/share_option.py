@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
+
+FailBelowOption = Annotated[
+    float | None,
+    typer.Option(help="Exit with 1 if the hit rate is below this share, such as 0.9."),
+]
 
 
 def parse_share(share: float | None) -> float | None:

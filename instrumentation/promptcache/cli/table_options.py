@@ -59,9 +59,6 @@ UnsampledOption = Annotated[
         "the share is unknown where no trace state tells it.",
     ),
 ]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print JSON only. Its keys are a stable interface.")
-]
 
 
 def parse_since(text: str, now: float) -> float:

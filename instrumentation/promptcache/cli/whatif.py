@@ -10,14 +10,14 @@ import typer
 from rich.progress import Progress
 
 from promptcache.cli.console import make_stderr_console
-from promptcache.cli.exit_codes import ExitCode, exit_code_help
+from promptcache.cli.exit_codes import CALLS_READER_CODES, ExitCode, exit_code_help
+from promptcache.cli.json_option import JsonOption
 from promptcache.cli.output_file import write_text_file
 from promptcache.cli.price_options import load_price_book
 from promptcache.cli.table_errors import exit_on_table_error
 from promptcache.cli.table_options import (
     DatabaseArgument,
     FromOption,
-    JsonOption,
     SinceOption,
     UnsampledOption,
     choose_calls_place,
@@ -59,12 +59,7 @@ EPILOG: Final = "\n\n".join(
         "The options together make one policy beside the record.",
         "No money is shown if the model of the cache does not reproduce the record.",
         exit_code_help(
-            ExitCode.OK,
-            ExitCode.USAGE,
-            ExitCode.NO_FILE,
-            ExitCode.NO_CALLS,
-            ExitCode.NEWER_SCHEMA,
-            ExitCode.NOT_A_TABLE,
+            *CALLS_READER_CODES,
             ExitCode.SAMPLED,
             ExitCode.REPLAY_DIFFERS,
         ),
