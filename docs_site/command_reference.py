@@ -19,7 +19,7 @@ stable interface.
 """
 
 
-def write_commands_page() -> str:
+def render_commands_page() -> str:
     """Return the page, in Markdown."""
     group: Any = typer.main.get_command(app)
     with group.make_context("promptcache", [], resilient_parsing=True) as context:

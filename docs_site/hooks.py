@@ -9,24 +9,24 @@ from typing import Any, Final
 
 from mkdocs.structure.files import File, Files
 
-from docs_site.command_reference import write_commands_page
-from docs_site.provider_tables import write_providers_page
+from docs_site.command_reference import render_commands_page
+from docs_site.provider_tables import render_providers_page
 from docs_site.repository_links import ROOT, ROOT_PAGES, rewrite_links
-from docs_site.setting_reference import write_settings_page
+from docs_site.setting_reference import render_settings_page
 
 log = logging.getLogger("mkdocs.docs_site")  # a warning there fails a strict build
 
 GENERATED_PAGES: Final[Mapping[str, Callable[[], str]]] = {
-    "providers.md": write_providers_page,
-    "reference/commands.md": write_commands_page,
-    "reference/settings.md": write_settings_page,
+    "providers.md": render_providers_page,
+    "reference/commands.md": render_commands_page,
+    "reference/settings.md": render_settings_page,
 }
 _SOURCES: Final = {
     page: source for source, page in ROOT_PAGES.items() if not (ROOT / "docs" / page).exists()
 }
 """Pages of the site that are files at the root of the repository."""
 
-_FOREIGN: Final = re.compile(
+_FOREIGN_ADDRESS: Final = re.compile(
     r'<(?:script|link|img|source|iframe)\b[^>]*\b(?:src|srcset|href)="?(https?:[^" >]+)'
 )
 
@@ -50,6 +50,6 @@ def on_page_markdown(markdown: str, *, page: Any, config: Any, files: Any) -> st
 
 def on_post_page(output: str, *, page: Any, config: Any) -> str:
     """Warn where a page would load something from elsewhere, such as the theme's fonts."""
-    for address in _FOREIGN.findall(output):
+    for address in _FOREIGN_ADDRESS.findall(output):
         log.warning("%s loads %s", page.file.src_uri, address)
     return output

@@ -36,7 +36,7 @@ models are regular expressions.
 """
 
 
-def write_providers_page() -> str:
+def render_providers_page() -> str:
     """Return the page, in Markdown."""
     sdks = ", ".join(
         dict.fromkeys(name for row in PROVIDERS if row.sdk for name in row.sdk.trigger_modules)

@@ -6,10 +6,11 @@ import ast
 import inspect
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Final
 
 from promptcache import settings
 
-_HEAD = """\
+_HEAD: Final = """\
 # Settings
 
 Settings are environment variables. In code: `Settings`, for
@@ -19,7 +20,7 @@ names such values, and variables that are no setting.
 """
 
 
-def write_settings_page() -> str:
+def render_settings_page() -> str:
     """Return the page, in Markdown."""
     entries = [f"## {name}\n\n{text}\n" for name, text in list_settings()]
     return "\n".join((_HEAD, *entries))

@@ -145,7 +145,7 @@ raise SystemExit(3)
         ("inconclusive", "a process that called a model left no result"),
         ("inconclusive", "no request leaves the machine: GET https://metrics.example.com/;"),
         ("unstable", "call 3 (agent.py:"),
-        ("hit_rate", "0.9 is asked for"),
+        ("hit_rate", "0.9 is required"),
         ("no_calls", "checked nothing: 3 of at least 4 calls"),
     ]
     failures = [(one["kind"], one["text"]) for one in found["failures"]]
@@ -176,6 +176,14 @@ def test_a_program_that_fails_in_the_second_run_only_is_inconclusive(programs: P
     assert failure["text"].endswith("it failed: the program ended with exit code 1")
     assert "AssertionError: canary" in process.stderr
     assert "canary" not in process.stdout
+
+
+def test_a_program_that_fails_writes_no_lock(programs: Programs) -> None:
+    options = ("--once", "--lock", "new.lock", "--update")
+    process = programs.check(TWO_CALLS + "raise SystemExit(3)", *options)
+    assert process.returncode == ExitCode.INCONCLUSIVE
+    assert "new.lock was not written, since the run is incomplete" in process.stdout
+    assert not (programs.folder / "new.lock").exists()
 
 
 def test_forked_processes_are_answered_and_checked_each_by_itself(programs: Programs) -> None:

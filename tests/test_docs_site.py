@@ -8,11 +8,11 @@ from typing import Final
 
 import pytest
 
-from docs_site.command_reference import write_commands_page
-from docs_site.provider_tables import write_providers_page
+from docs_site.command_reference import render_commands_page
+from docs_site.provider_tables import render_providers_page
 from docs_site.repository_links import rewrite_links
 from docs_site.screenshots import MAX_BYTES
-from docs_site.setting_reference import list_settings, write_settings_page
+from docs_site.setting_reference import list_settings, render_settings_page
 from promptcache import settings
 from promptcache.cli.commands import COMMANDS
 from promptcache.providers.registry import PROVIDERS
@@ -58,7 +58,7 @@ def test_a_link_to_nothing_is_a_warning(text: str) -> None:
 
 
 def test_every_command_is_on_the_page_of_commands_with_its_options() -> None:
-    page = write_commands_page()
+    page = render_commands_page()
     assert re.findall(r"^## promptcache (\S+)$", page, re.MULTILINE) == [*COMMANDS]
     assert "### promptcache prices show" in page
     report = page.partition("## promptcache report")[2].partition("\n## ")[0]
@@ -72,14 +72,14 @@ def test_every_command_is_on_the_page_of_commands_with_its_options() -> None:
 
 def test_every_setting_is_on_the_page_of_settings_and_in_the_readme() -> None:
     defined = {name for name in vars(settings) if name.startswith("OTEL_PROMPTCACHE_")}
-    page, readme = write_settings_page(), (ROOT / "README.md").read_text()
+    page, readme = render_settings_page(), (ROOT / "README.md").read_text()
     assert {name for name, _ in list_settings()} == defined
     assert set(re.findall(r"^## (\w+)\n\n\S", page, re.MULTILINE)) - {"Settings"} == defined
     assert set(re.findall(r"`(OTEL_PROMPTCACHE_\w+)`", readme)) == defined
 
 
 def test_every_provider_is_on_the_page_of_providers() -> None:
-    named = re.findall(r"^\| `([^`]+)` \| ", write_providers_page().partition("## ")[0], re.M)
+    named = re.findall(r"^\| `([^`]+)` \| ", render_providers_page().partition("## ")[0], re.M)
     assert named == [provider.name for provider in PROVIDERS]
 
 

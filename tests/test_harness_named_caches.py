@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -162,6 +163,19 @@ def test_a_failed_create_reaches_the_caller_and_the_next_attempt_waits(
         with pytest.raises(ConnectionError):
             warm(client, prompt)
     assert warm(client, prompt).reason == "the last attempt failed 0 s ago"
+    clock.ahead = 61
+    assert warm(client, prompt).done
+
+
+def test_an_sdk_that_cannot_be_imported_keeps_no_claim(
+    client: Any, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = support_prompt()
+    ask(client, prompt, NEEDED)
+    with monkeypatch.context() as broken:
+        broken.setitem(sys.modules, "google.genai.errors", None)
+        with pytest.raises(ImportError):
+            warm(client, prompt)
     clock.ahead = 61
     assert warm(client, prompt).done
 

@@ -18,7 +18,7 @@ from promptcache.prefix.examined_bytes import (
     count_bytes,
     describe_unexamined_block,
 )
-from promptcache.prefix.message_groups import GROUP_KIND
+from promptcache.prefix.message_groups import GROUP_KIND, GroupedBlocks
 from promptcache.semconv import PREFIX_HASH, PREFIX_OVERSIZED, PREFIX_SYSTEM_HASH
 from tests.support.diagnosis_lab import FILLER, DiagnosisLab, build_prompt, claude_lab, tool_block
 from tests.support.mock_calls import make_mock_call
@@ -250,3 +250,12 @@ def test_a_moved_breakpoint_leaves_the_groups_and_its_lifetime() -> None:
     place = first.call.breakpoint_depths[-1] - 1
     assert first.prompt.blocks[place].breakpoint_ttl == "1h"
     assert first.prompt.blocks[place].kind == GROUP_KIND
+
+
+def test_the_place_of_a_group_is_that_of_its_block() -> None:
+    tracked = DiagnosisLab().start_call(build_prompt(*map(str, range(3_000)))).tracked
+    assert tracked is not None
+    blocks = tracked.prompt.blocks
+    assert isinstance(blocks, GroupedBlocks)
+    places = [(block.section, block.index) for block in blocks]
+    assert [blocks.place_of(at) for at in range(len(blocks))] == places

@@ -17,7 +17,7 @@ _MAX_LISTED: Final = 5
 
 def check_turns(calls: Sequence[RecordedCall], min_calls: int) -> None:
     """Fail if a request of a conversation does not extend the earlier ones."""
-    check_count(len(calls), min_calls)
+    check_call_count(len(calls), min_calls)
     if unjudged := [str(call.number) for call in calls if not call.is_judged]:
         raise InconclusiveError(
             f"promptcache failed on call {', '.join(unjudged)}, so the check is inconclusive; "
@@ -31,8 +31,8 @@ def check_turns(calls: Sequence[RecordedCall], min_calls: int) -> None:
         raise CacheRegressionError("the prompt cache breaks:\n" + "\n".join(lines))
 
 
-def check_count(count: int, min_calls: int) -> None:
-    """Fail if there were fewer calls than that."""
+def check_call_count(count: int, min_calls: int) -> None:
+    """Fail if fewer than `min_calls` calls to a model were seen."""
     if count < min_calls:
         raise CacheRegressionError(
             f"promptcache checked nothing: {count} of at least {min_calls} calls to a model "
@@ -48,10 +48,10 @@ def check_bounds(
     rate = hit_rate(list(calls))
     if min_hit_rate is not None and (rate is None or rate < min_hit_rate):
         shown = "unknown (no call repeats a prefix)" if rate is None else f"{rate:.3f}"
-        failures.append(f"the hit rate is {shown}, {min_hit_rate:g} is asked for")
+        failures.append(f"the hit rate is {shown}, but {min_hit_rate:g} is required")
     read = sum(call.read_tokens for call in calls)
     if min_read_tokens is not None and read < min_read_tokens:
-        failures.append(f"{read:,} tokens were read, {min_read_tokens:,} are asked for")
+        failures.append(f"{read:,} tokens were read, but {min_read_tokens:,} are required")
     if failures:
         first = "; ".join(failures) + f" (rules of {PROFILE_DATE})"
         raise CacheRegressionError("\n".join([first, *_explain(calls)]))

@@ -52,10 +52,10 @@ class LockFile:
     def check(
         self, summary: TestSummary, update_option: str, judging_python: str = ""
     ) -> str | None:
-        """Compare the entry of a test, if there is one. Raise CacheRegressionError.
+        """Compare a test with its entry, if there is one. Raise CacheRegressionError if it differs.
 
-        Other rules or another version of Python than the lock's, or than `judging_python`, do not
-        judge: differences are returned. `update_option` is what accepts them.
+        Under other rules or another version of Python (of the lock, or `judging_python`) return the
+        differences instead. `update_option` is the option that accepts them.
         """
         entry = self.entries.get(summary.nodeid)
         differences = [] if entry is None else compare_entries(entry, to_entry(summary))

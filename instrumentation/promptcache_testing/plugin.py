@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from promptcache_testing.placeholders import PLACEHOLDER, set_placeholders
+from promptcache_testing.second_run.settings import SECOND_RUN_VARIABLE, SecondRunSettings
 
 if TYPE_CHECKING:
     from promptcache_testing.fixture import PromptCacheFixture
     from promptcache_testing.second_run.check import SecondRunCheck
     from promptcache_testing.second_run.recorder import SecondRunRecorder
     from promptcache_testing.second_run.second_process import SecondProcess
-    from promptcache_testing.second_run.settings import SecondRunSettings
     from promptcache_testing.session import CacheSession
 
-SECOND_RUN_VARIABLE: Final = "PROMPTCACHE_SECOND_RUN"
 SECOND_RUN: Final[pytest.StashKey[SecondRunSettings | None]] = pytest.StashKey()
 SECOND_PROCESS: Final[pytest.StashKey[SecondProcess]] = pytest.StashKey()
 SESSION: Final = pytest.StashKey["CacheSession"]()

@@ -18,7 +18,7 @@ from promptcache.cli.json_option import JsonOption
 from promptcache.cli.output_file import unwritable_file
 from promptcache.cli.program_name import CommandArgument, name_program
 from promptcache.cli.share_option import FailBelowOption, parse_share
-from promptcache_testing.checks import check_count
+from promptcache_testing.checks import check_call_count
 from promptcache_testing.errors import CacheRegressionError
 from promptcache_testing.lock_file import LockFile
 from promptcache_testing.profile_date import PROFILE_DATE
@@ -116,16 +116,16 @@ def check(
         except (ProgramStartError, NoPythonProcessError) as error:
             errors.print(f"promptcache check: {error}")
             raise typer.Exit(ExitCode.USAGE) from None
-    for line in ("promptcache check: the program failed in the second run:", *output):
-        if output:
-            errors.print(line)
-    lines = _judge(result, lock_file, min_calls, update=update)
+    if output:
+        errors.print("promptcache check: the program failed in the hidden run:")
+        errors.print("\n".join(output))
+    lines = _add_common_failures(result, lock_file, min_calls, update=update)
     code = choose_exit_code(result.failures)
     append_step_summary(result.summaries, "program")
     if as_json:
         typer.echo(_to_json(name, result, code))
     else:
-        _print(result, lines, code)
+        _print_result(result, lines, code)
     raise typer.Exit(code)
 
 
@@ -145,17 +145,19 @@ def _open_lock(path: Path | None, update: bool) -> LockFile | None:
     return lock
 
 
-def _judge(
+def _add_common_failures(
     result: ProgramResult, lock: LockFile | None, min_calls: int, *, update: bool
 ) -> list[str]:
     """Add the failures that concern all processes. Return what the lock says."""
     try:
-        check_count(result.call_count, min_calls)
+        check_call_count(result.call_count, min_calls)
     except CacheRegressionError as error:
         result.failures.append(Failure("no_calls", str(error)))
     if lock is None:
         return []
     if update:
+        if any(one.kind in ("inconclusive", "no_calls") for one in result.failures):
+            return [f"{lock.path.name} was not written, since the run is incomplete"]
         try:
             changes = lock.write(result.summaries)
         except OSError as error:
@@ -177,7 +179,7 @@ def choose_exit_code(failures: list[Failure]) -> ExitCode:
     return next((code for kind, code in _EXIT_CODES.items() if kind in kinds), ExitCode.OK)
 
 
-def _print(result: ProgramResult, lines: list[str], code: ExitCode) -> None:
+def _print_result(result: ProgramResult, lines: list[str], code: ExitCode) -> None:
     notes = [note for one in result.summaries for note in one.notes]
     failures = [line for one in result.failures for line in ("", *one.text.splitlines())]
     for line in [*format_terminal(result.summaries, "program"), *failures, *notes, *lines]:

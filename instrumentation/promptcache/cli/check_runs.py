@@ -17,7 +17,7 @@ from promptcache.cli.child_process import end_like, run_program
 from promptcache_exporters.recording.program import RUN_VARIABLE, with_startup_folder
 from promptcache_testing.placeholders import set_placeholders
 from promptcache_testing.program_run.process_report import Failure, ProcessReport, RunFolder
-from promptcache_testing.program_run.settings import SETTINGS_VARIABLE, ProgramRunSettings
+from promptcache_testing.program_run.settings import PROGRAM_RUN_VARIABLE, ProgramRunSettings
 from promptcache_testing.second_run.results import SecondRunResults, SecondTestResult
 from promptcache_testing.second_run.surroundings import changed_variables, make_other_folder
 from promptcache_testing.summaries import TestSummary
@@ -119,9 +119,10 @@ class ProgramRuns:
         folder = self._folder / name
         folder.mkdir()
         environ = with_startup_folder(os.environ) | changed
-        environ[SETTINGS_VARIABLE] = replace(settings, folder=str(folder)).to_json()
-        for variable in (RUN_VARIABLE, *(["GITHUB_STEP_SUMMARY"] if changed else [])):
-            environ.pop(variable, None)
+        environ[PROGRAM_RUN_VARIABLE] = replace(settings, folder=str(folder)).to_json()
+        environ.pop(RUN_VARIABLE, None)
+        if settings.is_second_run:
+            environ.pop("GITHUB_STEP_SUMMARY", None)
         set_placeholders(environ)
         status = run_program(self._command, environ, **streams)
         if status in (-signal.SIGINT, -signal.SIGTERM):  # somebody ended both of us

@@ -13,7 +13,10 @@ from promptcache_exporters.database.row_ranges import OnProgress
 
 @contextmanager
 def show_scan_progress(console: Console) -> Generator[OnProgress]:
-    """Yield what takes the share that was read. Only a terminal, and a long scan, show it."""
+    """Yield a function that takes the share of the table that was read.
+
+    The bar appears only on a terminal, and only for a long scan.
+    """
     progress = Progress(console=console, transient=True, disable=not console.is_terminal)
     scan = progress.add_task("Reading the table", total=1.0)
 

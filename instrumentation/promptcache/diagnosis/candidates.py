@@ -22,7 +22,7 @@ from promptcache.prefix.fingerprint import (
     fingerprint_block_text,
 )
 from promptcache.prefix.hashing import PromptDigests
-from promptcache.prefix.message_groups import GROUP_KIND, describe_group
+from promptcache.prefix.message_groups import GROUP_KIND, GroupedBlocks, describe_group
 
 _MAX_CALLS_PER_SOURCE: Final = 3
 """Each source of candidates stops after this many calls."""
@@ -72,7 +72,7 @@ def build_nodes_of_new_blocks(
 
 def _place_of(blocks: Sequence[Block], at: int) -> tuple[Section, int]:
     """Return section and index of a block."""
-    if isinstance(blocks, PromptBlocks):
+    if isinstance(blocks, PromptBlocks | GroupedBlocks):
         return blocks.place_of(at)  # does not make the block
     block = blocks[at]
     return block.section, block.index

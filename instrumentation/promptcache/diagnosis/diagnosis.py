@@ -110,7 +110,7 @@ class Diagnosis:
         with self.memory as memory:
             known = memory.count_known_leading_blocks(chain.prefix_digests)
             if len(chain.block_digests) > MAX_SINGLE_BLOCKS:
-                starts = memory.message_starts(chain.prefix_digests[known - 1]) if known else []
+                starts = memory.list_message_starts(chain.prefix_digests[:known])
                 prompt, chain, known = group_messages(prompt, chain, known, starts)
                 prefix = prefix._replace(is_oversized=True)
             call = self._build_past_call(request, prompt, chain, root, rule)

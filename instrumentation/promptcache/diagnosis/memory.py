@@ -213,12 +213,13 @@ class PastCallMemory:
                 yield last_number, last
         yield from named
 
-    def message_starts(self, prefix_digest: int) -> list[int]:
-        """Return the indexes of the messages at which the blocks up to a known one begin."""
+    def list_message_starts(self, known_digests: Sequence[int]) -> list[int]:
+        """Return the indexes of the messages at which the blocks of a known beginning begin."""
         starts: list[int] = []
-        while (node := self.nodes.get(prefix_digest)) and node.section == "messages":
+        digest = known_digests[-1] if known_digests else 0
+        while (node := self.nodes.get(digest)) and node.section == "messages":
             starts.append(node.index)
-            prefix_digest = node.parent_digest
+            digest = node.parent_digest
         return starts
 
     def nodes_of_call(self, call: PastCall) -> list[PrefixNode]:

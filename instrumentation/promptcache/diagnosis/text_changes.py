@@ -43,8 +43,9 @@ _MAX_HUNKS: Final = 8
 _BYTES_BEFORE_VALUE: Final = 64
 _BYTES_BEHIND_VALUE: Final = 48
 _MAX_CONTEXT_BYTES: Final = 200
-"""A value may begin so many bytes before its changed words and end so many behind them. The token
-at each end is whole, if it is no longer than the last number."""
+"""The text that is searched for a value reaches at least `_BYTES_BEFORE_VALUE` before the changed
+words and `_BYTES_BEHIND_VALUE` behind them, from there to the next space, and at most
+`_MAX_CONTEXT_BYTES`."""
 _BRACE: Final = re.compile(rb"[{}]")
 _JSON_KEY: Final = re.compile(rb'"\w+\\*"\s*:')
 
@@ -81,13 +82,13 @@ def find_text_change(
     offset = _byte_of_word(raw, new.words, first.first) if first else None
     if step and (offset is None or not step[0] <= offset <= step[1]):
         offset = (step[0] + step[1]) // 2
-    is_reordered = has_same_words(new.words, old.words)
-    form = _find_changed_form(new, old, raw, is_reordered=is_reordered)
+    has_equal_words = has_same_words(new.words, old.words)
+    form = _find_changed_form(new, old, raw, has_equal_words=has_equal_words)
     if form is not None:
         return TextChange("form", offset, form)
     if first is None:
         return TextChange("content", offset)
-    if is_reordered:
+    if has_equal_words:
         return TextChange("content", offset, "reordered")
     value = _find_changed_value(raw, hunks)
     if value is None:
@@ -118,7 +119,7 @@ def _byte_of_word(raw: bytes, words: WordSample, index: int) -> int:
 
 
 def _find_changed_form(
-    new: BlockDetails, old: BlockDetails, raw: bytes, *, is_reordered: bool
+    new: BlockDetails, old: BlockDetails, raw: bytes, *, has_equal_words: bool
 ) -> str | None:
     """Return which part of a text's form changed, if its content did not."""
     if new.sorted_keys_hash and new.sorted_keys_hash == old.sorted_keys_hash:
@@ -130,7 +131,7 @@ def _find_changed_form(
         return "key_order"
     if new.sorted_keys_hash and old.sorted_keys_hash:
         return None
-    if is_reordered and _has_other_key_order(new.words, old.words, raw):
+    if has_equal_words and _has_other_key_order(new.words, old.words, raw):
         return "key_order"
     return None
 

@@ -12,8 +12,6 @@ from promptcache.providers.cache_rules import CacheRule, cache_rule_for
 
 _OPENAI_NAME: Final = re.compile(r"(?:ft:)?(?:gpt-|o\d|chatgpt-|codex-)")
 _OPENAI_DEFAULT_TTL: Final[TTL] = "30m"
-_BEFORE_CLAUDE_4_5: Final = re.compile(r".*claude-(?:3|(?:opus|sonnet)-4-(?:[01]\b|20))")
-"""AWS's page: an hour from Claude 4.5 on. Older models refuse it (earendil-works/pi#1570)."""
 _BLOCKS_LOOKED_BACK: Final = 20
 """Anthropic's lookback, also where other vendors serve the Messages API."""
 
@@ -65,8 +63,8 @@ def caching_style_of(wire: Wire, model: str) -> CachingStyle:
 
 def _claude_style(provider: str, model: str) -> CachingStyle:
     rule = cache_rule_for(provider, model)
-    has_hour = provider != "aws.bedrock" or not _BEFORE_CLAUDE_4_5.match(model)
-    ttls: tuple[TTL, ...] = ("5m", "1h") if has_hour else ("5m",)
+    offered = dict(rule.write_multipliers)
+    ttls: tuple[TTL, ...] = ("5m", "1h") if "1h" in offered else ("5m",)
     return _style(rule, "looked_back", provider, ttls, takes_key=False)
 
 

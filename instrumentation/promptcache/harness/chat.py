@@ -120,7 +120,7 @@ class Chat(Generic[Arguments]):
         turn = Turn(messages, self._layout.render_content(now, "now"))
         if turn.now and not messages:
             raise PromptError("now", "needs a question or the results of tools before it")
-        cache_name = self._named_cache(params)
+        cache_name = self._find_named_cache(params)
         request = self._request_layout.lay_out(
             self._history, turn, self.model, self.cache_key, has_cached_head=cache_name is not None
         )
@@ -142,7 +142,7 @@ class Chat(Generic[Arguments]):
         kept = {name: merged[name] for name in merged if name not in held}
         return {**kept, "cached_content": cache_name}
 
-    def _named_cache(self, params: Mapping[str, Any] | None) -> str | None:
+    def _find_named_cache(self, params: Mapping[str, Any] | None) -> str | None:
         """Return the name of the cache that holds the head and what belongs to it."""
         cache = self._named_caches.find(self.prefix_key)
         if cache is None or not self._layout.params_in_named_cache.isdisjoint(params or ()):

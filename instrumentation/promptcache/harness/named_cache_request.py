@@ -44,28 +44,29 @@ class NamedCacheRequest:
     def run(self, client: Any, if_idle: float) -> Warmed:
         """Send the request through google-genai's client."""
         found = self.named_caches.find(self.chat.prefix_key)
-        if reason := self._reason_not_to(found):
+        if reason := self._claim_prefix(found):
             return Warmed(False, reason)
         with self._sending(found) as started_at:
             if self.named_caches.find(self.chat.prefix_key) != found:
                 return Warmed(False, "another caller has warmed it")
             answer = self._send(client.caches, found)
             cache = NamedCache(answer.name, started_at + _LIFETIME, client.caches, is_async=False)
-            return self._keep(cache, answer, is_new=found is None)
+            return self._keep_cache(cache, answer, is_new=found is None)
 
     async def run_async(self, client: Any, if_idle: float) -> Warmed:
         """Send the request through google-genai's asynchronous client, `client.aio`."""
         found = self.named_caches.find(self.chat.prefix_key)
-        if reason := self._reason_not_to(found):
+        if reason := self._claim_prefix(found):
             return Warmed(False, reason)
         with self._sending(found) as started_at:
             if self.named_caches.find(self.chat.prefix_key) != found:
                 return Warmed(False, "another caller has warmed it")
             answer = await self._send(client.caches, found)
             cache = NamedCache(answer.name, started_at + _LIFETIME, client.caches, is_async=True)
-            return self._keep(cache, answer, is_new=found is None)
+            return self._keep_cache(cache, answer, is_new=found is None)
 
-    def _reason_not_to(self, found: NamedCache | None) -> str | None:
+    def _claim_prefix(self, found: NamedCache | None) -> str | None:
+        """Claim the prefix. Return None, or the reason why nothing is sent."""
         minimum = self.chat.style.minimum_tokens
         if self.chat.head_tokens < minimum:
             return f"too short: the model caches from {minimum} tokens"
@@ -83,16 +84,16 @@ class NamedCacheRequest:
     @contextmanager
     def _sending(self, found: NamedCache | None) -> Generator[float]:
         """Yield the time at which the request starts."""
-        from google.genai.errors import ClientError
-
         prefix = self.chat.prefix_key
-        try:
-            with self.uses.warming(prefix) as started_at:
+        with self.uses.warming(prefix) as started_at:
+            from google.genai.errors import ClientError
+
+            try:
                 yield started_at
-        except ClientError as error:
-            if found and error.code in _GONE:
-                self.named_caches.forget(prefix)
-            raise
+            except ClientError as error:
+                if found and error.code in _GONE:
+                    self.named_caches.forget(prefix)
+                raise
 
     def _send(self, caches: Any, found: NamedCache | None) -> Any:
         if found:
@@ -105,13 +106,13 @@ class NamedCacheRequest:
             config["contents"] = request["contents"]
         return caches.create(model=self.chat.model, config=config)
 
-    def _keep(self, cache: NamedCache, answer: Any, *, is_new: bool) -> Warmed:
+    def _keep_cache(self, cache: NamedCache, answer: Any, *, is_new: bool) -> Warmed:
         self.named_caches.keep(self.chat.prefix_key, cache)
         rates = self._rates()
         tokens = getattr(getattr(answer, "usage_metadata", None), "total_token_count", None)
         cost = None
         if rates and tokens is not None:
-            created = rates.input_price or 0.0 if is_new else 0.0
+            created = (rates.input_price or 0.0) if is_new else 0.0
             cost = tokens * (created + (rates.storage_price or 0.0) * _LIFETIME / 3600)
         done = "was created" if is_new else "was renewed"
         return Warmed(True, f"a named cache {done}, for {_LIFETIME:.0f} s", cost)

@@ -14,8 +14,6 @@ from promptcache.common.bounded_dict import BoundedDict
 _MAX_PREFIXES: Final = 4096
 _BACK_OFF_SECONDS: Final = 60.0
 """After a failed request nothing is warmed for this long."""
-
-
 _MAX_USES: Final = 256
 """More uses of one prefix than any decision needs."""
 
@@ -46,11 +44,14 @@ class RecentUses:
             uses.append(_Use(started_at, has_missed))
 
     def count_uses(self, prefix: str, seconds: float, *, only_misses: bool) -> int:
-        """Return how many calls of the last `seconds` there were, at most 256."""
+        """Return the number of calls in the last `seconds`, at most 256.
+
+        With `only_misses` calls that read from the cache do not count.
+        """
         since = time.monotonic() - seconds
         with self._lock:
             uses = self._uses.get(prefix, ())
-            return sum(use.at >= since and use.has_missed >= only_misses for use in uses)
+            return sum(use.at >= since and (use.has_missed or not only_misses) for use in uses)
 
     def start_warming(self, prefix: str, if_idle: float) -> str | None:
         """Claim a prefix. Return None if the caller is to warm it, else the reason why not."""

@@ -75,19 +75,20 @@ class WarmRequest:
 
     def run(self, client: Any, if_idle: float) -> Warmed:
         """Send the request through a client of the wire's SDK."""
-        if reason := self._reason_not_to(if_idle):
+        if reason := self._claim_prefix(if_idle):
             return Warmed(False, reason)
         with self.uses.warming(self.chat.prefix_key):
             return self._read(self._function(client)(**self.arguments))
 
     async def run_async(self, client: Any, if_idle: float) -> Warmed:
         """Send the request through an asynchronous client."""
-        if reason := self._reason_not_to(if_idle):
+        if reason := self._claim_prefix(if_idle):
             return Warmed(False, reason)
         with self.uses.warming(self.chat.prefix_key):
             return self._read(await self._function(client)(**self.arguments))
 
-    def _reason_not_to(self, if_idle: float) -> str | None:
+    def _claim_prefix(self, if_idle: float) -> str | None:
+        """Claim the prefix. Return None, or the reason why nothing is sent."""
         return self.reason or self.uses.start_warming(self.chat.prefix_key, if_idle)
 
     def _function(self, client: Any) -> Callable[..., Any]:

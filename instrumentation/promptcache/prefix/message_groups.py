@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Final, cast, final, overload
 
 from promptcache.common.json_sanitize import marshal_or_sanitize
-from promptcache.model import Block, ParsedPrompt, PlainBlock, PromptBlocks
+from promptcache.model import Block, ParsedPrompt, PlainBlock, PromptBlocks, Section
 from promptcache.prefix.fingerprint import (
     UNEXAMINED,
     BlockDetails,
@@ -54,6 +54,10 @@ class GroupedBlocks(Sequence[Block]):
             return self._block_at(places)
         return tuple(map(self._block_at, places))
 
+    def place_of(self, at: int) -> tuple[Section, int]:
+        """Return section and index of a block, without making it."""
+        return self._blocks.place_of(self._ends[at - 1] if at else 0)
+
     def _block_at(self, at: int) -> Block:
         start, end = self._ends[at - 1] if at else 0, self._ends[at]
         if end - start == 1:
@@ -74,9 +78,7 @@ def group_messages(
     indexes of the messages at which the blocks of that call begin: the groups of a known beginning
     stay as they are. A breakpoint inside a group counts at its end.
     """
-    blocks = prompt.blocks
-    if not isinstance(blocks, PromptBlocks):
-        blocks = PromptBlocks.from_blocks(blocks)
+    blocks = PromptBlocks.from_blocks(prompt.blocks)
     ends = _choose_ends(len(blocks), digests.static_depth, known_depth, known_starts)
     each, block_digests = digests.block_digests, list[int]()
     start = 0

@@ -21,7 +21,7 @@ from promptcache_testing.program_run.process_report import (
     ProcessReport,
     RunFolder,
 )
-from promptcache_testing.program_run.settings import SETTINGS_VARIABLE, ProgramRunSettings
+from promptcache_testing.program_run.settings import PROGRAM_RUN_VARIABLE, ProgramRunSettings
 from promptcache_testing.second_run.check import SecondRunCheck
 from promptcache_testing.second_run.recorder import SecondRunRecorder
 from promptcache_testing.second_run.settings import SecondRunSettings
@@ -103,7 +103,7 @@ def start_program_process() -> None:
 
 
 def _start() -> bool:
-    settings = ProgramRunSettings.from_json(os.environ[SETTINGS_VARIABLE])
+    settings = ProgramRunSettings.from_json(os.environ[PROGRAM_RUN_VARIABLE])
     RunFolder(Path(settings.folder)).mark_start()
     if settings.working_folder is not None:
         change_surroundings(settings.working_folder, settings.seed)

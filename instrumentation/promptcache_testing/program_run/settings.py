@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
-SETTINGS_VARIABLE: Final = "PROMPTCACHE_CHECK"
+PROGRAM_RUN_VARIABLE: Final = "PROMPTCACHE_CHECK"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from promptcache_testing.recorded_call import RecordedCall
 from promptcache_testing.second_run.results import SecondRunResults, SecondTestResult
-from promptcache_testing.second_run.settings import SETTINGS_VARIABLE, SecondRunSettings
+from promptcache_testing.second_run.settings import SECOND_RUN_VARIABLE, SecondRunSettings
 from promptcache_testing.second_run.static_prefix import PrefixDigester, StaticPrefix
 from promptcache_testing.second_run.surroundings import change_surroundings
 from promptcache_testing.turns import BREAKS
@@ -63,7 +63,7 @@ class SecondRunRecorder:
 
 def start_second_run() -> SecondRunSettings | None:
     """Change this process if it is the second one, before it imports anything of the user's."""
-    text = os.environ.pop(SETTINGS_VARIABLE, None)
+    text = os.environ.pop(SECOND_RUN_VARIABLE, None)
     if text is None:
         return None
     settings = SecondRunSettings.from_json(text)

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 import pytest
 
-from promptcache_testing.second_run.settings import SETTINGS_VARIABLE, SecondRunSettings
+from promptcache_testing.second_run.settings import SECOND_RUN_VARIABLE, SecondRunSettings
 from promptcache_testing.second_run.surroundings import changed_variables, make_other_folder
 
 _LEFT_OUT: Final = frozenset({"--pdb", "--trace", "-f", "--looponfail", "--promptcache-twice"})
@@ -114,7 +114,7 @@ class SecondProcess:
         return {
             **inherited,
             **changed_variables(os.environ),
-            SETTINGS_VARIABLE: json.dumps(settings),
+            SECOND_RUN_VARIABLE: json.dumps(settings),
         }
 
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Final
 
-SETTINGS_VARIABLE: Final = "PROMPTCACHE_SECOND_RUN"
+SECOND_RUN_VARIABLE: Final = "PROMPTCACHE_SECOND_RUN"
 
 
 @dataclass(frozen=True, slots=True)

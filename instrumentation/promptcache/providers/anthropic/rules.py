@@ -20,6 +20,13 @@ _CLAUDE: Final = CacheRule(
     write_multipliers=(("5m", 1.25), ("1h", 2.0)),
 )
 
+_BEFORE_4_5_ON_BEDROCK: Final = _CLAUDE._replace(
+    provider_pattern=r"aws\.bedrock",
+    model_pattern=r".*claude-(3|(opus|sonnet)-4-([01]\b|20))",
+    write_multipliers=(("5m", 1.25),),
+)
+"""AWS's page: an hour from Claude 4.5 on."""
+
 CACHE_RULES: Final = (
     _CLAUDE,
     _CLAUDE._replace(
@@ -32,5 +39,9 @@ CACHE_RULES: Final = (
         minimum_tokens=2048,
     ),
     _CLAUDE._replace(model_pattern=r".*claude-(opus-4[-.][56]|haiku-4[-.]5)", minimum_tokens=4096),
+    _BEFORE_4_5_ON_BEDROCK,
+    _BEFORE_4_5_ON_BEDROCK._replace(
+        model_pattern=r".*claude-(3[-.]5-haiku|haiku-3[-.]5|3-haiku)", minimum_tokens=2048
+    ),
 )
 """From general to special: the last rule that matches is in force."""
